@@ -1,0 +1,96 @@
+"""What can go wrong, as one tree.
+
+MarbleError
+├── UserError                  safe to show to people: one sentence on what is wrong and right
+│   ├── OptionError            an option's value is out of range, or not of its kind
+│   ├── UnknownOption          an option by that name does not exist
+│   ├── PromptError            a prompt cannot be read
+│   ├── UnknownModel           no model by that name
+│   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
+│   └── SettingError           an environment variable's value cannot be used
+└── Cancelled                  somebody asked for the work to stop
+
+Constructors take facts and write the message. Texts of other rooms (storage, the chats) extend
+`UserError`, so that an edge needs one `except` to know what it may show.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MarbleError(Exception):
+    """Root of every error that Marble raises on purpose."""
+
+
+class UserError(MarbleError):
+    """Carry one sentence that may be shown to the person who asked."""
+
+
+class Cancelled(MarbleError):
+    """Say that the work was stopped because somebody asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled")
+
+
+class OptionError(UserError):
+    """Name the option, the value that was given and what is allowed."""
+
+    def __init__(self, option: str, value: object, allowed: str) -> None:
+        self.option = option
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{option} must be {allowed}, not {shorten(value)}.")
+
+
+class UnknownOption(UserError):
+    """Name the unknown option and the nearest known one."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        super().__init__(f"There is no option {shorten(name)}{nearest(name, known)}.")
+
+
+class PromptError(UserError):
+    """Say why a prompt cannot be used."""
+
+
+class UnknownModel(UserError):
+    """Name the unknown model and the ones that are there."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        names = sorted(known)
+        super().__init__(
+            f"There is no model {shorten(name)}{nearest(name, names)}; "
+            f"known models: {', '.join(names)}."
+        )
+
+
+class BrokenModel(UserError):
+    """Name the model that cannot be loaded and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"The model {name!r} cannot be loaded: {reason}")
+
+
+class SettingError(UserError):
+    """Name the environment variable, its value and what is allowed."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        self.key = key
+        super().__init__(f"{key} must be {allowed}, not {shorten(value)}.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the closest known name, or nothing."""
+    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """Quote a value for a message, cut to `limit` characters so that no message floods a chat."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
