@@ -1,0 +1,212 @@
+"""The one table of options, from which terminal flags, Telegram flags and Discord options are made.
+
+An option turns what was typed into values of the recipe's fields; the ranges are the recipe's own.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Final
+
+from engine.errors import OptionError, UnknownOption
+from engine.recipe import CHOICES, RANGES, SAMPLERS, SCHEDULES, parse_seed, random_seed
+
+Values = dict[str, Any]
+
+
+def _whole(field: str) -> Callable[[str], Values]:
+    def parse(text: str) -> Values:
+        try:
+            return {field: int(text)}
+        except ValueError:
+            raise OptionError(field, text, f"a whole number {RANGES[field]}") from None
+
+    return parse
+
+
+def _number(field: str) -> Callable[[str], Values]:
+    def parse(text: str) -> Values:
+        try:
+            return {field: float(text)}
+        except ValueError:
+            raise OptionError(field, text, str(RANGES[field])) from None
+
+    return parse
+
+
+def _choice(field: str) -> Callable[[str], Values]:
+    def parse(text: str) -> Values:
+        value = re.sub(r"[\s-]+", "_", text.strip().lower())
+        if value not in CHOICES[field]:
+            raise OptionError(field, text, f"one of {', '.join(CHOICES[field])}")
+        return {field: value}
+
+    return parse
+
+
+def _text(field: str) -> Callable[[str], Values]:
+    return lambda text: {field: text}
+
+
+def _seed(text: str) -> Values:
+    if text.strip().lower() in ("new", "random"):
+        return {"seed": random_seed()}
+    return {"seed": parse_seed(text)}
+
+
+def _size(text: str) -> Values:
+    found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
+    if not found:
+        raise OptionError("size", text, "like 512 or 768x512, in pixels")
+    width, height = int(found[1]), int(found[2] or found[1])
+    for side in (width, height):
+        if side not in RANGES["width"]:
+            raise OptionError("size", text, f"{RANGES['width']} pixels a side")
+    return {"width": width, "height": height}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """Describe one option: how it is typed, what it means, how its text is read."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    parse: Callable[[str], Values]
+    example: str
+    help: Mapping[str, str]  # language → one line
+    choices: tuple[str, ...] = ()
+    spoken: bool = False  # its value is words, and runs on to the next option
+
+
+OPTIONS: Final = (
+    Option(
+        name="negative",
+        aliases=("no",),
+        parse=_text("negative_prompt"),
+        example="TEXT",
+        help={"en": "what the picture should not show", "zh": "画面中不要出现的内容"},
+        spoken=True,
+    ),
+    Option(
+        name="seed",
+        parse=_seed,
+        example="N",
+        help={
+            "en": "the same seed gives the same picture (0 to 2^64-1, or 'new')",
+            "zh": "相同的种子得到相同的图（0 到 2^64-1，或 new）",
+        },
+    ),
+    Option(
+        name="steps",
+        parse=_whole("steps"),
+        example="N",
+        help={
+            "en": f"how often noise is chiselled away, {RANGES['steps']}",
+            "zh": "去噪的步数",
+        },
+    ),
+    Option(
+        name="guidance",
+        aliases=("cfg", "scale"),
+        parse=_number("guidance_scale"),
+        example="X",
+        help={
+            "en": f"how closely the words are followed, {RANGES['guidance_scale']}",
+            "zh": "贴合提示词的程度",
+        },
+    ),
+    Option(
+        name="sampler",
+        parse=_choice("sampler"),
+        example="NAME",
+        help={"en": f"one of {', '.join(SAMPLERS)}", "zh": "采样器"},
+        choices=SAMPLERS,
+    ),
+    Option(
+        name="schedule",
+        aliases=("scheduler",),
+        parse=_choice("schedule"),
+        example="NAME",
+        help={"en": f"one of {', '.join(SCHEDULES)}", "zh": "噪声调度"},
+        choices=SCHEDULES,
+    ),
+    Option(
+        name="size",
+        parse=_size,
+        example="WxH",
+        help={
+            "en": f"width and height in pixels, each {RANGES['width']}",
+            "zh": "宽和高，单位像素",
+        },
+    ),
+    Option(
+        name="count",
+        aliases=("n",),
+        parse=_whole("count"),
+        example="N",
+        help={"en": f"how many pictures, {RANGES['count']}", "zh": "图片数量"},
+    ),
+    Option(
+        name="model",
+        aliases=("checkpoint",),
+        parse=_text("checkpoint"),
+        example="NAME",
+        help={"en": "which model draws", "zh": "使用的模型"},
+    ),
+)
+
+_BY_NAME: Final = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
+
+# Phones turn two hyphens into a dash; people mean the same.
+_FLAG: Final = re.compile(r"(?<!\S)(?:--|—|–)([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
+_QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
+
+
+def find(name: str) -> Option:
+    """Return the option by its name or an alias, or raise `UnknownOption`."""
+    try:
+        return _BY_NAME[name.lower()]
+    except KeyError:
+        raise UnknownOption(f"--{name}", (f"--{known}" for known in _BY_NAME)) from None
+
+
+def parse_values(typed: Iterable[tuple[str, str]]) -> Values:
+    """Turn (name, text) pairs into values of recipe fields; the last one of a name wins."""
+    values: Values = {}
+    for name, text in typed:
+        values |= find(name).parse(text)
+    return values
+
+
+def parse_message(text: str) -> Values:
+    """Read a chat message: words are the prompt, `--name value` anywhere an option.
+
+    A value is one word or a quoted text; that of a spoken option runs to the next option. Further
+    lines are the negative prompt. Nothing that was typed is dropped without a word.
+    """
+    first, _, rest = text.strip().partition("\n")
+    flags = list(_FLAG.finditer(first))
+    prompt = [first[: flags[0].start()] if flags else first]
+    typed: list[tuple[str, str]] = []
+    for flag, following in zip_longest(flags, flags[1:]):
+        tail = first[flag.end() : following.start() if following else None].strip()
+        value, words = _take_value(find(flag[1]), tail)
+        typed.append((flag[1], value))
+        prompt.append(words)
+    values: Values = {"prompt": " ".join(part.strip() for part in prompt if part.strip())}
+    if negative := rest.strip():
+        values["negative_prompt"] = negative
+    return values | parse_values(typed)
+
+
+def _take_value(option: Option, tail: str) -> tuple[str, str]:
+    """Split what follows a flag into its value and words that belong to the prompt."""
+    if not tail:
+        raise OptionError(f"--{option.name}", "", f"followed by a value ({option.example})")
+    if (closing := _QUOTES.get(tail[0])) and (end := tail.find(closing, 1)) > 0:
+        return tail[1:end], tail[end + 1 :]
+    if option.spoken:
+        return tail, ""
+    value, _, words = tail.partition(" ")
+    return value, words

@@ -1,0 +1,100 @@
+"""Frozen settings, read once from the environment and `.env`.
+
+Each variable has one entry here and one in `.env.example`; a test compares the two.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dotenv import dotenv_values
+
+from engine.errors import SettingError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Hold what the owner has decided; see `.env.example` for each field's meaning."""
+
+    data_dir: Path
+    database_url: str | None
+    models_dir: Path | None
+    device: str
+    terminal_pictures: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """Describe one environment variable: the field it sets, its default, how its text is read."""
+
+    key: str
+    field: str
+    default: str
+    read: Callable[[str, str], Any]
+
+
+def _path(key: str, text: str) -> Path:
+    if "\0" in text:
+        raise SettingError(key, text, "the path of a folder")
+    return Path(text).expanduser()
+
+
+def _models_dir(key: str, text: str) -> Path | None:
+    if not text:
+        return None
+    path = _path(key, text)
+    if not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
+        raise SettingError(key, text, "a folder that exists and can be read")
+    return path
+
+
+def _optional(key: str, text: str) -> str | None:
+    return text or None
+
+
+def _one_of(*allowed: str) -> Callable[[str, str], str]:
+    def read(key: str, text: str) -> str:
+        if text.lower() not in allowed:
+            raise SettingError(key, text, f"one of {', '.join(allowed)}")
+        return text.lower()
+
+    return read
+
+
+def _device(key: str, text: str) -> str:
+    kind, _, index = text.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
+        raise SettingError(key, text, "auto, cpu, cuda, cuda:N or mps")
+    return text
+
+
+VARIABLES: Final = (
+    Variable("MARBLE_DATA_DIR", "data_dir", "data", _path),
+    Variable("MARBLE_DATABASE_URL", "database_url", "", _optional),
+    Variable("MARBLE_MODELS_DIR", "models_dir", "", _models_dir),
+    Variable("MARBLE_DEVICE", "device", "auto", _device),
+    Variable(
+        "MARBLE_TERMINAL_PICTURES",
+        "terminal_pictures",
+        "auto",
+        _one_of("auto", "kitty", "iterm", "sixel", "blocks", "off"),
+    ),
+)
+
+
+def load_settings(environ: Mapping[str, str] | None = None, env_file: str = ".env") -> Settings:
+    """Read the settings; the environment wins over `.env`, and a bad value raises `SettingError`.
+
+    An empty value means the default, as an unset one does.
+    """
+    given = {**dotenv_values(env_file), **(os.environ if environ is None else environ)}
+    return Settings(
+        **{
+            variable.field: variable.read(
+                variable.key, (given.get(variable.key) or "").strip() or variable.default
+            )
+            for variable in VARIABLES
+        }
+    )

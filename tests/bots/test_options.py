@@ -1,0 +1,86 @@
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bots.options import OPTIONS, parse_message, parse_values
+from engine.errors import OptionError, UnknownOption, UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a cat", {"prompt": "a cat"}),
+        ("a cat --seed 7", {"prompt": "a cat", "seed": 7}),
+        ("--seed 7 a cat", {"prompt": "a cat", "seed": 7}),
+        ("a cat —steps 5 in a hat", {"prompt": "a cat in a hat", "steps": 5}),
+        ("a cat --size=96x64", {"prompt": "a cat", "width": 96, "height": 64}),
+        (
+            "a cat --no blur, fog --count 2",
+            {"prompt": "a cat", "negative_prompt": "blur, fog", "count": 2},
+        ),
+        ('a cat --no "blur" by night', {"prompt": "a cat by night", "negative_prompt": "blur"}),
+        ("a cat\nblur", {"prompt": "a cat", "negative_prompt": "blur"}),
+        ("a cat --steps 5 --steps 6", {"prompt": "a cat", "steps": 6}),
+        ("a king's crown - gold -- no", {"prompt": "a king's crown - gold -- no"}),
+        ("大理石学者 --种子", {"prompt": "大理石学者 --种子"}),
+        ("a cat --sampler DPMPP-2M", {"prompt": "a cat", "sampler": "dpmpp_2m"}),
+        ("a cat --guidance 4.5", {"prompt": "a cat", "guidance_scale": 4.5}),
+        ("a cat --model starter", {"prompt": "a cat", "checkpoint": "starter"}),
+        ("--seed 7", {"prompt": "", "seed": 7}),
+    ],
+)
+def test_a_message_is_read_as_its_writer_meant_it(text: str, values: dict[str, Any]) -> None:
+    assert parse_message(text) == values
+
+
+def test_an_unknown_option_is_answered_with_the_nearest_known_one() -> None:
+    with pytest.raises(UnknownOption, match="did you mean '--steps'"):
+        parse_message("a cat --stepps 5")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a cat --seed", "--seed must be followed by a value"),
+        ("a cat --seed --steps 4", "--seed must be followed by a value"),
+        ("a cat --seed abc", "seed must be a whole number from 0"),
+        ("a cat --steps many", "steps must be a whole number between 1 and 150"),
+        ("a cat --size 63", "size must be between 64 and 2048 in steps of 8"),
+        ("a cat --size big", "size must be like 512 or 768x512"),
+        ("a cat --sampler best", "sampler must be one of euler"),
+        ("a cat --guidance x", "guidance_scale must be between 0 and 30"),
+    ],
+)
+def test_a_bad_value_says_what_would_be_right(text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(message)):
+        parse_message(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused_in_one_sentence(text: str) -> None:
+    try:
+        said = parse_message(text)["prompt"]
+    except UserError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+@given(
+    st.text(alphabet=st.characters(exclude_characters="-—–\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
+)
+def test_a_prompt_without_options_is_kept_as_it_is(text: str) -> None:
+    assert parse_message(text) == {"prompt": text.strip()}
+
+
+def test_new_seeds_differ() -> None:
+    seeds = {parse_values([("seed", "new")])["seed"] for _ in range(8)}
+    assert len(seeds) > 1
+
+
+def test_every_option_explains_itself_in_both_languages() -> None:
+    for option in OPTIONS:
+        assert option.help["en"]
+        assert re.search(r"[\u4e00-\u9fff]", option.help["zh"])

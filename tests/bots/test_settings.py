@@ -1,0 +1,46 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from bots.settings import VARIABLES, load_settings
+from engine.errors import SettingError
+from tests.conftest import ROOT
+
+
+def test_defaults_need_no_environment(tmp_path: Path) -> None:
+    settings = load_settings({}, env_file=str(tmp_path / "none"))
+    assert settings.data_dir == Path("data")
+    assert settings.models_dir is None
+    assert settings.device == "auto"
+
+
+def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("MARBLE_DEVICE=cpu\nMARBLE_TERMINAL_PICTURES=off\nMARBLE_DATA_DIR=\n")
+    settings = load_settings({"MARBLE_DEVICE": "cuda:1"}, env_file=str(file))
+    assert (settings.device, settings.terminal_pictures) == ("cuda:1", "off")
+    assert settings.data_dir == Path("data")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MARBLE_DEVICE", "gpu"),
+        ("MARBLE_DEVICE", "cuda:x"),
+        ("MARBLE_TERMINAL_PICTURES", "yes"),
+        ("MARBLE_MODELS_DIR", "no/such/folder"),
+    ],
+)
+def test_a_bad_value_names_the_key_the_value_and_what_is_allowed(key: str, value: str) -> None:
+    with pytest.raises(SettingError) as error:
+        load_settings({key: value}, env_file="")
+    assert key in str(error.value)
+    assert value in str(error.value)
+
+
+def test_the_example_file_lists_every_variable_with_its_default() -> None:
+    example = dict(
+        re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
+    )
+    assert example == {variable.key: variable.default for variable in VARIABLES}

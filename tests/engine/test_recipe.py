@@ -1,0 +1,110 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import OptionError, UnknownOption
+from engine.recipe import Recipe, parse_seed
+from tests.factories import SMALL, make_recipe
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("width", 63, "between 64 and 2048 in steps of 8"),
+        ("width", 65, "in steps of 8"),
+        ("height", 4096, "between 64 and 2048"),
+        ("steps", 0, "between 1 and 150"),
+        ("steps", 2.5, "a whole number"),
+        ("steps", True, "a whole number"),
+        ("guidance_scale", -1, "between 0 and 30"),
+        ("guidance_scale", float("nan"), "between 0 and 30"),
+        ("guidance_scale", "4", "between 0 and 30"),
+        ("count", 17, "between 1 and 16"),
+        ("picture", 1, "below count (1)"),
+        ("picture", -1, "below count"),
+        ("seed", -1, "from 0 to 18446744073709551615"),
+        ("seed", 2**64, "from 0 to 18446744073709551615"),
+        ("sampler", "euller", "one of euler,"),
+        ("schedule", "", "one of normal,"),
+        ("prompt", "", "some words"),
+        ("prompt", " \n", "some words"),
+        ("prompt", "x" * 2001, "at most 2,000 characters"),
+        ("negative_prompt", "x" * 2001, "at most 2,000 characters"),
+        ("negative_prompt", None, "text"),
+        ("checkpoint", "", "the name of a model"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_is_allowed(
+    option: str, value: Any, allowed: str
+) -> None:
+    with pytest.raises(OptionError) as error:
+        make_recipe(**{option: value})
+    assert error.value.option == option
+    assert allowed in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 250
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    make_recipe(width=64, height=2048, steps=150, guidance_scale=0, count=16, seed=2**64 - 1)
+    make_recipe(prompt="x" * 2000)
+
+
+@given(
+    prompt=st.text(min_size=1, max_size=200).filter(lambda text: text.strip()),
+    seed=st.integers(0, 2**64 - 1),
+    guidance=st.floats(0, 30),
+    count=st.integers(1, 16),
+)
+def test_json_gives_the_same_recipe_back(
+    prompt: str, seed: int, guidance: float, count: int
+) -> None:
+    recipe = make_recipe(
+        prompt=prompt, seed=seed, guidance_scale=guidance, count=count, picture=count - 1
+    )
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_the_seed_travels_as_text_because_json_readers_stop_at_2_to_the_53() -> None:
+    assert make_recipe(seed=2**63 + 1).to_dict()["seed"] == str(2**63 + 1)
+
+
+def test_equal_recipes_have_equal_json_whatever_was_typed() -> None:
+    assert make_recipe(guidance_scale=5).to_dict() == make_recipe(guidance_scale=5.0).to_dict()
+
+
+def test_a_newer_version_an_unknown_or_a_missing_value_is_refused() -> None:
+    data = make_recipe().to_dict()
+    with pytest.raises(OptionError, match="newer"):
+        Recipe.from_dict({**data, "version": 2})
+    with pytest.raises(UnknownOption, match="did you mean 'steps'"):
+        Recipe.from_dict({**data, "stepss": 3})
+    with pytest.raises(OptionError, match="seed must be given"):
+        Recipe.from_dict({key: data[key] for key in data if key != "seed"})
+
+
+@pytest.mark.parametrize("text", ["abc", "", "-1", "1.5", "18446744073709551616", "9" * 5000, None])
+def test_what_is_no_seed_is_refused(text: object) -> None:
+    with pytest.raises(OptionError, match="seed"):
+        parse_seed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seed"), [("0", 0), (" 42 ", 42), (7, 7), (str(2**64 - 1), 2**64 - 1)]
+)
+def test_a_seed_is_read_from_text_or_number(text: object, seed: int) -> None:
+    assert parse_seed(text) == seed
+
+
+def test_a_recipe_makes_all_pictures_or_the_named_one() -> None:
+    assert make_recipe(count=3).pictures == (0, 1, 2)
+    assert make_recipe(count=3, picture=2).pictures == (2,)
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        make_recipe().seed = 8  # type: ignore[misc]
+    assert SMALL["seed"] == 7

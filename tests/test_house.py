@@ -1,0 +1,143 @@
+"""Hold the house's arrows: who may import whom, and that nobody pays for what they do not use."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+ROOMS = ("bots", "engine", "storage", "migrations")
+# A module's longest matching prefix decides which rooms it may know.
+MAY_KNOW = {
+    "bots": {"bots", "engine", "storage"},
+    "storage": {"storage", "engine.recipe", "engine.events", "engine.errors", "migrations"},
+    "migrations": {"migrations", "storage"},
+    "engine": {"engine"},
+}
+STANDARD_LIBRARY_ONLY = ("engine.recipe", "engine.events", "engine.errors")
+TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy")
+MAY_IMPORT = {
+    **dict.fromkeys(
+        TORCH,
+        (
+            "engine.schedules",
+            "engine.samplers",
+            "engine.guidance",
+            "engine.conditioning",
+            "engine.denoise",
+            "engine.decode",
+            "engine.loading",
+            "engine.pipeline",
+            "engine.starter",
+        ),
+    ),
+    "sqlalchemy": ("storage", "migrations"),
+    "alembic": ("storage", "migrations"),
+    "aiosqlite": ("storage",),
+    "asyncpg": ("storage",),
+    "rich": ("bots.terminal", "bots.cli"),
+    "discord": ("bots.discord",),
+    "telegram": ("bots.telegram",),
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module a file imports, inside functions too, but for type checking alone."""
+    todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            todo += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield f"{node.module}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        todo += ast.iter_child_nodes(node)
+
+
+def within(name: str, prefixes: tuple[str, ...] | set[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+MODULES = dict(modules())
+
+
+def test_the_walk_sees_the_house() -> None:
+    assert {"bots.cli", "engine.recipe", "storage"} <= MODULES.keys()
+    assert "engine.errors" in set(imports(MODULES["engine.recipe"]))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_arrows_point_down(name: str) -> None:
+    room = name.partition(".")[0]
+    for imported in imports(MODULES[name]):
+        if within(imported, set(ROOMS)):
+            # `from engine import recipe` and `from engine.recipe import Recipe` both count.
+            allowed = MAY_KNOW[room]
+            assert within(imported, allowed) or any(
+                a.startswith(f"{imported}.") for a in allowed
+            ), f"{name} may not know {imported}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_library_stays_in_its_room(name: str) -> None:
+    for imported in imports(MODULES[name]):
+        owners = MAY_IMPORT.get(imported.partition(".")[0])
+        assert owners is None or within(name, owners), f"{name} may not import {imported}"
+
+
+@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
+def test_travelling_types_need_only_the_standard_library(name: str) -> None:
+    for imported in imports(MODULES[name]):
+        top = imported.partition(".")[0]
+        assert top in sys.stdlib_module_names or within(imported, STANDARD_LIBRARY_ONLY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bots.cli",
+        "bots.studio",
+        "engine.prompts",
+        "engine.queue",
+        "engine.metadata",
+        "engine.comfy",
+        "engine.checkpoints",
+        "engine.executors",
+        "engine.executors.inprocess",
+        "storage",
+    ],
+)
+def test_importing_it_does_not_import_torch(name: str) -> None:
+    if name not in MODULES:
+        pytest.skip(f"{name} is not built yet")
+    code = f"import sys, {name}; sys.exit(any(m in sys.modules for m in {TORCH!r}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from bots.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in {(*TORCH, 'sqlalchemy', 'alembic', 'PIL')!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "imagine" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
