@@ -1,0 +1,63 @@
+"""One line that says how far a picture is, with a guess at it above, where there is a terminal."""
+
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from bots.terminal.pictures import half_block_preview
+from engine.events import Progress, Stage
+
+WORDS: Final = {
+    Stage.LOAD: "loading the model",
+    Stage.ENCODE: "reading the brief",
+    Stage.DENOISE: "chiselling",
+    Stage.DECODE: "revealing",
+}
+
+
+class LiveProgress:
+    """Show progress while it is entered, and leave nothing behind."""
+
+    def __init__(self, console: Console, *, previews: bool) -> None:
+        self._previews = previews and console.is_terminal
+        self._bar = Bar(
+            TextColumn("{task.description:>18}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("waiting", total=None)
+        self._preview: RenderableType = Text()
+        self._live = Live(console=console, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+    def show(self, progress: Progress) -> None:
+        """Replace what is shown by the latest news."""
+        self._bar.update(
+            self._task,
+            description=WORDS[progress.stage],
+            completed=progress.step,
+            total=progress.total,
+        )
+        if progress.preview and self._previews:
+            self._preview = half_block_preview(progress.preview)
+
+    def _render(self) -> RenderableType:
+        return Group(self._preview, self._bar)
