@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.loading import Model
-from engine.prompts import chunk, parse
+from engine.prompts import Token, tokenize
 
 CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x
 
@@ -45,11 +45,11 @@ class TextEncoder:
             embeds = (embeds - empty) * weights[:, :, None].to(embeds.device) + empty
         return embeds.reshape(1, -1, embeds.shape[-1])
 
-    def _chunks(self, prompt: str) -> list[list[tuple[int, float]]]:
+    def _chunks(self, prompt: str) -> list[list[Token]]:
         tokenizer = self._model.tokenizer
-        return chunk(
-            parse(prompt),
-            encode=lambda text: tokenizer(text, add_special_tokens=False).input_ids,
+        return tokenize(
+            prompt,
+            lambda text: tokenizer(text, add_special_tokens=False).input_ids,
             bos=tokenizer.bos_token_id,
             eos=tokenizer.eos_token_id,
             pad=tokenizer.pad_token_id,

@@ -7,7 +7,7 @@ import torch
 
 from engine.conditioning import TextEncoder
 from engine.decode import Previewer, decode
-from engine.denoise import Denoising, draw_noise, evaluate
+from engine.denoise import Denoising, evaluate
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.loading import Model
@@ -44,14 +44,10 @@ class Pipeline:
             yield self._finish(recipe, picture)
 
     def _begin(self, recipe: Recipe) -> list[Denoising]:
-        scale = self.model.latent_scale
-        shape = (self.model.latent_channels, recipe.height // scale, recipe.width // scale)
-        noise = draw_noise(recipe.seed, recipe.count, shape)
         positive = self._text.encode(recipe.prompt)
         negative = self._text.encode(recipe.negative_prompt)
         return [
-            Denoising(self.model, recipe, index, noise[index : index + 1], positive, negative)
-            for index in recipe.pictures
+            Denoising(self.model, recipe, index, positive, negative) for index in recipe.pictures
         ]
 
     def _tick(self, pictures: list[Denoising], stopped: Callable[[], bool]) -> Iterator[Progress]:
