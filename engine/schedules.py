@@ -1,0 +1,269 @@
+"""How much noise, and when: a model's noise table, schedules over it, where a picture starts.
+
+σ (sigma) is the standard deviation of the noise on a latent of unit scale, in the
+variance-exploding form of Karras et al. (2022): x = latent + σ·noise. t is the index of σ in the
+table of noise levels that the model was trained with. All tensors here are small and live on the
+CPU, except for those given to `scale_input` and `denoised`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from engine.errors import OptionError
+from engine.recipe import Range
+from engine.samplers import SAMPLERS
+
+STRENGTHS: Final = Range(0.01, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseSchedule:
+    """Describe the noise that a model was trained with, as its `scheduler_config.json` does.
+
+    An unknown `beta_schedule` or `prediction_type` raises `ValueError`.
+    """
+
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    num_train_timesteps: int = 1000
+    prediction_type: str = "epsilon"
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("beta_schedule", BETAS), ("prediction_type", PREDICTIONS)):
+            if getattr(self, key) not in allowed:
+                known = ", ".join(allowed)
+                raise ValueError(f"{key} must be one of {known}, not {getattr(self, key)!r}")
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """Return the table of σ, [num_train_timesteps] fp32, ascending."""
+        return self._sigmas64.float()
+
+    @cached_property
+    def log_sigmas(self) -> Tensor:
+        """Return the table of log σ, [num_train_timesteps] fp32, rounded once."""
+        return self._sigmas64.log().float()
+
+    @cached_property
+    def _sigmas64(self) -> Tensor:
+        betas = BETAS[self.beta_schedule](self.beta_start, self.beta_end, self.num_train_timesteps)
+        alphas_cumprod = (1 - betas).cumprod(0)
+        return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+
+    @property
+    def sigma_min(self) -> float:
+        """Return the least σ of the table."""
+        return self.sigmas[0].item()
+
+    @property
+    def sigma_max(self) -> float:
+        """Return the greatest σ of the table."""
+        return self.sigmas[-1].item()
+
+    def sigma(self, timestep: Tensor | float) -> Tensor:
+        """Return σ at (fractional) timesteps of any shape: log σ is linear between entries."""
+        t = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, len(self.sigmas) - 1)
+        low, high, weight = t.floor().long(), t.ceil().long(), t.frac()
+        return torch.exp((1 - weight) * self.log_sigmas[low] + weight * self.log_sigmas[high])
+
+    def timestep(self, sigma: Tensor | Sequence[float] | float) -> Tensor:
+        """Return the table index (int64) whose log σ is nearest, for σ of any shape."""
+        log_sigma = torch.as_tensor(sigma, dtype=torch.float32).log()
+        return (log_sigma.unsqueeze(-1) - self.log_sigmas).abs().argmin(-1)
+
+    def scale_input(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Scale x to unit variance for the model, x/√(σ²+1): fp32, to be cast to its dtype.
+
+        x: [B, C, h, w]; sigma: a number, or [B, 1, 1, 1] on x's device.
+        """
+        return x / (sigma**2 + 1) ** 0.5
+
+    def denoised(self, output: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Read the denoised latent, fp32, out of the model's output for `scale_input(x, sigma)`.
+
+        output: [B, C, h, w] in the model's dtype; x and sigma as in `scale_input`.
+        """
+        return PREDICTIONS[self.prediction_type](output.to(x.dtype), x, sigma)
+
+
+def _from_epsilon(epsilon: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
+    return x - epsilon * sigma
+
+
+def _from_v(v: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
+    # Salimans & Ho (2022), arXiv:2202.00512, appendix D, with x = x_vp·√(σ²+1).
+    return x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1) ** 0.5
+
+
+PREDICTIONS: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor | float], Tensor]]] = {
+    "epsilon": _from_epsilon,
+    "v_prediction": _from_v,
+}
+
+
+def _linear(start: float, end: float, count: int) -> Tensor:
+    return torch.linspace(start, end, count, dtype=torch.float64)
+
+
+def _scaled_linear(start: float, end: float, count: int) -> Tensor:
+    return torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
+
+
+BETAS: Final[Mapping[str, Callable[[float, float, int], Tensor]]] = {
+    "linear": _linear,
+    "scaled_linear": _scaled_linear,
+}
+
+
+def normal(noise: NoiseSchedule, steps: int) -> Tensor:
+    """Space timesteps evenly, both ends of the table included."""
+    return _end(noise.sigma(torch.linspace(noise.num_train_timesteps - 1, 0, steps)))
+
+
+def sgm_uniform(noise: NoiseSchedule, steps: int) -> Tensor:
+    """Space timesteps evenly, without the table's low end (Stability's generative-models)."""
+    return _end(noise.sigma(torch.linspace(noise.num_train_timesteps - 1, 0, steps + 1)[:-1]))
+
+
+def karras(noise: NoiseSchedule, steps: int, rho: float = 7.0) -> Tensor:
+    """Space σ^(1/ρ) evenly: Karras et al. (2022), arXiv:2206.00364, equation 5."""
+    high, low = noise.sigma_max ** (1 / rho), noise.sigma_min ** (1 / rho)
+    return _end((high + torch.linspace(0, 1, steps) * (low - high)) ** rho)
+
+
+def exponential(noise: NoiseSchedule, steps: int) -> Tensor:
+    """Space log σ evenly."""
+    return _end(torch.linspace(math.log(noise.sigma_max), math.log(noise.sigma_min), steps).exp())
+
+
+def simple(noise: NoiseSchedule, steps: int) -> Tensor:
+    """Take every (table/steps)-th entry of the table, from the top."""
+    stride = len(noise.sigmas) / steps
+    return _end(noise.sigmas.flip(0)[[int(i * stride) for i in range(steps)]])
+
+
+def ddim_uniform(noise: NoiseSchedule, steps: int) -> Tensor:
+    """Take every (table//steps)-th entry from the second on, up: Song et al. (2021), DDIM.
+
+    The whole stride means other numbers of steps than asked for (30 gives 31), and a start below
+    the table's top.
+    """
+    stride = max(len(noise.sigmas) // steps, 1)
+    return _end(noise.sigmas[1::stride].flip(0))
+
+
+def beta(noise: NoiseSchedule, steps: int, shape: float = 0.6) -> Tensor:
+    """Take timesteps at quantiles of Beta(.6, .6): dense at both ends. Lee et al. (2024),
+    arXiv:2407.12173. Timesteps that round to the same one are taken once.
+    """
+    last = len(noise.sigmas) - 1
+    # Timestep k is where quantile·last rounds to k, so the bounds between timesteps tell it
+    # from the distribution function alone, without inverting it.
+    bounds = _beta_cdf((torch.arange(last, dtype=torch.float64) + 0.5) / last, shape)
+    probabilities = 1 - torch.arange(steps, dtype=torch.float64) * (1 / steps)
+    timesteps = torch.searchsorted(bounds, probabilities, right=True)
+    return _end(noise.sigmas[_without_repeats(timesteps)])
+
+
+def _beta_cdf(x: Tensor, a: float, terms: int = 64) -> Tensor:
+    """Return the regularised incomplete beta function I_x(a, a) of x in [0, 1], float64.
+
+    x^a·Σ (1−a)_n x^n / (n!·(a+n)) (Abramowitz & Stegun 26.5.4 over 15.1.1) converges like 2^−n up
+    to ½; I_{1−x} = 1 − I_x gives the upper half, and I_½ = ½ the constant.
+    """
+    lower = torch.minimum(x, 1 - x)
+    half = torch.tensor(0.5, dtype=x.dtype)
+    total, total_half, factor = torch.zeros_like(x), torch.zeros_like(half), 1.0
+    for n in range(terms):
+        total += factor / (a + n) * lower ** (a + n)
+        total_half += factor / (a + n) * half ** (a + n)
+        factor *= (n + 1 - a) / (n + 1)
+    cdf = 0.5 * total / total_half
+    return torch.where(x <= 0.5, cdf, 1 - cdf)
+
+
+def _without_repeats(values: Tensor) -> Tensor:
+    """Drop each value that equals the one before it."""
+    return values[torch.cat([torch.ones(1, dtype=torch.bool), values.diff() != 0])]
+
+
+def _end(sigmas: Tensor) -> Tensor:
+    """Append the σ = 0 of the finished picture."""
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+
+SCHEDULES: Final[Mapping[str, Callable[[NoiseSchedule, int], Tensor]]] = {
+    "normal": normal,
+    "karras": karras,
+    "exponential": exponential,
+    "simple": simple,
+    "sgm_uniform": sgm_uniform,
+    "ddim_uniform": ddim_uniform,
+    "beta": beta,
+}
+
+
+def sigmas_for(
+    sampler: str,
+    schedule: str,
+    steps: int,
+    strength: float = 1.0,
+    *,
+    noise_schedule: NoiseSchedule,
+) -> Tensor:
+    """Return the sigmas that a sampler walks down: [actual steps + 1] fp32, descending to 0.
+
+    Strength below 1 starts later, on a noised latent: of int(steps/strength) steps the last
+    `steps` are taken. A σ that comes twice in a row (a schedule asked for more steps than its
+    table has) is taken once: such a step does nothing, and multistep samplers divide by its length.
+    Raises `OptionError`.
+    """
+    for option, name, known in (("sampler", sampler, SAMPLERS), ("schedule", schedule, SCHEDULES)):
+        if name not in known:
+            raise OptionError(option, name, f"one of {', '.join(known)}")
+    if steps < 1:
+        raise OptionError("steps", steps, "a whole number above 0")
+    if strength not in STRENGTHS:
+        raise OptionError("strength", strength, str(STRENGTHS))
+    drop = SAMPLERS[sampler].drops_penultimate
+    sigmas = SCHEDULES[schedule](noise_schedule, int(steps / strength) + drop)
+    if drop:
+        sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    if strength < 1:
+        sigmas = sigmas[-(steps + 1) :]
+    return _without_repeats(sigmas)
+
+
+def draw_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
+    """Draw the start noise of a job's pictures, [count, *shape] fp32 on the CPU.
+
+    shape is one latent's (C, h, w). There is one draw for all: picture i starts from slice i, also
+    when it is made again alone.
+    """
+    return torch.randn((count, *shape), generator=torch.Generator().manual_seed(seed))
+
+
+def start(
+    noise: Tensor,
+    sigma: Tensor | float,
+    noise_schedule: NoiseSchedule,
+    latent: Tensor | None = None,
+) -> Tensor:
+    """Return x at the first σ, in the shape of noise: latent + noise·σ (no latent for nothing).
+
+    At the table's top it is latent + noise·√(1+σ²), so that the model's first input, scaled by
+    1/√(1+σ²), holds the noise at its full, unit variance.
+    """
+    sigma, top = float(sigma), noise_schedule.sigma_max
+    if sigma > top or math.isclose(sigma, top, rel_tol=1e-5):
+        sigma = math.sqrt(1 + sigma**2)
+    return noise * sigma if latent is None else latent + noise * sigma
