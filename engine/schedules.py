@@ -3,7 +3,7 @@
 σ (sigma) is the standard deviation of the noise on a latent of unit scale, in the
 variance-exploding form of Karras et al. (2022): x = latent + σ·noise. t is the index of σ in the
 table of noise levels that the model was trained with. All tensors here are small and live on the
-CPU, except for those given to `scale_input` and `denoised`.
+CPU, except for those given to `model_input` and `denoised`.
 """
 
 from __future__ import annotations
@@ -80,31 +80,33 @@ class NoiseSchedule:
         log_sigma = torch.as_tensor(sigma, dtype=torch.float32).log()
         return (log_sigma.unsqueeze(-1) - self.log_sigmas).abs().argmin(-1)
 
-    def scale_input(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Scale x to unit variance for the model, x/√(σ²+1): fp32, to be cast to its dtype.
+    def denoised(self, x: Tensor, sigma: Tensor | float, output: Tensor) -> Tensor:
+        """Read the denoised latent, fp32, out of the model's output for `model_input(x, sigma)`.
 
-        x: [B, C, h, w]; sigma: a number, or [B, 1, 1, 1] on x's device.
+        x: [B, C, h, w] fp32; sigma: a number, or [B, 1, 1, 1] on x's device; output: [B, C, h, w]
+        in the model's dtype.
         """
-        return x / (sigma**2 + 1) ** 0.5
-
-    def denoised(self, output: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Read the denoised latent, fp32, out of the model's output for `scale_input(x, sigma)`.
-
-        output: [B, C, h, w] in the model's dtype; x and sigma as in `scale_input`.
-        """
-        return PREDICTIONS[self.prediction_type](output.to(x.dtype), x, sigma)
+        return PREDICTIONS[self.prediction_type](x, sigma, output.to(x.dtype))
 
 
-def _from_epsilon(epsilon: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
+def model_input(x: Tensor, sigma: Tensor | float) -> Tensor:
+    """Scale x to unit variance for the model, x/√(σ²+1): fp32, to be cast to its dtype.
+
+    Shapes as in `NoiseSchedule.denoised`.
+    """
+    return x / (sigma**2 + 1) ** 0.5
+
+
+def _from_epsilon(x: Tensor, sigma: Tensor | float, epsilon: Tensor) -> Tensor:
     return x - epsilon * sigma
 
 
-def _from_v(v: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
+def _from_v(x: Tensor, sigma: Tensor | float, v: Tensor) -> Tensor:
     # Salimans & Ho (2022), arXiv:2202.00512, appendix D, with x = x_vp·√(σ²+1).
     return x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1) ** 0.5
 
 
-PREDICTIONS: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor | float], Tensor]]] = {
+PREDICTIONS: Final[Mapping[str, Callable[[Tensor, Tensor | float, Tensor], Tensor]]] = {
     "epsilon": _from_epsilon,
     "v_prediction": _from_v,
 }
@@ -243,27 +245,24 @@ def sigmas_for(
     return _without_repeats(sigmas)
 
 
-def draw_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
-    """Draw the start noise of a job's pictures, [count, *shape] fp32 on the CPU.
-
-    shape is one latent's (C, h, w). There is one draw for all: picture i starts from slice i, also
-    when it is made again alone.
-    """
-    return torch.randn((count, *shape), generator=torch.Generator().manual_seed(seed))
-
-
-def start(
-    noise: Tensor,
-    sigma: Tensor | float,
-    noise_schedule: NoiseSchedule,
-    latent: Tensor | None = None,
+def initial_noise(
+    seed: int, count: int, shape: Sequence[int], pictures: Sequence[int] | None = None
 ) -> Tensor:
+    """Draw the start noise of a job's pictures (all, if not told), [pictures, *shape] fp32, CPU.
+
+    shape is one latent's (C, h, w). There is one draw for all `count` pictures: picture i starts
+    from slice i, also when it is made again alone.
+    """
+    noise = torch.randn((count, *shape), generator=torch.Generator().manual_seed(seed))
+    return noise if pictures is None else noise[list(pictures)]
+
+
+def start(noise: Tensor, sigma: float, sigma_max: float, latent: Tensor | None = None) -> Tensor:
     """Return x at the first σ, in the shape of noise: latent + noise·σ (no latent for nothing).
 
     At the table's top it is latent + noise·√(1+σ²), so that the model's first input, scaled by
     1/√(1+σ²), holds the noise at its full, unit variance.
     """
-    sigma, top = float(sigma), noise_schedule.sigma_max
-    if sigma > top or math.isclose(sigma, top, rel_tol=1e-5):
+    if sigma > sigma_max or math.isclose(sigma, sigma_max, rel_tol=1e-5):
         sigma = math.sqrt(1 + sigma**2)
     return noise * sigma if latent is None else latent + noise * sigma

@@ -39,7 +39,7 @@ class NoiseSource:
     it draws there; its SDE samplers take theirs from a Brownian tree of torchsde.
     """
 
-    def __init__(self, seed: int, *, count: int = 1, pictures: Sequence[int] | None = None) -> None:
+    def __init__(self, seed: int, count: int = 1, pictures: Sequence[int] | None = None) -> None:
         self._generator = torch.Generator().manual_seed((seed + 1) % 2**64)
         self._count = count
         self._pictures = list(range(count) if pictures is None else pictures)
@@ -58,18 +58,18 @@ class Sampler:
     sampler is deterministic; drops_penultimate: the schedule leaves out its last σ above 0.
     """
 
-    fn: Callable[[Tensor, Sequence[float], NoiseSource], Sampling]
+    run: Callable[[Tensor, Sequence[float], NoiseSource], Sampling]
     order: int = 1
     evaluations: int = 1
     uses_noise: bool = False
     drops_penultimate: bool = False
 
-    def run(self, x: Tensor, sigmas: Tensor, noise: NoiseSource) -> Sampling:
+    def __call__(self, x: Tensor, sigmas: Tensor, noise: NoiseSource) -> Sampling:
         """Begin sampling from x, [pictures, C, h, w] fp32, over sigmas, descending to 0.
 
         Sigmas travel as Python floats: nothing in the loop waits for a device.
         """
-        return self.fn(x, sigmas.tolist(), noise)
+        return self.run(x, sigmas.tolist(), noise)
 
 
 def advance(sampling: Sampling, denoised: Tensor | None = None) -> Request | Tensor:

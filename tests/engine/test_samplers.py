@@ -12,7 +12,7 @@ from engine import recipe
 from engine.samplers import SAMPLERS, NoiseSource, Request, advance, drive
 from engine.samplers.ancestral import euler_ancestral
 from engine.samplers.base import ancestral_step
-from engine.schedules import NoiseSchedule, draw_noise, sigmas_for, start
+from engine.schedules import NoiseSchedule, initial_noise, sigmas_for, start
 
 SD = NoiseSchedule()
 DETERMINISTIC = [name for name, sampler in SAMPLERS.items() if not sampler.uses_noise]
@@ -36,11 +36,11 @@ def denoise(x: Tensor, sigma: float) -> Tensor:
 
 def begin(sigmas: Tensor) -> Tensor:
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7))
-    return start(noise, sigmas[0].item(), SD)
+    return start(noise, sigmas[0].item(), SD.sigma_max)
 
 
 def sample(name: str, sigmas: Tensor, seed: int = 0) -> Tensor:
-    return drive(SAMPLERS[name].run(begin(sigmas), sigmas, NoiseSource(seed)), denoise)
+    return drive(SAMPLERS[name](begin(sigmas), sigmas, NoiseSource(seed)), denoise)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -61,7 +61,7 @@ def test_requests_tell_their_step(name: str) -> None:
     sampler = SAMPLERS[name]
     sigmas = sigmas_for(name, "karras", 5, noise_schedule=SD)
     requests: list[Request] = []
-    sampling = sampler.run(begin(sigmas), sigmas, NoiseSource(0))
+    sampling = sampler(begin(sigmas), sigmas, NoiseSource(0))
     state = advance(sampling)
     while isinstance(state, Request):
         requests.append(state)
@@ -81,7 +81,7 @@ def test_the_last_picture_is_the_last_denoised_one(name: str) -> None:
         answers.append(denoise(x, sigma))
         return answers[-1]
 
-    x = drive(SAMPLERS[name].run(begin(sigmas), sigmas, NoiseSource(0)), listen)
+    x = drive(SAMPLERS[name](begin(sigmas), sigmas, NoiseSource(0)), listen)
     assert torch.allclose(x, answers[-1], atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_x_is_never_changed_in_place(name: str) -> None:
         seen.append((denoised := denoise(x, sigma), denoised.clone()))
         return denoised
 
-    drive(SAMPLERS[name].run(x, sigmas, NoiseSource(0)), listen)
+    drive(SAMPLERS[name](x, sigmas, NoiseSource(0)), listen)
     assert all(torch.equal(now, then) for now, then in seen)
 
 
@@ -109,18 +109,16 @@ def test_a_seed_gives_the_same_picture_again(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_picture_alone_equals_itself_among_its_siblings(name: str) -> None:
     sigmas = sigmas_for(name, "karras", 8, noise_schedule=SD)
-    grid = start(draw_noise(5, 4, (4, 8, 8)), sigmas[0].item(), SD)
-    together = drive(SAMPLERS[name].run(grid, sigmas, NoiseSource(5, count=4)), denoise)
-    alone = drive(
-        SAMPLERS[name].run(grid[2:3], sigmas, NoiseSource(5, count=4, pictures=[2])), denoise
-    )
+    grid = start(initial_noise(5, 4, (4, 8, 8)), sigmas[0].item(), SD.sigma_max)
+    together = drive(SAMPLERS[name](grid, sigmas, NoiseSource(5, count=4)), denoise)
+    alone = drive(SAMPLERS[name](grid[2:3], sigmas, NoiseSource(5, count=4, pictures=[2])), denoise)
     assert torch.equal(together[2:3], alone)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_no_steps_change_nothing(name: str) -> None:
     x = torch.ones(1, 4, 8, 8)
-    assert drive(SAMPLERS[name].run(x, torch.zeros(1), NoiseSource(0)), denoise) is x
+    assert drive(SAMPLERS[name](x, torch.zeros(1), NoiseSource(0)), denoise) is x
 
 
 def test_added_noise_differs_from_the_start_noise_of_its_seed() -> None:
@@ -156,7 +154,7 @@ def test_noisy_samplers_draw_from_the_right_distribution(name: str) -> None:
     """Two bumps of σ .3 at .8 and −.5: mean .15, standard deviation .7159."""
     sigmas = sigmas_for(name, "karras", 30, noise_schedule=SD)
     x = torch.randn(16, 4, 32, 32, generator=torch.Generator().manual_seed(3)) * 14.65
-    pictures = drive(SAMPLERS[name].run(x, sigmas, NoiseSource(3, count=16)), denoise)
+    pictures = drive(SAMPLERS[name](x, sigmas, NoiseSource(3, count=16)), denoise)
     assert pictures.mean().item() == pytest.approx(0.15, abs=0.03)
     assert pictures.std().item() == pytest.approx(0.7159, abs=0.05)
 
@@ -164,7 +162,7 @@ def test_noisy_samplers_draw_from_the_right_distribution(name: str) -> None:
 def test_lcm_noises_each_denoised_latent_anew() -> None:
     source = NoiseSource(4)
     x, zeros = torch.full((1, 4, 8, 8), 3.0), torch.zeros(1, 4, 8, 8)
-    sampling = SAMPLERS["lcm"].run(x, torch.tensor([9.0, 2.0, 0.0]), NoiseSource(4))
+    sampling = SAMPLERS["lcm"](x, torch.tensor([9.0, 2.0, 0.0]), NoiseSource(4))
     first, second = advance(sampling), advance(sampling, zeros)
     assert isinstance(first, Request)
     assert isinstance(second, Request)

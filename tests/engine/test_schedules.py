@@ -17,7 +17,8 @@ from engine.samplers import SAMPLERS
 from engine.schedules import (
     SCHEDULES,
     NoiseSchedule,
-    draw_noise,
+    initial_noise,
+    model_input,
     sigmas_for,
     start,
 )
@@ -142,62 +143,62 @@ def test_denoised_undoes_the_noise(prediction_type: str) -> None:
     x = latent + noise * sigma
     alpha = 1 / (sigma**2 + 1).sqrt()
     answers = {"epsilon": noise, "v_prediction": alpha * noise - sigma * alpha * latent}
-    denoised = model.denoised(answers[prediction_type], x, sigma)
+    denoised = model.denoised(x, sigma, answers[prediction_type])
     assert torch.allclose(denoised, latent, atol=1e-5)
 
 
 def test_a_row_with_its_own_sigma_equals_a_call_with_that_number() -> None:
     x, output = torch.randn(2, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     sigmas = torch.tensor([0.5, 7.0]).reshape(-1, 1, 1, 1)
-    rows, scaled = SD.denoised(output, x, sigmas), SD.scale_input(x, sigmas)
+    rows, scaled = SD.denoised(x, sigmas, output), model_input(x, sigmas)
     for i, sigma in enumerate([0.5, 7.0]):
-        assert torch.allclose(rows[i], SD.denoised(output[i], x[i], sigma), rtol=1e-6)
-        assert torch.allclose(scaled[i], SD.scale_input(x[i], sigma), rtol=1e-6)
+        assert torch.allclose(rows[i], SD.denoised(x[i], sigma, output[i]), rtol=1e-6)
+        assert torch.allclose(scaled[i], model_input(x[i], sigma), rtol=1e-6)
 
 
 def test_half_precision_stops_at_the_model() -> None:
     x = torch.ones(1, 4, 8, 8)
-    assert SD.denoised(x.half(), x, 1.0).dtype == torch.float32
+    assert SD.denoised(x, 1.0, x.half()).dtype == torch.float32
 
 
 def test_a_scaled_input_has_unit_variance() -> None:
     x = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0)) * 14.6
     x += torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(1))
-    assert SD.scale_input(x, 14.6).std().item() == pytest.approx(1, abs=0.02)
+    assert model_input(x, 14.6).std().item() == pytest.approx(1, abs=0.02)
 
 
-def test_draw_noise_equals_the_reference(reference: dict[str, Any]) -> None:
+def test_initial_noise_equals_the_reference(reference: dict[str, Any]) -> None:
     for key, expected in reference["noise_first6"].items():
         seed, shape = key.split("/")
         count, *latent = map(int, shape.strip("()").split(","))
-        noise = draw_noise(int(seed), count, latent)
+        noise = initial_noise(int(seed), count, latent)
         assert noise.flatten()[:6].tolist() == expected
 
 
-def test_the_greatest_seed_gives_the_same_noise_again() -> None:
-    grid = draw_noise(2**64 - 1, 4, (4, 8, 8))
-    assert torch.equal(draw_noise(2**64 - 1, 4, (4, 8, 8)), grid)
+def test_a_picture_alone_starts_from_its_own_noise() -> None:
+    grid = initial_noise(2**64 - 1, 4, (4, 8, 8))
+    assert torch.equal(initial_noise(2**64 - 1, 4, (4, 8, 8), [3]), grid[3:])
 
 
-def test_draw_noise_leaves_the_global_generator_alone() -> None:
+def test_initial_noise_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    draw_noise(0, 1, (4, 8, 8))
+    initial_noise(0, 1, (4, 8, 8))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_start_at_the_top_has_the_models_scale() -> None:
-    noise, latent = draw_noise(0, 1, (4, 8, 8)), torch.full((1, 4, 8, 8), 5.0)
+    noise, latent = initial_noise(0, 1, (4, 8, 8)), torch.full((1, 4, 8, 8), 5.0)
     for schedule in ("normal", "karras", "exponential", "simple", "sgm_uniform", "beta"):
         sigma = SCHEDULES[schedule](SD, 20)[0].item()
-        assert torch.allclose(start(noise, sigma, SD), noise * 14.64881, rtol=1e-5)
-        x = start(noise, sigma, SD, latent)
+        assert torch.allclose(start(noise, sigma, SD.sigma_max), noise * 14.64881, rtol=1e-5)
+        x = start(noise, sigma, SD.sigma_max, latent)
         assert torch.allclose(x - latent, noise * 14.64881, atol=1e-5)
 
 
 def test_a_start_below_the_top_has_noise_of_sigma() -> None:
-    noise, latent = draw_noise(0, 1, (4, 8, 8)), torch.full((1, 4, 8, 8), 5.0)
-    assert torch.equal(start(noise, 2.0, SD, latent), latent + noise * 2)
-    assert torch.equal(start(noise, 2.0, SD), noise * 2)
+    noise, latent = initial_noise(0, 1, (4, 8, 8)), torch.full((1, 4, 8, 8), 5.0)
+    assert torch.equal(start(noise, 2.0, SD.sigma_max, latent), latent + noise * 2)
+    assert torch.equal(start(noise, 2.0, SD.sigma_max), noise * 2)
 
 
 def test_recipes_know_every_schedule() -> None:
