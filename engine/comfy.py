@@ -1,0 +1,300 @@
+"""Recipes as ComfyUI graphs, and back.
+
+ComfyUI writes a graph in two forms, and both go into every picture:
+
+- the *graph* (API format, PNG text `prompt`): node id → `{"class_type", "inputs"}`, where an input
+  is a value or a link `[node id, output number]`; it is what ComfyUI runs;
+- the *workflow* (UI format 0.4, PNG text `workflow`): the same nodes with places on the canvas,
+  a table of links and values by position; it is what ComfyUI opens when a picture is dropped.
+
+Sampler and schedule names are ComfyUI's own. One rule needs care: Marble draws the noise of all
+`count` pictures at once and slices it. ComfyUI does the same for a whole batch, but once
+LatentFromBatch stands *before* KSampler it draws picture after picture instead. The two agree only
+where one picture's noise holds a multiple of 16 values; at other sizes the pick stands after
+KSampler: slower, since the whole batch is made, but the same picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import UserError, shorten
+from engine.recipe import Recipe
+
+Graph = dict[str, dict[str, Any]]
+
+LATENT_CHANNELS: Final = 4  # what EmptyLatentImage makes: SD1.x, SD2.x and SDXL
+LATENT_SCALE: Final = 8
+NOISE_ALIGNMENT: Final = 16  # values torch draws at a time on the CPU
+
+
+class GraphError(UserError):
+    """Say why a ComfyUI graph cannot become a recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Describe a kind of node: its links in, values and links out, in the order of its slots."""
+
+    links: Mapping[str, str]
+    values: tuple[str, ...]
+    outputs: tuple[str, ...]
+    size: tuple[int, int]
+
+
+MODEL_PARTS: Final = ("MODEL", "CLIP", "VAE")
+LATENTS: Final = {"samples": "LATENT"}
+CONDITIONS: Final = {"positive": "CONDITIONING", "negative": "CONDITIONING"}
+# KSampler's second value exists on the canvas only: what to do with the seed after a run.
+AFTER_RUN: Final = "control_after_generate"
+NODES: Final[Mapping[str, Node]] = {
+    "CheckpointLoaderSimple": Node({}, ("ckpt_name",), MODEL_PARTS, (315, 98)),
+    "DiffusersLoader": Node({}, ("model_path",), MODEL_PARTS, (315, 98)),
+    "CLIPTextEncode": Node({"clip": "CLIP"}, ("text",), ("CONDITIONING",), (425, 180)),
+    "EmptyLatentImage": Node({}, ("width", "height", "batch_size"), ("LATENT",), (315, 106)),
+    "LatentFromBatch": Node(LATENTS, ("batch_index", "length"), ("LATENT",), (315, 82)),
+    "KSampler": Node(
+        {"model": "MODEL", **CONDITIONS, "latent_image": "LATENT"},
+        ("seed", AFTER_RUN, "steps", "cfg", "sampler_name", "scheduler", "denoise"),
+        ("LATENT",),
+        (315, 262),
+    ),
+    "VAEDecode": Node({**LATENTS, "vae": "VAE"}, (), ("IMAGE",), (210, 46)),
+    "SaveImage": Node({"images": "IMAGE"}, ("filename_prefix",), (), (315, 270)),
+    "PreviewImage": Node({"images": "IMAGE"}, (), (), (315, 270)),
+}
+LOADERS: Final = ("CheckpointLoaderSimple", "DiffusersLoader")
+OUTPUTS: Final = ("SaveImage", "PreviewImage")
+SINGLE_FILES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".bin")
+
+# The ids and places of ComfyUI's default workflow, so that the canvas looks like home.
+SAMPLER, LOADER, LATENT, POSITIVE, NEGATIVE, DECODE, SAVE, PICK = map(str, range(3, 11))
+PLACES: Final[Mapping[str, tuple[int, int]]] = {
+    LOADER: (26, 474),
+    LATENT: (473, 609),
+    PICK: (473, 765),
+    POSITIVE: (415, 186),
+    NEGATIVE: (413, 410),
+    SAMPLER: (863, 186),
+    DECODE: (1209, 188),
+    SAVE: (1451, 189),
+}
+
+
+def slices_like_marble(width: int, height: int) -> bool:
+    """Say whether noise drawn picture by picture equals slices of one draw; sizes in pixels."""
+    values = LATENT_CHANNELS * (width // LATENT_SCALE) * (height // LATENT_SCALE)
+    return values % NOISE_ALIGNMENT == 0
+
+
+def to_graph(recipe: Recipe) -> Graph:
+    """Write a recipe as the graph (API format) that makes the same pictures in ComfyUI."""
+    single_file = recipe.checkpoint.lower().endswith(SINGLE_FILES)
+    loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"
+    noise, made, pick = (LATENT, 0), (SAMPLER, 0), {}
+    if recipe.picture is not None:
+        early = slices_like_marble(recipe.width, recipe.height)
+        batch = noise if early else made
+        pick[PICK] = _node("LatentFromBatch", samples=batch, batch_index=recipe.picture, length=1)
+        noise, made = ((PICK, 0), made) if early else (noise, (PICK, 0))
+    return {
+        LOADER: _node(loader, **{NODES[loader].values[0]: recipe.checkpoint}),
+        LATENT: _node(
+            "EmptyLatentImage", width=recipe.width, height=recipe.height, batch_size=recipe.count
+        ),
+        POSITIVE: _node("CLIPTextEncode", text=recipe.prompt, clip=(LOADER, 1)),
+        NEGATIVE: _node("CLIPTextEncode", text=recipe.negative_prompt, clip=(LOADER, 1)),
+        **pick,
+        SAMPLER: _node(
+            "KSampler",
+            seed=recipe.seed,
+            steps=recipe.steps,
+            cfg=recipe.guidance_scale,
+            sampler_name=recipe.sampler,
+            scheduler=recipe.schedule,
+            denoise=1.0,
+            model=(LOADER, 0),
+            positive=(POSITIVE, 0),
+            negative=(NEGATIVE, 0),
+            latent_image=noise,
+        ),
+        DECODE: _node("VAEDecode", samples=made, vae=(LOADER, 2)),
+        SAVE: _node("SaveImage", filename_prefix="marble", images=(DECODE, 0)),
+    }
+
+
+def from_graph(graph: object) -> Recipe:
+    """Read a graph (API format) that goes from an empty latent through one KSampler.
+
+    Only what leads to the saved picture is read. `GraphError` names a node that is not known
+    there: guessing what it does would give another picture. `OptionError` names a value that
+    Marble does not allow.
+    """
+    nodes = _Nodes.parse(graph)
+    decode = nodes.decoder()
+    sampler, late = nodes.through_pick(decode, "samples", "KSampler")
+    latent, early = nodes.through_pick(sampler, "latent_image", "EmptyLatentImage")
+    positive = nodes.source(sampler, "positive", "CLIPTextEncode")
+    negative = nodes.source(sampler, "negative", "CLIPTextEncode")
+    parts = (sampler, "model"), (positive, "clip"), (negative, "clip"), (decode, "vae")
+    loader = nodes.loader(*parts)
+    if early and late:
+        raise GraphError("The ComfyUI graph picks from a batch twice, which Marble cannot do.")
+    if nodes.value(sampler, "denoise") != 1:
+        raise GraphError("The ComfyUI graph denoises only in part, which Marble cannot do yet.")
+    recipe = Recipe(
+        prompt=nodes.value(positive, "text"),
+        negative_prompt=nodes.value(negative, "text"),
+        seed=nodes.value(sampler, "seed"),
+        steps=nodes.value(sampler, "steps"),
+        guidance_scale=nodes.value(sampler, "cfg"),
+        width=nodes.value(latent, "width"),
+        height=nodes.value(latent, "height"),
+        count=nodes.value(latent, "batch_size"),
+        picture=nodes.picked(early or late),
+        sampler=nodes.value(sampler, "sampler_name"),
+        schedule=nodes.value(sampler, "scheduler"),
+        checkpoint=nodes.value(loader, NODES[nodes.kind(loader)].values[0]),
+    )
+    if early and not slices_like_marble(recipe.width, recipe.height):
+        raise GraphError(
+            f"The ComfyUI graph picks a picture of {recipe.width}×{recipe.height} before "
+            "KSampler, where ComfyUI draws its noise another way than Marble."
+        )
+    return recipe
+
+
+def to_workflow(recipe: Recipe) -> dict[str, Any]:
+    """Write a recipe as the workflow (UI format) that ComfyUI's canvas opens.
+
+    Browsers read numbers as doubles: the canvas rounds a seed above 2^53, the graph keeps it.
+    """
+    graph = to_graph(recipe)
+    links = list(_links(graph))
+    nodes = [_placed(order, name, graph[name], links) for order, name in enumerate(graph)]
+    last = {"last_node_id": max(map(int, graph)), "last_link_id": len(links)}
+    bare: dict[str, Any] = {"groups": [], "config": {}, "extra": {}, "version": 0.4}
+    return {**last, "nodes": nodes, "links": links, **bare}
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """Walk the nodes of a graph backwards, from the picture to its causes."""
+
+    nodes: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def parse(cls, graph: object) -> _Nodes:
+        """Check the outer form of a graph: every node has its kind and its inputs."""
+        if not isinstance(graph, Mapping) or not graph:
+            raise GraphError("The ComfyUI graph holds no nodes.")
+        for name, node in graph.items():
+            match node:
+                case {"class_type": str(), "inputs": Mapping()}:
+                    pass
+                case _:
+                    raise GraphError(f"{shorten(name)} in the ComfyUI graph is not a node.")
+        return cls(graph)
+
+    def kind(self, name: str) -> str:
+        return str(self.nodes[name]["class_type"])
+
+    def value(self, name: str, option: str) -> Any:
+        """Return a plain value of a node; one computed by another node is not followed."""
+        value = self.nodes[name]["inputs"].get(option)
+        if value is not None and not isinstance(value, list):
+            return value
+        found = "is missing" if value is None else "is computed by another node"
+        where = f"{option!r} of {self.kind(name)} (node {name})"
+        raise GraphError(f"In the ComfyUI graph, {where} {found}.")
+
+    def source(self, name: str, link: str, *kinds: str) -> str:
+        """Return the node that feeds a link, which must be of one of these kinds."""
+        match self.nodes[name]["inputs"].get(link):
+            case [str() as source, int()] if source in self.nodes:
+                if self.kind(source) in kinds:
+                    return source
+                found = f"comes from {shorten(self.kind(source))} (node {source})"
+            case _:
+                found = "is not connected"
+        raise GraphError(
+            f"In the ComfyUI graph, {link!r} of {self.kind(name)} (node {name}) {found}; "
+            f"Marble understands only {' or '.join(kinds)} there."
+        )
+
+    def through_pick(self, name: str, link: str, kind: str) -> tuple[str, str | None]:
+        """Return the node of `kind` behind a link, and the LatentFromBatch between, if any."""
+        source = self.source(name, link, kind, "LatentFromBatch")
+        if self.kind(source) == kind:
+            return source, None
+        return self.source(source, "samples", kind), source
+
+    def picked(self, pick: str | None) -> Any:
+        """Return the number of the picked picture, or None where all are made."""
+        if pick is not None and self.value(pick, "length") != 1:
+            raise GraphError("The ComfyUI graph picks some of its pictures; Marble makes 1 or all.")
+        return None if pick is None else self.value(pick, "batch_index")
+
+    def decoder(self) -> str:
+        """Return the one VAEDecode whose pictures are saved or shown."""
+        outputs = [name for name in self.nodes if self.kind(name) in OUTPUTS]
+        decoders = {self.source(name, "images", "VAEDecode") for name in outputs}
+        if len(decoders) != 1:
+            raise GraphError(f"The ComfyUI graph has {len(decoders)} results to save, not just 1.")
+        return decoders.pop()
+
+    def loader(self, *links: tuple[str, str]) -> str:
+        """Return the one loader behind all these links."""
+        loaders = {self.source(name, link, *LOADERS) for name, link in links}
+        if len(loaders) != 1:
+            raise GraphError("The ComfyUI graph mixes several models, which Marble cannot do yet.")
+        return loaders.pop()
+
+
+def _node(kind: str, /, **inputs: object) -> dict[str, Any]:
+    # JSON has no tuples: links are lists from the start, so that graph == loads(dumps(graph)).
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in inputs.items()}
+    return {"class_type": kind, "inputs": plain}
+
+
+def _links(graph: Graph) -> Iterator[list[Any]]:
+    """Number every link: [link, from node, from output, to node, to input, type]."""
+    number = 0
+    for name, node in graph.items():
+        for slot, (link, kind) in enumerate(NODES[node["class_type"]].links.items()):
+            source, output = node["inputs"][link]
+            number += 1
+            yield [number, int(source), output, int(name), slot, kind]
+
+
+def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -> dict[str, Any]:
+    """Put a node on the canvas: links by number, values by position."""
+    kind, number = NODES[node["class_type"]], int(name)
+    incoming = {slot: link for link, _, _, target, slot, _ in links if target == number}
+    outgoing = [(output, link) for link, source, output, *_ in links if source == number]
+    values = {AFTER_RUN: "fixed", **node["inputs"]}
+    if "text" in values:
+        # The canvas reads {a|b} as a choice by chance; `prompt` holds the text as it was used.
+        values["text"] = re.sub(r"([{}])", r"\\\1", values["text"])
+    return {
+        "id": number,
+        "type": node["class_type"],
+        "pos": list(PLACES[name]),
+        "size": list(kind.size),
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [
+            {"name": link, "type": kind.links[link], "link": incoming[slot]}
+            for slot, link in enumerate(kind.links)
+        ],
+        "outputs": [
+            {"name": o, "type": o, "links": [n for s, n in outgoing if s == i], "slot_index": i}
+            for i, o in enumerate(kind.outputs)
+        ],
+        "properties": {"Node name for S&R": node["class_type"]},
+        "widgets_values": [values[value] for value in kind.values],
+    }

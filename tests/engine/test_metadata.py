@@ -1,0 +1,295 @@
+"""A picture's texts, read as Marble, Pillow, ComfyUI's canvas and A1111 read them."""
+
+import io
+import json
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from engine import comfy
+from engine.errors import OptionError, UnknownOption, UserError
+from engine.metadata import (
+    NEGATIVE,
+    TEXT_LIMIT,
+    MetadataError,
+    encode_png,
+    from_a1111,
+    read_recipe,
+    read_texts,
+    to_a1111,
+)
+from engine.recipe import SAMPLERS, SCHEDULES, Recipe
+from tests.engine.test_comfy import default_graph, recipes
+from tests.factories import make_recipe
+
+Pixels = npt.NDArray[np.uint8]
+CHINESE = "拿着书的大理石学者"
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    """Return uint8 [12, 16, 3] of noise."""
+    return np.random.default_rng(5).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+
+
+def png_with(**texts: str) -> bytes:
+    """Return a picture with these texts, written as ComfyUI and A1111 do: by Pillow."""
+    info = PngImagePlugin.PngInfo()
+    for key, text in texts.items():
+        info.add_text(key, text)
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def with_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a picture with one chunk of this kind behind its header."""
+    png = png_with()
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return png[:33] + chunk + png[33:]
+
+
+def chunks(png: bytes) -> dict[str, tuple[str, bytes]]:
+    """Return key → kind and body of the text chunks."""
+    found, at = {}, 8
+    while at < len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        if kind in (b"tEXt", b"iTXt"):
+            key, _, body = png[at + 8 : at + 8 + length].partition(b"\0")
+            found[key.decode()] = kind.decode(), body
+        at += length + 12
+    return found
+
+
+def as_canvas(png: bytes) -> dict[str, str]:
+    """Return the texts as ComfyUI's canvas does: everything is UTF-8 to it."""
+    texts = {}
+    for key, (kind, body) in chunks(png).items():
+        text = body[2:].split(b"\0", 2)[2] if kind == "iTXt" else body
+        texts[key] = text.decode("utf-8", "replace")
+    return texts
+
+
+def test_pixels_survive(pixels: Pixels) -> None:
+    for given_pixels in (pixels, Image.fromarray(pixels)):
+        png = encode_png(given_pixels, make_recipe(), 0)
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), pixels)
+
+
+def test_same_input_gives_same_bytes(pixels: Pixels) -> None:
+    first, again = (encode_png(pixels, make_recipe(prompt=CHINESE), 0) for _ in range(2))
+    assert first == again
+    assert b"tIME" not in first
+
+
+def test_metadata_of_an_image_is_left_behind(pixels: Pixels) -> None:
+    image = Image.fromarray(pixels)
+    image.info["icc_profile"] = b"private"
+    assert encode_png(image, make_recipe(), 0) == encode_png(pixels, make_recipe(), 0)
+
+
+@settings(deadline=None)
+@given(recipes(), st.data())
+def test_recipe_of_the_very_picture_is_read_back(recipe: Recipe, data: st.DataObject) -> None:
+    picture = data.draw(st.sampled_from(recipe.pictures))
+    reading = read_recipe(encode_png(np.zeros((1, 1, 3), np.uint8), recipe, picture))
+    assert reading.source == "Marble"
+    assert reading.ignored == ()
+    assert reading.recipe.pictures == (picture,)
+    assert replace(reading.recipe, picture=recipe.picture) == recipe
+
+
+@pytest.mark.parametrize("prompt", ["a scholar", "café", CHINESE, "🗿", '"a", b: c\nd'])
+def test_pillow_and_the_canvas_read_every_text(pixels: Pixels, prompt: str) -> None:
+    recipe = make_recipe(prompt=prompt, negative_prompt=prompt, count=2, picture=1)
+    png = encode_png(pixels, recipe, 1)
+    info = Image.open(io.BytesIO(png)).info
+    for texts in (info, as_canvas(png)):
+        assert json.loads(texts["prompt"]) == comfy.to_graph(recipe)
+        assert json.loads(texts["workflow"]) == comfy.to_workflow(recipe)
+        assert from_a1111(texts["parameters"]).recipe == recipe
+
+
+def test_graphs_are_plain_text_for_the_oldest_readers(pixels: Pixels) -> None:
+    kinds = {
+        k: kind
+        for k, (kind, _) in chunks(encode_png(pixels, make_recipe(prompt=CHINESE), 0)).items()
+    }
+    assert kinds == {"marble": "tEXt", "prompt": "tEXt", "workflow": "tEXt", "parameters": "iTXt"}
+
+
+def test_seed_beyond_a_double_is_exact(pixels: Pixels) -> None:
+    recipe = make_recipe(seed=2**64 - 1)
+    assert read_recipe(encode_png(pixels, recipe, 0)).recipe == recipe
+
+
+def test_comfyui_picture_is_read() -> None:
+    reading = read_recipe(png_with(prompt=json.dumps(default_graph()), workflow="{}"))
+    assert reading.source == "ComfyUI"
+    assert reading.recipe == comfy.from_graph(default_graph())
+
+
+def test_graph_too_wide_gives_way_to_a_plain_line() -> None:
+    graph = {"1": {"class_type": "SaveAnything", "inputs": {}}}
+    reading = read_recipe(png_with(prompt=json.dumps(graph), parameters=to_a1111(make_recipe())))
+    assert (reading.source, reading.recipe) == ("A1111", make_recipe())
+
+
+A1111 = """girl with an artist's beret, ((eyeshadow)), (coquettish:1.2)
+second line
+Negative prompt: ugly, fat: <b>
+deformed
+Steps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7, Seed: 965400086, \
+Size: 512x768, Model hash: 45dee52b, Model: "model, v1", RNG: CPU, Version: v1.10.1"""
+
+
+def test_a1111_picture_is_read() -> None:
+    reading = read_recipe(png_with(parameters=A1111))
+    assert reading.source == "A1111"
+    assert reading.ignored == ()
+    assert reading.recipe == make_recipe(
+        prompt="girl with an artist's beret, ((eyeshadow)), (coquettish:1.2)\nsecond line",
+        negative_prompt="ugly, fat: <b>\ndeformed",
+        steps=20,
+        sampler="euler_ancestral",
+        guidance_scale=7,
+        seed=965400086,
+        width=512,
+        height=768,
+        checkpoint="model, v1",
+    )
+
+
+def test_what_a1111_did_and_marble_cannot_is_named() -> None:
+    text = A1111.replace("RNG: CPU", 'Clip skip: 2, Lora hashes: "a: 1, b: 2"')
+    assert from_a1111(text).ignored == ("Clip skip: 2", "Lora hashes: a: 1, b: 2", "RNG: GPU")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "ours"),
+    [
+        ("Euler", "", ("euler", "normal")),
+        ("Euler", "Uniform", ("euler", "normal")),
+        ("DPM++ 2M Karras", "", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M", "Automatic", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M", "SGM Uniform", ("dpmpp_2m", "sgm_uniform")),
+        ("DDIM", "", ("ddim", "ddim_uniform")),
+    ],
+)
+def test_a1111_names_of_all_ages_are_read(
+    sampler: str, schedule: str, ours: tuple[str, str]
+) -> None:
+    was = f"Sampler: {sampler}" + (f", Schedule type: {schedule}" if schedule else "")
+    recipe = from_a1111(A1111.replace("Sampler: Euler a, Schedule type: Automatic", was)).recipe
+    assert (recipe.sampler, recipe.schedule) == ours
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_sampling_has_a_name_of_a1111(sampler: str, schedule: str) -> None:
+    recipe = make_recipe(sampler=sampler, schedule=schedule)
+    assert from_a1111(to_a1111(recipe)).recipe == recipe
+
+
+@settings(deadline=None)
+@given(recipes())
+def test_a1111_line_stays_itself(recipe: Recipe) -> None:
+    # Its grammar has no escapes: such prompts have no faithful line, only the other texts.
+    for text in (recipe.prompt, recipe.negative_prompt):
+        lines = text.split("\n")
+        assume(all(line == line.strip() for line in lines) and (lines[0] or not text))
+        assume(not any(line.startswith(NEGATIVE) for line in lines))
+    assert from_a1111(to_a1111(recipe)).recipe == recipe
+    assert to_a1111(from_a1111(to_a1111(recipe)).recipe) == to_a1111(recipe)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "words"),
+    [
+        ("Seed: 965400086, ", "", "does not say: Seed"),
+        ("Seed: 965400086", "Seed: -1", "seed must be"),
+        ("Euler a", "DPM fast", "'DPM fast'"),
+        ("512x768", "tall", "width must be"),
+        ("Steps: 20", "Steps: many", "steps must be"),
+        ("CFG scale: 7", "CFG scale: nan", "guidance_scale must be"),
+        ("Model: ", "Model 2: ", "does not say: Model"),
+        ("\nSteps: 20, ", "\n", "does not say: Steps"),
+    ],
+)
+def test_a1111_line_that_falls_short_is_named(was: str, becomes: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        from_a1111(A1111.replace(was, becomes))
+
+
+def test_newer_marble_is_named_and_not_guessed(pixels: Pixels) -> None:
+    newer = make_recipe().to_dict()
+    with pytest.raises(OptionError, match="newer Marble"):
+        read_recipe(png_with(marble=json.dumps(newer | {"version": 2})))
+    with pytest.raises(UnknownOption, match="aura"):
+        read_recipe(png_with(marble=json.dumps(newer | {"aura": 1})))
+
+
+def bomb(kind: bytes, head: bytes) -> bytes:
+    return with_chunk(kind, b"prompt\0" + head + zlib.compress(bytes(TEXT_LIMIT * 8)))
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "not a PNG"),
+    "JPEG": (b"\xff\xd8\xff\xe0 JFIF", "not a PNG"),
+    "cut": (png_with(prompt="{}")[:-20], "cut short"),
+    "length beyond the end": (png_with()[:8] + b"\xff\xff\xff\xffIDAT" + bytes(9), "cut short"),
+    "flipped bit": (png_with(prompt="abc").replace(b"abc", b"abd"), "damaged"),
+    "no text": (png_with(), "no recipe"),
+    "zTXt bomb": (bomb(b"zTXt", b"\0"), "4,194,304"),
+    "iTXt bomb": (bomb(b"iTXt", b"\1\0\0\0"), "4,194,304"),
+    "long tEXt": (with_chunk(b"tEXt", b"prompt\0" + bytes(TEXT_LIMIT + 1)), "4,194,304"),
+    "bad zlib": (with_chunk(b"zTXt", b"prompt\0\0junk"), "damaged"),
+    "bad UTF-8": (with_chunk(b"iTXt", b"prompt\0\0\0\0\0\xff"), "damaged"),
+    "short iTXt": (with_chunk(b"iTXt", b"prompt\0\0"), "damaged"),
+    "no JSON": (png_with(prompt="a marble scholar"), "not valid JSON"),
+    "deep JSON": (png_with(marble="[" * 100_000), "not valid JSON"),
+    "no object": (png_with(marble="[]"), "not a JSON object"),
+    "bare object": (png_with(marble="{}"), "version"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_file_is_refused_in_one_sentence(name: str) -> None:
+    png, words = BAD[name]
+    with pytest.raises(UserError, match=words) as caught:
+        read_recipe(png)
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, bytes])
+def test_packed_texts_are_read(pack: Callable[[bytes], bytes]) -> None:
+    flag = b"\1" if pack is zlib.compress else b"\0"
+    png = with_chunk(b"iTXt", b"parameters\0" + flag + b"\0en\0k\0" + pack(CHINESE.encode()))
+    assert read_texts(png) == {"parameters": CHINESE}
+
+
+def test_hostile_line_is_read_in_linear_time() -> None:
+    began = time.perf_counter()
+    for text in ("a " * 2**19, 'a:"' * 2**19, " " * 2**20 + "x", "a:" + " " * 2**20 + "\0"):
+        with pytest.raises(MetadataError):
+            from_a1111(text)
+    assert time.perf_counter() - began < 5
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"eXIf"]))
+def test_junk_never_escapes_as_another_error(body: bytes, kind: bytes) -> None:
+    for key in (b"marble", b"prompt", b"parameters"):
+        with suppress(UserError):
+            read_recipe(with_chunk(kind, key + b"\0" + body))
+            pytest.fail("junk became a recipe")
