@@ -1,0 +1,52 @@
+"""Memory: durable jobs, their outbox, history, and the picture files.
+
+    async with Storage.open(Path("data"), os.environ.get("MARBLE_DATABASE_URL")) as storage:
+        await storage.requeue_lost()                    # at the start of a process that works
+        job = await storage.jobs.add(                   # committed: now say "queued"
+            NewJob(recipe=recipe, person="terminal:ada", place="terminal", reply={"any": "json"})
+        )
+        await storage.jobs.list_queued(after=0)         # oldest first; the queue orders them
+        job = await storage.jobs.claim(job.id)          # running, or None: somebody was faster
+        await storage.jobs.rendered(job.id, job.epoch, pictures)     # engine.events.Picture
+        await storage.jobs.failed(job.id, job.epoch, "why")          # or so,
+        await storage.jobs.release(job.id, job.epoch)                # or given back,
+        await storage.jobs.cancel(job.id)                            # or `TooLate` is raised
+        for parcel in await storage.outbox.list_due(["terminal"]):   # replies that wait
+            await storage.jobs.delivered(parcel.job.id)              # the reply has arrived
+        job = await storage.jobs.get(12)                # with job.pictures; or `UnknownJob`
+        storage.pictures.path(job.pictures[0])          # its file; picture.name is "12.1"
+        await storage.history.page(person="terminal:ada", before=12)  # the next page
+
+Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
+Several processes may open one database: a process never touches a living one's running jobs.
+"""
+
+from storage.errors import (
+    DatabaseFault,
+    IllegalStep,
+    StaleEpoch,
+    StorageError,
+    TooLate,
+    UnknownJob,
+    UnknownPicture,
+)
+from storage.life import Status
+from storage.memory import Storage
+from storage.records import Job, NewJob, Parcel, Picture, parse_name
+
+__all__ = [
+    "DatabaseFault",
+    "IllegalStep",
+    "Job",
+    "NewJob",
+    "Parcel",
+    "Picture",
+    "StaleEpoch",
+    "Status",
+    "Storage",
+    "StorageError",
+    "TooLate",
+    "UnknownJob",
+    "UnknownPicture",
+    "parse_name",
+]

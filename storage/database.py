@@ -1,0 +1,102 @@
+"""The database: opened by URL, brought up to date, read by many and written by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage import engines, schema, urls
+from storage.errors import BadURL, DatabaseBusy, DatabaseFault, ReadOnly, StorageError
+from storage.faults import explain
+from storage.writer import Unit, Writer
+
+T = TypeVar("T")
+
+ADMISSION: Final = 2.5  # seconds that somebody may wait to be told "queued" or why not
+UPGRADE: Final = 3.0  # seconds to wait for a lock at the start
+OUTCOME: Final = 60.0  # seconds for which the outcome of finished work is held in memory
+
+
+@dataclass(slots=True)
+class Database:
+    """Run units of work; every error of the driver comes out as a `StorageError`."""
+
+    url: URL
+    where: str  # the file, or the URL without its password
+    _writes: AsyncEngine
+    _reads: AsyncEngine
+    _writer: Writer
+
+    @classmethod
+    async def open(cls, url: URL) -> Database:
+        """Connect, upgrade the schema and start the writer; raises `DatabaseFault`."""
+        where = urls.show(url)
+        if file := urls.file_of(url):
+            await asyncio.to_thread(_make_folder, file.parent)
+        try:
+            writes, reads = engines.create(url)
+        except (ArgumentError, ImportError) as error:
+            raise BadURL(where, str(error)) from error
+        database = cls(url, where, writes, reads, Writer(writes, where))
+        try:
+            await database._upgrade()
+        except BaseException:
+            await database.close()
+            raise
+        database._writer.start()
+        return database
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Say whether the database is a file."""
+        return urls.is_sqlite(self.url)
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        """Run a unit on a snapshot; it cannot write."""
+        try:
+            async with self._reads.connect() as connection:
+                return await connection.run_sync(unit)
+        except StorageError:
+            raise
+        except Exception as error:
+            raise explain(error, self.where) or error from error
+
+    async def write(self, unit: Unit[T], patience: float = ADMISSION) -> T:
+        """Run a unit in the writer's next transaction; see `Writer.write`."""
+        return await self._writer.write(unit, patience)
+
+    async def close(self) -> None:
+        """Commit what waits, then close every connection."""
+        await self._writer.close()
+        await self._reads.dispose()
+        await self._writes.dispose()
+
+    async def _upgrade(self) -> None:
+        """Upgrade, waiting a while for another program's lock."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + UPGRADE
+        while True:
+            try:
+                async with self._writes.begin() as connection:
+                    await connection.run_sync(schema.upgrade, self.where)
+                return
+            except Exception as error:
+                fault = explain(error, self.where)
+                if not isinstance(fault, DatabaseBusy) or loop.time() > end:
+                    raise fault or error from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fault: DatabaseFault = explain(error, str(folder)) or ReadOnly(str(folder))
+        raise fault from error

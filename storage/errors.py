@@ -1,0 +1,174 @@
+"""What can go wrong in memory, as one branch of the house's tree.
+
+UserError
+└── StorageError
+    ├── UnknownJob, UnknownPicture      nobody drew that
+    ├── IllegalStep                     a job cannot take that step from where it stands
+    │   └── TooLate                     … because it is already over
+    ├── StaleEpoch                      another worker has the job by now
+    ├── UnreadableRecipe                a recipe was written by a newer Marble
+    ├── BadURL                          MARBLE_DATABASE_URL is of no kind that Marble knows
+    └── DatabaseFault                   the database itself; `passing` says whether waiting helps
+        ├── DatabaseBusy                another program holds the lock             (passing)
+        ├── DiskFull                    no room left                               (passing)
+        ├── Unreachable                 no server, no file, no folder, no login    (passing)
+        ├── DiskTrouble                 the disk refuses to read or write          (passing)
+        ├── ReadOnly                    the file, folder or server takes no writes
+        ├── Corrupt                     not a database, or a damaged one
+        ├── NewerSchema                 written by a newer Marble
+        └── Closed                      used after `close`
+
+Constructors take facts and write the sentence: what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from engine.errors import UserError, shorten
+
+
+class StorageError(UserError):
+    """Carry one sentence about memory that may be shown to the person who asked."""
+
+
+class UnknownJob(StorageError):
+    """Say that no job has that number."""
+
+    def __init__(self, job: int) -> None:
+        self.job = job
+        super().__init__(f"There is no job {job}.")
+
+
+class UnknownPicture(StorageError):
+    """Say that no picture has that name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"There is no picture {shorten(name)}; a picture is named like 12 or 12.3."
+        )
+
+
+class IllegalStep(StorageError):
+    """Say that a job cannot take a step from the status it has."""
+
+    def __init__(self, job: int, status: str, step: str) -> None:
+        self.job = job
+        self.status = status
+        self.step = step
+        super().__init__(self.sentence())
+
+    def sentence(self) -> str:
+        """Return what is shown to people."""
+        return f"Job {self.job} is {self.status}: that step ({self.step}) is not open to it."
+
+
+class TooLate(IllegalStep):
+    """Say that a job is over and can no longer be cancelled."""
+
+    def sentence(self) -> str:
+        """Return what is shown to people."""
+        return f"It is too late: job {self.job} is already {self.status}."
+
+
+class StaleEpoch(StorageError):
+    """Say that the job was handed to another worker since."""
+
+    def __init__(self, job: int, epoch: int, current: int) -> None:
+        self.job = job
+        super().__init__(
+            f"Job {job} was taken over by another worker (epoch {current}, not {epoch})."
+        )
+
+
+class UnreadableRecipe(StorageError):
+    """Say that a stored recipe cannot be read by this version."""
+
+    def __init__(self, job: int, reason: str) -> None:
+        self.job = job
+        super().__init__(f"The recipe of job {job} cannot be read: {reason}")
+
+
+class BadURL(StorageError):
+    """Say that a database URL is of no kind that Marble knows."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"MARBLE_DATABASE_URL ({where}) cannot be used: {reason}; give "
+            "sqlite:///path/marble.db or postgresql://user:password@host/database."
+        )
+
+
+class DatabaseFault(StorageError):
+    """Name the database that fails and what to do; `passing` faults may mend themselves."""
+
+    passing: ClassVar[bool] = False
+    wrong: ClassVar[str]
+    cure: ClassVar[str]
+
+    def __init__(self, where: str, detail: str = "") -> None:
+        self.where = where
+        self.detail = detail
+        said = f" ({detail})" if detail else ""
+        super().__init__(f"The database {where} {self.wrong}{said}: {self.cure}.")
+
+
+class DatabaseBusy(DatabaseFault):
+    """Say that another program holds the database's lock."""
+
+    passing = True
+    wrong = "is locked by another program"
+    cure = "nothing was written; try again in a moment, and close what else has it open"
+
+
+class DiskFull(DatabaseFault):
+    """Say that the disk has no room for more."""
+
+    passing = True
+    wrong = "cannot grow, since its disk is full"
+    cure = "make room, for example with `marble db prune`; Marble goes on by itself"
+
+
+class Unreachable(DatabaseFault):
+    """Say that the database cannot be opened or reached."""
+
+    passing = True
+    wrong = "cannot be reached"
+    cure = "check the path or address, its permissions, and that its server runs"
+
+
+class DiskTrouble(DatabaseFault):
+    """Say that the disk under the database refuses to work."""
+
+    passing = True
+    wrong = "cannot be read or written, since its disk reports an error"
+    cure = "look at the disk and the system's log before anything else"
+
+
+class ReadOnly(DatabaseFault):
+    """Say that the database takes no writes."""
+
+    wrong = "is read-only"
+    cure = "give this user the right to write to it and its folder"
+
+
+class Corrupt(DatabaseFault):
+    """Say that the file is damaged or no database at all."""
+
+    wrong = "is damaged or not a database"
+    cure = "keep a copy of it, then bring back the last backup with `marble db restore FILE`"
+
+
+class NewerSchema(DatabaseFault):
+    """Say that a newer Marble wrote this database."""
+
+    wrong = "was written by a newer Marble"
+    cure = "update Marble, or restore a backup made by this version"
+
+
+class Closed(DatabaseFault):
+    """Say that the database was used after it had been closed."""
+
+    wrong = "is closed"
+    cure = "this is a mistake in Marble; please report it"

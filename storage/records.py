@@ -1,0 +1,112 @@
+"""What storage hands out: frozen records, free of any database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from engine.recipe import Recipe
+from storage.errors import UnknownPicture
+from storage.life import Status
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """Say what is asked for, by whom, and where the reply goes.
+
+    `person` and `place` are "platform:rest" ("terminal:ada", "discord:123/456") or a platform
+    alone ("terminal"); the place's platform names the adapter that delivers the reply. `reply`
+    is whatever that adapter needs to answer. `event` is the platform's id of the update or
+    interaction: asked twice with the same event, `add` returns the first job.
+    """
+
+    recipe: Recipe
+    person: str
+    place: str
+    reply: Json = field(default_factory=dict)
+    parent: int | None = None
+    parent_picture: int | None = None  # index from 0
+    event: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Describe one stored picture: which, what it shows in pixels, and its file's sha256."""
+
+    job: int
+    index: int  # from 0
+    seed: int
+    width: int
+    height: int
+    size: int  # bytes of the file
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Return the name that people use, counted from 1: `12.3`."""
+        return f"{self.job}.{self.index + 1}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Hold one job as it stood when it was read; `id` is the number that people see."""
+
+    id: int
+    recipe: Recipe
+    status: Status
+    person: str
+    place: str
+    reply: Json
+    message: str | None  # the placeholder, as the adapter addresses it
+    parent: int | None
+    parent_picture: int | None
+    epoch: int  # rises with every claim; fences off workers of the past
+    attempts: int  # claims that were not given back in good order
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def adapter(self) -> str:
+        """Return the platform that delivers the reply."""
+        return platform(self.place)
+
+    @property
+    def alone(self) -> bool:
+        """Say whether a worker died with it: then it must not share a batch again."""
+        return self.attempts > (1 if self.status is Status.RUNNING else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """Hold one reply that waits in the outbox."""
+
+    job: Job
+    adapter: str
+    outcome: Status  # rendered, failed or cancelled
+    way: int  # which of the adapter's ways is tried next
+    tries: int  # failed tries by this way
+    sending: bool  # a try was begun and its end never recorded
+    due_at: datetime
+
+
+def platform(key: str) -> str:
+    """Return the part before the colon: `discord` of `discord:123/456`."""
+    return key.partition(":")[0]
+
+
+def parse_name(text: str) -> tuple[int, int | None]:
+    """Read `12` as (12, None) and `12.3` as (12, 2), or raise `UnknownPicture`."""
+    job, dot, number = text.strip().lstrip("#").partition(".")
+    parts = [job, number] if dot else [job]
+    if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        raise UnknownPicture(text)
+    if dot and int(number) == 0:
+        raise UnknownPicture(text)
+    return int(job), int(number) - 1 if dot else None

@@ -1,0 +1,58 @@
+"""Turn rows into records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select
+
+from engine.errors import UserError
+from engine.recipe import Recipe
+from storage.errors import UnreadableRecipe
+from storage.life import Status
+from storage.records import Job, Picture
+from storage.tables import jobs, pictures
+
+_log: Final = logging.getLogger("marble.storage")
+
+# What a Job is made of; the words are for the index alone.
+JOB: Final = tuple(column for column in jobs.c if column.name not in ("words", "worker"))
+
+
+def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
+    """Make a record of a row of `JOB`; raises `UnreadableRecipe`."""
+    values = row._mapping
+    try:
+        recipe = Recipe.from_dict(values["recipe"])
+    except UserError as error:
+        raise UnreadableRecipe(values["id"], str(error)) from error
+    known = {column.name: values[column.name] for column in JOB}
+    return Job(
+        **{**known, "recipe": recipe, "status": Status(values["status"]), "pictures": tuple(drawn)}
+    )
+
+
+def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]:
+    """Make records with their pictures; a recipe that cannot be read is logged and left out."""
+    rows = list(rows)
+    drawn = pictures_of(connection, [row.id for row in rows])
+    found = []
+    for row in rows:
+        try:
+            found.append(to_job(row, drawn.get(row.id, ())))
+        except UnreadableRecipe as error:
+            _log.error("%s", error)
+    return tuple(found)
+
+
+def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Picture, ...]]:
+    """Return the pictures of several jobs, in order."""
+    found: dict[int, tuple[Picture, ...]] = {}
+    if not ids:
+        return found
+    query = select(pictures).where(pictures.c.job.in_(ids))
+    for row in connection.execute(query.order_by(pictures.c.job, pictures.c.index)):
+        found[row.job] = (*found.get(row.job, ()), Picture(**row._mapping))
+    return found

@@ -1,0 +1,170 @@
+"""Jobs: added, claimed, finished and found again."""
+
+from pathlib import Path
+
+import pytest
+
+from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob
+from tests.storage.conftest import a_job, a_recipe, drawn
+
+
+async def test_an_added_job_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        added = await storage.jobs.add(a_job("大理石学者", reply={"token": "t", "deep": [1]}))
+    async with Storage.open(tmp_path) as storage:
+        assert await storage.jobs.get(added.id) == added
+    assert added.status is Status.QUEUED
+    assert added.recipe.prompt == "大理石学者"
+    assert added.reply == {"token": "t", "deep": [1]}
+
+
+async def test_a_seed_of_64_bits_survives(storage: Storage) -> None:
+    seed = 2**64 - 1
+    job = await storage.jobs.add(a_job(recipe=a_recipe(seed=seed)), claim=True)
+    done = await storage.jobs.rendered(job.id, job.epoch, drawn())
+    assert (await storage.jobs.get(job.id)).recipe.seed == done.pictures[0].seed == seed
+
+
+async def test_the_way_of_a_job_to_its_reply(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job())
+    running = await storage.jobs.claim(job.id)
+    assert running is not None
+    assert (running.status, running.epoch, running.attempts) == (Status.RUNNING, 1, 1)
+    rendered = await storage.jobs.rendered(job.id, 1, drawn(b"one", b"two"))
+    assert rendered.status is Status.RENDERED
+    assert [picture.name for picture in rendered.pictures] == ["1.1", "1.2"]
+    [parcel] = await storage.outbox.list_due(["terminal"])
+    assert (parcel.job, parcel.outcome) == (rendered, Status.RENDERED)
+    delivered = await storage.jobs.delivered(job.id, {"terminal/7": 1})
+    assert delivered.status is Status.DELIVERED
+    assert await storage.outbox.list_due(["terminal"]) == ()
+    assert await storage.jobs.by_message("terminal/7") == (delivered, 1)
+
+
+async def test_a_queued_job_is_claimed_once(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job())
+    assert await storage.jobs.claim(job.id)
+    assert await storage.jobs.claim(job.id) is None
+    assert await storage.jobs.claim(99) is None
+
+
+async def test_a_job_born_running_is_never_listed(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    assert (job.status, job.epoch) == (Status.RUNNING, 1)
+    assert await storage.jobs.list_queued() == ()
+
+
+async def test_the_queue_is_listed_in_pages_oldest_first(storage: Storage) -> None:
+    ids = [(await storage.jobs.add(a_job())).id for _ in range(5)]
+    first = await storage.jobs.list_queued(limit=3)
+    rest = await storage.jobs.list_queued(after=first[-1].id)
+    assert [job.id for job in (*first, *rest)] == ids
+
+
+async def test_a_worker_of_the_past_cannot_write(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    await storage.jobs.release(job.id, job.epoch)
+    again = await storage.jobs.claim(job.id)
+    assert again is not None
+    with pytest.raises(StaleEpoch, match=f"Job {job.id} was taken over"):
+        await storage.jobs.rendered(job.id, job.epoch, drawn())
+    with pytest.raises(StaleEpoch):
+        await storage.jobs.failed(job.id, job.epoch, "late")
+    assert (await storage.jobs.get(job.id)).status is Status.RUNNING
+    assert again.attempts == 1  # a release burns none
+
+
+async def test_a_failure_puts_its_reason_into_the_outbox(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    await storage.jobs.failed(job.id, job.epoch, "The model is broken.")
+    [parcel] = await storage.outbox.list_due(["terminal"])
+    assert (parcel.outcome, parcel.job.error) == (Status.FAILED, "The model is broken.")
+    assert (await storage.jobs.delivered(job.id)).status is Status.FAILED
+    assert await storage.outbox.list_due(["terminal"]) == ()
+
+
+async def test_cancelling(storage: Storage) -> None:
+    waiting = await storage.jobs.add(a_job())
+    running = await storage.jobs.add(a_job(), claim=True)
+    done = await storage.jobs.add(a_job(), claim=True)
+    await storage.jobs.rendered(done.id, done.epoch, drawn())
+    for job in (waiting, running, running):  # twice is once
+        assert (await storage.jobs.cancel(job.id)).status is Status.CANCELLED
+    with pytest.raises(TooLate, match=f"too late: job {done.id} is already rendered"):
+        await storage.jobs.cancel(done.id)
+    with pytest.raises(IllegalStep):
+        await storage.jobs.rendered(running.id, running.epoch, drawn())
+    assert await storage.jobs.claim(waiting.id) is None
+
+
+async def test_reporting_twice_is_once(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    first = await storage.jobs.rendered(job.id, job.epoch, drawn())
+    assert await storage.jobs.rendered(job.id, job.epoch, drawn()) == first
+    await storage.jobs.delivered(job.id)
+    await storage.jobs.delivered(job.id)
+    assert len(await storage.outbox.list_due(["terminal"])) == 0
+
+
+async def test_the_same_event_makes_one_job(storage: Storage) -> None:
+    first = await storage.jobs.add(a_job(event="telegram:update:7"))
+    again = await storage.jobs.add(a_job("something else", event="telegram:update:7"))
+    other = await storage.jobs.add(a_job(event="telegram:update:8"))
+    assert again == first
+    assert other.id != first.id
+
+
+async def test_a_placeholder_finds_its_job(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job())
+    shown = await storage.jobs.acknowledged(job.id, "discord:1/2")
+    assert shown.message == "discord:1/2"
+    assert await storage.jobs.by_message("discord:1/2") == (shown, None)
+    assert await storage.jobs.by_message("discord:1/3") is None
+
+
+async def test_an_unknown_job_is_named(storage: Storage) -> None:
+    with pytest.raises(UnknownJob, match="There is no job 12"):
+        await storage.jobs.get(12)
+    with pytest.raises(UnknownJob):
+        await storage.jobs.cancel(12)
+
+
+async def test_history_pages_from_the_newest(storage: Storage) -> None:
+    ids = [(await storage.jobs.add(a_job())).id for _ in range(5)]
+    other = await storage.jobs.add(a_job(person="terminal:bob"))
+    first = await storage.history.page(person="terminal:ada", limit=2)
+    rest = await storage.history.page(person="terminal:ada", before=first[-1].id)
+    assert [job.id for job in (*first, *rest)] == ids[::-1]
+    assert [job.id for job in await storage.history.page(limit=1)] == [other.id]
+
+
+async def test_pictures_are_files_named_by_their_content(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    done = await storage.jobs.rendered(job.id, job.epoch, drawn(b"same", b"same"))
+    one, two = done.pictures
+    assert storage.pictures.path(one) == storage.pictures.path(two)
+    assert storage.pictures.read(one) == b"same"
+    assert [path.name for path in storage.pictures.folder.rglob("*.*")] == [f"{one.sha256}.png"]
+
+
+async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as mine:
+        async with Storage.open(tmp_path) as other:
+            job = await other.jobs.add(a_job(), claim=True)
+            assert await mine.requeue_lost() == ()
+            assert (await mine.jobs.get(job.id)).status is Status.RUNNING
+        [lost] = await mine.requeue_lost()
+        assert (lost.id, lost.status, lost.attempts) == (job.id, Status.QUEUED, 1)
+        assert lost.alone
+
+
+async def test_a_job_that_ends_its_worker_three_times_is_quarantined(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as mine:
+        job = await mine.jobs.add(a_job())
+        for _ in range(3):
+            async with Storage.open(tmp_path) as other:
+                assert await other.jobs.claim(job.id)
+            await mine.requeue_lost()
+        [parcel] = await mine.outbox.list_due(["terminal"])
+    assert parcel.outcome is Status.FAILED
+    assert "3 times" in (parcel.job.error or "")
