@@ -108,7 +108,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="guidance",
-        aliases=("cfg", "scale"),
+        aliases=("cfg",),
         parse=_number("guidance_scale"),
         example="X",
         help={

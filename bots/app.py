@@ -1,0 +1,47 @@
+"""The composition root: settings → storage → engine → studio; begun in order, ended in reverse."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from bots.settings import Settings
+from bots.studio import Studio
+from bots.worker import Worker
+from engine.checkpoints import Catalogue
+from engine.executors.inprocess import InProcessExecutor
+from storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Hold what the adapters need."""
+
+    settings: Settings
+    storage: Storage
+    studio: Studio
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Begin everything, and end it in good order whatever happens inside.
+
+    Jobs that are still at work when it ends go back to the queue.
+    """
+    catalogue = Catalogue(settings.models_dir)
+    async with (
+        Storage.open(settings.data_dir, settings.database_url) as storage,
+        InProcessExecutor(catalogue, settings.device) as executor,
+    ):
+        worker = Worker(storage.jobs, executor)
+        working = asyncio.create_task(worker.run(), name="marble-worker")
+        try:
+            yield App(
+                settings=settings,
+                storage=storage,
+                studio=Studio(catalogue, storage.jobs, worker),
+            )
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working

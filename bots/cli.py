@@ -1,0 +1,152 @@
+"""The `marble` command. Heavy libraries are imported by what a command does, never for its help."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from bots.options import OPTIONS, parse_values
+from bots.settings import Settings, load_settings
+from engine.errors import OptionError, UnknownOption, UserError
+
+OK: Final = 0
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+log = logging.getLogger(__name__)
+
+
+class Parser(argparse.ArgumentParser):
+    """Answer bad input with one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as a sentence that may be shown."""
+        raise UserError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 2 bad input, 130 interrupted, 1 otherwise."""
+    logging.basicConfig(level=logging.WARNING, format="marble: %(message)s", stream=sys.stderr)
+    try:
+        arguments = _parse(argv)
+        return asyncio.run(_run(arguments, load_settings()))
+    except UserError as error:
+        _complain(str(error))
+        return BAD_INPUT
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `marble history | head`: the reader has seen enough. Keep Python from saying so again
+        # when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        # No traceback reaches a person; whoever looks for one sets MARBLE_DEBUG.
+        if os.environ.get("MARBLE_DEBUG"):
+            raise
+        _complain(f"Marble met an error that it did not expect ({type(error).__name__}: {error}).")
+        return FAILED
+
+
+def build_parser() -> Parser:
+    """Describe the commands; the options of pictures come from the one table."""
+    parser = Parser(prog="marble", description="Words become pictures, on your own GPU and models.")
+    parser.add_argument("--version", action="version", version=f"marble {version('marble')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    imagine = _add(commands, "imagine", "draw a picture from words")
+    imagine.add_argument("prompt", nargs="*", help="what the picture shows")
+    _add_options(imagine)
+
+    rerun = _add(commands, "rerun", "draw a picture again: from its seed, or with changes")
+    rerun.add_argument(
+        "id", nargs="?", help="12 for a job, 12.3 for its third picture; else the last"
+    )
+    rerun.add_argument("--prompt", metavar="TEXT", help="other words")
+    _add_options(rerun)
+
+    history = _add(commands, "history", "list your latest pictures")
+    history.add_argument("--limit", default="20", metavar="N", help="how many (default 20)")
+
+    show = _add(commands, "show", "show a picture and what it was made from")
+    show.add_argument(
+        "id", nargs="?", help="12 for a job, 12.3 for its third picture; else the last"
+    )
+    _add_out(show)
+
+    _add(commands, "chat", "talk with Marble here as in a chat")
+    return parser
+
+
+def _add(commands: Any, name: str, text: str) -> Parser:
+    parser: Parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    return parser
+
+
+def _add_options(parser: Parser) -> None:
+    for option in OPTIONS:
+        flags = [f"--{name}" for name in (option.name, *option.aliases)]
+        parser.add_argument(
+            *flags,
+            dest=f"option_{option.name}",
+            metavar=option.example,
+            help=option.help["en"].replace("%", "%%"),
+        )
+    _add_out(parser)
+
+
+def _add_out(parser: Parser) -> None:
+    parser.add_argument("--out", type=Path, metavar="FILE", help="save a copy as FILE.png, too")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    flags = [word for word in rest if word.startswith("-")]
+    if flags:
+        known = [f"--{name}" for option in OPTIONS for name in (option.name, *option.aliases)]
+        raise UnknownOption(flags[0], [*known, "--out", "--prompt", "--limit"])
+    if rest and arguments.command != "imagine":
+        raise UserError(f"`marble {arguments.command}` does not know what to do with {rest[0]!r}.")
+    if arguments.command == "imagine":
+        # argparse stops taking words at the first option; people do not.
+        arguments.prompt = " ".join([*arguments.prompt, *rest])
+    return arguments
+
+
+async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    from bots.terminal import commands
+
+    command: Coroutine[Any, Any, int] = getattr(commands, arguments.command)(arguments, settings)
+    working = asyncio.ensure_future(command)
+    # Ctrl-C cancels by asyncio.run; a polite kill is to end as calmly.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    return await working
+
+
+def values_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the recipe values that were typed as options."""
+    typed = ((option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS)
+    return parse_values((name, text) for name, text in typed if text is not None)
+
+
+def whole_number(name: str, text: str, least: int, most: int) -> int:
+    """Read a whole number within bounds, or raise `OptionError`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise OptionError(name, text, f"a whole number between {least} and {most}")
+    return int(text)
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"marble: {sentence}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""A conversation in the terminal, as it is in the chats: words become pictures.
+
+Works with a person who types and with lines from a pipe alike.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.patch_stdout import patch_stdout
+from rich.console import Console
+from rich.markup import escape
+
+from bots.options import parse_message, parse_values
+from bots.terminal.session import Session
+from engine.errors import UnknownOption, UserError
+
+HELP: Final = """\
+[bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
+[bold]--seed 7 --steps 20[/bold]  anywhere among them: --size --count --no --guidance --sampler …
+[bold]:seed[/bold]   :seed 12.3   the last picture, or the named one, again from its seed
+[bold]:dice[/bold]   :dice 12.3   the same words with a new seed
+[bold]:seed 12 --no book[/bold]   … with something changed
+[bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
+[bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
+
+Action = Callable[[Session, str], Awaitable[object]]
+
+
+class Conversation:
+    """Answer line after line; a mistake costs one sentence, never the conversation."""
+
+    def __init__(self, session: Session, console: Console) -> None:
+        self._session = session
+        self._console = console
+        self.failures = 0
+
+    async def run(self) -> None:
+        """Read and answer until the input ends or somebody says so."""
+        async for line in _typed(self._console) if sys.stdin.isatty() else _piped():
+            if line.strip().lower() in ("/quit", "/exit", ":q"):
+                return
+            await self._answer_until_interrupted(line)
+
+    async def _answer_until_interrupted(self, line: str) -> None:
+        """Let Ctrl-C end this answer only: the conversation goes on."""
+        answering = asyncio.create_task(self.answer(line), name="marble-answer")
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, answering.cancel)
+        try:
+            await asyncio.wait([answering])
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            answering.cancel()
+        if not answering.cancelled():
+            answering.result()
+
+    async def answer(self, line: str) -> None:
+        """Do what a line asks for, or say in one sentence why not."""
+        word, _, rest = line.strip().partition(" ")
+        try:
+            if word:
+                await self._act(word, rest.strip(), line)
+        except UserError as error:
+            self.failures += 1
+            self._console.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
+
+    async def _act(self, word: str, rest: str, line: str) -> None:
+        if word == "/help":
+            self._console.print(HELP)
+        elif action := ACTIONS.get(word.lower()):
+            await action(self._session, rest)
+        elif word.startswith(("/", ":")):
+            raise UnknownOption(word, ACTIONS)
+        else:
+            await self._session.imagine(parse_message(line))
+
+
+async def _typed(console: Console) -> AsyncIterator[str]:
+    """Yield the lines that a person types, with editing and history; Ctrl-C or Ctrl-D ends."""
+    console.print("Say what you want to see. [dim]/help tells more.[/dim]")
+    prompt: PromptSession[str] = PromptSession("marble> ")
+    while True:
+        try:
+            with patch_stdout(raw=True):
+                line = await prompt.prompt_async()
+        except (EOFError, KeyboardInterrupt):
+            return
+        yield line
+
+
+async def _piped() -> AsyncIterator[str]:
+    """Yield the lines of a pipe or a file."""
+    # A thread that still waits for a pipe must not keep the process alive, so pipes are read by
+    # the loop itself; a file never lets anybody wait.
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    except (ValueError, PermissionError):
+        for line in await asyncio.to_thread(sys.stdin.readlines):
+            yield line
+        return
+    while data := await reader.readline():
+        yield data.decode("utf-8", "replace")
+
+
+async def _imagine(session: Session, text: str) -> None:
+    await session.imagine(parse_message(text))
+
+
+async def _same_seed(session: Session, text: str) -> None:
+    await _again(session, text, {})
+
+
+async def _new_seed(session: Session, text: str) -> None:
+    await _again(session, text, parse_values([("seed", "new")]))
+
+
+async def _again(session: Session, text: str, values: Mapping[str, object]) -> None:
+    """Rerun what `12.3 --steps 30` names; words after the name would be a new prompt."""
+    changes = parse_message(text)
+    name, _, words = str(changes.pop("prompt")).partition(" ")
+    if words:
+        changes["prompt"] = words
+    await session.rerun(name or None, {**values, **changes})
+
+
+async def _show(session: Session, text: str) -> None:
+    await session.show(text or None)
+
+
+async def _history(session: Session, text: str) -> None:
+    await session.history(limit=10)
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    "/imagine": _imagine,
+    ":seed": _same_seed,
+    "🌱": _same_seed,
+    ":dice": _new_seed,
+    "🎲": _new_seed,
+    "/show": _show,
+    "/history": _history,
+}

@@ -1,0 +1,63 @@
+"""What each command of `marble` does, once its arguments are read."""
+
+import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.console import Console
+
+from bots.app import open_app
+from bots.cli import BAD_INPUT, OK, values_of, whole_number
+from bots.settings import Settings
+from bots.terminal.chat import Conversation
+from bots.terminal.session import Session
+
+
+async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Draw what the words say."""
+    values = {"prompt": arguments.prompt, **values_of(arguments)}
+    async with _session(settings) as (session, _):
+        await session.imagine(values, arguments.out)
+    return OK
+
+
+async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Draw a job or one of its pictures again."""
+    values = values_of(arguments)
+    if arguments.prompt is not None:
+        values["prompt"] = arguments.prompt
+    async with _session(settings) as (session, _):
+        await session.rerun(arguments.id, values, arguments.out)
+    return OK
+
+
+async def history(arguments: argparse.Namespace, settings: Settings) -> int:
+    """List the latest jobs."""
+    limit = whole_number("limit", arguments.limit, 1, 1000)
+    async with _session(settings) as (session, _):
+        await session.history(limit)
+    return OK
+
+
+async def show(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Show a job's recipe and pictures."""
+    async with _session(settings) as (session, _):
+        await session.show(arguments.id, arguments.out)
+    return OK
+
+
+async def chat(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Talk; from a pipe, the exit code tells whether every line could be answered."""
+    async with _session(settings) as (session, console):
+        conversation = Conversation(session, console)
+        await conversation.run()
+    return BAD_INPUT if conversation.failures and not console.is_terminal else OK
+
+
+@asynccontextmanager
+async def _session(settings: Settings) -> AsyncIterator[tuple[Session, Console]]:
+    console = Console(highlight=False)
+    async with open_app(settings) as app:
+        session = Session(app, console)
+        await session.recover()
+        yield session, console

@@ -1,0 +1,185 @@
+"""A person at a terminal: what they ask for, and how they are answered."""
+
+import asyncio
+import getpass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bots.app import App
+from bots.studio import Asker, NothingYet
+from bots.terminal.pictures import show
+from bots.terminal.progress import LiveProgress
+from engine.errors import UserError
+from engine.recipe import Recipe
+from storage import Job, Picture, Status, TooLate
+
+PLACE: Final = "terminal"
+
+
+class JobFailed(UserError):
+    """Say why a job brought no picture."""
+
+
+class Session:
+    """Answer one person in a terminal; `console` shows what a pipe may also read."""
+
+    def __init__(self, app: App, console: Console) -> None:
+        self._app = app
+        self._console = console
+        self._asker = Asker(person=f"{PLACE}:{user_name()}", place=PLACE)
+        self._noted: set[str] = set()
+        self.last: str | None = None
+
+    async def recover(self) -> None:
+        """Close the jobs of terminals that died; nobody is left there to hand a picture to."""
+        for job in await self._app.storage.requeue_lost():
+            if job.adapter == PLACE:
+                reason = f"The terminal that asked for it ended; `marble rerun {job.id}` draws it."
+                await self._app.storage.jobs.failed(job.id, job.epoch, reason)
+
+    async def imagine(self, values: Mapping[str, Any], copy_to: Path | None = None) -> Job:
+        """Draw what was described and show it."""
+        job = await self._app.studio.imagine(values, self._asker)
+        return await self._answer(job, copy_to)
+
+    async def rerun(
+        self, name: str | None, values: Mapping[str, Any], copy_to: Path | None = None
+    ) -> Job:
+        """Draw a picture again, with some values changed, and show it; None is the latest."""
+        job = await self._app.studio.rerun(await self.named(name), values, self._asker)
+        return await self._answer(job, copy_to)
+
+    async def show(self, name: str | None, copy_to: Path | None = None) -> None:
+        """Show what a job's pictures were made from, and the pictures."""
+        job, picture = await self._app.studio.get(await self.named(name))
+        self._console.print(_recipe_table(job))
+        for kept in job.pictures:
+            if picture in (None, kept.index):
+                self._show_picture(kept, copy_to)
+
+    async def history(self, limit: int) -> None:
+        """List this person's latest jobs, the newest first."""
+        jobs = await self._app.storage.history.page(person=self._asker.person, limit=limit)
+        if not jobs:
+            self._console.print("Nothing yet. Try: marble imagine a marble scholar")
+            return
+        table = Table(box=None, pad_edge=False)
+        for heading in ("id", "when", "status", "seed", "prompt"):
+            table.add_column(heading, no_wrap=heading != "prompt")
+        for job in jobs:
+            when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+            table.add_row(
+                str(job.id), when, job.status, str(job.recipe.seed), escape(job.recipe.prompt)
+            )
+        self._console.print(table)
+
+    async def named(self, name: str | None) -> str:
+        """Return the name, or that of this person's latest job with pictures."""
+        if name or self.last:
+            return name or self.last or ""
+        for job in await self._app.storage.history.page(person=self._asker.person, limit=20):
+            if job.status in (Status.RENDERED, Status.DELIVERED):
+                return str(job.id)
+        raise NothingYet
+
+    async def _answer(self, job: Job, copy_to: Path | None) -> Job:
+        self._say_note(job.recipe)
+        try:
+            with LiveProgress(self._console, previews=self._previews) as progress:
+                async for news in self._app.studio.follow(job.id):
+                    progress.show(news)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._cancel(job))
+            raise
+        job = await self._app.storage.jobs.get(job.id)
+        if job.status is not Status.RENDERED:
+            raise JobFailed(job.error or f"Job {job.id} was cancelled.")
+        self._console.print(_headline(job))
+        for picture in job.pictures:
+            self._show_picture(picture, copy_to)
+        self.last = str(job.id)
+        return await self._app.storage.jobs.delivered(job.id)
+
+    async def _cancel(self, job: Job) -> None:
+        try:
+            await self._app.studio.cancel(job.id)
+        except TooLate:
+            return
+        self._console.print(f"Job {job.id} was cancelled.")
+
+    @property
+    def _previews(self) -> bool:
+        return self._app.settings.terminal_pictures != "off"
+
+    def _say_note(self, recipe: Recipe) -> None:
+        """Say once a session what a model is not made for, where it tells."""
+        note = self._app.studio.model(recipe.checkpoint).notes.get("en")
+        if note and recipe.checkpoint not in self._noted:
+            self._noted.add(recipe.checkpoint)
+            self._console.print(f"[dim]{escape(note)}[/dim]")
+
+    def _show_picture(self, picture: Picture, copy_to: Path | None) -> None:
+        path = self._app.storage.pictures.path(picture)
+        png = path.read_bytes()
+        show(png, self._console.file, self._app.settings.terminal_pictures)
+        if copy_to:
+            copy_to = numbered(copy_to, picture.index)
+            copy_to.write_bytes(png)
+        self._console.print(
+            f"  {picture.name}  {escape(str(copy_to or _near(path)))}", soft_wrap=True
+        )
+
+
+def user_name() -> str:
+    """Return who sits at this terminal, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return "somebody"
+
+
+def numbered(path: Path, index: int) -> Path:
+    """Return the path for the picture of that index: a.png, a-2.png, a-3.png."""
+    return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+
+
+def _near(path: Path) -> Path:
+    """Return the path as seen from here, where it is below."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _headline(job: Job) -> str:
+    recipe = job.recipe
+    facts = (
+        f"{recipe.width}×{recipe.height}",
+        f"{recipe.steps} steps",
+        f"{recipe.sampler} {recipe.schedule}",
+        f"guidance {recipe.guidance_scale:g}",
+        f"seed {recipe.seed}",
+        recipe.checkpoint,
+    )
+    return f"[bold]{job.id}[/bold]  {escape(recipe.prompt)}\n[dim]{escape(' · '.join(facts))}[/dim]"
+
+
+def _recipe_table(job: Job) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column()
+    facts = job.recipe.to_dict() | {"status": job.status.value}
+    if job.parent is not None:
+        number = "" if job.parent_picture is None else f".{job.parent_picture + 1}"
+        facts["made from"] = f"{job.parent}{number}"
+    if job.error:
+        facts["error"] = job.error
+    for name, value in facts.items():
+        if name != "version" and value not in ("", None):
+            table.add_row(name.replace("_", " "), escape(str(value)))
+    return table
