@@ -1,0 +1,300 @@
+"""Show a picture in the terminal, as well as that terminal can.
+
+- kitty graphics: https://sw.kovidgoyal.net/kitty/graphics-protocol/
+- iTerm2 inline images: https://iterm2.com/documentation-images.html
+- sixel: https://vt100.net/docs/vt3xx-gp/chapter14.html
+- half blocks: each cell is one ▀, whose two colours make two square pixels.
+
+Nothing asks the terminal what it can do: an answer that comes late, or never, would end up in what
+the person types. The environment says enough, and a setting overrides it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import shutil
+import struct
+from base64 import standard_b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, TextIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rich.color import Color
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
+
+
+class Protocol(StrEnum):
+    """Name the ways of showing a picture; with `auto`, the values of the setting."""
+
+    KITTY = "kitty"
+    ITERM = "iterm"
+    SIXEL = "sixel"
+    BLOCKS = "blocks"
+    OFF = "off"
+
+
+# The first variable that begins so decides. TERM comes first: it travels through ssh and is not
+# inherited by another terminal that is started from this one, unlike the windows' own variables.
+TERMINALS: Final = (
+    ("TERM", "dumb", Protocol.OFF),
+    ("TMUX", "", Protocol.BLOCKS),  # multiplexers let no picture through unless told to
+    ("STY", "", Protocol.BLOCKS),
+    ("ZELLIJ", "", Protocol.BLOCKS),
+    ("TERM", "tmux", Protocol.BLOCKS),
+    ("TERM", "screen", Protocol.BLOCKS),
+    ("TERM", "xterm-kitty", Protocol.KITTY),
+    ("TERM", "xterm-ghostty", Protocol.KITTY),
+    ("TERM", "foot", Protocol.SIXEL),
+    ("TERM", "mlterm", Protocol.SIXEL),
+    ("TERM", "contour", Protocol.SIXEL),
+    ("TERM", "yaft", Protocol.SIXEL),
+    ("TERM_PROGRAM", "WezTerm", Protocol.KITTY),
+    ("TERM_PROGRAM", "ghostty", Protocol.KITTY),
+    ("TERM_PROGRAM", "iTerm", Protocol.ITERM),
+    ("TERM_PROGRAM", "mintty", Protocol.ITERM),
+    ("TERM_PROGRAM", "", Protocol.BLOCKS),
+    ("LC_TERMINAL", "iTerm2", Protocol.ITERM),
+    ("KITTY_WINDOW_ID", "", Protocol.KITTY),
+)
+TRUE_COLOUR: Final = 2**24
+CELL: Final = (10, 20)  # pixels, where the terminal does not say
+MARGIN: Final = 3  # lines left for the prompt and what is said about the picture
+TALLEST: Final = 32  # lines; more only blurs
+KITTY_CHUNK: Final = 4096  # bytes of base64 in one escape sequence
+SIXEL_COLOURS: Final = 256
+RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
+
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # width, height
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Hold a terminal's size in cells, and one cell's in pixels."""
+
+    columns: int
+    rows: int
+    cell: Size = CELL
+
+
+def show(
+    png: bytes, stream: TextIO, *, mode: str = "auto", env: Mapping[str, str] | None = None
+) -> Protocol:
+    """Write a picture to a terminal and return how; `OFF` says that nothing was written.
+
+    `mode` is "auto" or a `Protocol`. The picture keeps its shape and leaves room for the prompt.
+    """
+    env = os.environ if env is None else env
+    protocol = choose(mode, env, stream)
+    if protocol is not Protocol.OFF:
+        stream.write(encode(png, protocol, measure(stream), colours(env)) + "\n")
+        stream.flush()
+    return protocol
+
+
+def choose(mode: str, env: Mapping[str, str], stream: TextIO) -> Protocol:
+    """Choose how to show pictures on a stream; what is no terminal is never written to."""
+    if not stream.isatty():
+        return Protocol.OFF
+    protocol = _guess(env) if mode == "auto" else Protocol(mode)
+    return Protocol.OFF if protocol is Protocol.BLOCKS and not _can_write("▀", stream) else protocol
+
+
+def colours(env: Mapping[str, str]) -> int:
+    """Return how many colours the terminal says it has: 2^24 or 256."""
+    said = env.get("COLORTERM") in ("truecolor", "24bit") or "WT_SESSION" in env
+    return TRUE_COLOUR if said or env.get("TERM", "").endswith("-direct") else 256
+
+
+def measure(stream: TextIO) -> Screen:
+    """Ask the operating system for the size of a stream's terminal, in cells and in pixels."""
+    try:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(stream.fileno(), termios.TIOCGWINSZ, bytes(8))
+        rows, columns, width, height = struct.unpack("HHHH", answer)
+    except (ImportError, OSError, ValueError):  # Windows, or a stream without a terminal
+        rows = columns = width = height = 0
+    if not (rows and columns):
+        columns, rows = shutil.get_terminal_size()
+    cell = (width // columns, height // rows)
+    return Screen(columns, rows, cell if all(cell) else CELL)
+
+
+def encode(png: bytes, protocol: Protocol, screen: Screen, colours: int = TRUE_COLOUR) -> str:
+    """Encode a picture for a terminal by any protocol but `OFF`, fitted to its size."""
+    image = Image.open(io.BytesIO(png))
+    rows = max(1, min(screen.rows - MARGIN, TALLEST))
+    if protocol is Protocol.BLOCKS:
+        return encode_blocks(image, screen.columns, rows, colours)
+    size = fit(image.size, (screen.columns * screen.cell[0], rows * screen.cell[1]))
+    if protocol is Protocol.SIXEL:
+        return encode_sixel(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    columns, rows = (max(1, round(size[axis] / screen.cell[axis])) for axis in (0, 1))
+    encoder = encode_kitty if protocol is Protocol.KITTY else encode_iterm
+    return encoder(png, columns, rows)
+
+
+def fit(size: Size, box: Size) -> Size:
+    """Scale a size to the largest of the same shape in a box."""
+    scale = min(box[0] / size[0], box[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def encode_kitty(png: bytes, columns: int, rows: int) -> str:
+    """Encode a PNG for kitty's protocol, scaled to this many cells.
+
+    Both sizes are given: WezTerm does not derive one from the other.
+    """
+    data = standard_b64encode(png).decode("ascii")
+    parts = [data[at : at + KITTY_CHUNK] for at in range(0, len(data), KITTY_CHUNK)]
+    # q=2: no answers, which would be read as typed.
+    keys = [f"a=T,f=100,q=2,c={columns},r={rows},", *[""] * (len(parts) - 1)]
+    more = [1] * (len(parts) - 1) + [0]
+    return "".join(
+        f"\x1b_G{key}m={m};{part}\x1b\\" for key, m, part in zip(keys, more, parts, strict=True)
+    )
+
+
+def encode_iterm(png: bytes, columns: int, rows: int) -> str:
+    """Encode a PNG for iTerm2's protocol, fitted into this many cells."""
+    data = standard_b64encode(png).decode("ascii")
+    keys = f"inline=1;size={len(png)};width={columns};height={rows};preserveAspectRatio=1"
+    return f"\x1b]1337;File={keys}:{data}\x07"
+
+
+def encode_sixel(image: Image.Image) -> str:
+    """Encode an image as sixel, pixel for pixel, in up to 256 colours of its own."""
+    paletted = image.convert("RGB").quantize(SIXEL_COLOURS)
+    palette = np.reshape(paletted.getpalette() or [], (-1, 3))
+    percent = (palette * 100 + 127) // 255
+    used: list[int] = np.unique(np.asarray(paletted)).tolist()
+    registers = "".join("#{};2;{};{};{}".format(i, *percent[i].tolist()) for i in used)
+    body = b"-".join(_bands(np.asarray(paletted))).decode("ascii")
+    # 7: square pixels; 1: pixels not drawn stay as they are.
+    return f'\x1bP7;1q"1;1;{image.width};{image.height}{registers}{body}\x1b\\'
+
+
+def encode_blocks(image: Image.Image, columns: int, rows: int, colours: int = TRUE_COLOUR) -> str:
+    """Encode an image as lines of ▀ with escape sequences, fitted into this many cells.
+
+    `colours` is 2^24 or 256.
+    """
+    colour = _rgb if colours == TRUE_COLOUR else _nearest_of_256
+    lines = []
+    for cells in _cells(image, columns, rows):
+        line, last = [], None
+        for pair in cells:
+            if pair != last:
+                line.append(f"\x1b[38;{colour(pair[0])};48;{colour(pair[1])}m")
+            line.append("▀")
+            last = pair
+        lines.append("".join(line) + "\x1b[0m")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class HalfBlocks:
+    """Render an image in half blocks by rich, which knows the colours that a console has."""
+
+    image: Image.Image
+    columns: int
+    rows: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the image, or nothing on a console without colours."""
+        if options.ascii_only or console.no_color or console.color_system is None:
+            return
+        for cells in _cells(self.image, min(self.columns, options.max_width), self.rows):
+            for top, bottom in cells:
+                style = Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
+                yield Segment("▀", style)
+            yield Segment.line()
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Tell rich's layouts the width."""
+        width = fit(self.image.size, (min(self.columns, options.max_width), 2 * self.rows))[0]
+        return Measurement(width, width)
+
+
+def half_block_preview(image: Image.Image | bytes, columns: int, rows: int) -> HalfBlocks:
+    """Return what rich's Live can show of an image (or of a JPEG or PNG) in this many cells."""
+    if isinstance(image, bytes):
+        image = Image.open(io.BytesIO(image))
+    return HalfBlocks(image, columns, rows)
+
+
+def _cells(image: Image.Image, columns: int, rows: int) -> Iterator[list[tuple[Colour, Colour]]]:
+    """Yield the lines of a fitted image as (upper colour, lower colour) of each cell."""
+    width, height = fit(image.size, (columns, 2 * rows))
+    height += height % 2
+    small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    pixels = [[tuple(pixel) for pixel in row] for row in np.asarray(small).tolist()]
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        yield list(zip(upper, lower, strict=True))
+
+
+def _bands(colour: Pixels) -> Iterator[bytes]:
+    """Yield the sixels of each six lines: colour after colour, drawn over the same band."""
+    columns = np.arange(colour.shape[1])
+    for top in range(0, len(colour), 6):
+        band = colour[top : top + 6]
+        used, place = np.unique(band, return_inverse=True)
+        # A sixel's character is 63 and a bit for each of its six pixels; one row a colour.
+        sixels = np.full((len(used), len(columns)), 63, np.uint8)
+        for y, row in enumerate(place.reshape(band.shape)):
+            sixels[row, columns] += 1 << y
+        yield b"$".join(
+            b"#%d%b" % (number, _shorten(drawn.tobytes()))
+            for number, drawn in zip(used.tolist(), sixels, strict=True)
+        )
+
+
+def _shorten(sixels: bytes) -> bytes:
+    """Write runs as `!count sixel`, and leave out what is empty to the right."""
+    return RUN.sub(lambda run: b"!%d%b" % (len(run[0]), run[1]), sixels.rstrip(b"?"))
+
+
+def _guess(env: Mapping[str, str]) -> Protocol:
+    found = (p for name, start, p in TERMINALS if env.get(name) and env[name].startswith(start))
+    protocol = next(found, Protocol.BLOCKS)
+    return Protocol.OFF if protocol is Protocol.BLOCKS and env.get("NO_COLOR") else protocol
+
+
+def _rgb(colour: Colour) -> str:
+    return "2;{};{};{}".format(*colour)
+
+
+@lru_cache(maxsize=4096)
+def _nearest_of_256(colour: Colour) -> str:
+    """Choose from xterm's cube of 6×6×6 colours and its 24 greys."""
+    levels = (0, 95, 135, 175, 215, 255)
+    near = [min(range(6), key=lambda i: abs(levels[i] - value)) for value in colour]
+    grey = min(range(24), key=lambda i: abs(8 + 10 * i - sum(colour) / 3))
+    cube = tuple(levels[i] for i in near)
+    choices = (
+        (cube, 16 + 36 * near[0] + 6 * near[1] + near[2]),
+        ((8 + 10 * grey,) * 3, 232 + grey),
+    )
+    return "5;{1}".format(*min(choices, key=lambda choice: math.dist(choice[0], colour)))
+
+
+def _can_write(text: str, stream: TextIO) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
