@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, TextIO
+from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,7 @@ TRUE_COLOUR: Final = 2**24
 CELL: Final = (10, 20)  # pixels, where the terminal does not say
 MARGIN: Final = 3  # lines left for the prompt and what is said about the picture
 TALLEST: Final = 32  # lines; more only blurs
+PREVIEW: Final = (32, 16)  # columns and lines of a guess at a picture
 KITTY_CHUNK: Final = 4096  # bytes of base64 in one escape sequence
 SIXEL_COLOURS: Final = 256
 RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
@@ -90,7 +91,7 @@ class Screen:
 
 
 def show(
-    png: bytes, stream: TextIO, *, mode: str = "auto", env: Mapping[str, str] | None = None
+    png: bytes, stream: IO[str], *, mode: str = "auto", env: Mapping[str, str] | None = None
 ) -> Protocol:
     """Write a picture to a terminal and return how; `OFF` says that nothing was written.
 
@@ -104,7 +105,7 @@ def show(
     return protocol
 
 
-def choose(mode: str, env: Mapping[str, str], stream: TextIO) -> Protocol:
+def choose(mode: str, env: Mapping[str, str], stream: IO[str]) -> Protocol:
     """Choose how to show pictures on a stream; what is no terminal is never written to."""
     if not stream.isatty():
         return Protocol.OFF
@@ -118,7 +119,7 @@ def colours(env: Mapping[str, str]) -> int:
     return TRUE_COLOUR if said or env.get("TERM", "").endswith("-direct") else 256
 
 
-def measure(stream: TextIO) -> Screen:
+def measure(stream: IO[str]) -> Screen:
     """Ask the operating system for the size of a stream's terminal, in cells and in pixels."""
     try:
         import fcntl
@@ -193,7 +194,7 @@ def encode_blocks(image: Image.Image, columns: int, rows: int, colours: int = TR
 
     `colours` is 2^24 or 256.
     """
-    colour = _rgb if colours == TRUE_COLOUR else _nearest_of_256
+    colour = "2;{0[0]};{0[1]};{0[2]}".format if colours == TRUE_COLOUR else _nearest_of_256
     lines = []
     for cells in _cells(image, columns, rows):
         line, last = [], None
@@ -230,11 +231,13 @@ class HalfBlocks:
         return Measurement(width, width)
 
 
-def half_block_preview(image: Image.Image | bytes, columns: int, rows: int) -> HalfBlocks:
+def half_block_preview(
+    image: Image.Image | bytes, columns: int = PREVIEW[0], rows: int = PREVIEW[1]
+) -> HalfBlocks:
     """Return what rich's Live can show of an image (or of a JPEG or PNG) in this many cells."""
-    if isinstance(image, bytes):
-        image = Image.open(io.BytesIO(image))
-    return HalfBlocks(image, columns, rows)
+    source = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
+    # Decoded here and once: Live draws the same preview several times a second.
+    return HalfBlocks(source.convert("RGB"), columns, rows)
 
 
 def _cells(image: Image.Image, columns: int, rows: int) -> Iterator[list[tuple[Colour, Colour]]]:
@@ -274,10 +277,6 @@ def _guess(env: Mapping[str, str]) -> Protocol:
     return Protocol.OFF if protocol is Protocol.BLOCKS and env.get("NO_COLOR") else protocol
 
 
-def _rgb(colour: Colour) -> str:
-    return "2;{};{};{}".format(*colour)
-
-
 @lru_cache(maxsize=4096)
 def _nearest_of_256(colour: Colour) -> str:
     """Choose from xterm's cube of 6×6×6 colours and its 24 greys."""
@@ -292,9 +291,9 @@ def _nearest_of_256(colour: Colour) -> str:
     return "5;{1}".format(*min(choices, key=lambda choice: math.dist(choice[0], colour)))
 
 
-def _can_write(text: str, stream: TextIO) -> bool:
+def _can_write(text: str, stream: IO[str]) -> bool:
     try:
-        text.encode(stream.encoding or "ascii")
+        text.encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
