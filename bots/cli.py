@@ -33,10 +33,12 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 2 bad input, 130 interrupted, 1 otherwise."""
-    logging.basicConfig(level=logging.WARNING, format="marble: %(message)s", stream=sys.stderr)
+    _set_up_logging(debug=False)
     try:
         arguments = _parse(argv)
-        return asyncio.run(_run(arguments, load_settings()))
+        settings = load_settings()
+        _set_up_logging(settings.debug)
+        return asyncio.run(_run(arguments, settings))
     except UserError as error:
         _complain(str(error))
         return BAD_INPUT
@@ -47,11 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except Exception as error:
-        # No traceback reaches a person; whoever looks for one sets MARBLE_DEBUG.
-        if os.environ.get("MARBLE_DEBUG"):
-            raise
-        _complain(f"Marble met an error that it did not expect ({type(error).__name__}: {error}).")
+    except Exception:
+        log.exception("Marble met an error that it did not expect")
         return FAILED
 
 
@@ -142,6 +141,26 @@ def whole_number(name: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         raise OptionError(name, text, f"a whole number between {least} and {most}")
     return int(text)
+
+
+class _Sentences(logging.Formatter):
+    """Say the kind of an error instead of its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        why = f" ({type(error).__name__}: {error}; MARBLE_DEBUG=1 shows more)" if error else ""
+        return f"marble: {record.getMessage()}{why}"
+
+
+def _set_up_logging(debug: bool) -> None:
+    # A person at a terminal is told of what went wrong, in a line; the rest is for who looks for
+    # it. A service is another matter.
+    handler = logging.StreamHandler()
+    if not debug:
+        handler.setFormatter(_Sentences())
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.ERROR, handlers=[handler], force=True
+    )
 
 
 def _complain(sentence: str) -> None:

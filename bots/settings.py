@@ -23,6 +23,7 @@ class Settings:
     models_dir: Path | None
     device: str
     terminal_pictures: str
+    debug: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
     return read
 
 
+def _switch(key: str, text: str) -> bool:
+    return _one_of("0", "1")(key, text) == "1"
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -81,6 +86,7 @@ VARIABLES: Final = (
         "auto",
         _one_of("auto", "kitty", "iterm", "sixel", "blocks", "off"),
     ),
+    Variable("MARBLE_DEBUG", "debug", "0", _switch),
 )
 
 

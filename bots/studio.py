@@ -13,7 +13,8 @@ from engine.checkpoints import STARTER, Catalogue, Checkpoint
 from engine.errors import UserError
 from engine.events import Progress
 from engine.recipe import Recipe, random_seed
-from storage import Job, Jobs, NewJob, UnknownPicture, parse_name
+from storage import Job, NewJob, UnknownPicture, parse_name
+from storage.jobs import Jobs
 
 # What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
 GRID_FIELDS: Final = ("seed", "count")

@@ -11,10 +11,15 @@ from contextlib import aclosing, suppress
 
 from engine.errors import Cancelled, UserError
 from engine.events import Picture, Progress
-from engine.executors.inprocess import InProcessExecutor
-from storage import DatabaseFault, Job, Jobs, StaleEpoch
+from engine.executors import Executor
+from storage import DatabaseFault, IllegalStep, Job, StaleEpoch
+from storage.jobs import Jobs
 
 log = logging.getLogger(__name__)
+
+# A job that somebody else has ended or taken answers our own step with one of these.
+OVERTAKEN = (StaleEpoch, IllegalStep)
+UNEXPECTED = "Marble met an error that it did not expect; its owner finds more in the log."
 
 
 class Feed:
@@ -58,7 +63,7 @@ class Feed:
 class Worker:
     """Run queued jobs of this process in the order in which they were submitted."""
 
-    def __init__(self, jobs: Jobs, executor: InProcessExecutor) -> None:
+    def __init__(self, jobs: Jobs, executor: Executor) -> None:
         self._jobs = jobs
         self._executor = executor
         self._waiting: asyncio.Queue[int] = asyncio.Queue()
@@ -103,7 +108,7 @@ class Worker:
         try:
             pictures = await self._draw(job, stop)
             await self._jobs.rendered(job.id, job.epoch, pictures)
-        except (Cancelled, StaleEpoch):
+        except (Cancelled, *OVERTAKEN):
             log.info("job %d was ended by somebody else", job.id)
         except DatabaseFault:
             raise
@@ -114,7 +119,7 @@ class Worker:
             raise
         except Exception:
             log.exception("job %d failed", job.id)
-            await self._fail(job, "Marble met an error that it did not expect; its log says more.")
+            await self._fail(job, UNEXPECTED)
         finally:
             del self._stops[job.id]
 
@@ -129,9 +134,9 @@ class Worker:
         return pictures
 
     async def _fail(self, job: Job, reason: str) -> None:
-        with suppress(StaleEpoch):  # cancelled in the meantime: that answer stands
+        with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands
             await self._jobs.failed(job.id, job.epoch, reason)
 
     async def _give_back(self, job: Job) -> None:
-        with suppress(StaleEpoch):
+        with suppress(*OVERTAKEN):  # its pictures were being recorded: they are kept
             await self._jobs.release(job.id, job.epoch)

@@ -66,7 +66,8 @@ def fit_preview(model: Model, samples: int = 32, side: int = 8) -> Tensor:
     inputs = latents.permute(0, 2, 3, 1).reshape(-1, model.latent_channels)
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
     targets = colours.permute(0, 2, 3, 1).reshape(-1, 3)
-    return torch.linalg.lstsq(inputs, targets).solution.to(model.device)
+    solution: Tensor = torch.linalg.lstsq(inputs, targets).solution
+    return solution.to(model.device)
 
 
 def _to_pixels(images: Tensor) -> Pixels:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.recipe import Recipe
 
 SMALL: dict[str, Any] = {
@@ -20,3 +23,9 @@ SMALL: dict[str, Any] = {
 def make_recipe(**changes: Any) -> Recipe:
     """Return a small valid recipe with some values changed."""
     return Recipe(**{**SMALL, **changes})
+
+
+def pixels(seed: int, width: int = 8, height: int = 8) -> npt.NDArray[np.uint8]:
+    """Return random pixels, uint8 [height, width, 3]."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -19,6 +19,8 @@ WORDS: Final = {
     Stage.DECODE: "revealing",
 }
 
+PREVIEW_CELLS: Final = (32, 16)  # columns, rows
+
 
 class LiveProgress:
     """Show progress while it is entered, and leave nothing behind."""
@@ -57,7 +59,7 @@ class LiveProgress:
             total=progress.total,
         )
         if progress.preview and self._previews:
-            self._preview = half_block_preview(progress.preview)
+            self._preview = half_block_preview(progress.preview, *PREVIEW_CELLS)
 
     def _render(self) -> RenderableType:
         return Group(self._preview, self._bar)

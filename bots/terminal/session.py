@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -126,7 +127,7 @@ class Session:
     def _show_picture(self, picture: Picture, copy_to: Path | None) -> None:
         path = self._app.storage.pictures.path(picture)
         png = path.read_bytes()
-        show(png, self._console.file, self._app.settings.terminal_pictures)
+        show(png, sys.stdout, mode=self._app.settings.terminal_pictures)
         if copy_to:
             copy_to = numbered(copy_to, picture.index)
             copy_to.write_bytes(png)

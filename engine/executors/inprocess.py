@@ -5,7 +5,7 @@ torch is imported in that thread on the first recipe, so that nothing else waits
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -43,7 +43,7 @@ class InProcessExecutor:
     ) -> None:
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    async def run(self, recipe: Recipe, stop: threading.Event) -> AsyncIterator[Event]:
+    async def run(self, recipe: Recipe, stop: threading.Event) -> AsyncGenerator[Event]:
         """Yield the recipe's events as they happen.
 
         Raise `Cancelled` within one step of `stop` being set, `UserError` where the model cannot

@@ -1,0 +1,52 @@
+"""A studio on a real database, with a scripted engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bots.studio import Asker, Studio
+from bots.worker import Worker
+from engine.checkpoints import Catalogue
+from storage import Storage
+from tests.bots.fakes import FakeExecutor
+from tests.models import make_model
+
+ADA = Asker(person="terminal:ada", place="terminal")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a models folder that holds one tiny model named `tiny`."""
+    folder = tmp_path_factory.mktemp("models")
+    make_model(folder / "tiny")
+    return folder
+
+
+@dataclass(frozen=True)
+class House:
+    """Hold a studio with everything below it."""
+
+    storage: Storage
+    executor: FakeExecutor
+    worker: Worker
+    studio: Studio
+    working: asyncio.Task[None]
+
+
+@pytest.fixture
+async def house(tmp_path: Path, models: Path) -> AsyncIterator[House]:
+    """Yield a studio at work; its catalogue's bundled model is the tiny one."""
+    executor = FakeExecutor()
+    async with Storage.open(tmp_path / "data") as storage:
+        worker = Worker(storage.jobs, executor)
+        working = asyncio.create_task(worker.run(), name="worker")
+        catalogue = Catalogue(models, starter=models / "tiny")
+        studio = Studio(catalogue, storage.jobs, worker)
+        yield House(storage, executor, worker, studio, working)
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working

@@ -1,0 +1,84 @@
+from typing import Any
+
+import pytest
+
+from bots.studio import change
+from engine.errors import BrokenModel, OptionError, UnknownModel
+from storage import Status, UnknownJob, UnknownPicture
+from tests.bots.conftest import ADA, House
+from tests.factories import make_recipe
+
+
+async def test_what_was_not_typed_comes_from_the_model(house: House) -> None:
+    recipe = house.studio.complete({"prompt": "a cat", "checkpoint": "tiny", "steps": 3})
+    assert (recipe.width, recipe.height, recipe.steps) == (64, 64, 3)
+    assert recipe.sampler == "dpmpp_2m"
+
+
+async def test_each_request_without_a_seed_gets_its_own(house: House) -> None:
+    seeds = {house.studio.complete({"prompt": "a cat"}).seed for _ in range(8)}
+    assert len(seeds) > 1
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"prompt": ""}, OptionError),
+        ({"prompt": "a cat", "checkpoint": "none"}, UnknownModel),
+        ({"prompt": "a cat", "steps": 0}, OptionError),
+    ],
+)
+async def test_a_refused_request_leaves_nothing_behind(
+    house: House, values: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await house.studio.imagine(values, ADA)
+    assert not await house.storage.history.page(person=ADA.person)
+
+
+async def test_a_job_is_committed_before_anybody_is_told(house: House) -> None:
+    house.executor.gate.clear()
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    assert (await house.storage.jobs.get(job.id)).status in (Status.QUEUED, Status.RUNNING)
+
+
+async def test_a_rerun_knows_its_parent_and_keeps_its_seed(house: House) -> None:
+    first = await house.studio.imagine({"prompt": "a cat", "count": 4, "seed": 7}, ADA)
+    again = await house.studio.rerun(f"{first.id}.3", {}, ADA)
+    assert (again.parent, again.parent_picture) == (first.id, 2)
+    assert (again.recipe.seed, again.recipe.count, again.recipe.picture) == (7, 4, 2)
+
+
+async def test_a_rerun_of_nothing_says_so(house: House) -> None:
+    first = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    with pytest.raises(UnknownJob, match="no job 99"):
+        await house.studio.rerun("99", {}, ADA)
+    with pytest.raises(UnknownPicture):
+        await house.studio.rerun(f"{first.id}.2", {}, ADA)
+    with pytest.raises(UnknownPicture):
+        await house.studio.rerun("twelve", {}, ADA)
+    with pytest.raises((UnknownModel, BrokenModel)):
+        await house.studio.rerun(str(first.id), {"checkpoint": "gone"}, ADA)
+
+
+@pytest.mark.parametrize(
+    ("values", "grid"),
+    [
+        ({}, (4, 2)),
+        ({"steps": 9}, (4, 2)),
+        ({"seed": 7}, (4, 2)),  # the seed that it has
+        ({"seed": 8}, (1, None)),
+        ({"count": 2}, (2, None)),
+        ({"seed": 8, "count": 2}, (2, None)),
+    ],
+)
+def test_one_picture_of_a_grid_keeps_its_place_until_its_noise_changes(
+    values: dict[str, Any], grid: tuple[int, int | None]
+) -> None:
+    changed = change(make_recipe(seed=7, count=4, picture=2), values)
+    assert (changed.count, changed.picture) == grid
+
+
+def test_a_whole_grid_with_a_new_seed_stays_a_grid() -> None:
+    changed = change(make_recipe(seed=7, count=4), {"seed": 8})
+    assert (changed.seed, changed.count, changed.picture) == (8, 4, None)
