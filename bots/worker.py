@@ -5,13 +5,12 @@ A job that another process added to the same database is not touched: it is that
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 
 from engine.errors import Cancelled, UserError
 from engine.events import Picture, Progress
-from engine.executors import Executor
+from engine.executors import Executor, Spec
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch
 from storage.jobs import Jobs
 
@@ -68,7 +67,6 @@ class Worker:
         self._executor = executor
         self._waiting: asyncio.Queue[int] = asyncio.Queue()
         self._feeds: dict[int, Feed] = {}
-        self._stops: dict[int, threading.Event] = {}
 
     def submit(self, job: Job) -> None:
         """Take note of a queued job, to be drawn when its turn comes."""
@@ -84,8 +82,7 @@ class Worker:
     async def cancel(self, job: int) -> Job:
         """End a job; one that runs stops within a step. Raises `TooLate` once it is rendered."""
         cancelled = await self._jobs.cancel(job)
-        if stop := self._stops.get(job):
-            stop.set()
+        self._executor.cancel(job, cancelled.epoch)
         return cancelled
 
     async def run(self) -> None:
@@ -104,9 +101,8 @@ class Worker:
                 self._feeds.pop(number).close(error)
 
     async def _work(self, job: Job) -> None:
-        stop = self._stops[job.id] = threading.Event()
         try:
-            pictures = await self._draw(job, stop)
+            pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
         except (Cancelled, *OVERTAKEN):
             log.info("job %d was ended by somebody else", job.id)
@@ -120,12 +116,11 @@ class Worker:
         except Exception:
             log.exception("job %d failed", job.id)
             await self._fail(job, UNEXPECTED)
-        finally:
-            del self._stops[job.id]
 
-    async def _draw(self, job: Job, stop: threading.Event) -> list[Picture]:
+    async def _draw(self, job: Job) -> list[Picture]:
         pictures = []
-        async with aclosing(self._executor.run(job.recipe, stop)) as events:
+        spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.alone)
+        async with aclosing(self._executor.run(spec)) as events:
             async for event in events:
                 if isinstance(event, Picture):
                     pictures.append(event)

@@ -1,20 +1,54 @@
 """Where a pipeline runs, behind one interface."""
 
-import threading
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from engine.events import Event
 from engine.recipe import Recipe
 
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """Say what an executor is to draw: a job's recipe, and which claim of the job this is.
+
+    `alone` marks a job that took a worker with it before: it must not share a batch again.
+    """
+
+    job: int
+    epoch: int
+    recipe: Recipe
+    alone: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, as they cross to another process."""
+        return {
+            "version": SPEC_VERSION,
+            "job": self.job,
+            "epoch": self.epoch,
+            "recipe": self.recipe.to_dict(),
+            "alone": self.alone,
+        }
+
 
 class Executor(Protocol):
-    """Run one recipe at a time, wherever that may be."""
+    """Draw recipes, as many at once as there are slots, wherever that may be."""
 
-    def run(self, recipe: Recipe, stop: threading.Event) -> AsyncGenerator[Event]:
-        """Yield the recipe's events as they happen, one `Picture` for each of its pictures.
+    @property
+    def slots(self) -> int:
+        """Return how many jobs may run at once."""
+        ...
 
-        Raise `Cancelled` within one step of `stop` being set, `UserError` where the recipe cannot
-        be drawn and people may know why.
+    def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        """Yield a job's events as they happen, one `Picture` for each of its pictures.
+
+        Raise `Cancelled` within one step of `cancel`, `UserError` where the recipe cannot be drawn
+        and people may know why. Closing the generator early stops the work, too.
         """
+        ...
+
+    def cancel(self, job: int, epoch: int) -> None:
+        """Ask for a running job to stop; one that is not running is none of its business."""
         ...

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.checkpoints import Catalogue
 from engine.events import Event, Progress, Stage
+from engine.executors import Spec
 from engine.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class InProcessExecutor:
         self._device = device
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-engine")
         self._pipeline: Pipeline | None = None
+        self._stops: dict[tuple[int, int], threading.Event] = {}
+
+    @property
+    def slots(self) -> int:
+        """Return how many jobs may run at once: the thread knows one."""
+        return 1
 
     async def __aenter__(self) -> "InProcessExecutor":
         return self
@@ -43,18 +50,15 @@ class InProcessExecutor:
     ) -> None:
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    async def run(self, recipe: Recipe, stop: threading.Event) -> AsyncGenerator[Event]:
-        """Yield the recipe's events as they happen.
-
-        Raise `Cancelled` within one step of `stop` being set, `UserError` where the model cannot
-        be used. Closing this generator early stops the work, too.
-        """
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        """Yield a job's events as they happen, as `Executor.run` promises."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event | object] = asyncio.Queue()
+        stop = self._stops[spec.job, spec.epoch] = threading.Event()
 
         def work() -> None:
             try:
-                for event in self._events(recipe, stop):
+                for event in self._events(spec.recipe, stop):
                     loop.call_soon_threadsafe(events.put_nowait, event)
             finally:
                 loop.call_soon_threadsafe(events.put_nowait, _END)
@@ -67,8 +71,14 @@ class InProcessExecutor:
             await working
         finally:
             stop.set()
+            del self._stops[spec.job, spec.epoch]
             # Left early, the thread ends with `Cancelled`, which by then is news to nobody.
             working.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def cancel(self, job: int, epoch: int) -> None:
+        """Ask for a running job to stop before its next call of the U-Net."""
+        if stop := self._stops.get((job, epoch)):
+            stop.set()
 
     def _events(self, recipe: Recipe, stop: threading.Event) -> Iterator[Event]:
         if self._pipeline is None or self._pipeline.model.checkpoint.name != recipe.checkpoint:

@@ -1,13 +1,12 @@
 """Stand-ins for the engine that do what a script says, without a model."""
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator
 
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
+from engine.executors import Spec
 from engine.metadata import encode_png
-from engine.recipe import Recipe
 from tests.factories import pixels
 
 
@@ -19,12 +18,19 @@ class FakeExecutor:
         self.gate.set()
         self.begun = asyncio.Event()
         self.error: Exception | None = None
+        self.cancelled: set[tuple[int, int]] = set()
 
-    async def run(self, recipe: Recipe, stop: threading.Event) -> AsyncGenerator[Event]:
+    slots = 1
+
+    def cancel(self, job: int, epoch: int) -> None:
+        self.cancelled.add((job, epoch))
+
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        recipe = spec.recipe
         yield Progress(stage=Stage.DENOISE, step=0, total=recipe.steps)
         self.begun.set()
         while not self.gate.is_set():
-            if stop.is_set():
+            if (spec.job, spec.epoch) in self.cancelled:
                 raise Cancelled
             await asyncio.sleep(0)
         if self.error:
