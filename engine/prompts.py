@@ -1,4 +1,4 @@
-"""How a prompt is read: weights in parentheses, words in windows of a text encoder's length.
+"""How a prompt is read: weights in parentheses, tokens in windows of a text encoder's length.
 
     (x)        weighs x by 1.1; nested parentheses multiply
     (x:1.2)    sets the weight of x
@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from engine.errors import PromptError, shorten
 
 EMPHASIS: Final = 1.1
-LONG_WORD: Final = 8  # tokens; a longer word may be split between two windows, a shorter one moves
+SPLITTING: Final = 8  # tokens; from here on a span may be split between two windows
 FLOAT32_MAX: Final = 3.4028234663852886e38
 
 _BREAK: Final = re.compile(r"\s*\bBREAK\b\s*")
@@ -76,9 +76,9 @@ def chunk(
     pad: int | None = None,
     max_length: int = 77,
 ) -> list[list[Token]]:
-    """Fill windows of max_length tokens: BOS, words, EOS, padding. There is at least one window.
+    """Fill windows of max_length tokens: BOS, spans, EOS, padding. There is at least one window.
 
-    encode gives a word's ids without BOS and EOS; pad is EOS unless given. A word of 8 tokens or
+    encode gives a text's ids without BOS and EOS; pad is EOS unless given. A span of 8 tokens or
     more is split where a window ends, a shorter one moves to the next window. Windows that `BREAK`
     leaves empty are left out.
     """
@@ -86,17 +86,17 @@ def chunk(
     if room < 1:
         raise ValueError(f"max_length must be at least 3, not {max_length}")
     bodies: list[list[Token]] = [[]]
-    for word in _words(spans, encode):
-        if word is None:
+    for piece in _pieces(spans, encode):
+        if piece is None:
             bodies.append([])
             continue
-        splits = len(word) >= LONG_WORD or len(word) > room
-        while len(word) > (left := room - len(bodies[-1])):
+        splits = len(piece) >= SPLITTING or len(piece) > room
+        while len(piece) > (left := room - len(bodies[-1])):
             if splits:
-                bodies[-1] += word[:left]
-                word = word[left:]
+                bodies[-1] += piece[:left]
+                piece = piece[left:]
             bodies.append([])
-        bodies[-1] += word
+        bodies[-1] += piece
     full = [body for body in bodies if body] or [[]]
     return [_window(body, bos, eos, eos if pad is None else pad, max_length) for body in full]
 
@@ -179,14 +179,13 @@ def _unescape(text: str) -> str:
     return text.replace(r"\(", "(").replace(r"\)", ")")
 
 
-def _words(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:
-    """Give each word's weighted tokens, and None for each `BREAK`. Only spaces part words."""
+def _pieces(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:
+    """Give the weighted tokens of each span, and None for each `BREAK`."""
     for text, weight in spans:
         for i, part in enumerate(_BREAK.split(text)):
             if i > 0:
                 yield None
-            for word in filter(None, part.replace("\n", " ").split(" ")):
-                yield [Token(id_, weight) for id_ in encode(word)]
+            yield [Token(id_, weight) for id_ in encode(part)]
 
 
 def _window(body: list[Token], bos: int, eos: int, pad: int, max_length: int) -> list[Token]:

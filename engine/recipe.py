@@ -17,7 +17,27 @@ VERSION: Final = 1
 PROMPT_LIMIT: Final = 2_000  # characters
 SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
 
-SAMPLERS: Final = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim", "lcm")
+SAMPLERS: Final = (
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "lms",
+    "dpmpp_2m",
+    "dpmpp_2s_ancestral",
+    "dpmpp_2m_sde",
+    "dpmpp_sde",
+    "dpmpp_3m_sde",
+    "ddim",
+    "ddpm",
+    "lcm",
+    "uni_pc",
+    "uni_pc_bh2",
+    "ipndm",
+    "deis",
+    "res_multistep",
+)
 SCHEDULES: Final = (
     "normal",
     "karras",

@@ -1,24 +1,47 @@
 """The samplers, by name: each a generator over sigmas that asks for denoised latents.
 
-for name, sampler in SAMPLERS.items():
-    x = drive(sampler(x, sigmas, NoiseSource(seed)), denoise)
+sampling = SAMPLERS["heun"](x, sigmas, NoiseSource(seed))
+x = drive(sampling, denoise)
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from engine.samplers.ancestral import euler_ancestral, lcm
+from engine.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral, lcm
 from engine.samplers.base import NoiseSource, Request, Sampler, Sampling, advance, drive
-from engine.samplers.multistep import dpmpp_2m
-from engine.samplers.onestep import euler, heun
+from engine.samplers.multistep import (
+    deis,
+    dpmpp_2m,
+    ipndm,
+    lms,
+    res_multistep,
+)
+from engine.samplers.onestep import dpm_2, euler, heun
+from engine.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.samplers.unipc import uni_pc, uni_pc_bh2
 
 __all__ = ["SAMPLERS", "NoiseSource", "Request", "Sampler", "Sampling", "advance", "drive"]
 
 SAMPLERS: Final[Mapping[str, Sampler]] = {
     "euler": Sampler(euler),
     "euler_ancestral": Sampler(euler_ancestral, uses_noise=True),
-    "heun": Sampler(heun, order=2, evaluations=2),
-    "dpmpp_2m": Sampler(dpmpp_2m, order=2),
+    "heun": Sampler(heun, evaluations=2),
+    "dpm_2": Sampler(dpm_2, evaluations=2, drops_penultimate=True),
+    "dpm_2_ancestral": Sampler(
+        dpm_2_ancestral, evaluations=2, uses_noise=True, drops_penultimate=True
+    ),
+    "lms": Sampler(lms),
+    "dpmpp_2m": Sampler(dpmpp_2m),
+    "dpmpp_2s_ancestral": Sampler(dpmpp_2s_ancestral, evaluations=2, uses_noise=True),
+    "dpmpp_2m_sde": Sampler(dpmpp_2m_sde, uses_noise=True),
+    "dpmpp_sde": Sampler(dpmpp_sde, evaluations=2, uses_noise=True),
+    "dpmpp_3m_sde": Sampler(dpmpp_3m_sde, uses_noise=True),
     "ddim": Sampler(euler),
+    "ddpm": Sampler(euler_ancestral, uses_noise=True),
     "lcm": Sampler(lcm, uses_noise=True),
+    "uni_pc": Sampler(uni_pc, drops_penultimate=True),
+    "uni_pc_bh2": Sampler(uni_pc_bh2, drops_penultimate=True),
+    "ipndm": Sampler(ipndm),
+    "deis": Sampler(deis),
+    "res_multistep": Sampler(res_multistep),
 }

@@ -7,7 +7,7 @@ answer the requests of many jobs in one call of the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,7 @@ class Request:
 
 
 Sampling = Generator[Request, Tensor, Tensor]
+DrawNoise = Callable[[Tensor], Tensor]  # unit noise in the shape and on the device of a tensor
 
 
 class NoiseSource:
@@ -54,17 +55,16 @@ class NoiseSource:
 class Sampler:
     """Hold a sampler and what others need to know of it.
 
-    evaluations: model calls a step (a step to σ = 0 takes one); order: of convergence where the
-    sampler is deterministic; drops_penultimate: the schedule leaves out its last σ above 0.
+    evaluations: model calls a step (a step to σ = 0 takes one); uses_noise: fresh noise on the
+    way; drops_penultimate: the schedule leaves out its last σ above 0.
     """
 
-    run: Callable[[Tensor, Sequence[float], NoiseSource], Sampling]
-    order: int = 1
+    run: Callable[[Tensor, Sequence[float], DrawNoise], Sampling]
     evaluations: int = 1
     uses_noise: bool = False
     drops_penultimate: bool = False
 
-    def __call__(self, x: Tensor, sigmas: Tensor, noise: NoiseSource) -> Sampling:
+    def __call__(self, x: Tensor, sigmas: Tensor, noise: DrawNoise) -> Sampling:
         """Begin sampling from x, [pictures, C, h, w] fp32, over sigmas, descending to 0.
 
         Sigmas travel as Python floats: nothing in the loop waits for a device.
@@ -97,6 +97,21 @@ def steps(sigmas: Sequence[float]) -> Iterator[tuple[int, float, float]]:
 def slope(x: Tensor, sigma: float, denoised: Tensor) -> Tensor:
     """Return dx/dσ of the probability-flow ODE: Karras et al. (2022), arXiv:2206.00364, eq. 1."""
     return (x - denoised) / sigma
+
+
+def approach(x: Tensor, target: Tensor, ratio: float) -> Tensor:
+    """Go from x towards the target until `ratio` of the way is left.
+
+    With ratio σ_next/σ it is the exact solution of the ODE while `denoised` stays the same: in
+    log σ (exponential integrators) as along the slope.
+    """
+    return x * ratio + target * (1 - ratio)
+
+
+def combine(weights: Iterable[float], terms: Iterable[Tensor]) -> Tensor:
+    """Return the weighted sum of tensors of one shape."""
+    first, *rest = (term * weight for weight, term in zip(weights, terms, strict=True))
+    return sum(rest, start=first)
 
 
 def ancestral_step(sigma: float, sigma_next: float, eta: float = 1.0) -> tuple[float, float]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from engine.samplers.base import NoiseSource, Request, Sampling, slope, steps
+from engine.samplers.base import DrawNoise, Request, Sampling, slope, steps
 
 
-def euler(x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Sampling:
+def euler(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
     """Follow the slope at each step's start: Karras et al. (2022), arXiv:2206.00364, algorithm 2
-    without churn and correction. In these variables DDIM (Song et al. 2021, arXiv:2010.02502) is
-    the same step.
+    without churn and correction. In these variables DDIM (Song et al. 2021, arXiv:2010.02502,
+    equation 13) is the same step.
     """
     for i, sigma, sigma_next in steps(sigmas):
         denoised = yield Request(x, sigma, i)
@@ -20,8 +20,10 @@ def euler(x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Sampling:
     return x
 
 
-def heun(x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Sampling:
-    """Average the slopes at a step's start and end: Karras et al. (2022), algorithm 2, no churn."""
+def heun(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
+    """Average the slopes at a step's start and end: Karras et al. (2022), arXiv:2206.00364,
+    algorithm 2 without churn.
+    """
     for i, sigma, sigma_next in steps(sigmas):
         denoised = yield Request(x, sigma, i)
         d = slope(x, sigma, denoised)
@@ -29,5 +31,21 @@ def heun(x: Tensor, sigmas: Sequence[float], noise: NoiseSource) -> Sampling:
             ahead = x + d * (sigma_next - sigma)
             denoised = yield Request(ahead, sigma_next, i)
             d = (d + slope(ahead, sigma_next, denoised)) / 2
+        x = x + d * (sigma_next - sigma)
+    return x
+
+
+def dpm_2(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
+    """Follow the slope at each step's geometric middle: DPM-Solver-2, Lu et al. (2022),
+    arXiv:2206.00927, algorithm 1, with Karras' Euler steps.
+    """
+    for i, sigma, sigma_next in steps(sigmas):
+        denoised = yield Request(x, sigma, i)
+        d = slope(x, sigma, denoised)
+        if sigma_next > 0:
+            middle = (sigma * sigma_next) ** 0.5
+            halfway = x + d * (middle - sigma)
+            denoised = yield Request(halfway, middle, i)
+            d = slope(halfway, middle, denoised)
         x = x + d * (sigma_next - sigma)
     return x

@@ -73,7 +73,7 @@ def test_timesteps_outside_the_table_stay_at_its_ends() -> None:
 
 
 def test_the_beta_schedule_rounds_as_scipy_does() -> None:
-    for steps in range(1, 1001):
+    for steps in (*range(1, 151), 333, 500, 999, 1000, 1500):
         quantiles = [1 - i * (1 / steps) for i in range(steps)]
         timesteps = (beta_distribution.ppf(quantiles, 0.6, 0.6) * 999).round()
         unique = sorted({int(t) for t in timesteps}, reverse=True)
