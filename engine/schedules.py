@@ -179,7 +179,7 @@ def beta(noise: NoiseSchedule, steps: int, shape: float = 0.6) -> Tensor:
 def _beta_cdf(x: Tensor, a: float, terms: int = 64) -> Tensor:
     """Return the regularised incomplete beta function I_x(a, a) of x in [0, 1], float64.
 
-    x^a·Σ (1−a)_n x^n / (n!·(a+n)) (Abramowitz & Stegun 26.5.4 over 15.1.1) converges like 2^−n up
+    x^a·Σ (1−a)_n x^n / (n!·(a+n)) (Abramowitz & Stegun 6.6.8 with 15.1.1) converges like 2^−n up
     to ½; I_{1−x} = 1 − I_x gives the upper half, and I_½ = ½ the constant.
     """
     lower = torch.minimum(x, 1 - x)

@@ -48,7 +48,11 @@ class NoiseSource:
     def __call__(self, x: Tensor) -> Tensor:
         """Draw unit noise in the shape, [pictures, C, h, w], and on the device of x, fp32."""
         noise = torch.randn((self._count, *x.shape[1:]), generator=self._generator)
-        return noise[self._pictures].to(x.device)
+        noise = noise[self._pictures]
+        # From pinned memory the copy runs beside the network, and nothing waits for it.
+        return (
+            noise.pin_memory().to(x.device, non_blocking=True) if x.is_cuda else noise.to(x.device)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from engine.samplers.base import (
 
 Array = NDArray[np.float64]
 
-# Of the slopes of 1 to 4 equal steps, newest first: Butcher, Numerical Methods for ODEs, 244.
+# Of the slopes of 1 to 4 equal steps, newest first: Hairer, Nørsett & Wanner, Solving Ordinary
+# Differential Equations I, section III.1.
 ADAMS_BASHFORTH: Final = (
     (1.0,),
     (3 / 2, -1 / 2),
@@ -39,22 +40,22 @@ GAUSS_POINTS, GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 def lms(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
     """Extrapolate the slope as a polynomial in σ, of up to four steps: the linear multistep
-    (Adams–Bashforth) method for uneven steps, in k-diffusion by Katherine Crowson; PLMS, Liu et
-    al. (2022), arXiv:2202.09778, for even ones.
+    (Adams–Bashforth) method with uneven steps, of Katherine Crowson's k-diffusion; Hairer, Nørsett
+    & Wanner, Solving Ordinary Differential Equations I, section III.5.
     """
     return _extrapolate_slopes(x, sigmas, 4, lambda past, end: _integrals(past, end, np.asarray))
 
 
 def deis(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
     """Extrapolate the slope as a polynomial in the time of a VP process, of up to three steps:
-    tAB-DEIS, Zhang & Chen (2023), arXiv:2204.13902, equation 15.
+    tAB-DEIS, Zhang & Chen (2023), arXiv:2204.13902.
     """
     return _extrapolate_slopes(x, sigmas, 3, lambda past, end: _integrals(past, end, _vp_time))
 
 
 def ipndm(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
     """Extrapolate the slope of up to four steps as though they were equally long: improved PNDM,
-    in Zhang & Chen (2023), arXiv:2204.13902, appendix; after Liu et al. (2022), arXiv:2202.09778.
+    in Zhang & Chen (2023), arXiv:2204.13902, after Liu et al. (2022), arXiv:2202.09778.
     """
 
     def coefficients(past: Sequence[float], end: float) -> Sequence[float]:

@@ -1,7 +1,7 @@
 """Solvers of the reverse diffusion SDE: DPM-Solver++ with noise along the way.
 
-SDE-DPM-Solver++ is in Lu et al. (2022), arXiv:2211.01095, section 5 and appendix; the samplers are
-Katherine Crowson's, of k-diffusion. η = 1 is the reverse SDE, η = 0 the probability-flow ODE.
+SDE-DPM-Solver++ is in Lu et al. (2022), arXiv:2211.01095; these are its forms in Katherine
+Crowson's k-diffusion. η = 1 is the reverse SDE, η = 0 the probability-flow ODE.
 Noise is independent between steps; ComfyUI draws the same process from a Brownian tree.
 """
 

@@ -20,8 +20,8 @@ END: Final = 0.001  # σ, instead of the 0 that λ = −log σ does not know
 
 def uni_pc(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, variant: str = "bh1") -> Sampling:
     """Predict x at σ_next from up to three steps, and correct it by what is seen from there: UniPC
-    of order 3 on `denoised`, Zhao et al. (2023), arXiv:2302.04867, algorithms 5 and 6, with
-    B(h) = h (bh1) or e^h − 1 (bh2). Towards the end orders fall to 1.
+    of order 3 on `denoised`, Zhao et al. (2023), arXiv:2302.04867, with B(h) = h (bh1) or
+    e^h − 1 (bh2). Towards the end orders fall to 1.
 
     As in ComfyUI the end is σ = .001 instead of 0, which leaves a thousandth of noise.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta as beta_distribution
 
@@ -84,6 +84,7 @@ def test_ddim_uniform_runs_one_step_more_than_asked_for() -> None:
     assert len(sigmas_for("euler", "ddim_uniform", 30, noise_schedule=SD)) - 1 == 31
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.sampled_from(sorted(SAMPLERS)),
     st.sampled_from(sorted(SCHEDULES)),
