@@ -1,0 +1,90 @@
+"""The one recipe of the starter model: every number that decides its weights."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderRecipe:
+    """Say how many pictures are rendered, and from which seed."""
+
+    seed: int = 2026
+    pictures: int = 32_000
+    held_out: int = 512  # the last pictures: never trained on, for figures
+    workers: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRecipe:
+    """Size and training of the tokenizer and the text encoder."""
+
+    seed: int = 1
+    corpus: int = 60_000  # captions the byte pairs are counted on
+    vocabulary: int = 2_048
+    width: int = 128
+    layers: int = 3
+    heads: int = 4
+    hidden: int = 384
+    positions: int = 77
+    captions: int = 60_000
+    steps: int = 1_800
+    batch: int = 64
+    rate: float = 2e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeRecipe:
+    """Size and training of the picture codec. One step is one batch."""
+
+    seed: int = 2
+    channels: tuple[int, ...] = (16, 32, 64, 96)
+    latent_channels: int = 8
+    groups: int = 8
+    crop: int = 64  # px
+    crop_steps: int = 5_000
+    crop_batch: int = 8
+    steps: int = 8_500  # crops first, whole pictures for the rest
+    batch: int = 4
+    constant: float = 0.4  # share of the steps at full rate
+    polish_steps: int = 1_500  # decoder alone, encoder frozen
+    polish_rate: float = 1.5e-3
+    rate: float = 3e-3
+    floor: float = 0.02  # of the rate, at the end
+    mse: float = 0.5
+    gradient: float = 0.5
+    kl: float = 2e-5
+    noise: float = 0.05  # of the latents' standard deviation, added before decoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnetRecipe:
+    """Size and training of the denoiser. One step is one batch."""
+
+    seed: int = 3
+    channels: tuple[int, ...] = (64, 128, 128)
+    heads: tuple[int, ...] = (2, 4, 4)
+    groups: int = 16
+    steps: int = 8_000
+    constant: float = 0.5  # share of the steps at full rate; a cosine to the floor after
+    batch: int = 32
+    rate: float = 2e-3
+    floor: float = 0.01
+    empty: float = 0.12  # captions replaced by the empty one
+    early: float = 0.8  # share of timesteps drawn below `early_below`
+    early_below: int = 600
+    snr: float = 6.0  # loss weight: min(1, snr / (SNR + 1))
+    average: float = 0.999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything `python -m engine.starter.train` needs to make the weights again."""
+
+    render: RenderRecipe = field(default_factory=RenderRecipe)
+    text: TextRecipe = field(default_factory=TextRecipe)
+    vae: VaeRecipe = field(default_factory=VaeRecipe)
+    unet: UnetRecipe = field(default_factory=UnetRecipe)
+    picture_size: int = 128  # px
+    checkpoint_seconds: float = 120.0
+
+
+RECIPE = Recipe()

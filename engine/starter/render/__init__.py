@@ -1,0 +1,1 @@
+"""Drawing of the starter world: specs to 128 px pictures."""
