@@ -398,3 +398,11 @@ def test_lcm_noises_each_denoised_latent_anew() -> None:
 
 def test_recipes_know_every_sampler() -> None:
     assert tuple(SAMPLERS) == recipe.SAMPLERS
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_pair_ends_in_finite_pictures(name: str, schedule: str) -> None:
+    for steps, strength in ((1, 1.0), (2, 1.0), (7, 0.5), (150, 0.05)):
+        sigmas = sigmas_for(name, schedule, steps, strength, noise_schedule=SD)
+        assert sample(name, sigmas).isfinite().all(), (steps, strength)
