@@ -30,15 +30,19 @@ from storage.errors import (
     UnknownJob,
     UnknownPicture,
 )
+from storage.jobs import Jobs
 from storage.life import Status
 from storage.memory import Storage
+from storage.outbox import Outbox
 from storage.records import Job, NewJob, Parcel, Picture, parse_name
 
 __all__ = [
     "DatabaseFault",
     "IllegalStep",
     "Job",
+    "Jobs",
     "NewJob",
+    "Outbox",
     "Parcel",
     "Picture",
     "StaleEpoch",

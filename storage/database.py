@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from storage import engines, schema, urls
 from storage.errors import BadURL, DatabaseBusy, DatabaseFault, ReadOnly, StorageError
 from storage.faults import explain
+from storage.lanes import Lane
 from storage.writer import Unit, Writer
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Database:
 
     url: URL
     where: str  # the file, or the URL without its password
-    _writes: AsyncEngine
+    _lane: Lane
     _reads: AsyncEngine
     _writer: Writer
 
@@ -42,10 +43,10 @@ class Database:
         if file := urls.file_of(url):
             await asyncio.to_thread(_make_folder, file.parent)
         try:
-            writes, reads = engines.create(url)
+            lane, reads = engines.create(url)
         except (ArgumentError, ImportError) as error:
             raise BadURL(where, str(error)) from error
-        database = cls(url, where, writes, reads, Writer(writes, where))
+        database = cls(url, where, lane, reads, Writer(lane, where))
         try:
             await database._upgrade()
         except BaseException:
@@ -77,7 +78,7 @@ class Database:
         """Commit what waits, then close every connection."""
         await self._writer.close()
         await self._reads.dispose()
-        await self._writes.dispose()
+        await self._lane.close()
 
     async def _upgrade(self) -> None:
         """Upgrade, waiting a while for another program's lock."""
@@ -85,13 +86,15 @@ class Database:
         end = loop.time() + UPGRADE
         while True:
             try:
-                async with self._writes.begin() as connection:
-                    await connection.run_sync(schema.upgrade, self.where)
-                return
+                return await self._lane.run(self._upgrade_now)
             except Exception as error:
                 fault = explain(error, self.where)
                 if not isinstance(fault, DatabaseBusy) or loop.time() > end:
                     raise fault or error from error
+
+    def _upgrade_now(self, connection: Connection) -> None:
+        with connection.begin():
+            schema.upgrade(connection, self.where)
 
 
 def _make_folder(folder: Path) -> None:

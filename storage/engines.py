@@ -7,14 +7,18 @@ and a writing transaction takes the lock before its first read (`BEGIN IMMEDIATE
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
+from storage.lanes import AsyncLane, Lane, ThreadLane
 from storage.urls import is_sqlite, show
 
 READERS: Final = 4
@@ -38,24 +42,27 @@ _log: Final = logging.getLogger("marble.storage")
 _warned = False
 
 
-def create(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    """Return the engine that writes and the engine that reads."""
+def create(url: URL) -> tuple[Lane, AsyncEngine]:
+    """Return the lane that writes and the engine that reads."""
     return (_sqlite if is_sqlite(url) else _postgres)(url)
 
 
-def _sqlite(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+def _sqlite(url: URL) -> tuple[Lane, AsyncEngine]:
     _warn_of_wal(url)
-    writer = create_async_engine(url, pool_size=1, max_overflow=0)
-    reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=10)
-    for engine, pragmas, begin in (
-        (writer, _WRITER, "BEGIN IMMEDIATE"),
-        (reader, _READER, "BEGIN"),
-    ):
-        _prepare(engine, pragmas, begin)
-    return writer, reader
+    writer = create_engine(
+        url.set(drivername="sqlite"), json_serializer=_json, pool_size=1, max_overflow=0
+    )
+    reader = create_async_engine(
+        url, json_serializer=_json, pool_size=READERS, max_overflow=0, pool_timeout=10
+    )
+    prepare(writer, _WRITER, "BEGIN IMMEDIATE")
+    prepare(reader.sync_engine, _READER, "BEGIN")
+    return ThreadLane(writer), reader
 
 
-def _prepare(engine: AsyncEngine, pragmas: tuple[str, ...], begin: str) -> None:
+def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
+    """Let an engine begin its transactions itself, and set up each connection."""
+
     def connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -66,19 +73,21 @@ def _prepare(engine: AsyncEngine, pragmas: tuple[str, ...], begin: str) -> None:
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    event.listen(engine.sync_engine, "connect", connect)
-    event.listen(engine.sync_engine, "begin", start)
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", start)
 
 
-def _postgres(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": 5})
-    reader = create_async_engine(
-        url,
+def _postgres(url: URL) -> tuple[Lane, AsyncEngine]:
+    make = partial(create_async_engine, url, json_serializer=_json, max_overflow=0)
+    writer = make(pool_size=1, connect_args={"timeout": 5, "command_timeout": 30})
+    reader = make(
         pool_size=READERS,
-        max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=True,
-        connect_args={"timeout": 5, "server_settings": {"default_transaction_read_only": "on"}},
+        connect_args={
+            "timeout": 5,
+            "command_timeout": 30,
+            "server_settings": {"default_transaction_read_only": "on"},
+        },
     )
 
     def start(connection: Connection) -> None:
@@ -86,7 +95,24 @@ def _postgres(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
     event.listen(writer.sync_engine, "begin", start)
-    return writer, reader
+    return AsyncLane(writer), reader
+
+
+def alone(url: URL) -> AsyncEngine:
+    """Return an engine of single connections, whose server notices within half a minute that
+    their machine is gone."""
+    keepalive = {"idle": "10", "interval": "5", "count": "3"}
+    settings = {f"tcp_keepalives_{name}": value for name, value in keepalive.items()}
+    return create_async_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"timeout": 5, "command_timeout": 30, "server_settings": settings},
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _warn_of_wal(url: URL) -> None:

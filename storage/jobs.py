@@ -7,20 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from engine.events import Picture as Drawn
 from storage import steps
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
 from storage.errors import UnknownJob
+from storage.intake import Intake
 from storage.life import Status, Step
-from storage.people import arrive
 from storage.pictures import Pictures
 from storage.records import Job, NewJob
 from storage.rows import JOB, pictures_of, to_job, to_jobs
-from storage.tables import jobs, messages, seen_events
-from storage.words import index
+from storage.tables import jobs, messages
 from storage.workers import Worker
 
 PAGE: Final = 100
@@ -33,6 +32,8 @@ class Jobs:
     database: Database
     files: Pictures
     worker: Worker
+    intake: Intake
+    arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
 
     async def add(self, new: NewJob, *, claim: bool = False) -> Job:
@@ -43,14 +44,7 @@ class Jobs:
         take it; nothing was then written.
         """
         worker = await self.worker.register() if claim else None
-
-        def unit(connection: Connection) -> Row[Any]:
-            row = self._add(connection, new)
-            if worker is None or row.status != Status.QUEUED.value:
-                return row
-            return self._claim(connection, row.id, worker) or row
-
-        return to_job(await self.database.write(unit))
+        return await self.intake.add(new, worker)
 
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""
@@ -69,7 +63,7 @@ class Jobs:
     async def claim(self, job: int) -> Job | None:
         """Take a queued job for this process, or return None where somebody was faster."""
         worker = await self.worker.register()
-        row = await self.database.write(lambda c: self._claim(c, job, worker))
+        row = await self.database.write(lambda c: steps.claim(c, job, worker, self.now()))
         return None if row is None else to_job(row)
 
     async def release(self, job: int, epoch: int) -> Job:
@@ -94,7 +88,9 @@ class Jobs:
                 steps.keep(connection, row, rows)
             return to_job(row, pictures_of(connection, [job]).get(job, ()))
 
-        return await self.database.write(unit, OUTCOME)
+        done = await self.database.write(unit, OUTCOME)
+        self.arrived.set()
+        return done
 
     async def failed(self, job: int, epoch: int, error: str) -> Job:
         """End a job that cannot be drawn, and put one sentence why into the outbox."""
@@ -157,49 +153,10 @@ class Jobs:
             row, _ = steps.take(connection, job, step, self.now(), epoch=epoch, values=values)
             return to_job(row)
 
-        return await self.database.write(unit, OUTCOME)
-
-    def _claim(self, connection: Connection, job: int, worker: str) -> Row[Any] | None:
-        query = (
-            update(jobs)
-            .where(jobs.c.id == job, jobs.c.status == Status.QUEUED.value)
-            .values(
-                status=Status.RUNNING.value,
-                epoch=jobs.c.epoch + 1,
-                attempts=jobs.c.attempts + 1,
-                worker=worker,
-                started_at=self.now(),
-            )
-            .returning(*JOB)
-        )
-        return connection.execute(query).one_or_none()
-
-    def _add(self, connection: Connection, new: NewJob) -> Row[Any]:
-        now = self.now()
-        if new.event:
-            query = select(seen_events.c.job).where(seen_events.c.id == new.event)
-            known = connection.execute(query).scalar_one_or_none()
-            if known is not None:
-                return steps.find(connection, known)
-        arrive(connection, new.person, new.place, now)
-        values = {
-            "recipe": new.recipe.to_dict(),
-            "status": Status.QUEUED.value,
-            "person": new.person,
-            "place": new.place,
-            "reply": dict(new.reply),
-            "parent": new.parent,
-            "parent_picture": new.parent_picture,
-            "epoch": 0,
-            "attempts": 0,
-            "words": index(new.recipe.prompt, person=new.person, place=new.place),
-            "created_at": now,
-        }
-        row = connection.execute(insert(jobs).returning(*JOB), values).one()
-        if new.event:
-            event = {"id": new.event, "job": row.id, "created_at": now}
-            connection.execute(insert(seen_events), event)
-        return row
+        done = await self.database.write(unit, OUTCOME)
+        if step in steps.ANSWERED:
+            self.arrived.set()
+        return done
 
 
 def _whole(connection: Connection, job: int) -> Job:

@@ -7,12 +7,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage import urls
+from storage import engines, urls
+from storage.alive import FileAlive, ServerAlive
 from storage.clock import Clock, utc_now
 from storage.database import Database
+from storage.favourites import Favourites
 from storage.history import History
+from storage.intake import Intake
 from storage.jobs import Jobs
+from storage.moderation import Moderation
 from storage.outbox import Outbox
+from storage.people import People
 from storage.pictures import Pictures
 from storage.records import Job
 from storage.workers import Worker
@@ -28,6 +33,9 @@ class Storage:
     jobs: Jobs
     outbox: Outbox
     history: History
+    favourites: Favourites
+    people: People
+    moderation: Moderation
 
     @classmethod
     @asynccontextmanager
@@ -40,16 +48,23 @@ class Storage:
         `BadURL` or a `DatabaseFault`: one sentence that names the place and the cure.
         """
         database = await Database.open(urls.resolve(folder, url))
-        worker = Worker(database, now)
+        file = urls.file_of(database.url)
+        alive = FileAlive(file) if file else ServerAlive(engines.alone(database.url))
+        worker = Worker(database, alive, now)
         pictures = Pictures(folder / "pictures")
         try:
+            outbox = Outbox(database, worker, now)
+            intake = Intake(database, now)
             yield cls(
                 database=database,
                 pictures=pictures,
                 worker=worker,
-                jobs=Jobs(database, pictures, worker, now),
-                outbox=Outbox(database, now),
+                jobs=Jobs(database, pictures, worker, intake, outbox.arrived, now),
+                outbox=outbox,
                 history=History(database),
+                favourites=Favourites(database, now),
+                people=People(database, now),
+                moderation=Moderation(database, now),
             )
         finally:
             await worker.close()

@@ -1,26 +1,110 @@
-"""People and places: known from the first job on."""
+"""People and places: known from their first act on, with what they prefer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.tables import people, places
+from storage.clock import Clock
+from storage.database import Database
+from storage.tables import people, person_settings, place_settings, places
+
+DEEPEST: Final = 8  # a topic in a chat in a server is 3
 
 
-def arrive(connection: Connection, person: str, place: str, now: datetime) -> None:
-    """Make sure that a person and a place are known."""
-    for table, key in ((people, person), (places, place)):
-        add_if_new(connection, table, {"id": key, "created_at": now})
+@dataclass(frozen=True, slots=True)
+class People:
+    """Keep settings of people and places: plain JSON values by name."""
+
+    database: Database
+    now: Clock
+
+    async def settings(self, person: str) -> dict[str, Any]:
+        """Return what somebody prefers."""
+        return await self.database.read(lambda c: _read(c, person_settings, person))
+
+    async def change_settings(self, person: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some settings (None removes one) and return them all."""
+
+        def unit(connection: Connection) -> dict[str, Any]:
+            greet(connection, people, person, self.now())
+            return _change(connection, person_settings, person, changes)
+
+        return await self.database.write(unit)
+
+    async def place_settings(self, place: str) -> dict[str, Any]:
+        """Return what holds in a place: its own settings over those of what it lies in."""
+
+        def unit(connection: Connection) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for key in reversed(above(connection, place)):
+                found |= _read(connection, place_settings, key)
+            return found
+
+        return await self.database.read(unit)
+
+    async def change_place_settings(self, place: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some of a place's own settings (None removes one) and return these."""
+
+        def unit(connection: Connection) -> dict[str, Any]:
+            greet(connection, places, place, self.now())
+            return _change(connection, place_settings, place, changes)
+
+        return await self.database.write(unit)
+
+    async def add_place(self, place: str, parent: str | None = None) -> None:
+        """Make a place known, and what it lies in: a topic its chat, a chat its server."""
+
+        def unit(connection: Connection) -> None:
+            if parent is not None:
+                greet(connection, places, parent, self.now())
+            greet(connection, places, place, self.now())
+            connection.execute(update(places).where(places.c.id == place).values(parent=parent))
+
+        await self.database.write(unit)
 
 
-def add_if_new(connection: Connection, table: Table, values: dict[str, object]) -> bool:
+def above(connection: Connection, place: str) -> list[str]:
+    """Return a place and what it lies in, the innermost first."""
+    line = [place]
+    while len(line) < DEEPEST:
+        query = select(places.c.parent).where(places.c.id == line[-1])
+        parent = connection.execute(query).scalar_one_or_none()
+        if parent is None or parent in line:
+            break
+        line.append(parent)
+    return line
+
+
+def greet(connection: Connection, table: Table, key: str, now: datetime) -> None:
+    """Make sure that a person or place is known."""
+    add_if_new(connection, table, {"id": key, "created_at": now})
+
+
+def add_if_new(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless its key is there; return whether it was new."""
-    if connection.dialect.name == "postgresql":
-        return (
-            connection.execute(postgresql.insert(table).on_conflict_do_nothing(), values).rowcount
-            > 0
-        )
-    return connection.execute(sqlite.insert(table).on_conflict_do_nothing(), values).rowcount > 0
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    query = insert(table).values(dict(values)).on_conflict_do_nothing()
+    return connection.execute(query).rowcount > 0
+
+
+def _read(connection: Connection, table: Table, key: str) -> dict[str, Any]:
+    [owner] = table.primary_key.columns
+    found = connection.execute(select(table.c["values"]).where(owner == key)).scalar_one_or_none()
+    return dict(found or {})
+
+
+def _change(
+    connection: Connection, table: Table, key: str, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    [owner] = table.primary_key.columns
+    values = {**_read(connection, table, key), **changes}
+    values = {name: value for name, value in values.items() if value is not None}
+    if not add_if_new(connection, table, {owner.name: key, "values": values}):
+        connection.execute(update(table).where(owner == key).values({"values": values}))
+    return values

@@ -96,6 +96,68 @@ class Parcel:
     due_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Hold what a job was made from, the eldest first, and what was made from it."""
+
+    ancestors: tuple[Job, ...]
+    job: Job
+    descendants: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Count what there is."""
+
+    jobs: Mapping[Status, int]
+    pictures: int
+    bytes: int
+    people: int
+    favourites: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Favourite:
+    """Hold a picture that somebody keeps, and its job."""
+
+    job: Job
+    picture: Picture
+    kept_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ban:
+    """Say who may ask for nothing, where ("*": anywhere), why, and until when."""
+
+    person: str
+    place: str
+    reason: str
+    by: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Say what a moderator or operator did."""
+
+    id: int
+    at: datetime
+    by: str
+    act: str
+    target: str | None
+    place: str | None
+    detail: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Count the replies that wait for one adapter."""
+
+    adapter: str
+    waiting: int
+    oldest: datetime
+
+
 def platform(key: str) -> str:
     """Return the part before the colon: `discord` of `discord:123/456`."""
     return key.partition(":")[0]

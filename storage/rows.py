@@ -47,6 +47,12 @@ def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]
     return tuple(found)
 
 
+def jobs_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
+    """Return several jobs with their pictures, by number."""
+    rows = connection.execute(select(*JOB).where(jobs.c.id.in_(set(ids))))
+    return {job.id: job for job in to_jobs(connection, rows)}
+
+
 def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Picture, ...]]:
     """Return the pictures of several jobs, in order."""
     found: dict[int, tuple[Picture, ...]] = {}

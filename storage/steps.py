@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, select, update
 
 from storage.errors import StaleEpoch, UnknownJob
-from storage.life import Status, Step, after
+from storage.life import TRANSITIONS, Status, Step, after
 from storage.records import platform
 from storage.rows import JOB
 from storage.tables import jobs, messages, outbox, pictures
@@ -26,6 +26,7 @@ DONE: Final[Mapping[Step, frozenset[Status]]] = {
     Step.CANCEL: frozenset({Status.CANCELLED}),
     Step.DELIVERED: frozenset({Status.DELIVERED}),
 }
+_CLAIMED_FROM: Final = [status.value for status in TRANSITIONS[Step.CLAIM]]
 ANSWERED: Final = frozenset({Step.RENDERED, Step.FAILED, Step.CANCEL})
 
 
@@ -58,6 +59,23 @@ def take(
     return connection.execute(query).one(), True
 
 
+def claim(connection: Connection, job: int, worker: str, now: datetime) -> Row[Any] | None:
+    """Give a queued job to a worker and return its row; None if it is not queued any more."""
+    query = (
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.status.in_(_CLAIMED_FROM))
+        .values(
+            status=Status.RUNNING.value,
+            epoch=jobs.c.epoch + 1,
+            attempts=jobs.c.attempts + 1,
+            worker=worker,
+            started_at=now,
+        )
+        .returning(*JOB)
+    )
+    return connection.execute(query).one_or_none()
+
+
 def find(connection: Connection, job: int) -> Row[Any]:
     """Return a job's row, or raise `UnknownJob`."""
     row = connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
@@ -86,7 +104,7 @@ def show(
 
 def close(connection: Connection, job: int, now: datetime, *, delivered: bool) -> None:
     """Take a job's reply out of the outbox."""
-    values = {"closed_at": now, "delivered": delivered, "sending": False}
+    values = {"closed_at": now, "delivered": delivered, "sending": False, "sender": None}
     connection.execute(update(outbox).where(outbox.c.job == job).values(values))
 
 

@@ -113,7 +113,7 @@ class JobRow(Base):
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),
-        Index("ix_jobs_running", "worker", **_where("status = 'running'")),
+        Index("ix_jobs_worker", "worker", **_where("worker IS NOT NULL")),
         Index("ix_jobs_person", "person", "id"),
         Index("ix_jobs_place", "place", "id"),
         Index("ix_jobs_parent", "parent", **_where("parent IS NOT NULL")),
@@ -146,12 +146,16 @@ class OutboxRow(Base):
     way: Mapped[Count]
     tries: Mapped[Count]
     sending: Mapped[Flag]
+    sender: Mapped[OfWorker | None]
     due_at: Mapped[Time]
     error: Mapped[Line | None]
     created_at: Mapped[Time]
     closed_at: Mapped[Time | None]
     delivered: Mapped[Flag]
-    __table_args__ = (Index("ix_outbox_due", "adapter", "due_at", **_where("closed_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_outbox_due", "adapter", "due_at", **_where("closed_at IS NULL")),
+        Index("ix_outbox_sender", "sender", **_where("sender IS NOT NULL")),
+    )
 
 
 class MessageRow(Base):

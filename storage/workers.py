@@ -1,31 +1,41 @@
 """Workers: which process runs a job, and how another learns that it has died.
 
-On SQLite every process that claims jobs holds a lock on a file beside the database. The system
-drops it when the process ends, even by `kill -9`, so that no clock and no waiting is involved.
+Death shows at once by a lock that is free (`storage.alive`). A process that lives but hangs
+shows by its `beat`, which must rise within `LEASE` seconds of the observer's own steady clock:
+no time of day is compared, so no clock jump ends a lease.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
+from storage.alive import Alive
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
+from storage.errors import StorageError
 from storage.life import MAX_ATTEMPTS, Status, Step
-from storage.locks import FileLock
 from storage.records import Job
 from storage.rows import to_job
 from storage.steps import take
-from storage.tables import jobs, workers
-from storage.urls import file_of
+from storage.tables import jobs, outbox, workers
 
-QUARANTINED = "It ended its worker {attempts} times, so it will not be tried again."
+LEASE: Final = 60.0  # seconds of silence after which a worker counts as hung
+BEAT: Final = 10.0  # seconds between signs of life
+QUARANTINED: Final = (
+    "This job ended its worker {attempts} times and will not be tried again; "
+    "other settings may work."
+)
+_log: Final = logging.getLogger("marble.storage")
 
 
 @dataclass(slots=True)
@@ -33,74 +43,85 @@ class Worker:
     """Stand for this process: registered at its first claim, gone at `close`."""
 
     database: Database
+    alive: Alive
     now: Clock
+    steady: Callable[[], float] = time.monotonic
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _lock: FileLock | None = None
+    _beating: asyncio.Task[None] | None = None
     _once: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _heard: dict[str, tuple[int, float]] = field(default_factory=dict)  # beat, first heard
 
     async def register(self) -> str:
         """Announce this process as a worker, once, and return its name."""
         async with self._once:
-            if self._lock is None:
-                lock = FileLock(self._file(self.name))
-                await asyncio.to_thread(lock.take)
+            if self._beating is None:
+                await self.alive.take(self.name)
                 await self.database.write(self._announce)
-                self._lock = lock
+                self._beating = asyncio.create_task(self._beat_on(), name="storage-worker-beat")
         return self.name
 
     async def requeue_lost(self) -> tuple[Job, ...]:
-        """Queue again, or quarantine, what dead processes were running; return those jobs.
+        """Queue again, or quarantine, what dead or hung processes ran; return those jobs.
 
-        Call it at the start and now and then. A living process's jobs are left alone.
+        Call it at the start and every few seconds. A living process's jobs are left alone.
         """
-        names = await self.database.read(lambda c: c.execute(select(workers.c.id)).scalars().all())
-        lost = [name for name in names if await asyncio.to_thread(self._dead, name)]
-        changed = await self.database.write(lambda c: self._recover(c, lost), OUTCOME)
-        for name in lost:
-            await asyncio.to_thread(self._file(name).unlink, missing_ok=True)
-        return changed
+        query = select(workers.c.id, workers.c.beat)
+        beats = {
+            row.id: row.beat for row in await self.database.read(lambda c: c.execute(query).all())
+        }
+        beats.pop(self.name, None)
+        lost = await self.alive.dead(beats) | self._silent(beats)
+        return await self.database.write(lambda c: self._recover(c, lost), OUTCOME)
+
+    async def beat(self) -> None:
+        """Give a sign of life."""
+        await self.alive.keep()
+        query = update(workers).where(workers.c.id == self.name).values(beat=workers.c.beat + 1)
+        await self.database.write(lambda c: c.execute(query), LEASE)
 
     async def close(self) -> None:
         """Leave: what this process still runs is queued again by whoever looks next."""
-        if self._lock is not None:
-            await asyncio.to_thread(self._lock.release)
-            self._lock = None
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await self.alive.release()
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            try:
+                await self.beat()
+            except StorageError as error:
+                _log.warning("No sign of life could be given: %s", error)
+
+    def _silent(self, beats: dict[str, int]) -> set[str]:
+        now = self.steady()
+        self._heard = {
+            name: self._heard[name] if self._heard.get(name, (None,))[0] == beat else (beat, now)
+            for name, beat in beats.items()
+        }
+        return {name for name, (_, since) in self._heard.items() if now - since >= LEASE}
 
     def _announce(self, connection: Connection) -> None:
         values = {"id": self.name, "host": socket.gethostname(), "process": os.getpid()}
         connection.execute(insert(workers), {**values, "beat": 0, "started_at": self.now()})
 
-    def _recover(self, connection: Connection, lost: list[str]) -> tuple[Job, ...]:
-        running = select(jobs.c.id, jobs.c.attempts, jobs.c.epoch).where(
+    def _recover(self, connection: Connection, lost: set[str]) -> tuple[Job, ...]:
+        """Take back the jobs of lost workers, and of workers that nobody knows."""
+        query = select(jobs.c.id, jobs.c.attempts).where(
             jobs.c.status == Status.RUNNING.value,
             jobs.c.worker.in_(lost) | jobs.c.worker.is_(None),
         )
-        changed = []
-        for row in connection.execute(running.order_by(jobs.c.id)).all():
-            poison = row.attempts >= MAX_ATTEMPTS
-            error = QUARANTINED.format(attempts=row.attempts) if poison else None
-            taken, _ = take(
-                connection,
-                row.id,
-                Step.FAILED if poison else Step.REQUEUE,
-                self.now(),
-                values={"error": error} if poison else {"worker": None, "started_at": None},
-            )
-            changed.append(to_job(taken))
+        rows = connection.execute(query.order_by(jobs.c.id)).all()
+        changed = tuple(self._take_back(connection, row.id, row.attempts) for row in rows)
+        # What they were sending may have arrived: `sending` stays, only the sender is gone.
+        connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
-        return tuple(changed)
+        return changed
 
-    def _file(self, name: str) -> Path:
-        file = file_of(self.database.url)
-        assert file is not None, "workers on a server have no file"
-        folder = file.with_name(f"{file.name}-workers")
-        folder.mkdir(exist_ok=True)
-        return folder / f"{name}.lock"
-
-    def _dead(self, name: str) -> bool:
-        if self._lock is not None and name == self.name:
-            return False
-        probe = FileLock(self._file(name))
-        free = probe.take()
-        probe.release()
-        return free
+    def _take_back(self, connection: Connection, job: int, attempts: int) -> Job:
+        if attempts < MAX_ATTEMPTS:
+            values = {"worker": None, "started_at": None}
+            return to_job(take(connection, job, Step.REQUEUE, self.now(), values=values)[0])
+        error = {"error": QUARANTINED.format(attempts=attempts)}
+        return to_job(take(connection, job, Step.FAILED, self.now(), values=error)[0])

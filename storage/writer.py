@@ -8,16 +8,17 @@ commit failed), so it must do nothing but use its connection, and be right when 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.errors import Closed, DatabaseBusy, DatabaseFault
+from storage.errors import Closed, DatabaseBusy, DatabaseFault, Unreachable
 from storage.faults import explain
+from storage.lanes import Lane
 
 T = TypeVar("T")
 Unit = Callable[[Connection], T]
@@ -35,25 +36,26 @@ class _Item:
     withdrawn: bool = False
     fault: DatabaseFault | None = None
 
-    def settle(self, result: Any) -> None:
+    def settle(self, error: BaseException | None, result: Any = None) -> None:
         if not self.done.done():
-            self.done.set_result(result)
+            self.done.set_exception(error) if error else self.done.set_result(result)
 
-    def fail(self, error: BaseException) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
+
+Outcome = tuple[Exception | None, Any]
 
 
 @dataclass(slots=True)
 class Writer:
-    """Own the connection that writes; `where` names the database in errors."""
+    """Gather units and commit them in the lane; `where` names the database in errors."""
 
-    engine: AsyncEngine
+    lane: Lane
     where: str
     _waiting: deque[_Item] = field(default_factory=deque)
+    _guard: threading.Lock = field(default_factory=threading.Lock)  # of begun and withdrawn
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
     _closing: bool = False
+    _doubt: tuple[str, list[_Item], list[Outcome]] | None = None
 
     def start(self) -> None:
         """Start the task that commits."""
@@ -77,100 +79,139 @@ class Writer:
             raise Closed(self.where)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
+        done.add_done_callback(lambda done: done.cancelled() or done.exception())  # "retrieved"
         item = _Item(unit, loop.time() + patience, done)
-        # Nobody may be left to look at the outcome.
-        done.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append(item)
         self._wake.set()
+        timer = loop.call_at(item.deadline, self._give_up, item)
         try:
-            async with asyncio.timeout_at(item.deadline) as waiting:
-                return await asyncio.shield(done)
-        except TimeoutError:
-            if not waiting.expired() or done.done():
-                return await done
-            if item.begun:  # committing: only the end of it tells the truth
-                return await asyncio.shield(done)
-            item.withdrawn = True
-            raise item.fault or DatabaseBusy(self.where) from None
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
-            item.withdrawn = not item.begun
+            self._withdraw(item)
             raise
+        finally:
+            timer.cancel()
+
+    def _give_up(self, item: _Item) -> None:
+        # Once its transaction has begun, only the end of that tells the truth.
+        if self._withdraw(item):
+            item.settle(item.fault or DatabaseBusy(self.where))
+
+    def _withdraw(self, item: _Item) -> bool:
+        with self._guard:
+            item.withdrawn = not item.begun
+            return item.withdrawn
 
     async def _run(self) -> None:
+        try:
+            await self._commit_all()
+        finally:
+            self._abandon()
+
+    async def _commit_all(self) -> None:
         failures = 0
         while await self._something():
             try:
-                async with self.engine.connect() as connection:
-                    while await self._something():
-                        await self._commit(connection)
-                        failures = 0
+                batch, results = await self.lane.run(self._transact)
             except Exception as error:
                 self._note(error)
                 await self._pause(failures)
                 failures += 1
+            else:
+                failures = 0
+                for item, outcome in zip(batch, results, strict=True):
+                    item.settle(*outcome)
 
     async def _something(self) -> bool:
         """Wait until there is work; return False at the end."""
-        while True:
-            while self._waiting and self._waiting[0].withdrawn:
-                self._waiting.popleft()
-            if self._waiting:
-                return True
+        while not self._waiting and not self._doubt:
             if self._closing:
                 return False
             self._wake.clear()
             await self._wake.wait()
+        return True
 
-    async def _commit(self, connection: AsyncConnection) -> None:
+    def _transact(self, connection: Connection) -> tuple[list[_Item], list[Outcome]]:
         """Run one batch; whatever fails outside its units puts them back in the queue."""
-        transaction = await connection.begin()  # waits for the lock, so more units gather
-        batch = self._take()
+        if self._doubt:
+            return self._resolve(connection)
+        batch: list[_Item] = []
         try:
-            results = await connection.run_sync(_run_plainly, batch)
+            transaction = connection.begin()  # waits for the lock, so more units gather
+            batch = self._take()
+            results = _run_plainly(connection, batch)
             if results is None:
-                await transaction.rollback()
-                transaction = await connection.begin()
-                results = await connection.run_sync(_run_apart, batch, self.where)
-            await transaction.commit()
+                transaction.rollback()
+                transaction = connection.begin()
+                results = _run_apart(connection, batch, self.where)
+            mark = self.lane.mark(connection)
         except BaseException:
-            for item in batch:
-                item.begun = False
-            self._waiting.extendleft(reversed(batch))
-            if transaction.is_active:
-                await transaction.rollback()
+            self._put_back(batch)
             raise
-        for item, (error, result) in zip(batch, results, strict=True):
-            item.fail(error) if error else item.settle(result)
+        try:
+            transaction.commit()
+        except BaseException:
+            if mark:
+                self._doubt = (mark, batch, results)
+            else:
+                self._put_back(batch)
+            raise
+        return batch, results
+
+    def _resolve(self, connection: Connection) -> tuple[list[_Item], list[Outcome]]:
+        """Learn what became of a commit whose answer was lost."""
+        assert self._doubt is not None
+        mark, batch, results = self._doubt
+        committed = self.lane.committed(connection, mark)
+        if committed is None:
+            raise Unreachable(self.where, "a commit is still under way")
+        self._doubt = None
+        if committed:
+            return batch, results
+        self._put_back(batch)
+        return [], []
 
     def _take(self) -> list[_Item]:
         batch: list[_Item] = []
-        while self._waiting and len(batch) < BATCH:
-            item = self._waiting.popleft()
-            if not item.withdrawn:
-                item.begun = True
-                batch.append(item)
+        with self._guard:
+            while self._waiting and len(batch) < BATCH:
+                item = self._waiting.popleft()
+                if not item.withdrawn:
+                    item.begun = True
+                    batch.append(item)
         return batch
+
+    def _put_back(self, batch: list[_Item]) -> None:
+        with self._guard:
+            for item in batch:
+                item.begun = False
+            self._waiting.extendleft(reversed(batch))
 
     def _note(self, error: Exception) -> None:
         """Let waiting units know what is wrong; only faults that may pass are waited out."""
         fault = explain(error, self.where)
+        hopeless = fault is None or not fault.passing
         now = asyncio.get_running_loop().time()
-        for item in self._waiting:
+        for item in list(self._waiting):
             item.fault = fault
-            if fault is None or not fault.passing or now >= item.deadline:
-                item.withdrawn = True
-                item.fail(fault or error)
+            if (hopeless or self._closing or now >= item.deadline) and self._withdraw(item):
+                item.settle(fault or error)
 
     async def _pause(self, failures: int) -> None:
-        if self._closing:  # no time is left to wait: say what is wrong
-            while self._waiting:
-                item = self._waiting.popleft()
-                item.fail(item.fault or Closed(self.where))
-            return
-        await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+        with self._guard:
+            self._waiting = deque(item for item in self._waiting if not item.withdrawn)
+        if self._closing:
+            self._abandon()
+        else:
+            await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
 
-
-Outcome = tuple[Exception | None, Any]
+    def _abandon(self) -> None:
+        """Answer whoever still waits: nothing more will be committed."""
+        _, doubtful, _ = self._doubt or ("", [], [])
+        self._doubt = None
+        for item in (*doubtful, *self._waiting):
+            item.settle(item.fault or Closed(self.where))
+        self._waiting.clear()
 
 
 def _run_plainly(connection: Connection, batch: Sequence[_Item]) -> list[Outcome] | None:

@@ -124,7 +124,7 @@ def _jobs() -> None:
     op.create_index("ix_jobs_person", "jobs", ["person", "id"])
     op.create_index("ix_jobs_place", "jobs", ["place", "id"])
     _partial_index("ix_jobs_queued", "jobs", ["id"], "status = 'queued'")
-    _partial_index("ix_jobs_running", "jobs", ["worker"], "status = 'running'")
+    _partial_index("ix_jobs_worker", "jobs", ["worker"], "worker IS NOT NULL")
     _partial_index("ix_jobs_parent", "jobs", ["parent"], "parent IS NOT NULL")
     if op.get_bind().dialect.name == "postgresql":
         op.create_index("ix_jobs_words", "jobs", ["words"], postgresql_using="gin")
@@ -152,15 +152,20 @@ def _about_jobs() -> None:
         sa.Column("way", sa.Integer(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("sending", sa.Boolean(), nullable=False),
+        sa.Column("sender", KEY, nullable=True),
         sa.Column("due_at", TIME, nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("closed_at", TIME, nullable=True),
         sa.Column("delivered", sa.Boolean(), nullable=False),
         _of_job("outbox"),
+        sa.ForeignKeyConstraint(
+            ["sender"], ["workers.id"], name="fk_outbox_sender_workers", ondelete="SET NULL"
+        ),
         sa.PrimaryKeyConstraint("job", name="pk_outbox"),
     )
     _partial_index("ix_outbox_due", "outbox", ["adapter", "due_at"], "closed_at IS NULL")
+    _partial_index("ix_outbox_sender", "outbox", ["sender"], "sender IS NOT NULL")
     op.create_table(
         "messages",
         sa.Column("id", KEY, nullable=False),

@@ -1,6 +1,11 @@
 """A storage to work with, and the things that go into it."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,8 @@ import pytest
 from engine.events import Picture as Drawn
 from engine.recipe import Recipe
 from storage import NewJob, Storage
+from storage.tables import Base
+from tests.storage import postgres
 
 STANDARD: dict[str, Any] = {
     "prompt": "a marble scholar holding a book",
@@ -21,7 +28,6 @@ STANDARD: dict[str, Any] = {
     "schedule": "normal",
     "checkpoint": "starter",
 }
-MakeJob = Callable[..., NewJob]
 
 
 def a_recipe(**changes: Any) -> Recipe:
@@ -44,8 +50,82 @@ def drawn(*contents: bytes) -> list[Drawn]:
     ]
 
 
+@dataclass(frozen=True)
+class Home:
+    """Say where a test's storage lives; it may be opened many times."""
+
+    folder: Path
+    url: str | None
+
+    def open(self, **options: Any) -> AbstractAsyncContextManager[Storage]:
+        """Open it, as a process would."""
+        return Storage.open(self.folder, self.url, **options)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Return the URL of a PostgreSQL server for tests, or skip where there is none."""
+    if url := os.environ.get("MARBLE_TEST_POSTGRES_URL"):
+        yield url
+        return
+    programs = postgres.binaries()
+    if programs is None:
+        message = "no PostgreSQL: install its server or set MARBLE_TEST_POSTGRES_URL"
+        if os.environ.get("MARBLE_REQUIRE_POSTGRES"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with postgres.server(programs) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database file that has the newest schema: to copy one is quicker."""
+    folder = tmp_path_factory.mktemp("template")
+    asyncio.run(_visit(Home(folder, None)))
+    return folder / "marble.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a database that has the newest schema: to empty one is quicker."""
+    with postgres.database(postgres_server) as url:
+        asyncio.run(_visit(Home(tmp_path_factory.mktemp("template"), url)))
+        yield url
+
+
+async def _visit(home: Home) -> None:
+    async with home.open():
+        pass
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """Return a place where no storage ever was, on either database."""
+    if request.param == "sqlite":
+        yield Home(tmp_path / "data", None)
+        return
+    with postgres.database(request.getfixturevalue("postgres_server")) as url:
+        yield Home(tmp_path / "data", url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """Return a fresh place for a storage, on either database."""
+    folder = tmp_path / "data"
+    if request.param == "sqlite":
+        folder.mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_template"), folder)
+        yield Home(folder, None)
+        return
+    url = request.getfixturevalue("postgres_url")
+    names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    postgres.execute(url, f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    yield Home(folder, url)
+
+
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    """Open a storage in a fresh folder."""
-    async with Storage.open(tmp_path / "data") as storage:
+async def storage(home: Home) -> AsyncIterator[Storage]:
+    """Open a storage in a fresh place."""
+    async with home.open() as storage:
         yield storage

@@ -1,17 +1,15 @@
 """Jobs: added, claimed, finished and found again."""
 
-from pathlib import Path
-
 import pytest
 
 from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob
-from tests.storage.conftest import a_job, a_recipe, drawn
+from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 
-async def test_an_added_job_is_there_after_a_restart(tmp_path: Path) -> None:
-    async with Storage.open(tmp_path) as storage:
+async def test_an_added_job_is_there_after_a_restart(home: Home) -> None:
+    async with home.open() as storage:
         added = await storage.jobs.add(a_job("大理石学者", reply={"token": "t", "deep": [1]}))
-    async with Storage.open(tmp_path) as storage:
+    async with home.open() as storage:
         assert await storage.jobs.get(added.id) == added
     assert added.status is Status.QUEUED
     assert added.recipe.prompt == "大理石学者"
@@ -147,9 +145,9 @@ async def test_pictures_are_files_named_by_their_content(storage: Storage) -> No
     assert [path.name for path in storage.pictures.folder.rglob("*.*")] == [f"{one.sha256}.png"]
 
 
-async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(tmp_path: Path) -> None:
-    async with Storage.open(tmp_path) as mine:
-        async with Storage.open(tmp_path) as other:
+async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(home: Home) -> None:
+    async with home.open() as mine:
+        async with home.open() as other:
             job = await other.jobs.add(a_job(), claim=True)
             assert await mine.requeue_lost() == ()
             assert (await mine.jobs.get(job.id)).status is Status.RUNNING
@@ -158,11 +156,11 @@ async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(tmp_path:
         assert lost.alone
 
 
-async def test_a_job_that_ends_its_worker_three_times_is_quarantined(tmp_path: Path) -> None:
-    async with Storage.open(tmp_path) as mine:
+async def test_a_job_that_ends_its_worker_three_times_is_quarantined(home: Home) -> None:
+    async with home.open() as mine:
         job = await mine.jobs.add(a_job())
         for _ in range(3):
-            async with Storage.open(tmp_path) as other:
+            async with home.open() as other:
                 assert await other.jobs.claim(job.id)
             await mine.requeue_lost()
         [parcel] = await mine.outbox.list_due(["terminal"])

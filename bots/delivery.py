@@ -1,0 +1,227 @@
+"""From the outbox to a reply: tries, back-off, fallbacks, and exactly one reply a job.
+
+A reply is taken from the outbox, sent by its adapter, and recorded. An adapter has one or more
+ways to send, best first: edit the placeholder, else a new message, else words alone. What it
+raises says what happens next:
+
+    TryLater        the platform said when: wait so long; no try is lost, no other chat waits
+    OSError, TimeoutError   the network: back off and try again, for as long as it takes
+    WayClosed       this way will never work (an expired token, a deleted placeholder): next way
+    Undeliverable   no way will (the chat is gone): the reply is closed, its job stays rendered
+    AdapterStopped  the token was revoked: this adapter rests until it is started anew
+    anything else   a mistake: back off, and after `TRIES` tries the next way
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from engine.errors import MarbleError
+from storage import DatabaseFault, Jobs, Outbox, Parcel, StorageError
+
+TRIES: Final = 5  # failures of one way that are no fault of the network
+FIRST: Final = 1.0  # seconds of back-off, doubled with each try
+LONGEST: Final = 60.0
+SEND: Final = 120.0  # seconds that one try may take
+LOOK: Final = 1.0  # seconds between looks for replies that other processes left
+AT_ONCE: Final = 16  # replies in flight for one adapter
+_log: Final = logging.getLogger("marble.delivery")
+
+Shown = Mapping[str, int | None]  # message id → index of the one picture it shows, or None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Name one way to send; `repeatable` says that sending twice leaves one reply."""
+
+    name: str
+    repeatable: bool
+
+
+class Adapter(Protocol):
+    """Send replies to one platform."""
+
+    name: str
+    ways: Sequence[Way]
+
+    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+        """Send a reply and return the messages that show it, or raise as the module says."""
+
+
+class TryLater(MarbleError):
+    """Say that the platform asks to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"asked to wait {seconds:g} s")
+
+
+class WayClosed(MarbleError):
+    """Say that this way will not work for this reply."""
+
+
+class Undeliverable(MarbleError):
+    """Say that no way will work for this reply."""
+
+
+class AdapterStopped(MarbleError):
+    """Say that the platform refuses this adapter altogether."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Deliver what is due, for as long as `run` runs."""
+
+    jobs: Jobs
+    outbox: Outbox
+    adapters: Mapping[str, Adapter]
+    delivered: int = 0
+    abandoned: int = 0
+    possible_duplicates: int = 0  # sent again though an unrepeatable send may have arrived
+    _stopped: set[str] = field(default_factory=set)
+    _flying: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
+    _landed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Deliver until cancelled; replies in flight are then cut off, see `drain`."""
+        try:
+            while True:
+                await self.deliver_due()
+                await self._something_to_do()
+        finally:
+            for _, task in self._flying.values():
+                task.cancel()
+            await self.drain()
+
+    async def deliver_due(self) -> int:
+        """Start every delivery that is due and has room; return how many were started."""
+        started = 0
+        for name in self.adapters.keys() - self._stopped:
+            room = AT_ONCE - sum(parcel.adapter == name for parcel, _ in self._flying.values())
+            try:
+                due = await self.outbox.list_due([name], limit=room) if room > 0 else ()
+            except StorageError as error:
+                _log.error("The outbox cannot be read: %s", error)
+                return started
+            started += sum(self._start(parcel) for parcel in due)
+        return started
+
+    async def drain(self) -> None:
+        """Wait for the deliveries that are in flight."""
+        while self._flying:
+            tasks = [task for _, task in self._flying.values()]
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def resume(self, adapter: str) -> None:
+        """Let an adapter that was stopped try again."""
+        self._stopped.discard(adapter)
+        self._landed.set()
+
+    def stopped(self) -> frozenset[str]:
+        """Return the adapters that their platforms refuse."""
+        return frozenset(self._stopped)
+
+    async def _something_to_do(self) -> None:
+        """Wait for a new reply, a free place, or the next look."""
+        news = [
+            asyncio.create_task(event.wait(), name="delivery-wait")
+            for event in (self.outbox.arrived, self._landed)
+        ]
+        try:
+            await asyncio.wait(news, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in news:
+                task.cancel()
+        self.outbox.arrived.clear()
+        self._landed.clear()
+
+    def _start(self, parcel: Parcel) -> bool:
+        job = parcel.job.id
+        if job in self._flying:
+            return False
+        task = asyncio.create_task(self._deliver(parcel), name=f"deliver-{job}")
+        self._flying[job] = (parcel, task)
+        task.add_done_callback(lambda done: self._land(job, done))
+        return True
+
+    def _land(self, job: int, done: asyncio.Task[None]) -> None:
+        del self._flying[job]
+        self._landed.set()
+        if not done.cancelled() and (error := done.exception()):
+            # The database failed: the reply is still in the outbox, and found again.
+            _log.error("The delivery of job %d was not recorded: %s", job, error)
+
+    async def _deliver(self, parcel: Parcel) -> None:
+        """Send one reply and record it, or record what is to happen next."""
+        adapter, job = self.adapters[parcel.adapter], parcel.job.id
+        if parcel.way >= len(adapter.ways):
+            await self._abandon(parcel, "no way is left")
+            return
+        if not await self.outbox.begin(job):
+            return
+        way = adapter.ways[parcel.way]
+        if parcel.sending and not way.repeatable:
+            self.possible_duplicates += 1
+        try:
+            async with asyncio.timeout(SEND):
+                shown = await adapter.deliver(parcel, way)
+        except Exception as error:
+            await self._after(error, parcel, way)
+        else:
+            await self._record(job, shown)
+            self.delivered += 1
+
+    async def _record(self, job: int, shown: Shown) -> None:
+        """Record a reply that arrived: while the database fails, hold on to it, never resend."""
+        while True:
+            try:
+                await self.jobs.delivered(job, shown)
+            except DatabaseFault as error:
+                if not error.passing:
+                    raise
+                _log.error("Job %d was delivered, which cannot be recorded yet: %s", job, error)
+            else:
+                return
+
+    async def _after(self, error: Exception, parcel: Parcel, way: Way) -> None:
+        job, reason = parcel.job.id, f"{way.name}: {error or type(error).__name__}"
+        match error:
+            case TryLater():
+                await self.outbox.postpone(job, error.seconds, reason, failed=False)
+            case OSError() | TimeoutError():
+                # It may have arrived: the answer is what got lost.
+                wait = _back_off(parcel.tries)
+                await self.outbox.postpone(job, wait, reason, unknown=True)
+            case WayClosed():
+                await self.outbox.next_way(job, reason)
+            case Undeliverable():
+                await self._abandon(parcel, reason)
+            case AdapterStopped():
+                self._stopped.add(parcel.adapter)
+                await self.outbox.postpone(job, 0, reason, failed=False)
+                _log.critical(
+                    "%s refuses Marble: %s. Its replies wait until it is started again.",
+                    parcel.adapter,
+                    error,
+                )
+            case _:
+                _log.exception("Job %d could not be delivered (%s)", job, way.name, exc_info=error)
+                if parcel.tries + 1 < TRIES:
+                    await self.outbox.postpone(job, _back_off(parcel.tries), reason)
+                else:
+                    await self.outbox.next_way(job, reason)
+
+    async def _abandon(self, parcel: Parcel, reason: str) -> None:
+        await self.outbox.abandon(parcel.job.id, reason)
+        self.abandoned += 1
+        _log.error("The reply of job %d cannot be delivered: %s", parcel.job.id, reason)
+
+
+def _back_off(tries: int) -> float:
+    """Return seconds that double with each try, spread so that not all come back at once."""
+    return min(FIRST * 2.0 ** min(tries, 10), LONGEST) * random.uniform(0.75, 1.25)

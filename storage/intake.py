@@ -1,0 +1,126 @@
+"""Take a job in: once for each event, and with its person and place made known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from engine.errors import OptionError
+from storage import steps
+from storage.clock import Clock
+from storage.database import Database
+from storage.life import Status
+from storage.people import add_if_new, greet
+from storage.records import Job, NewJob
+from storage.rows import pictures_of, to_job
+from storage.tables import jobs, people, places, seen_events
+from storage.words import index
+
+KEY_LIMIT: Final = 200  # characters
+GREETED_LIMIT: Final = 10_000
+_INSERT: Final = insert(jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Insert jobs; remembers whom it has made known, which saves two of three statements."""
+
+    database: Database
+    now: Clock
+    _greeted: set[tuple[str, str]] = field(default_factory=set)
+
+    async def add(self, new: NewJob, worker: str | None) -> Job:
+        """Commit a job, queued or running at `worker`; see `Jobs.add`."""
+        values = self._values(new)
+        guest = (new.person, new.place)
+
+        def unit(connection: Connection, introduce: bool) -> Job:
+            if new.event and (known := _by_event(connection, new.event)):
+                return known
+            if introduce:
+                greet(connection, people, new.person, values["created_at"])
+                greet(connection, places, new.place, values["created_at"])
+            return _insert(connection, new, values, worker)
+
+        introduce = guest not in self._greeted
+        try:
+            job = await self.database.write(lambda connection: unit(connection, introduce))
+        except IntegrityError:  # somebody was forgotten since, perhaps by another process
+            job = await self.database.write(lambda connection: unit(connection, True))
+        if len(self._greeted) >= GREETED_LIMIT:
+            self._greeted.clear()
+        self._greeted.add(guest)
+        return job
+
+    def _values(self, new: NewJob) -> dict[str, Any]:
+        values = {
+            "recipe": new.recipe.to_dict(),
+            "status": Status.QUEUED.value,
+            "person": new.person,
+            "place": new.place,
+            "reply": dict(new.reply),
+            "parent": new.parent,
+            "parent_picture": new.parent_picture,
+            "epoch": 0,
+            "attempts": 0,
+            "words": index(new.recipe.prompt, person=new.person, place=new.place),
+        }
+        _check(values, new.event)
+        return {**values, "created_at": self.now()}
+
+
+def _check(values: dict[str, Any], event: str | None) -> None:
+    """Refuse what no database can keep; raises `OptionError`."""
+    for name, key in (("person", values["person"]), ("place", values["place"]), ("event", event)):
+        if key is not None and not 0 < len(key) <= KEY_LIMIT:
+            raise OptionError(name, key, f"1 to {KEY_LIMIT} characters long")
+    written = json.dumps([values, event], ensure_ascii=False)
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        raise OptionError("prompt", "half a character", "whole characters (UTF-8)") from None
+    if "\\u0000" in written:
+        raise OptionError("prompt", "\0", "text without NUL characters")
+
+
+def _by_event(connection: Connection, event: str) -> Job | None:
+    query = select(seen_events.c.job).where(seen_events.c.id == event)
+    job = connection.execute(query).scalar_one_or_none()
+    if job is None:
+        return None
+    return to_job(steps.find(connection, job), pictures_of(connection, [job]).get(job, ()))
+
+
+def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker: str | None) -> Job:
+    if new.parent is not None:
+        steps.find(connection, new.parent)
+    key = connection.execute(_INSERT, values).inserted_primary_key
+    assert key is not None
+    if new.event:
+        event = {"id": new.event, "job": key[0], "created_at": values["created_at"]}
+        if not add_if_new(connection, seen_events, event):  # seen before, but made no job then
+            known = seen_events.c.id == new.event
+            connection.execute(update(seen_events).where(known).values(job=key[0]))
+    if worker and (row := steps.claim(connection, key[0], worker, values["created_at"])):
+        return to_job(row)
+    return Job(
+        id=key[0],
+        recipe=new.recipe,
+        status=Status.QUEUED,
+        person=new.person,
+        place=new.place,
+        reply=values["reply"],
+        message=None,
+        parent=new.parent,
+        parent_picture=new.parent_picture,
+        epoch=0,
+        attempts=0,
+        error=None,
+        created_at=values["created_at"],
+        started_at=None,
+        finished_at=None,
+    )

@@ -1,0 +1,126 @@
+"""Moderation: who may not ask for anything, what moderators did, which events were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, or_, select
+
+from storage.clock import Clock
+from storage.database import Database
+from storage.people import above, add_if_new
+from storage.records import Act, Ban
+from storage.tables import audit, bans, seen_events
+
+EVERYWHERE: Final = "*"
+PAGE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    """Ban, lift bans, and keep a record of who did so."""
+
+    database: Database
+    now: Clock
+
+    async def ban(
+        self,
+        person: str,
+        *,
+        by: str,
+        reason: str,
+        place: str = EVERYWHERE,
+        until: datetime | None = None,
+    ) -> Ban:
+        """Ban somebody from a place and all that lies in it; a newer ban replaces an older."""
+        ban = Ban(person=person, place=place, reason=reason, by=by, until=until)
+
+        def unit(connection: Connection) -> Ban:
+            connection.execute(_ban_of(person, place))
+            values = {"person": person, "place": place, "reason": reason, "by": by, "until": until}
+            connection.execute(insert(bans), {**values, "created_at": self.now()})
+            detail = {"reason": reason, "until": until and until.isoformat()}
+            self._note(connection, by, "ban", person, place, detail)
+            return ban
+
+        return await self.database.write(unit)
+
+    async def lift_ban(self, person: str, *, by: str, place: str = EVERYWHERE) -> bool:
+        """Lift a ban; False if there was none."""
+
+        def unit(connection: Connection) -> bool:
+            found = connection.execute(_ban_of(person, place)).rowcount > 0
+            if found:
+                self._note(connection, by, "lift ban", person, place, {})
+            return found
+
+        return await self.database.write(unit)
+
+    async def ban_of(self, person: str, place: str) -> Ban | None:
+        """Return the ban that keeps somebody from asking in a place, or None."""
+
+        def unit(connection: Connection) -> Ban | None:
+            query = (
+                select(bans)
+                .where(
+                    bans.c.person == person,
+                    bans.c.place.in_([EVERYWHERE, *above(connection, place)]),
+                    or_(bans.c.until.is_(None), bans.c.until > self.now()),
+                )
+                .order_by(bans.c.created_at.desc())
+                .limit(1)
+            )
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
+            return Ban(
+                person=row.person, place=row.place, reason=row.reason, by=row.by, until=row.until
+            )
+
+        return await self.database.read(unit)
+
+    async def record(
+        self,
+        by: str,
+        act: str,
+        *,
+        target: str | None = None,
+        place: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record an act of a moderator or operator."""
+        await self.database.write(
+            lambda c: self._note(c, by, act, target, place, dict(detail or {}))
+        )
+
+    async def acts(self, *, before: int | None = None, limit: int = PAGE) -> tuple[Act, ...]:
+        """Return what was done, newest first; go on with `before` the last one's id."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return tuple(Act(**row._mapping) for row in rows)
+
+    async def first_sight(self, event: str) -> bool:
+        """Remember an event that makes no job; False if it was seen before."""
+        values = {"id": event, "created_at": self.now()}
+        return await self.database.write(lambda c: add_if_new(c, seen_events, values))
+
+    def _note(
+        self,
+        connection: Connection,
+        by: str,
+        act: str,
+        target: str | None,
+        place: str | None,
+        detail: dict[str, Any],
+    ) -> None:
+        values = {"by": by, "act": act, "target": target, "place": place, "detail": detail}
+        connection.execute(insert(audit), {**values, "at": self.now()})
+
+
+def _ban_of(person: str, place: str) -> Any:
+    return delete(bans).where(bans.c.person == person, bans.c.place == place)

@@ -1,0 +1,47 @@
+"""A chat platform that exists only in this process, and its adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bots.delivery import Shown, Way
+from storage import Parcel
+
+EDIT = Way("edit", repeatable=True)
+MESSAGE = Way("message", repeatable=False)
+Trouble = Callable[[Parcel, Way], None]
+
+
+@dataclass
+class Chat:
+    """Keep what was sent; `trouble` is called before, `loss` after each send arrives."""
+
+    name: str = "terminal"
+    ways: Sequence[Way] = (EDIT, MESSAGE)
+    edits: dict[int, str] = field(default_factory=dict)  # job → what its placeholder became
+    messages: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    trouble: Trouble = lambda parcel, way: None
+    loss: Trouble = lambda parcel, way: None
+    gate: asyncio.Event | None = None  # sends wait until it is set
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+        """Send one reply."""
+        self.begun.set()
+        if self.gate:
+            await self.gate.wait()
+        self.trouble(parcel, way)
+        job = parcel.job.id
+        if way is EDIT:
+            self.edits[job] = parcel.outcome
+        else:
+            self.messages[job].append(parcel.outcome)
+        self.loss(parcel, way)
+        return {f"{self.name}:{way.name}/{job}": None}
+
+    def replies(self, job: int) -> int:
+        """Count the final replies that people see."""
+        return (job in self.edits) + len(self.messages[job])

@@ -1,0 +1,101 @@
+"""People and places: favourites, settings, bans, acts and events."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from storage import Storage, UnknownPicture
+from tests.storage.conftest import Home, a_job, drawn
+
+
+async def with_pictures(storage: Storage, *contents: bytes) -> int:
+    job = await storage.jobs.add(a_job(), claim=True)
+    await storage.jobs.rendered(job.id, job.epoch, drawn(*contents))
+    return job.id
+
+
+async def test_favourites_are_kept_once_and_listed_from_the_newest(storage: Storage) -> None:
+    one, two = await with_pictures(storage, b"a", b"b"), await with_pictures(storage, b"c")
+    for job, picture in ((one, 1), (two, 0), (one, 0)):
+        assert await storage.favourites.add("x:a", job, picture)
+    assert not await storage.favourites.add("x:a", two, 0)
+    first = await storage.favourites.page("x:a", limit=2)
+    assert [kept.picture.name for kept in first] == [f"{two}.1", f"{one}.2"]
+    last = first[-1].picture
+    rest = await storage.favourites.page("x:a", before=(last.job, last.index))
+    assert [kept.picture.name for kept in rest] == [f"{one}.1"]
+    assert await storage.favourites.remove("x:a", one, 0)
+    assert not await storage.favourites.remove("x:a", one, 0)
+    assert await storage.favourites.page("x:b") == ()
+
+
+async def test_only_a_picture_can_be_a_favourite(storage: Storage) -> None:
+    job = await with_pictures(storage)
+    with pytest.raises(UnknownPicture, match=rf"no picture '{job}\.9'"):
+        await storage.favourites.add("x:a", job, 8)
+
+
+async def test_settings_change_one_by_one(storage: Storage) -> None:
+    assert await storage.people.settings("x:a") == {}
+    await storage.people.change_settings("x:a", {"steps": 30, "language": "zh", "size": [1, 2]})
+    changed = await storage.people.change_settings("x:a", {"steps": None, "language": "en"})
+    assert changed == {"language": "en", "size": [1, 2]}
+    assert await storage.people.settings("x:a") == changed
+
+
+async def test_a_place_inherits_from_what_it_lies_in(storage: Storage) -> None:
+    await storage.people.add_place("x:chat", "x:server")
+    await storage.people.add_place("x:topic", "x:chat")
+    await storage.people.change_place_settings("x:server", {"nsfw": False, "count": 4})
+    await storage.people.change_place_settings("x:topic", {"count": 1})
+    assert await storage.people.place_settings("x:topic") == {"nsfw": False, "count": 1}
+    assert await storage.people.place_settings("x:chat") == {"nsfw": False, "count": 4}
+    assert await storage.people.place_settings("x:nowhere") == {}
+
+
+async def test_a_place_that_lies_in_itself_ends_no_loop(storage: Storage) -> None:
+    await storage.people.add_place("x:1", "x:2")
+    await storage.people.add_place("x:2", "x:1")
+    assert await storage.people.place_settings("x:1") == {}
+
+
+async def test_a_ban_holds_where_it_was_said_and_below(storage: Storage) -> None:
+    await storage.people.add_place("x:chat", "x:server")
+    ban = await storage.moderation.ban("x:a", by="x:mod", reason="spam", place="x:server")
+    assert await storage.moderation.ban_of("x:a", "x:chat") == ban
+    assert await storage.moderation.ban_of("x:a", "x:other") is None
+    assert await storage.moderation.ban_of("x:b", "x:chat") is None
+    everywhere = await storage.moderation.ban("x:b", by="x:mod", reason="bot")
+    assert await storage.moderation.ban_of("x:b", "x:other") == everywhere
+    assert await storage.moderation.lift_ban("x:b", by="x:mod")
+    assert not await storage.moderation.lift_ban("x:b", by="x:mod")
+    acts = await storage.moderation.acts()
+    assert [(act.act, act.by, act.target) for act in acts] == [
+        ("lift ban", "x:mod", "x:b"),
+        ("ban", "x:mod", "x:b"),
+        ("ban", "x:mod", "x:a"),
+    ]
+    assert (await storage.moderation.acts(before=acts[1].id))[0].detail["reason"] == "spam"
+
+
+async def test_a_ban_ends_when_it_was_said_to(home: Home) -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: time) as storage:
+        end = time + timedelta(hours=1)
+        await storage.moderation.ban("x:a", by="x:mod", reason="spam", until=end)
+        assert await storage.moderation.ban_of("x:a", "x:1")
+        time = end
+        assert await storage.moderation.ban_of("x:a", "x:1") is None
+
+
+async def test_an_act_is_recorded(storage: Storage) -> None:
+    await storage.moderation.record("x:mod", "delete", target="12", detail={"why": "nsfw"})
+    [act] = await storage.moderation.acts()
+    assert (act.act, act.target, act.place, act.detail) == ("delete", "12", None, {"why": "nsfw"})
+
+
+async def test_an_event_is_seen_once_and_may_still_make_a_job(storage: Storage) -> None:
+    assert await storage.moderation.first_sight("x:button:1")
+    assert not await storage.moderation.first_sight("x:button:1")
+    job = await storage.jobs.add(a_job(event="x:button:1"))
+    assert await storage.jobs.add(a_job(event="x:button:1")) == job
