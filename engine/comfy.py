@@ -141,7 +141,7 @@ def from_graph(graph: object) -> Recipe:
     negative = nodes.source(sampler, "negative", "CLIPTextEncode")
     parts = (sampler, "model"), (positive, "clip"), (negative, "clip"), (decode, "vae")
     loader = nodes.loader(*parts)
-    if early and late:
+    if early is not None and late is not None:
         raise GraphError("The ComfyUI graph picks from a batch twice, which Marble cannot do.")
     if nodes.value(sampler, "denoise") != 1:
         raise GraphError("The ComfyUI graph denoises only in part, which Marble cannot do yet.")
@@ -154,12 +154,12 @@ def from_graph(graph: object) -> Recipe:
         width=nodes.value(latent, "width"),
         height=nodes.value(latent, "height"),
         count=nodes.value(latent, "batch_size"),
-        picture=nodes.picked(early or late),
+        picture=late if early is None else early,
         sampler=nodes.value(sampler, "sampler_name"),
         schedule=nodes.value(sampler, "scheduler"),
         checkpoint=nodes.value(loader, NODES[nodes.kind(loader)].values[0]),
     )
-    if early and not slices_like_marble(recipe.width, recipe.height):
+    if early is not None and not slices_like_marble(recipe.width, recipe.height):
         raise GraphError(
             f"The ComfyUI graph picks a picture of {recipe.width}×{recipe.height} before "
             "KSampler, where ComfyUI draws its noise another way than Marble."
@@ -205,11 +205,10 @@ class _Nodes:
     def value(self, name: str, option: str) -> Any:
         """Return a plain value of a node; one computed by another node is not followed."""
         value = self.nodes[name]["inputs"].get(option)
-        if value is not None and not isinstance(value, list):
-            return value
-        found = "is missing" if value is None else "is computed by another node"
-        where = f"{option!r} of {self.kind(name)} (node {name})"
-        raise GraphError(f"In the ComfyUI graph, {where} {found}.")
+        if value is None or isinstance(value, list):
+            where = f"{option!r} of {self.kind(name)} (node {name})"
+            raise GraphError(f"In the ComfyUI graph, {where} is not a plain value.")
+        return value
 
     def source(self, name: str, link: str, *kinds: str) -> str:
         """Return the node that feeds a link, which must be of one of these kinds."""
@@ -225,18 +224,14 @@ class _Nodes:
             f"Marble understands only {' or '.join(kinds)} there."
         )
 
-    def through_pick(self, name: str, link: str, kind: str) -> tuple[str, str | None]:
-        """Return the node of `kind` behind a link, and the LatentFromBatch between, if any."""
+    def through_pick(self, name: str, link: str, kind: str) -> tuple[str, Any]:
+        """Return the node of `kind` behind a link, and the number picked of a batch between."""
         source = self.source(name, link, kind, "LatentFromBatch")
         if self.kind(source) == kind:
             return source, None
-        return self.source(source, "samples", kind), source
-
-    def picked(self, pick: str | None) -> Any:
-        """Return the number of the picked picture, or None where all are made."""
-        if pick is not None and self.value(pick, "length") != 1:
+        if self.value(source, "length") != 1:
             raise GraphError("The ComfyUI graph picks some of its pictures; Marble makes 1 or all.")
-        return None if pick is None else self.value(pick, "batch_index")
+        return self.source(source, "samples", kind), self.value(source, "batch_index")
 
     def decoder(self) -> str:
         """Return the one VAEDecode whose pictures are saved or shown."""
@@ -275,10 +270,9 @@ def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]])
     kind, number = NODES[node["class_type"]], int(name)
     incoming = {slot: link for link, _, _, target, slot, _ in links if target == number}
     outgoing = [(output, link) for link, source, output, *_ in links if source == number]
-    values = {AFTER_RUN: "fixed", **node["inputs"]}
+    values = {AFTER_RUN: "fixed"} | node["inputs"]
     if "text" in values:
-        # The canvas reads {a|b} as a choice by chance; `prompt` holds the text as it was used.
-        values["text"] = re.sub(r"([{}])", r"\\\1", values["text"])
+        values["text"] = _literally(values["text"])
     return {
         "id": number,
         "type": node["class_type"],
@@ -298,3 +292,9 @@ def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]])
         "properties": {"Node name for S&R": node["class_type"]},
         "widgets_values": [values[value] for value in kind.values],
     }
+
+
+def _literally(text: str) -> str:
+    """Write a text so that the canvas, which reads {a|b} and // comments, means it as it is."""
+    braces = re.sub(r"(?<!\\)((?:\\\\)*)([{}])", r"\1\\\2", text)
+    return re.sub(r"(?<=/)[/*]", r"{\g<0>}", braces)  # a choice of one

@@ -97,8 +97,7 @@ def encode_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, pict
             text.add_itxt(key, value.encode("utf-8", "replace"))
     array = np.asarray(pixels.convert("RGB") if isinstance(pixels, Image.Image) else pixels)
     file = io.BytesIO()
-    # From the array alone: a PIL image may bring its own metadata along.
-    Image.fromarray(array).save(file, "PNG", pnginfo=text)
+    Image.fromarray(array).save(file, "PNG", pnginfo=text)  # without an image's own metadata
     return file.getvalue()
 
 
@@ -125,12 +124,10 @@ def read_texts(png: bytes) -> dict[str, str]:
 
     Pixels are not decoded, and no text grows beyond `TEXT_LIMIT`.
     """
-    bodies: dict[bytes, tuple[bytes, bytes]] = {}
-    for kind, body in _text_chunks(png):
-        key, _, rest = body.partition(b"\0")
-        bodies[key] = kind, rest  # as with other readers, the last one of a name counts
-    found = {key: bodies[key.encode()] for key in KEYS if key.encode() in bodies}
-    return {key: _decode(key, *body) for key, body in found.items()}
+    # As with other readers, the last text of a name counts.
+    chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png)}
+    found = {key: chunks[key.encode()] for key in KEYS if key.encode() in chunks}
+    return {key: _decode(key, *chunk) for key, chunk in found.items()}
 
 
 def to_a1111(recipe: Recipe) -> str:
@@ -228,9 +225,9 @@ def _text_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end + 4
 
 
-def _decode(key: str, kind: bytes, rest: bytes) -> str:
+def _decode(key: str, kind: bytes, body: bytes) -> str:
     try:
-        text = DECODERS[kind](rest)
+        text = DECODERS[kind](body[len(key) + 1 :])
     except (ValueError, IndexError, zlib.error) as error:
         raise MetadataError(f"The text {key!r} in the PNG file is damaged.") from error
     if len(text) > TEXT_LIMIT:

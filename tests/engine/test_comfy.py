@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine import comfy
@@ -16,7 +16,14 @@ from engine.errors import OptionError, UserError
 from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
 from tests.factories import make_recipe
 
-AWKWARD = ('a "quoted", comma: colon', "two\nlines", "{a|b} \\{c\\}", "拿着书的大理石学者", "🗿, é")
+AWKWARD = (
+    'a "quoted", comma: colon',
+    "two\nlines",
+    "{a|b} (c\\)",
+    "http://x/*y*/",
+    "拿着书的大理石学者",
+    "🗿, é",
+)
 words = st.text(min_size=1, max_size=60).filter(str.strip) | st.sampled_from(AWKWARD)
 
 
@@ -80,6 +87,15 @@ def default_graph() -> dict[str, Any]:
     }
 
 
+def queued_text(text: str) -> str:
+    """Read a text as the canvas does on its way to the server: comments, choices, escapes."""
+    text = re.sub(r"(?s:/\*.*?\*/)|//[^\n\r\u2028\u2029]*", "", text)
+    tokens = re.findall(r"(?s)\\.|{[^{}|]*}|.", text)
+    assert "{" not in tokens, "a choice by chance"
+    chosen = "".join(token[1:-1] if token[0] == "{" else token for token in tokens)
+    return re.sub(r"\\([{}|])", r"\1", chosen)
+
+
 def run_canvas(workflow: dict[str, Any]) -> dict[str, Any]:
     """Make the graph that ComfyUI's canvas sends to its server for a workflow."""
     sources = {link: [str(node), output] for link, node, output, *_ in workflow["links"]}
@@ -88,7 +104,7 @@ def run_canvas(workflow: dict[str, Any]) -> dict[str, Any]:
         inputs = dict(zip(NODES[node["type"]].values, node["widgets_values"], strict=True))
         inputs.pop(comfy.AFTER_RUN, None)
         if "text" in inputs:
-            inputs["text"] = re.sub(r"\\([{}])", r"\1", inputs["text"])
+            inputs["text"] = queued_text(inputs["text"])
         linked = {slot["name"]: sources[slot["link"]] for slot in node["inputs"]}
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs | linked}
     return graph
@@ -116,6 +132,8 @@ def test_recipe_survives_graph_and_json(recipe: Recipe) -> None:
 @settings(deadline=None)
 @given(recipes())
 def test_canvas_sends_the_very_graph(recipe: Recipe) -> None:
+    # The canvas takes a backslash away before these, whatever is written.
+    assume(not re.search(r"\\([{}|]|$)", f"{recipe.prompt}\n{recipe.negative_prompt}", re.M))
     assert run_canvas(json.loads(json.dumps(to_workflow(recipe)))) == to_graph(recipe)
 
 
