@@ -146,12 +146,27 @@ def test_workflow_holds_what_the_canvas_needs() -> None:
     assert len(set(ids)) == len({tuple(node["pos"]) for node in workflow["nodes"]}) == 8
 
 
+def test_values_stand_in_the_order_of_comfyuis_widgets() -> None:
+    nodes = to_workflow(make_recipe(count=4, picture=2, negative_prompt="no"))["nodes"]
+    assert {node["id"]: node["widgets_values"] for node in nodes} == {
+        3: [7, "fixed", 4, 4.0, "euler", "normal", 1.0],
+        4: ["starter"],
+        5: [64, 64, 4],
+        6: ["a marble scholar"],
+        7: ["no"],
+        8: [],
+        9: ["marble"],
+        10: [2, 1],
+    }
+
+
 def test_links_are_told_alike_at_both_ends_and_in_the_table() -> None:
     workflow = to_workflow(make_recipe(count=4, picture=2))
     nodes = {node["id"]: node for node in workflow["nodes"]}
     for link, source, output, target, slot, kind in workflow["links"]:
         assert link in nodes[source]["outputs"][output]["links"]
         assert nodes[source]["outputs"][output]["type"] == kind
+        assert nodes[source]["outputs"][output]["slot_index"] == output
         assert (
             nodes[target]["inputs"][slot] | {"link": link, "type": kind}
             == (nodes[target]["inputs"][slot])
@@ -231,11 +246,24 @@ def early_pick(graph: dict[str, Any]) -> None:
     graph["3"]["inputs"]["latent_image"] = ["11", 0]
 
 
+def late_pick(graph: dict[str, Any], length: int = 1) -> None:
+    pick = {"samples": ["3", 0], "batch_index": 0, "length": length}
+    graph["12"] = {"class_type": "LatentFromBatch", "inputs": pick}
+    graph["8"]["inputs"]["samples"] = ["12", 0]
+
+
+def two_picks(graph: dict[str, Any]) -> None:
+    early_pick(graph)
+    late_pick(graph)
+
+
 BROKEN: dict[str, tuple[Any, str]] = {
     "unknown node": (lora, "LoraLoader"),
     "cycle": (cycle, "VAEDecode"),
     "two models": (two_models, "several models"),
     "other noise": (early_pick, "72×72"),
+    "two picks": (two_picks, "twice"),
+    "some of a batch": (lambda g: late_pick(g, length=2), "1 or all"),
     "no output": (lambda g: g.pop("9"), "0 results"),
     "no seed": (lambda g: g["3"]["inputs"].pop("seed"), "'seed' of KSampler"),
     "linked text": (lambda g: g["6"]["inputs"].update(text=["5", 0]), "'text' of CLIPTextEncode"),

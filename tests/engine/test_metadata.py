@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -143,6 +144,8 @@ def test_graph_too_wide_gives_way_to_a_plain_line() -> None:
     graph = {"1": {"class_type": "SaveAnything", "inputs": {}}}
     reading = read_recipe(png_with(prompt=json.dumps(graph), parameters=to_a1111(make_recipe())))
     assert (reading.source, reading.recipe) == ("A1111", make_recipe())
+    with pytest.raises(comfy.GraphError):
+        read_recipe(png_with(prompt=json.dumps(graph), parameters="a scholar"))
 
 
 A1111 = """girl with an artist's beret, ((eyeshadow)), (coquettish:1.2)
@@ -168,6 +171,18 @@ def test_a1111_picture_is_read() -> None:
         height=768,
         checkpoint="model, v1",
     )
+
+
+def test_lines_are_trimmed_and_empty_ones_before_a_text_go() -> None:
+    text = A1111.replace("girl", "\n \n  girl ").replace("ugly", "\n\nugly")
+    assert from_a1111(text).recipe.prompt.startswith("girl  with")
+    assert from_a1111(text).recipe.negative_prompt == "ugly, fat: <b>\ndeformed"
+
+
+@pytest.mark.parametrize("name", ["plain", " a ", "a,b", "a: b", '"a"', 'a "b" c', "拿", "a\nb"])
+def test_names_of_any_form_survive_the_line(name: str) -> None:
+    recipe = make_recipe(checkpoint=name)
+    assert from_a1111(to_a1111(recipe)).recipe == recipe
 
 
 def test_what_a1111_did_and_marble_cannot_is_named() -> None:
@@ -269,6 +284,17 @@ def test_bad_file_is_refused_in_one_sentence(name: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
         read_recipe(png)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("name", ["zTXt bomb", "iTXt bomb"])
+def test_bomb_is_not_unpacked(name: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(MetadataError):
+            read_recipe(BAD[name][0])
+        assert tracemalloc.get_traced_memory()[1] < 4 * TEXT_LIMIT
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("pack", [zlib.compress, bytes])

@@ -169,6 +169,7 @@ def test_sixel_of_few_colours_is_exact_but_for_its_percents(size: tuple[int, int
 def test_sixel_of_many_colours_is_what_pillow_made_of_them() -> None:
     image = noise(64, 50)
     ours = read_sixel(encode_sixel(image))
+    assert not re.search(r"\?[$-]", encode_sixel(image)), "empty sixels before a line's end"
     pillow = np.asarray(image.quantize(256).convert("RGB"))
     assert np.abs(ours.astype(int) - pillow).max() <= 2
 
@@ -378,7 +379,7 @@ def test_preview_fits_a_narrow_console_and_its_place_in_a_table() -> None:
     screen.print(table)
     lines = re.sub(r"\x1b\[[\d;]*m", "", rendered(screen)).splitlines()
     assert {len(line) for line in lines} == {10}
-    assert lines[0] == "▀" * 8 + "ab"
+    assert lines == ["▀" * 8 + "ab", *["▀" * 8 + "  "] * 3]
 
 
 @pytest.mark.parametrize("options", [{"no_color": True}, {"colour": False}])
