@@ -102,7 +102,7 @@ def _add_options(parser: Parser) -> None:
 
 
 def _add_out(parser: Parser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FILE", help="save a copy as FILE.png, too")
+    parser.add_argument("--out", metavar="FILE", help="save a copy as FILE (for example cat.png)")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -134,6 +134,16 @@ def values_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the recipe values that were typed as options."""
     typed = ((option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS)
     return parse_values((name, text) for name, text in typed if text is not None)
+
+
+def out_of(arguments: argparse.Namespace) -> Path | None:
+    """Return where a copy goes, or raise `OptionError` where no file can be made."""
+    if arguments.out is None:
+        return None
+    path = Path(arguments.out)
+    if path.is_dir() or not path.parent.is_dir():
+        raise OptionError("--out", arguments.out, "a file in a folder that exists")
+    return path
 
 
 def whole_number(name: str, text: str, least: int, most: int) -> int:

@@ -5,48 +5,34 @@ An option turns what was typed into values of the recipe's fields; the ranges ar
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe import CHOICES, RANGES, SAMPLERS, SCHEDULES, parse_seed, random_seed
+from engine.recipe import RANGES, SAMPLERS, SCHEDULES, check, parse_seed, random_seed
 
 Values = dict[str, Any]
 
 
-def _whole(field: str) -> Callable[[str], Values]:
+def _field(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
+    """Return a parser that reads a text and holds it to what the recipe's field allows."""
+
     def parse(text: str) -> Values:
-        try:
-            return {field: int(text)}
-        except ValueError:
-            raise OptionError(field, text, f"a whole number {RANGES[field]}") from None
-
-    return parse
-
-
-def _number(field: str) -> Callable[[str], Values]:
-    def parse(text: str) -> Values:
-        try:
-            return {field: float(text)}
-        except ValueError:
-            raise OptionError(field, text, str(RANGES[field])) from None
-
-    return parse
-
-
-def _choice(field: str) -> Callable[[str], Values]:
-    def parse(text: str) -> Values:
-        value = re.sub(r"[\s-]+", "_", text.strip().lower())
-        if value not in CHOICES[field]:
-            raise OptionError(field, text, f"one of {', '.join(CHOICES[field])}")
+        value: object = text
+        # What cannot be read stays text, and `check` says what the field wants instead.
+        with suppress(ValueError):
+            value = read(text)
+        check(field, value)
         return {field: value}
 
     return parse
 
 
-def _text(field: str) -> Callable[[str], Values]:
-    return lambda text: {field: text}
+def _name(text: str) -> str:
+    """Read a name loosely: `DPMPP-2M` is dpmpp_2m."""
+    return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
 def _seed(text: str) -> Values:
@@ -83,7 +69,7 @@ OPTIONS: Final = (
     Option(
         name="negative",
         aliases=("no",),
-        parse=_text("negative_prompt"),
+        parse=_field("negative_prompt", str),
         example="TEXT",
         help={"en": "what the picture should not show", "zh": "画面中不要出现的内容"},
         spoken=True,
@@ -99,7 +85,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="steps",
-        parse=_whole("steps"),
+        parse=_field("steps", int),
         example="N",
         help={
             "en": f"how often noise is chiselled away, {RANGES['steps']}",
@@ -109,7 +95,7 @@ OPTIONS: Final = (
     Option(
         name="guidance",
         aliases=("cfg",),
-        parse=_number("guidance_scale"),
+        parse=_field("guidance_scale", float),
         example="X",
         help={
             "en": f"how closely the words are followed, {RANGES['guidance_scale']}",
@@ -118,7 +104,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="sampler",
-        parse=_choice("sampler"),
+        parse=_field("sampler", _name),
         example="NAME",
         help={"en": f"one of {', '.join(SAMPLERS)}", "zh": "采样器"},
         choices=SAMPLERS,
@@ -126,7 +112,7 @@ OPTIONS: Final = (
     Option(
         name="schedule",
         aliases=("scheduler",),
-        parse=_choice("schedule"),
+        parse=_field("schedule", _name),
         example="NAME",
         help={"en": f"one of {', '.join(SCHEDULES)}", "zh": "噪声调度"},
         choices=SCHEDULES,
@@ -143,14 +129,14 @@ OPTIONS: Final = (
     Option(
         name="count",
         aliases=("n",),
-        parse=_whole("count"),
+        parse=_field("count", int),
         example="N",
         help={"en": f"how many pictures, {RANGES['count']}", "zh": "图片数量"},
     ),
     Option(
         name="model",
         aliases=("checkpoint",),
-        parse=_text("checkpoint"),
+        parse=_field("checkpoint", str),
         example="NAME",
         help={"en": "which model draws", "zh": "使用的模型"},
     ),

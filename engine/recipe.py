@@ -16,6 +16,7 @@ from engine.errors import OptionError, UnknownOption
 VERSION: Final = 1
 PROMPT_LIMIT: Final = 2_000  # characters
 SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
+SEEDS: Final = f"a whole number from 0 to {SEED_LIMIT - 1}"
 
 SAMPLERS: Final = (
     "euler",
@@ -74,6 +75,11 @@ RANGES: Final[Mapping[str, Range]] = {
     "height": Range(64, 2048, 8),
     "count": Range(1, 16, 1),
 }
+# Texts that may not be empty, and what they must hold.
+WORDS: Final = {
+    "prompt": "some words that describe the picture",
+    "checkpoint": "the name of a model",
+}
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"sampler": SAMPLERS, "schedule": SCHEDULES}
 
 
@@ -98,26 +104,10 @@ class Recipe:
     checkpoint: str
 
     def __post_init__(self) -> None:
-        _check_text("prompt", self.prompt)
-        _check_text("negative_prompt", self.negative_prompt)
-        if not self.prompt.strip():
-            raise OptionError("prompt", self.prompt, "some words that describe the picture")
-        if not _is_int(self.seed) or not 0 <= self.seed < SEED_LIMIT:
-            raise OptionError("seed", self.seed, "a whole number from 0 to 18446744073709551615")
-        for name, allowed in RANGES.items():
-            value = getattr(self, name)
-            whole = allowed.step is not None
-            if not (_is_int(value) if whole else _is_number(value)) or value not in allowed:
-                raise OptionError(name, value, f"{'a whole number ' if whole else ''}{allowed}")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise OptionError(name, getattr(self, name), f"one of {', '.join(choices)}")
-        if self.picture is not None and not (
-            _is_int(self.picture) and 0 <= self.picture < self.count
-        ):
+        for field in fields(self):
+            check(field.name, getattr(self, field.name))
+        if self.picture is not None and not self.picture < self.count:
             raise OptionError("picture", self.picture, f"a whole number below count ({self.count})")
-        if not isinstance(self.checkpoint, str) or not self.checkpoint:
-            raise OptionError("checkpoint", self.checkpoint, "the name of a model")
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
         object.__setattr__(self, "guidance_scale", float(self.guidance_scale))
 
@@ -148,17 +138,33 @@ class Recipe:
         return cls(**values)
 
 
+def check(name: str, value: object) -> None:
+    """Raise `OptionError` where a field of the recipe cannot have this value."""
+    if name in RANGES:
+        _check_number(name, value, RANGES[name])
+    elif name in CHOICES:
+        if value not in CHOICES[name]:
+            raise OptionError(name, value, f"one of {', '.join(CHOICES[name])}")
+    elif name == "seed":
+        if not _is_int(value) or not 0 <= value < SEED_LIMIT:
+            raise OptionError(name, value, SEEDS)
+    elif name == "picture":
+        if value is not None and (not _is_int(value) or value < 0):
+            raise OptionError(name, value, "a whole number below count")
+    else:
+        _check_text(name, value)
+
+
 def parse_seed(text: object) -> int:
     """Read a seed from text or a whole number, or raise `OptionError`."""
-    allowed = "a whole number from 0 to 18446744073709551615"
     if _is_int(text):
         seed = text
     elif isinstance(text, str) and text.strip().isascii() and text.strip().isdigit():
         seed = int(text) if len(text.strip()) <= 20 else SEED_LIMIT
     else:
-        raise OptionError("seed", text, allowed)
+        raise OptionError("seed", text, SEEDS)
     if not 0 <= seed < SEED_LIMIT:
-        raise OptionError("seed", text, allowed)
+        raise OptionError("seed", text, SEEDS)
     return seed
 
 
@@ -167,11 +173,20 @@ def random_seed() -> int:
     return secrets.randbelow(2**32)
 
 
+def _check_number(name: str, value: object, allowed: Range) -> None:
+    whole = allowed.step is not None
+    right = _is_int(value) if whole else _is_number(value)
+    if not (right and value in allowed):  # type: ignore[operator]  # a number by now
+        raise OptionError(name, value, f"{'a whole number ' if whole else ''}{allowed}")
+
+
 def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str):
         raise OptionError(name, text, "text")
     if len(text) > PROMPT_LIMIT:
         raise OptionError(name, f"{len(text):,} characters", f"at most {PROMPT_LIMIT:,} characters")
+    if name in WORDS and not text.strip():
+        raise OptionError(name, text, WORDS[name])
 
 
 def _is_int(value: object) -> TypeGuard[int]:

@@ -27,6 +27,8 @@ HELP: Final = """\
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
+LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
+
 Action = Callable[[Session, str], Awaitable[object]]
 
 
@@ -96,7 +98,7 @@ async def _piped() -> AsyncIterator[str]:
     """Yield the lines of a pipe or a file."""
     # A thread that still waits for a pipe must not keep the process alive, so pipes are read by
     # the loop itself; a file never lets anybody wait.
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=LONGEST_LINE)
     loop = asyncio.get_running_loop()
     try:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -7,27 +7,31 @@ from contextlib import asynccontextmanager
 from rich.console import Console
 
 from bots.app import open_app
-from bots.cli import BAD_INPUT, OK, values_of, whole_number
+from bots.cli import BAD_INPUT, OK, out_of, values_of, whole_number
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.session import Session
+from engine.recipe import check
 
 
 async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw what the words say."""
-    values = {"prompt": arguments.prompt, **values_of(arguments)}
+    # All that can be wrong with the words themselves is said before anything is opened.
+    check("prompt", arguments.prompt)
+    values, copy_to = {"prompt": arguments.prompt, **values_of(arguments)}, out_of(arguments)
     async with _session(settings) as (session, _):
-        await session.imagine(values, arguments.out)
+        await session.imagine(values, copy_to)
     return OK
 
 
 async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw a job or one of its pictures again."""
-    values = values_of(arguments)
+    values, copy_to = values_of(arguments), out_of(arguments)
     if arguments.prompt is not None:
+        check("prompt", arguments.prompt)
         values["prompt"] = arguments.prompt
     async with _session(settings) as (session, _):
-        await session.rerun(arguments.id, values, arguments.out)
+        await session.rerun(arguments.id, values, copy_to)
     return OK
 
 
@@ -41,8 +45,9 @@ async def history(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def show(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show a job's recipe and pictures."""
+    copy_to = out_of(arguments)
     async with _session(settings) as (session, _):
-        await session.show(arguments.id, arguments.out)
+        await session.show(arguments.id, copy_to)
     return OK
 
 

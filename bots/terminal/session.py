@@ -3,7 +3,7 @@
 import asyncio
 import getpass
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,9 +59,9 @@ class Session:
         """Show what a job's pictures were made from, and the pictures."""
         job, picture = await self._app.studio.get(await self.named(name))
         self._console.print(_recipe_table(job))
-        for kept in job.pictures:
-            if picture in (None, kept.index):
-                self._show_picture(kept, copy_to)
+        self._show_pictures(
+            [kept for kept in job.pictures if picture in (None, kept.index)], copy_to
+        )
 
     async def history(self, limit: int) -> None:
         """List this person's latest jobs, the newest first."""
@@ -101,8 +101,7 @@ class Session:
         if job.status is not Status.RENDERED:
             raise JobFailed(job.error or f"Job {job.id} was cancelled.")
         self._console.print(_headline(job))
-        for picture in job.pictures:
-            self._show_picture(picture, copy_to)
+        self._show_pictures(job.pictures, copy_to)
         self.last = str(job.id)
         return await self._app.storage.jobs.delivered(job.id)
 
@@ -124,16 +123,29 @@ class Session:
             self._noted.add(recipe.checkpoint)
             self._console.print(f"[dim]{escape(note)}[/dim]")
 
-    def _show_picture(self, picture: Picture, copy_to: Path | None) -> None:
-        path = self._app.storage.pictures.path(picture)
-        png = path.read_bytes()
-        show(png, sys.stdout, mode=self._app.settings.terminal_pictures)
-        if copy_to:
-            copy_to = numbered(copy_to, picture.index)
-            copy_to.write_bytes(png)
-        self._console.print(
-            f"  {picture.name}  {escape(str(copy_to or _near(path)))}", soft_wrap=True
-        )
+    def _show_pictures(self, pictures: Sequence[Picture], copy_to: Path | None) -> None:
+        for number, picture in enumerate(pictures):
+            path = self._app.storage.pictures.path(picture)
+            png = _read(path, picture)
+            show(png, sys.stdout, mode=self._app.settings.terminal_pictures)
+            if copy_to:
+                path = numbered(copy_to, number)
+                path.write_bytes(png)
+            self._console.print(f"  {picture.name}  {escape(str(_near(path)))}", soft_wrap=True)
+
+
+class PictureLost(UserError):
+    """Say that a picture's file cannot be read."""
+
+
+def _read(path: Path, picture: Picture) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PictureLost(
+            f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
+            f"`marble rerun {picture.name}` draws it again."
+        ) from None
 
 
 def user_name() -> str:
@@ -144,9 +156,9 @@ def user_name() -> str:
         return "somebody"
 
 
-def numbered(path: Path, index: int) -> Path:
-    """Return the path for the picture of that index: a.png, a-2.png, a-3.png."""
-    return path if index == 0 else path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
+def numbered(path: Path, number: int) -> Path:
+    """Return the path for the picture of that number from 0: a.png, a-2.png, a-3.png."""
+    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
 
 
 def _near(path: Path) -> Path:
