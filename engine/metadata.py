@@ -32,29 +32,29 @@ SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
 KEYS: Final = ("marble", "prompt", "parameters")
 
-# A1111's names for our samplers and schedules, which bear ComfyUI's.
+# A1111's names (and Forge's, for the last three) for our samplers and schedules, which bear
+# ComfyUI's. Those without a name there are written as they are.
 SAMPLER_NAMES: Final = {
-    "euler": "Euler",
-    "euler_ancestral": "Euler a",
-    "heun": "Heun",
-    "dpmpp_2m": "DPM++ 2M",
-    "ddim": "DDIM",
-    "lcm": "LCM",
-}
+    "euler": "Euler", "euler_ancestral": "Euler a", "heun": "Heun", "lms": "LMS", "lcm": "LCM",
+    "dpm_2": "DPM2", "dpm_2_ancestral": "DPM2 a", "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpmpp_2m": "DPM++ 2M", "dpmpp_2m_sde": "DPM++ 2M SDE", "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_sde": "DPM++ SDE", "ddim": "DDIM", "uni_pc": "UniPC",
+    "ddpm": "DDPM", "ipndm": "IPNDM", "deis": "DEIS",
+}  # fmt: skip
 SCHEDULE_NAMES: Final = {
-    "normal": "Normal",
-    "karras": "Karras",
-    "exponential": "Exponential",
-    "simple": "Simple",
-    "sgm_uniform": "SGM Uniform",
-    "ddim_uniform": "DDIM",
-    "beta": "Beta",
-}
+    "normal": "Normal", "karras": "Karras", "exponential": "Exponential", "simple": "Simple",
+    "sgm_uniform": "SGM Uniform", "ddim_uniform": "DDIM", "beta": "Beta",
+}  # fmt: skip
 SAMPLERS_READ: Final = {name: ours for ours, name in SAMPLER_NAMES.items()}
 SCHEDULES_READ: Final = {name: ours for ours, name in SCHEDULE_NAMES.items()}
 SCHEDULES_READ["Uniform"] = "normal"  # A1111 computes one thing under two names
 # What "Automatic", or no schedule at all, means to A1111: "Uniform" but for these samplers.
-AUTOMATIC: Final = {"dpmpp_2m": "karras", "ddim": "ddim_uniform"}
+KARRAS: Final = ("dpmpp_2m", "dpmpp_sde", "dpmpp_2s_ancestral", "dpm_2", "dpm_2_ancestral")
+AUTOMATIC: Final = {
+    **dict.fromkeys(KARRAS, "karras"),
+    **dict.fromkeys(("dpmpp_2m_sde", "dpmpp_3m_sde"), "exponential"),
+    "ddim": "ddim_uniform",
+}
 
 NEGATIVE: Final = "Negative prompt:"
 # `name: value` up to a comma, or with a value that is quoted as JSON. The bound on the name keeps

@@ -197,6 +197,8 @@ def test_what_a1111_did_and_marble_cannot_is_named() -> None:
         ("Euler", "Uniform", ("euler", "normal")),
         ("DPM++ 2M Karras", "", ("dpmpp_2m", "karras")),
         ("DPM++ 2M", "Automatic", ("dpmpp_2m", "karras")),
+        ("DPM2 a Karras", "", ("dpm_2_ancestral", "karras")),
+        ("DPM++ 2M SDE", "Automatic", ("dpmpp_2m_sde", "exponential")),
         ("DPM++ 2M", "SGM Uniform", ("dpmpp_2m", "sgm_uniform")),
         ("DDIM", "", ("ddim", "ddim_uniform")),
     ],
