@@ -7,6 +7,8 @@ MarbleError
 │   ├── PromptError            a prompt cannot be read
 │   ├── UnknownModel           no model by that name
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
+│   ├── QueueFull              too many jobs wait already
+│   ├── TooManyWaiting         one person has too many jobs waiting already
 │   └── SettingError           an environment variable's value cannot be used
 └── Cancelled                  somebody asked for the work to stop
 
@@ -74,6 +76,26 @@ class BrokenModel(UserError):
         self.name = name
         self.reason = reason
         super().__init__(f"The model {name!r} cannot be loaded: {reason}")
+
+
+class QueueFull(UserError):
+    """Say that the queue takes no more, and how long it is."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(
+            f"The queue is full ({length:,} jobs are waiting); try again in a few minutes."
+        )
+
+
+class TooManyWaiting(UserError):
+    """Say how many of one person's jobs may wait."""
+
+    def __init__(self, most: int) -> None:
+        jobs = "job" if most == 1 else "jobs"
+        super().__init__(
+            f"You have {most:,} {jobs} waiting already, which is as many as may; "
+            "cancel one or try again when one has started."
+        )
 
 
 class SettingError(UserError):

@@ -1,7 +1,8 @@
 """What the engine says while it works, in the order in which it happens.
 
 A job's events are any number of `Progress`, then one `Picture` for each of `recipe.pictures`.
-Failure and cancelling are exceptions (`engine.errors`). Standard library only.
+Failure and cancelling are exceptions (`engine.errors`). Before them all, while a job waits for its
+turn, the queue says where it stands: `Waiting`. Standard library only.
 """
 
 from dataclasses import dataclass
@@ -37,4 +38,17 @@ class Picture:
     png: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Say that a job waits: its place in line (1 is next) and the seconds to its pictures.
+
+    `eta` is None while that cannot be told; `reason` is a sentence on why nothing starts.
+    """
+
+    position: int
+    eta: float | None = None
+    reason: str | None = None
+
+
 Event = Progress | Picture
+News = Waiting | Progress

@@ -1,0 +1,253 @@
+"""The order of the queue: plain code, to which times are told. It never waits and never looks up.
+
+Two shares, one in the other (`engine.fairness`): moderators and people take turns, moderators
+first, so that a moderator goes ahead of everybody and all moderators together get at most half
+of an engine that others want, too; within each, every person gets the same. What is shared are
+seconds of the engine: estimated before a job runs, corrected by what it took.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import Final
+
+from engine.errors import QueueFull, TooManyWaiting
+from engine.fairness import Share
+from engine.work import Meter, Speeds, Work
+
+DEAREST: Final = 4.0  # a job is charged this many times its estimate at most: hiccups happen
+
+
+class Priority(IntEnum):
+    """Say whose jobs go first."""
+
+    MODERATOR = 0
+    PERSON = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Hold what the queue needs to know of a job; of two, the lower number was asked for first."""
+
+    job: int
+    person: str
+    work: Work
+    priority: Priority = Priority.PERSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Hold how many jobs a person may have running and waiting, and how many may wait in all."""
+
+    running: int = 4
+    waiting: int = 20
+    length: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Say where a waiting job stands: how many start before it, counted from 1, and the second at
+    which its pictures are expected (None: something before it was never measured)."""
+
+    job: int
+    position: int
+    ends_at: float | None
+
+
+@dataclass(slots=True)
+class _Person:
+    lines: dict[Priority, OrderedDict[int, Task]] = field(default_factory=dict)
+    waiting: int = 0
+    running: int = 0
+    admitted: int = 0  # about to be submitted: their jobs are being committed
+
+    def copy(self) -> _Person:
+        lines = {priority: line.copy() for priority, line in self.lines.items()}
+        return _Person(lines, self.waiting, self.running, self.admitted)
+
+
+class Order:
+    """Choose what runs next; see the module for how. Times are seconds of any one clock."""
+
+    def __init__(self, limits: Limits | None = None, speeds: Speeds | None = None) -> None:
+        self.limits = limits or Limits()
+        self.speeds = speeds or Speeds()
+        self._pauses: dict[str, str] = {}  # who paused → why
+        self._people: dict[str, _Person] = {}
+        self._waiting: dict[int, Task] = {}
+        self._running: dict[int, tuple[Task, float]] = {}  # with the seconds that were charged
+        self._admitted = 0
+        self._meter = Meter()
+        self._forget()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many jobs wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Return how many jobs run."""
+        return len(self._running)
+
+    @property
+    def reason(self) -> str | None:
+        """Return why nothing starts, or None when the queue is not paused."""
+        return next(iter(self._pauses.values()), None)
+
+    def is_waiting(self, job: int) -> bool:
+        """Say whether a job waits."""
+        return job in self._waiting
+
+    def admit(self, person: str) -> None:
+        """Keep a place for a job that is being committed, or raise `UserError` with the reason.
+
+        `unadmit` gives the place back, after `submit` or without one.
+        """
+        if len(self._waiting) + self._admitted >= self.limits.length:
+            raise QueueFull(self.limits.length)
+        known = self._people.get(person) or _Person()
+        if known.waiting + known.admitted >= self.limits.waiting:
+            raise TooManyWaiting(self.limits.waiting)
+        known.admitted += 1
+        self._people[person] = known
+        self._admitted += 1
+
+    def unadmit(self, person: str) -> None:
+        """Give back a place that `admit` kept."""
+        self._people[person].admitted -= 1
+        self._admitted -= 1
+        self._tidy(person)
+
+    def submit(self, task: Task) -> None:
+        """Let a job wait for its turn, admitted or not; one that is known is left as it is."""
+        if task.job in self._waiting or task.job in self._running:
+            return
+        person = self._people.setdefault(task.person, _Person())
+        person.lines.setdefault(task.priority, OrderedDict())[task.job] = task
+        person.waiting += 1
+        self._waiting[task.job] = task
+        self._place(task.person)
+
+    def choose(self, now: float, slots: int) -> Task | None:
+        """Start the job whose turn it is; None while nothing may start."""
+        level = None if self._pauses or len(self._running) >= slots else self._levels.first()
+        if level is None:
+            return None
+        name = self._shares[level].first()
+        assert name is not None, "a level is in while somebody of it is"
+        person = self._people[name]
+        _, task = person.lines[level].popitem(last=False)
+        del self._waiting[task.job]
+        person.waiting -= 1
+        person.running += 1
+        seconds = self.speeds.seconds(task.work)
+        self._running[task.job] = (task, seconds)
+        self._meter.start(task.job, task.work.width, now)
+        self._shares[level].charge(name, seconds)
+        self._levels.charge(level, seconds)
+        self._place(name)
+        return task
+
+    def loaded(self, job: int, now: float) -> None:
+        """Say that a job begins only now: its model had to be loaded, which nobody pays for."""
+        self._meter.restart(job, now)
+
+    def done(self, job: int, now: float, *, finished: bool = True) -> None:
+        """End a running job; `finished` says that all its work was done, so that it teaches."""
+        if job not in self._running:
+            return
+        task, charged = self._running.pop(job)
+        used = self._meter.stop(job, now)
+        if finished:
+            self.speeds.learn(task.work, used)
+        extra = min(used, DEAREST * charged) - charged
+        self._shares[task.priority].correct(task.person, extra)
+        self._levels.correct(task.priority, extra)
+        self._people[task.person].running -= 1
+        self._place(task.person)
+        self._tidy(task.person)
+
+    def cancel(self, job: int) -> bool:
+        """Take a job out of the line; return False if it does not wait there."""
+        task = self._waiting.pop(job, None)
+        if task is None:
+            return False
+        person = self._people[task.person]
+        del person.lines[task.priority][job]
+        person.waiting -= 1
+        self._place(task.person)
+        self._tidy(task.person)
+        return True
+
+    def pause(self, reason: str, by: str = "") -> None:
+        """Start nothing more until everybody who paused has resumed; what runs goes on."""
+        self._pauses[by] = reason
+
+    def resume(self, by: str = "") -> None:
+        """Take back a pause."""
+        self._pauses.pop(by, None)
+
+    def forecast(self, now: float, slots: int) -> Iterator[Place]:
+        """Yield the place of every waiting job, by playing the queue to its end on a copy.
+
+        The copy is made at once; it is as if nobody came any more, nothing were paused and there
+        were one slot at least.
+        """
+        twin = self._copy()
+        return twin._play(now, max(1, slots))
+
+    def _play(self, now: float, slots: int) -> Iterator[Place]:
+        known = all(self.speeds.knows(task.work.model) for task, _ in self._running.values())
+        ends = [(self._meter.end(job, s), job, 0, known) for job, (_, s) in self._running.items()]
+        ends.sort()
+        position = 0
+        while self._waiting or ends:
+            while task := self.choose(now, slots):
+                position += 1
+                known = known and self.speeds.knows(task.work.model)
+                end = self._meter.end(task.job, self._running[task.job][1])
+                heappush(ends, (end, task.job, position, known))
+            clock, job, place, measured = heappop(ends)
+            now = max(now, self._meter.time(clock))
+            self.done(job, now, finished=False)
+            if place:
+                yield Place(job, place, now if measured else None)
+
+    def _copy(self) -> Order:
+        twin = Order(self.limits, self.speeds)
+        twin._people = {name: person.copy() for name, person in self._people.items()}
+        twin._waiting, twin._running = dict(self._waiting), dict(self._running)
+        twin._meter, twin._levels = self._meter.copy(), self._levels.copy()
+        twin._shares = {level: share.copy() for level, share in self._shares.items()}
+        return twin
+
+    def _place(self, name: str) -> None:
+        """Let a person be served while they have something waiting and may run more."""
+        person = self._people[name]
+        free = person.running < self.limits.running
+        for level, share in self._shares.items():
+            if free and (line := person.lines.get(level)):
+                share.enter(name, next(iter(line)))
+            else:
+                share.leave(name)
+            if share:
+                self._levels.enter(level, level)
+            else:
+                self._levels.leave(level)
+
+    def _tidy(self, name: str) -> None:
+        """Forget who has nothing here; and all that was, once nobody has."""
+        person = self._people[name]
+        if not (person.waiting or person.running or person.admitted):
+            del self._people[name]
+        if not self._people:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._levels: Share[Priority] = Share()
+        self._shares: dict[Priority, Share[str]] = {priority: Share() for priority in Priority}

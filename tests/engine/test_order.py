@@ -1,0 +1,200 @@
+import pytest
+
+from engine.errors import QueueFull, TooManyWaiting
+from engine.order import Limits, Order, Priority, Task
+from engine.work import Work
+
+WIDE = Limits(running=100, waiting=10_000, length=10_000)
+
+
+def task(
+    job: int,
+    person: str = "ada",
+    seconds: int = 1,
+    priority: Priority = Priority.PERSON,
+    model: str = "m",
+) -> Task:
+    """Make a task that is taken to last so many seconds before anything was measured."""
+    work = Work(model=model, width=1.0, calls=seconds)
+    return Task(job=job, person=person, work=work, priority=priority)
+
+
+def submit(order: Order, *tasks: Task) -> None:
+    for each in tasks:
+        order.submit(each)
+
+
+def serve(order: Order, now: float = 0.0) -> list[int]:
+    """Run all that waits, one at a time, each as long as was estimated; return the order."""
+    served = []
+    while chosen := order.choose(now, 1):
+        now += order.speeds.seconds(chosen.work)
+        order.done(chosen.job, now, finished=False)
+        served.append(chosen.job)
+    return served
+
+
+def test_a_persons_jobs_keep_their_order() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, seconds=10 - n) for n in range(1, 10)))
+    assert serve(order) == list(range(1, 10))
+
+
+def test_who_comes_to_anothers_backlog_is_next() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n) for n in range(1, 101)))
+    assert order.choose(0.0, 1) == task(1)
+    order.submit(task(101, "bob", seconds=50))
+    assert order.choose(0.0, 1) is None
+    order.done(1, 1.0)
+    assert order.choose(1.0, 1) == task(101, "bob", seconds=50)
+
+
+def test_people_with_backlogs_take_turns_by_work() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, "ada", seconds=3) for n in range(1, 11)))
+    submit(order, *(task(n, "bob", seconds=1) for n in range(11, 41)))
+    served = serve(order)[:20]
+    assert sum(job <= 10 for job in served) == 5  # a third as many, three times as long
+
+
+def test_who_was_away_has_saved_up_nothing() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, "ada") for n in range(1, 51)))
+    for now in range(30):
+        chosen = order.choose(now, 1)
+        assert chosen
+        order.done(chosen.job, now + 1)
+    submit(order, *(task(n, "bob") for n in range(101, 121)))
+    first = serve(order, 30.0)[:10]
+    assert sum(job > 100 for job in first) in (5, 6)
+
+
+def test_what_a_job_took_is_what_its_owner_pays() -> None:
+    order = Order(WIDE)
+    for n in range(1, 21):
+        submit(order, task(n, "ada", model="slow"), task(100 + n, "bob"))
+    now, seconds = 0.0, {"ada": 0.0, "bob": 0.0}
+    while sum(seconds.values()) < 30:
+        chosen = order.choose(now, 1)
+        assert chosen
+        took = 3.0 if chosen.work.model == "slow" else 1.0
+        now += took
+        seconds[chosen.person] += took
+        order.done(chosen.job, now)
+    assert abs(seconds["ada"] - seconds["bob"]) <= 4.0
+
+
+def test_as_many_run_as_there_are_slots() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n) for n in range(1, 6)))
+    assert [order.choose(0.0, 3) is not None for _ in range(4)] == [True, True, True, False]
+    assert (order.running, order.waiting) == (3, 2)
+
+
+def test_one_person_runs_no_more_than_may_and_keeps_nobody_else_from_running() -> None:
+    order = Order(Limits(running=2, waiting=100, length=100))
+    submit(order, *(task(n, "ada") for n in range(1, 6)), task(6, "bob"))
+    started = [chosen.job for chosen in iter(lambda: order.choose(0.0, 8), None)]
+    assert sorted(started) == [1, 2, 6]
+    order.done(1, 1.0)
+    assert order.choose(1.0, 8) == task(3, "ada")
+
+
+def test_moderators_go_first_but_take_no_more_than_half() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, f"person {n}") for n in range(1, 21)))
+    submit(order, *(task(n, "mod", priority=Priority.MODERATOR) for n in range(101, 121)))
+    served = serve(order)
+    assert served[0] == 101
+    assert sum(job > 100 for job in served[:10]) == 5
+
+
+def test_a_full_queue_says_how_long_it_is() -> None:
+    order = Order(Limits(running=1, waiting=5, length=3))
+    submit(order, task(1), task(2, "bob"), task(3, "cy"))
+    with pytest.raises(QueueFull, match=r"full \(3 jobs"):
+        order.admit("dora")
+
+
+def test_a_person_with_too_many_jobs_is_told_how_many_may_wait() -> None:
+    order = Order(Limits(running=1, waiting=2, length=100))
+    submit(order, task(1), task(2), task(3))
+    order.choose(0.0, 1)
+    with pytest.raises(TooManyWaiting, match="2 jobs waiting"):
+        order.admit("ada")
+    order.admit("bob")
+    order.cancel(3)
+    order.admit("ada")
+
+
+def test_a_place_that_is_kept_counts_until_it_is_given_back() -> None:
+    order = Order(Limits(running=1, waiting=1, length=2))
+    order.admit("ada")
+    with pytest.raises(TooManyWaiting):
+        order.admit("ada")
+    order.admit("bob")
+    with pytest.raises(QueueFull):
+        order.admit("cy")
+    order.unadmit("ada")
+    order.admit("ada")
+
+
+def test_a_waiting_job_is_cancelled_once() -> None:
+    order = Order(WIDE)
+    submit(order, task(1), task(2), task(3))
+    assert order.cancel(2)
+    assert not order.cancel(2)
+    assert not order.cancel(99)
+    assert serve(order) == [1, 3]
+
+
+def test_a_running_job_is_not_the_lines_to_cancel() -> None:
+    order = Order(WIDE)
+    order.submit(task(1))
+    order.choose(0.0, 1)
+    assert not order.cancel(1)
+    order.done(1, 1.0, finished=False)
+    order.done(1, 2.0)  # twice is once
+    assert order.running == 0
+
+
+def test_a_paused_queue_starts_nothing_until_everybody_who_paused_it_resumes() -> None:
+    order = Order(WIDE)
+    order.submit(task(1))
+    order.pause("The disk is full.", by="disk")
+    order.pause("Back at noon.", by="owner")
+    assert order.reason == "The disk is full."
+    order.resume("disk")
+    assert order.reason == "Back at noon."
+    assert order.choose(0.0, 1) is None
+    order.resume("owner")
+    assert not order.reason
+    assert order.choose(0.0, 1) == task(1)
+
+
+def test_a_job_submitted_twice_waits_once() -> None:
+    order = Order(WIDE)
+    submit(order, task(1), task(1))
+    assert order.waiting == 1
+    order.choose(0.0, 1)
+    order.submit(task(1))
+    assert (order.waiting, order.running) == (0, 1)
+
+
+def test_places_and_times_follow_from_what_was_measured() -> None:
+    order = Order(WIDE)
+    order.speeds.learn(task(0).work, 2.0)  # 2 s a second of estimate
+    submit(order, task(1, seconds=3), task(2), task(3, "bob"))
+    order.choose(10.0, 1)
+    places = {place.job: place for place in order.forecast(12.0, 1)}
+    assert [places[job].position for job in (3, 2)] == [1, 2]
+    assert [places[job].ends_at for job in (3, 2)] == pytest.approx([18.0, 20.0])
+    assert order.waiting == 2  # looking ahead changes nothing
+
+
+def test_no_time_is_told_before_anything_was_measured() -> None:
+    order = Order(WIDE)
+    order.speeds.learn(task(0).work, 1.0)
+    submit(order, task(1), task(2, model="new"), task(3))
+    assert [place.ends_at for place in order.forecast(0.0, 1)] == [1.0, None, None]

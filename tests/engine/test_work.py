@@ -1,0 +1,100 @@
+import pytest
+
+from engine.recipe import SAMPLERS
+from engine.work import EVALUATIONS, Meter, Speeds, Work, work_of
+from tests.factories import make_recipe
+
+MODEL = "starter"
+
+
+def work(width: float = 1.0, calls: int = 10, model: str = MODEL) -> Work:
+    return Work(model=model, width=width, calls=calls)
+
+
+def test_work_is_pixels_times_rows_times_pictures_times_calls() -> None:
+    recipe = make_recipe(width=1000, height=2000, steps=7, count=3, guidance_scale=4)
+    assert work_of(recipe) == Work(model=MODEL, width=2.0 * 2 * 3, calls=7)
+
+
+def test_without_guidance_a_picture_is_one_row() -> None:
+    assert work_of(make_recipe(guidance_scale=1)).width * 2 == work_of(make_recipe()).width
+
+
+def test_one_picture_of_a_grid_is_the_work_of_one() -> None:
+    assert work_of(make_recipe(count=4, picture=2)) == work_of(make_recipe())
+
+
+def test_samplers_of_two_evaluations_take_one_for_the_last_step() -> None:
+    assert work_of(make_recipe(sampler="heun", steps=10)).calls == 19
+
+
+def test_evaluations_are_those_of_the_samplers() -> None:
+    from engine.samplers import SAMPLERS as RUN
+
+    assert {name: RUN[name].evaluations for name in SAMPLERS} == {
+        name: EVALUATIONS.get(name, 1) for name in SAMPLERS
+    }
+
+
+def test_speed_is_what_was_measured() -> None:
+    speeds = Speeds()
+    assert not speeds.knows(MODEL)
+    speeds.learn(work(calls=10), 5.0)
+    assert speeds.knows(MODEL)
+    assert speeds.seconds(work(calls=20)) == pytest.approx(10.0)
+
+
+def test_a_model_that_was_never_measured_is_taken_for_a_usual_one() -> None:
+    speeds = Speeds()
+    assert speeds.seconds(work()) > 0
+    speeds.learn(work(calls=10), 5.0)
+    assert speeds.seconds(work(model="other")) == pytest.approx(5.0)
+    assert not speeds.knows("other")
+
+
+def test_speed_follows_what_changes_and_shrugs_at_one_hiccup() -> None:
+    speeds = Speeds()
+    for _ in range(20):
+        speeds.learn(work(), 1.0)
+    speeds.learn(work(), 10.0)
+    assert 1.0 < speeds.seconds(work()) < 3.0
+    for _ in range(20):
+        speeds.learn(work(), 5.0)
+    assert speeds.seconds(work()) == pytest.approx(5.0, rel=0.1)
+
+
+def test_a_job_alone_has_all_the_engines_seconds() -> None:
+    meter = Meter()
+    meter.start(1, width=3.0, now=100.0)
+    assert meter.stop(1, now=104.0) == pytest.approx(4.0)
+
+
+def test_jobs_that_share_the_engine_share_its_seconds_by_width() -> None:
+    meter = Meter()
+    meter.start(1, width=3.0, now=0.0)
+    meter.start(2, width=1.0, now=10.0)
+    assert meter.stop(1, now=18.0) == pytest.approx(10 + 8 * 3 / 4)
+    assert meter.stop(2, now=20.0) == pytest.approx(8 / 4 + 2)
+
+
+def test_loading_is_nobodys_work() -> None:
+    meter = Meter()
+    meter.start(1, width=1.0, now=0.0)
+    meter.restart(1, now=60.0)
+    assert meter.stop(1, now=62.0) == pytest.approx(2.0)
+
+
+def test_an_idle_engine_gives_nobody_seconds() -> None:
+    meter = Meter()
+    meter.start(1, width=1.0, now=0.0)
+    meter.stop(1, now=1.0)
+    meter.start(2, width=1.0, now=1000.0)
+    assert meter.stop(2, now=1001.0) == pytest.approx(1.0)
+
+
+def test_the_end_is_foreseen_where_it_comes() -> None:
+    meter = Meter()
+    meter.start(1, width=1.0, now=0.0)
+    meter.start(2, width=1.0, now=4.0)
+    assert meter.time(meter.end(1, seconds=5.0)) == pytest.approx(6.0)
+    assert meter.time(meter.end(1, seconds=4.0)) > 4.0  # late already, and not yet done
