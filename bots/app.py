@@ -10,6 +10,8 @@ from bots.studio import Studio
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
 from engine.executors.inprocess import InProcessExecutor
+from engine.order import Limits
+from engine.queue import Queue
 from storage import Storage
 
 
@@ -20,6 +22,15 @@ class App:
     settings: Settings
     storage: Storage
     studio: Studio
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return how much the queue takes."""
+    return Limits(
+        running=settings.running_per_person,
+        waiting=settings.waiting_per_person,
+        length=settings.queue_length,
+    )
 
 
 @asynccontextmanager
@@ -33,7 +44,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         Storage.open(settings.data_dir, settings.database_url) as storage,
         InProcessExecutor(catalogue, settings.device) as executor,
     ):
-        worker = Worker(storage.jobs, executor)
+        queue = Queue(lambda: executor.slots, limits_of(settings))
+        worker = Worker(storage.jobs, executor, queue)
         working = asyncio.create_task(worker.run(), name="marble-worker")
         try:
             yield App(

@@ -22,6 +22,9 @@ class Settings:
     database_url: str | None
     models_dir: Path | None
     device: str
+    queue_length: int
+    waiting_per_person: int
+    running_per_person: int
     terminal_pictures: str
     debug: bool
 
@@ -68,6 +71,15 @@ def _switch(key: str, text: str) -> bool:
     return _one_of("0", "1")(key, text) == "1"
 
 
+def _number(least: int, most: int) -> Callable[[str, str], int]:
+    def read(key: str, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise SettingError(key, text, f"a whole number between {least} and {most}")
+        return int(text)
+
+    return read
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -80,6 +92,9 @@ VARIABLES: Final = (
     Variable("MARBLE_DATABASE_URL", "database_url", "", _optional),
     Variable("MARBLE_MODELS_DIR", "models_dir", "", _models_dir),
     Variable("MARBLE_DEVICE", "device", "auto", _device),
+    Variable("MARBLE_QUEUE_LENGTH", "queue_length", "1000", _number(1, 100_000)),
+    Variable("MARBLE_WAITING_PER_PERSON", "waiting_per_person", "20", _number(1, 100_000)),
+    Variable("MARBLE_RUNNING_PER_PERSON", "running_per_person", "4", _number(1, 1000)),
     Variable(
         "MARBLE_TERMINAL_PICTURES",
         "terminal_pictures",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bots.worker import Worker
 from engine.checkpoints import STARTER, Catalogue, Checkpoint
 from engine.errors import UserError
-from engine.events import Progress
+from engine.events import News
 from engine.recipe import Recipe, random_seed
 from storage import Job, NewJob, UnknownPicture, parse_name
 from storage.jobs import Jobs
@@ -65,8 +65,8 @@ class Studio:
         """End a job in whatever state; raises `TooLate` once its pictures are there."""
         return await self._worker.cancel(job)
 
-    def follow(self, job: int) -> AsyncIterator[Progress]:
-        """Yield a job's latest progress until it is over."""
+    def follow(self, job: int) -> AsyncIterator[News]:
+        """Yield a job's latest news until it is over: its place in line, then its progress."""
         return self._worker.follow(job)
 
     async def get(self, name: str) -> tuple[Job, int | None]:
@@ -98,18 +98,19 @@ class Studio:
         parent: int | None = None,
         parent_picture: int | None = None,
     ) -> Job:
-        job = await self._jobs.add(
-            NewJob(
-                recipe=recipe,
-                person=asker.person,
-                place=asker.place,
-                reply=asker.reply,
-                event=asker.event,
-                parent=parent,
-                parent_picture=parent_picture,
+        with self._worker.admit(asker.person):
+            job = await self._jobs.add(
+                NewJob(
+                    recipe=recipe,
+                    person=asker.person,
+                    place=asker.place,
+                    reply=asker.reply,
+                    event=asker.event,
+                    parent=parent,
+                    parent_picture=parent_picture,
+                )
             )
-        )
-        self._worker.submit(job)
+            self._worker.submit(job)
         return job
 
 

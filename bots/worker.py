@@ -1,109 +1,161 @@
-"""Take this process's jobs one after another: claim, draw, record; and tell how far each is.
-
-A job that another process added to the same database is not touched: it is that one's to draw.
-"""
+"""Feed the GPU queue and do what it says: claim a job, draw it, record it, tell how far it is."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, aclosing, suppress
+from typing import Final
 
+from bots.feeds import Feed
+from bots.teller import EVERY, Teller
 from engine.errors import Cancelled, UserError
-from engine.events import Picture, Progress
+from engine.events import News, Picture, Progress, Stage
 from engine.executors import Executor, Spec
-from storage import DatabaseFault, IllegalStep, Job, StaleEpoch
+from engine.order import Priority, Task
+from engine.queue import Queue
+from engine.work import work_of
+from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status
 from storage.jobs import Jobs
+from storage.life import OVER
 
 log = logging.getLogger(__name__)
 
 # A job that somebody else has ended or taken answers our own step with one of these.
 OVERTAKEN = (StaleEpoch, IllegalStep)
 UNEXPECTED = "Marble met an error that it did not expect; its owner finds more in the log."
+WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
 
 
-class Feed:
-    """Hold the latest news of one job; who follows it slowly misses steps, never the end."""
-
-    def __init__(self) -> None:
-        self._latest: Progress | None = None
-        self._error: Exception | None = None
-        self._over = False
-        self._changed = asyncio.Event()
-
-    def publish(self, progress: Progress) -> None:
-        """Replace the latest news."""
-        self._latest = progress
-        self._changed.set()
-
-    def close(self, error: Exception | None = None) -> None:
-        """Say that nothing more will come, or why the end cannot be told."""
-        self._over, self._error = True, error
-        self._changed.set()
-
-    async def follow(self) -> AsyncIterator[Progress]:
-        """Yield the latest news whenever there are some, until the job is over.
-
-        Raises what kept the job's end from being recorded.
-        """
-        seen = None
-        while True:
-            if self._latest is not None and self._latest is not seen:
-                seen = self._latest
-                yield seen
-            elif self._over:
-                if self._error:
-                    raise self._error
-                return
-            else:
-                self._changed.clear()
-                await self._changed.wait()
+def everybody_alike(job: Job) -> Priority:
+    """Give nobody's jobs priority."""
+    return Priority.PERSON
 
 
 class Worker:
-    """Run queued jobs of this process in the order in which they were submitted."""
+    """Run jobs in the order of the queue, as many at once as the executor has slots."""
 
-    def __init__(self, jobs: Jobs, executor: Executor) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        executor: Executor,
+        queue: Queue | None = None,
+        priority: Callable[[Job], Priority] = everybody_alike,
+        tell_every: float = EVERY,
+    ) -> None:
+        self.queue = queue or Queue(lambda: executor.slots)
         self._jobs = jobs
         self._executor = executor
-        self._waiting: asyncio.Queue[int] = asyncio.Queue()
+        self._priority = priority
         self._feeds: dict[int, Feed] = {}
+        self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
+        self._teller = Teller(self.queue, self._feeds, tell_every)
+
+    def admit(self, person: str) -> AbstractContextManager[None]:
+        """Keep a place in line while a job is committed; raises `UserError` if there is none."""
+        return self.queue.admit(person)
 
     def submit(self, job: Job) -> None:
-        """Take note of a queued job, to be drawn when its turn comes."""
-        self._feeds[job.id] = Feed()
-        self._waiting.put_nowait(job.id)
+        """Take note of a job, to be drawn when its turn comes; one that is known or over is not."""
+        if job.status is Status.QUEUED and job.id not in self._feeds:
+            self._feeds[job.id] = Feed()
+            self._enqueue(job)
 
-    async def follow(self, job: int) -> AsyncIterator[Progress]:
-        """Yield the latest progress of a submitted job until it is over."""
+    async def take_in(self) -> None:
+        """Submit all that waits in the database, as a process does that works for everybody."""
+        after = 0
+        while jobs := await self._jobs.list_queued(after):
+            for job in jobs:
+                self.submit(job)
+            after = jobs[-1].id
+
+    async def follow(self, job: int) -> AsyncIterator[News]:
+        """Yield the latest news of a submitted job until it is over."""
         if feed := self._feeds.get(job):
-            async for progress in feed.follow():
-                yield progress
+            async for news in feed.follow():
+                yield news
 
     async def cancel(self, job: int) -> Job:
         """End a job; one that runs stops within a step. Raises `TooLate` once it is rendered."""
         cancelled = await self._jobs.cancel(job)
-        self._executor.cancel(job, cancelled.epoch)
+        if self.queue.cancel(job):
+            self._feeds.pop(job).close()
+        elif job in self._feeds:
+            self._stopped.add(job)
+            self._executor.cancel(job, cancelled.epoch)
         return cancelled
 
     async def run(self) -> None:
-        """Work until cancelled; the job at hand is then given back to the queue."""
-        while True:
-            number = await self._waiting.get()
-            error: Exception | None = None
-            try:
-                if job := await self._jobs.claim(number):
-                    await self._work(job)
-            except DatabaseFault as fault:
-                # The job stays as the database last knew it; the next job may fare better.
-                log.warning("job %d: %s", number, fault)
-                error = fault
-            finally:
-                self._feeds.pop(number).close(error)
+        """Work until cancelled; the jobs at hand are then given back to the database."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._teller.run(), name="marble-teller")
+                while True:
+                    task = await self.queue.next()
+                    tasks.create_task(self._serve(task.job), name=f"marble-job-{task.job}")
+        finally:
+            for feed in self._feeds.values():
+                feed.close()
 
-    async def _work(self, job: Job) -> None:
+    def _enqueue(self, job: Job) -> None:
+        work, priority = work_of(job.recipe), self._priority(job)
+        self.queue.submit(Task(job=job.id, person=job.person, work=work, priority=priority))
+
+    async def _serve(self, number: int) -> None:
+        """See a job to its end, whoever draws it, and let those know who follow it."""
+        error: Exception | None = None
+        try:
+            if not await self._claim_and_work(number) and await self._is_back(number):
+                return
+        except DatabaseFault as fault:
+            # The job stays as the database last knew it; the next job may fare better.
+            log.warning("job %d: %s", number, fault)
+            error = fault
+        except Exception as unexpected:
+            log.exception("job %d was lost sight of", number)
+            error = unexpected
+        self._forget(number, error)
+
+    def _forget(self, number: int, error: Exception | None) -> None:
+        self._stopped.discard(number)
+        if feed := self._feeds.pop(number, None):
+            feed.close(error)
+
+    async def _claim_and_work(self, number: int) -> bool:
+        """Draw a job in the slot that it was given; return False where it is not ours to draw."""
+        finished = False
+        try:
+            job = await self._claim(number)
+            if job is not None:
+                finished = await self._work(job)
+            return job is not None
+        finally:
+            self.queue.done(number, finished=finished)
+
+    async def _claim(self, number: int) -> Job | None:
+        claiming = asyncio.create_task(self._jobs.claim(number), name=f"marble-claim-{number}")
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # It may be committed all the same: then it is ours to give back.
+            if job := await claiming:
+                await self._give_back(job)
+            raise
+
+    async def _is_back(self, number: int) -> bool:
+        """Wait for a job that is not ours; return whether it waits again, for anybody to take."""
+        while (job := await self._jobs.get(number)).status not in OVER:
+            if job.status is Status.QUEUED:
+                self._enqueue(job)
+                return True
+            await asyncio.sleep(WATCH)
+        return False
+
+    async def _work(self, job: Job) -> bool:
+        """Draw a claimed job and record what came of it; return whether all its work was done."""
         try:
             pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
+            return True
         except (Cancelled, *OVERTAKEN):
             log.info("job %d was ended by somebody else", job.id)
         except DatabaseFault:
@@ -116,17 +168,29 @@ class Worker:
         except Exception:
             log.exception("job %d failed", job.id)
             await self._fail(job, UNEXPECTED)
+        return False
 
     async def _draw(self, job: Job) -> list[Picture]:
         pictures = []
+        loading = False
         spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.alone)
         async with aclosing(self._executor.run(spec)) as events:
             async for event in events:
+                if job.id in self._stopped:  # the executor may not have known it yet when asked
+                    raise Cancelled
                 if isinstance(event, Picture):
                     pictures.append(event)
-                else:
-                    self._feeds[job.id].publish(event)
+                    continue
+                self._feeds[job.id].publish(event)
+                loading = self._note_loading(job.id, event, loading)
         return pictures
+
+    def _note_loading(self, number: int, progress: Progress, before: bool) -> bool:
+        """Keep the loading of a model out of what the job is measured by."""
+        loading = progress.stage is Stage.LOAD
+        if before and not loading:
+            self.queue.loaded(number)
+        return loading
 
     async def _fail(self, job: Job, reason: str) -> None:
         with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands

@@ -6,13 +6,13 @@ A unit of work is one row of a million pixels through the network once. Standard
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from engine.recipe import Recipe
 
-EVALUATIONS: Final[Mapping[str, int]] = {"heun": 2}  # calls of the network a step, if not 1
+# Samplers that call the network twice a step; a test holds them to `engine.samplers`.
+TWICE: Final = frozenset({"heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"})
 MEMORY: Final = 0.8  # what an older measurement still counts when a newer one comes
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
 
@@ -33,7 +33,7 @@ class Work:
 
 def work_of(recipe: Recipe) -> Work:
     """Return pixels × rows × pictures, and the calls: steps × evaluations."""
-    each = EVALUATIONS.get(recipe.sampler, 1)
+    each = 2 if recipe.sampler in TWICE else 1
     rows = 1 if math.isclose(recipe.guidance_scale, 1.0) else 2
     return Work(
         model=recipe.checkpoint,

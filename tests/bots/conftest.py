@@ -11,10 +11,13 @@ import pytest
 from bots.studio import Asker, Studio
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
+from engine.order import Limits
+from engine.queue import Queue
 from storage import Storage
 from tests.bots.fakes import FakeExecutor
 from tests.models import make_model
 
+LIMITS = Limits(running=2, waiting=6, length=100)
 ADA = Asker(person="terminal:ada", place="terminal")
 
 
@@ -42,7 +45,8 @@ async def house(tmp_path: Path, models: Path) -> AsyncIterator[House]:
     """Yield a studio at work; its catalogue's bundled model is the tiny one."""
     executor = FakeExecutor()
     async with Storage.open(tmp_path / "data") as storage:
-        worker = Worker(storage.jobs, executor)
+        queue = Queue(lambda: executor.slots, LIMITS)
+        worker = Worker(storage.jobs, executor, queue, tell_every=0)
         working = asyncio.create_task(worker.run(), name="worker")
         catalogue = Catalogue(models, starter=models / "tiny")
         studio = Studio(catalogue, storage.jobs, worker)

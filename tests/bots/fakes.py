@@ -11,24 +11,44 @@ from tests.factories import pixels
 
 
 class FakeExecutor:
-    """Draw plain pictures; wait before them while `gate` is closed; fail with `error` if set."""
+    """Draw plain pictures; wait before them while `gate` is closed; fail with `error` if set.
+
+    A `deaf` one does not hear of cancelling, as one that does not know the job yet.
+    """
 
     def __init__(self) -> None:
+        self.slots = 1
         self.gate = asyncio.Event()
         self.gate.set()
         self.begun = asyncio.Event()
+        self.full = asyncio.Event()
         self.error: Exception | None = None
+        self.deaf = False
         self.cancelled: set[tuple[int, int]] = set()
-
-    slots = 1
+        self.running = 0
+        self.most = 0
+        self.finished = 0
 
     def cancel(self, job: int, epoch: int) -> None:
-        self.cancelled.add((job, epoch))
+        if not self.deaf:
+            self.cancelled.add((job, epoch))
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            async for event in self._draw(spec):
+                yield event
+            self.finished += 1
+        finally:
+            self.running -= 1
+
+    async def _draw(self, spec: Spec) -> AsyncGenerator[Event]:
         recipe = spec.recipe
         yield Progress(stage=Stage.DENOISE, step=0, total=recipe.steps)
         self.begun.set()
+        if self.running == self.slots:
+            self.full.set()
         while not self.gate.is_set():
             if (spec.job, spec.epoch) in self.cancelled:
                 raise Cancelled

@@ -2,16 +2,24 @@ import asyncio
 
 import pytest
 
-from bots.worker import UNEXPECTED, Feed
-from engine.errors import BrokenModel
-from engine.events import Progress, Stage
-from storage import DatabaseFault, Job, Status, TooLate
+from bots.feeds import Feed
+from bots.studio import Asker
+from bots.worker import UNEXPECTED
+from engine.errors import BrokenModel, TooManyWaiting
+from engine.events import Progress, Stage, Waiting
+from engine.queue import Queue
+from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
-from tests.bots.conftest import ADA, House
+from storage.jobs import Jobs
+from tests.bots.conftest import ADA, LIMITS, House
 
 
 def progress(step: int) -> Progress:
     return Progress(stage=Stage.DENOISE, step=step, total=9)
+
+
+def asker(name: str) -> Asker:
+    return Asker(person=f"terminal:{name}", place="terminal")
 
 
 async def finish(house: House, job: Job) -> Job:
@@ -19,6 +27,12 @@ async def finish(house: House, job: Job) -> Job:
     async for _ in house.worker.follow(job.id):
         pass
     return await house.storage.jobs.get(job.id)
+
+
+async def until_idle(queue: Queue) -> None:
+    """Wait until the queue has nothing waiting and nothing running."""
+    while queue.running or queue.waiting:
+        await queue.changed()
 
 
 async def test_a_job_becomes_pictures_and_a_reply_that_waits(house: House) -> None:
@@ -126,3 +140,136 @@ async def test_who_follows_slowly_sees_the_latest_and_the_end() -> None:
 
 async def test_following_an_unknown_or_finished_job_ends_at_once(house: House) -> None:
     assert [news async for news in house.worker.follow(99)] == []
+
+
+async def test_as_many_jobs_run_at_once_as_the_executor_has_slots(house: House) -> None:
+    house.executor.gate.clear()
+    house.executor.slots = 2
+    jobs = [await house.studio.imagine({"prompt": "a cat"}, asker(f"{n}")) for n in range(3)]
+    await house.executor.full.wait()
+    assert (house.worker.queue.running, house.worker.queue.waiting) == (2, 1)
+    house.executor.gate.set()
+    assert {(await finish(house, job)).status for job in jobs} == {Status.RENDERED}
+    assert house.executor.most == 2
+
+
+async def test_nobody_waits_behind_anothers_backlog(house: House) -> None:
+    house.executor.gate.clear()
+    backlog = [await house.studio.imagine({"prompt": "a cat"}, ADA) for _ in range(5)]
+    mine = await house.studio.imagine({"prompt": "a dog"}, asker("bob"))
+    house.executor.gate.set()
+    done = [await finish(house, job) for job in (backlog[0], mine, *backlog[1:])]
+    started = [job.started_at for job in done if job.started_at]
+    assert started == sorted(started)
+
+
+async def test_who_waits_is_told_their_place_until_the_job_begins(house: House) -> None:
+    house.executor.gate.clear()
+    await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await house.executor.begun.wait()
+    waiting = await house.studio.imagine({"prompt": "a dog"}, ADA)
+    news = house.worker.follow(waiting.id)
+    assert await anext(news) == Waiting(position=1)
+    house.worker.queue.pause("Back at noon.")
+    assert await anext(news) == Waiting(position=1, reason="Back at noon.")
+    house.worker.queue.resume()
+    house.executor.gate.set()
+    assert [type(each) for each in [each async for each in news]][-1] is Progress
+
+
+async def test_a_refused_job_is_never_written(house: House) -> None:
+    house.executor.gate.clear()
+    for _ in range(1 + LIMITS.waiting):
+        job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+        await house.executor.begun.wait()
+    with pytest.raises(TooManyWaiting):
+        await house.studio.imagine({"prompt": "one too many"}, ADA)
+    assert (await house.storage.history.page(limit=1))[0].id == job.id
+    await house.studio.imagine({"prompt": "a dog"}, asker("bob"))
+
+
+async def test_a_job_that_another_process_took_is_followed_to_its_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.worker.WATCH", 0)
+    house.worker.queue.pause("until the other has it")
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    async with Storage.open(house.storage.pictures.folder.parent) as other:
+        assert await other.jobs.claim(job.id)
+        finishing = asyncio.create_task(finish(house, job), name="finish")
+        house.worker.queue.resume()
+        await until_idle(house.worker.queue)
+        await other.jobs.rendered(job.id, 1, [])
+        assert (await finishing).status is Status.RENDERED
+
+
+async def test_a_job_that_another_process_gives_back_is_drawn_here(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bots.worker.WATCH", 0)
+    house.worker.queue.pause("until the other has it")
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    async with Storage.open(house.storage.pictures.folder.parent) as other:
+        assert await other.jobs.claim(job.id)
+        house.worker.queue.resume()
+        await until_idle(house.worker.queue)
+        await other.jobs.release(job.id, 1)
+        done = await finish(house, job)
+    assert (done.status, done.epoch) == (Status.RENDERED, 2)
+
+
+async def test_what_waits_in_the_database_is_taken_in_once(house: House) -> None:
+    house.worker.queue.pause("until all are there")
+    mine = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    new = [NewJob(recipe=mine.recipe, person=f"discord:{n}", place="discord") for n in range(120)]
+    jobs = await asyncio.gather(*(house.storage.jobs.add(each) for each in new))
+    await house.worker.take_in()
+    await house.worker.take_in()
+    assert house.worker.queue.waiting == 121
+    house.worker.queue.resume()
+    assert {(await finish(house, job)).status for job in (mine, *jobs)} == {Status.RENDERED}
+
+
+async def test_a_claim_cut_short_by_the_end_is_given_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, let_go = asyncio.Event(), asyncio.Event()
+    claim = Jobs.claim
+
+    async def slow(self: Jobs, job: int) -> Job | None:
+        found = await claim(self, job)
+        claimed.set()
+        await let_go.wait()
+        return found
+
+    monkeypatch.setattr(Jobs, "claim", slow)
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await claimed.wait()
+    house.working.cancel()
+    await asyncio.sleep(0)
+    let_go.set()
+    await asyncio.wait([house.working])
+    back = await house.storage.jobs.get(job.id)
+    assert (back.status, back.attempts) == (Status.QUEUED, 0)
+
+
+async def test_a_job_cancelled_before_the_engine_knew_it_stops_at_its_first_word(
+    house: House,
+) -> None:
+    house.executor.deaf = True
+    house.executor.gate.clear()
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await house.executor.begun.wait()
+    await house.studio.cancel(job.id)
+    house.executor.gate.set()
+    assert (await finish(house, job)).status is Status.CANCELLED
+    assert house.executor.finished == 0
+
+
+async def test_who_follows_is_let_go_at_the_end(house: House) -> None:
+    house.executor.gate.clear()
+    jobs = [await house.studio.imagine({"prompt": "a cat"}, ADA) for _ in range(2)]
+    following = [asyncio.create_task(finish(house, job), name="finish") for job in jobs]
+    await house.executor.begun.wait()
+    house.working.cancel()
+    assert [(await each).status for each in following] == [Status.QUEUED, Status.QUEUED]
