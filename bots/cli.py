@@ -66,7 +66,10 @@ def build_parser() -> Parser:
 
     rerun = _add(commands, "rerun", "draw a picture again: from its seed, or with changes")
     rerun.add_argument(
-        "id", nargs="?", help="12 for a job, 12.3 for its third picture; else the last"
+        "id",
+        nargs="?",
+        help="12 for a job, 12.3 for its third picture, or a PNG file that carries its recipe "
+        "(Marble's, ComfyUI's or A1111's); else the last",
     )
     rerun.add_argument("--prompt", metavar="TEXT", help="other words")
     _add_options(rerun)

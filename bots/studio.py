@@ -61,6 +61,12 @@ class Studio:
         self._catalogue.get(recipe.checkpoint)
         return await self._submit(recipe, asker, parent=number, parent_picture=picture)
 
+    async def remake(self, recipe: Recipe, values: Mapping[str, Any], asker: Asker) -> Job:
+        """Commit and start a job for a recipe from elsewhere, with some values changed."""
+        recipe = change(recipe, values)
+        self._catalogue.get(recipe.checkpoint)
+        return await self._submit(recipe, asker)
+
     async def cancel(self, job: int) -> Job:
         """End a job in whatever state; raises `TooLate` once its pictures are there."""
         return await self._worker.cancel(job)

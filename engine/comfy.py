@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.errors import UserError, shorten
+from engine.errors import GraphError, shorten
 from engine.recipe import Recipe
 
 Graph = dict[str, dict[str, Any]]
@@ -29,10 +29,6 @@ Graph = dict[str, dict[str, Any]]
 LATENT_CHANNELS: Final = 4  # what EmptyLatentImage makes: SD1.x, SD2.x and SDXL
 LATENT_SCALE: Final = 8
 NOISE_ALIGNMENT: Final = 16  # values torch draws at a time on the CPU
-
-
-class GraphError(UserError):
-    """Say why a ComfyUI graph cannot become a recipe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ MarbleError
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── QueueFull              too many jobs wait already
 │   ├── TooManyWaiting         one person has too many jobs waiting already
-│   └── SettingError           an environment variable's value cannot be used
+│   ├── SettingError           an environment variable's value cannot be used
+│   └── MetadataError          a picture holds no recipe that can be read
+│       └── GraphError         its ComfyUI graph does what Marble cannot
 └── Cancelled                  somebody asked for the work to stop
 
 Constructors take facts and write the message. Texts of other rooms (storage, the chats) extend
@@ -104,6 +106,14 @@ class SettingError(UserError):
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key = key
         super().__init__(f"{key} must be {allowed}, not {shorten(value)}.")
+
+
+class MetadataError(UserError):
+    """Say why no recipe can be read from a picture."""
+
+
+class GraphError(MetadataError):
+    """Say what in a ComfyUI graph is not understood."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from bots.studio import Asker, NothingYet
 from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
 from engine.errors import UserError
+from engine.metadata import read_recipe
 from engine.recipe import Recipe
 from storage import Job, Picture, Status, TooLate
 
@@ -51,8 +52,18 @@ class Session:
     async def rerun(
         self, name: str | None, values: Mapping[str, Any], copy_to: Path | None = None
     ) -> Job:
-        """Draw a picture again, with some values changed, and show it; None is the latest."""
-        job = await self._app.studio.rerun(await self.named(name), values, self._asker)
+        """Draw a picture again, with some values changed, and show it.
+
+        `name` is a job, one of its pictures, or a PNG file that carries its recipe; None is this
+        person's latest.
+        """
+        if name and (file := picture_file(name)):
+            reading = read_recipe(file.read_bytes())
+            for ignored in reading.ignored:
+                self._console.print(f"[dim]Not honoured: {escape(ignored)}[/dim]")
+            job = await self._app.studio.remake(reading.recipe, values, self._asker)
+        else:
+            job = await self._app.studio.rerun(await self.named(name), values, self._asker)
         return await self._answer(job, copy_to)
 
     async def show(self, name: str | None, copy_to: Path | None = None) -> None:
@@ -146,6 +157,12 @@ def _read(path: Path, picture: Picture) -> bytes:
             f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
             f"`marble rerun {picture.name}` draws it again."
         ) from None
+
+
+def picture_file(name: str) -> Path | None:
+    """Return the file that a name means, or None where it names a job or picture of ours."""
+    path = Path(name)
+    return path if path.suffix.lower() == ".png" and path.is_file() else None
 
 
 def user_name() -> str:

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine import comfy
-from engine.comfy import NODES, GraphError, from_graph, to_graph, to_workflow
-from engine.errors import OptionError, UserError
+from engine.comfy import NODES, from_graph, to_graph, to_workflow
+from engine.errors import GraphError, OptionError, UserError
 from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
 from tests.factories import make_recipe
 

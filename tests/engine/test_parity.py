@@ -19,7 +19,7 @@ from tests.factories import make_recipe
 from tests.models import make_model
 
 
-class InjectedScheduler(EulerDiscreteScheduler):
+class InjectedScheduler(EulerDiscreteScheduler):  # type: ignore[misc]  # diffusers has no types
     """Step as diffusers does, over the sigmas and integer timesteps of Marble."""
 
     def inject(self, sigmas: Tensor, timesteps: Tensor) -> None:

@@ -75,6 +75,18 @@ def test_a_copy_is_saved_where_it_was_asked_for(marble: Marble, tmp_path: Path) 
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "cat-2.png").read_bytes()
 
 
+def test_a_picture_file_is_remade_from_the_recipe_it_carries(
+    marble: Marble, tmp_path: Path
+) -> None:
+    marble("imagine", "a cat", "--seed", "7", "--count", "2", "--out", "cat.png", *TINY)
+    second = path_of(marble("rerun", "cat-2.png").out, "2.2")
+    assert second.read_bytes() == (tmp_path / "cat-2.png").read_bytes()
+    assert "a dog" in marble("rerun", "cat.png", "--prompt", "a dog").out
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    answer = marble("rerun", "broken.png")
+    assert (answer.code, answer.err) == (2, "marble: The file is not a PNG picture.\n")
+
+
 def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
     lost = path_of(marble("imagine", "a cat", "--seed", "7", *TINY).out, "1.1")
     lost.unlink()
