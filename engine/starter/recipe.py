@@ -40,12 +40,13 @@ class VaeRecipe:
     latent_channels: int = 8
     groups: int = 8
     crop: int = 64  # px
-    crop_steps: int = 5_000
+    crop_steps: int = 3_400
     crop_batch: int = 8
-    steps: int = 8_500  # crops first, whole pictures for the rest
+    steps: int = 4_200  # crops first, whole pictures for the rest
     batch: int = 4
-    constant: float = 0.4  # share of the steps at full rate
-    polish_steps: int = 1_500  # decoder alone, encoder frozen
+    constant: float = 0.5  # share of the steps at full rate
+    polish_steps: int = 6_000  # decoder alone on whole pictures, encoder frozen
+    polish_batch: int = 4
     polish_rate: float = 1.5e-3
     rate: float = 3e-3
     floor: float = 0.02  # of the rate, at the end

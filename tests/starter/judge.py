@@ -39,7 +39,7 @@ class Verdict:
 
     def matches(self, spec: Spec, attribute: str) -> bool:
         """Tell whether the judge sees the attribute that the spec asked for."""
-        return self.names[attribute] == getattr(spec, attribute)
+        return self.names[attribute] == str(getattr(spec, attribute))
 
 
 class Judge(nn.Module):

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn import functional
 from engine.starter.form import new_vae
 from engine.starter.recipe import Recipe, VaeRecipe
 from engine.starter.training.log import Log
-from engine.starter.training.loop import Draw, Schedule, train
+from engine.starter.training.loop import Draw, Schedule, pick_device, train
 from engine.starter.training.optim import Average, Optimisers
 from engine.starter.training.pictures import Pictures
 
@@ -21,16 +22,17 @@ _OUTER = ("encoder.conv_in", "decoder.conv_in", "decoder.conv_out", "quant_conv"
 def train_vae(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
     """Train encoder and decoder together and write `work/vae`, scaled to unit latents."""
     torch.manual_seed(recipe.vae.seed)  # weights are drawn by the libraries' own initialisers
-    vae, known = new_vae(recipe), len(pictures) - recipe.render.held_out
+    device = pick_device()
+    vae, known = new_vae(recipe).to(device), len(pictures) - recipe.render.held_out
 
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         whole = step >= recipe.vae.crop_steps
-        picture = draw_pictures(recipe.vae, pictures, known, draw, whole=whole)
+        picture = draw_pictures(recipe.vae, pictures, known, draw, whole=whole).to(device)
         posterior = vae.encode(picture).latent_dist
-        noise = draw.normal(*posterior.mean.shape)
+        noise = draw.normal(*posterior.mean.shape).to(device)
         latents = posterior.mean + posterior.std * noise
         spread = recipe.vae.noise * posterior.mean.detach().std()
-        restored = vae.decode(latents + spread * draw.normal(*latents.shape)).sample
+        restored = vae.decode(latents + spread * draw.normal(*latents.shape).to(device)).sample
         loss, figures = reconstruction_loss(recipe.vae, restored, picture)
         divergence = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
         return loss + recipe.vae.kl * divergence, figures
@@ -58,18 +60,24 @@ def train_vae(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
 
 
 def polish_decoder(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
-    """Train the decoder of `work/vae` a little more on the encoder's final latents."""
-    vae = AutoencoderKL.from_pretrained(work / "vae")
-    known = len(pictures) - recipe.render.held_out
+    """Train the decoder alone on the encoder's final latents and write `work/vae-polished`.
+
+    The denoiser needs only the encoder, so this may run beside its training.
+    """
+    device = pick_device()
+    vae = AutoencoderKL.from_pretrained(work / "vae").to(device)
+    latents = np.load(work / "latents.npy", mmap_mode="r")
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
 
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        picture = draw_pictures(recipe.vae, pictures, known, draw, whole=True)
-        with torch.no_grad():
-            latents = vae.encode(picture).latent_dist.mean
-        spread = recipe.vae.noise / vae.config.scaling_factor
-        restored = vae.decode(latents + spread * draw.normal(*latents.shape)).sample
+        chosen = draw.numpy.integers(0, latents.shape[1], recipe.vae.polish_batch)
+        mirrored = int(draw.numpy.integers(0, 2))
+        picture = pictures.batch(chosen).to(device)
+        picture = picture.flip(-1) if mirrored else picture
+        clean = torch.from_numpy(latents[mirrored, chosen]).float()
+        noisy = clean + recipe.vae.noise * draw.normal(*clean.shape)
+        restored = vae.decode(noisy.to(device) / vae.config.scaling_factor).sample
         return reconstruction_loss(recipe.vae, restored, picture)
 
     train(
@@ -77,7 +85,10 @@ def polish_decoder(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> 
         Optimisers(vae, _OUTER),
         Average(vae, 0.998),
         Schedule(
-            rate=recipe.vae.polish_rate, floor=recipe.vae.floor, steps=recipe.vae.polish_steps
+            rate=recipe.vae.polish_rate,
+            floor=recipe.vae.floor,
+            steps=recipe.vae.polish_steps,
+            constant=recipe.vae.constant,
         ),
         step_loss,
         seed=recipe.vae.seed + 100,
@@ -129,7 +140,9 @@ def _edge_loss(restored: Tensor, picture: Tensor) -> Tensor:
 def latent_deviation(vae: AutoencoderKL, pictures: Tensor) -> float:
     """Give the standard deviation of the latents of `[n, 3, 128, 128]` pictures."""
     return float(
-        torch.cat([vae.encode(p).latent_dist.mean for p in torch.split(pictures, 32)]).std()
+        torch.cat(
+            [vae.encode(p.to(vae.device)).latent_dist.mean for p in torch.split(pictures, 32)]
+        ).std()
     )
 
 
@@ -139,7 +152,9 @@ def decibels(vae: AutoencoderKL, pictures: Pictures, recipe: Recipe) -> float:
     first = len(pictures) - recipe.render.held_out
     errors = []
     for start in range(first, len(pictures), 32):
-        picture = pictures.batch(torch.arange(start, min(start + 32, len(pictures))).numpy())
+        picture = pictures.batch(torch.arange(start, min(start + 32, len(pictures))).numpy()).to(
+            vae.device
+        )
         restored = vae.decode(vae.encode(picture).latent_dist.mean).sample.clamp(-1, 1)
         errors.append((restored - picture).square().mean((1, 2, 3)))
     return 10 * math.log10(4 / float(torch.cat(errors).mean()))
