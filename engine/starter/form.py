@@ -123,23 +123,3 @@ def save_model(
     shutil.copytree(tokenizer, folder / "tokenizer")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes them readable by their owner alone
-
-
-def export(work: Path, out: Path) -> int:
-    """Put the trained parts of a work folder together as a model folder; give its bytes.
-
-    The folder appears at once, complete: it is written beside its place and renamed.
-    """
-    polished = work / "vae-polished"
-    unfinished = out.with_name(out.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    save_model(
-        unfinished,
-        work / "tokenizer",
-        CLIPTextModel.from_pretrained(work / "text_encoder"),
-        AutoencoderKL.from_pretrained(polished if polished.exists() else work / "vae"),
-        UNet2DConditionModel.from_pretrained(work / "unet"),
-    )
-    shutil.rmtree(out, ignore_errors=True)
-    unfinished.rename(out)
-    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

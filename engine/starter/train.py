@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from engine.starter.form import export
 from engine.starter.recipe import RECIPE, Recipe
+from engine.starter.training.export import export
 from engine.starter.training.log import Log
 from engine.starter.training.pictures import Pictures, open_pictures, render_pictures
 from engine.starter.training.text import train_text
@@ -63,7 +63,7 @@ def _polish(work: Work) -> None:
 
 
 def _export(work: Work) -> None:
-    size = export(work.folder, work.out)
+    size = export(work.pictures(), work.folder, work.out)
     work.log.write(f"wrote {work.out.name}: {size / 1e6:.2f} MB")
 
 

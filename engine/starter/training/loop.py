@@ -56,6 +56,11 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def half_precision(device: torch.device, *, wanted: bool) -> torch.autocast:
+    """Let matrices be multiplied in bf16; weights, losses and optimisers stay fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
 StepLoss = Callable[[int, Draw], tuple[Tensor, dict[str, float]]]
 """From step and randomness to the loss and the figures to report."""
 

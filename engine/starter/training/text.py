@@ -71,7 +71,8 @@ def train_text(recipe: TextRecipe, work: Path, log: Log) -> None:
 
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         chosen = torch.from_numpy(draw.numpy.integers(0, known, recipe.batch))
-        batch, truth = ids[chosen].to(device), answers[chosen].to(device)
+        length = recipe.positions if draw.numpy.random() < recipe.long_share else recipe.short
+        batch, truth = ids[chosen, :length].to(device), answers[chosen].to(device)
         at_end = (batch == tokenizer.eos_token_id).float()
         weight = at_end / at_end.sum(1, keepdim=True)
         losses = [

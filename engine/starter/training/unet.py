@@ -13,7 +13,7 @@ from engine.starter.form import alphas_cumprod, new_unet
 from engine.starter.recipe import Recipe, UnetRecipe
 from engine.starter.tokens import load_tokenizer
 from engine.starter.training.log import Log
-from engine.starter.training.loop import Draw, Schedule, pick_device, train
+from engine.starter.training.loop import Draw, Schedule, half_precision, pick_device, train
 from engine.starter.training.optim import Average, Optimisers
 from engine.starter.training.pictures import Pictures, spec_of
 from engine.starter.training.text import to_ids
@@ -24,28 +24,24 @@ _TIMESTEPS = 1000
 
 @torch.no_grad()
 def encode_pictures(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
-    """Write `work/latents.npy`, fp16 `[2, n, c, 16, 16]` of deviation 1: as drawn and mirrored."""
+    """Write `work/latents.npy`, fp16 `[n, c, 16, 16]` of deviation 1, every odd one mirrored."""
     device = pick_device()
     vae = AutoencoderKL.from_pretrained(work / "vae").to(device)
     known = len(pictures) - recipe.render.held_out
-    side = recipe.picture_size // 8
-    shape = (2, known, recipe.vae.latent_channels, side, side)
-    latents = np.empty(shape, np.float16)
+    batches = []
     for start in range(0, known, 64):
-        batch = pictures.batch(np.arange(start, min(start + 64, known))).to(device)
-        for mirrored, picture in enumerate((batch, batch.flip(-1))):
-            mean = vae.encode(picture).latent_dist.mean * vae.config.scaling_factor
-            latents[mirrored, start : start + 64] = mean.half().cpu().numpy()
-    np.save(work / "latents.npy", latents)
-    sample = latents[:, :: max(1, known // 500)].astype(np.float32)
-    log.write(f"{2 * known} latents, deviation {sample.std():.3f}")
+        batch = pictures.latent_batch(np.arange(start, min(start + 64, known))).to(device)
+        batches.append((vae.encode(batch).latent_dist.mean * vae.config.scaling_factor).cpu())
+    latents = torch.cat(batches)
+    np.save(work / "latents.npy", latents.half().numpy())
+    log.write(f"{known} latents, deviation {latents.std().item():.3f}")
 
 
 def train_unet(recipe: Recipe, work: Path, log: Log) -> None:
     """Train the denoiser from `work/unet-start`, or from nothing, and write `work/unet`."""
     device = pick_device()
     latents = np.load(work / "latents.npy", mmap_mode="r")
-    specs = [spec_of(recipe.render, index) for index in range(latents.shape[1])]
+    specs = [spec_of(recipe.render, index) for index in range(len(latents))]
     tokenizer = load_tokenizer(work / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").to(device).eval()
     text_encoder.requires_grad_(False)
@@ -58,23 +54,24 @@ def train_unet(recipe: Recipe, work: Path, log: Log) -> None:
 
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         count = recipe.unet.batch
-        chosen = draw.numpy.integers(0, latents.shape[1], count)
-        mirrored = draw.numpy.integers(0, 2, count)
-        clean = torch.from_numpy(latents[mirrored, chosen]).float().to(device)
+        chosen = draw.numpy.integers(0, len(latents), count)
+        clean = torch.from_numpy(latents[chosen]).float().to(device)
         texts = [
             ""
             if draw.numpy.random() < recipe.unet.empty
             else draw_caption(specs[index], draw.numpy).text
             for index in chosen
         ]
-        context = text_encoder(to_ids(tokenizer, texts).to(device)).last_hidden_state
+        ids = to_ids(tokenizer, texts).to(device)
         timesteps = draw_timesteps(recipe.unet, draw).to(device)
         noise = draw.normal(*clean.shape).to(device)
         share = signal[timesteps].view(-1, 1, 1, 1)
         noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
         velocity = share.sqrt() * noise - (1 - share).sqrt() * clean
-        answer = unet(noisy, timesteps, encoder_hidden_states=context).sample
-        error = (answer - velocity).square().mean((1, 2, 3))
+        with half_precision(device, wanted=recipe.half):
+            context = text_encoder(ids).last_hidden_state
+            answer = unet(noisy, timesteps, encoder_hidden_states=context).sample
+        error = (answer.float() - velocity).square().mean((1, 2, 3))
         loss = (error * weight[timesteps]).mean()
         return loss, {"loss": loss.item(), "v error": error.mean().item()}
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.nn import functional
 
 from engine.starter.form import new_vae
 from engine.starter.recipe import Recipe, VaeRecipe
 from engine.starter.training.log import Log
-from engine.starter.training.loop import Draw, Schedule, pick_device, train
+from engine.starter.training.loop import Draw, Schedule, half_precision, pick_device, train
 from engine.starter.training.optim import Average, Optimisers
 from engine.starter.training.pictures import Pictures
 
@@ -28,12 +29,15 @@ def train_vae(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         whole = step >= recipe.vae.crop_steps
         picture = draw_pictures(recipe.vae, pictures, known, draw, whole=whole).to(device)
-        posterior = vae.encode(picture).latent_dist
+        with half_precision(device, wanted=recipe.half):
+            moments = vae.quant_conv(vae.encoder(picture)).float()
+        posterior = DiagonalGaussianDistribution(moments)
         noise = draw.normal(*posterior.mean.shape).to(device)
         latents = posterior.mean + posterior.std * noise
         spread = recipe.vae.noise * posterior.mean.detach().std()
-        restored = vae.decode(latents + spread * draw.normal(*latents.shape).to(device)).sample
-        loss, figures = reconstruction_loss(recipe.vae, restored, picture)
+        with half_precision(device, wanted=recipe.half):
+            restored = vae.decode(latents + spread * draw.normal(*latents.shape).to(device)).sample
+        loss, figures = reconstruction_loss(recipe.vae, restored.float(), picture)
         divergence = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
         return loss + recipe.vae.kl * divergence, figures
 
@@ -71,14 +75,13 @@ def polish_decoder(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> 
     vae.quant_conv.requires_grad_(False)
 
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
-        chosen = draw.numpy.integers(0, latents.shape[1], recipe.vae.polish_batch)
-        mirrored = int(draw.numpy.integers(0, 2))
-        picture = pictures.batch(chosen).to(device)
-        picture = picture.flip(-1) if mirrored else picture
-        clean = torch.from_numpy(latents[mirrored, chosen]).float()
+        chosen = draw.numpy.integers(0, len(latents), recipe.vae.polish_batch)
+        picture = pictures.latent_batch(chosen).to(device)
+        clean = torch.from_numpy(latents[chosen]).float()
         noisy = clean + recipe.vae.noise * draw.normal(*clean.shape)
-        restored = vae.decode(noisy.to(device) / vae.config.scaling_factor).sample
-        return reconstruction_loss(recipe.vae, restored, picture)
+        with half_precision(device, wanted=recipe.half):
+            restored = vae.decode(noisy.to(device) / vae.config.scaling_factor).sample
+        return reconstruction_loss(recipe.vae, restored.float(), picture)
 
     train(
         vae,
