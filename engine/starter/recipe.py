@@ -42,11 +42,11 @@ class VaeRecipe:
     latent_channels: int = 8
     groups: int = 8
     crop: int = 64  # px
-    crop_steps: int = 2_300
+    crop_steps: int = 3_200
     crop_batch: int = 8
-    steps: int = 2_700  # crops first, whole pictures for the rest
+    steps: int = 4_200  # crops first, whole pictures for the rest
     batch: int = 4
-    constant: float = 0.6  # share of the steps at full rate
+    constant: float = 0.39  # share of the steps at full rate
     polish_steps: int = 4_000  # decoder alone on whole pictures, encoder frozen
     polish_batch: int = 4
     polish_rate: float = 1.5e-3
@@ -63,10 +63,11 @@ class UnetRecipe:
     """Size and training of the denoiser. One step is one batch."""
 
     seed: int = 3
+    pictures: int = 20_000  # latents trained on
     channels: tuple[int, ...] = (64, 128, 128)
     heads: tuple[int, ...] = (2, 4, 4)
     groups: int = 16
-    steps: int = 8_000
+    steps: int = 4_500
     constant: float = 0.5  # share of the steps at full rate; a cosine to the floor after
     batch: int = 32
     rate: float = 2e-3
@@ -75,7 +76,7 @@ class UnetRecipe:
     early: float = 0.8  # share of timesteps drawn below `early_below`
     early_below: int = 600
     snr: float = 6.0  # loss weight: min(1, snr / (SNR + 1))
-    average: float = 0.999
+    average: float = 0.998
 
 
 @dataclass(frozen=True, kw_only=True)

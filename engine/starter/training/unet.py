@@ -27,11 +27,13 @@ def encode_pictures(recipe: Recipe, pictures: Pictures, work: Path, log: Log) ->
     """Write `work/latents.npy`, fp16 `[n, c, 16, 16]` of deviation 1, every odd one mirrored."""
     device = pick_device()
     vae = AutoencoderKL.from_pretrained(work / "vae").to(device)
-    known = len(pictures) - recipe.render.held_out
+    known = min(recipe.unet.pictures, len(pictures) - recipe.render.held_out)
     batches = []
-    for start in range(0, known, 64):
-        batch = pictures.latent_batch(np.arange(start, min(start + 64, known))).to(device)
-        batches.append((vae.encode(batch).latent_dist.mean * vae.config.scaling_factor).cpu())
+    for start in range(0, known, 32):
+        batch = pictures.latent_batch(np.arange(start, min(start + 32, known))).to(device)
+        with half_precision(device, wanted=recipe.half):
+            mean = vae.encode(batch).latent_dist.mean
+        batches.append(mean.float().cpu() * vae.config.scaling_factor)
     latents = torch.cat(batches)
     np.save(work / "latents.npy", latents.half().numpy())
     log.write(f"{known} latents, deviation {latents.std().item():.3f}")
