@@ -9,6 +9,7 @@ from bots.settings import Settings
 from bots.studio import Studio
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
+from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
 from engine.order import Limits
 from engine.queue import Queue
@@ -33,6 +34,11 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
+def engine_config(settings: Settings) -> EngineConfig:
+    """Return what the engine is made from."""
+    return EngineConfig(models_dir=settings.models_dir, device=settings.device)
+
+
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[App]:
     """Begin everything, and end it in good order whatever happens inside.
@@ -42,7 +48,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     catalogue = Catalogue(settings.models_dir)
     async with (
         Storage.open(settings.data_dir, settings.database_url) as storage,
-        InProcessExecutor(catalogue, settings.device) as executor,
+        InProcessExecutor(engine_config(settings)) as executor,
     ):
         queue = Queue(lambda: executor.slots, limits_of(settings))
         worker = Worker(storage.jobs, executor, queue)

@@ -5,6 +5,7 @@ them ask, in one call of the U-Net. Neither knows which sampler runs.
 """
 
 from collections.abc import Sequence
+from math import lcm
 
 import torch
 from torch import Tensor
@@ -42,10 +43,20 @@ class Denoising:
         shape = (model.latent_channels, recipe.height // scale, recipe.width // scale)
         noise = initial_noise(recipe.seed, recipe.count, shape, [picture]).to(model.device)
         x = start(noise, float(sigmas[0]), schedule.sigma_max)
-        self._sampling = SAMPLERS[recipe.sampler](
-            x, sigmas, NoiseSource(recipe.seed, recipe.count, [picture])
-        )
+        sampler = SAMPLERS[recipe.sampler]
+        self.evaluations = sampler.evaluations * self.total  # at most: the last step may take one
+        self._sampling = sampler(x, sigmas, NoiseSource(recipe.seed, recipe.count, [picture]))
         self._state: Request | Tensor = advance(self._sampling)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows it brings to a call: two with guidance, else one."""
+        return len(self.context)
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens long its context is."""
+        return self.context.shape[1]
 
     @property
     def request(self) -> Request | None:
@@ -69,21 +80,32 @@ class Denoising:
         self._state = advance(self._sampling, denoised)
 
 
-def evaluate(model: Model, batch: Sequence[Denoising]) -> list[Tensor]:
+def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
     """Call the U-Net once for a batch; return each picture's guided `denoised`, [1, C, h, w].
 
-    Every picture of the batch must have a request. Timesteps differ by row.
+    Every picture of the batch must have a request. Timesteps differ by row, and contexts of
+    different lengths are repeated to a common one. The call is padded to `rows` rows, since their
+    number moves the last bits of each row: at one number a picture's are always the same.
     """
-    requests = [picture.request for picture in batch]
     x, sigmas = [], []
-    for request, picture in zip(requests, batch, strict=True):
+    for picture in batch:
+        request = picture.request
         assert request is not None
-        x.append(request.x.expand(len(picture.context), -1, -1, -1))
-        sigmas += [request.sigma] * len(picture.context)
-    context = torch.cat([picture.context for picture in batch])
-    denoised = _predict(model, torch.cat(x), torch.tensor(sigmas), context)
-    parts = torch.split(denoised, [len(picture.context) for picture in batch])
+        x += [request.x] * picture.rows
+        sigmas += [request.sigma] * picture.rows
+    used, padding = len(x), max(0, rows - len(x))
+    context = _gather([picture.context for picture in batch], padding)
+    x, sigmas = x + x[:1] * padding, sigmas + sigmas[:1] * padding
+    denoised = _predict(model, torch.cat(x), torch.tensor(sigmas), context)[:used]
+    parts = torch.split(denoised, [picture.rows for picture in batch])
     return [guide(part, picture.guidance_scale) for part, picture in zip(parts, batch, strict=True)]
+
+
+def _gather(contexts: Sequence[Tensor], padding: int) -> Tensor:
+    """Stack contexts [1 or 2, tokens, width] to [rows + padding, tokens, width]."""
+    tokens = lcm(*(context.shape[1] for context in contexts))
+    alike = [context.repeat(1, tokens // context.shape[1], 1) for context in contexts]
+    return torch.cat([*alike, alike[0][:1].expand(padding, -1, -1)])
 
 
 def _predict(model: Model, x: Tensor, sigmas: Tensor, context: Tensor) -> Tensor:
@@ -91,8 +113,9 @@ def _predict(model: Model, x: Tensor, sigmas: Tensor, context: Tensor) -> Tensor
 
     sigmas: [n] on the CPU; context: [n, tokens, width]. Only the U-Net works in its own dtype.
     """
-    timesteps = model.noise_schedule.timestep(sigmas).to(x.device)
-    sigma = sigmas.to(x.device).view(-1, 1, 1, 1)
+    # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
+    numbers = torch.stack([sigmas, model.noise_schedule.timestep(sigmas).float()]).to(x.device)
+    sigma = numbers[0].view(-1, 1, 1, 1)
     inputs = model_input(x, sigma).to(model.dtype)
-    output = model.unet(inputs, timesteps, context.to(model.dtype), return_dict=False)[0]
+    output = model.unet(inputs, numbers[1], context.to(model.dtype), return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

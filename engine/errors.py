@@ -12,6 +12,8 @@ MarbleError
 │   ├── SettingError           an environment variable's value cannot be used
 │   └── MetadataError          a picture holds no recipe that can be read
 │       └── GraphError         its ComfyUI graph does what Marble cannot
+├── EngineError                the engine met an error that it did not expect
+├── Lost                       the process that drew it died; it may be tried again
 └── Cancelled                  somebody asked for the work to stop
 
 Constructors take facts and write the message. Texts of other rooms (storage, the chats) extend
@@ -35,6 +37,17 @@ class Cancelled(MarbleError):
 
     def __init__(self) -> None:
         super().__init__("cancelled")
+
+
+class EngineError(MarbleError):
+    """Carry an unexpected error out of the engine; its traceback is in the engine's log."""
+
+    def __init__(self, error: Exception | str) -> None:
+        super().__init__(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
+
+
+class Lost(MarbleError):
+    """Say that the process that drew a job died, and how; the job may be tried again."""
 
 
 class OptionError(UserError):

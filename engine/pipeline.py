@@ -1,86 +1,245 @@
-"""Encode → denoise → decode: a recipe in, events out."""
+"""Encode → denoise → decode for all jobs at work: the tick.
 
-from collections.abc import Callable, Iterator
-from typing import Final
+    pipeline.admit(spec)
+    while pipeline.busy:
+        for report in pipeline.tick():
+            ...
+
+One thread owns a pipeline; nothing in it waits but for the device and, when all else is done, for
+a PNG.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterator
+from itertools import count
+from typing import Protocol
 
 import torch
 
-from engine.conditioning import TextEncoder
-from engine.decode import Previewer, decode
-from engine.denoise import Denoising, evaluate
-from engine.errors import Cancelled
-from engine.events import Event, Picture, Progress, Stage
+from engine.batching import Batching, Turn, Wheel
+from engine.denoise import Denoising
+from engine.errors import Cancelled, EngineError, MarbleError
+from engine.events import Event, Progress, Stage
+from engine.executors import Spec
 from engine.loading import Model
-from engine.metadata import encode_png
+from engine.previews import Pace
 from engine.recipe import Recipe
+from engine.reports import Ended, Key, Report
+from engine.resident import Measure, Resident, unmeasured
+from engine.reveal import Reveal
+from engine.running import Running, key_of
 
-PREVIEW_EVERY: Final = 4  # steps
+log = logging.getLogger(__name__)
+
+
+class Models(Protocol):
+    """Hold the loaded models."""
+
+    def get(self, name: str) -> Resident | None:
+        """Return a model that is loaded, or None."""
+        ...
+
+    def load(self, name: str, in_use: Collection[Resident]) -> Resident | None:
+        """Load a model, or raise `UserError`; return None while those in use leave no room."""
+        ...
+
+
+class One:
+    """Hold one loaded model, whatever name it is asked for by."""
+
+    def __init__(self, model: Model, measure: Measure = unmeasured) -> None:
+        self._resident = Resident(model, measure)
+
+    def get(self, name: str) -> Resident | None:
+        """Return the model."""
+        return self._resident
+
+    def load(self, name: str, in_use: Collection[Resident]) -> Resident:
+        """Return the model."""
+        return self._resident
 
 
 class Pipeline:
-    """Run recipes on one loaded model, one job at a time."""
+    """Bring any number of jobs on together, one call of the U-Net a tick."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self._text = TextEncoder(model)
-        self._preview = Previewer(model)
+    def __init__(
+        self,
+        models: Models | Model,
+        batching: Batching = Batching.EXACT,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._models = One(models) if isinstance(models, Model) else models
+        self._wheel: Wheel[Denoising] = Wheel(batching)
+        self._pace = Pace(clock)
+        self._reveal = Reveal()
+        self._waiting: deque[Spec] = deque()
+        self._cancels: deque[Key] = deque()
+        self._running: dict[Key, Running] = {}
+        self._loading: Key | None = None  # who waits for its model
+        self._runs = count()
+
+    @property
+    def busy(self) -> bool:
+        """Say whether a tick would do anything."""
+        return bool(self._waiting or self._running)
+
+    def admit(self, spec: Spec) -> None:
+        """Let a job join at the next tick."""
+        self._waiting.append(spec)
+
+    def cancel(self, key: Key) -> None:
+        """Take a job out at the next tick; one that is not here is none of its business."""
+        self._cancels.append(key)
+
+    def close(self) -> None:
+        """Let go of the thread that writes PNGs."""
+        self._reveal.close()
 
     @torch.inference_mode()
+    def tick(self) -> Iterator[Report]:
+        """Take jobs in, bring one batch a call further, decode one picture; tell what happens.
+
+        It must be exhausted. Each job's reports end with one `Ended`.
+        """
+        yield from self._drop_cancelled()
+        yield from self._take_in()
+        yield from self._denoise()
+        yield from self._decode()
+        yield from self._hand_over()
+
     def run(
         self, recipe: Recipe, *, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Event]:
-        """Yield progress and then the pictures; raise `Cancelled` once `stopped()` says so.
+        """Yield one job's events, with nothing else at work; raise what it ended with.
 
-        `stopped` is asked before every call of the U-Net and before every decoding.
+        It is cancelled once `stopped()`, asked before every tick, says so.
         """
-        yield Progress(stage=Stage.ENCODE, step=0, total=1)
-        pictures = self._begin(recipe)
-        yield Progress(stage=Stage.DENOISE, step=0, total=pictures[0].total)
-        while any(picture.request for picture in pictures):
-            yield from self._tick(pictures, stopped)
-        for picture in pictures:
-            _check(stopped)
-            yield Progress(stage=Stage.DECODE, step=picture.picture, total=recipe.count)
-            yield self._finish(recipe, picture)
+        spec = Spec(job=0, epoch=next(self._runs), recipe=recipe)
+        self.admit(spec)
+        try:
+            while self.busy:
+                if stopped():
+                    self.cancel(key_of(spec))
+                for report in self.tick():
+                    if not isinstance(report.news, Ended):
+                        yield report.news
+                    elif report.news.error:
+                        raise report.news.error
+        finally:
+            self._forget(key_of(spec))
 
-    def _begin(self, recipe: Recipe) -> list[Denoising]:
-        positive = self._text.encode(recipe.prompt)
-        negative = self._text.encode(recipe.negative_prompt)
-        return [
-            Denoising(self.model, recipe, index, positive, negative) for index in recipe.pictures
-        ]
+    def _drop_cancelled(self) -> Iterator[Report]:
+        while self._cancels:
+            key = self._cancels.popleft()
+            known = key in self._running or any(key_of(spec) == key for spec in self._waiting)
+            if known:
+                yield self._end(key, Cancelled())
 
-    def _tick(self, pictures: list[Denoising], stopped: Callable[[], bool]) -> Iterator[Progress]:
-        """Bring every picture one evaluation further."""
-        before = pictures[0].step
-        for picture in pictures:
-            # One picture a call: the number of rows in a call moves the last bits of each row, and
-            # a picture must come out the same alone and beside others.
-            _check(stopped)
-            picture.advance(evaluate(self.model, [picture])[0])
-        first = pictures[0]
-        if first.step > before:
-            yield Progress(
-                stage=Stage.DENOISE,
-                step=first.step,
-                total=first.total,
-                preview=self._guess(first),
+    def _take_in(self) -> Iterator[Report]:
+        # In order: a job whose model finds no room holds the later ones, and so gets it in time.
+        while self._waiting:
+            spec = self._waiting[0]
+            try:
+                resident = yield from self._load(spec)
+                if resident is None:
+                    return
+                yield from self._begin(spec, resident)
+            except Exception as error:
+                yield self._end(key_of(spec), error)
+
+    def _load(self, spec: Spec) -> Generator[Report, None, Resident | None]:
+        name = spec.recipe.checkpoint
+        if resident := self._models.get(name):
+            return resident
+        if self._loading != key_of(spec):
+            self._loading = key_of(spec)
+            yield Report(key_of(spec), Progress(stage=Stage.LOAD, step=0, total=1))
+        in_use = {running.resident for running in self._running.values()}
+        return self._models.load(name, in_use)
+
+    def _begin(self, spec: Spec, resident: Resident) -> Iterator[Report]:
+        key = key_of(spec)
+        yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
+        running = self._start(spec, resident)
+        self._waiting.popleft()
+        self._running[key] = running
+        yield Report(key, running.progress())
+
+    def _start(self, spec: Spec, resident: Resident) -> Running:
+        pictures, buckets = resident.begin(spec.recipe), resident.buckets(spec.recipe)
+        asks = sum(picture.evaluations * buckets.cost(picture.rows) for picture in pictures)
+        account = self._wheel.open(asks, [other.account for other in self._running.values()])
+        kind = (resident, resident.shape(spec.recipe))
+        turns = [
+            Turn(
+                picture=picture,
+                account=account,
+                kind=kind,
+                buckets=buckets,
+                rows=picture.rows,
+                tokens=picture.tokens,
+                left=picture.evaluations,
+                alone=spec.alone,
             )
-
-    def _guess(self, picture: Denoising) -> bytes | None:
-        wanted = picture.step % PREVIEW_EVERY == 0 and picture.step < picture.total
-        return self._preview(picture.denoised) if wanted and picture.denoised is not None else None
-
-    def _finish(self, recipe: Recipe, picture: Denoising) -> Picture:
-        pixels = decode(self.model, picture.latents)
-        return Picture(
-            index=picture.picture,
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            png=encode_png(pixels, recipe, picture.picture),
+            for picture in pictures
+        ]
+        shown_at = self._pace.now()
+        return Running(
+            spec=spec, resident=resident, account=account, turns=turns, shown_at=shown_at
         )
 
+    def _denoise(self) -> Iterator[Report]:
+        everyone = [turn for running in self._running.values() for turn in running.turns]
+        turns = [turn for turn in everyone if turn.picture.request]
+        if not turns or self._reveal.full:
+            return
+        batch = self._wheel.choose(turns)
+        pictures = [turn.picture for turn in batch.turns]
+        resident = self._owner(batch.turns[0]).resident
+        for picture, denoised in zip(
+            pictures, resident.evaluate(pictures, batch.rows), strict=True
+        ):
+            picture.advance(denoised)
+        for running in {self._owner(turn).key: self._owner(turn) for turn in batch.turns}.values():
+            yield from self._tell(running)
 
-def _check(stopped: Callable[[], bool]) -> None:
-    if stopped():
-        raise Cancelled
+    def _owner(self, turn: Turn[Denoising]) -> Running:
+        return next(r for r in self._running.values() if r.account is turn.account)
+
+    def _tell(self, running: Running) -> Iterator[Report]:
+        if running.step > running.told:
+            running.told = running.step
+            yield Report(running.key, running.progress(self._pace.preview(running)))
+        if running.step == running.total:
+            self._reveal.add(running)
+
+    def _decode(self) -> Iterator[Report]:
+        for running, progress in self._reveal.decode_next():
+            yield Report(running.key, progress)
+
+    def _hand_over(self) -> Iterator[Report]:
+        idle = not self._reveal.decoding and all(
+            running.step == running.total for running in self._running.values()
+        )
+        for running, picture in self._reveal.collect(wait=idle):
+            yield Report(running.key, picture)
+            running.missing -= 1
+            if not running.missing:
+                yield self._end(running.key)
+
+    def _end(self, key: Key, error: Exception | None = None) -> Report:
+        self._forget(key)
+        if error is None or isinstance(error, MarbleError):
+            return Report(key, Ended(error))
+        log.error("job %d failed", key.job, exc_info=error)
+        return Report(key, Ended(EngineError(error)))
+
+    def _forget(self, key: Key) -> None:
+        self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
+        if running := self._running.pop(key, None):
+            self._reveal.drop(running)

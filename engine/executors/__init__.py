@@ -33,6 +33,15 @@ class Spec:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Say how an engine is: whether it can work, how many jobs it has, how often it died."""
+
+    alive: bool
+    running: int
+    restarts: int = 0
+
+
 class Executor(Protocol):
     """Draw recipes, as many at once as there are slots, wherever that may be."""
 
@@ -45,10 +54,32 @@ class Executor(Protocol):
         """Yield a job's events as they happen, one `Picture` for each of its pictures.
 
         Raise `Cancelled` within one step of `cancel`, `UserError` where the recipe cannot be drawn
-        and people may know why. Closing the generator early stops the work, too.
+        and people may know why, `Lost` where the process that drew it died (the job may be tried
+        again) and `EngineError` for what was not expected. Closing the generator early stops the
+        work, too.
         """
         ...
 
     def cancel(self, job: int, epoch: int) -> None:
         """Ask for a running job to stop; one that is not running is none of its business."""
+        ...
+
+
+class ManagedExecutor(Executor, Protocol):
+    """Add what who owns an executor does with it: begin it, watch it, end it."""
+
+    async def start(self) -> None:
+        """Get ready before the first job; without it the first job waits."""
+        ...
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait for the jobs at work to end; return whether they did in that time."""
+        ...
+
+    async def close(self) -> None:
+        """End the engine and everything that belongs to it; jobs at work end as `Lost`."""
+        ...
+
+    def health(self) -> Health:
+        """Return how the engine is."""
         ...

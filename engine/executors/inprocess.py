@@ -1,95 +1,54 @@
-"""Run recipes in a thread of this process: simple, and what the terminal uses.
+"""Run the engine in a thread of this process: for tests, and where nothing else can be."""
 
-torch is imported in that thread on the first recipe, so that nothing else waits for it.
-"""
+from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
 
-from engine.checkpoints import Catalogue
-from engine.events import Event, Progress, Stage
-from engine.executors import Spec
-from engine.recipe import Recipe
-
-if TYPE_CHECKING:
-    from engine.pipeline import Pipeline
-
-_END: Final = object()
+from engine.executors import Health, Spec
+from engine.executors.base import QueueingExecutor
+from engine.executors.config import EngineConfig
+from engine.executors.loop import Loop
+from engine.reports import Key, Report
 
 
-class InProcessExecutor:
-    """Own one thread and the model that was used last; run one recipe at a time.
+class InProcessExecutor(QueueingExecutor):
+    """Own one thread, in which the engine's loop runs."""
 
-    Leave it with `async with`: the thread ends once the recipe that it works on has stopped.
-    """
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__()
+        self._engine = Loop(config, self._from_thread)
+        self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
+        self._asyncio: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, catalogue: Catalogue, device: str = "auto") -> None:
-        self._catalogue = catalogue
-        self._device = device
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-engine")
-        self._pipeline: Pipeline | None = None
-        self._stops: dict[tuple[int, int], threading.Event] = {}
+    async def start(self) -> None:
+        """Start the thread."""
+        self._begin()
 
-    @property
-    def slots(self) -> int:
-        """Return how many jobs may run at once: the thread knows one."""
-        return 1
+    async def close(self) -> None:
+        """End the thread once the call that it works on is over."""
+        self._engine.close()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
+        self._lose_all("the engine was closed")
 
-    async def __aenter__(self) -> "InProcessExecutor":
-        return self
+    def health(self) -> Health:
+        """Return whether the thread is alive."""
+        return Health(alive=self._thread.is_alive(), running=len(self._passed))
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+    def _begin(self) -> None:
+        if self._thread.ident is None:
+            self._asyncio = asyncio.get_running_loop()
+            self._thread.start()
 
-    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
-        """Yield a job's events as they happen, as `Executor.run` promises."""
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[Event | object] = asyncio.Queue()
-        stop = self._stops[spec.job, spec.epoch] = threading.Event()
+    def _admit(self, spec: Spec) -> None:
+        self._begin()
+        self._engine.admit(spec)
 
-        def work() -> None:
-            try:
-                for event in self._events(spec.recipe, stop):
-                    loop.call_soon_threadsafe(events.put_nowait, event)
-            finally:
-                loop.call_soon_threadsafe(events.put_nowait, _END)
+    def _withdraw(self, key: Key) -> None:
+        self._engine.cancel(key)
 
-        working = loop.run_in_executor(self._thread, work)
-        try:
-            while (event := await events.get()) is not _END:
-                assert isinstance(event, Event)
-                yield event
-            await working
-        finally:
-            stop.set()
-            del self._stops[spec.job, spec.epoch]
-            # Left early, the thread ends with `Cancelled`, which by then is news to nobody.
-            working.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def cancel(self, job: int, epoch: int) -> None:
-        """Ask for a running job to stop before its next call of the U-Net."""
-        if stop := self._stops.get((job, epoch)):
-            stop.set()
-
-    def _events(self, recipe: Recipe, stop: threading.Event) -> Iterator[Event]:
-        if self._pipeline is None or self._pipeline.model.checkpoint.name != recipe.checkpoint:
-            yield Progress(stage=Stage.LOAD, step=0, total=1)
-            self._pipeline = None  # the old model's memory goes before the new one's is taken
-            self._pipeline = self._load(recipe.checkpoint)
-        yield from self._pipeline.run(recipe, stopped=stop.is_set)
-
-    def _load(self, name: str) -> "Pipeline":
-        checkpoint = self._catalogue.get(name)
-        from engine.loading import load, pick_device
-        from engine.pipeline import Pipeline
-
-        return Pipeline(load(checkpoint, pick_device(self._device)))
+    def _from_thread(self, report: Report) -> None:
+        assert self._asyncio is not None
+        if not self._asyncio.is_closed():
+            self._asyncio.call_soon_threadsafe(self._receive, report)

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from engine.checkpoints import describe
+from engine.loading import Model, load
 from tests.models import make_model
 
 
@@ -11,3 +14,9 @@ from tests.models import make_model
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny Stable Diffusion 1.x form with random weights."""
     return make_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def model(tiny_folder: Path) -> Model:
+    """Return the tiny model, loaded once for all tests; none may change it for good."""
+    return load(describe("tiny", tiny_folder), torch.device("cpu"))

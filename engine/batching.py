@@ -1,0 +1,144 @@
+"""Who shares the next call of the U-Net: plain synchronous policy over the pictures at work.
+
+    wheel = Wheel(Batching.EXACT)
+    batch = wheel.choose(turns)      # a leader, and who may join it
+
+A leader is picked first. Two thirds of the time go to the job that can end soonest, so that a
+sketch does not wait behind posters and equal jobs end one after another rather than all at the
+last; one third goes to the job that had least, so that nobody starves. Then others of its kind
+join it for as long as that pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import lcm
+from typing import Final, Generic, TypeVar
+
+from engine.buckets import CHEAP, Buckets
+
+SHORT: Final = 4  # a job is short beside one that asks for this many times as much
+LONGEST: Final = 6 * 77  # tokens that contexts of different lengths may be repeated to
+
+T = TypeVar("T")
+
+
+class Batching(StrEnum):
+    """Say whether a picture's bytes (exact) or pictures a second (throughput) matter more."""
+
+    EXACT = "exact"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """Keep what a job asks of the device, what it still needs and what it had, in seconds."""
+
+    asks: float
+    needs: float = field(init=False)
+    had: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.needs = self.asks
+
+
+@dataclass(slots=True, eq=False)
+class Turn(Generic[T]):
+    """Hold a picture that waits for its next call, and what decides about its company.
+
+    Pictures of one `kind` (model, dtype, latent shape) may share calls; `left` counts those that
+    the picture still takes. One that is `alone` shares with nobody but its job's others.
+    """
+
+    picture: T
+    account: Account
+    kind: Hashable
+    buckets: Buckets
+    rows: int
+    tokens: int
+    left: int
+    alone: bool = False
+
+    @property
+    def cost(self) -> float:
+        """Return the seconds of a call for this picture alone."""
+        return self.buckets.cost(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[T]):
+    """Hold who shares a call, and to how many rows it is padded."""
+
+    turns: tuple[Turn[T], ...]
+    rows: int
+
+
+class Wheel(Generic[T]):
+    """Choose who comes next; remember only whose time it is."""
+
+    def __init__(self, mode: Batching) -> None:
+        self.mode = mode
+        self._credit = 0.0  # seconds that are due to those who had least
+
+    def open(self, asks: float, others: Sequence[Account]) -> Account:
+        """Open a job's account; who comes last has no claim on the time before."""
+        account = Account(asks)
+        account.had = min((other.had for other in others), default=0.0)
+        return account
+
+    def choose(self, turns: Sequence[Turn[T]]) -> Batch[T]:
+        """Return the next batch of at least one turn, and book its cost."""
+        neediest = min(turns, key=lambda turn: (turn.account.had, -turn.left))
+        soonest = min(turns, key=lambda turn: (turn.account.needs, -turn.left))
+        owed = self._credit >= neediest.cost
+        batch = self._gather(neediest if owed else soonest, turns)
+        cost = batch.turns[0].buckets.cost(batch.rows)
+        _book(batch.turns, cost)
+        # Credit is for those who wait now; unspent, it must not pile up for those who come later.
+        most = max(turn.cost for turn in turns)
+        self._credit = self._credit - cost if owed else min(self._credit + cost / 2, most)
+        return batch
+
+    def _gather(self, leader: Turn[T], turns: Sequence[Turn[T]]) -> Batch[T]:
+        chosen = [leader]
+        for other in sorted(turns, key=lambda turn: _rank(turn, leader)):
+            if other is not leader and self._fits(other, chosen):
+                chosen.append(other)
+        used = sum(turn.rows for turn in chosen)
+        rows = self._room(leader) if self.mode is Batching.EXACT else used
+        return Batch(tuple(chosen), rows)
+
+    def _room(self, leader: Turn[T]) -> int:
+        if self.mode is Batching.EXACT:
+            return leader.buckets.canonical(leader.rows)
+        return max(leader.rows, leader.buckets.widest())
+
+    def _fits(self, other: Turn[T], chosen: Sequence[Turn[T]]) -> bool:
+        leader = chosen[0]
+        rows = sum(turn.rows for turn in chosen) + other.rows
+        if other.kind != leader.kind or rows > self._room(leader):
+            return False
+        if (leader.alone or other.alone) and other.account is not leader.account:
+            return False
+        if self.mode is Batching.EXACT:
+            return other.tokens == leader.tokens and self._room(other) == self._room(leader)
+        # A short job is in haste: those much longer join only where that costs it next to nothing.
+        hurry = leader.account.asks * SHORT <= other.account.asks
+        if hurry and leader.buckets.cost(rows) > CHEAP * leader.cost:
+            return False
+        return lcm(*(turn.tokens for turn in (*chosen, other))) <= max(LONGEST, other.tokens)
+
+
+def _rank(turn: Turn[T], leader: Turn[T]) -> tuple[bool, float, int]:
+    """Order a leader's company: its own job's pictures, then jobs that had least."""
+    return turn.account is not leader.account, turn.account.had, -turn.left
+
+
+def _book(turns: Sequence[Turn[T]], cost: float) -> None:
+    used = sum(turn.rows for turn in turns)
+    for turn in turns:
+        turn.left -= 1
+        turn.account.had += cost * turn.rows / used
+        turn.account.needs -= turn.cost

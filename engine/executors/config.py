@@ -1,0 +1,44 @@
+"""What an engine is made from, as it crosses to another process: plain JSON values.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.checkpoints import STARTER_FOLDER
+
+PATHS: Final = ("models_dir", "starter", "notes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Say where models are, what they run on and how.
+
+    batching: `exact` or `throughput`; notes: the folder where measurements of this device are
+    remembered (None: measured anew at each start).
+    """
+
+    models_dir: Path | None = None
+    starter: Path = STARTER_FOLDER
+    device: str = "auto"
+    batching: str = "exact"
+    compile: bool = False
+    notes: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            name: str(value.absolute()) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EngineConfig:
+        """Read what `to_dict` wrote."""
+        paths = {name: data[name] and Path(data[name]) for name in PATHS}
+        return cls(**{**data, **paths})

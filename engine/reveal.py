@@ -1,0 +1,78 @@
+"""The last stage's line: finished latents wait to be decoded, pixels to become PNGs.
+
+Decoding is the device's work and is done here one picture a call, between two calls of the U-Net.
+PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile. Both lines are short: when
+they are full, denoising waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from engine.decode import Pixels
+from engine.denoise import Denoising
+from engine.events import Picture, Progress, Stage
+from engine.metadata import encode_png
+from engine.recipe import Recipe
+from engine.running import Running
+
+LINE: Final = 16  # pictures between denoising and the end
+
+
+class Reveal:
+    """Turn finished latents into pictures, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._latents: deque[tuple[Running, Denoising]] = deque()
+        self._pngs: deque[tuple[Running, Future[Picture]]] = deque()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-png")
+
+    @property
+    def full(self) -> bool:
+        """Say whether denoising has to wait."""
+        return len(self._latents) + len(self._pngs) >= LINE
+
+    @property
+    def decoding(self) -> bool:
+        """Say whether latents wait."""
+        return bool(self._latents)
+
+    def add(self, running: Running) -> None:
+        """Take in a job whose pictures are all denoised."""
+        self._latents += [(running, turn.picture) for turn in running.turns]
+
+    def drop(self, running: Running) -> None:
+        """Forget a job."""
+        self._latents = deque(entry for entry in self._latents if entry[0] is not running)
+        self._pngs = deque(entry for entry in self._pngs if entry[0] is not running)
+
+    def decode_next(self) -> Iterator[tuple[Running, Progress]]:
+        """Decode one picture, if any waits; tell of it first."""
+        if not self._latents:
+            return
+        running, picture = self._latents[0]
+        recipe = running.recipe
+        yield running, Progress(stage=Stage.DECODE, step=picture.picture, total=recipe.count)
+        pixels = running.resident.decode(picture.latents)
+        self._latents.popleft()
+        self._pngs.append((running, self._thread.submit(_finish, pixels, recipe, picture.picture)))
+
+    def collect(self, *, wait: bool) -> Iterator[tuple[Running, Picture]]:
+        """Hand over the pictures that are ready, or wait for the first of those under way."""
+        if wait and self._pngs:
+            self._pngs[0][1].exception()
+        while self._pngs and self._pngs[0][1].done():
+            running, png = self._pngs.popleft()
+            yield running, png.result()
+
+    def close(self) -> None:
+        """End the thread once it has finished the picture at hand."""
+        self._thread.shutdown(cancel_futures=True)
+
+
+def _finish(pixels: Pixels, recipe: Recipe, index: int) -> Picture:
+    height, width, _ = pixels.shape
+    return Picture(index=index, width=width, height=height, png=encode_png(pixels, recipe, index))

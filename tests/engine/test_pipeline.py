@@ -1,0 +1,243 @@
+"""The tick: what a seed promises whatever the load, and what people are told on the way."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from engine.batching import Batching
+from engine.buckets import Buckets
+from engine.errors import Cancelled, PromptError
+from engine.events import Picture, Stage
+from engine.executors import Spec
+from engine.loading import Model
+from engine.pipeline import Pipeline
+from engine.recipe import SAMPLERS, Recipe
+from engine.reports import Ended, Key
+from tests.conftest import ROOT
+from tests.engine.ticks import ROOMY, TIGHT, draw, drive, make_pipeline, pngs, steps
+from tests.factories import make_recipe
+
+LONG = "a marble scholar " * 6  # more than one window of tokens
+RECIPES = st.builds(
+    make_recipe,
+    prompt=st.sampled_from(["a cat", "a (blue:1.3) dog", LONG]),
+    negative_prompt=st.sampled_from(["", "blurred"]),
+    seed=st.integers(0, 2**64 - 1),
+    steps=st.integers(1, 5),
+    guidance_scale=st.sampled_from([1.0, 4.0, 7.5]),
+    sampler=st.sampled_from(SAMPLERS),
+    count=st.integers(1, 2),
+    width=st.sampled_from([64, 64, 64, 128]),
+)
+MIXES = st.lists(st.tuples(RECIPES, st.integers(0, 8)), min_size=1, max_size=5)
+
+
+def alone(model: Model, recipe: Recipe, buckets: Buckets, batching: Batching) -> list[bytes]:
+    """Return the PNGs of a recipe that has the model to itself."""
+    return pngs(draw(make_pipeline(model, buckets, batching), [recipe], [0])[0])
+
+
+def psnr(one: bytes, other: bytes) -> float:
+    """Return how near two pictures are, in dB."""
+    a, b = (np.asarray(Image.open(io.BytesIO(png)), dtype=np.float64) for png in (one, other))
+    error = float(((a - b) ** 2).mean())
+    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+@settings(max_examples=12, deadline=None)
+@given(MIXES, st.sampled_from([ROOMY, TIGHT]))
+def test_in_exact_mode_a_seed_gives_the_same_bytes_whatever_the_company(
+    model: Model, mix: list[tuple[Recipe, int]], buckets: Buckets
+) -> None:
+    recipes, joining = zip(*mix, strict=True)
+    for recipe, news in zip(
+        recipes, draw(make_pipeline(model, buckets), recipes, joining), strict=True
+    ):
+        assert pngs(news) == alone(model, recipe, buckets, Batching.EXACT)
+        assert len(pngs(news)) == recipe.count
+
+
+@settings(max_examples=12, deadline=None)
+@given(MIXES)
+def test_in_throughput_mode_company_changes_no_more_than_rounding_does(
+    model: Model, mix: list[tuple[Recipe, int]]
+) -> None:
+    recipes, joining = zip(*mix, strict=True)
+    pipeline = make_pipeline(model, ROOMY, Batching.THROUGHPUT)
+    for recipe, news in zip(recipes, draw(pipeline, recipes, joining), strict=True):
+        solo = alone(model, recipe, ROOMY, Batching.THROUGHPUT)
+        assert all(psnr(a, b) >= 45 for a, b in zip(pngs(news), solo, strict=True))
+
+
+def test_in_exact_mode_a_seed_gives_the_same_bytes_in_another_process(
+    model: Model, tiny_folder: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; import torch; from hashlib import sha256\n"
+        "from engine.checkpoints import describe; from engine.loading import load\n"
+        "from tests.engine.ticks import draw, make_pipeline, pngs\n"
+        "from tests.factories import make_recipe\n"
+        "model = load(describe('tiny', Path(sys.argv[1])), torch.device('cpu'))\n"
+        "recipes = [make_recipe(seed=1), make_recipe(seed=2, sampler='heun')]\n"
+        "news = draw(make_pipeline(model), recipes, [0, 1])\n"
+        "print(sha256(pngs(news[1])[0]).hexdigest())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here = alone(model, make_recipe(seed=2, sampler="heun"), ROOMY, Batching.EXACT)
+    assert done.stdout.split()[-1] == digest(here[0])
+
+
+def digest(png: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(png).hexdigest()
+
+
+@pytest.fixture
+def calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that fills with the rows of each call of the U-Net."""
+    rows: list[int] = []
+    forward: Callable[..., object] = model.unet.forward
+
+    def counted(x: object, *args: object, **kwargs: object) -> object:
+        rows.append(len(x))  # type: ignore[arg-type]
+        return forward(x, *args, **kwargs)
+
+    monkeypatch.setattr(model.unet, "forward", counted)
+    return rows
+
+
+def test_jobs_of_different_steps_scales_and_samplers_share_calls(
+    model: Model, calls: list[int]
+) -> None:
+    recipes = [
+        make_recipe(steps=3, guidance_scale=7.0),
+        make_recipe(steps=6, sampler="dpmpp_2m", prompt="a dog"),
+        make_recipe(steps=6, guidance_scale=1.0, seed=4),
+    ]
+    draw(make_pipeline(model), recipes, [0, 0, 0])
+    assert calls == [8] * 6  # padded to the one canonical size
+
+
+def test_where_batching_gains_nothing_a_call_has_one_pictures_rows(
+    model: Model, calls: list[int]
+) -> None:
+    recipes = [make_recipe(steps=2), make_recipe(steps=3, guidance_scale=1.0)]
+    draw(make_pipeline(model, TIGHT), recipes, [0, 0])
+    assert sorted(calls) == [1, 1, 1, 2, 2]
+
+
+def test_throughput_mode_pads_nothing_and_mixes_lengths(model: Model, calls: list[int]) -> None:
+    recipes = [make_recipe(steps=2), make_recipe(steps=2, prompt=LONG)]
+    draw(make_pipeline(model, ROOMY, Batching.THROUGHPUT), recipes, [0, 0])
+    assert calls == [4, 4]
+
+
+@pytest.mark.parametrize("batching", Batching)
+@pytest.mark.parametrize("buckets", [ROOMY, TIGHT])
+def test_a_short_job_among_long_ones_takes_at_most_twice_its_own_calls(
+    model: Model, calls: list[int], buckets: Buckets, batching: Batching
+) -> None:
+    long = [make_recipe(steps=50, seed=n) for n in range(7)]
+    pipeline = make_pipeline(model, buckets, batching)
+    for number, recipe in enumerate(long):
+        pipeline.admit(Spec(job=number, epoch=1, recipe=recipe))
+    for _ in range(10):
+        list(pipeline.tick())
+    before = sum(buckets.cost(rows) for rows in calls)
+    pipeline.admit(Spec(job=9, epoch=1, recipe=make_recipe(steps=4, seed=9)))
+    while not any(isinstance(r.news, Picture) and r.key.job == 9 for r in pipeline.tick()):
+        pass
+    spent = sum(buckets.cost(rows) for rows in calls) - before
+    pipeline.close()
+    assert spent <= 2 * 4 * buckets.cost(2)
+
+
+def test_nobody_waits_for_company(model: Model, calls: list[int]) -> None:
+    pipeline = make_pipeline(model)
+    pipeline.admit(Spec(job=1, epoch=1, recipe=make_recipe(steps=2)))
+    list(pipeline.tick())
+    assert calls == [8]
+    pipeline.close()
+
+
+def test_a_job_that_is_to_be_alone_shares_no_call(model: Model, calls: list[int]) -> None:
+    specs = [
+        Spec(job=n, epoch=1, recipe=make_recipe(steps=2, seed=n), alone=n == 0) for n in range(2)
+    ]
+    pipeline = make_pipeline(model)
+    drive(pipeline, {0: specs})
+    pipeline.close()
+    assert len(calls) == 4
+
+
+def test_steps_are_told_in_order_and_each_once(model: Model) -> None:
+    news = draw(make_pipeline(model), [make_recipe(steps=4, sampler="heun", count=2)], [0])[0]
+    assert steps(news) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("tick", [1, 2, 3, 6, 7])
+def test_a_job_is_cancelled_before_the_next_call(model: Model, calls: list[int], tick: int) -> None:
+    pipeline = make_pipeline(model)
+    spec = Spec(job=1, epoch=2, recipe=make_recipe(steps=6, count=3))
+    news = drive(pipeline, {0: [spec]}, {tick: [Key(1, 2)]})[1]
+    assert isinstance(news[-1], Ended)
+    assert isinstance(news[-1].error, Cancelled)
+    assert len(calls) == min(tick, 6)
+    assert not pipeline.busy
+    pipeline.close()
+
+
+def test_a_job_that_waits_and_one_that_is_unknown_can_be_cancelled(model: Model) -> None:
+    pipeline = make_pipeline(model)
+    spec = Spec(job=1, epoch=1, recipe=make_recipe())
+    told = drive(pipeline, {0: [spec]}, {0: [Key(1, 1), Key(5, 5)]})
+    assert [type(each) for each in told[1]] == [Ended]
+    assert told.keys() == {1}
+    pipeline.close()
+
+
+def test_a_prompt_that_cannot_be_read_ends_its_job_alone(model: Model) -> None:
+    recipes = [make_recipe(prompt="(a cat:1e99)"), make_recipe(steps=2)]
+    broken, fine = draw(make_pipeline(model), recipes, [0, 0])
+    assert isinstance(broken[-1], Ended)
+    assert isinstance(broken[-1].error, PromptError)
+    assert len(pngs(fine)) == 1
+
+
+def run_events(pipeline: Pipeline, recipe: Recipe) -> Sequence[object]:
+    try:
+        return list(pipeline.run(recipe))
+    finally:
+        pipeline.close()
+
+
+def test_one_recipe_runs_by_itself_through_all_stages(model: Model) -> None:
+    events = run_events(Pipeline(model), make_recipe(steps=2, count=2))
+    stages = [getattr(event, "stage", None) for event in events]
+    denoise = [Stage.DENOISE] * 3
+    assert stages[:4] == [Stage.ENCODE, *denoise]
+    assert [event.index for event in events if isinstance(event, Picture)] == [0, 1]
+
+
+def test_one_recipe_that_is_stopped_raises(model: Model) -> None:
+    pipeline = Pipeline(model)
+    asked = iter([False, False, True])
+    with pytest.raises(Cancelled):
+        list(pipeline.run(make_recipe(steps=50), stopped=lambda: next(asked)))
+    assert not pipeline.busy
+    assert len(run_events(pipeline, make_recipe(steps=1))) > 0
