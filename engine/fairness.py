@@ -8,7 +8,12 @@ Utility (SIGMETRICS 2004), SFQ(D). The counters that Y. Sheng et al. lift for wh
 A job's start tag is where its owner's last one ended in virtual time, but never before the virtual
 time itself, which is the start tag served last. So who was away is served next, and gets nothing
 for having been away; and of those who always have something waiting, any two have been served
-the same but for the cost of one job each.
+the same but for the cost of one job each (and of one more for when they came).
+
+With that alone, ever new owners of one job each would keep everybody's second job waiting, since
+virtual time stands still while they are served. So it also moves on by the work that was done
+divided by the owners, as it does in J. Bennett, H. Zhang: Hierarchical Packet Fair Queueing
+Algorithms (SIGCOMM 1996), WF²Q+; but never past who stays, so that nobody new comes after them.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ class Share(Generic[K]):
         self._end: dict[K, float] = {}  # where an owner's last job ends in virtual time
         self._in: dict[K, tuple[float, int]] = {}  # owner → start tag, turn
         self._heap: list[tuple[float, int, K]] = []
+        self._stay: list[tuple[float, int, K]] = []  # those who were served and have more to come
         self._room = SLACK  # how many ends are kept before those that no longer matter are dropped
 
     def __len__(self) -> int:
@@ -48,7 +54,7 @@ class Share(Generic[K]):
         twin: Share[K] = Share()
         twin._time = self._time
         twin._end, twin._in = dict(self._end), dict(self._in)
-        twin._heap, twin._room = list(self._heap), self._room
+        twin._heap, twin._stay, twin._room = list(self._heap), list(self._stay), self._room
         return twin
 
     def enter(self, owner: K, turn: int) -> None:
@@ -63,17 +69,13 @@ class Share(Generic[K]):
 
     def first(self) -> K | None:
         """Return who is to be served next, or None if nobody is in."""
-        while self._heap:
-            start, turn, owner = self._heap[0]
-            if self._in.get(owner) == (start, turn):
-                return owner
-            heappop(self._heap)
-        return None
+        top = self._top(self._heap)
+        return None if top is None else top[2]
 
     def charge(self, owner: K, cost: float) -> None:
         """Serve an owner who is in; they are out until they enter again."""
         start, _ = self._in.pop(owner)
-        self._time = start
+        self._time = max(self._time, start)
         self._end[owner] = start + cost
         self._forget()
 
@@ -83,16 +85,37 @@ class Share(Generic[K]):
         if owner in self._in:
             self._place(owner, self._in[owner][1])
 
+    def done(self, cost: float) -> None:
+        """Let virtual time pass for work that was done, up to those who have stayed since."""
+        if self._in:
+            stays = self._top(self._stay)
+            time = self._time + max(0.0, cost) / (len(self._in) + 1)
+            self._time = time if stays is None else max(self._time, min(time, stays[0]))
+
     def _place(self, owner: K, turn: int) -> None:
-        start = max(self._time, self._end.get(owner, 0.0))
-        self._in[owner] = (start, turn)
-        heappush(self._heap, (start, turn, owner))
+        end = self._end.get(owner)
+        start = self._time if end is None else max(self._time, end)
+        entry = (start, turn, owner)
+        self._in[owner] = entry[:2]
+        heappush(self._heap, entry)
+        if end == start:
+            heappush(self._stay, entry)
         self._tidy()
 
+    def _top(self, heap: list[tuple[float, int, K]]) -> tuple[float, int, K] | None:
+        """Return a heap's first entry that is still true."""
+        while heap:
+            start, turn, owner = heap[0]
+            if self._in.get(owner) == (start, turn):
+                return heap[0]
+            heappop(heap)
+        return None
+
     def _tidy(self) -> None:
-        if len(self._heap) > 2 * len(self._in) + SLACK:
-            self._heap = [(start, turn, owner) for owner, (start, turn) in self._in.items()]
-            heapify(self._heap)
+        for heap in (self._heap, self._stay):
+            if len(heap) > 2 * len(self._in) + SLACK:
+                heap[:] = {entry for entry in heap if self._in.get(entry[2]) == entry[:2]}
+                heapify(heap)
 
     def _forget(self) -> None:
         """Drop who is out and whose end has passed: they would enter at the virtual time anyway."""

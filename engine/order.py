@@ -165,9 +165,10 @@ class Order:
         used = self._meter.stop(job, now)
         if finished:
             self.speeds.learn(task.work, used)
-        extra = min(used, DEAREST * charged) - charged
-        self._shares[task.priority].correct(task.person, extra)
-        self._levels.correct(task.priority, extra)
+        pays = min(used, DEAREST * charged)
+        self._shares[task.priority].correct(task.person, pays - charged)
+        self._shares[task.priority].done(pays)
+        self._levels.correct(task.priority, pays - charged)
         self._people[task.person].running -= 1
         self._place(task.person)
         self._tidy(task.person)

@@ -118,8 +118,9 @@ class Meter:
     def end(self, job: int, seconds: float) -> float:
         """Return the clock's reading when a job will have had that many of the engine's seconds."""
         width, since = self._jobs[job]
-        # What is over its time will take some more: nobody knows how much.
-        return max(since + seconds / width, self._clock + seconds / width / 10)
+        end = since + seconds / width
+        # Nobody knows how much longer a late job takes: say as long as it is late already.
+        return max(end, 2 * self._clock - end)
 
     def time(self, clock: float) -> float:
         """Return the second at which the clock reads so, if the same jobs share until then."""

@@ -2,21 +2,9 @@ import pytest
 
 from engine.errors import QueueFull, TooManyWaiting
 from engine.order import Limits, Order, Priority, Task
-from engine.work import Work
+from tests.engine.crowds import task
 
 WIDE = Limits(running=100, waiting=10_000, length=10_000)
-
-
-def task(
-    job: int,
-    person: str = "ada",
-    seconds: int = 1,
-    priority: Priority = Priority.PERSON,
-    model: str = "m",
-) -> Task:
-    """Make a task that is taken to last so many seconds before anything was measured."""
-    work = Work(model=model, width=1.0, calls=seconds)
-    return Task(job=job, person=person, work=work, priority=priority)
 
 
 def submit(order: Order, *tasks: Task) -> None:

@@ -97,4 +97,5 @@ def test_the_end_is_foreseen_where_it_comes() -> None:
     meter.start(1, width=1.0, now=0.0)
     meter.start(2, width=1.0, now=4.0)
     assert meter.time(meter.end(1, seconds=5.0)) == pytest.approx(6.0)
-    assert meter.time(meter.end(1, seconds=4.0)) > 4.0  # late already, and not yet done
+    assert meter.time(meter.end(1, seconds=4.0)) == pytest.approx(4.0)
+    assert meter.time(meter.end(1, seconds=3.0)) == pytest.approx(6.0)  # late: as much again
