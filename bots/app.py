@@ -1,19 +1,25 @@
 """The composition root: settings → storage → engine → studio; begun in order, ended in reverse."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Final
 
+from bots.line import learn, limits_of, priority_of
 from bots.settings import Settings
 from bots.studio import Studio
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
 from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
-from engine.order import Limits
 from engine.queue import Queue
-from storage import Storage
+from storage import DatabaseFault, Storage
+
+UPKEEP: Final = 30.0  # seconds between two looks for what other processes left behind
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +31,18 @@ class App:
     studio: Studio
 
 
-def limits_of(settings: Settings) -> Limits:
-    """Return how much the queue takes."""
-    return Limits(
-        running=settings.running_per_person,
-        waiting=settings.waiting_per_person,
-        length=settings.queue_length,
-    )
-
-
 def engine_config(settings: Settings) -> EngineConfig:
     """Return what the engine is made from."""
     return EngineConfig(models_dir=settings.models_dir, device=settings.device)
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[App]:
+async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterator[App]:
     """Begin everything, and end it in good order whatever happens inside.
 
-    Jobs that are still at work when it ends go back to the queue.
+    Jobs that are still at work when it ends go back to the queue. A process that is `serving`
+    works for everybody: it takes in what waits in the database and what dead processes left, at
+    its start and now and then. Any other draws its own jobs alone.
     """
     catalogue = Catalogue(settings.models_dir)
     async with (
@@ -51,15 +50,40 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         InProcessExecutor(engine_config(settings)) as executor,
     ):
         queue = Queue(lambda: executor.slots, limits_of(settings))
-        worker = Worker(storage.jobs, executor, queue)
-        working = asyncio.create_task(worker.run(), name="marble-worker")
+        await learn(queue.speeds, storage)
+        worker = Worker(storage.jobs, executor, queue, priority_of(settings))
+        if serving:
+            await take_in(storage, worker)
+        async with AsyncExitStack() as tasks:
+            await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
+            if serving:
+                await tasks.enter_async_context(_running(_upkeep(storage, worker), "marble-upkeep"))
+            studio = Studio(catalogue, storage.jobs, worker)
+            yield App(settings=settings, storage=storage, studio=studio)
+
+
+async def take_in(storage: Storage, worker: Worker) -> None:
+    """Queue what dead processes were running, and all else that waits in the database."""
+    await storage.requeue_lost()
+    await worker.take_in()
+
+
+async def _upkeep(storage: Storage, worker: Worker) -> None:
+    while True:
+        await asyncio.sleep(UPKEEP)
         try:
-            yield App(
-                settings=settings,
-                storage=storage,
-                studio=Studio(catalogue, storage.jobs, worker),
-            )
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
+            await take_in(storage, worker)
+        except DatabaseFault as fault:
+            log.warning("the queue could not be looked through: %s", fault)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run a task until the end of the block."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

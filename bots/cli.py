@@ -83,6 +83,9 @@ def build_parser() -> Parser:
     )
     _add_out(show)
 
+    queue = _add(commands, "queue", "show what runs and what waits, live")
+    queue.add_argument("--once", action="store_true", help="print it once and end")
+
     _add(commands, "chat", "talk with Marble here as in a chat")
     return parser
 
@@ -114,7 +117,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     flags = [word for word in rest if word.startswith("-")]
     if flags:
         known = [f"--{name}" for option in OPTIONS for name in (option.name, *option.aliases)]
-        raise UnknownOption(flags[0], [*known, "--out", "--prompt", "--limit"])
+        raise UnknownOption(flags[0], [*known, "--out", "--prompt", "--limit", "--once"])
     if rest and arguments.command != "imagine":
         raise UserError(f"`marble {arguments.command}` does not know what to do with {rest[0]!r}.")
     if arguments.command == "imagine":

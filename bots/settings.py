@@ -25,6 +25,7 @@ class Settings:
     queue_length: int
     waiting_per_person: int
     running_per_person: int
+    moderators: frozenset[str]
     terminal_pictures: str
     debug: bool
 
@@ -80,6 +81,14 @@ def _number(least: int, most: int) -> Callable[[str, str], int]:
     return read
 
 
+def _people(key: str, text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not all(name.partition(":")):
+            raise SettingError(key, name, "people as platform:name, separated by commas")
+    return names
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -95,6 +104,7 @@ VARIABLES: Final = (
     Variable("MARBLE_QUEUE_LENGTH", "queue_length", "1000", _number(1, 100_000)),
     Variable("MARBLE_WAITING_PER_PERSON", "waiting_per_person", "20", _number(1, 100_000)),
     Variable("MARBLE_RUNNING_PER_PERSON", "running_per_person", "4", _number(1, 1000)),
+    Variable("MARBLE_MODERATORS", "moderators", "", _people),
     Variable(
         "MARBLE_TERMINAL_PICTURES",
         "terminal_pictures",

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from typing import Final
 
 from bots.feeds import Feed
+from bots.line import task_of
 from bots.teller import EVERY, Teller
 from engine.errors import Cancelled, UserError
 from engine.events import News, Picture, Progress, Stage
 from engine.executors import Executor, Spec
-from engine.order import Priority, Task
+from engine.order import Priority
 from engine.queue import Queue
-from engine.work import work_of
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status
 from storage.jobs import Jobs
 from storage.life import OVER
@@ -97,8 +97,7 @@ class Worker:
                 feed.close()
 
     def _enqueue(self, job: Job) -> None:
-        work, priority = work_of(job.recipe), self._priority(job)
-        self.queue.submit(Task(job=job.id, person=job.person, work=work, priority=priority))
+        self.queue.submit(task_of(job, self._priority(job)))
 
     async def _serve(self, number: int) -> None:
         """See a job to its end, whoever draws it, and let those know who follow it."""

@@ -60,6 +60,13 @@ class Jobs:
         )
         return await self.database.read(lambda c: to_jobs(c, c.execute(query)))
 
+    async def list_running(self) -> tuple[Job, ...]:
+        """Return what any process runs, in the order in which it was started."""
+        query = select(*JOB).where(jobs.c.status == Status.RUNNING.value)
+        return await self.database.read(
+            lambda c: to_jobs(c, c.execute(query.order_by(jobs.c.started_at, jobs.c.id)))
+        )
+
     async def claim(self, job: int) -> Job | None:
         """Take a queued job for this process, or return None where somebody was faster."""
         worker = await self.worker.register()

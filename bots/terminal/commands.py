@@ -11,7 +11,10 @@ from bots.cli import BAD_INPUT, OK, out_of, values_of, whole_number
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.session import Session
+from bots.terminal.watch import queue
 from engine.recipe import check
+
+__all__ = ["chat", "history", "imagine", "queue", "rerun", "show"]
 
 
 async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,0 +1,116 @@
+"""Where everybody stands, as far as it can be told from the database.
+
+The process that works knows the true order; any other rebuilds it here from the same rows, by the
+same code, and so may be off by what only that one has measured.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from bots.settings import Settings
+from engine.order import Limits, Order, Priority, Task
+from engine.work import Speeds, work_of
+from storage import Job, Status, Storage
+
+MEASURED: Final = 50  # finished jobs that speeds are learnt from
+PAGE: Final = 500
+DRAWN: Final = frozenset({Status.RENDERED, Status.DELIVERED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Say where a job stands: its place in line (None: it runs), and seconds of age and to go.
+
+    The age of a job that runs is counted from its start.
+    """
+
+    job: Job
+    position: int | None
+    age: float
+    eta: float | None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return how much the queue takes."""
+    return Limits(
+        running=settings.running_per_person,
+        waiting=settings.waiting_per_person,
+        length=settings.queue_length,
+    )
+
+
+def priority_of(settings: Settings) -> Callable[[Job], Priority]:
+    """Return a function that says whose jobs go first."""
+
+    def priority(job: Job) -> Priority:
+        return Priority.MODERATOR if job.person in settings.moderators else Priority.PERSON
+
+    return priority
+
+
+def task_of(job: Job, priority: Priority) -> Task:
+    """Return what the queue needs to know of a job."""
+    return Task(job=job.id, person=job.person, work=work_of(job.recipe), priority=priority)
+
+
+async def learn(speeds: Speeds, storage: Storage) -> None:
+    """Teach how long the latest jobs took, so that a fresh process can say what to expect."""
+    for job in reversed(await storage.history.page(limit=MEASURED)):
+        if job.status in DRAWN and job.started_at and job.finished_at:
+            speeds.learn(work_of(job.recipe), (job.finished_at - job.started_at).total_seconds())
+
+
+async def look(storage: Storage, settings: Settings) -> list[Standing]:
+    """Return what runs, and then what waits in the order in which it is expected to start."""
+    speeds = Speeds()
+    await learn(speeds, storage)
+    running = await storage.jobs.list_running()
+    waiting: list[Job] = []
+    while page := await storage.jobs.list_queued(waiting[-1].id if waiting else 0, PAGE):
+        waiting += page
+    return standings(running, waiting, settings, speeds, datetime.now(UTC))
+
+
+def standings(
+    running: Iterable[Job],
+    waiting: Iterable[Job],
+    settings: Settings,
+    speeds: Speeds,
+    now: datetime,
+) -> list[Standing]:
+    """Work out where jobs stand at a time, from what runs and what waits."""
+    running, jobs = list(running), {job.id: job for job in waiting}
+    order = _order(running, jobs.values(), settings, speeds)
+    places = sorted(order.forecast(now.timestamp(), len(running)), key=lambda p: p.position)
+    return [
+        *(Standing(job=job, position=None, age=_age(job, now), eta=None) for job in running),
+        *(
+            Standing(
+                job=jobs[place.job],
+                position=place.position,
+                age=_age(jobs[place.job], now),
+                eta=None if place.ends_at is None else place.ends_at - now.timestamp(),
+            )
+            for place in places
+        ),
+    ]
+
+
+def _order(running: list[Job], waiting: Iterable[Job], settings: Settings, speeds: Speeds) -> Order:
+    """Rebuild the order of the process that works; what runs, runs, whatever the limits say."""
+    priority, limits = priority_of(settings), limits_of(settings)
+    most = max(Counter(job.person for job in running).values(), default=0)
+    order = Order(replace(limits, running=max(limits.running, most)), speeds)
+    for job in running:
+        order.submit(task_of(job, priority(job)))
+        order.choose((job.started_at or job.created_at).timestamp(), len(running))
+    for job in waiting:
+        order.submit(task_of(job, priority(job)))
+    return order
+
+
+def _age(job: Job, now: datetime) -> float:
+    return max(0.0, (now - (job.started_at or job.created_at)).total_seconds())
