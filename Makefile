@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-engine bench-storage format clean
+.PHONY: help demo test check bench bench-engine bench-queue bench-storage format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -27,10 +27,13 @@ check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: bench-engine bench-storage  ## run all benchmarks
+bench: bench-engine bench-queue bench-storage  ## run all benchmarks
 
 bench-engine: $(READY)  ## compare speed and latents with diffusers' own pipeline
 	$(BIN)/python -m tests.bench.engine
+
+bench-queue: $(READY)  ## measure the order of 10,000 waiting jobs
+	$(BIN)/python -m tests.bench.queue
 
 bench-storage: $(READY)  ## measure the durable queue, history and search
 	$(BIN)/python -m tests.bench.storage

@@ -9,7 +9,7 @@ from typing import Final
 from bots.feeds import Feed
 from bots.line import task_of
 from bots.teller import EVERY, Teller
-from engine.errors import Cancelled, UserError
+from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Progress, Stage
 from engine.executors import Executor, Spec
 from engine.order import Priority
@@ -120,13 +120,15 @@ class Worker:
             feed.close(error)
 
     async def _claim_and_work(self, number: int) -> bool:
-        """Draw a job in the slot that it was given; return False where it is not ours to draw."""
+        """Draw a job in the slot that it was given; return False where it is not ours any more."""
         finished = False
         try:
-            job = await self._claim(number)
-            if job is not None:
+            if job := await self._claim(number):
                 finished = await self._work(job)
             return job is not None
+        except Lost as error:
+            log.warning("job %d: %s", number, error)
+            return False
         finally:
             self.queue.done(number, finished=finished)
 
@@ -155,6 +157,10 @@ class Worker:
             pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
             return True
+        except Lost:
+            with suppress(*OVERTAKEN):
+                await self._jobs.lost(job.id, job.epoch)
+            raise
         except (Cancelled, *OVERTAKEN):
             log.info("job %d was ended by somebody else", job.id)
         except DatabaseFault:

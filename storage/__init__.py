@@ -10,6 +10,7 @@
         await storage.jobs.rendered(job.id, job.epoch, pictures)     # engine.events.Picture
         await storage.jobs.failed(job.id, job.epoch, "why")          # or so,
         await storage.jobs.release(job.id, job.epoch)                # or given back,
+        await storage.jobs.lost(job.id, job.epoch)                   # its engine died: once more
         await storage.jobs.cancel(job.id)                            # or `TooLate` is raised
         for parcel in await storage.outbox.list_due(["terminal"]):   # replies that wait
             await storage.jobs.delivered(parcel.job.id)              # the reply has arrived

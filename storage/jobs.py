@@ -78,6 +78,15 @@ class Jobs:
         values = {"attempts": jobs.c.attempts - 1, "worker": None, "started_at": None}
         return await self._step(job, Step.RELEASE, epoch=epoch, values=values)
 
+    async def lost(self, job: int, epoch: int) -> Job:
+        """Queue a running job again whose engine died, or quarantine it as poison."""
+
+        def unit(connection: Connection) -> Job:
+            attempts = steps.find(connection, job).attempts
+            return self.worker.take_back(connection, job, attempts, epoch)
+
+        return await self.database.write(unit, OUTCOME)
+
     async def rendered(self, job: int, epoch: int, drawn: Iterable[Drawn]) -> Job:
         """Keep a job's pictures and put its reply into the outbox.
 

@@ -113,15 +113,18 @@ class Worker:
             jobs.c.worker.in_(lost) | jobs.c.worker.is_(None),
         )
         rows = connection.execute(query.order_by(jobs.c.id)).all()
-        changed = tuple(self._take_back(connection, row.id, row.attempts) for row in rows)
+        changed = tuple(self.take_back(connection, row.id, row.attempts) for row in rows)
         # What they were sending may have arrived: `sending` stays, only the sender is gone.
         connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
         return changed
 
-    def _take_back(self, connection: Connection, job: int, attempts: int) -> Job:
-        if attempts < MAX_ATTEMPTS:
-            values = {"worker": None, "started_at": None}
-            return to_job(take(connection, job, Step.REQUEUE, self.now(), values=values)[0])
-        error = {"error": QUARANTINED.format(attempts=attempts)}
-        return to_job(take(connection, job, Step.FAILED, self.now(), values=error)[0])
+    def take_back(
+        self, connection: Connection, job: int, attempts: int, epoch: int | None = None
+    ) -> Job:
+        """Queue a job again that its worker died with, or end it if that was once too often."""
+        step = Step.REQUEUE
+        values: dict[str, str | None] = {"worker": None, "started_at": None}
+        if attempts >= MAX_ATTEMPTS:
+            step, values = Step.FAILED, {"error": QUARANTINED.format(attempts=attempts)}
+        return to_job(take(connection, job, step, self.now(), epoch=epoch, values=values)[0])

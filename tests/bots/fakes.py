@@ -23,7 +23,9 @@ class FakeExecutor:
         self.begun = asyncio.Event()
         self.full = asyncio.Event()
         self.error: Exception | None = None
+        self.errors: list[Exception] = []  # for one job each
         self.deaf = False
+        self.specs: list[Spec] = []
         self.cancelled: set[tuple[int, int]] = set()
         self.running = 0
         self.most = 0
@@ -34,6 +36,7 @@ class FakeExecutor:
             self.cancelled.add((job, epoch))
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        self.specs.append(spec)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -53,6 +56,8 @@ class FakeExecutor:
             if (spec.job, spec.epoch) in self.cancelled:
                 raise Cancelled
             await asyncio.sleep(0)
+        if self.errors:
+            raise self.errors.pop(0)
         if self.error:
             raise self.error
         for index in recipe.pictures:

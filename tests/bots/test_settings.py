@@ -28,6 +28,10 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
     [
         ("MARBLE_DEVICE", "gpu"),
         ("MARBLE_DEVICE", "cuda:x"),
+        ("MARBLE_QUEUE_LENGTH", "0"),
+        ("MARBLE_RUNNING_PER_PERSON", "two"),
+        ("MARBLE_WAITING_PER_PERSON", "-1"),
+        ("MARBLE_MODERATORS", "ada"),
         ("MARBLE_TERMINAL_PICTURES", "yes"),
         ("MARBLE_MODELS_DIR", "no/such/folder"),
     ],

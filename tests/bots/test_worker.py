@@ -5,7 +5,7 @@ import pytest
 from bots.feeds import Feed
 from bots.studio import Asker
 from bots.worker import UNEXPECTED
-from engine.errors import BrokenModel, TooManyWaiting
+from engine.errors import BrokenModel, Lost, TooManyWaiting
 from engine.events import Progress, Stage, Waiting
 from engine.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
@@ -273,3 +273,17 @@ async def test_who_follows_is_let_go_at_the_end(house: House) -> None:
     await house.executor.begun.wait()
     house.working.cancel()
     assert [(await each).status for each in following] == [Status.QUEUED, Status.QUEUED]
+
+
+async def test_a_job_whose_engine_died_is_tried_again_alone(house: House) -> None:
+    house.executor.errors = [Lost("killed by signal 9")]
+    done = await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert (done.status, done.epoch) == (Status.RENDERED, 2)
+    assert [spec.alone for spec in house.executor.specs] == [False, True]
+
+
+async def test_a_job_that_kills_its_engine_each_time_is_quarantined(house: House) -> None:
+    house.executor.error = Lost("killed by signal 9")
+    done = await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert done.status is Status.FAILED
+    assert "3 times" in (done.error or "")

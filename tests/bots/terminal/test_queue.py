@@ -1,0 +1,68 @@
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from bots.terminal.progress import duration, waiting_line
+from engine.events import Waiting
+from storage import NewJob, Storage
+from tests.bots.terminal.conftest import Marble
+from tests.factories import make_recipe
+
+
+def ask(data: Path, *people: str) -> None:
+    """Add a job of each of these people, as other processes do."""
+
+    async def add() -> None:
+        async with Storage.open(data) as storage:
+            for person in people:
+                new = NewJob(recipe=make_recipe(count=2), person=person, place="discord")
+                await storage.jobs.add(new)
+
+    asyncio.run(add())
+
+
+def test_an_empty_queue_says_so(marble: Marble) -> None:
+    answer = marble("queue")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "Nothing runs and nothing waits.\n"
+
+
+def test_what_waits_is_listed_in_fair_order(marble: Marble, data: Path) -> None:
+    ask(data, "discord:ada", "discord:ada", "discord:[bold]bob")
+    answer = marble("queue", "--once")
+    rows = re.findall(r"^(\d+) +(\d+) +(\S+) ", answer.out, re.M)
+    assert rows == [
+        ("1", "1", "discord:ada"),
+        ("2", "3", "discord:[bold]bob"),
+        ("3", "2", "discord:ada"),
+    ]
+    assert "2 × 64×64, 4 steps, starter" in answer.out
+
+
+def test_looking_takes_nothing(marble: Marble, data: Path) -> None:
+    ask(data, "discord:ada")
+    marble("queue")
+    assert re.search(r"^1 +1 +discord:ada", marble("queue").out, re.M)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "said"),
+    [
+        (Waiting(position=1), "next in line"),
+        (Waiting(position=1, eta=7.6), "next in line, about 8 s"),
+        (Waiting(position=12, eta=200), "12 in line, about 3 min"),
+        (Waiting(position=2, reason="Back at noon."), "2 in line, paused: Back at noon."),
+    ],
+)
+def test_the_live_line_says_place_and_time(waiting: Waiting, said: str) -> None:
+    assert waiting_line(waiting) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "1 s"), (59.6, "60 s"), (99.4, "99 s"), (119, "2 min"), (7300, "2 h")],
+)
+def test_lengths_of_time_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

@@ -1,0 +1,49 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bots.app import open_app
+from bots.settings import Settings, load_settings
+from engine.recipe import Recipe
+from storage import NewJob, Status, Storage
+from tests.factories import make_recipe
+
+
+@pytest.fixture
+def settings(tmp_path: Path, models: Path) -> Settings:
+    """Return the defaults, with a data folder of one's own and the tiny model."""
+    return replace(load_settings({}, env_file=""), data_dir=tmp_path, models_dir=models)
+
+
+def recipe() -> Recipe:
+    return make_recipe(checkpoint="tiny", steps=1)
+
+
+async def leave_jobs(folder: Path) -> list[int]:
+    """Leave one job that a dead process ran and one that waits; return their numbers."""
+    async with Storage.open(folder) as storage:
+        new = NewJob(recipe=recipe(), person="discord:ada", place="discord")
+        jobs = [await storage.jobs.add(new) for _ in range(2)]
+        await storage.jobs.claim(jobs[0].id)
+        return [job.id for job in jobs]
+
+
+async def test_a_serving_process_draws_what_others_left(settings: Settings) -> None:
+    jobs = await leave_jobs(settings.data_dir)
+    async with open_app(settings, serving=True) as app:
+        for job in jobs:
+            async for _ in app.studio.follow(job):
+                pass
+        done = [await app.storage.jobs.get(job) for job in jobs]
+    assert [(job.status, job.attempts) for job in done] == [
+        (Status.RENDERED, 2),
+        (Status.RENDERED, 1),
+    ]
+
+
+async def test_a_terminal_leaves_the_jobs_of_others_alone(settings: Settings) -> None:
+    [_, waiting] = await leave_jobs(settings.data_dir)
+    async with open_app(settings) as app:
+        assert [news async for news in app.studio.follow(waiting)] == []
+        assert (await app.storage.jobs.get(waiting)).status is Status.QUEUED

@@ -1,0 +1,79 @@
+import asyncio
+
+import pytest
+
+from bots.feeds import Feed
+from bots.teller import Teller, steady
+from engine.events import Waiting
+from engine.order import Place, Task
+from engine.queue import Queue
+from engine.work import Work
+
+
+@pytest.fixture
+def queue() -> Queue:
+    """Return a queue whose clock stands at 100 s and whose jobs take 10 s."""
+    queue = Queue(lambda: 1, clock=lambda: 100.0)
+    queue.speeds.learn(task(0).work, 10.0)
+    return queue
+
+
+def task(job: int, person: str = "ada") -> Task:
+    return Task(job=job, person=person, work=Work(model="m", width=1.0, calls=1))
+
+
+@pytest.mark.parametrize(
+    ("promised", "found", "told"),
+    [
+        (150, 140, 140),  # sooner is told at once
+        (150, 150, 150),
+        (150, 155, 150),  # later by little is not
+        (150, 170, 170),
+        (104, 105.5, 104),
+        (104, 108, 108),
+        (None, 150, 150),
+        (150, None, None),
+    ],
+)
+def test_a_time_is_held_to_unless_it_is_much_too_early(
+    queue: Queue, promised: float | None, found: float | None, told: float | None
+) -> None:
+    place = steady(Place(1, 3, promised), Place(1, 2, found), queue)
+    assert (place.position, place.ends_at) == (2, told)
+
+
+async def test_who_waits_is_told_place_and_time_and_what_changes(queue: Queue) -> None:
+    feeds = {job: Feed() for job in (1, 2)}
+    queue.submit(task(1))
+    queue.submit(task(2, "bob"))
+    telling = asyncio.create_task(Teller(queue, feeds, every=0).run(), name="teller")
+    news = feeds[2].follow()
+    assert await anext(news) == Waiting(position=2, eta=20.0)
+    queue.pause("Back at noon.")
+    assert await anext(news) == Waiting(position=2, eta=None, reason="Back at noon.")
+    queue.cancel(1)
+    assert await anext(news) == Waiting(position=1, eta=None, reason="Back at noon.")
+    telling.cancel()
+
+
+async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feeds = {1: Feed()}
+    said = asyncio.Event()
+
+    def broken(place: Place) -> float:
+        said.set()
+        raise ZeroDivisionError
+
+    queue.submit(task(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "seconds_until", broken)
+        telling = asyncio.create_task(Teller(queue, feeds, every=0).run(), name="teller")
+        await said.wait()
+    queue.pause("Back at noon.")
+    news = await anext(feeds[1].follow())
+    assert isinstance(news, Waiting)
+    assert news.reason == "Back at noon."
+    assert "ZeroDivisionError" in caplog.text
+    telling.cancel()
