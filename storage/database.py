@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage import engines, schema, urls
+from storage import backups, engines, schema, urls
 from storage.errors import BadURL, DatabaseBusy, DatabaseFault, ReadOnly, StorageError
 from storage.faults import explain
 from storage.lanes import Lane
@@ -37,9 +37,13 @@ class Database:
     _writer: Writer
 
     @classmethod
-    async def open(cls, url: URL) -> Database:
-        """Connect, upgrade the schema and start the writer; raises `DatabaseFault`."""
+    async def open(cls, url: URL, folder: Path) -> Database:
+        """Connect, upgrade the schema (backed up first) and start the writer.
+
+        Raises `BadURL` or a `DatabaseFault`.
+        """
         where = urls.show(url)
+        await asyncio.to_thread(_make_folder, folder)
         if file := urls.file_of(url):
             await asyncio.to_thread(_make_folder, file.parent)
         try:
@@ -48,7 +52,7 @@ class Database:
             raise BadURL(where, str(error)) from error
         database = cls(url, where, lane, reads, Writer(lane, where))
         try:
-            await database._upgrade()
+            await database._upgrade(folder)
         except BaseException:
             await database.close()
             raise
@@ -59,6 +63,11 @@ class Database:
     def is_sqlite(self) -> bool:
         """Say whether the database is a file."""
         return urls.is_sqlite(self.url)
+
+    @property
+    def revision(self) -> str:
+        """Return the schema's revision, which is this code's once the database is open."""
+        return schema.head()
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         """Run a unit on a snapshot; it cannot write."""
@@ -80,21 +89,61 @@ class Database:
         await self._reads.dispose()
         await self._lane.close()
 
-    async def _upgrade(self) -> None:
+    async def tidy(self) -> None:
+        """Let go of what was deleted: from the search index, the log, and a server's tables."""
+        if self.is_sqlite:
+            await self.write(_start_merge, OUTCOME)
+            while await self.write(_merge, OUTCOME):
+                pass
+            await self._lane.run(_empty_log)
+            return
+        engine = engines.alone(self.url)
+        try:
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("VACUUM")
+        finally:
+            await engine.dispose()
+
+    async def _upgrade(self, folder: Path) -> None:
         """Upgrade, waiting a while for another program's lock."""
         loop = asyncio.get_running_loop()
         end = loop.time() + UPGRADE
         while True:
             try:
+                if await self._lane.run(self._is_old):
+                    await backups.before_upgrade(self.url, folder)
                 return await self._lane.run(self._upgrade_now)
             except Exception as error:
                 fault = explain(error, self.where)
                 if not isinstance(fault, DatabaseBusy) or loop.time() > end:
                     raise fault or error from error
 
+    def _is_old(self, connection: Connection) -> bool:
+        with connection.begin():
+            return schema.revision(connection) in schema.known() - {schema.head()}
+
     def _upgrade_now(self, connection: Connection) -> None:
         with connection.begin():
             schema.upgrade(connection, self.where)
+
+
+def _start_merge(connection: Connection) -> None:
+    """Mark the whole search index for merging: deleted words lie in it until then."""
+    connection.execute(text("INSERT INTO search(search, rank) VALUES ('merge', -1)"))
+
+
+def _merge(connection: Connection) -> bool:
+    """Merge a part of the search index; False when nothing is left."""
+    before = connection.scalar(text("SELECT total_changes()")) or 0
+    connection.execute(text("INSERT INTO search(search, rank) VALUES ('merge', 500)"))
+    after = connection.scalar(text("SELECT total_changes()")) or 0
+    return after - before >= 2  # as FTS5's manual says
+
+
+def _empty_log(connection: Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _make_folder(folder: Path) -> None:

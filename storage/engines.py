@@ -31,6 +31,7 @@ _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # whoever asks to be forgotten is
 )
 _READER: Final = (
     "PRAGMA foreign_keys = ON",

@@ -7,6 +7,8 @@ UserError
     │   └── TooLate                     … because it is already over
     ├── StaleEpoch                      another worker has the job by now
     ├── UnreadableRecipe                a recipe was written by a newer Marble
+    ├── FileThere, NoSuchFile           a backup's file must be new, or be there
+    ├── NoProgram, ProgramFailed        PostgreSQL's own programs are missing or fail
     ├── BadURL                          MARBLE_DATABASE_URL is of no kind that Marble knows
     └── DatabaseFault                   the database itself; `passing` says whether waiting helps
         ├── DatabaseBusy                another program holds the lock             (passing)
@@ -23,6 +25,7 @@ Constructors take facts and write the sentence: what is wrong, where, and what t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import UserError, shorten
@@ -88,6 +91,34 @@ class UnreadableRecipe(StorageError):
     def __init__(self, job: int, reason: str) -> None:
         self.job = job
         super().__init__(f"The recipe of job {job} cannot be read: {reason}")
+
+
+class FileThere(StorageError):
+    """Say that a file would be overwritten."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} exists already; give the name of a new file.")
+
+
+class NoSuchFile(StorageError):
+    """Say that a file is missing."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"There is no file {file}.")
+
+
+class NoProgram(StorageError):
+    """Say that one of PostgreSQL's programs is missing."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(f"{program} is not installed; it comes with PostgreSQL's client programs.")
+
+
+class ProgramFailed(StorageError):
+    """Say what one of PostgreSQL's programs complained of."""
+
+    def __init__(self, program: str, complaint: str) -> None:
+        super().__init__(f"{program} failed: {complaint}")
 
 
 class BadURL(StorageError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
@@ -13,6 +15,7 @@ from engine.errors import OptionError
 from storage import steps
 from storage.clock import Clock
 from storage.database import Database
+from storage.errors import DiskFull
 from storage.life import Status
 from storage.people import add_if_new, greet
 from storage.records import Job, NewJob
@@ -21,6 +24,7 @@ from storage.tables import jobs, people, places, seen_events
 from storage.words import index
 
 KEY_LIMIT: Final = 200  # characters
+ROOM: Final = 64 * 2**20  # bytes that must be free for a new job
 GREETED_LIMIT: Final = 10_000
 _INSERT: Final = insert(jobs)
 
@@ -31,10 +35,12 @@ class Intake:
 
     database: Database
     now: Clock
+    folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     _greeted: set[tuple[str, str]] = field(default_factory=set)
 
     async def add(self, new: NewJob, worker: str | None) -> Job:
         """Commit a job, queued or running at `worker`; see `Jobs.add`."""
+        self._check_room()
         values = self._values(new)
         guest = (new.person, new.place)
 
@@ -55,6 +61,12 @@ class Intake:
             self._greeted.clear()
         self._greeted.add(guest)
         return job
+
+    def _check_room(self) -> None:
+        """Admit nothing once a disk is nearly full: what was admitted still needs some room."""
+        for folder in self.folders:
+            if shutil.disk_usage(folder).free < ROOM:
+                raise DiskFull(self.database.where, f"less than {ROOM // 2**20} MB are free")
 
     def _values(self, new: NewJob) -> dict[str, Any]:
         values = {

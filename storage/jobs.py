@@ -13,16 +13,17 @@ from engine.events import Picture as Drawn
 from storage import steps
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
-from storage.errors import UnknownJob
+from storage.errors import DatabaseFault, UnknownJob
 from storage.intake import Intake
 from storage.life import Status, Step
-from storage.pictures import Pictures
+from storage.pictures import Pictures, Stored
 from storage.records import Job, NewJob
 from storage.rows import JOB, pictures_of, to_job, to_jobs
 from storage.tables import jobs, messages
 from storage.workers import Worker
 
 PAGE: Final = 100
+RETRY: Final = 0.5  # seconds between tries to write a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,24 @@ class Jobs:
 
         The files are safely on disk before the rows say that they exist.
         """
+        drawn = tuple(drawn)
+        kept = await self._keep(drawn)
         rows = [
             {"index": each.index, "width": each.width, "height": each.height, **file}
-            for each in drawn
-            for file in [await asyncio.to_thread(self.files.add, each.png)]
+            for each, file in zip(drawn, kept, strict=True)
         ]
 
-        def unit(connection: Connection) -> Job:
+        def unit(connection: Connection) -> Job | None:
+            # A sweep removes files under the same lock: what is here now will stay.
+            if not all(self.files.has(file["sha256"]) for file in kept):
+                return None
             row, changed = steps.take(connection, job, Step.RENDERED, self.now(), epoch=epoch)
             if changed:
                 steps.keep(connection, row, rows)
             return to_job(row, pictures_of(connection, [job]).get(job, ()))
 
-        done = await self.database.write(unit, OUTCOME)
+        while (done := await self.database.write(unit, OUTCOME)) is None:
+            await self._keep(drawn)
         self.arrived.set()
         return done
 
@@ -156,6 +162,18 @@ class Jobs:
             return row and (_whole(connection, row.job), row.picture)
 
         return await self.database.read(unit)
+
+    async def _keep(self, drawn: Iterable[Drawn]) -> list[Stored]:
+        """Write files, waiting out a full disk for as long as an outcome is held in memory."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + OUTCOME
+        while True:
+            try:
+                return [await asyncio.to_thread(self.files.add, each.png) for each in drawn]
+            except DatabaseFault as fault:
+                if not fault.passing or loop.time() >= end:
+                    raise
+                await asyncio.sleep(RETRY)
 
     async def _step(
         self,

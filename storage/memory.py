@@ -9,6 +9,7 @@ from pathlib import Path
 
 from storage import engines, urls
 from storage.alive import FileAlive, ServerAlive
+from storage.care import Care
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.favourites import Favourites
@@ -19,6 +20,7 @@ from storage.moderation import Moderation
 from storage.outbox import Outbox
 from storage.people import People
 from storage.pictures import Pictures
+from storage.privacy import Privacy
 from storage.records import Job
 from storage.workers import Worker
 
@@ -36,6 +38,8 @@ class Storage:
     favourites: Favourites
     people: People
     moderation: Moderation
+    care: Care
+    privacy: Privacy
 
     @classmethod
     @asynccontextmanager
@@ -47,24 +51,28 @@ class Storage:
         `url` is `MARBLE_DATABASE_URL`; without it the database is a file in `folder`. Raises
         `BadURL` or a `DatabaseFault`: one sentence that names the place and the cure.
         """
-        database = await Database.open(urls.resolve(folder, url))
+        database = await Database.open(urls.resolve(folder, url), folder)
         file = urls.file_of(database.url)
         alive = FileAlive(file) if file else ServerAlive(engines.alone(database.url))
         worker = Worker(database, alive, now)
         pictures = Pictures(folder / "pictures")
         try:
             outbox = Outbox(database, worker, now)
-            intake = Intake(database, now)
+            intake = Intake(database, now, tuple({folder, file.parent if file else folder}))
+            history = History(database)
+            care = Care(database, pictures, now)
             yield cls(
                 database=database,
                 pictures=pictures,
                 worker=worker,
                 jobs=Jobs(database, pictures, worker, intake, outbox.arrived, now),
                 outbox=outbox,
-                history=History(database),
+                history=history,
                 favourites=Favourites(database, now),
                 people=People(database, now),
                 moderation=Moderation(database, now),
+                care=care,
+                privacy=Privacy(database, care, history, pictures, now),
             )
         finally:
             await worker.close()

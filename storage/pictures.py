@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict
@@ -14,6 +17,7 @@ from storage.faults import explain
 from storage.records import Picture
 
 UNFINISHED: Final = ".part"
+ABANDONED: Final = 24 * 3600.0  # seconds
 
 
 class Stored(TypedDict):
@@ -39,7 +43,7 @@ class Pictures:
         try:
             if not path.exists():
                 self._write(path, png)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise self._fault(error) from error
         return {"sha256": sha256, "size": len(png)}
@@ -55,6 +59,47 @@ class Pictures:
         except OSError as error:
             raise self._fault(error) from error
 
+    def all(self) -> Iterator[str]:
+        """Yield the sha256 of every finished file; blocks."""
+        for path in self.folder.glob("??/*.png"):
+            yield path.stem
+
+    def has(self, sha256: str) -> bool:
+        """Say whether a file is there; blocks."""
+        return self._path(sha256).exists()
+
+    def remove(self, sha256: str) -> bool:
+        """Remove a file; False if it was gone. Blocks."""
+        try:
+            self._path(sha256).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._fault(error) from error
+        return True
+
+    def remove_unfinished(self) -> None:
+        """Remove what writers left that died at least a day ago; blocks."""
+        for path in self.folder.glob(f"??/*{UNFINISHED}"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
+
+    def problem(self, sha256: str, size: int, deep: bool) -> str | None:
+        """Say what is wrong with a file, or None; `deep` reads it whole. Blocks."""
+        path = self._path(sha256)
+        try:
+            found = path.stat().st_size
+            if found != size:
+                return f"{path} has {found} bytes instead of {size}"
+            if deep and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                return f"{path} has changed"
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}"
+        return None
+
     def _path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256}.png"
 
@@ -62,7 +107,7 @@ class Pictures:
         new = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         if new:
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         # Its own name for each try: two jobs may draw the same picture at the same time.
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
         try:
@@ -80,7 +125,7 @@ class Pictures:
         return explain(error, str(where)) or Unreachable(str(where), str(error))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a folder's names durable; some systems cannot open one, and need not."""
     if os.name == "nt":
         return

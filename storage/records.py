@@ -150,6 +150,32 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Say what a check found; `orphans` are files that no row names, which is no damage."""
+
+    problems: tuple[str, ...]
+    files: int
+    orphans: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Count the jobs and files that were removed because of their age."""
+
+    jobs: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """Count the jobs and files of a person that were removed; `known` if there was anything."""
+
+    known: bool
+    jobs: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
     """Count the replies that wait for one adapter."""
 

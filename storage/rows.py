@@ -47,6 +47,11 @@ def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]
     return tuple(found)
 
 
+def to_picture(row: Row[Any]) -> Picture:
+    """Make a record of a row of `pictures`."""
+    return Picture(**row._mapping)
+
+
 def jobs_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
     """Return several jobs with their pictures, by number."""
     rows = connection.execute(select(*JOB).where(jobs.c.id.in_(set(ids))))
@@ -60,5 +65,5 @@ def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Pictu
         return found
     query = select(pictures).where(pictures.c.job.in_(ids))
     for row in connection.execute(query.order_by(pictures.c.job, pictures.c.index)):
-        found[row.job] = (*found.get(row.job, ()), Picture(**row._mapping))
+        found[row.job] = (*found.get(row.job, ()), to_picture(row))
     return found

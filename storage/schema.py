@@ -32,6 +32,12 @@ def head() -> str:
     return found
 
 
+def known() -> frozenset[str]:
+    """Return every revision that this code knows."""
+    scripts = ScriptDirectory.from_config(config()).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
 def revision(connection: Connection) -> str | None:
     """Return the database's revision, or None for an empty one."""
     return MigrationContext.configure(connection).get_current_revision()
@@ -43,8 +49,7 @@ def upgrade(connection: Connection, where: str) -> str | None:
     Raises `NewerSchema` when the database knows a revision that this code does not.
     """
     before = revision(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
-    if before is not None and before not in known:
+    if before is not None and before not in known():
         raise NewerSchema(where, f"revision {before}")
     if before != head():
         command.upgrade(config(connection), "head")

@@ -1,0 +1,157 @@
+"""`marble db`: look after the database. Storage is imported by what a command does."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.errors import OptionError, UserError
+
+if TYPE_CHECKING:
+    from bots.settings import Settings
+
+DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
+MEGABYTE: Final = 1_000_000
+
+
+def add_parser(commands: Any) -> None:
+    """Add `marble db` and its own commands to the parser of `marble`."""
+    text = "look after the database: upgrade, check, backup, restore, prune, export, forget"
+    db: argparse.ArgumentParser = commands.add_parser("db", help=text, description=text)
+    acts = db.add_subparsers(dest="act", metavar="COMMAND", required=True)
+    acts.add_parser("upgrade", help="bring the database to this version (a backup is made first)")
+    check = acts.add_parser("check", help="look for damage and missing pictures")
+    check.add_argument("--deep", action="store_true", help="read every picture as well")
+    backup = acts.add_parser("backup", help="copy the database to a new file, while it is in use")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    restore = acts.add_parser("restore", help="put a backup in the database's place")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    prune = acts.add_parser("prune", help="remove old jobs and their pictures, but no favourites")
+    prune.add_argument("--older-than", required=True, metavar="AGE", help="for example 90d or 1y")
+    export = acts.add_parser("export", help="write all that is kept of a person to a zip file")
+    export.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
+    export.add_argument("file", type=Path, metavar="FILE")
+    forget = acts.add_parser("forget", help="remove all that is kept of a person, for good")
+    forget.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
+
+
+async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run a command of `marble db`; return its exit code: 1 if a check found a problem.
+
+    Raises `UserError`.
+    """
+    return await ACTS[arguments.act](arguments, settings)
+
+
+def parse_age(text: str) -> timedelta:
+    """Read "90d", "12w", "6m" or "1y", or raise `OptionError`."""
+    found = re.fullmatch(r"([1-9]\d{0,4})([dwmy])", text.strip().lower(), re.ASCII)
+    if not found:
+        raise OptionError("older-than", text, "an age like 90d, 12w, 6m or 1y")
+    return timedelta(days=int(found[1]) * DAYS[found[2]])
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+async def _upgrade(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage
+
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        _say(f"{storage.database.where} is up to date (revision {storage.database.revision}).")
+    return 0
+
+
+async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage
+
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        report = await storage.care.check(deep=arguments.deep)
+        where = storage.database.where
+    for problem in report.problems:
+        _say(f"- {problem}")
+    if report.orphans:
+        _say(f"{report.orphans} picture files belong to no job; `marble db prune` removes them.")
+    if report.problems:
+        _say(f"{where} has {len(report.problems)} problems.")
+        return 1
+    _say(f"{where} and its {report.files} picture files are sound.")
+    return 0
+
+
+async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage
+
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        size = await storage.care.backup(arguments.file)
+        _say(f"{storage.database.where} was copied to {arguments.file} ({size / MEGABYTE:.1f} MB).")
+        _say(f"Pictures are not in it: copy {storage.pictures.folder} as well, after this.")
+    return 0
+
+
+async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage, backups, urls
+
+    url = urls.resolve(settings.data_dir, settings.database_url)
+    restored = await backups.restore(url, arguments.file)
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        report = await storage.care.check()
+    _say(f"{arguments.file} is now {urls.show(url)}.")
+    if restored.before:
+        _say(f"What was there before is kept as {restored.before}; delete it when all is well.")
+    for problem in report.problems:
+        _say(f"- {problem}")
+    return 1 if report.problems else 0
+
+
+async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage
+
+    age = parse_age(arguments.older_than)
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        pruned = await storage.care.prune(age)
+        swept = await storage.care.sweep()
+    _say(f"{pruned.jobs} jobs and {pruned.files + swept} picture files were removed.")
+    return 0
+
+
+async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage
+
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        count = await storage.privacy.export(arguments.person, arguments.file)
+    _say(f"All that is kept of {arguments.person} is in {arguments.file}, with {count} pictures.")
+    return 0
+
+
+async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
+    from storage import Storage, backups
+
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        forgotten = await storage.privacy.forget(arguments.person)
+        older = backups.beside(storage.database.url, settings.data_dir)
+    if not forgotten.known:
+        raise UserError(f"Nothing is kept of {arguments.person}.")
+    _say(f"{arguments.person}: {forgotten.jobs} jobs and {forgotten.files} pictures were removed.")
+    _say("Bans stay. Backups hold what they held until they are deleted; yours may be elsewhere.")
+    for file in older:
+        _say(f"- {file}")
+    return 0
+
+
+Act = Callable[[argparse.Namespace, "Settings"], Awaitable[int]]
+ACTS: Final[Mapping[str, Act]] = {
+    "upgrade": _upgrade,
+    "check": _check,
+    "backup": _backup,
+    "restore": _restore,
+    "prune": _prune,
+    "export": _export,
+    "forget": _forget,
+}

@@ -1,0 +1,143 @@
+"""Care: check that everything is there, sweep what nobody needs, prune what is old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, select
+
+from storage import backups, checks
+from storage.clock import Clock
+from storage.database import OUTCOME, Database
+from storage.life import OVER
+from storage.pictures import Pictures
+from storage.records import Pruned, Report
+from storage.rows import to_picture
+from storage.tables import favourites, jobs, outbox, pictures, seen_events
+
+CHUNK: Final = 200  # rows or files that are dealt with under one write lock
+PAGE: Final = 1_000  # rows that are read at once
+REMEMBERED: Final = timedelta(days=30)  # how long platforms may repeat an event
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """Look after a database and its picture files while they are in use."""
+
+    database: Database
+    pictures: Pictures
+    now: Clock
+
+    async def check(self, *, deep: bool = False) -> Report:
+        """Look for damage in the database, and for missing files; `deep` reads every picture."""
+        problems = await self.database.read(checks.problems)
+        if self.database.is_sqlite:
+            problems += await self.database.write(checks.search_problems, OUTCOME)
+        kept = set()
+        async for row in self._pictures():
+            problem = await asyncio.to_thread(self.pictures.problem, row.sha256, row.size, deep)
+            if problem:
+                problems.append(f"picture {to_picture(row).name}: {problem}")
+            kept.add(row.sha256)
+        there = await asyncio.to_thread(lambda: list(self.pictures.all()))
+        orphans = sum(name not in kept for name in there)
+        return Report(problems=tuple(problems), files=len(kept), orphans=orphans)
+
+    async def backup(self, target: Path) -> int:
+        """Write a copy of the database to a new file and return its size; see `backups`."""
+        return await backups.backup(self.database.url, target)
+
+    async def sweep(self) -> int:
+        """Remove picture files that no row names; return how many.
+
+        Nothing is removed while a database that `restore` replaced still lies beside ours.
+        """
+        if backups.orphans_are_kept(self.database.url):
+            return 0
+        await asyncio.to_thread(self.pictures.remove_unfinished)
+        return await self.drop(await asyncio.to_thread(lambda: list(self.pictures.all())))
+
+    async def prune(self, older_than: timedelta) -> Pruned:
+        """Remove jobs that have ended and are older, but no favourite and nothing undelivered."""
+        old = and_(
+            jobs.c.created_at < self.now() - older_than,
+            jobs.c.status.in_([status.value for status in OVER]),
+            ~exists().where(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None)),
+            ~exists().where(favourites.c.job == jobs.c.id),
+        )
+        count, files = await self.remove_jobs(old)
+        stale = delete(seen_events).where(
+            seen_events.c.job.is_(None), seen_events.c.created_at < self.now() - REMEMBERED
+        )
+        await self.database.write(lambda c: c.execute(stale), OUTCOME)
+        return Pruned(jobs=count, files=await self.drop(files))
+
+    async def remove_jobs(self, which: ColumnElement[bool]) -> tuple[int, list[str]]:
+        """Remove jobs with all that hangs on them; return how many, and their files' names."""
+        count = last = 0
+        files: dict[str, None] = {}
+        while ids := await self._remove_some(and_(which, jobs.c.id > last), files):
+            count += len(ids)
+            last = ids[-1]
+        return count, list(files)
+
+    async def drop(self, files: Sequence[str]) -> int:
+        """Remove those of the named files that no row names; return how many.
+
+        The write lock is held meanwhile, and `Jobs.rendered` looks for its files under the same
+        lock, so that no file is removed that a row is about to name.
+        """
+        removed = 0
+        for start in range(0, len(files), CHUNK):
+            chunk = files[start : start + CHUNK]
+            removed += await self._drop_some(chunk)
+        return removed
+
+    async def _remove_some(self, which: ColumnElement[bool], files: dict[str, None]) -> list[int]:
+        def unit(connection: Connection) -> tuple[list[int], Sequence[str]]:
+            query = select(jobs.c.id).where(which).order_by(jobs.c.id).limit(CHUNK)
+            ids = list(connection.execute(query).scalars())
+            drawn = select(pictures.c.sha256).where(pictures.c.job.in_(ids))
+            names = connection.execute(drawn).scalars().all()
+            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+            return ids, names
+
+        ids, names = await self.database.write(unit, OUTCOME)
+        files.update(dict.fromkeys(names))
+        return ids
+
+    async def _drop_some(self, files: Sequence[str]) -> int:
+        def unit(connection: Connection) -> int:
+            query = select(pictures.c.sha256).where(pictures.c.sha256.in_(files))
+            needed = set(connection.execute(query).scalars())
+            return sum(self.pictures.remove(name) for name in files if name not in needed)
+
+        return await self.database.write(unit, OUTCOME)
+
+    async def _pictures(self) -> AsyncIterator[Row[Any]]:
+        """Yield one row for each file, in the order of their names."""
+        last = ""
+        while True:
+            query = (
+                select(pictures)
+                .where(pictures.c.sha256 > last)
+                .order_by(pictures.c.sha256, pictures.c.job, pictures.c.index)
+                .limit(PAGE)
+            )
+            rows = await self.database.read(partial(_all, query))
+            for row in rows:
+                if row.sha256 != last:
+                    yield row
+                last = row.sha256
+            if len(rows) < PAGE:
+                return
+
+
+def _all(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(query).all()

@@ -1,0 +1,138 @@
+"""Privacy: hand people everything that is kept of them, or forget it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, select, update
+
+from engine.recipe import Recipe
+from storage.care import Care
+from storage.clock import Clock
+from storage.database import OUTCOME, Database
+from storage.errors import FileThere
+from storage.faults import explain
+from storage.history import History
+from storage.pictures import Pictures
+from storage.records import Forgotten, Job, Picture
+from storage.tables import audit, bans, favourites, jobs, messages, people, person_settings
+
+NOBODY: Final = "forgotten"
+PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """Export or forget a person."""
+
+    database: Database
+    care: Care
+    history: History
+    pictures: Pictures
+    now: Clock
+
+    async def export(self, person: str, target: Path) -> int:
+        """Write a zip of somebody's rows (`person.json`) and pictures; return how many pictures.
+
+        Raises `FileThere` or a `DatabaseFault`.
+        """
+        about = await self.database.read(lambda c: _about(c, person))
+        asked: list[Job] = []
+        while page := await self.history.page(
+            person=person, before=asked[-1].id if asked else None, limit=PAGE
+        ):
+            asked += page
+        about["jobs"] = [_plain(job) for job in asked]
+        drawn = [picture for job in asked for picture in job.pictures]
+        return await asyncio.to_thread(self._write, target, about, drawn)
+
+    async def forget(self, person: str) -> Forgotten:
+        """Remove somebody's jobs, whatever their status, with replies, pictures and settings.
+
+        Bans stay, and so does what moderators did, without the name. Backups made before keep
+        what they hold until they are deleted.
+        """
+        known = select(people.c.id).where(people.c.id == person)
+        found = await self.database.read(lambda c: c.execute(known).first() is not None)
+        count, files = await self.care.remove_jobs(jobs.c.person == person)
+        while not await self.database.write(lambda c: _forget(c, person), OUTCOME):
+            more, names = await self.care.remove_jobs(jobs.c.person == person)  # asked meanwhile
+            count, files = count + more, [*files, *names]
+        removed = await self.care.drop(files)
+        await self.database.tidy()
+        return Forgotten(known=found, jobs=count, files=removed)
+
+    def _write(self, target: Path, about: dict[str, Any], drawn: Iterable[Picture]) -> int:
+        if target.exists():
+            raise FileThere(target)
+        part, count = target.with_name(f"{target.name}.part"), 0
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("person.json", json.dumps(about, ensure_ascii=False, indent=1))
+                for picture in drawn:
+                    path = self.pictures.path(picture)
+                    if path.exists():  # `marble db check` tells of those that are missing
+                        archive.write(path, f"pictures/{picture.name}.png", zipfile.ZIP_STORED)
+                        count += 1
+            part.replace(target)
+        except OSError as error:
+            raise explain(error, str(target)) or error from error
+        finally:
+            part.unlink(missing_ok=True)
+        return count
+
+
+def _about(connection: Connection, person: str) -> dict[str, Any]:
+    """Return what is kept of a person besides jobs."""
+    about: dict[str, Any] = {"person": person}
+    shown = select(messages).join(jobs, jobs.c.id == messages.c.job).where(jobs.c.person == person)
+    queries = {
+        "known": select(people).where(people.c.id == person),
+        "settings": select(person_settings).where(person_settings.c.person == person),
+        "favourites": select(favourites).where(favourites.c.person == person),
+        "bans": select(bans).where(bans.c.person == person),
+        "acts": select(audit).where((audit.c.by == person) | (audit.c.target == person)),
+        "messages": shown,
+    }
+    for name, query in queries.items():
+        about[name] = [
+            {key: _plain(value) for key, value in row._mapping.items()}
+            for row in connection.execute(query)
+        ]
+    return about
+
+
+def _forget(connection: Connection, person: str) -> bool:
+    """Remove a person's own rows, once no job is left; return whether that was so."""
+    if connection.execute(select(jobs.c.id).where(jobs.c.person == person).limit(1)).first():
+        return False
+    for table in (favourites, person_settings):
+        connection.execute(delete(table).where(table.c.person == person))
+    connection.execute(delete(people).where(people.c.id == person))
+    for column in (audit.c.by, audit.c.target):
+        hidden = {column.name: NOBODY}
+        connection.execute(update(audit).where(column == person).values(hidden))
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """Turn records and times into what JSON can hold."""
+    if isinstance(value, Recipe):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value

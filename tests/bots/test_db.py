@@ -1,0 +1,102 @@
+"""`marble db`: every command, and what it says."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bots.settings import Settings, load_settings
+from bots.terminal import db
+from engine.errors import OptionError, UserError
+from storage import Storage
+from tests.storage.conftest import a_job, drawn
+
+Marble = Callable[..., "tuple[int, str]"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return replace(load_settings(), data_dir=tmp_path / "data", database_url=None)
+
+
+async def run(settings: Settings, *words: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    db.add_parser(parser.add_subparsers(dest="command"))
+    return await db.run(parser.parse_args(["db", *map(str, words)]), settings)
+
+
+async def draw(settings: Settings, person: str = "terminal:ada") -> Path:
+    async with Storage.open(settings.data_dir) as storage:
+        job = await storage.jobs.add(a_job(person=person), claim=True)
+        job = await storage.jobs.rendered(job.id, job.epoch, drawn(person.encode()))
+        await storage.jobs.delivered(job.id)
+        return storage.pictures.path(job.pictures[0])
+
+
+async def test_upgrade_and_check(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(settings, "upgrade") == 0
+    assert "is up to date (revision 0" in capsys.readouterr().out
+    picture = await draw(settings)
+    assert await run(settings, "check", "--deep") == 0
+    assert "1 picture files are sound" in capsys.readouterr().out
+    picture.unlink()
+    assert await run(settings, "check") == 1
+    assert "picture 1.1" in capsys.readouterr().out
+
+
+async def test_backup_and_restore(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await draw(settings)
+    assert await run(settings, "backup", tmp_path / "copy") == 0
+    assert "Pictures are not in it" in capsys.readouterr().out
+    await draw(settings)
+    assert await run(settings, "restore", tmp_path / "copy") == 0
+    assert "is kept as" in capsys.readouterr().out
+    async with Storage.open(settings.data_dir) as storage:
+        assert len(await storage.history.page()) == 1
+
+
+async def test_prune(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = await draw(settings)
+    assert await run(settings, "prune", "--older-than", "1d") == 0
+    assert picture.exists()
+    assert "0 jobs and 0 picture files" in capsys.readouterr().out
+
+
+async def test_export_and_forget(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = await draw(settings, "terminal:bob")
+    assert await run(settings, "export", "--person", "terminal:bob", tmp_path / "bob.zip") == 0
+    assert (tmp_path / "bob.zip").stat().st_size > 0
+    assert await run(settings, "forget", "--person", "terminal:bob") == 0
+    assert not picture.exists()
+    assert "Backups hold what they held" in capsys.readouterr().out
+    with pytest.raises(UserError, match="Nothing is kept of terminal:bob"):
+        await run(settings, "forget", "--person", "terminal:bob")
+
+
+@pytest.mark.parametrize(("text", "days"), [("90d", 90), ("2w", 14), ("6M", 180), (" 1y ", 365)])
+def test_an_age_is_read(text: str, days: int) -> None:
+    assert db.parse_age(text) == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["", "90", "0d", "-1d", "1h", "999999d", "١d"])
+def test_another_age_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="older-than must be an age like 90d"):
+        db.parse_age(text)
+
+
+def test_the_parser_imports_no_database() -> None:
+    code = (
+        "import sys, argparse; from bots.terminal import db; "
+        "db.add_parser(argparse.ArgumentParser().add_subparsers()); "
+        "assert not {'sqlalchemy', 'alembic', 'torch'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

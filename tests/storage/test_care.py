@@ -1,0 +1,284 @@
+"""Care: checked, backed up, restored, pruned, exported and forgotten."""
+
+import asyncio
+import json
+import sqlite3
+import zipfile
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from storage import NewJob, Status, Storage, UnknownJob, backups, urls
+from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoSuchFile
+from tests.storage.conftest import Home, a_job, drawn
+
+
+async def delivered(storage: Storage, new: NewJob, *contents: bytes) -> int:
+    job = await storage.jobs.add(new, claim=True)
+    await storage.jobs.rendered(job.id, job.epoch, drawn(*contents))
+    await storage.jobs.delivered(job.id, {f"x:{job.id}": None})
+    return job.id
+
+
+def files(storage: Storage) -> set[bytes]:
+    return {path.read_bytes() for path in storage.pictures.folder.rglob("*.png")}
+
+
+async def test_a_sound_storage_has_no_problems(storage: Storage) -> None:
+    await delivered(storage, a_job(), b"one", b"two")
+    report = await storage.care.check(deep=True)
+    assert (report.problems, report.files, report.orphans) == ((), 2, 0)
+
+
+async def test_a_check_tells_of_missing_changed_and_needless_files(storage: Storage) -> None:
+    await delivered(storage, a_job(), b"gone", b"short", b"flip", b"kept")
+    one, two, three, _ = (await storage.jobs.get(1)).pictures
+    storage.pictures.path(one).unlink()
+    storage.pictures.path(two).write_bytes(b"s")
+    storage.pictures.path(three).write_bytes(b"flap")
+    storage.pictures.add(b"needless")
+    report = await storage.care.check()
+    assert {problem.split(":")[0] for problem in report.problems} == {"picture 1.1", "picture 1.2"}
+    assert (report.files, report.orphans) == (4, 1)
+    deep = await storage.care.check(deep=True)
+    assert any(line.startswith("picture 1.3") and "changed" in line for line in deep.problems)
+
+
+async def test_a_check_tells_of_jobs_that_no_step_leads_to(storage: Storage) -> None:
+    from storage.tables import jobs, outbox  # the test breaks what the API keeps whole
+
+    await delivered(storage, a_job())
+    await storage.jobs.add(a_job())
+
+    def damage(connection: object) -> None:
+        connection.execute(outbox.delete())  # type: ignore[attr-defined]
+        connection.execute(jobs.update().values(status="rendered"))  # type: ignore[attr-defined]
+
+    await storage.database.write(damage)
+    problems = (await storage.care.check()).problems
+    assert "job 1 has ended without a reply in the outbox" in problems
+    assert "job 2 is rendered without a picture" in problems
+
+
+async def test_a_sweep_removes_what_no_row_names(storage: Storage) -> None:
+    await delivered(storage, a_job(), b"kept")
+    storage.pictures.add(b"orphan")
+    assert await storage.care.sweep() == 1
+    assert files(storage) == {b"kept"}
+
+
+async def test_a_file_swept_before_its_row_is_written_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    keep = type(storage.jobs)._keep
+    swept: list[int] = []
+
+    async def keep_and_sweep(*arguments: object) -> object:
+        kept = await keep(*arguments)  # type: ignore[arg-type]
+        if not swept:
+            swept.append(await storage.care.sweep())
+        return kept
+
+    monkeypatch.setattr(type(storage.jobs), "_keep", keep_and_sweep)
+    await storage.jobs.rendered(job.id, job.epoch, drawn(b"late"))
+    assert swept == [1]
+    assert files(storage) == {b"late"}
+
+
+async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: time) as storage:
+        old = await delivered(storage, a_job(), b"old", b"shared")
+        kept = await delivered(storage, a_job(), b"kept")
+        await storage.favourites.add("x:a", kept, 0)
+        undelivered = await storage.jobs.add(a_job(), claim=True)
+        await storage.jobs.rendered(undelivered.id, undelivered.epoch, drawn(b"waiting"))
+        waiting = await storage.jobs.add(a_job())
+        child = await storage.jobs.add(a_job(parent=old))
+        await storage.moderation.first_sight("x:1")
+        time += timedelta(days=40)
+        young = await delivered(storage, a_job(), b"shared")
+        pruned = await storage.care.prune(timedelta(days=30))
+        assert (pruned.jobs, pruned.files) == (1, 1)
+        assert files(storage) == {b"shared", b"kept", b"waiting"}
+        left = {job.id for job in await storage.history.page()}
+        assert left == {kept, undelivered.id, waiting.id, child.id, young}
+        assert (await storage.jobs.get(child.id)).parent is None
+        assert await storage.jobs.by_message(f"x:{old}") is None
+        assert await storage.moderation.first_sight("x:1")
+        assert (await storage.care.check(deep=True)).problems == ()
+
+
+async def test_numbers_of_removed_jobs_are_not_used_again(home: Home) -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: time) as storage:
+        last = await delivered(storage, a_job())
+        time += timedelta(days=2)
+        await storage.care.prune(timedelta(days=1))
+        assert (await storage.jobs.add(a_job())).id == last + 1
+
+
+async def test_pruning_many_jobs(home: Home) -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: time) as storage:
+        added = await asyncio.gather(*(storage.jobs.add(a_job()) for _ in range(250)))
+        await asyncio.gather(*(storage.jobs.cancel(job.id) for job in added))
+        await asyncio.gather(*(storage.jobs.delivered(job.id) for job in added))
+        time += timedelta(days=2)
+        assert (await storage.care.prune(timedelta(days=1))).jobs == 250
+        assert await storage.history.page() == ()
+
+
+async def test_an_export_holds_everything_of_one_person(storage: Storage, tmp_path: Path) -> None:
+    mine = await delivered(storage, a_job("大理石", person="x:a"), b"one", b"two")
+    await delivered(storage, a_job("secret", person="x:b"), b"three")
+    await storage.people.change_settings("x:a", {"steps": 9})
+    await storage.moderation.ban("x:a", by="x:mod", reason="spam")
+    await storage.favourites.add("x:a", mine, 1)
+    target = tmp_path / "ada.zip"
+    assert await storage.privacy.export("x:a", target) == 2
+    with zipfile.ZipFile(target) as archive:
+        assert archive.read("pictures/1.2.png") == b"two"
+        assert len(archive.namelist()) == 3
+        text = archive.read("person.json").decode()
+    about = json.loads(text)
+    assert about["jobs"][0]["recipe"]["prompt"] == "大理石"
+    assert about["settings"][0]["values"] == {"steps": 9}
+    assert [len(about[name]) for name in ("favourites", "bans", "acts", "messages")] == [1] * 4
+    assert "secret" not in text
+    with pytest.raises(FileThere, match=r"ada\.zip exists already"):
+        await storage.privacy.export("x:a", target)
+
+
+async def test_whoever_asks_is_forgotten_in_every_status(home: Home) -> None:
+    secret = "verysecretprompt"
+    async with home.open() as storage:
+        mine = await delivered(storage, a_job(secret, person="x:a"), b"mine", b"shared")
+        theirs = await delivered(storage, a_job(person="x:b", parent=mine), b"shared")
+        await storage.jobs.add(a_job(secret, person="x:a"))
+        running = await storage.jobs.add(a_job(secret, person="x:a"), claim=True)
+        done = await storage.jobs.add(a_job(secret, person="x:a"), claim=True)
+        await storage.jobs.rendered(done.id, done.epoch, drawn(b"undelivered"))
+        await storage.people.change_settings("x:a", {"note": secret})
+        await storage.favourites.add("x:a", theirs, 0)
+        await storage.favourites.add("x:b", mine, 0)
+        ban = await storage.moderation.ban("x:a", by="x:mod", reason="spam")
+        forgotten = await storage.privacy.forget("x:a")
+        assert (forgotten.jobs, forgotten.files) == (4, 2)
+        assert files(storage) == {b"shared"}
+        assert [job.id for job in await storage.history.page()] == [theirs]
+        assert await storage.outbox.list_due(["terminal"]) == ()
+        assert await storage.history.search(secret) == ()
+        assert await storage.people.settings("x:a") == {}
+        assert await storage.favourites.page("x:b") == ()
+        assert await storage.moderation.ban_of("x:a", "x:1") == ban
+        assert [act.target for act in await storage.moderation.acts()] == ["forgotten"]
+        with pytest.raises(UnknownJob):
+            await storage.jobs.rendered(running.id, running.epoch, drawn())
+        again = await storage.jobs.add(a_job(person="x:a"))  # a new acquaintance
+        assert again.status is Status.QUEUED
+        assert (await storage.care.check(deep=True)).problems == ()
+    if home.url is None:
+        traces = [path for path in home.folder.rglob("*") if path.is_file()]
+        assert not [path for path in traces if secret.encode() in path.read_bytes()]
+
+
+async def test_a_backup_taken_under_load_restores_and_checks_clean(
+    home: Home, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup"
+    async with home.open() as storage:
+        for number in range(20):
+            await delivered(storage, a_job(f"marble {number}"), b"%d" % number)
+        stop = asyncio.Event()
+
+        async def load() -> int:
+            count = 0
+            while not stop.is_set():
+                await storage.jobs.add(a_job())
+                count += 1
+            return count
+
+        tasks = [asyncio.create_task(load()) for _ in range(4)]
+        assert await storage.care.backup(file) > 0
+        stop.set()
+        assert sum(await asyncio.gather(*tasks)) > 0
+        count = sum((await storage.history.stats()).jobs.values())
+    restored = await backups.restore(urls.resolve(home.folder, home.url), file)
+    assert (restored.before is not None) == (home.url is None)
+    async with home.open() as storage:
+        assert (await storage.care.check(deep=True)).problems == ()
+        assert 20 <= sum((await storage.history.stats()).jobs.values()) <= count
+        assert [job.id for job in await storage.history.search('"marble 7"')] == [8]
+        [newest] = await storage.history.page(limit=1)
+        assert (await storage.jobs.add(a_job())).id > newest.id
+
+
+async def test_a_backup_overwrites_nothing(storage: Storage, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    file.write_bytes(b"precious")
+    with pytest.raises(FileThere):
+        await storage.care.backup(file)
+    assert file.read_bytes() == b"precious"
+
+
+async def test_orphans_stay_while_a_replaced_database_lies_there(tmp_path: Path) -> None:
+    folder, file = tmp_path / "data", tmp_path / "backup"
+    async with Storage.open(folder) as storage:
+        await storage.care.backup(file)
+        await delivered(storage, a_job(), b"newer than the backup")
+    restored = await backups.restore(urls.resolve(folder, None), file)
+    assert restored.before
+    async with Storage.open(folder) as storage:
+        assert await storage.care.sweep() == 0
+        restored.before.unlink()
+        assert await storage.care.sweep() == 1
+
+
+async def test_nothing_is_restored_over_a_file_in_use(tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    async with Storage.open(tmp_path / "data") as storage:
+        await storage.care.backup(file)
+        job = await storage.jobs.add(a_job())
+        with pytest.raises(DatabaseBusy, match="locked by another program"):
+            await backups.restore(storage.database.url, file)
+        assert await storage.jobs.get(job.id) == job
+
+
+async def test_only_a_sound_backup_is_restored(tmp_path: Path) -> None:
+    url = urls.resolve(tmp_path / "data", None)
+    file = tmp_path / "backup"
+    with pytest.raises(NoSuchFile, match="There is no file"):
+        await backups.restore(url, file)
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(Corrupt, match="backup is damaged or not a database"):
+        await backups.restore(url, file)
+    file.unlink()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    with pytest.raises(Corrupt, match="no tables of Marble's"):
+        await backups.restore(url, file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num)")
+        connection.execute("INSERT INTO alembic_version VALUES ('9999')")
+        connection.commit()
+    with pytest.raises(NewerSchema, match="newer Marble"):
+        await backups.restore(url, file)
+    assert not (tmp_path / "data" / "marble.db").exists()
+
+
+async def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
+    folder, file = tmp_path / "data", tmp_path / "backup"
+    async with Storage.open(folder) as storage:
+        job = await storage.jobs.add(a_job())
+        await storage.care.backup(file)
+    (folder / "marble.db").write_bytes(b"rubbish" * 1000)
+    with pytest.raises(Corrupt, match="marble db restore FILE"):
+        async with Storage.open(folder):
+            pass
+    await backups.restore(urls.resolve(folder, None), file)
+    async with Storage.open(folder) as storage:
+        assert (await storage.jobs.get(job.id)).id == job.id
