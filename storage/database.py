@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Database:
         await asyncio.to_thread(_make_folder, folder)
         if file := urls.file_of(url):
             await asyncio.to_thread(_make_folder, file.parent)
+            await asyncio.to_thread(_check_rights, file)
         try:
             lane, reads = engines.create(url)
         except (ArgumentError, ImportError) as error:
@@ -152,3 +154,9 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         fault: DatabaseFault = explain(error, str(folder)) or ReadOnly(str(folder))
         raise fault from error
+
+
+def _check_rights(file: Path) -> None:
+    """Say in time what SQLite would only call "unable to open": it writes beside the file too."""
+    if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise ReadOnly(str(file))

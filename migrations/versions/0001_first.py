@@ -108,7 +108,7 @@ def _jobs() -> None:
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint(
             "status IN ('queued', 'running', 'rendered', 'delivered', 'failed', 'cancelled')",
-            name="ck_jobs_status",
+            name=op.f("ck_jobs_status"),
         ),
         sa.ForeignKeyConstraint(
             ["parent"], ["jobs.id"], name="fk_jobs_parent_jobs", ondelete="SET NULL"

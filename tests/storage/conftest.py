@@ -57,6 +57,12 @@ class Home:
     folder: Path
     url: str | None
 
+    @property
+    def address(self) -> str:
+        """Return the URL of a server's database."""
+        assert self.url is not None
+        return self.url
+
     def open(self, **options: Any) -> AbstractAsyncContextManager[Storage]:
         """Open it, as a process would."""
         return Storage.open(self.folder, self.url, **options)
@@ -106,6 +112,13 @@ def empty_home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]
         yield Home(tmp_path / "data", None)
         return
     with postgres.database(request.getfixturevalue("postgres_server")) as url:
+        yield Home(tmp_path / "data", url)
+
+
+@pytest.fixture
+def server_home(postgres_server: str, tmp_path: Path) -> Iterator[Home]:
+    """Return a place where no storage ever was, on PostgreSQL."""
+    with postgres.database(postgres_server) as url:
         yield Home(tmp_path / "data", url)
 
 

@@ -1,0 +1,137 @@
+"""Migrations equal the tables, up and down, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from storage import Storage, backups, engines, schema, sqlite_files, urls
+from storage.tables import Base
+from tests.storage.conftest import Home, a_job
+
+REVISIONS = [
+    script.revision for script in ScriptDirectory.from_config(schema.config()).walk_revisions()
+]
+
+
+def _is_common(thing: Any, name: str | None, kind: str, there: bool, other: Any) -> bool:
+    """Leave out each database's own full-text index."""
+    return not str(name).startswith("search") and name != "ix_jobs_words"
+
+
+def differences(connection: Connection) -> list[Any]:
+    options = {"compare_type": True, "include_object": _is_common}
+    context = MigrationContext.configure(connection, opts=options)
+    return list(compare_metadata(context, Base.metadata))
+
+
+def names(connection: Connection) -> set[str]:
+    """Return everything with a name: tables, indices, constraints and triggers."""
+    found: set[str] = set()
+    inspector = inspect(connection)
+    for table in inspector.get_table_names():
+        found.add(table)
+        found |= {str(index["name"]) for index in inspector.get_indexes(table)}
+        found |= {str(key["name"]) for key in inspector.get_foreign_keys(table)}
+        found |= {str(check["name"]) for check in inspector.get_check_constraints(table)}
+        found.add(str(inspector.get_pk_constraint(table)["name"]))
+    if connection.dialect.name == "sqlite":
+        query = text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        found |= set(connection.execute(query).scalars())
+    return found
+
+
+async def in_transaction(home: Home, work: Any) -> Any:
+    def call(connection: Connection) -> Any:
+        with connection.begin():
+            return work(connection)
+
+    home.folder.mkdir(parents=True, exist_ok=True)
+    lane, reads = engines.create(urls.resolve(home.folder, home.url))
+    try:
+        return await lane.run(call)
+    finally:
+        await lane.close()
+        await reads.dispose()
+
+
+async def test_the_migrations_make_the_tables(empty_home: Home) -> None:
+    async with empty_home.open():
+        pass
+    assert await in_transaction(empty_home, differences) == []
+
+
+async def test_every_named_thing_of_the_tables_is_there(empty_home: Home) -> None:
+    def from_metadata(connection: Connection) -> set[str]:
+        Base.metadata.create_all(connection)
+        return names(connection)
+
+    def from_migrations(connection: Connection) -> set[str]:
+        command.upgrade(schema.config(connection), "head")
+        return names(connection)
+
+    wanted = await in_transaction(empty_home, from_metadata)
+    await in_transaction(empty_home, lambda c: Base.metadata.drop_all(c))
+    made = await in_transaction(empty_home, from_migrations)
+    extra = {name for name in made if name.startswith(("search", "sqlite_", "alembic_version"))}
+    assert made - extra - {"None"} == wanted - {"None"}
+
+
+async def test_down_and_up_again(empty_home: Home) -> None:
+    def down(connection: Connection) -> set[str]:
+        command.downgrade(schema.config(connection), "base")
+        return names(connection)
+
+    async with empty_home.open():
+        pass
+    before = await in_transaction(empty_home, names)
+    left = await in_transaction(empty_home, down)
+    assert {name for name in left if not name.startswith("alembic")} <= {"None", "sqlite_sequence"}
+    async with empty_home.open() as storage:
+        await storage.jobs.add(a_job())
+    assert await in_transaction(empty_home, names) == before
+
+
+async def test_two_processes_may_open_a_new_database_at_once(empty_home: Home) -> None:
+    async def visit(prompt: str) -> int:
+        async with empty_home.open() as storage:
+            return (await storage.jobs.add(a_job(prompt))).id
+
+    assert sorted(await asyncio.gather(*(visit(f"{n}") for n in range(4)))) == [1, 2, 3, 4]
+
+
+async def test_an_upgrade_is_backed_up_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        job = await storage.jobs.add(a_job())
+    with monkeypatch.context() as newer:
+        newer.setattr(schema, "head", lambda: "a later one")
+        newer.setattr(schema, "upgrade", lambda connection, where: None)
+        async with Storage.open(tmp_path) as storage:
+            await storage.jobs.cancel(job.id)
+    [copy] = backups.beside(urls.resolve(tmp_path, None), tmp_path)
+    await backups.restore(urls.resolve(tmp_path, None), copy)
+    async with Storage.open(tmp_path) as storage:
+        assert await storage.jobs.get(job.id) == job
+
+
+def test_only_the_latest_backups_of_upgrades_are_kept(tmp_path: Path) -> None:
+    for day in range(5):
+        (tmp_path / f"marble.db.before-upgrade-2026010{day}").touch()
+    sqlite_files.keep_latest(tmp_path / "marble.db", 3)
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["2", "3", "4"]
+
+
+def test_there_is_one_line_of_revisions() -> None:
+    script = ScriptDirectory.from_config(schema.config())
+    assert len(script.get_heads()) == len(script.get_bases()) == 1
+    assert len(REVISIONS) == len(set(REVISIONS))
