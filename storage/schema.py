@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ def config(connection: Connection | None = None) -> Config:
     return settings
 
 
+@cache
 def head() -> str:
     """Return the newest revision that this code knows."""
     found = ScriptDirectory.from_config(config()).get_current_head()
@@ -32,6 +34,7 @@ def head() -> str:
     return found
 
 
+@cache
 def known() -> frozenset[str]:
     """Return every revision that this code knows."""
     scripts = ScriptDirectory.from_config(config()).walk_revisions()

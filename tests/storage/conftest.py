@@ -14,7 +14,6 @@ import pytest
 from engine.events import Picture as Drawn
 from engine.recipe import Recipe
 from storage import NewJob, Storage
-from storage.tables import Base
 from tests.storage import postgres
 
 STANDARD: dict[str, Any] = {
@@ -132,8 +131,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
         yield Home(folder, None)
         return
     url = request.getfixturevalue("postgres_url")
-    names = ", ".join(table.name for table in Base.metadata.sorted_tables)
-    postgres.execute(url, f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    postgres.empty(url)
     yield Home(folder, url)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.engine import make_url
 
+from storage.tables import Base
+
 _numbers = itertools.count()
 
 
@@ -71,6 +73,12 @@ def database(server_url: str) -> Iterator[str]:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
         execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def empty(url: str) -> None:
+    """Remove every row, and begin every numbering anew."""
+    names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    execute(url, f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
 def execute(url: str, statement: str) -> None:

@@ -1,0 +1,122 @@
+"""Kill -9, at every named point and at random: no command is lost, none is answered twice."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import random
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
+
+import pytest
+
+from storage import Status
+from storage.life import MAX_ATTEMPTS
+from tests.storage import kill_worker
+from tests.storage.conftest import Home
+from tests.storage.kill_chat import POISON, ChatServer
+from tests.storage.kill_worker import POINTS, Plan
+
+# Forked from a process that has imported everything, a worker is up in a moment.
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tests.storage.kill_worker"])
+
+
+async def end_of(process: BaseProcess) -> int:
+    """Wait for a process to end and return its exit code."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(process.sentinel, ended.set)
+    await ended.wait()
+    loop.remove_reader(process.sentinel)
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+class Hunt:
+    """Start a worker again and again, and end each life as planned."""
+
+    def __init__(self, chat: ChatServer, home: Home, port: int, dice: random.Random) -> None:
+        self.chat, self.home, self.port, self.dice = chat, home, port, dice
+        self.kills = 0
+        self.by_point: set[str] = set()
+
+    async def live(self, plan: Plan, requests: int | None = None) -> None:
+        """Live one life; `requests` ends it from outside, after so many."""
+        arguments = (self.port, self.home.folder, self.home.url, plan)
+        process = context.Process(target=kill_worker.main, args=arguments)
+        process.start()
+        end = None if requests is None else self.chat.requests + requests
+        self.chat.on_request = lambda: self._kill(process, end)
+        finished = asyncio.create_task(self.chat.finished.wait())
+        ended = asyncio.create_task(end_of(process))
+        await asyncio.wait({finished, ended}, return_when=asyncio.FIRST_COMPLETED)
+        self.chat.on_request = lambda: None
+        over = not ended.done()
+        if over:
+            process.kill()
+        assert await ended == -9, "it ended by itself"
+        finished.cancel()
+        if not over:
+            self.kills += 1
+            self.by_point |= {plan.point} if plan.point else set()
+
+    def _kill(self, process: BaseProcess, end: int | None) -> None:
+        if end is not None and self.chat.requests >= end:
+            process.kill()
+
+    async def run(self, plans: Iterable[Plan]) -> None:
+        for plan in plans:
+            if self.chat.finished.is_set():
+                return
+            await self.live(plan, None if plan.point else self.dice.randint(8, 40))
+        while not self.chat.finished.is_set():  # poison ends a few lives more
+            await self.live(Plan())
+
+
+async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
+    dice = random.Random(4)
+    prompts = [f"statue {number}" for number in range(commands)]
+    poisonous = {commands // 4, commands // 2, commands - 5}
+    for number in poisonous:
+        prompts[number] = f"{POISON} {number}"
+    chat = ChatServer(prompts)
+    found = Hunt(chat, home, await chat.start(), dice)
+    plans = [Plan(point, dice.randint(4, 9)) for point in POINTS for _ in range(each)]
+    plans += [Plan()] * at_random
+    dice.shuffle(plans)
+    await found.run(plans)
+    await chat.stop()
+
+    wanted = {
+        number: ["failed" if number in poisonous else f"a picture of {prompt}"]
+        for number, prompt in enumerate(prompts)
+    }
+    assert {number: chat.outcome(number) for number in wanted} == wanted
+    async with home.open() as storage:
+        await storage.requeue_lost()
+        jobs = await storage.history.page(limit=commands + 1)
+        assert len(jobs) == commands  # none twice
+        for job in jobs:
+            assert (job.attempts == MAX_ATTEMPTS) or job.reply["command"] not in poisonous
+            assert job.status in (Status.DELIVERED, Status.RENDERED, Status.FAILED)
+        report = await storage.care.check(deep=True)
+        assert report.problems == ()
+        await storage.care.sweep()
+        assert (await storage.care.check()).orphans == 0
+    return found
+
+
+@pytest.mark.parametrize("home", ["sqlite"], indirect=True)
+async def test_no_kill_loses_or_repeats_anything(home: Home) -> None:
+    found = await hunt(home, commands=420, each=3, at_random=24)
+    assert found.kills >= 50
+    assert found.by_point == set(POINTS)
+
+
+@pytest.mark.parametrize("home", ["postgresql"], indirect=True)
+async def test_nor_on_a_server(home: Home) -> None:
+    found = await hunt(home, commands=100, each=1, at_random=4)
+    assert found.kills >= 12
+    assert len(found.by_point) >= 7

@@ -1,0 +1,264 @@
+"""A job's life, by a machine that takes any step at any time and crashes in between."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate
+from storage.life import MAX_ATTEMPTS, OVER, TRANSITIONS, Step, after
+from tests.storage import postgres
+from tests.storage.conftest import a_job, drawn
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("step", Step)
+def test_every_step_leads_somewhere_or_raises(status: Status, step: Step) -> None:
+    if status in TRANSITIONS[step]:
+        assert after(1, status, step) is TRANSITIONS[step][status]
+        return
+    with pytest.raises(IllegalStep) as caught:
+        after(1, status, step)
+    assert isinstance(caught.value, TooLate) == (step is Step.CANCEL and status in OVER)
+
+
+def test_nothing_leads_back_from_the_end() -> None:
+    for step, moves in TRANSITIONS.items():
+        for before, then in moves.items():
+            assert before not in OVER or step is Step.DELIVERED
+            assert before not in OVER or then in OVER
+
+
+@dataclass
+class Expected:
+    """Say what the machine believes of a job."""
+
+    status: Status = Status.QUEUED
+    epoch: int = 0
+    attempts: int = 0
+    worker: int | None = None
+    answered: bool = False
+
+
+class Life(RuleBasedStateMachine):
+    """Two processes share a database; either may die at any moment."""
+
+    place: Callable[[], tuple[Path, str | None]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder, self.url = self.place()
+        self.stacks: list[AsyncExitStack] = []
+        self.processes: list[Storage] = []
+        self.jobs: dict[int, Expected] = {}
+        self.events: dict[str, int] = {}
+        self.replies: Counter[int] = Counter()  # edits leave one reply, however often repeated
+        self.sent: set[int] = set()  # replies that arrived, and were not recorded yet
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def call() -> Any:
+            return await work
+
+        return self.runner.run(call())
+
+    @initialize()
+    def start(self) -> None:
+        for _ in range(2):
+            self.stacks.append(AsyncExitStack())
+            self.processes.append(self._open(self.stacks[-1]))
+
+    def teardown(self) -> None:
+        for stack in self.stacks:
+            self.run(stack.aclose())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def _open(self, stack: AsyncExitStack) -> Storage:
+        opened: Storage = self.run(stack.enter_async_context(Storage.open(self.folder, self.url)))
+        return opened
+
+    def _pick(self, data: st.DataObject) -> tuple[int, Expected]:
+        job = data.draw(st.sampled_from(sorted(self.jobs)), "job")
+        return job, self.jobs[job]
+
+    @rule(who=st.integers(0, 1), event=st.integers(0, 5))
+    def add(self, who: int, event: int) -> None:
+        key = f"x:{event}"
+        job = self.run(self.processes[who].jobs.add(a_job(event=key)))
+        assert self.events.setdefault(key, job.id) == job.id
+        self.jobs.setdefault(job.id, Expected())
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), who=st.integers(0, 1))
+    def claim(self, data: st.DataObject, who: int) -> None:
+        number, expected = self._pick(data)
+        job = self.run(self.processes[who].jobs.claim(number))
+        assert (job is not None) == (expected.status is Status.QUEUED)
+        if job:
+            expected.status, expected.worker = Status.RUNNING, who
+            expected.epoch, expected.attempts = expected.epoch + 1, expected.attempts + 1
+            assert (job.epoch, job.attempts) == (expected.epoch, expected.attempts)
+            assert job.alone == (expected.attempts > 1)
+
+    @precondition(lambda self: self.jobs)
+    @rule(
+        data=st.data(),
+        step=st.sampled_from([Step.RELEASE, Step.RENDERED, Step.FAILED]),
+        behind=st.sampled_from([0, 0, 0, 1]),
+    )
+    def report(self, data: st.DataObject, step: Step, behind: int) -> None:
+        """Report as the worker that claimed last, or as one of the past."""
+        number, expected = self._pick(data)
+        jobs, epoch = self.processes[expected.worker or 0].jobs, expected.epoch - behind
+        calls: dict[Step, Callable[[], Awaitable[Any]]] = {
+            Step.RELEASE: lambda: jobs.release(number, epoch),
+            Step.RENDERED: lambda: jobs.rendered(number, epoch, drawn(b"%d" % number)),
+            Step.FAILED: lambda: jobs.failed(number, epoch, "why"),
+        }
+        self._take(number, step, calls[step], stale=behind > 0)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), who=st.integers(0, 1))
+    def cancel(self, data: st.DataObject, who: int) -> None:
+        number, _ = self._pick(data)
+        self._take(number, Step.CANCEL, lambda: self.processes[who].jobs.cancel(number))
+
+    def _take(
+        self, number: int, step: Step, call: Callable[[], Awaitable[Any]], stale: bool = False
+    ) -> None:
+        """Take a step and hold it against the table."""
+        expected = self.jobs[number]
+        repeated = {
+            Step.RELEASE: (Status.QUEUED,),
+            Step.RENDERED: (Status.RENDERED, Status.DELIVERED),
+            Step.FAILED: (Status.FAILED,),
+            Step.CANCEL: (Status.CANCELLED,),
+        }[step]
+        raised: Exception | None = None
+        try:
+            self.run(call())
+        except (StaleEpoch, IllegalStep) as error:
+            raised = error
+        assert stale == isinstance(raised, StaleEpoch)
+        if isinstance(raised, IllegalStep):
+            late = step is Step.CANCEL and expected.status in OVER
+            assert expected.status not in TRANSITIONS[step]
+            assert isinstance(raised, TooLate) == late
+        elif not stale and expected.status not in repeated:
+            expected.status = TRANSITIONS[step][expected.status]
+            expected.attempts -= step is Step.RELEASE
+
+    @rule(who=st.integers(0, 1))
+    def send(self, who: int) -> None:
+        """Send one due reply; the process may die before it records that."""
+        outbox = self.processes[who].outbox
+        due = self.run(outbox.list_due(["terminal"]))
+        assert {parcel.job.id for parcel in due} <= self._waiting()
+        if due and self.run(outbox.begin(due[0].job.id)):
+            self.replies[due[0].job.id] = 1
+            self.sent.add(due[0].job.id)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), who=st.integers(0, 1))
+    def record(self, data: st.DataObject, who: int) -> None:
+        number = data.draw(st.sampled_from(sorted(self.sent)), "sent")
+        job = self.run(self.processes[who].jobs.delivered(number))
+        expected = self.jobs[number]
+        expected.status = TRANSITIONS[Step.DELIVERED].get(expected.status, expected.status)
+        expected.answered = True
+        assert job.status is expected.status
+        self.sent.discard(number)
+
+    @rule(who=st.integers(0, 1), closes=st.booleans())
+    def die(self, who: int, closes: bool) -> None:
+        """End a process, begin another; the survivor takes back what the dead one ran."""
+        stack, dead = self.stacks[who], self.processes[who]
+        if not closes:  # kill -9: its lock falls, and it says nothing
+            self.run(dead.worker.alive.release())
+        self.run(stack.aclose())
+        self.processes[who] = self._open(stack)
+        changed = self.run(self.processes[1 - who].requeue_lost())
+        lost = {
+            number: expected
+            for number, expected in self.jobs.items()
+            if expected.status is Status.RUNNING and expected.worker == who
+        }
+        assert {job.id for job in changed} == lost.keys()
+        for expected in lost.values():
+            poison = expected.attempts >= MAX_ATTEMPTS
+            expected.status = Status.FAILED if poison else Status.QUEUED
+
+    @invariant()
+    def the_database_agrees(self) -> None:
+        if not self.processes:
+            return
+        found = self.run(self.processes[0].history.page(limit=1000))
+        assert {job.id: (job.status, job.epoch, job.attempts) for job in found} == {
+            number: (each.status, each.epoch, each.attempts) for number, each in self.jobs.items()
+        }
+        assert all(bool(job.pictures) == self._drawn(job.status) for job in found)
+
+    @invariant()
+    def what_ended_is_answered_or_waits(self) -> None:
+        if self.processes:
+            waiting = self.run(self.processes[0].outbox.backlog())
+            assert sum(each.waiting for each in waiting) == len(self._waiting())
+            assert max(self.replies.values(), default=1) == 1
+
+    def _waiting(self) -> set[int]:
+        return {n for n, each in self.jobs.items() if each.status in OVER and not each.answered}
+
+    def _drawn(self, status: Status) -> bool:
+        return status in (Status.RENDERED, Status.DELIVERED)
+
+
+def lives(place: Callable[[], tuple[Path, str | None]], examples: int) -> None:
+    machine = type("Life", (Life,), {"place": staticmethod(place)})
+    slow = (HealthCheck.too_slow, HealthCheck.data_too_large)
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=slow,
+            print_blob=True,
+        ),
+    )
+
+
+def test_any_life_on_sqlite(sqlite_template: Path) -> None:
+    def place() -> tuple[Path, None]:
+        folder = Path(tempfile.mkdtemp(prefix="marble-life-"))
+        shutil.copy(sqlite_template, folder)
+        return folder, None
+
+    lives(place, examples=15)
+
+
+def test_any_life_on_postgresql(postgres_url: str) -> None:
+    def place() -> tuple[Path, str]:
+        postgres.empty(postgres_url)
+        return Path(tempfile.mkdtemp(prefix="marble-life-")), postgres_url
+
+    lives(place, examples=5)
