@@ -86,7 +86,8 @@ async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
     plans = [Plan(point, dice.randint(4, 9)) for point in POINTS for _ in range(each)]
     plans += [Plan()] * at_random
     dice.shuffle(plans)
-    await found.run(plans)
+    async with asyncio.timeout(90):  # a lost command would be waited for in vain
+        await found.run(plans)
     await chat.stop()
 
     wanted = {

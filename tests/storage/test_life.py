@@ -208,6 +208,11 @@ class Life(RuleBasedStateMachine):
             poison = expected.attempts >= MAX_ATTEMPTS
             expected.status = Status.FAILED if poison else Status.QUEUED
 
+    @rule(who=st.integers(0, 1))
+    def look(self, who: int) -> None:
+        """Look for dead processes while all live: nobody's job is touched."""
+        assert self.run(self.processes[who].requeue_lost()) == ()
+
     @invariant()
     def the_database_agrees(self) -> None:
         if not self.processes:
