@@ -12,8 +12,8 @@ from bots.settings import Settings
 from bots.studio import Studio
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
+from engine.executors.choose import make_executor
 from engine.executors.config import EngineConfig
-from engine.executors.inprocess import InProcessExecutor
 from engine.queue import Queue
 from storage import DatabaseFault, Storage
 
@@ -33,7 +33,13 @@ class App:
 
 def engine_config(settings: Settings) -> EngineConfig:
     """Return what the engine is made from."""
-    return EngineConfig(models_dir=settings.models_dir, device=settings.device)
+    return EngineConfig(
+        models_dir=settings.models_dir,
+        device=settings.device,
+        batching=settings.batching,
+        compile=settings.compile,
+        notes=settings.data_dir / "engine",
+    )
 
 
 @asynccontextmanager
@@ -47,7 +53,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     catalogue = Catalogue(settings.models_dir)
     async with (
         Storage.open(settings.data_dir, settings.database_url) as storage,
-        InProcessExecutor(engine_config(settings)) as executor,
+        make_executor(settings.executor, engine_config(settings)) as executor,
     ):
         queue = Queue(lambda: executor.slots, limits_of(settings))
         await learn(queue.speeds, storage)

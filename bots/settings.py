@@ -4,6 +4,7 @@ Each variable has one entry here and one in `.env.example`; a test compares the 
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ class Settings:
     database_url: str | None
     models_dir: Path | None
     device: str
+    executor: str
+    batching: str
+    compile: bool
     queue_length: int
     waiting_per_person: int
     running_per_person: int
@@ -89,6 +93,12 @@ def _people(key: str, text: str) -> frozenset[str]:
     return names
 
 
+def _executor(key: str, text: str) -> str:
+    if text not in ("child", "inprocess") and not re.fullmatch(r"[\w.]+:\w+", text):
+        raise SettingError(key, text, "child, inprocess or module:factory")
+    return text
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -101,6 +111,9 @@ VARIABLES: Final = (
     Variable("MARBLE_DATABASE_URL", "database_url", "", _optional),
     Variable("MARBLE_MODELS_DIR", "models_dir", "", _models_dir),
     Variable("MARBLE_DEVICE", "device", "auto", _device),
+    Variable("MARBLE_EXECUTOR", "executor", "child", _executor),
+    Variable("MARBLE_BATCHING", "batching", "exact", _one_of("exact", "throughput")),
+    Variable("MARBLE_COMPILE", "compile", "0", _switch),
     Variable("MARBLE_QUEUE_LENGTH", "queue_length", "1000", _number(1, 100_000)),
     Variable("MARBLE_WAITING_PER_PERSON", "waiting_per_person", "20", _number(1, 100_000)),
     Variable("MARBLE_RUNNING_PER_PERSON", "running_per_person", "4", _number(1, 1000)),

@@ -7,6 +7,7 @@ MarbleError
 │   ├── PromptError            a prompt cannot be read
 │   ├── UnknownModel           no model by that name
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
+│   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── QueueFull              too many jobs wait already
 │   ├── TooManyWaiting         one person has too many jobs waiting already
 │   ├── SettingError           an environment variable's value cannot be used
@@ -91,6 +92,10 @@ class BrokenModel(UserError):
         self.name = name
         self.reason = reason
         super().__init__(f"The model {name!r} cannot be loaded: {reason}")
+
+
+class OutOfMemory(UserError):
+    """Say that a picture did not fit into memory, whatever was tried."""
 
 
 class QueueFull(UserError):

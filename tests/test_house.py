@@ -122,6 +122,10 @@ def test_travelling_types_need_only_the_standard_library(name: str) -> None:
         "engine.checkpoints",
         "engine.executors",
         "engine.executors.inprocess",
+        "engine.executors.child",
+        "engine.executors.choose",
+        "engine.executors.main",
+        "engine.batching",
         "storage",
     ],
 )

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from engine.events import Event
 from engine.recipe import Recipe
@@ -40,6 +41,7 @@ class Health:
     alive: bool
     running: int
     restarts: int = 0
+    pid: int | None = None  # of a process of its own
 
 
 class Executor(Protocol):
@@ -67,6 +69,15 @@ class Executor(Protocol):
 
 class ManagedExecutor(Executor, Protocol):
     """Add what who owns an executor does with it: begin it, watch it, end it."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
 
     async def start(self) -> None:
         """Get ready before the first job; without it the first job waits."""

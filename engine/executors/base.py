@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from engine.errors import Cancelled, Lost
 from engine.events import Event
-from engine.executors import Health, Spec
+from engine.executors import Health, ManagedExecutor, Spec
 from engine.reports import Ended, Key, Report
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class _Client:
     inbox: asyncio.Queue[Event | Ended]
 
 
-class QueueingExecutor(ABC):
+class QueueingExecutor(ManagedExecutor, ABC):
     """Pass jobs on to an engine elsewhere and its reports back, each to whom it concerns.
 
     Leave it with `async with`: what is at work then ends as lost.
@@ -126,7 +126,7 @@ class QueueingExecutor(ABC):
 
     def _pass_on(self) -> None:
         """Pass held jobs on, in order, as long as they may share the engine."""
-        while self._held and self._may_pass(self._held[0].spec):
+        while self._held and not self._hold() and self._may_pass(self._held[0].spec):
             spec = self._held.popleft().spec
             self._passed[_key(spec)] = spec
             self._admit(spec)
@@ -134,6 +134,10 @@ class QueueingExecutor(ABC):
             self._idle.clear()
         else:
             self._idle.set()
+
+    def _hold(self) -> bool:
+        """Say whether the engine takes no job yet; `_pass_on` is called again when it does."""
+        return False
 
     def _may_pass(self, spec: Spec) -> bool:
         # A job that took a worker with it before must not take others' work with it again.

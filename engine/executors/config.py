@@ -20,7 +20,8 @@ class EngineConfig:
     """Say where models are, what they run on and how.
 
     batching: `exact` or `throughput`; notes: the folder where measurements of this device are
-    remembered (None: measured anew at each start).
+    remembered (None: measured anew at each start); factory: what makes the pipeline in the engine's
+    own thread, as `module:name`.
     """
 
     models_dir: Path | None = None
@@ -29,6 +30,7 @@ class EngineConfig:
     batching: str = "exact"
     compile: bool = False
     notes: Path | None = None
+    factory: str = "engine.opening:open_pipeline"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

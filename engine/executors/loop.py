@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -78,9 +79,9 @@ class Loop:
             self._report(report)
 
     def _open(self) -> Pipeline:
-        from engine.opening import open_pipeline
-
-        return open_pipeline(self._config)
+        module, _, name = self._config.factory.partition(":")
+        pipeline: Pipeline = getattr(import_module(module), name)(self._config)
+        return pipeline
 
     def _end_all(self, error: Exception) -> None:
         """Say to all jobs at work what ended them, and begin anew with the next."""

@@ -27,6 +27,8 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
     ("key", "value"),
     [
         ("MARBLE_DEVICE", "gpu"),
+        ("MARBLE_EXECUTOR", "thread"),
+        ("MARBLE_BATCHING", "fast"),
         ("MARBLE_DEVICE", "cuda:x"),
         ("MARBLE_QUEUE_LENGTH", "0"),
         ("MARBLE_RUNNING_PER_PERSON", "two"),

@@ -43,6 +43,8 @@ def marble(
     monkeypatch.setenv("MARBLE_DATA_DIR", str(data))
     monkeypatch.setenv("MARBLE_MODELS_DIR", str(models))
     monkeypatch.setenv("MARBLE_TERMINAL_PICTURES", "off")
+    # A child would load torch for every command.
+    monkeypatch.setenv("MARBLE_EXECUTOR", "inprocess")
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: str) -> Answer:

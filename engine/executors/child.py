@@ -1,0 +1,188 @@
+"""Run the engine in a process of its own: a crash there never takes the gateways down.
+
+The child is started when the first job comes, and again, after a wait that grows, when it has died;
+what it ran then ends as `Lost`. Both sides hold an end of one socket: whoever dies closes it, which
+the other sees at once, so that no process is left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import EngineError, Lost, MarbleError
+from engine.executors import Health, Spec, wire
+from engine.executors.base import QueueingExecutor
+from engine.executors.config import EngineConfig
+from engine.reports import Ended, Key, Report
+
+log = logging.getLogger(__name__)
+
+ROOT: Final = Path(__file__).parents[2]  # where the package `engine` is found
+STARTS: Final = 3  # failed starts in a row after which waiting jobs are told
+LONGEST: Final = 30.0  # seconds between two starts
+NOT_STARTING: Final = "the engine's process does not start; its messages tell why"
+
+
+def wait_before(failures: int) -> float:
+    """Return the seconds to wait before the next start, after so many deaths in a row."""
+    return min(LONGEST, 0.1 * 4.0**failures)
+
+
+class ChildExecutor(QueueingExecutor):
+    """Own one child process and the task that watches it."""
+
+    def __init__(
+        self, config: EngineConfig, *, backoff: Callable[[int], float] = wait_before
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._backoff = backoff
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None  # there while the child takes jobs
+        self._watching: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._settled = asyncio.Event()  # it is ready, or known not to start
+        self._failures = 0  # deaths since the last job that ended well
+        self._stillborn = 0  # deaths in a row before it was ready
+        self._restarts = 0
+
+    async def start(self) -> None:
+        """Start the child, and return when it takes jobs; raises `EngineError` if it does not."""
+        self._want()
+        await self._settled.wait()
+        if not self._ready.is_set():
+            raise EngineError(NOT_STARTING)
+
+    async def close(self) -> None:
+        """Kill the child; it has nothing that would have to be saved."""
+        if self._watching:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        self._end_all(Lost("The engine was closed."))
+
+    def health(self) -> Health:
+        """Return whether the child takes jobs, and how often it had to be started again."""
+        return Health(
+            alive=self._ready.is_set(),
+            running=len(self._passed),
+            restarts=self._restarts,
+            pid=self._process.pid if self._process else None,
+        )
+
+    def _want(self) -> None:
+        self._wanted.set()
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name="marble-child")
+
+    def _hold(self) -> bool:
+        if not self._ready.is_set():
+            self._want()
+        return not self._ready.is_set()
+
+    def _admit(self, spec: Spec) -> None:
+        self._send({"run": spec.to_dict()})
+
+    def _withdraw(self, key: Key) -> None:
+        self._send({"cancel": key})
+
+    def _send(self, header: dict[str, Any]) -> None:
+        # A child that is about to be found dead takes nothing; then its jobs end as lost anyway.
+        if self._writer and not self._writer.is_closing():
+            self._writer.write(wire.Frame(header).to_bytes())
+
+    async def _watch(self) -> None:
+        """Keep a child alive for as long as there is work for it."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            how = await self._live()
+            self._count_death()
+            log.error("the engine's process ended (%s) with %d jobs", how, len(self._passed))
+            self._lose_all(f"The engine's process ended ({how}).")
+            if self._stillborn >= STARTS:
+                self._settled.set()
+                self._end_all(EngineError(NOT_STARTING))
+            await asyncio.sleep(self._backoff(self._failures))
+            if self._held:
+                self._wanted.set()
+
+    def _count_death(self) -> None:
+        self._failures += 1
+        self._stillborn += 1
+        self._restarts += 1
+
+    async def _live(self) -> str:
+        """Start a child and listen to it until it ends; return how it ended."""
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        with closing(writer):
+            with theirs:
+                process = self._process = await _spawn(theirs)
+            try:
+                self._writer = writer
+                self._send({"config": self._config.to_dict(), "level": log.getEffectiveLevel()})
+                with suppress(EOFError, ConnectionError):
+                    await self._listen(reader)
+            finally:
+                self._ready.clear()
+                self._process = self._writer = None
+                with suppress(ProcessLookupError):
+                    process.kill()
+                code = await asyncio.shield(process.wait())
+        return _describe(code)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            frame = await wire.receive(reader)
+            if "ready" in frame.header:
+                self._stillborn = 0
+                self._ready.set()
+                self._settled.set()
+                self._pass_on()
+            elif "log" in frame.header:
+                name, level, text = frame.header["log"]
+                logging.getLogger(name).log(level, "%s", text)
+            else:
+                self._hear(wire.unpack(frame))
+
+    def _hear(self, report: Report) -> None:
+        if isinstance(report.news, Ended) and report.news.error is None:
+            self._failures = 0
+        self._receive(report)
+
+    def _end_all(self, error: MarbleError) -> None:
+        for key in list(self._clients):
+            self._receive(Report(key, Ended(error)))
+
+
+async def _spawn(end: socket.socket) -> asyncio.subprocess.Process:
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # whatever lies in the working folder is no module of ours
+        "-m",
+        "engine.executors.main",
+        str(end.fileno()),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        pass_fds=[end.fileno()],
+        env={**os.environ, "PYTHONPATH": path},
+        # Ctrl-C at the terminal is for the parent, which then ends its child in good order.
+        start_new_session=True,
+    )
+
+
+def _describe(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

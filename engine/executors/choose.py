@@ -1,0 +1,35 @@
+"""Find an executor by its name in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Final, cast
+
+from engine.errors import SettingError
+from engine.executors import ManagedExecutor
+from engine.executors.child import ChildExecutor
+from engine.executors.config import EngineConfig
+from engine.executors.inprocess import InProcessExecutor
+
+EXECUTORS: Final[Mapping[str, Callable[[EngineConfig], ManagedExecutor]]] = {
+    "child": ChildExecutor,
+    "inprocess": InProcessExecutor,
+}
+
+
+def make_executor(kind: str, config: EngineConfig) -> ManagedExecutor:
+    """Return the executor of that name, or what `module:factory` makes of the configuration."""
+    if kind in EXECUTORS:
+        return EXECUTORS[kind](config)
+    return cast(Callable[[EngineConfig], ManagedExecutor], find(kind))(config)
+
+
+def find(place: str) -> object:
+    """Return what stands at `module:name`, or raise `SettingError`."""
+    module, _, name = place.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        allowed = f"{', '.join(EXECUTORS)} or module:factory ({error})"
+        raise SettingError("MARBLE_EXECUTOR", place, allowed) from None

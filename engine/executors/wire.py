@@ -1,0 +1,124 @@
+"""How the two sides of a child process speak: frames of JSON and bytes over a socket.
+
+    4 bytes: the header's length · 4 bytes: the payload's · the header, JSON · the payload
+
+Pictures and previews are payloads: a picture of 1.5 MB takes about a millisecond, and whichever
+side dies, the kernel takes what was under way with it, where a folder of files would need sweeping.
+Nothing is unpickled. Standard library only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from engine.errors import Cancelled, EngineError, Lost, MarbleError, OutOfMemory, UserError
+from engine.events import Picture, Progress, Stage
+from engine.executors import Spec
+from engine.recipe import Recipe
+from engine.reports import Ended, Key, Report
+
+LENGTHS: Final = struct.Struct("!II")
+LIMIT: Final = 2**28  # bytes of a frame's part; anything longer is not ours
+
+# What an error becomes on the other side: the first that fits.
+ERRORS: Final[Mapping[str, Callable[[str], MarbleError]]] = {
+    "cancelled": lambda text: Cancelled(),
+    "memory": OutOfMemory,
+    "user": UserError,
+    "lost": Lost,
+    "engine": EngineError,
+}
+
+
+class Frame(NamedTuple):
+    """Hold one message."""
+
+    header: Mapping[str, Any]
+    payload: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        """Return the frame as it travels."""
+        header = json.dumps(self.header).encode()
+        return LENGTHS.pack(len(header), len(self.payload)) + header + self.payload
+
+
+def read(stream: BinaryIO) -> Frame:
+    """Read a frame from a blocking stream; raises `EOFError` at its end."""
+    lengths = _lengths(_exactly(stream, LENGTHS.size))
+    header, payload = (_exactly(stream, length) for length in lengths)
+    return Frame(json.loads(header), payload)
+
+
+async def receive(stream: asyncio.StreamReader) -> Frame:
+    """Read a frame from a stream of asyncio; raises `EOFError` at its end."""
+    lengths = _lengths(await stream.readexactly(LENGTHS.size))
+    header, payload = [await stream.readexactly(length) for length in lengths]
+    return Frame(json.loads(header), payload)
+
+
+def _lengths(data: bytes) -> tuple[int, int]:
+    header, payload = LENGTHS.unpack(data)
+    if max(header, payload) > LIMIT:
+        raise EOFError("not a frame")
+    return header, payload
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size) if size else b""
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def pack(report: Report) -> Frame:
+    """Write a report into a frame."""
+    news = report.news
+    header: dict[str, Any] = {"job": report.key.job, "epoch": report.key.epoch}
+    if isinstance(news, Progress):
+        header |= {"progress": news.stage, "step": news.step, "total": news.total}
+        return Frame(header, news.preview or b"")
+    if isinstance(news, Picture):
+        header |= {"picture": news.index, "width": news.width, "height": news.height}
+        return Frame(header, news.png)
+    return Frame(header | {"ended": news.error and _kind(news.error), "text": str(news.error)})
+
+
+def unpack(frame: Frame) -> Report:
+    """Read a report out of a frame."""
+    header, payload = frame
+    return Report(Key(header["job"], header["epoch"]), _news(header, payload))
+
+
+def _news(header: Mapping[str, Any], payload: bytes) -> Progress | Picture | Ended:
+    if "progress" in header:
+        return Progress(
+            stage=Stage(header["progress"]),
+            step=header["step"],
+            total=header["total"],
+            preview=payload or None,
+        )
+    if "picture" in header:
+        width, height = header["width"], header["height"]
+        return Picture(index=header["picture"], width=width, height=height, png=payload)
+    kind = header["ended"]
+    return Ended(ERRORS[kind](header["text"]) if kind else None)
+
+
+def _kind(error: MarbleError) -> str:
+    kinds = (
+        (Cancelled, "cancelled"),
+        (OutOfMemory, "memory"),
+        (UserError, "user"),
+        (Lost, "lost"),
+    )
+    return next((name for kind, name in kinds if isinstance(error, kind)), "engine")
+
+
+def read_spec(data: Mapping[str, Any]) -> Spec:
+    """Read what `Spec.to_dict` wrote."""
+    recipe = Recipe.from_dict(data["recipe"])
+    return Spec(job=data["job"], epoch=data["epoch"], recipe=recipe, alone=data["alone"])

@@ -1,0 +1,90 @@
+"""A pipeline without a model, for what is about executors: it does what the prompt says.
+
+die in STAGE   the process kills itself in that stage of the job's first attempt
+go on          the job never ends
+wait for N     the job ends once N jobs have been at work together
+hang           the tick never ends
+break          the tick raises
+refuse         the job ends with a sentence for people
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+from engine.errors import Cancelled, UserError
+from engine.events import Event, Picture, Progress, Stage
+from engine.executors import Spec
+from engine.executors.config import EngineConfig
+from engine.reports import Ended, Key, Report
+
+
+class StubPipeline:
+    """Bring every job a step further each tick; a picture's bytes tell with whom it was drawn."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[Key, Iterator[Event | Ended]] = {}
+        self.company: dict[Key, set[int]] = {}
+        self.cancels: list[Key] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.jobs)
+
+    def admit(self, spec: Spec) -> None:
+        key = Key(spec.job, spec.epoch)
+        self.jobs[key] = self.work(key, spec)
+        self.company[key] = set()
+        for seen in self.company.values():
+            seen |= {other.job for other in self.jobs}
+
+    def cancel(self, key: Key) -> None:
+        self.cancels.append(key)
+
+    def close(self) -> None:
+        self.jobs.clear()
+
+    def tick(self) -> Iterator[Report]:
+        while self.cancels:
+            if (key := self.cancels.pop()) in self.jobs:
+                yield Report(key, Ended(Cancelled()))
+                del self.jobs[key]
+        for key, job in list(self.jobs.items()):
+            news = next(job)
+            yield Report(key, news)
+            if isinstance(news, Ended):
+                del self.jobs[key], self.company[key]
+
+    def work(self, key: Key, spec: Spec) -> Iterator[Event | Ended]:
+        recipe, word = spec.recipe, spec.recipe.prompt
+        for stage, total in zip(Stage, (1, 1, recipe.steps, 1), strict=True):
+            yield Progress(stage=stage, step=0, total=total, preview=b"jpeg")
+            if word == f"die in {stage}" and spec.epoch == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            for step in range(1, total + 1):
+                yield Progress(stage=stage, step=step, total=total)
+        yield from self.wait(key, word, Progress(stage=Stage.DECODE, step=1, total=1))
+        if word == "hang":
+            threading.Event().wait()
+        if word == "break":
+            raise ValueError("inner words")
+        if word == "refuse":
+            yield Ended(UserError("No."))
+        png = repr(sorted(self.company[key])).encode() * (100_000 if word == "large" else 1)
+        for index in recipe.pictures:
+            yield Picture(index=index, width=8, height=8, png=png)
+        yield Ended()
+
+    def wait(self, key: Key, word: str, news: Progress) -> Iterator[Progress]:
+        needed = int(word.removeprefix("wait for ")) if word.startswith("wait for") else 0
+        while word == "go on" or len(self.company[key]) < needed:
+            yield news
+
+
+def open_stub(config: EngineConfig) -> StubPipeline:
+    return StubPipeline()
+
+
+def open_nothing(config: EngineConfig) -> StubPipeline:
+    raise OSError("no such device")

@@ -1,0 +1,250 @@
+"""One contract for every executor; and what a process of its own promises beyond it."""
+
+import asyncio
+import os
+import select
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.errors import Cancelled, EngineError, Lost, SettingError, UserError
+from engine.events import Event, Picture, Progress, Stage
+from engine.executors import ManagedExecutor, Spec
+from engine.executors.child import ChildExecutor, wait_before
+from engine.executors.choose import EXECUTORS, make_executor
+from engine.executors.config import EngineConfig
+from tests.conftest import ROOT
+from tests.factories import make_recipe
+
+STUB = EngineConfig(factory="tests.engine.stub:open_stub")
+
+
+def make_spec(prompt: str = "a cat", job: int = 1, *, epoch: int = 1, alone: bool = False) -> Spec:
+    return Spec(job=job, epoch=epoch, recipe=make_recipe(prompt=prompt, steps=9), alone=alone)
+
+
+async def collect(executor: ManagedExecutor, spec: Spec) -> list[Event]:
+    return [event async for event in executor.run(spec)]
+
+
+def company(events: list[Event]) -> bytes:
+    """Return with whom a stub's picture was drawn."""
+    return next(event.png for event in events if isinstance(event, Picture))
+
+
+@pytest.fixture(params=EXECUTORS)
+async def executor(request: pytest.FixtureRequest) -> AsyncIterator[ManagedExecutor]:
+    """Yield each kind of executor, with an engine that has no model."""
+    async with make_executor(request.param, STUB) as executor:
+        yield executor
+
+
+@pytest.fixture
+async def child() -> AsyncIterator[ChildExecutor]:
+    """Yield a child process, with an engine that has no model, that restarts at once."""
+    async with ChildExecutor(STUB, backoff=lambda failures: 0) as executor:
+        yield executor
+
+
+async def test_a_job_gives_its_events_in_order(executor: ManagedExecutor) -> None:
+    spec = replace(make_spec(), recipe=make_recipe(count=3, steps=2))
+    events = await collect(executor, spec)
+    stages = [event.stage for event in events if isinstance(event, Progress)]
+    assert stages == sorted(stages, key=list(Stage).index)
+    assert [event.index for event in events if isinstance(event, Picture)] == [0, 1, 2]
+    assert events[0] == Progress(stage=Stage.LOAD, step=0, total=1, preview=b"jpeg")
+    assert executor.health().running == 0
+
+
+async def test_jobs_run_together(executor: ManagedExecutor) -> None:
+    slots = executor.slots
+    jobs = [collect(executor, make_spec(f"wait for {slots}", n)) for n in range(slots)]
+    drawn = await asyncio.gather(*jobs)
+    assert all(company(events) == repr([*range(slots)]).encode() for events in drawn)
+
+
+async def test_a_suspect_runs_with_nobody_beside_it(executor: ManagedExecutor) -> None:
+    specs = [make_spec(job=n, alone=n == 2) for n in range(4)]
+    drawn = await asyncio.gather(*(collect(executor, spec) for spec in specs))
+    assert company(drawn[2]) == b"[2]"
+
+
+async def test_cancelling_ends_a_job_and_leaves_the_others(executor: ManagedExecutor) -> None:
+    other = asyncio.create_task(collect(executor, make_spec(job=2)))
+    events = executor.run(make_spec("go on"))
+    await anext(events)
+    executor.cancel(1, 1)
+    with pytest.raises(Cancelled):
+        await collect_rest(events)
+    assert isinstance((await other)[-1], Picture)
+
+
+async def test_a_job_that_is_held_back_can_be_cancelled(executor: ManagedExecutor) -> None:
+    first = executor.run(make_spec("go on", job=1, alone=True))
+    await anext(first)
+    held = asyncio.create_task(collect(executor, make_spec(job=2)))
+    await asyncio.sleep(0)
+    executor.cancel(2, 1)
+    with pytest.raises(Cancelled):
+        await held
+    executor.cancel(1, 1)
+    with pytest.raises(Cancelled):
+        await collect_rest(first)
+
+
+async def collect_rest(events: AsyncIterator[Event]) -> None:
+    async for _ in events:
+        pass
+
+
+async def test_what_is_unknown_or_over_can_be_cancelled_in_vain(executor: ManagedExecutor) -> None:
+    executor.cancel(77, 1)
+    await collect(executor, make_spec())
+    executor.cancel(1, 1)
+    assert len(await collect(executor, make_spec(epoch=2))) > 0
+
+
+async def test_closing_the_events_early_stops_the_work(executor: ManagedExecutor) -> None:
+    async with aclosing(executor.run(make_spec("go on"))) as job:
+        await anext(job)
+    assert await executor.drain(60)
+    assert executor.health().running == 0
+
+
+async def test_a_refusal_reaches_people_as_it_is(executor: ManagedExecutor) -> None:
+    with pytest.raises(UserError, match=r"^No\.$"):
+        await collect(executor, make_spec("refuse"))
+
+
+async def test_an_unexpected_error_ends_what_is_at_work_and_not_the_engine(
+    executor: ManagedExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EngineError, match="inner words"):
+        await collect(executor, make_spec("break"))
+    assert "Traceback" in caplog.text
+    assert len(await collect(executor, make_spec(job=2))) > 0
+
+
+async def test_draining_waits_for_the_jobs_at_work(executor: ManagedExecutor) -> None:
+    job = asyncio.create_task(collect(executor, make_spec()))
+    await asyncio.sleep(0)
+    assert await executor.drain(60)
+    assert job.done() or isinstance((await job)[-1], Picture)
+
+
+async def test_draining_has_a_deadline(executor: ManagedExecutor) -> None:
+    events = executor.run(make_spec("go on"))
+    await anext(events)
+    assert not await executor.drain(0)
+    executor.cancel(1, 1)
+    with pytest.raises(Cancelled):
+        await collect_rest(events)
+
+
+async def test_closing_the_executor_loses_what_is_at_work() -> None:
+    executor = ChildExecutor(STUB)
+    events = executor.run(make_spec("hang"))
+    await anext(events)
+    await executor.close()
+    with pytest.raises(Lost, match="closed"):
+        await collect_rest(events)
+
+
+async def test_an_engine_that_cannot_be_made_fails_its_jobs() -> None:
+    config = EngineConfig(factory="tests.engine.stub:open_nothing")
+    for kind in EXECUTORS:
+        async with make_executor(kind, config) as executor:
+            with pytest.raises(EngineError, match="no such device"):
+                await collect(executor, make_spec())
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_a_child_killed_in_any_stage_loses_its_jobs_and_goes_on(
+    child: ChildExecutor, stage: Stage
+) -> None:
+    await child.start()
+    before = child.health().pid
+    doomed, beside = await asyncio.gather(
+        collect(child, make_spec(f"die in {stage}")),
+        collect(child, make_spec("hang", job=2)),
+        return_exceptions=True,
+    )
+    assert isinstance(doomed, Lost)
+    assert isinstance(beside, Lost)
+    assert "SIGKILL" in str(doomed)
+    again = await collect(child, make_spec(f"die in {stage}", epoch=2))
+    assert isinstance(again[-1], Picture)
+    assert child.health().restarts == 1
+    assert child.health().pid not in (None, before)
+
+
+async def test_large_pictures_cross_whole(child: ChildExecutor) -> None:
+    assert company(await collect(child, make_spec("large"))) == b"[1]" * 100_000
+
+
+async def test_a_child_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    async with ChildExecutor(STUB, backoff=lambda failures: 0) as executor:
+        with pytest.raises(EngineError, match="does not start"):
+            await collect(executor, make_spec())
+        with pytest.raises(EngineError, match="does not start"):
+            await executor.start()
+
+
+async def test_closing_leaves_no_process(child: ChildExecutor) -> None:
+    await child.start()
+    pid = child.health().pid
+    assert pid
+    await child.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a process by its pidfd")
+@pytest.mark.parametrize("prompt", ["a cat", "hang"])
+def test_a_parent_killed_leaves_no_process(prompt: str) -> None:
+    code = (
+        "import asyncio; from tests.engine.test_executors import *\n"
+        "async def main():\n"
+        "    executor = ChildExecutor(STUB)\n"
+        "    await executor.start()\n"
+        f"    async for event in executor.run(make_spec({prompt!r})):\n"
+        "        if event == Progress(stage=Stage.DECODE, step=1, total=1): break\n"
+        "    print(executor.health().pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+        gone, _, _ = select.select([child], [], [], 60)
+        os.close(child)
+    assert gone
+
+
+def test_waits_between_starts_grow_to_a_limit() -> None:
+    waits = [wait_before(failures) for failures in range(1, 8)]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (0.4, 30.0)
+
+
+def test_an_executor_of_ones_own_is_found_by_its_place(tmp_path: Path) -> None:
+    config = EngineConfig(models_dir=tmp_path)
+    executor = make_executor("engine.executors.child:ChildExecutor", config)
+    assert isinstance(executor, ChildExecutor)
+    for place in ("no.such:thing", "engine.executors:nothing", "nothing"):
+        with pytest.raises(SettingError, match="module:factory"):
+            make_executor(place, config)
+
+
+def test_a_configuration_crosses_to_another_process() -> None:
+    config = EngineConfig(models_dir=Path("/models"), batching="throughput")
+    assert EngineConfig.from_dict(config.to_dict()) == config
