@@ -22,7 +22,7 @@ from storage.rows import JOB, pictures_of, to_job, to_jobs
 from storage.tables import jobs, messages
 from storage.workers import Worker
 
-PAGE: Final = 100
+PAGE: Final = 50
 RETRY: Final = 0.5  # seconds between tries to write a file
 
 

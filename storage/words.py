@@ -26,6 +26,7 @@ DENSE: Final = re.compile(  # scripts without spaces between words
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
 )
 _EUROPEAN: Final = re.compile("[\u0041-\u024f\u0370-\u052f\u1e00-\u1fff]")
+_PLAIN: Final = re.compile("[a-z0-9]+")
 _TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -98,6 +99,9 @@ def _cut(run: str, *, singles: bool) -> Iterator[str]:
 
 def _runs(text: str) -> Iterator[str]:
     """Yield what belongs together: letters, marks and digits of one kind of script."""
+    if text.isascii():  # the same, quicker
+        yield from _PLAIN.findall(text.lower())
+        return
     run, dense = "", False
     for char in _fold(text):
         kind = unicodedata.category(char)

@@ -1,8 +1,12 @@
 """Jobs: added, claimed, finished and found again."""
 
 import pytest
+from sqlalchemy import update
 
-from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob
+from engine.recipe import VERSION
+from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob, schema
+from storage.errors import UnreadableRecipe
+from storage.tables import jobs
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 
@@ -166,3 +170,52 @@ async def test_a_job_that_ends_its_worker_three_times_is_quarantined(home: Home)
         [parcel] = await mine.outbox.list_due(["terminal"])
     assert parcel.outcome is Status.FAILED
     assert "3 times" in (parcel.job.error or "")
+
+
+# What version 1 wrote. It must stay readable for ever: never change these lines, add others.
+RECIPES = {
+    1: {
+        "version": 1,
+        "prompt": "a marble scholar, 大理石学者",
+        "negative_prompt": "blurry",
+        "seed": "18446744073709551615",
+        "steps": 20,
+        "guidance_scale": 5.0,
+        "width": 256,
+        "height": 320,
+        "count": 4,
+        "picture": 2,
+        "sampler": "euler_ancestral",
+        "schedule": "karras",
+        "checkpoint": "starter",
+    }
+}
+REVISION_OF_RECIPE = {1: "0001"}  # the first schema whose jobs may hold such a recipe
+
+
+@pytest.mark.parametrize("version", RECIPES)
+async def test_recipes_of_every_version_can_be_read(storage: Storage, version: int) -> None:
+    job = await storage.jobs.add(a_job())
+    stored = update(jobs).where(jobs.c.id == job.id).values(recipe=RECIPES[version])
+    await storage.database.write(lambda c: c.execute(stored))
+    recipe = (await storage.jobs.get(job.id)).recipe
+    assert (recipe.prompt, recipe.seed) == ("a marble scholar, 大理石学者", 2**64 - 1)
+    assert (recipe.count, recipe.picture, recipe.schedule) == (4, 2, "karras")
+
+
+def test_a_new_kind_of_recipe_comes_with_a_migration() -> None:
+    """An older Marble must refuse a database whose recipes it cannot read."""
+    assert REVISION_OF_RECIPE[VERSION] in schema.known()
+
+
+async def test_a_recipe_that_cannot_be_read_hides_no_other(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange, fine = await storage.jobs.add(a_job()), await storage.jobs.add(a_job())
+    stored = update(jobs).where(jobs.c.id == strange.id).values(recipe={"version": 99})
+    await storage.database.write(lambda c: c.execute(stored))
+    assert await storage.history.page() == (fine,)
+    assert await storage.jobs.list_queued() == (fine,)
+    with pytest.raises(UnreadableRecipe, match=r"The recipe of job 1 cannot be read: version"):
+        await storage.jobs.get(strange.id)
+    assert "recipe of job 1" in caplog.text

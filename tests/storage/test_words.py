@@ -1,6 +1,8 @@
 """Words: what a prompt is found by, in any language."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storage.words import Term, fts5, index, terms, tsquery
 
@@ -52,3 +54,16 @@ def test_terms_are_written_for_both_databases() -> None:
 def test_people_and_places_are_words_that_no_prompt_contains() -> None:
     words = index("by=ada", person="terminal:a b'", place="terminal")
     assert words == ("by", "ada", "by=terminal:a%20b%27", "at=terminal")
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_plain_text_is_cut_alike_the_quick_way(text: str) -> None:
+    # A letter beyond ASCII at the end takes the long way.
+    assert (*found(text), "é")[:-1] == found(f"{text} é")[:-1]
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_any_text_is_found_by_its_own_words(before: str, text: str) -> None:
+    words = set(found(f"{before} {text}"))
+    for term in terms(text.replace("*", " ").replace('"', " ")):
+        assert set(term.words) <= words
