@@ -1,23 +1,27 @@
 """Memory: durable jobs, their outbox, history, and the picture files.
 
     async with Storage.open(Path("data"), os.environ.get("MARBLE_DATABASE_URL")) as storage:
-        await storage.requeue_lost()                    # at the start of a process that works
+        await storage.requeue_lost()                    # at the start, and now and then
         job = await storage.jobs.add(                   # committed: now say "queued"
             NewJob(recipe=recipe, person="terminal:ada", place="terminal", reply={"any": "json"})
         )
+        await storage.jobs.acknowledged(job.id, "terminal/7")        # the placeholder's message
         await storage.jobs.list_queued(after=0)         # oldest first; the queue orders them
         job = await storage.jobs.claim(job.id)          # running, or None: somebody was faster
         await storage.jobs.rendered(job.id, job.epoch, pictures)     # engine.events.Picture
         await storage.jobs.failed(job.id, job.epoch, "why")          # or so,
         await storage.jobs.release(job.id, job.epoch)                # or given back,
-        await storage.jobs.lost(job.id, job.epoch)                   # its engine died: once more
         await storage.jobs.cancel(job.id)                            # or `TooLate` is raised
         for parcel in await storage.outbox.list_due(["terminal"]):   # replies that wait
-            await storage.jobs.delivered(parcel.job.id)              # the reply has arrived
+            await storage.jobs.delivered(parcel.job.id, {"terminal/7": None})  # it has arrived
         job = await storage.jobs.get(12)                # with job.pictures; or `UnknownJob`
+        job, picture = await storage.jobs.by_message("terminal/7")   # for buttons; or None
         storage.pictures.path(job.pictures[0])          # its file; picture.name is "12.1"
         await storage.history.page(person="terminal:ada", before=12)  # the next page
+        await storage.history.search("marble 学者 schol*")
 
+Beside these: `history.lineage` and `.stats`, `favourites`, `people` (settings), `moderation`
+(bans, acts), `care` (check, backup, prune), `privacy` (export, forget); see docs/storage.md.
 Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
 Several processes may open one database: a process never touches a living one's running jobs.
 """
