@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 from bots.options import OPTIONS, parse_values
 from bots.settings import Settings, load_settings
+from bots.terminal import db
 from engine.errors import OptionError, UnknownOption, UserError
 
 OK: Final = 0
@@ -87,6 +88,7 @@ def build_parser() -> Parser:
     queue.add_argument("--once", action="store_true", help="print it once and end")
 
     _add(commands, "chat", "talk with Marble here as in a chat")
+    db.add_parser(commands)
     return parser
 
 

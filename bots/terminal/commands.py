@@ -10,6 +10,7 @@ from bots.app import open_app
 from bots.cli import BAD_INPUT, OK, out_of, values_of, whole_number
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
+from bots.terminal.db import run as look_after
 from bots.terminal.session import Session
 from bots.terminal.watch import queue
 from engine.recipe import check
@@ -52,6 +53,11 @@ async def show(arguments: argparse.Namespace, settings: Settings) -> int:
     async with _session(settings) as (session, _):
         await session.show(arguments.id, copy_to)
     return OK
+
+
+async def db(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Look after the database."""
+    return await look_after(arguments, settings)
 
 
 async def chat(arguments: argparse.Namespace, settings: Settings) -> int:
