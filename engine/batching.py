@@ -76,10 +76,14 @@ class Batch(Generic[T]):
 
 
 class Wheel(Generic[T]):
-    """Choose who comes next; remember only whose time it is."""
+    """Choose who comes next; remember only whose time it is.
 
-    def __init__(self, mode: Batching) -> None:
+    `static` pads every call to a power of two, of which a compiled model knows each.
+    """
+
+    def __init__(self, mode: Batching, *, static: bool = False) -> None:
         self.mode = mode
+        self._static = static
         self._credit = 0.0  # seconds that are due to those who had least
 
     def open(self, asks: float, others: Sequence[Account]) -> Account:
@@ -106,8 +110,11 @@ class Wheel(Generic[T]):
         for other in sorted(turns, key=lambda turn: _rank(turn, leader)):
             if other is not leader and self._fits(other, chosen):
                 chosen.append(other)
-        used = sum(turn.rows for turn in chosen)
-        rows = self._room(leader) if self.mode is Batching.EXACT else used
+        rows = sum(turn.rows for turn in chosen)
+        if self.mode is Batching.EXACT:
+            rows = self._room(leader)
+        elif self._static:
+            rows = 1 << (rows - 1).bit_length()
         return Batch(tuple(chosen), rows)
 
     def _room(self, leader: Turn[T]) -> int:

@@ -24,6 +24,15 @@ def decode(model: Model, latents: Tensor) -> Pixels:
     return _to_pixels(model.vae.decode(latents, return_dict=False)[0])
 
 
+def decode_tiled(model: Model, latents: Tensor) -> Pixels:
+    """Decode as `decode` does, but in overlapping tiles, which need less memory at once."""
+    model.vae.enable_tiling()
+    try:
+        return decode(model, latents)
+    finally:
+        model.vae.disable_tiling()
+
+
 class Previewer:
     """Guess pixels from latents by a linear map, which costs next to nothing.
 

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from engine.checkpoints import Checkpoint
 from engine.errors import BrokenModel
+from engine.ladder import ran_out
 from engine.schedules import NoiseSchedule
 
 log = logging.getLogger(__name__)
@@ -64,19 +65,29 @@ def pick_device(wanted: str = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def load(checkpoint: Checkpoint, device: torch.device) -> Model:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    place: torch.device | None = None,
+) -> Model:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason.
+
+    dtype: of the U-Net and the text encoder; place: where weights lie at first, if not on the
+    device.
+    """
     _silence_libraries()
-    dtype = PRECISIONS.get(device.type, torch.float32)
+    dtype = dtype or PRECISIONS.get(device.type, torch.float32)
+    place = place or device
     part = _Part(checkpoint)
-    unet = part.weights("unet", UNet2DConditionModel, device, dtype)
-    vae = part.weights("vae", AutoencoderKL, device, torch.float32)
+    unet = part.weights("unet", UNet2DConditionModel, place, dtype)
+    vae = part.weights("vae", AutoencoderKL, place, torch.float32)
     return Model(
         checkpoint=checkpoint,
         device=device,
         dtype=dtype,
         tokenizer=part.read("tokenizer", CLIPTokenizer.from_pretrained),
-        text_encoder=part.weights("text_encoder", CLIPTextModel, device, dtype),
+        text_encoder=part.weights("text_encoder", CLIPTextModel, place, dtype),
         unet=unet.to(memory_format=torch.channels_last),
         vae=vae.to(memory_format=torch.channels_last),
         noise_schedule=part.read("scheduler", _read_noise_schedule),
@@ -95,6 +106,8 @@ class _Part:
         # The libraries raise a dozen kinds of errors for a broken file; each disables this model
         # only, and its full text is in the log.
         except Exception as error:
+            if ran_out(error):
+                raise  # of memory: the file is not to blame
             log.debug("loading %s of %s failed", part, self._checkpoint.name, exc_info=True)
             raise self._broken(part, str(error) or type(error).__name__) from error
 

@@ -5,35 +5,68 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
 
 import torch
 
 from engine.checkpoints import Catalogue, Checkpoint
+from engine.events import Stage
+from engine.ladder import Ladder, Rung, Way, empty_cache
 from engine.loading import Model
-from engine.resident import Measure, Resident
+from engine.resident import Measure, Resident, unmeasured
 
 log = logging.getLogger(__name__)
 
 SHARE: Final = 0.8  # of the device's memory that models may take; the rest is for their work
 
 
+class Models(Protocol):
+    """Hold the loaded models."""
+
+    def get(self, name: str) -> Resident | None:
+        """Return a model that is loaded, or None."""
+        ...
+
+    def load(self, name: str) -> Resident | None:
+        """Load a model, or raise `UserError`; return None while those in use leave no room."""
+        ...
+
+
+class One:
+    """Hold one loaded model, whatever name it is asked for by."""
+
+    def __init__(
+        self, model: Model, measure: Measure = unmeasured, ladder: Ladder | None = None
+    ) -> None:
+        self._resident = Resident(model, measure, ladder)
+
+    def get(self, name: str) -> Resident | None:
+        """Return the model."""
+        return self._resident
+
+    def load(self, name: str) -> Resident:
+        """Return the model."""
+        return self._resident
+
+
+Load = Callable[[Checkpoint, bool], Model]  # True: into the machine's memory, not the device's
+
+
 class Residents:
     """Hold the loaded models; the least recently used go when there is no room for a new one."""
 
     def __init__(
-        self,
-        catalogue: Catalogue,
-        load: Callable[[Checkpoint], Model],
-        measure: Measure,
-        budget: int,
+        self, catalogue: Catalogue, load: Load, measure: Measure, ladder: Ladder, budget: int
     ) -> None:
         self._catalogue = catalogue
         self._load = load
         self._measure = measure
+        self._ladder = ladder
         self._budget = budget
         self._residents: OrderedDict[str, Resident] = OrderedDict()
+        ladder.make_room = self.drop_idle
 
     def get(self, name: str) -> Resident | None:
         """Return a model that is loaded, as the one used last, or None."""
@@ -41,32 +74,41 @@ class Residents:
             self._residents.move_to_end(name)
         return self._residents.get(name)
 
-    def load(self, name: str, in_use: Collection[Resident] = ()) -> Resident | None:
+    def load(self, name: str) -> Resident | None:
         """Load a model, or raise `UserError`; return None while those in use leave no room.
 
         A model is loaded in any case when no other is in use.
         """
         checkpoint = self._catalogue.get(name)
         while self._residents and self._used() + size_on_disk(checkpoint) > self._budget:
-            idle = [key for key, each in self._residents.items() if each not in in_use]
-            if not idle:
+            if not (idle := self._idle()):
                 return None
             self._drop(idle[0])
-        resident = self._residents[name] = Resident(self._load(checkpoint), self._measure)
+        plain = partial(self._make, checkpoint, offloaded=False)
+        ways: list[Way[Resident]] = [
+            (None, plain),
+            (Rung.EMPTY_CACHE, plain),
+            (Rung.OFFLOAD, partial(self._make, checkpoint, offloaded=True)),
+        ]
+        resident = self._residents[name] = self._ladder.climb(Stage.LOAD, ways)
         return resident
 
-    def drop_idle(self, in_use: Collection[Resident]) -> int:
-        """Drop all models that are not in use; return how many."""
-        idle = [key for key, each in self._residents.items() if each not in in_use]
-        for name in idle:
+    def drop_idle(self) -> None:
+        """Drop all models that nobody uses."""
+        for name in self._idle():
             self._drop(name)
-        return len(idle)
+
+    def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
+        model = self._load(checkpoint, offloaded)
+        return Resident(model, self._measure, self._ladder, offloaded=offloaded)
+
+    def _idle(self) -> list[str]:
+        return [name for name, resident in self._residents.items() if not resident.users]
 
     def _drop(self, name: str) -> None:
         log.info("the model %r makes room", name)
         del self._residents[name]
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        empty_cache()
 
     def _used(self) -> int:
         return sum(each.size for each in self._residents.values())

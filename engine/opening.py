@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from functools import partial
+import torch
 
 from engine.batching import Batching
-from engine.checkpoints import Catalogue
+from engine.checkpoints import Catalogue, Checkpoint
 from engine.executors.config import EngineConfig
-from engine.loading import load, pick_device
+from engine.ladder import Ladder
+from engine.loading import Model, load, pick_device
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
-from engine.resident import unmeasured
+from engine.probe import Notes, Probe
 
 
 def open_pipeline(config: EngineConfig) -> Pipeline:
     """Return a pipeline that loads the models it is asked for."""
     device = pick_device(config.device)
-    models = Residents(
-        Catalogue(config.models_dir, config.starter),
-        partial(load, device=device),
-        unmeasured,
-        budget(device),
-    )
-    return Pipeline(models, Batching(config.batching))
+    if device.type == "cuda" and config.batching == Batching.EXACT:
+        # Of two kernels for one thing it takes the one that always adds in the same order.
+        torch.backends.cudnn.deterministic = True
+    probe = Probe(Notes(config.notes))
+
+    def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
+        place = torch.device("cpu") if offloaded else None
+        model = load(checkpoint, device, probe.dtype(device), place)
+        if config.compile:
+            model.unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
+        return model
+
+    ladder = Ladder()
+    catalogue = Catalogue(config.models_dir, config.starter)
+    models = Residents(catalogue, load_one, probe.buckets, ladder, budget(device))
+    return Pipeline(models, Batching(config.batching), ladder=ladder, static=config.compile)

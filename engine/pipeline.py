@@ -13,54 +13,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from itertools import count
-from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from engine.batching import Batching, Turn, Wheel
+from engine.batching import Batch, Batching, Turn, Wheel
+from engine.buckets import UNMEASURED
 from engine.denoise import Denoising
-from engine.errors import Cancelled, EngineError, MarbleError
+from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Event, Progress, Stage
 from engine.executors import Spec
+from engine.ladder import Ladder
 from engine.loading import Model
+from engine.memory import Models, One
 from engine.previews import Pace
 from engine.recipe import Recipe
 from engine.reports import Ended, Key, Report
-from engine.resident import Measure, Resident, unmeasured
+from engine.resident import Resident
 from engine.reveal import Reveal
-from engine.running import Running, key_of
+from engine.running import Running, key_of, start
 
 log = logging.getLogger(__name__)
-
-
-class Models(Protocol):
-    """Hold the loaded models."""
-
-    def get(self, name: str) -> Resident | None:
-        """Return a model that is loaded, or None."""
-        ...
-
-    def load(self, name: str, in_use: Collection[Resident]) -> Resident | None:
-        """Load a model, or raise `UserError`; return None while those in use leave no room."""
-        ...
-
-
-class One:
-    """Hold one loaded model, whatever name it is asked for by."""
-
-    def __init__(self, model: Model, measure: Measure = unmeasured) -> None:
-        self._resident = Resident(model, measure)
-
-    def get(self, name: str) -> Resident | None:
-        """Return the model."""
-        return self._resident
-
-    def load(self, name: str, in_use: Collection[Resident]) -> Resident:
-        """Return the model."""
-        return self._resident
 
 
 class Pipeline:
@@ -71,11 +48,15 @@ class Pipeline:
         models: Models | Model,
         batching: Batching = Batching.EXACT,
         *,
+        ladder: Ladder | None = None,
+        static: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = One(models) if isinstance(models, Model) else models
-        self._wheel: Wheel[Denoising] = Wheel(batching)
+        self._wheel: Wheel[Denoising] = Wheel(batching, static=static)
         self._pace = Pace(clock)
+        self._counts: Counter[str] = Counter()
+        self._ladder = ladder or Ladder()
         self._reveal = Reveal()
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
@@ -87,6 +68,11 @@ class Pipeline:
     def busy(self) -> bool:
         """Say whether a tick would do anything."""
         return bool(self._waiting or self._running)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many ticks there were, their rows and padding, and what memory ran out for."""
+        return {**self._counts, **{str(rung): n for rung, n in self._ladder.counts.items()}}
 
     def admit(self, spec: Spec) -> None:
         """Let a job join at the next tick."""
@@ -159,8 +145,7 @@ class Pipeline:
         if self._loading != key_of(spec):
             self._loading = key_of(spec)
             yield Report(key_of(spec), Progress(stage=Stage.LOAD, step=0, total=1))
-        in_use = {running.resident for running in self._running.values()}
-        return self._models.load(name, in_use)
+        return self._models.load(name)
 
     def _begin(self, spec: Spec, resident: Resident) -> Iterator[Report]:
         key = key_of(spec)
@@ -168,30 +153,12 @@ class Pipeline:
         running = self._start(spec, resident)
         self._waiting.popleft()
         self._running[key] = running
+        resident.users += 1
         yield Report(key, running.progress())
 
     def _start(self, spec: Spec, resident: Resident) -> Running:
-        pictures, buckets = resident.begin(spec.recipe), resident.buckets(spec.recipe)
-        asks = sum(picture.evaluations * buckets.cost(picture.rows) for picture in pictures)
-        account = self._wheel.open(asks, [other.account for other in self._running.values()])
-        kind = (resident, resident.shape(spec.recipe))
-        turns = [
-            Turn(
-                picture=picture,
-                account=account,
-                kind=kind,
-                buckets=buckets,
-                rows=picture.rows,
-                tokens=picture.tokens,
-                left=picture.evaluations,
-                alone=spec.alone,
-            )
-            for picture in pictures
-        ]
-        shown_at = self._pace.now()
-        return Running(
-            spec=spec, resident=resident, account=account, turns=turns, shown_at=shown_at
-        )
+        others = [other.account for other in self._running.values()]
+        return start(spec, resident, partial(self._wheel.open, others=others), self._pace.now())
 
     def _denoise(self) -> Iterator[Report]:
         everyone = [turn for running in self._running.values() for turn in running.turns]
@@ -199,14 +166,30 @@ class Pipeline:
         if not turns or self._reveal.full:
             return
         batch = self._wheel.choose(turns)
-        pictures = [turn.picture for turn in batch.turns]
+        owners = {self._owner(turn).key: self._owner(turn) for turn in batch.turns}
         resident = self._owner(batch.turns[0]).resident
-        for picture, denoised in zip(
-            pictures, resident.evaluate(pictures, batch.rows), strict=True
-        ):
-            picture.advance(denoised)
-        for running in {self._owner(turn).key: self._owner(turn) for turn in batch.turns}.values():
+        self._count(batch)
+        answers = resident.evaluate([turn.picture for turn in batch.turns], batch.rows)
+        for turn, answer in zip(batch.turns, answers, strict=True):
+            if isinstance(answer, Tensor):
+                turn.picture.advance(answer)
+            elif (key := self._owner(turn).key) in owners:
+                del owners[key]
+                yield self._end(key, answer)
+        if resident.cramped:
+            self._narrow(resident)
+        for running in owners.values():
             yield from self._tell(running)
+
+    def _narrow(self, resident: Resident) -> None:
+        for running in self._running.values():
+            if running.resident is resident:
+                for turn in running.turns:
+                    turn.buckets = UNMEASURED
+
+    def _count(self, batch: Batch[Denoising]) -> None:
+        used = sum(turn.rows for turn in batch.turns)
+        self._counts += Counter(ticks=1, rows=used, padding=batch.rows - used)
 
     def _owner(self, turn: Turn[Denoising]) -> Running:
         return next(r for r in self._running.values() if r.account is turn.account)
@@ -219,27 +202,39 @@ class Pipeline:
             self._reveal.add(running)
 
     def _decode(self) -> Iterator[Report]:
-        for running, progress in self._reveal.decode_next():
-            yield Report(running.key, progress)
+        if (waiting := self._reveal.next) is None:
+            return
+        running, index = waiting
+        total = running.recipe.count
+        yield Report(running.key, Progress(stage=Stage.DECODE, step=index, total=total))
+        try:
+            self._reveal.decode_next()
+        except Exception as error:
+            yield self._end(running.key, error)
 
     def _hand_over(self) -> Iterator[Report]:
-        idle = not self._reveal.decoding and all(
+        idle = self._reveal.next is None and all(
             running.step == running.total for running in self._running.values()
         )
-        for running, picture in self._reveal.collect(wait=idle):
-            yield Report(running.key, picture)
+        for running, png in self._reveal.collect(wait=idle):
+            if error := png.exception():
+                yield self._end(running.key, error)
+                continue
+            yield Report(running.key, png.result())
             running.missing -= 1
             if not running.missing:
                 yield self._end(running.key)
 
-    def _end(self, key: Key, error: Exception | None = None) -> Report:
+    def _end(self, key: Key, error: BaseException | None = None) -> Report:
         self._forget(key)
+        self._counts += Counter({"out of memory": isinstance(error, OutOfMemory)})
         if error is None or isinstance(error, MarbleError):
             return Report(key, Ended(error))
         log.error("job %d failed", key.job, exc_info=error)
-        return Report(key, Ended(EngineError(error)))
+        return Report(key, Ended(EngineError(f"{type(error).__name__}: {error}")))
 
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
         if running := self._running.pop(key, None):
+            running.resident.users -= 1
             self._reveal.drop(running)

@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Final, TypeVar
 
+import torch
 from torch import Tensor
 
 from engine.buckets import UNMEASURED, Buckets
 from engine.conditioning import TextEncoder
-from engine.decode import Pixels, Previewer, decode
+from engine.decode import Pixels, Previewer, decode, decode_tiled
 from engine.denoise import Denoising, evaluate
+from engine.errors import OutOfMemory
+from engine.events import Stage
+from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
 from engine.loading import Model
+from engine.probe import Call
 from engine.recipe import Recipe
 
 Shape = tuple[int, int, int]  # one latent's: C, h, w
-Measure = Callable[[Model, Shape], Buckets]
+Measure = Callable[[torch.device, str, Call], Buckets]
+T = TypeVar("T")
+
+PARTS: Final = ("text_encoder", "unet", "vae")
 
 
-def unmeasured(model: Model, shape: Shape) -> Buckets:
+def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
     """Take every row to cost the same, so that exact mode runs a picture a call."""
     return UNMEASURED
 
 
 class Resident:
-    """Hold one model's stages. Everything is called with gradients off, in one thread."""
+    """Hold one model's stages. Everything is called with gradients off, in one thread.
 
-    def __init__(self, model: Model, measure: Measure = unmeasured) -> None:
+    `offloaded` keeps its modules in the machine's memory, and only the one at work on the device.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        measure: Measure = unmeasured,
+        ladder: Ladder | None = None,
+        *,
+        offloaded: bool = False,
+    ) -> None:
         self.model = model
+        self.users = 0  # jobs at work on it
         self._text = TextEncoder(model)
         self._measure = measure
+        self._ladder = ladder or Ladder()
+        self.cramped = False  # batches ran out of memory: from now on a picture a call
+        self._offloaded = offloaded
+        self._present: str | None = None  # the part on the device, when offloaded
         self._buckets: dict[Shape, Buckets] = {}
 
     @cached_property
     def size(self) -> int:
         """Return the bytes that its weights take."""
-        modules = (self.model.unet, self.model.vae, self.model.text_encoder)
+        modules = (getattr(self.model, part) for part in PARTS)
         return sum(weight.nbytes for module in modules for weight in module.parameters())
 
     def shape(self, recipe: Recipe) -> Shape:
@@ -43,34 +69,110 @@ class Resident:
         scale = self.model.latent_scale
         return self.model.latent_channels, recipe.height // scale, recipe.width // scale
 
-    def buckets(self, recipe: Recipe) -> Buckets:
-        """Return what calls cost at a recipe's size."""
+    def buckets(self, recipe: Recipe, sample: Denoising) -> Buckets:
+        """Return what calls cost at a recipe's size; a picture of that size is the sample."""
         shape = self.shape(recipe)
+        if self.cramped:
+            return UNMEASURED
         if shape not in self._buckets:
-            self._buckets[shape] = self._measure(self.model, shape)
+            what = f"{self._form} | {self.model.dtype} | {'×'.join(map(str, shape))}"
+            call = partial(self._call, [sample])
+            self._buckets[shape] = self._measure(self.model.device, what, call)
         return self._buckets[shape]
 
     def begin(self, recipe: Recipe) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
-        positive = self._text.encode(recipe.prompt)
-        negative = self._text.encode(recipe.negative_prompt)
-        return [
-            Denoising(self.model, recipe, index, positive, negative) for index in recipe.pictures
-        ]
 
-    def evaluate(self, batch: Sequence[Denoising], rows: int) -> list[Tensor]:
-        """Answer a batch's requests in one call padded to `rows`: each `denoised`, [1, C, h, w]."""
+        def encode() -> tuple[Tensor, Tensor]:
+            self._bring("text_encoder")
+            return self._text.encode(recipe.prompt), self._text.encode(recipe.negative_prompt)
+
+        ways: list[Way[tuple[Tensor, Tensor]]] = [
+            (None, encode),
+            (Rung.EMPTY_CACHE, encode),
+            (Rung.OFFLOAD, partial(self._offloading, encode)),
+        ]
+        texts = self._ladder.climb(Stage.ENCODE, ways)
+        return [Denoising(self.model, recipe, index, *texts) for index in recipe.pictures]
+
+    def evaluate(self, batch: Sequence[Denoising], rows: int) -> list[Tensor | Exception]:
+        """Answer a batch's requests in one call padded to `rows`: each `denoised`, [1, C, h, w].
+
+        Where that fails each picture is tried alone, so that none fails by another's fault.
+        """
+        together = partial(self._call, batch, rows)
+        ways: list[Way[list[Tensor]]] = [(None, together), (Rung.EMPTY_CACHE, together)]
+        try:
+            return [*self._ladder.climb(Stage.DENOISE, ways)]
+        except OutOfMemory:
+            self.cramped = True
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+        return [self._alone(picture, rows) for picture in batch]
+
+    def _alone(self, picture: Denoising, rows: int) -> Tensor | Exception:
+        ways: list[Way[list[Tensor]]] = [(None, partial(self._call, [picture], rows))]
+        if self.cramped:
+            one = partial(self._call, [picture], picture.rows)
+            ways = [(Rung.BATCH_OF_ONE, one), (Rung.OFFLOAD, partial(self._offloading, one))]
+        try:
+            return self._ladder.climb(Stage.DENOISE, ways)[0]
+        except Exception as error:
+            return error
+
+    def _call(self, batch: Sequence[Denoising], rows: int) -> list[Tensor]:
+        self._bring("unet")
         return evaluate(self.model, batch, rows)
 
-    def preview(self, denoised: Tensor) -> bytes:
-        """Return a small JPEG of latents [1, C, h, w]."""
-        return self._preview(denoised)
+    def preview(self, denoised: Tensor) -> bytes | None:
+        """Return a small JPEG of latents [1, C, h, w], or None where memory is too short."""
+        try:
+            return self._preview(denoised)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            return None
 
     def decode(self, latents: Tensor) -> Pixels:
         """Decode one picture's latents [1, C, h, w] to pixels [H, W, 3], uint8."""
+
         # One picture a call: what stands beside it would move its last bits.
-        return decode(self.model, latents)
+        def way(decode: Callable[[Model, Tensor], Pixels]) -> Pixels:
+            self._bring("vae")
+            return decode(self.model, latents)
+
+        tiled = partial(way, decode_tiled)
+        ways: list[Way[Pixels]] = [
+            (None, partial(way, decode)),
+            (Rung.EMPTY_CACHE, partial(way, decode)),
+            (Rung.TILED_DECODE, tiled),
+            (Rung.OFFLOAD, partial(self._offloading, tiled)),
+        ]
+        return self._ladder.climb(Stage.DECODE, ways)
 
     @cached_property
     def _preview(self) -> Previewer:
+        self._bring("vae")
         return Previewer(self.model)
+
+    @cached_property
+    def _form(self) -> str:
+        """Return what tells models of one form and size from others."""
+        form = json.dumps(dict(self.model.unet.config), sort_keys=True, default=str)
+        return hashlib.sha256(form.encode()).hexdigest()[:16]
+
+    def _offloading(self, way: Callable[[], T]) -> T:
+        self._offloaded = True
+        return way()
+
+    def _bring(self, part: str) -> None:
+        """See that a part is on the device, when not all of them can be."""
+        if not self._offloaded or self._present == part:
+            return
+        for other in PARTS:
+            if other != part:
+                getattr(self.model, other).to("cpu")
+        getattr(self.model, part).to(self.model.device)
+        self._present = part
+        empty_cache()

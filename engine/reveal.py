@@ -14,7 +14,7 @@ from typing import Final
 
 from engine.decode import Pixels
 from engine.denoise import Denoising
-from engine.events import Picture, Progress, Stage
+from engine.events import Picture
 from engine.metadata import encode_png
 from engine.recipe import Recipe
 from engine.running import Running
@@ -36,9 +36,9 @@ class Reveal:
         return len(self._latents) + len(self._pngs) >= LINE
 
     @property
-    def decoding(self) -> bool:
-        """Say whether latents wait."""
-        return bool(self._latents)
+    def next(self) -> tuple[Running, int] | None:
+        """Return whose picture is decoded next, and which."""
+        return (self._latents[0][0], self._latents[0][1].picture) if self._latents else None
 
     def add(self, running: Running) -> None:
         """Take in a job whose pictures are all denoised."""
@@ -49,24 +49,20 @@ class Reveal:
         self._latents = deque(entry for entry in self._latents if entry[0] is not running)
         self._pngs = deque(entry for entry in self._pngs if entry[0] is not running)
 
-    def decode_next(self) -> Iterator[tuple[Running, Progress]]:
-        """Decode one picture, if any waits; tell of it first."""
-        if not self._latents:
-            return
+    def decode_next(self) -> None:
+        """Decode the next picture, or raise what keeps it from being decoded."""
         running, picture = self._latents[0]
-        recipe = running.recipe
-        yield running, Progress(stage=Stage.DECODE, step=picture.picture, total=recipe.count)
         pixels = running.resident.decode(picture.latents)
         self._latents.popleft()
-        self._pngs.append((running, self._thread.submit(_finish, pixels, recipe, picture.picture)))
+        png = self._thread.submit(_finish, pixels, running.recipe, picture.picture)
+        self._pngs.append((running, png))
 
-    def collect(self, *, wait: bool) -> Iterator[tuple[Running, Picture]]:
-        """Hand over the pictures that are ready, or wait for the first of those under way."""
+    def collect(self, *, wait: bool) -> Iterator[tuple[Running, Future[Picture]]]:
+        """Hand over the PNGs that are done, or wait for the first of those under way."""
         if wait and self._pngs:
             self._pngs[0][1].exception()
         while self._pngs and self._pngs[0][1].done():
-            running, png = self._pngs.popleft()
-            yield running, png.result()
+            yield self._pngs.popleft()
 
     def close(self) -> None:
         """End the thread once it has finished the picture at hand."""

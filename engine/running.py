@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.batching import Account, Turn
@@ -57,3 +57,28 @@ class Running:
 def key_of(spec: Spec) -> Key:
     """Return the name of the claim that a spec stands for."""
     return Key(spec.job, spec.epoch)
+
+
+def start(
+    spec: Spec, resident: Resident, open_account: Callable[[float], Account], now: float
+) -> Running:
+    """Begin a job's pictures, and open its account of the device's time."""
+    pictures = resident.begin(spec.recipe)
+    buckets = resident.buckets(spec.recipe, pictures[0])
+    asks = sum(picture.evaluations * buckets.cost(picture.rows) for picture in pictures)
+    account = open_account(asks)
+    kind = (resident, resident.shape(spec.recipe))
+    turns = [
+        Turn(
+            picture=picture,
+            account=account,
+            kind=kind,
+            buckets=buckets,
+            rows=picture.rows,
+            tokens=picture.tokens,
+            left=picture.evaluations,
+            alone=spec.alone,
+        )
+        for picture in pictures
+    ]
+    return Running(spec=spec, resident=resident, account=account, turns=turns, shown_at=now)

@@ -35,6 +35,8 @@ MAY_IMPORT = {
             "engine.resident",
             "engine.memory",
             "engine.probe",
+            "engine.ladder",
+            "engine.opening",
             "engine.starter",
         ),
     ),

@@ -1,7 +1,7 @@
 """Where a pipeline runs, behind one interface."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -36,12 +36,17 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Say how an engine is: whether it can work, how many jobs it has, how often it died."""
+    """Say how an engine is: whether it can work, how many jobs it has, how often it died.
+
+    counts: what it has done since its last start: ticks, their rows and padding, and each rung that
+    was climbed when memory ran out (see `Pipeline.counts`).
+    """
 
     alive: bool
     running: int
     restarts: int = 0
     pid: int | None = None  # of a process of its own
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -44,6 +44,7 @@ class QueueingExecutor(ManagedExecutor, ABC):
         self._clients: dict[Key, _Client] = {}
         self._held: deque[_Client] = deque()  # not yet passed on
         self._passed: dict[Key, Spec] = {}  # passed on, and not yet ended
+        self._counts: Mapping[str, int] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 

@@ -79,6 +79,7 @@ class ChildExecutor(QueueingExecutor):
             running=len(self._passed),
             restarts=self._restarts,
             pid=self._process.pid if self._process else None,
+            counts=self._counts,
         )
 
     def _want(self) -> None:
@@ -154,6 +155,8 @@ class ChildExecutor(QueueingExecutor):
             elif "log" in frame.header:
                 name, level, text = frame.header["log"]
                 logging.getLogger(name).log(level, "%s", text)
+            elif "counts" in frame.header:
+                self._counts = frame.header["counts"]
             else:
                 self._hear(wire.unpack(frame))
 

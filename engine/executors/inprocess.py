@@ -17,7 +17,7 @@ class InProcessExecutor(QueueingExecutor):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__()
-        self._engine = Loop(config, self._from_thread)
+        self._engine = Loop(config, self._from_thread, self._take_counts)
         self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
         self._asyncio: asyncio.AbstractEventLoop | None = None
 
@@ -34,7 +34,8 @@ class InProcessExecutor(QueueingExecutor):
 
     def health(self) -> Health:
         """Return whether the thread is alive."""
-        return Health(alive=self._thread.is_alive(), running=len(self._passed))
+        alive, running = self._thread.is_alive(), len(self._passed)
+        return Health(alive=alive, running=running, counts=self._counts)
 
     def _begin(self) -> None:
         if self._thread.ident is None:
@@ -52,3 +53,6 @@ class InProcessExecutor(QueueingExecutor):
         assert self._asyncio is not None
         if not self._asyncio.is_closed():
             self._asyncio.call_soon_threadsafe(self._receive, report)
+
+    def _take_counts(self, counts: dict[str, int]) -> None:
+        self._counts = counts

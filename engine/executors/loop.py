@@ -25,9 +25,15 @@ log = logging.getLogger(__name__)
 class Loop:
     """Take commands from any thread, and give reports from the one that calls `run`."""
 
-    def __init__(self, config: EngineConfig, report: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        report: Callable[[Report], None],
+        count: Callable[[dict[str, int]], None],
+    ) -> None:
         self._config = config
         self._report = report
+        self._count = count
         self._commands: SimpleQueue[Spec | Key | None] = SimpleQueue()
         self._inbox: list[Spec | Key] = []
         self._at_work: set[Key] = set()  # admitted, and not yet ended
@@ -76,6 +82,7 @@ class Loop:
         for report in pipeline.tick():
             if isinstance(report.news, Ended):
                 self._at_work.discard(report.key)
+                self._count(pipeline.counts)
             self._report(report)
 
     def _open(self) -> Pipeline:

@@ -41,6 +41,10 @@ class Outlet(logging.Handler):
         """Send what happened to a job."""
         self.send(wire.pack(report))
 
+    def count(self, counts: dict[str, int]) -> None:
+        """Send what the engine has done so far."""
+        self.send(wire.Frame({"counts": counts}))
+
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, with its traceback as text."""
         self.send(wire.Frame({"log": [record.name, record.levelno, self.format(record)]}))
@@ -57,7 +61,7 @@ def main(descriptor: int) -> None:
     orders, outlet = parent.makefile("rb"), Outlet(parent.makefile("wb"))
     first = wire.read(orders).header
     logging.basicConfig(level=first["level"], handlers=[outlet], force=True)
-    loop = Loop(EngineConfig.from_dict(first["config"]), outlet.report)
+    loop = Loop(EngineConfig.from_dict(first["config"]), outlet.report, outlet.count)
     threading.Thread(target=_obey, args=(orders, loop), name="orders", daemon=True).start()
     outlet.send(wire.Frame({"ready": os.getpid()}))
     loop.run()

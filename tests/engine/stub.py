@@ -27,10 +27,15 @@ class StubPipeline:
         self.jobs: dict[Key, Iterator[Event | Ended]] = {}
         self.company: dict[Key, set[int]] = {}
         self.cancels: list[Key] = []
+        self.ticks = 0
 
     @property
     def busy(self) -> bool:
         return bool(self.jobs)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"ticks": self.ticks}
 
     def admit(self, spec: Spec) -> None:
         key = Key(spec.job, spec.epoch)
@@ -46,6 +51,7 @@ class StubPipeline:
         self.jobs.clear()
 
     def tick(self) -> Iterator[Report]:
+        self.ticks += 1
         while self.cancels:
             if (key := self.cancels.pop()) in self.jobs:
                 yield Report(key, Ended(Cancelled()))

@@ -59,6 +59,7 @@ async def test_a_job_gives_its_events_in_order(executor: ManagedExecutor) -> Non
     assert [event.index for event in events if isinstance(event, Picture)] == [0, 1, 2]
     assert events[0] == Progress(stage=Stage.LOAD, step=0, total=1, preview=b"jpeg")
     assert executor.health().running == 0
+    assert executor.health().counts["ticks"] >= 9
 
 
 async def test_jobs_run_together(executor: ManagedExecutor) -> None:

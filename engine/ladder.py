@@ -1,0 +1,80 @@
+"""What is done when memory runs out, rung by rung, before a picture is given up."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import torch
+
+from engine.errors import OutOfMemory
+from engine.events import Stage
+
+log = logging.getLogger(__name__)
+
+# What a processor's allocator says; it has no kind of error of its own.
+PROCESSOR: Final = "can't allocate memory"
+
+T = TypeVar("T")
+
+
+class Rung(StrEnum):
+    """Name the rungs, the cheapest first."""
+
+    EMPTY_CACHE = "empty cache"
+    BATCH_OF_ONE = "batch of one"
+    TILED_DECODE = "tiled decode"
+    OFFLOAD = "offload"
+
+
+Way = tuple[Rung | None, Callable[[], T]]
+
+
+class Ladder:
+    """Try one way after another, and count the rungs.
+
+    `make_room` frees what is not in use when memory runs out for the first time.
+    """
+
+    def __init__(self, make_room: Callable[[], object] = lambda: None) -> None:
+        self.make_room = make_room
+        self.counts: Counter[Rung] = Counter()
+
+    def climb(self, stage: Stage, ways: Sequence[Way[T]]) -> T:
+        """Return what the first way gives that does not run out of memory.
+
+        Raises `OutOfMemory` when all do, and at once whatever else a way raises.
+        """
+        for rung, way in ways:
+            if rung:
+                self._take(rung, stage)
+            if rung is Rung.EMPTY_CACHE:
+                self.make_room()
+            try:
+                return way()
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error):
+                    raise
+            # Only here, outside the handler, are the failed way's tensors free to go.
+            gc.collect()
+            empty_cache()
+        raise OutOfMemory("There is not enough memory for this here; a smaller size may fit.")
+
+    def _take(self, rung: Rung, stage: Stage) -> None:
+        self.counts[rung] += 1
+        log.warning("out of memory (%s): %s", stage, rung)
+
+
+def ran_out(error: Exception) -> bool:
+    """Tell whether an error means that memory ran out."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or PROCESSOR in str(error)
+
+
+def empty_cache() -> None:
+    """Give memory that nobody uses back to the device."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,157 @@
+"""Measure this device: what calls of the U-Net cost by their rows, and which dtype is fastest.
+
+What was measured decides the last bits of pictures: the rows of every call in exact mode follow
+from it. So it is measured once for each device, software, form of model and size, and remembered
+in a small file of the data folder. While that file stays, a seed gives the same bytes; when it is
+deleted, or the device or torch changes, the next start measures anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from engine.buckets import GAIN, LARGEST, Buckets
+
+log = logging.getLogger(__name__)
+
+ROUNDS: Final = 3  # of each figure the least is taken: others on the machine only ever add
+SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more
+DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
+PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
+
+Call = Callable[[int], object]  # do the work of a call of so many rows
+
+
+class Notes:
+    """Remember what was measured, in a file or, without a folder, for as long as this lives."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = folder / "measured.json" if folder else None
+        self._notes: dict[str, Any] = {}
+
+    def recall(self, key: str, measure: Callable[[], Any]) -> Any:
+        """Return what is remembered by that key, or measure it and remember it."""
+        if key not in self._notes:
+            self._notes = self._read()
+        if key not in self._notes:
+            value = measure()
+            # What another process wrote in the meantime stands: all are to use the same figures.
+            self._notes = {key: value, **self._read()}
+            self._write()
+        return self._notes[key]
+
+    def _read(self) -> dict[str, Any]:
+        notes = dict(self._notes)
+        if self._file:
+            with suppress(OSError, ValueError):
+                notes |= dict(json.loads(self._file.read_text(encoding="utf-8")))
+        return notes
+
+    def _write(self) -> None:
+        if not self._file:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._file.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(self._notes, indent=1, sort_keys=True), encoding="utf-8")
+            draft.replace(self._file)
+        except OSError as error:
+            log.warning("what was measured cannot be kept (%s)", error.strerror)
+
+
+class Probe:
+    """Measure calls, once for each device, software, form of model and size."""
+
+    def __init__(self, notes: Notes, clock: Callable[[], float] | None = None) -> None:
+        self._notes = notes
+        self._clock = clock
+
+    def buckets(self, device: torch.device, what: str, call: Call) -> Buckets:
+        """Return what calls cost; `what` names the model's form, dtype and size."""
+
+        def measure() -> dict[str, float]:
+            with _one_thread(device):
+                return {str(rows): cost for rows, cost in self._measure(device, call).items()}
+
+        seconds = self._notes.recall(f"calls | {software(device)} | {what}", measure)
+        return Buckets({int(rows): cost for rows, cost in seconds.items()})
+
+    def dtype(self, device: torch.device) -> torch.dtype:
+        """Return the dtype that a device multiplies fastest in; fp32 where that is a processor."""
+        if device.type != "cuda":
+            return torch.float32
+        name = self._notes.recall(f"dtype | {software(device)}", lambda: self._fastest(device))
+        return {str(dtype): dtype for dtype in DTYPES}[name]
+
+    def _measure(self, device: torch.device, call: Call) -> dict[int, float]:
+        """Double the rows for as long as it gains something."""
+        first = self._time(device, call, 1)
+        if first > SLOW and device.type == "cpu":
+            return {1: first}
+        seconds: dict[int, float] = {}
+        rows = 1
+        while rows <= LARGEST:
+            seconds[rows] = self._least(device, call, rows)
+            if rows > 1 and seconds[rows] >= GAIN * seconds[rows // 2]:
+                break
+            rows *= 2
+        return seconds
+
+    def _least(self, device: torch.device, call: Call, rows: int) -> float:
+        self._time(device, call, rows)  # the first call of a size chooses kernels
+        return min(self._time(device, call, rows) for _ in range(ROUNDS))
+
+    def _time(self, device: torch.device, call: Call, rows: int) -> float:
+        # A processor's work is counted in its own seconds, which others on the machine do not use.
+        clock = self._clock or (time.thread_time if device.type == "cpu" else time.perf_counter)
+        _wait(device)
+        begun = clock()
+        call(rows)
+        _wait(device)
+        return clock() - begun
+
+    def _fastest(self, device: torch.device) -> str:
+        seconds = {}
+        for dtype in DTYPES:
+            square = torch.ones((2048, 2048), device=device, dtype=dtype)
+            seconds[dtype] = self._least(device, partial(_multiply, square), 1)
+        best = min(seconds, key=lambda d: seconds[d] * (1 if d is torch.float16 else PREFERENCE))
+        return str(best)
+
+
+def software(device: torch.device) -> str:
+    """Name a device and what runs on it."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} | torch {torch.__version__}"
+    return f"{device.type}, {torch.get_num_threads()} threads | torch {torch.__version__}"
+
+
+def _multiply(square: torch.Tensor, rows: int) -> torch.Tensor:
+    return square @ square
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Let a processor work in this thread alone, whose time can be told from others'."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

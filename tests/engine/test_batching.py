@@ -1,0 +1,135 @@
+"""Who shares a call: the policy alone, without a model."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.batching import Account, Batching, Turn, Wheel
+from engine.buckets import UNMEASURED, Buckets
+
+ROOMY = Buckets({1: 1.0, 2: 1.0, 4: 1.1, 8: 1.2, 16: 3.0})
+
+
+def make_turn(name: str, left: int = 10, **changes: Any) -> Turn[str]:
+    turn = Turn(
+        picture=name,
+        account=Account(float(left)),
+        kind="starter",
+        buckets=UNMEASURED,
+        rows=2,
+        tokens=77,
+        left=left,
+    )
+    return replace(turn, **changes)
+
+
+def names(wheel: Wheel[str], turns: list[Turn[str]]) -> list[str]:
+    return [turn.picture for turn in wheel.choose(turns).turns]
+
+
+def test_costs_between_and_beyond_what_was_measured() -> None:
+    buckets = Buckets({1: 1.0, 2: 1.5, 4: 2.0})
+    assert [buckets.cost(rows) for rows in (1, 2, 3, 4, 8)] == [1.0, 1.5, 1.75, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "canonical", "widest"),
+    [
+        ({1: 1.0}, (1, 2), 1),
+        ({1: 1.0, 2: 2.0}, (1, 2), 1),
+        ({1: 1.0, 2: 1.43, 4: 2.13, 8: 4.2}, (1, 2), 4),
+        ({1: 1.0, 2: 1.0, 4: 1.1, 8: 1.2, 16: 3.0}, (8, 8), 8),
+        ({1: 1.0, 2: 1.3, 4: 1.5, 8: 2.0, 16: 3.0}, (1, 4), 16),
+    ],
+)
+def test_buckets_follow_from_what_calls_cost(
+    seconds: dict[int, float], canonical: tuple[int, int], widest: int
+) -> None:
+    buckets = Buckets(seconds)
+    assert (buckets.canonical(1), buckets.canonical(2)) == canonical
+    assert buckets.widest() == widest
+
+
+def test_where_rows_are_nearly_free_all_of_a_kind_share_a_call() -> None:
+    turns = [make_turn(name, buckets=ROOMY) for name in "abcde"]
+    batch = Wheel[str](Batching.EXACT).choose(turns)
+    assert (len(batch.turns), batch.rows) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kind": "other"}, {"tokens": 154}, {"alone": True}], ids=lambda c: next(iter(c))
+)
+def test_what_differs_shares_no_call_in_exact_mode(changes: dict[str, Any]) -> None:
+    turns = [make_turn("a", buckets=ROOMY), make_turn("b", buckets=ROOMY, **changes)]
+    assert len(Wheel[str](Batching.EXACT).choose(turns).turns) == 1
+
+
+def test_different_lengths_share_a_call_in_throughput_mode_up_to_a_limit() -> None:
+    turns = [make_turn(str(n), buckets=ROOMY, tokens=77 * n) for n in (1, 2, 3, 5)]
+    batch = Wheel[str](Batching.THROUGHPUT).choose(turns)
+    assert sorted(turn.tokens // 77 for turn in batch.turns) == [1, 2, 3]
+    assert batch.rows == 6
+
+
+def test_a_compiled_model_is_called_with_powers_of_two() -> None:
+    turns = [make_turn(name, buckets=ROOMY) for name in "abc"]
+    assert Wheel[str](Batching.THROUGHPUT, static=True).choose(turns).rows == 8
+
+
+def test_pictures_of_a_job_that_is_alone_share_calls_with_each_other() -> None:
+    account = Account(20)
+    turns = [make_turn(name, buckets=ROOMY, alone=True, account=account) for name in "ab"]
+    assert len(Wheel[str](Batching.EXACT).choose(turns).turns) == 2
+
+
+def test_long_jobs_join_a_short_one_only_where_that_costs_next_to_nothing() -> None:
+    steep = Buckets({1: 1.0, 2: 1.4, 4: 2.1, 8: 3.5})
+    turns = [make_turn("long", 50, buckets=steep), make_turn("short", 4, buckets=steep)]
+    assert names(Wheel(Batching.THROUGHPUT), turns) == ["short"]
+    turns = [make_turn("long", 50, buckets=ROOMY), make_turn("short", 4, buckets=ROOMY)]
+    assert names(Wheel(Batching.THROUGHPUT), turns) == ["short", "long"]
+
+
+def run(wheel: Wheel[str], turns: list[Turn[str]], calls: int) -> Counter[str]:
+    return Counter(name for _ in range(calls) for name in names(wheel, turns))
+
+
+def test_the_job_that_ends_soonest_gets_two_thirds_and_the_rest_share_the_rest() -> None:
+    turns = [make_turn("short", 300), *(make_turn(name, 1000) for name in "abc")]
+    had = run(Wheel(Batching.EXACT), turns, 300)
+    assert had["short"] == pytest.approx(200, abs=5)
+    assert [had[name] for name in "abc"] == [pytest.approx(100 / 3, abs=5)] * 3
+
+
+def test_time_counts_and_not_calls() -> None:
+    """A picture whose calls cost ten times as much gets a tenth of them."""
+    big = make_turn("big", 1000, kind="large", buckets=Buckets({1: 10.0}))
+    turns = [make_turn("soonest", 10), big, make_turn("small", 1000)]
+    turns[0].account.needs = -1e9
+    had = run(Wheel(Batching.EXACT), turns, 6000)
+    assert had["small"] / had["big"] == pytest.approx(10, rel=0.1)
+
+
+def test_who_joins_late_has_no_claim_on_the_time_before() -> None:
+    wheel = Wheel[str](Batching.EXACT)
+    old = [make_turn(name, 1000) for name in "ab"]
+    run(wheel, old, 100)
+    late = make_turn("late", 2000)
+    late.account = wheel.open(2000, [turn.account for turn in old])
+    had = run(wheel, [*old, late], 30)
+    assert had["late"] <= 10
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.sampled_from([UNMEASURED, ROOMY]))
+def test_everybody_ends_and_no_call_is_for_nobody(lengths: list[int], buckets: Buckets) -> None:
+    wheel = Wheel[str](Batching.EXACT)
+    turns = [make_turn(str(n), left, buckets=buckets) for n, left in enumerate(lengths)]
+    calls = 0
+    while left := [turn for turn in turns if turn.left > 0]:
+        assert wheel.choose(left).turns
+        calls += 1
+    assert calls <= sum(lengths)

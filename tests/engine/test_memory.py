@@ -1,0 +1,221 @@
+"""Memory runs out at every stage in turn; models make room for each other."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.checkpoints import Catalogue, Checkpoint
+from engine.errors import EngineError, OutOfMemory, UnknownModel
+from engine.executors import Spec
+from engine.ladder import Ladder, Rung
+from engine.loading import Model, load
+from engine.memory import One, Residents, budget, size_on_disk
+from engine.pipeline import Pipeline
+from engine.reports import Ended
+from engine.resident import unmeasured
+from tests.engine.ticks import ROOMY, check_order, drive, make_pipeline, pngs
+from tests.factories import make_recipe
+
+CPU = torch.device("cpu")
+
+
+class Failing:
+    """Stand before a function and raise the first few times."""
+
+    def __init__(self, function: Callable[..., Any], times: int, error: Exception) -> None:
+        self.function, self.times, self.error = function, times, error
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.times:
+            self.times -= 1
+            raise self.error
+        return self.function(*args, **kwargs)
+
+
+OOM = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@contextmanager
+def failing(target: Any, name: str, times: int, error: Exception = OOM) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, name, Failing(getattr(target, name), times, error))
+        yield
+
+
+def outcome(pipeline: Pipeline) -> Ended:
+    news = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=make_recipe(steps=3))]})[1]
+    pipeline.close()
+    check_order(news)
+    assert isinstance(news[-1], Ended)
+    assert bool(pngs(news)) == (news[-1].error is None)
+    return news[-1]
+
+
+STAGES = {
+    "encode": ("text_encoder", "forward", [Rung.EMPTY_CACHE, Rung.OFFLOAD]),
+    "denoise": ("unet", "forward", [Rung.EMPTY_CACHE, Rung.BATCH_OF_ONE, Rung.OFFLOAD]),
+    "decode": ("vae", "_decode", [Rung.EMPTY_CACHE, Rung.TILED_DECODE, Rung.OFFLOAD]),
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "times"), [(s, n) for s, (*_, rungs) in STAGES.items() for n in range(len(rungs) + 1)]
+)
+def test_each_stage_climbs_the_ladder_to_a_picture(
+    model: Model, stage: str, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    part, function, rungs = STAGES[stage]
+    ladder = Ladder()
+    pipeline = Pipeline(One(model, ladder=ladder), ladder=ladder)
+    with failing(getattr(model, part), function, times):
+        assert outcome(pipeline).error is None
+    assert list(ladder.counts) == rungs[:times]
+    assert caplog.text.count(f"out of memory ({stage})") == times
+    assert all(pipeline.counts[str(rung)] == 1 for rung in rungs[:times])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_at_the_ladders_end_there_is_a_clear_sentence(model: Model, stage: str) -> None:
+    part, function, _ = STAGES[stage]
+    with failing(getattr(model, part), function, 1000):
+        error = outcome(make_pipeline(model)).error
+    assert isinstance(error, OutOfMemory)
+    assert "a smaller size may fit" in str(error)
+
+
+def test_memory_that_ran_out_for_a_batch_leaves_a_picture_a_call(model: Model) -> None:
+    specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=4, seed=n)) for n in range(3)]
+    pipeline = make_pipeline(model, ROOMY)
+    with failing(model.unet, "forward", 2):
+        told = drive(pipeline, {0: specs})
+    pipeline.close()
+    assert all(len(pngs(told[n])) == 1 for n in range(3))
+    # One tick of three together, then three jobs of three more steps each by itself.
+    assert pipeline.counts["ticks"] == 1 + 3 * 3
+
+
+def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:
+    forward = model.unet.forward
+
+    def poisoned(x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if x.isnan().any():
+            raise ValueError("poison")
+        return forward(x, timestep, *args, **kwargs)
+
+    pipeline = make_pipeline(model, ROOMY)
+    specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=3, seed=n)) for n in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.unet, "forward", poisoned)
+        for spec in specs:
+            pipeline.admit(spec)
+        list(pipeline.tick())
+        request = next(iter(pipeline._running.values())).turns[0].picture.request
+        assert request is not None
+        with torch.inference_mode():
+            request.x.fill_(torch.nan)
+        told = drive(pipeline, {})
+    pipeline.close()
+    ends = [told[n][-1] for n in range(3)]
+    assert [type(end.error) for end in ends if isinstance(end, Ended)] == [
+        EngineError,
+        type(None),
+        type(None),
+    ]
+
+
+def test_a_broken_preview_or_decode_ends_its_job_alone(model: Model) -> None:
+    with failing(model.vae, "_decode", 1, ValueError("broken")):
+        assert isinstance(outcome(make_pipeline(model)).error, EngineError)
+    assert outcome(make_pipeline(model)).error is None
+
+
+@pytest.fixture
+def catalogue(tiny_folder: Path, tmp_path: Path) -> Catalogue:
+    """Return a catalogue of three models of one size: starter, b and c."""
+    for name in "bc":
+        shutil.copytree(tiny_folder, tmp_path / name)
+    return Catalogue(tmp_path, starter=tiny_folder)
+
+
+def load_cpu(checkpoint: Checkpoint, offloaded: bool) -> Model:
+    return load(checkpoint, CPU)
+
+
+def room_for(catalogue: Catalogue, models: float) -> int:
+    return int(size_on_disk(catalogue.get("b")) * models)
+
+
+def residents(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Residents:
+    return Residents(catalogue, load, unmeasured, Ladder(), room_for(catalogue, models))
+
+
+def test_the_model_that_was_used_longest_ago_makes_room(catalogue: Catalogue) -> None:
+    models = residents(catalogue, 2.5)
+    for name in ("starter", "b"):
+        models.load(name)
+    models.get("starter")
+    models.load("c")
+    assert [name for name in ("starter", "b", "c") if models.get(name)] == ["starter", "c"]
+
+
+def test_a_model_in_use_stays_and_the_other_waits(catalogue: Catalogue) -> None:
+    models = residents(catalogue, 1.5)
+    first = models.load("b")
+    assert first
+    first.users = 1
+    assert models.load("c") is None
+    first.users = 0
+    assert models.load("c")
+    assert models.get("b") is None
+
+
+def test_a_model_larger_than_the_budget_is_loaded_alone(catalogue: Catalogue) -> None:
+    assert residents(catalogue, 0.5).load("b")
+
+
+def test_jobs_of_models_that_do_not_fit_together_end_one_after_the_other(
+    catalogue: Catalogue,
+) -> None:
+    pipeline = Pipeline(residents(catalogue, 1.5))
+    names = ["b", "c", "b", "starter"]
+    specs = [
+        Spec(job=n, epoch=1, recipe=make_recipe(steps=2, checkpoint=name))
+        for n, name in enumerate(names)
+    ]
+    told = drive(pipeline, {0: specs})
+    pipeline.close()
+    assert all(len(pngs(told[n])) == 1 for n in range(4))
+    for news in told.values():
+        check_order(news)
+
+
+@pytest.mark.parametrize(("times", "rungs"), [(1, 1), (2, 2)])
+def test_loading_climbs_the_ladder_too(catalogue: Catalogue, times: int, rungs: int) -> None:
+    loading = Failing(load_cpu, times, OOM)
+    models = residents(catalogue, 3, loading)
+    assert models.load("b")
+    assert len(models._ladder.counts) == rungs
+    with pytest.raises(OutOfMemory):
+        residents(catalogue, 3, Failing(load_cpu, 9, OOM)).load("b")
+
+
+def test_running_out_while_loading_drops_what_nobody_uses(catalogue: Catalogue) -> None:
+    models = residents(catalogue, 3)
+    models.load("b")
+    models._load = Failing(load_cpu, 1, OOM)
+    models.load("c")
+    assert models.get("b") is None
+
+
+def test_an_unknown_model_is_no_matter_of_memory(catalogue: Catalogue) -> None:
+    with pytest.raises(UnknownModel):
+        residents(catalogue, 3).load("nothing")
+
+
+def test_there_is_a_budget() -> None:
+    assert budget(CPU) > 2**28

@@ -1,0 +1,93 @@
+"""What is measured, when measuring stops, and that it is remembered."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.probe import ROUNDS, Notes, Probe
+
+CPU = torch.device("cpu")
+
+
+class Machine:
+    """Answer a probe's calls at a cost by rows, on a clock of its own."""
+
+    def __init__(self, *costs: float) -> None:
+        self.costs = dict(zip((1, 2, 4, 8, 16), costs, strict=False))
+        self.now = 0.0
+        self.calls: list[int] = []
+
+    def __call__(self, rows: int) -> None:
+        self.calls.append(rows)
+        self.now += self.costs[rows]
+
+    def probe(self, folder: Path | None = None) -> Probe:
+        return Probe(Notes(folder), clock=lambda: self.now)
+
+
+def test_doubling_goes_on_while_it_gains_something() -> None:
+    machine = Machine(0.1, 0.1, 0.12, 0.3)
+    seconds = machine.probe().buckets(CPU, "tiny", machine).seconds
+    assert seconds == pytest.approx({1: 0.1, 2: 0.1, 4: 0.12, 8: 0.3})
+
+
+def test_a_processor_that_is_busy_with_one_row_is_asked_once() -> None:
+    machine = Machine(3.0)
+    assert machine.probe().buckets(CPU, "large", machine).seconds == {1: 3.0}
+    assert machine.calls == [1]
+
+
+def test_of_noisy_figures_the_least_counts() -> None:
+    machine = Machine(0.1, 0.4)
+    slow = iter([0.9, 0.9, 0.9, 0.1, 0.9])
+
+    def call(rows: int) -> None:
+        machine(rows)
+        machine.now += next(slow, 0.0)
+
+    assert machine.probe().buckets(CPU, "tiny", call).seconds[1] == pytest.approx(0.2)
+
+
+def test_figures_are_remembered_over_a_restart_and_by_what_they_are_of(tmp_path: Path) -> None:
+    first, second = Machine(0.1, 0.1, 0.3), Machine(0.5, 1.5)
+    measured = first.probe(tmp_path).buckets(CPU, "tiny", first)
+    assert len(first.calls) == 1 + 3 * (1 + ROUNDS)
+    assert second.probe(tmp_path).buckets(CPU, "tiny", second) == measured
+    assert not second.calls
+    assert second.probe(tmp_path).buckets(CPU, "other", second) != measured
+    assert [file.name for file in tmp_path.iterdir()] == ["measured.json"]
+
+
+def test_what_another_process_measured_first_stands(tmp_path: Path) -> None:
+    ours, theirs = Notes(tmp_path), Notes(tmp_path)
+
+    def measure() -> str:
+        theirs.recall("key", lambda: "theirs")
+        return "ours"
+
+    assert ours.recall("key", measure) == "theirs"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_broken_file_is_measured_anew(tmp_path: Path, content: str) -> None:
+    (tmp_path / "measured.json").write_text(content)
+    assert Notes(tmp_path).recall("key", lambda: 1) == 1
+    assert Notes(tmp_path).recall("key", lambda: 2) == 1
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    notes = Notes(tmp_path / "file")
+    assert [notes.recall("key", lambda: 1), notes.recall("key", lambda: 2)] == [1, 1]
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:
+    machine = Machine(0.1, 0.2)
+    threads = torch.get_num_threads()
+    machine.probe().buckets(CPU, "tiny", machine)
+    assert torch.get_num_threads() == threads
+    assert machine.probe().dtype(CPU) is torch.float32
