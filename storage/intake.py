@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import OptionError
@@ -18,6 +17,7 @@ from storage.database import Database
 from storage.errors import DiskFull
 from storage.life import Status
 from storage.people import add_if_new, greet
+from storage.quick import insert_quickly
 from storage.records import Job, NewJob
 from storage.rows import pictures_of, to_job
 from storage.tables import jobs, people, places, seen_events
@@ -26,7 +26,6 @@ from storage.words import index
 KEY_LIMIT: Final = 200  # characters
 ROOM: Final = 64 * 2**20  # bytes that must be free for a new job
 GREETED_LIMIT: Final = 10_000
-_INSERT: Final = insert(jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,8 @@ class Intake:
                 raise DiskFull(self.database.where, f"less than {ROOM // 2**20} MB are free")
 
     def _values(self, new: NewJob) -> dict[str, Any]:
-        values = {
+        _check(new)
+        return {
             "recipe": new.recipe.to_dict(),
             "status": Status.QUEUED.value,
             "person": new.person,
@@ -80,23 +80,27 @@ class Intake:
             "epoch": 0,
             "attempts": 0,
             "words": index(new.recipe.prompt, person=new.person, place=new.place),
+            "created_at": self.now(),
         }
-        _check(values, new.event)
-        return {**values, "created_at": self.now()}
 
 
-def _check(values: dict[str, Any], event: str | None) -> None:
+def _check(new: NewJob) -> None:
     """Refuse what no database can keep; raises `OptionError`."""
-    for name, key in (("person", values["person"]), ("place", values["place"]), ("event", event)):
+    keys = {"person": new.person, "place": new.place, "event": new.event}
+    for name, key in keys.items():
         if key is not None and not 0 < len(key) <= KEY_LIMIT:
             raise OptionError(name, key, f"1 to {KEY_LIMIT} characters long")
-    written = json.dumps([values, event], ensure_ascii=False)
-    try:
-        written.encode()
-    except UnicodeEncodeError:
-        raise OptionError("prompt", "half a character", "whole characters (UTF-8)") from None
-    if "\\u0000" in written:
-        raise OptionError("prompt", "\0", "text without NUL characters")
+    recipe = new.recipe
+    texts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt, **keys}
+    for name, written in texts.items():
+        if written is None:
+            continue
+        if "\0" in written:
+            raise OptionError(name, written, "text without NUL characters")
+        try:
+            written.encode()
+        except UnicodeEncodeError:
+            raise OptionError(name, ascii(written), "whole characters (UTF-8)") from None
 
 
 def _by_event(connection: Connection, event: str) -> Job | None:
@@ -110,17 +114,16 @@ def _by_event(connection: Connection, event: str) -> Job | None:
 def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker: str | None) -> Job:
     if new.parent is not None:
         steps.find(connection, new.parent)
-    key = connection.execute(_INSERT, values).inserted_primary_key
-    assert key is not None
+    job = insert_quickly(connection, jobs, values)
     if new.event:
-        event = {"id": new.event, "job": key[0], "created_at": values["created_at"]}
+        event = {"id": new.event, "job": job, "created_at": values["created_at"]}
         if not add_if_new(connection, seen_events, event):  # seen before, but made no job then
             known = seen_events.c.id == new.event
-            connection.execute(update(seen_events).where(known).values(job=key[0]))
-    if worker and (row := steps.claim(connection, key[0], worker, values["created_at"])):
+            connection.execute(update(seen_events).where(known).values(job=job))
+    if worker and (row := steps.claim(connection, job, worker, values["created_at"])):
         return to_job(row)
     return Job(
-        id=key[0],
+        id=job,
         recipe=new.recipe,
         status=Status.QUEUED,
         person=new.person,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,7 @@ T = TypeVar("T")
 Unit = Callable[[Connection], T]
 
 BATCH: Final = 256  # units that share a transaction at most
+LOOK: Final = 0.1  # seconds between looks at whose patience has ended
 PAUSES: Final = (0.02, 0.05, 0.1, 0.25, 0.5)  # seconds between tries of a database that fails
 
 
@@ -79,23 +80,21 @@ class Writer:
             raise Closed(self.where)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        done.add_done_callback(lambda done: done.cancelled() or done.exception())  # "retrieved"
         item = _Item(unit, loop.time() + patience, done)
         self._waiting.append(item)
         self._wake.set()
-        timer = loop.call_at(item.deadline, self._give_up, item)
         try:
-            return await asyncio.shield(done)
+            return await done
         except asyncio.CancelledError:
             self._withdraw(item)
             raise
-        finally:
-            timer.cancel()
 
-    def _give_up(self, item: _Item) -> None:
-        # Once its transaction has begun, only the end of that tells the truth.
-        if self._withdraw(item):
-            item.settle(item.fault or DatabaseBusy(self.where))
+    def _expire(self) -> None:
+        """Answer those whose patience has ended; what has begun is told only by its end."""
+        now = asyncio.get_running_loop().time()
+        for item in list(self._waiting):
+            if now >= item.deadline and self._withdraw(item):
+                item.settle(item.fault or DatabaseBusy(self.where))
 
     def _withdraw(self, item: _Item) -> bool:
         with self._guard:
@@ -112,7 +111,7 @@ class Writer:
         failures = 0
         while await self._something():
             try:
-                batch, results = await self.lane.run(self._transact)
+                batch, results = await self._in_time(self.lane.run(self._transact))
             except Exception as error:
                 self._note(error)
                 await self._pause(failures)
@@ -121,6 +120,13 @@ class Writer:
                 failures = 0
                 for item, outcome in zip(batch, results, strict=True):
                     item.settle(*outcome)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for some work, and let nobody wait longer than they asked to."""
+        running = asyncio.create_task(work, name="storage-writing")
+        while not (await asyncio.wait((running,), timeout=LOOK))[0]:
+            self._expire()
+        return running.result()
 
     async def _something(self) -> bool:
         """Wait until there is work; return False at the end."""
@@ -191,19 +197,20 @@ class Writer:
         """Let waiting units know what is wrong; only faults that may pass are waited out."""
         fault = explain(error, self.where)
         hopeless = fault is None or not fault.passing
-        now = asyncio.get_running_loop().time()
         for item in list(self._waiting):
             item.fault = fault
-            if (hopeless or self._closing or now >= item.deadline) and self._withdraw(item):
+            if (hopeless or self._closing) and self._withdraw(item):
                 item.settle(fault or error)
+        self._expire()
 
     async def _pause(self, failures: int) -> None:
         with self._guard:
             self._waiting = deque(item for item in self._waiting if not item.withdrawn)
         if self._closing:
             self._abandon()
-        else:
-            await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+            return
+        pause = asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+        await self._in_time(pause)
 
     def _abandon(self) -> None:
         """Answer whoever still waits: nothing more will be committed."""

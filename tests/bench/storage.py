@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import logging
 import random
 import sqlite3
@@ -115,12 +116,13 @@ async def load(
 async def inserts(storage: Storage, seconds: float) -> None:
     """Compare the writer with one session a task, on the same file."""
     dice = random.Random(1)
+    asked = itertools.cycle([a_job(dice) for _ in range(5_000)])  # what the clients say is ready
     engine = create_async_engine(storage.database.url)
     locked = 0
 
     async def with_session() -> None:
         nonlocal locked
-        new = a_job(dice)
+        new = next(asked)
         async with AsyncSession(engine) as session:
             session.add(
                 JobRow(
@@ -144,7 +146,7 @@ async def inserts(storage: Storage, seconds: float) -> None:
     for clients in CLIENTS:
         rate, times = await load(clients, seconds, with_session)
         report(f"insert, a session for each task, {clients} clients", times, rate=rate)
-        mine, times = await load(clients, seconds, lambda: storage.jobs.add(a_job(dice)))
+        mine, times = await load(clients, seconds, lambda: storage.jobs.add(next(asked)))
         goal = f"{mine / rate:.1f} × (goal 10 ×), p99 ≤ 30" if clients > 1 else ""
         report(f"insert, Marble's writer, {clients} clients", times, goal, mine)
     if locked:
@@ -296,6 +298,7 @@ async def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--quick", action="store_true", help="the queue alone")
     arguments = parser.parse_args()
     logging.getLogger("marble.storage").setLevel(logging.ERROR)
     say(f"SQLite {sqlite3.sqlite_version}, WAL, synchronous FULL; milliseconds")
@@ -304,6 +307,8 @@ async def main() -> None:
         async with Storage.open(folder / "small") as storage:
             await inserts(storage, arguments.seconds)
             await queue(storage)
+        if arguments.quick:
+            return
         async with Storage.open(folder / "large") as storage:
             await storage.jobs.add(a_job(random.Random(0)))
             seconds = await fill(storage, arguments.jobs)
