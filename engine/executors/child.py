@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -46,7 +47,7 @@ class ChildExecutor(QueueingExecutor):
         super().__init__()
         self._config = config
         self._backoff = backoff
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None  # there while the child takes jobs
         self._watching: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -130,7 +131,7 @@ class ChildExecutor(QueueingExecutor):
         reader, writer = await asyncio.open_connection(sock=ours)
         with closing(writer):
             with theirs:
-                process = self._process = await _spawn(theirs)
+                process = self._process = _spawn(theirs)
             try:
                 self._writer = writer
                 self._send({"config": self._config.to_dict(), "level": log.getEffectiveLevel()})
@@ -139,9 +140,8 @@ class ChildExecutor(QueueingExecutor):
             finally:
                 self._ready.clear()
                 self._process = self._writer = None
-                with suppress(ProcessLookupError):
-                    process.kill()
-                code = await asyncio.shield(process.wait())
+                process.kill()
+                code = await asyncio.shield(asyncio.to_thread(process.wait))
         return _describe(code)
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -170,16 +170,14 @@ class ChildExecutor(QueueingExecutor):
             self._receive(Report(key, Ended(error)))
 
 
-async def _spawn(end: socket.socket) -> asyncio.subprocess.Process:
+def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:
+    # Not asyncio's: before Python 3.12 its `kill` may take the exit code from its own watcher.
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",  # whatever lies in the working folder is no module of ours
-        "-m",
-        "engine.executors.main",
-        str(end.fileno()),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
+    return subprocess.Popen(
+        # -P: whatever lies in the working folder is no module of ours.
+        [sys.executable, "-P", "-m", "engine.executors.main", str(end.fileno())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         pass_fds=[end.fileno()],
         env={**os.environ, "PYTHONPATH": path},
         # Ctrl-C at the terminal is for the parent, which then ends its child in good order.
