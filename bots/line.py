@@ -5,14 +5,14 @@ same code, and so may be off by what only that one has measured.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from bots.settings import Settings
 from engine.order import Limits, Order, Priority, Task
-from engine.work import Speeds, work_of
+from engine.work import Meter, Speeds, work_of
 from storage import Job, Status, Storage
 
 MEASURED: Final = 50  # finished jobs that speeds are learnt from
@@ -22,13 +22,13 @@ DRAWN: Final = frozenset({Status.RENDERED, Status.DELIVERED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Say where a job stands: its place in line (None: it runs), and seconds of age and to go.
+    """Say where a job stands: its place in line (0: it runs), and seconds of age and to go.
 
     The age of a job that runs is counted from its start.
     """
 
     job: Job
-    position: int | None
+    position: int
     age: float
     eta: float | None
 
@@ -57,10 +57,27 @@ def task_of(job: Job, priority: Priority) -> Task:
 
 
 async def learn(speeds: Speeds, storage: Storage) -> None:
-    """Teach how long the latest jobs took, so that a fresh process can say what to expect."""
-    for job in reversed(await storage.history.page(limit=MEASURED)):
+    """Teach how long the latest jobs took, so that a fresh process can say what to expect.
+
+    Jobs that ran at once shared the engine, and only the database's clock tells how long.
+    """
+    latest = {job.id: job for job in await storage.history.page(limit=MEASURED)}
+    meter = Meter()
+    for at, number, starts in sorted(_starts_and_ends(latest.values())):
+        work = work_of(latest[number].recipe)
+        if starts:
+            meter.start(number, work.width, at)
+        else:
+            speeds.learn(work, meter.stop(number, at))
+
+
+def _starts_and_ends(jobs: Iterable[Job]) -> Iterator[tuple[float, int, bool]]:
+    """Yield when drawn jobs started and ended, and whether it is the start."""
+    for job in jobs:
         if job.status in DRAWN and job.started_at and job.finished_at:
-            speeds.learn(work_of(job.recipe), (job.finished_at - job.started_at).total_seconds())
+            if job.finished_at > job.started_at:  # else somebody set the clock
+                yield job.started_at.timestamp(), job.id, True
+                yield job.finished_at.timestamp(), job.id, False
 
 
 async def look(storage: Storage, settings: Settings) -> list[Standing]:
@@ -75,31 +92,32 @@ async def look(storage: Storage, settings: Settings) -> list[Standing]:
 
 
 def standings(
-    running: Iterable[Job],
-    waiting: Iterable[Job],
+    running: Sequence[Job],
+    waiting: Sequence[Job],
     settings: Settings,
     speeds: Speeds,
     now: datetime,
 ) -> list[Standing]:
     """Work out where jobs stand at a time, from what runs and what waits."""
-    running, jobs = list(running), {job.id: job for job in waiting}
-    order = _order(running, jobs.values(), settings, speeds)
-    places = sorted(order.forecast(now.timestamp(), len(running)), key=lambda p: p.position)
+    jobs = {job.id: job for job in (*running, *waiting)}
+    order = _order(running, waiting, settings, speeds)
+    places = sorted(
+        order.forecast(now.timestamp(), len(running)), key=lambda p: (p.position, p.job)
+    )
     return [
-        *(Standing(job=job, position=None, age=_age(job, now), eta=None) for job in running),
-        *(
-            Standing(
-                job=jobs[place.job],
-                position=place.position,
-                age=_age(jobs[place.job], now),
-                eta=None if place.ends_at is None else place.ends_at - now.timestamp(),
-            )
-            for place in places
-        ),
+        Standing(
+            job=jobs[place.job],
+            position=place.position,
+            age=_age(jobs[place.job], now),
+            eta=None if place.ends_at is None else place.ends_at - now.timestamp(),
+        )
+        for place in places
     ]
 
 
-def _order(running: list[Job], waiting: Iterable[Job], settings: Settings, speeds: Speeds) -> Order:
+def _order(
+    running: Sequence[Job], waiting: Sequence[Job], settings: Settings, speeds: Speeds
+) -> Order:
     """Rebuild the order of the process that works; what runs, runs, whatever the limits say."""
     priority, limits = priority_of(settings), limits_of(settings)
     most = max(Counter(job.person for job in running).values(), default=0)

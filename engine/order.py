@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Say where a waiting job stands: how many start before it, counted from 1, and the second at
+    """Say where a job stands: its place in line, counted from 1 (0: it runs), and the second at
     which its pictures are expected (None: something before it was never measured)."""
 
     job: int
@@ -194,7 +194,7 @@ class Order:
         self._pauses.pop(by, None)
 
     def forecast(self, now: float, slots: int) -> Iterator[Place]:
-        """Yield the place of every waiting job, by playing the queue to its end on a copy.
+        """Yield the place of every job, the first to end first, by playing the queue on a copy.
 
         The copy is made at once; it is as if nobody came any more, nothing were paused and there
         were one slot at least.
@@ -216,8 +216,7 @@ class Order:
             clock, job, place, measured = heappop(ends)
             now = max(now, self._meter.time(clock))
             self.done(job, now, finished=False)
-            if place:
-                yield Place(job, place, now if measured else None)
+            yield Place(job, place, now if measured else None)
 
     def _copy(self) -> Order:
         twin = Order(self.limits, self.speeds)

@@ -120,12 +120,12 @@ class Queue:
         self._chance.set()
 
     async def changed(self) -> None:
-        """Wait until places may have changed since this was last waited for."""
+        """Wait until places may have changed since somebody last waited for it."""
         await self._changed.wait()
         self._changed.clear()
 
     async def forecast(self) -> AsyncGenerator[Place]:
-        """Yield each waiting job's place as of now, the first to end first.
+        """Yield each job's place as of now, the first to end first.
 
         The loop is let go now and then: ten thousand places take a while.
         """

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from bots.terminal.progress import LiveProgress
 from engine.errors import UserError
 from engine.metadata import read_recipe
 from engine.recipe import Recipe
-from storage import Job, Picture, Status, TooLate
+from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
 
@@ -42,7 +43,8 @@ class Session:
         for job in await self._app.storage.requeue_lost():
             if job.adapter == PLACE:
                 reason = f"The terminal that asked for it ended; `marble rerun {job.id}` draws it."
-                await self._app.storage.jobs.failed(job.id, job.epoch, reason)
+                with suppress(StaleEpoch, IllegalStep):  # somebody took it at once: it is drawn
+                    await self._app.storage.jobs.failed(job.id, job.epoch, reason)
 
     async def imagine(self, values: Mapping[str, Any], copy_to: Path | None = None) -> Job:
         """Draw what was described and show it."""

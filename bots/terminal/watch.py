@@ -54,7 +54,7 @@ def view(standings: Sequence[Standing], rows: int | None = None) -> RenderableTy
 
 def _cells(standing: Standing) -> list[str]:
     job = standing.job
-    place = "running" if standing.position is None else str(standing.position)
+    place = str(standing.position or "running")
     ready = "" if standing.eta is None else f"about {duration(standing.eta)}"
     return [place, str(job.id), escape(job.person), duration(standing.age), ready, _what(job)]
 

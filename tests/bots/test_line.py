@@ -54,10 +54,10 @@ def test_what_runs_comes_first_and_then_what_waits_in_fair_order(settings: Setti
     running = [job(1, running=True)]
     waiting = [job(2), job(3), job(4, "discord:bob")]
     found = standings(running, waiting, settings, measured(10), NOW)
-    assert [(each.job.id, each.position) for each in found] == [(1, None), (4, 1), (2, 2), (3, 3)]
+    assert [(each.job.id, each.position) for each in found] == [(1, 0), (4, 1), (2, 2), (3, 3)]
     assert [each.age for each in found] == [1, 4, 2, 3]
     # Nine seconds of the running job are left, then each takes its ten.
-    assert [each.eta for each in found][1:] == pytest.approx([19, 29, 39])
+    assert [each.eta for each in found] == pytest.approx([9, 19, 29, 39])
 
 
 def test_no_time_is_told_without_a_measurement(settings: Settings) -> None:
@@ -67,7 +67,7 @@ def test_no_time_is_told_without_a_measurement(settings: Settings) -> None:
 def test_more_running_jobs_than_the_limits_allow_are_taken_as_they_are(settings: Settings) -> None:
     running = [job(n, running=True) for n in range(1, 8)]
     found = standings(running, [job(9)], settings, measured(10), NOW)
-    assert [each.position for each in found] == [None] * 7 + [1]
+    assert [each.position for each in found] == [0] * 7 + [1]
 
 
 def test_moderators_go_first(settings: Settings) -> None:
@@ -76,6 +76,22 @@ def test_moderators_go_first(settings: Settings) -> None:
     assert priority_of(settings)(job(1, "discord:ada")) is Priority.PERSON
     found = standings([], [job(1), job(2, "discord:mod")], settings, measured(1), NOW)
     assert [each.job.id for each in found] == [2, 1]
+
+
+async def test_jobs_that_ran_at_once_are_not_measured_twice(tmp_path: Path) -> None:
+    clock = NOW
+    async with Storage.open(tmp_path, now=lambda: clock) as storage:
+        new = NewJob(recipe=make_recipe(), person="discord:ada", place="discord")
+        jobs = [await storage.jobs.add(new) for _ in range(2)]
+        for job in jobs:
+            await storage.jobs.claim(job.id)
+        clock += timedelta(seconds=20)
+        for job in jobs:
+            picture = Picture(index=0, width=8, height=8, png=b"")
+            await storage.jobs.rendered(job.id, 1, [picture])
+        speeds = Speeds()
+        await learn(speeds, storage)
+    assert speeds.seconds(work_of(make_recipe())) == pytest.approx(10)
 
 
 async def test_the_queue_is_read_from_the_database(tmp_path: Path, settings: Settings) -> None:
@@ -90,6 +106,6 @@ async def test_the_queue_is_read_from_the_database(tmp_path: Path, settings: Set
         found = await look(storage, settings)
         speeds = Speeds()
         await learn(speeds, storage)
-    assert [(each.job.id, each.position) for each in found] == [(2, None), (3, 1), (4, 2)]
+    assert [(each.job.id, each.position) for each in found] == [(2, 0), (3, 1), (4, 2)]
     assert speeds.knows("starter")
     assert found[-1].eta is not None

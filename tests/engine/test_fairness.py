@@ -229,10 +229,13 @@ class Machine(RuleBasedStateMachine):
         assert all(self.order.is_waiting(each.job) for each in self.waiting)
 
     @invariant()
-    def everybody_who_waits_has_a_place_of_their_own(self) -> None:
+    def every_job_has_a_place_of_its_own(self) -> None:
         places = sorted(self.order.forecast(self.now, 2), key=lambda place: place.position)
-        assert sorted(place.job for place in places) == sorted(each.job for each in self.waiting)
-        assert [place.position for place in places] == list(range(1, len(places) + 1))
+        runs = [place.job for place in places if place.position == 0]
+        assert sorted(runs) == sorted(self.running)
+        waits = [place for place in places if place.position]
+        assert sorted(place.job for place in waits) == sorted(each.job for each in self.waiting)
+        assert [place.position for place in waits] == list(range(1, len(waits) + 1))
 
 
 TestMachine = Machine.TestCase
