@@ -28,6 +28,7 @@ class App:
 
     settings: Settings
     storage: Storage
+    worker: Worker
     studio: Studio
 
 
@@ -65,7 +66,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:
                 await tasks.enter_async_context(_running(_upkeep(storage, worker), "marble-upkeep"))
             studio = Studio(catalogue, storage.jobs, worker)
-            yield App(settings=settings, storage=storage, studio=studio)
+            yield App(settings=settings, storage=storage, worker=worker, studio=studio)
 
 
 async def take_in(storage: Storage, worker: Worker) -> None:

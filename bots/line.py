@@ -74,10 +74,11 @@ async def learn(speeds: Speeds, storage: Storage) -> None:
 def _starts_and_ends(jobs: Iterable[Job]) -> Iterator[tuple[float, int, bool]]:
     """Yield when drawn jobs started and ended, and whether it is the start."""
     for job in jobs:
-        if job.status in DRAWN and job.started_at and job.finished_at:
-            if job.finished_at > job.started_at:  # else somebody set the clock
-                yield job.started_at.timestamp(), job.id, True
-                yield job.finished_at.timestamp(), job.id, False
+        started, ended = job.started_at, job.finished_at
+        # Where somebody set the clock, a job may end before it started.
+        if job.status in DRAWN and started and ended and ended > started:
+            yield started.timestamp(), job.id, True
+            yield ended.timestamp(), job.id, False
 
 
 async def look(storage: Storage, settings: Settings) -> list[Standing]:

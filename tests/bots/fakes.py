@@ -25,6 +25,7 @@ class FakeExecutor:
         self.error: Exception | None = None
         self.errors: list[Exception] = []  # for one job each
         self.deaf = False
+        self.loads = False
         self.specs: list[Spec] = []
         self.cancelled: set[tuple[int, int]] = set()
         self.running = 0
@@ -48,6 +49,8 @@ class FakeExecutor:
 
     async def _draw(self, spec: Spec) -> AsyncGenerator[Event]:
         recipe = spec.recipe
+        if self.loads:
+            yield Progress(stage=Stage.LOAD, step=0, total=1)
         yield Progress(stage=Stage.DENOISE, step=0, total=recipe.steps)
         self.begun.set()
         if self.running == self.slots:

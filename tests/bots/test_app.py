@@ -5,9 +5,13 @@ import pytest
 
 from bots.app import open_app
 from bots.settings import Settings, load_settings
+from bots.studio import Asker
+from engine.errors import TooManyWaiting
 from engine.recipe import Recipe
 from storage import NewJob, Status, Storage
 from tests.factories import make_recipe
+
+WORDS = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
 
 
 @pytest.fixture
@@ -47,3 +51,24 @@ async def test_a_terminal_leaves_the_jobs_of_others_alone(settings: Settings) ->
     async with open_app(settings) as app:
         assert [news async for news in app.studio.follow(waiting)] == []
         assert (await app.storage.jobs.get(waiting)).status is Status.QUEUED
+
+
+async def test_the_queue_is_as_the_settings_say(settings: Settings) -> None:
+    settings = replace(settings, waiting_per_person=1, moderators=frozenset({"discord:mod"}))
+    async with open_app(settings) as app:
+        app.worker.queue.pause("for a look")
+        for person in ("discord:ada", "discord:mod"):
+            await app.studio.imagine(WORDS, Asker(person=person, place="discord"))
+        with pytest.raises(TooManyWaiting):
+            await app.studio.imagine(WORDS, Asker(person="discord:ada", place="discord"))
+        places = [place async for place in app.worker.queue.forecast()]
+    assert sorted((place.job, place.position) for place in places) == [(1, 2), (2, 1)]
+
+
+async def test_what_was_drawn_before_tells_how_long_it_takes(settings: Settings) -> None:
+    async with open_app(settings) as app:
+        job = await app.studio.imagine(WORDS, Asker(person="terminal:ada", place="terminal"))
+        async for _ in app.studio.follow(job.id):
+            pass
+    async with open_app(settings) as app:
+        assert app.worker.queue.speeds.knows("tiny")

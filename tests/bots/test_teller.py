@@ -56,6 +56,18 @@ async def test_who_waits_is_told_place_and_time_and_what_changes(queue: Queue) -
     telling.cancel()
 
 
+async def test_who_runs_is_not_told_to_wait(queue: Queue) -> None:
+    feeds = {job: Feed() for job in (1, 2)}
+    queue.submit(task(1))
+    queue.submit(task(2))
+    await queue.next()
+    telling = asyncio.create_task(Teller(queue, feeds, every=0).run(), name="teller")
+    assert await anext(feeds[2].follow()) == Waiting(position=1, eta=20.0)
+    feeds[1].close()
+    assert [news async for news in feeds[1].follow()] == []
+    telling.cancel()
+
+
 async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -287,3 +287,33 @@ async def test_a_job_that_kills_its_engine_each_time_is_quarantined(house: House
     done = await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
     assert done.status is Status.FAILED
     assert "3 times" in (done.error or "")
+
+
+async def test_who_follows_a_job_that_is_submitted_twice_sees_its_end(house: House) -> None:
+    house.worker.queue.pause("until somebody follows")
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    news = house.worker.follow(job.id)
+    assert isinstance(await anext(news), Waiting)
+    house.worker.submit(job)
+    house.worker.queue.resume()
+    async with asyncio.timeout(30):
+        assert isinstance([each async for each in news][-1], Progress)
+
+
+async def test_only_what_was_drawn_teaches_how_long_it_takes(house: House) -> None:
+    house.executor.errors = [RuntimeError("once")]
+    await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert not house.worker.queue.speeds.knows("starter")
+    await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert house.worker.queue.speeds.knows("starter")
+
+
+async def test_the_loading_of_a_model_is_not_measured(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[int] = []
+    monkeypatch.setattr(house.worker.queue, "loaded", loaded.append)
+    for loads in (True, False):
+        house.executor.loads = loads
+        await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert loaded == [1]

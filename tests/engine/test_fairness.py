@@ -252,19 +252,31 @@ def test_ever_new_people_do_not_keep_a_persons_next_job_waiting(slots: int) -> N
     assert all(later - earlier <= 10 + 2 * n for n, (earlier, later) in enumerate(pairwise(ada)))
 
 
+def test_a_long_job_of_one_does_not_let_anothers_backlog_go_before_a_third() -> None:
+    coming = [Arrival(0.0, task(n, "ada", 1), 1.0) for n in range(100)]
+    coming += [Arrival(0.5, task(200, "bob", 50), 50.0), Arrival(51.5, task(300, "cy"), 1.0)]
+    [cy] = [each for each in simulate(Order(WIDE), coming, 1) if each.task.person == "cy"]
+    assert cy.started - cy.came <= 2.0
+
+
 @BUSY
-@given(st.lists(st.tuples(durations, durations), min_size=2, max_size=60), seconds, slot_counts)
+@given(
+    st.lists(st.tuples(durations, durations), min_size=2, max_size=60),
+    seconds,
+    slot_counts,
+    st.floats(0, 300),
+)
 def test_who_is_new_waits_for_nobodys_second_job(
-    jobs: list[tuple[float, float]], cost: int, slots: int
+    jobs: list[tuple[float, float]], cost: int, slots: int, at: float
 ) -> None:
     order = Order(WIDE)
     coming = [Arrival(0.0, task(n, f"{n % 3}", est), took) for n, (est, took) in enumerate(jobs)]
-    late = Arrival(7.0, task(1000, "new", cost), 1.0)
+    late = Arrival(at, task(1000, "new", cost), 1.0)
     served = simulate(order, [*coming, late], slots)
     between = Counter(
         each.task.person
         for each in served[: [each.task.job for each in served].index(1000)]
-        if each.started > 7.0
+        if each.started > at
     )
     assert all(times <= 1 for times in between.values())
 

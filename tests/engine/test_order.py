@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from engine.errors import QueueFull, TooManyWaiting
@@ -56,6 +58,74 @@ def test_who_was_away_has_saved_up_nothing() -> None:
     submit(order, *(task(n, "bob") for n in range(101, 121)))
     first = serve(order, 30.0)[:10]
     assert sum(job > 100 for job in first) in (5, 6)
+
+
+def test_who_comes_back_has_saved_up_nothing() -> None:
+    order = Order(WIDE)
+    submit(order, task(1, "bob"), *(task(n, "ada") for n in range(2, 60)))
+    now = 0.0
+    for _ in range(30):
+        chosen = order.choose(now, 1)
+        assert chosen
+        now += 1.0
+        order.done(chosen.job, now)
+    submit(order, *(task(n, "bob") for n in range(101, 121)))
+    assert sum(job > 100 for job in serve(order, now)[:10]) in (5, 6)
+
+
+def test_what_was_is_forgotten_when_everybody_has_left() -> None:
+    order = Order(WIDE)
+    order.submit(task(1, "ada", seconds=100))
+    serve(order)
+    submit(order, *(task(n, "ada") for n in range(2, 12)), *(task(n, "bob") for n in range(12, 22)))
+    assert sum(job < 12 for job in serve(order, 100.0)[:10]) == 5
+
+
+def test_moderators_pay_what_their_jobs_took_too() -> None:
+    order = Order(WIDE)
+    for n in range(1, 31):
+        submit(order, task(n, f"{n}"), task(100 + n, "mod", priority=Priority.MODERATOR))
+    now, seconds = 0.0, Counter[Priority]()
+    while now < 30:
+        chosen = order.choose(now, 1)
+        assert chosen
+        took = 3.0 if chosen.priority is Priority.MODERATOR else 1.0
+        now += took
+        seconds[chosen.priority] += int(took)
+        order.done(chosen.job, now, finished=False)
+    assert abs(seconds[Priority.MODERATOR] - seconds[Priority.PERSON]) <= 4
+
+
+def test_a_hiccup_is_not_charged_in_full() -> None:
+    order = Order(WIDE)
+    submit(order, *(task(n, "ada") for n in range(1, 21)), *(task(n, "bob") for n in range(21, 41)))
+    assert order.choose(0.0, 1) == task(1, "ada")
+    order.done(1, 1000.0, finished=False)
+    assert sum(job < 21 for job in serve(order, 1000.0)[:10]) >= 3
+
+
+def test_loading_a_model_is_not_what_a_job_took() -> None:
+    order = Order(WIDE)
+    order.submit(task(1))
+    order.choose(0.0, 1)
+    order.loaded(1, 60.0)
+    order.done(1, 62.0)
+    assert order.speeds.seconds(task(2).work) == pytest.approx(2.0)
+
+
+def test_a_job_that_did_not_finish_teaches_nothing() -> None:
+    order = Order(WIDE)
+    order.submit(task(1))
+    order.choose(0.0, 1)
+    order.done(1, 1.0, finished=False)
+    assert not order.speeds.knows("m")
+
+
+def test_places_are_told_while_there_is_no_slot_and_while_paused() -> None:
+    order = Order(WIDE)
+    submit(order, task(1), task(2))
+    order.pause("Back at noon.")
+    assert [place.position for place in order.forecast(0.0, 0)] == [1, 2]
 
 
 def test_what_a_job_took_is_what_its_owner_pays() -> None:
