@@ -17,7 +17,8 @@ WORDS = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
 @pytest.fixture
 def settings(tmp_path: Path, models: Path) -> Settings:
     """Return the defaults, with a data folder of one's own and the tiny model."""
-    return replace(load_settings({}, env_file=""), data_dir=tmp_path, models_dir=models)
+    settings = load_settings({"MARBLE_EXECUTOR": "inprocess"}, env_file="")
+    return replace(settings, data_dir=tmp_path, models_dir=models)
 
 
 def recipe() -> Recipe:
