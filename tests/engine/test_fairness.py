@@ -71,6 +71,17 @@ def test_two_people_with_backlogs_are_never_further_apart_than_a_few_jobs(
             assert abs(got[one] - got[other]) <= bound + 1e-6
 
 
+def test_small_jobs_and_large_ones_get_the_same_in_the_long_run() -> None:
+    order = Order(WIDE)
+    for each in crowd([[50] * 40, [1] * 2000]):
+        order.submit(each)
+    got = {"0": 0.0, "1": 0.0}
+    for each in play(order, 0.0, 1)[0]:
+        got[each.person] += each.work.width
+        if got["0"] < 2000 and got["1"] < 2000:
+            assert abs(got["0"] - got["1"]) <= 50 + 1 + 50
+
+
 @pytest.mark.parametrize("slots", [1, 3, 8])
 def test_of_a_thousand_people_nobody_lags_behind_the_ideal_share_by_more_than_a_job(
     slots: int,
