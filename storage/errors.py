@@ -18,6 +18,7 @@ UserError
         ├── ReadOnly                    the file, folder or server takes no writes
         ├── Corrupt                     not a database, or a damaged one
         ├── NewerSchema                 written by a newer Marble
+        ├── SeveralMachines             SQLite serves one machine
         └── Closed                      used after `close`
 
 Constructors take facts and write the sentence: what is wrong, where, and what to do.
@@ -196,6 +197,13 @@ class NewerSchema(DatabaseFault):
 
     wrong = "was written by a newer Marble"
     cure = "update Marble, or restore a backup made by this version"
+
+
+class SeveralMachines(DatabaseFault):
+    """Say that another machine works with the same SQLite file."""
+
+    wrong = "is in use by another machine"
+    cure = "SQLite serves one machine; set MARBLE_DATABASE_URL to a PostgreSQL server on all"
 
 
 class Closed(DatabaseFault):

@@ -22,6 +22,7 @@ from storage.records import Job, NewJob
 from storage.rows import pictures_of, to_job
 from storage.tables import jobs, people, places, seen_events
 from storage.words import index
+from storage.workers import Worker
 
 KEY_LIMIT: Final = 200  # characters
 ROOM: Final = 64 * 2**20  # bytes that must be free for a new job
@@ -37,9 +38,10 @@ class Intake:
     folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     _greeted: set[tuple[str, str]] = field(default_factory=set)
 
-    async def add(self, new: NewJob, worker: str | None) -> Job:
+    async def add(self, new: NewJob, worker: Worker | None) -> Job:
         """Commit a job, queued or running at `worker`; see `Jobs.add`."""
         self._check_room()
+        claimer = await worker.register() if worker else None
         values = self._values(new)
         guest = (new.person, new.place)
 
@@ -49,12 +51,14 @@ class Intake:
             if introduce:
                 greet(connection, people, new.person, values["created_at"])
                 greet(connection, places, new.place, values["created_at"])
-            return _insert(connection, new, values, worker)
+            return _insert(connection, new, values, claimer)
 
         introduce = guest not in self._greeted
         try:
             job = await self.database.write(lambda connection: unit(connection, introduce))
-        except IntegrityError:  # somebody was forgotten since, perhaps by another process
+        except IntegrityError:  # another process forgot somebody, or took this one for dead
+            if worker:
+                await worker.announce()
             job = await self.database.write(lambda connection: unit(connection, True))
         if len(self._greeted) >= GREETED_LIMIT:
             self._greeted.clear()

@@ -44,8 +44,7 @@ class Jobs:
         passing `DatabaseFault` within `database.ADMISSION` seconds when the database cannot
         take it; nothing was then written.
         """
-        worker = await self.worker.register() if claim else None
-        return await self.intake.add(new, worker)
+        return await self.intake.add(new, self.worker if claim else None)
 
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""
@@ -71,7 +70,7 @@ class Jobs:
     async def claim(self, job: int) -> Job | None:
         """Take a queued job for this process, or return None where somebody was faster."""
         worker = await self.worker.register()
-        row = await self.database.write(lambda c: steps.claim(c, job, worker, self.now()))
+        row = await self.worker.act(lambda c: steps.claim(c, job, worker, self.now()))
         return None if row is None else to_job(row)
 
     async def release(self, job: int, epoch: int) -> Job:

@@ -61,7 +61,7 @@ class Outbox:
             .where(outbox.c.job == job, outbox.c.closed_at.is_(None), self._free())
             .values(sender=sender, sending=True)
         )
-        return await self.database.write(lambda c: c.execute(query).rowcount == 1, OUTCOME)
+        return await self.worker.act(lambda c: c.execute(query).rowcount == 1, OUTCOME)
 
     async def postpone(
         self, job: int, seconds: float, error: str, *, failed: bool = True, unknown: bool = False

@@ -15,19 +15,25 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.exc import IntegrityError
 
 from storage.alive import Alive
 from storage.clock import Clock
-from storage.database import OUTCOME, Database
-from storage.errors import StorageError
+from storage.database import ADMISSION, OUTCOME, Database
+from storage.errors import SeveralMachines, StorageError
 from storage.life import MAX_ATTEMPTS, Status, Step
+from storage.locks import boot
+from storage.people import add_if_new
 from storage.records import Job
 from storage.rows import to_job
 from storage.steps import take
 from storage.tables import jobs, outbox, workers
+from storage.writer import Unit
+
+T = TypeVar("T")
 
 LEASE: Final = 60.0  # seconds of silence after which a worker counts as hung
 BEAT: Final = 10.0  # seconds between signs of life
@@ -35,6 +41,7 @@ QUARANTINED: Final = (
     "This job ended its worker {attempts} times and will not be tried again; "
     "other settings may work."
 )
+BOOT: Final = boot()
 _log: Final = logging.getLogger("marble.storage")
 
 
@@ -52,13 +59,30 @@ class Worker:
     _heard: dict[str, tuple[int, float]] = field(default_factory=dict)  # beat, first heard
 
     async def register(self) -> str:
-        """Announce this process as a worker, once, and return its name."""
+        """Announce this process as a worker, once, and return its name.
+
+        Raises `SeveralMachines` where another machine's worker uses the same SQLite file.
+        """
         async with self._once:
             if self._beating is None:
+                await self._refuse_others()
                 await self.alive.take(self.name)
-                await self.database.write(self._announce)
+                await self.announce()
                 self._beating = asyncio.create_task(self._beat_on(), name="storage-worker-beat")
         return self.name
+
+    async def act(self, unit: Unit[T], patience: float = ADMISSION) -> T:
+        """Run a unit that names this worker, which may have been given up for dead meanwhile."""
+        await self.register()
+        try:
+            return await self.database.write(unit, patience)
+        except IntegrityError:
+            await self.announce()
+            return await self.database.write(unit, patience)
+
+    async def announce(self) -> None:
+        """Make this worker known, again if it was taken for dead by another process."""
+        await self.database.write(self._announce)
 
     async def requeue_lost(self) -> tuple[Job, ...]:
         """Queue again, or quarantine, what dead or hung processes ran; return those jobs.
@@ -71,13 +95,21 @@ class Worker:
         }
         beats.pop(self.name, None)
         lost = await self.alive.dead(beats) | self._silent(beats)
-        return await self.database.write(lambda c: self._recover(c, lost), OUTCOME)
+        changed = await self.database.write(lambda c: self._recover(c, lost), OUTCOME)
+        for name in lost:  # should it come back, it is heard anew
+            self._heard.pop(name, None)
+        return changed
 
     async def beat(self) -> None:
         """Give a sign of life."""
         await self.alive.keep()
         query = update(workers).where(workers.c.id == self.name).values(beat=workers.c.beat + 1)
-        await self.database.write(lambda c: c.execute(query), LEASE)
+
+        def unit(connection: Connection) -> None:
+            if not connection.execute(query).rowcount:
+                self._announce(connection)
+
+        await self.database.write(unit, LEASE)
 
     async def close(self) -> None:
         """Leave: what this process still runs is queued again by whoever looks next."""
@@ -102,9 +134,20 @@ class Worker:
         }
         return {name for name, (_, since) in self._heard.items() if now - since >= LEASE}
 
+    async def _refuse_others(self) -> None:
+        """Refuse to share a SQLite file with another machine: its locks do not reach so far."""
+        if not self.database.is_sqlite:
+            return
+        query = select(workers.c.id, workers.c.host)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        others = {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
+        if others - await self.alive.dead(others):
+            raise SeveralMachines(self.database.where)
+
     def _announce(self, connection: Connection) -> None:
-        values = {"id": self.name, "host": socket.gethostname(), "process": os.getpid()}
-        connection.execute(insert(workers), {**values, "beat": 0, "started_at": self.now()})
+        host = f"{socket.gethostname()} {BOOT}"
+        values = {"id": self.name, "host": host, "process": os.getpid(), "beat": 0}
+        add_if_new(connection, workers, {**values, "started_at": self.now()})
 
     def _recover(self, connection: Connection, lost: set[str]) -> tuple[Job, ...]:
         """Take back the jobs of lost workers, and of workers that nobody knows."""

@@ -244,7 +244,7 @@ def lives(place: Callable[[], tuple[Path, str | None]], examples: int) -> None:
         machine,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=40,
+            stateful_step_count=35,
             deadline=None,
             suppress_health_check=slow,
             print_blob=True,
@@ -258,7 +258,7 @@ def test_any_life_on_sqlite(sqlite_template: Path) -> None:
         shutil.copy(sqlite_template, folder)
         return folder, None
 
-    lives(place, examples=15)
+    lives(place, examples=12)
 
 
 def test_any_life_on_postgresql(postgres_url: str) -> None:
@@ -266,4 +266,4 @@ def test_any_life_on_postgresql(postgres_url: str) -> None:
         postgres.empty(postgres_url)
         return Path(tempfile.mkdtemp(prefix="marble-life-")), postgres_url
 
-    lives(place, examples=5)
+    lives(place, examples=3)

@@ -1,0 +1,99 @@
+"""Workers: living, dead, hung or elsewhere, whatever the clock says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from storage import StaleEpoch, Status, Storage
+from storage.errors import SeveralMachines
+from storage.locks import FileLock
+from storage.tables import workers
+from storage.workers import LEASE
+from tests.storage.conftest import Home, a_job, drawn
+
+
+class Steady:
+    """A clock that only goes forward, and only when told to."""
+
+    time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+async def test_a_worker_that_hangs_loses_its_job_and_can_no_longer_write(home: Home) -> None:
+    steady = Steady()
+    async with home.open() as watching, home.open() as hung:
+        watching.worker.steady = steady
+        job = await hung.jobs.add(a_job(), claim=True)
+        assert await watching.requeue_lost() == ()
+        steady.time += LEASE - 1
+        assert await watching.requeue_lost() == ()
+        steady.time += 1
+        [lost] = await watching.requeue_lost()
+        assert (lost.id, lost.status) == (job.id, Status.QUEUED)
+        again = await watching.jobs.claim(job.id)
+        assert again is not None
+        with pytest.raises(StaleEpoch):
+            await hung.jobs.rendered(job.id, job.epoch, drawn())
+        await watching.jobs.rendered(job.id, again.epoch, drawn())
+
+
+async def test_a_worker_that_gives_signs_keeps_its_job(home: Home) -> None:
+    steady = Steady()
+    async with home.open() as watching, home.open() as slow:
+        watching.worker.steady = steady
+        await slow.jobs.add(a_job(), claim=True)
+        for _ in range(3):
+            assert await watching.requeue_lost() == ()
+            steady.time += LEASE - 1
+            await slow.worker.beat()
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_a_clock_jump_ends_no_lease(home: Home, jump: timedelta) -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: time) as one, home.open(now=lambda: time) as two:
+        job = await one.jobs.add(a_job(), claim=True)
+        assert await two.requeue_lost() == ()
+        time += jump
+        assert await two.requeue_lost() == ()
+        assert (await one.jobs.rendered(job.id, job.epoch, drawn())).status is Status.RENDERED
+
+
+async def test_a_worker_taken_for_dead_works_on(home: Home) -> None:
+    steady = Steady()
+    async with home.open() as watching, home.open() as hung:
+        watching.worker.steady = steady
+
+        async def give_up() -> int:
+            await watching.requeue_lost()
+            steady.time += LEASE
+            return len(await watching.requeue_lost())
+
+        await hung.jobs.add(a_job(), claim=True)
+        assert await give_up() == 1
+        assert await hung.jobs.claim(1)
+        assert await give_up() == 1
+        job = await hung.jobs.add(a_job(), claim=True)
+        assert await give_up() == 1
+        await hung.worker.beat()
+        assert await hung.jobs.claim(job.id)
+
+
+async def test_a_file_serves_one_machine(tmp_path: Path) -> None:
+    row = {"id": "far", "host": "elsewhere other-boot", "process": 1, "beat": 0}
+    row["started_at"] = datetime.now(UTC)
+    lock = FileLock(tmp_path / "marble.db-workers" / "far.lock")
+    lock.path.parent.mkdir()
+    assert lock.take()
+    async with Storage.open(tmp_path) as storage:
+        await storage.database.write(lambda c: c.execute(insert(workers), row))
+        with pytest.raises(SeveralMachines, match="SQLite serves one machine"):
+            await storage.jobs.add(a_job(), claim=True)
+        lock.release()  # it was this machine, before it was started anew
+        assert (await storage.jobs.add(a_job(), claim=True)).status is Status.RUNNING
