@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from bots.line import learn, limits_of, priority_of
@@ -17,7 +18,8 @@ from engine.executors.config import EngineConfig
 from engine.queue import Queue
 from storage import DatabaseFault, Storage
 
-UPKEEP: Final = 30.0  # seconds between two looks for what other processes left behind
+LOOK: Final = 1.0  # seconds between two looks for jobs that other processes added
+UPKEEP: Final = 30  # looks between two searches for what dead processes left behind
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +78,13 @@ async def take_in(storage: Storage, worker: Worker) -> None:
 
 
 async def _upkeep(storage: Storage, worker: Worker) -> None:
-    while True:
-        await asyncio.sleep(UPKEEP)
+    last = 0
+    for look in count(1):
+        await asyncio.sleep(LOOK)
         try:
-            await take_in(storage, worker)
+            if look % UPKEEP == 0:
+                await take_in(storage, worker)
+            last = await worker.take_in(last)
         except DatabaseFault as fault:
             log.warning("the queue could not be looked through: %s", fault)
 

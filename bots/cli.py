@@ -88,6 +88,7 @@ def build_parser() -> Parser:
     queue.add_argument("--once", action="store_true", help="print it once and end")
 
     _add(commands, "chat", "talk with Marble here as in a chat")
+    _add(commands, "serve", "work in the background on what was asked for with --later")
     db.add_parser(commands)
     return parser
 
@@ -107,6 +108,9 @@ def _add_options(parser: Parser) -> None:
             help=option.help["en"].replace("%", "%%"),
         )
     _add_out(parser)
+    parser.add_argument(
+        "--later", action="store_true", help="do not wait: leave it to marble serve"
+    )
 
 
 def _add_out(parser: Parser) -> None:

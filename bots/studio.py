@@ -28,6 +28,7 @@ class Asker:
     place: str
     reply: Mapping[str, Any] = field(default_factory=dict)
     event: str | None = None
+    later: bool = False  # leave the job to a process that serves
 
 
 class NothingYet(UserError):
@@ -104,18 +105,19 @@ class Studio:
         parent: int | None = None,
         parent_picture: int | None = None,
     ) -> Job:
+        new = NewJob(
+            recipe=recipe,
+            person=asker.person,
+            place=asker.place,
+            reply=asker.reply,
+            event=asker.event,
+            parent=parent,
+            parent_picture=parent_picture,
+        )
+        if asker.later:
+            return await self._jobs.add(new)
         with self._worker.admit(asker.person):
-            job = await self._jobs.add(
-                NewJob(
-                    recipe=recipe,
-                    person=asker.person,
-                    place=asker.place,
-                    reply=asker.reply,
-                    event=asker.event,
-                    parent=parent,
-                    parent_picture=parent_picture,
-                )
-            )
+            job = await self._jobs.add(new)
             self._worker.submit(job)
         return job
 

@@ -60,13 +60,16 @@ class Worker:
             self._feeds[job.id] = Feed()
             self._enqueue(job)
 
-    async def take_in(self) -> None:
-        """Submit all that waits in the database, as a process does that works for everybody."""
-        after = 0
+    async def take_in(self, after: int = 0) -> int:
+        """Submit what waits in the database, as a process does that works for everybody.
+
+        Only jobs with a number above `after` are looked at; returns the last one's.
+        """
         while jobs := await self._jobs.list_queued(after):
             for job in jobs:
                 self.submit(job)
             after = jobs[-1].id
+        return after
 
     async def follow(self, job: int) -> AsyncIterator[News]:
         """Yield the latest news of a submitted job until it is over."""

@@ -1,13 +1,16 @@
 """What each command of `marble` does, once its arguments are read."""
 
 import argparse
+import asyncio
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
 
 from bots.app import open_app
 from bots.cli import BAD_INPUT, OK, out_of, values_of, whole_number
+from bots.serve import serve as work
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
@@ -15,7 +18,7 @@ from bots.terminal.session import Session
 from bots.terminal.watch import queue
 from engine.recipe import check
 
-__all__ = ["chat", "history", "imagine", "queue", "rerun", "show"]
+__all__ = ["chat", "db", "history", "imagine", "queue", "rerun", "serve", "show"]
 
 
 async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -23,7 +26,7 @@ async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
     # All that can be wrong with the words themselves is said before anything is opened.
     check("prompt", arguments.prompt)
     values, copy_to = {"prompt": arguments.prompt, **values_of(arguments)}, out_of(arguments)
-    async with _session(settings) as (session, _):
+    async with _session(settings, later=arguments.later) as (session, _):
         await session.imagine(values, copy_to)
     return OK
 
@@ -34,7 +37,7 @@ async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.prompt is not None:
         check("prompt", arguments.prompt)
         values["prompt"] = arguments.prompt
-    async with _session(settings) as (session, _):
+    async with _session(settings, later=arguments.later) as (session, _):
         await session.rerun(arguments.id, values, copy_to)
     return OK
 
@@ -55,6 +58,15 @@ async def show(arguments: argparse.Namespace, settings: Settings) -> int:
     return OK
 
 
+async def serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Draw for everybody until interrupted."""
+    sys.stderr.write("Marble serves; Ctrl-C ends it, and what it has at hand waits on.\n")
+    # To be told to stop is how serving ends well.
+    with suppress(asyncio.CancelledError):
+        await work(settings)
+    return OK
+
+
 async def db(arguments: argparse.Namespace, settings: Settings) -> int:
     """Look after the database."""
     return await look_after(arguments, settings)
@@ -69,9 +81,11 @@ async def chat(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def _session(settings: Settings) -> AsyncIterator[tuple[Session, Console]]:
+async def _session(
+    settings: Settings, *, later: bool = False
+) -> AsyncIterator[tuple[Session, Console]]:
     console = Console(highlight=False)
     async with open_app(settings) as app:
-        session = Session(app, console)
+        session = Session(app, console, later=later)
         await session.recover()
         yield session, console

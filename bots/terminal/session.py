@@ -18,7 +18,6 @@ from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
 from engine.errors import UserError
 from engine.metadata import read_recipe
-from engine.recipe import Recipe
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
@@ -31,17 +30,18 @@ class JobFailed(UserError):
 class Session:
     """Answer one person in a terminal; `console` shows what a pipe may also read."""
 
-    def __init__(self, app: App, console: Console) -> None:
+    def __init__(self, app: App, console: Console, *, later: bool = False) -> None:
         self._app = app
         self._console = console
-        self._asker = Asker(person=f"{PLACE}:{user_name()}", place=PLACE)
-        self._noted: set[str] = set()
+        self._asker = Asker(
+            person=f"{PLACE}:{user_name()}", place=PLACE, reply={"later": later}, later=later
+        )
         self.last: str | None = None
 
     async def recover(self) -> None:
         """Close the jobs of terminals that died; nobody is left there to hand a picture to."""
         for job in await self._app.storage.requeue_lost():
-            if job.adapter == PLACE:
+            if job.adapter == PLACE and not job.reply.get("later"):
                 reason = f"The terminal that asked for it ended; `marble rerun {job.id}` draws it."
                 with suppress(StaleEpoch, IllegalStep):  # somebody took it at once: it is drawn
                     await self._app.storage.jobs.failed(job.id, job.epoch, reason)
@@ -102,7 +102,12 @@ class Session:
         raise NothingYet
 
     async def _answer(self, job: Job, copy_to: Path | None) -> Job:
-        self._say_note(job.recipe)
+        if self._asker.later:
+            self._console.print(
+                f"Job {job.id} waits for `marble serve`; `marble show {job.id}` shows it then."
+            )
+            return job
+        await self._say_note(job)
         try:
             with LiveProgress(self._console, previews=self._previews) as progress:
                 async for news in self._app.studio.follow(job.id):
@@ -129,11 +134,10 @@ class Session:
     def _previews(self) -> bool:
         return self._app.settings.terminal_pictures != "off"
 
-    def _say_note(self, recipe: Recipe) -> None:
-        """Say once a session what a model is not made for, where it tells."""
-        note = self._app.studio.model(recipe.checkpoint).notes.get("en")
-        if note and recipe.checkpoint not in self._noted:
-            self._noted.add(recipe.checkpoint)
+    async def _say_note(self, job: Job) -> None:
+        """Tell somebody new, once, what a model is not made for, where it says so."""
+        note = self._app.studio.model(job.recipe.checkpoint).notes.get("en")
+        if note and len(await self._app.storage.history.page(person=job.person, limit=2)) == 1:
             self._console.print(f"[dim]{escape(note)}[/dim]")
 
     def _show_pictures(self, pictures: Sequence[Picture], copy_to: Path | None) -> None:

@@ -1,0 +1,77 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bots.serve import Shelf, serve
+from bots.settings import load_settings
+from bots.studio import Asker, Studio
+from engine.checkpoints import Catalogue
+from storage import Parcel, Status, Storage
+from tests.bots.terminal.conftest import Marble
+from tests.conftest import ROOT
+
+TINY = ("--model", "tiny", "--steps", "1")
+
+
+async def test_what_a_terminal_left_is_drawn_and_handed_out(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings({"MARBLE_EXECUTOR": "inprocess"}, env_file="")
+    settings = replace(settings, data_dir=tmp_path, models_dir=models)
+    handed_out: asyncio.Queue[int] = asyncio.Queue()
+    deliver = Shelf.deliver
+
+    async def note(self: Shelf, parcel: Parcel, way: object) -> object:
+        handed_out.put_nowait(parcel.job.id)
+        return await deliver(self, parcel, way)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Shelf, "deliver", note)
+    async with Storage.open(tmp_path) as storage:
+        ada = Asker(person="terminal:ada", place="terminal", later=True)
+        studio = Studio(Catalogue(models), storage.jobs, None)  # type: ignore[arg-type]
+        words = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
+        before = await studio.imagine(words, ada)
+        serving = asyncio.create_task(serve(settings), name="serve")
+        assert await handed_out.get() == before.id
+        while_it_runs = await studio.imagine(words, ada)
+        assert await handed_out.get() == while_it_runs.id
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+        done = await storage.jobs.get(while_it_runs.id)
+        assert done.status in (Status.RENDERED, Status.DELIVERED)
+        assert len(done.pictures) == 1
+
+
+def test_a_terminal_need_not_wait(marble: Marble) -> None:
+    answer = marble("imagine", "a cat", "--later", *TINY)
+    assert "Job 1 waits for `marble serve`" in answer.out
+    assert "queued" in marble("history").out
+    # Another terminal does not take it for one that died.
+    assert marble("imagine", "a dog", *TINY).code == 0
+    assert "queued" in marble("history").out
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_being_told_to_stop_ends_it_well(
+    marble: Marble, data: Path, models: Path, sent: signal.Signals
+) -> None:
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "bots", "serve"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert serving.stderr
+    with serving:
+        assert "serves" in serving.stderr.readline()
+        serving.send_signal(sent)
+        assert serving.wait(timeout=60) == 0
+        assert serving.stderr.read() == ""
