@@ -104,11 +104,15 @@ class Delivery:
         for name in self.adapters.keys() - self._stopped:
             room = AT_ONCE - sum(parcel.adapter == name for parcel, _ in self._flying.values())
             try:
-                due = await self.outbox.list_due([name], limit=room) if room > 0 else ()
+                # Those in flight are listed as well, so there is always one more than they are.
+                due = await self.outbox.list_due([name], limit=AT_ONCE) if room else ()
             except StorageError as error:
                 _log.error("The outbox cannot be read: %s", error)
                 return started
-            started += sum(self._start(parcel) for parcel in due)
+            waiting = [parcel for parcel in due if parcel.job.id not in self._flying]
+            for parcel in waiting[:room]:
+                self._start(parcel)
+                started += 1
         return started
 
     async def drain(self) -> None:
@@ -140,14 +144,11 @@ class Delivery:
         self.outbox.arrived.clear()
         self._landed.clear()
 
-    def _start(self, parcel: Parcel) -> bool:
+    def _start(self, parcel: Parcel) -> None:
         job = parcel.job.id
-        if job in self._flying:
-            return False
         task = asyncio.create_task(self._deliver(parcel), name=f"deliver-{job}")
         self._flying[job] = (parcel, task)
         task.add_done_callback(lambda done: self._land(job, done))
-        return True
 
     def _land(self, job: int, done: asyncio.Task[None]) -> None:
         del self._flying[job]

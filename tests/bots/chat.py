@@ -25,13 +25,15 @@ class Chat:
     messages: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     trouble: Trouble = lambda parcel, way: None
     loss: Trouble = lambda parcel, way: None
-    gate: asyncio.Event | None = None  # sends wait until it is set
+    gate: asyncio.Event | None = None  # sends wait until it is set …
+    gated: set[int] | None = None  # … all of them, or those of these jobs
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Send one reply."""
         self.begun.set()
-        if self.gate:
+        if self.gate and (self.gated is None or parcel.job.id in self.gated):
             await self.gate.wait()
         self.trouble(parcel, way)
         job = parcel.job.id
@@ -39,6 +41,7 @@ class Chat:
             self.edits[job] = parcel.outcome
         else:
             self.messages[job].append(parcel.outcome)
+        self.arrived.set()
         self.loss(parcel, way)
         return {f"{self.name}:{way.name}/{job}": None}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bots.delivery import (
+    AT_ONCE,
     TRIES,
     AdapterStopped,
     Delivery,
@@ -245,6 +246,22 @@ async def test_a_job_has_one_reply_in_flight(scene: Scene, tmp_path: Path) -> No
     scene.chat.gate.set()
     await scene.delivery.drain()
     assert scene.chat.replies(job) == 1
+
+
+async def test_slow_replies_leave_room_for_others(scene: Scene) -> None:
+    slow = {await scene.rendered() for _ in range(AT_ONCE - 1)}
+    scene.chat.gate, scene.chat.gated = asyncio.Event(), slow
+    assert await scene.delivery.deliver_due() == len(slow)
+    quick = {await scene.rendered() for _ in range(3)}
+    running = asyncio.create_task(scene.delivery.run())
+    async with asyncio.timeout(10):
+        while not quick <= scene.chat.edits.keys():
+            await scene.chat.arrived.wait()
+            scene.chat.arrived.clear()
+    assert not slow & scene.chat.edits.keys()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 async def test_a_reply_whose_sender_died_is_sent_by_another(scene: Scene, tmp_path: Path) -> None:

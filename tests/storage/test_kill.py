@@ -70,7 +70,7 @@ class Hunt:
         for plan in plans:
             if self.chat.finished.is_set():
                 return
-            await self.live(plan, None if plan.point else self.dice.randint(8, 40))
+            await self.live(plan, None if plan.point else self.dice.randint(8, 30))
         while not self.chat.finished.is_set():  # poison ends a few lives more
             await self.live(Plan())
 
@@ -111,7 +111,7 @@ async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
 
 @pytest.mark.parametrize("home", ["sqlite"], indirect=True)
 async def test_no_kill_loses_or_repeats_anything(home: Home) -> None:
-    found = await hunt(home, commands=420, each=3, at_random=24)
+    found = await hunt(home, commands=400, each=3, at_random=20)
     assert found.kills >= 50
     assert found.by_point == set(POINTS)
 
