@@ -53,6 +53,7 @@ class Life:
     writer: asyncio.StreamWriter
     lock: asyncio.Lock
     passed: Counter[str]
+    added: asyncio.Event
 
     name: str = "chat"
     ways = (Way("edit", repeatable=True),)
@@ -75,6 +76,7 @@ class Life:
                 self.point("fetched")
                 job = await self.storage.jobs.add(_request(command))
                 self.point("added")
+                self.added.set()
                 if job.message is None:
                     await self.placeholder(job)
             offset = commands[-1]["id"] + 1
@@ -87,15 +89,13 @@ class Life:
         return message
 
     async def work(self) -> None:
-        """Draw what waits, suspects alone."""
+        """Draw what waits, two at a time; a poison takes its neighbour with it."""
         while True:
             waiting = await self.storage.jobs.list_queued(limit=AT_ONCE)
-            if suspects := [job for job in waiting if job.alone]:
-                await self.draw(suspects[0])
-            elif waiting:
-                await asyncio.gather(*(self.draw(job) for job in waiting))
-            else:
-                await asyncio.sleep(0.005)
+            await asyncio.gather(*(self.draw(job) for job in waiting))
+            if not waiting:
+                await self.added.wait()
+                self.added.clear()
 
     async def draw(self, waiting: Job) -> None:
         job = await self.storage.jobs.claim(waiting.id)
@@ -120,7 +120,10 @@ class Life:
         return {message: None}
 
     async def run(self) -> None:
-        await self.storage.requeue_lost()
+        # Suspects come first and alone: a job that is innocent is not killed a second time.
+        for job in await self.storage.requeue_lost():
+            if job.status is Status.QUEUED:
+                await self.draw(job)
         jobs = Recording(self)
         delivery = Delivery(jobs, self.storage.outbox, {"chat": self})  # type: ignore[arg-type,dict-item]
         await asyncio.gather(self.take_commands(), self.work(), delivery.run())
@@ -161,7 +164,7 @@ def _request(command: dict[str, Any]) -> NewJob:
 async def _live(port: int, folder: Path, url: str | None, plan: Plan) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with Storage.open(folder, url) as storage:
-        life = Life(plan, storage, reader, writer, asyncio.Lock(), Counter())
+        life = Life(plan, storage, reader, writer, asyncio.Lock(), Counter(), asyncio.Event())
         keep = Jobs._keep
 
         async def keep_and_pass(jobs: Jobs, drawn: Iterable[Drawn]) -> Any:
