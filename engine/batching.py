@@ -74,6 +74,11 @@ class Batch(Generic[T]):
     turns: tuple[Turn[T], ...]
     rows: int
 
+    @property
+    def cost(self) -> float:
+        """Return the seconds of its call."""
+        return self.turns[0].buckets.cost(self.rows)
+
 
 class Wheel(Generic[T]):
     """Choose who comes next; remember only whose time it is.
@@ -96,14 +101,22 @@ class Wheel(Generic[T]):
         """Return the next batch of at least one turn, and book its cost."""
         neediest = min(turns, key=lambda turn: (turn.account.had, -turn.left))
         soonest = min(turns, key=lambda turn: (turn.account.needs, -turn.left))
-        owed = self._credit >= neediest.cost
-        batch = self._gather(neediest if owed else soonest, turns)
-        cost = batch.turns[0].buckets.cost(batch.rows)
-        _book(batch.turns, cost)
-        # Credit is for those who wait now; unspent, it must not pile up for those who come later.
-        most = max(turn.cost for turn in turns)
-        self._credit = self._credit - cost if owed else min(self._credit + cost / 2, most)
+        batch = self._gather(soonest, turns)
+        if neediest in batch.turns:
+            self._credit = 0.0
+        else:
+            batch = self._settle(batch, self._gather(neediest, turns))
+        _book(batch)
         return batch
+
+    def _settle(self, soonest: Batch[T], neediest: Batch[T]) -> Batch[T]:
+        """Take the batch of those who had least once half of others' time has paid for it."""
+        if self._credit >= neediest.cost:
+            self._credit -= neediest.cost
+            return neediest
+        # Unspent, credit must not pile up for those who come later.
+        self._credit = min(self._credit + soonest.cost / 2, neediest.cost)
+        return soonest
 
     def _gather(self, leader: Turn[T], turns: Sequence[Turn[T]]) -> Batch[T]:
         chosen = [leader]
@@ -143,9 +156,9 @@ def _rank(turn: Turn[T], leader: Turn[T]) -> tuple[bool, float, int]:
     return turn.account is not leader.account, turn.account.had, -turn.left
 
 
-def _book(turns: Sequence[Turn[T]], cost: float) -> None:
-    used = sum(turn.rows for turn in turns)
-    for turn in turns:
+def _book(batch: Batch[T]) -> None:
+    used = sum(turn.rows for turn in batch.turns)
+    for turn in batch.turns:
         turn.left -= 1
-        turn.account.had += cost * turn.rows / used
+        turn.account.had += batch.cost * turn.rows / used
         turn.account.needs -= turn.cost

@@ -6,7 +6,7 @@ Pure numbers, without torch: `engine.probe` measures them, `engine.batching` dec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 CHEAP: Final = 1.25  # rows that cost no more than this much of a call are nearly free
@@ -23,6 +23,7 @@ class Buckets:
     """
 
     seconds: Mapping[int, float]
+    _canonical: dict[int, int] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def cost(self, rows: int) -> float:
         """Return the seconds of a call: between two figures, and beyond the last, by the row."""
@@ -40,7 +41,11 @@ class Buckets:
         The most that is nearly free: where batching gains much, padding is cheap; where it gains
         nothing, it is one picture's rows.
         """
-        return max([rows, *self._within(CHEAP * self.cost(rows))])
+        if rows not in self._canonical:
+            within = CHEAP * self.cost(rows)
+            cheap = [size for size, cost in self.seconds.items() if cost <= within]
+            self._canonical[rows] = max([rows, *cheap])
+        return self._canonical[rows]
 
     def widest(self) -> int:
         """Return the most rows that still gain something over calls of half as many."""
@@ -48,9 +53,6 @@ class Buckets:
         while best * 2 in self.seconds and self.seconds[best * 2] < GAIN * self.seconds[best]:
             best *= 2
         return best
-
-    def _within(self, seconds: float) -> list[int]:
-        return [rows for rows, cost in self.seconds.items() if cost <= seconds]
 
 
 # What is taken before anything was measured: every row costs the same.

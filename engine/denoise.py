@@ -5,6 +5,7 @@ them ask, in one call of the U-Net. Neither knows which sampler runs.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import lcm
 
 import torch
@@ -15,7 +16,7 @@ from engine.guidance import guide, needs_negative
 from engine.loading import Model
 from engine.recipe import Recipe
 from engine.samplers import SAMPLERS, NoiseSource, Request, advance
-from engine.schedules import initial_noise, model_input, sigmas_for, start
+from engine.schedules import NoiseSchedule, initial_noise, model_input, sigmas_for, start
 
 
 class Denoising:
@@ -36,6 +37,8 @@ class Denoising:
             else positive
         )
         self.denoised: Tensor | None = None
+        # Whom it led in its last call, and their contexts: mostly the next call's, too.
+        self.gathered: tuple[tuple[object, ...], Tensor] | None = None
         schedule = model.noise_schedule
         sigmas = sigmas_for(recipe.sampler, recipe.schedule, recipe.steps, noise_schedule=schedule)
         self.total = len(sigmas) - 1
@@ -87,35 +90,47 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     different lengths are repeated to a common one. The call is padded to `rows` rows, since their
     number moves the last bits of each row: at one number a picture's are always the same.
     """
-    x, sigmas = [], []
+    x, sigmas, timesteps = [], [], []
     for picture in batch:
         request = picture.request
         assert request is not None
         x += [request.x] * picture.rows
         sigmas += [request.sigma] * picture.rows
+        timesteps += [_timestep(model.noise_schedule, request.sigma)] * picture.rows
     used, padding = len(x), max(0, rows - len(x))
-    context = _gather([picture.context for picture in batch], padding)
-    x, sigmas = x + x[:1] * padding, sigmas + sigmas[:1] * padding
-    denoised = _predict(model, torch.cat(x), torch.tensor(sigmas), context)[:used]
+    for each in (x, sigmas, timesteps):
+        each += each[:1] * padding  # type: ignore[operator]
+    # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
+    levels = torch.tensor([sigmas, timesteps]).to(model.device)
+    denoised = _predict(model, torch.cat(x), levels, _gather(batch, padding))[:used]
     parts = torch.split(denoised, [picture.rows for picture in batch])
     return [guide(part, picture.guidance_scale) for part, picture in zip(parts, batch, strict=True)]
 
 
-def _gather(contexts: Sequence[Tensor], padding: int) -> Tensor:
-    """Stack contexts [1 or 2, tokens, width] to [rows + padding, tokens, width]."""
-    tokens = lcm(*(context.shape[1] for context in contexts))
-    alike = [context.repeat(1, tokens // context.shape[1], 1) for context in contexts]
-    return torch.cat([*alike, alike[0][:1].expand(padding, -1, -1)])
+@lru_cache(maxsize=4096)
+def _timestep(schedule: NoiseSchedule, sigma: float) -> float:
+    return float(schedule.timestep(sigma))
 
 
-def _predict(model: Model, x: Tensor, sigmas: Tensor, context: Tensor) -> Tensor:
+def _gather(batch: Sequence[Denoising], padding: int) -> Tensor:
+    """Stack the batch's contexts to [rows + padding, tokens, width], unless its first one has."""
+    company = (*batch, padding)
+    leader = batch[0]
+    if leader.gathered is None or leader.gathered[0] != company:
+        tokens = lcm(*(picture.tokens for picture in batch))
+        alike = [picture.context.repeat(1, tokens // picture.tokens, 1) for picture in batch]
+        context = torch.cat([*alike, alike[0][:1].expand(padding, -1, -1)])
+        leader.gathered = company, context
+    return leader.gathered[1]
+
+
+def _predict(model: Model, x: Tensor, levels: Tensor, context: Tensor) -> Tensor:
     """Return the model's guess at the clean latents of rows x [n, C, h, w], fp32.
 
-    sigmas: [n] on the CPU; context: [n, tokens, width]. Only the U-Net works in its own dtype.
+    levels: each row's σ and timestep, [2, n]; context: [n, tokens, width]. Only the U-Net works in
+    its own dtype.
     """
-    # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
-    numbers = torch.stack([sigmas, model.noise_schedule.timestep(sigmas).float()]).to(x.device)
-    sigma = numbers[0].view(-1, 1, 1, 1)
+    sigma = levels[0].view(-1, 1, 1, 1)
     inputs = model_input(x, sigma).to(model.dtype)
-    output = model.unet(inputs, numbers[1], context.to(model.dtype), return_dict=False)[0]
+    output = model.unet(inputs, levels[1], context.to(model.dtype), return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 
 from engine.batching import Batching
@@ -13,6 +15,8 @@ from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
 
+SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
+
 
 def open_pipeline(config: EngineConfig) -> Pipeline:
     """Return a pipeline that loads the models it is asked for."""
@@ -20,13 +24,15 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     if device.type == "cuda" and config.batching == Batching.EXACT:
         # Of two kernels for one thing it takes the one that always adds in the same order.
         torch.backends.cudnn.deterministic = True
-    probe = Probe(Notes(config.notes))
+    probe = Probe(Notes(config.notes), kind="compiled" if config.compile else "")
+    if config.compile:
+        torch._dynamo.config.recompile_limit = SIZES
 
     def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
         place = torch.device("cpu") if offloaded else None
         model = load(checkpoint, device, probe.dtype(device), place)
         if config.compile:
-            model.unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
+            model.unet.compile_repeated_blocks(dynamic=False)
         return model
 
     ladder = Ladder()

@@ -189,7 +189,9 @@ class Pipeline:
 
     def _count(self, batch: Batch[Denoising]) -> None:
         used = sum(turn.rows for turn in batch.turns)
-        self._counts += Counter(ticks=1, rows=used, padding=batch.rows - used)
+        self._counts["ticks"] += 1
+        self._counts["rows"] += used
+        self._counts["padding"] += batch.rows - used
 
     def _owner(self, turn: Turn[Denoising]) -> Running:
         return next(r for r in self._running.values() if r.account is turn.account)
@@ -227,7 +229,7 @@ class Pipeline:
 
     def _end(self, key: Key, error: BaseException | None = None) -> Report:
         self._forget(key)
-        self._counts += Counter({"out of memory": isinstance(error, OutOfMemory)})
+        self._counts["out of memory"] += isinstance(error, OutOfMemory)
         if error is None or isinstance(error, MarbleError):
             return Report(key, Ended(error))
         log.error("job %d failed", key.job, exc_info=error)

@@ -70,10 +70,16 @@ class Notes:
 
 
 class Probe:
-    """Measure calls, once for each device, software, form of model and size."""
+    """Measure calls, once for each device, software, form of model and size.
 
-    def __init__(self, notes: Notes, clock: Callable[[], float] | None = None) -> None:
+    `kind` names what else changes what a call costs.
+    """
+
+    def __init__(
+        self, notes: Notes, clock: Callable[[], float] | None = None, kind: str = ""
+    ) -> None:
         self._notes = notes
+        self._kind = kind
         self._clock = clock
 
     def buckets(self, device: torch.device, what: str, call: Call) -> Buckets:
@@ -83,7 +89,9 @@ class Probe:
             with _one_thread(device):
                 return {str(rows): cost for rows, cost in self._measure(device, call).items()}
 
-        seconds = self._notes.recall(f"calls | {software(device)} | {what}", measure)
+        seconds = self._notes.recall(
+            " | ".join(filter(None, ["calls", software(device), self._kind, what])), measure
+        )
         return Buckets({int(rows): cost for rows, cost in seconds.items()})
 
     def dtype(self, device: torch.device) -> torch.dtype:

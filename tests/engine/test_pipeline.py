@@ -22,7 +22,7 @@ from engine.pipeline import Pipeline
 from engine.recipe import SAMPLERS, Recipe
 from engine.reports import Ended, Key
 from tests.conftest import ROOT
-from tests.engine.ticks import ROOMY, TIGHT, draw, drive, make_pipeline, pngs, steps
+from tests.engine.ticks import ROOMY, STEEP, TIGHT, draw, drive, make_pipeline, pngs, steps
 from tests.factories import make_recipe
 
 LONG = "a marble scholar " * 6  # more than one window of tokens
@@ -148,7 +148,7 @@ def test_throughput_mode_pads_nothing_and_mixes_lengths(model: Model, calls: lis
 
 
 @pytest.mark.parametrize("batching", Batching)
-@pytest.mark.parametrize("buckets", [ROOMY, TIGHT])
+@pytest.mark.parametrize("buckets", [ROOMY, TIGHT, STEEP])
 def test_a_short_job_among_long_ones_takes_at_most_twice_its_own_calls(
     model: Model, calls: list[int], buckets: Buckets, batching: Batching
 ) -> None:

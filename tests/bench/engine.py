@@ -1,0 +1,220 @@
+"""Measure the engine beside diffusers' own pipeline: `python -m tests.bench.engine`.
+
+--quick       fewer people and no repetition
+--model F     the folder of a model (default: the bundled one)
+--repeat N    measure everything N times and take the median (default 3)
+
+(a) diffusers' pipeline, one job after another; (b) the same, batched by hand: jobs of equal steps
+in one call, all of them known beforehand; (c) Marble, whose people arrive at random times within
+the time of one picture, each with their own steps, scale, seed and sampler. Marble's times include
+what the others do not do: writing PNGs, their metadata, and previews.
+
+Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+
+from engine.batching import Batching
+from engine.checkpoints import STARTER_FOLDER, describe
+from engine.loading import Model, load, pick_device
+from engine.probe import software
+from engine.recipe import Recipe
+from tests.bench.crowd import Meter, Run, make_crowd, make_pipeline, serve, wait_of_a_short_job
+
+Crowd = Sequence[Recipe]
+CROWDS = (1, 4, 8, 16)
+
+
+def say(*columns: object) -> None:
+    """Print a row: the first column wide, the others narrow."""
+    first, *others = map(str, columns)
+    sys.stdout.write(f"{first:44}{''.join(f'{column:>12}' for column in others)}\n")
+    sys.stdout.flush()
+
+
+def theirs(model: Model) -> Any:
+    """Return diffusers' pipeline around the very modules that Marble uses."""
+    folder = str(model.checkpoint.folder / "scheduler")
+    pipeline = StableDiffusionPipeline(
+        vae=model.vae,
+        text_encoder=model.text_encoder,
+        tokenizer=model.tokenizer,
+        unet=model.unet,
+        scheduler=EulerDiscreteScheduler.from_pretrained(folder),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def call_theirs(pipeline: Any, recipes: Sequence[Recipe]) -> None:
+    """Draw recipes of equal steps and sizes in one call."""
+    pipeline(
+        [recipe.prompt for recipe in recipes],
+        negative_prompt=[recipe.negative_prompt for recipe in recipes],
+        num_inference_steps=recipes[0].steps,
+        guidance_scale=recipes[0].guidance_scale,
+        width=recipes[0].width,
+        height=recipes[0].height,
+        generator=[torch.Generator().manual_seed(recipe.seed) for recipe in recipes],
+    )
+
+
+def one_after_another(pipeline: Any, recipes: Sequence[Recipe]) -> Run:
+    """(a) All come at once; each waits for those before."""
+    return by_groups(pipeline, [[recipe] for recipe in recipes])
+
+
+def by_hand(pipeline: Any, recipes: Sequence[Recipe]) -> Run:
+    """(b) All come at once, and are grouped by their steps."""
+    groups = defaultdict(list)
+    for recipe in recipes:
+        groups[recipe.steps].append(recipe)
+    return by_groups(pipeline, [groups[steps] for steps in sorted(groups)])
+
+
+def by_groups(pipeline: Any, groups: Sequence[Sequence[Recipe]]) -> Run:
+    begun, waits = time.perf_counter(), []
+    for group in groups:
+        call_theirs(pipeline, group)
+        waits += [time.perf_counter() - begun] * len(group)
+    return Run(time.perf_counter() - begun, waits)
+
+
+def marble(model: Model, batching: Batching, recipes: Sequence[Recipe], solo: float) -> Run:
+    """(c) People arrive at random times within the time of one picture."""
+    chance = random.Random(len(recipes))
+    arrivals = [0.0, *(chance.uniform(0, solo) for _ in recipes[1:])]
+    pipeline = make_pipeline(model, batching)
+    try:
+        return serve(pipeline, recipes, arrivals)
+    finally:
+        pipeline.close()
+
+
+def median(measure: Callable[[], Run], repeat: int) -> Run:
+    """Return the run of median length."""
+    runs = sorted((measure() for _ in range(repeat)), key=lambda run: run.seconds)
+    return runs[len(runs) // 2]
+
+
+def row(name: str, run: Run, base: Run, hand: Run) -> None:
+    waits = sorted(run.waits)
+    p95 = waits[min(len(waits) - 1, int(0.95 * len(waits)))]
+    say(
+        name,
+        f"{run.rate:.2f}",
+        f"{statistics.median(waits):.2f} s",
+        f"{p95:.2f} s",
+        f"{run.rate / base.rate:.2f}×",
+        f"{run.rate / hand.rate:.2f}×",
+    )
+
+
+def compare(model: Model, crowds: Sequence[Crowd], repeat: int) -> None:
+    """Print pictures a second and waits, for crowds of each size."""
+    pipeline = theirs(model)
+    say("", "pictures/s", "wait p50", "wait p95", "to (a)", "to (b)")
+    for recipes in crowds:
+        people = len(recipes)
+        base = median(lambda r=recipes: one_after_another(pipeline, r), repeat)  # type: ignore[misc]
+        hand = median(lambda r=recipes: by_hand(pipeline, r), repeat)  # type: ignore[misc]
+        row(f"{people:>2}  (a) diffusers, one after another", base, base, hand)
+        row("    (b) diffusers, batched by hand", hand, base, hand)
+        solo = base.seconds / people
+        for batching in Batching:
+            run = median(lambda r=recipes, b=batching, s=solo: marble(model, b, r, s), repeat)  # type: ignore[misc]
+            row(f"    (c) Marble, {batching}", run, base, hand)
+
+
+def one_person(model: Model, recipes: Crowd) -> None:
+    """Print one person's time beside (a)'s, picture by picture in turn."""
+    pipeline = theirs(model)
+    ours: list[float] = []
+    others: list[float] = []
+    for recipe in recipes:
+        others.append(one_after_another(pipeline, [recipe]).seconds)
+        ours.append(marble(model, Batching.EXACT, [recipe], 0).seconds)
+    ratio = statistics.median(a / b for a, b in zip(ours, others, strict=True))
+    say(f"one person, {len(recipes)} pictures in turn with (a): time", f"{ratio:.2f}×")
+
+
+def shares(model: Model, recipes: Crowd) -> None:
+    """Print what the tick and the previews take, in percent of all time."""
+    for batching in Batching:
+        meter = Meter()
+        with meter.watch(model):
+            run = marble(model, batching, recipes, 0)
+        spent = meter.seconds
+        own = run.seconds - sum(spent.values())
+        say(
+            f"{len(recipes)} people, {batching}: share of the time",
+            f"own {100 * own / run.seconds:.1f} %",
+            "previews",
+            f"{100 * spent.get('previews', 0) / run.seconds:.2f} %",
+        )
+
+
+def short_among_long(model: Model, recipe: Recipe, repeat: int) -> None:
+    """Print how much longer a job of 4 steps takes among seven of 50."""
+    for batching in Batching:
+        waits: dict[int, list[float]] = {0: [], 7: []}
+        for _ in range(repeat):
+            for others, measured in waits.items():
+                pipeline = make_pipeline(model, batching)
+                measured.append(wait_of_a_short_job(pipeline, recipe, others))
+                pipeline.close()
+        alone, among = (statistics.median(measured) for measured in waits.values())
+        say(
+            f"4 steps among seven of 50, {batching}",
+            f"{among:.2f} s",
+            f"alone {alone:.2f} s",
+            f"{among / alone:.2f}×",
+        )
+
+
+def bench(model: Model, *, quick: bool, repeat: int, side: int = 0) -> None:
+    """Print the whole table for a loaded model, with pictures of that side or its own."""
+    warm = make_crowd(model, 2, side=side)
+    say(f"{software(model.device)}, {model.dtype}, {warm[0].width}×{warm[0].height}")
+    begun = time.perf_counter()
+    one_after_another(theirs(model), warm)
+    for batching in Batching:
+        marble(model, batching, warm, 0)
+    crowds = [make_crowd(model, people, side=side) for people in CROWDS]
+    compare(model, crowds[:2] if quick else crowds, 1 if quick else repeat)
+    one_person(model, make_crowd(model, 2 if quick else 12, seed=5, side=side))
+    shares(model, crowds[1] if quick else crowds[2])
+    short_among_long(model, warm[0], 1 if quick else repeat)
+    say(f"measured in {time.perf_counter() - begun:.0f} s")
+
+
+def main() -> None:
+    """Measure what the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--model", type=Path, default=STARTER_FOLDER)
+    parser.add_argument("--repeat", type=int, default=3)
+    arguments = parser.parse_args()
+    model = load(describe("bench", arguments.model), pick_device())
+    bench(model, quick=arguments.quick, repeat=arguments.repeat)
+
+
+if __name__ == "__main__":
+    main()
