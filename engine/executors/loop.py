@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from importlib import import_module
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import EngineError, MarbleError
 from engine.executors import Spec
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# After such an error every later call fails, too; only a new process helps.
+WRECKED: Final = "CUDA error"
+
 
 class Loop:
     """Take commands from any thread, and give reports from the one that calls `run`."""
@@ -30,10 +33,12 @@ class Loop:
         config: EngineConfig,
         report: Callable[[Report], None],
         count: Callable[[dict[str, int]], None],
+        wrecked: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._report = report
         self._count = count
+        self._wrecked = wrecked  # called when the device takes no more work from this process
         self._commands: SimpleQueue[Spec | Key | None] = SimpleQueue()
         self._inbox: list[Spec | Key] = []
         self._at_work: set[Key] = set()  # admitted, and not yet ended
@@ -83,6 +88,8 @@ class Loop:
             if isinstance(report.news, Ended):
                 self._at_work.discard(report.key)
                 self._count(pipeline.counts)
+                if WRECKED in str(report.news.error):
+                    self._wrecked()
             self._report(report)
 
     def _open(self) -> Pipeline:

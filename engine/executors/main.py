@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from engine.executors import wire
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
 from engine.reports import Key, Report
+
+WRECKED: Final = 70  # exit code; the jobs at work then count as lost, and may be tried again
 
 
 class Outlet(logging.Handler):
@@ -61,7 +63,8 @@ def main(descriptor: int) -> None:
     orders, outlet = parent.makefile("rb"), Outlet(parent.makefile("wb"))
     first = wire.read(orders).header
     logging.basicConfig(level=first["level"], handlers=[outlet], force=True)
-    loop = Loop(EngineConfig.from_dict(first["config"]), outlet.report, outlet.count)
+    config = EngineConfig.from_dict(first["config"])
+    loop = Loop(config, outlet.report, outlet.count, wrecked=lambda: os._exit(WRECKED))
     threading.Thread(target=_obey, args=(orders, loop), name="orders", daemon=True).start()
     outlet.send(wire.Frame({"ready": os.getpid()}))
     loop.run()

@@ -5,6 +5,7 @@ go on          the job never ends
 wait for N     the job ends once N jobs have been at work together
 hang           the tick never ends
 break          the tick raises
+wreck          the job's first attempt leaves the device useless to this process
 refuse         the job ends with a sentence for people
 """
 
@@ -13,7 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from engine.errors import Cancelled, UserError
+from engine.errors import Cancelled, EngineError, UserError
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Spec
 from engine.executors.config import EngineConfig
@@ -75,6 +76,8 @@ class StubPipeline:
             threading.Event().wait()
         if word == "break":
             raise ValueError("inner words")
+        if word == "wreck" and spec.epoch == 1:
+            yield Ended(EngineError("AcceleratorError: CUDA error: device-side assert triggered"))
         if word == "refuse":
             yield Ended(UserError("No."))
         png = repr(sorted(self.company[key])).encode() * (100_000 if word == "large" else 1)

@@ -184,6 +184,12 @@ async def test_a_child_killed_in_any_stage_loses_its_jobs_and_goes_on(
     assert child.health().pid not in (None, before)
 
 
+async def test_a_child_that_lost_its_device_makes_room_for_a_new_one(child: ChildExecutor) -> None:
+    with pytest.raises(Lost, match="exit code 70"):
+        await collect(child, make_spec("wreck"))
+    assert isinstance((await collect(child, make_spec("wreck", epoch=2)))[-1], Picture)
+
+
 async def test_large_pictures_cross_whole(child: ChildExecutor) -> None:
     assert company(await collect(child, make_spec("large"))) == b"[1]" * 100_000
 
