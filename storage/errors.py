@@ -6,6 +6,7 @@ UserError
     ├── IllegalStep                     a job cannot take that step from where it stands
     │   └── TooLate                     … because it is already over
     ├── StaleEpoch                      another worker has the job by now
+    │   └── JobGone                     … or nobody: it was removed while it ran
     ├── UnreadableRecipe                a recipe was written by a newer Marble
     ├── FileThere, NoSuchFile           a backup's file must be new, or be there
     ├── NoProgram, ProgramFailed        PostgreSQL's own programs are missing or fail
@@ -84,6 +85,14 @@ class StaleEpoch(StorageError):
         super().__init__(
             f"Job {job} was taken over by another worker (epoch {current}, not {epoch})."
         )
+
+
+class JobGone(StaleEpoch):
+    """Say that a worker's job was removed, for example with everything of its author."""
+
+    def __init__(self, job: int) -> None:
+        self.job = job
+        StorageError.__init__(self, f"Job {job} was removed while it ran.")
 
 
 class UnreadableRecipe(StorageError):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from storage.errors import StaleEpoch, UnknownJob
+from storage.errors import JobGone, StaleEpoch, UnknownJob
 from storage.life import TRANSITIONS, Status, Step, after
 from storage.records import platform
 from storage.rows import JOB
@@ -42,9 +42,12 @@ def take(
     """Take a step; return the job's row as it is now, and whether anything changed.
 
     An outcome puts the job's reply into the outbox. Raises `UnknownJob`, `StaleEpoch` when
-    `epoch` is no longer the job's, `IllegalStep` or `TooLate`.
+    `epoch` is no longer the job's (`JobGone` if there is none any more), `IllegalStep` or
+    `TooLate`.
     """
-    row = find(connection, job)
+    row = look(connection, job)
+    if row is None:
+        raise UnknownJob(job) if epoch is None else JobGone(job)
     if epoch is not None and row.epoch != epoch:
         raise StaleEpoch(job, epoch, row.epoch)
     status = Status(row.status)
@@ -78,10 +81,15 @@ def claim(connection: Connection, job: int, worker: str, now: datetime) -> Row[A
 
 def find(connection: Connection, job: int) -> Row[Any]:
     """Return a job's row, or raise `UnknownJob`."""
-    row = connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
+    row = look(connection, job)
     if row is None:
         raise UnknownJob(job)
     return row
+
+
+def look(connection: Connection, job: int) -> Row[Any] | None:
+    """Return a job's row, or None."""
+    return connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
 
 
 def keep(connection: Connection, job: Row[Any], drawn: Sequence[Mapping[str, Any]]) -> None:
