@@ -62,6 +62,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         await learn(queue.speeds, storage)
         worker = Worker(storage.jobs, executor, queue, priority_of(settings))
         if serving:
+            await storage.care.sweep()
             await take_in(storage, worker)
         async with AsyncExitStack() as tasks:
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
