@@ -20,9 +20,16 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], *, lr: float, momentum: float = 0.95, decay: float = 0.01
+        self,
+        params: Iterable[Tensor],
+        *,
+        lr: float,
+        half: bool,
+        momentum: float = 0.95,
+        decay: float = 0.01,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+        self._type = torch.bfloat16 if half else torch.float32
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -34,7 +41,8 @@ class Muon(torch.optim.Optimizer):
                     direction = self._momentum(param, group["momentum"]).flatten(1)
                     alike[direction.shape[0], direction.shape[1]].append((param, direction))
             for (rows, columns), pairs in alike.items():
-                turned = orthogonalise(torch.stack([direction for _, direction in pairs]))
+                directions = torch.stack([direction for _, direction in pairs])
+                turned = orthogonalise(directions.to(self._type)).float()
                 length = group["lr"] * _MATCH_ADAM * max(rows, columns) ** 0.5
                 for (param, _), update in zip(pairs, turned, strict=True):
                     param.mul_(1 - group["lr"] * group["decay"])
@@ -66,7 +74,14 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 class Optimisers:
     """Both optimisers of one model, stepped together."""
 
-    def __init__(self, model: nn.Module, outer: tuple[str, ...], adam_share: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        outer: tuple[str, ...],
+        *,
+        half: bool = False,
+        adam_share: float = 1.0,
+    ) -> None:
         """Split the trainable weights; those whose name starts with `outer` go to AdamW."""
         hidden: list[Tensor] = []
         rest: list[Tensor] = []
@@ -76,7 +91,7 @@ class Optimisers:
                 (hidden if inside else rest).append(param)
         self._parameters = hidden + rest
         self._adam_share = adam_share
-        self._muon = Muon(hidden, lr=0.0)
+        self._muon = Muon(hidden, lr=0.0, half=half)
         self._adam = torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
 
     def step(self, rate: float) -> None:

@@ -45,7 +45,8 @@ def train_unet(recipe: Recipe, work: Path, log: Log) -> None:
     latents = np.load(work / "latents.npy", mmap_mode="r")
     specs = [spec_of(recipe.render, index) for index in range(len(latents))]
     tokenizer = load_tokenizer(work / "tokenizer")
-    text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder").to(device).eval()
+    text_encoder = CLIPTextModel.from_pretrained(work / "text_encoder", dtype=torch.float32)
+    text_encoder.to(device).eval()
     text_encoder.requires_grad_(False)
     torch.manual_seed(recipe.unet.seed)  # weights are drawn by the libraries' own initialisers
     start = work / "unet-start"
@@ -80,7 +81,7 @@ def train_unet(recipe: Recipe, work: Path, log: Log) -> None:
     average = Average(unet, recipe.unet.average)
     train(
         unet,
-        Optimisers(unet, _OUTER, adam_share=0.5),
+        Optimisers(unet, _OUTER, half=recipe.half, adam_share=0.5),
         average,
         Schedule(
             rate=recipe.unet.rate,

@@ -43,7 +43,7 @@ def train_vae(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
 
     train(
         vae,
-        Optimisers(vae, _OUTER),
+        Optimisers(vae, _OUTER, half=recipe.half),
         Average(vae, 0.998),
         Schedule(
             rate=recipe.vae.rate,
@@ -85,7 +85,7 @@ def polish_decoder(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> 
 
     train(
         vae,
-        Optimisers(vae, _OUTER),
+        Optimisers(vae, _OUTER, half=recipe.half),
         Average(vae, 0.998),
         Schedule(
             rate=recipe.vae.polish_rate,
