@@ -124,8 +124,8 @@ _JUNK_EN = (
 
 _ALONE = 0.14  # captions with one attribute only: what negative prompts look like
 _PLACE_AND_MATERIAL = 0.04
-_DROP = {"subject": 0.04, "material": 0.12, "object": 0.12, "ground": 0.22}
-_SAY_EMPTY = 0.25  # empty hands are seldom spoken of
+_DROP = {"subject": 0.04, "material": 0.12, "object": 0.28, "ground": 0.22}
+_SAY_EMPTY = 0.4
 
 
 def draw_caption(spec: Spec, rng: np.random.Generator, *, full: bool = False) -> Caption:

@@ -47,7 +47,8 @@ class VaeRecipe:
     steps: int = 4_200  # crops first, whole pictures for the rest
     batch: int = 4
     constant: float = 0.39  # share of the steps at full rate
-    polish_steps: int = 4_000  # decoder alone on whole pictures, encoder frozen
+    polish_steps: int = 3_400  # decoder alone on whole pictures, encoder frozen
+    polish_constant: float = 0.5
     polish_batch: int = 4
     polish_rate: float = 1.5e-3
     rate: float = 3e-3
@@ -67,13 +68,13 @@ class UnetRecipe:
     channels: tuple[int, ...] = (64, 128, 128)
     heads: tuple[int, ...] = (2, 4, 4)
     groups: int = 16
-    steps: int = 4_500
-    constant: float = 0.5  # share of the steps at full rate; a cosine to the floor after
+    steps: int = 4_800
+    constant: float = 0.35  # share of the steps at full rate; a cosine to the floor after
     batch: int = 32
     rate: float = 2e-3
     floor: float = 0.01
     empty: float = 0.12  # captions replaced by the empty one
-    early: float = 0.8  # share of timesteps drawn below `early_below`
+    early: float = 0.6  # share of timesteps drawn below `early_below`
     early_below: int = 600
     snr: float = 6.0  # loss weight: min(1, snr / (SNR + 1))
     average: float = 0.998

@@ -30,7 +30,7 @@ def draw(
     *,
     negative: str = "",
     steps: int = 20,
-    guidance_scale: float = 4.0,
+    guidance_scale: float = 3.0,
     sampler: str = "dpmpp_2m",
     first_seed: int = 1,
 ) -> NDArray[np.uint8]:

@@ -10,8 +10,6 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from engine.checkpoints import STARTER_FOLDER
 
-pytestmark = pytest.mark.skipif(not STARTER_FOLDER.exists(), reason="no weights yet")
-
 PROMPTS = (
     "a marble scholar holding a book",
     "拿着书的大理石学者",

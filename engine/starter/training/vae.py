@@ -91,7 +91,7 @@ def polish_decoder(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> 
             rate=recipe.vae.polish_rate,
             floor=recipe.vae.floor,
             steps=recipe.vae.polish_steps,
-            constant=recipe.vae.constant,
+            constant=recipe.vae.polish_constant,
         ),
         step_loss,
         seed=recipe.vae.seed + 100,
