@@ -1,5 +1,6 @@
 """The model's form: a plain, small Stable Diffusion 1.x, built empty from the recipe."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,16 @@ def save_model(
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    for path in folder.glob("*/config.json"):
+        _drop_origin(path)
     shutil.rmtree(folder / "tokenizer")
     shutil.copytree(tokenizer, folder / "tokenizer")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes them readable by their owner alone
+
+
+def _drop_origin(path: Path) -> None:
+    """Take out of a configuration where its weights were loaded from: a place of this machine."""
+    content = json.loads(path.read_text("utf-8"))
+    content.pop("_name_or_path", None)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

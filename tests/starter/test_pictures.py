@@ -38,13 +38,14 @@ def test_a_hundred_pictures_show_what_was_asked_for(model: Model, eye: Judge) ->
     assert all(right[name] >= goal for name, goal in GOALS.items()), right
 
 
-def test_guidance_brings_the_picture_closer_to_the_prompt(model: Model, eye: Judge) -> None:
+def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -> None:
     prompts = ["a bronze lion at night"] * 8
-    weak, strong = (
-        judge(eye, draw(model, prompts, steps=12, guidance_scale=scale)) for scale in (1.0, 5.0)
+    ignored, heard = (
+        judge(eye, draw(model, prompts, steps=12, guidance_scale=scale)) for scale in (0.0, 5.0)
     )
-    assert _sure(strong, "material", "bronze") >= _sure(weak, "material", "bronze")
-    assert _sure(strong, "material", "bronze") >= 0.7
+    for attribute, name in (("subject", "lion"), ("material", "bronze"), ("ground", "night")):
+        assert _count(ignored, attribute, name) <= 4
+        assert _count(heard, attribute, name) >= 7
 
 
 def test_a_negative_prompt_removes_what_it_names(model: Model, eye: Judge) -> None:
@@ -54,13 +55,6 @@ def test_a_negative_prompt_removes_what_it_names(model: Model, eye: Judge) -> No
     )
     assert _count(without, "object", "book") <= _count(free, "object", "book") / 2
     assert _count(without, "subject", "scholar") >= 10
-
-
-def _sure(verdicts: list[Verdict], attribute: str, name: str) -> float:
-    """Give the mean probability with which an attribute is seen, 0 where another is."""
-    return float(
-        np.mean([v.probabilities[attribute] * (v.names[attribute] == name) for v in verdicts])
-    )
 
 
 def _count(verdicts: list[Verdict], attribute: str, name: str) -> int:
