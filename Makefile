@@ -11,13 +11,14 @@ help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Marble needs Python 3.11 or newer; say which with PYTHON=…")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Marble needs Python 3.11 or newer; say which with PYTHON=…")'
+	@$(PYTHON) -m venv $(VENV)
+	@echo 'Installing Marble and what it needs into $(VENV); this takes a minute or two …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
 demo: $(READY)  ## draw a first picture with the bundled model
-	$(BIN)/marble imagine "a marble scholar holding a book" --seed 7
+	$(BIN)/marble imagine "a marble scholar holding a book" --seed 4
 
 test: $(READY)  ## run all tests
 	$(BIN)/python -m pytest

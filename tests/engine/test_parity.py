@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import Tensor
 
-from engine.checkpoints import describe
+from engine.checkpoints import STARTER_FOLDER, describe
 from engine.conditioning import TextEncoder
 from engine.denoise import Denoising, evaluate
 from engine.loading import Model, load
@@ -99,3 +99,16 @@ def test_latents_equal_those_of_diffusers(tiny: Model, changes: dict[str, Any]) 
     ours, theirs = by_marble(tiny, recipe), by_diffusers(tiny, recipe)
     assert ours.std() > 0.1
     assert (ours - theirs).abs().max() <= 1e-4
+
+
+def test_latents_of_the_starter_model_equal_those_of_diffusers() -> None:
+    model = load_cpu(STARTER_FOLDER)
+    recipe = make_recipe(
+        prompt="a marble scholar holding a book",
+        negative_prompt="night",
+        steps=20,
+        width=128,
+        height=128,
+    )
+    difference = (by_marble(model, recipe) - by_diffusers(model, recipe)).abs().max()
+    assert difference <= 1e-4
