@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported: its threads are not to spin while others use the processor.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Before torch is imported, and for child processes, too: on a busy machine the threads of a small
 # model spend their time waiting for each other (80 s for 1 s of work).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
