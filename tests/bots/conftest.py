@@ -1,7 +1,8 @@
 """A studio on a real database, with a scripted engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,16 @@ from tests.models import make_model
 
 LIMITS = Limits(running=2, waiting=6, length=100)
 ADA = Asker(person="terminal:ada", place="terminal")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what the command does to the log of its process, which here is that of all tests."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
