@@ -120,9 +120,10 @@ class Wheel(Generic[T]):
 
     def _gather(self, leader: Turn[T], turns: Sequence[Turn[T]]) -> Batch[T]:
         chosen = [leader]
-        for other in sorted(turns, key=lambda turn: _rank(turn, leader)):
-            if other is not leader and self._fits(other, chosen):
-                chosen.append(other)
+        if self._room(leader) > leader.rows:
+            for other in sorted(turns, key=lambda turn: _rank(turn, leader)):
+                if other is not leader and self._fits(other, chosen):
+                    chosen.append(other)
         rows = sum(turn.rows for turn in chosen)
         if self.mode is Batching.EXACT:
             rows = self._room(leader)

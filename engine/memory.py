@@ -42,7 +42,7 @@ class One:
     ) -> None:
         self._resident = Resident(model, measure, ladder)
 
-    def get(self, name: str) -> Resident | None:
+    def get(self, name: str) -> Resident:
         """Return the model."""
         return self._resident
 

@@ -37,5 +37,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
 
     ladder = Ladder()
     catalogue = Catalogue(config.models_dir, config.starter)
-    models = Residents(catalogue, load_one, probe.buckets, ladder, budget(device))
+    exact = config.batching == Batching.EXACT
+    measure = probe.buckets if exact else probe.buckets_now
+    models = Residents(catalogue, load_one, measure, ladder, budget(device))
     return Pipeline(models, Batching(config.batching), ladder=ladder, static=config.compile)

@@ -24,11 +24,12 @@ from engine.buckets import GAIN, LARGEST, Buckets
 
 log = logging.getLogger(__name__)
 
-ROUNDS: Final = 3  # of each figure the least is taken: others on the machine only ever add
+ROUNDS: Final = 5  # of each figure the least is taken: others on the machine only ever add
 SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
 
+Clock = Callable[[], float]  # seconds
 Call = Callable[[int], object]  # do the work of a call of so many rows
 
 
@@ -75,24 +76,32 @@ class Probe:
     `kind` names what else changes what a call costs.
     """
 
-    def __init__(
-        self, notes: Notes, clock: Callable[[], float] | None = None, kind: str = ""
-    ) -> None:
+    def __init__(self, notes: Notes, clock: Clock | None = None, kind: str = "") -> None:
         self._notes = notes
         self._kind = kind
         self._clock = clock
 
     def buckets(self, device: torch.device, what: str, call: Call) -> Buckets:
-        """Return what calls cost; `what` names the model's form, dtype and size."""
+        """Return what calls cost, as remembered; `what` names the model's form, dtype and size.
+
+        A processor works in one thread for this, and is asked for that thread's own seconds: they
+        hardly depend on what else runs on the machine, and the figures decide bits for good.
+        """
 
         def measure() -> dict[str, float]:
             with _one_thread(device):
-                return {str(rows): cost for rows, cost in self._measure(device, call).items()}
+                clock = time.thread_time if device.type == "cpu" else time.perf_counter
+                return {str(k): v for k, v in self._measure(device, call, clock).items()}
 
-        seconds = self._notes.recall(
-            " | ".join(filter(None, ["calls", software(device), self._kind, what])), measure
-        )
+        key = " | ".join(filter(None, ["calls", software(device), self._kind, what]))
+        seconds = self._notes.recall(key, measure)
         return Buckets({int(rows): cost for rows, cost in seconds.items()})
+
+    def buckets_now(self, device: torch.device, what: str, call: Call) -> Buckets:
+        """Return what calls cost as the device is used now, for throughput mode: no bit hangs on
+        it, and it is not remembered.
+        """
+        return Buckets(self._measure(device, call, time.perf_counter))
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """Return the dtype that a device multiplies fastest in; fp32 where that is a processor."""
@@ -101,38 +110,27 @@ class Probe:
         name = self._notes.recall(f"dtype | {software(device)}", lambda: self._fastest(device))
         return {str(dtype): dtype for dtype in DTYPES}[name]
 
-    def _measure(self, device: torch.device, call: Call) -> dict[int, float]:
+    def _measure(self, device: torch.device, call: Call, clock: Clock) -> dict[int, float]:
         """Double the rows for as long as it gains something."""
-        first = self._time(device, call, 1)
+        clock = self._clock or clock
+        first = _time(device, clock, partial(call, 1))
         if first > SLOW and device.type == "cpu":
             return {1: first}
         seconds: dict[int, float] = {}
         rows = 1
         while rows <= LARGEST:
-            seconds[rows] = self._least(device, call, rows)
+            seconds[rows] = _least(device, clock, partial(call, rows))
             if rows > 1 and seconds[rows] >= GAIN * seconds[rows // 2]:
                 break
             rows *= 2
         return seconds
 
-    def _least(self, device: torch.device, call: Call, rows: int) -> float:
-        self._time(device, call, rows)  # the first call of a size chooses kernels
-        return min(self._time(device, call, rows) for _ in range(ROUNDS))
-
-    def _time(self, device: torch.device, call: Call, rows: int) -> float:
-        # A processor's work is counted in its own seconds, which others on the machine do not use.
-        clock = self._clock or (time.thread_time if device.type == "cpu" else time.perf_counter)
-        _wait(device)
-        begun = clock()
-        call(rows)
-        _wait(device)
-        return clock() - begun
-
     def _fastest(self, device: torch.device) -> str:
         seconds = {}
         for dtype in DTYPES:
             square = torch.ones((2048, 2048), device=device, dtype=dtype)
-            seconds[dtype] = self._least(device, partial(_multiply, square), 1)
+            work = partial(torch.matmul, square, square)
+            seconds[dtype] = _least(device, self._clock or time.perf_counter, work)
         best = min(seconds, key=lambda d: seconds[d] * (1 if d is torch.float16 else PREFERENCE))
         return str(best)
 
@@ -144,8 +142,17 @@ def software(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads | torch {torch.__version__}"
 
 
-def _multiply(square: torch.Tensor, rows: int) -> torch.Tensor:
-    return square @ square
+def _least(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
+    _time(device, clock, work)  # the first call of a size chooses kernels
+    return min(_time(device, clock, work) for _ in range(ROUNDS))
+
+
+def _time(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
+    _wait(device)
+    begun = clock()
+    work()
+    _wait(device)
+    return clock() - begun
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Resident:
         self.cramped = False  # batches ran out of memory: from now on a picture a call
         self._offloaded = offloaded
         self._present: str | None = None  # the part on the device, when offloaded
-        self._buckets: dict[Shape, Buckets] = {}
+        self.measured: dict[Shape, Buckets] = {}  # what calls cost, by size
 
     @cached_property
     def size(self) -> int:
@@ -74,11 +74,11 @@ class Resident:
         shape = self.shape(recipe)
         if self.cramped:
             return UNMEASURED
-        if shape not in self._buckets:
+        if shape not in self.measured:
             what = f"{self._form} | {self.model.dtype} | {'×'.join(map(str, shape))}"
             call = partial(self._call, [sample])
-            self._buckets[shape] = self._measure(self.model.device, what, call)
-        return self._buckets[shape]
+            self.measured[shape] = self._measure(self.model.device, what, call)
+        return self.measured[shape]
 
     def begin(self, recipe: Recipe) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""

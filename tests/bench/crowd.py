@@ -47,12 +47,16 @@ def make_crowd(model: Model, people: int, seed: int = 1, side: int = 0) -> list[
     ]
 
 
-def make_pipeline(model: Model, batching: Batching, probe: Probe | None = None) -> Pipeline:
-    """Return a pipeline as a child process would have it."""
-    return Pipeline(One(model, (probe or PROBE).buckets), batching)
+# Of each model, as a process has it for as long as it lives: what was measured is kept.
+MODELS: dict[tuple[int, Batching], One] = {}
 
 
-PROBE = Probe(Notes(None))
+def make_pipeline(model: Model, batching: Batching) -> Pipeline:
+    """Return a pipeline as a child process has it once it is warm."""
+    probe = Probe(Notes(None))
+    measure = probe.buckets if batching is Batching.EXACT else probe.buckets_now
+    models = MODELS.setdefault((id(model), batching), One(model, measure))
+    return Pipeline(models, batching)
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,11 @@ def wait_of_a_short_job(pipeline: Pipeline, recipe: Recipe, others: int) -> floa
 
 
 class Meter:
-    """Add up the seconds that are spent in some functions of a model."""
+    """Add up what a model's calls and previews take: seconds, and those of this thread alone."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.own: dict[str, float] = {}
 
     @contextmanager
     def watch(self, model: Model) -> Iterator[None]:
@@ -126,11 +131,12 @@ class Meter:
 
     def _timed(self, function: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            begun = time.perf_counter()
+            begun, own = time.perf_counter(), time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                spent = time.perf_counter() - begun
+                spent, self_spent = time.perf_counter() - begun, time.thread_time() - own
                 self.seconds[kind] = self.seconds.get(kind, 0.0) + spent
+                self.own[kind] = self.own.get(kind, 0.0) + self_spent
 
         return timed

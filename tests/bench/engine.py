@@ -2,7 +2,7 @@
 
 --quick       fewer people and no repetition
 --model F     the folder of a model (default: the bundled one)
---repeat N    measure everything N times and take the median (default 3)
+--repeat N    measure everything N times, in turn, and take medians (default 5)
 
 (a) diffusers' pipeline, one job after another; (b) the same, batched by hand: jobs of equal steps
 in one call, all of them known beforehand; (c) Marble, whose people arrive at random times within
@@ -20,7 +20,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,27 @@ from engine.checkpoints import STARTER_FOLDER, describe
 from engine.loading import Model, load, pick_device
 from engine.probe import software
 from engine.recipe import Recipe
-from tests.bench.crowd import Meter, Run, make_crowd, make_pipeline, serve, wait_of_a_short_job
+from tests.bench.crowd import (
+    MODELS,
+    Meter,
+    Run,
+    make_crowd,
+    make_pipeline,
+    serve,
+    wait_of_a_short_job,
+)
 
 Crowd = Sequence[Recipe]
+Round = dict[str, Run]
+BASE = "(a) diffusers, one after another"
+HAND = "(b) diffusers, batched by hand"
 CROWDS = (1, 4, 8, 16)
 
 
 def say(*columns: object) -> None:
     """Print a row: the first column wide, the others narrow."""
     first, *others = map(str, columns)
-    sys.stdout.write(f"{first:44}{''.join(f'{column:>12}' for column in others)}\n")
+    sys.stdout.write(f"{first:44}{''.join(f'{column:>16}' for column in others)}\n")
     sys.stdout.flush()
 
 
@@ -108,39 +119,45 @@ def marble(model: Model, batching: Batching, recipes: Sequence[Recipe], solo: fl
         pipeline.close()
 
 
-def median(measure: Callable[[], Run], repeat: int) -> Run:
-    """Return the run of median length."""
-    runs = sorted((measure() for _ in range(repeat)), key=lambda run: run.seconds)
-    return runs[len(runs) // 2]
-
-
-def row(name: str, run: Run, base: Run, hand: Run) -> None:
-    waits = sorted(run.waits)
-    p95 = waits[min(len(waits) - 1, int(0.95 * len(waits)))]
-    say(
-        name,
-        f"{run.rate:.2f}",
-        f"{statistics.median(waits):.2f} s",
-        f"{p95:.2f} s",
-        f"{run.rate / base.rate:.2f}×",
-        f"{run.rate / hand.rate:.2f}×",
-    )
-
-
 def compare(model: Model, crowds: Sequence[Crowd], repeat: int) -> None:
-    """Print pictures a second and waits, for crowds of each size."""
+    """Print pictures a second and waits, for crowds of each size.
+
+    All are measured in turn, round after round: what slows the machine for a while slows them all.
+    """
     pipeline = theirs(model)
     say("", "pictures/s", "wait p50", "wait p95", "to (a)", "to (b)")
     for recipes in crowds:
-        people = len(recipes)
-        base = median(lambda r=recipes: one_after_another(pipeline, r), repeat)  # type: ignore[misc]
-        hand = median(lambda r=recipes: by_hand(pipeline, r), repeat)  # type: ignore[misc]
-        row(f"{people:>2}  (a) diffusers, one after another", base, base, hand)
-        row("    (b) diffusers, batched by hand", hand, base, hand)
-        solo = base.seconds / people
-        for batching in Batching:
-            run = median(lambda r=recipes, b=batching, s=solo: marble(model, b, r, s), repeat)  # type: ignore[misc]
-            row(f"    (c) Marble, {batching}", run, base, hand)
+        rounds = [one_round(model, pipeline, recipes) for _ in range(repeat)]
+        for name in rounds[0]:
+            row(f"{len(recipes):>2}  {name}", [each[name] for each in rounds], rounds)
+
+
+def one_round(model: Model, pipeline: Any, recipes: Crowd) -> Round:
+    """Measure each way once."""
+    base = one_after_another(pipeline, recipes)
+    runs = {BASE: base, HAND: by_hand(pipeline, recipes)}
+    for batching in Batching:
+        solo = base.seconds / len(recipes)
+        runs[f"(c) Marble, {batching}"] = marble(model, batching, recipes, solo)
+    return runs
+
+
+def row(name: str, runs: Sequence[Run], rounds: Sequence[Round]) -> None:
+    """Print one way's medians over all rounds."""
+    waits = sorted(wait for run in runs for wait in run.waits)
+    ratios = [
+        statistics.median(
+            run.rate / each[other].rate for run, each in zip(runs, rounds, strict=True)
+        )
+        for other in (BASE, HAND)
+    ]
+    say(
+        name,
+        f"{statistics.median(run.rate for run in runs):.2f}",
+        f"{statistics.median(waits):.2f} s",
+        f"{waits[min(len(waits) - 1, int(0.95 * len(waits)))]:.2f} s",
+        *(f"{ratio:.2f}×" for ratio in ratios),
+    )
 
 
 def one_person(model: Model, recipes: Crowd) -> None:
@@ -156,18 +173,24 @@ def one_person(model: Model, recipes: Crowd) -> None:
 
 
 def shares(model: Model, recipes: Crowd) -> None:
-    """Print what the tick and the previews take, in percent of all time."""
+    """Print what the tick, the previews and all else take, in percent of all time.
+
+    The tick's own share are its thread's seconds outside the model and the previews; the rest is
+    waiting for the thread that writes PNGs.
+    """
     for batching in Batching:
         meter = Meter()
         with meter.watch(model):
+            begun = time.thread_time()
             run = marble(model, batching, recipes, 0)
-        spent = meter.seconds
-        own = run.seconds - sum(spent.values())
+            own = time.thread_time() - begun - sum(meter.own.values())
+        previews = meter.seconds.get("previews", 0.0)
+        rest = run.seconds - meter.seconds["model"] - previews - own
         say(
             f"{len(recipes)} people, {batching}: share of the time",
-            f"own {100 * own / run.seconds:.1f} %",
-            "previews",
-            f"{100 * spent.get('previews', 0) / run.seconds:.2f} %",
+            f"tick {100 * own / run.seconds:.1f} %",
+            f"previews {100 * previews / run.seconds:.2f} %",
+            f"waits {100 * rest / run.seconds:.1f} %",
         )
 
 
@@ -189,6 +212,17 @@ def short_among_long(model: Model, recipe: Recipe, repeat: int) -> None:
         )
 
 
+def say_rows(model: Model) -> None:
+    """Print how many rows calls have, as the probe has decided."""
+    for batching in Batching:
+        resident = MODELS[id(model), batching].get("")
+        for buckets in resident.measured.values():
+            exact = batching is Batching.EXACT
+            rows = buckets.canonical(2) if exact else buckets.widest()
+            costs = ", ".join(f"{n}: {s * 1e3:.1f}" for n, s in buckets.seconds.items())
+            say(f"{batching}: {rows} rows a call", f"   ms by rows: {costs}")
+
+
 def bench(model: Model, *, quick: bool, repeat: int, side: int = 0) -> None:
     """Print the whole table for a loaded model, with pictures of that side or its own."""
     warm = make_crowd(model, 2, side=side)
@@ -198,6 +232,7 @@ def bench(model: Model, *, quick: bool, repeat: int, side: int = 0) -> None:
     for batching in Batching:
         marble(model, batching, warm, 0)
     crowds = [make_crowd(model, people, side=side) for people in CROWDS]
+    say_rows(model)
     compare(model, crowds[:2] if quick else crowds, 1 if quick else repeat)
     one_person(model, make_crowd(model, 2 if quick else 12, seed=5, side=side))
     shares(model, crowds[1] if quick else crowds[2])
@@ -210,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--model", type=Path, default=STARTER_FOLDER)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
     arguments = parser.parse_args()
     model = load(describe("bench", arguments.model), pick_device())
     bench(model, quick=arguments.quick, repeat=arguments.repeat)

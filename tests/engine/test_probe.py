@@ -40,7 +40,7 @@ def test_a_processor_that_is_busy_with_one_row_is_asked_once() -> None:
 
 def test_of_noisy_figures_the_least_counts() -> None:
     machine = Machine(0.1, 0.4)
-    slow = iter([0.9, 0.9, 0.9, 0.1, 0.9])
+    slow = iter([0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9])
 
     def call(rows: int) -> None:
         machine(rows)
@@ -57,6 +57,14 @@ def test_figures_are_remembered_over_a_restart_and_by_what_they_are_of(tmp_path:
     assert not second.calls
     assert second.probe(tmp_path).buckets(CPU, "other", second) != measured
     assert [file.name for file in tmp_path.iterdir()] == ["measured.json"]
+
+
+def test_for_throughput_mode_it_is_measured_at_each_start(tmp_path: Path) -> None:
+    for costs in ((0.1, 0.1, 0.3), (0.2, 0.2, 0.5)):
+        machine = Machine(*costs)
+        buckets = machine.probe(tmp_path).buckets_now(CPU, "tiny", machine)
+        assert buckets.seconds[1] == pytest.approx(costs[0])
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_another_process_measured_first_stands(tmp_path: Path) -> None:
