@@ -1,15 +1,16 @@
 """The last stage's line: finished latents wait to be decoded, pixels to become PNGs.
 
 Decoding is the device's work and is done here one picture a call, between two calls of the U-Net.
-PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile. Both lines are short: when
-they are full, denoising waits.
+Large PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile. Both lines are
+short: when they are full, denoising waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from engine.decode import Pixels
@@ -20,6 +21,7 @@ from engine.recipe import Recipe
 from engine.running import Running
 
 LINE: Final = 16  # pictures between denoising and the end
+SMALL: Final = 256 * 256  # pixels; such a PNG is written sooner than a thread hands it over
 
 
 class Reveal:
@@ -54,8 +56,10 @@ class Reveal:
         running, picture = self._latents[0]
         pixels = running.resident.decode(picture.latents)
         self._latents.popleft()
-        png = self._thread.submit(_finish, pixels, running.recipe, picture.picture)
-        self._pngs.append((running, png))
+        work = partial(_finish, pixels, running.recipe, picture.picture)
+        self._pngs.append(
+            (running, _at_once(work) if _is_small(pixels) else self._thread.submit(work))
+        )
 
     def collect(self, *, wait: bool) -> Iterator[tuple[Running, Future[Picture]]]:
         """Hand over the PNGs that are done, or wait for the first of those under way."""
@@ -67,6 +71,19 @@ class Reveal:
     def close(self) -> None:
         """End the thread once it has finished the picture at hand."""
         self._thread.shutdown(cancel_futures=True)
+
+
+def _is_small(pixels: Pixels) -> bool:
+    return bool(pixels.size <= 3 * SMALL)
+
+
+def _at_once(work: Callable[[], Picture]) -> Future[Picture]:
+    future: Future[Picture] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def _finish(pixels: Pixels, recipe: Recipe, index: int) -> Picture:

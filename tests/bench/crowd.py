@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine import reveal
 from engine.batching import Batching
 from engine.decode import Previewer
 from engine.executors import Spec
@@ -119,6 +120,7 @@ class Meter:
             (model.text_encoder, "forward", "model"),
             (model.vae, "decode", "model"),
             (Previewer, "__call__", "previews"),
+            (reveal, "encode_png", "PNGs"),
         ]
         kept = [(place, name, getattr(place, name)) for place, name, _ in places]
         for place, name, kind in places:

@@ -175,8 +175,7 @@ def one_person(model: Model, recipes: Crowd) -> None:
 def shares(model: Model, recipes: Crowd) -> None:
     """Print what the tick, the previews and all else take, in percent of all time.
 
-    The tick's own share are its thread's seconds outside the model and the previews; the rest is
-    waiting for the thread that writes PNGs.
+    The tick's own share are its thread's seconds outside of what is named.
     """
     for batching in Batching:
         meter = Meter()
@@ -184,13 +183,10 @@ def shares(model: Model, recipes: Crowd) -> None:
             begun = time.thread_time()
             run = marble(model, batching, recipes, 0)
             own = time.thread_time() - begun - sum(meter.own.values())
-        previews = meter.seconds.get("previews", 0.0)
-        rest = run.seconds - meter.seconds["model"] - previews - own
         say(
             f"{len(recipes)} people, {batching}: share of the time",
             f"tick {100 * own / run.seconds:.1f} %",
-            f"previews {100 * previews / run.seconds:.2f} %",
-            f"waits {100 * rest / run.seconds:.1f} %",
+            *(f"{k} {100 * v / run.seconds:.2f} %" for k, v in sorted(meter.seconds.items())),
         )
 
 

@@ -241,3 +241,9 @@ def test_one_recipe_that_is_stopped_raises(model: Model) -> None:
         list(pipeline.run(make_recipe(steps=50), stopped=lambda: next(asked)))
     assert not pipeline.busy
     assert len(run_events(pipeline, make_recipe(steps=1))) > 0
+
+
+def test_large_pictures_are_written_by_a_thread_and_handed_over_in_order(model: Model) -> None:
+    recipe = make_recipe(steps=1, width=320, height=320, count=3)
+    news = draw(make_pipeline(model), [recipe, make_recipe(steps=8)], [0, 0])
+    assert [len(pngs(each)) for each in news] == [3, 1]
