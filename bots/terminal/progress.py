@@ -10,15 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from bots.presentation import waiting_line
 from bots.terminal.pictures import half_block_preview
-from engine.events import News, Progress, Stage, Waiting
-
-WORDS: Final = {
-    Stage.LOAD: "loading the model",
-    Stage.ENCODE: "reading the brief",
-    Stage.DENOISE: "chiselling",
-    Stage.DECODE: "revealing",
-}
+from bots.texts.en import EN
+from engine.events import News, Progress, Waiting
 
 PREVIEW_CELLS: Final = (32, 16)  # columns, rows
 
@@ -54,14 +49,14 @@ class LiveProgress:
     def show(self, news: News) -> None:
         """Replace what is shown by the latest news."""
         if isinstance(news, Waiting):
-            self._bar.update(self._task, description=waiting_line(news))
+            self._bar.update(self._task, description=escape(waiting_line(news, EN)))
         else:
             self._show_progress(news)
 
     def _show_progress(self, progress: Progress) -> None:
         self._bar.update(
             self._task,
-            description=WORDS[progress.stage],
+            description=EN.stages[progress.stage],
             completed=progress.step,
             total=progress.total,
         )
@@ -70,18 +65,3 @@ class LiveProgress:
 
     def _render(self) -> RenderableType:
         return Group(self._preview, self._bar)
-
-
-def waiting_line(waiting: Waiting) -> str:
-    """Say where a job stands: `2 in line, about 40 s`, or why nothing starts."""
-    place = "next in line" if waiting.position == 1 else f"{waiting.position} in line"
-    if waiting.reason:
-        return f"{place}, paused: {escape(waiting.reason)}"
-    return place if waiting.eta is None else f"{place}, about {duration(waiting.eta)}"
-
-
-def duration(seconds: float) -> str:
-    """Say a length of time as people do: `8 s`, `3 min`, `2 h`."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{round(seconds / 3600)} h"

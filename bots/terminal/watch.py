@@ -13,8 +13,9 @@ from rich.text import Text
 
 from bots.cli import OK
 from bots.line import Standing, look
+from bots.presentation import duration
 from bots.settings import Settings
-from bots.terminal.progress import duration
+from bots.texts.en import EN
 from storage import Job, Storage
 
 EVERY: Final = 1.0  # seconds between two looks
@@ -55,8 +56,8 @@ def view(standings: Sequence[Standing], rows: int | None = None) -> RenderableTy
 def _cells(standing: Standing) -> list[str]:
     job = standing.job
     place = str(standing.position or "running")
-    ready = "" if standing.eta is None else f"about {duration(standing.eta)}"
-    return [place, str(job.id), escape(job.person), duration(standing.age), ready, _what(job)]
+    ready = "" if standing.eta is None else f"about {duration(standing.eta, EN)}"
+    return [place, str(job.id), escape(job.person), duration(standing.age, EN), ready, _what(job)]
 
 
 def _what(job: Job) -> str:

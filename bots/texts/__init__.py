@@ -1,0 +1,27 @@
+"""Messages for people, one module a language.
+
+words_of("zh-TW").nth_in_line.format(place=3)
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from bots.texts.en import EN
+from bots.texts.words import Words
+from bots.texts.zh import ZH
+
+__all__ = ["DEFAULT", "LANGUAGES", "Words", "language_of", "words_of"]
+
+DEFAULT: Final = "en"
+LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": ZH}
+
+
+def language_of(tag: str | None) -> str:
+    """Return the language that Marble speaks to whoever asks for a tag such as `zh-TW`."""
+    spoken = (tag or "").replace("_", "-").partition("-")[0].lower()
+    return spoken if spoken in LANGUAGES else DEFAULT
+
+
+def words_of(tag: str | None) -> Words:
+    """Return the messages for a language tag; English where there are none."""
+    return LANGUAGES[language_of(tag)]

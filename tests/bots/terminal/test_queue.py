@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.terminal.progress import duration, waiting_line
+from bots.presentation import duration, waiting_line
+from bots.texts.en import EN
 from engine.events import Waiting
 from storage import NewJob, Storage
 from tests.bots.terminal.conftest import Marble
@@ -57,7 +58,7 @@ def test_looking_takes_nothing(marble: Marble, data: Path) -> None:
     ],
 )
 def test_the_live_line_says_place_and_time(waiting: Waiting, said: str) -> None:
-    assert waiting_line(waiting) == said
+    assert waiting_line(waiting, EN) == said
 
 
 @pytest.mark.parametrize(
@@ -65,4 +66,4 @@ def test_the_live_line_says_place_and_time(waiting: Waiting, said: str) -> None:
     [(0, "1 s"), (59.6, "60 s"), (99.4, "99 s"), (119, "2 min"), (7300, "2 h")],
 )
 def test_lengths_of_time_are_said_as_people_do(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert duration(seconds, EN) == said

@@ -1,0 +1,36 @@
+"""How answers look, whatever the platform: lines and captions, grids, and fitting its limits.
+
+Pure functions of jobs, news and bytes. What works on pixels blocks: call it in a thread.
+"""
+
+from bots.presentation.fit import Fitted, Limit, TooLarge, fit
+from bots.presentation.grid import arrange, compose
+from bots.presentation.lines import (
+    alt_text,
+    caption,
+    duration,
+    facts,
+    progress_line,
+    recipe_lines,
+    waiting_line,
+)
+from bots.presentation.text import cut, escape_markdown, utf16_length
+
+__all__ = [
+    "Fitted",
+    "Limit",
+    "TooLarge",
+    "alt_text",
+    "arrange",
+    "caption",
+    "compose",
+    "cut",
+    "duration",
+    "escape_markdown",
+    "facts",
+    "fit",
+    "progress_line",
+    "recipe_lines",
+    "utf16_length",
+    "waiting_line",
+]

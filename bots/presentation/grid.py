@@ -1,0 +1,67 @@
+"""Several pictures as one, numbered, so that people can say which they mean."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+GAP: Final = 4  # pixels between pictures
+LARGEST: Final = 2048  # pixels of a grid's longer side: more is shown by no chat
+BACKGROUND: Final = (24, 24, 27)
+LABEL: Final = 0.09  # a label's height, as a part of a picture's shorter side
+SMALLEST_LABEL: Final = 14  # pixels
+
+Size = tuple[int, int]  # width, height
+
+
+def arrange(count: int) -> Size:
+    """Return columns and rows for so many pictures: as square as can be, wider than high."""
+    columns = math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
+
+
+def compose(pngs: Sequence[bytes]) -> bytes:
+    """Lay pictures out from the top left, each with its number from 1, as one PNG.
+
+    Pictures may differ in size: each is centred in a cell of the largest. Blocks.
+    """
+    images = [Image.open(io.BytesIO(png)).convert("RGB") for png in pngs]
+    columns, rows = arrange(len(images))
+    cell = (max(each.width for each in images), max(each.height for each in images))
+    scale = min(1.0, LARGEST / max(cell[0] * columns, cell[1] * rows))
+    cell = (max(1, int(cell[0] * scale)), max(1, int(cell[1] * scale)))
+    grid = Image.new("RGB", _extent((columns, rows), cell), BACKGROUND)
+    for number, image in enumerate(images):
+        left, top = (_offset(number % columns, cell[0]), _offset(number // columns, cell[1]))
+        image.thumbnail(cell, Image.Resampling.LANCZOS)
+        grid.paste(
+            image, (left + (cell[0] - image.width) // 2, top + (cell[1] - image.height) // 2)
+        )
+        _label(grid, (left, top), cell, str(number + 1))
+    out = io.BytesIO()
+    grid.save(out, "PNG")
+    return out.getvalue()
+
+
+def _extent(cells: Size, cell: Size) -> Size:
+    width, height = (n * side + (n - 1) * GAP for n, side in zip(cells, cell, strict=True))
+    return width, height
+
+
+def _offset(index: int, side: int) -> int:
+    return index * (side + GAP)
+
+
+def _label(grid: Image.Image, corner: Size, cell: Size, text: str) -> None:
+    """Write a number on a dark patch in a cell's top left corner: legible on any picture."""
+    size = max(SMALLEST_LABEL, round(min(cell) * LABEL))
+    draw = ImageDraw.Draw(grid)
+    font = ImageFont.load_default(size)
+    width, height = math.ceil(draw.textlength(text, font=font)), size
+    pad = size // 3
+    patch = (*corner, corner[0] + width + 2 * pad, corner[1] + height + pad)
+    draw.rectangle(patch, fill=BACKGROUND)
+    middle = ((patch[0] + patch[2]) / 2, (patch[1] + patch[3]) / 2)
+    draw.text(middle, text, font=font, fill="white", anchor="mm")

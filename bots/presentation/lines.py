@@ -1,0 +1,117 @@
+"""What is said about jobs: where they stand, how far they are, what they were made from."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from bots.presentation.text import cut
+from bots.texts import Words
+from engine.events import News, Progress, Waiting
+from storage import Job
+
+BAR: Final = 12  # cells
+FULL, EMPTY = "▰", "▱"
+ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
+SEPARATOR: Final = " · "
+Escape = Callable[[str], str]
+
+
+def progress_line(news: News, words: Words) -> str:
+    """Say in one line where a job stands: its place and time, then a bar with steps."""
+    line = waiting_line(news, words) if isinstance(news, Waiting) else _bar_line(news, words)
+    return line[:1].upper() + line[1:]
+
+
+def waiting_line(waiting: Waiting, words: Words) -> str:
+    """Say where a job stands: `2 in line, about 40 s`, or why nothing starts."""
+    if waiting.position == 1:
+        line = words.next_in_line
+    else:
+        line = words.nth_in_line.format(place=waiting.position)
+    if waiting.reason:
+        return words.paused.format(line=line, reason=waiting.reason)
+    if waiting.eta is None:
+        return line
+    return words.with_eta.format(line=line, time=duration(waiting.eta, words))
+
+
+def duration(seconds: float, words: Words) -> str:
+    """Say a length of time as people do: `8 s`, `3 min`, `2 h`."""
+    if seconds < 100:
+        return words.seconds.format(n=max(1, round(seconds)))
+    if seconds < 6000:
+        return words.minutes.format(n=round(seconds / 60))
+    return words.hours.format(n=round(seconds / 3600))
+
+
+def caption(job: Job, words: Words, escape: Escape = str, limit: int = 1024) -> str:
+    """Say what a reply shows: its prompt, and below it its name, size, seed and model."""
+    below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words))
+    return cut(escape(job.recipe.prompt), limit - len(below)) + below
+
+
+def facts(job: Job, words: Words) -> Iterator[str]:
+    """Yield what tells a job from others: its name, size, seed, model, and its parent."""
+    recipe = job.recipe
+    yield name_of(job)
+    yield f"{recipe.width}×{recipe.height}"
+    yield f"{words.fields['seed']} {recipe.seed}"
+    yield recipe.checkpoint
+    if job.parent is not None:
+        yield words.made_from.format(parent=parent_of(job))
+
+
+def recipe_lines(job: Job, words: Words, picture: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the recipe as (label, value), whatever fields it has; what is empty is left out.
+
+    `picture` is the index of the one that is meant.
+    """
+    values = job.recipe.to_dict()
+    if picture is not None and job.recipe.count > 1:
+        values["picture"] = picture
+    if values.get("picture") is not None:
+        values["picture"] += 1  # people count from 1
+    if job.parent is not None:
+        values["parent"] = parent_of(job)
+    for name, value in values.items():
+        if name != "version" and value not in (None, "", [], {}, ()):
+            yield words.fields.get(name, name.replace("_", " ")), _plain(value)
+
+
+def alt_text(job: Job, words: Words, pictures: int = 1) -> str:
+    """Describe a reply's picture, or its grid of several, for who cannot see it."""
+    template = words.alt_text if pictures == 1 else words.alt_text_grid
+    empty = template.format(prompt="", count=pictures)
+    prompt = cut(" ".join(job.recipe.prompt.split()), ALT_LIMIT - len(empty))
+    return template.format(prompt=prompt, count=pictures)
+
+
+def name_of(job: Job, picture: int | None = None) -> str:
+    """Return the name that people use: `12`, or `12.3` for one picture of several."""
+    return f"{job.id}" if picture is None else f"{job.id}.{picture + 1}"
+
+
+def parent_of(job: Job) -> str:
+    """Return the name of what a job was made from."""
+    number = "" if job.parent_picture is None else f".{job.parent_picture + 1}"
+    return f"{job.parent}{number}"
+
+
+def _bar_line(progress: Progress, words: Words) -> str:
+    done = min(1.0, progress.step / progress.total) if progress.total else 0.0
+    cells = int(done * BAR)
+    return words.progress.format(
+        stage=words.stages[progress.stage],
+        bar=FULL * cells + EMPTY * (BAR - cells),
+        step=progress.step,
+        total=progress.total,
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(each) for each in value)
+    if isinstance(value, dict):
+        return " ".join(_plain(each) for each in value.values())
+    return str(value)

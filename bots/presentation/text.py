@@ -1,0 +1,43 @@
+"""Text that people wrote, made safe to show where it would mean something else."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+ELLIPSIS: Final = "…"
+# What Discord's markdown, mentions, links, timestamps and custom emoji begin with.
+_MARKDOWN: Final = re.compile(r"([\\*_~`|<>\[\]()#@:])")
+# At the start of a line these make lists, small text and headings.
+_LINE_START: Final = re.compile(r"^(\s*\d*)([-+.])", re.MULTILINE)
+_JOINER: Final = "\u200d"
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what Markdown, mentions and links are made of: the text is shown as it was typed."""
+    text = _MARKDOWN.sub(r"\\\1", text)
+    return _LINE_START.sub(r"\1\\\2", text)
+
+
+def cut(text: str, limit: int, length: Callable[[str], int] = len) -> str:
+    """Cut a text to a limit, with an ellipsis; `length` is how the platform counts.
+
+    No escape is cut from what it escapes, nor a mark or joined emoji from what it belongs to.
+    """
+    if length(text) <= limit:
+        return text
+    end = min(len(text), max(0, limit - length(ELLIPSIS)))
+    while end > 0 and (length(text[:end]) + length(ELLIPSIS) > limit or _splits(text, end)):
+        end -= 1
+    return (text[:end].rstrip() + ELLIPSIS)[:limit]
+
+
+def utf16_length(text: str) -> int:
+    """Count UTF-16 code units, as Telegram does: an emoji is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _splits(text: str, at: int) -> bool:
+    """Say whether a cut there would tear apart what belongs together."""
+    escapes = len(text[:at]) - len(text[:at].rstrip("\\"))
+    joined = text[at] in ("\ufe0f", "\u20e3", _JOINER) or text[at - 1] == _JOINER
+    return bool(escapes % 2) or joined

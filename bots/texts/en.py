@@ -1,0 +1,161 @@
+"""English."""
+
+from typing import Final
+
+from bots.texts.words import Words
+from engine.events import Stage
+
+EN: Final = Words(
+    seconds="{n} s",
+    minutes="{n} min",
+    hours="{n} h",
+    submitted="In line …",
+    next_in_line="next in line",
+    nth_in_line="{place} in line",
+    with_eta="{line}, about {time}",
+    paused="{line}, paused: {reason}",
+    stages={
+        Stage.LOAD: "loading the model",
+        Stage.ENCODE: "reading the brief",
+        Stage.DENOISE: "chiselling",
+        Stage.DECODE: "revealing",
+    },
+    progress="{stage} {bar} {step}/{total}",
+    cancelled="Cancelled.",
+    failed="This could not be drawn. {reason}",
+    lost_picture="The picture's file is gone; a rerun draws it again.",
+    shrunk="Shown smaller, to fit this place's limit; the recipe gives the full size by DM.",
+    alt_text="Generated picture: {prompt}",
+    alt_text_grid="Grid of {count} generated pictures, numbered from the top left: {prompt}",
+    made_from="from {parent}",
+    recipe_title="Recipe of {name}",
+    fields={
+        "prompt": "prompt",
+        "negative_prompt": "not in the picture",
+        "seed": "seed",
+        "steps": "steps",
+        "guidance_scale": "guidance",
+        "width": "width",
+        "height": "height",
+        "count": "count",
+        "picture": "picture",
+        "sampler": "sampler",
+        "schedule": "schedule",
+        "checkpoint": "model",
+        "strength": "strength",
+        "image": "start image",
+        "mask": "mask",
+        "parent": "made from",
+        "status": "status",
+    },
+    statuses={
+        "queued": "in line",
+        "running": "being drawn",
+        "rendered": "drawn",
+        "delivered": "drawn",
+        "failed": "failed",
+        "cancelled": "cancelled",
+    },
+    upscale="Upscale",
+    vary_subtle="Vary a little",
+    vary_strong="Vary a lot",
+    zoom_out="Zoom out",
+    edit="Edit",
+    recipe="Recipe",
+    delete="Delete",
+    rerun="Rerun",
+    same_seed="Same seed",
+    new_seed="New seed",
+    favourite="Favourite",
+    use_as_start="Use as start image",
+    older="Older",
+    newer="Newer",
+    only_favourites="Favourites",
+    everything="Everything",
+    cancel="Cancel",
+    edit_title="Edit the recipe",
+    edit_prompt="What it shows",
+    edit_negative="What it should not show",
+    edit_seed="Seed",
+    edit_seed_hint="keep it for the same composition, or write: new",
+    edit_changes="Other options",
+    edit_changes_hint="for example --steps 30 --size 512x768",
+    done="Done.",
+    deleted="Deleted.",
+    cancel_asked="Job {job} is cancelled.",
+    favourite_added="{name} is among your favourites.",
+    favourite_removed="{name} is no longer among your favourites.",
+    sent_by_dm="Sent to you by DM.",
+    dm_closed="I cannot write to you; allow direct messages from this server and try again.",
+    pick="Which one?",
+    nothing_yet="Nothing yet. Describe a picture and it will be here.",
+    no_favourites="No favourites yet. Put ⭐ on a picture to keep it.",
+    history_title="Your pictures",
+    favourites_title="Your favourites",
+    settings_title="Your settings",
+    settings_empty="Nothing is set; each model's own defaults hold.",
+    settings_saved="Saved. From now on this holds wherever you type nothing else.",
+    settings_reset="Your settings are empty again.",
+    models_title="Models",
+    model_line="{name} ({family}, {width}×{height}, {steps} steps)",
+    queue_title="The queue",
+    queue_empty="Nothing runs and nothing waits.",
+    queue_running="▶ {job}, {who}: {what}",
+    queue_waiting="{place}. {job}, {who}: {what}",
+    queue_more="… and {count} more",
+    stats_title="Statistics",
+    stats_yours="You: {jobs} jobs, {pictures} pictures, {favourites} favourites.",
+    stats_here="Here: {jobs} jobs, {pictures} pictures by {people} people.",
+    export_ready="Everything that is kept of you: {pictures} pictures and your history.",
+    export_empty="Nothing is kept of you.",
+    forget_question="This removes your jobs, pictures, favourites and settings for good. Sure?",
+    forget_confirm="Remove everything",
+    forgotten="Removed: {jobs} jobs and {files} picture files. Messages in chats stay where they "
+    "are; delete them there.",
+    forget_nothing="Nothing was kept of you.",
+    not_yours="Only who asked for it, or a moderator, can do that.",
+    not_for_you="Only who asked can use these buttons.",
+    unknown_message="I know of no picture in that message.",
+    not_drawn="That picture is not drawn yet.",
+    busy="That takes too long right now and nothing was queued; try again in a moment.",
+    banned="You may not ask for pictures here: {reason}",
+    banned_until="You may not ask for pictures here until {until}: {reason}",
+    place_closed="Pictures are switched off in this channel.",
+    place_paused="Drawing is paused here; it goes on when a moderator says so.",
+    missing_permission="I need the permission “{permission}” in this channel to answer; a "
+    "moderator can give it to me.",
+    moderators_only="Only moderators can do that.",
+    empty_prompt="Describe a picture, for example: a marble scholar.",
+    too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "
+    "Marble for it (`marble db export`).",
+    unexpected="Something went wrong here, and its owner finds it in the log. Please try again.",
+    moderation_done="Done and noted.",
+    ban_done="{who} may not ask for pictures here: {reason}",
+    ban_lifted="{who} may ask for pictures here again.",
+    no_ban="{who} was not banned here.",
+    acts_title="What moderators did",
+    acts_empty="Nothing yet.",
+    policy_title="What holds here",
+    help=(
+        "**Say what you want to see:** `/imagine a marble scholar holding a book`\n"
+        "A picture is drawn step by step: first all is noise, and each step chisels some away.\n"
+        "\n"
+        "**Options** `steps` more is finer and slower · `guidance` how closely your words are "
+        "followed · `negative` what to leave out · `count` several at once · `seed` the number "
+        "that decides the noise: the same seed and words give the same picture, always.\n"
+        "\n"
+        "**React to a picture** 🌱 again from its seed · 🎲 again with a new seed · ✉️ recipe and "
+        "full size by DM · ⭐ keep · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"
+        "\n"
+        "**More** `/history` · `/settings` what holds when you type nothing else · `/queue` · "
+        "`/cancel` · `/models` · `/stats` · `/privacy` · `/mydata`"
+    ),
+    privacy=(
+        "**What is kept:** the recipes you ask for, their pictures, where and when you asked, your "
+        "favourites and settings, all on the machine of whoever runs this Marble.\n"
+        "**What is not:** other messages. Marble reads only commands, buttons and reactions to its "
+        "own pictures.\n"
+        "**What you can do:** `/mydata export` hands you everything, `/mydata delete` removes it "
+        "for good. Bans stay, so that they hold."
+    ),
+)

@@ -1,0 +1,132 @@
+"""What Marble says to people, as one field a message; a language is one value of each.
+
+A field's `{placeholders}` are filled by `str.format`; a test holds every language to the same ones.
+What people wrote themselves is put in as a value, never as a template.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.events import Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Hold every message of one language."""
+
+    # How long things take
+    seconds: str
+    minutes: str
+    hours: str
+
+    # A job on its way
+    submitted: str
+    next_in_line: str
+    nth_in_line: str
+    with_eta: str
+    paused: str
+    stages: Mapping[Stage, str]
+    progress: str
+    cancelled: str
+    failed: str
+    lost_picture: str
+    shrunk: str
+
+    # A picture and its recipe
+    alt_text: str
+    alt_text_grid: str
+    made_from: str
+    recipe_title: str
+    fields: Mapping[str, str]
+    statuses: Mapping[str, str]
+
+    # Buttons and menus
+    upscale: str
+    vary_subtle: str
+    vary_strong: str
+    zoom_out: str
+    edit: str
+    recipe: str
+    delete: str
+    rerun: str
+    same_seed: str
+    new_seed: str
+    favourite: str
+    use_as_start: str
+    older: str
+    newer: str
+    only_favourites: str
+    everything: str
+    cancel: str
+
+    # Editing a recipe
+    edit_title: str
+    edit_prompt: str
+    edit_negative: str
+    edit_seed: str
+    edit_seed_hint: str
+    edit_changes: str
+    edit_changes_hint: str
+
+    # Answers
+    done: str
+    deleted: str
+    cancel_asked: str
+    favourite_added: str
+    favourite_removed: str
+    sent_by_dm: str
+    dm_closed: str
+    pick: str
+    nothing_yet: str
+    no_favourites: str
+    history_title: str
+    favourites_title: str
+    settings_title: str
+    settings_empty: str
+    settings_saved: str
+    settings_reset: str
+    models_title: str
+    model_line: str
+    queue_title: str
+    queue_empty: str
+    queue_running: str
+    queue_waiting: str
+    queue_more: str
+    stats_title: str
+    stats_yours: str
+    stats_here: str
+    export_ready: str
+    export_empty: str
+    forget_question: str
+    forget_confirm: str
+    forgotten: str
+    forget_nothing: str
+
+    # Refusals
+    not_yours: str
+    not_for_you: str
+    unknown_message: str
+    not_drawn: str
+    busy: str
+    banned: str
+    banned_until: str
+    place_closed: str
+    place_paused: str
+    missing_permission: str
+    moderators_only: str
+    empty_prompt: str
+    too_large_export: str
+    unexpected: str
+
+    # Moderators
+    moderation_done: str
+    ban_done: str
+    ban_lifted: str
+    no_ban: str
+    acts_title: str
+    acts_empty: str
+    policy_title: str
+
+    # Long texts
+    help: str
+    privacy: str

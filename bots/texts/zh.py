@@ -1,0 +1,157 @@
+"""Chinese."""
+
+from typing import Final
+
+from bots.texts.words import Words
+from engine.events import Stage
+
+ZH: Final = Words(
+    seconds="{n} 秒",
+    minutes="{n} 分钟",
+    hours="{n} 小时",
+    submitted="排队中 …",
+    next_in_line="下一个就是你",
+    nth_in_line="排在第 {place} 位",
+    with_eta="{line}，约 {time}",
+    paused="{line}，已暂停：{reason}",
+    stages={
+        Stage.LOAD: "正在载入模型",
+        Stage.ENCODE: "正在读题",
+        Stage.DENOISE: "正在雕琢",
+        Stage.DECODE: "正在揭幕",
+    },
+    progress="{stage} {bar} {step}/{total}",
+    cancelled="已取消。",
+    failed="这张图没能画出来。{reason}",
+    lost_picture="图片文件已不在；重画即可得到同一张图。",
+    shrunk="受此处大小限制，显示的是缩小版；点“配方”可私信获取原图。",
+    alt_text="生成的图片：{prompt}",
+    alt_text_grid="{count} 张生成图片的拼图，从左上角起编号：{prompt}",
+    made_from="源自 {parent}",
+    recipe_title="{name} 的配方",
+    fields={
+        "prompt": "提示词",
+        "negative_prompt": "不要出现",
+        "seed": "种子",
+        "steps": "步数",
+        "guidance_scale": "引导强度",
+        "width": "宽",
+        "height": "高",
+        "count": "张数",
+        "picture": "第几张",
+        "sampler": "采样器",
+        "schedule": "噪声调度",
+        "checkpoint": "模型",
+        "strength": "重绘强度",
+        "image": "起始图",
+        "mask": "蒙版",
+        "parent": "源自",
+        "status": "状态",
+    },
+    statuses={
+        "queued": "排队中",
+        "running": "绘制中",
+        "rendered": "已画好",
+        "delivered": "已画好",
+        "failed": "失败",
+        "cancelled": "已取消",
+    },
+    upscale="放大",
+    vary_subtle="微调变体",
+    vary_strong="大幅变体",
+    zoom_out="拉远",
+    edit="编辑",
+    recipe="配方",
+    delete="删除",
+    rerun="重画",
+    same_seed="同一种子",
+    new_seed="新种子",
+    favourite="收藏",
+    use_as_start="用作起始图",
+    older="更早",
+    newer="更新",
+    only_favourites="收藏",
+    everything="全部",
+    cancel="取消",
+    edit_title="编辑配方",
+    edit_prompt="画面内容",
+    edit_negative="不要出现的内容",
+    edit_seed="种子",
+    edit_seed_hint="保留则构图不变，或填写 new",
+    edit_changes="其他选项",
+    edit_changes_hint="例如 --steps 30 --size 512x768",
+    done="完成。",
+    deleted="已删除。",
+    cancel_asked="任务 {job} 已取消。",
+    favourite_added="{name} 已加入收藏。",
+    favourite_removed="{name} 已移出收藏。",
+    sent_by_dm="已私信发给你。",
+    dm_closed="我无法给你发私信；请允许来自此服务器的私信后再试。",
+    pick="选哪一张？",
+    nothing_yet="还没有图片。描述一张，它就会出现在这里。",
+    no_favourites="还没有收藏。给图片加上 ⭐ 即可收藏。",
+    history_title="你的图片",
+    favourites_title="你的收藏",
+    settings_title="你的设置",
+    settings_empty="尚未设置；使用各模型自己的默认值。",
+    settings_saved="已保存。今后你没有另外填写时都用它。",
+    settings_reset="你的设置已清空。",
+    models_title="模型",
+    model_line="{name}（{family}，{width}×{height}，{steps} 步）",
+    queue_title="队列",
+    queue_empty="没有正在绘制或等待的任务。",
+    queue_running="▶ {job}，{who}：{what}",
+    queue_waiting="{place}. {job}，{who}：{what}",
+    queue_more="… 另有 {count} 个",
+    stats_title="统计",
+    stats_yours="你：{jobs} 个任务，{pictures} 张图片，{favourites} 个收藏。",
+    stats_here="这里：{people} 人的 {jobs} 个任务，{pictures} 张图片。",
+    export_ready="保存的关于你的全部内容：{pictures} 张图片和你的历史。",
+    export_empty="没有保存任何关于你的内容。",
+    forget_question="这将永久删除你的任务、图片、收藏和设置。确定吗？",
+    forget_confirm="全部删除",
+    forgotten="已删除 {jobs} 个任务和 {files} 个图片文件。聊天中的消息仍在原处，请自行删除。",
+    forget_nothing="没有保存任何关于你的内容。",
+    not_yours="只有提出请求的人或管理员可以这样做。",
+    not_for_you="只有提出请求的人可以用这些按钮。",
+    unknown_message="那条消息里没有我认识的图片。",
+    not_drawn="那张图还没有画好。",
+    busy="现在太忙，什么都没有排队；请稍后再试。",
+    banned="你不能在这里请求图片：{reason}",
+    banned_until="在 {until} 之前你不能在这里请求图片：{reason}",
+    place_closed="此频道已关闭绘图。",
+    place_paused="这里的绘图已暂停；管理员恢复后继续。",
+    missing_permission="我需要此频道的“{permission}”权限才能回复；请管理员授予。",
+    moderators_only="只有管理员可以这样做。",
+    empty_prompt="请描述一张图片，例如：一位大理石学者。",
+    too_large_export="你的导出有 {size} MB，超过这里的消息大小；请向此 Marble 的"
+    "运营者索取（`marble db export`）。",
+    unexpected="这里出了问题，运营者可在日志中看到。请重试。",
+    moderation_done="完成，已记录。",
+    ban_done="{who} 不能在这里请求图片：{reason}",
+    ban_lifted="{who} 又可以在这里请求图片了。",
+    no_ban="{who} 在这里没有被禁。",
+    acts_title="管理员的操作",
+    acts_empty="还没有。",
+    policy_title="这里的规则",
+    help=(
+        "**说出你想看到的：** `/imagine 一位拿着书的大理石学者`\n"
+        "图片是一步步画出来的：起初全是噪声，每一步凿去一些。\n"
+        "\n"
+        "**选项** `steps` 步数越多越细、越慢 · `guidance` 贴合文字的程度 · `negative` 不要出现的"
+        "内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子和文字，永远得到同一张图。\n"
+        "\n"
+        "**给图片加表情** 🌱 用原种子重画 · 🎲 换新种子重画 · ✉️ 私信配方和原图 · ⭐ 收藏 · "
+        "❌ 取消或删除 · 1️⃣–4️⃣ 从拼图中选一张\n"
+        "\n"
+        "**更多** `/history` · `/settings` 你的默认值 · `/queue` · `/cancel` · `/models` · "
+        "`/stats` · `/privacy` · `/mydata`"
+    ),
+    privacy=(
+        "**保存的内容：** 你请求的配方及其图片、请求的时间和地点、你的收藏和设置，都在运行此 "
+        "Marble 的机器上。\n"
+        "**不保存：** 其他消息。Marble 只读取命令、按钮和对自己图片的表情。\n"
+        "**你可以：** 用 `/mydata export` 取得全部内容，用 `/mydata delete` 永久删除。"
+        "封禁会保留，以便继续有效。"
+    ),
+)
