@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bots.options import OPTIONS, parse_values
+from bots.redaction import Redacting
 from bots.settings import Settings, load_settings
 from bots.terminal import db
 from engine.errors import OptionError, UnknownOption, UserError
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(argv)
         settings = load_settings()
-        _set_up_logging(settings.debug)
+        _set_up_logging(settings.debug, settings.secrets)
         return asyncio.run(_run(arguments, settings))
     except UserError as error:
         _complain(str(error))
@@ -174,12 +175,12 @@ class _Sentences(logging.Formatter):
         return f"marble: {record.getMessage()}{why}"
 
 
-def _set_up_logging(debug: bool) -> None:
+def _set_up_logging(debug: bool, secrets: Sequence[str] = ()) -> None:
     # A person at a terminal is told of what went wrong, in a line; the rest is for who looks for
     # it. A service is another matter.
     handler = logging.StreamHandler()
-    if not debug:
-        handler.setFormatter(_Sentences())
+    inner = logging.Formatter() if debug else _Sentences()
+    handler.setFormatter(Redacting(inner, secrets))
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.ERROR, handlers=[handler], force=True
     )

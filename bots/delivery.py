@@ -126,6 +126,16 @@ class Delivery:
         self._stopped.discard(adapter)
         self._landed.set()
 
+    def stop(self, adapter: str, reason: str) -> None:
+        """Let an adapter's replies wait until it is started again, and say so."""
+        if adapter not in self._stopped:
+            self._stopped.add(adapter)
+            _log.critical(
+                "%s refuses Marble: %s. Its replies wait until it is started again.",
+                adapter,
+                reason,
+            )
+
     def stopped(self) -> frozenset[str]:
         """Return the adapters that their platforms refuse."""
         return frozenset(self._stopped)
@@ -196,24 +206,19 @@ class Delivery:
                 await self.outbox.postpone(job, error.seconds, reason, failed=False)
             case OSError() | TimeoutError():
                 # It may have arrived: the answer is what got lost.
-                wait = _back_off(parcel.tries)
+                wait = back_off(parcel.tries)
                 await self.outbox.postpone(job, wait, reason, unknown=True)
             case WayClosed():
                 await self.outbox.next_way(job, reason)
             case Undeliverable():
                 await self._abandon(parcel, reason)
             case AdapterStopped():
-                self._stopped.add(parcel.adapter)
+                self.stop(parcel.adapter, str(error))
                 await self.outbox.postpone(job, 0, reason, failed=False)
-                _log.critical(
-                    "%s refuses Marble: %s. Its replies wait until it is started again.",
-                    parcel.adapter,
-                    error,
-                )
             case _:
                 _log.exception("Job %d could not be delivered (%s)", job, way.name, exc_info=error)
                 if parcel.tries + 1 < TRIES:
-                    await self.outbox.postpone(job, _back_off(parcel.tries), reason)
+                    await self.outbox.postpone(job, back_off(parcel.tries), reason)
                 else:
                     await self.outbox.next_way(job, reason)
 
@@ -223,6 +228,6 @@ class Delivery:
         _log.error("The reply of job %d cannot be delivered: %s", parcel.job.id, reason)
 
 
-def _back_off(tries: int) -> float:
+def back_off(tries: int) -> float:
     """Return seconds that double with each try, spread so that not all come back at once."""
     return min(FIRST * 2.0 ** min(tries, 10), LONGEST) * random.uniform(0.75, 1.25)

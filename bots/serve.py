@@ -1,14 +1,52 @@
 """`marble serve`: draw for everybody until told to stop, and hand out what is ready.
 
-Today it draws what terminals left to it (`marble imagine … --later`).
+One event loop holds the engine's queue, the delivery and any number of adapters:
+
+    an adapter that fails         is started again, with back-off
+    … that its platform refuses   (`AdapterStopped`: a revoked token) rests, with its reason in
+                                  the log, while the others go on
+    SIGTERM or Ctrl-C             nothing is taken in and nothing new is started; what is at work
+                                  and what is ready to be sent has the grace time to end, and what
+                                  then still runs goes back to the queue, no attempt burnt
+    … a second time               ends at once
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from bots.app import open_app
-from bots.delivery import Delivery, Shown, Way
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final, Protocol, cast
+
+from bots.app import App, open_app
+from bots.delivery import Adapter, AdapterStopped, Delivery, Shown, Way, back_off
 from bots.settings import Settings
 from storage import Parcel
+
+STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
+RESTARTING: Final = "Marble is being restarted."
+
+log = logging.getLogger(__name__)
+
+
+class ServedAdapter(Adapter, Protocol):
+    """Connect one platform; a few lines in `ADAPTERS` name where it is made."""
+
+    async def run(self) -> None:
+        """Take in what people say until cancelled.
+
+        Raises `AdapterStopped` where starting again cannot help; after anything else `run` is
+        called again. Returns early only where there is nothing to take in.
+        """
+        ...
+
+    def stop_intake(self) -> None:
+        """Take nothing in any more; `deliver` still works until `run` is cancelled."""
+        ...
 
 
 class Shelf:
@@ -17,14 +55,140 @@ class Shelf:
     name: str = "terminal"
     ways: Sequence[Way] = (Way("keep", repeatable=True),)
 
+    def __init__(self, app: App | None = None) -> None:
+        pass
+
+    async def run(self) -> None:
+        """Do nothing: what terminals leave is found in the database."""
+
+    def stop_intake(self) -> None:
+        """Do nothing: what is left now waits for the next process that serves."""
+
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Do nothing: there is no message to send."""
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Say where an adapter is made (`module:factory`, called with the `App`), and when."""
+
+    place: str
+    wanted: Callable[[Settings], bool]
+
+
+# Imported by name, and only where wanted: nobody pays for a chat that they do not use.
+ADAPTERS: Final[tuple[Entry, ...]] = (Entry("bots.serve:Shelf", lambda settings: True),)
+
+
+def make_adapters(app: App, entries: Sequence[Entry] = ADAPTERS) -> list[ServedAdapter]:
+    """Return the adapters that the settings ask for."""
+    adapters = []
+    for entry in entries:
+        if entry.wanted(app.settings):
+            module, _, name = entry.place.partition(":")
+            factory = getattr(import_module(module), name)
+            adapters.append(cast(Callable[[App], ServedAdapter], factory)(app))
+    return adapters
+
+
 async def serve(settings: Settings) -> None:
-    """Work until cancelled; jobs at hand are then given back to the queue."""
+    """Work until told to stop by a signal, or cancelled."""
     async with open_app(settings, serving=True) as app:
-        shelf = Shelf()
-        delivery = Delivery(app.storage.jobs, app.storage.outbox, {shelf.name: shelf})
-        await delivery.run()
+        await serving(app, make_adapters(app))
+
+
+async def serving(app: App, adapters: Sequence[ServedAdapter]) -> None:
+    """Serve with these adapters until told to stop by a signal, or cancelled."""
+    service = Service(app, adapters)
+    async with _told_to_stop(service.stop):
+        await service.run()
+
+
+@dataclass(slots=True)
+class Service:
+    """Run adapters and deliver their replies; `troubles` says what ails which adapter."""
+
+    app: App
+    adapters: Sequence[ServedAdapter]
+    troubles: dict[str, str] = field(default_factory=dict)
+    delivery: Delivery = field(init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        storage = self.app.storage
+        by_name = {adapter.name: adapter for adapter in self.adapters}
+        self.delivery = Delivery(storage.jobs, storage.outbox, by_name)
+
+    def stop(self) -> None:
+        """Take nothing in any more, and let `run` end in good order."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until told to stop; cancelled, end at once."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.delivery.run(), name="marble-delivery")]
+            tasks += [
+                group.create_task(self._supervise(adapter), name=f"marble-{adapter.name}")
+                for adapter in self.adapters
+            ]
+            await self._stopping.wait()
+            await self._wind_down()
+            for task in tasks:
+                task.cancel()
+
+    async def _supervise(self, adapter: ServedAdapter) -> None:
+        """Keep an adapter running, unless its platform refuses it."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            began = loop.time()
+            try:
+                await adapter.run()
+                return
+            except AdapterStopped as error:
+                self.troubles[adapter.name] = str(error)
+                self.delivery.stop(adapter.name, str(error))
+                return
+            except Exception as error:
+                failures = 0 if loop.time() - began > STEADY else failures
+                wait = back_off(failures)
+                self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
+                log.exception("%s failed and is started again in %.0f s", adapter.name, wait)
+            failures += 1
+            await asyncio.sleep(wait)
+            del self.troubles[adapter.name]
+
+    async def _wind_down(self) -> None:
+        """Start nothing more, and give what is at work the grace time to reach its people."""
+        self.app.worker.queue.pause(RESTARTING)
+        for adapter in self.adapters:
+            adapter.stop_intake()
+        try:
+            async with asyncio.timeout(self.app.settings.grace_seconds):
+                await self.app.worker.queue.idle()
+                await self.delivery.deliver_due()
+                await self.delivery.drain()
+        except TimeoutError:
+            log.info("the grace time is over; what still runs goes back to the queue")
+
+
+@asynccontextmanager
+async def _told_to_stop(stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `stop` at the first signal; cancel whoever is inside at the second."""
+    loop, inside = asyncio.get_running_loop(), asyncio.current_task()
+    assert inside is not None
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def told() -> None:
+        stop()
+        for each in signals:
+            loop.add_signal_handler(each, inside.cancel)
+
+    for each in signals:
+        loop.add_signal_handler(each, told)
+    try:
+        yield
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)

@@ -6,7 +6,7 @@ Each variable has one entry here and one in `.env.example`; a test compares the 
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +30,19 @@ class Settings:
     waiting_per_person: int
     running_per_person: int
     moderators: frozenset[str]
+    grace_seconds: int
     terminal_pictures: str
     debug: bool
+    telegram_token: str | None = field(repr=False)
+    telegram_api_base: str
+    telegram_file_base: str
+    telegram_webhook_url: str | None
+    telegram_webhook_listen: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must never be shown, in a log least of all."""
+        return tuple(filter(None, (self.telegram_token,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,34 @@ def _executor(key: str, text: str) -> str:
     return text
 
 
+def _telegram_token(key: str, text: str) -> str | None:
+    if text and not re.fullmatch(r"\d{3,20}:[\w-]{20,80}", text):
+        # The value itself is a secret, even where it is wrong.
+        raise SettingError(key, "…", "a token as @BotFather gives it, like 123456:ABC-DEF…")
+    return text or None
+
+
+def _address(*schemes: str) -> Callable[[str, str], str]:
+    def read(key: str, text: str) -> str:
+        if not re.fullmatch(rf"({'|'.join(schemes)})://[^\s/?#@]+[^\s?#@]*", text):
+            raise SettingError(key, text, f"an address that begins with {' or '.join(schemes)}://")
+        return text.rstrip("/")
+
+    return read
+
+
+def _optional_address(*schemes: str) -> Callable[[str, str], str | None]:
+    read = _address(*schemes)
+    return lambda key, text: read(key, text) if text else None
+
+
+def _listen(key: str, text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise SettingError(key, text, "host:port, like 127.0.0.1:8443")
+    return text
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -118,6 +157,7 @@ VARIABLES: Final = (
     Variable("MARBLE_WAITING_PER_PERSON", "waiting_per_person", "20", _number(1, 100_000)),
     Variable("MARBLE_RUNNING_PER_PERSON", "running_per_person", "4", _number(1, 1000)),
     Variable("MARBLE_MODERATORS", "moderators", "", _people),
+    Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),
     Variable(
         "MARBLE_TERMINAL_PICTURES",
         "terminal_pictures",
@@ -125,6 +165,23 @@ VARIABLES: Final = (
         _one_of("auto", "kitty", "iterm", "sixel", "blocks", "off"),
     ),
     Variable("MARBLE_DEBUG", "debug", "0", _switch),
+    Variable("MARBLE_TELEGRAM_TOKEN", "telegram_token", "", _telegram_token),
+    Variable(
+        "MARBLE_TELEGRAM_API_BASE",
+        "telegram_api_base",
+        "https://api.telegram.org",
+        _address("https", "http"),
+    ),
+    Variable(
+        "MARBLE_TELEGRAM_FILE_BASE",
+        "telegram_file_base",
+        "https://api.telegram.org/file",
+        _address("https", "http"),
+    ),
+    Variable("MARBLE_TELEGRAM_WEBHOOK_URL", "telegram_webhook_url", "", _optional_address("https")),
+    Variable(
+        "MARBLE_TELEGRAM_WEBHOOK_LISTEN", "telegram_webhook_listen", "127.0.0.1:8443", _listen
+    ),
 )
 
 

@@ -40,6 +40,8 @@ class Queue:
         self._clock = clock
         self._chance = asyncio.Event()  # something may be chosen
         self._changed = asyncio.Event()  # somebody's place is another
+        self._idle = asyncio.Event()  # nothing runs
+        self._idle.set()
 
     @property
     def waiting(self) -> int:
@@ -85,6 +87,7 @@ class Queue:
             self._chance.clear()
             await self._chance.wait()
         self._changed.set()
+        self._idle.clear()
         return task
 
     def loaded(self, job: int) -> None:
@@ -94,6 +97,8 @@ class Queue:
     def done(self, job: int, *, finished: bool = True) -> None:
         """Free a running job's slot; `finished` says that all its work was done."""
         self._order.done(job, self._clock(), finished=finished)
+        if not self.running:
+            self._idle.set()
         self._stir()
 
     def cancel(self, job: int) -> bool:
@@ -101,6 +106,10 @@ class Queue:
         found = self._order.cancel(job)
         self._stir()
         return found
+
+    async def idle(self) -> None:
+        """Wait until no job runs."""
+        await self._idle.wait()
 
     def pause(self, reason: str, by: str = "") -> None:
         """Start nothing more until everybody who paused has resumed; `reason` is shown to people.

@@ -60,7 +60,7 @@ async def show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw for everybody until interrupted."""
-    sys.stderr.write("Marble serves; Ctrl-C ends it, and what it has at hand waits on.\n")
+    sys.stderr.write("Marble serves; Ctrl-C ends it in good order, twice at once.\n")
     # To be told to stop is how serving ends well.
     with suppress(asyncio.CancelledError):
         await work(settings)

@@ -36,6 +36,10 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
         ("MARBLE_MODERATORS", "ada"),
         ("MARBLE_TERMINAL_PICTURES", "yes"),
         ("MARBLE_MODELS_DIR", "no/such/folder"),
+        ("MARBLE_GRACE_SECONDS", "soon"),
+        ("MARBLE_TELEGRAM_API_BASE", "api.telegram.org"),
+        ("MARBLE_TELEGRAM_WEBHOOK_URL", "http://marble.example"),
+        ("MARBLE_TELEGRAM_WEBHOOK_LISTEN", "8443"),
     ],
 )
 def test_a_bad_value_names_the_key_the_value_and_what_is_allowed(key: str, value: str) -> None:
@@ -50,3 +54,9 @@ def test_the_example_file_lists_every_variable_with_its_default() -> None:
         re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
     )
     assert example == {variable.key: variable.default for variable in VARIABLES}
+
+
+def test_a_wrong_token_is_not_repeated() -> None:
+    with pytest.raises(SettingError, match="@BotFather") as caught:
+        load_settings({"MARBLE_TELEGRAM_TOKEN": "a secret"}, env_file="")
+    assert "a secret" not in str(caught.value)
