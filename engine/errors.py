@@ -5,6 +5,7 @@ MarbleError
 │   ├── OptionError            an option's value is out of range, or not of its kind
 │   ├── UnknownOption          an option by that name does not exist
 │   ├── PromptError            a prompt cannot be read
+│   ├── ImageError             a picture or mask that was given cannot be used
 │   ├── UnknownModel           no model by that name
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
@@ -71,6 +72,10 @@ class UnknownOption(UserError):
 
 class PromptError(UserError):
     """Say why a prompt cannot be used."""
+
+
+class ImageError(UserError):
+    """Say why a picture or a mask that was given cannot be used."""
 
 
 class UnknownModel(UserError):

@@ -1,0 +1,75 @@
+"""Masks: white where something new is to be drawn, black where the picture stays, mode L.
+
+Greys are edges, painted in part. A mask comes from what is transparent in the picture itself, from
+a second picture, or from a colour painted over the first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PIL import Image, ImageChops, ImageColor
+
+from engine.errors import ImageError, shorten
+from engine.images import fit, read_image
+
+TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
+FAINT: Final = 8  # of 255: what JPEG makes of black stays below
+NOTHING: Final = "there is nothing to draw"
+
+
+def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
+    """Read a mask from a second picture's brightness, at the size of the first.
+
+    The second may have another size but not another shape. What is transparent in it is black.
+    Raises `ImageError`.
+    """
+    given = read_image(data)
+    if not _alike(given.size, picture.size):
+        raise ImageError(
+            f"The mask is {given.width} × {given.height} pixels and the picture "
+            f"{picture.width} × {picture.height}; both must have the same shape."
+        )
+    if given.mode == "RGBA":
+        ground = Image.new("RGBA", given.size, (0, 0, 0, 255))
+        given = Image.alpha_composite(ground, given)
+    mask = fit(given.convert("L"), *picture.size, "resize")
+    return _check(mask, f"The mask is all black, so {NOTHING}; paint white what is to be drawn.")
+
+
+def transparency_mask(picture: Image.Image) -> Image.Image:
+    """Return a mask of what was erased in a picture, or raise `ImageError` if nothing was."""
+    if picture.mode != "RGBA":
+        raise ImageError(f"Nothing in the picture is transparent, so {NOTHING}; give a mask.")
+    return ImageChops.invert(picture.getchannel("A"))
+
+
+def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -> Image.Image:
+    """Return a mask of what was painted over in a colour, given by name or as #rrggbb.
+
+    No channel of such a pixel is further than the tolerance (0 … 255) from the colour. Raises
+    `ImageError` for an unknown colour or where nothing has it.
+    """
+    try:
+        wanted = ImageColor.getrgb(colour)[:3]
+    except ValueError:
+        raise ImageError(
+            f"{shorten(colour)} is no colour; give a name such as red, or #ff0000."
+        ) from None
+    plain = Image.new("RGB", picture.size, wanted)
+    bands = ImageChops.difference(picture.convert("RGB"), plain).split()
+    distance = ImageChops.lighter(ImageChops.lighter(bands[0], bands[1]), bands[2])
+    mask = distance.point([255 if step <= tolerance else 0 for step in range(256)])
+    return _check(mask, f"Nothing in the picture is {colour}, so {NOTHING}.")
+
+
+def _alike(given: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Tell whether two sizes have one shape, but for the rounding of a pixel."""
+    scaled = given[1] * wanted[0] / given[0], given[0] * wanted[1] / given[1]
+    return abs(scaled[0] - wanted[1]) <= 1 or abs(scaled[1] - wanted[0]) <= 1
+
+
+def _check(mask: Image.Image, sentence: str) -> Image.Image:
+    if mask.getextrema()[1] < FAINT:  # type: ignore[operator]  # one band: a pair of numbers
+        raise ImageError(sentence)
+    return mask
