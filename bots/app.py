@@ -9,6 +9,8 @@ from itertools import count
 from typing import Any, Final
 
 from bots.line import learn, limits_of, priority_of
+from bots.pausing import Pausing
+from bots.policy import Roles
 from bots.settings import Settings
 from bots.studio import Studio
 from bots.worker import Worker
@@ -31,6 +33,7 @@ class App:
     settings: Settings
     storage: Storage
     worker: Worker
+    pausing: Pausing
     studio: Studio
 
 
@@ -43,6 +46,11 @@ def engine_config(settings: Settings) -> EngineConfig:
         compile=settings.compile,
         notes=settings.data_dir / "engine",
     )
+
+
+def roles_of(settings: Settings) -> Roles:
+    """Return who may do more than others, everywhere."""
+    return Roles(owners=settings.owners, moderators=settings.moderators)
 
 
 @asynccontextmanager
@@ -60,16 +68,21 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     ):
         queue = Queue(lambda: executor.slots, limits_of(settings))
         await learn(queue.speeds, storage)
+        pausing = Pausing(storage.moderation, queue, roles_of(settings))
+        await pausing.look()
         worker = Worker(storage.jobs, executor, queue, priority_of(settings))
         if serving:
             await storage.care.sweep()
             await take_in(storage, worker)
         async with AsyncExitStack() as tasks:
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
+            await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
             if serving:
                 await tasks.enter_async_context(_running(_upkeep(storage, worker), "marble-upkeep"))
             studio = Studio(catalogue, storage.jobs, worker)
-            yield App(settings=settings, storage=storage, worker=worker, studio=studio)
+            yield App(
+                settings=settings, storage=storage, worker=worker, pausing=pausing, studio=studio
+            )
 
 
 async def take_in(storage: Storage, worker: Worker) -> None:

@@ -88,6 +88,10 @@ def build_parser() -> Parser:
     queue = _add(commands, "queue", "show what runs and what waits, live")
     queue.add_argument("--once", action="store_true", help="print it once and end")
 
+    pause = _add(commands, "pause", "let nothing more start, and tell people why")
+    pause.add_argument("reason", nargs="+", metavar="REASON", help="what people who wait are told")
+    _add(commands, "resume", "let jobs start again")
+
     _add(commands, "chat", "talk with Marble here as in a chat")
     _add(commands, "serve", "work in the background on what was asked for with --later")
     db.add_parser(commands)

@@ -5,7 +5,7 @@ same code, and so may be off by what only that one has measured.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -24,13 +24,15 @@ DRAWN: Final = frozenset({Status.RENDERED, Status.DELIVERED})
 class Standing:
     """Say where a job stands: its place in line (0: it runs), and seconds of age and to go.
 
-    The age of a job that runs is counted from its start.
+    The age of a job that runs is counted from its start. One that is `lost` waits again: the
+    process that ran it is dead.
     """
 
     job: Job
     position: int
     age: float
     eta: float | None
+    lost: bool = False
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -46,7 +48,8 @@ def priority_of(settings: Settings) -> Callable[[Job], Priority]:
     """Return a function that says whose jobs go first."""
 
     def priority(job: Job) -> Priority:
-        return Priority.MODERATOR if job.person in settings.moderators else Priority.PERSON
+        first = job.person in settings.moderators or job.person in settings.owners
+        return Priority.MODERATOR if first else Priority.PERSON
 
     return priority
 
@@ -85,11 +88,15 @@ async def look(storage: Storage, settings: Settings) -> list[Standing]:
     """Return what runs, and then what waits in the order in which it is expected to start."""
     speeds = Speeds()
     await learn(speeds, storage)
+    lost = await storage.worker.lost()
     running = await storage.jobs.list_running()
-    waiting: list[Job] = []
-    while page := await storage.jobs.list_queued(waiting[-1].id if waiting else 0, PAGE):
-        waiting += page
-    return standings(running, waiting, settings, speeds, datetime.now(UTC))
+    waiting = [job for job in running if job.id in lost]
+    running = tuple(job for job in running if job.id not in lost)
+    queued: list[Job] = []
+    while page := await storage.jobs.list_queued(queued[-1].id if queued else 0, PAGE):
+        queued += page
+    waiting = sorted([*waiting, *queued], key=lambda job: job.id)
+    return standings(running, waiting, settings, speeds, datetime.now(UTC), lost)
 
 
 def standings(
@@ -98,8 +105,9 @@ def standings(
     settings: Settings,
     speeds: Speeds,
     now: datetime,
+    lost: Collection[int] = (),
 ) -> list[Standing]:
-    """Work out where jobs stand at a time, from what runs and what waits."""
+    """Work out where jobs stand at a time, from what runs and what waits (`lost`: again)."""
     jobs = {job.id: job for job in (*running, *waiting)}
     order = _order(running, waiting, settings, speeds)
     places = sorted(
@@ -109,8 +117,9 @@ def standings(
         Standing(
             job=jobs[place.job],
             position=place.position,
-            age=_age(jobs[place.job], now),
+            age=_age(jobs[place.job], now, place.job in lost),
             eta=None if place.ends_at is None else place.ends_at - now.timestamp(),
+            lost=place.job in lost,
         )
         for place in places
     ]
@@ -131,5 +140,6 @@ def _order(
     return order
 
 
-def _age(job: Job, now: datetime) -> float:
-    return max(0.0, (now - (job.started_at or job.created_at)).total_seconds())
+def _age(job: Job, now: datetime, lost: bool) -> float:
+    since = job.created_at if lost else job.started_at or job.created_at
+    return max(0.0, (now - since).total_seconds())

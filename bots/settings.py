@@ -29,6 +29,7 @@ class Settings:
     queue_length: int
     waiting_per_person: int
     running_per_person: int
+    owners: frozenset[str]
     moderators: frozenset[str]
     grace_seconds: int
     terminal_pictures: str
@@ -156,6 +157,7 @@ VARIABLES: Final = (
     Variable("MARBLE_QUEUE_LENGTH", "queue_length", "1000", _number(1, 100_000)),
     Variable("MARBLE_WAITING_PER_PERSON", "waiting_per_person", "20", _number(1, 100_000)),
     Variable("MARBLE_RUNNING_PER_PERSON", "running_per_person", "4", _number(1, 1000)),
+    Variable("MARBLE_OWNERS", "owners", "", _people),
     Variable("MARBLE_MODERATORS", "moderators", "", _people),
     Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),
     Variable(

@@ -185,13 +185,18 @@ class Order:
         self._tidy(task.person)
         return True
 
-    def pause(self, reason: str, by: str = "") -> None:
-        """Start nothing more until everybody who paused has resumed; what runs goes on."""
-        self._pauses[by] = reason
+    def pause(self, reason: str, by: str = "") -> bool:
+        """Start nothing more until everybody who paused has resumed; what runs goes on.
 
-    def resume(self, by: str = "") -> None:
-        """Take back a pause."""
-        self._pauses.pop(by, None)
+        Return whether that is news.
+        """
+        before = self._pauses.get(by)
+        self._pauses[by] = reason
+        return before != reason
+
+    def resume(self, by: str = "") -> bool:
+        """Take back a pause; return whether there was one."""
+        return self._pauses.pop(by, None) is not None
 
     def forecast(self, now: float, slots: int) -> Iterator[Place]:
         """Yield the place of every job, the first to end first, by playing the queue on a copy.

@@ -116,13 +116,13 @@ class Queue:
 
         What runs goes on, and new jobs are taken.
         """
-        self._order.pause(reason, by)
-        self._stir()
+        if self._order.pause(reason, by):
+            self._stir()
 
     def resume(self, by: str = "") -> None:
         """Take back a pause."""
-        self._order.resume(by)
-        self._stir()
+        if self._order.resume(by):
+            self._stir()
 
     def look(self) -> None:
         """Look again whether something may start: there may be more slots than before."""

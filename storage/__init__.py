@@ -21,7 +21,7 @@
         await storage.history.search("marble 学者 schol*")
 
 Beside these: `history.lineage` and `.stats`, `favourites`, `people` (settings), `moderation`
-(bans, acts), `care` (check, backup, prune), `privacy` (export, forget); see docs/storage.md.
+(bans, pauses, acts), `care` (check, backup, prune), `privacy` (export, forget): docs/storage.md.
 Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
 Several processes may open one database: a process never touches a living one's running jobs.
 """
@@ -39,7 +39,7 @@ from storage.jobs import Jobs
 from storage.life import Status
 from storage.memory import Storage
 from storage.outbox import Outbox
-from storage.records import Job, NewJob, Parcel, Picture, parse_name
+from storage.records import Job, NewJob, Parcel, Pause, Picture, parse_name
 
 __all__ = [
     "DatabaseFault",
@@ -49,6 +49,7 @@ __all__ = [
     "NewJob",
     "Outbox",
     "Parcel",
+    "Pause",
     "Picture",
     "StaleEpoch",
     "Status",

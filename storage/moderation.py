@@ -1,4 +1,9 @@
-"""Moderation: who may not ask for anything, what moderators did, which events were seen."""
+"""Moderation: who may not ask for anything, whether the queue rests, what moderators did, and
+which events were seen.
+
+The queue's pause is no state of its own: the latest act about the queue says whether it rests, so
+that every process sees the same, restarts change nothing, and the log cannot disagree.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,13 @@ from sqlalchemy import Connection, delete, insert, or_, select
 from storage.clock import Clock
 from storage.database import Database
 from storage.people import above, add_if_new
-from storage.records import Act, Ban
+from storage.records import Act, Ban, Pause
 from storage.tables import audit, bans, seen_events
 
 EVERYWHERE: Final = "*"
+QUEUE: Final = "queue"  # the target of the acts below
+PAUSE: Final = "pause"
+RESUME: Final = "resume"
 PAGE: Final = 50
 
 
@@ -82,6 +90,26 @@ class Moderation:
 
         return await self.database.read(unit)
 
+    async def pause(self, reason: str, *, by: str) -> None:
+        """Let no process start anything more; a newer reason replaces an older."""
+        detail = {"reason": reason}
+        await self.database.write(lambda c: self._note(c, by, PAUSE, QUEUE, None, detail))
+
+    async def resume(self, *, by: str) -> bool:
+        """Lift the pause; False if there was none."""
+
+        def unit(connection: Connection) -> bool:
+            found = _pause(connection) is not None
+            if found:
+                self._note(connection, by, RESUME, QUEUE, None, {})
+            return found
+
+        return await self.database.write(unit)
+
+    async def paused(self) -> Pause | None:
+        """Return the pause of the queue, or None."""
+        return await self.database.read(_pause)
+
     async def record(
         self,
         by: str,
@@ -120,6 +148,16 @@ class Moderation:
     ) -> None:
         values = {"by": by, "act": act, "target": target, "place": place, "detail": detail}
         connection.execute(insert(audit), {**values, "at": self.now()})
+
+
+def _pause(connection: Connection) -> Pause | None:
+    about = audit.c.target == QUEUE, audit.c.act.in_([PAUSE, RESUME])
+    row = connection.execute(
+        select(audit).where(*about).order_by(audit.c.id.desc()).limit(1)
+    ).one_or_none()
+    if row is None or row.act == RESUME:
+        return None
+    return Pause(reason=row.detail["reason"], by=row.by, at=row.at)
 
 
 def _ban_of(person: str, place: str) -> Any:

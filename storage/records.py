@@ -137,6 +137,15 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Say why nothing starts, who said so, and since when."""
+
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """Say what a moderator or operator did."""
 

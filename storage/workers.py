@@ -100,6 +100,16 @@ class Worker:
             self._heard.pop(name, None)
         return changed
 
+    async def lost(self) -> frozenset[int]:
+        """Return the running jobs whose process is dead: what `requeue_lost` would take back.
+
+        Nothing is changed. Hung processes, which take a minute to tell, are not among them.
+        """
+        query = select(jobs.c.id, jobs.c.worker).where(jobs.c.status == Status.RUNNING.value)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        dead = await self.alive.dead({row.worker for row in rows} - {None, self.name})
+        return frozenset(row.id for row in rows if row.worker is None or row.worker in dead)
+
     async def beat(self) -> None:
         """Give a sign of life."""
         await self.alive.keep()

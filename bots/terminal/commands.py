@@ -15,10 +15,21 @@ from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
 from bots.terminal.session import Session
-from bots.terminal.watch import queue
+from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
 
-__all__ = ["chat", "db", "history", "imagine", "queue", "rerun", "serve", "show"]
+__all__ = [
+    "chat",
+    "db",
+    "history",
+    "imagine",
+    "pause",
+    "queue",
+    "rerun",
+    "resume",
+    "serve",
+    "show",
+]
 
 
 async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:

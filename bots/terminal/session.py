@@ -33,9 +33,7 @@ class Session:
     def __init__(self, app: App, console: Console, *, later: bool = False) -> None:
         self._app = app
         self._console = console
-        self._asker = Asker(
-            person=f"{PLACE}:{user_name()}", place=PLACE, reply={"later": later}, later=later
-        )
+        self._asker = Asker(person=person(), place=PLACE, reply={"later": later}, later=later)
         self.last: str | None = None
 
     async def recover(self) -> None:
@@ -169,6 +167,11 @@ def picture_file(name: str) -> Path | None:
     """Return the file that a name means, or None where it names a job or picture of ours."""
     path = Path(name)
     return path if path.suffix.lower() == ".png" and path.is_file() else None
+
+
+def person() -> str:
+    """Return who sits at this terminal, as jobs and the moderators' log name them."""
+    return f"{PLACE}:{user_name()}"
 
 
 def user_name() -> str:

@@ -1,8 +1,11 @@
-"""`marble queue`: what runs and what waits, live or as a table."""
+"""`marble queue`: what runs and what waits, live or as a table; `marble pause` and `resume`."""
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -13,10 +16,12 @@ from rich.text import Text
 
 from bots.cli import OK
 from bots.line import Standing, look
+from bots.pausing import check_reason
 from bots.presentation import duration
 from bots.settings import Settings
+from bots.terminal.session import person
 from bots.texts.en import EN
-from storage import Job, Storage
+from storage import Job, Pause, Storage
 
 EVERY: Final = 1.0  # seconds between two looks
 ROWS: Final = 40  # that are shown live; a table shows all
@@ -27,21 +32,50 @@ async def queue(arguments: argparse.Namespace, settings: Settings) -> int:
     console = Console(highlight=False)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if arguments.once or not console.is_terminal:
-            console.print(view(await look(storage, settings)))
+            console.print(await _look(storage, settings))
         else:
             await _watch(storage, settings, console)
+    return OK
+
+
+async def pause(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Let nothing more start, whichever process draws; people who wait are told the reason."""
+    reason = check_reason(" ".join(arguments.reason))
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        await storage.moderation.pause(reason, by=person())
+    sys.stdout.write("Nothing more starts until `marble resume`; what runs goes on.\n")
+    return OK
+
+
+async def resume(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Let jobs start again."""
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        found = await storage.moderation.resume(by=person())
+    sys.stdout.write("Jobs start again.\n" if found else "The queue was not paused.\n")
     return OK
 
 
 async def _watch(storage: Storage, settings: Settings, console: Console) -> None:
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(view(await look(storage, settings), ROWS), refresh=True)
+            live.update(await _look(storage, settings, ROWS), refresh=True)
             await asyncio.sleep(EVERY)
 
 
-def view(standings: Sequence[Standing], rows: int | None = None) -> RenderableType:
+async def _look(storage: Storage, settings: Settings, rows: int | None = None) -> RenderableType:
+    return view(await look(storage, settings), rows, await storage.moderation.paused())
+
+
+def view(
+    standings: Sequence[Standing], rows: int | None = None, pause: Pause | None = None
+) -> RenderableType:
     """Return the queue as a table of so many rows, with a line on what it leaves out."""
+    if pause:
+        since = duration((datetime.now(UTC) - pause.at).total_seconds(), EN)
+        head = Text(f"Paused for {since} by {pause.by}: {pause.reason}", style="bold")
+        # While nothing starts nobody can say when what waits will be ready.
+        standings = [replace(s, eta=None if s.position else s.eta) for s in standings]
+        return Group(head, view(standings, rows))
     if not standings:
         return Text("Nothing runs and nothing waits.")
     table = Table(box=None, pad_edge=False)
@@ -57,7 +91,8 @@ def _cells(standing: Standing) -> list[str]:
     job = standing.job
     place = str(standing.position or "running")
     ready = "" if standing.eta is None else f"about {duration(standing.eta, EN)}"
-    return [place, str(job.id), escape(job.person), duration(standing.age, EN), ready, _what(job)]
+    what = f"{_what(job)} (again: the process that drew it died)" if standing.lost else _what(job)
+    return [place, str(job.id), escape(job.person), duration(standing.age, EN), ready, what]
 
 
 def _what(job: Job) -> str:

@@ -7,6 +7,7 @@ from bots.app import open_app
 from bots.settings import Settings, load_settings
 from bots.studio import Asker
 from engine.errors import TooManyWaiting
+from engine.events import Progress, Waiting
 from engine.recipe import Recipe
 from storage import NewJob, Status, Storage
 from tests.factories import make_recipe
@@ -73,3 +74,18 @@ async def test_what_was_drawn_before_tells_how_long_it_takes(settings: Settings)
             pass
     async with open_app(settings) as app:
         assert app.worker.queue.speeds.knows("tiny")
+
+
+async def test_a_process_that_begins_during_a_pause_starts_nothing(settings: Settings) -> None:
+    [_, waiting] = await leave_jobs(settings.data_dir)
+    async with Storage.open(settings.data_dir) as storage:
+        await storage.moderation.pause("Back at noon.", by="terminal:ada")
+        async with open_app(settings, serving=True) as app:
+            news = app.studio.follow(waiting)
+            first = await anext(news)
+            assert isinstance(first, Waiting)
+            assert first.reason == "Back at noon."
+            assert (app.worker.queue.waiting, app.worker.queue.running) == (2, 0)
+            await storage.moderation.resume(by="terminal:ada")
+            assert isinstance([each async for each in news][-1], Progress)
+        assert (await storage.jobs.get(waiting)).status is Status.RENDERED

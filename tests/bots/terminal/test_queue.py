@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from bots.line import look
 from bots.presentation import duration, waiting_line
+from bots.settings import load_settings
+from bots.terminal.session import user_name
 from bots.texts.en import EN
 from engine.events import Waiting
 from storage import NewJob, Storage
@@ -46,6 +49,42 @@ def test_looking_takes_nothing(marble: Marble, data: Path) -> None:
     ask(data, "discord:ada")
     marble("queue")
     assert re.search(r"^1 +1 +discord:ada", marble("queue").out, re.M)
+
+
+def test_a_pause_is_shown_with_its_reason_until_somebody_resumes(
+    marble: Marble, data: Path
+) -> None:
+    assert "not paused" in marble("resume").out
+    assert "Nothing more starts" in marble("pause", "A new", "card [soon]").out
+    assert marble("queue").out == (
+        f"Paused for 1 s by terminal:{user_name()}: A new card [soon]\n"
+        "Nothing runs and nothing waits.\n"
+    )
+    ask(data, "discord:ada")
+    assert "A new card [soon]" in marble("queue").out
+    assert "Jobs start again" in marble("resume").out
+    assert "Paused" not in marble("queue").out
+    answer = marble("pause", " ")
+    assert (answer.code, "The reason must be" in answer.err) == (2, True)
+
+
+def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path) -> None:
+    """The database says that it runs until somebody takes it back; people are told the truth."""
+
+    async def begin() -> None:
+        async with Storage.open(data) as storage:
+            new = NewJob(recipe=make_recipe(), person="discord:ada", place="discord")
+            job = await storage.jobs.add(new, claim=True)
+            assert await storage.worker.lost() == frozenset()
+            async with Storage.open(data) as other:
+                assert await other.worker.lost() == frozenset()
+                [running] = await look(other, load_settings({"MARBLE_DATA_DIR": str(data)}))
+            assert (running.job.id, running.position) == (job.id, 0)
+
+    asyncio.run(begin())
+    answer = marble("queue")
+    assert re.search(r"^1 +1 +discord:ada .*the process that drew it died", answer.out, re.M)
+    assert "running" not in answer.out
 
 
 @pytest.mark.parametrize(

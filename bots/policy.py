@@ -1,0 +1,48 @@
+"""Who may do what: plain synchronous rules, to which facts are told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum
+
+from engine.errors import UserError
+from storage.records import platform
+
+TERMINAL = "terminal"  # who sits at a terminal of this machine owns what runs on it
+
+
+class Role(IntEnum):
+    """Say how much somebody may do."""
+
+    BANNED = 0
+    MEMBER = 1
+    MODERATOR = 2
+    OWNER = 3
+
+
+class NotAllowed(UserError):
+    """Say who may do what somebody else wanted to do."""
+
+    def __init__(self, what: str, least: Role) -> None:
+        who = "the owner" if least is Role.OWNER else "moderators"
+        super().__init__(f"Only {who} may {what}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """Know the people whom the settings give a role everywhere."""
+
+    owners: Collection[str] = ()
+    moderators: Collection[str] = ()
+
+    def of(self, person: str) -> Role:
+        """Return a person's role everywhere."""
+        if person in self.owners or platform(person) == TERMINAL:
+            return Role.OWNER
+        return Role.MODERATOR if person in self.moderators else Role.MEMBER
+
+    def require(self, least: Role, person: str, what: str) -> None:
+        """Raise `NotAllowed` for somebody of a lesser role."""
+        if self.of(person) < least:
+            raise NotAllowed(what, least)
