@@ -9,6 +9,7 @@ MarbleError
 │   ├── UnknownModel           no model by that name
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
+│   ├── MissingPicture         a start image, mask or map is not in the picture store
 │   ├── QueueFull              too many jobs wait already
 │   ├── TooManyWaiting         one person has too many jobs waiting already
 │   ├── SettingError           an environment variable's value cannot be used
@@ -101,6 +102,17 @@ class BrokenModel(UserError):
 
 class OutOfMemory(UserError):
     """Say that a picture did not fit into memory, whatever was tried."""
+
+
+class MissingPicture(UserError):
+    """Name the stored picture that a recipe needs and that is not there."""
+
+    def __init__(self, sha256: str) -> None:
+        self.sha256 = sha256
+        super().__init__(
+            f"The recipe starts from picture {sha256[:12]}…, which is not in the picture store; "
+            "give its file again as the start image."
+        )
 
 
 class QueueFull(UserError):

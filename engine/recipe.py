@@ -7,87 +7,49 @@ travel through every room, into the database and between processes.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-
-VERSION: Final = 1
-PROMPT_LIMIT: Final = 2_000  # characters
-SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
-SEEDS: Final = f"a whole number from 0 to {SEED_LIMIT - 1}"
-
-SAMPLERS: Final = (
-    "euler",
-    "euler_ancestral",
-    "heun",
-    "dpm_2",
-    "dpm_2_ancestral",
-    "lms",
-    "dpmpp_2m",
-    "dpmpp_2s_ancestral",
-    "dpmpp_2m_sde",
-    "dpmpp_sde",
-    "dpmpp_3m_sde",
-    "ddim",
-    "ddpm",
-    "lcm",
-    "uni_pc",
-    "uni_pc_bh2",
-    "ipndm",
-    "deis",
-    "res_multistep",
+from engine.ranges import (
+    CHOICES,
+    RANGES,
+    SAMPLERS,
+    SCHEDULES,
+    SEED_LIMIT,
+    Range,
+    check,
+    parse_seed,
 )
-SCHEDULES: Final = (
-    "normal",
-    "karras",
-    "exponential",
-    "simple",
-    "sgm_uniform",
-    "ddim_uniform",
-    "beta",
-)
+from engine.sources import Control, Margins, Upscale, Variation
 
+__all__ = [
+    "CHOICES",
+    "RANGES",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SEED_LIMIT",
+    "VERSION",
+    "Range",
+    "Recipe",
+    "check",
+    "parse_seed",
+    "random_seed",
+]
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Hold the least and greatest allowed value of a number, and the step it moves in."""
-
-    low: float
-    high: float
-    step: float | None = None
-
-    def __contains__(self, value: float) -> bool:
-        # NaN compares false with everything, and so is outside every range.
-        inside = self.low <= value <= self.high
-        return inside and (self.step is None or (value - self.low) % self.step == 0)
-
-    def __str__(self) -> str:
-        by = "" if self.step in (None, 1) else f" in steps of {self.step:g}"
-        return f"between {self.low:g} and {self.high:g}{by}"
-
-
-RANGES: Final[Mapping[str, Range]] = {
-    "steps": Range(1, 150, 1),
-    "guidance_scale": Range(0, 30),
-    "width": Range(64, 2048, 8),
-    "height": Range(64, 2048, 8),
-    "count": Range(1, 16, 1),
-}
-# Texts that may not be empty, and what they must hold.
-WORDS: Final = {
-    "prompt": "some words that describe the picture",
-    "checkpoint": "the name of a model",
-}
-CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"sampler": SAMPLERS, "schedule": SCHEDULES}
+VERSION: Final = 2
+READABLE: Final = (1, 2)  # version 1 knew words alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Say how to make `count` pictures, or only number `picture` of them (counted from 0).
 
-    Every value is checked; the first one out of range raises `OptionError`.
+    A start image (`image`, fitted to the size by `fit`) is noised by `strength` and drawn anew:
+    all of it, where `mask` is white, or only what `margins` leave around it. Without a strength it
+    is taken as it is, to be enlarged. Every value is checked; the first one out of range raises
+    `OptionError`.
     """
 
     prompt: str
@@ -102,97 +64,167 @@ class Recipe:
     sampler: str
     schedule: str
     checkpoint: str
+    image: str | None = None
+    fit: str = "crop"
+    strength: float | None = None
+    mask: str | None = None
+    margins: Margins | None = None
+    variations: tuple[Variation, ...] = ()
+    controls: tuple[Control, ...] = ()
+    upscale: Upscale | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            check(field.name, getattr(self, field.name))
-        if self.picture is not None and not self.picture < self.count:
-            raise OptionError("picture", self.picture, f"a whole number below count ({self.count})")
+            value = getattr(self, field.name)
+            if field.name in PARTS:
+                _check_part(field.name, value)
+            elif value is not None or field.name not in ABSENT:
+                check(field.name, value)
+        for rule in RULES:
+            rule(self)
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
-        object.__setattr__(self, "guidance_scale", float(self.guidance_scale))
+        for name in ("guidance_scale", "strength"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))
 
     @property
     def pictures(self) -> tuple[int, ...]:
         """Return the indices of the pictures this recipe makes."""
         return tuple(range(self.count)) if self.picture is None else (self.picture,)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return the width and height of the finished pictures, in pixels."""
+        size = self.width, self.height
+        return self.upscale.size(*size) if self.upscale else size
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the stored pictures that it needs, by sha256."""
+        named = (self.image, self.mask, *(control.image for control in self.controls))
+        return tuple(dict.fromkeys(name for name in named if name))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; the seed is text, since JSON's readers stop at 2^53."""
-        return {"version": VERSION, **asdict(self), "seed": str(self.seed)}
+        """Return plain JSON values; seeds are text, since JSON's readers stop at 2^53.
+
+        What is left at its default is left out, but for the fields of version 1.
+        """
+        plain = asdict(self)
+        written = {
+            name: PARTS[name].write(plain[name]) if name in PARTS else plain[name]
+            for name, default in DEFAULTS.items()
+            if name in FIRST or getattr(self, name) != default
+        }
+        return {"version": VERSION, **written, "seed": str(self.seed)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
         """Read what `to_dict` wrote, or raise `OptionError` or `UnknownOption`."""
         values = dict(data)
         version = values.pop("version", None)
-        if version != VERSION:
+        if version not in READABLE:
             raise OptionError("version", version, f"{VERSION} (written by a newer Marble?)")
-        known = {field.name for field in fields(cls)}
         for name in values:
-            if name not in known:
-                raise UnknownOption(name, known)
-        missing = {f.name for f in fields(cls) if f.default is MISSING} - values.keys()
-        if missing:
+            if name not in DEFAULTS:
+                raise UnknownOption(name, DEFAULTS)
+        missing = {name for name, default in DEFAULTS.items() if default is MISSING}
+        if missing := missing - values.keys():
             raise OptionError(min(missing), None, "given")
         values["seed"] = parse_seed(values["seed"])
+        for name in values.keys() & PARTS.keys():
+            values[name] = _read_part(name, values[name])
         return cls(**values)
 
 
-def check(name: str, value: object) -> None:
-    """Raise `OptionError` where a field of the recipe cannot have this value."""
-    if name in RANGES:
-        _check_number(name, value, RANGES[name])
-    elif name in CHOICES:
-        if value not in CHOICES[name]:
-            raise OptionError(name, value, f"one of {', '.join(CHOICES[name])}")
-    elif name == "seed":
-        if not _is_int(value) or not 0 <= value < SEED_LIMIT:
-            raise OptionError(name, value, SEEDS)
-    elif name == "picture":
-        if value is not None and (not _is_int(value) or value < 0):
-            raise OptionError(name, value, "a whole number below count")
-    else:
-        _check_text(name, value)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Say what a field holds that is more than a plain value, and how it travels as JSON."""
+
+    kind: type
+    many: bool
+    read: Callable[[Mapping[str, Any]], Any]
+
+    def write(self, plain: Any) -> Any:
+        """Return plain values with their seeds as text."""
+        if isinstance(plain, (list, tuple)):
+            return [self.write(each) for each in plain]
+        return {**plain, "seed": str(plain["seed"])} if plain and "seed" in plain else plain
 
 
-def parse_seed(text: object) -> int:
-    """Read a seed from text or a whole number, or raise `OptionError`."""
-    if _is_int(text):
-        seed = text
-    elif isinstance(text, str) and text.strip().isascii() and text.strip().isdigit():
-        seed = int(text) if len(text.strip()) <= 20 else SEED_LIMIT
-    else:
-        raise OptionError("seed", text, SEEDS)
-    if not 0 <= seed < SEED_LIMIT:
-        raise OptionError("seed", text, SEEDS)
-    return seed
+PARTS: Final[Mapping[str, Part]] = {
+    "margins": Part(Margins, False, lambda data: Margins(**data)),
+    "variations": Part(Variation, True, Variation.from_dict),
+    "controls": Part(Control, True, lambda data: Control(**data)),
+    "upscale": Part(Upscale, False, lambda data: Upscale(**data)),
+}
+ABSENT: Final = frozenset({"picture", "image", "mask", "strength"})  # may be None
+DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
+# Always written: readers of version 1 count on them.
+FIRST: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]
+
+
+def _check_part(name: str, value: object) -> None:
+    part = PARTS[name]
+    right = (
+        isinstance(value, tuple) and all(isinstance(each, part.kind) for each in value)
+        if part.many
+        else value is None or isinstance(value, part.kind)
+    )
+    if not right:
+        raise OptionError(name, value, "the parts of a recipe")
+
+
+def _read_part(name: str, data: Any) -> Any:
+    part = PARTS[name]
+    try:
+        if part.many:
+            return tuple(part.read(each) for each in data)
+        return None if data is None else part.read(data)
+    except (TypeError, AttributeError):
+        raise OptionError(name, data, "the parts of a recipe") from None
+
+
+def _picture_of_the_grid(recipe: Recipe) -> None:
+    if recipe.picture is not None and not recipe.picture < recipe.count:
+        raise OptionError("picture", recipe.picture, f"a whole number below count ({recipe.count})")
+
+
+def _start_image_has_a_strength(recipe: Recipe) -> None:
+    alone = recipe.upscale is not None and recipe.mask is None and recipe.margins is None
+    if recipe.image is None and recipe.strength is not None:
+        raise OptionError("strength", recipe.strength, "left out where there is no start image")
+    if recipe.image is not None and recipe.strength is None and not alone:
+        raise OptionError("strength", None, f"{RANGES['strength']} beside a start image")
+
+
+def _mask_lies_on_a_start_image(recipe: Recipe) -> None:
+    for name in ("mask", "margins"):
+        if getattr(recipe, name) is not None and recipe.image is None:
+            raise OptionError(name, getattr(recipe, name), "used with a start image")
+    if recipe.mask and recipe.margins:
+        raise OptionError("mask", recipe.mask, "left out where margins are painted")
+
+
+def _margins_leave_room(recipe: Recipe) -> None:
+    if recipe.margins:
+        left, top, right, bottom = recipe.margins.inner(recipe.width, recipe.height)
+        if right - left < 8 or bottom - top < 8:
+            raise OptionError("margins", recipe.margins, "such that 8 pixels of the image remain")
+
+
+def _size_is_bounded(recipe: Recipe) -> None:
+    recipe.size  # noqa: B018  # it says itself what is wrong
+
+
+RULES: Final = (
+    _picture_of_the_grid,
+    _start_image_has_a_strength,
+    _mask_lies_on_a_start_image,
+    _margins_leave_room,
+    _size_is_bounded,
+)
 
 
 def random_seed() -> int:
     """Draw a fresh seed, short enough that people can read it out and retype it."""
     return secrets.randbelow(2**32)
-
-
-def _check_number(name: str, value: object, allowed: Range) -> None:
-    whole = allowed.step is not None
-    right = _is_int(value) if whole else _is_number(value)
-    if not (right and value in allowed):  # type: ignore[operator]  # a number by now
-        raise OptionError(name, value, f"{'a whole number ' if whole else ''}{allowed}")
-
-
-def _check_text(name: str, text: object) -> None:
-    if not isinstance(text, str):
-        raise OptionError(name, text, "text")
-    if len(text) > PROMPT_LIMIT:
-        raise OptionError(name, f"{len(text):,} characters", f"at most {PROMPT_LIMIT:,} characters")
-    if name in WORDS and not text.strip():
-        raise OptionError(name, text, WORDS[name])
-
-
-def _is_int(value: object) -> TypeGuard[int]:
-    # bool is an int to Python, but `steps=True` is a mistake.
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return _is_int(value) or isinstance(value, float)

@@ -19,10 +19,11 @@ from storage.life import OVER
 from storage.pictures import Pictures
 from storage.records import Pruned, Report
 from storage.rows import to_picture
-from storage.tables import favourites, jobs, outbox, pictures, seen_events
+from storage.tables import favourites, inputs, jobs, outbox, pictures, seen_events
 
 CHUNK: Final = 200  # rows or files that are dealt with under one write lock
 PAGE: Final = 1_000  # rows that are read at once
+UNUSED: Final = 3600.0  # seconds for which a file waits for the job that starts from it
 REMEMBERED: Final = timedelta(days=30)  # how long platforms may repeat an event
 
 
@@ -45,6 +46,10 @@ class Care:
             if problem:
                 problems.append(f"picture {to_picture(row).name}: {problem}")
             kept.add(row.sha256)
+        for name in await self.database.read(_inputs):
+            if name not in kept and not await asyncio.to_thread(self.pictures.has, name):
+                problems.append(f"start image {name} is missing")
+            kept.add(name)
         there = await asyncio.to_thread(lambda: list(self.pictures.all()))
         orphans = sum(name not in kept for name in there)
         return Report(problems=tuple(problems), files=len(kept), orphans=orphans)
@@ -53,15 +58,18 @@ class Care:
         """Write a copy of the database to a new file and return its size; see `backups`."""
         return await backups.backup(self.database.url, target)
 
-    async def sweep(self) -> int:
+    async def sweep(self, unused_for: float = UNUSED) -> int:
         """Remove picture files that no row names; return how many.
 
-        Nothing is removed while a database that `restore` replaced still lies beside ours.
+        One that was written within the last `unused_for` seconds is left for the job that is about
+        to name it. Nothing is removed while a database that `restore` replaced still lies beside
+        ours.
         """
         if backups.orphans_are_kept(self.database.url):
             return 0
         await asyncio.to_thread(self.pictures.remove_unfinished)
-        return await self.drop(await asyncio.to_thread(lambda: list(self.pictures.all())))
+        old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
+        return await self.drop(old)
 
     async def prune(self, older_than: timedelta) -> Pruned:
         """Remove jobs that have ended and are older, but no favourite and nothing undelivered."""
@@ -103,8 +111,13 @@ class Care:
         def unit(connection: Connection) -> tuple[list[int], Sequence[str]]:
             query = select(jobs.c.id).where(which).order_by(jobs.c.id).limit(CHUNK)
             ids = list(connection.execute(query).scalars())
-            drawn = select(pictures.c.sha256).where(pictures.c.job.in_(ids))
-            names = connection.execute(drawn).scalars().all()
+            names = [
+                name
+                for table in (pictures, inputs)
+                for name in connection.execute(
+                    select(table.c.sha256).where(table.c.job.in_(ids))
+                ).scalars()
+            ]
             connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
             return ids, names
 
@@ -114,8 +127,13 @@ class Care:
 
     async def _drop_some(self, files: Sequence[str]) -> int:
         def unit(connection: Connection) -> int:
-            query = select(pictures.c.sha256).where(pictures.c.sha256.in_(files))
-            needed = set(connection.execute(query).scalars())
+            needed = {
+                name
+                for table in (pictures, inputs)
+                for name in connection.execute(
+                    select(table.c.sha256).where(table.c.sha256.in_(files))
+                ).scalars()
+            }
             return sum(self.pictures.remove(name) for name in files if name not in needed)
 
         return await self.database.write(unit, OUTCOME)
@@ -137,6 +155,10 @@ class Care:
                 last = row.sha256
             if len(rows) < PAGE:
                 return
+
+
+def _inputs(connection: Connection) -> Sequence[str]:
+    return connection.execute(select(inputs.c.sha256).distinct()).scalars().all()
 
 
 def _all(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:

@@ -100,6 +100,7 @@ Flag = Annotated[bool, mapped_column(Boolean)]
 Time = Annotated[datetime, mapped_column(UTCTime)]
 Document = Annotated[dict[str, Any], mapped_column(JSON)]
 Sha256 = Annotated[str, mapped_column(String(64))]
+Sha256Id = Annotated[str, mapped_column(String(64), primary_key=True)]
 Seed64 = Annotated[int, mapped_column(Seed)]
 Found = Annotated[Sequence[str], mapped_column(Words)]
 

@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from engine.errors import OptionError
+from engine.errors import MissingPicture, OptionError
 from storage import steps
 from storage.clock import Clock
 from storage.database import Database
 from storage.errors import DiskFull
 from storage.life import Status
 from storage.people import add_if_new, greet
+from storage.pictures import Pictures
 from storage.quick import insert_quickly
 from storage.records import Job, NewJob
 from storage.rows import pictures_of, to_job
-from storage.tables import jobs, people, places, seen_events
+from storage.tables import inputs, jobs, people, places, seen_events
 from storage.words import index
 from storage.workers import Worker
 
@@ -35,6 +36,7 @@ class Intake:
 
     database: Database
     now: Clock
+    files: Pictures
     folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     _greeted: set[tuple[str, str]] = field(default_factory=set)
 
@@ -48,6 +50,10 @@ class Intake:
         def unit(connection: Connection, introduce: bool) -> Job:
             if new.event and (known := _by_event(connection, new.event)):
                 return known
+            # A sweep removes files under the same lock: what is here now will stay.
+            for needed in new.recipe.inputs:
+                if not self.files.has(needed):
+                    raise MissingPicture(needed)
             if introduce:
                 greet(connection, people, new.person, values["created_at"])
                 greet(connection, places, new.place, values["created_at"])
@@ -119,6 +125,9 @@ def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker:
     if new.parent is not None:
         steps.find(connection, new.parent)
     job = insert_quickly(connection, jobs, values)
+    if new.recipe.inputs:
+        rows = [{"job": job, "sha256": needed} for needed in new.recipe.inputs]
+        connection.execute(insert(inputs), rows)
     if new.event:
         event = {"id": new.event, "job": job, "created_at": values["created_at"]}
         if not add_if_new(connection, seen_events, event):  # seen before, but made no job then

@@ -58,7 +58,9 @@ class Storage:
         pictures = Pictures(folder / "pictures")
         try:
             outbox = Outbox(database, worker, now)
-            intake = Intake(database, now, tuple({folder, file.parent if file else folder}))
+            intake = Intake(
+                database, now, pictures, tuple({folder, file.parent if file else folder})
+            )
             history = History(database)
             care = Care(database, pictures, now)
             yield cls(

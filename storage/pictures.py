@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict
 
+from engine.blobs import blob_path
 from storage.errors import DatabaseFault, Unreachable
 from storage.faults import explain
 from storage.records import Picture
@@ -41,7 +42,9 @@ class Pictures:
         sha256 = hashlib.sha256(png).hexdigest()
         path = self._path(sha256)
         try:
-            if not path.exists():
+            if path.exists():
+                os.utime(path)  # wanted again: no sweep takes it now
+            else:
                 self._write(path, png)
             sync_folder(path.parent)
         except OSError as error:
@@ -59,10 +62,13 @@ class Pictures:
         except OSError as error:
             raise self._fault(error) from error
 
-    def all(self) -> Iterator[str]:
-        """Yield the sha256 of every finished file; blocks."""
+    def all(self, *, unused_for: float = 0.0) -> Iterator[str]:
+        """Yield the sha256 of every finished file that was last written so long ago; blocks."""
+        latest = time.time() - unused_for
         for path in self.folder.glob("??/*.png"):
-            yield path.stem
+            with suppress(FileNotFoundError):
+                if not unused_for or path.stat().st_mtime <= latest:
+                    yield path.stem
 
     def has(self, sha256: str) -> bool:
         """Say whether a file is there; blocks."""
@@ -101,7 +107,7 @@ class Pictures:
         return None
 
     def _path(self, sha256: str) -> Path:
-        return self.folder / sha256[:2] / f"{sha256}.png"
+        return blob_path(self.folder, sha256)
 
     def _write(self, path: Path, png: bytes) -> None:
         new = not path.parent.exists()

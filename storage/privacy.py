@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select, update
 
+from engine.blobs import blob_path
 from engine.recipe import Recipe
 from storage.care import Care
 from storage.clock import Clock
@@ -52,7 +53,8 @@ class Privacy:
             asked += page
         about["jobs"] = [_plain(job) for job in asked]
         drawn = [picture for job in asked for picture in job.pictures]
-        return await asyncio.to_thread(self._write, target, about, drawn)
+        given = {name: None for job in asked for name in job.recipe.inputs}
+        return await asyncio.to_thread(self._write, target, about, drawn, given)
 
     async def forget(self, person: str) -> Forgotten:
         """Remove somebody's jobs, whatever their status, with replies, pictures and settings.
@@ -70,7 +72,9 @@ class Privacy:
         await self.database.tidy()
         return Forgotten(known=found, jobs=count, files=removed)
 
-    def _write(self, target: Path, about: dict[str, Any], drawn: Iterable[Picture]) -> int:
+    def _write(
+        self, target: Path, about: dict[str, Any], drawn: Iterable[Picture], given: Iterable[str]
+    ) -> int:
         if target.exists():
             raise FileThere(target)
         part, count = target.with_name(f"{target.name}.part"), 0
@@ -82,6 +86,10 @@ class Privacy:
                     if path.exists():  # `marble db check` tells of those that are missing
                         archive.write(path, f"pictures/{picture.name}.png", zipfile.ZIP_STORED)
                         count += 1
+                for name in given:
+                    path = blob_path(self.pictures.folder, name)
+                    if path.exists():
+                        archive.write(path, f"given/{name}.png", zipfile.ZIP_STORED)
             part.replace(target)
         except OSError as error:
             raise explain(error, str(target)) or error from error

@@ -35,6 +35,7 @@ from storage.columns import (
     OfWorker,
     Seed64,
     Sha256,
+    Sha256Id,
     Time,
 )
 from storage.life import Status
@@ -134,6 +135,15 @@ class PictureRow(Base):
     height: Mapped[Count]
     size: Mapped[Count]
     __table_args__ = (Index("ix_pictures_sha256", "sha256"),)
+
+
+class InputRow(Base):
+    """A stored picture that a job starts from: a start image, a mask, a map."""
+
+    __tablename__ = "inputs"
+    job: Mapped[OfJobId]
+    sha256: Mapped[Sha256Id]
+    __table_args__ = (Index("ix_inputs_sha256", "sha256"),)
 
 
 class OutboxRow(Base):
@@ -250,5 +260,6 @@ def _table(row: type[Base]) -> Table:
 people, places, workers = _table(PersonRow), _table(PlaceRow), _table(WorkerRow)
 jobs, pictures, outbox = _table(JobRow), _table(PictureRow), _table(OutboxRow)
 messages, favourites = _table(MessageRow), _table(FavouriteRow)
+inputs = _table(InputRow)
 person_settings, place_settings = _table(PersonSettingsRow), _table(PlaceSettingsRow)
 bans, seen_events, audit = _table(BanRow), _table(EventRow), _table(AuditRow)

@@ -14,11 +14,25 @@ ROOMS = ("bots", "engine", "storage", "migrations")
 # A module's longest matching prefix decides which rooms it may know.
 MAY_KNOW = {
     "bots": {"bots", "engine", "storage"},
-    "storage": {"storage", "engine.recipe", "engine.events", "engine.errors", "migrations"},
+    "storage": {
+        "storage",
+        "engine.recipe",
+        "engine.events",
+        "engine.errors",
+        "engine.blobs",
+        "migrations",
+    },
     "migrations": {"migrations", "storage"},
     "engine": {"engine"},
 }
-STANDARD_LIBRARY_ONLY = ("engine.recipe", "engine.events", "engine.errors")
+STANDARD_LIBRARY_ONLY = (
+    "engine.recipe",
+    "engine.ranges",
+    "engine.sources",
+    "engine.events",
+    "engine.errors",
+    "engine.blobs",
+)
 TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy")
 MAY_IMPORT = {
     **dict.fromkeys(
@@ -30,6 +44,10 @@ MAY_IMPORT = {
             "engine.conditioning",
             "engine.denoise",
             "engine.decode",
+            "engine.encode",
+            "engine.masks",
+            "engine.enlarge",
+            "engine.tiling",
             "engine.loading",
             "engine.pipeline",
             "engine.resident",

@@ -1,4 +1,6 @@
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.errors import OptionError, UnknownOption
 from engine.recipe import Recipe, parse_seed
+from engine.sources import Control, Margins, Upscale, Variation
 from tests.factories import SMALL, make_recipe
 
 
@@ -79,7 +82,7 @@ def test_equal_recipes_have_equal_json_whatever_was_typed() -> None:
 def test_a_newer_version_an_unknown_or_a_missing_value_is_refused() -> None:
     data = make_recipe().to_dict()
     with pytest.raises(OptionError, match="newer"):
-        Recipe.from_dict({**data, "version": 2})
+        Recipe.from_dict({**data, "version": 3})
     with pytest.raises(UnknownOption, match="did you mean 'steps'"):
         Recipe.from_dict({**data, "stepss": 3})
     with pytest.raises(OptionError, match="seed must be given"):
@@ -108,3 +111,101 @@ def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         make_recipe().seed = 8  # type: ignore[misc]
     assert SMALL["seed"] == 7
+
+
+IMAGE, MASK = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"strength": 0.5}, "strength must be left out where there is no start image"),
+        ({"image": IMAGE}, "strength must be between 0.01 and 1 beside a start image"),
+        ({"image": IMAGE, "strength": 0}, "strength must be between 0.01 and 1"),
+        ({"image": IMAGE, "strength": 1.5}, "strength must be between 0.01 and 1"),
+        ({"image": "cat.png", "strength": 0.5}, "image must be the sha256"),
+        ({"image": IMAGE, "strength": 0.5, "fit": "squash"}, "one of crop, pad, resize"),
+        ({"mask": MASK}, "mask must be used with a start image"),
+        ({"margins": Margins(left=8)}, "margins must be used with a start image"),
+        (
+            {"image": IMAGE, "strength": 1, "mask": MASK, "margins": Margins(left=8)},
+            "mask must be left out where margins are painted",
+        ),
+        (
+            {"image": IMAGE, "strength": 1, "margins": Margins(left=30, right=30)},
+            "such that 8 pixels of the image remain",
+        ),
+        (
+            {"upscale": Upscale(factor=8), "width": 2048, "height": 2048},
+            "stays below 16 megapixels",
+        ),
+        ({"variations": [(1, 2)]}, "variations must be the parts of a recipe"),
+    ],
+)
+def test_sources_that_do_not_go_together_are_refused(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(sentence)):
+        make_recipe(**values)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Margins(), "above 0 on one side"),
+        (lambda: Margins(left=-8), "between 0 and 2048"),
+        (lambda: Variation(seed=1, amount=1.5), "variation must be between 0 and 1"),
+        (lambda: Upscale(by="latent"), "used with a second pass"),
+        (lambda: Upscale(factor=0.5), "factor must be between 1 and 8"),
+        (lambda: Control(model="canny", image=IMAGE, start=0.5, end=0.5), "above its start (0.5)"),
+        (lambda: Control(model="", image=IMAGE), "the name of a ControlNet"),
+    ],
+)
+def test_a_part_of_a_recipe_is_checked(make: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(sentence)):
+        make()
+
+
+SOURCES: dict[str, Any] = {
+    "image": IMAGE,
+    "strength": 0.5,
+    "fit": "pad",
+    "mask": MASK,
+    "variations": (Variation(seed=2**64 - 1, amount=0.25), Variation(seed=3, amount=1)),
+    "controls": (Control(model="canny", image="c" * 64, preprocessor="canny"),),
+    "upscale": Upscale(factor=1.5, strength=0.3, tile=64),
+}
+
+
+def test_json_gives_sources_back() -> None:
+    for recipe in (
+        make_recipe(**SOURCES),
+        make_recipe(image=IMAGE, strength=1, margins=Margins(top=8)),
+    ):
+        assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_seeds_of_variations_travel_as_text() -> None:
+    assert make_recipe(**SOURCES).to_dict()["variations"][0]["seed"] == str(2**64 - 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"upscale": 3}, {"variations": 7}, {"margins": {"left": "x"}}, {"controls": [{}]}]
+)
+def test_parts_that_cannot_be_read_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        Recipe.from_dict({**make_recipe().to_dict(), **wrong})
+
+
+def test_a_recipe_names_the_stored_pictures_that_it_needs() -> None:
+    assert make_recipe().inputs == ()
+    assert make_recipe(**SOURCES).inputs == (IMAGE, MASK, "c" * 64)
+
+
+def test_the_finished_size_is_in_whole_latents() -> None:
+    assert make_recipe().size == (64, 64)
+    assert make_recipe(height=72, upscale=Upscale(factor=1.5)).size == (96, 112)
+
+
+def test_version_1_is_read_with_nothing_but_words() -> None:
+    recipe = Recipe.from_dict({**make_recipe().to_dict(), "version": 1})
+    assert recipe == make_recipe()
+    assert (recipe.image, recipe.strength) == (None, None)

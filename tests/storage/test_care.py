@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import MissingPicture
 from storage import NewJob, StaleEpoch, Status, Storage, backups, urls
 from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoSuchFile
+from tests.factories import make_recipe
 from tests.storage.conftest import Home, a_job, drawn
 
 
@@ -65,7 +67,7 @@ async def test_a_check_tells_of_jobs_that_no_step_leads_to(storage: Storage) -> 
 async def test_a_sweep_removes_what_no_row_names(storage: Storage) -> None:
     await delivered(storage, a_job(), b"kept")
     storage.pictures.add(b"orphan")
-    assert await storage.care.sweep() == 1
+    assert await storage.care.sweep(unused_for=0) == 1
     assert files(storage) == {b"kept"}
 
 
@@ -79,7 +81,7 @@ async def test_a_file_swept_before_its_row_is_written_again(
     async def keep_and_sweep(*arguments: object) -> object:
         kept = await keep(*arguments)  # type: ignore[arg-type]
         if not swept:
-            swept.append(await storage.care.sweep())
+            swept.append(await storage.care.sweep(unused_for=0))
         return kept
 
     monkeypatch.setattr(type(storage.jobs), "_keep", keep_and_sweep)
@@ -233,9 +235,9 @@ async def test_orphans_stay_while_a_replaced_database_lies_there(tmp_path: Path)
     restored = await backups.restore(urls.resolve(folder, None), file)
     assert restored.before
     async with Storage.open(folder) as storage:
-        assert await storage.care.sweep() == 0
+        assert await storage.care.sweep(unused_for=0) == 0
         restored.before.unlink()
-        assert await storage.care.sweep() == 1
+        assert await storage.care.sweep(unused_for=0) == 1
 
 
 async def test_nothing_is_restored_over_a_file_in_use(tmp_path: Path) -> None:
@@ -282,3 +284,39 @@ async def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
     await backups.restore(urls.resolve(folder, None), file)
     async with Storage.open(folder) as storage:
         assert (await storage.jobs.get(job.id)).id == job.id
+
+
+async def test_start_images_live_as_long_as_a_job_that_starts_from_them(home: Home) -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: time) as storage:
+        image = storage.pictures.add(b"start")["sha256"]
+        job = await delivered(storage, from_image(image), b"drawn")
+        assert await storage.care.sweep(unused_for=0) == 0
+        assert (await storage.care.check(deep=True)).problems == ()
+        time += timedelta(days=2)
+        pruned = await storage.care.prune(timedelta(days=1))
+        assert (job, pruned.jobs, pruned.files) == (1, 1, 2)
+        assert files(storage) == set()
+
+
+async def test_a_missing_start_image_is_found(storage: Storage) -> None:
+    image = storage.pictures.add(b"start")["sha256"]
+    await storage.jobs.add(from_image(image))
+    storage.pictures.remove(image)
+    assert f"start image {image} is missing" in (await storage.care.check()).problems
+
+
+async def test_a_job_whose_start_image_is_not_there_is_refused(storage: Storage) -> None:
+    with pytest.raises(MissingPicture, match="give its file again"):
+        await storage.jobs.add(from_image("0" * 64))
+    assert await storage.history.page() == ()
+
+
+async def test_a_file_that_was_just_written_waits_for_its_job(storage: Storage) -> None:
+    storage.pictures.add(b"upload")
+    assert await storage.care.sweep() == 0
+    assert files(storage) == {b"upload"}
+
+
+def from_image(sha256: str) -> NewJob:
+    return a_job(recipe=make_recipe(image=sha256, strength=0.5))

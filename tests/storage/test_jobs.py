@@ -188,9 +188,40 @@ RECIPES = {
         "sampler": "euler_ancestral",
         "schedule": "karras",
         "checkpoint": "starter",
-    }
+    },
+    2: {
+        "version": 2,
+        "prompt": "a marble scholar, 大理石学者",
+        "negative_prompt": "blurry",
+        "seed": "18446744073709551615",
+        "steps": 20,
+        "guidance_scale": 5.0,
+        "width": 256,
+        "height": 320,
+        "count": 4,
+        "picture": 2,
+        "sampler": "euler_ancestral",
+        "schedule": "karras",
+        "checkpoint": "starter",
+        "image": "0" * 64,
+        "fit": "pad",
+        "strength": 0.6,
+        "margins": {"left": 8, "top": 0, "right": 0, "bottom": 0},
+        "variations": [{"seed": "18446744073709551614", "amount": 0.25}],
+        "controls": [
+            {
+                "model": "canny",
+                "image": "1" * 64,
+                "strength": 1.0,
+                "start": 0.0,
+                "end": 0.5,
+                "preprocessor": "canny",
+            }
+        ],
+        "upscale": {"factor": 2.0, "by": "latent", "strength": 0.4, "tile": None},
+    },
 }
-REVISION_OF_RECIPE = {1: "0001"}  # the first schema whose jobs may hold such a recipe
+REVISION_OF_RECIPE = {1: "0001", 2: "0002"}  # the first schema whose jobs may hold such a recipe
 
 
 @pytest.mark.parametrize("version", RECIPES)

@@ -104,7 +104,7 @@ async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
             assert job.status in (Status.DELIVERED, Status.RENDERED, Status.FAILED)
         report = await storage.care.check(deep=True)
         assert report.problems == ()
-        await storage.care.sweep()
+        await storage.care.sweep(unused_for=0)
         assert (await storage.care.check()).orphans == 0
     return found
 

@@ -1,0 +1,42 @@
+"""Where stored pictures lie, and how the engine reads the ones that a recipe starts from.
+
+Files are named by the sha256 of their content and sharded by its first two digits. Standard
+library only: storage writes them, the engine reads them, in whatever process it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from engine.errors import MissingPicture
+
+
+class Blobs(Protocol):
+    """Read pictures by the sha256 of their file."""
+
+    def read(self, sha256: str) -> bytes:
+        """Return a file's bytes, or raise `MissingPicture`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Read pictures in a folder; without one there are none."""
+
+    folder: Path | None
+
+    def read(self, sha256: str) -> bytes:
+        """Return a file's bytes, or raise `MissingPicture`; blocks."""
+        if self.folder is None:
+            raise MissingPicture(sha256)
+        try:
+            return blob_path(self.folder, sha256).read_bytes()
+        except OSError:
+            raise MissingPicture(sha256) from None
+
+
+def blob_path(folder: Path, sha256: str) -> Path:
+    """Return where the file of that name lies."""
+    return folder / sha256[:2] / f"{sha256}.png"

@@ -1,0 +1,150 @@
+"""What the numbers, names and texts of a recipe may be. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeGuard
+
+from engine.errors import OptionError
+
+PROMPT_LIMIT: Final = 2_000  # characters
+SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
+SEEDS: Final = f"a whole number from 0 to {SEED_LIMIT - 1}"
+SHA256: Final = "the sha256 of a stored picture (64 hexadecimal digits)"
+
+SAMPLERS: Final = (
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "lms",
+    "dpmpp_2m",
+    "dpmpp_2s_ancestral",
+    "dpmpp_2m_sde",
+    "dpmpp_sde",
+    "dpmpp_3m_sde",
+    "ddim",
+    "ddpm",
+    "lcm",
+    "uni_pc",
+    "uni_pc_bh2",
+    "ipndm",
+    "deis",
+    "res_multistep",
+)
+SCHEDULES: Final = (
+    "normal",
+    "karras",
+    "exponential",
+    "simple",
+    "sgm_uniform",
+    "ddim_uniform",
+    "beta",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Hold the least and greatest allowed value of a number, and the step it moves in."""
+
+    low: float
+    high: float
+    step: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        # NaN compares false with everything, and so is outside every range.
+        inside = self.low <= value <= self.high
+        return inside and (self.step is None or (value - self.low) % self.step == 0)
+
+    def __str__(self) -> str:
+        by = "" if self.step in (None, 1) else f" in steps of {self.step:g}"
+        return f"between {self.low:g} and {self.high:g}{by}"
+
+
+RANGES: Final[Mapping[str, Range]] = {
+    "steps": Range(1, 150, 1),
+    "guidance_scale": Range(0, 30),
+    "width": Range(64, 2048, 8),
+    "height": Range(64, 2048, 8),
+    "count": Range(1, 16, 1),
+    "strength": Range(0.01, 1),  # how much of a start image is lost to noise
+    "variation": Range(0, 1),  # how far noise goes towards another seed's
+    "factor": Range(1, 8),  # by which a picture is made larger
+    "control_strength": Range(0, 2),
+    "share": Range(0, 1),  # of the steps
+    "tile": Range(64, 2048, 8),  # pixels
+    "margin": Range(0, 2048, 1),  # pixels
+}
+LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
+# Texts that may not be empty, and what they must hold.
+WORDS: Final = {
+    "prompt": "some words that describe the picture",
+    "checkpoint": "the name of a model",
+    "control": "the name of a ControlNet",
+    "upscaler": "lanczos, latent or the name of an upscale model",
+}
+FITS: Final = ("crop", "pad", "resize")
+PREPROCESSORS: Final = ("none", "canny")
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "sampler": SAMPLERS,
+    "schedule": SCHEDULES,
+    "fit": FITS,
+    "preprocessor": PREPROCESSORS,
+}
+
+
+def check(name: str, value: object) -> None:
+    """Raise `OptionError` where a plain field of a recipe cannot have this value."""
+    if name in RANGES:
+        _check_number(name, value, RANGES[name])
+    elif name in CHOICES:
+        if value not in CHOICES[name]:
+            raise OptionError(name, value, f"one of {', '.join(CHOICES[name])}")
+    elif name == "seed":
+        if not is_int(value) or not 0 <= value < SEED_LIMIT:
+            raise OptionError(name, value, SEEDS)
+    elif name == "picture":
+        if not is_int(value) or value < 0:
+            raise OptionError(name, value, "a whole number below count")
+    elif name in ("image", "mask"):
+        if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+            raise OptionError(name, value, SHA256)
+    else:
+        _check_text(name, value)
+
+
+def parse_seed(text: object) -> int:
+    """Read a seed from text or a whole number, or raise `OptionError`."""
+    if is_int(text):
+        seed = text
+    elif isinstance(text, str) and text.strip().isascii() and text.strip().isdigit():
+        seed = int(text) if len(text.strip()) <= 20 else SEED_LIMIT
+    else:
+        raise OptionError("seed", text, SEEDS)
+    if not 0 <= seed < SEED_LIMIT:
+        raise OptionError("seed", text, SEEDS)
+    return seed
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Say whether a value is a whole number; a bool is one to Python, but `steps=True` is wrong."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_number(name: str, value: object, allowed: Range) -> None:
+    whole = allowed.step is not None
+    right = is_int(value) if whole else is_int(value) or isinstance(value, float)
+    if not (right and value in allowed):  # type: ignore[operator]  # a number by now
+        raise OptionError(name, value, f"{'a whole number ' if whole else ''}{allowed}")
+
+
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise OptionError(name, text, "text")
+    if len(text) > PROMPT_LIMIT:
+        raise OptionError(name, f"{len(text):,} characters", f"at most {PROMPT_LIMIT:,} characters")
+    if name in WORDS and not text.strip():
+        raise OptionError(name, text, WORDS[name])
