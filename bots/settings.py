@@ -39,11 +39,15 @@ class Settings:
     telegram_file_base: str
     telegram_webhook_url: str | None
     telegram_webhook_listen: str
+    discord_token: str | None = field(repr=False)
+    discord_api_base: str
+    discord_gateway: str
+    discord_test_guild: int | None
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return what must never be shown, in a log least of all."""
-        return tuple(filter(None, (self.telegram_token,)))
+        return tuple(filter(None, (self.telegram_token, self.discord_token)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,18 @@ def _listen(key: str, text: str) -> str:
     return text
 
 
+def _discord_token(key: str, text: str) -> str | None:
+    if text and not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", text):
+        raise SettingError(key, "…", "a bot's token: three words with dots between them")
+    return text or None
+
+
+def _snowflake(key: str, text: str) -> int | None:
+    if text and not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise SettingError(key, text, "the id of a server, a number")
+    return int(text) if text else None
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -184,6 +200,20 @@ VARIABLES: Final = (
     Variable(
         "MARBLE_TELEGRAM_WEBHOOK_LISTEN", "telegram_webhook_listen", "127.0.0.1:8443", _listen
     ),
+    Variable("MARBLE_DISCORD_TOKEN", "discord_token", "", _discord_token),
+    Variable(
+        "MARBLE_DISCORD_API_BASE",
+        "discord_api_base",
+        "https://discord.com/api/v10",
+        _address("https", "http"),
+    ),
+    Variable(
+        "MARBLE_DISCORD_GATEWAY",
+        "discord_gateway",
+        "wss://gateway.discord.gg",
+        _address("wss", "ws"),
+    ),
+    Variable("MARBLE_DISCORD_TEST_GUILD", "discord_test_guild", "", _snowflake),
 )
 
 

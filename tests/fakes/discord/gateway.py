@@ -1,0 +1,155 @@
+"""The gateway: HELLO, IDENTIFY, READY, dispatches with sequence numbers, heartbeats, RESUME."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import WSMsgType, web
+
+if TYPE_CHECKING:
+    from tests.fakes.discord.server import FakeDiscord
+
+DISPATCH, HEARTBEAT, IDENTIFY, RESUME = 0, 1, 2, 6
+RECONNECT, INVALID_SESSION, HELLO, ACK = 7, 9, 10, 11
+BAD_TOKEN, BAD_INTENTS = 4004, 4014
+PRIVILEGED: Final = 1 << 1 | 1 << 8 | 1 << 15  # members, presences, message content
+# An event that an intent must ask for: in a server, in a DM.
+INTENTS: Final = {
+    "MESSAGE_REACTION_ADD": (1 << 10, 1 << 13),
+    "MESSAGE_REACTION_REMOVE": (1 << 10, 1 << 13),
+    "MESSAGE_DELETE": (1 << 9, 1 << 12),
+    "GUILD_CREATE": (1 << 0, 1 << 0),
+}
+
+
+@dataclass(eq=False)
+class Session:
+    """Hold a client's session, which outlives its connections."""
+
+    id: str
+    intents: int = 0
+    sequence: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+    socket: web.WebSocketResponse | None = None
+
+
+@dataclass(eq=False)
+class Gateway:
+    """Serve one client at a time."""
+
+    discord: FakeDiscord
+    session: Session | None = None
+    identified: int = 0
+    resumed: int = 0
+    heartbeats: int = 0
+
+    async def connect(self, request: web.Request) -> web.WebSocketResponse:
+        """Speak with a client until either side has enough."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await _send(socket, {"op": HELLO, "d": {"heartbeat_interval": 41_250}})
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await self._receive(socket, json.loads(message.data))
+        if self.session and self.session.socket is socket:
+            self.session.socket = None
+        await self.discord.happened()
+        return socket
+
+    @property
+    def connected(self) -> bool:
+        return self.session is not None and self.session.socket is not None
+
+    async def emit(self, event: str, data: dict[str, Any], *, times: int = 1) -> None:
+        """Dispatch an event, or keep it for when the session is resumed.
+
+        `times` delivers the same event more than once, as Discord may.
+        """
+        session = self.session
+        if session is None or not _asked_for(session.intents, event, data):
+            return
+        for _ in range(times):
+            session.sequence += 1
+            payload = {"op": DISPATCH, "t": event, "s": session.sequence, "d": data}
+            session.events.append(payload)
+            if session.socket is not None:
+                await _send(session.socket, payload)
+
+    async def drop(self, code: int = 4000) -> None:
+        """Close the connection; the session can be resumed."""
+        if self.session and (socket := self.session.socket):
+            self.session.socket = None
+            await socket.close(code=code)
+
+    async def ask_to_reconnect(self) -> None:
+        """Send RECONNECT, as before maintenance."""
+        assert self.session
+        assert self.session.socket
+        await _send(self.session.socket, {"op": RECONNECT, "d": None})
+
+    async def invalidate(self) -> None:
+        """Say that the session is no longer valid and cannot be resumed."""
+        assert self.session
+        socket, self.session = self.session.socket, None
+        assert socket
+        await _send(socket, {"op": INVALID_SESSION, "d": False})
+
+    async def _receive(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["op"] == HEARTBEAT:
+            self.heartbeats += 1
+            await _send(socket, {"op": ACK, "d": None})
+        elif message["op"] == IDENTIFY:
+            await self._identify(socket, message["d"])
+        elif message["op"] == RESUME:
+            await self._resume(socket, message["d"])
+
+    async def _identify(self, socket: web.WebSocketResponse, data: dict[str, Any]) -> None:
+        if data["token"] != self.discord.token:
+            await socket.close(code=BAD_TOKEN)
+            return
+        if data["intents"] & PRIVILEGED:
+            await socket.close(code=BAD_INTENTS)
+            return
+        self.identified += 1
+        session = Session(f"session-{self.identified}", data["intents"], socket=socket)
+        self.session = session
+        guilds = [guild for guild in self.discord.guilds if guild.joined]
+        ready = {
+            "v": 10,
+            "user": self.discord.bot.json,
+            "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
+            "session_id": session.id,
+            "resume_gateway_url": self.discord.gateway_url,
+            "application": {"id": str(self.discord.bot.id), "flags": 0},
+        }
+        await self.emit("READY", ready)
+        for guild in guilds:
+            await self.emit("GUILD_CREATE", guild.json(self.discord.bot))
+        await self.discord.happened()
+
+    async def _resume(self, socket: web.WebSocketResponse, data: dict[str, Any]) -> None:
+        session = self.session
+        if session is None or session.id != data["session_id"]:
+            await _send(socket, {"op": INVALID_SESSION, "d": False})
+            return
+        self.resumed += 1
+        session.socket = socket
+        for payload in session.events:
+            if payload["s"] > data["seq"]:
+                await _send(socket, payload)
+        session.sequence += 1
+        await _send(socket, {"op": DISPATCH, "t": "RESUMED", "s": session.sequence, "d": {}})
+        await self.discord.happened()
+
+
+def _asked_for(intents: int, event: str, data: dict[str, Any]) -> bool:
+    in_guild, in_dm = INTENTS.get(event, (0, 0))
+    needed = in_guild if data.get("guild_id") or event == "GUILD_CREATE" else in_dm
+    return intents & needed == needed
+
+
+async def _send(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+    if not socket.closed:
+        await socket.send_str(json.dumps(message))

@@ -1,0 +1,101 @@
+"""An engine that answers at once, for whole processes: `MARBLE_EXECUTOR=tests.fakes.instant:make`.
+
+It does what the prompt says: "wait" stays at its first step until a file `gate` lies in the data
+folder, "preview" shows one and then waits so, "fail" ends with a sentence for people, "break" with
+an error that nobody expected. Pictures are noise that only their seed decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from PIL import Image
+
+from engine.errors import Cancelled, EngineError, UserError
+from engine.events import Event, Picture, Progress, Stage
+from engine.executors import Health, Spec
+from engine.executors.config import EngineConfig
+from engine.metadata import encode_png
+from tests.factories import pixels
+
+LOOK = 0.01  # seconds between looks for the gate
+
+
+class InstantExecutor:
+    """Draw noise."""
+
+    slots = 64
+
+    def __init__(self, gate: Path) -> None:
+        self._gate = gate
+        self._running: set[tuple[int, int]] = set()
+        self._cancelled: set[tuple[int, int]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        pass
+
+    async def drain(self, seconds: float) -> bool:
+        return True
+
+    async def close(self) -> None:
+        pass
+
+    def health(self) -> Health:
+        return Health(alive=True, running=len(self._running))
+
+    def cancel(self, job: int, epoch: int) -> None:
+        self._cancelled.add((job, epoch))
+
+    async def run(self, spec: Spec) -> AsyncGenerator[Event]:
+        key = (spec.job, spec.epoch)
+        self._running.add(key)
+        try:
+            async for event in self._draw(spec, key):
+                yield event
+        finally:
+            self._running.discard(key)
+
+    async def _draw(self, spec: Spec, key: tuple[int, int]) -> AsyncGenerator[Event]:
+        recipe = spec.recipe
+        words = recipe.prompt.split()
+        preview = _jpeg() if "preview" in words else None
+        yield Progress(stage=Stage.DENOISE, step=1, total=recipe.steps, preview=preview)
+        while {"wait", "preview"} & {*words} and not self._gate.exists():
+            if key in self._cancelled:
+                raise Cancelled
+            await asyncio.sleep(LOOK)
+        if "fail" in words:
+            raise UserError("The marble cracked.")
+        if "break" in words:
+            raise EngineError("inner words")
+        for index in recipe.pictures:
+            image = pixels(recipe.seed % 2**32 + index, recipe.width, recipe.height)
+            png = encode_png(image, recipe, index)
+            yield Picture(index=index, width=recipe.width, height=recipe.height, png=png)
+
+
+def make(config: EngineConfig) -> InstantExecutor:
+    assert config.notes is not None
+    return InstantExecutor(config.notes.parent / "gate")
+
+
+def _jpeg() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), "gray").save(out, "JPEG")
+    return out.getvalue()
