@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe import RANGES, SAMPLERS, SCHEDULES, check, parse_seed, random_seed
+from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
 
 Values = dict[str, Any]
 
@@ -62,6 +62,7 @@ class Option:
     example: str
     help: Mapping[str, str]  # language → one line
     choices: tuple[str, ...] = ()
+    range: Range | None = None  # of a number
     spoken: bool = False  # its value is words, and runs on to the next option
 
 
@@ -86,6 +87,7 @@ OPTIONS: Final = (
     Option(
         name="steps",
         parse=_field("steps", int),
+        range=RANGES["steps"],
         example="N",
         help={
             "en": f"how often noise is chiselled away, {RANGES['steps']}",
@@ -96,6 +98,7 @@ OPTIONS: Final = (
         name="guidance",
         aliases=("cfg",),
         parse=_field("guidance_scale", float),
+        range=RANGES["guidance_scale"],
         example="X",
         help={
             "en": f"how closely the words are followed, {RANGES['guidance_scale']}",
@@ -130,6 +133,7 @@ OPTIONS: Final = (
         name="count",
         aliases=("n",),
         parse=_field("count", int),
+        range=RANGES["count"],
         example="N",
         help={"en": f"how many pictures, {RANGES['count']}", "zh": "图片数量"},
     ),

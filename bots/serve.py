@@ -78,7 +78,10 @@ class Entry:
 
 
 # Imported by name, and only where wanted: nobody pays for a chat that they do not use.
-ADAPTERS: Final[tuple[Entry, ...]] = (Entry("bots.serve:Shelf", lambda settings: True),)
+ADAPTERS: Final[tuple[Entry, ...]] = (
+    Entry("bots.serve:Shelf", lambda settings: True),
+    Entry("bots.discord.adapter:DiscordAdapter", lambda settings: bool(settings.discord_token)),
+)
 
 
 def make_adapters(app: App, entries: Sequence[Entry] = ADAPTERS) -> list[ServedAdapter]:

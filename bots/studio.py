@@ -87,6 +87,10 @@ class Studio:
         """Describe a model; raises `UnknownModel` or `BrokenModel`."""
         return self._catalogue.get(name)
 
+    def models(self) -> list[str]:
+        """Return the names of all models, the bundled one first."""
+        return self._catalogue.names()
+
     def complete(self, values: Mapping[str, Any]) -> Recipe:
         """Fill what was not typed from the model's defaults and a fresh seed."""
         checkpoint = self._catalogue.get(values.get("checkpoint", STARTER))

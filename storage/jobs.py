@@ -149,6 +149,15 @@ class Jobs:
 
         return await self.database.write(unit, OUTCOME)
 
+    async def shown(self, job: int, messages: Mapping[str, int | None]) -> None:
+        """Record further messages that show a job (id → picture or None)."""
+
+        def unit(connection: Connection) -> None:
+            steps.find(connection, job)
+            steps.show(connection, job, messages.items(), self.now())
+
+        await self.database.write(unit, OUTCOME)
+
     async def by_message(self, message: str) -> tuple[Job, int | None] | None:
         """Return the job that a message shows, and which picture if only one; None if none.
 

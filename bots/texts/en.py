@@ -128,6 +128,7 @@ EN: Final = Words(
     empty_prompt="Describe a picture, for example: a marble scholar.",
     too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "
     "Marble for it (`marble db export`).",
+    restarting="Marble is being restarted; please ask again in a minute.",
     unexpected="Something went wrong here, and its owner finds it in the log. Please try again.",
     moderation_done="Done and noted.",
     ban_done="{who} may not ask for pictures here: {reason}",

@@ -116,6 +116,7 @@ class Words:
     moderators_only: str
     empty_prompt: str
     too_large_export: str
+    restarting: str
     unexpected: str
 
     # Moderators

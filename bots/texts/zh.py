@@ -126,6 +126,7 @@ ZH: Final = Words(
     empty_prompt="请描述一张图片，例如：一位大理石学者。",
     too_large_export="你的导出有 {size} MB，超过这里的消息大小；请向此 Marble 的"
     "运营者索取（`marble db export`）。",
+    restarting="Marble 正在重启，请一分钟后再试。",
     unexpected="这里出了问题，运营者可在日志中看到。请重试。",
     moderation_done="完成，已记录。",
     ban_done="{who} 不能在这里请求图片：{reason}",

@@ -1,0 +1,163 @@
+"""What can be done with a picture: the one table behind buttons, reactions and context menus.
+
+An act is given the desk, the visit, and the name of a job (`12`) or of one picture (`12.3`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+
+from bots.discord.address import message_key
+from bots.discord.replies import CONTENT, Attached, pictures_reply
+from bots.discord.visits import Click, Visit
+from bots.options import parse_values
+from bots.presentation import cut, escape_markdown, recipe_lines
+from bots.presentation.lines import name_of
+from bots.texts import Words
+from storage import Job, Picture, Status, TooLate, parse_name
+
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+Act = Callable[["Desk", Visit, str], Awaitable[None]]
+UPLOADS: Final = 10  # files in one message
+
+
+async def again(desk: Desk, visit: Visit, name: str) -> None:
+    """Draw it again from its seed."""
+    await desk.draw(visit, lambda asker: desk.studio.rerun(name, {}, asker))
+
+
+async def dice(desk: Desk, visit: Visit, name: str) -> None:
+    """Draw it again with a new seed."""
+    seed = parse_values([("seed", "new")])
+    await desk.draw(visit, lambda asker: desk.studio.rerun(name, seed, asker))
+
+
+async def pick(desk: Desk, visit: Visit, name: str) -> None:
+    """Show one picture of a grid by itself, with buttons of its own."""
+    from bots.discord.desk import Refusal
+
+    job, pictures = await desk.pictures(name)
+    if not pictures:
+        raise Refusal(visit.words.not_drawn)
+    visit.check_permissions()
+    await visit.open()
+    await desk.admit(visit)
+    files, limit = desk.storage.pictures, visit.address.limit
+    reply = await pictures_reply(job, pictures[:1], files, limit, visit.words)
+    message = await visit.show(reply)
+    await desk.storage.jobs.shown(job.id, {message_key(message): pictures[0].index})
+
+
+async def recipe(desk: Desk, visit: Visit, name: str) -> None:
+    """Tell what it was made from."""
+    job, picture = await desk.studio.get(name)
+    await visit.tell(recipe_text(job, picture, visit.words))
+
+
+async def mail(desk: Desk, visit: Visit, name: str) -> None:
+    """Send the recipe and the pictures in full size by direct message."""
+    from bots.discord.desk import Refusal
+
+    job, pictures = await desk.pictures(name)
+    if not pictures:
+        raise Refusal(visit.words.not_drawn)
+    await visit.open(private=True)
+    picture = parse_name(name)[1]
+    files = [_file(desk, each, job) for each in pictures]
+    attached = [each for each in await asyncio.gather(*files) if each]
+    try:
+        dm = desk.client.send_dm
+        text = recipe_text(job, picture, visit.words)
+        await dm(visit.address.person, content=text, files=_opened(attached[:UPLOADS]))
+        if rest := attached[UPLOADS:]:
+            await dm(visit.address.person, files=_opened(rest))
+    except discord.Forbidden:
+        raise Refusal(visit.words.dm_closed) from None
+    await visit.nod(visit.words.sent_by_dm)
+
+
+async def star(desk: Desk, visit: Visit, name: str) -> None:
+    """Keep it among one's favourites; pressed again, no longer."""
+    _, pictures = await desk.pictures(name)
+    favourites = desk.storage.favourites
+    added = [await favourites.add(visit.person, each.job, each.index) for each in pictures]
+    if any(added) or not isinstance(visit, Click):
+        await visit.nod(visit.words.favourite_added.format(name=name))
+        return
+    await unstar(desk, visit, name)
+    await visit.nod(visit.words.favourite_removed.format(name=name))
+
+
+async def unstar(desk: Desk, visit: Visit, name: str) -> None:
+    """Take it out of one's favourites."""
+    for each in (await desk.pictures(name))[1]:
+        await desk.storage.favourites.remove(visit.person, each.job, each.index)
+
+
+async def drop(desk: Desk, visit: Visit, name: str) -> None:
+    """Cancel what is on its way, or delete the message that shows it."""
+    job, _ = await desk.studio.get(name)
+    desk.require_owner(visit, job)
+    if job.status in (Status.QUEUED, Status.RUNNING):
+        with suppress(TooLate):
+            await desk.studio.cancel(job.id)
+            await visit.nod(visit.words.cancel_asked.format(job=job.id))
+            return
+    if isinstance(visit, Click):
+        await visit.open(private=True)
+    await desk.client.delete_message(visit)
+    await visit.nod(visit.words.deleted)
+
+
+async def edit(desk: Desk, visit: Visit, name: str) -> None:
+    """Open a form with the recipe."""
+    from bots.discord.forms import EditForm
+
+    job, picture = await desk.studio.get(name)
+    assert isinstance(visit, Click)
+    form = EditForm(name_of(job, picture), job.recipe, visit.words)
+    await visit.interaction.response.send_modal(form)
+
+
+ACTS: Final[Mapping[str, Act]] = {
+    "again": again,
+    "dice": dice,
+    "pick": pick,
+    "recipe": recipe,
+    "mail": mail,
+    "star": star,
+    "drop": drop,
+    "edit": edit,
+}
+
+
+def recipe_text(job: Job, picture: int | None, words: Words) -> str:
+    """Return a recipe as lines of text."""
+    title = words.recipe_title.format(name=name_of(job, picture))
+    lines = [
+        f"{escape_markdown(label)}: {escape_markdown(value)}"
+        for label, value in recipe_lines(job, words, picture)
+    ]
+    return cut("\n".join([f"**{title}**", *lines]), CONTENT)
+
+
+async def _file(desk: Desk, picture: Picture, job: Job) -> Attached | None:
+    """Read a picture in full size; None where it is larger than a direct message may be."""
+    from bots.discord.address import LIMIT
+
+    data = await asyncio.to_thread(desk.storage.pictures.read, picture)
+    if len(data) > LIMIT:
+        return None
+    alt = cut(job.recipe.prompt, 1024)
+    return Attached(name=f"marble-{picture.name}.png", data=data, description=alt)
+
+
+def _opened(files: list[Attached]) -> list[Any]:
+    return [each.open() for each in files]

@@ -1,0 +1,138 @@
+"""The adapter: connects to Discord, and carries replies out of the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import discord
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+from yarl import URL
+
+from bots.app import App
+from bots.delivery import Shown, TryLater, Way, WayClosed
+from bots.discord.address import PLATFORM, Address, message_id, message_key
+from bots.discord.client import MarbleClient
+from bots.discord.faults import too_large, translate
+from bots.discord.replies import Reply, outcome_reply
+from storage import Job, Parcel
+
+STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off
+SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
+SHRINKS: Final = 4
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[MarbleClient, Job, Address, Reply], Awaitable[int]]
+
+
+async def _by_token(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+    if address.expired:
+        raise WayClosed("the interaction's token expired")
+    return await client.edit_answer(address, message_id(job.message), reply)
+
+
+async def _by_edit(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+    message = message_id(job.message)
+    if message is None:
+        raise WayClosed("no placeholder is known")
+    await client.edit(address, message, reply)
+    return message
+
+
+async def _by_message(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+    message = await client.send(address, **reply.new(), nonce=str(job.id))
+    if len(message.attachments) != len(reply.files):
+        # Discord answers a repeated nonce with the message it has: this is the placeholder.
+        await client.edit(address, message.id, reply)
+    return message.id
+
+
+async def _by_dm(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+    return await client.send_dm(address.person, **reply.new(), nonce=str(job.id))
+
+
+WAYS: Final[Mapping[Way, Send]] = {
+    Way("token", repeatable=True): _by_token,
+    Way("edit", repeatable=True): _by_edit,
+    # Discord drops a repeated nonce, but only for some minutes.
+    Way("message", repeatable=False): _by_message,
+    Way("direct message", repeatable=False): _by_dm,
+}
+
+
+class DiscordAdapter:
+    """Connect Marble to Discord."""
+
+    name: str = PLATFORM
+    ways: Sequence[Way] = tuple(WAYS)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._client: MarbleClient | None = None
+        self._connected = asyncio.Event()
+        Route.BASE = app.settings.discord_api_base
+        DiscordWebSocket.DEFAULT_GATEWAY = URL(app.settings.discord_gateway)
+
+    async def run(self) -> None:
+        """Take part in Discord until cancelled; raises `AdapterStopped` where it is refused."""
+        token = self._app.settings.discord_token
+        assert token
+        try:
+            async with MarbleClient(self._app) as client:
+                self._client = client
+                await client.start(token)
+        except (discord.DiscordException, OSError) as error:
+            raise translate(error) from error
+        finally:
+            self._client = None
+
+    def stop_intake(self) -> None:
+        """Refuse what people ask for from now on, with a sentence."""
+        if self._client:
+            self._client.desk.closed = True
+
+    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+        """Make a job's message show what came of it."""
+        client = await self._started()
+        await client.desk.announced(parcel.job.id)
+        await client.watching.stop(parcel.job.id)
+        job = await self._app.storage.jobs.get(parcel.job.id)
+        address = Address.from_dict(job.reply)
+        try:
+            message = await self._send(client, parcel, address, WAYS[way], job)
+        except Exception as error:
+            raise translate(error) from error
+        return {message_key(message): None}
+
+    async def _started(self) -> MarbleClient:
+        """Return the client once it can send."""
+        if self._client:
+            try:
+                async with asyncio.timeout(STARTING):
+                    await self._client.started.wait()
+            except TimeoutError:
+                raise TryLater(STARTING) from None
+            return self._client
+        raise TryLater(1.0)
+
+    async def _send(
+        self, client: MarbleClient, parcel: Parcel, address: Address, send: Send, job: Job
+    ) -> int:
+        """Send a reply, smaller each time that Discord finds it too large."""
+        limit = address.limit
+        for _ in range(SHRINKS):
+            reply = await outcome_reply(parcel, self._app.storage.pictures, limit)
+            try:
+                return await send(client, job, address, reply)
+            except discord.HTTPException as error:
+                if not too_large(error):
+                    raise
+                size = sum(len(each.data) for each in reply.files)
+                limit = int(min(limit, size) * SMALLER)
+                log.info("job %d: Discord takes no %d bytes; trying %d", job.id, size, limit)
+        reply = Reply(content=reply.content, view=reply.view)
+        return await send(client, job, address, reply)

@@ -1,0 +1,66 @@
+"""Where a reply goes: plain ids, kept with the job, since no interaction outlives its process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+PLATFORM: Final = "discord"
+LIMIT: Final = 10 * 2**20  # bytes of an upload where the server has no boosts
+MARGIN: Final = 10.0  # seconds before its end at which a token counts as expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Say who is answered, in which channel, in what language, and by which token until when."""
+
+    channel: int
+    person: int
+    language: str = "en"
+    limit: int = LIMIT
+    application: int = 0
+    token: str | None = None
+    until: float = 0.0  # seconds since 1970
+    answers: int | None = None  # the message that a new one would reply to
+
+    @property
+    def expired(self) -> bool:
+        """Say whether the interaction's token is of no more use, or there is none."""
+        return self.token is None or time.time() > self.until - MARGIN
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Address:
+        """Read what `to_dict` wrote, by this version or another."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def person_key(user: int) -> str:
+    """Return how a person is known in storage."""
+    return f"{PLATFORM}:{user}"
+
+
+def place_key(guild: int | None, channel: int) -> str:
+    """Return how a channel is known in storage: within its server, or alone."""
+    return f"{PLATFORM}:{guild}/{channel}" if guild else f"{PLATFORM}:@me/{channel}"
+
+
+def guild_key(guild: int) -> str:
+    """Return how a server is known in storage."""
+    return f"{PLATFORM}:{guild}"
+
+
+def message_key(message: int) -> str:
+    """Return how a message is known in storage."""
+    return f"{PLATFORM}:{message}"
+
+
+def message_id(key: str | None) -> int | None:
+    """Return the message of a key."""
+    return int(key.partition(":")[2]) if key else None

@@ -1,0 +1,188 @@
+"""The client: what Discord tells Marble, passed on to the desk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+from discord import app_commands
+
+from bots.app import App
+from bots.discord.address import PLATFORM, Address, message_id, message_key, person_key
+from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
+from bots.discord.commands import add_commands
+from bots.discord.desk import Desk
+from bots.discord.forms import read_form
+from bots.discord.progress import Watching
+from bots.discord.replies import Reply, progress_reply
+from bots.discord.sync import sync
+from bots.discord.translate import Tables
+from bots.discord.visits import Reaction, Visit
+from bots.presentation.lines import name_of
+from bots.texts import words_of
+from engine.events import News
+from storage import Job
+
+if TYPE_CHECKING:
+    from bots.discord.acts import Act
+
+# None of these is privileged: Marble reads no messages and knows no member lists.
+INTENTS: Final = discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
+PATIENCE: Final = 60.0  # seconds of a rate limit that discord.py waits out by itself
+VARIATION: Final = "\ufe0f"  # what some clients put behind an emoji
+ONCE: Final = frozenset({"again", "dice", "pick", "mail"})  # a reaction does these once
+REACTIONS: Final = {
+    "🌱": "again",
+    "🎲": "dice",
+    "🔁": "dice",
+    "✉": "mail",
+    "⭐": "star",
+    "❌": "drop",
+}
+TAKEN_BACK: Final = {"⭐": "unstar"}
+
+
+class MarbleClient(discord.Client):
+    """Speak with Discord."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(
+            intents=INTENTS,
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            max_ratelimit_timeout=PATIENCE,
+        )
+        self.app = app
+        self.desk = Desk(app, self)
+        self.watching = Watching(app.studio, self._show_progress)
+        self.started = asyncio.Event()
+        self.tree = app_commands.CommandTree(
+            self,
+            allowed_contexts=app_commands.AppCommandContext(
+                guild=True, dm_channel=True, private_channel=True
+            ),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
+        )
+        add_commands(self.tree, self.desk)
+
+    async def setup_hook(self) -> None:
+        """Get everything ready before the first event comes."""
+        self.add_dynamic_items(ActButton, ActMenu)
+        await self.tree.set_translator(Tables())
+        await sync(self.tree, self.app)
+        self.started.set()
+        await self._watch_again()
+
+    async def close(self) -> None:
+        """End with the watching of jobs."""
+        await self.watching.close()
+        await super().close()
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Read forms, which discord.py would forget with the process that opened them."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await read_form(interaction)
+
+    async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
+        """Do what a reaction means, on Marble's own results only."""
+        emoji = payload.emoji.name.replace(VARIATION, "") if payload.emoji.name else ""
+        act = REACTIONS.get(emoji) or ("pick" if emoji in _KEYCAPS else None)
+        if act:
+            await self._react(payload, act, emoji)
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """Undo what a reaction did, where it can be undone."""
+        if act := TAKEN_BACK.get((payload.emoji.name or "").replace(VARIATION, "")):
+            await self._react(payload, act, "")
+
+    async def _react(self, payload: discord.RawReactionActionEvent, act: str, emoji: str) -> None:
+        from bots.discord.acts import ACTS, unstar
+
+        ours = self.user and payload.message_author_id in (None, self.user.id)
+        if not ours or (self.user and payload.user_id == self.user.id):
+            return
+        found = await self.app.storage.jobs.by_message(message_key(payload.message_id))
+        if found is None:
+            return
+        job, picture = found
+        name = name_of(job, picture)
+        if emoji in _KEYCAPS:
+            name = name_of(job, _KEYCAPS.index(emoji))
+        language = await self.language_of(payload.user_id)
+        visit = Reaction(self, payload, emoji, language)
+        done: Act = {**ACTS, "unstar": unstar}[act]
+        async with self.desk.receive(visit):
+            if act in ONCE and not await self._first_time(visit):
+                return
+            await done(self.desk, visit, name)
+
+    async def _watch_again(self) -> None:
+        """Go on telling of the jobs that were asked for before this client began."""
+        jobs = self.app.storage.jobs
+        for job in await jobs.list_running():
+            self._watch_ours(job)
+        after = 0
+        while waiting := await jobs.list_queued(after):
+            for job in waiting:
+                self._watch_ours(job)
+            after = waiting[-1].id
+
+    def _watch_ours(self, job: Job) -> None:
+        if job.adapter == PLATFORM:
+            self.watching.watch(job)
+
+    async def _first_time(self, visit: Visit) -> bool:
+        return await self.app.storage.moderation.first_sight(visit.event)
+
+    async def language_of(self, user: int) -> str | None:
+        """Return the language that somebody last used with Marble."""
+        settings = await self.app.storage.people.settings(person_key(user))
+        return settings.get("language")
+
+    async def send(self, address: Address, **message: Any) -> discord.Message:
+        """Send a message to a channel, as a reply where there is something to reply to."""
+        channel = self.get_partial_messageable(address.channel)
+        if address.answers:
+            message["reference"] = discord.MessageReference(
+                message_id=address.answers, channel_id=address.channel, fail_if_not_exists=False
+            )
+        return await channel.send(**message)
+
+    async def send_dm(self, user: int, **message: Any) -> int:
+        """Send a direct message; raises `discord.Forbidden` where they take none."""
+        channel = await self.create_dm(discord.Object(user))
+        return (await channel.send(**message)).id
+
+    async def edit(self, address: Address, message: int, reply: Reply) -> None:
+        """Edit one of Marble's own messages in a channel."""
+        channel = self.get_partial_messageable(address.channel)
+        await channel.get_partial_message(message).edit(**reply.edit())
+
+    async def edit_answer(self, address: Address, message: int | None, reply: Reply) -> int:
+        """Edit the answer to an interaction by its token, in whatever process."""
+        assert address.token
+        hook = discord.Webhook.partial(address.application, address.token, client=self)
+        which: Any = message or "@original"
+        return (await hook.edit_message(which, **reply.edit())).id
+
+    async def delete_message(self, visit: Visit) -> None:
+        """Delete the message that a visit is about."""
+        channel = self.get_partial_messageable(visit.address.channel)
+        assert visit.address.answers
+        await channel.get_partial_message(visit.address.answers).delete()
+
+    async def _show_progress(self, job: Job, news: News) -> None:
+        address = Address.from_dict(job.reply)
+        job = await self.app.storage.jobs.get(job.id)
+        message = message_id(job.message)
+        reply = progress_reply(job, news, words_of(address.language))
+        if not address.expired:
+            await self.edit_answer(address, message, reply)
+        elif message:
+            await self.edit(address, message, reply)
+
+
+_KEYCAPS: Final = tuple(each.replace(VARIATION, "") for each in KEYCAPS)

@@ -1,0 +1,18 @@
+"""Slash commands and context menus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from discord import app_commands
+
+from bots.discord.commands import about, imagine, menus
+
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+
+def add_commands(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+    """Add all commands to the tree."""
+    for module in (imagine, about, menus):
+        module.add(tree, desk)

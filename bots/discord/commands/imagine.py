@@ -1,0 +1,40 @@
+"""/imagine: words become a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands
+
+from bots.discord.commands.define import define
+from bots.discord.parameters import prompt_parameter, with_options
+from bots.discord.visits import Click
+from bots.options import parse_values
+from bots.preferences import values_for
+from bots.studio import Asker
+from engine.recipe import check
+from storage import Job
+
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+
+def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+    """Add the command."""
+
+    async def imagine(interaction: discord.Interaction[Any], prompt: str, **typed: Any) -> None:
+        visit = Click(interaction)
+        texts = {name: str(value) for name, value in typed.items()}
+
+        async def ask(asker: Asker) -> Job:
+            values = await values_for(desk.storage.people, visit.person, texts)
+            return await desk.studio.imagine({**values, "prompt": prompt}, asker)
+
+        async with desk.receive(visit):
+            # What is wrong with the words themselves is said before anything else is done.
+            check("prompt", prompt)
+            parse_values(texts.items())
+            await desk.draw(visit, ask)
+
+    tree.add_command(define("imagine", with_options(imagine, desk, before=[prompt_parameter()])))

@@ -1,0 +1,145 @@
+"""The desk, where every visit ends up: it asks the studio, and sees that people are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import discord
+
+from bots.app import App, roles_of
+from bots.discord.address import guild_key, message_key, place_key
+from bots.discord.visits import Click, Gone, Visit
+from bots.policy import Role
+from bots.presentation import escape_markdown
+from bots.studio import Asker
+from engine.errors import UserError
+from storage import Job, Picture, UnknownPicture, parse_name
+
+if TYPE_CHECKING:
+    from bots.discord.client import MarbleClient
+
+PLACES: Final = 10_000  # remembered as known
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[Asker], Awaitable[Job]]
+
+
+class Refusal(UserError):
+    """Carry a sentence in the language of whoever is refused."""
+
+
+class Desk:
+    """Receive visits."""
+
+    def __init__(self, app: App, client: MarbleClient) -> None:
+        self.app = app
+        self.studio = app.studio
+        self.storage = app.storage
+        self.client = client
+        self.roles = roles_of(app.settings)
+        self.closed = False
+        self._announcing: dict[int, asyncio.Event] = {}
+        self._places: set[str] = set()
+
+    async def draw(self, visit: Visit, ask: Ask) -> None:
+        """Acknowledge, commit what is asked for, and show that it is on its way."""
+        async with self.receive(visit):
+            visit.check_permissions()
+            await visit.open()
+            await self.admit(visit)
+            job = await ask(visit.asker)
+            self._announcing[job.id] = announced = asyncio.Event()
+            try:
+                if message := await visit.announce(job):
+                    await self.storage.jobs.acknowledged(job.id, message_key(message))
+                self.client.watching.watch(job)
+            finally:
+                del self._announcing[job.id]
+                announced.set()
+
+    async def announced(self, job: int) -> None:
+        """Wait until a job's placeholder is there, if it is about to be."""
+        if event := self._announcing.get(job):
+            await event.wait()
+
+    @asynccontextmanager
+    async def receive(self, visit: Visit) -> AsyncIterator[None]:
+        """Refuse with one sentence what cannot be done, whatever the reason."""
+        try:
+            if self.closed:
+                raise Refusal(visit.words.restarting)
+            yield
+        except Gone:
+            log.info("a deed came twice or too late (%s)", visit.event)
+        except UserError as error:
+            await self._refuse(visit, escape_markdown(str(error)))
+        except discord.HTTPException as error:
+            log.warning("Discord refused an answer (%s): %s", visit.event, error)
+        except Exception:
+            log.exception("%s met an error", visit.event)
+            await self._refuse(visit, visit.words.unexpected)
+
+    async def _refuse(self, visit: Visit, sentence: str) -> None:
+        try:
+            await visit.refuse(sentence)
+        except (discord.HTTPException, Gone) as error:
+            log.warning("a refusal could not be said (%s): %s", visit.event, error)
+
+    async def admit(self, visit: Visit) -> None:
+        """Make the place known; raise `Refusal` for who is banned and where Marble is off."""
+        await self._know_place(visit)
+        ban = await self.storage.moderation.ban_of(visit.person, visit.place)
+        if ban:
+            words = visit.words
+            text = words.banned_until if ban.until else words.banned
+            until = ban.until.strftime("%Y-%m-%d %H:%M UTC") if ban.until else ""
+            raise Refusal(text.format(reason=ban.reason, until=until))
+
+    def may_moderate(self, visit: Visit) -> bool:
+        """Say whether they may act on others' jobs: the server's moderators and Marble's own."""
+        return visit.moderates or self.roles.of(visit.person) >= Role.MODERATOR
+
+    def require_owner(self, visit: Visit, job: Job) -> None:
+        """Raise `Refusal` for whoever did not ask for the job and does not moderate its place."""
+        here = job.place == visit.place and visit.moderates
+        everywhere = self.roles.of(visit.person) >= Role.MODERATOR
+        if job.person != visit.person and not here and not everywhere:
+            raise Refusal(visit.words.not_yours)
+
+    async def pictures(self, name: str) -> tuple[Job, list[Picture]]:
+        """Return a job and those of its pictures that a name means; raises `UnknownPicture`."""
+        job, picture = await self.studio.get(name)
+        found = [each for each in job.pictures if picture in (None, each.index)]
+        if not found and picture is not None:
+            raise UnknownPicture(name)
+        return job, found
+
+    async def press(
+        self, interaction: discord.Interaction[MarbleClient], act: str, name: str
+    ) -> None:
+        """Do what a button or menu says."""
+        from bots.discord.acts import ACTS
+
+        visit = Click(interaction)
+        async with self.receive(visit):
+            parse_name(name)
+            await ACTS[act](self, visit, name)
+
+    async def _know_place(self, visit: Visit) -> None:
+        """Tell storage what the place lies in, so that what holds there holds here."""
+        if visit.guild is None or visit.place in self._places:
+            return
+        server = guild_key(visit.guild)
+        above = server
+        if visit.parent:
+            above = place_key(visit.guild, visit.parent)
+            await self.storage.people.add_place(above, server)
+        await self.storage.people.add_place(visit.place, above)
+        if len(self._places) >= PLACES:
+            self._places.clear()
+        self._places.add(visit.place)

@@ -1,0 +1,129 @@
+"""What a message of Marble's holds: text, a picture, buttons."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import discord
+
+from bots.discord.address import Address
+from bots.discord.buttons import cancel_view, result_view
+from bots.presentation import (
+    Limit,
+    alt_text,
+    compose,
+    cut,
+    escape_markdown,
+    facts,
+    fit,
+    progress_line,
+)
+from bots.presentation.lines import SEPARATOR, name_of
+from bots.texts import Words, words_of
+from engine.events import News, Progress
+from storage import DatabaseFault, Job, Parcel, Picture, Status
+from storage.pictures import Pictures
+
+CONTENT: Final = 2000  # characters of a message
+SMALL_TEXT: Final = "-# "  # Discord's markdown for what matters less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """Hold a file: its name, its bytes, and a description for who cannot see it."""
+
+    name: str
+    data: bytes
+    description: str | None = None
+
+    def open(self) -> discord.File:
+        """Return it as discord.py sends it; a `File` can be sent once."""
+        return discord.File(io.BytesIO(self.data), self.name, description=self.description)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """Hold all that a message shows."""
+
+    content: str
+    files: tuple[Attached, ...] = ()
+    view: discord.ui.View | None = None
+
+    def edit(self) -> dict[str, Any]:
+        """Return arguments that make a message show this and nothing else."""
+        files = [each.open() for each in self.files]
+        return {"content": self.content, "attachments": files, "view": self.view}
+
+    def new(self) -> dict[str, Any]:
+        """Return arguments that send this as a new message."""
+        found: dict[str, Any] = {"content": self.content}
+        if self.files:
+            found["files"] = [each.open() for each in self.files]
+        if self.view:
+            found["view"] = self.view
+        return found
+
+
+def progress_reply(job: Job, news: News, words: Words) -> Reply:
+    """Show how far a job is, with a guess at its picture, and how to stop it."""
+    preview = news.preview if isinstance(news, Progress) else None
+    alt = cut(alt_text(job, words), 1024)
+    files = (Attached(name="preview.jpg", data=preview, description=alt),) if preview else ()
+    content = f"{_prompt(job, 400)}\n{escape_markdown(progress_line(news, words))}"
+    return Reply(content=content, files=files, view=cancel_view(job, words))
+
+
+async def outcome_reply(parcel: Parcel, files: Pictures, limit: int) -> Reply:
+    """Show what came of a job: its pictures, or why there are none."""
+    job = parcel.job
+    words = words_of(Address.from_dict(job.reply).language)
+    if parcel.outcome is Status.RENDERED:
+        return await pictures_reply(job, job.pictures, files, limit, words)
+    if parcel.outcome is Status.CANCELLED:
+        return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
+    reason = escape_markdown(job.error or "")
+    return Reply(content=cut(words.failed.format(reason=reason), CONTENT))
+
+
+async def pictures_reply(
+    job: Job, pictures: Sequence[Picture], files: Pictures, limit: int, words: Words
+) -> Reply:
+    """Show pictures of a job: one as it is, several as a grid; within the limit in bytes."""
+    name = name_of(job, pictures[0].index if len(pictures) == 1 < job.recipe.count else None)
+    lost = SMALL_TEXT + words.lost_picture
+    try:
+        shown, whole = await asyncio.to_thread(_draw, pictures, files, limit)
+    except DatabaseFault:  # the file is gone
+        return Reply(
+            content=_caption(job, name, words, lost), view=result_view(job, pictures, words)
+        )
+    alt = alt_text(job, words, len(pictures))
+    note = "" if whole else SMALL_TEXT + words.shrunk
+    return Reply(
+        content=_caption(job, name, words, note),
+        files=(Attached(name=f"marble-{name}.{shown.suffix}", data=shown.data, description=alt),),
+        view=result_view(job, pictures, words),
+    )
+
+
+def _draw(pictures: Sequence[Picture], files: Pictures, limit: int) -> tuple[Any, bool]:
+    """Return what is shown, and whether one picture is shown as it is; blocks."""
+    pngs = [files.read(picture) for picture in pictures]
+    alone = len(pngs) == 1
+    shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
+    return shown, shown.whole or not alone
+
+
+def _caption(job: Job, name: str, words: Words, note: str = "") -> str:
+    known = [name, *list(facts(job, words))[1:]]
+    below = "\n" + SMALL_TEXT + escape_markdown(SEPARATOR.join(known))
+    below += f"\n{note}" if note else ""
+    return _prompt(job, CONTENT - len(below)) + below
+
+
+def _prompt(job: Job, limit: int) -> str:
+    return cut(escape_markdown(" ".join(job.recipe.prompt.split())), limit)

@@ -1,0 +1,248 @@
+"""Somebody wants something: who, where, and how they are answered, by a click or by a reaction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+
+from bots.discord.address import LIMIT, Address, person_key, place_key
+from bots.discord.replies import Attached, Reply
+from bots.studio import Asker
+from bots.texts import Words, language_of, words_of
+from engine.errors import UserError
+from storage import Job
+
+if TYPE_CHECKING:
+    from bots.discord.client import MarbleClient
+
+ALREADY_ACKNOWLEDGED: Final = 40060
+UNKNOWN_INTERACTION: Final = 10062
+NEEDED: Final = ("view_channel", "send_messages", "attach_files")
+NEEDED_BY_GUEST: Final = ("attach_files",)  # where only its person has installed Marble
+MODERATES: Final = ("manage_messages", "manage_guild", "administrator")
+
+
+class MissingPermission(UserError):
+    """Say which permission Marble lacks where it was asked."""
+
+    def __init__(self, permission: str, words: Words) -> None:
+        name = permission.replace("_", " ").title()
+        super().__init__(words.missing_permission.format(permission=name))
+
+
+class Gone(Exception):
+    """Say that there is nobody to answer: the deed came twice, or too late."""
+
+
+class Visit(ABC):
+    """Hold who wants something, and answer them."""
+
+    client: MarbleClient
+    address: Address
+    guild: int | None
+    parent: int | None  # the channel that a thread lies in
+    moderates: bool  # the server's own moderator
+    event: str
+
+    @property
+    def words(self) -> Words:
+        """Return messages in their language."""
+        return words_of(self.address.language)
+
+    @property
+    def person(self) -> str:
+        """Return who it is, as storage knows them."""
+        return person_key(self.address.person)
+
+    @property
+    def place(self) -> str:
+        """Return where it is, as storage knows it."""
+        return place_key(self.guild, self.address.channel)
+
+    @property
+    def asker(self) -> Asker:
+        """Return who asks, for the studio."""
+        reply = self.address.to_dict()
+        return Asker(person=self.person, place=self.place, reply=reply, event=self.event)
+
+    @abstractmethod
+    def check_permissions(self) -> None:
+        """Raise `MissingPermission` where an answer could not be shown."""
+
+    @abstractmethod
+    async def open(self, *, private: bool = False) -> None:
+        """Acknowledge; what follows will be seen by all, or in `private` by them alone."""
+
+    @abstractmethod
+    async def announce(self, job: Job) -> int | None:
+        """Show that a job is on its way; return the message, which becomes its reply."""
+
+    @abstractmethod
+    async def show(self, reply: Reply) -> int:
+        """Show something to all, after `open`; return the message."""
+
+    @abstractmethod
+    async def tell(
+        self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
+    ) -> None:
+        """Say something to them alone."""
+
+    async def nod(self, text: str) -> None:
+        """Confirm what they did, where it cannot be seen otherwise."""
+        await self.tell(text)
+
+    async def refuse(self, sentence: str) -> None:
+        """Say to them alone why not; what was shown to all disappears."""
+        await self.tell(sentence)
+
+
+class Click(Visit):
+    """A command, a button, a menu or a form."""
+
+    def __init__(self, interaction: discord.Interaction[MarbleClient]) -> None:
+        self.client = interaction.client
+        self.interaction = interaction
+        self.guild = interaction.guild_id
+        channel = interaction.channel
+        self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
+        self.moderates = any(getattr(interaction.permissions, name) for name in MODERATES)
+        self.event = f"discord:{interaction.id}"
+        self.address = Address(
+            channel=interaction.channel_id or 0,
+            person=interaction.user.id,
+            language=language_of(interaction.locale.value),
+            limit=interaction.filesize_limit,
+            application=interaction.application_id,
+            token=interaction.token,
+            until=interaction.expires_at.timestamp(),
+            answers=interaction.message.id if interaction.message else None,
+        )
+        self._opened: bool | None = None  # whether in private
+        self._message: int | None = None
+
+    def check_permissions(self) -> None:
+        """Raise `MissingPermission` where an answer could not be shown."""
+        if self.guild is None:
+            return
+        has = self.interaction.app_permissions
+        guest = not self.interaction.is_guild_integration()
+        names = list(NEEDED_BY_GUEST if guest else NEEDED)
+        if isinstance(self.interaction.channel, discord.Thread) and not guest:
+            names[names.index("send_messages")] = "send_messages_in_threads"
+        for name in names:
+            if not getattr(has, name):
+                raise MissingPermission(name, self.words)
+
+    async def open(self, *, private: bool = False) -> None:
+        """Defer; raises `Gone` where Discord knows of it no more."""
+        response = self.interaction.response
+        with _answered():
+            callback = await response.defer(ephemeral=private, thinking=True)
+        self._opened = private
+        self._message = callback.message_id if callback else None
+
+    async def announce(self, job: Job) -> int | None:
+        """Keep "thinking": the first news of the job replace it."""
+        return self._message
+
+    async def show(self, reply: Reply) -> int:
+        """Put it where the acknowledgement is."""
+        message = await self.interaction.edit_original_response(**reply.edit())
+        return message.id
+
+    async def tell(
+        self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
+    ) -> None:
+        """Say something that nobody else sees."""
+        reply = Reply(content=text, files=tuple(files), view=view)
+        if self._opened:
+            await self.interaction.edit_original_response(**reply.edit())
+        elif self._opened is None:
+            with _answered():
+                await self.interaction.response.send_message(**reply.new(), ephemeral=True)
+            self._opened = True
+        else:
+            # Who can see an answer was decided by acknowledging it: this one has to go first.
+            with suppress(discord.NotFound):
+                await self.interaction.delete_original_response()
+            await self.interaction.followup.send(**reply.new(), ephemeral=True)
+
+
+class Reaction(Visit):
+    """An emoji below one of Marble's messages."""
+
+    def __init__(
+        self,
+        client: MarbleClient,
+        payload: discord.RawReactionActionEvent,
+        emoji: str,
+        language: str | None,
+    ) -> None:
+        self.client = client
+        self.guild = payload.guild_id
+        guild = client.get_guild(payload.guild_id) if payload.guild_id else None
+        channel = guild.get_channel_or_thread(payload.channel_id) if guild else None
+        self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
+        self._channel = channel
+        member = payload.member
+        rights = channel.permissions_for(member) if channel and member else None
+        self.moderates = any(getattr(rights, name, False) for name in MODERATES)
+        self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
+        self.address = Address(
+            channel=payload.channel_id,
+            person=payload.user_id,
+            language=language or "en",
+            limit=guild.filesize_limit if guild else LIMIT,
+            answers=payload.message_id,
+        )
+
+    def check_permissions(self) -> None:
+        """Raise `MissingPermission` where an answer could not be shown."""
+        if self._channel is None:
+            return
+        has = self._channel.permissions_for(self._channel.guild.me)
+        in_thread = isinstance(self._channel, discord.Thread)
+        send = "send_messages_in_threads" if in_thread else "send_messages"
+        for name in ("view_channel", send, "attach_files"):
+            if not getattr(has, name):
+                raise MissingPermission(name, self.words)
+
+    async def open(self, *, private: bool = False) -> None:
+        """Do nothing: a reaction needs no acknowledgement."""
+
+    async def announce(self, job: Job) -> int | None:
+        """Send the message that becomes the job's reply."""
+        return await self._send(Reply(content=self.words.submitted), nonce=str(job.id))
+
+    async def show(self, reply: Reply) -> int:
+        """Send a message that replies to the one with the reaction."""
+        return await self._send(reply)
+
+    async def tell(
+        self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
+    ) -> None:
+        """Write a direct message, if they take any."""
+        reply = Reply(content=text, files=tuple(files), view=view)
+        with suppress(discord.Forbidden):
+            await self.client.send_dm(self.address.person, **reply.new())
+
+    async def nod(self, text: str) -> None:
+        """Say nothing: the reaction itself can be seen."""
+
+    async def _send(self, reply: Reply, **more: Any) -> int:
+        return (await self.client.send(self.address, **reply.new(), **more)).id
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn Discord's "too late" and "already answered" into `Gone`."""
+    try:
+        yield
+    except discord.HTTPException as error:
+        if error.code in (ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION):
+            raise Gone from error
+        raise

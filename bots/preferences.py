@@ -1,0 +1,48 @@
+"""Personal defaults: options that hold wherever somebody types nothing else.
+
+They are kept as they were typed, so that a newer table of options reads them as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bots.options import OPTIONS, find, parse_values
+from engine.errors import UserError
+from storage.people import People
+
+SETTING: Final = "options"
+# A seed or a start image for everything would be a trap.
+PREFERABLE: Final = tuple(
+    option for option in OPTIONS if option.name not in ("seed", "image", "mask")
+)
+
+
+async def preferred(people: People, person: str) -> dict[str, str]:
+    """Return the options that somebody saved, by name."""
+    settings = await people.settings(person)
+    return dict(settings.get(SETTING) or {})
+
+
+async def prefer(people: People, person: str, typed: Mapping[str, str]) -> dict[str, str]:
+    """Save options, checked; an empty text removes one. Raises `UserError`."""
+    parse_values((name, text) for name, text in typed.items() if text)
+    saved = {**await preferred(people, person), **typed}
+    saved = {name: text for name, text in saved.items() if text}
+    await people.change_settings(person, {SETTING: saved or None})
+    return saved
+
+
+async def values_for(people: People, person: str, typed: Mapping[str, str]) -> dict[str, Any]:
+    """Return recipe values: what was typed, over what somebody saved. Raises `UserError`.
+
+    What was saved and can be read no longer is left out.
+    """
+    values: dict[str, Any] = {}
+    for name, text in (await preferred(people, person)).items():
+        try:
+            values |= find(name).parse(text)
+        except UserError:
+            continue
+    return values | parse_values(typed.items())

@@ -1,0 +1,99 @@
+"""Names and descriptions of commands and of their options, by language.
+
+Keys are commands (`imagine`), subcommands (`mydata export`), options of any command (`:prompt`) or
+of one (`cancel:job`), and menus (`menu Recipe`). English names are the keys' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bots.options import OPTIONS
+
+DESCRIPTION: Final = 100  # characters, Discord's limit
+
+
+@dataclass(frozen=True, slots=True)
+class CommandText:
+    """Hold names in other languages than English, and descriptions in every language."""
+
+    name: Mapping[str, str]
+    description: Mapping[str, str]
+
+
+def _text(zh_name: str, en: str, zh: str) -> CommandText:
+    return CommandText({"zh": zh_name}, {"en": en, "zh": zh})
+
+
+# What options of the one table are called in Chinese.
+_OPTION_NAMES: Final = {
+    "negative": "不要",
+    "seed": "种子",
+    "steps": "步数",
+    "guidance": "引导",
+    "sampler": "采样器",
+    "schedule": "调度",
+    "size": "尺寸",
+    "count": "张数",
+    "model": "模型",
+    "image": "起始图",
+    "strength": "强度",
+    "mask": "蒙版",
+    "lora": "lora",
+}
+
+
+def _short(text: str) -> str:
+    """Cut a description to what Discord takes, at its last comma or word."""
+    return text if len(text) <= DESCRIPTION else f"{text[: DESCRIPTION - 1].rpartition(' ')[0]}…"
+
+
+COMMANDS: Final[Mapping[str, CommandText]] = {
+    "imagine": _text("绘图", "Draw what you describe", "画出你描述的内容"),
+    ":prompt": _text("提示词", "what the picture shows", "画面内容"),
+    "history": _text("历史", "Your latest pictures", "你最近的图片"),
+    "history:search": _text("搜索", "only prompts with these words", "只看提示词含有这些字的"),
+    "history:favourites": _text("收藏", "only what you marked with ⭐", "只看收藏的图片"),
+    "show": _text("查看", "Show a picture again", "再次显示一张图"),
+    ":picture": _text("图片", "12 for a job, 12.3 for a picture", "任务 12，或其第三张 12.3"),
+    "settings": _text("设置", "What holds when you type nothing else", "你没有另外填写时使用的值"),
+    "settings show": _text("查看", "Show your settings", "查看你的设置"),
+    "settings set": _text("修改", "Change your settings", "修改你的设置"),
+    "settings reset": _text("清空", "Forget your settings", "清空你的设置"),
+    "queue": _text("队列", "What runs and what waits", "正在绘制和等待的任务"),
+    "cancel": _text("取消", "Stop one of your jobs", "停止你的一个任务"),
+    "cancel:job": _text("任务", "which; your latest if you say nothing", "哪一个；不填则为最近的"),
+    "models": _text("模型", "Which models can draw", "可用的模型"),
+    "stats": _text("统计", "How much was drawn", "绘制统计"),
+    "help": _text("帮助", "What Marble can do, and how", "Marble 能做什么，怎么用"),
+    "privacy": _text("隐私", "What is kept of you", "保存哪些关于你的内容"),
+    "mydata": _text("我的数据", "Your data", "你的数据"),
+    "mydata export": _text("导出", "Get all that is kept of you", "取得保存的关于你的全部内容"),
+    "mydata delete": _text("删除", "Remove everything that is kept of you", "删除关于你的全部内容"),
+    "moderate": _text("管理", "For moderators", "管理员专用"),
+    "moderate ban": _text("封禁", "Let somebody ask for nothing here", "禁止某人在此请求图片"),
+    "moderate unban": _text("解禁", "Lift a ban", "解除封禁"),
+    "moderate channel": _text("频道", "What holds in this channel", "此频道的规则"),
+    "moderate log": _text("记录", "What moderators did", "管理员做过什么"),
+    "moderate pause": _text("暂停", "Let nothing more start, anywhere", "暂停所有绘图"),
+    "moderate resume": _text("恢复", "Let jobs start again", "恢复绘图"),
+    "moderate:person": _text("成员", "who", "谁"),
+    "moderate:reason": _text("原因", "why; they are told", "原因；会告知对方"),
+    "moderate:hours": _text("小时", "how long; for good if left out", "多久；不填则永久"),
+    "moderate:open": _text("开放", "whether pictures may be asked for here", "此处可否请求图片"),
+    "moderate:count": _text("张数", "most pictures at once", "一次最多几张"),
+    "moderate:steps": _text("步数", "most steps", "最多步数"),
+    "menu Recipe": _text("配方", "", ""),
+    "menu Rerun": _text("重画", "", ""),
+    "menu New seed": _text("换种子重画", "", ""),
+    "menu Favourite": _text("收藏", "", ""),
+    **{
+        f":{option.name}": CommandText(
+            {"zh": _OPTION_NAMES.get(option.name, option.name)},
+            {language: _short(text) for language, text in option.help.items()},
+        )
+        for option in OPTIONS
+    },
+}
