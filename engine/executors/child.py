@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 ROOT: Final = Path(__file__).parents[2]  # where the package `engine` is found
 STARTS: Final = 3  # failed starts in a row after which waiting jobs are told
+SILENCE: Final = 900.0  # seconds without a word about its jobs after which a child counts as hung
 LONGEST: Final = 30.0  # seconds between two starts
 # Threads that spin while they wait for each other cost nearly nothing on an idle processor, and on
 # one that others use nearly everything: a picture took 18 s instead of 0.5.
@@ -45,11 +47,17 @@ class ChildExecutor(QueueingExecutor):
     """Own one child process and the task that watches it."""
 
     def __init__(
-        self, config: EngineConfig, *, backoff: Callable[[int], float] = wait_before
+        self,
+        config: EngineConfig,
+        *,
+        backoff: Callable[[int], float] = wait_before,
+        silence: float = SILENCE,
     ) -> None:
         super().__init__()
         self._config = config
         self._backoff = backoff
+        self._silence = silence
+        self._heard_at = 0.0  # when the child last said something, or was given its first job
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None  # there while the child takes jobs
         self._watching: asyncio.Task[None] | None = None
@@ -97,6 +105,8 @@ class ChildExecutor(QueueingExecutor):
         return not self._ready.is_set()
 
     def _admit(self, spec: Spec) -> None:
+        if len(self._passed) == 1:
+            self._heard_at = time.monotonic()
         self._send({"run": spec.to_dict()})
 
     def _withdraw(self, key: Key) -> None:
@@ -133,23 +143,38 @@ class ChildExecutor(QueueingExecutor):
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         with closing(writer):
-            with theirs:
-                process = self._process = _spawn(theirs)
+            try:
+                with theirs:
+                    process = self._process = _spawn(theirs)
+            except OSError as error:  # no memory, too many processes: it may pass
+                return f"it cannot be started: {error}"
+            watching = asyncio.create_task(self._watch_silence(process), name="marble-silence")
             try:
                 self._writer = writer
                 self._send({"config": self._config.to_dict(), "level": log.getEffectiveLevel()})
                 with suppress(EOFError, ConnectionError):
                     await self._listen(reader)
+            except Exception:  # words that are not the protocol's: nothing it says can be trusted
+                log.exception("the engine's process said what makes no sense")
             finally:
+                watching.cancel()
                 self._ready.clear()
                 self._process = self._writer = None
                 process.kill()
                 code = await asyncio.shield(asyncio.to_thread(process.wait))
         return _describe(code)
 
+    async def _watch_silence(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a child that hangs: its jobs are then lost, and tried again as after any death."""
+        while not self._passed or time.monotonic() - self._heard_at < self._silence:
+            await asyncio.sleep(self._silence / 10)
+        log.error("the engine's process has said nothing for %.0f s; it is killed", self._silence)
+        process.kill()
+
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while True:
             frame = await wire.receive(reader)
+            self._heard_at = time.monotonic()
             if "ready" in frame.header:
                 self._stillborn = 0
                 self._ready.set()

@@ -88,8 +88,7 @@ class Loop:
             if isinstance(report.news, Ended):
                 self._at_work.discard(report.key)
                 self._count(pipeline.counts)
-                if WRECKED in str(report.news.error):
-                    self._wrecked()
+                self._look_for_wreckage(report.news.error)
             self._report(report)
 
     def _open(self) -> Pipeline:
@@ -101,11 +100,16 @@ class Loop:
         """Say to all jobs at work what ended them, and begin anew with the next."""
         if not isinstance(error, MarbleError):
             log.error("the engine failed", exc_info=error)
+            self._look_for_wreckage(error)
             error = EngineError(error)
         self._let_go()
         for key in sorted(self._at_work):
             self._report(Report(key, Ended(error)))
         self._at_work.clear()
+
+    def _look_for_wreckage(self, error: Exception | None) -> None:
+        if WRECKED in str(error):
+            self._wrecked()
 
     def _let_go(self) -> None:
         self._inbox.clear()

@@ -6,6 +6,7 @@ wait for N     the job ends once N jobs have been at work together
 hang           the tick never ends
 break          the tick raises
 wreck          the job's first attempt leaves the device useless to this process
+break and wreck  … and the tick raises
 refuse         the job ends with a sentence for people
 """
 
@@ -76,6 +77,8 @@ class StubPipeline:
             threading.Event().wait()
         if word == "break":
             raise ValueError("inner words")
+        if word == "break and wreck" and spec.epoch == 1:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if word == "wreck" and spec.epoch == 1:
             yield Ended(EngineError("AcceleratorError: CUDA error: device-side assert triggered"))
         if word == "refuse":

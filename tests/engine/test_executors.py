@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.errors import Cancelled, EngineError, Lost, SettingError, UserError
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import ManagedExecutor, Spec
+from engine.executors import ManagedExecutor, Spec, wire
 from engine.executors.child import ChildExecutor, wait_before
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import EngineConfig
@@ -184,10 +185,62 @@ async def test_a_child_killed_in_any_stage_loses_its_jobs_and_goes_on(
     assert child.health().pid not in (None, before)
 
 
-async def test_a_child_that_lost_its_device_makes_room_for_a_new_one(child: ChildExecutor) -> None:
+@pytest.mark.parametrize("word", ["wreck", "break and wreck"])
+async def test_a_child_that_lost_its_device_makes_room_for_a_new_one(
+    child: ChildExecutor, word: str
+) -> None:
     with pytest.raises(Lost, match="exit code 70"):
-        await collect(child, make_spec("wreck"))
-    assert isinstance((await collect(child, make_spec("wreck", epoch=2)))[-1], Picture)
+        await collect(child, make_spec(word))
+    assert isinstance((await collect(child, make_spec(word, epoch=2)))[-1], Picture)
+
+
+async def test_a_child_that_hangs_is_killed_and_its_job_lost() -> None:
+    async with ChildExecutor(STUB, backoff=lambda failures: 0, silence=0.5) as child:
+        await child.start()
+        with pytest.raises(Lost, match="SIGKILL"):
+            await collect(child, make_spec("hang"))
+        assert isinstance((await collect(child, make_spec(job=2)))[-1], Picture)
+
+
+async def test_a_child_that_has_no_work_may_be_silent() -> None:
+    async with ChildExecutor(STUB, backoff=lambda failures: 0, silence=0.001) as child:
+        await child.start()
+        assert await child.drain(0)
+        await asyncio.sleep(0.01)
+        assert child.health().alive
+        assert child.health().restarts == 0
+
+
+async def test_a_child_that_cannot_be_forked_is_tried_again(
+    child: ChildExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn, refusals = subprocess.Popen, [OSError(12, "Cannot allocate memory")]
+
+    def short_of_memory(*args: Any, **kwargs: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return spawn(*args, **kwargs)
+
+    monkeypatch.setattr("engine.executors.child.subprocess.Popen", short_of_memory)
+    async with asyncio.timeout(60):
+        assert isinstance((await collect(child, make_spec()))[-1], Picture)
+
+
+async def test_a_child_that_talks_nonsense_is_replaced(
+    child: ChildExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nonsense = [wire.Frame({"ended": "of no known kind", "job": 1, "epoch": 1, "text": ""})]
+    receive = wire.receive
+
+    async def misheard(stream: asyncio.StreamReader) -> wire.Frame:
+        frame = await receive(stream)
+        return nonsense.pop() if "progress" in frame.header and nonsense else frame
+
+    monkeypatch.setattr(wire, "receive", misheard)
+    async with asyncio.timeout(60):
+        with pytest.raises(Lost):
+            await collect(child, make_spec())
+        assert isinstance((await collect(child, make_spec(epoch=2)))[-1], Picture)
 
 
 async def test_large_pictures_cross_whole(child: ChildExecutor) -> None:
