@@ -47,6 +47,10 @@ class Buckets:
             self._canonical[rows] = max([rows, *cheap])
         return self._canonical[rows]
 
+    def single(self, rows: int) -> Buckets:
+        """Return what calls of one picture cost, of so many rows, where none may have more."""
+        return Buckets({1: self.cost(rows) / rows})
+
     def widest(self) -> int:
         """Return the most rows that still gain something over calls of half as many."""
         best = min(self.seconds)

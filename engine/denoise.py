@@ -81,6 +81,8 @@ class Denoising:
         """Give the sampler what it asked for, [1, C, h, w] fp32."""
         self.denoised = denoised
         self._state = advance(self._sampling, denoised)
+        if self.request is None:
+            self.gathered = None  # or who is done would keep whom it led, and they their company
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:

@@ -5,8 +5,8 @@
         for report in pipeline.tick():
             ...
 
-One thread owns a pipeline; nothing in it waits but for the device and, when all else is done, for
-a PNG.
+One thread owns a pipeline; nothing in it waits but for the device and, when all else is done, a
+moment for a PNG.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from engine.batching import Batch, Batching, Turn, Wheel
-from engine.buckets import UNMEASURED
 from engine.denoise import Denoising
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Event, Progress, Stage
@@ -185,7 +184,7 @@ class Pipeline:
         for running in self._running.values():
             if running.resident is resident:
                 for turn in running.turns:
-                    turn.buckets = UNMEASURED
+                    turn.buckets = turn.buckets.single(turn.rows)
 
     def _count(self, batch: Batch[Denoising]) -> None:
         used = sum(turn.rows for turn in batch.turns)
@@ -215,10 +214,7 @@ class Pipeline:
             yield self._end(running.key, error)
 
     def _hand_over(self) -> Iterator[Report]:
-        idle = self._reveal.next is None and all(
-            running.step == running.total for running in self._running.values()
-        )
-        for running, png in self._reveal.collect(wait=idle):
+        for running, png in self._reveal.collect(wait=self._idle):
             if error := png.exception():
                 yield self._end(running.key, error)
                 continue
@@ -226,6 +222,14 @@ class Pipeline:
             running.missing -= 1
             if not running.missing:
                 yield self._end(running.key)
+
+    @property
+    def _idle(self) -> bool:
+        """Say whether the device has nothing to do but wait for PNGs."""
+        if self._reveal.next:
+            return False
+        done = all(running.step == running.total for running in self._running.values())
+        return done or self._reveal.full
 
     def _end(self, key: Key, error: BaseException | None = None) -> Report:
         self._forget(key)

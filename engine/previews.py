@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from engine.running import Running
+
+log = logging.getLogger(__name__)
 
 EVERY: Final = 4  # steps
 SECONDS: Final = 0.5  # between two previews of one job; no chat shows them faster
@@ -25,7 +28,11 @@ class Pace:
         if denoised is None or not self._is_due(running):
             return None
         begun = self.now()
-        jpeg = running.resident.preview(denoised)
+        try:
+            jpeg = running.resident.preview(denoised)
+        except Exception:  # a guess that fails must cost neither the picture nor its neighbours
+            log.exception("job %d: its preview failed", running.key.job)
+            jpeg = None
         running.shown_at = self.now()
         self._again_at = running.shown_at + (running.shown_at - begun) / SHARE
         return jpeg

@@ -21,6 +21,7 @@ from typing import Any, Final
 import torch
 
 from engine.buckets import GAIN, LARGEST, Buckets
+from engine.ladder import empty_cache, ran_out
 
 log = logging.getLogger(__name__)
 
@@ -111,16 +112,16 @@ class Probe:
         return {str(dtype): dtype for dtype in DTYPES}[name]
 
     def _measure(self, device: torch.device, call: Call, clock: Clock) -> dict[int, float]:
-        """Double the rows for as long as it gains something."""
+        """Double the rows for as long as it gains something, and memory lasts."""
         clock = self._clock or clock
         first = _time(device, clock, partial(call, 1))
         if first > SLOW and device.type == "cpu":
             return {1: first}
-        seconds: dict[int, float] = {}
-        rows = 1
-        while rows <= LARGEST:
-            seconds[rows] = _least(device, clock, partial(call, rows))
-            if rows > 1 and seconds[rows] >= GAIN * seconds[rows // 2]:
+        seconds = {1: _least(device, clock, partial(call, 1))}
+        rows = 2
+        while rows <= LARGEST and (cost := _if_it_fits(device, clock, partial(call, rows))):
+            seconds[rows] = cost
+            if cost >= GAIN * seconds[rows // 2]:
                 break
             rows *= 2
         return seconds
@@ -140,6 +141,17 @@ def software(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} | torch {torch.__version__}"
     return f"{device.type}, {torch.get_num_threads()} threads | torch {torch.__version__}"
+
+
+def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) -> float | None:
+    """Return the least time of a call, or None where memory is too short for it."""
+    try:
+        return _least(device, clock, work)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+    empty_cache()
+    return None
 
 
 def _least(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:

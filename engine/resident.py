@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from math import prod
 from typing import Final, TypeVar
 
 import torch
@@ -72,13 +73,32 @@ class Resident:
     def buckets(self, recipe: Recipe, sample: Denoising) -> Buckets:
         """Return what calls cost at a recipe's size; a picture of that size is the sample."""
         shape = self.shape(recipe)
+        if shape not in self.measured and not self.cramped:
+            self._try_to_measure(shape, sample)
         if self.cramped:
-            return UNMEASURED
-        if shape not in self.measured:
-            what = f"{self._form} | {self.model.dtype} | {'×'.join(map(str, shape))}"
-            call = partial(self._call, [sample])
-            self.measured[shape] = self._measure(self.model.device, what, call)
+            return self._guess(shape).single(sample.rows)
         return self.measured[shape]
+
+    def _try_to_measure(self, shape: Shape, sample: Denoising) -> None:
+        what = f"{self._form} | {self.model.dtype} | {'×'.join(map(str, shape))}"
+        call = partial(self._call, [sample])
+        measure = partial(self._measure, self.model.device, what, call)
+        ways: list[Way[Buckets]] = [(None, measure), (Rung.EMPTY_CACHE, measure)]
+        try:
+            self.measured[shape] = self._ladder.climb(Stage.DENOISE, ways)
+        except OutOfMemory:
+            self.cramped = True  # the picture itself may still fit, by other ways
+
+    def _guess(self, shape: Shape) -> Buckets:
+        """Return what calls cost at a size, by the elements of one that was measured if need be.
+
+        A device's time is shared between models by these figures, so their scale has to be right.
+        """
+        if shape in self.measured or not self.measured:
+            return self.measured.get(shape, UNMEASURED)
+        other, buckets = next(iter(self.measured.items()))
+        ratio = prod(shape) / prod(other)
+        return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
 
     def begin(self, recipe: Recipe) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,7 @@ from engine.recipe import Recipe
 from engine.running import Running
 
 LINE: Final = 16  # pictures between denoising and the end
+MOMENT: Final = 0.02  # seconds
 SMALL: Final = 256 * 256  # pixels; such a PNG is written sooner than a thread hands it over
 
 
@@ -62,11 +64,20 @@ class Reveal:
         )
 
     def collect(self, *, wait: bool) -> Iterator[tuple[Running, Future[Picture]]]:
-        """Hand over the PNGs that are done, or wait for the first of those under way."""
+        """Hand over the PNGs that are done; with `wait`, give one a moment to be.
+
+        Only a moment: a job that comes meanwhile must not wait for another's 16 megapixels.
+        """
         if wait and self._pngs:
-            self._pngs[0][1].exception()
-        while self._pngs and self._pngs[0][1].done():
-            yield self._pngs.popleft()
+            wait_for([png for _, png in self._pngs], MOMENT, FIRST_COMPLETED)
+        held: set[Running] = set()  # a job's pictures come in order; other jobs' do not wait
+        for entry in list(self._pngs):
+            running, png = entry
+            if not png.done():
+                held.add(running)
+            elif running not in held and entry in self._pngs:  # not dropped meanwhile
+                self._pngs.remove(entry)
+                yield entry
 
     def close(self) -> None:
         """End the thread once it has finished the picture at hand."""

@@ -166,10 +166,12 @@ class ChildExecutor(QueueingExecutor):
 
     async def _watch_silence(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a child that hangs: its jobs are then lost, and tried again as after any death."""
-        while not self._passed or time.monotonic() - self._heard_at < self._silence:
+        while True:
             await asyncio.sleep(self._silence / 10)
-        log.error("the engine's process has said nothing for %.0f s; it is killed", self._silence)
-        process.kill()
+            if self._passed and time.monotonic() - self._heard_at > self._silence:
+                log.error("the engine said nothing for %.0f s and is killed", self._silence)
+                process.kill()
+                return
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while True:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.buckets import Buckets
 from engine.checkpoints import Catalogue, Checkpoint
 from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.executors import Spec
@@ -16,8 +17,9 @@ from engine.ladder import Ladder, Rung
 from engine.loading import Model, load
 from engine.memory import One, Residents, budget, size_on_disk
 from engine.pipeline import Pipeline
+from engine.probe import Notes, Probe
 from engine.reports import Ended
-from engine.resident import unmeasured
+from engine.resident import Resident, unmeasured
 from tests.engine.ticks import ROOMY, check_order, drive, make_pipeline, pngs
 from tests.factories import make_recipe
 
@@ -97,6 +99,45 @@ def test_memory_that_ran_out_for_a_batch_leaves_a_picture_a_call(model: Model) -
     assert all(len(pngs(told[n])) == 1 for n in range(3))
     # One tick of three together, then three jobs of three more steps each by itself.
     assert pipeline.counts["ticks"] == 1 + 3 * 3
+
+
+@pytest.mark.parametrize("times", range(1, 6))
+def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
+    model: Model, times: int
+) -> None:
+    """The probe is the first to call the U-Net at a new size, and with the most rows."""
+    ladder = Ladder()
+    pipeline = Pipeline(One(model, Probe(Notes(None)).buckets, ladder), ladder=ladder)
+    with failing(model.unet, "forward", times):
+        assert outcome(pipeline).error is None
+
+
+def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model) -> None:
+    """Whose turn it is between two models is decided by seconds: they must not become units."""
+    dear = Buckets({1: 0.01, 2: 0.02, 4: 0.03})
+    resident = Resident(model, lambda device, what, call: dear)
+    recipe, larger = make_recipe(), make_recipe(width=128, height=128)
+    [sample], [large] = resident.begin(recipe), resident.begin(larger)
+    assert resident.buckets(recipe, sample) is dear
+    resident.cramped = True
+    assert resident.buckets(recipe, sample).cost(2) == pytest.approx(0.02)
+    assert resident.buckets(recipe, sample).canonical(2) == 2
+    assert resident.buckets(larger, large).cost(2) == pytest.approx(0.08)
+
+
+def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: Model) -> None:
+    recipe = make_recipe(steps=6)
+    dear = Buckets({1: 0.01, 2: 0.01, 4: 0.01})
+    pipeline = make_pipeline(model, dear)
+    pipeline.admit(Spec(job=1, epoch=1, recipe=recipe))
+    with failing(model.unet, "forward", 2):
+        list(pipeline.tick())
+    [running] = pipeline._running.values()
+    list(pipeline.tick())
+    assert running.resident.cramped
+    assert running.account.had == pytest.approx(0.02)
+    drive(pipeline, {})
+    pipeline.close()
 
 
 def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from PIL import Image
 
 from engine.batching import Batching
 from engine.buckets import Buckets
+from engine.decode import Pixels
 from engine.errors import Cancelled, PromptError
-from engine.events import Picture, Stage
+from engine.events import Picture, Progress, Stage
 from engine.executors import Spec
 from engine.loading import Model
+from engine.metadata import encode_png
 from engine.pipeline import Pipeline
 from engine.recipe import SAMPLERS, Recipe
 from engine.reports import Ended, Key
@@ -247,3 +250,41 @@ def test_large_pictures_are_written_by_a_thread_and_handed_over_in_order(model: 
     recipe = make_recipe(steps=1, width=320, height=320, count=3)
     news = draw(make_pipeline(model), [recipe, make_recipe(steps=8)], [0, 0])
     assert [len(pngs(each)) for each in news] == [3, 1]
+
+
+def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = threading.Event()
+
+    def slow(pixels: Pixels, recipe: Recipe, index: int) -> bytes:
+        assert recipe.width == 64 or written.wait(60)
+        return encode_png(pixels, recipe, index)
+
+    monkeypatch.setattr("engine.reveal.encode_png", slow)
+    pipeline = make_pipeline(model)
+    large = Spec(job=1, epoch=1, recipe=make_recipe(steps=1, width=320, height=320))
+    small = Spec(job=2, epoch=1, recipe=make_recipe(steps=1))
+    pipeline.admit(large)
+    begun = [report.news for _ in range(5) for report in pipeline.tick()]
+    assert Progress(stage=Stage.DECODE, step=0, total=1) in begun
+    pipeline.admit(small)
+    told = [(report.key.job, report.news) for _ in range(5) for report in pipeline.tick()]
+    assert not written.is_set()
+    assert [job for job, news in told if isinstance(news, Ended)] == [2]
+    written.set()
+    assert pngs(drive(pipeline, {})[1])
+    pipeline.close()
+
+
+def test_who_is_done_keeps_nobody_else(model: Model) -> None:
+    """Or each would keep whom it led last, and they theirs, for as long as one of them is kept."""
+    pipeline = make_pipeline(model, batching=Batching.THROUGHPUT)
+    for job in range(3):
+        pipeline.admit(Spec(job=job, epoch=1, recipe=make_recipe(steps=2 + job)))
+    list(pipeline.tick())
+    pictures = [running.turns[0].picture for running in pipeline._running.values()]
+    assert any(picture.gathered for picture in pictures)
+    drive(pipeline, {})
+    pipeline.close()
+    assert [picture.gathered for picture in pictures] == [None] * 3

@@ -13,7 +13,7 @@ from engine.memory import One
 from engine.pipeline import Pipeline
 from engine.previews import EVERY, SECONDS, SHARE
 from engine.resident import Resident
-from tests.engine.ticks import News, drive
+from tests.engine.ticks import News, drive, pngs
 from tests.factories import make_recipe
 
 
@@ -82,3 +82,26 @@ def test_dear_previews_keep_to_their_share_whoever_they_are_for(
     told = draw(model, clock, monkeypatch, steps=60, jobs=4)
     previews = sum(len(shown(news)) for news in told.values())
     assert 0 < previews * clock.cost <= SHARE * clock.now + clock.cost
+
+
+def test_a_preview_that_fails_costs_nobody_a_picture(
+    model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: Resident, denoised: object) -> bytes:
+        raise ValueError("no such colour")
+
+    clock = Clock(SECONDS)
+    monkeypatch.setattr(Resident, "preview", broken)
+    pipeline = Pipeline(One(model), clock=lambda: clock.now)
+    specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=9)) for n in range(2)]
+    evaluate = Resident.evaluate
+
+    def slow(self: Resident, batch: list[object], rows: int) -> object:
+        clock.now += clock.tick
+        return evaluate(self, batch, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Resident, "evaluate", slow)
+    told = drive(pipeline, {0: specs})
+    pipeline.close()
+    assert [len(pngs(told[n])) for n in range(2)] == [1, 1]
+    assert "its preview failed" in caplog.text

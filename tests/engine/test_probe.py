@@ -38,6 +38,23 @@ def test_a_processor_that_is_busy_with_one_row_is_asked_once() -> None:
     assert machine.calls == [1]
 
 
+def test_memory_that_ends_ends_the_measuring_not_the_job() -> None:
+    machine = Machine(0.1, 0.1, 0.1)
+
+    def call(rows: int) -> None:
+        if rows > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        machine(rows)
+
+    assert machine.probe().buckets(CPU, "huge", call).seconds == pytest.approx({1: 0.1, 2: 0.1})
+
+
+def test_any_other_fault_of_a_measured_call_is_told() -> None:
+    machine = Machine(0.1)
+    with pytest.raises(KeyError):
+        machine.probe().buckets(CPU, "odd", machine)
+
+
 def test_of_noisy_figures_the_least_counts() -> None:
     machine = Machine(0.1, 0.4)
     slow = iter([0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9])
