@@ -7,6 +7,7 @@ MarbleError
 │   ├── PromptError            a prompt cannot be read
 │   ├── ImageError             a picture or mask that was given cannot be used
 │   ├── UnknownModel           no model by that name
+│   ├── UnknownPart            no upscaler or control model by that name
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── MissingPicture         a start image, mask or map is not in the picture store
@@ -89,6 +90,16 @@ class UnknownModel(UserError):
             f"There is no model {shorten(name)}{nearest(name, names)}; "
             f"known models: {', '.join(names)}."
         )
+
+
+class UnknownPart(UserError):
+    """Name what is not there beside the models (an upscaler, say), and what is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        names = list(known)
+        there = f"known ones: {', '.join(names)}" if names else "there is none at all"
+        super().__init__(f"There is no {kind} {shorten(name)}{nearest(name, names)}; {there}.")
 
 
 class BrokenModel(UserError):

@@ -33,7 +33,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.errors",
     "engine.blobs",
 )
-TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy")
+TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy", "spandrel")
 MAY_IMPORT = {
     **dict.fromkeys(
         TORCH,
@@ -48,6 +48,8 @@ MAY_IMPORT = {
             "engine.masks",
             "engine.enlarge",
             "engine.tiling",
+            "engine.tiles",
+            "engine.upscale",
             "engine.loading",
             "engine.pipeline",
             "engine.resident",
@@ -140,6 +142,9 @@ def test_travelling_types_need_only_the_standard_library(name: str) -> None:
         "engine.metadata",
         "engine.comfy",
         "engine.checkpoints",
+        "engine.images",
+        "engine.masks",
+        "engine.shelves",
         "engine.executors",
         "engine.executors.inprocess",
         "engine.executors.child",
