@@ -1,98 +1,140 @@
 """Find models on disk and say what each is, without loading a weight.
 
 A checkpoint is a folder in diffusers' layout (`model_index.json`, `unet/`, `vae/`,
-`text_encoder/`, `tokenizer/`, `scheduler/`), weights as safetensors. A file `marble.json` beside
-`model_index.json` may override the family's defaults and carry a note for people.
+`text_encoder/`, `tokenizer/`, `scheduler/`) or a single file that holds all of it, its weights as
+safetensors. A file `marble.json` beside `model_index.json`, or `NAME.marble.json`
+beside `NAME.safetensors`, may override the defaults and carry a note for people.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, OptionError, UnknownModel
-from engine.families import Defaults, Family, identify
+from engine.families import PURPOSES, Defaults, Family, fit_to_name, identify
+from engine.tensorfile import BadFile, read_header
+from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
 from engine.recipe import CHOICES, RANGES
+from engine.signatures import LATER
+from engine.signatures import identify as identify_file
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parent / "starter" / "model"
-# Where ComfyUI keeps them; a folder directly in the models folder is found, too.
-PLACES: Final = ("", "checkpoints", "diffusers")
-# Pickles can run code when they are read, and the known guards have known holes.
-PICKLES: Final = ("*.bin", "*.ckpt", "*.pt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Describe one model: where it lies, what it is, and what it draws well with."""
+    """Describe one model: where it lies, what it is, and what it draws well with.
+
+    `folder` describes its modules; their weights lie there, too, or all in one `file`, whose
+    `prediction` and `zero_snr` are then its own.
+    """
 
     name: str
     folder: Path
     family: Family
     defaults: Defaults
+    file: Path | None = None
+    prediction: str | None = None
+    zero_snr: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode`
 
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """Return the files that hold its weights."""
+        return (self.file,) if self.file else tuple(sorted(self.folder.glob("*/*.safetensors")))
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of its weights on disk, about what they take on the device."""
+        return sum(file.stat().st_size for file in self.weights)
+
 
 class Catalogue:
-    """Hold the models that can be named in a recipe: the bundled one and a folder's."""
+    """Hold the models that can be named in a recipe: the bundled one and a folder's.
+
+    What is put into the folder later is found when it is asked for.
+    """
 
     def __init__(self, models_dir: Path | None = None, starter: Path = STARTER_FOLDER) -> None:
-        self._folders = dict(_find(models_dir))
-        self._folders[STARTER] = starter
+        self._models_dir = models_dir
+        self._starter = starter
+        self._places = self._look()
 
     def names(self) -> list[str]:
         """Return the names of all models found, the bundled one first."""
-        return sorted(self._folders, key=lambda name: (name != STARTER, name))
+        self._places = self._look()
+        return sorted(self._places, key=lambda name: (name != STARTER, name))
 
     def get(self, name: str) -> Checkpoint:
-        """Describe the model by that name, or raise `UnknownModel` or `BrokenModel`."""
-        try:
-            folder = self._folders[name]
-        except KeyError:
-            raise UnknownModel(name, self._folders) from None
-        return describe(name, folder)
+        """Describe the model by that name, or raise `UnknownModel` or `BrokenModel`.
+
+        A file's ending and folder may be left out.
+        """
+        if (found := match(name, self._places)) is None:
+            self._places = self._look()
+            found = match(name, self._places)
+        if found is None:
+            raise UnknownModel(name, self._places)
+        place = self._places[found]
+        return describe(found, place) if place.is_dir() else describe_file(found, place)
+
+    def _look(self) -> dict[str, Path]:
+        if self._models_dir is None:
+            return {STARTER: self._starter}
+        folders = dict(diffusers_folders(self._models_dir))
+        single = find(self._models_dir, Kind.CHECKPOINT)
+        return {**single, **folders, STARTER: self._starter}
 
 
 def describe(name: str, folder: Path) -> Checkpoint:
     """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
     index = _read_json(name, folder / "model_index.json")
-    unet = _read_json(name, folder / "unet" / "config.json")
-    vae = _read_json(name, folder / "vae" / "config.json")
+    pipeline = index.get("_class_name")
+    family = identify(index, {})
+    unet = _read_json(name, folder / "unet" / "config.json") if not _is_later(family) else {}
     family = identify(index, unet)
     if family is None:
-        raise BrokenModel(name, f"its form {index.get('_class_name')!r} is not known to Marble.")
+        raise BrokenModel(name, f"its form {pipeline!r} is not known to Marble.")
     if not family.loadable:
-        raise BrokenModel(name, f"it is a {family.title} model, which Marble cannot run yet.")
-    if unet.get("in_channels") != vae.get("latent_channels"):
-        raise BrokenModel(
-            name,
-            f"its U-Net takes {unet.get('in_channels')} channels and its VAE gives "
-            f"{vae.get('latent_channels')} (an inpainting model?).",
-        )
-    _check_weights(name, folder)
+        raise BrokenModel(name, f"it is a {family.title} model, {LATER}.")
+    vae = _read_json(name, folder / "vae" / "config.json")
+    _check_channels(name, unet, vae)
+    _check_weights(name, folder, two_encoders=family.pipeline != "StableDiffusionPipeline")
     size = int(unet.get("sample_size") or 64) * 2 ** (len(vae.get("block_out_channels", ())) - 1)
-    own = folder / "marble.json"
-    extra = _read_json(name, own) if own.exists() else {}
-    return Checkpoint(
-        name=name,
-        folder=folder,
-        family=family,
-        defaults=_own_defaults(name, family.defaults(size), extra.get("defaults", {})),
-        notes=extra.get("notes", {}),
-        preview=extra.get("preview"),
+    return _with_own(
+        Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
+        folder / "marble.json",
     )
 
 
-def _find(models_dir: Path | None) -> Iterator[tuple[str, Path]]:
-    if models_dir is None:
-        return
-    for place in PLACES:
-        folder = models_dir / place
-        if folder.is_dir():
-            for index in sorted(folder.glob("*/model_index.json")):
-                yield index.parent.name, index.parent
+def describe_file(name: str, file: Path) -> Checkpoint:
+    """Read a single file's header, or raise `BrokenModel` with the reason."""
+    if file.suffix.lower() not in SAFE:
+        raise BrokenModel(name, "it is a pickle, which can run code; convert it to safetensors.")
+    try:
+        form = identify_file(read_header(file))
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    return _with_own(
+        Checkpoint(
+            name=name,
+            folder=form.family.form,
+            file=file,
+            family=form.family,
+            defaults=form.family.defaults(form.sample_size * 8),
+            prediction=form.prediction,
+            zero_snr=form.zero_snr,
+        ),
+        file.with_suffix(".marble.json"),
+    )
+
+
+def _is_later(family: Family | None) -> bool:
+    return family is not None and not family.loadable
 
 
 def _read_json(name: str, path: Path) -> dict[str, Any]:
@@ -110,18 +152,42 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_weights(name: str, folder: Path) -> None:
-    for part in ("unet", "vae", "text_encoder"):
+def _check_channels(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    taken, given = unet.get("in_channels"), vae.get("latent_channels")
+    if taken == given:
+        return
+    if given == 4 and taken in PURPOSES:
+        raise BrokenModel(name, f"it is a model for {PURPOSES[taken]} ({taken} channels), {LATER}.")
+    raise BrokenModel(name, f"its U-Net takes {taken} channels and its VAE gives {given}.")
+
+
+def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
+    parts = ("unet", "vae", "text_encoder", *(["text_encoder_2"] if two_encoders else []))
+    for part in parts:
         if any((folder / part).glob("*.safetensors")):
             continue
-        if any(found for pattern in PICKLES for found in (folder / part).glob(pattern)):
+        if any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
             raise BrokenModel(
                 name, f"{part}/ holds pickled weights, which can run code; convert to safetensors."
             )
         raise BrokenModel(name, f"{part}/ holds no safetensors file.")
 
 
-def _own_defaults(name: str, defaults: Defaults, own: Mapping[str, Any]) -> Defaults:
+def _with_own(checkpoint: Checkpoint, own: Path) -> Checkpoint:
+    """Return the checkpoint with what its name suggests, and what its owner wrote beside it."""
+    name = checkpoint.name
+    extra = _read_json(name, own) if own.exists() else {}
+    defaults = fit_to_name(checkpoint.defaults, name)
+    return replace(
+        checkpoint,
+        defaults=_own_defaults(own.name, name, defaults, extra.get("defaults", {})),
+        prediction=extra.get("prediction", checkpoint.prediction),
+        notes=extra.get("notes", {}),
+        preview=extra.get("preview"),
+    )
+
+
+def _own_defaults(file: str, name: str, defaults: Defaults, own: Mapping[str, Any]) -> Defaults:
     known = {entry.name for entry in fields(Defaults)}
     try:
         for key, value in own.items():
@@ -130,5 +196,5 @@ def _own_defaults(name: str, defaults: Defaults, own: Mapping[str, Any]) -> Defa
             if value not in (RANGES[key] if key in RANGES else CHOICES[key]):
                 raise OptionError(key, value, str(RANGES.get(key) or ", ".join(CHOICES[key])))
     except (OptionError, TypeError) as error:
-        raise BrokenModel(name, f"marble.json: {error}") from None
+        raise BrokenModel(name, f"{file}: {error}") from None
     return replace(defaults, **own)

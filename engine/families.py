@@ -1,11 +1,17 @@
-"""Families of models, as data: what a diffusers folder's configuration says it is.
+"""Families of models, as data: what the shapes of a model's weights say it is.
 
-A family is read from the shapes in the configuration files, never from a folder's name.
+A family is read from shapes, in a diffusers folder's configuration or in the header of a single
+file, never from a file's name. What shapes cannot tell (that a model was distilled to few steps)
+only changes defaults, and those a name may suggest: `VARIANTS`.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
+
+FORMS: Final = Path(__file__).parent / "forms"  # configurations of single files, by family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,17 +28,28 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Describe models of one form; `context_width` is that of their text embeddings."""
+    """Describe models of one form.
+
+    `context_width` is that of their text embeddings, `added_width` that of what else conditions
+    the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end.
+    """
 
     key: str
     title: str
     pipeline: str
-    context_width: int | None = None  # None: any
+    context_width: int | None = None
+    added_width: int | None = None
     loadable: bool = True
+    last_layer: int = 1
     steps: int = 25
     guidance_scale: float = 7.0
     sampler: str = "dpmpp_2m"
     schedule: str = "karras"
+
+    @property
+    def form(self) -> Path:
+        """Return the folder that describes the modules of its single files."""
+        return FORMS / self.key
 
     def defaults(self, size: int) -> Defaults:
         """Return the family's defaults for a model trained at `size` × `size` pixels."""
@@ -46,35 +63,78 @@ class Family:
         )
 
 
+SD: Final = "StableDiffusionPipeline"
+SDXL: Final = "StableDiffusionXLPipeline"
+
+
+def _later(key: str, title: str, pipeline: str) -> Family:
+    return Family(key=key, title=title, pipeline=pipeline, loadable=False)
+
+
 # The first that fits is taken.
 FAMILIES: Final = (
-    Family(
-        key="sd1",
-        title="Stable Diffusion 1.x",
-        pipeline="StableDiffusionPipeline",
-        context_width=768,
-    ),
-    Family(
-        key="sd2",
-        title="Stable Diffusion 2.x",
-        pipeline="StableDiffusionPipeline",
-        context_width=1024,
-    ),
-    Family(key="sd", title="Stable Diffusion form", pipeline="StableDiffusionPipeline"),
+    Family(key="sd1", title="Stable Diffusion 1.x", pipeline=SD, context_width=768),
+    Family(key="sd2", title="Stable Diffusion 2.x", pipeline=SD, context_width=1024, last_layer=2),
+    Family(key="sd", title="Stable Diffusion form", pipeline=SD),
     Family(
         key="sdxl",
         title="Stable Diffusion XL",
-        pipeline="StableDiffusionXLPipeline",
-        loadable=False,
+        pipeline=SDXL,
+        context_width=2048,
+        added_width=2816,
+        last_layer=2,
     ),
+    Family(key="xl", title="Stable Diffusion XL form", pipeline=SDXL, last_layer=2),
     Family(
-        key="sd3",
-        title="Stable Diffusion 3",
-        pipeline="StableDiffusion3Pipeline",
+        key="refiner",
+        title="Stable Diffusion XL refiner",
+        pipeline="StableDiffusionXLImg2ImgPipeline",
+        context_width=1280,
+        added_width=2560,
         loadable=False,
     ),
-    Family(key="flux", title="FLUX", pipeline="FluxPipeline", loadable=False),
+    _later("sd3", "Stable Diffusion 3", "StableDiffusion3Pipeline"),
+    _later("flux", "FLUX", "FluxPipeline"),
+    _later("flux2", "FLUX.2", "Flux2Pipeline"),
+    _later("chroma", "Chroma", "ChromaPipeline"),
+    _later("qwen", "Qwen-Image", "QwenImagePipeline"),
+    _later("z", "Z-Image", "ZImagePipeline"),
+    _later("lumina2", "Lumina 2", "Lumina2Pipeline"),
+    _later("auraflow", "AuraFlow", "AuraFlowPipeline"),
+    _later("pixart", "PixArt", "PixArtSigmaPipeline"),
+    _later("hunyuan", "HunyuanDiT", "HunyuanDiTPipeline"),
+    _later("cascade", "Stable Cascade", "StableCascadeDecoderPipeline"),
+    _later("wan", "Wan", "WanPipeline"),
 )
+BY_KEY: Final = {family.key: family for family in FAMILIES}
+
+# How a U-Net that takes more than noisy latents came to do so, by its channels.
+PURPOSES: Final = {5: "depth", 7: "upscaling", 8: "image editing", 9: "inpainting"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Describe models distilled to few steps, by a word in their name."""
+
+    word: str
+    steps: int
+    guidance_scale: float = 1.0
+    sampler: str = "euler"
+    schedule: str = "sgm_uniform"
+
+
+# As their makers recommend. The schedules hold where a model was distilled: at timesteps spaced
+# evenly from the top.
+VARIANTS: Final = (
+    Variant(word="turbo", steps=4, sampler="euler_ancestral"),
+    Variant(word="lightning", steps=4),
+    Variant(word="hyper", steps=8),
+    Variant(word="lcm", steps=6, guidance_scale=1.5, sampler="lcm"),
+    Variant(word="dmd2", steps=4, sampler="lcm"),
+    Variant(word="schnell", steps=4),
+)
+_WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
+_STEPS: Final = re.compile(r"(?<!\d)(\d{1,2})[ _-]?steps?(?![a-z])", re.IGNORECASE)
 
 
 def identify(index: Mapping[str, Any], unet: Mapping[str, Any]) -> Family | None:
@@ -86,3 +146,19 @@ def identify(index: Mapping[str, Any], unet: Mapping[str, Any]) -> Family | None
         ):
             return family
     return None
+
+
+def fit_to_name(defaults: Defaults, name: str) -> Defaults:
+    """Return the defaults of a model distilled to few steps where its name says that it is one."""
+    words = {word.lower() for word in _WORDS.findall(name)}
+    for variant in VARIANTS:
+        if variant.word in words:
+            steps = _STEPS.search(name)
+            return replace(
+                defaults,
+                steps=int(steps[1]) if steps else variant.steps,
+                guidance_scale=variant.guidance_scale,
+                sampler=variant.sampler,
+                schedule=variant.schedule,
+            )
+    return defaults

@@ -1,29 +1,38 @@
 """Bring a checkpoint's modules to a device: the only place that reads weights.
 
-Everything is read from the local folder; nothing reaches for a model hub.
+Everything is read from the local folder or file; nothing reaches for a model hub. A single file's
+modules are built from configurations that Marble ships (`engine/forms`).
 """
 
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
+from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from engine.checkpoints import Checkpoint
 from engine.errors import BrokenModel
+from engine.families import SDXL
 from engine.ladder import ran_out
 from engine.schedules import NoiseSchedule
+from engine.vocabulary import make_tokenizer
 
 log = logging.getLogger(__name__)
 
+ENCODERS: Final = ("text_encoder", "text_encoder_2")
+SAMPLE: Final = 4096  # values of a tensor that are looked at
 # bf16 and fp16 are unusable on most CPUs; channels_last halves a U-Net call there.
 PRECISIONS: Final = {"cpu": torch.float32, "cuda": torch.float16, "mps": torch.float16}
 
@@ -41,6 +50,8 @@ class Model:
     dtype: torch.dtype
     tokenizer: Any
     text_encoder: Any
+    tokenizer_2: Any = None
+    text_encoder_2: Any = None
     unet: Any
     vae: Any
     noise_schedule: NoiseSchedule
@@ -79,30 +90,72 @@ def load(
     _silence_libraries()
     dtype = dtype or PRECISIONS.get(device.type, torch.float32)
     place = place or device
-    part = _Part(checkpoint)
-    unet = part.weights("unet", UNet2DConditionModel, place, dtype)
-    vae = part.weights("vae", AutoencoderKL, place, torch.float32)
+    parts = _Parts(checkpoint, place)
+    unet = parts.weights("unet", UNet2DConditionModel, dtype)
+    vae = parts.weights("vae", AutoencoderKL, torch.float32)
+    text_encoder = parts.weights("text_encoder", CLIPTextModel, dtype)
+    second = is_xl(checkpoint)
+    text_encoder_2 = (
+        parts.weights("text_encoder_2", CLIPTextModelWithProjection, dtype) if second else None
+    )
     return Model(
         checkpoint=checkpoint,
         device=device,
         dtype=dtype,
-        tokenizer=part.read("tokenizer", CLIPTokenizer.from_pretrained),
-        text_encoder=part.weights("text_encoder", CLIPTextModel, place, dtype),
+        tokenizer=parts.tokenizer("tokenizer", text_encoder),
+        text_encoder=text_encoder,
+        tokenizer_2=parts.tokenizer("tokenizer_2", text_encoder_2) if second else None,
+        text_encoder_2=text_encoder_2,
         unet=unet.to(memory_format=torch.channels_last),
         vae=vae.to(memory_format=torch.channels_last),
-        noise_schedule=part.read("scheduler", _read_noise_schedule),
+        noise_schedule=parts.noise_schedule(),
     )
 
 
-class _Part:
-    """Read a checkpoint's parts and turn whatever goes wrong into `BrokenModel`."""
+def is_xl(checkpoint: Checkpoint) -> bool:
+    """Say whether a model has SDXL's form: two text encoders, and sizes among its conditions."""
+    return checkpoint.family.pipeline == SDXL
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+
+class _Parts:
+    """Read a checkpoint's parts and turn whatever goes wrong into `BrokenModel`.
+
+    Weights come from the parts' own folders, or all from one file.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, place: torch.device) -> None:
         self._checkpoint = checkpoint
+        self._place = place
+        # Mapped, not read: the bytes go from the file straight to where they are to lie.
+        file = checkpoint.file
+        self._tensors = self.read(file.name, partial(load_file, file)) if file else {}
 
-    def read(self, part: str, reader: Callable[[str], Any]) -> Any:
+    def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
+        module = self.read(part, reader)
+        for name, weight in module.named_parameters():
+            if weight.is_meta:
+                # The libraries would go on without it, or with random numbers.
+                raise self._broken(part, f"its weights lack {name!r}")
+            if not _is_finite(weight):
+                raise self._broken(part, f"{name!r} holds values that are no numbers")
+        return module.to(self._place).eval().requires_grad_(False)
+
+    def tokenizer(self, part: str, encoder: Any) -> Any:
+        if self._checkpoint.file:
+            return self.read(part, partial(make_tokenizer, encoder.config.pad_token_id))
+        folder = str(self._checkpoint.folder / part)
+        return self.read(part, partial(CLIPTokenizer.from_pretrained, folder))
+
+    def noise_schedule(self) -> NoiseSchedule:
+        schedule: NoiseSchedule = self.read("scheduler", self._read_noise_schedule)
+        return schedule
+
+    def read(self, part: str, reader: Callable[[], Any]) -> Any:
         try:
-            return reader(str(self._checkpoint.folder / part))
+            return reader()
+        except BrokenModel:
+            raise
         # The libraries raise a dozen kinds of errors for a broken file; each disables this model
         # only, and its full text is in the log.
         except Exception as error:
@@ -111,37 +164,49 @@ class _Part:
             log.debug("loading %s of %s failed", part, self._checkpoint.name, exc_info=True)
             raise self._broken(part, str(error) or type(error).__name__) from error
 
-    def weights(self, part: str, kind: Any, device: torch.device, dtype: torch.dtype) -> Any:
-        def reader(folder: str) -> Any:
-            return kind.from_pretrained(
-                folder,
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-
-        module, info = self.read(part, reader)
+    def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        module, info = kind.from_pretrained(
+            str(self._checkpoint.folder / part),
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
         if missing := sorted(info["missing_keys"]):
-            # The libraries would go on with random numbers in these places.
             raise self._broken(part, f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
-        return module.to(device).eval().requires_grad_(False)
+        return module
+
+    def _from_file(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        config = str(self._checkpoint.folder)
+        if part in ENCODERS:
+            return create_diffusers_clip_model_from_ldm(
+                kind, self._tensors, part, config, dtype, local_files_only=True
+            )
+        return kind.from_single_file(
+            self._tensors, config=config, subfolder=part, dtype=dtype, device=self._place,
+            local_files_only=True,
+        )  # fmt: skip
+
+    def _read_noise_schedule(self) -> NoiseSchedule:
+        file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        return NoiseSchedule(
+            beta_start=config.get("beta_start", 0.0001),
+            beta_end=config.get("beta_end", 0.02),
+            beta_schedule=config.get("beta_schedule", "linear"),
+            num_train_timesteps=config.get("num_train_timesteps", 1000),
+            prediction_type=self._checkpoint.prediction or config.get("prediction_type", "epsilon"),
+            zero_snr=self._checkpoint.zero_snr or config.get("rescale_betas_zero_snr", False),
+        )
 
     def _broken(self, part: str, reason: str) -> BrokenModel:
         first_line = reason.strip().splitlines()[0][:200].rstrip(".")
         return BrokenModel(self._checkpoint.name, f"{part}: {first_line}.")
 
 
-def _read_noise_schedule(folder: str) -> NoiseSchedule:
-    with open(f"{folder}/scheduler_config.json", encoding="utf-8") as file:
-        config = json.load(file)
-    return NoiseSchedule(
-        beta_start=config.get("beta_start", 0.0001),
-        beta_end=config.get("beta_end", 0.02),
-        beta_schedule=config.get("beta_schedule", "linear"),
-        num_train_timesteps=config.get("num_train_timesteps", 1000),
-        prediction_type=config.get("prediction_type", "epsilon"),
-    )
+def _is_finite(weight: Tensor) -> bool:
+    """Look at a tensor's first values: a file of NaNs is told at once, without reading it all."""
+    return bool(weight.detach().flatten()[:SAMPLE].isfinite().all())
 
 
 def _silence_libraries() -> None:

@@ -80,7 +80,7 @@ class Residents:
         A model is loaded in any case when no other is in use.
         """
         checkpoint = self._catalogue.get(name)
-        while self._residents and self._used() + size_on_disk(checkpoint) > self._budget:
+        while self._residents and self._used() + checkpoint.size > self._budget:
             if not (idle := self._idle()):
                 return None
             self._drop(idle[0])
@@ -112,11 +112,6 @@ class Residents:
 
     def _used(self) -> int:
         return sum(each.size for each in self._residents.values())
-
-
-def size_on_disk(checkpoint: Checkpoint) -> int:
-    """Return the bytes of a checkpoint's weights, about what it will take on the device."""
-    return sum(file.stat().st_size for file in checkpoint.folder.glob("*/*.safetensors"))
 
 
 def budget(device: torch.device) -> int:

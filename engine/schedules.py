@@ -21,6 +21,7 @@ from engine.errors import OptionError
 from engine.recipe import Range
 from engine.samplers import SAMPLERS
 
+ZERO_SNR: Final = 4.8973451890853435e-08
 STRENGTHS: Final = Range(0.01, 1)
 
 
@@ -36,6 +37,7 @@ class NoiseSchedule:
     beta_schedule: str = "scaled_linear"
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
+    zero_snr: bool = False  # the table ends in pure noise
 
     def __post_init__(self) -> None:
         for key, allowed in (("beta_schedule", BETAS), ("prediction_type", PREDICTIONS)):
@@ -57,6 +59,8 @@ class NoiseSchedule:
     def _sigmas64(self) -> Tensor:
         betas = BETAS[self.beta_schedule](self.beta_start, self.beta_end, self.num_train_timesteps)
         alphas_cumprod = (1 - betas).cumprod(0)
+        if self.zero_snr:
+            alphas_cumprod = _to_zero_snr(alphas_cumprod)
         return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
 
     @property
@@ -118,6 +122,16 @@ def _linear(start: float, end: float, count: int) -> Tensor:
 
 def _scaled_linear(start: float, end: float, count: int) -> Tensor:
     return torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
+
+
+def _to_zero_snr(alphas_cumprod: Tensor) -> Tensor:
+    """Shift and stretch √ᾱ so that the last is 0: Lin et al. (2023), arXiv:2305.08891, section 3.1.
+
+    A σ cannot be infinite; ComfyUI's smallest ᾱ is taken instead, which makes it 4519.
+    """
+    roots = alphas_cumprod.sqrt()
+    squared = ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
+    return torch.cat([squared[:-1], squared.new_full((1,), ZERO_SNR)])
 
 
 BETAS: Final[Mapping[str, Callable[[float, float, int], Tensor]]] = {

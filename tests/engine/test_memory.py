@@ -15,7 +15,7 @@ from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.executors import Spec
 from engine.ladder import Ladder, Rung
 from engine.loading import Model, load
-from engine.memory import One, Residents, budget, size_on_disk
+from engine.memory import One, Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
 from engine.reports import Ended
@@ -188,7 +188,7 @@ def load_cpu(checkpoint: Checkpoint, offloaded: bool) -> Model:
 
 
 def room_for(catalogue: Catalogue, models: float) -> int:
-    return int(size_on_disk(catalogue.get("b")) * models)
+    return int(catalogue.get("b").size * models)
 
 
 def residents(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Residents:

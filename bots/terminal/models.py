@@ -1,0 +1,92 @@
+"""`marble models`: what can draw here, and why something cannot."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bots.terminal.sizes import readable
+
+if TYPE_CHECKING:
+    from bots.settings import Settings
+    from engine.checkpoints import Checkpoint
+
+FINE: Final = "[green]good[/green]"
+
+
+def add_parser(commands: Any) -> None:
+    """Add `marble models` and its own commands to the parser of `marble`."""
+    text = "list the models that are here; `check` loads each"
+    models: argparse.ArgumentParser = commands.add_parser("models", help=text, description=text)
+    acts = models.add_subparsers(dest="act", metavar="COMMAND")
+    check = acts.add_parser("check", help="load each model and tell why one cannot be used")
+    check.add_argument("name", nargs="*", metavar="NAME", help="only these")
+
+
+async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run a command of `marble models`; return its exit code: 1 if a model cannot be used."""
+    act = {None: _list, "check": _check}[arguments.act]
+    return await act(arguments, settings)
+
+
+async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    from engine.checkpoints import Catalogue
+    from engine.errors import BrokenModel
+
+    table, catalogue = _table("draws with"), Catalogue(settings.models_dir)
+    for name in catalogue.names():
+        try:
+            checkpoint = catalogue.get(name)
+            _add(table, name, checkpoint, _defaults(checkpoint))
+        except BrokenModel as error:
+            _add(table, name, None, _red(error.reason))
+    Console(highlight=False).print(table)
+    return 0
+
+
+async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
+    from engine.checkpoints import Catalogue
+    from engine.checkup import examine
+
+    table, catalogue, failures = _table("verdict"), Catalogue(settings.models_dir), 0
+    console = Console(highlight=False)
+    verdicts = examine(catalogue, arguments.name or catalogue.names())
+    with console.status("Loading each model …"):
+        while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
+            failures += verdict.problem is not None
+            said = _red(verdict.problem) if verdict.problem else FINE
+            _add(table, verdict.name, verdict.checkpoint, said)
+    console.print(table)
+    return 1 if failures else 0
+
+
+def _table(last: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "form", "size", last):
+        table.add_column(heading, no_wrap=heading == "size")
+    return table
+
+
+def _add(table: Table, name: str, checkpoint: Checkpoint | None, last: str) -> None:
+    facts: Iterable[str] = ("", "")
+    if checkpoint:
+        facts = checkpoint.family.title, readable(checkpoint.size)
+    table.add_row(escape(name), *facts, last)
+
+
+def _defaults(checkpoint: Checkpoint) -> str:
+    its = checkpoint.defaults
+    return (
+        f"{its.width}×{its.height}, {its.steps} steps, guidance {its.guidance_scale:g}, "
+        f"{its.sampler} {its.schedule}"
+    )
+
+
+def _red(reason: str) -> str:
+    return f"[red]{escape(reason)}[/red]"

@@ -1,0 +1,63 @@
+"""Load each model of a catalogue once, and say which of them cannot be used and why."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from engine.checkpoints import Catalogue, Checkpoint
+from engine.errors import BrokenModel, OutOfMemory
+from engine.ladder import ran_out
+from engine.loading import ENCODERS, Model, load
+
+# On the processor in half precision, a single file's weights stay where they are: mapped.
+CPU: Final = torch.device("cpu")
+AT_ONCE: Final = 2**24  # values looked at at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Say of a model what it is, and what is wrong with it (None: nothing)."""
+
+    name: str
+    checkpoint: Checkpoint | None = None
+    problem: str | None = None
+
+
+def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[Verdict]:
+    """Load models one after another, and look at every value of their weights."""
+    for name in names:
+        yield _examine(catalogue, name)
+        gc.collect()
+
+
+def _examine(catalogue: Catalogue, name: str) -> Verdict:
+    checkpoint = None
+    try:
+        checkpoint = catalogue.get(name)
+        _look_at_values(load(checkpoint, CPU, torch.float16))
+    except BrokenModel as error:
+        return Verdict(name=name, checkpoint=checkpoint, problem=error.reason)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise OutOfMemory(f"There is not enough memory to check the model {name!r}.") from None
+    return Verdict(name=checkpoint.name, checkpoint=checkpoint)
+
+
+def _look_at_values(model: Model) -> None:
+    for part in ("unet", "vae", *ENCODERS):
+        module = getattr(model, part)
+        for name, weight in module.named_parameters() if module else ():
+            if not _is_finite(weight):
+                reason = f"{part}: {name!r} holds values that are no numbers."
+                raise BrokenModel(model.checkpoint.name, reason)
+
+
+def _is_finite(weight: Tensor) -> bool:
+    return all(bool(piece.isfinite().all()) for piece in weight.detach().flatten().split(AT_ONCE))

@@ -1,0 +1,113 @@
+"""Where models lie: a folder laid out as ComfyUI's `models`, ComfyUI's own, or A1111's.
+
+One setting, `MARBLE_MODELS_DIR`, names any of the three; each kind of file is looked for wherever
+one of the layouts keeps it. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+
+class Kind(StrEnum):
+    """Name the kinds of files."""
+
+    CHECKPOINT = "checkpoint"
+    LORA = "LoRA"
+    VAE = "VAE"
+    TINY_VAE = "tiny VAE"
+    CONTROLNET = "ControlNet"
+    UPSCALER = "upscaler"
+    EMBEDDING = "embedding"
+
+
+# The folder itself and ComfyUI's `models` first, then ComfyUI's and A1111's roots.
+PLACES: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.CHECKPOINT: (
+        "", "checkpoints", "diffusers", "Stable-diffusion",
+        "models/checkpoints", "models/diffusers", "models/Stable-diffusion",
+    ),
+    Kind.LORA: ("loras", "Lora", "LyCORIS", "models/loras", "models/Lora", "models/LyCORIS"),
+    Kind.VAE: ("vae", "VAE", "models/vae", "models/VAE"),
+    Kind.TINY_VAE: ("vae_approx", "VAE-approx", "models/vae_approx", "models/VAE-approx"),
+    Kind.CONTROLNET: ("controlnet", "ControlNet", "models/controlnet", "models/ControlNet"),
+    Kind.UPSCALER: (
+        "upscale_models", "ESRGAN", "RealESRGAN",
+        "models/upscale_models", "models/ESRGAN", "models/RealESRGAN",
+    ),
+    Kind.EMBEDDING: ("embeddings", "models/embeddings"),
+}  # fmt: skip
+SAFE: Final = (".safetensors", ".sft")
+# Pickles can run code when they are read, and the known guards have known holes.
+PICKLES: Final = (".ckpt", ".pt", ".pth", ".bin")
+
+
+def folders(root: Path, kind: Kind) -> list[Path]:
+    """Return the folders below `root` that hold files of a kind, each once."""
+    found: dict[tuple[int, int], Path] = {}
+    for place in PLACES[kind]:
+        folder = root / place
+        if folder.is_dir():
+            # Where names' case does not matter, `vae` and `VAE` are one folder.
+            stat = folder.stat()
+            found.setdefault((stat.st_dev, stat.st_ino), folder)
+    return list(found.values())
+
+
+def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file of weights of a kind, pickles included, in order.
+
+    A name is a path below its folder, as ComfyUI's: `sd15/dreamshaper.safetensors`.
+    """
+    for folder in folders(root, kind):
+        # Directly in the root only files are checkpoints: its folders are other kinds' places.
+        everything = folder.iterdir() if folder == root else folder.rglob("*")
+        for path in sorted(everything):
+            if path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file():
+                if not _part_of_a_folder(path, folder):
+                    yield path.relative_to(folder).as_posix(), path
+
+
+def diffusers_folders(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each folder in diffusers' layout."""
+    for folder in folders(root, Kind.CHECKPOINT):
+        for index in sorted(folder.glob("*/model_index.json")):
+            yield index.parent.name, index.parent
+
+
+def find(root: Path | None, kind: Kind) -> dict[str, Path]:
+    """Return name → path of all files of a kind; the first of a name counts."""
+    found: dict[str, Path] = {}
+    for name, path in files(root, kind) if root else ():
+        found.setdefault(name, path)
+    return found
+
+
+def match(name: str, known: dict[str, Path]) -> str | None:
+    """Return the known name that is meant: itself, without its ending, its folder, or its case."""
+    if name in known:
+        return name
+    wanted = name.replace("\\", "/").lower()
+    for loosen in (str.lower, _without_ending, _last_part):
+        meant = [each for each in known if loosen(each.lower()) == wanted]
+        if len(meant) == 1:
+            return meant[0]
+    return None
+
+
+def _without_ending(name: str) -> str:
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot and f".{ending}" in (*SAFE, *PICKLES) else name
+
+
+def _last_part(name: str) -> str:
+    return _without_ending(name).rpartition("/")[2]
+
+
+def _part_of_a_folder(path: Path, top: Path) -> bool:
+    """Say whether a file belongs to a model in diffusers' layout."""
+    parents = path.parents[: len(path.relative_to(top).parts)]
+    return any((parent / "model_index.json").exists() for parent in parents)

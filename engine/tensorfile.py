@@ -1,0 +1,129 @@
+"""Read the header of a safetensors file: which tensors it holds, without reading one.
+
+A file is eight bytes with the header's length, the header (JSON: name → dtype, shape and place),
+and then the tensors' bytes, one after another and without a gap. All of it is checked, so that a
+truncated or renamed file is known before anything is loaded. Standard library only.
+
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+LONGEST: Final = 100_000_000  # bytes of a header, as the format allows
+# Bytes a value of the dtypes that weights come in. Quantised ones need kernels of their own.
+SIZES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1}
+QUANTISED: Final = ("F8_E4M3", "F8_E5M2", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
+PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipped or bare
+
+
+class BadFile(Exception):
+    """Say, in the rest of a sentence that begins with the file, what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Describe a tensor: its dtype as the format names it, its shape, its place in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Hold what a file says of itself."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape, () where there is none by that name."""
+        found = self.tensors.get(name)
+        return found.shape if found else ()
+
+    def values(self, name: str) -> list[float]:
+        """Read a small tensor of 16 or 32 bits."""
+        tensor = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(tensor.start)
+            data = file.read(tensor.end - tensor.start)
+        if tensor.dtype == "BF16":  # the upper half of fp32
+            data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
+        letter = "e" if tensor.dtype == "F16" else "f"
+        return [value for (value,) in struct.iter_unpack(f"<{letter}", data)]
+
+
+def read_header(path: Path) -> Header:
+    """Read and check a file's header, or raise `BadFile`; an unchanged file is read once."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise BadFile(f"it cannot be read ({error.strerror})") from None
+    return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, changed: int, size: int) -> Header:
+    try:
+        with path.open("rb") as file:
+            length, text = _read_text(file.read(8), file, size)
+    except OSError as error:
+        raise BadFile(f"it cannot be read ({error.strerror})") from None
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop("__metadata__", {})
+        tensors = dict(_tensors(entries, 8 + length))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BadFile("its header is damaged") from None
+    _check_places(tensors, 8 + length, size)
+    return Header(path, tensors, metadata if isinstance(metadata, dict) else {})
+
+
+def _read_text(first: bytes, file: Any, size: int) -> tuple[int, bytes]:
+    if size == 0:
+        raise BadFile("it is empty")
+    if first.startswith(PICKLED):
+        raise BadFile("it is a pickle under another name, which can run code")
+    length = struct.unpack("<Q", first)[0] if len(first) == 8 else LONGEST + 1
+    if not 2 <= length <= LONGEST:
+        raise BadFile("it is no safetensors file")
+    text = file.read(length)
+    if not text.startswith(b"{"):
+        raise BadFile("it is no safetensors file")
+    if len(text) < length:
+        raise BadFile("it is cut short in its header")
+    return length, text
+
+
+def _tensors(entries: Mapping[str, Any], data: int) -> Iterator[tuple[str, Tensor]]:
+    for name, entry in entries.items():
+        dtype, shape = str(entry["dtype"]), tuple(map(int, entry["shape"]))
+        start, end = map(int, entry["data_offsets"])
+        if dtype in QUANTISED:
+            raise BadFile(f"its weights are quantised ({dtype}), which Marble cannot run yet")
+        if dtype in SIZES and prod(shape) * SIZES[dtype] != end - start:
+            raise BadFile(f"its header is damaged: {name!r} is not as long as its shape says")
+        yield name, Tensor(dtype, shape, data + start, data + end)
+
+
+def _check_places(tensors: Mapping[str, Tensor], data: int, size: int) -> None:
+    at = data
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
+        if tensor.start != at or tensor.end < at:
+            raise BadFile(f"its header is damaged: {name!r} does not follow the tensor before it")
+        at = tensor.end
+    if size < at:
+        raise BadFile(f"it is cut short: {size:,} of {at:,} bytes are there")
+    if size > at:
+        raise BadFile(f"it goes on after its last tensor: {size:,} bytes instead of {at:,}")
