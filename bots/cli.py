@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from bots.options import OPTIONS, parse_values
 from bots.redaction import Redacting
 from bots.settings import Settings, load_settings
-from bots.terminal import db
+from bots.terminal import db, models
 from engine.errors import OptionError, UnknownOption, UserError
 
 OK: Final = 0
@@ -94,6 +94,7 @@ def build_parser() -> Parser:
 
     _add(commands, "chat", "talk with Marble here as in a chat")
     _add(commands, "serve", "work in the background on what was asked for with --later")
+    models.add_parser(commands)
     db.add_parser(commands)
     return parser
 

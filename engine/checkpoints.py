@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, OptionError, UnknownModel
-from engine.families import PURPOSES, Defaults, Family, fit_to_name, identify
-from engine.tensorfile import BadFile, read_header
+from engine.families import PURPOSES, SDXL, Defaults, Family, fit_to_name, identify
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
 from engine.recipe import CHOICES, RANGES
 from engine.signatures import LATER
 from engine.signatures import identify as identify_file
+from engine.tensorfile import BadFile, read_header
 
 STARTER: Final = "starter"
+PREDICTIONS: Final = ("epsilon", "v_prediction")
 STARTER_FOLDER: Final = Path(__file__).parent / "starter" / "model"
 
 
@@ -92,18 +93,10 @@ class Catalogue:
 
 def describe(name: str, folder: Path) -> Checkpoint:
     """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
-    index = _read_json(name, folder / "model_index.json")
-    pipeline = index.get("_class_name")
-    family = identify(index, {})
-    unet = _read_json(name, folder / "unet" / "config.json") if not _is_later(family) else {}
-    family = identify(index, unet)
-    if family is None:
-        raise BrokenModel(name, f"its form {pipeline!r} is not known to Marble.")
-    if not family.loadable:
-        raise BrokenModel(name, f"it is a {family.title} model, {LATER}.")
+    family, unet = _family(name, folder)
     vae = _read_json(name, folder / "vae" / "config.json")
     _check_channels(name, unet, vae)
-    _check_weights(name, folder, two_encoders=family.pipeline != "StableDiffusionPipeline")
+    _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
     size = int(unet.get("sample_size") or 64) * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
@@ -133,8 +126,16 @@ def describe_file(name: str, file: Path) -> Checkpoint:
     )
 
 
-def _is_later(family: Family | None) -> bool:
-    return family is not None and not family.loadable
+def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
+    """Return a folder's family and its U-Net's configuration."""
+    index = _read_json(name, folder / "model_index.json")
+    family = identify(index)
+    if family is None:
+        raise BrokenModel(name, f"its form {index.get('_class_name')!r} is not known to Marble.")
+    if not family.loadable:
+        raise BrokenModel(name, f"it is a {family.title} model, {LATER}.")
+    unet = _read_json(name, folder / "unet" / "config.json")
+    return identify(index, unet) or family, unet
 
 
 def _read_json(name: str, path: Path) -> dict[str, Any]:
@@ -178,10 +179,13 @@ def _with_own(checkpoint: Checkpoint, own: Path) -> Checkpoint:
     name = checkpoint.name
     extra = _read_json(name, own) if own.exists() else {}
     defaults = fit_to_name(checkpoint.defaults, name)
+    prediction = extra.get("prediction", checkpoint.prediction)
+    if prediction not in (None, *PREDICTIONS):
+        raise BrokenModel(name, f"{own.name}: prediction must be one of {', '.join(PREDICTIONS)}.")
     return replace(
         checkpoint,
         defaults=_own_defaults(own.name, name, defaults, extra.get("defaults", {})),
-        prediction=extra.get("prediction", checkpoint.prediction),
+        prediction=prediction,
         notes=extra.get("notes", {}),
         preview=extra.get("preview"),
     )

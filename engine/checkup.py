@@ -60,4 +60,5 @@ def _look_at_values(model: Model) -> None:
 
 
 def _is_finite(weight: Tensor) -> bool:
-    return all(bool(piece.isfinite().all()) for piece in weight.detach().flatten().split(AT_ONCE))
+    pieces = torch.split(weight.detach().flatten(), AT_ONCE)
+    return all(bool(piece.isfinite().all()) for piece in pieces)

@@ -137,13 +137,14 @@ _WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
 _STEPS: Final = re.compile(r"(?<!\d)(\d{1,2})[ _-]?steps?(?![a-z])", re.IGNORECASE)
 
 
-def identify(index: Mapping[str, Any], unet: Mapping[str, Any]) -> Family | None:
-    """Return the family of a folder by its `model_index.json` and `unet/config.json`, or None."""
+def identify(index: Mapping[str, Any], unet: Mapping[str, Any] | None = None) -> Family | None:
+    """Return the family of a folder by its `model_index.json` and `unet/config.json`, or None.
+
+    Without the latter it is the first that makes the same kind of pipeline.
+    """
     for family in FAMILIES:
-        if family.pipeline == index.get("_class_name") and family.context_width in (
-            None,
-            unet.get("cross_attention_dim"),
-        ):
+        widths = (None, unet.get("cross_attention_dim")) if unet else (family.context_width,)
+        if family.pipeline == index.get("_class_name") and family.context_width in widths:
             return family
     return None
 

@@ -182,10 +182,17 @@ class _Parts:
             return create_diffusers_clip_model_from_ldm(
                 kind, self._tensors, part, config, dtype, local_files_only=True
             )
-        return kind.from_single_file(
-            self._tensors, config=config, subfolder=part, dtype=dtype, device=self._place,
-            local_files_only=True,
-        )  # fmt: skip
+        try:
+            return kind.from_single_file(
+                self._tensors,
+                config=config,
+                subfolder=part,
+                dtype=dtype,
+                device=self._place,
+                local_files_only=True,
+            )
+        except NotImplementedError as error:  # a weight without values cannot be moved
+            raise self._broken(part, "its weights lack some that its form has") from error
 
     def _read_noise_schedule(self) -> NoiseSchedule:
         file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"

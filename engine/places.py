@@ -66,9 +66,8 @@ def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
         # Directly in the root only files are checkpoints: its folders are other kinds' places.
         everything = folder.iterdir() if folder == root else folder.rglob("*")
         for path in sorted(everything):
-            if path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file():
-                if not _part_of_a_folder(path, folder):
-                    yield path.relative_to(folder).as_posix(), path
+            if _is_weights(path) and not _part_of_a_folder(path, folder):
+                yield path.relative_to(folder).as_posix(), path
 
 
 def diffusers_folders(root: Path) -> Iterator[tuple[str, Path]]:
@@ -105,6 +104,10 @@ def _without_ending(name: str) -> str:
 
 def _last_part(name: str) -> str:
     return _without_ending(name).rpartition("/")[2]
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file()
 
 
 def _part_of_a_folder(path: Path, top: Path) -> bool:

@@ -58,12 +58,17 @@ KINDS: Final = {
 }
 
 
-def small_forms(folder: Path) -> Path:
-    """Write the forms of all families with few channels and layers; return their folder."""
+def small_forms(folder: Path, vocabulary: int = 600) -> Path:
+    """Write the forms of all families with few channels and layers; return their folder.
+
+    Real words need the vocabulary's true size, 49408.
+    """
     shutil.copytree(families.FORMS, folder)
     for config in folder.glob("*/*/config.json"):
         family, part = config.parts[-3:-1]
         changes = SMALL.get(f"{family}/{part}") or SMALL.get(part, {})
+        if part.startswith("text_encoder"):
+            changes = {**changes, "vocab_size": vocabulary}
         config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
     return folder
 
@@ -73,7 +78,7 @@ def make_modules(form: Path, seed: int = 0) -> dict[str, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return {
-            folder.name: _make(KINDS[folder.name], json.loads((folder / "config.json").read_text()))
+            folder.name: make_module(folder).eval().requires_grad_(False)
             for folder in sorted(form.iterdir())
             if folder.name in KINDS
         }
@@ -94,9 +99,10 @@ def write_single_file(
     return path
 
 
-def _make(kind: Any, config: dict[str, Any]) -> Any:
-    module = kind(CLIPTextConfig(**config)) if "model_type" in config else kind.from_config(config)
-    return module.eval().requires_grad_(False)
+def make_module(folder: Path) -> Any:
+    """Return one module of a form."""
+    kind, config = KINDS[folder.name], json.loads((folder / "config.json").read_text())
+    return kind(CLIPTextConfig(**config)) if "model_type" in config else kind.from_config(config)
 
 
 def _named(family: str, modules: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

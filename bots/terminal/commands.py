@@ -14,6 +14,7 @@ from bots.serve import serve as work
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
+from bots.terminal.models import run as look_at_models
 from bots.terminal.session import Session
 from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
@@ -23,6 +24,7 @@ __all__ = [
     "db",
     "history",
     "imagine",
+    "models",
     "pause",
     "queue",
     "rerun",
@@ -81,6 +83,11 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> int:
 async def db(arguments: argparse.Namespace, settings: Settings) -> int:
     """Look after the database."""
     return await look_after(arguments, settings)
+
+
+async def models(arguments: argparse.Namespace, settings: Settings) -> int:
+    """List or check the models."""
+    return await look_at_models(arguments, settings)
 
 
 async def chat(arguments: argparse.Namespace, settings: Settings) -> int:

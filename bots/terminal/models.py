@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bots.terminal.sizes import readable
-
 if TYPE_CHECKING:
     from bots.settings import Settings
     from engine.checkpoints import Checkpoint
 
+GIGABYTE: Final = 1_000_000_000
 FINE: Final = "[green]good[/green]"
 
 
@@ -76,7 +75,7 @@ def _table(last: str) -> Table:
 def _add(table: Table, name: str, checkpoint: Checkpoint | None, last: str) -> None:
     facts: Iterable[str] = ("", "")
     if checkpoint:
-        facts = checkpoint.family.title, readable(checkpoint.size)
+        facts = checkpoint.family.title, _size(checkpoint.size)
     table.add_row(escape(name), *facts, last)
 
 
@@ -90,3 +89,7 @@ def _defaults(checkpoint: Checkpoint) -> str:
 
 def _red(reason: str) -> str:
     return f"[red]{escape(reason)}[/red]"
+
+
+def _size(count: int) -> str:
+    return f"{count / GIGABYTE:.2f} GB" if count >= GIGABYTE / 10 else f"{count / 1e6:.0f} MB"

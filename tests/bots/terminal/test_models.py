@@ -1,0 +1,50 @@
+"""`marble models`: a table of what is here, and of what cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from bots.cli import main
+from tests.models import make_model
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a good model, and a file that is none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MARBLE_MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+    make_model(tmp_path / "mine")
+    (tmp_path / "broken.safetensors").write_bytes(b"")
+    return tmp_path
+
+
+def rows(text: str) -> dict[str, str]:
+    return {line.split()[0]: line.rstrip() for line in text.splitlines()[1:]}
+
+
+def test_models_are_listed_with_their_defaults(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models"]) == 0
+    table = rows(capsys.readouterr().out)
+    assert table.keys() == {"starter", "mine", "broken.safetensors"}
+    assert "64×64, 25 steps, guidance 7, dpmpp_2m karras" in table["mine"]
+    assert table["broken.safetensors"].endswith("it is empty.")
+
+
+def test_a_check_gives_a_verdict_for_each_and_tells_by_its_exit_code(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "check"]) == 1
+    table = rows(capsys.readouterr().out)
+    assert table["mine"].split()[-1] == "good"
+    assert table["broken.safetensors"].endswith("it is empty.")
+    assert main(["models", "check", "mine"]) == 0
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "check", "mime"]) == 2
+    assert "did you mean 'mine'" in capsys.readouterr().err
