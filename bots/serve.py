@@ -81,6 +81,7 @@ class Entry:
 ADAPTERS: Final[tuple[Entry, ...]] = (
     Entry("bots.serve:Shelf", lambda settings: True),
     Entry("bots.discord.adapter:DiscordAdapter", lambda settings: bool(settings.discord_token)),
+    Entry("bots.telegram.adapter:Telegram", lambda settings: settings.telegram_token is not None),
 )
 
 

@@ -20,8 +20,9 @@
         await storage.history.page(person="terminal:ada", before=12)  # the next page
         await storage.history.search("marble 学者 schol*")
 
-Beside these: `history.lineage` and `.stats`, `favourites`, `people` (settings), `moderation`
-(bans, pauses, acts), `care` (check, backup, prune), `privacy` (export, forget): docs/storage.md.
+Beside these: `inbox` (what a platform handed over), `history.lineage` and `.stats`, `favourites`,
+`people` (settings), `moderation` (bans, pauses, acts), `care` (check, backup, prune), `privacy`
+(export, forget): docs/storage.md.
 Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
 Several processes may open one database: a process never touches a living one's running jobs.
 """
@@ -39,13 +40,14 @@ from storage.jobs import Jobs
 from storage.life import Status
 from storage.memory import Storage
 from storage.outbox import Outbox
-from storage.records import Job, NewJob, Parcel, Pause, Picture, parse_name
+from storage.records import Job, Letter, NewJob, Parcel, Pause, Picture, parse_name
 
 __all__ = [
     "DatabaseFault",
     "IllegalStep",
     "Job",
     "Jobs",
+    "Letter",
     "NewJob",
     "Outbox",
     "Parcel",

@@ -14,6 +14,7 @@ from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.favourites import Favourites
 from storage.history import History
+from storage.inbox import Inbox
 from storage.intake import Intake
 from storage.jobs import Jobs
 from storage.moderation import Moderation
@@ -34,6 +35,7 @@ class Storage:
     worker: Worker
     jobs: Jobs
     outbox: Outbox
+    inbox: Inbox
     history: History
     favourites: Favourites
     people: People
@@ -69,6 +71,7 @@ class Storage:
                 worker=worker,
                 jobs=Jobs(database, pictures, worker, intake, outbox.arrived, now),
                 outbox=outbox,
+                inbox=Inbox(database, now),
                 history=history,
                 favourites=Favourites(database, now),
                 people=People(database, now),

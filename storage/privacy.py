@@ -24,7 +24,16 @@ from storage.faults import explain
 from storage.history import History
 from storage.pictures import Pictures
 from storage.records import Forgotten, Job, Picture
-from storage.tables import audit, bans, favourites, jobs, messages, people, person_settings
+from storage.tables import (
+    audit,
+    bans,
+    favourites,
+    jobs,
+    letters,
+    messages,
+    people,
+    person_settings,
+)
 
 NOBODY: Final = "forgotten"
 PAGE: Final = 500
@@ -108,6 +117,7 @@ def _about(connection: Connection, person: str) -> dict[str, Any]:
         "favourites": select(favourites).where(favourites.c.person == person),
         "bans": select(bans).where(bans.c.person == person),
         "acts": select(audit).where((audit.c.by == person) | (audit.c.target == person)),
+        "letters": select(letters).where(letters.c.person == person),
         "messages": shown,
     }
     for name, query in queries.items():
@@ -122,7 +132,7 @@ def _forget(connection: Connection, person: str) -> bool:
     """Remove a person's own rows, once no job is left; return whether that was so."""
     if connection.execute(select(jobs.c.id).where(jobs.c.person == person).limit(1)).first():
         return False
-    for table in (favourites, person_settings):
+    for table in (favourites, person_settings, letters):
         connection.execute(delete(table).where(table.c.person == person))
     connection.execute(delete(people).where(people.c.id == person))
     for column in (audit.c.by, audit.c.target):

@@ -97,6 +97,16 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """Hold what a platform handed over: `id` names the update, `body` is as it came."""
+
+    id: str
+    adapter: str
+    person: str
+    body: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """Hold what a job was made from, the eldest first, and what was made from it."""
 

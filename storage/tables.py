@@ -239,6 +239,21 @@ class EventRow(Base):
     )
 
 
+class LetterRow(Base):
+    """What a platform handed over and nobody has dealt with yet."""
+
+    __tablename__ = "letters"
+    id: Mapped[KeyId]
+    adapter: Mapped[Name]
+    person: Mapped[Key]
+    body: Mapped[Document]
+    created_at: Mapped[Time]
+    __table_args__ = (
+        Index("ix_letters_adapter", "adapter", "created_at"),
+        Index("ix_letters_person", "person"),
+    )
+
+
 class AuditRow(Base):
     """Something a moderator or operator did."""
 
@@ -263,3 +278,4 @@ messages, favourites = _table(MessageRow), _table(FavouriteRow)
 inputs = _table(InputRow)
 person_settings, place_settings = _table(PersonSettingsRow), _table(PlaceSettingsRow)
 bans, seen_events, audit = _table(BanRow), _table(EventRow), _table(AuditRow)
+letters = _table(LetterRow)

@@ -43,10 +43,16 @@ def duration(seconds: float, words: Words) -> str:
     return words.hours.format(n=round(seconds / 3600))
 
 
-def caption(job: Job, words: Words, escape: Escape = str, limit: int = 1024) -> str:
+def caption(
+    job: Job,
+    words: Words,
+    escape: Escape = str,
+    limit: int = 1024,
+    length: Callable[[str], int] = len,
+) -> str:
     """Say what a reply shows: its prompt, and below it its name, size, seed and model."""
     below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words))
-    return cut(escape(job.recipe.prompt), limit - len(below)) + below
+    return cut(escape(job.recipe.prompt), limit - length(below), length) + below
 
 
 def facts(job: Job, words: Words) -> Iterator[str]:

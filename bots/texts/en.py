@@ -62,6 +62,7 @@ EN: Final = Words(
     zoom_out="Zoom out",
     edit="Edit",
     recipe="Recipe",
+    original="Original",
     delete="Delete",
     rerun="Rerun",
     same_seed="Same seed",
@@ -150,6 +151,19 @@ EN: Final = Words(
         "\n"
         "**More** `/history` · `/settings` what holds when you type nothing else · `/queue` · "
         "`/cancel` · `/models` · `/stats` · `/privacy` · `/mydata`"
+    ),
+    telegram_help=(
+        "**Say what you want to see:** any words become a picture, for example: a marble scholar "
+        "holding a book\n"
+        "In groups write `/imagine` before the words.\n"
+        "\n"
+        "**Options** anywhere among the words: `--steps` more is finer and slower · `--guidance` "
+        "how closely your words are followed · `--no` what to leave out · `--count` several at "
+        "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed and "
+        "words give the same picture, always. A second line says what to leave out, too.\n"
+        "\n"
+        "**Buttons** below a picture draw it again, hand you the file as it is, or tell its "
+        "recipe. Answer a picture with other words to draw it again with these."
     ),
     privacy=(
         "**What is kept:** the recipes you ask for, their pictures, where and when you asked, your "

@@ -47,6 +47,7 @@ class Words:
     zoom_out: str
     edit: str
     recipe: str
+    original: str
     delete: str
     rerun: str
     same_seed: str
@@ -130,4 +131,5 @@ class Words:
 
     # Long texts
     help: str
+    telegram_help: str
     privacy: str

@@ -1,0 +1,158 @@
+"""The adapter: one connection to Telegram, from the first update to the last reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+from telegram.error import TelegramError
+from telegram.ext import ExtBot
+from telegram.request import HTTPXRequest
+
+from bots.app import App
+from bots.delivery import Shown, TryLater, Way
+from bots.settings import Settings
+from bots.telegram.addresses import NAME
+from bots.telegram.desk import Desk
+from bots.telegram.intake import Intake
+from bots.telegram.pace import Pace
+from bots.telegram.progress import Placeholders
+from bots.telegram.reading import sender
+from bots.telegram.replies import Replies
+from bots.telegram.troubles import explain
+from storage import Job, Parcel
+
+CONNECTIONS: Final = 64
+ANSWER: Final = 30.0  # seconds to wait for an answer to a call
+UPLOAD: Final = 120.0
+CONNECT: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Telegram:
+    """Translate updates into studio calls, and results into replies."""
+
+    name: str = NAME
+
+    def __init__(self, app: App) -> None:
+        _hush()
+        self._app = app
+        self.bot = make_bot(app.settings)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._closing = asyncio.Event()
+        storage = app.storage
+        placeholders = Placeholders(self.bot, storage.jobs, app.studio, self._spawn)
+        self._placeholders = placeholders
+        self._desk = Desk(app, self.bot, placeholders, self._spawn)
+        self._replies = Replies(self.bot, storage.pictures, placeholders)
+        self._intake = Intake(
+            self.bot,
+            storage.inbox,
+            lambda update: sender(update, self.bot.bot),
+            self._desk.hand_in,
+        )
+
+    @property
+    def ways(self) -> Sequence[Way]:
+        """Return the ways to send a reply, best first."""
+        return self._replies.ways
+
+    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+        """Send a reply."""
+        if self._tasks is None:
+            raise TryLater(1.0)
+        return await self._replies.deliver(parcel, way)
+
+    def stop_intake(self) -> None:
+        """Ask Telegram for nothing more; what was taken in is still dealt with."""
+        self._closing.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled; raises as `troubles.explain` says."""
+        try:
+            await self.bot.initialize()
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._recover()
+                await self._take_in()
+                await asyncio.Event().wait()
+        except TelegramError as error:
+            raise explain(error) from None
+        except ExceptionGroup as group:
+            # One failure ends the group: it alone tells what happened.
+            raise group.exceptions[0] from None
+        finally:
+            self._tasks = None
+            await self.bot.shutdown()
+
+    async def _take_in(self) -> None:
+        """Take updates in until told to stop."""
+        await self.bot.delete_webhook()
+        taking = asyncio.create_task(self._intake.poll(), name="telegram-poll")
+        closing = asyncio.create_task(self._closing.wait(), name="telegram-closing")
+        try:
+            await asyncio.wait([taking, closing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closing.cancel()
+            taking.cancel()
+        if not self._closing.is_set():
+            taking.result()
+
+    async def _recover(self) -> None:
+        """Go on with what a process before this one left: letters and placeholders."""
+        for letter in await self._app.storage.inbox.waiting(NAME):
+            self._desk.hand_in(letter)
+        jobs = self._app.storage.jobs
+        queued: list[Job] = []
+        while page := await jobs.list_queued(queued[-1].id if queued else 0):
+            queued += page
+        for job in (*await jobs.list_running(), *queued):
+            if job.adapter == NAME:
+                self._placeholders.begin(job)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is None:
+            work.close()
+            return
+        self._tasks.create_task(self._guard(work), name=name)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let no task take the connection down with it."""
+        try:
+            await work
+        except Exception:
+            log.exception("a task for Telegram failed")
+
+
+def make_bot(settings: Settings) -> ExtBot[str]:
+    """Return a client for the bot that the settings name."""
+    assert settings.telegram_token is not None
+    return ExtBot(
+        settings.telegram_token,
+        base_url=f"{settings.telegram_api_base}/bot",
+        base_file_url=f"{settings.telegram_file_base}/bot",
+        request=HTTPXRequest(
+            connection_pool_size=CONNECTIONS,
+            connect_timeout=CONNECT,
+            read_timeout=ANSWER,
+            write_timeout=ANSWER,
+            pool_timeout=ANSWER,
+            media_write_timeout=UPLOAD,
+        ),
+        get_updates_request=HTTPXRequest(
+            connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT
+        ),
+        rate_limiter=Pace(),
+    )
+
+
+def _hush() -> None:
+    """Keep addresses, which carry the token, out of the log, even when everything is logged."""
+    for name, level in (
+        ("httpx", logging.WARNING),
+        ("httpcore", logging.WARNING),
+        ("telegram", logging.INFO),
+    ):
+        logging.getLogger(name).setLevel(level)

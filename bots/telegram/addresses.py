@@ -1,0 +1,89 @@
+"""Who and where, in Telegram's numbers and in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from telegram import Chat, Message, User
+
+from bots.texts import Words, words_of
+
+NAME: Final = "telegram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Say where an answer goes: a chat, its topic, the message it answers, and the language."""
+
+    chat: int
+    thread: int | None = None
+    to: int | None = None
+    language: str | None = None
+
+    @property
+    def private(self) -> bool:
+        """Say whether one person alone reads it."""
+        return self.chat > 0
+
+    @property
+    def words(self) -> Words:
+        """Return the messages in the language of whoever asked."""
+        return words_of(self.language)
+
+    @property
+    def place(self) -> str:
+        """Return the place that a job there belongs to."""
+        return place_of(self.chat, self.thread)
+
+    def to_reply(self) -> dict[str, Any]:
+        """Return plain JSON values, as a job keeps them."""
+        return {
+            "chat": self.chat,
+            "thread": self.thread,
+            "to": self.to,
+            "language": self.language,
+        }
+
+    @classmethod
+    def from_reply(cls, reply: Mapping[str, Any]) -> Address:
+        """Read what `to_reply` wrote."""
+        return cls(**reply)
+
+    @classmethod
+    def of(cls, message: Message, user: User | None = None) -> Address:
+        """Return where an answer to a message goes; `user` is who is answered, if not its author.
+
+        Buttons are answered below the message that carries them.
+        """
+        reader = user or message.from_user
+        return cls(
+            chat=message.chat.id,
+            thread=message.message_thread_id if message.is_topic_message else None,
+            to=message.message_id,
+            language=reader.language_code if reader else None,
+        )
+
+
+def place_of(chat: int, thread: int | None = None) -> str:
+    """Return the name of a chat, or of a topic in it."""
+    return f"{NAME}:{chat}" if thread is None else f"{NAME}:{chat}/{thread}"
+
+
+def person_of(user: User | None, chat: Chat | None = None) -> str:
+    """Return the name of a person; an anonymous administrator writes as their chat."""
+    if chat is not None:
+        return f"{NAME}:{chat.id}"
+    return f"{NAME}:{user.id}" if user else f"{NAME}:0"
+
+
+def message_key(chat: int, message: int) -> str:
+    """Return the name by which a message is found again."""
+    return f"{NAME}:{chat}/{message}"
+
+
+def message_of(key: str) -> tuple[int, int]:
+    """Return the chat and the message that a name stands for."""
+    chat, _, message = key.removeprefix(f"{NAME}:").partition("/")
+    return int(chat), int(message)

@@ -1,0 +1,159 @@
+"""Deal with letters: read each, do what it asks for, answer; then let go of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
+from telegram.error import TelegramError
+from telegram.ext import ExtBot
+
+from bots.app import App
+from bots.presentation import cut, utf16_length
+from bots.studio import Asker
+from bots.telegram import commands
+from bots.telegram.acts import Act, Target
+from bots.telegram.addresses import Address, message_key, person_of, place_of
+from bots.telegram.errand import Errand
+from bots.telegram.progress import Placeholders
+from bots.telegram.reading import new_emoji, read
+from bots.telegram.troubles import explain
+from bots.texts import Words, words_of
+from engine.errors import UserError
+from storage import DatabaseFault, Letter, StorageError
+
+ALERT: Final = 200  # characters that are shown above a chat
+PROMPTLY: Final = 1.0  # seconds after which a button is answered whatever its act does
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Deal with letters, each in a task of its own; `spawn` owns the tasks."""
+
+    app: App
+    bot: ExtBot[str]
+    placeholders: Placeholders
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
+    reactions: Mapping[str, Act] = field(default_factory=dict)
+    _turns: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def hand_in(self, letter: Letter) -> None:
+        """Deal with a letter soon."""
+        self.spawn(self._deal(letter), f"telegram-letter-{letter.id}")
+
+    async def _deal(self, letter: Letter) -> None:
+        """Deal with a letter; one that a process did not finish is found again by the next."""
+        update = Update.de_json(dict(letter.body), self.bot)
+        try:
+            if update.callback_query:
+                await self._press(letter, update.callback_query)
+            elif update.message_reaction:
+                await self._react(letter, update.message_reaction)
+            elif update.message:
+                await self._hear(letter, update.message)
+        except TelegramError as error:  # the answer could not be sent: it is no more than that
+            log.warning("%s was not answered: %s", letter.id, explain(error))
+        try:
+            await self.app.storage.inbox.done(letter.id)
+        except StorageError as error:
+            log.error("%s is dealt with, which cannot be recorded: %s", letter.id, error)
+
+    async def _hear(self, letter: Letter, message: Message) -> None:
+        """Do what a message says; those of one chat in the order in which they came."""
+        address = Address.of(message)
+        errand = self._errand(letter, address, person_of(message.from_user, message.sender_chat))
+        said = read(message, self.bot.bot)
+        turn = self._turns.setdefault(message.chat.id, asyncio.Lock())
+        async with turn:
+            sentence = await _sentence(commands.obey(errand, said), errand.words) if said else None
+        if sentence:
+            await errand.say(sentence)
+
+    async def _press(self, letter: Letter, query: CallbackQuery) -> None:
+        """Do what a button says, and answer it at once."""
+        words = words_of(query.from_user.language_code)
+        if not isinstance(query.message, Message) or query.data is None:  # too old to be seen
+            await self._answer(query, words.unknown_message)
+            return
+        address = Address.of(query.message, query.from_user)
+        errand = self._errand(letter, address, person_of(query.from_user))
+        doing = asyncio.create_task(
+            _sentence(commands.press(errand, query.data, query.message.message_id), words),
+            name=f"telegram-press-{letter.id}",
+        )
+        try:
+            await asyncio.wait([doing], timeout=PROMPTLY)
+            prompt = doing.done()
+            await self._answer(query, doing.result() if prompt else None)
+            sentence = await doing
+        finally:
+            doing.cancel()
+        if sentence and not prompt:
+            await errand.say(sentence)
+
+    async def _react(self, letter: Letter, reaction: MessageReactionUpdated) -> None:
+        """Do what a new reaction on one of our pictures says."""
+        chat, message = reaction.chat.id, reaction.message_id
+        found = await self.app.storage.jobs.by_message(message_key(chat, message))
+        emoji = new_emoji(reaction.old_reaction, reaction.new_reaction)
+        wanted = [self.reactions[each] for each in emoji if each in self.reactions]
+        if found is None or not wanted:
+            return
+        language = reaction.user.language_code if reaction.user else None
+        thread = found[0].reply.get("thread")
+        address = Address(chat=chat, thread=thread, to=message, language=language)
+        person = person_of(reaction.user, reaction.actor_chat)
+        errand = self._errand(letter, address, person)
+        target = Target(job=found[0], picture=found[1], message=message)
+        if sentence := await _sentence(wanted[0](errand, target), errand.words, quiet=True):
+            await errand.say(sentence)
+
+    def _errand(self, letter: Letter, address: Address, person: str) -> Errand:
+        asker = Asker(
+            person=person,
+            place=place_of(address.chat, address.thread),
+            reply=address.to_reply(),
+            event=letter.id,
+        )
+        return Errand(
+            app=self.app,
+            bot=self.bot,
+            placeholders=self.placeholders,
+            asker=asker,
+            address=address,
+        )
+
+    async def _answer(self, query: CallbackQuery, text: str | None) -> None:
+        """Answer a button; Telegram refuses that where it comes too late, which harms nobody."""
+        try:
+            text = cut(text, ALERT, utf16_length) if text else None
+            await self.bot.answer_callback_query(query.id, text=text)
+        except TelegramError as error:
+            log.info("a button was not answered: %s", explain(error))
+
+
+async def _sentence(act: Awaitable[str | None], words: Words, *, quiet: bool = False) -> str | None:
+    """Do something and return what is to be said: what it says itself, or why it cannot be.
+
+    A `quiet` act says nothing of its own.
+    """
+    try:
+        said = await act
+        return None if quiet else said
+    except DatabaseFault as fault:
+        log.warning("somebody was turned away: %s", fault)
+        return words.busy
+    except UserError as error:
+        return str(error)
+    except TelegramError:
+        raise
+    except Exception:
+        log.exception("an errand failed")
+        return words.unexpected

@@ -1,0 +1,99 @@
+"""What somebody wants, with everything that helps to do it."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from telegram import InlineKeyboardMarkup, Message
+from telegram.constants import ChatMemberStatus, ParseMode
+from telegram.ext import ExtBot
+
+from bots.app import App, roles_of
+from bots.policy import Role
+from bots.presentation import cut, utf16_length
+from bots.studio import Asker
+from bots.telegram.addresses import NAME, Address
+from bots.telegram.progress import Placeholders, answering
+from bots.texts import Words
+from engine.errors import UserError
+from storage import Job
+from storage.life import OVER
+
+TEXT: Final = 4096  # UTF-16 units
+ADMINISTRATORS: Final = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """Hold who asks, where the answer goes, and what it takes."""
+
+    app: App
+    bot: ExtBot[str]
+    placeholders: Placeholders
+    asker: Asker
+    address: Address
+
+    @property
+    def words(self) -> Words:
+        """Return the messages in the asker's language."""
+        return self.address.words
+
+    async def say(self, text: str, buttons: Any = None, *, marked: bool = False) -> Message:
+        """Answer with words; `marked` ones have **bold** and `code` in them."""
+        text = cut(text, TEXT, utf16_length)
+        return await self.bot.send_message(
+            self.address.chat,
+            to_html(text) if marked else text,
+            parse_mode=ParseMode.HTML if marked else None,
+            message_thread_id=self.address.thread,
+            reply_parameters=answering(self.address),
+            reply_markup=buttons,
+        )
+
+    async def mark(self, message: int, buttons: InlineKeyboardMarkup | None) -> None:
+        """Put other buttons under a message."""
+        await self.bot.edit_message_reply_markup(self.address.chat, message, reply_markup=buttons)
+
+    def begin(self, job: Job) -> None:
+        """Show how far a job is, from now on; one that was asked for before may be over."""
+        if job.status not in OVER:
+            self.placeholders.begin(job)
+
+    async def check_welcome(self) -> None:
+        """Raise `UserError` for somebody who may not ask for pictures here."""
+        ban = await self.app.storage.moderation.ban_of(self.asker.person, self.asker.place)
+        if ban and ban.until:
+            until = f"{ban.until:%Y-%m-%d %H:%M} UTC"
+            raise UserError(self.words.banned_until.format(until=until, reason=ban.reason))
+        if ban:
+            raise UserError(self.words.banned.format(reason=ban.reason))
+
+    async def check_owner(self, job: Job) -> None:
+        """Raise `UserError` unless a job is the asker's own, or the asker moderates its place."""
+        if job.person != self.asker.person and not await self.moderates(job.place):
+            raise UserError(self.words.not_yours)
+
+    async def moderates(self, place: str) -> bool:
+        """Say whether the asker is a moderator, here or everywhere.
+
+        In a group, its administrators moderate what was asked for there.
+        """
+        if roles_of(self.app.settings).of(self.asker.person) >= Role.MODERATOR:
+            return True
+        here = f"{NAME}:{self.address.chat}"
+        if self.address.private or place.partition("/")[0] != here:
+            return False
+        if self.asker.person == here:  # an anonymous administrator
+            return True
+        user = int(self.asker.person.removeprefix(f"{NAME}:"))
+        member = await self.bot.get_chat_member(self.address.chat, user)
+        return member.status in ADMINISTRATORS
+
+
+def to_html(text: str) -> str:
+    """Turn **bold** and `code` into what Telegram shows so."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text, quote=False))
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)

@@ -1,0 +1,92 @@
+"""Ask Telegram for what is new, and move the offset only when it is kept.
+
+Asking with a higher offset is how Telegram is told that it may forget. PTB's own updater does so
+as soon as an update is queued in memory, so that a crash loses it; here the offset moves after the
+inbox has committed, by asking through the same bot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from telegram import Update
+from telegram.error import NetworkError, RetryAfter, TelegramError, TimedOut
+from telegram.ext import ExtBot
+
+from bots.delivery import back_off
+from bots.telegram.addresses import NAME
+from bots.telegram.pace import seconds_of
+from bots.telegram.troubles import explain
+from storage import DatabaseFault, Letter
+from storage.inbox import Inbox
+
+ALLOWED: Final = [Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION]
+POLL: Final = 30  # seconds that Telegram may hold an empty answer
+RETRY: Final = 1.0  # seconds between tries to keep what has arrived
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Keep updates and hand them on, once each."""
+
+    bot: ExtBot[str]
+    inbox: Inbox
+    sender: Callable[[Update], str | None]  # who is to be listened to; None: not for us
+    hand_on: Callable[[Letter], None]
+
+    async def poll(self) -> None:
+        """Take updates in until cancelled; raises as `troubles.explain` says."""
+        offset: int | None = None
+        failures = 0
+        while True:
+            try:
+                updates = await self.bot.get_updates(
+                    offset=offset, timeout=POLL, allowed_updates=ALLOWED
+                )
+            except TelegramError as error:
+                await self._rest(error, failures)
+                failures += 1
+                continue
+            failures = 0
+            if updates:
+                await self.take(updates)
+                offset = updates[-1].update_id + 1
+
+    async def take(self, updates: Sequence[Update]) -> None:
+        """Commit what is meant for us, waiting out a locked database, and hand on what is new."""
+        letters = [letter for update in updates if (letter := self._letter(update))]
+        while letters:
+            try:
+                for letter in await self.inbox.add(letters):
+                    self.hand_on(letter)
+                return
+            except DatabaseFault as fault:
+                if not fault.passing:
+                    raise
+                log.warning("%d updates wait: %s", len(letters), fault)
+                await asyncio.sleep(RETRY)
+
+    def _letter(self, update: Update) -> Letter | None:
+        person = self.sender(update)
+        if person is None:
+            return None
+        # A bot's updates are numbered for that bot alone.
+        name = f"{NAME}:{self.bot.id}/{update.update_id}"
+        return Letter(id=name, adapter=NAME, person=person, body=update.to_dict())
+
+    async def _rest(self, error: TelegramError, failures: int) -> None:
+        """Wait where waiting helps, and raise where it does not."""
+        if isinstance(error, RetryAfter):
+            await asyncio.sleep(seconds_of(error))
+        elif type(error) in (NetworkError, TimedOut):
+            wait = back_off(failures)
+            log.warning("Telegram cannot be reached (%s); again in %.0f s", explain(error), wait)
+            await asyncio.sleep(wait)
+        else:
+            raise explain(error) from None

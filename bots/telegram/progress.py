@@ -1,0 +1,157 @@
+"""Placeholders: the message that says where a job stands, and later becomes its picture."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from telegram import InputMediaPhoto, ReplyParameters
+from telegram.error import RetryAfter, TelegramError
+from telegram.ext import ExtBot
+
+from bots.delivery import back_off
+from bots.presentation import progress_line
+from bots.studio import Studio
+from bots.telegram import keyboards
+from bots.telegram.addresses import Address, message_key, message_of
+from bots.telegram.pace import SPARE, Crowded
+from bots.telegram.troubles import explain, never_sent
+from engine.errors import MarbleError
+from engine.events import News, Progress
+from storage import Job, StorageError
+from storage.jobs import Jobs
+
+PRIVATE: Final = 2.0  # seconds between two edits of a placeholder
+GROUP: Final = 5.0
+PATIENCE: Final = 10.0  # seconds that one edit may take: the next one knows better
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Standing:
+    """Hold what is known of one placeholder; `media` says that it shows a preview already."""
+
+    message: str | None
+    media: bool = False
+    told: str | None = None
+    over: bool = False
+    placed: asyncio.Event = field(default_factory=asyncio.Event)
+    editing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholders:
+    """Send placeholders and keep them up to date; `spawn` owns the tasks."""
+
+    bot: ExtBot[str]
+    jobs: Jobs
+    studio: Studio
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
+    _standing: dict[int, Standing] = field(default_factory=dict)
+
+    def begin(self, job: Job) -> None:
+        """Tell whoever asked for a job that it waits, and then how far it is."""
+        if job.id in self._standing:  # its update was handed over twice
+            return
+        self._standing[job.id] = Standing(job.message)
+        self.spawn(self._accompany(job), f"telegram-job-{job.id}")
+
+    async def settle(self, job: Job) -> Standing:
+        """Return a job's placeholder once it stands and nothing edits it any more."""
+        standing = self._standing.get(job.id)
+        if standing is None:
+            # The job may have been read before its placeholder stood.
+            return Standing(job.message or (await self.jobs.get(job.id)).message)
+        standing.over = True
+        await standing.placed.wait()
+        async with standing.editing:
+            return standing
+
+    async def _accompany(self, job: Job) -> None:
+        standing, address = self._standing[job.id], Address.from_reply(job.reply)
+        try:
+            if standing.message is None:
+                standing.message = await self._place(job, address)
+            standing.placed.set()
+            if standing.message is not None:
+                await self._follow(job, standing, address)
+        except MarbleError as error:  # the reply will tell, whatever it is
+            log.info("job %d is not followed any more: %s", job.id, error)
+        finally:
+            standing.placed.set()
+            del self._standing[job.id]
+
+    async def _place(self, job: Job, address: Address) -> str | None:
+        """Send a placeholder and record it; None where it is not known whether it arrived."""
+        failures = 0
+        while True:
+            try:
+                message = await self.bot.send_message(
+                    address.chat,
+                    address.words.submitted,
+                    message_thread_id=address.thread,
+                    reply_parameters=answering(address),
+                    reply_markup=keyboards.of_waiting(job.id, address.words),
+                )
+                break
+            except RetryAfter:
+                continue  # its chat's lane knows how long
+            except TelegramError as error:
+                if not never_sent(error):
+                    # Sent again it might stand there twice; the picture comes as a new message.
+                    log.warning("job %d has no placeholder: %s", job.id, explain(error))
+                    return None
+                await asyncio.sleep(back_off(failures))
+                failures += 1
+        key = message_key(address.chat, message.message_id)
+        try:
+            await self.jobs.acknowledged(job.id, key)
+        except StorageError as error:
+            log.error("the placeholder of job %d is not recorded: %s", job.id, error)
+        return key
+
+    async def _follow(self, job: Job, standing: Standing, address: Address) -> None:
+        """Edit a placeholder whenever there are news; those that came too fast are left out."""
+        async for news in self.studio.follow(job.id):
+            async with standing.editing:
+                if standing.over:
+                    return
+                await self._tell(job, standing, address, news)
+            await asyncio.sleep(PRIVATE if address.private else GROUP)
+
+    async def _tell(self, job: Job, standing: Standing, address: Address, news: News) -> None:
+        assert standing.message is not None
+        chat, message = message_of(standing.message)
+        line = progress_line(news, address.words)
+        preview = news.preview if isinstance(news, Progress) else None
+        if line == standing.told and preview is None:
+            return
+        common: dict[str, Any] = {
+            "chat_id": chat,
+            "message_id": message,
+            "reply_markup": keyboards.of_waiting(job.id, address.words),
+            "rate_limit_args": SPARE,
+            "read_timeout": PATIENCE,
+        }
+        try:
+            if preview is not None:
+                await self.bot.edit_message_media(InputMediaPhoto(preview, caption=line), **common)
+                standing.media = True
+            elif standing.media:
+                await self.bot.edit_message_caption(caption=line, **common)
+            else:
+                await self.bot.edit_message_text(line, **common)
+            standing.told = line
+        except (Crowded, TelegramError) as error:
+            log.debug("job %d: progress was not shown: %s", job.id, error)
+
+
+def answering(address: Address) -> ReplyParameters | None:
+    """Return what makes a message an answer, if there is still something to answer."""
+    if address.to is None:
+        return None
+    return ReplyParameters(address.to, allow_sending_without_reply=True)

@@ -1,0 +1,88 @@
+"""What a message says, and whether it is meant for Marble: plain code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from telegram import Document, Message, PhotoSize, ReactionType, Update, User
+
+from bots.telegram.addresses import person_of
+
+_COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
+VARIATION: Final = "\ufe0f"  # some apps send ❤️, some ❤
+
+Picture = PhotoSize | Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Hold what somebody said to Marble: a command or none, its words, a picture, an answer."""
+
+    command: str | None
+    text: str
+    picture: Picture | None  # of the message itself, else of the one it answers
+    answers: int | None  # the message of ours that it answers
+
+
+def read(message: Message, me: User) -> Said | None:
+    """Return what a message says to Marble, or None where it is not meant for it.
+
+    In private everything is; in a group commands are, unless they name another bot, and answers
+    to Marble's own messages. An administrator bot is sent all else that is said there, too.
+    """
+    if message.is_automatic_forward or (message.via_bot and message.via_bot.id == me.id):
+        return None
+    text = message.text or message.caption or ""
+    found = _COMMAND.match(text)
+    if found and found[2] and found[2].lower() != (me.username or "").lower():
+        return None
+    answered = message.reply_to_message
+    ours = (
+        answered is not None and answered.from_user is not None and answered.from_user.id == me.id
+    )
+    if message.chat.type != message.chat.PRIVATE and not (found or ours):
+        return None
+    if not (text or message.photo or message.effective_attachment):
+        return None  # somebody joined, a message was pinned
+    picture = picture_of(message) or (picture_of(answered) if answered else None)
+    return Said(
+        command=found[1].lower() if found else None,
+        text=text[found.end() :].strip() if found else text.strip(),
+        picture=picture,
+        answers=answered.message_id if answered and ours else None,
+    )
+
+
+def picture_of(message: Message) -> Picture | None:
+    """Return a message's picture: the largest version of a photo, or a file that is an image."""
+    if message.photo:
+        return message.photo[-1]
+    document = message.document
+    if document and not message.animation and (document.mime_type or "").startswith("image/"):
+        return document
+    return None
+
+
+def sender(update: Update, me: User) -> str | None:
+    """Return who sent something that is meant for Marble, or None: the rest is not even kept."""
+    if query := update.callback_query:
+        return person_of(query.from_user) if query.data else None
+    if reaction := update.message_reaction:
+        added = new_emoji(reaction.old_reaction, reaction.new_reaction)
+        return person_of(reaction.user, reaction.actor_chat) if added else None
+    if (message := update.message) and read(message, me):
+        return person_of(message.from_user, message.sender_chat)
+    return None
+
+
+def new_emoji(old: tuple[ReactionType, ...], new: tuple[ReactionType, ...]) -> tuple[str, ...]:
+    """Return the emoji that were added by a reaction."""
+    before = {_emoji(each) for each in old}
+    added = (_emoji(each) for each in new)
+    return tuple(emoji for emoji in added if emoji and emoji not in before)
+
+
+def _emoji(reaction: ReactionType) -> str:
+    return str(getattr(reaction, "emoji", "")).replace(VARIATION, "")

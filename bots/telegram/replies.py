@@ -1,0 +1,178 @@
+"""From the outbox to Telegram: the placeholder becomes the picture.
+
+An edit may be made twice and leaves one picture, so it comes first. Where there is no placeholder
+or it is gone, the picture comes as a message of its own; where a photo is refused, as a document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from telegram import (
+    InlineKeyboardMarkup,
+    InputFile,
+    InputMediaDocument,
+    InputMediaPhoto,
+    Message,
+)
+from telegram.error import BadRequest, TelegramError
+from telegram.ext import ExtBot
+
+from bots.delivery import Shown, Way, WayClosed
+from bots.presentation import Limit, caption, compose, cut, fit, utf16_length
+from bots.telegram import keyboards
+from bots.telegram.addresses import Address, message_key, message_of
+from bots.telegram.progress import Placeholders, answering
+from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
+from storage import DatabaseFault, Job, Parcel, Status
+from storage.pictures import Pictures
+
+PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
+DOCUMENT: Final = 50_000_000  # bytes
+CAPTION: Final = 1024  # UTF-16 units
+TEXT: Final = 4096
+
+EDIT: Final = Way("edit", repeatable=True)
+MESSAGE: Final = Way("message", repeatable=False)
+WORDS: Final = Way("words", repeatable=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Hold what a reply shows: words, and below or above them a picture."""
+
+    text: str
+    buttons: InlineKeyboardMarkup | None
+    photo: bytes | None = None
+    original: bytes | None = None  # what goes out as a document where a photo is refused
+    name: str = ""  # the document's
+    picture: int | None = None  # the index of the one picture it shows
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Send replies."""
+
+    bot: ExtBot[str]
+    pictures: Pictures
+    placeholders: Placeholders
+    ways: Sequence[Way] = (EDIT, MESSAGE, WORDS)
+
+    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+        """Send a reply and return the message that shows it, or raise as `delivery` says."""
+        send: Mapping[Way, Callable[[Parcel], Awaitable[Shown]]] = {
+            EDIT: self._edit,
+            MESSAGE: self._send,
+            WORDS: self._say,
+        }
+        try:
+            return await send[way](parcel)
+        except TelegramError as error:
+            raise explain(error) from None
+
+    async def _edit(self, parcel: Parcel) -> Shown:
+        standing = await self.placeholders.settle(parcel.job)
+        if standing.message is None:
+            raise WayClosed("there is no placeholder")
+        answer = await self.compose(parcel)
+        chat, message = message_of(standing.message)
+        where = {"chat_id": chat, "message_id": message, "reply_markup": answer.buttons}
+        try:
+            await self._become(answer, where)
+        except BadRequest as error:
+            if not says(error, SAME):
+                raise
+        return {standing.message: answer.picture}
+
+    async def _become(self, answer: Answer, where: dict[str, Any]) -> None:
+        """Turn a message into an answer, whatever it shows now."""
+        if answer.photo is None:
+            try:
+                await self.bot.edit_message_text(cut(answer.text, TEXT, utf16_length), **where)
+            except BadRequest as error:  # a preview stands there
+                if not says(error, MEDIA_NOW):
+                    raise
+                text = cut(answer.text, CAPTION, utf16_length)
+                await self.bot.edit_message_caption(caption=text, **where)
+            return
+        try:
+            media = InputMediaPhoto(answer.photo, caption=answer.text)
+            await self.bot.edit_message_media(media, **where)
+        except BadRequest as error:
+            if not says(error, NO_PHOTO):
+                raise
+            document = InputMediaDocument(_file(answer), caption=answer.text)
+            await self.bot.edit_message_media(document, **where)
+
+    async def _send(self, parcel: Parcel) -> Shown:
+        answer = await self.compose(parcel)
+        where = _where(parcel.job, answer)
+        if answer.photo is None:
+            text = cut(answer.text, TEXT, utf16_length)
+            return _shown(await self.bot.send_message(text=text, **where), answer)
+        where["caption"] = answer.text
+        try:
+            message = await self.bot.send_photo(photo=answer.photo, **where)
+        except BadRequest as error:
+            if not says(error, NO_PHOTO):
+                raise
+            message = await self.bot.send_document(document=_file(answer), **where)
+        return _shown(message, answer)
+
+    async def _say(self, parcel: Parcel) -> Shown:
+        answer = await self.compose(parcel)
+        where = _where(parcel.job, answer)
+        return _shown(await self.bot.send_message(text=answer.text, **where), answer)
+
+    async def compose(self, parcel: Parcel) -> Answer:
+        """Return what a reply shows."""
+        job, words = parcel.job, Address.from_reply(parcel.job.reply).words
+        if parcel.outcome is Status.CANCELLED:
+            return Answer(text=words.cancelled, buttons=None)
+        if parcel.outcome is Status.FAILED:
+            text = words.failed.format(reason=job.error or "")
+            return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
+        try:
+            return await asyncio.to_thread(self._picture, job)
+        except DatabaseFault as fault:
+            if fault.passing:
+                raise ConnectionError(str(fault)) from fault
+            return Answer(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
+
+    def _picture(self, job: Job) -> Answer:
+        """Read a job's pictures, as one grid where there are several; blocks."""
+        words = Address.from_reply(job.reply).words
+        pngs = [self.pictures.read(picture) for picture in job.pictures]
+        alone = len(pngs) == 1
+        shown = pngs[0] if alone else compose(pngs)
+        return Answer(
+            text=caption(job, words, limit=CAPTION, length=utf16_length),
+            buttons=keyboards.of_result(job, None, words),
+            photo=fit(shown, PHOTO).data,
+            original=shown,
+            name=f"marble-{job.pictures[0].name if alone else job.id}.png",
+            picture=job.pictures[0].index if alone else None,
+        )
+
+
+def _where(job: Job, answer: Answer) -> dict[str, Any]:
+    address = Address.from_reply(job.reply)
+    return {
+        "chat_id": address.chat,
+        "message_thread_id": address.thread,
+        "reply_parameters": answering(address),
+        "reply_markup": answer.buttons,
+    }
+
+
+def _file(answer: Answer) -> InputFile:
+    if answer.original is None or len(answer.original) > DOCUMENT:
+        raise WayClosed("the picture is too large for a document")
+    return InputFile(answer.original, filename=answer.name)
+
+
+def _shown(message: Message, answer: Answer) -> Shown:
+    return {message_key(message.chat.id, message.message_id): answer.picture}

@@ -1,0 +1,57 @@
+"""Telegram on loopback, with the real `marble serve` connected to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.process import Marble
+from tests.fakes.telegram import spec
+from tests.fakes.telegram.people import Person, person
+from tests.fakes.telegram.server import TOKEN, TelegramServer
+
+CALLS: Counter[str] = Counter()
+REJECTED: list[str] = []
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramServer]:
+    """Yield a server; no call to it may break the specification."""
+    server = TelegramServer()
+    await server.start()
+    yield server
+    await server.stop()
+    CALLS.update(call.method for call in server.calls)
+    REJECTED.extend(server.rejected)
+    assert server.rejected == []
+
+
+@pytest.fixture
+async def marble(telegram: TelegramServer, tmp_path: Path) -> AsyncIterator[Marble]:
+    """Yield Marble, connected and with an engine that answers at once; its log has no token."""
+    marble = Marble(tmp_path, {**telegram.environment, "MARBLE_DEBUG": "1"})
+    await marble.start()
+    await telegram.until(lambda: telegram.polls)
+    yield marble
+    await marble.kill()
+    assert TOKEN.partition(":")[2] not in marble.log
+
+
+@pytest.fixture
+def ada(telegram: TelegramServer) -> Person:
+    """Return somebody whose private chat with the bot is open."""
+    return person(telegram)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many calls were held to the specification."""
+    if CALLS:
+        by = "the Bot API's description" if spec.description() else "limits only: no description"
+        terminalreporter.write_line(
+            f"Telegram: {CALLS.total()} calls of {len(CALLS)} methods held to {by}; "
+            f"{len(REJECTED)} rejected."
+        )

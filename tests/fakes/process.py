@@ -1,0 +1,69 @@
+"""The real `marble serve`, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.conftest import ROOT
+
+END: Final = 60.0
+
+
+@dataclass
+class Marble:
+    """Start, stop and kill `marble serve` in a folder; its log is kept from start to start."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    _process: asyncio.subprocess.Process | None = None
+
+    @property
+    def log(self) -> str:
+        """Return everything that was logged so far."""
+        file = self.folder / "serve.log"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    async def start(self, **changes: str) -> None:
+        """Start it; `changes` are settings for this time only."""
+        settings = {
+            "MARBLE_DATA_DIR": str(self.folder / "data"),
+            "MARBLE_EXECUTOR": "tests.fakes.engines:instant",
+            **self.environment,
+            **changes,
+        }
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("MARBLE_")}
+        with (self.folder / "serve.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-X", "faulthandler", "-m", "bots", "serve"),
+                env={**inherited, "PYTHONPATH": str(ROOT), **settings},
+                cwd=self.folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def ended(self) -> int:
+        """Wait until it has ended; return its exit code."""
+        assert self._process
+        async with asyncio.timeout(END):
+            return await self._process.wait()
+
+    async def kill(self) -> None:
+        """End it as a power cut does."""
+        await self._signal(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """Ask it to end."""
+        return await self._signal(signal.SIGTERM)
+
+    async def _signal(self, sent: signal.Signals) -> int:
+        assert self._process
+        if self._process.returncode is None:
+            self._process.send_signal(sent)
+        return await self.ended()

@@ -1,0 +1,239 @@
+"""What each method of the Bot API does to the server's state; named as Telegram names them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.fakes.telegram.server import TelegramServer
+
+Json = dict[str, Any]
+Files = dict[str, bytes]
+
+
+class Refusal(Exception):
+    """Carry how Telegram refuses a call."""
+
+    def __init__(self, status: int, says: str) -> None:
+        self.status = status
+        self.says = says
+        super().__init__(says)
+
+
+async def getMe(server: TelegramServer, values: Json, files: Files) -> Json:
+    return server.me
+
+
+async def getUpdates(server: TelegramServer, values: Json, files: Files) -> list[Json]:
+    if server.webhook:
+        raise Refusal(409, "Conflict: can't use getUpdates method while webhook is active")
+    server.polls += 1
+    poll = server.polls
+    server.offset = max(server.offset, values.get("offset", 0))
+    while server.updates and server.updates[0]["update_id"] < server.offset:
+        server.updates.popleft()
+    server.change()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(values.get("timeout", 0)):
+            while not server.updates and poll == server.polls:
+                await server.changed()
+    if poll != server.polls:
+        raise Refusal(
+            409,
+            "Conflict: terminated by other getUpdates request; make sure that only one bot "
+            "instance is running",
+        )
+    return list(server.updates)[: values.get("limit", 100)]
+
+
+async def deleteWebhook(server: TelegramServer, values: Json, files: Files) -> bool:
+    server.webhook = None
+    return True
+
+
+async def setWebhook(server: TelegramServer, values: Json, files: Files) -> bool:
+    # What a web server in front of Marble does is left out: it is reached where it listens.
+    server.webhook = {**values, "reached": server.reached or values["url"]}
+    return True
+
+
+async def getWebhookInfo(server: TelegramServer, values: Json, files: Files) -> Json:
+    return {
+        "url": (server.webhook or {}).get("url", ""),
+        "has_custom_certificate": False,
+        "pending_update_count": len(server.updates),
+    }
+
+
+async def sendMessage(server: TelegramServer, values: Json, files: Files) -> Json:
+    return _send(server, values, text=values["text"])
+
+
+async def sendPhoto(server: TelegramServer, values: Json, files: Files) -> Json:
+    data = _file(server, values.get("photo", "attach://photo"), files)
+    sent = _send(server, values, photo=server.photo(data), **_captioned(values))
+    server.shown[values["chat_id"], sent["message_id"]] += 1
+    return sent
+
+
+async def sendDocument(server: TelegramServer, values: Json, files: Files) -> Json:
+    data = _file(server, values.get("document", "attach://document"), files)
+    return _send(server, values, document=_document(server, data), **_captioned(values))
+
+
+async def sendChatAction(server: TelegramServer, values: Json, files: Files) -> bool:
+    return True
+
+
+async def editMessageText(server: TelegramServer, values: Json, files: Files) -> Json:
+    message = _found(server, values)
+    if "text" not in message:
+        raise Refusal(400, "Bad Request: there is no text in the message to edit")
+    return _edit(server, message, values, text=values["text"])
+
+
+async def editMessageCaption(server: TelegramServer, values: Json, files: Files) -> Json:
+    message = _found(server, values)
+    if "text" in message:
+        raise Refusal(400, "Bad Request: there is no caption in the message to edit")
+    return _edit(server, message, values, caption=values.get("caption", ""))
+
+
+async def editMessageMedia(server: TelegramServer, values: Json, files: Files) -> Json:
+    message, media = _found(server, values), values["media"]
+    data = _file(server, media["media"], files)
+    shown = (
+        {"photo": server.photo(data)}
+        if media["type"] == "photo"
+        else {"document": _document(server, data)}
+    )
+    for name in ("text", "photo", "document", "caption"):
+        message.pop(name, None)
+    return _edit(server, message, values, **shown, **_captioned(media))
+
+
+async def editMessageReplyMarkup(server: TelegramServer, values: Json, files: Files) -> Json:
+    return _edit(server, _found(server, values), values)
+
+
+async def deleteMessage(server: TelegramServer, values: Json, files: Files) -> bool:
+    key = values["chat_id"], values["message_id"]
+    if server.messages.pop(key, None) is None:
+        raise Refusal(400, "Bad Request: message to delete not found")
+    server.deleted.add(key)
+    return True
+
+
+async def answerCallbackQuery(server: TelegramServer, values: Json, files: Files) -> bool:
+    query = values["callback_query_id"]
+    if query in server.answers:
+        raise Refusal(
+            400,
+            "Bad Request: query is too old and response timeout expired or query ID is invalid",
+        )
+    server.answers[query] = values.get("text", "")
+    return True
+
+
+async def setMyCommands(server: TelegramServer, values: Json, files: Files) -> bool:
+    scope = values.get("scope", {"type": "default"})["type"]
+    server.commands[scope, values.get("language_code", "")] = values["commands"]
+    return True
+
+
+async def getChatMember(server: TelegramServer, values: Json, files: Files) -> Json:
+    user = values["user_id"]
+    admin = user in server.administrators[values["chat_id"]]
+    about = {"user": {"id": user, "is_bot": False, "first_name": "Somebody"}}
+    if not admin:
+        return {"status": "member", **about}
+    rights = dict.fromkeys(
+        (
+            *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages"),
+            *("can_manage_video_chats", "can_restrict_members", "can_promote_members"),
+            *("can_change_info", "can_invite_users", "can_post_stories", "can_edit_stories"),
+            "can_delete_stories",
+        ),
+        False,
+    )
+    return {"status": "administrator", **rights, **about}
+
+
+async def getFile(server: TelegramServer, values: Json, files: Files) -> Json:
+    file = values["file_id"]
+    if file not in server.files:
+        raise Refusal(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
+    data = server.files[file]
+    if len(data) > 20 * 2**20:
+        raise Refusal(400, "Bad Request: file is too big")
+    return {
+        "file_id": file,
+        "file_unique_id": f"unique-{file}",
+        "file_size": len(data),
+        "file_path": f"files/{file}",
+    }
+
+
+def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
+    chat = values["chat_id"]
+    if chat not in server.chats:
+        raise Refusal(400, "Bad Request: chat not found")
+    if chat in server.blocked:
+        raise Refusal(403, "Forbidden: bot was blocked by the user")
+    answered = values.get("reply_parameters")
+    if answered:
+        found = server.messages.get((chat, answered["message_id"]))
+        if found is not None:
+            content["reply_to_message"] = {
+                key: value for key, value in found.items() if key != "reply_to_message"
+            }
+        elif not answered.get("allow_sending_without_reply"):
+            raise Refusal(400, "Bad Request: message to be replied not found")
+    if thread := values.get("message_thread_id"):
+        content |= {"message_thread_id": thread, "is_topic_message": True}
+    if markup := values.get("reply_markup"):
+        content["reply_markup"] = markup
+    return server.new_message(chat, **{"from": server.me}, **content)
+
+
+def _found(server: TelegramServer, values: Json) -> Json:
+    if values["chat_id"] in server.blocked:
+        raise Refusal(403, "Forbidden: bot was blocked by the user")
+    message = server.messages.get((values["chat_id"], values["message_id"]))
+    if message is None:
+        raise Refusal(400, "Bad Request: message to edit not found")
+    return message
+
+
+def _edit(server: TelegramServer, message: Json, values: Json, **content: Any) -> Json:
+    before = dict(message)
+    message.update(content)
+    message.pop("reply_markup", None)
+    if markup := values.get("reply_markup"):
+        message["reply_markup"] = markup
+    if message == before:
+        raise Refusal(
+            400,
+            "Bad Request: message is not modified: specified new message content and reply markup "
+            "are exactly the same as a current content and reply markup of the message",
+        )
+    return message
+
+
+def _captioned(values: Json) -> Json:
+    return {"caption": values["caption"]} if values.get("caption") else {}
+
+
+def _file(server: TelegramServer, named: str, files: Files) -> bytes:
+    if named.startswith("attach://"):
+        return files[named.removeprefix("attach://")]
+    if named not in server.files:
+        raise Refusal(400, "Bad Request: wrong file identifier/HTTP URL specified")
+    return server.files[named]
+
+
+def _document(server: TelegramServer, data: bytes) -> Json:
+    file = server.keep_file(data)
+    return {"file_id": file, "file_unique_id": f"unique-{file}", "file_size": len(data)}

@@ -1,0 +1,209 @@
+"""People on Telegram: what they do reads as a person's deed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.fakes.telegram.server import BOT, NAME, TelegramServer
+
+Json = dict[str, Any]
+ANONYMOUS: Final = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A private chat, a group, or a topic of one, as its members see it."""
+
+    server: TelegramServer
+    id: int
+    thread: int | None = None
+
+    def topic(self, thread: int) -> Chat:
+        """Return a topic of this group."""
+        return Chat(self.server, self.id, thread)
+
+    def promote(self, who: int = BOT) -> None:
+        """Make somebody, or the bot, an administrator."""
+        self.server.administrators[self.id].add(who)
+
+    @property
+    def shown(self) -> list[Json]:
+        """Return the bot's messages that stand here."""
+        return [
+            message
+            for message in self.server.of_bot(self.id)
+            if self.thread is None or message.get("message_thread_id") == self.thread
+        ]
+
+    async def answer(self, said: Json) -> Json:
+        """Wait for the bot's first message that answers one, whatever it becomes later."""
+        found: Json = await self.server.until(lambda: self._answers(said))
+        return found
+
+    async def picture(self, said: Json) -> Json:
+        """Wait until a message that answers one is a picture with its buttons."""
+        found: Json = await self.server.until(
+            lambda: next((m for m in self._all_answers(said) if is_result(m)), None)
+        )
+        return found
+
+    async def words(self, said: Json, part: str) -> Json:
+        """Wait until a message that answers one says something."""
+        found: Json = await self.server.until(
+            lambda: next((m for m in self._all_answers(said) if part in text_of(m)), None)
+        )
+        return found
+
+    def _all_answers(self, said: Json) -> list[Json]:
+        number = said["message_id"]
+        return [
+            message
+            for message in self.shown
+            if message.get("reply_to_message", {}).get("message_id") == number
+        ]
+
+    def _answers(self, said: Json) -> Json | None:
+        return next(iter(self._all_answers(said)), None)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who talks with the bot."""
+
+    server: TelegramServer
+    id: int
+    language: str = "en"
+
+    @property
+    def user(self) -> Json:
+        """Return the person as Telegram describes them."""
+        return {
+            "id": self.id,
+            "is_bot": False,
+            "first_name": f"Person {self.id}",
+            "language_code": self.language,
+        }
+
+    @property
+    def chat(self) -> Chat:
+        """Return the private chat with the bot, which is open from now on."""
+        self.server.chats.setdefault(
+            self.id, {"id": self.id, "type": "private", "first_name": f"Person {self.id}"}
+        )
+        return Chat(self.server, self.id)
+
+    async def says(
+        self, text: str, to: Chat | None = None, answering: Json | None = None, **more: Any
+    ) -> Json:
+        """Write a message, in private or to a group."""
+        return await self._send(to or self.chat, answering, text=text, **more)
+
+    async def sends_photo(
+        self,
+        data: bytes,
+        caption: str | None = None,
+        to: Chat | None = None,
+        answering: Json | None = None,
+    ) -> Json:
+        """Send a photo, with words below it or none."""
+        words = {} if caption is None else {"caption": caption}
+        photo = self.server.photo(data)
+        return await self._send(to or self.chat, answering, photo=photo, **words)
+
+    async def sends_file(self, data: bytes, kind: str, caption: str | None = None) -> Json:
+        """Send a file as it is."""
+        document = {"file_id": self.server.keep_file(data), "file_unique_id": "unique"}
+        document |= {"mime_type": kind, "file_size": len(data)}  # type: ignore[dict-item]
+        words = {} if caption is None else {"caption": caption}
+        return await self._send(self.chat, None, document=document, **words)
+
+    async def presses(self, message: Json, label: str) -> str:
+        """Press a button, and return the number of the press."""
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        button = next(each for row in rows for each in row if each["text"] == label)
+        return await self.sends_data(message, button["callback_data"])
+
+    async def sends_data(self, message: Json, data: str) -> str:
+        """Send what a button carries, or what a changed app makes of it."""
+        query = f"query-{len(self.server.answers)}-{time.monotonic_ns()}"
+        body = {
+            "id": query,
+            "from": self.user,
+            "chat_instance": "1",
+            "message": message,
+            "data": data,
+        }
+        await self.server.add_update("callback_query", body)
+        return query
+
+    async def reacts(self, message: Json, emoji: str, before: tuple[str, ...] = ()) -> None:
+        """Put an emoji on a message; the bot hears of it only as a group's administrator."""
+        chat = message["chat"]["id"]
+        if BOT not in self.server.administrators[chat]:
+            return
+        old = [{"type": "emoji", "emoji": each} for each in before]
+        body = {
+            "chat": message["chat"],
+            "message_id": message["message_id"],
+            "user": self.user,
+            "date": int(time.time()),
+            "old_reaction": old,
+            "new_reaction": [*old, {"type": "emoji", "emoji": emoji}],
+        }
+        await self.server.add_update("message_reaction", body)
+
+    def blocks_the_bot(self) -> None:
+        """Want to hear nothing more of it."""
+        self.server.blocked.add(self.id)
+
+    async def _send(self, chat: Chat, answering: Json | None, **content: Any) -> Json:
+        if answering is not None:
+            content["reply_to_message"] = {
+                key: value for key, value in answering.items() if key != "reply_to_message"
+            }
+        if chat.thread is not None:
+            content |= {"message_thread_id": chat.thread, "is_topic_message": True}
+        message = self.server.new_message(chat.id, **{"from": self.user, **content})
+        if self._heard(chat, message):
+            await self.server.add_update("message", message)
+        return message
+
+    def _heard(self, chat: Chat, message: Json) -> bool:
+        """Say whether Telegram tells the bot of it: its privacy mode is on."""
+        if chat.id > 0 or BOT in self.server.administrators[chat.id]:
+            return True
+        text = message.get("text") or message.get("caption") or ""
+        to_bot = message.get("reply_to_message", {}).get("from", {}).get("id") == BOT
+        return text.startswith("/") or f"@{NAME}" in text or to_bot
+
+
+def person(server: TelegramServer, number: int = 1, language: str = "en") -> Person:
+    """Return somebody new, whose private chat is open."""
+    somebody = Person(server, 1000 + number, language)
+    assert somebody.chat
+    return somebody
+
+
+def group(server: TelegramServer, number: int = 1) -> Chat:
+    """Return a group that the bot is a member of."""
+    chat = -1_000_000_000_000 - number
+    server.chats[chat] = {"id": chat, "type": "supergroup", "title": f"Group {number}"}
+    return Chat(server, chat)
+
+
+def is_result(message: Json) -> bool:
+    """Say whether a message is a picture with the buttons of a result, no preview."""
+    return ("photo" in message or "document" in message) and "Delete" in labels(message)
+
+
+def labels(message: Json) -> list[str]:
+    """Return what the buttons under a message say."""
+    rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return [button["text"] for row in rows for button in row]
+
+
+def text_of(message: Json) -> str:
+    """Return a message's words, or those below its picture."""
+    return str(message.get("text") or message.get("caption") or "")
