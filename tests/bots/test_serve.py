@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from bots import serve
-from bots.app import App
+from bots.app import App, roles_of
 from bots.delivery import AdapterStopped
+from bots.pausing import Pausing
 from bots.serve import Entry, Service, make_adapters, serving
 from bots.settings import load_settings
 from bots.studio import Asker
@@ -62,8 +63,14 @@ class Scene:
 @pytest.fixture
 def scene(house: House) -> Scene:
     settings = load_settings({}, env_file="")
-    parts = {"storage": house.storage, "worker": house.worker, "studio": house.studio}
-    return Scene(house, App(settings=settings, **parts))  # type: ignore[arg-type]
+    app = App(
+        settings=settings,
+        storage=house.storage,
+        worker=house.worker,
+        pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
+        studio=house.studio,
+    )
+    return Scene(house, app)
 
 
 @pytest.fixture

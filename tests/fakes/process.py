@@ -33,7 +33,7 @@ class Marble:
         """Start it; `changes` are settings for this time only."""
         settings = {
             "MARBLE_DATA_DIR": str(self.folder / "data"),
-            "MARBLE_EXECUTOR": "tests.fakes.engines:instant",
+            "MARBLE_EXECUTOR": "tests.fakes.instant:make",
             **self.environment,
             **changes,
         }
