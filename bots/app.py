@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from bots.line import learn, limits_of, priority_of
+from bots.line import limits_of, priority_of, recall, remember
 from bots.pausing import Pausing
 from bots.policy import Roles
 from bots.settings import Settings
@@ -66,8 +66,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         Storage.open(settings.data_dir, settings.database_url) as storage,
         make_executor(settings.executor, engine_config(settings)) as executor,
     ):
-        queue = Queue(lambda: executor.slots, limits_of(settings))
-        await learn(queue.speeds, storage)
+        speeds = await recall(storage, settings)
+        queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
         pausing = Pausing(storage.moderation, queue, roles_of(settings))
         await pausing.look()
         worker = Worker(storage.jobs, executor, queue, priority_of(settings))
@@ -75,10 +75,12 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             await storage.care.sweep()
             await take_in(storage, worker)
         async with AsyncExitStack() as tasks:
+            tasks.push_async_callback(remember, speeds, settings)
             await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
             await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
             if serving:
-                await tasks.enter_async_context(_running(_upkeep(storage, worker), "marble-upkeep"))
+                upkeep = _upkeep(storage, worker, settings)
+                await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
             studio = Studio(catalogue, storage.jobs, worker)
             yield App(
                 settings=settings, storage=storage, worker=worker, pausing=pausing, studio=studio
@@ -91,13 +93,14 @@ async def take_in(storage: Storage, worker: Worker) -> None:
     await worker.take_in()
 
 
-async def _upkeep(storage: Storage, worker: Worker) -> None:
+async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
     last = 0
     for look in count(1):
         await asyncio.sleep(LOOK)
         try:
             if look % UPKEEP == 0:
                 await take_in(storage, worker)
+                await remember(worker.queue.speeds, settings)
             last = await worker.take_in(last)
         except DatabaseFault as fault:
             log.warning("the queue could not be looked through: %s", fault)
@@ -105,8 +108,16 @@ async def _upkeep(storage: Storage, worker: Worker) -> None:
 
 @asynccontextmanager
 async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run a task until the end of the block."""
-    task = asyncio.create_task(work, name=name)
+    """Run a task until the end of the block, which is cut short if the task fails."""
+    task, inside = asyncio.create_task(work, name=name), asyncio.current_task()
+    assert inside is not None
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            log.critical("%s failed; Marble ends", name)
+            inside.cancel()
+
+    task.add_done_callback(ended)
     try:
         yield
     finally:

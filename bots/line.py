@@ -4,10 +4,15 @@ The process that works knows the true order; any other rebuilds it here from the
 same code, and so may be off by what only that one has measured.
 """
 
+import asyncio
+import json
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from bots.settings import Settings
@@ -59,10 +64,39 @@ def task_of(job: Job, priority: Priority) -> Task:
     return Task(job=job.id, person=job.person, work=work_of(job.recipe), priority=priority)
 
 
-async def learn(speeds: Speeds, storage: Storage) -> None:
-    """Teach how long the latest jobs took, so that a fresh process can say what to expect.
+async def recall(storage: Storage, settings: Settings) -> Speeds:
+    """Return how long things take, as the last process measured it or as the latest jobs took."""
+    speeds = Speeds()
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # not there, or not ours
+        speeds = Speeds(json.loads(await asyncio.to_thread(_file(settings).read_text)))
+    if not speeds:
+        await learn(speeds, storage)
+    return speeds
 
-    Jobs that ran at once shared the engine, and only the database's clock tells how long.
+
+async def remember(speeds: Speeds, settings: Settings) -> None:
+    """Keep what was measured for the processes to come; they can do without."""
+    text = json.dumps(speeds.to_dict())
+    with suppress(OSError):
+        await asyncio.to_thread(_write, _file(settings), text)
+
+
+def _file(settings: Settings) -> Path:
+    return settings.data_dir / "engine" / "speeds.json"
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_suffix(f".{os.getpid()}")
+    file.parent.mkdir(exist_ok=True)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
+
+
+async def learn(speeds: Speeds, storage: Storage) -> None:
+    """Teach how long the latest jobs took, where nothing better is known.
+
+    Jobs that ran at once shared the engine, and only the database's clock tells how long; it knows
+    nothing of stages, so that the loading of models counts as work.
     """
     latest = {job.id: job for job in await storage.history.page(limit=MEASURED)}
     meter = Meter()
@@ -86,8 +120,7 @@ def _starts_and_ends(jobs: Iterable[Job]) -> Iterator[tuple[float, int, bool]]:
 
 async def look(storage: Storage, settings: Settings) -> list[Standing]:
     """Return what runs, and then what waits in the order in which it is expected to start."""
-    speeds = Speeds()
-    await learn(speeds, storage)
+    speeds = await recall(storage, settings)
     lost = await storage.worker.lost()
     running = await storage.jobs.list_running()
     waiting = [job for job in running if job.id in lost]

@@ -10,7 +10,7 @@ from bots.feeds import Feed
 from bots.line import task_of
 from bots.teller import EVERY, Teller
 from engine.errors import Cancelled, Lost, UserError
-from engine.events import News, Picture, Progress, Stage
+from engine.events import News, Picture, Stage
 from engine.executors import Executor, Spec
 from engine.order import Priority
 from engine.queue import Queue
@@ -131,6 +131,7 @@ class Worker:
             return job is not None
         except Lost as error:
             log.warning("job %d: %s", number, error)
+            self.queue.cooled()
             return False
         finally:
             self.queue.done(number, finished=finished)
@@ -180,7 +181,7 @@ class Worker:
 
     async def _draw(self, job: Job) -> list[Picture]:
         pictures = []
-        loading = False
+        stage: Stage | None = None
         spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.alone)
         async with aclosing(self._executor.run(spec)) as events:
             async for event in events:
@@ -190,15 +191,18 @@ class Worker:
                     pictures.append(event)
                     continue
                 self._feeds[job.id].publish(event)
-                loading = self._note_loading(job.id, event, loading)
+                self._note_stage(job.id, stage, event.stage)
+                stage = event.stage
         return pictures
 
-    def _note_loading(self, number: int, progress: Progress, before: bool) -> bool:
-        """Keep the loading of a model out of what the job is measured by."""
-        loading = progress.stage is Stage.LOAD
-        if before and not loading:
-            self.queue.loaded(number)
-        return loading
+    def _note_stage(self, number: int, before: Stage | None, now: Stage) -> None:
+        """Tell the queue what it measures apart: loading, drawing and decoding."""
+        if now is Stage.LOAD:
+            return
+        if before in (None, Stage.LOAD):
+            self.queue.begun(number, loaded=before is Stage.LOAD)
+        elif now is Stage.DECODE and before is not Stage.DECODE:
+            self.queue.drawn(number)
 
     async def _fail(self, job: Job, reason: str) -> None:
         with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Final
@@ -59,6 +59,21 @@ class Place:
 
 
 @dataclass(slots=True)
+class _Run:
+    """Hold a running job: the seconds that were charged, and those that its model still loads."""
+
+    task: Task
+    started: float
+    charged: float
+    loading: float
+    drawn: float | None = None  # seconds of the engine that it had when decoding began
+
+    @property
+    def seconds(self) -> float:
+        return self.charged + self.loading
+
+
+@dataclass(slots=True)
 class _Person:
     lines: dict[Priority, OrderedDict[int, Task]] = field(default_factory=dict)
     waiting: int = 0
@@ -75,11 +90,12 @@ class Order:
 
     def __init__(self, limits: Limits | None = None, speeds: Speeds | None = None) -> None:
         self.limits = limits or Limits()
-        self.speeds = speeds or Speeds()
+        self.speeds = Speeds() if speeds is None else speeds
         self._pauses: dict[str, str] = {}  # who paused → why
         self._people: dict[str, _Person] = {}
         self._waiting: dict[int, Task] = {}
-        self._running: dict[int, tuple[Task, float]] = {}  # with the seconds that were charged
+        self._running: dict[int, _Run] = {}
+        self._warm: set[str] = set()  # models that are loaded, or are about to be
         self._admitted = 0
         self._meter = Meter()
         self._forget()
@@ -146,25 +162,44 @@ class Order:
         person.waiting -= 1
         person.running += 1
         seconds = self.speeds.seconds(task.work)
-        self._running[task.job] = (task, seconds)
+        self._running[task.job] = _Run(task, now, seconds, self._loading(task.work.model))
         self._meter.start(task.job, task.work.width, now)
         self._shares[level].charge(name, seconds)
         self._levels.charge(level, seconds)
         self._place(name)
         return task
 
-    def loaded(self, job: int, now: float) -> None:
-        """Say that a job begins only now: its model had to be loaded, which nobody pays for."""
-        self._meter.restart(job, now)
+    def begun(self, job: int, now: float, *, loaded: bool) -> None:
+        """Say that a job begins only now; what went before is nobody's work, and nobody pays.
+
+        `loaded` says that its model was loaded meanwhile, which teaches how long that takes.
+        """
+        if run := self._running.get(job):
+            if loaded:
+                self.speeds.learn_loading(run.task.work.model, now - run.started)
+            run.loading = 0.0
+            self._meter.restart(job, now)
+
+    def drawn(self, job: int, now: float) -> None:
+        """Say that a job's steps are done, and that decoding begins."""
+        if (run := self._running.get(job)) and run.drawn is None:
+            run.drawn = self._meter.used(job, now)
+
+    def cooled(self) -> None:
+        """Say that the engine died: whatever model comes next has to be loaded."""
+        self._warm.clear()
 
     def done(self, job: int, now: float, *, finished: bool = True) -> None:
         """End a running job; `finished` says that all its work was done, so that it teaches."""
         if job not in self._running:
             return
-        task, charged = self._running.pop(job)
+        run = self._running.pop(job)
+        task, charged = run.task, run.charged
         used = self._meter.stop(job, now)
         if finished:
-            self.speeds.learn(task.work, used)
+            self.speeds.learn(task.work, used, None if run.drawn is None else used - run.drawn)
+        elif run.loading:
+            self._warm.discard(task.work.model)  # nobody saw it being loaded
         pays = min(used, DEAREST * charged)
         self._shares[task.priority].correct(task.person, pays - charged)
         self._shares[task.priority].done(pays)
@@ -208,28 +243,40 @@ class Order:
         return twin._play(now, max(1, slots))
 
     def _play(self, now: float, slots: int) -> Iterator[Place]:
-        known = all(self.speeds.knows(task.work.model) for task, _ in self._running.values())
-        ends = [(self._meter.end(job, s), job, 0, known) for job, (_, s) in self._running.items()]
+        known = all(self.speeds.knows(run.task.work.model) for run in self._running.values())
+        ends = [
+            (self._meter.end(job, run.seconds), job, 0, known) for job, run in self._running.items()
+        ]
         ends.sort()
         position = 0
         while self._waiting or ends:
             while task := self.choose(now, slots):
                 position += 1
                 known = known and self.speeds.knows(task.work.model)
-                end = self._meter.end(task.job, self._running[task.job][1])
+                end = self._meter.end(task.job, self._running[task.job].seconds)
                 heappush(ends, (end, task.job, position, known))
             clock, job, place, measured = heappop(ends)
             now = max(now, self._meter.time(clock))
+            self._running[job].loading = 0.0  # its model is there now
             self.done(job, now, finished=False)
             yield Place(job, place, now if measured else None)
 
     def _copy(self) -> Order:
         twin = Order(self.limits, self.speeds)
         twin._people = {name: person.copy() for name, person in self._people.items()}
-        twin._waiting, twin._running = dict(self._waiting), dict(self._running)
+        twin._waiting = dict(self._waiting)
+        twin._running = {job: replace(run) for job, run in self._running.items()}
+        twin._warm = set(self._warm)
         twin._meter, twin._levels = self._meter.copy(), self._levels.copy()
         twin._shares = {level: share.copy() for level, share in self._shares.items()}
         return twin
+
+    def _loading(self, model: str) -> float:
+        """Return the seconds that a model takes before a job can begin; from then on none."""
+        if model in self._warm:
+            return 0.0
+        self._warm.add(model)
+        return self.speeds.loading(model)
 
     def _place(self, name: str) -> None:
         """Let a person be served while they have something waiting and may run more."""

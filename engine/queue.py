@@ -90,9 +90,17 @@ class Queue:
         self._idle.clear()
         return task
 
-    def loaded(self, job: int) -> None:
-        """Say that a running job begins only now, since its model had to be loaded."""
-        self._order.loaded(job, self._clock())
+    def begun(self, job: int, *, loaded: bool) -> None:
+        """Say that a running job begins only now, after its model was `loaded` or without."""
+        self._order.begun(job, self._clock(), loaded=loaded)
+
+    def drawn(self, job: int) -> None:
+        """Say that a running job's steps are done, and that decoding begins."""
+        self._order.drawn(job, self._clock())
+
+    def cooled(self) -> None:
+        """Say that the engine died, and has to load its models again."""
+        self._order.cooled()
 
     def done(self, job: int, *, finished: bool = True) -> None:
         """Free a running job's slot; `finished` says that all its work was done."""

@@ -6,6 +6,7 @@ A unit of work is one row of a million pixels through the network once. Standard
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,15 +16,18 @@ from engine.recipe import Recipe
 TWICE: Final = frozenset({"heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"})
 MEMORY: Final = 0.8  # what an older measurement still counts when a newer one comes
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
+TRUSTED: Final = 0.9  # of an estimate that is taken from a measurement: something is always left
+SPEEDS: Final = ("drawing", "decoding", "loading")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Hold what a job asks of the engine: `width` units in each of its `calls`."""
+    """Hold what a job asks of the engine: `width` units in each of its `calls`, then a decode."""
 
     model: str
     width: float  # 10⁶ pixels × rows × pictures
     calls: int
+    pixels: float = 0.0  # 10⁶ pixels × pictures, to decode
 
     @property
     def units(self) -> float:
@@ -35,44 +39,81 @@ def work_of(recipe: Recipe) -> Work:
     """Return pixels × rows × pictures, and the calls: steps × evaluations."""
     each = 2 if recipe.sampler in TWICE else 1
     rows = 1 if math.isclose(recipe.guidance_scale, 1.0) else 2
+    pixels = recipe.width * recipe.height / 1e6 * len(recipe.pictures)
     return Work(
         model=recipe.checkpoint,
-        width=recipe.width * recipe.height / 1e6 * rows * len(recipe.pictures),
+        width=pixels * rows,
         calls=recipe.steps * each - (each - 1),  # the step to σ = 0 takes one
+        pixels=pixels,
     )
 
 
-class Speeds:
-    """Learn how many seconds a unit of work takes on each model, newer jobs counting more.
+class Rates:
+    """Learn how many seconds one of something takes on each model, newer measurements counting
+    more.
 
-    Seconds and units are smoothed apart and then divided: a long job says more than a short one.
+    Seconds and amounts are smoothed apart and then divided: much of it says more than little.
     """
 
-    def __init__(self) -> None:
-        self._measured: dict[str, tuple[float, float]] = {}  # model → seconds, units
+    def __init__(self, measured: Mapping[str, Sequence[float]] | None = None) -> None:
+        # model → seconds, amount
+        self.measured = {model: (float(s), float(n)) for model, (s, n) in (measured or {}).items()}
 
-    def learn(self, work: Work, seconds: float) -> None:
-        """Take note of how long a finished job kept the engine busy."""
-        if seconds > 0 and work.units > 0:
-            before = self._measured.get(work.model, (0.0, 0.0))
-            now = (seconds, work.units)
-            self._measured[work.model] = (
-                before[0] * MEMORY + now[0],
-                before[1] * MEMORY + now[1],
-            )
+    def learn(self, model: str, seconds: float, amount: float) -> None:
+        """Take note of how long so much took."""
+        if seconds > 0 and amount > 0:
+            before = self.measured.get(model, (0.0, 0.0))
+            self.measured[model] = before[0] * MEMORY + seconds, before[1] * MEMORY + amount
+
+    def of(self, model: str, otherwise: float) -> float:
+        """Return the seconds for one; a model not measured yet is taken for a usual one."""
+        known = [self.measured[model]] if model in self.measured else self.measured.values()
+        seconds, amount = sum(s for s, _ in known), sum(n for _, n in known)
+        return seconds / amount if amount else otherwise
+
+
+class Speeds:
+    """Learn how long models take to load, a unit of work to be drawn and pixels to be decoded."""
+
+    def __init__(self, data: Mapping[str, Mapping[str, Sequence[float]]] | None = None) -> None:
+        data = data or {}
+        self._drawing, self._decoding, self._loading = (Rates(data.get(name)) for name in SPEEDS)
+
+    def __bool__(self) -> bool:
+        """Say whether any model was measured."""
+        return bool(self._drawing.measured)
+
+    def to_dict(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Return plain JSON values, from which others may begin."""
+        rates = (self._drawing, self._decoding, self._loading)
+        return {name: dict(each.measured) for name, each in zip(SPEEDS, rates, strict=True)}
+
+    def learn(self, work: Work, seconds: float, decoding: float | None = None) -> None:
+        """Take note of how long a finished job kept the engine busy, and how much of it decoding
+        took where that is known.
+        """
+        if decoding is None:
+            decoding = min(seconds, work.pixels * self._decoding.of(work.model, 0.0)) * TRUSTED
+        else:
+            self._decoding.learn(work.model, decoding, work.pixels)
+        self._drawing.learn(work.model, seconds - decoding, work.units)
+
+    def learn_loading(self, model: str, seconds: float) -> None:
+        """Take note of how long a model took until its first job could begin."""
+        self._loading.learn(model, seconds, 1.0)
 
     def knows(self, model: str) -> bool:
         """Say whether a job of that model was ever measured."""
-        return model in self._measured
+        return model in self._drawing.measured
 
     def seconds(self, work: Work) -> float:
         """Return how long the work takes; a model not measured yet is taken for a usual one."""
-        if work.model in self._measured:
-            seconds, units = self._measured[work.model]
-        else:
-            seconds = sum(seconds for seconds, _ in self._measured.values())
-            units = sum(units for _, units in self._measured.values())
-        return work.units * (seconds / units if units else UNMEASURED)
+        drawing = work.units * self._drawing.of(work.model, UNMEASURED)
+        return drawing + work.pixels * self._decoding.of(work.model, 0.0)
+
+    def loading(self, model: str) -> float:
+        """Return how long a model takes to be loaded; 0 where none was ever seen to."""
+        return self._loading.of(model, 0.0)
 
 
 class Meter:
@@ -107,13 +148,19 @@ class Meter:
         if job in self._jobs:
             self._jobs[job] = (self._jobs[job][0], self._clock)
 
+    def used(self, job: int, now: float) -> float:
+        """Return how many of the engine's seconds a job has had so far."""
+        self._advance(now)
+        width, since = self._jobs[job]
+        return width * (self._clock - since)
+
     def stop(self, job: int, now: float) -> float:
         """End a job's share; return how many of the engine's seconds it had."""
-        self._advance(now)
-        width, since = self._jobs.pop(job)
+        used = self.used(job, now)
+        width, _ = self._jobs.pop(job)
         # A sum of floats drifts; nobody's share is exactly nothing.
         self._widths = self._widths - width if self._jobs else 0.0
-        return width * (self._clock - since)
+        return used
 
     def end(self, job: int, seconds: float) -> float:
         """Return the clock's reading when a job will have had that many of the engine's seconds."""

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from bots.settings import Settings, load_settings
 from bots.studio import Asker
 from engine.errors import TooManyWaiting
 from engine.events import Progress, Waiting
+from engine.queue import Queue
 from engine.recipe import Recipe
+from engine.work import SPEEDS
 from storage import NewJob, Status, Storage
 from tests.factories import make_recipe
 
@@ -89,3 +92,32 @@ async def test_a_process_that_begins_during_a_pause_starts_nothing(settings: Set
             await storage.moderation.resume(by="terminal:ada")
             assert isinstance([each async for each in news][-1], Progress)
         assert (await storage.jobs.get(waiting)).status is Status.RENDERED
+
+
+async def test_what_was_measured_is_remembered_stage_by_stage(settings: Settings) -> None:
+    ada = Asker(person="terminal:ada", place="terminal")
+    async with open_app(settings) as app:
+        job = await app.studio.imagine(WORDS, ada)
+        async for _ in app.studio.follow(job.id):
+            pass
+        measured = app.worker.queue.speeds.to_dict()
+    assert [list(measured[name]) for name in SPEEDS] == [["tiny"]] * 3
+    async with open_app(settings) as app:
+        assert app.worker.queue.speeds.to_dict() == measured
+    (settings.data_dir / "engine" / "speeds.json").write_text("[]")
+    async with open_app(settings) as app:  # then it learns from the latest jobs
+        assert app.worker.queue.speeds.knows("tiny")
+
+
+async def test_a_part_that_fails_ends_the_process_loudly(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(self: Queue) -> None:
+        raise ArithmeticError("the order is lost")
+
+    monkeypatch.setattr(Queue, "next", broken)
+    with pytest.raises(ExceptionGroup) as error:
+        async with asyncio.timeout(60), open_app(settings):
+            await asyncio.Event().wait()
+    assert error.group_contains(ArithmeticError)
+    assert "marble-worker failed" in caplog.text

@@ -308,12 +308,26 @@ async def test_only_what_was_drawn_teaches_how_long_it_takes(house: House) -> No
     assert house.worker.queue.speeds.knows("starter")
 
 
-async def test_the_loading_of_a_model_is_not_measured(
+async def test_a_job_begins_when_its_model_is_there(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[int] = []
-    monkeypatch.setattr(house.worker.queue, "loaded", loaded.append)
+    begun: list[tuple[int, bool]] = []
+
+    def note(job: int, *, loaded: bool) -> None:
+        begun.append((job, loaded))
+
+    monkeypatch.setattr(house.worker.queue, "begun", note)
     for loads in (True, False):
         house.executor.loads = loads
         await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
-    assert loaded == [1]
+    assert begun == [(1, True), (2, False)]
+
+
+async def test_an_engine_that_died_has_to_load_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cooled: list[bool] = []
+    monkeypatch.setattr(house.worker.queue, "cooled", lambda: cooled.append(True))
+    house.executor.errors = [Lost("killed by signal 9")]
+    await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
+    assert cooled == [True]

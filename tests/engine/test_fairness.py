@@ -213,7 +213,8 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def load(self, data: st.DataObject) -> None:
-        self.order.loaded(data.draw(st.sampled_from(sorted(self.running))), self.now)
+        job = data.draw(st.sampled_from(sorted(self.running)))
+        self.order.begun(job, self.now, loaded=data.draw(st.booleans()))
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())

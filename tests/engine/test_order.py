@@ -4,6 +4,7 @@ import pytest
 
 from engine.errors import QueueFull, TooManyWaiting
 from engine.order import Limits, Order, Priority, Task
+from engine.work import Work
 from tests.engine.crowds import task
 
 WIDE = Limits(running=100, waiting=10_000, length=10_000)
@@ -108,7 +109,7 @@ def test_loading_a_model_is_not_what_a_job_took() -> None:
     order = Order(WIDE)
     order.submit(task(1))
     order.choose(0.0, 1)
-    order.loaded(1, 60.0)
+    order.begun(1, 60.0, loaded=True)
     order.done(1, 62.0)
     assert order.speeds.seconds(task(2).work) == pytest.approx(2.0)
 
@@ -256,3 +257,67 @@ def test_no_time_is_told_before_anything_was_measured() -> None:
     order.speeds.learn(task(0).work, 1.0)
     submit(order, task(1), task(2, model="new"), task(3))
     assert [place.ends_at for place in order.forecast(0.0, 1)] == [1.0, None, None]
+
+
+def drawing(job: int, seconds: float = 1.0, model: str = "m", person: str = "ada") -> Task:
+    """Make a task that draws so long and decodes one megapixel."""
+    return Task(job=job, person=person, work=Work(model=model, width=seconds, calls=1, pixels=1.0))
+
+
+def run(order: Order, task: Task, at: float, *, load: float, draw: float, decode: float) -> float:
+    """Let a job run through its stages; return when it ended."""
+    order.submit(task)
+    assert order.choose(at, 1) == task
+    order.begun(task.job, at + load, loaded=load > 0)
+    order.drawn(task.job, at + load + draw)
+    end = at + load + draw + decode
+    order.done(task.job, end)
+    return end
+
+
+def test_loading_and_decoding_are_learnt_apart_and_told_beforehand() -> None:
+    order = Order()
+    now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=3.0)
+    order.submit(drawing(2, seconds=5.0))  # five times the steps: the model is warm
+    assert [place.ends_at for place in order.forecast(now, 1)] == pytest.approx([now + 13.0])
+    order.cooled()
+    assert [place.ends_at for place in order.forecast(now, 1)] == pytest.approx([now + 43.0])
+    order.choose(now, 1)
+    later = now + 10.0  # a third of the loading
+    assert [place.ends_at for place in order.forecast(later, 1)] == pytest.approx([now + 43.0])
+    order.begun(2, now + 20.0, loaded=True)  # it went faster this time
+    assert [place.ends_at for place in order.forecast(now + 20.0, 1)] == pytest.approx([now + 33.0])
+
+
+def test_of_several_jobs_of_a_cold_model_the_first_loads_it() -> None:
+    order = Order()
+    now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=0.0)
+    order.cooled()
+    for job in (2, 3):
+        order.submit(drawing(job))
+    ends = [place.ends_at for place in order.forecast(now, 1)]
+    assert ends == pytest.approx([now + 32.0, now + 34.0])
+
+
+def test_nobody_pays_for_the_loading_of_a_model() -> None:
+    order = Order()
+    run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=0.0)
+    order.cooled()
+    order.submit(drawing(2))
+    order.submit(drawing(3, person="bob"))
+    assert order.choose(100.0, 1) == drawing(2)
+    order.begun(2, 200.0, loaded=True)
+    order.done(2, 202.0)
+    order.submit(drawing(4))
+    assert [task.job for _ in range(2) if (task := order.choose(202.0, 2))] == [3, 4]
+
+
+def test_a_model_that_was_not_loaded_after_all_stays_cold() -> None:
+    order = Order()
+    now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=0.0)
+    order.cooled()
+    order.submit(drawing(2))
+    order.choose(now, 1)
+    order.done(2, now + 1.0, finished=False)  # cancelled while it was being loaded
+    order.submit(drawing(3))
+    assert [p.ends_at for p in order.forecast(now + 1.0, 1)] == pytest.approx([now + 33.0])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from engine.recipe import SAMPLERS
@@ -13,7 +15,7 @@ def work(width: float = 1.0, calls: int = 10, model: str = MODEL) -> Work:
 
 def test_work_is_pixels_times_rows_times_pictures_times_calls() -> None:
     recipe = make_recipe(width=1000, height=2000, steps=7, count=3, guidance_scale=4)
-    assert work_of(recipe) == Work(model=MODEL, width=2.0 * 2 * 3, calls=7)
+    assert work_of(recipe) == Work(model=MODEL, width=2.0 * 2 * 3, calls=7, pixels=2.0 * 3)
 
 
 def test_without_guidance_a_picture_is_one_row() -> None:
@@ -99,3 +101,23 @@ def test_the_end_is_foreseen_where_it_comes() -> None:
     assert meter.time(meter.end(1, seconds=5.0)) == pytest.approx(6.0)
     assert meter.time(meter.end(1, seconds=4.0)) == pytest.approx(4.0)
     assert meter.time(meter.end(1, seconds=3.0)) == pytest.approx(6.0)  # late: as much again
+
+
+def test_decoding_is_measured_apart_from_the_steps() -> None:
+    speeds = Speeds()
+    job = Work(model=MODEL, width=1.0, calls=10, pixels=2.0)
+    speeds.learn(job, 11.0, decoding=1.0)
+    longer = Work(model=MODEL, width=1.0, calls=20, pixels=4.0)
+    assert speeds.seconds(longer) == pytest.approx(20.0 + 2.0)
+    speeds.learn(job, 11.0)  # from a source that does not know the stages
+    assert speeds.seconds(job) == pytest.approx(11.0, rel=0.02)
+
+
+def test_what_was_measured_crosses_to_another_process() -> None:
+    speeds = Speeds()
+    speeds.learn(Work(model=MODEL, width=1.0, calls=10, pixels=2.0), 11.0, decoding=1.0)
+    speeds.learn_loading(MODEL, 5.0)
+    twin = Speeds(json.loads(json.dumps(speeds.to_dict())))
+    assert twin.to_dict() == speeds.to_dict()
+    assert (twin.loading(MODEL), twin.loading("other")) == (5.0, 5.0)
+    assert Speeds().loading(MODEL) == 0.0
