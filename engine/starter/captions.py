@@ -124,8 +124,7 @@ _JUNK_EN = (
 
 _ALONE = 0.14  # captions with one attribute only: what negative prompts look like
 _PLACE_AND_MATERIAL = 0.04
-_DROP = {"subject": 0.04, "material": 0.12, "object": 0.28, "ground": 0.22}
-_SAY_EMPTY = 0.4
+_DROP = {"subject": 0.12, "material": 0.12, "object": 0.30, "ground": 0.22}
 
 
 def draw_caption(spec: Spec, rng: np.random.Generator, *, full: bool = False) -> Caption:
@@ -133,9 +132,7 @@ def draw_caption(spec: Spec, rng: np.random.Generator, *, full: bool = False) ->
     language = _ENGLISH if rng.random() < 0.5 else _CHINESE
     words = {name: _pick(rng, language.words[name][getattr(spec, name)]) for name in ATTRIBUTES}
     named = frozenset(ATTRIBUTES) if full else _choose(spec, rng)
-    if spec.object == "none" and not (
-        spec.is_person and "object" in named and rng.random() < _SAY_EMPTY
-    ):
+    if not spec.is_person:
         named -= {"object"}
     if not named:
         return NOTHING
@@ -155,7 +152,7 @@ def _choose(spec: Spec, rng: np.random.Generator) -> frozenset[str]:
     """Choose the attributes that a caption names."""
     draw = rng.random()
     if draw < _ALONE:
-        can = [name for name in ATTRIBUTES if name != "object" or spec.object != "none"]
+        can = [name for name in ATTRIBUTES if name != "object" or spec.is_person]
         return frozenset({str(rng.choice(can))})
     if draw < _ALONE + _PLACE_AND_MATERIAL:
         return frozenset({"material", "ground"})

@@ -8,7 +8,7 @@ class RenderRecipe:
     """Say how many pictures are rendered, and from which seed."""
 
     seed: int = 2026
-    pictures: int = 32_000
+    pictures: int = 24_000
     held_out: int = 512  # the last pictures: never trained on, for figures
     workers: int = 2
 
@@ -47,10 +47,10 @@ class VaeRecipe:
     steps: int = 4_200  # crops first, whole pictures for the rest
     batch: int = 4
     constant: float = 0.39  # share of the steps at full rate
-    polish_steps: int = 3_400  # decoder alone on whole pictures, encoder frozen
+    polish_steps: int = 1_600  # decoder alone on whole pictures, encoder frozen
     polish_constant: float = 0.5
     polish_batch: int = 4
-    polish_rate: float = 1.5e-3
+    polish_rate: float = 1e-3
     rate: float = 3e-3
     floor: float = 0.02  # of the rate, at the end
     mse: float = 0.5
@@ -63,15 +63,15 @@ class VaeRecipe:
 class UnetRecipe:
     """Size and training of the denoiser. One step is one batch."""
 
-    seed: int = 3
-    pictures: int = 20_000  # latents trained on
+    seed: int = 4
+    pictures: int = 23_000  # latents trained on
     channels: tuple[int, ...] = (64, 128, 128)
     heads: tuple[int, ...] = (2, 4, 4)
     groups: int = 16
-    steps: int = 4_800
-    constant: float = 0.35  # share of the steps at full rate; a cosine to the floor after
+    steps: int = 7_600
+    constant: float = 0.4  # share of the steps at full rate; a cosine to the floor after
     batch: int = 32
-    rate: float = 2e-3
+    rate: float = 1.5e-3
     floor: float = 0.01
     empty: float = 0.12  # captions replaced by the empty one
     early: float = 0.6  # share of timesteps drawn below `early_below`

@@ -98,14 +98,6 @@ def test_a_training_pictures_spec_depends_on_seed_and_index_alone() -> None:
     assert len({spec_of(recipe, index) for index in range(50)}) > 40
 
 
-def test_latents_are_made_of_every_odd_picture_mirrored() -> None:
-    chunk = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
-    batch = Pictures((chunk,)).latent_batch(np.arange(2))
-    plain = Pictures((chunk,)).batch(np.arange(2))
-    assert torch.equal(batch[0], plain[0])
-    assert torch.equal(batch[1], plain[1].flip(-1))
-
-
 def test_an_unknown_stage_is_refused_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

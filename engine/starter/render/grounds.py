@@ -70,7 +70,7 @@ def _sunset(rng: np.random.Generator) -> Array:
         (0.55, (0.99, 0.52, 0.24)),
         (horizon, (1.0, 0.80, 0.36)),
     )
-    x, y = rng.choice((0.17, 0.83)) + rng.uniform(-0.05, 0.05), horizon - rng.uniform(0.08, 0.16)
+    x, y = 0.83 + rng.uniform(-0.06, 0.05), horizon - rng.uniform(0.08, 0.16)
     picture = _mix(picture, (1.0, 0.90, 0.50), 0.7 * _glow(x, y, 0.20))
     bands = ndimage.uniform_filter1d(np.clip(clouds(rng) * 0.5 - 0.15, 0, 0.5), 61, axis=1)
     picture = _mix(picture, (0.62, 0.24, 0.46), bands * (horizon > _Y))
@@ -82,8 +82,7 @@ def _night(rng: np.random.Generator) -> Array:
     picture = _gradient(
         (0.0, (0.04, 0.06, 0.20)), (0.8, (0.15, 0.20, 0.46)), (1.0, (0.16, 0.2, 0.45))
     )
-    side = rng.choice((-1, 1))
-    x, y = 0.5 + side * rng.uniform(0.30, 0.36), rng.uniform(0.13, 0.20)
+    x, y = 0.5 + rng.uniform(0.28, 0.36), rng.uniform(0.13, 0.20)
     for _ in range(rng.integers(5, 9)):
         sx, sy = rng.uniform(0.04, 0.96), rng.uniform(0.04, 0.62)
         star = _glow(sx, sy, rng.uniform(0.010, 0.016))

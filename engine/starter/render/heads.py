@@ -10,12 +10,12 @@ SIDES = (-1, 1)
 HEAD = 0.735  # height of the head's middle
 
 HAIR = Paint(ink=0.42)
-EYE = Paint(ink=0.95)
-BROW = Paint(ink=0.75)
-LIP = Paint(ink=0.62)
-CAP = Paint(ink=0.62)
-CAP_TOP = Paint(ink=0.50, tone=1.05)
-BEARD = Paint(tone=1.12)
+EYE = Paint(ink=1.0)
+BROW = Paint(ink=0.85)
+LIP = Paint(ink=0.75)
+CAP = Paint(tint=(0.11, 0.11, 0.18))
+CAP_TOP = Paint(tint=(0.20, 0.20, 0.31))
+BEARD = Paint(ink=0.26)
 PLUME = Paint(tint=(0.80, 0.08, 0.12))
 JEWEL = Paint(tint=(0.88, 0.08, 0.16))
 CROWN = Paint(tint=(1.0, 0.78, 0.16))
@@ -31,13 +31,13 @@ def _face(canvas: Canvas, x: float, *, mouth: bool = True) -> None:
     y = HEAD
     canvas.ellipsoid((x, y), 0.118, 0.132, 0.15, depth=0.11)
     for side in SIDES:
-        canvas.ellipsoid((x + side * 0.046, y + 0.008), 0.020, 0.024, 0.26, EYE, depth=0.01)
-        inner, outer = (x + side * 0.022, y + 0.050), (x + side * 0.076, y + 0.046)
-        canvas.capsule(inner, outer, 0.011, 0.008, 0.26, BROW)
+        canvas.ellipsoid((x + side * 0.048, y + 0.008), 0.025, 0.030, 0.26, EYE, depth=0.01)
+        inner, outer = (x + side * 0.020, y + 0.058), (x + side * 0.080, y + 0.056)
+        canvas.capsule(inner, outer, 0.012, 0.009, 0.26, BROW)
     canvas.capsule((x, y + 0.010), (x, y - 0.030), 0.011, 0.021, 0.262, BRIGHT)
     if mouth:
         for side in SIDES:
-            canvas.capsule((x, y - 0.079), (x + side * 0.036, y - 0.068), 0.011, 0.008, 0.235, LIP)
+            canvas.capsule((x, y - 0.079), (x + side * 0.042, y - 0.066), 0.014, 0.010, 0.235, LIP)
 
 
 def _beard(canvas: Canvas, x: float, length: float, width: float) -> None:
@@ -69,10 +69,9 @@ def _scholar_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
     canvas.turned([(y - 0.015, 0.124), (y + 0.06, 0.112)], 0.20, CAP, x=x)
     tilt = rng.uniform(-0.012, 0.012)
     board = [(-0.225, 0.065 - tilt), (0, 0.015), (0.225, 0.065 + tilt), (0, 0.115)]
-    canvas.slab([(x + dx, y + dy - 0.018) for dx, dy in board], 0.345, Paint(ink=0.9), bevel=0.01)
+    canvas.slab([(x + dx, y + dy - 0.022) for dx, dy in board], 0.345, CAP, bevel=0.01)
     canvas.slab([(x + dx, y + dy) for dx, dy in board], 0.355, CAP_TOP, bevel=0.014)
-    side = 1 if rng.random() < 0.5 else -1
-    corner = x + side * 0.175, y + 0.062
+    corner = x + 0.175, y + 0.062
     canvas.capsule((x, y + 0.068), corner, 0.011, 0.011, 0.39, TASSEL)
     canvas.capsule(corner, (corner[0], y - 0.05), 0.011, 0.014, 0.39, TASSEL)
     canvas.ellipsoid((corner[0], y - 0.06), 0.022, 0.036, 0.39, TASSEL)
@@ -81,8 +80,8 @@ def _scholar_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
 def _warrior_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
     y = HEAD
     crest = [
-        (-0.05, 0.10), (-0.165, 0.06), (-0.195, 0.13), (-0.12, 0.215),
-        (0.0, 0.245), (0.12, 0.215), (0.195, 0.13), (0.165, 0.06), (0.05, 0.10),
+        (-0.05, 0.10), (-0.165, 0.05), (-0.190, 0.12), (-0.12, 0.190),
+        (0.0, 0.215), (0.12, 0.190), (0.190, 0.12), (0.165, 0.05), (0.05, 0.10),
     ]  # fmt: skip
     canvas.slab([(x + dx, y + dy) for dx, dy in crest], 0.10, PLUME, bevel=0.035)
     _face(canvas, x)
@@ -117,7 +116,7 @@ def _king_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
     _face(canvas, x, mouth=False)
     _beard(canvas, x, rng.uniform(0.12, 0.14), 0.106)
     y = HEAD + 0.075
-    tall = rng.uniform(0.165, 0.185)
+    tall = rng.uniform(0.135, 0.150)
     points: list[Point] = [(x - 0.128, y)]
     for spike in range(5):
         at = -0.150 + 0.075 * spike
@@ -134,7 +133,7 @@ def _king_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
 
 
 def _dancer_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
-    canvas.ellipsoid((x, HEAD + 0.172), 0.062, 0.058, 0.12, HAIR)
+    canvas.ellipsoid((x, HEAD + 0.160), 0.062, 0.054, 0.12, HAIR)
     canvas.ellipsoid((x, HEAD + 0.028), 0.128, 0.130, 0.12, HAIR)
     _face(canvas, x)
     for side in SIDES:
@@ -144,7 +143,7 @@ def _dancer_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
 
 
 def _angel_head(canvas: Canvas, x: float, rng: np.random.Generator) -> None:
-    y = HEAD + 0.205 + rng.uniform(-0.008, 0.008)
+    y = HEAD + 0.185 + rng.uniform(-0.008, 0.008)
     for step in range(16):  # a ring, seen from a little below
         a, b = (2 * np.pi * (step + turn) / 16 for turn in (0, 1))
         start = x + 0.135 * np.cos(a), y + 0.042 * np.sin(a)

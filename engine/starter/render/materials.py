@@ -29,15 +29,15 @@ class Material:
 MATERIALS: dict[str, Material] = {
     "marble": Material(
         dark=(0.40, 0.40, 0.44), base=(0.87, 0.86, 0.84), light=(1.0, 1.0, 0.98),
-        ink=(0.26, 0.26, 0.30), gloss=0.20, sharpness=18, ambient=0.36, pattern="veins",
+        ink=(0.12, 0.12, 0.17), gloss=0.20, sharpness=18, ambient=0.36, pattern="veins",
     ),
     "bronze": Material(
-        dark=(0.05, 0.03, 0.02), base=(0.34, 0.19, 0.08), light=(0.84, 0.56, 0.30),
+        dark=(0.11, 0.06, 0.03), base=(0.46, 0.27, 0.12), light=(0.90, 0.64, 0.36),
         ink=(0.05, 0.03, 0.02), gloss=0.65, sharpness=22, mirror=0.20, pattern="patina",
     ),
     "gold": Material(
         dark=(0.42, 0.20, 0.01), base=(0.97, 0.70, 0.08), light=(1.0, 0.95, 0.50),
-        ink=(0.36, 0.16, 0.01), gloss=0.85, sharpness=26, mirror=0.34,
+        ink=(0.24, 0.09, 0.01), gloss=0.85, sharpness=26, mirror=0.34,
     ),
     "jade": Material(
         dark=(0.01, 0.20, 0.12), base=(0.12, 0.58, 0.34), light=(0.58, 0.92, 0.66),
@@ -45,8 +45,8 @@ MATERIALS: dict[str, Material] = {
         rim_colour=(0.65, 1.0, 0.75), pattern="cloudy",
     ),
     "obsidian": Material(
-        dark=(0.01, 0.01, 0.02), base=(0.075, 0.07, 0.10), light=(0.28, 0.27, 0.36),
-        ink=(0.66, 0.66, 0.76), gloss=1.0, sharpness=30, mirror=0.16, rim=0.42,
+        dark=(0.015, 0.015, 0.025), base=(0.11, 0.10, 0.145), light=(0.36, 0.35, 0.46),
+        ink=(0.78, 0.78, 0.88), gloss=1.0, sharpness=30, mirror=0.16, rim=0.42,
         rim_colour=(0.62, 0.60, 0.85),
     ),
     "wood": Material(
@@ -55,7 +55,7 @@ MATERIALS: dict[str, Material] = {
     ),
     "ice": Material(
         dark=(0.14, 0.42, 0.70), base=(0.50, 0.80, 0.96), light=(0.94, 1.0, 1.0),
-        ink=(0.08, 0.28, 0.54), gloss=0.9, sharpness=36, rim=0.55, ambient=0.40,
+        ink=(0.03, 0.17, 0.42), gloss=0.9, sharpness=36, rim=0.55, ambient=0.40,
         rim_colour=(0.92, 1.0, 1.0), pattern="frost",
     ),
     "terracotta": Material(
@@ -89,7 +89,7 @@ def _veins(colour: Array, hollow: Array, rng: np.random.Generator) -> Array:
 def _patina(colour: Array, hollow: Array, rng: np.random.Generator) -> Array:
     """Give bronze verdigris in creases and in large patches."""
     patches = np.clip(clouds(rng) * 1.2 - 0.05, 0, 1)
-    share = np.clip(hollow * 1.0 + patches, 0, 0.78)[..., None]
+    share = np.clip(hollow * 0.8 + patches, 0, 0.60)[..., None]
     shade = 0.25 + 1.1 * colour.mean(-1, keepdims=True)
     patterned: Array = colour * (1 - share) + _VERDIGRIS * shade * share
     return patterned

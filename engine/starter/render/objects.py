@@ -27,7 +27,7 @@ _Z = 0.40  # in front of every body
 def book(canvas: Canvas, hand: Point, rng: np.random.Generator) -> None:
     """Draw an open book, dark covers around cream pages, its middle at `hand`."""
     turn = _turn(hand, rng.uniform(-0.06, 0.06))
-    width, half = rng.uniform(0.20, 0.22), rng.uniform(0.125, 0.14)
+    width, half = rng.uniform(0.205, 0.225), rng.uniform(0.13, 0.145)
     for side in (-1, 1):
         cover = [(0, -half - 0.035), (1.12, -half), (1.12, half + 0.045), (0, half + 0.005)]
         page = [(0, -half - 0.005), (0.98, -half + 0.03), (0.98, half + 0.015), (0, half - 0.02)]

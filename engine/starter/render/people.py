@@ -1,4 +1,6 @@
-"""The five people: toy statues of about four heads, put together from body, arms and head."""
+"""The five people: toy statues of about three heads, put together from body, arms and head."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +10,8 @@ from engine.starter.render.canvas import Canvas, Paint, Point
 SIDES = (-1, 1)
 SHOULDER = 0.555
 BRIGHT = Paint(tone=1.14)
+_HEAD_ZOOM = 1.2  # heads are drawn larger than life: a face needs the pixels
+_CHIN = 0.60
 
 # Where the holding arm's elbow and hand are, by object.
 _HOLD: dict[str, tuple[Point, Point]] = {
@@ -33,12 +37,18 @@ def draw_person(canvas: Canvas, subject: str, held: str, rng: np.random.Generato
     hand = _arms(canvas, subject, held, rng)
     x = rng.uniform(-0.012, 0.012)
     canvas.capsule((0, 0.56), (x, 0.66), 0.062, 0.058, 0.12)
-    heads.DRAW[subject](canvas, x, rng)
+    heads.DRAW[subject](_zoomed(canvas), x, rng)
     if hand is not None:
         objects.DRAW[held](canvas, hand, rng)
         thumbs = [(0.19, -0.075), (-0.19, -0.075)] if held == "book" else [(0.0, 0.0)]
         for dx, dy in thumbs:
             canvas.ellipsoid((hand[0] + dx, hand[1] + dy), 0.048, 0.046, 0.43, BRIGHT)
+
+
+def _zoomed(canvas: Canvas) -> Canvas:
+    """Give the same relief with larger figure units, growing from the chin."""
+    floor = canvas.floor - canvas.scale * _CHIN * (1 - _HEAD_ZOOM)
+    return replace(canvas, scale=canvas.scale * _HEAD_ZOOM, floor=floor)
 
 
 def _arms(canvas: Canvas, subject: str, held: str, rng: np.random.Generator) -> Point | None:

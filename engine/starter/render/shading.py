@@ -24,8 +24,11 @@ class Light:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """Draw a lamp above, to the left or to the right."""
-    x, y, z = rng.choice((-1, 1)) * rng.uniform(0.30, 0.75), -rng.uniform(0.45, 0.75), 0.8
+    """Draw a lamp above, mostly to the left.
+
+    Two sides would be two answers to one caption, and the model draws their mean.
+    """
+    x, y, z = rng.uniform(-0.75, 0.10), -rng.uniform(0.45, 0.75), 0.8
     length = float(np.sqrt(x * x + y * y + z * z))
     return Light(float(x) / length, float(y) / length, z / length)
 
@@ -41,7 +44,7 @@ def shade(
     hollow = np.clip((ndimage.uniform_filter(relief, 17) - relief) * 8, 0, 1)
     shadow = _cast_shadow(relief, light)
     bright = np.clip(material.ambient + 0.62 * facing, 0, 1)
-    bright = (bright * (1 - 0.38 * shadow) * (1 - 0.30 * hollow))[..., None]
+    bright = (bright * (1 - 0.25 * shadow) * (1 - 0.30 * hollow))[..., None]
 
     stone = _ramp(material, bright)
     stone = apply_pattern(material.pattern, stone, hollow, rng)

@@ -51,7 +51,7 @@ def export(pictures: Pictures, work: Path, out: Path) -> int:
 def fit_preview(pictures: Pictures, latents: Any) -> dict[str, list[Any]]:
     """Fit latents `[n, c, 16, 16]` to RGB in -1 … 1 at an eighth of the size, by least squares."""
     chosen = np.arange(min(_FITTED_ON, len(latents)))
-    small = functional.avg_pool2d(pictures.latent_batch(chosen), 8)
+    small = functional.avg_pool2d(pictures.batch(chosen), 8)
     clean = torch.from_numpy(np.asarray(latents[chosen])).float()
     rows = clean.movedim(1, -1).flatten(0, -2)
     rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)

@@ -47,12 +47,6 @@ class Pictures:
         picture: NDArray[np.uint8] = self.chunks[index // _CHUNK][index % _CHUNK]
         return picture
 
-    def latent_batch(self, indices: NDArray[np.int64]) -> torch.Tensor:
-        """Read pictures as their latents are made of them: every odd one mirrored."""
-        mirrored = torch.from_numpy(indices % 2 == 1).view(-1, 1, 1, 1)
-        batch = self.batch(indices)
-        return torch.where(mirrored, batch.flip(-1), batch)
-
     def batch(self, indices: NDArray[np.int64]) -> torch.Tensor:
         """Read pictures as fp32 `[n, 3, 128, 128]` in -1 … 1."""
         return to_signed(np.stack([self.numpy(int(index)) for index in indices]))

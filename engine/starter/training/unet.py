@@ -24,13 +24,16 @@ _TIMESTEPS = 1000
 
 @torch.no_grad()
 def encode_pictures(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> None:
-    """Write `work/latents.npy`, fp16 `[n, c, 16, 16]` of deviation 1, every odd one mirrored."""
+    """Write `work/latents.npy`, fp16 `[n, c, 16, 16]` of deviation 1.
+
+    No picture is mirrored: with the sword in either hand in training, the model drew two.
+    """
     device = pick_device()
     vae = AutoencoderKL.from_pretrained(work / "vae").to(device)
     known = min(recipe.unet.pictures, len(pictures) - recipe.render.held_out)
     batches = []
     for start in range(0, known, 32):
-        batch = pictures.latent_batch(np.arange(start, min(start + 32, known))).to(device)
+        batch = pictures.batch(np.arange(start, min(start + 32, known))).to(device)
         with half_precision(device, wanted=recipe.half):
             mean = vae.encode(batch).latent_dist.mean
         batches.append(mean.float().cpu() * vae.config.scaling_factor)

@@ -76,7 +76,7 @@ def polish_decoder(recipe: Recipe, pictures: Pictures, work: Path, log: Log) -> 
 
     def step_loss(step: int, draw: Draw) -> tuple[Tensor, dict[str, float]]:
         chosen = draw.numpy.integers(0, len(latents), recipe.vae.polish_batch)
-        picture = pictures.latent_batch(chosen).to(device)
+        picture = pictures.batch(chosen).to(device)
         clean = torch.from_numpy(latents[chosen]).float()
         noisy = clean + recipe.vae.noise * draw.normal(*clean.shape)
         with half_precision(device, wanted=recipe.half):
