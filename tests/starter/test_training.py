@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from engine.starter.train import STAGES, main
 from engine.starter.training.log import Log
 from engine.starter.training.loop import Draw, Schedule, train
 from engine.starter.training.optim import Average, Optimisers, orthogonalise
-from engine.starter.training.pictures import Pictures, spec_of
+from engine.starter.training.pictures import spec_of
 from engine.starter.training.unet import draw_timesteps
 
 
