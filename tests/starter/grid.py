@@ -32,19 +32,19 @@ _IN_ENGLISH = {
     10: "(zh) bronze lion by the sea",
     11: "(zh) gold scholar, lantern, at night",
 }
-_COLUMNS = 4
-_ZOOM = 2
 _LINE = 22  # px
 
 
-def captioned(pictures: NDArray[np.uint8], captions: list[str]) -> Image.Image:
-    """Set pictures `[n, h, w, 3]` in rows of four with a line of text below each."""
-    side = pictures.shape[1] * _ZOOM
-    rows = -(-len(pictures) // _COLUMNS)
-    sheet = Image.new("RGB", (_COLUMNS * side, rows * (side + _LINE)), "white")
+def captioned(
+    pictures: NDArray[np.uint8], captions: list[str], *, columns: int = 4, zoom: int = 2
+) -> Image.Image:
+    """Set pictures `[n, h, w, 3]` in rows with a line of text below each."""
+    side = pictures.shape[1] * zoom
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * side, rows * (side + _LINE)), "white")
     pen = ImageDraw.Draw(sheet)
     for index, picture in enumerate(pictures):
-        x, y = index % _COLUMNS * side, index // _COLUMNS * (side + _LINE)
+        x, y = index % columns * side, index // columns * (side + _LINE)
         large = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
         sheet.paste(large, (x, y))
         pen.text((x + 4, y + side + 5), captions[index], fill="black")

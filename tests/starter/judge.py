@@ -87,6 +87,12 @@ def judge(network: Judge, pictures: NDArray[np.uint8]) -> list[Verdict]:
     ]
 
 
+def is_right(spec: Spec, verdict: Verdict) -> bool:
+    """Tell whether a picture shows all that was asked for; only people hold something."""
+    asked = [name for name in CHOICES if name != "object" or spec.is_person]
+    return all(verdict.matches(spec, name) for name in asked)
+
+
 def shares(specs: Sequence[Spec], verdicts: Sequence[Verdict]) -> dict[str, float]:
     """Give the share of pictures judged right, by attribute; held objects over people only."""
     pairs = list(zip(specs, verdicts, strict=True))

@@ -1,77 +1,203 @@
-"""Measure the bundled model before the judge, for the figures of the model card.
+"""Measure the bundled model, for the figures of the model card.
 
-`python -m tests.starter.measure [--model FOLDER] [--count N]` reports, over N prompts each (half
-of them Chinese): combinations seen in training, held-out ones, fewer steps, and negative prompts.
+`python -m tests.starter.measure [table …] [--model FOLDER] [--count N]` prints each table as it
+stands in docs/starter-model.md. Seeds are fixed: the same weights give the same figures.
 """
 
 import argparse
+import math
+import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine.checkpoints import STARTER_FOLDER
 from engine.loading import Model
 from engine.starter.captions import draw_caption
-from engine.starter.training.log import Log
-from engine.starter.world import Spec, draw_spec
+from engine.starter.training.pictures import to_signed
+from engine.starter.world import MATERIALS, PEOPLE, SUBJECTS, Spec, draw_spec
 from tests.starter.drawing import draw, load_starter
-from tests.starter.judge import CHOICES, Judge, draw_renders, judge, load_judge, shares
+from tests.starter.judge import (
+    CHOICES,
+    Judge,
+    Verdict,
+    draw_renders,
+    is_right,
+    judge,
+    load_judge,
+    shares,
+)
 
-_NEGATIVES = {
-    "book": ("object", "a marble scholar"),
-    "sword": ("object", "a bronze warrior"),
-    "night": ("ground", "a gold king"),
+Pixels = NDArray[np.uint8]
+
+SAMPLERS = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim")
+STEPS = (8, 12, 20, 30)
+NEGATIVES = {"book": "object", "sword": "object", "night": "ground"}
+_SEED = 2027  # of the prompts; the pictures' seeds count from 1
+_RENDERS = 512
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The model that is measured, the judge, and over how many pictures."""
+
+    model: Model
+    eye: Judge
+    count: int
+
+    def judged(self, prompts: Sequence[str], **values: Any) -> list[Verdict]:
+        """Draw one picture a prompt and name what is on each."""
+        return judge(self.eye, draw(self.model, prompts, **values))
+
+
+def draw_wishes(count: int, *, held_out: bool = False) -> tuple[list[Spec], list[str]]:
+    """Draw specs, and prompts that name all of each; every second prompt is Chinese."""
+    rng = np.random.default_rng(_SEED)
+    specs = [draw_spec(rng, held_out=held_out) for _ in range(count)]
+    return specs, [_full_caption(spec, rng, chinese=i % 2 == 1) for i, spec in enumerate(specs)]
+
+
+def open_wishes(count: int, attribute: str) -> tuple[list[Spec], list[str]]:
+    """Draw prompts that name subject and material alone: `attribute` is left to the model."""
+    subjects = PEOPLE if attribute == "object" else SUBJECTS
+    pairs = [(material, subject) for material in MATERIALS for subject in subjects]
+    chosen = [pairs[i * 7 % len(pairs)] for i in range(count)]  # 7 divides neither 40 nor 96
+    specs = [
+        Spec(subject=subject, material=material, object="none", ground="grey")
+        for material, subject in chosen
+    ]
+    return specs, [f"{material} {subject}" for material, subject in chosen]
+
+
+def measure_renders(bench: Bench) -> None:
+    """Show how far the judge itself can be trusted, and how much the codec keeps."""
+    specs, pictures = draw_renders(4242, _RENDERS)
+    _row("renders it never saw", _RENDERS, _shares(specs, judge(bench.eye, pictures)))
+    restored, decibels = _through_codec(bench.model, pictures)
+    _row("the same after the codec", _RENDERS, _shares(specs, judge(bench.eye, restored)))
+    _say(f"codec: {decibels:.2f} dB")
+
+
+def measure_prompts(bench: Bench) -> None:
+    """Show what is right where everything is named: seen and held-out combinations."""
+    for held_out, name in ((False, "seen in training"), (True, "held out of it")):
+        specs, prompts = draw_wishes(bench.count, held_out=held_out)
+        verdicts = bench.judged(prompts)
+        _row(name, bench.count, _shares(specs, verdicts))
+        for chinese in (False, True):
+            half = slice(int(chinese), None, 2)
+            language = "Chinese" if chinese else "English"
+            _row(f"– in {language}", len(specs[half]), _shares(specs[half], verdicts[half]))
+
+
+def measure_negatives(bench: Bench) -> None:
+    """Show what a negative prompt takes away unasked, and what it leaves as it was."""
+    for word, attribute in NEGATIVES.items():
+        specs, prompts = open_wishes(bench.count, attribute)
+        cells: list[object] = []
+        for negative in ("", word):
+            verdicts = bench.judged(prompts, negative=negative)
+            right = shares(specs, verdicts)
+            seen = sum(verdict.names[attribute] == word for verdict in verdicts)
+            cells += [seen, _percent(right["subject"]), _percent(right["material"])]
+        _row(word, bench.count, *cells)
+
+
+def measure_samplers(bench: Bench) -> None:
+    """Show the share of pictures with everything right, by sampler and steps."""
+    specs, prompts = draw_wishes(bench.count)
+    for sampler in SAMPLERS:
+        cells = []
+        for steps in STEPS:
+            verdicts = bench.judged(prompts, sampler=sampler, steps=steps)
+            right = sum(map(is_right, specs, verdicts)) / bench.count
+            cells.append(_percent(right))
+        _row(sampler, *cells)
+
+
+def measure_speed(bench: Bench) -> None:
+    """Show seconds a picture, alone and in a batch of eight, and the folder's size."""
+    for batch in (1, 8):
+        draw(bench.model, ["a marble scholar"] * batch)
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            draw(bench.model, ["a marble scholar"] * batch)
+            times.append((time.perf_counter() - started) / batch)
+        _say(f"{batch} at once: {sorted(times)[2]:.2f} s a picture")
+    folder = bench.model.checkpoint.folder
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    _say(f"folder: {size / 1e6:.2f} MB")
+
+
+TABLES: dict[str, Callable[[Bench], None]] = {
+    "renders": measure_renders,
+    "prompts": measure_prompts,
+    "negatives": measure_negatives,
+    "samplers": measure_samplers,
+    "speed": measure_speed,
 }
 
 
 def main() -> None:
-    """Draw, judge and report."""
+    """Print the tables named on the command line, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.starter.measure")
+    parser.add_argument("tables", nargs="*", metavar="table", help=", ".join(TABLES))
     parser.add_argument("--model", type=Path, default=STARTER_FOLDER)
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--count", type=int, default=200, help="pictures a figure")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
+    unknown = [table for table in chosen.tables if table not in TABLES]
+    if unknown:
+        parser.error(f"no such table: {', '.join(unknown)} (there are {', '.join(TABLES)})")
     torch.set_num_threads(chosen.threads)
-    log, model, eye = Log(Path("runs") / "measure.log"), load_starter(chosen.model), load_judge()
-    specs, pictures = draw_renders(4242, 500)
-    log.write("500 unseen renders: " + _line(shares(specs, judge(eye, pictures))))
-    for held_out, name in ((False, "seen in training"), (True, "held out")):
-        specs, prompts = _wishes(chosen.count, held_out=held_out)
-        started = time.perf_counter()
-        pictures = draw(model, prompts)
-        pace = (time.perf_counter() - started) / chosen.count
-        right = _line(shares(specs, judge(eye, pictures)))
-        log.write(f"{chosen.count} {name}: {right} ({pace:.2f} s a picture)")
-    specs, prompts = _wishes(chosen.count, held_out=False)
-    right = _line(shares(specs, judge(eye, draw(model, prompts, steps=12))))
-    log.write(f"{chosen.count} with 12 steps: {right}")
-    for negative in _NEGATIVES:
-        log.write(_negative(model, eye, negative, chosen.count // 4))
+    bench = Bench(load_starter(chosen.model), load_judge(), chosen.count)
+    for table in chosen.tables or TABLES:
+        _say(f"--- {table}")
+        TABLES[table](bench)
 
 
-def _wishes(count: int, *, held_out: bool) -> tuple[list[Spec], list[str]]:
-    rng = np.random.default_rng(2027)
-    specs = [draw_spec(rng, held_out=held_out) for _ in range(count)]
-    return specs, [draw_caption(spec, rng, full=True).text for spec in specs]
+def _full_caption(spec: Spec, rng: np.random.Generator, *, chinese: bool) -> str:
+    while True:
+        text = draw_caption(spec, rng, full=True).text
+        if text.isascii() != chinese:
+            return text
 
 
-def _negative(model: Model, eye: Judge, negative: str, count: int) -> str:
-    """Count how often something comes unasked, without and with its name in the negative."""
-    attribute, prompt = _NEGATIVES[negative]
-    subject = prompt.split()[-1]
-    parts = []
-    for words in ("", negative):
-        verdicts = judge(eye, draw(model, [prompt] * count, negative=words))
-        seen = sum(verdict.names[attribute] == negative for verdict in verdicts)
-        kept = sum(verdict.names["subject"] == subject for verdict in verdicts)
-        parts.append(f"{seen} of {count} ({subject} in {kept})")
-    return f'negative "{negative}" on "{prompt}": {parts[0]} without it, {parts[1]} with it'
+@torch.inference_mode()
+def _through_codec(model: Model, pictures: Pixels) -> tuple[Pixels, float]:
+    """Encode and decode pictures; give them back with the codec's decibels."""
+    restored, errors = [], []
+    for start in range(0, len(pictures), 32):
+        given = to_signed(pictures[start : start + 32])
+        back = model.vae.decode(model.vae.encode(given).latent_dist.mode()).sample.clamp(-1, 1)
+        errors.append((back - given).square().mean((1, 2, 3)))
+        restored.append(((back + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(restored), 10 * math.log10(4 / float(torch.cat(errors).mean()))
 
 
-def _line(right: dict[str, float]) -> str:
-    return ", ".join(f"{name} {right[name]:.1%}" for name in CHOICES)
+def _shares(specs: Sequence[Spec], verdicts: Sequence[Verdict]) -> str:
+    right = shares(specs, verdicts)
+    return " | ".join(_percent(right[name]) for name in CHOICES)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _row(*cells: object) -> None:
+    _say("| " + " | ".join(str(cell) for cell in cells) + " |")
 
 
 if __name__ == "__main__":
