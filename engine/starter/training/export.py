@@ -17,7 +17,7 @@ from engine.starter.training.pictures import Pictures
 _FITTED_ON = 512  # pictures the preview map is fitted on
 
 # What the model draws well with; read by Marble, ignored by other software.
-_DEFAULTS = {"steps": 20, "guidance_scale": 3.0, "sampler": "dpmpp_2m", "schedule": "normal"}
+_DEFAULTS = {"steps": 12, "guidance_scale": 3.0, "sampler": "dpmpp_2m", "schedule": "normal"}
 _NOTES = {
     "en": "This small model knows statues only: people, animals and things.",
     "zh": "这个小模型只会画雕像：人物、动物和器物。",
