@@ -41,7 +41,7 @@ def test_a_hundred_pictures_show_what_was_asked_for(model: Model, eye: Judge) ->
 def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -> None:
     prompts = ["a bronze lion at night"] * 8
     ignored, heard = (
-        judge(eye, draw(model, prompts, steps=12, guidance_scale=scale)) for scale in (0.0, 5.0)
+        judge(eye, draw(model, prompts, guidance_scale=scale)) for scale in (0.0, 5.0)
     )
     for attribute, name in (("subject", "lion"), ("material", "bronze"), ("ground", "night")):
         assert _count(ignored, attribute, name) <= 4
@@ -51,7 +51,7 @@ def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -
 def test_a_negative_prompt_removes_what_it_names(model: Model, eye: Judge) -> None:
     prompts = ["a marble scholar"] * 12
     free, without = (
-        judge(eye, draw(model, prompts, steps=12, negative=negative)) for negative in ("", "book")
+        judge(eye, draw(model, prompts, negative=negative)) for negative in ("", "book")
     )
     assert _count(without, "object", "book") <= _count(free, "object", "book") / 2
     assert _count(without, "subject", "scholar") >= 10
