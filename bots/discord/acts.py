@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from bots.discord.address import message_key
+from bots.discord.pages import favourites_page, history_page
 from bots.discord.replies import CONTENT, Attached, pictures_reply
 from bots.discord.visits import Click, Visit
 from bots.options import parse_values
@@ -40,7 +41,7 @@ async def dice(desk: Desk, visit: Visit, name: str) -> None:
 
 
 async def pick(desk: Desk, visit: Visit, name: str) -> None:
-    """Show one picture of a grid by itself, with buttons of its own."""
+    """Show a picture of a grid by itself, or all of a job, with buttons of its own."""
     from bots.discord.desk import Refusal
 
     job, pictures = await desk.pictures(name)
@@ -50,9 +51,10 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
     await visit.open()
     await desk.admit(visit)
     files, limit = desk.storage.pictures, visit.address.limit
-    reply = await pictures_reply(job, pictures[:1], files, limit, visit.words)
+    reply = await pictures_reply(job, pictures, files, limit, visit.words)
+    index = pictures[0].index if len(pictures) == 1 else None
     message = await visit.show(reply)
-    await desk.storage.jobs.shown(job.id, {message_key(message): pictures[0].index})
+    await desk.storage.jobs.shown(job.id, {message_key(message): index})
 
 
 async def recipe(desk: Desk, visit: Visit, name: str) -> None:
@@ -86,8 +88,8 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
 async def star(desk: Desk, visit: Visit, name: str) -> None:
     """Keep it among one's favourites; pressed again, no longer."""
     _, pictures = await desk.pictures(name)
-    favourites = desk.storage.favourites
-    added = [await favourites.add(visit.person, each.job, each.index) for each in pictures]
+    kept = desk.storage.favourites
+    added = [await kept.add(visit.person, each.job, each.index) for each in pictures]
     if any(added) or not isinstance(visit, Click):
         await visit.nod(visit.words.favourite_added.format(name=name))
         return
@@ -126,7 +128,45 @@ async def edit(desk: Desk, visit: Visit, name: str) -> None:
     await visit.interaction.response.send_modal(form)
 
 
+async def history(desk: Desk, visit: Visit, name: str) -> None:
+    """Turn to another page of one's history; `name` is the job that it goes before."""
+    await visit.open(private=True)
+    page = await history_page(desk, visit, name)
+    await visit.tell(page.content, page.files, page.view)
+
+
+async def favourites(desk: Desk, visit: Visit, name: str) -> None:
+    """Turn to another page of one's favourites; `name` is the picture that it goes before."""
+    await visit.open(private=True)
+    page = await favourites_page(desk, visit, name)
+    await visit.tell(page.content, page.files, page.view)
+
+
+async def show(desk: Desk, visit: Visit, name: str) -> None:
+    """Show pictures to oneself alone, with their buttons."""
+    job, pictures = await desk.pictures(name)
+    await visit.open(private=True)
+    files, limit = desk.storage.pictures, visit.address.limit
+    reply = await pictures_reply(job, pictures, files, limit, visit.words)
+    await visit.tell(reply.content, reply.files, reply.view)
+
+
+async def forget(desk: Desk, visit: Visit, name: str) -> None:
+    """Remove all that is kept of who asks."""
+    await visit.open(private=True)
+    gone = await desk.storage.privacy.forget(visit.person)
+    words = visit.words
+    if gone.known:
+        await visit.tell(words.forgotten.format(jobs=gone.jobs, files=gone.files))
+    else:
+        await visit.tell(words.forget_nothing)
+
+
 ACTS: Final[Mapping[str, Act]] = {
+    "history": history,
+    "favourites": favourites,
+    "show": show,
+    "forget": forget,
     "again": again,
     "dice": dice,
     "pick": pick,

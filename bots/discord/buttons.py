@@ -81,10 +81,16 @@ def button(
     return ActButton(act, name, ui.Button(label=label, emoji=emoji, style=style, row=row))
 
 
-def menu(act: str, name: str, placeholder: str, options: Sequence[tuple[str, str]]) -> ActMenu:
+def menu(
+    act: str,
+    name: str,
+    placeholder: str,
+    options: Sequence[tuple[str, str]],
+    row: int | None = None,
+) -> ActMenu:
     """Return a menu of (label, value) for an act; `name` only keeps menus apart."""
     items = [discord.SelectOption(label=label, value=value) for label, value in options]
-    return ActMenu(act, name, ui.Select(placeholder=placeholder, options=items))
+    return ActMenu(act, name, ui.Select(placeholder=placeholder, options=items, row=row))
 
 
 def view_of(*items: ui.Item[Any]) -> ui.View:
@@ -121,11 +127,11 @@ def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ui.It
         for number, each in numbers:
             yield button("pick", each, emoji=KEYCAPS[number - 1], row=2)
     else:
-        yield menu("pick", name, words.pick, [(str(number), each) for number, each in numbers])
-    yield button("dice", name, emoji="🔁", row=0)
-    yield button("again", name, words.same_seed, "🌱", row=1)
+        yield menu("pick", name, words.pick, [(str(n), each) for n, each in numbers], row=2)
+    yield button("again", name, words.same_seed, "🌱", row=3)
+    yield button("dice", name, words.new_seed, "🔁", row=3)
     yield button("edit", name, words.edit, "✏️", row=3)
-    yield from _ends(name, words, row=3)
+    yield from _ends(name, words, row=4)
 
 
 def _ends(name: str, words: Words, row: int) -> Iterator[ui.Item[Any]]:

@@ -92,7 +92,10 @@ class Desk:
 
     async def admit(self, visit: Visit) -> None:
         """Make the place known; raise `Refusal` for who is banned and where Marble is off."""
-        await self._know_place(visit)
+        await self.know_place(visit)
+        rules = await self.storage.people.place_settings(visit.place)
+        if rules.get("open") is False:
+            raise Refusal(visit.words.place_closed)
         ban = await self.storage.moderation.ban_of(visit.person, visit.place)
         if ban:
             words = visit.words
@@ -110,6 +113,14 @@ class Desk:
         everywhere = self.roles.of(visit.person) >= Role.MODERATOR
         if job.person != visit.person and not here and not everywhere:
             raise Refusal(visit.words.not_yours)
+
+    def require_sight(self, visit: Visit, job: Job) -> None:
+        """Raise `Refusal` for a job of somebody else that was asked for elsewhere."""
+        if visit.person == job.person or visit.place == job.place:
+            return
+        server = visit.guild and f"{guild_key(visit.guild)}/"
+        if not (server and job.place.startswith(server)):
+            raise Refusal(visit.words.not_visible.format(name=job.id))
 
     async def pictures(self, name: str) -> tuple[Job, list[Picture]]:
         """Return a job and those of its pictures that a name means; raises `UnknownPicture`."""
@@ -130,7 +141,7 @@ class Desk:
             parse_name(name)
             await ACTS[act](self, visit, name)
 
-    async def _know_place(self, visit: Visit) -> None:
+    async def know_place(self, visit: Visit) -> None:
         """Tell storage what the place lies in, so that what holds there holds here."""
         if visit.guild is None or visit.place in self._places:
             return

@@ -22,15 +22,16 @@ def arrange(count: int) -> Size:
     return columns, math.ceil(count / columns)
 
 
-def compose(pngs: Sequence[bytes]) -> bytes:
+def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
     """Lay pictures out from the top left, each with its number from 1, as one PNG.
 
-    Pictures may differ in size: each is centred in a cell of the largest. Blocks.
+    Pictures may differ in size: each is centred in a cell of the largest. `largest` is in pixels of
+    the grid's longer side. Blocks.
     """
     images = [Image.open(io.BytesIO(png)).convert("RGB") for png in pngs]
     columns, rows = arrange(len(images))
     cell = (max(each.width for each in images), max(each.height for each in images))
-    scale = min(1.0, LARGEST / max(cell[0] * columns, cell[1] * rows))
+    scale = min(1.0, largest / max(cell[0] * columns, cell[1] * rows))
     cell = (max(1, int(cell[0] * scale)), max(1, int(cell[1] * scale)))
     grid = Image.new("RGB", _extent((columns, rows), cell), BACKGROUND)
     for number, image in enumerate(images):

@@ -83,8 +83,6 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "moderate:reason": _text("原因", "why; they are told", "原因；会告知对方"),
     "moderate:hours": _text("小时", "how long; for good if left out", "多久；不填则永久"),
     "moderate:open": _text("开放", "whether pictures may be asked for here", "此处可否请求图片"),
-    "moderate:count": _text("张数", "most pictures at once", "一次最多几张"),
-    "moderate:steps": _text("步数", "most steps", "最多步数"),
     "menu Recipe": _text("配方", "", ""),
     "menu Rerun": _text("重画", "", ""),
     "menu New seed": _text("换种子重画", "", ""),

@@ -55,7 +55,6 @@ class Words:
     favourite: str
     use_as_start: str
     older: str
-    newer: str
     only_favourites: str
     everything: str
     cancel: str
@@ -70,7 +69,6 @@ class Words:
     edit_changes_hint: str
 
     # Answers
-    done: str
     deleted: str
     cancel_asked: str
     favourite_added: str
@@ -93,41 +91,49 @@ class Words:
     queue_running: str
     queue_waiting: str
     queue_more: str
-    stats_title: str
     stats_yours: str
     stats_here: str
     export_ready: str
-    export_empty: str
     forget_question: str
     forget_confirm: str
     forgotten: str
     forget_nothing: str
 
+    # More answers
+    newest: str
+    open_one: str
+    you: str
+    somebody: str
+    nothing_to_cancel: str
+    not_visible: str
+    channel_rules: str
+    yes: str
+    no: str
+    queue_paused: str
+    queue_resumed: str
+    queue_not_paused: str
+
     # Refusals
     not_yours: str
-    not_for_you: str
     unknown_message: str
     not_drawn: str
     busy: str
     banned: str
     banned_until: str
     place_closed: str
-    place_paused: str
     missing_permission: str
     moderators_only: str
-    empty_prompt: str
     too_large_export: str
     restarting: str
+    empty_prompt: str
     unexpected: str
 
     # Moderators
-    moderation_done: str
     ban_done: str
     ban_lifted: str
     no_ban: str
     acts_title: str
     acts_empty: str
-    policy_title: str
 
     # Long texts
     help: str

@@ -234,6 +234,7 @@ class TestText:
             ("[here](https://x.example)", r"\[here\]\(https\://x.example\)"),
             ("# title\n- item\n1. item", "\\# title\n\\- item\n1\\. item"),
             ("a marble scholar", "a marble scholar"),
+            ("1.3 of 2-4", "1.3 of 2-4"),
         ],
     )
     def test_markdown_and_mentions_are_escaped(self, typed: str, escaped: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from discord import app_commands
 
-from bots.discord.commands import about, imagine, menus
+from bots.discord.commands import about, imagine, menus, moderation, mydata, pictures, settings
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 def add_commands(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add all commands to the tree."""
-    for module in (imagine, about, menus):
+    for module in (imagine, pictures, settings, about, mydata, moderation, menus):
         module.add(tree, desk)

@@ -16,7 +16,7 @@ from storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.discord import FakeDiscord, Person
 
-BODIES = pytest.StashKey[list[int]]()
+BODIES = pytest.StashKey[list[tuple[int, int]]]()
 INSTANT = "tests.fakes.instant:make"
 SHARED = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared"))
 
@@ -91,7 +91,8 @@ async def discord(request: pytest.FixtureRequest) -> AsyncIterator[FakeDiscord]:
     """Yield a Discord; at its end, no body that it was sent may have been rejected."""
     async with FakeDiscord.start(SHARED / "specs" / "discord-openapi.json") as discord:
         yield discord
-        request.config.stash.setdefault(BODIES, []).append(discord.specification.validated)
+        counts = (discord.specification.validated, len(discord.specification.rejected))
+        request.config.stash.setdefault(BODIES, []).append(counts)
         assert discord.specification.rejected == []
 
 
@@ -127,8 +128,9 @@ def pytest_terminal_summary(
     """Say how many bodies were held to Discord's own description."""
     if (counts := config.stash.get(BODIES, None)) is None:
         return
-    if any(counts):
-        text = f"{sum(counts)} REST bodies validated against Discord's OpenAPI file, 0 rejected"
+    validated, rejected = map(sum, zip(*counts, strict=True))
+    if validated:
+        text = f"{validated} REST bodies held to Discord's OpenAPI file, {rejected} rejected"
     else:
-        text = "no REST body validated: Discord's OpenAPI file is absent"
+        text = "no REST body held to Discord's OpenAPI file, which is absent"
     terminalreporter.write_line(f"discord: {text}")

@@ -1,22 +1,118 @@
-"""From a command to a picture."""
+"""From a command to a picture, and what people see meanwhile."""
 
 from __future__ import annotations
 
 import io
 
+import pytest
 from PIL import Image
 
+from engine.metadata import read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    return Image.open(io.BytesIO(data)).size
+
+
 async def test_words_become_a_picture(discord: FakeDiscord, marble: Marble, ann: Person) -> None:
-    reply = await ann.imagine("a marble scholar")
+    reply = await ann.imagine("a marble scholar", seed="7", steps=5, size="64x96", negative="cats")
     png = await reply.picture()
     assert reply.acknowledged < 1
-    assert Image.open(io.BytesIO(png)).size == (128, 128)
-    assert reply.text.startswith("a marble scholar\n-# 1 · 128×128 · seed ")
+    assert size_of(png) == (64, 96)
+    recipe = read_recipe(png).recipe  # the picture itself carries it, untouched
+    assert (recipe.seed, recipe.steps, recipe.negative_prompt) == (7, 5, "cats")
+    assert reply.text == "a marble scholar\n-# 1 · 64×96 · seed 7 · starter"
     [attachment] = reply.message.attachments
     assert attachment.filename == "marble-1.png"
     assert attachment.description == "Generated picture: a marble scholar"
+    # One message in all: it edited itself.
     assert discord.shown() == [reply.message]
+
+
+async def test_several_pictures_come_as_a_numbered_grid(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    four = await ann.imagine("a marble scholar", count=4, size="64")
+    assert size_of(await four.picture()) == (132, 132)
+    assert "Grid of 4" in str(four.message.attachments[0].description)
+    sixteen = await ann.imagine("a marble scholar", count=16, size="64")
+    assert size_of(await sixteen.picture()) == (268, 268)
+    menus = [item for item in sixteen.message.buttons().values() if "options" in item]
+    assert all(len(item["options"]) == 16 for item in menus)
+    assert len(sixteen.message.components) <= 5
+
+
+async def test_one_message_tells_place_progress_and_result(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("preview of a scholar", steps=8)
+    assert await reply.said("Chiselling ▰▱▱▱▱▱▱▱▱▱▱▱ 1/8")
+    assert reply.message.attachments[0].filename == "preview.jpg"
+    assert list(reply.message.buttons()) == ["Cancel"]
+    marble.gate.touch()
+    await reply.picture()
+    assert [each.filename for each in reply.message.attachments] == ["marble-1.png"]
+    assert "Cancel" not in reply.message.buttons()
+
+
+async def test_what_cannot_be_drawn_is_said_in_a_sentence(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("please fail")
+    assert await reply.said("could not be drawn") == (
+        "This could not be drawn. The marble cracked."
+    )
+    reply = await ann.imagine("please break")
+    text = await reply.said("could not be drawn")
+    assert "did not expect" in text
+    assert "inner words" not in text
+    assert reply.message.components == []
+
+
+async def test_people_are_answered_in_their_language(discord: FakeDiscord, marble: Marble) -> None:
+    li = discord.person("li", locale="zh-CN")
+    reply = await li.imagine("一位大理石学者", seed="7")
+    await reply.picture()
+    assert "种子 7" in reply.text
+    assert "同一种子" in reply.message.buttons()
+    assert reply.message.attachments[0].description == "生成的图片：一位大理石学者"
+    imagine = next(each for each in discord.commands if each["name"] == "imagine")
+    assert imagine["name_localizations"]["zh-CN"] == "绘图"
+    assert imagine["description_localizations"]["zh-TW"] == "画出你描述的内容"
+
+
+@pytest.mark.parametrize("typed", ["**bold** <@1> @everyone", "# a\n- b `c`"])
+async def test_what_people_write_pings_nobody_and_stays_as_written(
+    discord: FakeDiscord, marble: Marble, ann: Person, typed: str
+) -> None:
+    reply = await ann.imagine(typed)
+    await reply.picture()
+    shown = reply.text.splitlines()[0]
+    assert shown.replace("\\", "") == " ".join(typed.split())
+    assert "<@1>" not in shown
+    assert "**" not in shown
+
+
+async def test_options_offer_their_ranges_choices_and_completions(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    imagine = next(each for each in discord.commands if each["name"] == "imagine")
+    options = {option["name"]: option for option in imagine["options"]}
+    assert options["prompt"]["required"]
+    assert (options["steps"]["min_value"], options["steps"]["max_value"]) == (1, 150)
+    assert (options["count"]["min_value"], options["count"]["max_value"]) == (1, 16)
+    assert {"name": "euler", "value": "euler"}.items() <= options["sampler"]["choices"][0].items()
+    assert options["seed"]["name_localizations"]["zh-CN"] == "种子"
+    assert await ann.completes("imagine", "model", "sta", prompt="a cat") == ["starter"]
+    assert await ann.completes("imagine", "size", "3:2", prompt="a cat") == ["160x104"]
+
+
+async def test_commands_are_registered_only_when_they_changed(
+    discord: FakeDiscord, marble: Marble
+) -> None:
+    assert discord.syncs == 1
+    await marble.kill()
+    await marble.start()
+    assert discord.syncs == 1

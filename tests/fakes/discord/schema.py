@@ -14,6 +14,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 ROOT = "urn:discord"
+IDS = ("message_id", "channel_id", "recipient_id")
 
 
 @dataclass
@@ -82,11 +83,19 @@ def _validator(file: Path, pointer: str) -> Draft202012Validator:
 
 
 def _normalised(body: Any) -> Any:
-    """Undo a known false alarm: `attachments[].id` of a new file is sent as an integer."""
-    if isinstance(body, dict):
-        found = {key: _normalised(value) for key, value in body.items()}
-        for each in found.get("attachments") or []:
-            if isinstance(each, dict) and isinstance(each.get("id"), int):
-                each["id"] = str(each["id"])
-        return found
-    return [_normalised(each) for each in body] if isinstance(body, list) else body
+    """Write ids as text: discord.py sends some as integers, which Discord takes just as well."""
+    if isinstance(body, list):
+        return [_normalised(each) for each in body]
+    if not isinstance(body, dict):
+        return body
+    return {
+        key: str(value) if key in IDS and type(value) is int else _normalised(value)
+        for key, value in {**body, **_attachments(body)}.items()
+    }
+
+
+def _attachments(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the attachments of a body with their ids as text."""
+    if not isinstance(body.get("attachments"), list):
+        return {}
+    return {"attachments": [{**each, "id": str(each["id"])} for each in body["attachments"]]}

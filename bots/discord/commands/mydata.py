@@ -1,0 +1,52 @@
+"""/mydata: get what is kept of oneself, or have it removed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+from discord import ButtonStyle, app_commands
+
+from bots.discord.buttons import button, view_of
+from bots.discord.commands.define import define, group
+from bots.discord.desk import Refusal
+from bots.discord.replies import Attached
+from bots.discord.visits import Click
+
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+FILE: Final = "marble.zip"
+
+
+def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+    """Add the commands."""
+
+    async def export(interaction: discord.Interaction[Any]) -> None:
+        visit = Click(interaction)
+        async with desk.receive(visit):
+            await visit.open(private=True)
+            with TemporaryDirectory(dir=desk.app.settings.data_dir) as folder:
+                file = Path(folder) / FILE
+                count = await desk.storage.privacy.export(visit.person, file)
+                size = file.stat().st_size
+                if size > visit.address.limit:
+                    megabytes = round(size / 2**20)
+                    raise Refusal(visit.words.too_large_export.format(size=megabytes))
+                data = await asyncio.to_thread(file.read_bytes)
+            text = visit.words.export_ready.format(pictures=count)
+            await visit.tell(text, [Attached(name=FILE, data=data)])
+
+    async def delete(interaction: discord.Interaction[Any]) -> None:
+        visit = Click(interaction)
+        async with desk.receive(visit):
+            sure = button("forget", "0", visit.words.forget_confirm, "🗑️", style=ButtonStyle.danger)
+            await visit.tell(visit.words.forget_question, view=view_of(sure))
+
+    mydata = group("mydata")
+    mydata.add_command(define("mydata export", export))
+    mydata.add_command(define("mydata delete", delete))
+    tree.add_command(mydata)

@@ -1,0 +1,58 @@
+"""/settings: what holds when somebody types nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands
+
+from bots.discord.commands.define import define, group
+from bots.discord.parameters import with_options
+from bots.discord.visits import Click
+from bots.preferences import PREFERABLE, prefer, preferred
+from bots.presentation import escape_markdown
+from bots.texts import Words
+
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+
+def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+    """Add the commands."""
+    people = desk.storage.people
+
+    async def show(interaction: discord.Interaction[Any]) -> None:
+        visit = Click(interaction)
+        async with desk.receive(visit):
+            await visit.tell(settings_text(await preferred(people, visit.person), visit.words))
+
+    async def change(interaction: discord.Interaction[Any], **typed: Any) -> None:
+        visit = Click(interaction)
+        async with desk.receive(visit):
+            texts = {name: str(value) for name, value in typed.items()}
+            saved = await prefer(people, visit.person, texts)
+            text = settings_text(saved, visit.words)
+            await visit.tell(f"{visit.words.settings_saved}\n{text}")
+
+    async def reset(interaction: discord.Interaction[Any]) -> None:
+        visit = Click(interaction)
+        async with desk.receive(visit):
+            saved = await preferred(people, visit.person)
+            await prefer(people, visit.person, dict.fromkeys(saved, ""))
+            await visit.tell(visit.words.settings_reset)
+
+    settings = group("settings")
+    settings.add_command(define("settings show", show))
+    settings.add_command(define("settings set", with_options(change, desk, PREFERABLE)))
+    settings.add_command(define("settings reset", reset))
+    tree.add_command(settings)
+
+
+def settings_text(saved: Mapping[str, str], words: Words) -> str:
+    """List what somebody saved."""
+    if not saved:
+        return words.settings_empty
+    lines = [f"{name}: {escape_markdown(text)}" for name, text in saved.items()]
+    return "\n".join([f"**{words.settings_title}**", *lines])

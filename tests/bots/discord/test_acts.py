@@ -1,0 +1,193 @@
+"""Buttons, reactions, menus and forms: everything that can be done with a picture."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from engine.metadata import read_recipe
+from storage import Storage
+from tests.bots.discord.conftest import Marble
+from tests.fakes.discord import FakeDiscord, Person
+from tests.fakes.discord.world import MANAGE_MESSAGES
+
+
+def pixels_of(png: bytes) -> bytes:
+    return Image.open(io.BytesIO(png)).convert("RGB").tobytes()
+
+
+async def test_a_seed_gives_the_same_pixels_and_the_dice_others(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a marble scholar", seed="7")
+    png = await first.picture()
+    again = await ann.clicks("Same seed", first)
+    assert await again.picture() == png
+    assert "from 1" in again.text
+    assert again.message.reference is first.message  # a result replies to its parent
+    other = await bob.clicks("New seed", first)
+    assert pixels_of(await other.picture()) != pixels_of(png)
+    await ann.reacts("🌱", first)
+    grown = await ann.gets_reply_to(first)
+    assert await grown.picture() == png
+    await ann.reacts("🎲", first)
+    diced = await ann.gets_reply_to(first)
+    assert pixels_of(await diced.picture()) != pixels_of(png)
+
+
+async def test_a_reaction_counts_once_however_often_it_is_delivered(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a marble scholar")
+    await first.picture()
+    await ann.reacts("🎲️", first, times=3)
+    await (await ann.gets_reply_to(first)).picture()
+    await ann.reacts("🌱", first)
+    await (await ann.gets_reply_to(first)).picture()
+    assert len(discord.shown()) == 3
+
+
+async def test_one_of_a_grid_is_picked_and_rerun_alone(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    grid = await ann.imagine("a marble scholar", count=4, size="64", seed="7")
+    await grid.picture()
+    third = await ann.clicks("3⃣", grid)
+    png = await third.picture()
+    assert "1.3" in third.text
+    assert read_recipe(png).recipe.picture == 2
+    again = await ann.clicks("Same seed", third)
+    assert pixels_of(await again.picture()) == pixels_of(png)
+    assert "from 1.3" in again.text
+    await ann.reacts("2️⃣", grid)
+    second = await ann.gets_reply_to(grid)
+    assert read_recipe(await second.picture()).recipe.picture == 1
+    # A reaction on the picture of a grid means that picture.
+    await ann.reacts("🌱", third)
+    assert pixels_of(await (await ann.gets_reply_to(third)).picture()) == pixels_of(png)
+
+
+async def test_the_recipe_is_told_to_whoever_asks_alone(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a **marble** scholar", seed="7")
+    await first.picture()
+    for told in (await bob.clicks("Recipe", first), await bob.chooses("Recipe", first)):
+        text = await told.said("Recipe of 1")
+        assert told.ephemeral
+        assert "seed: 7" in text
+        assert r"prompt: a \*\*marble\*\* scholar" in text
+
+
+async def test_the_letter_sends_recipe_and_full_size_by_dm(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    grid = await ann.imagine("a marble scholar", count=2, size="64")
+    await grid.picture()
+    await bob.reacts("✉️", grid)
+    letter = await bob.gets_dm("Recipe of 1")
+    names = [each.filename for each in letter.message.attachments]
+    assert names == ["marble-1.1.png", "marble-1.2.png"]
+    assert read_recipe(letter.message.attachments[1].data).recipe.count == 2
+    bob.user.takes_dms = False
+    refused = await bob.clicks("✉️", grid)
+    assert "cannot write to you" in await refused.said("cannot")
+    assert refused.ephemeral
+
+
+async def test_favourites_come_and_go(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a marble scholar")
+    await first.picture()
+    assert "among your favourites" in (await bob.clicks("Favourite", first)).text
+    assert "no longer" in (await bob.chooses("Favourite", first)).text
+    await ann.reacts("⭐", first)
+    while "No favourites" in await (await ann.types("history", favourites=True)).said("avourites"):
+        pass
+    await ann.takes_back("⭐", first)
+    while "No favourites" not in await (await ann.types("history", favourites=True)).said(
+        "avourites"
+    ):
+        pass
+
+
+async def test_a_stranger_deletes_nothing_its_owner_and_moderators_do(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    first = await ann.imagine("a marble scholar")
+    await first.picture()
+    refused = await bob.clicks("Delete", first)
+    assert await refused.said("Only who asked")
+    assert refused.ephemeral
+    await bob.reacts("❌", first)
+    assert "Only who asked" in (await bob.gets_dm("Only")).text
+    assert not first.message.deleted
+    await ann.reacts("❌", first)
+    await discord.until(lambda: first.sent is None and first.interaction.original.deleted)  # type: ignore[union-attr]
+    second = await ann.imagine("a marble scholar")
+    await second.picture()
+    message = second.message
+    assert await (await judge.clicks("Delete", second)).said("Deleted")
+    assert message.deleted
+
+
+async def test_a_form_edits_the_recipe(discord: FakeDiscord, marble: Marble, ann: Person) -> None:
+    first = await ann.imagine("a marble scholar", seed="7")
+    png = await first.picture()
+    form = await ann.clicks("Edit", first)
+    edited = await ann.submits(form, prompt="a gold cat", changes="--steps 9 --size 64x96")
+    recipe = read_recipe(await edited.picture()).recipe
+    assert (recipe.prompt, recipe.steps, recipe.height, recipe.seed) == ("a gold cat", 9, 96, 7)
+    form = await ann.clicks("Edit", first)
+    fresh = await ann.submits(form, seed="new")
+    assert pixels_of(await fresh.picture()) != pixels_of(png)
+    form = await ann.clicks("Edit", first)
+    refused = await ann.submits(form, changes="--stesp 9")
+    assert "did you mean" in await refused.said("stesp")
+    assert refused.ephemeral
+
+
+async def test_what_waits_and_what_runs_can_be_cancelled(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("please wait")
+    await first.said("Chiselling")
+    assert await (await bob.clicks("Cancel", first)).said("Only who asked")
+    assert await (await ann.clicks("Cancel", first)).said("Job 1 is cancelled")
+    assert await first.said("Cancelled.")
+    second = await ann.imagine("please wait")
+    await second.said("Chiselling")
+    assert await ann.completes("cancel", "job", "") == ["2"]
+    assert await (await bob.types("cancel", job="2")).said("Only who asked")
+    assert await (await ann.types("cancel")).said("Job 2 is cancelled")
+    assert await second.said("Cancelled.")
+    third = await ann.imagine("please wait")
+    await third.said("Chiselling")
+    await ann.reacts("❌", third)
+    assert await third.said("Cancelled.")
+
+
+async def test_buttons_and_forms_work_after_a_crash(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a marble scholar", seed="7")
+    png = await first.picture()
+    form = await ann.clicks("Edit", first)
+    waiting = await ann.imagine("please wait", seed="8")
+    await waiting.said("Chiselling")
+    await marble.kill()
+    marble.gate.touch()
+    await marble.start()
+    # What was at work is drawn, in its own message …
+    await waiting.picture()
+    # … and what was shown before still answers, the open form included.
+    assert await (await ann.clicks("Same seed", first)).picture() == png
+    assert await (await ann.submits(form, seed="7")).picture() == png
+    await ann.reacts("🌱", first)
+    assert await (await ann.gets_reply_to(first)).picture() == png
+    await marble.stop()
+    async with Storage.open(marble.data) as storage:
+        assert (await storage.history.stats()).pictures == 5
