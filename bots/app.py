@@ -44,6 +44,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         device=settings.device,
         batching=settings.batching,
         compile=settings.compile,
+        pictures=settings.data_dir / "pictures",
         notes=settings.data_dir / "engine",
     )
 

@@ -4,32 +4,77 @@ A `Denoising` is one picture's way from noise to latents; `evaluate` answers wha
 them ask, in one call of the U-Net. Neither knows which sampler runs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import lcm
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from engine.conditioning import pad_alike
 from engine.guidance import guide, needs_negative
+from engine.inpainting import hold
 from engine.loading import Model
+from engine.noise import start_noise
 from engine.recipe import Recipe
-from engine.samplers import SAMPLERS, NoiseSource, Request, advance
-from engine.schedules import NoiseSchedule, initial_noise, model_input, sigmas_for, start
+from engine.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
+from engine.schedules import NoiseSchedule, model_input, sigmas_for, start
+from engine.tiling import boxes, tiled
+
+Shape = tuple[int, int, int]  # one latent's: C, h, w
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Ground:
+    """Say what a pass of denoising begins on; with nothing else, on nothing but noise.
+
+    latents: of a start image, [1, C, h, w] fp32; strength: how far they are noised; steps: of the
+    pass; mask: where it is painted, [1, 1, h, w], 1 or 0; extra: what a U-Net for inpainting sees
+    beside x, [1, E, h, w]; tile: the side of the tiles in which it is drawn, in latents.
+    """
+
+    width: int  # pixels
+    height: int
+    steps: int
+    latents: Tensor | None = None
+    strength: float = 1.0
+    mask: Tensor | None = None
+    extra: Tensor | None = None
+    tile: int | None = None
+
+
+class Line(NamedTuple):
+    """Hold one row of a call: x, σ, and what a U-Net for inpainting sees beside x."""
+
+    x: Tensor
+    sigma: float
+    extra: Tensor | None
 
 
 class Denoising:
     """Hold one picture's state between steps: what its sampler asks for, and how far it is.
 
-    `context` holds the rows that it brings to each call, [1 or 2, tokens, width]: the negative
-    prompt's, where guidance needs it, before the prompt's.
+    Without a ground it begins on noise, at the recipe's size. `context` holds the rows that it
+    brings to each call, [1 or 2, tokens, width]: the negative prompt's, where guidance needs it,
+    before the prompt's.
     """
 
     def __init__(
-        self, model: Model, recipe: Recipe, picture: int, positive: Tensor, negative: Tensor
+        self,
+        model: Model,
+        recipe: Recipe,
+        picture: int,
+        positive: Tensor,
+        negative: Tensor,
+        ground: Ground | None = None,
     ) -> None:
+        ground = ground or Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
         self.picture = picture
+        self.extra = ground.extra
         self.guidance_scale = recipe.guidance_scale
         self.context = (
             torch.cat(pad_alike(negative, positive))
@@ -39,17 +84,15 @@ class Denoising:
         self.denoised: Tensor | None = None
         # Whom it led in its last call, and their contexts: mostly the next call's, too.
         self.gathered: tuple[tuple[object, ...], Tensor] | None = None
-        schedule = model.noise_schedule
-        sigmas = sigmas_for(recipe.sampler, recipe.schedule, recipe.steps, noise_schedule=schedule)
-        self.total = len(sigmas) - 1
-        scale = model.latent_scale
-        shape = (model.latent_channels, recipe.height // scale, recipe.width // scale)
-        noise = initial_noise(recipe.seed, recipe.count, shape, [picture]).to(model.device)
-        x = start(noise, float(sigmas[0]), schedule.sigma_max)
-        sampler = SAMPLERS[recipe.sampler]
-        self.evaluations = sampler.evaluations * self.total  # at most: the last step may take one
-        self._sampling = sampler(x, sigmas, NoiseSource(recipe.seed, recipe.count, [picture]))
+        self._sampling, self.total = _sampling(model, recipe, picture, ground)
         self._state: Request | Tensor = advance(self._sampling)
+        assert isinstance(self._state, Request), "at least one step"
+        whole = shape_of(model, ground.width, ground.height)
+        self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of what it asks about
+        self._whole = self.shape == whole
+        calls = 1 if ground.tile is None else len(boxes(*whole[1:], ground.tile))
+        # At most: the last step may take one.
+        self.evaluations = SAMPLERS[recipe.sampler].evaluations * self.total * calls
 
     @property
     def rows(self) -> int:
@@ -66,6 +109,12 @@ class Denoising:
         """Return what the sampler asks for, or None once it is done."""
         return self._state if isinstance(self._state, Request) else None
 
+    def lines(self) -> list[Line]:
+        """Return what it asks for, for each of its rows."""
+        request = self.request
+        assert request is not None
+        return [Line(request.x, request.sigma, self.extra)] * self.rows
+
     @property
     def latents(self) -> Tensor:
         """Return the finished latents, [1, C, h, w] fp32."""
@@ -79,10 +128,34 @@ class Denoising:
 
     def advance(self, denoised: Tensor) -> None:
         """Give the sampler what it asked for, [1, C, h, w] fp32."""
-        self.denoised = denoised
+        if self._whole:
+            self.denoised = denoised
         self._state = advance(self._sampling, denoised)
         if self.request is None:
             self.gathered = None  # or who is done would keep whom it led, and they their company
+
+
+def shape_of(model: Model, width: int, height: int) -> Shape:
+    """Return the shape of the latents of a picture of that size in pixels."""
+    return model.latent_channels, height // model.latent_scale, width // model.latent_scale
+
+
+def _sampling(model: Model, recipe: Recipe, picture: int, ground: Ground) -> tuple[Sampling, int]:
+    """Begin sampling; return it, and how many steps it takes."""
+    schedule = model.noise_schedule
+    sigmas = sigmas_for(
+        recipe.sampler, recipe.schedule, ground.steps, ground.strength, noise_schedule=schedule
+    )
+    shape = shape_of(model, ground.width, ground.height)
+    noise = start_noise(recipe, picture, shape).to(model.device)
+    x = start(noise, float(sigmas[0]), schedule.sigma_max, ground.latents)
+    source = NoiseSource(recipe.seed, recipe.count, [picture])
+    sampling = SAMPLERS[recipe.sampler](x, sigmas, source)
+    if ground.mask is not None and ground.latents is not None:
+        sampling = hold(sampling, ground.latents, noise, ground.mask)
+    if ground.tile is not None and max(shape[1:]) > ground.tile:
+        sampling = tiled(sampling, ground.tile)
+    return sampling, len(sigmas) - 1
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
@@ -92,19 +165,21 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     different lengths are repeated to a common one. The call is padded to `rows` rows, since their
     number moves the last bits of each row: at one number a picture's are always the same.
     """
-    x, sigmas, timesteps = [], [], []
-    for picture in batch:
-        request = picture.request
-        assert request is not None
-        x += [request.x] * picture.rows
-        sigmas += [request.sigma] * picture.rows
-        timesteps += [_timestep(model.noise_schedule, request.sigma)] * picture.rows
-    used, padding = len(x), max(0, rows - len(x))
-    for each in (x, sigmas, timesteps):
-        each += each[:1] * padding  # type: ignore[operator]
+    lines = [line for picture in batch for line in picture.lines()]
+    used = len(lines)
+    lines += lines[:1] * max(0, rows - used)
+    sigmas = [line.sigma for line in lines]
+    timesteps = [_timestep(model.noise_schedule, sigma) for sigma in sigmas]
     # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
     levels = torch.tensor([sigmas, timesteps]).to(model.device)
-    denoised = _predict(model, torch.cat(x), levels, _gather(batch, padding))[:used]
+    extras = [line.extra for line in lines if line.extra is not None]
+    denoised = _predict(
+        model,
+        torch.cat([line.x for line in lines]),
+        torch.cat(extras) if extras else None,
+        levels,
+        _gather(batch, len(lines) - used),
+    )[:used]
     parts = torch.split(denoised, [picture.rows for picture in batch])
     return [guide(part, picture.guidance_scale) for part, picture in zip(parts, batch, strict=True)]
 
@@ -126,13 +201,18 @@ def _gather(batch: Sequence[Denoising], padding: int) -> Tensor:
     return leader.gathered[1]
 
 
-def _predict(model: Model, x: Tensor, levels: Tensor, context: Tensor) -> Tensor:
+def _predict(
+    model: Model, x: Tensor, extra: Tensor | None, levels: Tensor, context: Tensor
+) -> Tensor:
     """Return the model's guess at the clean latents of rows x [n, C, h, w], fp32.
 
-    levels: each row's σ and timestep, [2, n]; context: [n, tokens, width]. Only the U-Net works in
-    its own dtype.
+    extra: what else it sees, [n, E, h, w], the same at every σ; levels: each row's σ and timestep,
+    [2, n]; context: [n, tokens, width]. Only the U-Net works in its own dtype.
     """
     sigma = levels[0].view(-1, 1, 1, 1)
-    inputs = model_input(x, sigma).to(model.dtype)
+    inputs = model_input(x, sigma)
+    if extra is not None:
+        inputs = torch.cat([inputs, extra], dim=1)
+    inputs = inputs.to(model.dtype)
     output = model.unet(inputs, levels[1], context.to(model.dtype), return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

@@ -10,11 +10,13 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """Name the three stages of the engine, and the loading that may come before them."""
+    """Name the three stages of the engine, the loading that may come before them, and the enlarging
+    after which a picture is denoised once more."""
 
     LOAD = "load"
     ENCODE = "encode"
     DENOISE = "denoise"
+    UPSCALE = "upscale"
     DECODE = "decode"
 
 

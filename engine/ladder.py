@@ -27,6 +27,7 @@ class Rung(StrEnum):
 
     EMPTY_CACHE = "empty cache"
     BATCH_OF_ONE = "batch of one"
+    TILED_ENCODE = "tiled encode"
     TILED_DECODE = "tiled decode"
     OFFLOAD = "offload"
 

@@ -62,6 +62,11 @@ class Model:
         return int(self.vae.config.latent_channels)
 
     @property
+    def inpaints(self) -> bool:
+        """Say whether the U-Net sees a mask and what it leaves beside the noised latents."""
+        return int(self.unet.config.in_channels) > self.latent_channels
+
+    @property
     def latent_scale(self) -> int:
         """Return how many pixels one latent spans on each side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 
 from engine.batching import Batching
+from engine.blobs import Folder
 from engine.checkpoints import Catalogue, Checkpoint
 from engine.executors.config import EngineConfig
 from engine.ladder import Ladder
@@ -40,4 +41,10 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     exact = config.batching == Batching.EXACT
     measure = probe.buckets if exact else probe.buckets_now
     models = Residents(catalogue, load_one, measure, ladder, budget(device))
-    return Pipeline(models, Batching(config.batching), ladder=ladder, static=config.compile)
+    return Pipeline(
+        models,
+        Batching(config.batching),
+        blobs=Folder(config.pictures),
+        ladder=ladder,
+        static=config.compile,
+    )

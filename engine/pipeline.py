@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from engine.batching import Batch, Batching, Turn, Wheel
+from engine.blobs import Blobs, Folder
+from engine.canvas import lay
 from engine.denoise import Denoising
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Event, Progress, Stage
@@ -47,11 +49,13 @@ class Pipeline:
         models: Models | Model,
         batching: Batching = Batching.EXACT,
         *,
+        blobs: Blobs | None = None,
         ladder: Ladder | None = None,
         static: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = One(models) if isinstance(models, Model) else models
+        self._blobs = blobs or Folder(None)
         self._wheel: Wheel[Denoising] = Wheel(batching, static=static)
         self._pace = Pace(clock)
         self._counts: Counter[str] = Counter()
@@ -154,10 +158,14 @@ class Pipeline:
         self._running[key] = running
         resident.users += 1
         yield Report(key, running.progress())
+        if running.at_rest:  # nothing is denoised: a start image is enlarged
+            self._reveal.add(running)
 
     def _start(self, spec: Spec, resident: Resident) -> Running:
         others = [other.account for other in self._running.values()]
-        return start(spec, resident, partial(self._wheel.open, others=others), self._pace.now())
+        canvas = lay(spec.recipe, self._blobs)
+        open_account = partial(self._wheel.open, others=others)
+        return start(spec, resident, canvas, open_account, self._pace.now())
 
     def _denoise(self) -> Iterator[Report]:
         everyone = [turn for running in self._running.values() for turn in running.turns]
@@ -199,15 +207,14 @@ class Pipeline:
         if running.step > running.told:
             running.told = running.step
             yield Report(running.key, running.progress(self._pace.preview(running)))
-        if running.step == running.total:
+        if running.at_rest:
             self._reveal.add(running)
 
     def _decode(self) -> Iterator[Report]:
         if (waiting := self._reveal.next) is None:
             return
-        running, index = waiting
-        total = running.recipe.count
-        yield Report(running.key, Progress(stage=Stage.DECODE, step=index, total=total))
+        running, progress = waiting
+        yield Report(running.key, progress)
         try:
             self._reveal.decode_next()
         except Exception as error:
@@ -228,7 +235,7 @@ class Pipeline:
         """Say whether the device has nothing to do but wait for PNGs."""
         if self._reveal.next:
             return False
-        done = all(running.step == running.total for running in self._running.values())
+        done = all(running.at_rest for running in self._running.values())
         return done or self._reveal.full
 
     def _end(self, key: Key, error: BaseException | None = None) -> Report:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from math import prod
 from typing import Final, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.buckets import UNMEASURED, Buckets
+from engine.canvas import Canvas
 from engine.conditioning import TextEncoder
 from engine.decode import Pixels, Previewer, decode, decode_tiled
-from engine.denoise import Denoising, evaluate
+from engine.denoise import Denoising, Ground, Shape, evaluate
+from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
+from engine.enlarge import enlarge, stretch
 from engine.errors import OutOfMemory
 from engine.events import Stage
+from engine.inpainting import cover
 from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
 from engine.loading import Model
 from engine.probe import Call
 from engine.recipe import Recipe
 
-Shape = tuple[int, int, int]  # one latent's: C, h, w
 Measure = Callable[[torch.device, str, Call], Buckets]
 T = TypeVar("T")
 
@@ -65,14 +70,9 @@ class Resident:
         modules = (getattr(self.model, part) for part in PARTS)
         return sum(weight.nbytes for module in modules for weight in module.parameters())
 
-    def shape(self, recipe: Recipe) -> Shape:
-        """Return the shape of one of a recipe's latents."""
-        scale = self.model.latent_scale
-        return self.model.latent_channels, recipe.height // scale, recipe.width // scale
-
-    def buckets(self, recipe: Recipe, sample: Denoising) -> Buckets:
-        """Return what calls cost at a recipe's size; a picture of that size is the sample."""
-        shape = self.shape(recipe)
+    def buckets(self, sample: Denoising) -> Buckets:
+        """Return what calls for a picture cost, and for all others of its shape."""
+        shape = sample.shape
         if shape not in self.measured and not self.cramped:
             self._try_to_measure(shape, sample)
         if self.cramped:
@@ -100,20 +100,106 @@ class Resident:
         ratio = prod(shape) / prod(other)
         return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
 
-    def begin(self, recipe: Recipe) -> list[Denoising]:
+    def begin(self, recipe: Recipe, canvas: Canvas | None = None) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
+        texts = self._read(recipe)
+        ground = self._ground(recipe, canvas)
+        return [Denoising(self.model, recipe, index, *texts, ground) for index in recipe.pictures]
 
-        def encode() -> tuple[Tensor, Tensor]:
+    def resume(self, recipe: Recipe, picture: int, made: Tensor | Pixels) -> Denoising:
+        """Begin a picture's second pass on what the first one made.
+
+        made: its latents, [1, C, h, w], to be stretched, or enlarged pixels, [H, W, 3].
+        """
+        upscale = recipe.upscale
+        assert upscale is not None
+        assert upscale.strength is not None
+        width, height = recipe.size
+        scale = self.model.latent_scale
+        if isinstance(made, Tensor):
+            latents = stretch(made, height // scale, width // scale)
+        else:
+            latents = self._encode(made)
+        ground = Ground(
+            width=width,
+            height=height,
+            steps=self.second_steps(recipe),
+            latents=latents,
+            strength=upscale.strength,
+            tile=upscale.tile and upscale.tile // scale,
+            extra=self._beside(None, np.full((height, width), 255, np.uint8)),
+        )
+        return Denoising(self.model, recipe, picture, *self._read(recipe), ground)
+
+    def second_steps(self, recipe: Recipe) -> int:
+        """Return the steps of a recipe's second pass: its strength's share of the first's."""
+        share = recipe.upscale.strength if recipe.upscale else None
+        return max(1, round(recipe.steps * share)) if share else 0
+
+    def enlarge(self, pixels: Pixels, width: int, height: int, by: str) -> Pixels:
+        """Bring pixels [H, W, 3], uint8, to another size."""
+        return enlarge(pixels, width, height, by)
+
+    def _read(self, recipe: Recipe) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of the prompt and of the negative prompt."""
+
+        def read() -> tuple[Tensor, Tensor]:
             self._bring("text_encoder")
             return self._text.encode(recipe.prompt), self._text.encode(recipe.negative_prompt)
 
         ways: list[Way[tuple[Tensor, Tensor]]] = [
-            (None, encode),
-            (Rung.EMPTY_CACHE, encode),
-            (Rung.OFFLOAD, partial(self._offloading, encode)),
+            (None, read),
+            (Rung.EMPTY_CACHE, read),
+            (Rung.OFFLOAD, partial(self._offloading, read)),
         ]
-        texts = self._ladder.climb(Stage.ENCODE, ways)
-        return [Denoising(self.model, recipe, index, *texts) for index in recipe.pictures]
+        return self._ladder.climb(Stage.ENCODE, ways)
+
+    def _ground(self, recipe: Recipe, canvas: Canvas | None) -> Ground:
+        """Return what the first pass begins on."""
+        bare = Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
+        if canvas is None:
+            whole = np.full((recipe.height, recipe.width), 255, np.uint8)
+            return replace(bare, extra=self._beside(None, whole))
+        assert recipe.strength is not None
+        mask = np.full(canvas.pixels.shape[:2], 255, np.uint8)
+        mask = mask if canvas.mask is None else canvas.mask
+        extra = self._beside(canvas.pixels, mask)
+        # A U-Net for inpainting keeps to the picture by itself.
+        held = canvas.mask is not None and extra is None
+        return replace(
+            bare,
+            latents=self._encode(canvas.pixels),
+            strength=recipe.strength,
+            mask=self._cover(mask) if held else None,
+            extra=extra,
+        )
+
+    def _cover(self, mask: Pixels) -> Tensor:
+        return cover(to_mask(mask).to(self.model.device), self.model.latent_scale)
+
+    def _beside(self, pixels: Pixels | None, mask: Pixels) -> Tensor | None:
+        """Return what the U-Net sees beside x, if it is one for inpainting."""
+        if not self.model.inpaints:
+            return None
+        images = None if pixels is None else to_images(pixels).to(self.model.device)
+        self._bring("vae")
+        return inpainting_input(self.model, images, to_mask(mask).to(self.model.device))
+
+    def _encode(self, pixels: Pixels) -> Tensor:
+        """Encode pixels [H, W, 3], uint8, to latents [1, C, h, w]."""
+
+        def way(encode: Callable[[Model, Pixels], Tensor]) -> Tensor:
+            self._bring("vae")
+            return encode(self.model, pixels)
+
+        tiled = partial(way, encode_tiled)
+        ways: list[Way[Tensor]] = [
+            (None, partial(way, encode)),
+            (Rung.EMPTY_CACHE, partial(way, encode)),
+            (Rung.TILED_ENCODE, tiled),
+            (Rung.OFFLOAD, partial(self._offloading, tiled)),
+        ]
+        return self._ladder.climb(Stage.ENCODE, ways)
 
     def evaluate(self, batch: Sequence[Denoising], rows: int) -> list[Tensor | Exception]:
         """Answer a batch's requests in one call padded to `rows`: each `denoised`, [1, C, h, w].

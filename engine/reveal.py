@@ -1,4 +1,4 @@
-"""The last stage's line: finished latents wait to be decoded, pixels to become PNGs.
+"""The last stage's line: what a pass made waits to be decoded, pixels to become PNGs.
 
 Decoding is the device's work and is done here one picture a call, between two calls of the U-Net.
 Large PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile. Both lines are
@@ -14,9 +14,10 @@ from concurrent.futures import wait as wait_for
 from functools import partial
 from typing import Final
 
+from torch import Tensor
+
 from engine.decode import Pixels
-from engine.denoise import Denoising
-from engine.events import Picture
+from engine.events import Picture, Progress
 from engine.metadata import encode_png
 from engine.recipe import Recipe
 from engine.running import Running
@@ -27,38 +28,44 @@ SMALL: Final = 256 * 256  # pixels; such a PNG is written sooner than a thread h
 
 
 class Reveal:
-    """Turn finished latents into pictures, in the order in which they came."""
+    """Turn what passes made into pictures, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._latents: deque[tuple[Running, Denoising]] = deque()
+        self._made: deque[tuple[Running, int, Tensor | Pixels]] = deque()
         self._pngs: deque[tuple[Running, Future[Picture]]] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-png")
 
     @property
     def full(self) -> bool:
         """Say whether denoising has to wait."""
-        return len(self._latents) + len(self._pngs) >= LINE
+        return len(self._made) + len(self._pngs) >= LINE
 
     @property
-    def next(self) -> tuple[Running, int] | None:
-        """Return whose picture is decoded next, and which."""
-        return (self._latents[0][0], self._latents[0][1].picture) if self._latents else None
+    def next(self) -> tuple[Running, Progress] | None:
+        """Return whose picture is decoded next, and what is to be told of it."""
+        if not self._made:
+            return None
+        running, number, _ = self._made[0]
+        total = len(running.recipe.pictures)
+        return running, Progress(stage=running.stage, step=number, total=total)
 
     def add(self, running: Running) -> None:
-        """Take in a job whose pictures are all denoised."""
-        self._latents += [(running, turn.picture) for turn in running.turns]
+        """Take in a job whose pass is over for all of its pictures."""
+        self._made += [(running, number, made) for number, made in enumerate(running.made())]
 
     def drop(self, running: Running) -> None:
         """Forget a job."""
-        self._latents = deque(entry for entry in self._latents if entry[0] is not running)
+        self._made = deque(entry for entry in self._made if entry[0] is not running)
         self._pngs = deque(entry for entry in self._pngs if entry[0] is not running)
 
     def decode_next(self) -> None:
         """Decode the next picture, or raise what keeps it from being decoded."""
-        running, picture = self._latents[0]
-        pixels = running.resident.decode(picture.latents)
-        self._latents.popleft()
-        work = partial(_finish, pixels, running.recipe, picture.picture)
+        running, number, made = self._made[0]
+        pixels = running.reveal(number, made)
+        self._made.popleft()
+        if pixels is None:  # another pass began on it
+            return
+        work = partial(_finish, pixels, running.recipe, running.recipe.pictures[number])
         self._pngs.append(
             (running, _at_once(work) if _is_small(pixels) else self._thread.submit(work))
         )

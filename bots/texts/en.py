@@ -18,6 +18,7 @@ EN: Final = Words(
         Stage.LOAD: "loading the model",
         Stage.ENCODE: "reading the brief",
         Stage.DENOISE: "chiselling",
+        Stage.UPSCALE: "enlarging",
         Stage.DECODE: "revealing",
     },
     progress="{stage} {bar} {step}/{total}",

@@ -18,6 +18,7 @@ ZH: Final = Words(
         Stage.LOAD: "正在载入模型",
         Stage.ENCODE: "正在读题",
         Stage.DENOISE: "正在雕琢",
+        Stage.UPSCALE: "正在放大",
         Stage.DECODE: "正在揭幕",
     },
     progress="{stage} {bar} {step}/{total}",

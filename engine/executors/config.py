@@ -12,20 +12,22 @@ from typing import Any, Final
 
 from engine.checkpoints import STARTER_FOLDER
 
-PATHS: Final = ("models_dir", "starter", "notes")
+PATHS: Final = ("models_dir", "starter", "pictures", "notes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """Say where models are, what they run on and how.
 
-    batching: `exact` or `throughput`; notes: the folder where measurements of this device are
+    pictures: the folder of the picture store, for start images (None: there are none); batching:
+    `exact` or `throughput`; notes: the folder where measurements of this device are
     remembered (None: measured anew at each start); factory: what makes the pipeline in the engine's
     own thread, as `module:name`.
     """
 
     models_dir: Path | None = None
     starter: Path = STARTER_FOLDER
+    pictures: Path | None = None
     device: str = "auto"
     batching: str = "exact"
     compile: bool = False
