@@ -82,7 +82,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:
                 upkeep = _upkeep(storage, worker, settings)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
-            studio = Studio(catalogue, storage.jobs, worker)
+            studio = Studio(catalogue, storage.jobs, worker, storage.pictures)
             yield App(
                 settings=settings, storage=storage, worker=worker, pausing=pausing, studio=studio
             )

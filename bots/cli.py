@@ -16,7 +16,10 @@ from bots.redaction import Redacting
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models
 from engine.errors import OptionError, UnknownOption, UserError
+from engine.ranges import check
+from engine.sources import LANCZOS
 
+NAMED: Final = "12 for a job, 12.3 for its third picture; else the last"
 OK: Final = 0
 FAILED: Final = 1
 BAD_INPUT: Final = 2
@@ -76,6 +79,8 @@ def build_parser() -> Parser:
     rerun.add_argument("--prompt", metavar="TEXT", help="other words")
     _add_options(rerun)
 
+    _add_derived(commands)
+
     history = _add(commands, "history", "list your latest pictures")
     history.add_argument("--limit", default="20", metavar="N", help="how many (default 20)")
 
@@ -99,6 +104,36 @@ def build_parser() -> Parser:
     return parser
 
 
+def _add_derived(commands: Any) -> None:
+    """Describe the commands that make a picture from another one."""
+    vary = _add(commands, "vary", "draw a picture like another one")
+    vary.add_argument("id", nargs="?", help=NAMED)
+    vary.add_argument("--strong", action="store_true", help="less like it")
+
+    upscale = _add(commands, "upscale", "make a picture larger, with more detail")
+    upscale.add_argument("id", nargs="?", help=NAMED)
+    upscale.add_argument("--factor", default="2", metavar="X", help="how many times (default 2)")
+    upscale.add_argument(
+        "--by", default=LANCZOS, metavar="NAME", help="lanczos, latent or an upscale model"
+    )
+    upscale.add_argument(
+        "--strength", metavar="X", help="how much detail is drawn into it (default 0.3)"
+    )
+    upscale.add_argument("--plain", action="store_true", help="larger at once, nothing drawn anew")
+
+    zoom = _add(commands, "zoom", "show a picture from further away")
+    zoom.add_argument("id", nargs="?", help=NAMED)
+    zoom.add_argument("--factor", default="2", metavar="X", help="how far (default 2)")
+
+    pan = _add(commands, "pan", "continue a picture to the left, right, up or down")
+    pan.add_argument("id", nargs="?", help=NAMED)
+    pan.add_argument("direction", help="left, right, up or down")
+
+    for parser in (vary, upscale, zoom, pan):
+        _add_out(parser)
+        _add_later(parser)
+
+
 def _add(commands: Any, name: str, text: str) -> Parser:
     parser: Parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     return parser
@@ -113,7 +148,20 @@ def _add_options(parser: Parser) -> None:
             metavar=option.example,
             help=option.help["en"].replace("%", "%%"),
         )
+    parser.add_argument(
+        "--image", metavar="FILE", help="start from this picture (a file, or 12.3 for one of yours)"
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="draw only where this picture is white; or 'alpha': where the start image is "
+        "transparent; or a colour that was painted over it, like red or #ff0000",
+    )
     _add_out(parser)
+    _add_later(parser)
+
+
+def _add_later(parser: Parser) -> None:
     parser.add_argument(
         "--later", action="store_true", help="do not wait: leave it to marble serve"
     )
@@ -154,6 +202,20 @@ def values_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return parse_values((name, text) for name, text in typed if text is not None)
 
 
+def upscale_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return how a picture is to be made larger, as `Studio.upscale` takes it."""
+    how = {"factor": number("--factor", arguments.factor), "by": arguments.by}
+    if arguments.plain and arguments.strength is not None:
+        raise UserError("--plain draws nothing anew, so it takes no --strength.")
+    if arguments.plain:
+        return {**how, "strength": None}
+    if arguments.strength is None:
+        return how
+    strength = number("--strength", arguments.strength)
+    check("strength", strength)
+    return {**how, "strength": strength}
+
+
 def out_of(arguments: argparse.Namespace) -> Path | None:
     """Return where a copy goes, or raise `OptionError` where no file can be made."""
     if arguments.out is None:
@@ -162,6 +224,14 @@ def out_of(arguments: argparse.Namespace) -> Path | None:
     if path.is_dir() or not path.parent.is_dir():
         raise OptionError("--out", arguments.out, "a file in a folder that exists")
     return path
+
+
+def number(name: str, text: str) -> float:
+    """Read a number, or raise `OptionError`."""
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(name, text, "a number") from None
 
 
 def whole_number(name: str, text: str, least: int, most: int) -> int:

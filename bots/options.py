@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
+from engine.ranges import FITS
 from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
 
 Values = dict[str, Any]
@@ -104,6 +105,25 @@ OPTIONS: Final = (
             "en": f"how closely the words are followed, {RANGES['guidance_scale']}",
             "zh": "贴合提示词的程度",
         },
+    ),
+    Option(
+        name="strength",
+        parse=_field("strength", float),
+        example="X",
+        help={
+            "en": f"how much of a start image is drawn anew, {RANGES['strength']}",
+            "zh": "起始图被重绘的程度",
+        },
+    ),
+    Option(
+        name="fit",
+        parse=_field("fit", _name),
+        example="HOW",
+        help={
+            "en": f"how a start image of another shape is fitted: {', '.join(FITS)}",
+            "zh": "起始图形状不同时如何适配",
+        },
+        choices=FITS,
     ),
     Option(
         name="sampler",

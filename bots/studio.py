@@ -1,23 +1,32 @@
-"""The use cases, free of any platform: imagine, rerun, cancel, recipe, history.
+"""The use cases, free of any platform: imagine, rerun, vary, upscale, zoom, pan, cancel, history.
 
 What a person typed comes in as values of recipe fields (`bots.options`); what they left out is
 filled in from the model's own defaults. A job is committed before anybody is told of it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from PIL.Image import Image
+
+from bots import derive
+from bots.derive import change, of_picture, the_picture
 from bots.worker import Worker
 from engine.checkpoints import STARTER, Catalogue, Checkpoint
 from engine.errors import UserError
 from engine.events import News
+from engine.headers import read_header
+from engine.images import encode_png, read_image
+from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
-from storage import Job, NewJob, UnknownPicture, parse_name
+from engine.sources import LANCZOS
+from storage import Job, NewJob, parse_name
 from storage.jobs import Jobs
+from storage.pictures import Pictures
 
-# What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
-GRID_FIELDS: Final = ("seed", "count")
+ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +50,18 @@ class NothingYet(UserError):
 class Studio:
     """Take requests from any platform and turn them into jobs, and jobs into answers."""
 
-    def __init__(self, catalogue: Catalogue, jobs: Jobs, worker: Worker) -> None:
+    def __init__(
+        self, catalogue: Catalogue, jobs: Jobs, worker: Worker, pictures: Pictures
+    ) -> None:
         self._catalogue = catalogue
         self._jobs = jobs
         self._worker = worker
+        self._pictures = pictures
 
     async def imagine(self, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job for new pictures, or raise `UserError`."""
+        if values.get("image") and not {"width", "height"} & values.keys():
+            values = {**values, **await self._size_like(values)}
         return await self._submit(self.complete(values), asker)
 
     async def rerun(self, name: str, values: Mapping[str, Any], asker: Asker) -> Job:
@@ -68,6 +82,66 @@ class Studio:
         self._catalogue.get(recipe.checkpoint)
         return await self._submit(recipe, asker)
 
+    async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
+        """Commit and start a job for another picture like one (or like each of a grid)."""
+        job, picture = await self._get(name)
+        recipe = of_picture(job, picture)
+        kept = the_picture(job, picture) if recipe.upscale else None
+        return await self._derive(derive.varied(recipe, kept, strong=strong), asker, job, picture)
+
+    async def upscale(
+        self,
+        name: str,
+        asker: Asker,
+        *,
+        factor: float = 2.0,
+        by: str = LANCZOS,
+        strength: float | None = derive.DETAIL,
+    ) -> Job:
+        """Commit and start a job for a larger copy of a picture, with detail by `strength`."""
+        job, picture = await self._get(name)
+        kept = the_picture(job, picture)
+        recipe = derive.enlarged(job.recipe, kept, factor=factor, by=by, strength=strength)
+        return await self._derive(recipe, asker, job, kept.index)
+
+    async def zoom(self, name: str, asker: Asker, *, factor: float = 2.0) -> Job:
+        """Commit and start a job that shows a picture from `factor` times as far away."""
+        job, picture = await self._get(name)
+        kept = the_picture(job, picture)
+        return await self._derive(derive.zoomed(job.recipe, kept, factor), asker, job, kept.index)
+
+    async def pan(self, name: str, asker: Asker, direction: str) -> Job:
+        """Commit and start a job that continues a picture to one of `derive.DIRECTIONS`."""
+        job, picture = await self._get(name)
+        kept = the_picture(job, picture)
+        return await self._derive(
+            derive.panned(job.recipe, kept, direction), asker, job, kept.index
+        )
+
+    async def keep_image(self, data: bytes) -> str:
+        """Check a picture that somebody gave, store what counts of it, and return its sha256.
+
+        It goes into a recipe as `image` within the hour, or is swept away. Raises `ImageError`.
+        """
+        return await asyncio.to_thread(lambda: self._keep(read_image(data)))
+
+    async def keep_mask(self, image: str, given: bytes | str) -> str:
+        """Make and store a mask for a kept start image, and return its sha256.
+
+        given: a picture's bytes (white is painted), `ALPHA` (what is transparent in the start
+        image), or a colour that was painted over it, by name or as #rrggbb. Raises `ImageError`.
+        """
+
+        def make() -> str:
+            picture = read_image(self._pictures.fetch(image))
+            if isinstance(given, bytes):
+                return self._keep(read_mask(given, picture))
+            if given.lower() == ALPHA:
+                return self._keep(transparency_mask(picture))
+            return self._keep(colour_mask(picture, given))
+
+        return await asyncio.to_thread(make)
+
     async def cancel(self, job: int) -> Job:
         """End a job in whatever state; raises `TooLate` once its pictures are there."""
         return await self._worker.cancel(job)
@@ -78,8 +152,7 @@ class Studio:
 
     async def get(self, name: str) -> tuple[Job, int | None]:
         """Return the job of that name, and which of its pictures is meant (None: all)."""
-        number, picture = parse_name(name)
-        job = await self._jobs.get(number)
+        job, picture = await self._get(name)
         of_picture(job, picture)
         return job, picture
 
@@ -100,7 +173,29 @@ class Studio:
             "seed": random_seed(),
             **values,
         }
+        if values.get("image"):
+            filled.setdefault("strength", derive.default_strength(values))
         return Recipe(**filled)
+
+    async def _get(self, name: str) -> tuple[Job, int | None]:
+        number, picture = parse_name(name)
+        return await self._jobs.get(number), picture
+
+    def _keep(self, image: Image) -> str:
+        return self._pictures.add(encode_png(image))["sha256"]
+
+    async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
+        """Return a size in the shape of the start image, of as many pixels as the model likes."""
+        usual = self._catalogue.get(values.get("checkpoint", STARTER)).defaults
+        data = await asyncio.to_thread(self._pictures.fetch, values["image"])
+        header = read_header(data)
+        pixels = usual.width * usual.height
+        width, height = derive.size_like(header.width, header.height, pixels)
+        return {"width": width, "height": height}
+
+    async def _derive(self, recipe: Recipe, asker: Asker, parent: Job, picture: int | None) -> Job:
+        self._catalogue.get(recipe.checkpoint)
+        return await self._submit(recipe, asker, parent=parent.id, parent_picture=picture)
 
     async def _submit(
         self,
@@ -124,19 +219,3 @@ class Studio:
             job = await self._jobs.add(new)
             self._worker.submit(job)
         return job
-
-
-def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with some values changed; a new seed or count leaves its grid behind."""
-    changed = {name: value for name, value in values.items() if getattr(recipe, name) != value}
-    if recipe.picture is not None and any(name in changed for name in GRID_FIELDS):
-        changed = {"count": 1, "picture": None, **changed}
-    return replace(recipe, **changed)
-
-
-def of_picture(job: Job, picture: int | None) -> Recipe:
-    """Return the recipe of one picture of a job, or of all; raises `UnknownPicture`."""
-    if picture is None or picture in job.recipe.pictures:
-        alone = picture is None or job.recipe.count == 1
-        return job.recipe if alone else replace(job.recipe, picture=picture)
-    raise UnknownPicture(f"{job.id}.{picture + 1}")

@@ -163,6 +163,11 @@ def from_graph(graph: object) -> Recipe:
     return recipe
 
 
+def expresses(recipe: Recipe) -> bool:
+    """Say whether a graph can hold all of a recipe: words alone, not yet pictures."""
+    return not (recipe.inputs or recipe.variations or recipe.upscale)
+
+
 def to_workflow(recipe: Recipe) -> dict[str, Any]:
     """Write a recipe as the workflow (UI format) that ComfyUI's canvas opens.
 

@@ -93,12 +93,12 @@ def read_texts(png: bytes) -> dict[str, str]:
 
 
 def _texts(recipe: Recipe) -> dict[str, str]:
-    return {
-        "marble": json.dumps(recipe.to_dict()),
-        "prompt": json.dumps(comfy.to_graph(recipe)),
-        "workflow": json.dumps(comfy.to_workflow(recipe)),
-        "parameters": to_a1111(recipe),
-    }
+    texts = {"marble": json.dumps(recipe.to_dict()), "parameters": to_a1111(recipe)}
+    # A graph that leaves out the start image would promise another picture.
+    if comfy.expresses(recipe):
+        texts["prompt"] = json.dumps(comfy.to_graph(recipe))
+        texts["workflow"] = json.dumps(comfy.to_workflow(recipe))
+    return texts
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Resident:
         if isinstance(made, Tensor):
             latents = stretch(made, height // scale, width // scale)
         else:
-            latents = self._encode(made)
+            latents = self.encode(made)
         ground = Ground(
             width=width,
             height=height,
@@ -168,7 +168,7 @@ class Resident:
         held = canvas.mask is not None and extra is None
         return replace(
             bare,
-            latents=self._encode(canvas.pixels),
+            latents=self.encode(canvas.pixels),
             strength=recipe.strength,
             mask=self._cover(mask) if held else None,
             extra=extra,
@@ -185,7 +185,7 @@ class Resident:
         self._bring("vae")
         return inpainting_input(self.model, images, to_mask(mask).to(self.model.device))
 
-    def _encode(self, pixels: Pixels) -> Tensor:
+    def encode(self, pixels: Pixels) -> Tensor:
         """Encode pixels [H, W, 3], uint8, to latents [1, C, h, w]."""
 
         def way(encode: Callable[[Model, Pixels], Tensor]) -> Tensor:

@@ -90,7 +90,10 @@ class Running:
         if self.turns:
             return [turn.picture.latents for turn in self.turns]
         assert self.canvas is not None
-        return [self.canvas.pixels for _ in self.recipe.pictures]
+        given: Tensor | Pixels = self.canvas.pixels
+        if self.recipe.upscale and self.recipe.upscale.by == LATENT:
+            given = self.resident.encode(self.canvas.pixels)
+        return [given for _ in self.recipe.pictures]
 
     def reveal(self, number: int, made: Tensor | Pixels) -> Pixels | None:
         """Decode what a pass made of the picture in that place, and finish it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict
 
-from engine.blobs import blob_path
+from engine.blobs import Folder, blob_path
 from storage.errors import DatabaseFault, Unreachable
 from storage.faults import explain
 from storage.records import Picture
@@ -61,6 +61,10 @@ class Pictures:
             return self.path(picture).read_bytes()
         except OSError as error:
             raise self._fault(error) from error
+
+    def fetch(self, sha256: str) -> bytes:
+        """Return the bytes of the file of that name; blocks. Raises `MissingPicture`."""
+        return Folder(self.folder).read(sha256)
 
     def all(self, *, unused_for: float = 0.0) -> Iterator[str]:
         """Yield the sha256 of every finished file that was last written so long ago; blocks."""

@@ -6,7 +6,7 @@ Works with a person who types and with lines from a pipe alike.
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from prompt_toolkit import PromptSession
@@ -14,6 +14,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
 from rich.markup import escape
 
+from bots.cli import number
 from bots.options import parse_message, parse_values
 from bots.terminal.session import Session
 from engine.errors import UnknownOption, UserError
@@ -24,6 +25,9 @@ HELP: Final = """\
 [bold]:seed[/bold]   :seed 12.3   the last picture, or the named one, again from its seed
 [bold]:dice[/bold]   :dice 12.3   the same words with a new seed
 [bold]:seed 12 --no book[/bold]   … with something changed
+[bold]:vary[/bold]   :vary 12.3 strong   a picture like it
+[bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
+[bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
@@ -131,6 +135,42 @@ async def _again(session: Session, text: str, values: Mapping[str, object]) -> N
     await session.rerun(name or None, {**values, **changes})
 
 
+async def _vary(session: Session, text: str) -> None:
+    words = text.split()
+    strong = words[-1:] == ["strong"]
+    await session.vary(_only(words[:-1] if strong else words), strong=strong)
+
+
+async def _upscale(session: Session, text: str) -> None:
+    name, factor = _name_and_last(text)
+    how = {"factor": number("factor", factor)} if factor else {}
+    await session.upscale(name, how)
+
+
+async def _zoom(session: Session, text: str) -> None:
+    name, factor = _name_and_last(text)
+    await session.zoom(name, number("factor", factor or "2"))
+
+
+async def _pan(session: Session, text: str) -> None:
+    *name, direction = text.split() or [""]
+    await session.pan(_only(name), direction)
+
+
+def _name_and_last(text: str) -> tuple[str | None, str | None]:
+    """Read `12.3`, `x2` or `12.3 x2`: a picture's name, and by how much."""
+    words = text.split()
+    last = words.pop()[1:] if words and words[-1].lower().startswith("x") else None
+    return _only(words), last
+
+
+def _only(words: Sequence[str]) -> str | None:
+    """Return the one word there is, or None; raises `UserError` where there are more."""
+    if len(words) > 1:
+        raise UserError(f"A picture is named by one word, like 12.3, not {' '.join(words)!r}.")
+    return words[0] if words else None
+
+
 async def _show(session: Session, text: str) -> None:
     await session.show(text or None)
 
@@ -145,6 +185,10 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "🌱": _same_seed,
     ":dice": _new_seed,
     "🎲": _new_seed,
+    ":vary": _vary,
+    ":upscale": _upscale,
+    ":zoom": _zoom,
+    ":pan": _pan,
     "/show": _show,
     "/history": _history,
 }

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from rich.console import Console
 
 from bots.app import open_app
-from bots.cli import BAD_INPUT, OK, out_of, values_of, whole_number
+from bots.cli import BAD_INPUT, OK, number, out_of, upscale_of, values_of, whole_number
 from bots.serve import serve as work
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
@@ -25,12 +25,16 @@ __all__ = [
     "history",
     "imagine",
     "models",
+    "pan",
     "pause",
     "queue",
     "rerun",
     "resume",
     "serve",
     "show",
+    "upscale",
+    "vary",
+    "zoom",
 ]
 
 
@@ -40,6 +44,7 @@ async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
     check("prompt", arguments.prompt)
     values, copy_to = {"prompt": arguments.prompt, **values_of(arguments)}, out_of(arguments)
     async with _session(settings, later=arguments.later) as (session, _):
+        values |= await session.given(arguments.image, arguments.mask)
         await session.imagine(values, copy_to)
     return OK
 
@@ -51,7 +56,40 @@ async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
         check("prompt", arguments.prompt)
         values["prompt"] = arguments.prompt
     async with _session(settings, later=arguments.later) as (session, _):
+        values |= await session.given(arguments.image, arguments.mask)
         await session.rerun(arguments.id, values, copy_to)
+    return OK
+
+
+async def vary(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Draw a picture like another one."""
+    copy_to = out_of(arguments)
+    async with _session(settings, later=arguments.later) as (session, _):
+        await session.vary(arguments.id, strong=arguments.strong, copy_to=copy_to)
+    return OK
+
+
+async def upscale(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Make a picture larger."""
+    copy_to, how = out_of(arguments), upscale_of(arguments)
+    async with _session(settings, later=arguments.later) as (session, _):
+        await session.upscale(arguments.id, how, copy_to=copy_to)
+    return OK
+
+
+async def zoom(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Show a picture from further away."""
+    copy_to, factor = out_of(arguments), number("--factor", arguments.factor)
+    async with _session(settings, later=arguments.later) as (session, _):
+        await session.zoom(arguments.id, factor, copy_to=copy_to)
+    return OK
+
+
+async def pan(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Continue a picture to one side."""
+    copy_to = out_of(arguments)
+    async with _session(settings, later=arguments.later) as (session, _):
+        await session.pan(arguments.id, arguments.direction, copy_to=copy_to)
     return OK
 
 

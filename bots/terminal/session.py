@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,10 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from bots.app import App
+from bots.derive import the_picture
 from bots.studio import Asker, NothingYet
 from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
-from engine.errors import UserError
+from engine.errors import OptionError, UserError
+from engine.images import BYTES
 from engine.metadata import read_recipe
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
@@ -65,6 +68,49 @@ class Session:
         else:
             job = await self._app.studio.rerun(await self.named(name), values, self._asker)
         return await self._answer(job, copy_to)
+
+    async def vary(
+        self, name: str | None, *, strong: bool = False, copy_to: Path | None = None
+    ) -> Job:
+        """Draw a picture like another one, and show it."""
+        named = await self.named(name)
+        job = await self._app.studio.vary(named, self._asker, strong=strong)
+        return await self._answer(job, copy_to)
+
+    async def upscale(
+        self, name: str | None, how: Mapping[str, Any], *, copy_to: Path | None = None
+    ) -> Job:
+        """Make a picture larger, and show it."""
+        job = await self._app.studio.upscale(await self.named(name), self._asker, **how)
+        return await self._answer(job, copy_to)
+
+    async def zoom(self, name: str | None, factor: float, *, copy_to: Path | None = None) -> Job:
+        """Show a picture from further away."""
+        job = await self._app.studio.zoom(await self.named(name), self._asker, factor=factor)
+        return await self._answer(job, copy_to)
+
+    async def pan(self, name: str | None, direction: str, *, copy_to: Path | None = None) -> Job:
+        """Continue a picture to one side, and show it."""
+        job = await self._app.studio.pan(await self.named(name), self._asker, direction)
+        return await self._answer(job, copy_to)
+
+    async def given(self, image: str | None, mask: str | None) -> dict[str, str]:
+        """Return the recipe values of a start image (a file, or a picture by name) and a mask."""
+        if image is None:
+            if mask is not None:
+                raise OptionError("--mask", mask, "used together with --image")
+            return {}
+        studio = self._app.studio
+        data = file_bytes(image)
+        if data is None:
+            if not re.fullmatch(r"#?\d+(\.\d+)?", image):
+                raise OptionError("--image", image, "a picture file, or a picture's name like 12.3")
+            picture = the_picture(*await studio.get(image))
+            data = await asyncio.to_thread(self._app.storage.pictures.read, picture)
+        values = {"image": await studio.keep_image(data)}
+        if mask is not None:
+            values["mask"] = await studio.keep_mask(values["image"], file_bytes(mask) or mask)
+        return values
 
     async def show(self, name: str | None, copy_to: Path | None = None) -> None:
         """Show what a job's pictures were made from, and the pictures."""
@@ -161,6 +207,18 @@ def _read(path: Path, picture: Picture) -> bytes:
             f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
             f"`marble rerun {picture.name}` draws it again."
         ) from None
+
+
+def file_bytes(name: str) -> bytes | None:
+    """Return a file's bytes, one more than any picture may have at most; None if it is no file."""
+    path = Path(name)
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise OptionError("the picture", name, f"a file that can be read ({error})") from None
 
 
 def picture_file(name: str) -> Path | None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from bots.studio import change
+from bots.derive import change
 from engine.errors import BrokenModel, OptionError, UnknownModel
 from storage import Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House

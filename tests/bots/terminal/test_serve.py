@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,8 @@ async def test_what_a_terminal_left_is_drawn_and_handed_out(
     monkeypatch.setattr(Shelf, "deliver", note)
     async with Storage.open(tmp_path) as storage:
         ada = Asker(person="terminal:ada", place="terminal", later=True)
-        studio = Studio(Catalogue(models), storage.jobs, None)  # type: ignore[arg-type]
+        nobody: Any = None  # to draw here
+        studio = Studio(Catalogue(models), storage.jobs, nobody, storage.pictures)
         words = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
         before = await studio.imagine(words, ada)
         serving = asyncio.create_task(serve(settings), name="serve")

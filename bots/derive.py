@@ -1,0 +1,170 @@
+"""How a recipe becomes that of a picture made from another: pure, free of any platform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from engine.errors import OptionError, UserError
+from engine.ranges import RANGES
+from engine.recipe import Recipe, random_seed
+from engine.sources import Margins, Upscale, Variation
+from storage import Job, Picture, UnknownPicture
+
+# What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
+GRID_FIELDS: Final = ("seed", "count")
+START_STRENGTH: Final = 0.6  # the start image's layout stays, its surface does not
+PAINT_STRENGTH: Final = 1.0  # under a mask nothing of what was there is wanted
+SUBTLE: Final = 0.2  # of the way to another seed's noise
+STRONG: Final = 0.6
+REDRAWN: Final = {SUBTLE: 0.35, STRONG: 0.65}  # the same as strengths of a start image
+DETAIL: Final = 0.3  # strength of the second pass of an upscale
+PAN: Final = 0.5  # of a side that is added
+ZOOMS: Final = "between 1.1 and 4"
+DIRECTIONS: Final = ("left", "right", "up", "down")
+
+
+class NoPictures(UserError):
+    """Say that a job has no picture from which anything could be made."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"Job {job.id} is {job.status}: it has no pictures to start from.")
+
+
+class WhichPicture(UserError):
+    """Ask which of several pictures is meant."""
+
+    def __init__(self, job: Job) -> None:
+        number = job.recipe.pictures[0] + 1
+        super().__init__(
+            f"Job {job.id} has {len(job.pictures)} pictures; say which one, like {job.id}.{number}."
+        )
+
+
+def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with some values changed.
+
+    A new seed or count leaves its grid behind, and a new seed what varied the old one.
+    """
+    changed = {name: value for name, value in values.items() if getattr(recipe, name) != value}
+    if recipe.picture is not None and any(name in changed for name in GRID_FIELDS):
+        changed = {"count": 1, "picture": None, **changed}
+    if "seed" in changed:
+        changed = {"variations": (), **changed}
+    if changed.get("image") and recipe.strength is None:
+        changed = {"strength": default_strength(changed), **changed}
+    return replace(recipe, **changed)
+
+
+def default_strength(values: Mapping[str, Any]) -> float:
+    """Return the strength of a start image where none was typed."""
+    return PAINT_STRENGTH if values.get("mask") else START_STRENGTH
+
+
+def size_like(width: int, height: int, pixels: int) -> tuple[int, int]:
+    """Return a size of about so many pixels in the shape of an image, as a recipe allows it."""
+    scale = math.sqrt(pixels / (width * height))
+    limits = RANGES["width"]
+    fitted = (
+        int(min(max(8 * round(side * scale / 8), limits.low), limits.high))
+        for side in (width, height)
+    )
+    return next(fitted), next(fitted)
+
+
+def of_picture(job: Job, picture: int | None) -> Recipe:
+    """Return the recipe of one picture of a job, or of all; raises `UnknownPicture`."""
+    if picture is None or picture in job.recipe.pictures:
+        alone = picture is None or job.recipe.count == 1
+        return job.recipe if alone else replace(job.recipe, picture=picture)
+    raise UnknownPicture(f"{job.id}.{picture + 1}")
+
+
+def the_picture(job: Job, picture: int | None) -> Picture:
+    """Return the one stored picture that is meant, or raise `UserError`."""
+    if picture is not None:
+        of_picture(job, picture)
+    found = [kept for kept in job.pictures if picture in (None, kept.index)]
+    if not found:
+        raise NoPictures(job)
+    if len(found) > 1:
+        raise WhichPicture(job)
+    return found[0]
+
+
+def varied(recipe: Recipe, picture: Picture | None, *, strong: bool) -> Recipe:
+    """Return a recipe for another picture like it: subtly, or strongly, different.
+
+    Its noise is turned towards another seed's. Where the picture was enlarged, and so is not what
+    its noise made alone, it becomes the start image instead.
+    """
+    amount = STRONG if strong else SUBTLE
+    if recipe.upscale is None:
+        variation = Variation(seed=random_seed(), amount=amount)
+        return replace(recipe, variations=(*recipe.variations, variation))
+    assert picture is not None
+    start = _from(recipe, picture)
+    return replace(start, strength=REDRAWN[amount], seed=random_seed())
+
+
+def enlarged(
+    recipe: Recipe, picture: Picture, *, factor: float, by: str, strength: float | None
+) -> Recipe:
+    """Return a recipe that makes a picture larger, and with a strength draws detail into it."""
+    upscale = Upscale(factor=factor, by=by, strength=strength)
+    start = _from(recipe, picture)
+    width, height = _whole(picture.width), _whole(picture.height)
+    return replace(start, width=width, height=height, strength=None, upscale=upscale)
+
+
+def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
+    """Return a recipe that shows a picture from further away, with more of the scene around it."""
+    if not 1.1 <= factor <= 4:
+        raise OptionError("zoom", factor, ZOOMS)
+    start = _from(recipe, picture)
+    across, down = (round((side - side / factor) / 2) for side in (start.width, start.height))
+    margins = Margins(left=across, right=across, top=down, bottom=down)
+    return replace(start, margins=margins, strength=PAINT_STRENGTH, seed=random_seed())
+
+
+def panned(recipe: Recipe, picture: Picture, direction: str) -> Recipe:
+    """Return a recipe that continues a picture to one side, by half of it."""
+    if direction not in DIRECTIONS:
+        raise OptionError("direction", direction, f"one of {', '.join(DIRECTIONS)}")
+    start = _from(recipe, picture)
+    edge = {"up": "top", "down": "bottom"}.get(direction, direction)
+    sideways = direction in ("left", "right")
+    across = _whole(start.width * PAN) if sideways else 0
+    down = 0 if sideways else _whole(start.height * PAN)
+    return replace(
+        start,
+        width=start.width + across,
+        height=start.height + down,
+        margins=Margins(**{edge: across or down}),
+        strength=PAINT_STRENGTH,
+        seed=random_seed(),
+    )
+
+
+def _from(recipe: Recipe, picture: Picture) -> Recipe:
+    """Return a recipe that starts from a finished picture of another, and from nothing else."""
+    return replace(
+        recipe,
+        image=picture.sha256,
+        fit="resize",
+        strength=START_STRENGTH,
+        mask=None,
+        margins=None,
+        controls=(),
+        variations=(),
+        upscale=None,
+        count=1,
+        picture=None,
+    )
+
+
+def _whole(side: float) -> int:
+    """Return a side in whole latents."""
+    return max(8, 8 * round(side / 8))
