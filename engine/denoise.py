@@ -19,11 +19,12 @@ from engine.conditioning import pad_alike
 from engine.guidance import guide, needs_negative
 from engine.inpainting import hold
 from engine.loading import Model
+from engine.multidiffusion import count as count_tiles
+from engine.multidiffusion import piecewise
 from engine.noise import start_noise
 from engine.recipe import Recipe
 from engine.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
 from engine.schedules import NoiseSchedule, model_input, sigmas_for, start
-from engine.tiling import boxes, tiled
 
 Shape = tuple[int, int, int]  # one latent's: C, h, w
 
@@ -90,7 +91,7 @@ class Denoising:
         whole = shape_of(model, ground.width, ground.height)
         self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of what it asks about
         self._whole = self.shape == whole
-        calls = 1 if ground.tile is None else len(boxes(*whole[1:], ground.tile))
+        calls = 1 if ground.tile is None else count_tiles(*whole[1:], ground.tile)
         # At most: the last step may take one.
         self.evaluations = SAMPLERS[recipe.sampler].evaluations * self.total * calls
 
@@ -154,7 +155,7 @@ def _sampling(model: Model, recipe: Recipe, picture: int, ground: Ground) -> tup
     if ground.mask is not None and ground.latents is not None:
         sampling = hold(sampling, ground.latents, noise, ground.mask)
     if ground.tile is not None and max(shape[1:]) > ground.tile:
-        sampling = tiled(sampling, ground.tile)
+        sampling = piecewise(sampling, ground.tile)
     return sampling, len(sigmas) - 1
 
 

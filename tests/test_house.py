@@ -47,7 +47,7 @@ MAY_IMPORT = {
             "engine.encode",
             "engine.masks",
             "engine.enlarge",
-            "engine.tiling",
+            "engine.multidiffusion",
             "engine.tiles",
             "engine.upscale",
             "engine.loading",

@@ -118,11 +118,11 @@ def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model
     resident = Resident(model, lambda device, what, call: dear)
     recipe, larger = make_recipe(), make_recipe(width=128, height=128)
     [sample], [large] = resident.begin(recipe), resident.begin(larger)
-    assert resident.buckets(recipe, sample) is dear
+    assert resident.buckets(sample) is dear
     resident.cramped = True
-    assert resident.buckets(recipe, sample).cost(2) == pytest.approx(0.02)
-    assert resident.buckets(recipe, sample).canonical(2) == 2
-    assert resident.buckets(larger, large).cost(2) == pytest.approx(0.08)
+    assert resident.buckets(sample).cost(2) == pytest.approx(0.02)
+    assert resident.buckets(sample).canonical(2) == 2
+    assert resident.buckets(large).cost(2) == pytest.approx(0.08)
 
 
 def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: Model) -> None:
