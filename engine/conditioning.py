@@ -1,16 +1,91 @@
 """The first stage: read the brief. Words become embeddings that the U-Net attends to."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import lcm
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from engine.families import SDXL
 from engine.loading import Model
 from engine.prompts import Token, tokenize
 
-CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x
+CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x, 330 KB for SDXL
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """Hold what the U-Net is told, a row for each picture it is asked about.
+
+    embeds: [rows, tokens, width]; pooled: a summary of the words, [rows, P], and sizes: those that
+    SDXL was trained with beside it, [rows, 6], both None elsewhere. All fp32.
+    """
+
+    embeds: Tensor
+    pooled: Tensor | None = None
+    sizes: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.embeds)
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens long it is."""
+        return self.embeds.shape[1]
+
+    def sized(self, width: int, height: int) -> Conditioning:
+        """Add the size of the picture in pixels: drawn so, cut nowhere, wanted so.
+
+        Podell et al. (2023), arXiv:2307.01952, section 2.2. Models without sizes are told none.
+        """
+        if self.pooled is None:
+            return self
+        row = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
+        return replace(self, sizes=row.to(self.embeds.device).expand(self.rows, -1))
+
+    def longer(self, tokens: int) -> Conditioning:
+        """Repeat the embeddings to a multiple of their length."""
+        return replace(self, embeds=self.embeds.repeat(1, tokens // self.tokens, 1))
+
+    def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """Return what the U-Net takes, in its own dtype; sizes keep their digits in fp32."""
+        given: dict[str, Any] = {"encoder_hidden_states": self.embeds.to(dtype)}
+        if self.pooled is not None:
+            added = {"text_embeds": self.pooled.to(dtype), "time_ids": self.sizes}
+            given["added_cond_kwargs"] = added
+        return given
+
+
+def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
+    """Put rows together, repeated to a common length, and `padding` times the first row after them.
+
+    Attention over a repeated context is attention over the context; padding with zeros would not
+    be (it moves the result by 4e-2, repetition by 3e-6).
+    """
+    tokens = lcm(*(part.tokens for part in parts))
+    alike = [part.longer(tokens) for part in parts]
+    return Conditioning(
+        _rows([part.embeds for part in alike], padding),
+        None if alike[0].pooled is None else _rows([_given(p.pooled) for p in alike], padding),
+        None if alike[0].sizes is None else _rows([_given(p.sizes) for p in alike], padding),
+    )
+
+
+def _rows(parts: Sequence[Tensor], padding: int) -> Tensor:
+    first = parts[0][:1]
+    return torch.cat([*parts, first.expand(padding, *first.shape[1:])])
+
+
+def _given(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None  # what one picture of a model has, all have
+    return tensor
 
 
 class TextEncoder:
@@ -18,61 +93,86 @@ class TextEncoder:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._encoders = [_Encoder(*pair, model) for pair in model.encoders]
+        self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
 
-    def encode(self, prompt: str) -> Tensor:
-        """Return the prompt's embeddings, fp32 [1, 77·chunks, width].
+    def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
+        """Return the prompt's conditioning, one row of 77·chunks tokens.
 
         Weighted tokens move away from the empty prompt: (z − z_empty)·w + z_empty, without
-        renormalisation, chunks side by side along the token axis (ComfyUI's rule).
+        renormalisation, chunks side by side along the token axis (ComfyUI's rule). SDXL's two
+        encoders stand side by side along the width; its summary is the second one's of the first
+        chunk, unweighted.
+
+        clip_skip: which layer is read, counted from the last one, 1 (None: the model's own); key:
+        what else the encoders' answer hangs on.
         """
-        if prompt in self._cache:
-            self._cache.move_to_end(prompt)
-            return self._cache[prompt]
-        embeds = self._encode(prompt)
-        self._cache[prompt] = embeds
+        entry = (prompt, clip_skip, key)
+        if entry in self._cache:
+            self._cache.move_to_end(entry)
+            return self._cache[entry]
+        answers = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
+        found = Conditioning(torch.cat([a.embeds for a in answers], dim=-1), answers[-1].pooled)
+        self._cache[entry] = found
         if len(self._cache) > CACHED_PROMPTS:
             self._cache.popitem(last=False)
-        return embeds
+        return found
 
-    def _encode(self, prompt: str) -> Tensor:
+
+class _Encoder:
+    """Encode prompts with one of a model's text encoders."""
+
+    def __init__(self, tokenizer: Any, encoder: Any, model: Model) -> None:
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._device = model.device
+        self._family = model.checkpoint.family
+
+    def encode(self, prompt: str, clip_skip: int | None) -> Conditioning:
         chunks = self._chunks(prompt)
-        ids = torch.tensor([[token for token, _ in row] for row in chunks])
         weights = torch.tensor([[weight for _, weight in row] for row in chunks])
-        embeds = self._forward(ids)
+        embeds, pooled = self._forward(chunks, clip_skip)
         if bool((weights != 1).any()):
-            empty = self._forward(torch.tensor([[token for token, _ in self._chunks("")[0]]]))
+            empty, _ = self._forward(self._chunks("")[:1], clip_skip)
             embeds = (embeds - empty) * weights[:, :, None].to(embeds.device) + empty
-        return embeds.reshape(1, -1, embeds.shape[-1])
+        return Conditioning(embeds.reshape(1, -1, embeds.shape[-1]), pooled)
 
     def _chunks(self, prompt: str) -> list[list[Token]]:
-        tokenizer = self._model.tokenizer
+        tokenizer = self._tokenizer
         return tokenize(
             prompt,
             lambda text: tokenizer(text, add_special_tokens=False).input_ids,
             bos=tokenizer.bos_token_id,
             eos=tokenizer.eos_token_id,
             pad=tokenizer.pad_token_id,
-            max_length=self._model.text_encoder.config.max_position_embeddings,
+            max_length=self._encoder.config.max_position_embeddings,
         )
 
-    def _forward(self, ids: Tensor) -> Tensor:
-        """Return the last hidden state after the final norm, [chunks, 77, width] in fp32."""
+    def _forward(
+        self, chunks: Sequence[Sequence[Token]], clip_skip: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the embeddings [chunks, 77, width] and, if any, the summary [1, P], fp32."""
         # One chunk at a time: the number of rows in a call moves the last bits of each row, and a
         # prompt's embeddings must not depend on what stands beside it.
-        encoder = self._model.text_encoder
-        rows = [encoder(row[None].to(self._model.device)).last_hidden_state for row in ids]
-        return torch.cat(rows).float()
+        rows = torch.tensor([[token for token, _ in chunk] for chunk in chunks])
+        outputs = [
+            self._encoder(row[None].to(self._device), output_hidden_states=True) for row in rows
+        ]
+        embeds = torch.cat([self._layer(output, clip_skip) for output in outputs])
+        pooled = getattr(outputs[0], "text_embeds", None)
+        return embeds.float(), None if pooled is None else pooled.float()
 
-
-def pad_alike(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Repeat two [1, tokens, width] contexts to their least common number of tokens.
-
-    Attention over a repeated context is attention over the context; padding with zeros would not
-    be (it moves the result by 4e-2, repetition by 3e-6).
-    """
-    tokens = lcm(first.shape[1], second.shape[1])
-    return (
-        first.repeat(1, tokens // first.shape[1], 1),
-        second.repeat(1, tokens // second.shape[1], 1),
-    )
+    def _layer(self, output: Any, clip_skip: int | None) -> Tensor:
+        """Return what the U-Net was trained to read, or the layer that is asked for."""
+        layer = clip_skip or self._family.last_layer
+        if self._family.pipeline == SDXL:  # layers as they are
+            found: Tensor = output.hidden_states[-min(layer, len(output.hidden_states) - 1)]
+            return found
+        # SD2's file leaves out the last layer, which nobody reads.
+        layer = max(1, layer - self._family.last_layer + 1)
+        if layer == 1:
+            last: Tensor = output.last_hidden_state
+            return last
+        norm = self._encoder.final_layer_norm
+        normed: Tensor = norm(output.hidden_states[-min(layer, len(output.hidden_states) - 1)])
+        return normed

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import lcm
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from engine.conditioning import pad_alike
-from engine.guidance import guide, needs_negative
+from engine.conditioning import Conditioning, stack
+from engine.guidance import guide, needs_negative, rescale
 from engine.inpainting import hold
 from engine.loading import Model
 from engine.multidiffusion import count as count_tiles
@@ -59,9 +58,9 @@ class Line(NamedTuple):
 class Denoising:
     """Hold one picture's state between steps: what its sampler asks for, and how far it is.
 
-    Without a ground it begins on noise, at the recipe's size. `context` holds the rows that it
-    brings to each call, [1 or 2, tokens, width]: the negative prompt's, where guidance needs it,
-    before the prompt's.
+    Without a ground it begins on noise, at the recipe's size. `conditioning` holds the rows that it
+    brings to each call, 1 or 2: the negative prompt's, where guidance needs it, before the
+    prompt's.
     """
 
     def __init__(
@@ -69,22 +68,20 @@ class Denoising:
         model: Model,
         recipe: Recipe,
         picture: int,
-        positive: Tensor,
-        negative: Tensor,
+        positive: Conditioning,
+        negative: Conditioning,
         ground: Ground | None = None,
     ) -> None:
         ground = ground or Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
         self.picture = picture
         self.extra = ground.extra
         self.guidance_scale = recipe.guidance_scale
-        self.context = (
-            torch.cat(pad_alike(negative, positive))
-            if needs_negative(recipe.guidance_scale)
-            else positive
-        )
+        self.guidance_rescale = recipe.guidance_rescale
+        texts = (negative, positive) if needs_negative(recipe.guidance_scale) else (positive,)
+        self.conditioning = stack([text.sized(ground.width, ground.height) for text in texts])
         self.denoised: Tensor | None = None
-        # Whom it led in its last call, and their contexts: mostly the next call's, too.
-        self.gathered: tuple[tuple[object, ...], Tensor] | None = None
+        # Whom it led in its last call, and their conditions: mostly the next call's, too.
+        self.gathered: tuple[tuple[object, ...], Conditioning] | None = None
         self._sampling, self.total = _sampling(model, recipe, picture, ground)
         self._state: Request | Tensor = advance(self._sampling)
         assert isinstance(self._state, Request), "at least one step"
@@ -98,12 +95,12 @@ class Denoising:
     @property
     def rows(self) -> int:
         """Return how many rows it brings to a call: two with guidance, else one."""
-        return len(self.context)
+        return self.conditioning.rows
 
     @property
     def tokens(self) -> int:
         """Return how many tokens long its context is."""
-        return self.context.shape[1]
+        return self.conditioning.tokens
 
     @property
     def request(self) -> Request | None:
@@ -182,7 +179,15 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
         _gather(batch, len(lines) - used),
     )[:used]
     parts = torch.split(denoised, [picture.rows for picture in batch])
-    return [guide(part, picture.guidance_scale) for part, picture in zip(parts, batch, strict=True)]
+    return [_guide(part, picture) for part, picture in zip(parts, batch, strict=True)]
+
+
+def _guide(denoised: Tensor, picture: Denoising) -> Tensor:
+    """Return what the sampler hears of a picture's rows, [1 or 2, C, h, w]."""
+    guided, request = guide(denoised, picture.guidance_scale), picture.request
+    if request is None or not picture.guidance_rescale or len(denoised) == 1:
+        return guided
+    return rescale(guided, denoised[1:], request.x, request.sigma, picture.guidance_rescale)
 
 
 @lru_cache(maxsize=4096)
@@ -190,30 +195,28 @@ def _timestep(schedule: NoiseSchedule, sigma: float) -> float:
     return float(schedule.timestep(sigma))
 
 
-def _gather(batch: Sequence[Denoising], padding: int) -> Tensor:
-    """Stack the batch's contexts to [rows + padding, tokens, width], unless its first one has."""
+def _gather(batch: Sequence[Denoising], padding: int) -> Conditioning:
+    """Stack the batch's conditions, unless its first one has."""
     company = (*batch, padding)
     leader = batch[0]
     if leader.gathered is None or leader.gathered[0] != company:
-        tokens = lcm(*(picture.tokens for picture in batch))
-        alike = [picture.context.repeat(1, tokens // picture.tokens, 1) for picture in batch]
-        context = torch.cat([*alike, alike[0][:1].expand(padding, -1, -1)])
-        leader.gathered = company, context
+        leader.gathered = company, stack([picture.conditioning for picture in batch], padding)
     return leader.gathered[1]
 
 
 def _predict(
-    model: Model, x: Tensor, extra: Tensor | None, levels: Tensor, context: Tensor
+    model: Model, x: Tensor, extra: Tensor | None, levels: Tensor, conditioning: Conditioning
 ) -> Tensor:
     """Return the model's guess at the clean latents of rows x [n, C, h, w], fp32.
 
     extra: what else it sees, [n, E, h, w], the same at every σ; levels: each row's σ and timestep,
-    [2, n]; context: [n, tokens, width]. Only the U-Net works in its own dtype.
+    [2, n]; conditioning: n rows. Only the U-Net works in its own dtype.
     """
     sigma = levels[0].view(-1, 1, 1, 1)
     inputs = model_input(x, sigma)
     if extra is not None:
         inputs = torch.cat([inputs, extra], dim=1)
     inputs = inputs.to(model.dtype)
-    output = model.unet(inputs, levels[1], context.to(model.dtype), return_dict=False)[0]
+    told = conditioning.arguments(model.dtype)
+    output = model.unet(inputs, levels[1], **told, return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

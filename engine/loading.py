@@ -57,6 +57,12 @@ class Model:
     noise_schedule: NoiseSchedule
 
     @property
+    def encoders(self) -> list[tuple[Any, Any]]:
+        """Return its text encoders, each with its tokenizer."""
+        both = (self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)
+        return [(tokenizer, encoder) for tokenizer, encoder in both if encoder is not None]
+
+    @property
     def latent_channels(self) -> int:
         """Return the number of channels of the latents."""
         return int(self.vae.config.latent_channels)

@@ -76,6 +76,9 @@ RANGES: Final[Mapping[str, Range]] = {
     "control_strength": Range(0, 2),
     "share": Range(0, 1),  # of the steps
     "tile": Range(64, 2048, 8),  # pixels
+    "guidance_rescale": Range(0, 1),
+    "clip_skip": Range(1, 12, 1),  # layers of a text encoder, counted from its last
+    "lora_weight": Range(-4, 4),
     "margin": Range(0, 2048, 1),  # pixels
 }
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
@@ -84,6 +87,8 @@ WORDS: Final = {
     "prompt": "some words that describe the picture",
     "checkpoint": "the name of a model",
     "control": "the name of a ControlNet",
+    "lora": "the name of a LoRA",
+    "vae": "the name of a VAE",
     "upscaler": "lanczos, latent or the name of an upscale model",
 }
 FITS: Final = ("crop", "pad", "resize")

@@ -22,7 +22,7 @@ from engine.ranges import (
     check,
     parse_seed,
 )
-from engine.sources import Control, Margins, Upscale, Variation
+from engine.sources import Control, Lora, Margins, Upscale, Variation
 
 __all__ = [
     "CHOICES",
@@ -72,6 +72,10 @@ class Recipe:
     variations: tuple[Variation, ...] = ()
     controls: tuple[Control, ...] = ()
     upscale: Upscale | None = None
+    loras: tuple[Lora, ...] = ()
+    clip_skip: int | None = None
+    guidance_rescale: float = 0.0
+    vae: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -83,7 +87,7 @@ class Recipe:
         for rule in RULES:
             rule(self)
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
-        for name in ("guidance_scale", "strength"):
+        for name in ("guidance_scale", "guidance_rescale", "strength"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, float(value))
 
@@ -155,9 +159,12 @@ PARTS: Final[Mapping[str, Part]] = {
     "margins": Part(Margins, False, lambda data: Margins(**data)),
     "variations": Part(Variation, True, Variation.from_dict),
     "controls": Part(Control, True, lambda data: Control(**data)),
+    "loras": Part(Lora, True, lambda data: Lora(**data)),
     "upscale": Part(Upscale, False, lambda data: Upscale(**data)),
 }
-ABSENT: Final = frozenset({"picture", "image", "mask", "strength"})  # may be None
+ABSENT: Final = frozenset(
+    {"picture", "image", "mask", "strength", "clip_skip", "vae"}
+)  # may be None
 DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
 # Always written: readers of version 1 count on them.
 FIRST: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from engine.buckets import UNMEASURED, Buckets
 from engine.canvas import Canvas
-from engine.conditioning import TextEncoder
+from engine.conditioning import Conditioning, TextEncoder
 from engine.decode import Pixels, Previewer, decode, decode_tiled
 from engine.denoise import Denoising, Ground, Shape, evaluate
 from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
@@ -32,7 +32,12 @@ from engine.recipe import Recipe
 Measure = Callable[[torch.device, str, Call], Buckets]
 T = TypeVar("T")
 
-PARTS: Final = ("text_encoder", "unet", "vae")
+# What works at one time, by its first module.
+PARTS: Final = {
+    "text_encoder": ("text_encoder", "text_encoder_2"),
+    "unet": ("unet",),
+    "vae": ("vae",),
+}
 
 
 def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
@@ -67,8 +72,12 @@ class Resident:
     @cached_property
     def size(self) -> int:
         """Return the bytes that its weights take."""
-        modules = (getattr(self.model, part) for part in PARTS)
+        modules = (module for part in PARTS for module in self._modules(part))
         return sum(weight.nbytes for module in modules for weight in module.parameters())
+
+    def _modules(self, part: str) -> list[torch.nn.Module]:
+        found = (getattr(self.model, name) for name in PARTS[part])
+        return [module for module in found if module is not None]
 
     def buckets(self, sample: Denoising) -> Buckets:
         """Return what calls for a picture cost, and for all others of its shape."""
@@ -140,14 +149,18 @@ class Resident:
         """Bring pixels [H, W, 3], uint8, to another size."""
         return enlarge(pixels, width, height, by)
 
-    def _read(self, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    def _read(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
         """Return the embeddings of the prompt and of the negative prompt."""
 
-        def read() -> tuple[Tensor, Tensor]:
+        def read() -> tuple[Conditioning, Conditioning]:
             self._bring("text_encoder")
-            return self._text.encode(recipe.prompt), self._text.encode(recipe.negative_prompt)
+            positive, negative = (
+                self._text.encode(words, recipe.clip_skip)
+                for words in (recipe.prompt, recipe.negative_prompt)
+            )
+            return positive, negative
 
-        ways: list[Way[tuple[Tensor, Tensor]]] = [
+        ways: list[Way[tuple[Conditioning, Conditioning]]] = [
             (None, read),
             (Rung.EMPTY_CACHE, read),
             (Rung.OFFLOAD, partial(self._offloading, read)),
@@ -278,7 +291,11 @@ class Resident:
             return
         for other in PARTS:
             if other != part:
-                getattr(self.model, other).to("cpu")
-        getattr(self.model, part).to(self.model.device)
+                self._move(other, torch.device("cpu"))
+        self._move(part, self.model.device)
         self._present = part
         empty_cache()
+
+    def _move(self, part: str, device: torch.device) -> None:
+        for module in self._modules(part):
+            module.to(device)

@@ -1,4 +1,4 @@
-"""What a picture may be made from besides words: the parts of a recipe that tell it.
+"""What a picture may be made from besides words and a model: the parts of a recipe that tell it.
 
 Pictures are named by the sha256 of their file in the picture store. Standard library only.
 """
@@ -80,6 +80,32 @@ class Control:
             raise OptionError("control's end", self.end, f"above its start ({self.start:g})")
         for name in ("strength", "start", "end"):
             object.__setattr__(self, name, float(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Add a LoRA to the model: to its U-Net by `weight`, to its text encoders by `text_weight`.
+
+    Without a text weight both are the same.
+    """
+
+    name: str
+    weight: float = 1.0
+    text_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        check("lora", self.name)
+        for name in ("weight", "text_weight"):
+            if (value := getattr(self, name)) is not None:
+                check("lora_weight", value)
+                object.__setattr__(self, name, float(value))
+        if self.text_weight == self.weight:
+            object.__setattr__(self, "text_weight", None)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Return the weights of the U-Net and of the text encoders."""
+        return self.weight, self.weight if self.text_weight is None else self.text_weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

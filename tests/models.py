@@ -31,7 +31,7 @@ def make_model(folder: Path, *, channels: int = 4, seed: int = 0, **scheduler: A
         _unet(channels).save_pretrained(folder / "unet")
         _vae(channels).save_pretrained(folder / "vae")
         _text_encoder().save_pretrained(folder / "text_encoder")
-    _write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer")
     _write(folder / "scheduler" / "scheduler_config.json", {**SCHEDULER, **scheduler})
     _write(
         folder / "model_index.json",
@@ -93,7 +93,8 @@ def _text_encoder() -> CLIPTextModel:
     )
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
+    """Write a tokenizer that knows letters alone, each with and without a word's end behind it."""
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]

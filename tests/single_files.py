@@ -18,8 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from engine import families
+from engine.checkpoints import Checkpoint
+from engine.loading import Model
+from engine.schedules import NoiseSchedule
+from tests.models import write_tokenizer
 
 UNET: Final = "model.diffusion_model."
 VAE: Final = "first_stage_model."
@@ -69,6 +74,7 @@ def small_forms(folder: Path, vocabulary: int = 600) -> Path:
         changes = SMALL.get(f"{family}/{part}") or SMALL.get(part, {})
         if part.startswith("text_encoder"):
             changes = {**changes, "vocab_size": vocabulary}
+            changes |= {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
         config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
     return folder
 
@@ -82,6 +88,35 @@ def make_modules(form: Path, seed: int = 0) -> dict[str, Any]:
             for folder in sorted(form.iterdir())
             if folder.name in KINDS
         }
+
+
+def make_true_model(folder: Path, family: str) -> Model:
+    """Return a family's true form with fewer channels, random weights and a tokenizer of letters.
+
+    SD2 predicts v, as its larger models do.
+    """
+    form = small_forms(folder / "forms", vocabulary=514) / family
+    write_tokenizer(folder / "tokenizer")
+    modules = make_modules(form)
+    # A random U-Net makes a hundred of each rounding in four steps; a quieter one does not, and
+    # what is wrong still shows.
+    modules["unet"].conv_out.weight.mul_(0.2)
+    tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"))
+    second = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), pad_token="!")
+    prediction = "v_prediction" if family == "sd2" else "epsilon"
+    its = families.BY_KEY[family]
+    return Model(
+        checkpoint=Checkpoint(name=family, folder=form, family=its, defaults=its.defaults(64)),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        tokenizer=second if family == "sd2" else tokenizer,
+        tokenizer_2=second if family == "sdxl" else None,
+        text_encoder=modules["text_encoder"],
+        text_encoder_2=modules.get("text_encoder_2"),
+        unet=modules["unet"],
+        vae=modules["vae"],
+        noise_schedule=NoiseSchedule(prediction_type=prediction),
+    )
 
 
 def single_file(family: str, modules: Mapping[str, Any]) -> dict[str, Tensor]:

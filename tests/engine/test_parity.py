@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import Tensor
 
 from engine.checkpoints import STARTER_FOLDER, describe
 from engine.conditioning import TextEncoder
 from engine.denoise import Denoising, evaluate
-from engine.loading import Model, load
+from engine.loading import Model, is_xl, load
 from engine.recipe import Recipe
 from engine.schedules import initial_noise, sigmas_for
 from tests.factories import make_recipe
 from tests.models import make_model
+from tests.single_files import make_true_model
 
 
 class InjectedScheduler(EulerDiscreteScheduler):  # type: ignore[misc]  # diffusers has no types
@@ -38,39 +39,62 @@ class InjectedScheduler(EulerDiscreteScheduler):  # type: ignore[misc]  # diffus
 @torch.inference_mode()
 def by_marble(model: Model, recipe: Recipe) -> Tensor:
     text = TextEncoder(model)
-    picture = Denoising(
-        model, recipe, 0, text.encode(recipe.prompt), text.encode(recipe.negative_prompt)
+    positive, negative = (
+        text.encode(words, recipe.clip_skip) for words in (recipe.prompt, recipe.negative_prompt)
     )
+    picture = Denoising(model, recipe, 0, positive, negative)
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents
 
 
-def by_diffusers(model: Model, recipe: Recipe) -> Tensor:
+def by_diffusers(model: Model, recipe: Recipe, **arguments: Any) -> Tensor:
+    """Draw with diffusers' pipeline from the very modules; arguments replace the prompts."""
     schedule = model.noise_schedule
     sigmas = sigmas_for(recipe.sampler, recipe.schedule, recipe.steps, noise_schedule=schedule)
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        model.checkpoint.folder,
-        dtype=torch.float32,
-        safety_checker=None,
-        requires_safety_checker=False,
-        local_files_only=True,
-    )
-    pipeline.scheduler = InjectedScheduler.from_config(pipeline.scheduler.config)
+    pipeline = make_pipeline(model)
     pipeline.scheduler.inject(sigmas, schedule.timestep(sigmas[:-1]).float())
-    pipeline.set_progress_bar_config(disable=True)
     shape = (model.latent_channels, recipe.height // 8, recipe.width // 8)
+    own = model.checkpoint.family.last_layer
+    words = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt}
     latents: Tensor = pipeline(
-        recipe.prompt,
-        negative_prompt=recipe.negative_prompt,
+        **(arguments or words),
         height=recipe.height,
         width=recipe.width,
         num_inference_steps=recipe.steps,
         guidance_scale=recipe.guidance_scale,
+        guidance_rescale=recipe.guidance_rescale,
+        clip_skip=recipe.clip_skip and recipe.clip_skip - own,
         latents=initial_noise(recipe.seed, 1, shape),
         output_type="latent",
     ).images
     return latents
+
+
+def make_pipeline(model: Model) -> Any:
+    """Return diffusers' pipeline around a model's modules."""
+    second = {"text_encoder_2": model.text_encoder_2, "tokenizer_2": model.tokenizer_2}
+    others = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    xl = is_xl(model.checkpoint)
+    schedule = model.noise_schedule
+    pipeline = (StableDiffusionXLPipeline if xl else StableDiffusionPipeline)(
+        vae=model.vae,
+        unet=model.unet,
+        text_encoder=model.text_encoder,
+        tokenizer=model.tokenizer,
+        scheduler=InjectedScheduler(
+            beta_start=schedule.beta_start,
+            beta_end=schedule.beta_end,
+            beta_schedule=schedule.beta_schedule,
+            prediction_type=schedule.prediction_type,
+            steps_offset=1,
+        ),
+        **(second if xl else others),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    # diffusers looks for the final norm where transformers had it before 5.6.
+    object.__setattr__(model.text_encoder, "text_model", model.text_encoder)
+    return pipeline
 
 
 def load_cpu(folder: Path) -> Model:
@@ -112,3 +136,66 @@ def test_latents_of_the_starter_model_equal_those_of_diffusers() -> None:
     )
     difference = (by_marble(model, recipe) - by_diffusers(model, recipe)).abs().max()
     assert difference <= 1e-4
+
+
+@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
+def true(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a model of each family: its true form with fewer channels, random weights."""
+    return make_true_model(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 8},
+        {"steps": 8, "guidance_scale": 7.5, "negative_prompt": "a cat", "schedule": "karras"},
+        {"steps": 4, "guidance_scale": 1.0},
+        {"steps": 4, "width": 96, "height": 64},
+        # diffusers skips layers for the prompt alone, Marble and ComfyUI for the negative one, too.
+        {"steps": 4, "clip_skip": 3, "guidance_scale": 1.0},
+    ],
+    ids=str,
+)
+def test_latents_of_each_family_equal_those_of_diffusers(
+    true: Model, changes: dict[str, Any]
+) -> None:
+    recipe = make_recipe(**changes)
+    ours, theirs = by_marble(true, recipe), by_diffusers(true, recipe)
+    assert ours.std() > 0.1
+    assert (ours - theirs).abs().max() <= 1e-4
+
+
+def test_rescaled_guidance_equals_diffusers_where_both_compare_in_v(tmp_path: Path) -> None:
+    model = make_true_model(tmp_path, "sd2")
+    recipe = make_recipe(steps=4, guidance_rescale=0.7, guidance_scale=9.0)
+    plain = by_marble(model, make_recipe(steps=4, guidance_scale=9.0))
+    ours = by_marble(model, recipe)
+    assert (ours - plain).abs().max() > 0.01
+    assert (ours - by_diffusers(model, recipe)).abs().max() <= 1e-4
+
+
+def test_prompts_of_several_windows_equal_diffusers_over_the_same_windows(true: Model) -> None:
+    words = list("abcdefghij" * 16)  # a token each: windows of 75, 75 and 10
+    recipe = make_recipe(prompt=" ".join(words), negative_prompt="c", steps=4)
+    windows = [" ".join(words[start : start + 75]) for start in (0, 75, 150)]
+    embeds, negative = diffusers_embeds(true, windows), diffusers_embeds(true, ["c"])
+    # diffusers wants both of one length: repeated, as Marble does it.
+    negative["prompt_embeds"] = negative["prompt_embeds"].repeat(1, 3, 1)
+    negative = {f"negative_{name}": value for name, value in negative.items()}
+    theirs = by_diffusers(true, recipe, **embeds, **negative)
+    assert (by_marble(true, recipe) - theirs).abs().max() <= 1e-4
+
+
+def diffusers_embeds(model: Model, windows: list[str]) -> dict[str, Tensor]:
+    """Return what diffusers' pipeline makes of windows, side by side; of the first, the summary."""
+    pipeline = make_pipeline(model)
+    made = [
+        pipeline.encode_prompt(
+            window, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        for window in windows
+    ]
+    found = {"prompt_embeds": torch.cat([each[0] for each in made], dim=1)}
+    if is_xl(model.checkpoint):
+        found["pooled_prompt_embeds"] = made[0][2]
+    return found
