@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from bots.gate import Gate
 from bots.line import limits_of, priority_of, recall, remember
 from bots.pausing import Pausing
 from bots.policy import Roles
+from bots.rules import Rules
 from bots.settings import Settings
 from bots.studio import Studio
 from bots.worker import Worker
@@ -34,6 +36,7 @@ class App:
     storage: Storage
     worker: Worker
     pausing: Pausing
+    gate: Gate
     studio: Studio
 
 
@@ -54,6 +57,16 @@ def roles_of(settings: Settings) -> Roles:
     return Roles(owners=settings.owners, moderators=settings.moderators)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """Return what holds in places that have no rules of their own."""
+    return Rules(
+        per_minute=settings.per_minute,
+        place_per_minute=settings.place_per_minute,
+        daily=settings.daily_budget,
+        blocked=settings.blocked_words,
+    )
+
+
 @asynccontextmanager
 async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterator[App]:
     """Begin everything, and end it in good order whatever happens inside.
@@ -69,7 +82,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     ):
         speeds = await recall(storage, settings)
         queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
-        pausing = Pausing(storage.moderation, queue, roles_of(settings))
+        gate = Gate(storage, roles_of(settings), rules_of(settings))
+        pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
         worker = Worker(storage.jobs, executor, queue, priority_of(settings))
         if serving:
@@ -82,9 +96,14 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:
                 upkeep = _upkeep(storage, worker, settings)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
-            studio = Studio(catalogue, storage.jobs, worker, storage.pictures)
+            studio = Studio(catalogue, storage.jobs, worker, storage.pictures, gate=gate)
             yield App(
-                settings=settings, storage=storage, worker=worker, pausing=pausing, studio=studio
+                settings=settings,
+                storage=storage,
+                worker=worker,
+                pausing=pausing,
+                gate=gate,
+                studio=studio,
             )
 
 

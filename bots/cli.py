@@ -97,6 +97,15 @@ def build_parser() -> Parser:
     pause.add_argument("reason", nargs="+", metavar="REASON", help="what people who wait are told")
     _add(commands, "resume", "let jobs start again")
 
+    rules = _add(commands, "rules", "show or change what people may ask for in a place")
+    rules.add_argument("place", metavar="PLACE", help="as history names it; * is everywhere")
+    rules.add_argument(
+        "rules",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="for example per_minute=6 steps=1-30 blocked=word,other; nothing after = removes it",
+    )
+
     _add(commands, "chat", "talk with Marble here as in a chat")
     _add(commands, "serve", "work in the background on what was asked for with --later")
     models.add_parser(commands)

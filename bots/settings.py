@@ -31,6 +31,10 @@ class Settings:
     running_per_person: int
     owners: frozenset[str]
     moderators: frozenset[str]
+    per_minute: int
+    place_per_minute: int
+    daily_budget: int
+    blocked_words: tuple[str, ...]
     grace_seconds: int
     terminal_pictures: str
     debug: bool
@@ -109,6 +113,10 @@ def _people(key: str, text: str) -> frozenset[str]:
     return names
 
 
+def _words(key: str, text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _executor(key: str, text: str) -> str:
     if text not in ("child", "inprocess") and not re.fullmatch(r"[\w.]+:\w+", text):
         raise SettingError(key, text, "child, inprocess or module:factory")
@@ -175,6 +183,10 @@ VARIABLES: Final = (
     Variable("MARBLE_RUNNING_PER_PERSON", "running_per_person", "4", _number(1, 1000)),
     Variable("MARBLE_OWNERS", "owners", "", _people),
     Variable("MARBLE_MODERATORS", "moderators", "", _people),
+    Variable("MARBLE_PER_MINUTE", "per_minute", "30", _number(0, 100_000)),
+    Variable("MARBLE_PLACE_PER_MINUTE", "place_per_minute", "300", _number(0, 100_000)),
+    Variable("MARBLE_DAILY_BUDGET", "daily_budget", "0", _number(0, 1_000_000_000)),
+    Variable("MARBLE_BLOCKED_WORDS", "blocked_words", "", _words),
     Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),
     Variable(
         "MARBLE_TERMINAL_PICTURES",

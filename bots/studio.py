@@ -5,7 +5,7 @@ filled in from the model's own defaults. A job is committed before anybody is to
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from PIL.Image import Image
 
 from bots import derive
 from bots.derive import change, of_picture, the_picture
+from bots.gate import nobody_minds
 from bots.worker import Worker
 from engine.checkpoints import STARTER, Catalogue, Checkpoint
 from engine.errors import UserError
@@ -40,6 +41,9 @@ class Asker:
     later: bool = False  # leave the job to a process that serves
 
 
+Gate = Callable[[Recipe, Asker], Awaitable[None]]  # raises `UserError` for what may not be
+
+
 class NothingYet(UserError):
     """Say that somebody who wants their last picture again has none."""
 
@@ -51,8 +55,15 @@ class Studio:
     """Take requests from any platform and turn them into jobs, and jobs into answers."""
 
     def __init__(
-        self, catalogue: Catalogue, jobs: Jobs, worker: Worker, pictures: Pictures
+        self,
+        catalogue: Catalogue,
+        jobs: Jobs,
+        worker: Worker,
+        pictures: Pictures,
+        *,
+        gate: Gate = nobody_minds,
     ) -> None:
+        self._gate = gate  # asked before any job is committed
         self._catalogue = catalogue
         self._jobs = jobs
         self._worker = worker
@@ -204,6 +215,7 @@ class Studio:
         parent: int | None = None,
         parent_picture: int | None = None,
     ) -> Job:
+        await self._gate(recipe, asker)
         new = NewJob(
             recipe=recipe,
             person=asker.person,

@@ -16,11 +16,10 @@ from sqlalchemy import Connection, delete, insert, or_, select
 
 from storage.clock import Clock
 from storage.database import Database
-from storage.people import above, add_if_new
+from storage.people import EVERYWHERE, above, add_if_new
 from storage.records import Act, Ban, Pause
 from storage.tables import audit, bans, seen_events
 
-EVERYWHERE: Final = "*"
 QUEUE: Final = "queue"  # the target of the acts below
 PAUSE: Final = "pause"
 RESUME: Final = "resume"

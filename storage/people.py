@@ -14,6 +14,7 @@ from storage.clock import Clock
 from storage.database import Database
 from storage.tables import people, person_settings, place_settings, places
 
+EVERYWHERE: Final = "*"  # the place that all places lie in
 DEEPEST: Final = 8  # a topic in a chat in a server is 3
 
 
@@ -38,11 +39,13 @@ class People:
         return await self.database.write(unit)
 
     async def place_settings(self, place: str) -> dict[str, Any]:
-        """Return what holds in a place: its own settings over those of what it lies in."""
+        """Return what holds in a place: its own settings over those of what it lies in, and
+        these over those of `EVERYWHERE`.
+        """
 
         def unit(connection: Connection) -> dict[str, Any]:
             found: dict[str, Any] = {}
-            for key in reversed(above(connection, place)):
+            for key in (EVERYWHERE, *reversed(above(connection, place))):
                 found |= _read(connection, place_settings, key)
             return found
 

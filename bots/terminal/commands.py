@@ -15,6 +15,7 @@ from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
 from bots.terminal.models import run as look_at_models
+from bots.terminal.rules import rules
 from bots.terminal.session import Session
 from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
@@ -30,6 +31,7 @@ __all__ = [
     "queue",
     "rerun",
     "resume",
+    "rules",
     "serve",
     "show",
     "upscale",

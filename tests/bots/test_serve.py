@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from bots import serve
-from bots.app import App, roles_of
+from bots.app import App, roles_of, rules_of
 from bots.delivery import AdapterStopped
+from bots.gate import Gate
 from bots.pausing import Pausing
 from bots.serve import Entry, Service, make_adapters, serving
 from bots.settings import load_settings
@@ -68,6 +69,7 @@ def scene(house: House) -> Scene:
         storage=house.storage,
         worker=house.worker,
         pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
+        gate=Gate(house.storage, roles_of(settings), rules_of(settings)),
         studio=house.studio,
     )
     return Scene(house, app)

@@ -1,0 +1,66 @@
+"""Find blocked words in a prompt, also where they are dressed up: pure text in, a word out.
+
+A word is found as a whole word, never inside another: who blocks "ass" may still draw a glass.
+Look-alikes count as what they look like: other scripts' letters (Cyrillic а), accents, full-width
+and other styled letters (Unicode's NFKD), digits and signs for letters (b4d, $), letters drawn out
+(baaad) or set apart (b.a.d, b a d), and characters that nobody sees. Words of scripts without
+spaces are found anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final
+
+# Letters and digits that look like Latin letters, and that NFKD leaves as they are. i, l and 1
+# cannot be told apart, so that all of them are i.
+LETTERS: Final = {
+    "a": "аαɑ4", "b": "вβ8", "c": "сϲ", "d": "ԁđ", "e": "еε3", "g": "ɡ", "h": "һн",
+    "i": "іιıӏłl1", "j": "ј", "k": "кκ", "m": "м", "n": "пη", "o": "оο0ø", "p": "рρ",
+    "q": "ԛ", "s": "ѕ5", "t": "тτ7", "u": "υ", "v": "ν", "w": "ԝω", "x": "хχ", "y": "уγ",
+    "z": "ζᴢ",
+}  # fmt: skip
+# Signs that stand for letters, or for themselves: "b@d!" is read both ways.
+SIGNS: Final = {"a": "@", "e": "€", "i": "|!", "s": "$"}
+# Thai and Lao, Burmese, Khmer, Japanese, Chinese.
+UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+DRAWN_OUT: Final = re.compile(r"([^\W\d])\1{2,}")
+
+
+def find_blocked(text: str, blocked: Iterable[str]) -> str | None:
+    """Return the first of the blocked words that a text holds, or None."""
+    plain = skeleton(text)
+    readings = (plain, plain.translate(_table(SIGNS)))
+    for word in blocked:
+        pattern = _pattern(word)
+        if pattern and any(pattern.search(reading) for reading in readings):
+            return word
+    return None
+
+
+def skeleton(text: str) -> str:
+    """Return what a text looks like: lower-case Latin letters where they are meant."""
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    # Marks are accents, Cf is what nobody sees (joiners, soft hyphens, directions).
+    seen = (c for c in decomposed if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
+    plain = "".join(seen).translate(_table(LETTERS)).replace("_", "-")
+    return DRAWN_OUT.sub(r"\1", plain)
+
+
+def _table(alike: Mapping[str, str]) -> dict[int, str]:
+    return {ord(other): letter for letter, others in alike.items() for other in others}
+
+
+@lru_cache(maxsize=4096)
+def _pattern(word: str) -> re.Pattern[str] | None:
+    letters = [re.escape(letter) for letter in skeleton(word).strip() if not letter.isspace()]
+    if not letters:
+        return None
+    if UNSPACED.search(word):
+        return re.compile(r"\s?".join(letters))
+    dressed, apart = r"[^\w\s]{0,2}".join(letters), r"\s".join(letters)
+    phrase = r"\s+".join(re.escape(part) for part in skeleton(word).split())
+    return re.compile(rf"(?<!\w)(?:{dressed}|{apart}|{phrase})(?!\w)")

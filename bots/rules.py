@@ -1,0 +1,160 @@
+"""What holds in a place: how much, how large and which words; and a sentence for who asks for more.
+
+Each rule has a default by setting, which `*` (everywhere) and then each place may replace
+(`marble rules`). Plain synchronous code: facts are told, and a refusal says what and until when.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any, Final
+
+from bots.blocking import find_blocked
+from engine.errors import OptionError, UserError
+from engine.recipe import RANGES, Recipe
+
+PREFIX: Final = "rules."  # of the names under which places keep them, beside what else they keep
+DAY: Final = timedelta(days=1)
+MOST: Final = 10**9
+# The recipe's fields that a place may hold within bounds, by the name that people use.
+BOUNDED: Final[Mapping[str, str]] = {
+    "steps": "steps",
+    "guidance": "guidance_scale",
+    "width": "width",
+    "height": "height",
+    "count": "count",
+}
+
+
+class Refusal(UserError):
+    """Say what is refused, and until when."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Hold what holds in one place; 0 and nothing mean no limit."""
+
+    per_minute: int = 0  # jobs of a person
+    place_per_minute: int = 0  # jobs of all people together
+    daily: int = 0  # 10⁶ pixels × steps of a person in 24 hours
+    blocked: tuple[str, ...] = ()
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by `BOUNDED`
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise `Refusal` for words and numbers that are not allowed here."""
+        for name, (low, high) in self.bounds.items():
+            value = getattr(recipe, BOUNDED[name])
+            if not low <= value <= high:
+                raise Refusal(f"Here {name} must be between {low:g} and {high:g}, not {value:g}.")
+        # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
+        turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
+        for words in (recipe.prompt, turned):
+            if word := find_blocked(words, self.blocked):
+                raise Refusal(f"The word {word!r} is not allowed here; try it without.")
+
+    def check_rate(self, mine: float, everybodys: float) -> None:
+        """Raise `Refusal` while a person, or their place, has asked too often; seconds to wait."""
+        if mine > 0:
+            raise Refusal(
+                f"You may ask for {_jobs(self.per_minute)} a minute here; "
+                f"try again in {_seconds(mine)}."
+            )
+        if everybodys > 0:
+            raise Refusal(
+                f"Here all together may ask for {_jobs(self.place_per_minute)} a minute; "
+                f"try again in {_seconds(everybodys)}."
+            )
+
+    def check_budget(self, recipe: Recipe, spent: Sequence[tuple[datetime, float]]) -> None:
+        """Raise `Refusal` where a recipe is more than what is left of a person's day.
+
+        spent: when each job of the last 24 hours was asked for, and its cost.
+        """
+        asks, used = cost(recipe), sum(each for _, each in spent)
+        if not self.daily or used + asks <= self.daily:
+            return
+        when = "it is more than a whole day has" if asks > self.daily else ""
+        left = self.daily - used
+        for at, each in sorted(spent):
+            left += each
+            if left >= asks:
+                when = f"it is possible from {at + DAY:%H:%M} UTC on"
+                break
+        raise Refusal(
+            f"You have used {used:,.0f} of your {self.daily:,} million pixel-steps of 24 hours, "
+            f"and this takes {asks:,.1f}; {when}."
+        )
+
+
+def cost(recipe: Recipe) -> float:
+    """Return 10⁶ pixels × steps of all its pictures."""
+    return recipe.width * recipe.height / 1e6 * recipe.steps * len(recipe.pictures)
+
+
+def ban_refusal(reason: str, until: datetime | None) -> Refusal:
+    """Return what somebody is told who was banned."""
+    end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    return Refusal(f"You may not ask for pictures here{end}: {reason}")
+
+
+def read_rule(name: str, text: str) -> Any:
+    """Read a rule as people write it, to a plain JSON value; None (for nothing) removes it."""
+    if name not in RULES:
+        raise OptionError("A rule", name, f"one of {', '.join(RULES)}")
+    return RULES[name](name, text.strip()) if text.strip() else None
+
+
+def write_rule(value: Any) -> str:
+    """Write a rule as people write it."""
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    return ", ".join(value) if all(isinstance(v, str) for v in value) else "-".join(map(str, value))
+
+
+def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
+    """Return the rules with what a place keeps over them."""
+    kept = {name: stored[PREFIX + name] for name in RULES if stored.get(PREFIX + name) is not None}
+    bounds = {name: tuple(kept.pop(name)) for name in BOUNDED if name in kept}
+    if "blocked" in kept:
+        kept["blocked"] = tuple(kept["blocked"])
+    return replace(rules, **kept, bounds={**rules.bounds, **bounds})
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST):
+        raise OptionError(name, text, f"a whole number from 0 (no limit) to {MOST:,}")
+    return int(text)
+
+
+def _words(name: str, text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _bounds(name: str, text: str) -> list[float]:
+    allowed = RANGES[BOUNDED[name]]
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)", text, re.ASCII)
+    low, high = (float(found[1]), float(found[2])) if found else (1.0, 0.0)
+    if not allowed.low <= low <= high <= allowed.high:
+        raise OptionError(name, text, f"like LOW-HIGH, within {allowed.low:g} and {allowed.high:g}")
+    return [int(each) if each == int(each) else each for each in (low, high)]
+
+
+RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "per_minute": _number,
+    "place_per_minute": _number,
+    "daily": _number,
+    "blocked": _words,
+    **dict.fromkeys(BOUNDED, _bounds),
+}
+
+
+def _jobs(count: int) -> str:
+    return "one job" if count == 1 else f"{count} jobs"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(1, ceil(seconds))} s"

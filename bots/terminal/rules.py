@@ -1,0 +1,37 @@
+"""`marble rules`: what holds in a place, and how the owner changes it."""
+
+import argparse
+import sys
+
+from bots.app import roles_of, rules_of
+from bots.cli import OK
+from bots.gate import Gate
+from bots.rules import RULES, Rules, write_rule
+from bots.settings import Settings
+from bots.terminal.session import person
+from engine.errors import UserError
+from storage import Storage
+
+
+async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Change a place's rules as `name=value` says, and show all that hold there."""
+    changes = dict(_read(text) for text in arguments.rules)
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        gate = Gate(storage, roles_of(settings), rules_of(settings))
+        if changes:
+            await gate.change(arguments.place, changes, person())
+        sys.stdout.write(_table(await gate.rules(arguments.place)))
+    return OK
+
+
+def _read(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"A rule is written like steps=1-30, not {text!r}.")
+    return name.strip(), value
+
+
+def _table(held: Rules) -> str:
+    values = {name: held.bounds.get(name, getattr(held, name, "")) for name in RULES}
+    lines = (f"{name:<18}{write_rule(value) if value else '-'}\n" for name, value in values.items())
+    return "".join(lines)
