@@ -59,6 +59,7 @@ MAY_IMPORT = {
             "engine.probe",
             "engine.ladder",
             "engine.opening",
+            "engine.diagnosis",
             "engine.starter",
         ),
     ),
