@@ -112,9 +112,7 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
             await desk.studio.cancel(job.id)
             await visit.nod(visit.words.cancel_asked.format(job=job.id))
             return
-    if isinstance(visit, Click):
-        await visit.open(private=True)
-    await desk.client.delete_message(visit)
+    await visit.remove_message()
     await visit.nod(visit.words.deleted)
 
 
