@@ -109,7 +109,6 @@ OPTIONS: Final = (
     Option(
         name="strength",
         parse=_field("strength", float),
-        range=RANGES["strength"],
         example="X",
         help={
             "en": f"how much of a start image is drawn anew, {RANGES['strength']}",

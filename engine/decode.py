@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from engine.loading import Model
+from engine.tiled_vae import decode_large
 
 PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
 
@@ -18,21 +19,21 @@ Pixels = NDArray[np.uint8]
 
 def decode(model: Model, latents: Tensor) -> Pixels:
     """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8."""
-    config = model.vae.config
-    shift = getattr(config, "shift_factor", None) or 0.0
-    # Not `vae.dtype`: diffusers walks the whole model for it, 1 ms a picture.
-    dtype = next(model.vae.parameters()).dtype
-    latents = latents.to(dtype) / config.scaling_factor + shift
-    return _to_pixels(model.vae.decode(latents, return_dict=False)[0])
+    return _to_pixels(model.vae.decode(_unscaled(model, latents), return_dict=False)[0])
 
 
 def decode_tiled(model: Model, latents: Tensor) -> Pixels:
     """Decode as `decode` does, but in overlapping tiles, which need less memory at once."""
-    model.vae.enable_tiling()
-    try:
-        return decode(model, latents)
-    finally:
-        model.vae.disable_tiling()
+    return _to_pixels(decode_large(model.vae, _unscaled(model, latents)))
+
+
+def _unscaled(model: Model, latents: Tensor) -> Tensor:
+    config = model.vae.config
+    shift = getattr(config, "shift_factor", None) or 0.0
+    # Not `vae.dtype`: diffusers walks the whole model for it, 1 ms a picture.
+    dtype = next(model.vae.parameters()).dtype
+    unscaled: Tensor = latents.to(dtype) / config.scaling_factor + shift
+    return unscaled
 
 
 class Previewer:

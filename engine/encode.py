@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.loading import Model
+from engine.tiled_vae import encode_large
 
 GREY: Final = 0.0  # what a model for inpainting sees where it is to paint, in −1 … 1
 
@@ -26,20 +28,25 @@ def encode(model: Model, pixels: Pixels) -> Tensor:
 
 def encode_tiled(model: Model, pixels: Pixels) -> Tensor:
     """Encode as `encode` does, but in overlapping tiles, which need less memory at once."""
-    model.vae.enable_tiling()
-    try:
-        return encode(model, pixels)
-    finally:
-        model.vae.disable_tiling()
+    return encode_images(model, to_images(pixels).to(model.device), encode_large)
 
 
-def encode_images(model: Model, images: Tensor) -> Tensor:
-    """Encode images [1, 3, H, W] in −1 … 1 to latents [1, C, H/8, W/8], fp32."""
+def _encode_whole(vae: Any, images: Tensor) -> Tensor:
+    mean: Tensor = vae.encode(images, return_dict=False)[0].mode()
+    return mean
+
+
+def encode_images(
+    model: Model, images: Tensor, look: Callable[[Any, Tensor], Tensor] = _encode_whole
+) -> Tensor:
+    """Encode images [1, 3, H, W] in −1 … 1 to latents [1, C, H/8, W/8], fp32.
+
+    look: how the VAE's mean is found, at once or in tiles.
+    """
     config = model.vae.config
     shift = getattr(config, "shift_factor", None) or 0.0
     dtype = next(model.vae.parameters()).dtype
-    mean = model.vae.encode(images.to(dtype), return_dict=False)[0].mode()
-    latents: Tensor = (mean.float() - shift) * config.scaling_factor
+    latents: Tensor = (look(model.vae, images.to(dtype)).float() - shift) * config.scaling_factor
     return latents
 
 

@@ -8,7 +8,7 @@ gives just what it would have given for the whole picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
@@ -56,27 +56,45 @@ class Tiling:
         return [w / total[s : s + size] for s, w in zip(starts, weights, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Hold a tile of a network's input, and where its answer goes with what weight.
+
+    x: a view [1, C, t·inside, t·inside]; weight: [t·outside, t·outside]; rows and columns: of the
+    output.
+    """
+
+    x: Tensor
+    weight: Tensor
+    rows: slice
+    columns: slice
+
+
+def cut(x: Tensor, tiling: Tiling) -> Iterator[Piece]:
+    """Yield the tiles of x, [1, C, H·inside, W·inside]."""
+    height, width = (side // tiling.inside for side in x.shape[2:])
+    for top, down in zip(tiling.starts(height), tiling.weights(height), strict=True):
+        for left, across in zip(tiling.starts(width), tiling.weights(width), strict=True):
+            # Slices end at the picture's end by themselves.
+            inside, outside = (
+                [slice(at * unit, (at + tiling.tile) * unit) for at in (top, left)]
+                for unit in (tiling.inside, tiling.outside)
+            )
+            yield Piece(x[..., inside[0], inside[1]], down[:, None] * across, *outside)
+
+
 def tiled(call: Callable[[Tensor], Tensor], x: Tensor, tiling: Tiling) -> Tensor:
     """Return call(x), made of calls on tiles of x.
 
     x: [1, C, H·inside, W·inside]; returns [1, K, H·outside, W·outside], fp32 in the machine's
     memory, where a large picture has more room than on a device.
     """
-    height, width = (side // tiling.inside for side in x.shape[2:])
+    height, width = (side // tiling.inside * tiling.outside for side in x.shape[2:])
     result: Tensor | None = None
-    for top, down in zip(tiling.starts(height), tiling.weights(height), strict=True):
-        for left, across in zip(tiling.starts(width), tiling.weights(width), strict=True):
-            answer = call(_window(x, top, left, tiling.tile, tiling.inside)).float().cpu()
-            if result is None:
-                shape = (1, answer.shape[1], height * tiling.outside, width * tiling.outside)
-                result = torch.zeros(shape)
-            place = _window(result, top, left, tiling.tile, tiling.outside)
-            place += answer * down[:, None] * across
+    for piece in cut(x, tiling):
+        answer = call(piece.x).float().cpu()
+        if result is None:
+            result = torch.zeros((1, answer.shape[1], height, width))
+        result[..., piece.rows, piece.columns] += answer * piece.weight
     assert result is not None  # there is at least one tile
     return result
-
-
-def _window(x: Tensor, top: int, left: int, side: int, unit: int) -> Tensor:
-    """Return the view of a tile; slices end at the picture's end by themselves."""
-    rows = slice(top * unit, (top + side) * unit)
-    return x[..., rows, left * unit : (left + side) * unit]

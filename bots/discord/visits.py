@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -37,15 +36,6 @@ class MissingPermission(UserError):
 
 class Gone(Exception):
     """Say that there is nobody to answer: the deed came twice, or too late."""
-
-
-class Answer(Enum):
-    """Say what the first answer to an interaction was, which decides how to go on."""
-
-    NONE = auto()
-    PRIVATE = auto()
-    PUBLIC = auto()
-    REMOVED = auto()
 
 
 class Visit(ABC):
@@ -96,10 +86,6 @@ class Visit(ABC):
         """Show something to all, after `open`; return the message."""
 
     @abstractmethod
-    async def remove_message(self) -> None:
-        """Delete the message that it is about."""
-
-    @abstractmethod
     async def tell(
         self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
     ) -> None:
@@ -135,7 +121,7 @@ class Click(Visit):
             until=interaction.expires_at.timestamp(),
             answers=interaction.message.id if interaction.message else None,
         )
-        self._answer = Answer.NONE
+        self._opened: bool | None = None  # whether in private
         self._message: int | None = None
 
     def check_permissions(self) -> None:
@@ -156,7 +142,7 @@ class Click(Visit):
         response = self.interaction.response
         with _answered():
             callback = await response.defer(ephemeral=private, thinking=True)
-        self._answer = Answer.PRIVATE if private else Answer.PUBLIC
+        self._opened = private
         self._message = callback.message_id if callback else None
 
     async def announce(self, job: Job) -> int | None:
@@ -173,29 +159,17 @@ class Click(Visit):
     ) -> None:
         """Say something that nobody else sees."""
         reply = Reply(content=text, files=tuple(files), view=view)
-        if self._answer is Answer.PRIVATE:
+        if self._opened:
             await self.interaction.edit_original_response(**reply.edit())
-        elif self._answer is Answer.NONE:
+        elif self._opened is None:
             with _answered():
                 await self.interaction.response.send_message(**reply.new(), ephemeral=True)
-            self._answer = Answer.PRIVATE
+            self._opened = True
         else:
-            # Who can see an answer was decided by acknowledging it: that one has to go first.
-            await self._take_back()
-            await self.interaction.followup.send(**reply.new(), ephemeral=True)
-
-    async def remove_message(self) -> None:
-        """Delete the message whose button it was, by the interaction itself: it always may."""
-        with _answered():
-            await self.interaction.response.defer()
-        self._answer = Answer.PUBLIC  # the original answer is the message itself
-        await self._take_back()
-
-    async def _take_back(self) -> None:
-        if self._answer is Answer.PUBLIC:
+            # Who can see an answer was decided by acknowledging it: this one has to go first.
             with suppress(discord.NotFound):
                 await self.interaction.delete_original_response()
-        self._answer = Answer.REMOVED
+            await self.interaction.followup.send(**reply.new(), ephemeral=True)
 
 
 class Reaction(Visit):
@@ -255,13 +229,6 @@ class Reaction(Visit):
         reply = Reply(content=text, files=tuple(files), view=view)
         with suppress(discord.Forbidden):
             await self.client.send_dm(self.address.person, **reply.new())
-
-    async def remove_message(self) -> None:
-        """Delete the message with the reaction; raises `discord.HTTPException`."""
-        channel = self.client.get_partial_messageable(self.address.channel)
-        with suppress(discord.NotFound):
-            assert self.address.answers
-            await channel.get_partial_message(self.address.answers).delete()
 
     async def nod(self, text: str) -> None:
         """Say nothing: the reaction itself can be seen."""
