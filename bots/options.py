@@ -109,6 +109,7 @@ OPTIONS: Final = (
     Option(
         name="strength",
         parse=_field("strength", float),
+        range=RANGES["strength"],
         example="X",
         help={
             "en": f"how much of a start image is drawn anew, {RANGES['strength']}",

@@ -13,10 +13,9 @@ from engine.errors import UserError
 from storage.people import People
 
 SETTING: Final = "options"
-# A seed or a start image for everything would be a trap.
-PREFERABLE: Final = tuple(
-    option for option in OPTIONS if option.name not in ("seed", "image", "mask")
-)
+# A seed for everything would be a trap; the others mean something with a start image only.
+NEVER: Final = ("seed", "strength", "fit")
+PREFERABLE: Final = tuple(option for option in OPTIONS if option.name not in NEVER)
 
 
 async def preferred(people: People, person: str) -> dict[str, str]:

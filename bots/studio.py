@@ -22,6 +22,7 @@ from engine.headers import read_header
 from engine.images import encode_png, read_image
 from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
+from engine.shelves import upscalers
 from engine.sources import LANCZOS
 from storage import Job, NewJob, parse_name
 from storage.jobs import Jobs
@@ -110,6 +111,7 @@ class Studio:
         strength: float | None = derive.DETAIL,
     ) -> Job:
         """Commit and start a job for a larger copy of a picture, with detail by `strength`."""
+        upscalers(self._catalogue.models_dir).get(by)
         job, picture = await self._get(name)
         kept = the_picture(job, picture)
         recipe = derive.enlarged(job.recipe, kept, factor=factor, by=by, strength=strength)

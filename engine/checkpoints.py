@@ -61,7 +61,7 @@ class Catalogue:
     """
 
     def __init__(self, models_dir: Path | None = None, starter: Path = STARTER_FOLDER) -> None:
-        self._models_dir = models_dir
+        self.models_dir = models_dir
         self._starter = starter
         self._places = self._look()
 
@@ -84,10 +84,10 @@ class Catalogue:
         return describe(found, place) if place.is_dir() else describe_file(found, place)
 
     def _look(self) -> dict[str, Path]:
-        if self._models_dir is None:
+        if self.models_dir is None:
             return {STARTER: self._starter}
-        folders = dict(diffusers_folders(self._models_dir))
-        single = find(self._models_dir, Kind.CHECKPOINT)
+        folders = dict(diffusers_folders(self.models_dir))
+        single = find(self.models_dir, Kind.CHECKPOINT)
         return {**single, **folders, STARTER: self._starter}
 
 

@@ -1,4 +1,4 @@
-"""Make finished pictures larger: by a filter, or, as latents, before a second pass."""
+"""Make finished pictures larger, and latents before a second pass."""
 
 from __future__ import annotations
 
@@ -8,18 +8,44 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.errors import OptionError
+from engine.events import Stage
 from engine.images import LANCZOS as FILTER
-from engine.sources import LANCZOS
+from engine.ladder import Ladder, Rung, Way
+from engine.shelves import Shelf
+from engine.upscale import Upscaler, enlarge, load_upscaler
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def enlarge(pixels: Pixels, width: int, height: int, by: str) -> Pixels:
-    """Bring pixels [H, W, 3], uint8, to another size by Lanczos' filter."""
-    if by != LANCZOS:
-        raise OptionError("upscaler", by, f"{LANCZOS} for pictures without a second pass")
-    return np.asarray(Image.fromarray(pixels).resize((width, height), FILTER))
+class Enlarger:
+    """Enlarge pictures by the upscalers of a shelf; the one used last stays loaded."""
+
+    def __init__(self, shelf: Shelf, device: torch.device, ladder: Ladder) -> None:
+        self._shelf = shelf
+        self._device = device
+        self._ladder = ladder
+        self._loaded: tuple[str, Upscaler] | None = None
+
+    def __call__(self, pixels: Pixels, width: int, height: int, by: str) -> Pixels:
+        """Bring pixels [H, W, 3], uint8, to another size by Lanczos' filter or an upscaler.
+
+        Raises `UnknownPart`, `BrokenModel` or `OutOfMemory`.
+        """
+        path = self._shelf.get(by)
+        if path is None:
+            return np.asarray(Image.fromarray(pixels).resize((width, height), FILTER))
+
+        def way() -> Tensor:
+            if self._loaded is None or self._loaded[0] != by:
+                self._loaded = None  # two at once may not fit
+                self._loaded = by, load_upscaler(by, path, self._device)
+            image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+            return enlarge(image, width, height, self._loaded[1])
+
+        ways: list[Way[Tensor]] = [(None, way), (Rung.EMPTY_CACHE, way)]
+        large = self._ladder.climb(Stage.UPSCALE, ways)
+        array: Pixels = (large[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+        return array
 
 
 def stretch(latents: Tensor, height: int, width: int) -> Tensor:

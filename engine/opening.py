@@ -9,12 +9,14 @@ import torch
 from engine.batching import Batching
 from engine.blobs import Folder
 from engine.checkpoints import Catalogue, Checkpoint
+from engine.enlarge import Enlarger
 from engine.executors.config import EngineConfig
 from engine.ladder import Ladder
 from engine.loading import Model, load, pick_device
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
+from engine.shelves import upscalers
 
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
@@ -45,6 +47,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         models,
         Batching(config.batching),
         blobs=Folder(config.pictures),
+        enlarger=Enlarger(upscalers(config.models_dir), device, ladder),
         ladder=ladder,
         static=config.compile,
     )

@@ -25,6 +25,7 @@ from engine.batching import Batch, Batching, Turn, Wheel
 from engine.blobs import Blobs, Folder
 from engine.canvas import lay
 from engine.denoise import Denoising
+from engine.enlarge import Enlarger
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Event, Progress, Stage
 from engine.executors import Spec
@@ -36,7 +37,8 @@ from engine.recipe import Recipe
 from engine.reports import Ended, Key, Report
 from engine.resident import Resident
 from engine.reveal import Reveal
-from engine.running import Running, key_of, start
+from engine.running import Enlarge, Running, key_of, start
+from engine.shelves import upscalers
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Pipeline:
         batching: Batching = Batching.EXACT,
         *,
         blobs: Blobs | None = None,
+        enlarger: Enlarge | None = None,
         ladder: Ladder | None = None,
         static: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -60,6 +63,7 @@ class Pipeline:
         self._pace = Pace(clock)
         self._counts: Counter[str] = Counter()
         self._ladder = ladder or Ladder()
+        self._enlarge = enlarger or Enlarger(upscalers(None), torch.device("cpu"), self._ladder)
         self._reveal = Reveal()
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
@@ -165,7 +169,7 @@ class Pipeline:
         others = [other.account for other in self._running.values()]
         canvas = lay(spec.recipe, self._blobs)
         open_account = partial(self._wheel.open, others=others)
-        return start(spec, resident, canvas, open_account, self._pace.now())
+        return start(spec, resident, canvas, self._enlarge, open_account, self._pace.now())
 
     def _denoise(self) -> Iterator[Report]:
         everyone = [turn for running in self._running.values() for turn in running.turns]

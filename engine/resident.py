@@ -20,7 +20,7 @@ from engine.conditioning import Conditioning, TextEncoder
 from engine.decode import Pixels, Previewer, decode, decode_tiled
 from engine.denoise import Denoising, Ground, Shape, evaluate
 from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
-from engine.enlarge import enlarge, stretch
+from engine.enlarge import stretch
 from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.inpainting import cover
@@ -144,10 +144,6 @@ class Resident:
         """Return the steps of a recipe's second pass: its strength's share of the first's."""
         share = recipe.upscale.strength if recipe.upscale else None
         return max(1, round(recipe.steps * share)) if share else 0
-
-    def enlarge(self, pixels: Pixels, width: int, height: int, by: str) -> Pixels:
-        """Bring pixels [H, W, 3], uint8, to another size."""
-        return enlarge(pixels, width, height, by)
 
     def _read(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
         """Return the embeddings of the prompt and of the negative prompt."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from torch import Tensor
 
@@ -23,6 +22,9 @@ from engine.reports import Key
 from engine.resident import Resident
 from engine.sources import LATENT
 
+# Pixels, a width, a height and an upscaler's name → pixels of that size.
+Enlarge = Callable[[Pixels, int, int, str], Pixels]
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Running:
@@ -34,6 +36,7 @@ class Running:
     spec: Spec
     resident: Resident
     account: Account
+    enlarge: Enlarge
     canvas: Canvas | None = None
     turns: Sequence[Turn[Denoising]] = ()
     told: int = 0  # the last step that was reported
@@ -110,7 +113,7 @@ class Running:
         if self.canvas:
             pixels = self.canvas.composite(pixels)
         if upscale:
-            pixels = self.resident.enlarge(pixels, *self.recipe.size, upscale.by)
+            pixels = self.enlarge(pixels, *self.recipe.size, upscale.by)
         if not self._passes:
             return pixels
         self._go_on(number, pixels)
@@ -137,19 +140,23 @@ def start(
     spec: Spec,
     resident: Resident,
     canvas: Canvas | None,
+    enlarge: Enlarge,
     open_account: Callable[[float], Account],
     now: float,
 ) -> Running:
     """Begin a job's pictures, and open its account of the device's time."""
     recipe = spec.recipe
-    if recipe.image and recipe.strength is None:  # it is taken as it is
-        account = open_account(0.0)
-        return Running(spec=spec, resident=resident, account=account, canvas=canvas, shown_at=now)
-    pictures = resident.begin(recipe, canvas)
-    account = open_account(sum(map(partial(cost_of, resident), pictures)))
-    turns = [turn_of(picture, spec, resident, account) for picture in pictures]
+    taken_as_it_is = recipe.image is not None and recipe.strength is None
+    pictures = [] if taken_as_it_is else resident.begin(recipe, canvas)
+    account = open_account(sum(cost_of(resident, picture) for picture in pictures))
     return Running(
-        spec=spec, resident=resident, account=account, canvas=canvas, turns=turns, shown_at=now
+        spec=spec,
+        resident=resident,
+        account=account,
+        enlarge=enlarge,
+        canvas=canvas,
+        turns=[turn_of(picture, spec, resident, account) for picture in pictures],
+        shown_at=now,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
+from bots.derive import DIRECTIONS
 from bots.discord.address import message_key
 from bots.discord.pages import favourites_page, history_page
 from bots.discord.replies import CONTENT, Attached, pictures_reply
@@ -38,6 +39,33 @@ async def dice(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it again with a new seed."""
     seed = parse_values([("seed", "new")])
     await desk.draw(visit, lambda asker: desk.studio.rerun(name, seed, asker))
+
+
+async def subtle(desk: Desk, visit: Visit, name: str) -> None:
+    """Draw it with small changes."""
+    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=False))
+
+
+async def strong(desk: Desk, visit: Visit, name: str) -> None:
+    """Draw it with large changes."""
+    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=True))
+
+
+async def upscale(desk: Desk, visit: Visit, name: str) -> None:
+    """Draw it larger."""
+    await desk.draw(visit, lambda asker: desk.studio.upscale(name, asker))
+
+
+async def zoom(desk: Desk, visit: Visit, name: str) -> None:
+    """Draw it from farther away."""
+    await desk.draw(visit, lambda asker: desk.studio.zoom(name, asker))
+
+
+def _pan(direction: str) -> Act:
+    async def pan(desk: Desk, visit: Visit, name: str) -> None:
+        await desk.draw(visit, lambda asker: desk.studio.pan(name, asker, direction))
+
+    return pan
 
 
 async def pick(desk: Desk, visit: Visit, name: str) -> None:
@@ -112,9 +140,7 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
             await desk.studio.cancel(job.id)
             await visit.nod(visit.words.cancel_asked.format(job=job.id))
             return
-    if isinstance(visit, Click):
-        await visit.open(private=True)
-    await desk.client.delete_message(visit)
+    await visit.remove_message()
     await visit.nod(visit.words.deleted)
 
 
@@ -169,6 +195,11 @@ ACTS: Final[Mapping[str, Act]] = {
     "forget": forget,
     "again": again,
     "dice": dice,
+    "subtle": subtle,
+    "strong": strong,
+    "upscale": upscale,
+    "zoom": zoom,
+    **{direction: _pan(direction) for direction in DIRECTIONS},
     "pick": pick,
     "recipe": recipe,
     "mail": mail,

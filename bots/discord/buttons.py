@@ -20,6 +20,7 @@ from storage import Job, Picture
 TEMPLATE: Final = r"marble:(?P<act>[a-z_]+):(?P<name>[\w.]+)"
 MENU_TEMPLATE: Final = r"marble-menu:(?P<act>[a-z_]+)(?::(?P<name>[\w.]*))?"
 KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
+PANS: Final = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
 IN_A_ROW: Final = 4  # pictures of a grid that get a button each; more get menus
 
 Label = Callable[[Words], str]
@@ -117,7 +118,13 @@ def _single(job: Job, picture: Picture, words: Words) -> Iterator[ui.Item[Any]]:
     yield button("again", name, words.same_seed, "🌱", row=0)
     yield button("dice", name, words.new_seed, "🎲", row=0)
     yield button("edit", name, words.edit, "✏️", row=0)
-    yield from _ends(name, words, row=2)
+    yield button("subtle", name, words.vary_subtle, row=0)
+    yield button("strong", name, words.vary_strong, row=0)
+    yield button("upscale", name, words.upscale, "🔍", row=1)
+    yield button("zoom", name, words.zoom_out, "🔭", row=1)
+    for direction, emoji in PANS.items():
+        yield button(direction, name, emoji=emoji, row=2)
+    yield from _ends(name, words, row=3)
 
 
 def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ui.Item[Any]]:
@@ -125,9 +132,14 @@ def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ui.It
     numbers = [(picture.index + 1, name_of(job, picture.index)) for picture in pictures]
     if len(pictures) <= IN_A_ROW:
         for number, each in numbers:
+            yield button("upscale", each, f"U{number}", row=0)
+            yield button("subtle", each, f"V{number}", row=1)
             yield button("pick", each, emoji=KEYCAPS[number - 1], row=2)
     else:
-        yield menu("pick", name, words.pick, [(str(n), each) for n, each in numbers], row=2)
+        choices = [(str(number), each) for number, each in numbers]
+        yield menu("upscale", name, words.upscale, choices, row=0)
+        yield menu("subtle", name, words.vary_subtle, choices, row=1)
+        yield menu("pick", name, words.pick, choices, row=2)
     yield button("again", name, words.same_seed, "🌱", row=3)
     yield button("dice", name, words.new_seed, "🔁", row=3)
     yield button("edit", name, words.edit, "✏️", row=3)

@@ -168,12 +168,6 @@ class MarbleClient(discord.Client):
         which: Any = message or "@original"
         return (await hook.edit_message(which, **reply.edit())).id
 
-    async def delete_message(self, visit: Visit) -> None:
-        """Delete the message that a visit is about."""
-        channel = self.get_partial_messageable(visit.address.channel)
-        assert visit.address.answers
-        await channel.get_partial_message(visit.address.answers).delete()
-
     async def _show_progress(self, job: Job, news: News) -> None:
         address = Address.from_dict(job.reply)
         job = await self.app.storage.jobs.get(job.id)

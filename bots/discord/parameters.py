@@ -63,6 +63,11 @@ def prompt_parameter() -> Parameter:
     return Parameter("prompt", Parameter.KEYWORD_ONLY, annotation=str)
 
 
+def file_parameter(name: str) -> Parameter:
+    """Return an option that takes a file."""
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=discord.Attachment, default=None)
+
+
 def _parameter(option: Option) -> Parameter:
     return Parameter(
         option.name, Parameter.KEYWORD_ONLY, annotation=_annotation(option), default=None

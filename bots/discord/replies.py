@@ -73,7 +73,7 @@ def progress_reply(job: Job, news: News, words: Words) -> Reply:
     preview = news.preview if isinstance(news, Progress) else None
     alt = cut(alt_text(job, words), 1024)
     files = (Attached(name="preview.jpg", data=preview, description=alt),) if preview else ()
-    content = f"{_prompt(job, 400)}\n{escape_markdown(progress_line(news, words))}"
+    content = f"{_prompt(job, 400)}\n{progress_line(news, words, escape_markdown)}"
     return Reply(content=content, files=files, view=cancel_view(job, words))
 
 

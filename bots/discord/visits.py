@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -36,6 +37,15 @@ class MissingPermission(UserError):
 
 class Gone(Exception):
     """Say that there is nobody to answer: the deed came twice, or too late."""
+
+
+class Answer(Enum):
+    """Say what the first answer to an interaction was, which decides how to go on."""
+
+    NONE = auto()
+    PRIVATE = auto()
+    PUBLIC = auto()
+    REMOVED = auto()
 
 
 class Visit(ABC):
@@ -86,6 +96,10 @@ class Visit(ABC):
         """Show something to all, after `open`; return the message."""
 
     @abstractmethod
+    async def remove_message(self) -> None:
+        """Delete the message that it is about."""
+
+    @abstractmethod
     async def tell(
         self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
     ) -> None:
@@ -121,7 +135,7 @@ class Click(Visit):
             until=interaction.expires_at.timestamp(),
             answers=interaction.message.id if interaction.message else None,
         )
-        self._opened: bool | None = None  # whether in private
+        self._answer = Answer.NONE
         self._message: int | None = None
 
     def check_permissions(self) -> None:
@@ -142,7 +156,7 @@ class Click(Visit):
         response = self.interaction.response
         with _answered():
             callback = await response.defer(ephemeral=private, thinking=True)
-        self._opened = private
+        self._answer = Answer.PRIVATE if private else Answer.PUBLIC
         self._message = callback.message_id if callback else None
 
     async def announce(self, job: Job) -> int | None:
@@ -159,17 +173,29 @@ class Click(Visit):
     ) -> None:
         """Say something that nobody else sees."""
         reply = Reply(content=text, files=tuple(files), view=view)
-        if self._opened:
+        if self._answer is Answer.PRIVATE:
             await self.interaction.edit_original_response(**reply.edit())
-        elif self._opened is None:
+        elif self._answer is Answer.NONE:
             with _answered():
                 await self.interaction.response.send_message(**reply.new(), ephemeral=True)
-            self._opened = True
+            self._answer = Answer.PRIVATE
         else:
-            # Who can see an answer was decided by acknowledging it: this one has to go first.
+            # Who can see an answer was decided by acknowledging it: that one has to go first.
+            await self._take_back()
+            await self.interaction.followup.send(**reply.new(), ephemeral=True)
+
+    async def remove_message(self) -> None:
+        """Delete the message whose button it was, by the interaction itself: it always may."""
+        with _answered():
+            await self.interaction.response.defer()
+        self._answer = Answer.PUBLIC  # the original answer is the message itself
+        await self._take_back()
+
+    async def _take_back(self) -> None:
+        if self._answer is Answer.PUBLIC:
             with suppress(discord.NotFound):
                 await self.interaction.delete_original_response()
-            await self.interaction.followup.send(**reply.new(), ephemeral=True)
+        self._answer = Answer.REMOVED
 
 
 class Reaction(Visit):
@@ -229,6 +255,13 @@ class Reaction(Visit):
         reply = Reply(content=text, files=tuple(files), view=view)
         with suppress(discord.Forbidden):
             await self.client.send_dm(self.address.person, **reply.new())
+
+    async def remove_message(self) -> None:
+        """Delete the message with the reaction; raises `discord.HTTPException`."""
+        channel = self.client.get_partial_messageable(self.address.channel)
+        with suppress(discord.NotFound):
+            assert self.address.answers
+            await channel.get_partial_message(self.address.answers).delete()
 
     async def nod(self, text: str) -> None:
         """Say nothing: the reaction itself can be seen."""

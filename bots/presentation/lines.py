@@ -15,20 +15,22 @@ SEPARATOR: Final = " · "
 Escape = Callable[[str], str]
 
 
-def progress_line(news: News, words: Words) -> str:
+def progress_line(news: News, words: Words, escape: Escape = str) -> str:
     """Say in one line where a job stands: its place and time, then a bar with steps."""
-    line = waiting_line(news, words) if isinstance(news, Waiting) else _bar_line(news, words)
+    line = (
+        waiting_line(news, words, escape) if isinstance(news, Waiting) else _bar_line(news, words)
+    )
     return line[:1].upper() + line[1:]
 
 
-def waiting_line(waiting: Waiting, words: Words) -> str:
+def waiting_line(waiting: Waiting, words: Words, escape: Escape = str) -> str:
     """Say where a job stands: `2 in line, about 40 s`, or why nothing starts."""
     if waiting.position == 1:
         line = words.next_in_line
     else:
         line = words.nth_in_line.format(place=waiting.position)
     if waiting.reason:
-        return words.paused.format(line=line, reason=waiting.reason)
+        return words.paused.format(line=line, reason=escape(waiting.reason))
     if waiting.eta is None:
         return line
     return words.with_eta.format(line=line, time=duration(waiting.eta, words))

@@ -6,7 +6,7 @@ from typing import Final
 
 ELLIPSIS: Final = "…"
 # What Discord's markdown, mentions, links, timestamps and custom emoji begin with.
-_MARKDOWN: Final = re.compile(r"([\\*_~`|<>\[\]()#@:])")
+_MARKDOWN: Final = re.compile(r"([\\*_~`|<>\[\]#@]|:(?=//|\w+:))")
 # At the start of a line these make lists, small text and headings.
 _LINE_START: Final = re.compile(r"^(\s*\d*)([-+.])(?=\s)", re.MULTILINE)
 _JOINER: Final = "\u200d"

@@ -14,6 +14,7 @@ from bots.serve import serve as work
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
+from bots.terminal.doctor import doctor
 from bots.terminal.models import run as look_at_models
 from bots.terminal.rules import rules
 from bots.terminal.session import Session
@@ -23,6 +24,7 @@ from engine.recipe import check
 __all__ = [
     "chat",
     "db",
+    "doctor",
     "history",
     "imagine",
     "models",

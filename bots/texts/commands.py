@@ -38,9 +38,8 @@ _OPTION_NAMES: Final = {
     "size": "尺寸",
     "count": "张数",
     "model": "模型",
-    "image": "起始图",
     "strength": "强度",
-    "mask": "蒙版",
+    "fit": "适配",
     "lora": "lora",
 }
 
@@ -85,8 +84,11 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "moderate:open": _text("开放", "whether pictures may be asked for here", "此处可否请求图片"),
     "menu Recipe": _text("配方", "", ""),
     "menu Rerun": _text("重画", "", ""),
-    "menu New seed": _text("换种子重画", "", ""),
-    "menu Favourite": _text("收藏", "", ""),
+    "menu Vary": _text("变体", "", ""),
+    "menu Upscale": _text("放大", "", ""),
+    "menu Use as start image": _text("用作起始图", "", ""),
+    ":image": _text("起始图", "a picture to start from", "从这张图开始画"),
+    ":mask": _text("蒙版", "white where the start image is painted anew", "起始图上白色处重画"),
     **{
         f":{option.name}": CommandText(
             {"zh": _OPTION_NAMES.get(option.name, option.name)},

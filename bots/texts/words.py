@@ -53,7 +53,6 @@ class Words:
     same_seed: str
     new_seed: str
     favourite: str
-    use_as_start: str
     older: str
     only_favourites: str
     everything: str
@@ -67,6 +66,14 @@ class Words:
     edit_seed_hint: str
     edit_changes: str
     edit_changes_hint: str
+
+    # Starting from a picture
+    no_picture: str
+    mask_alone: str
+    slow_picture: str
+    start_title: str
+    start_prompt: str
+    start_strength: str
 
     # Answers
     deleted: str

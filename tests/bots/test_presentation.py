@@ -231,7 +231,7 @@ class TestText:
         [
             ("**bold** `code`", r"\*\*bold\*\* \`code\`"),
             ("<@123> @everyone <#4>", r"\<\@123\> \@everyone \<\#4\>"),
-            ("[here](https://x.example)", r"\[here\]\(https\://x.example\)"),
+            ("[here](https://x.example)", r"\[here\](https\://x.example)"),
             ("# title\n- item\n1. item", "\\# title\n\\- item\n1\\. item"),
             ("a marble scholar", "a marble scholar"),
             ("1.3 of 2-4", "1.3 of 2-4"),

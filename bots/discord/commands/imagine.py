@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 
+from bots.discord.attachments import read_attachment
 from bots.discord.commands.define import define
-from bots.discord.parameters import prompt_parameter, with_options
+from bots.discord.desk import Refusal
+from bots.discord.parameters import file_parameter, prompt_parameter, with_options
 from bots.discord.visits import Click
 from bots.options import parse_values
 from bots.preferences import values_for
@@ -25,16 +27,25 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
 
     async def imagine(interaction: discord.Interaction[Any], prompt: str, **typed: Any) -> None:
         visit = Click(interaction)
+        image, mask = typed.pop("image", None), typed.pop("mask", None)
         texts = {name: str(value) for name, value in typed.items()}
 
         async def ask(asker: Asker) -> Job:
             values = await values_for(desk.storage.people, visit.person, texts)
+            if image:
+                values["image"] = kept = await desk.studio.keep_image(await read_attachment(image))
+                if mask:
+                    given = await read_attachment(mask)
+                    values["mask"] = await desk.studio.keep_mask(kept, given)
             return await desk.studio.imagine({**values, "prompt": prompt}, asker)
 
         async with desk.receive(visit):
             # What is wrong with the words themselves is said before anything else is done.
             check("prompt", prompt)
             parse_values(texts.items())
+            if mask and not image:
+                raise Refusal(visit.words.mask_alone)
             await desk.draw(visit, ask)
 
-    tree.add_command(define("imagine", with_options(imagine, desk, before=[prompt_parameter()])))
+    before = [prompt_parameter(), *(file_parameter(name) for name in ("image", "mask"))]
+    tree.add_command(define("imagine", with_options(imagine, desk, before=before)))

@@ -9,6 +9,7 @@ from PIL import Image
 from engine.metadata import read_recipe
 from storage import Storage
 from tests.bots.discord.conftest import Marble
+from tests.bots.test_presentation import png
 from tests.fakes.discord import FakeDiscord, Person
 from tests.fakes.discord.world import MANAGE_MESSAGES
 
@@ -191,3 +192,44 @@ async def test_buttons_and_forms_work_after_a_crash(
     await marble.stop()
     async with Storage.open(marble.data) as storage:
         assert (await storage.history.stats()).pictures == 5
+
+
+async def test_pictures_are_varied_enlarged_and_continued(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    grid = await ann.imagine("a marble scholar", count=4, size="64", seed="7")
+    await grid.picture()
+    varied = await ann.clicks("V2", grid)
+    recipe = read_recipe(await varied.picture()).recipe
+    assert varied.message.reference is grid.message
+    assert "from 1.2" in varied.text
+    assert recipe.variations
+    large = await ann.clicks("U3", grid)
+    assert read_recipe(await large.picture()).recipe.upscale
+    assert "from 1.3" in large.text
+    one = await ann.clicks("1⃣", grid)
+    await one.picture()
+    for label in ("Vary a little", "Vary a lot", "Zoom out", "⬅️", "➡️", "⬆️", "⬇️", "Upscale"):
+        made = await ann.clicks(label, one)
+        await made.picture()
+        assert "from 1.1" in made.text, label
+    assert await (await ann.chooses("Vary", one)).picture()
+    assert await (await ann.chooses("Upscale", one)).picture()
+
+
+async def test_a_picture_is_started_from_another(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    given = ann.uploads("start.png", png(96, 64, seed=1))
+    started = await ann.imagine("a gold cat", image=given, strength=0.5)
+    recipe = read_recipe(await started.picture()).recipe
+    assert recipe.image is not None
+    assert recipe.strength == 0.5
+    form = await ann.chooses("Use as start image", started)
+    again = await ann.submits(form, prompt="a jade cat", strength="0.7")
+    second = read_recipe(await again.picture()).recipe
+    assert (second.prompt, second.strength) == ("a jade cat", 0.7)
+    assert second.image not in (None, recipe.image)
+    mask = ann.uploads("mask.png", png(96, 64, colour="white"))
+    masked = await ann.imagine("a gold cat", image=given, mask=mask)
+    assert read_recipe(await masked.picture()).recipe.mask is not None

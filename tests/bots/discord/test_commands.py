@@ -1,0 +1,173 @@
+"""Commands beside /imagine: history, settings, queue, data, moderators."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+from tests.bots.discord.conftest import Marble
+from tests.fakes.discord import FakeDiscord, Person
+from tests.fakes.discord.world import MANAGE_MESSAGES
+
+
+async def test_history_turns_pages_and_opens_pictures(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    for number in range(1, 9):
+        await (await ann.imagine(f"scholar number {number}", size="64")).picture()
+    page = await ann.types("history")
+    text = await page.said("Your pictures")
+    assert page.ephemeral
+    assert text.index("**8** scholar number 8") < text.index("**3** scholar number 3")
+    assert "**2**" not in text
+    assert page.message.attachments[0].filename == "pictures.png"
+    older = await ann.clicks("Older", page)
+    assert "**2** scholar number 2" in await older.said("**1**")
+    opened = await ann.clicks("Open one", page, value="5")
+    assert "scholar number 5" in await opened.said("scholar")
+    assert opened.message.attachments
+    assert "Same seed" in opened.message.buttons()
+    found = await ann.types("history", search="number 4")
+    assert "**8**" not in await found.said("**4**")
+    assert await (await bob.types("history")).said("Nothing yet")
+
+
+async def test_a_picture_is_shown_again_where_it_was_drawn_only(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    await (await ann.imagine("a marble scholar", size="64")).picture()
+    secret = await ann.in_dm().imagine("a secret", size="64")
+    await secret.picture()
+    shown = await bob.types("show", picture="1")
+    assert await shown.picture()
+    assert not shown.ephemeral
+    assert await (await bob.types("show", picture="2")).said("no picture 2")
+    assert await (await bob.types("show", picture="1.7")).said("no picture")
+    assert await (await bob.types("show", picture="bird")).said("named like 12")
+
+
+async def test_settings_hold_wherever_nothing_else_is_typed(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    assert await (await ann.types("settings show")).said("Nothing is set")
+    saved = await ann.types("settings set", steps=9, size="64x96")
+    assert "steps: 9" in await saved.said("Saved")
+    reply = await ann.imagine("a cat")
+    await reply.picture()
+    assert "64×96" in reply.text
+    reply = await ann.imagine("a cat", size="64x64")
+    await reply.picture()
+    assert "64×64" in reply.text
+    refused = await ann.types("settings set", model="nope")
+    assert await refused.said("Saved")  # a model may come later …
+    refused = await ann.imagine("a cat")
+    assert "no model 'nope'" in await refused.said("nope")  # … until then it is said
+    assert refused.ephemeral
+    await ann.types("settings reset")
+    reply = await bob.imagine("a cat")
+    await reply.picture()
+    assert "128×128" in reply.text
+
+
+async def test_the_queue_tells_of_others_no_more_than_their_size(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    assert await (await ann.types("queue")).said("Nothing runs")
+    for person, prompt in ((ann, "wait for my scholar"), (bob, "wait in secret")):
+        await (await person.imagine(prompt)).said("Chiselling")
+    queue = await ann.types("queue")
+    text = await queue.said("The queue")
+    assert queue.ephemeral
+    assert "wait for my scholar" in text
+    assert "somebody" in text
+    assert "secret" not in text
+    marble.gate.touch()
+
+
+async def test_what_marble_is_and_keeps_is_told(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    assert "/imagine" in (await ann.types("help")).text
+    assert "/mydata" in (await ann.types("privacy")).text
+    assert "starter (" in (await ann.types("models")).text
+    await (await ann.imagine("a cat", count=2, size="64")).picture()
+    stats = await (await ann.types("stats")).said("You")
+    assert "You: 1 jobs, 2 pictures" in stats
+    assert "by 1 people" in stats
+
+
+async def test_people_get_their_data_and_have_it_removed(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a cat", count=2, size="64")
+    await first.picture()
+    await (await bob.imagine("a dog", size="64")).picture()
+    export = await ann.types("mydata export")
+    assert "2 pictures" in await export.said("kept of you")
+    assert export.ephemeral
+    archive = zipfile.ZipFile(io.BytesIO(export.message.attachments[0].data))
+    assert {"pictures/1.1.png", "pictures/1.2.png"} < set(archive.namelist())
+    about = json.loads(archive.read("person.json"))
+    assert [job["recipe"]["prompt"] for job in about["jobs"]] == ["a cat"]
+    question = await ann.types("mydata delete")
+    assert "Removed: 1 jobs and 2" in await (await ann.clicks("Remove everything", question)).said(
+        "Removed"
+    )
+    assert await (await ann.types("history")).said("Nothing yet")
+    assert await (await bob.types("history")).said("a dog")
+    gone = await ann.clicks("Same seed", first)
+    assert "no job 1" in await gone.said("no job")
+
+
+async def test_moderators_ban_and_lift_bans(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    refused = await bob.types("moderate ban", person=ann, reason="x")
+    assert await refused.said("Only moderators")
+    first = await ann.imagine("a cat")
+    await first.picture()
+    await judge.types("moderate ban", person=ann, reason="too many *cats*", hours=2)
+    refused = await ann.imagine("a cat")
+    assert r"too many \*cats\*" in await refused.said("may not ask")
+    assert refused.ephemeral
+    assert await (await ann.clicks("Same seed", first)).said("may not ask")
+    thread = discord.add_thread(discord.channel)
+    assert await (await ann.at(thread).imagine("a cat")).said("may not ask")
+    log = await (await judge.types("moderate log")).said("moderators did")
+    assert f"<@{judge.id}> ban <@{ann.id}>" in log
+    assert await (await judge.types("moderate unban", person=ann)).said("again")
+    await (await ann.imagine("a cat")).picture()
+
+
+async def test_a_channel_is_closed_with_its_threads(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    other = discord.add_channel(discord.guild)
+    thread = discord.add_thread(discord.channel)
+    await discord.gateway.emit("GUILD_CREATE", discord.guild.json(discord.bot))
+    assert await (await judge.types("moderate channel", open=False)).said("no")
+    for person in (ann, ann.at(thread)):
+        refused = await person.imagine("a cat")
+        assert await refused.said("switched off")
+        assert refused.ephemeral
+    await (await ann.at(other).imagine("a cat")).picture()
+    await judge.types("moderate channel", open=True)
+    await (await ann.imagine("a cat")).picture()
+
+
+async def test_only_marbles_own_moderators_pause_the_queue(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    mo = discord.person("mo", MANAGE_MESSAGES)
+    cold.settings["MARBLE_MODERATORS"] = f"discord:{mo.id}"
+    await cold.start()
+    assert await (await judge.types("moderate pause", reason="Lunch.")).said("Only moderators")
+    assert await (await mo.types("moderate pause", reason="Lunch.")).said("paused")
+    reply = await ann.imagine("a cat")
+    assert await reply.said("paused: Lunch.")
+    assert await (await mo.types("moderate resume")).said("start again")
+    await reply.picture()

@@ -1,0 +1,223 @@
+"""Broken set-ups, and the line and cure that each gets."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bots.doctor import CHECKS, Entry, Finding, State, check_modes, examine
+from bots.settings import Settings, load_settings
+from engine.checkpoints import Catalogue
+from engine.errors import UserError
+from storage import NewJob, Storage
+from tests.factories import make_recipe
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir(mode=0o700)
+    settings = load_settings({"MARBLE_DEVICE": "cpu"}, env_file="")
+    return replace(settings, data_dir=tmp_path / "data")
+
+
+async def found(settings: Settings, name: str) -> list[Finding]:
+    """Return what one check finds."""
+    [entry] = [entry for entry in CHECKS if entry.place.endswith(f"check_{name}")]
+    return [finding async for finding in examine(settings, [entry])]
+
+
+async def ails(settings: Settings, name: str) -> Finding:
+    """Return the one thing that a check does not find good."""
+    [finding] = [each for each in await found(settings, name) if each.state is not State.GOOD]
+    return finding
+
+
+async def fill(settings: Settings) -> Path:
+    """Make a database with one job in it; return its file."""
+    async with Storage.open(settings.data_dir) as storage:
+        await storage.jobs.add(NewJob(recipe=make_recipe(), person="x:a", place="x"))
+    return settings.data_dir / "marble.db"
+
+
+async def test_all_is_well_on_a_machine_where_it_is(settings: Settings) -> None:
+    await fill(settings)
+    findings = [finding async for finding in examine(settings)]
+    assert {finding.state for finding in findings} == {State.GOOD}, [str(f) for f in findings]
+    whats = [finding.what for finding in findings]
+    assert whats[0] == "python"
+    assert {"privacy", "disk", "database", "clock", "device", "models"} <= {*whats}
+
+
+async def test_a_python_that_is_too_old(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
+    finding = await ails(settings, "python")
+    assert finding.state is State.BAD
+    assert str(finding) == (
+        "wrong python     3.10.4 is too old: install Python 3.11 or newer, and run "
+        "`make demo PYTHON=python3.11`"
+    )
+
+
+async def test_an_env_file_that_others_can_read(settings: Settings, tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text("MARBLE_DEBUG=0")
+    env.chmod(0o644)
+    [open_file, _] = [each async for each in check_modes(settings)]
+    assert (open_file.state, open_file.cure) == (State.POOR, "`chmod 600 .env`")
+    env.chmod(0o600)
+    assert [each.state async for each in check_modes(settings)] == [State.GOOD] * 2
+
+
+async def test_a_data_folder_that_everybody_can_look_into(settings: Settings) -> None:
+    settings.data_dir.chmod(0o755)
+    finding = await ails(settings, "modes")
+    assert finding.cure == f"`chmod 700 {settings.data_dir}`"
+
+
+@pytest.mark.parametrize(
+    ("free", "state", "said"),
+    [(10 * 2**20, State.BAD, "no job is taken"), (2**30, State.POOR, "1.0 GB are free")],
+)
+async def test_a_disk_that_is_nearly_full(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, state: State, said: str
+) -> None:
+    usage = type(shutil.disk_usage("."))(100 * 2**30, 0, free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    finding = await ails(settings, "disk")
+    assert (finding.state, said in finding.text) == (state, True)
+    assert "marble db prune" in finding.cure
+
+
+async def test_a_data_folder_that_cannot_be_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    forbidden = settings.data_dir
+
+    def refuse(path: object, mode: int) -> bool:
+        return mode != os.W_OK and access(path, mode)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "access", refuse)
+    assert f"chown -R USER {forbidden}" in (await ails(settings, "disk")).cure
+    assert "is read-only" in (await ails(settings, "database")).text
+
+
+async def test_a_database_that_is_none(settings: Settings) -> None:
+    (settings.data_dir / "marble.db").write_bytes(b"x" * 5000)
+    finding = await ails(settings, "database")
+    assert finding.state is State.BAD
+    assert "marble db restore FILE" in finding.text
+
+
+async def test_a_database_of_a_newer_marble(settings: Settings) -> None:
+    import sqlite3
+
+    file = await fill(settings)
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999_later'")
+    connection.close()
+    assert "written by a newer Marble" in (await ails(settings, "database")).text
+
+
+async def test_a_database_address_that_leads_nowhere(settings: Settings) -> None:
+    odd = replace(settings, database_url="mysql://root@localhost/x")
+    assert "Marble does not speak mysql" in (await ails(odd, "database")).text
+    nobody = replace(settings, database_url="postgresql://marble:secret@127.0.0.1:9/marble")
+    finding = await ails(nobody, "database")
+    assert finding.state is State.BAD
+    assert "secret" not in str(finding)
+
+
+async def test_looking_makes_no_database_and_changes_none(settings: Settings) -> None:
+    [database, _] = await found(settings, "database")
+    assert "will be made" in database.text
+    assert list(settings.data_dir.iterdir()) == []
+    file = await fill(settings)
+    before = file.read_bytes()
+    assert "is sound" in (await found(settings, "database"))[0].text
+    assert file.read_bytes() == before
+
+
+async def test_a_clock_that_runs_behind(settings: Settings) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    async with Storage.open(settings.data_dir, now=lambda: ahead) as storage:
+        await storage.jobs.add(NewJob(recipe=make_recipe(), person="x:a", place="x"))
+    finding = await ails(settings, "database")
+    assert (finding.what, finding.state) == ("clock", State.BAD)
+    assert "still to come" in finding.text
+    assert "set-ntp" in finding.cure
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("cuda", "sees no cuda device"), ("cuda:7", "cuda"), ("mps", "no mps")]
+)
+async def test_a_device_that_is_not_there(settings: Settings, device: str, said: str) -> None:
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    finding = await ails(replace(settings, device=device), "device")
+    assert (finding.state, said in finding.text) == (State.BAD, True)
+    assert "MARBLE_DEVICE=auto" in finding.cure
+
+
+async def test_a_torch_that_cannot_be_imported(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "engine.diagnosis", None)
+    finding = await ails(settings, "device")
+    assert "torch cannot be imported" in finding.text
+    assert "Your GPU" in finding.cure
+
+
+async def test_a_model_that_is_broken_leaves_the_others(
+    settings: Settings, models: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models / "tiny", tmp_path / "models" / "tiny")
+    shutil.copytree(models / "tiny", tmp_path / "models" / "odd")
+    (tmp_path / "models" / "odd" / "unet" / "config.json").write_text("{")
+    settings = replace(settings, models_dir=tmp_path / "models")
+    finding = await ails(settings, "models")
+    assert finding.state is State.POOR
+    assert "'odd' cannot be loaded" in finding.text
+    assert (await found(settings, "models"))[-1].text == "starter, tiny"
+
+
+async def test_a_bundled_model_that_is_broken_is_worse(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "starter").mkdir()
+    init: Callable[..., None] = Catalogue.__init__
+    monkeypatch.setattr(
+        Catalogue, "__init__", lambda self, folder: init(self, folder, tmp_path / "starter")
+    )
+    assert (await ails(settings, "models")).state is State.BAD
+
+
+async def test_a_check_that_fails_itself_is_a_finding_and_stops_nobody(settings: Settings) -> None:
+    async def check_tokens(settings: Settings) -> AsyncIterator[Finding]:
+        raise UserError("No token.")
+        yield
+
+    sys.modules[__name__].check_tokens = check_tokens  # type: ignore[attr-defined]
+    entries = [
+        Entry("no.such.module:check_nothing"),
+        Entry(f"{__name__}:check_tokens"),
+        Entry("never:wanted", lambda settings: False),
+        Entry("bots.doctor:check_python"),
+    ]
+    findings = [finding async for finding in examine(settings, entries)]
+    assert [(f.what, f.state) for f in findings] == [
+        ("nothing", State.BAD),
+        ("tokens", State.BAD),
+        ("python", State.GOOD),
+    ]
+    assert findings[1].text == "No token."
