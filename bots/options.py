@@ -191,24 +191,31 @@ def parse_values(typed: Iterable[tuple[str, str]]) -> Values:
 
 
 def parse_message(text: str) -> Values:
-    """Read a chat message: words are the prompt, `--name value` anywhere an option.
+    """Read a chat message as values of recipe fields; see `split_message`."""
+    prompt, typed = split_message(text)
+    return {"prompt": prompt} | parse_values(typed)
+
+
+def split_message(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """Split a chat message: words are the prompt, `--name value` anywhere an option.
 
     A value is one word or a quoted text; that of a spoken option runs to the next option. Further
-    lines are the negative prompt. Nothing that was typed is dropped without a word.
+    lines are the negative prompt. Nothing that was typed is dropped without a word. Options come
+    by their own names, as they were typed.
     """
     first, _, rest = text.strip().partition("\n")
     flags = list(_FLAG.finditer(first))
     prompt = [first[: flags[0].start()] if flags else first]
     typed: list[tuple[str, str]] = []
-    for flag, following in zip_longest(flags, flags[1:]):
-        tail = first[flag.end() : following.start() if following else None].strip()
-        value, words = _take_value(find(flag[1]), tail)
-        typed.append((flag[1], value))
-        prompt.append(words)
-    values: Values = {"prompt": " ".join(part.strip() for part in prompt if part.strip())}
     if negative := rest.strip():
-        values["negative_prompt"] = negative
-    return values | parse_values(typed)
+        typed.append(("negative", negative))
+    for flag, following in zip_longest(flags, flags[1:]):
+        option = find(flag[1])
+        tail = first[flag.end() : following.start() if following else None].strip()
+        value, words = _take_value(option, tail)
+        typed.append((option.name, value))
+        prompt.append(words)
+    return " ".join(part.strip() for part in prompt if part.strip()), typed
 
 
 def _take_value(option: Option, tail: str) -> tuple[str, str]:

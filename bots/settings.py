@@ -43,6 +43,7 @@ class Settings:
     telegram_file_base: str
     telegram_webhook_url: str | None
     telegram_webhook_listen: str
+    telegram_reactions: Mapping[str, str]
     discord_token: str | None = field(repr=False)
     discord_api_base: str
     discord_gateway: str
@@ -144,6 +145,14 @@ def _optional_address(*schemes: str) -> Callable[[str, str], str | None]:
     return lambda key, text: read(key, text) if text else None
 
 
+def _reactions(key: str, text: str) -> Mapping[str, str]:
+    pairs = [word.partition("=") for word in text.split()]
+    for emoji, _, act in pairs:
+        if not (emoji and act):
+            raise SettingError(key, text, "pairs like 👍=same, separated by spaces")
+    return {emoji: act for emoji, _, act in pairs}
+
+
 def _listen(key: str, text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
@@ -211,6 +220,12 @@ VARIABLES: Final = (
     Variable("MARBLE_TELEGRAM_WEBHOOK_URL", "telegram_webhook_url", "", _optional_address("https")),
     Variable(
         "MARBLE_TELEGRAM_WEBHOOK_LISTEN", "telegram_webhook_listen", "127.0.0.1:8443", _listen
+    ),
+    Variable(
+        "MARBLE_TELEGRAM_REACTIONS",
+        "telegram_reactions",
+        "👍=same 🔥=new 💔=delete ✍=recipe",
+        _reactions,
     ),
     Variable("MARBLE_DISCORD_TOKEN", "discord_token", "", _discord_token),
     Variable(

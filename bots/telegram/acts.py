@@ -13,7 +13,9 @@ from telegram.error import BadRequest
 
 from bots.options import parse_values
 from bots.presentation import name_of, recipe_lines
-from bots.telegram import keyboards
+from bots.presentation.listings import history_lines
+from bots.telegram import keyboards, mydata
+from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
 from bots.telegram.progress import answering
 from engine.errors import UserError
@@ -21,6 +23,7 @@ from storage import Job, Picture, TooLate
 from storage.life import OVER
 
 DOCUMENT: Final = 50_000_000  # bytes
+PAGE: Final = 10  # lines of a history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,57 @@ async def pick(errand: Errand, target: Target) -> str | None:
     return None
 
 
+async def older(errand: Errand, target: Target) -> str | None:
+    """Show the page of one's history that follows a job."""
+    await show_history(errand, before=target.job.id, message=target.message)
+    return None
+
+
+async def show_history(
+    errand: Errand, *, before: int | None = None, message: int | None = None
+) -> None:
+    """List one's jobs, in a new message or in one that is there."""
+    jobs = await errand.app.storage.history.page(
+        person=errand.asker.person, before=before, limit=PAGE
+    )
+    text = "\n".join(history_lines(jobs, errand.words))
+    buttons = keyboards.of_page(jobs[-1].id, errand.words) if len(jobs) == PAGE else None
+    if message is None:
+        await errand.say(text, buttons)
+    else:
+        await errand.bot.edit_message_text(text, errand.address.chat, message, reply_markup=buttons)
+
+
+async def show_pictures(errand: Errand, target: Target) -> None:
+    """Send a result again, as a message with buttons of its own."""
+    if not target.pictures:
+        raise UserError(errand.words.not_drawn)
+    key, picture = await errand.replies.show(errand.address, target.job, target.pictures)
+    await errand.app.storage.jobs.shown(target.job.id, {key: picture})
+
+
+async def press(errand: Errand, data: str, message: int) -> str | None:
+    """Do what a button carries."""
+    act, _, name = data.partition(":")
+    if act == "forget":
+        return await mydata.forget(errand, name)
+    if act not in BUTTONS:
+        raise UserError(errand.words.unknown_message)
+    job, picture = await errand.app.studio.get(name)
+    await _check_sight(errand, job, message)
+    return await BUTTONS[act](errand, Target(job=job, picture=picture, message=message))
+
+
+async def _check_sight(errand: Errand, job: Job, message: int) -> None:
+    """Raise `UserError` for a job that is neither shown by the message nor the asker's own.
+
+    What a button carries comes from an app, and an app can be changed.
+    """
+    shown = await errand.app.storage.jobs.by_message(message_key(errand.address.chat, message))
+    if job.person != errand.asker.person and (shown is None or shown[0].id != job.id):
+        raise UserError(errand.words.unknown_message)
+
+
 BUTTONS: Final[Mapping[str, Act]] = {
     "same": same,
     "new": new,
@@ -119,4 +173,9 @@ BUTTONS: Final[Mapping[str, Act]] = {
     "cancel": cancel,
     "delete": delete,
     "pick": pick,
+    "older": older,
+}
+# What reactions may be set to do: all that needs no message of its own to act on.
+REACTIONS: Final[Mapping[str, Act]] = {
+    name: act for name, act in BUTTONS.items() if name not in ("pick", "older")
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
+from telegram.constants import ReactionEmoji
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 from telegram.request import HTTPXRequest
@@ -14,14 +15,18 @@ from telegram.request import HTTPXRequest
 from bots.app import App
 from bots.delivery import Shown, TryLater, Way
 from bots.settings import Settings
+from bots.telegram.acts import REACTIONS, Act
 from bots.telegram.addresses import NAME
 from bots.telegram.desk import Desk
 from bots.telegram.intake import Intake
 from bots.telegram.pace import Pace
 from bots.telegram.progress import Placeholders
-from bots.telegram.reading import sender
+from bots.telegram.publishing import publish
+from bots.telegram.reading import VARIATION, sender
 from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
+from bots.telegram.webhook import Webhook
+from engine.errors import SettingError
 from storage import Job, Parcel
 
 CONNECTIONS: Final = 64
@@ -46,8 +51,9 @@ class Telegram:
         storage = app.storage
         placeholders = Placeholders(self.bot, storage.jobs, app.studio, self._spawn)
         self._placeholders = placeholders
-        self._desk = Desk(app, self.bot, placeholders, self._spawn)
         self._replies = Replies(self.bot, storage.pictures, placeholders)
+        reactions = read_reactions(app.settings.telegram_reactions)
+        self._desk = Desk(app, self.bot, placeholders, self._replies, self._spawn, reactions)
         self._intake = Intake(
             self.bot,
             storage.inbox,
@@ -75,6 +81,7 @@ class Telegram:
         try:
             await self.bot.initialize()
             async with asyncio.TaskGroup() as self._tasks:
+                self._spawn(publish(self.bot), "telegram-commands")
                 await self._recover()
                 await self._take_in()
                 await asyncio.Event().wait()
@@ -89,8 +96,7 @@ class Telegram:
 
     async def _take_in(self) -> None:
         """Take updates in until told to stop."""
-        await self.bot.delete_webhook()
-        taking = asyncio.create_task(self._intake.poll(), name="telegram-poll")
+        taking = asyncio.create_task(self._listen(), name="telegram-intake")
         closing = asyncio.create_task(self._closing.wait(), name="telegram-closing")
         try:
             await asyncio.wait([taking, closing], return_when=asyncio.FIRST_COMPLETED)
@@ -99,6 +105,16 @@ class Telegram:
             taking.cancel()
         if not self._closing.is_set():
             taking.result()
+
+    async def _listen(self) -> None:
+        """Ask for updates, or wait for those that Telegram brings."""
+        settings = self._app.settings
+        if url := settings.telegram_webhook_url:
+            listen = settings.telegram_webhook_listen
+            await Webhook(self.bot, url, listen, self._intake.take).run()
+        else:
+            await self.bot.delete_webhook()
+            await self._intake.poll()
 
     async def _recover(self) -> None:
         """Go on with what a process before this one left: letters and placeholders."""
@@ -146,6 +162,20 @@ def make_bot(settings: Settings) -> ExtBot[str]:
         ),
         rate_limiter=Pace(),
     )
+
+
+def read_reactions(settings: Mapping[str, str]) -> Mapping[str, Act]:
+    """Return what reactions do; raises `SettingError` for what Telegram or Marble does not know."""
+    key = "MARBLE_TELEGRAM_REACTIONS"
+    known = {emoji.value.replace(VARIATION, "") for emoji in ReactionEmoji}
+    found = {}
+    for emoji, act in settings.items():
+        if emoji.replace(VARIATION, "") not in known:
+            raise SettingError(key, emoji, f"any of {' '.join(sorted(known))}")
+        if act not in REACTIONS:
+            raise SettingError(key, act, f"one of {', '.join(REACTIONS)}")
+        found[emoji.replace(VARIATION, "")] = REACTIONS[act]
+    return found
 
 
 def _hush() -> None:

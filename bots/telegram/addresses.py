@@ -87,3 +87,8 @@ def message_of(key: str) -> tuple[int, int]:
     """Return the chat and the message that a name stands for."""
     chat, _, message = key.removeprefix(f"{NAME}:").partition("/")
     return int(chat), int(message)
+
+
+def user_of(person: str) -> int:
+    """Return the number of a person."""
+    return int(person.removeprefix(f"{NAME}:"))

@@ -1,62 +1,53 @@
-"""What words and commands do; the table from which Telegram's own lists are made, too."""
+"""What commands do, and the lists of them that Telegram shows."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from bots.options import parse_message
-from bots.telegram.acts import BUTTONS, Target
+from bots.line import look
+from bots.options import split_message
+from bots.preferences import PREFERABLE, prefer, preferred
+from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
+from bots.telegram import moderating, mydata
+from bots.telegram.acts import Target, show_history, show_pictures
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
+from bots.telegram.imagining import imagine
 from bots.telegram.reading import Said
+from bots.texts.commands import COMMANDS as TEXTS
 from engine.errors import UnknownOption, UserError
 from storage import Job, parse_name
 from storage.life import OVER
 
-Command = Callable[[Errand, Said], Awaitable[str | None]]  # returns what is answered, if anything
+Do = Callable[[Errand, Said], Awaitable[str | None]]  # returns what is answered, if anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Say what a command does, and by which key of the texts it is described, to whom."""
+
+    do: Do
+    text: str
+    moderators: bool = False
+
+    def described(self, language: str) -> str:
+        """Return the line that Telegram shows beside the command."""
+        return TEXTS[self.text].description[language]
 
 
 async def obey(errand: Errand, said: Said) -> str | None:
     """Do what a message says; raises `UserError` where that cannot be."""
     if said.command is None:
-        return await _imagine(errand, said)
-    command = COMMANDS.get(said.command)
-    if command:
-        return await command(errand, said)
+        return await imagine(errand, said)
+    if command := COMMANDS.get(said.command):
+        if command.moderators and not await errand.moderates(errand.asker.place):
+            raise UserError(errand.words.moderators_only)
+        return await command.do(errand, said)
     if errand.address.private:
         raise UnknownOption(f"/{said.command}", (f"/{name}" for name in COMMANDS))
     return None  # it may be another bot's
-
-
-async def press(errand: Errand, data: str, message: int) -> str | None:
-    """Do what a button carries."""
-    act, _, name = data.partition(":")
-    if act not in BUTTONS:
-        raise UserError(errand.words.unknown_message)
-    number, picture = parse_name(name)
-    job = await errand.app.storage.jobs.get(number)
-    return await BUTTONS[act](errand, Target(job=job, picture=picture, message=message))
-
-
-async def _imagine(errand: Errand, said: Said) -> str | None:
-    """Draw what the words say; words that answer a result draw that with these words."""
-    await errand.check_welcome()
-    values = parse_message(said.text)
-    studio = errand.app.studio
-    if said.answers is not None:
-        key = message_key(errand.address.chat, said.answers)
-        if found := await errand.app.storage.jobs.by_message(key):
-            job, picture = found
-            if not values["prompt"]:
-                del values["prompt"]
-            target = Target(job=job, picture=picture, message=said.answers)
-            errand.begin(await studio.rerun(target.name, values, errand.asker))
-            return None
-    if not values["prompt"]:
-        raise UserError(errand.words.empty_prompt)
-    errand.begin(await studio.imagine(values, errand.asker))
-    return None
 
 
 async def _help(errand: Errand, said: Said) -> str | None:
@@ -67,6 +58,43 @@ async def _help(errand: Errand, said: Said) -> str | None:
 async def _privacy(errand: Errand, said: Said) -> str | None:
     await errand.say(errand.words.privacy, marked=True)
     return None
+
+
+async def _queue(errand: Errand, said: Said) -> str | None:
+    standings = await look(errand.app.storage, errand.app.settings)
+    return "\n".join(queue_lines(standings, errand.asker.person, errand.words))
+
+
+async def _models(errand: Errand, said: Said) -> str | None:
+    return "\n".join(model_lines(errand.app.studio, errand.words))
+
+
+async def _stats(errand: Errand, said: Said) -> str | None:
+    history = errand.app.storage.history
+    own = await history.stats(person=errand.asker.person)
+    here = await history.stats(place=errand.asker.place)
+    return "\n".join(stats_lines(own, here, errand.words))
+
+
+async def _history(errand: Errand, said: Said) -> str | None:
+    await show_history(errand)
+    return None
+
+
+async def _show(errand: Errand, said: Said) -> str | None:
+    """Show pictures again that somebody asked for, or that were asked for here."""
+    job, picture = await errand.app.studio.get(said.text or str((await _latest(errand)).id))
+    if job.place != errand.asker.place:
+        await errand.check_owner(job)
+    await show_pictures(errand, Target(job=job, picture=picture, message=0))
+    return None
+
+
+async def _latest(errand: Errand) -> Job:
+    for job in await errand.app.storage.history.page(person=errand.asker.person):
+        if job.pictures:
+            return job
+    raise UserError(errand.words.nothing_yet)
 
 
 async def _cancel(errand: Errand, said: Said) -> str | None:
@@ -80,8 +108,7 @@ async def _cancel(errand: Errand, said: Said) -> str | None:
 async def _meant(errand: Errand, said: Said) -> Job:
     jobs = errand.app.storage.jobs
     if said.text:
-        number, _ = parse_name(said.text)
-        return await jobs.get(number)
+        return await jobs.get(parse_name(said.text)[0])
     if said.answers is not None:
         key = message_key(errand.address.chat, said.answers)
         if found := await jobs.by_message(key):
@@ -89,13 +116,48 @@ async def _meant(errand: Errand, said: Said) -> Job:
     for job in await errand.app.storage.history.page(person=errand.asker.person):
         if job.status not in OVER:
             return job
-    raise UserError(errand.words.queue_empty)
+    raise UserError(errand.words.nothing_to_cancel)
+
+
+async def _settings(errand: Errand, said: Said) -> str | None:
+    """Show what somebody saved, change it, or forget it."""
+    people, person, words = errand.app.storage.people, errand.asker.person, errand.words
+    saved = await preferred(people, person)
+    if said.text == "reset":
+        await prefer(people, person, dict.fromkeys(saved, ""))
+        return words.settings_reset
+    text, typed = split_message(said.text)
+    preferable = [option.name for option in PREFERABLE]
+    for name, _ in typed:
+        if name not in preferable:
+            raise UnknownOption(f"--{name}", (f"--{known}" for known in preferable))
+    if text:
+        raise UnknownOption(text, ["reset", *(f"--{known}" for known in preferable)])
+    if typed:
+        saved = await prefer(people, person, dict(typed))
+    lines = [words.settings_saved] if typed else []
+    lines += [*settings_lines(saved, words), "", words.settings_how]
+    await errand.say("\n".join(lines), marked=True)
+    return None
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "imagine": _imagine,
-    "cancel": _cancel,
-    "privacy": _privacy,
-    "help": _help,
-    "start": _help,
+    "imagine": Command(do=imagine, text="imagine"),
+    "history": Command(do=_history, text="history"),
+    "show": Command(do=_show, text="show"),
+    "queue": Command(do=_queue, text="queue"),
+    "cancel": Command(do=_cancel, text="cancel"),
+    "settings": Command(do=_settings, text="settings"),
+    "models": Command(do=_models, text="models"),
+    "stats": Command(do=_stats, text="stats"),
+    "help": Command(do=_help, text="help"),
+    "start": Command(do=_help, text="help"),
+    "privacy": Command(do=_privacy, text="privacy"),
+    "mydata": Command(do=mydata.mydata, text="mydata"),
+    "ban": Command(do=moderating.ban, text="moderate ban", moderators=True),
+    "unban": Command(do=moderating.unban, text="moderate unban", moderators=True),
+    "log": Command(do=moderating.log, text="moderate log", moderators=True),
+    "pause": Command(do=moderating.pause, text="moderate pause", moderators=True),
+    "resume": Command(do=moderating.resume, text="moderate resume", moderators=True),
 }
+HIDDEN: Final = frozenset({"start"})  # what apps offer by themselves

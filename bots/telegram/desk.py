@@ -17,11 +17,12 @@ from bots.app import App
 from bots.presentation import cut, utf16_length
 from bots.studio import Asker
 from bots.telegram import commands
-from bots.telegram.acts import Act, Target
+from bots.telegram.acts import Act, Target, press
 from bots.telegram.addresses import Address, message_key, person_of, place_of
 from bots.telegram.errand import Errand
 from bots.telegram.progress import Placeholders
 from bots.telegram.reading import new_emoji, read
+from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
 from bots.texts import Words, words_of
 from engine.errors import UserError
@@ -40,8 +41,9 @@ class Desk:
     app: App
     bot: ExtBot[str]
     placeholders: Placeholders
+    replies: Replies
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
-    reactions: Mapping[str, Act] = field(default_factory=dict)
+    reactions: Mapping[str, Act]
     _turns: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def hand_in(self, letter: Letter) -> None:
@@ -85,7 +87,7 @@ class Desk:
         address = Address.of(query.message, query.from_user)
         errand = self._errand(letter, address, person_of(query.from_user))
         doing = asyncio.create_task(
-            _sentence(commands.press(errand, query.data, query.message.message_id), words),
+            _sentence(press(errand, query.data, query.message.message_id), words),
             name=f"telegram-press-{letter.id}",
         )
         try:
@@ -126,6 +128,7 @@ class Desk:
             app=self.app,
             bot=self.bot,
             placeholders=self.placeholders,
+            replies=self.replies,
             asker=asker,
             address=address,
         )

@@ -15,8 +15,9 @@ from bots.app import App, roles_of
 from bots.policy import Role
 from bots.presentation import cut, utf16_length
 from bots.studio import Asker
-from bots.telegram.addresses import NAME, Address
+from bots.telegram.addresses import Address, place_of, user_of
 from bots.telegram.progress import Placeholders, answering
+from bots.telegram.replies import Replies
 from bots.texts import Words
 from engine.errors import UserError
 from storage import Job
@@ -33,6 +34,7 @@ class Errand:
     app: App
     bot: ExtBot[str]
     placeholders: Placeholders
+    replies: Replies
     asker: Asker
     address: Address
 
@@ -83,13 +85,12 @@ class Errand:
         """
         if roles_of(self.app.settings).of(self.asker.person) >= Role.MODERATOR:
             return True
-        here = f"{NAME}:{self.address.chat}"
+        here = place_of(self.address.chat)
         if self.address.private or place.partition("/")[0] != here:
             return False
         if self.asker.person == here:  # an anonymous administrator
             return True
-        user = int(self.asker.person.removeprefix(f"{NAME}:"))
-        member = await self.bot.get_chat_member(self.address.chat, user)
+        member = await self.bot.get_chat_member(self.address.chat, user_of(self.asker.person))
         return member.status in ADMINISTRATORS
 
 

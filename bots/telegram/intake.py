@@ -12,10 +12,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from warnings import catch_warnings, simplefilter
 
 from telegram import Update
 from telegram.error import NetworkError, RetryAfter, TelegramError, TimedOut
 from telegram.ext import ExtBot
+from telegram.warnings import PTBUserWarning
 
 from bots.delivery import back_off
 from bots.telegram.addresses import NAME
@@ -46,17 +48,40 @@ class Intake:
         failures = 0
         while True:
             try:
-                updates = await self.bot.get_updates(
-                    offset=offset, timeout=POLL, allowed_updates=ALLOWED
-                )
+                updates, offset = await self._ask(offset)
             except TelegramError as error:
                 await self._rest(error, failures)
                 failures += 1
                 continue
             failures = 0
-            if updates:
-                await self.take(updates)
-                offset = updates[-1].update_id + 1
+            await self.take(updates)
+
+    async def _ask(self, offset: int | None) -> tuple[Sequence[Update], int | None]:
+        """Return what is new, and the offset that tells Telegram to forget it."""
+        try:
+            updates = await self.bot.get_updates(
+                offset=offset, timeout=POLL, allowed_updates=ALLOWED
+            )
+        except TelegramError:
+            raise
+        except Exception:  # PTB reads all or nothing: one that it cannot read must not stop all
+            log.exception("updates cannot be read together")
+            return await self._ask_one_by_one(offset)
+        return updates, updates[-1].update_id + 1 if updates else offset
+
+    async def _ask_one_by_one(self, offset: int | None) -> tuple[Sequence[Update], int | None]:
+        wanted = {"offset": offset, "allowed_updates": ALLOWED}
+        with catch_warnings():
+            simplefilter("ignore", PTBUserWarning)  # that there is a method for it
+            raw = await self.bot.do_api_request("getUpdates", api_kwargs=wanted)
+        updates = []
+        for each in raw:
+            offset = each["update_id"] + 1
+            try:
+                updates.append(Update.de_json(each, self.bot))
+            except Exception:
+                log.exception("update %d is left out", each["update_id"])
+        return updates, offset
 
     async def take(self, updates: Sequence[Update]) -> None:
         """Commit what is meant for us, waiting out a locked database, and hand on what is new."""

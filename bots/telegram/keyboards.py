@@ -42,6 +42,11 @@ def of_waiting(job: int, words: Words) -> InlineKeyboardMarkup:
     return InlineKeyboardMarkup([[_button(words.cancel, "cancel", str(job))]])
 
 
+def of_page(last: int, words: Words) -> InlineKeyboardMarkup:
+    """Return the button below a page of somebody's history."""
+    return InlineKeyboardMarkup([[_button(words.older, "older", str(last))]])
+
+
 def of_failure(job: int, words: Words) -> InlineKeyboardMarkup:
     """Return the button under the word that nothing came of a job."""
     return InlineKeyboardMarkup([[_button(words.rerun, "same", str(job))]])

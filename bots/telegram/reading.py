@@ -9,9 +9,17 @@ from typing import Final
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
 from bots.telegram.addresses import person_of
+from bots.texts import LANGUAGES
 
 _COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
 VARIATION: Final = "\ufe0f"  # some apps send ❤️, some ❤
+
+# What Marble asks: answers to these are words for a picture, whatever else is said in a group.
+QUESTIONS: Final = frozenset(
+    question
+    for words in LANGUAGES.values()
+    for question in (words.empty_prompt, words.photo_question)
+)
 
 Picture = PhotoSize | Document
 
@@ -24,6 +32,8 @@ class Said:
     text: str
     picture: Picture | None  # of the message itself, else of the one it answers
     answers: int | None  # the message of ours that it answers
+    asked: bool  # … which is a question
+    about: str | None  # who wrote what it answers
 
 
 def read(message: Message, me: User) -> Said | None:
@@ -34,7 +44,7 @@ def read(message: Message, me: User) -> Said | None:
     """
     if message.is_automatic_forward or (message.via_bot and message.via_bot.id == me.id):
         return None
-    text = message.text or message.caption or ""
+    text = _said(message)
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
         return None
@@ -52,7 +62,13 @@ def read(message: Message, me: User) -> Said | None:
         text=text[found.end() :].strip() if found else text.strip(),
         picture=picture,
         answers=answered.message_id if answered and ours else None,
+        asked=answered is not None and ours and _said(answered) in QUESTIONS,
+        about=person_of(answered.from_user, answered.sender_chat) if answered else None,
     )
+
+
+def _said(message: Message) -> str:
+    return message.text or message.caption or ""
 
 
 def picture_of(message: Message) -> Picture | None:

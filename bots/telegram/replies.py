@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from telegram import (
-    InlineKeyboardMarkup,
-    InputFile,
-    InputMediaDocument,
-    InputMediaPhoto,
-    Message,
-)
+from telegram import InlineKeyboardMarkup, InputFile, InputMediaDocument, InputMediaPhoto
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
@@ -27,7 +21,8 @@ from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.progress import Placeholders, answering
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
-from storage import DatabaseFault, Job, Parcel, Status
+from bots.texts import Words
+from storage import DatabaseFault, Job, Parcel, Picture, Status
 from storage.pictures import Pictures
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
@@ -107,12 +102,33 @@ class Replies:
             document = InputMediaDocument(_file(answer), caption=answer.text)
             await self.bot.edit_message_media(document, **where)
 
+    async def show(
+        self, address: Address, job: Job, pictures: Sequence[Picture]
+    ) -> tuple[str, int | None]:
+        """Send a job's pictures again; return the message and the one picture that it shows."""
+        answer = await asyncio.to_thread(self._picture, job, pictures, address.words)
+        return await self._post(answer, address), answer.picture
+
     async def _send(self, parcel: Parcel) -> Shown:
         answer = await self.compose(parcel)
-        where = _where(parcel.job, answer)
+        return {await self._post(answer, _address(parcel)): answer.picture}
+
+    async def _say(self, parcel: Parcel) -> Shown:
+        answer = replace(await self.compose(parcel), photo=None)
+        return {await self._post(answer, _address(parcel)): answer.picture}
+
+    async def _post(self, answer: Answer, address: Address) -> str:
+        """Send an answer as a new message and return its name."""
+        where: dict[str, Any] = {
+            "chat_id": address.chat,
+            "message_thread_id": address.thread,
+            "reply_parameters": answering(address),
+            "reply_markup": answer.buttons,
+        }
         if answer.photo is None:
             text = cut(answer.text, TEXT, utf16_length)
-            return _shown(await self.bot.send_message(text=text, **where), answer)
+            message = await self.bot.send_message(text=text, **where)
+            return message_key(address.chat, message.message_id)
         where["caption"] = answer.text
         try:
             message = await self.bot.send_photo(photo=answer.photo, **where)
@@ -120,59 +136,43 @@ class Replies:
             if not says(error, NO_PHOTO):
                 raise
             message = await self.bot.send_document(document=_file(answer), **where)
-        return _shown(message, answer)
-
-    async def _say(self, parcel: Parcel) -> Shown:
-        answer = await self.compose(parcel)
-        where = _where(parcel.job, answer)
-        return _shown(await self.bot.send_message(text=answer.text, **where), answer)
+        return message_key(address.chat, message.message_id)
 
     async def compose(self, parcel: Parcel) -> Answer:
         """Return what a reply shows."""
-        job, words = parcel.job, Address.from_reply(parcel.job.reply).words
+        job, words = parcel.job, _address(parcel).words
         if parcel.outcome is Status.CANCELLED:
             return Answer(text=words.cancelled, buttons=None)
         if parcel.outcome is Status.FAILED:
             text = words.failed.format(reason=job.error or "")
             return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
         try:
-            return await asyncio.to_thread(self._picture, job)
+            return await asyncio.to_thread(self._picture, job, job.pictures, words)
         except DatabaseFault as fault:
             if fault.passing:
                 raise ConnectionError(str(fault)) from fault
             return Answer(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
 
-    def _picture(self, job: Job) -> Answer:
-        """Read a job's pictures, as one grid where there are several; blocks."""
-        words = Address.from_reply(job.reply).words
-        pngs = [self.pictures.read(picture) for picture in job.pictures]
-        alone = len(pngs) == 1
-        shown = pngs[0] if alone else compose(pngs)
+    def _picture(self, job: Job, pictures: Sequence[Picture], words: Words) -> Answer:
+        """Read pictures, as one grid where there are several; blocks."""
+        pngs = [self.pictures.read(picture) for picture in pictures]
+        one = pictures[0] if len(pictures) == 1 else None
+        shown = pngs[0] if one else compose(pngs)
         return Answer(
             text=caption(job, words, limit=CAPTION, length=utf16_length),
-            buttons=keyboards.of_result(job, None, words),
+            buttons=keyboards.of_result(job, one.index if one else None, words),
             photo=fit(shown, PHOTO).data,
             original=shown,
-            name=f"marble-{job.pictures[0].name if alone else job.id}.png",
-            picture=job.pictures[0].index if alone else None,
+            name=f"marble-{one.name if one else job.id}.png",
+            picture=one.index if one else None,
         )
 
 
-def _where(job: Job, answer: Answer) -> dict[str, Any]:
-    address = Address.from_reply(job.reply)
-    return {
-        "chat_id": address.chat,
-        "message_thread_id": address.thread,
-        "reply_parameters": answering(address),
-        "reply_markup": answer.buttons,
-    }
+def _address(parcel: Parcel) -> Address:
+    return Address.from_reply(parcel.job.reply)
 
 
 def _file(answer: Answer) -> InputFile:
     if answer.original is None or len(answer.original) > DOCUMENT:
         raise WayClosed("the picture is too large for a document")
     return InputFile(answer.original, filename=answer.name)
-
-
-def _shown(message: Message, answer: Answer) -> Shown:
-    return {message_key(message.chat.id, message.message_id): answer.picture}

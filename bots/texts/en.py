@@ -128,7 +128,13 @@ EN: Final = Words(
     queue_paused="The queue is paused: {reason}",
     queue_resumed="Jobs start again.",
     queue_not_paused="The queue was not paused.",
+    settings_how="Change them with `/settings --steps 30 --size 512x768`, forget them with "
+    "`/settings reset`.",
+    mydata_how="`/mydata export` hands you everything that is kept of you, `/mydata delete` "
+    "removes it.",
+    ban_whom="Answer a message of whoever is meant, or name them like telegram:123456.",
     not_yours="Only who asked for it, or a moderator, can do that.",
+    not_for_you="Only who asked can use these buttons.",
     unknown_message="I know of no picture in that message.",
     not_drawn="That picture is not drawn yet.",
     busy="That takes too long right now and nothing was queued; try again in a moment.",
@@ -138,6 +144,8 @@ EN: Final = Words(
     missing_permission="I need the permission “{permission}” in this channel to answer; a "
     "moderator can give it to me.",
     moderators_only="Only moderators can do that.",
+    photo_question="What should become of this picture? Answer with words.",
+    not_a_picture="Marble can start from no such thing; send a photo, or a PNG, JPEG or WebP file.",
     too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "
     "Marble for it (`marble db export`).",
     restarting="Marble is being restarted; please ask again in a minute.",

@@ -119,9 +119,13 @@ class Words:
     queue_paused: str
     queue_resumed: str
     queue_not_paused: str
+    settings_how: str
+    mydata_how: str
+    ban_whom: str
 
     # Refusals
     not_yours: str
+    not_for_you: str
     unknown_message: str
     not_drawn: str
     busy: str
@@ -130,6 +134,8 @@ class Words:
     place_closed: str
     missing_permission: str
     moderators_only: str
+    photo_question: str
+    not_a_picture: str
     too_large_export: str
     restarting: str
     empty_prompt: str

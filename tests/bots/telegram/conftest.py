@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,46 @@ CALLS: Counter[str] = Counter()
 REJECTED: list[str] = []
 
 
-@pytest.fixture
-async def telegram() -> AsyncIterator[TelegramServer]:
+@asynccontextmanager
+async def a_server() -> AsyncIterator[TelegramServer]:
     """Yield a server; no call to it may break the specification."""
     server = TelegramServer()
     await server.start()
-    yield server
-    await server.stop()
-    CALLS.update(call.method for call in server.calls)
-    REJECTED.extend(server.rejected)
+    try:
+        yield server
+    finally:
+        await server.stop()
+        CALLS.update(call.method for call in server.calls)
+        REJECTED.extend(server.rejected)
     assert server.rejected == []
+
+
+@asynccontextmanager
+async def a_marble(server: TelegramServer, folder: Path, **more: str) -> AsyncIterator[Marble]:
+    """Yield Marble, connected and with an engine that answers at once; its log has no token."""
+    settings = {**server.environment, "MARBLE_DEBUG": "1", **more}
+    marble = Marble(folder, settings)
+    await marble.start()
+    try:
+        await server.until(lambda: server.polls)
+        yield marble
+    finally:
+        await marble.kill()
+    assert TOKEN.partition(":")[2] not in marble.log
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramServer]:
+    """Yield a server for one test."""
+    async with a_server() as server:
+        yield server
 
 
 @pytest.fixture
 async def marble(telegram: TelegramServer, tmp_path: Path) -> AsyncIterator[Marble]:
-    """Yield Marble, connected and with an engine that answers at once; its log has no token."""
-    marble = Marble(tmp_path, {**telegram.environment, "MARBLE_DEBUG": "1"})
-    await marble.start()
-    await telegram.until(lambda: telegram.polls)
-    yield marble
-    await marble.kill()
-    assert TOKEN.partition(":")[2] not in marble.log
+    """Yield Marble for one test."""
+    async with a_marble(telegram, tmp_path) as marble:
+        yield marble
 
 
 @pytest.fixture

@@ -1,16 +1,420 @@
-"""What people say and what they get, end to end, on an engine that answers at once."""
+"""What people say and what they get, end to end, on an engine that answers at once.
 
+One process serves all of these tests: each has people and groups of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import json
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from engine.metadata import read_recipe
+from tests.bots.telegram.conftest import a_marble, a_server
 from tests.fakes.process import Marble
-from tests.fakes.telegram.people import Person, labels, text_of
+from tests.fakes.telegram.people import ANONYMOUS, Chat, Person, group, labels, person, text_of
+from tests.fakes.telegram.server import BOT, NAME, TelegramServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+NUMBERS = itertools.count(1)
+Json = dict[str, Any]
 
 
-async def test_words_become_a_placeholder_that_becomes_the_picture(
-    marble: Marble, ada: Person
-) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def telegram() -> AsyncIterator[TelegramServer]:
+    async with a_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def marble(
+    telegram: TelegramServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Marble]:
+    folder = tmp_path_factory.mktemp("talking")
+    async with a_marble(telegram, folder, MARBLE_MODERATORS="telegram:1900") as marble:
+        yield marble
+
+
+@pytest.fixture
+def somebody(telegram: TelegramServer, marble: Marble) -> Callable[..., Person]:
+    """Return a function that returns somebody new."""
+    return lambda language="en": person(telegram, next(NUMBERS), language)
+
+
+@pytest.fixture
+def ada(somebody: Callable[..., Person]) -> Person:
+    return somebody()
+
+
+@pytest.fixture
+def bob(somebody: Callable[..., Person]) -> Person:
+    return somebody()
+
+
+@pytest.fixture
+def statues(telegram: TelegramServer, marble: Marble) -> Chat:
+    """Return a group where the bot is a member like any other."""
+    return group(telegram, next(NUMBERS))
+
+
+def file_of(server: TelegramServer, message: Json) -> bytes:
+    """Return the bytes of a message's picture."""
+    shown = message["photo"][-1] if "photo" in message else message["document"]
+    return server.files[shown["file_id"]]
+
+
+def seed_of(message: Json) -> str:
+    [facts] = [line for line in text_of(message).splitlines() if " · seed " in line]
+    return facts.partition(" · seed ")[2].partition(" ")[0]
+
+
+async def test_words_become_a_placeholder_that_becomes_the_picture(ada: Person) -> None:
+    said = await ada.says("a marble scholar wait --seed 7")
+    placeholder = await ada.chat.words(said, "1/")
+    assert labels(placeholder) == ["Cancel"]
+    await ada.presses(placeholder, "Cancel")
+    assert await ada.chat.words(said, "Cancelled.") is placeholder
     said = await ada.says("a marble scholar --seed 7")
     placeholder = await ada.chat.answer(said)
     picture = await ada.chat.picture(said)
     assert picture is placeholder
-    assert text_of(picture).startswith("a marble scholar\n1 · ")
-    assert {"Same seed", "New seed", "Original", "Recipe", "Delete"} <= set(labels(picture))
+    assert text_of(picture).startswith("a marble scholar\n")
+    assert seed_of(picture) == "7"
+    assert len(ada.chat.shown) == 2
+
+
+async def test_the_same_seed_gives_the_same_picture_and_a_new_one_another(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    first = await ada.chat.picture(await ada.says("a bronze cat"))
+    await ada.presses(first, "Same seed")
+    again = await ada.chat.picture(first)
+    await ada.presses(again, "New seed")
+    other = await ada.chat.picture(again)
+    pixels = [Image.open(io.BytesIO(file_of(telegram, m))).tobytes() for m in (first, again, other)]
+    assert pixels[0] == pixels[1] != pixels[2]
+    assert seed_of(first) == seed_of(again) != seed_of(other)
+
+
+async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, ada: Person) -> None:
+    said = await ada.says('a cat —size 64x128 in "rain" --no "blur, dogs" --steps 9\nugly')
+    picture = await ada.chat.picture(said)
+    await ada.presses(picture, "Original")
+    document = await ada.chat.picture_file(picture)
+    recipe = read_recipe(file_of(telegram, document)).recipe
+    assert (recipe.prompt, recipe.negative_prompt) == ('a cat in "rain"', "blur, dogs")
+    assert (recipe.width, recipe.height, recipe.steps) == (64, 128, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a cat --sead 7", "There is no option '--sead' (did you mean '--seed'?)."),
+        ("a cat --steps many", "steps must be a whole number between 1 and 150, not 'many'."),
+        ("a cat --seed", "--seed must be followed by a value (N), not ''."),
+        ("a cat --model nowhere", "There is no model 'nowhere'; known models: starter."),
+        ("a" * 2001, "prompt must be at most 2,000 characters, not '2,001 characters'."),
+        ("/paint a cat", "There is no option '/paint'"),
+        ("/show 99999", "There is no job 99999."),
+        ("/show ../../etc/passwd", "a picture is named like 12 or 12.3."),
+        ("fail", "The marble cracked."),
+        ("break", "Marble met an error that it did not expect"),
+        ("/settings --seed 5", "There is no option '--seed'"),
+        ("/pause lunch", "Only moderators can do that."),
+    ],
+)
+async def test_bad_input_gets_one_sentence(ada: Person, text: str, sentence: str) -> None:
+    said = await ada.says(text)
+    answer = await ada.chat.words(said, sentence)
+    assert "Traceback" not in text_of(answer)
     assert len(ada.chat.shown) == 1
+
+
+async def test_several_pictures_come_as_one_grid_of_which_each_can_be_picked(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    grid = await ada.chat.picture(await ada.says("owls --count 3 --size 64"))
+    assert labels(grid)[:3] == ["1", "2", "3"]
+    await ada.presses(grid, "3")
+    await telegram.until(lambda: "Everything" in labels(grid))
+    await ada.presses(grid, "Same seed")
+    alone = await ada.chat.picture(grid)
+    name = text_of(alone).splitlines()[1].rpartition("from ")[2]
+    assert name.endswith(".3")
+    await ada.presses(grid, "Everything")
+    await telegram.until(lambda: "3" in labels(grid))
+
+
+async def test_an_answer_to_a_result_redraws_it_with_other_words(ada: Person) -> None:
+    first = await ada.chat.picture(await ada.says("a gold owl --seed 5"))
+    said = await ada.says("a jade owl", answering=first)
+    second = await ada.chat.picture(said)
+    assert text_of(second).startswith("a jade owl\n")
+    assert seed_of(second) == "5"
+    said = await ada.says("--steps 3", answering=second)
+    assert text_of(await ada.chat.picture(said)).startswith("a jade owl\n")
+
+
+async def test_a_recipe_and_the_history_can_be_read(ada: Person) -> None:
+    picture = await ada.chat.picture(await ada.says("a stone fish --seed 3"))
+    await ada.presses(picture, "Recipe")
+    recipe = await ada.chat.words(picture, "Recipe of")
+    assert "prompt: a stone fish" in text_of(recipe)
+    said = await ada.says("/history")
+    assert "a stone fish" in text_of(await ada.chat.words(said, "Your pictures"))
+    said = await ada.says("/show")
+    assert seed_of(await ada.chat.picture(said)) == "3"
+
+
+async def test_the_history_has_pages(telegram: TelegramServer, ada: Person) -> None:
+    pictures = [await ada.says(f"fish number {number}") for number in range(12)]
+    await ada.chat.picture(pictures[-1])
+    page = await ada.chat.words(await ada.says("/history"), "Your pictures")
+    assert text_of(page).count("\n") == 10
+    await ada.presses(page, "Older")
+    await telegram.until(lambda: "fish number 0" in text_of(page))
+    assert labels(page) == []
+
+
+async def test_a_result_can_be_deleted_by_whom_it_belongs_to(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    said = await ada.says("/imagine a cat", to=statues)
+    picture = await statues.picture(said)
+    query = await bob.presses(picture, "Delete")
+    assert (await telegram.answer_to(query)).startswith("Only who asked for it, or a moderator")
+    await ada.presses(picture, "Delete")
+    await telegram.until(lambda: (statues.id, picture["message_id"]) in telegram.deleted)
+
+
+async def test_nobody_cancels_for_others(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    said = await ada.says("/imagine a cat wait", to=statues)
+    placeholder = await statues.words(said, "1/")
+    other = await bob.says("/cancel", to=statues, answering=placeholder)
+    assert await statues.words(other, "Only who asked for it")
+    statues.promote(bob.id)
+    await bob.says("/cancel", to=statues, answering=placeholder)
+    assert await statues.words(said, "Cancelled.") is placeholder
+
+
+async def test_a_changed_app_sees_nobody_elses_pictures(
+    telegram: TelegramServer, ada: Person, bob: Person
+) -> None:
+    secret = await ada.chat.picture(await ada.says("a secret"))
+    own = await bob.chat.picture(await bob.says("a cat"))
+    number = text_of(secret).splitlines()[1].partition(" ")[0]
+    for data in (f"recipe:{number}", f"original:{number}", f"same:{number}", "nonsense", "x:y:z"):
+        answer = await telegram.answer_to(await bob.sends_data(own, data))
+        assert answer == "I know of no picture in that message."
+    assert len(bob.chat.shown) == 1
+
+
+async def test_in_groups_marble_hears_only_what_is_meant_for_it(ada: Person, statues: Chat) -> None:
+    statues.promote()
+    await ada.says("hello everybody", to=statues)
+    await ada.says("/imagine@another_bot a cat", to=statues)
+    await ada.says("/frobnicate", to=statues)
+    said = await ada.says(f"/imagine@{NAME} a dog", to=statues)
+    picture = await statues.picture(said)
+    assert statues.shown == [picture]
+    said = await ada.says("a wet dog", to=statues, answering=picture)
+    assert text_of(await statues.picture(said)).startswith("a wet dog")
+
+
+async def test_an_answer_goes_into_the_topic_where_it_was_asked(ada: Person, statues: Chat) -> None:
+    topic = statues.topic(77)
+    said = await ada.says("/imagine a cat", to=topic)
+    picture = await topic.picture(said)
+    assert picture["message_thread_id"] == 77
+    await ada.presses(picture, "New seed")
+    assert (await topic.picture(picture))["message_thread_id"] == 77
+
+
+async def test_a_command_without_words_asks_for_them(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    said = await ada.says("/imagine", to=statues)
+    question = await statues.words(said, "Describe a picture")
+    assert (statues.id, question["message_id"]) in telegram.questions
+    answer = await ada.says("a marble owl", to=statues, answering=question)
+    assert text_of(await statues.picture(answer)).startswith("a marble owl")
+
+
+async def test_reactions_do_what_buttons_do_where_telegram_tells_of_them(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    statues.promote()
+    picture = await statues.picture(await ada.says("/imagine a cat", to=statues))
+    await ada.reacts(picture, "👍")
+    again = await statues.picture(picture)
+    assert seed_of(again) == seed_of(picture)
+    await ada.reacts(again, "🎉")  # means nothing
+    await ada.reacts(again, "✍\ufe0f")
+    await statues.words(again, "Recipe of")
+    await ada.reacts(again, "💔", before=("🔥",))
+    await telegram.until(lambda: (statues.id, again["message_id"]) in telegram.deleted)
+    assert len(telegram.of_bot(statues.id)) == 2
+
+
+async def test_an_anonymous_administrator_is_their_group(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    picture = await statues.picture(await ada.says("/imagine a cat", to=statues))
+    message = telegram.new_message(
+        statues.id,
+        **{"from": ANONYMOUS, "sender_chat": telegram.chats[statues.id], "text": "/ban 2 rude"},
+        reply_to_message=picture,
+    )
+    await telegram.add_update("message", message)
+    await statues.words(message, f"telegram:{ada.id} may not ask for pictures here: rude")
+    said = await ada.says("/imagine another", to=statues)
+    await statues.words(said, "You may not ask for pictures here until")
+    said = await ada.says("elsewhere")
+    await ada.chat.picture(said)
+
+
+async def test_moderators_ban_pause_and_read_what_was_done(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    boss = person(telegram, 900)
+    said = await boss.says(f"/ban telegram:{ada.id} floods the queue")
+    await boss.chat.words(said, "floods the queue")
+    await ada.chat.words(await ada.says("a cat"), "You may not ask for pictures here: floods")
+    await boss.chat.words(await boss.says("/log"), "floods the queue")
+    said = await boss.says(f"/unban telegram:{ada.id}")
+    await boss.chat.words(said, "may ask for pictures here again")
+    await boss.chat.words(await boss.says("/pause lunch"), "The queue is paused: lunch")
+    waiting = await ada.says("a cat")
+    await ada.chat.words(waiting, "paused: lunch")
+    await boss.chat.words(await boss.says("/resume"), "Jobs start again.")
+    await ada.chat.picture(waiting)
+
+
+async def test_settings_hold_where_nothing_else_is_typed(ada: Person) -> None:
+    await ada.chat.words(await ada.says("/settings"), "Nothing is set")
+    said = await ada.says("/settings --size 64x96 --steps 2")
+    assert "--size 64x96" in text_of(await ada.chat.words(said, "Saved."))
+    assert "64×96" in text_of(await ada.chat.picture(await ada.says("a cat")))
+    assert "64×72" in text_of(await ada.chat.picture(await ada.says("a cat --size 64x72")))
+    await ada.chat.words(await ada.says("/settings reset"), "empty again")
+
+
+async def test_people_get_what_is_kept_of_them_and_have_it_removed(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    await ada.chat.picture(await ada.says("a private owl"))
+    await ada.says("/mydata export", to=statues)
+    [export] = await telegram.until(
+        lambda: [m for m in ada.chat.shown if "1 pictures and your history" in text_of(m)]
+    )
+    with zipfile.ZipFile(io.BytesIO(file_of(telegram, export))) as archive:
+        about = json.loads(archive.read("person.json"))
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 1
+    assert about["jobs"][0]["recipe"]["prompt"] == "a private owl"
+    said = await ada.says("/mydata delete", to=statues)
+    question = await statues.words(said, "for good. Sure?")
+    query = await bob.presses(question, "Remove everything")
+    assert await telegram.answer_to(query) == "Only who asked can use these buttons."
+    await ada.presses(question, "Remove everything")
+    await statues.words(question, "Removed: 1 jobs")
+    await ada.chat.words(await ada.says("/history"), "Nothing yet.")
+
+
+@pytest.mark.parametrize("command", ["help", "start", "privacy", "queue", "models", "stats"])
+@pytest.mark.parametrize("language", ["en", "zh-hans", "fr"])
+async def test_every_command_answers_in_every_language(
+    somebody: Callable[..., Person], command: str, language: str
+) -> None:
+    who = somebody(language)
+    answer = await who.chat.answer(await who.says(f"/{command}"))
+    chinese = any("\u4e00" <= letter <= "\u9fff" for letter in text_of(answer))
+    assert chinese == (language == "zh-hans")
+
+
+async def test_commands_are_listed_by_scope_and_language(
+    telegram: TelegramServer, marble: Marble
+) -> None:
+    lists = await telegram.until(lambda: telegram.commands if len(telegram.commands) == 6 else None)
+    names = {key: {each["command"] for each in listed} for key, listed in lists.items()}
+    assert "ban" in names["all_chat_administrators", ""]
+    assert "ban" not in names["all_private_chats", "zh"]
+    assert {"imagine", "queue", "cancel", "history", "settings", "mydata"} <= names[
+        "all_group_chats", ""
+    ]
+
+
+async def test_marble_is_silent_to_service_messages_and_refuses_what_is_no_picture(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    pinned = telegram.new_message(ada.id, **{"from": ada.user}, pinned_message=None)
+    await telegram.add_update("message", pinned)
+    said = await ada.says("a cat")
+    await ada.chat.picture(said)
+    assert len(ada.chat.shown) == 1
+
+
+async def test_a_person_who_blocks_the_bot_harms_nobody(
+    telegram: TelegramServer, ada: Person, bob: Person, marble: Marble
+) -> None:
+    await ada.says("a cat")
+    ada.blocks_the_bot()
+    await bob.chat.picture(await bob.says("a dog"))
+    await telegram.until(lambda: any(c.status == 403 for c in telegram.calls))
+    await bob.chat.picture(await bob.says("another dog"))
+
+
+async def test_reactions_and_buttons_of_strangers_messages_are_nothing(
+    telegram: TelegramServer, ada: Person, statues: Chat
+) -> None:
+    statues.promote()
+    said = await ada.says("hello", to=statues)
+    await ada.reacts(said, "👍")
+    picture = await statues.picture(await ada.says("/imagine a cat", to=statues))
+    assert statues.shown == [picture]
+    assert BOT not in {said["from"]["id"]}
+
+
+async def test_progress_is_shown_with_previews(ada: Person, marble: Marble) -> None:
+    said = await ada.says("a cat preview")
+    preview = await ada.chat.answer(said)
+    server = ada.server
+    await server.until(lambda: "photo" in preview and labels(preview) == ["Cancel"])
+    (marble.folder / "data" / "gate").touch()
+    try:
+        assert await ada.chat.picture(said) is preview
+        assert len(ada.chat.shown) == 1
+    finally:
+        await asyncio.to_thread((marble.folder / "data" / "gate").unlink)
+
+
+async def test_words_too_long_for_a_caption_are_cut(ada: Person) -> None:
+    said = await ada.says("🗿 " * 700)
+    caption = text_of(await ada.chat.picture(said))
+    assert caption.splitlines()[0].endswith("…")
+    assert len(caption.encode("utf-16-le")) // 2 <= 1024
+
+
+async def test_a_very_long_or_large_picture_is_fitted(
+    ada: Person, telegram: TelegramServer
+) -> None:
+    picture = await ada.chat.picture(await ada.says("a wall --size 2048x64"))
+    width, height = Image.open(io.BytesIO(file_of(telegram, picture))).size
+    assert (width, height) == (1280, 64)
+    await ada.presses(picture, "Original")
+    document = await ada.chat.picture_file(picture)
+    assert Image.open(io.BytesIO(file_of(telegram, document))).size == (2048, 64)
+
+
+def test_a_folder_is_left_with_nothing_but_data(marble: Marble) -> None:
+    assert {path.name for path in Path(marble.folder).iterdir()} == {"data", "serve.log"}

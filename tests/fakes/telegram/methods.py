@@ -193,9 +193,13 @@ def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
             raise Refusal(400, "Bad Request: message to be replied not found")
     if thread := values.get("message_thread_id"):
         content |= {"message_thread_id": thread, "is_topic_message": True}
-    if markup := values.get("reply_markup"):
+    markup = values.get("reply_markup", {})
+    if "inline_keyboard" in markup:  # others are not part of the message
         content["reply_markup"] = markup
-    return server.new_message(chat, **{"from": server.me}, **content)
+    sent = server.new_message(chat, **{"from": server.me}, **content)
+    if markup.get("force_reply"):
+        server.questions.add((chat, sent["message_id"]))
+    return sent
 
 
 def _found(server: TelegramServer, values: Json) -> Json:

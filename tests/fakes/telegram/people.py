@@ -49,6 +49,13 @@ class Chat:
         )
         return found
 
+    async def picture_file(self, said: Json) -> Json:
+        """Wait for a file that answers a message."""
+        found: Json = await self.server.until(
+            lambda: next((m for m in self._all_answers(said) if "document" in m), None)
+        )
+        return found
+
     async def words(self, said: Json, part: str) -> Json:
         """Wait until a message that answers one says something."""
         found: Json = await self.server.until(

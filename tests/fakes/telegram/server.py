@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from tests.fakes.telegram.faults import Fault
 TOKEN: Final = "123456789:AAcanary-canary-canary-canary-canary"
 BOT: Final = 123456789
 NAME: Final = "marble_test_bot"
-WAIT: Final = 60.0  # seconds in which something must happen that a test waits for
+WAIT: Final = 30.0  # seconds in which something must happen that a test waits for
 GROUP: Final = (20, 60.0)  # messages in a group in any so many seconds
 ALL: Final = (30, 1.0)
 
@@ -57,6 +58,7 @@ class TelegramServer:
     chats: dict[int, Json] = field(default_factory=dict)
     administrators: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     messages: dict[tuple[int, int], Json] = field(default_factory=dict)
+    questions: set[tuple[int, int]] = field(default_factory=set)  # sent with ForceReply
     deleted: set[tuple[int, int]] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)  # callback query → what was shown
@@ -129,6 +131,11 @@ class TelegramServer:
             while not (found := true()):
                 await self.changed()
         return found
+
+    async def answer_to(self, query: str) -> str:
+        """Wait for the answer to a button, and return what it shows."""
+        await self.until(lambda: query in self.answers)
+        return self.answers[query]
 
     async def add_update(self, kind: str, body: Json) -> int:
         """Give the bot something to hear of, by its webhook where it has one."""
@@ -275,12 +282,15 @@ async def _read(request: web.Request) -> tuple[Mapping[str, str], dict[str, byte
     form: dict[str, str] = {}
     files: dict[str, bytes] = {}
     if request.content_type == "multipart/form-data":
-        async for part in await request.multipart():
-            assert part.name  # type: ignore[union-attr]
-            if part.filename:  # type: ignore[union-attr]
-                files[part.name] = bytes(await part.read())  # type: ignore[union-attr]
+        boundary = request.headers["Content-Type"].rpartition("boundary=")[2].encode()
+        for part in (await request.read()).split(b"--" + boundary)[1:-1]:
+            head, _, content = part.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+            name = re.search(rb'[; ]name="([^"]+)"', head)
+            assert name
+            if b"filename=" in head:
+                files[name[1].decode()] = content
             else:
-                form[part.name] = await part.text()  # type: ignore[union-attr]
+                form[name[1].decode()] = content.decode()
     elif request.content_type == "application/json":
         form = {name: json.dumps(value) for name, value in (await request.json()).items()}
     else:

@@ -1,0 +1,105 @@
+"""Lists that people ask for: the queue, models, history, settings, what moderators did."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from bots.line import Standing
+from bots.presentation.lines import duration
+from bots.presentation.text import cut
+from bots.studio import Studio
+from bots.texts import Words
+from engine.errors import UserError
+from storage import Job
+from storage.records import Act, Stats
+
+PROMPT: Final = 60  # characters of a prompt in a list
+QUEUE: Final = 15  # lines
+
+
+def queue_lines(standings: Sequence[Standing], person: str, words: Words) -> Iterator[str]:
+    """List what runs and what waits; of others' jobs no more than how much they are."""
+    if not standings:
+        yield words.queue_empty
+        return
+    yield words.queue_title
+    for standing in standings[:QUEUE]:
+        yield _queue_line(standing, person, words)
+    if hidden := len(standings[QUEUE:]):
+        yield words.queue_more.format(count=hidden)
+
+
+def _queue_line(standing: Standing, person: str, words: Words) -> str:
+    job, recipe = standing.job, standing.job.recipe
+    own = job.person == person
+    what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {recipe.checkpoint}"
+    if own:
+        what += f": {cut(recipe.prompt, PROMPT)}"
+    template = words.queue_waiting if standing.position else words.queue_running
+    line = template.format(
+        place=standing.position,
+        job=job.id,
+        who=words.you if own else words.somebody,
+        what=what,
+    )
+    if standing.eta is None:
+        return line
+    return words.with_eta.format(line=line, time=duration(standing.eta, words))
+
+
+def model_lines(studio: Studio, words: Words) -> Iterator[str]:
+    """List the models, what each is, and what it draws well with."""
+    yield words.models_title
+    for name in studio.models():
+        try:
+            model = studio.model(name)
+        except UserError as error:
+            yield f"{name}: {error}"
+            continue
+        yield words.model_line.format(
+            name=name,
+            family=model.family.title,
+            width=model.defaults.width,
+            height=model.defaults.height,
+            steps=model.defaults.steps,
+        )
+
+
+def stats_lines(own: Stats, here: Stats, words: Words) -> Iterator[str]:
+    """Count what somebody drew, and what was drawn where they are."""
+    yield words.stats_yours.format(
+        jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
+    )
+    yield words.stats_here.format(
+        jobs=sum(here.jobs.values()), pictures=here.pictures, people=here.people
+    )
+
+
+def history_lines(jobs: Sequence[Job], words: Words) -> Iterator[str]:
+    """List jobs, the newest first."""
+    if not jobs:
+        yield words.nothing_yet
+        return
+    yield words.history_title
+    for job in jobs:
+        prompt = cut(" ".join(job.recipe.prompt.split()), PROMPT)
+        yield f"{job.id} · {words.statuses[job.status]} · {prompt}"
+
+
+def settings_lines(saved: Mapping[str, str], words: Words) -> Iterator[str]:
+    """List what somebody saved."""
+    if not saved:
+        yield words.settings_empty
+        return
+    yield words.settings_title
+    for name, text in saved.items():
+        yield f"--{name} {text}"
+
+
+def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:
+    """List what moderators did, the newest first."""
+    acts = list(acts)
+    yield words.acts_title if acts else words.acts_empty
+    for act in acts:
+        detail = ", ".join(f"{name}: {value}" for name, value in act.detail.items() if value)
+        facts = (f"{act.at:%Y-%m-%d %H:%M}", act.by, act.act, act.target or "", detail)
+        yield " · ".join(fact for fact in facts if fact)

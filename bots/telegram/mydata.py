@@ -1,0 +1,74 @@
+"""What is kept of somebody: handed to them in private, or removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
+from telegram.error import Forbidden
+
+from bots.telegram.addresses import user_of
+from bots.telegram.errand import Errand
+from bots.telegram.reading import Said
+from engine.errors import UserError
+
+DOCUMENT: Final = 50_000_000  # bytes
+
+
+async def mydata(errand: Errand, said: Said) -> str | None:
+    """Do what the word behind the command says, or say which words there are."""
+    act = ACTS.get(said.text.lower())
+    if act is None:
+        await errand.say(errand.words.mydata_how, marked=True)
+        return None
+    return await act(errand)
+
+
+async def export(errand: Errand) -> str | None:
+    """Send everything that is kept of somebody to them alone."""
+    person, words = errand.asker.person, errand.words
+    with TemporaryDirectory(dir=errand.app.settings.data_dir) as folder:
+        file = Path(folder) / "marble.zip"
+        count = await errand.app.storage.privacy.export(person, file)
+        size = file.stat().st_size
+        if size > DOCUMENT:
+            raise UserError(words.too_large_export.format(size=round(size / 2**20)))
+        data = await asyncio.to_thread(file.read_bytes)
+    try:
+        await errand.bot.send_document(
+            user_of(person),
+            InputFile(data, filename="marble.zip"),
+            caption=words.export_ready.format(pictures=count),
+        )
+    except Forbidden:
+        raise UserError(words.dm_closed) from None
+    return None if errand.address.private else words.sent_by_dm
+
+
+async def ask_to_forget(errand: Errand) -> str | None:
+    """Ask whether everything is to be removed."""
+    user = user_of(errand.asker.person)
+    sure = InlineKeyboardButton(errand.words.forget_confirm, callback_data=f"forget:{user}")
+    await errand.say(errand.words.forget_question, InlineKeyboardMarkup([[sure]]))
+    return None
+
+
+async def forget(errand: Errand, whom: str) -> str | None:
+    """Remove everything of whoever presses their own button."""
+    if whom != str(user_of(errand.asker.person)):
+        raise UserError(errand.words.not_for_you)
+    gone = await errand.app.storage.privacy.forget(errand.asker.person)
+    if not gone.known:
+        return errand.words.forget_nothing
+    await errand.say(errand.words.forgotten.format(jobs=gone.jobs, files=gone.files))
+    return None
+
+
+ACTS: Final[Mapping[str, Callable[[Errand], Awaitable[str | None]]]] = {
+    "export": export,
+    "delete": ask_to_forget,
+}

@@ -1,0 +1,70 @@
+"""Updates that Telegram brings by itself, to an address that the owner's web server passes on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from telegram import Update
+from telegram.error import TelegramError
+from telegram.ext import ExtBot
+
+from bots.telegram.intake import ALLOWED
+from bots.telegram.troubles import explain
+
+HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"
+LARGEST: Final = 2**20  # bytes of one update
+CONNECTIONS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Listen for updates; each is answered once it is kept, and brought again if it is not."""
+
+    bot: ExtBot[str]
+    url: str
+    listen: str  # host:port
+    take: Callable[[Sequence[Update]], Awaitable[None]]
+
+    async def run(self) -> None:
+        """Tell Telegram the address, and listen until cancelled."""
+        app = web.Application(client_max_size=LARGEST)
+        app.router.add_post(urlsplit(self.url).path or "/", self._receive)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            host, _, port = self.listen.rpartition(":")
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            await self.bot.set_webhook(
+                self.url,
+                secret_token=self._secret,
+                allowed_updates=ALLOWED,
+                max_connections=CONNECTIONS,
+            )
+            await asyncio.Event().wait()
+        except TelegramError as error:
+            raise explain(error) from None
+        finally:
+            await runner.cleanup()
+
+    @property
+    def _secret(self) -> str:
+        """Return what only Telegram and we know: the same after a restart, and not the token."""
+        return hmac.new(self.bot.token.encode(), b"webhook", hashlib.sha256).hexdigest()
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        if not hmac.compare_digest(request.headers.get(HEADER, ""), self._secret):
+            return web.Response(status=403)
+        try:
+            update = Update.de_json(json.loads(await request.read()), self.bot)
+        except (ValueError, KeyError, TypeError):
+            return web.Response(status=400)
+        await self.take([update])
+        return web.Response()
