@@ -224,7 +224,7 @@ VARIABLES: Final = (
     Variable(
         "MARBLE_TELEGRAM_REACTIONS",
         "telegram_reactions",
-        "👍=same 🔥=new 💔=delete ✍=recipe",
+        "👍=same 🔥=new 🤯=vary 💔=delete ✍=recipe",
         _reactions,
     ),
     Variable("MARBLE_DISCORD_TOKEN", "discord_token", "", _discord_token),

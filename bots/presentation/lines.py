@@ -61,7 +61,8 @@ def facts(job: Job, words: Words) -> Iterator[str]:
     """Yield what tells a job from others: its name, size, seed, model, and its parent."""
     recipe = job.recipe
     yield name_of(job)
-    yield f"{recipe.width}×{recipe.height}"
+    drawn = job.pictures[0] if job.pictures else recipe  # an upscaled picture is larger
+    yield f"{drawn.width}×{drawn.height}"
     yield f"{words.fields['seed']} {recipe.seed}"
     yield recipe.checkpoint
     if job.parent is not None:

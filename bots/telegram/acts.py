@@ -51,16 +51,38 @@ Act = Callable[[Errand, Target], Awaitable[str | None]]  # returns what is shown
 
 async def same(errand: Errand, target: Target) -> str | None:
     """Draw it again from its seed."""
-    await errand.check_welcome()
     errand.begin(await errand.app.studio.rerun(target.name, {}, errand.asker))
     return None
 
 
 async def new(errand: Errand, target: Target) -> str | None:
     """Draw it again with a new seed."""
-    await errand.check_welcome()
     values = parse_values([("seed", "new")])
     errand.begin(await errand.app.studio.rerun(target.name, values, errand.asker))
+    return None
+
+
+async def vary(errand: Errand, target: Target) -> str | None:
+    """Draw another picture that is a little like it."""
+    errand.begin(await errand.app.studio.vary(target.name, errand.asker))
+    return None
+
+
+async def vary_strong(errand: Errand, target: Target) -> str | None:
+    """Draw another picture that is somewhat like it."""
+    errand.begin(await errand.app.studio.vary(target.name, errand.asker, strong=True))
+    return None
+
+
+async def upscale(errand: Errand, target: Target) -> str | None:
+    """Draw it larger, with more detail."""
+    errand.begin(await errand.app.studio.upscale(target.name, errand.asker))
+    return None
+
+
+async def zoom(errand: Errand, target: Target) -> str | None:
+    """Show it from farther away."""
+    errand.begin(await errand.app.studio.zoom(target.name, errand.asker))
     return None
 
 
@@ -168,6 +190,10 @@ async def _check_sight(errand: Errand, job: Job, message: int) -> None:
 BUTTONS: Final[Mapping[str, Act]] = {
     "same": same,
     "new": new,
+    "vary": vary,
+    "vary-strong": vary_strong,
+    "upscale": upscale,
+    "zoom": zoom,
     "original": original,
     "recipe": recipe,
     "cancel": cancel,

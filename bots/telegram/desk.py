@@ -44,6 +44,7 @@ class Desk:
     replies: Replies
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     reactions: Mapping[str, Act]
+    _topics: set[str] = field(default_factory=set)  # known to lie in their groups
     _turns: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def hand_in(self, letter: Letter) -> None:
@@ -52,8 +53,9 @@ class Desk:
 
     async def _deal(self, letter: Letter) -> None:
         """Deal with a letter; one that a process did not finish is found again by the next."""
-        update = Update.de_json(dict(letter.body), self.bot)
         try:
+            update = Update.de_json(dict(letter.body), self.bot)
+            await self._know(update)
             if update.callback_query:
                 await self._press(letter, update.callback_query)
             elif update.message_reaction:
@@ -62,10 +64,26 @@ class Desk:
                 await self._hear(letter, update.message)
         except TelegramError as error:  # the answer could not be sent: it is no more than that
             log.warning("%s was not answered: %s", letter.id, explain(error))
+        except Exception:  # it would fail again
+            log.exception("%s cannot be dealt with", letter.id)
         try:
             await self.app.storage.inbox.done(letter.id)
         except StorageError as error:
             log.error("%s is dealt with, which cannot be recorded: %s", letter.id, error)
+
+    async def _know(self, update: Update) -> None:
+        """Tell storage which group a topic lies in, so that what holds there holds here."""
+        message = update.effective_message
+        if not isinstance(message, Message) or not message.is_topic_message:
+            return
+        topic = place_of(message.chat.id, message.message_thread_id)
+        if topic in self._topics:
+            return
+        try:
+            await self.app.storage.people.add_place(topic, place_of(message.chat.id))
+            self._topics.add(topic)
+        except StorageError as fault:  # the next message there tries again
+            log.warning("the group of %s is not recorded: %s", topic, fault)
 
     async def _hear(self, letter: Letter, message: Message) -> None:
         """Do what a message says; those of one chat in the order in which they came."""

@@ -64,15 +64,6 @@ class Errand:
         if job.status not in OVER:
             self.placeholders.begin(job)
 
-    async def check_welcome(self) -> None:
-        """Raise `UserError` for somebody who may not ask for pictures here."""
-        ban = await self.app.storage.moderation.ban_of(self.asker.person, self.asker.place)
-        if ban and ban.until:
-            until = f"{ban.until:%Y-%m-%d %H:%M} UTC"
-            raise UserError(self.words.banned_until.format(until=until, reason=ban.reason))
-        if ban:
-            raise UserError(self.words.banned.format(reason=ban.reason))
-
     async def check_owner(self, job: Job) -> None:
         """Raise `UserError` unless a job is the asker's own, or the asker moderates its place."""
         if job.person != self.asker.person and not await self.moderates(job.place):

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from telegram import ForceReply
+from typing import Final
+
+from telegram import ForceReply, PhotoSize
 
 from bots.options import parse_values, split_message
 from bots.preferences import values_for
 from bots.telegram.acts import Target
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
-from bots.telegram.reading import Said
+from bots.telegram.progress import answering
+from bots.telegram.reading import Picture, Said
 from engine.errors import UserError
+
+LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 
 
 async def imagine(errand: Errand, said: Said) -> str | None:
-    """Draw what the words say; words that answer a result draw that with these words."""
-    await errand.check_welcome()
-    if said.answers is not None and not said.asked:
-        key = message_key(errand.address.chat, said.answers)
-        if found := await errand.app.storage.jobs.by_message(key):
-            target = Target(job=found[0], picture=found[1], message=said.answers)
-            return await _redraw(errand, said, target)
-        if not errand.address.private and said.command is None:
-            return None  # talk below something else that we said
+    """Draw what the words say, from the picture that comes with them or is answered.
+
+    Words that answer a result draw that with these words.
+    """
+    if target := await _result(errand, said):
+        return await _redraw(errand, said, target)
+    if said.answers is not None and not (said.asked or said.command or errand.address.private):
+        return None  # talk below something else that we said
     prompt, typed = split_message(said.text)
+    picture = said.picture or said.answered
     if not prompt:
-        return await _ask(errand)
-    people = errand.app.storage.people
-    values = await values_for(people, errand.asker.person, dict(typed))
+        return await _ask(errand, picture, nothing=not said.text and not said.command)
+    values = await values_for(errand.app.storage.people, errand.asker.person, dict(typed))
+    if picture:
+        values["image"] = await _keep(errand, picture)
     errand.begin(await errand.app.studio.imagine({**values, "prompt": prompt}, errand.asker))
     return None
+
+
+async def _result(errand: Errand, said: Said) -> Target | None:
+    """Return the result that is answered; who brings a picture means that one."""
+    if said.answers is None or said.asked or said.picture:
+        return None
+    key = message_key(errand.address.chat, said.answers)
+    found = await errand.app.storage.jobs.by_message(key)
+    return found and Target(job=found[0], picture=found[1], message=said.answers)
 
 
 async def _redraw(errand: Errand, said: Said, target: Target) -> str | None:
@@ -41,7 +56,33 @@ async def _redraw(errand: Errand, said: Said, target: Target) -> str | None:
     return None
 
 
-async def _ask(errand: Errand) -> str | None:
-    """Ask for the half that is missing."""
-    await errand.say(errand.words.empty_prompt, ForceReply(selective=True))
+async def _ask(errand: Errand, picture: Picture | None, *, nothing: bool) -> str | None:
+    """Ask for the half that is missing.
+
+    A picture is part of the question, so that the answer brings it back: nothing has to be
+    remembered. Telegram has it already and is only named it.
+    """
+    words, address = errand.words, errand.address
+    if picture is None and nothing:  # a sticker, a voice message
+        raise UserError(words.not_a_picture)
+    if picture is None:
+        await errand.say(words.empty_prompt, ForceReply(selective=True))
+        return None
+    send = errand.bot.send_photo if isinstance(picture, PhotoSize) else errand.bot.send_document
+    await send(
+        address.chat,
+        picture.file_id,
+        caption=words.photo_question,
+        message_thread_id=address.thread,
+        reply_parameters=answering(address),
+        reply_markup=ForceReply(selective=True),
+    )
     return None
+
+
+async def _keep(errand: Errand, picture: Picture) -> str:
+    """Fetch a picture from Telegram, check and keep it; return its sha256."""
+    if (picture.file_size or 0) > LARGEST:
+        raise UserError(errand.words.photo_too_large)
+    file = await errand.bot.get_file(picture.file_id)
+    return await errand.app.studio.keep_image(bytes(await file.download_as_bytearray()))

@@ -16,10 +16,13 @@ PICKS: Final = 4  # numbers in a row
 # Acts and the field of `Words` that is their label, a row each.
 ON_PICTURE: Final = (
     (("same", "same_seed"), ("new", "new_seed")),
+    (("vary", "vary_subtle"), ("vary-strong", "vary_strong")),
+    (("upscale", "upscale"), ("zoom", "zoom_out")),
     (("original", "original"), ("recipe", "recipe"), ("delete", "delete")),
 )
 ON_GRID: Final = (
     (("same", "same_seed"), ("new", "new_seed")),
+    (("vary", "vary_subtle"), ("vary-strong", "vary_strong")),
     (("recipe", "recipe"), ("delete", "delete")),
 )
 Rows = Iterable[Iterable[tuple[str, str]]]

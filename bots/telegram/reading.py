@@ -30,7 +30,8 @@ class Said:
 
     command: str | None
     text: str
-    picture: Picture | None  # of the message itself, else of the one it answers
+    picture: Picture | None
+    answered: Picture | None  # … of the message that it answers
     answers: int | None  # the message of ours that it answers
     asked: bool  # … which is a question
     about: str | None  # who wrote what it answers
@@ -56,11 +57,13 @@ def read(message: Message, me: User) -> Said | None:
         return None
     if not (text or message.photo or message.effective_attachment):
         return None  # somebody joined, a message was pinned
-    picture = picture_of(message) or (picture_of(answered) if answered else None)
+    if message.media_group_id and not text:
+        return None  # an album's words are with its first picture
     return Said(
         command=found[1].lower() if found else None,
         text=text[found.end() :].strip() if found else text.strip(),
-        picture=picture,
+        picture=picture_of(message),
+        answered=picture_of(answered) if answered else None,
         answers=answered.message_id if answered and ours else None,
         asked=answered is not None and ours and _said(answered) in QUESTIONS,
         about=person_of(answered.from_user, answered.sender_chat) if answered else None,

@@ -144,6 +144,8 @@ EN: Final = Words(
     missing_permission="I need the permission “{permission}” in this channel to answer; a "
     "moderator can give it to me.",
     moderators_only="Only moderators can do that.",
+    photo_too_large="That file has more than the 20 MB that Telegram hands to bots; send it as a "
+    "photo.",
     photo_question="What should become of this picture? Answer with words.",
     not_a_picture="Marble can start from no such thing; send a photo, or a PNG, JPEG or WebP file.",
     too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "

@@ -134,6 +134,7 @@ class Words:
     place_closed: str
     missing_permission: str
     moderators_only: str
+    photo_too_large: str
     photo_question: str
     not_a_picture: str
     too_large_export: str

@@ -11,7 +11,6 @@ import itertools
 import json
 import zipfile
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -354,9 +353,71 @@ async def test_commands_are_listed_by_scope_and_language(
     ]
 
 
-async def test_marble_is_silent_to_service_messages_and_refuses_what_is_no_picture(
+def a_picture(kind: str = "PNG", side: int = 64) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (side, side), "teal").save(out, kind)
+    return out.getvalue()
+
+
+async def image_of(server: TelegramServer, asker: Person, result: Json) -> str | None:
+    """Return the start image that a result's recipe names."""
+    await asker.presses(result, "Original")
+    document = await asker.chat.picture_file(result)
+    return read_recipe(file_of(server, document)).recipe.image
+
+
+async def test_a_photo_with_words_is_where_the_picture_starts(
     telegram: TelegramServer, ada: Person
 ) -> None:
+    result = await ada.chat.picture(await ada.sends_photo(a_picture(), "as marble --strength 0.5"))
+    assert text_of(result).startswith("as marble\n")
+    image = await image_of(telegram, ada, result)
+    assert image
+    photo = await ada.sends_photo(a_picture())
+    question = await ada.chat.words(photo, "What should become of this picture?")
+    assert (ada.id, question["message_id"]) in telegram.questions
+    answer = await ada.says("as bronze", answering=question)
+    assert await image_of(telegram, ada, await ada.chat.picture(answer)) == image
+    answer = await ada.says("/imagine as gold", answering=photo)
+    assert await image_of(telegram, ada, await ada.chat.picture(answer)) == image
+
+
+async def test_a_file_is_a_picture_too_where_it_is_one(ada: Person) -> None:
+    await ada.chat.picture(await ada.sends_file(a_picture("WEBP"), "image/webp", "as marble"))
+    said = await ada.sends_file(b"no picture", "image/png", "as marble")
+    answer = await ada.chat.answer(said)
+    assert "Traceback" not in text_of(answer)
+    assert "photo" not in answer
+    said = await ada.sends_file(a_picture("GIF"), "image/gif", "as marble")
+    assert "GIF" in text_of(await ada.chat.answer(said))
+    said = await ada.sends_file(b"%PDF", "application/pdf")
+    await ada.chat.words(said, "Marble can start from no such thing")
+
+
+async def test_in_groups_photos_are_left_alone_unless_marble_is_asked(
+    ada: Person, statues: Chat
+) -> None:
+    statues.promote()
+    photo = await ada.sends_photo(a_picture(), "look at this", to=statues)
+    said = await ada.says("/imagine as jade", to=statues, answering=photo)
+    picture = await statues.picture(said)
+    captioned = await ada.sends_photo(a_picture(), "/imagine as gold", to=statues)
+    other = await statues.picture(captioned)
+    assert statues.shown == [picture, other]
+
+
+async def test_results_are_varied_enlarged_and_seen_from_afar(ada: Person) -> None:
+    result = await ada.chat.picture(await ada.says("an owl --size 64"))
+    for number, button in enumerate(("Vary a little", "Vary a lot", "Upscale", "Zoom out"), 1):
+        await ada.presses(result, button)
+        await ada.chat.results(result, number)
+    derived = await ada.chat.results(result, 4)
+    parents = {text_of(each).rpartition(" from ")[2].partition(".")[0] for each in derived}
+    assert parents == {text_of(result).splitlines()[1].partition(" ")[0]}
+    assert len({seed_of(each) for each in derived}) >= 3
+
+
+async def test_marble_is_silent_to_service_messages(telegram: TelegramServer, ada: Person) -> None:
     pinned = telegram.new_message(ada.id, **{"from": ada.user}, pinned_message=None)
     await telegram.add_update("message", pinned)
     said = await ada.says("a cat")
@@ -414,7 +475,3 @@ async def test_a_very_long_or_large_picture_is_fitted(
     await ada.presses(picture, "Original")
     document = await ada.chat.picture_file(picture)
     assert Image.open(io.BytesIO(file_of(telegram, document))).size == (2048, 64)
-
-
-def test_a_folder_is_left_with_nothing_but_data(marble: Marble) -> None:
-    assert {path.name for path in Path(marble.folder).iterdir()} == {"data", "serve.log"}

@@ -49,6 +49,15 @@ class Chat:
         )
         return found
 
+    async def results(self, said: Json, number: int) -> list[Json]:
+        """Wait until so many results answer a message."""
+        found: list[Json] = await self.server.until(
+            lambda: (all_ := [m for m in self._all_answers(said) if is_result(m)])[
+                : number if len(all_) >= number else 0
+            ]
+        )
+        return found
+
     async def picture_file(self, said: Json) -> Json:
         """Wait for a file that answers a message."""
         found: Json = await self.server.until(
