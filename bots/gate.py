@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from bots.policy import Role, Roles
 from bots.rates import Rates
-from bots.rules import DAY, PREFIX, Rules, ban_refusal, cost, read_rule, with_stored
+from bots.rules import DAY, PREFIX, Rules, ban_refusal, read_rule, with_stored
 from engine.recipe import Recipe
+from engine.work import pixel_steps
 from storage import Storage
 
 
@@ -87,4 +88,4 @@ class Gate:
 
     async def _spent(self, person: str) -> list[tuple[datetime, float]]:
         jobs = await self.storage.history.asked_since(person, self.today() - DAY)
-        return [(at, cost(recipe)) for at, recipe in jobs]
+        return [(at, pixel_steps(recipe)) for at, recipe in jobs]

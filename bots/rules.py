@@ -16,6 +16,7 @@ from typing import Any, Final
 from bots.blocking import find_blocked
 from engine.errors import OptionError, UserError
 from engine.recipe import RANGES, Recipe
+from engine.work import pixel_steps
 
 PREFIX: Final = "rules."  # of the names under which places keep them, beside what else they keep
 DAY: Final = timedelta(days=1)
@@ -74,7 +75,7 @@ class Rules:
 
         spent: when each job of the last 24 hours was asked for, and its cost.
         """
-        asks, used = cost(recipe), sum(each for _, each in spent)
+        asks, used = pixel_steps(recipe), sum(each for _, each in spent)
         if not self.daily or used + asks <= self.daily:
             return
         when = "it is more than a whole day has" if asks > self.daily else ""
@@ -88,11 +89,6 @@ class Rules:
             f"You have used {used:,.0f} of your {self.daily:,} million pixel-steps of 24 hours, "
             f"and this takes {asks:,.1f}; {when}."
         )
-
-
-def cost(recipe: Recipe) -> float:
-    """Return 10⁶ pixels × steps of all its pictures."""
-    return recipe.width * recipe.height / 1e6 * recipe.steps * len(recipe.pictures)
 
 
 def ban_refusal(reason: str, until: datetime | None) -> Refusal:

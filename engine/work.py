@@ -26,7 +26,7 @@ class Work:
 
     model: str
     width: float  # 10⁶ pixels × rows × pictures
-    calls: int
+    calls: float
     pixels: float = 0.0  # 10⁶ pixels × pictures, to decode
 
     @property
@@ -35,17 +35,46 @@ class Work:
         return self.width * self.calls
 
 
+def passes(recipe: Recipe) -> list[tuple[float, int]]:
+    """Return 10⁶ pixels and steps of each pass that a picture of the recipe takes."""
+    found = []
+    if not recipe.image or recipe.strength is not None:  # else a start image is taken as it is
+        found.append((recipe.width * recipe.height / 1e6, recipe.steps))
+    if recipe.upscale and recipe.upscale.strength is not None:
+        steps = max(1, round(recipe.steps * recipe.upscale.strength))
+        found.append((_pixels(recipe), steps))
+    return found
+
+
+def pixel_steps(recipe: Recipe) -> float:
+    """Return 10⁶ pixels × steps of all its pictures; what is only enlarged counts as one step."""
+    each = sum(pixels * steps for pixels, steps in passes(recipe))
+    return (each or _pixels(recipe)) * len(recipe.pictures)
+
+
 def work_of(recipe: Recipe) -> Work:
-    """Return pixels × rows × pictures, and the calls: steps × evaluations."""
+    """Return pixels × rows × pictures, and the calls: steps × evaluations.
+
+    Calls of a pass at another size count by their pixels.
+    """
     each = 2 if recipe.sampler in TWICE else 1
     rows = 1 if math.isclose(recipe.guidance_scale, 1.0) else 2
-    pixels = recipe.width * recipe.height / 1e6 * len(recipe.pictures)
+    todo = passes(recipe)
+    first = todo[0][0] if todo else _pixels(recipe)
+    # The step to σ = 0 takes one.
+    calls = sum(pixels / first * (steps * each - (each - 1)) for pixels, steps in todo)
+    pictures = len(recipe.pictures)
     return Work(
         model=recipe.checkpoint,
-        width=pixels * rows,
-        calls=recipe.steps * each - (each - 1),  # the step to σ = 0 takes one
-        pixels=pixels,
+        width=first * rows * pictures,
+        calls=calls,
+        pixels=(sum(pixels for pixels, _ in todo) or _pixels(recipe)) * pictures,
     )
+
+
+def _pixels(recipe: Recipe) -> float:
+    width, height = recipe.size
+    return width * height / 1e6
 
 
 class Rates:

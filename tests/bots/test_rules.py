@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from bots.rules import RULES, Refusal, Rules, cost, read_rule, with_stored, write_rule
+from bots.rules import RULES, Refusal, Rules, read_rule, with_stored, write_rule
 from engine.errors import OptionError
+from engine.work import pixel_steps
 from tests.factories import make_recipe
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -44,7 +45,7 @@ def test_who_asks_too_often_is_told_until_when() -> None:
 
 def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() -> None:
     recipe = make_recipe(width=1000, height=1000, steps=10, count=2)
-    assert cost(recipe) == 20
+    assert pixel_steps(recipe) == 20
     rules = Rules(daily=50)
     rules.check_budget(recipe, [(NOON, 15.0), (NOON, 15.0)])
     spent = [(NOON + timedelta(hours=2), 20.0), (NOON, 5.0), (NOON + timedelta(hours=1), 15.0)]
