@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -17,6 +17,7 @@ from bots.settings import Settings
 from bots.studio import Studio
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
+from engine.executors import Health
 from engine.executors.choose import make_executor
 from engine.executors.config import EngineConfig
 from engine.queue import Queue
@@ -38,6 +39,7 @@ class App:
     pausing: Pausing
     gate: Gate
     studio: Studio
+    health: Callable[[], Health]  # of the engine
 
 
 def engine_config(settings: Settings) -> EngineConfig:
@@ -104,6 +106,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 pausing=pausing,
                 gate=gate,
                 studio=studio,
+                health=executor.health,
             )
 
 

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from bots import logs
 from bots.options import OPTIONS, parse_values
-from bots.redaction import Redacting
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models
 from engine.errors import OptionError, UnknownOption, UserError
@@ -38,11 +38,12 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 2 bad input, 130 interrupted, 1 otherwise."""
-    _set_up_logging(debug=False)
+    logs.set_up(debug=False)
     try:
         arguments = _parse(argv)
         settings = load_settings()
-        _set_up_logging(settings.debug, settings.secrets)
+        service = arguments.command == "serve"
+        logs.set_up(settings.debug, settings.secrets, service=service)
         return asyncio.run(_run(arguments, settings))
     except UserError as error:
         _complain(str(error))
@@ -249,26 +250,6 @@ def whole_number(name: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         raise OptionError(name, text, f"a whole number between {least} and {most}")
     return int(text)
-
-
-class _Sentences(logging.Formatter):
-    """Say the kind of an error instead of its traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        error = record.exc_info[1] if record.exc_info else None
-        why = f" ({type(error).__name__}: {error}; MARBLE_DEBUG=1 shows more)" if error else ""
-        return f"marble: {record.getMessage()}{why}"
-
-
-def _set_up_logging(debug: bool, secrets: Sequence[str] = ()) -> None:
-    # A person at a terminal is told of what went wrong, in a line; the rest is for who looks for
-    # it. A service is another matter.
-    handler = logging.StreamHandler()
-    inner = logging.Formatter() if debug else _Sentences()
-    handler.setFormatter(Redacting(inner, secrets))
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.ERROR, handlers=[handler], force=True
-    )
 
 
 def _complain(sentence: str) -> None:

@@ -82,6 +82,7 @@ class Delivery:
     adapters: Mapping[str, Adapter]
     delivered: int = 0
     abandoned: int = 0
+    waits: int = 0  # times that a platform asked to wait
     possible_duplicates: int = 0  # sent again though an unrepeatable send may have arrived
     _stopped: set[str] = field(default_factory=set)
     _flying: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
@@ -203,6 +204,7 @@ class Delivery:
         job, reason = parcel.job.id, f"{way.name}: {error or type(error).__name__}"
         match error:
             case TryLater():
+                self.waits += 1
                 await self.outbox.postpone(job, error.seconds, reason, failed=False)
             case OSError() | TimeoutError():
                 # It may have arrived: the answer is what got lost.

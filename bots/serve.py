@@ -24,6 +24,7 @@ from typing import Final, Protocol, cast
 
 from bots.app import App, open_app
 from bots.delivery import Adapter, AdapterStopped, Delivery, Shown, Way, back_off
+from bots.monitor import monitored
 from bots.settings import Settings
 from storage import Parcel
 
@@ -105,7 +106,7 @@ async def serve(settings: Settings) -> None:
 async def serving(app: App, adapters: Sequence[ServedAdapter]) -> None:
     """Serve with these adapters until told to stop by a signal, or cancelled."""
     service = Service(app, adapters)
-    async with _told_to_stop(service.stop):
+    async with _told_to_stop(service.stop), monitored(service):
         await service.run()
 
 
@@ -127,6 +128,11 @@ class Service:
     def stop(self) -> None:
         """Take nothing in any more, and let `run` end in good order."""
         self._stopping.set()
+
+    def ailing(self) -> dict[str, str]:
+        """Return the adapters that do not work now, and why."""
+        refused = dict.fromkeys(self.delivery.stopped(), "its platform refuses it")
+        return {**refused, **self.troubles}
 
     async def run(self) -> None:
         """Serve until told to stop; cancelled, end at once."""

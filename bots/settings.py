@@ -36,6 +36,8 @@ class Settings:
     daily_budget: int
     blocked_words: tuple[str, ...]
     grace_seconds: int
+    metrics_host: str
+    metrics_port: int
     terminal_pictures: str
     debug: bool
     telegram_token: str | None = field(repr=False)
@@ -78,6 +80,10 @@ def _models_dir(key: str, text: str) -> Path | None:
     if not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
         raise SettingError(key, text, "a folder that exists and can be read")
     return path
+
+
+def _text(key: str, text: str) -> str:
+    return text
 
 
 def _optional(key: str, text: str) -> str | None:
@@ -197,6 +203,8 @@ VARIABLES: Final = (
     Variable("MARBLE_DAILY_BUDGET", "daily_budget", "0", _number(0, 1_000_000_000)),
     Variable("MARBLE_BLOCKED_WORDS", "blocked_words", "", _words),
     Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),
+    Variable("MARBLE_METRICS_HOST", "metrics_host", "127.0.0.1", _text),
+    Variable("MARBLE_METRICS_PORT", "metrics_port", "0", _number(0, 65_535)),
     Variable(
         "MARBLE_TERMINAL_PICTURES",
         "terminal_pictures",

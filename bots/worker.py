@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, aclosing, suppress
 from typing import Final
 
 from bots.feeds import Feed
 from bots.line import task_of
+from bots.logs import about
 from bots.teller import EVERY, Teller
+from bots.watching import Unwatched, Watch
 from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor, Spec
@@ -48,6 +51,7 @@ class Worker:
         self._priority = priority
         self._feeds: dict[int, Feed] = {}
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
+        self.watch: Watch = Unwatched()
         self._teller = Teller(self.queue, self._feeds, tell_every)
 
     def admit(self, person: str) -> AbstractContextManager[None]:
@@ -127,7 +131,8 @@ class Worker:
         finished = False
         try:
             if job := await self._claim(number):
-                finished = await self._work(job)
+                with about(job.id, job.epoch):
+                    finished = await self._work(job)
             return job is not None
         except Lost as error:
             log.warning("job %d: %s", number, error)
@@ -157,31 +162,38 @@ class Worker:
 
     async def _work(self, job: Job) -> bool:
         """Draw a claimed job and record what came of it; return whether all its work was done."""
+        outcome = "failed"
         try:
             pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
-            return True
+            outcome = "rendered"
         except Lost:
+            outcome = "lost"
             with suppress(*OVERTAKEN):
                 await self._jobs.lost(job.id, job.epoch)
             raise
         except (Cancelled, *OVERTAKEN):
-            log.info("job %d was ended by somebody else", job.id)
+            outcome = "cancelled"
         except DatabaseFault:
+            outcome = "unrecorded"
             raise
         except UserError as error:
             await self._fail(job, str(error))
         except asyncio.CancelledError:
+            outcome = "given back"
             await asyncio.shield(self._give_back(job))
             raise
         except Exception:
             log.exception("job %d failed", job.id)
             await self._fail(job, UNEXPECTED)
-        return False
+        finally:
+            log.info("job %d: %s", job.id, outcome)
+            self.watch.ended(outcome)
+        return outcome == "rendered"
 
     async def _draw(self, job: Job) -> list[Picture]:
         pictures = []
-        stage: Stage | None = None
+        stage, since = None, time.monotonic()
         spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.alone)
         async with aclosing(self._executor.run(spec)) as events:
             async for event in events:
@@ -191,17 +203,21 @@ class Worker:
                     pictures.append(event)
                     continue
                 self._feeds[job.id].publish(event)
-                self._note_stage(job.id, stage, event.stage)
-                stage = event.stage
+                if event.stage is not stage:
+                    self._note_stage(job.id, stage, since, event.stage)
+                    stage, since = event.stage, time.monotonic()
+        self._note_stage(job.id, stage, since, None)
         return pictures
 
-    def _note_stage(self, number: int, before: Stage | None, now: Stage) -> None:
-        """Tell the queue what it measures apart: loading, drawing and decoding."""
-        if now is Stage.LOAD:
-            return
-        if before in (None, Stage.LOAD):
+    def _note_stage(
+        self, number: int, before: Stage | None, since: float, now: Stage | None
+    ) -> None:
+        """Tell the queue what it measures apart (loading, drawing, decoding), and who watches."""
+        if before:
+            self.watch.stage(before, time.monotonic() - since)
+        if before in (None, Stage.LOAD) and now not in (None, Stage.LOAD):
             self.queue.begun(number, loaded=before is Stage.LOAD)
-        elif now is Stage.DECODE and before is not Stage.DECODE:
+        elif now is Stage.DECODE:
             self.queue.drawn(number)
 
     async def _fail(self, job: Job, reason: str) -> None:

@@ -71,6 +71,7 @@ MAY_IMPORT = {
     "alembic": ("storage", "migrations"),
     "aiosqlite": ("storage",),
     "asyncpg": ("storage",),
+    "prometheus_client": ("bots.metrics",),
     "rich": ("bots.terminal", "bots.cli"),
     "discord": ("bots.discord",),
     "telegram": ("bots.telegram",),

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,8 @@ from bots.terminal.rules import rules
 from bots.terminal.session import Session
 from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "chat",
@@ -115,7 +118,9 @@ async def show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw for everybody until interrupted."""
-    sys.stderr.write("Marble serves; Ctrl-C ends it in good order, twice at once.\n")
+    if sys.stderr.isatty():
+        sys.stderr.write("Marble serves; Ctrl-C ends it in good order, twice at once.\n")
+    log.info("Marble serves")
     # To be told to stop is how serving ends well.
     with suppress(asyncio.CancelledError):
         await work(settings)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Spec
+from engine.executors import Health, Spec
 from engine.metadata import encode_png
 from tests.factories import pixels
 
@@ -35,6 +35,9 @@ class FakeExecutor:
     def cancel(self, job: int, epoch: int) -> None:
         if not self.deaf:
             self.cancelled.add((job, epoch))
+
+    def health(self) -> Health:
+        return Health(alive=True, running=self.running, counts={"ticks": self.finished})
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
         self.specs.append(spec)

@@ -71,6 +71,7 @@ def scene(house: House) -> Scene:
         pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
         gate=Gate(house.storage, roles_of(settings), rules_of(settings)),
         studio=house.studio,
+        health=house.executor.health,
     )
     return Scene(house, app)
 

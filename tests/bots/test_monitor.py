@@ -1,0 +1,145 @@
+import asyncio
+import re
+import shutil
+import socket
+from dataclasses import replace
+
+import pytest
+
+from bots.app import App, roles_of, rules_of
+from bots.gate import Gate
+from bots.metrics import Metrics
+from bots.monitor import LATE, Monitor, monitored
+from bots.pausing import Pausing
+from bots.serve import Service, Shelf
+from bots.settings import load_settings
+from bots.studio import Asker
+from engine.errors import BrokenModel, UserError
+from engine.executors import Health
+from storage import Storage
+from storage.errors import DatabaseBusy
+from tests.bots.conftest import House
+
+ADA = Asker(person="discord:ada", place="terminal")
+
+
+@pytest.fixture
+def service(house: House) -> Service:
+    settings = load_settings({}, env_file="")
+    app = App(
+        settings=replace(settings, data_dir=house.storage.pictures.folder.parent),
+        storage=house.storage,
+        worker=house.worker,
+        pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
+        gate=Gate(house.storage, roles_of(settings), rules_of(settings)),
+        studio=house.studio,
+        health=house.executor.health,
+    )
+    return Service(app, [Shelf()])
+
+
+@pytest.fixture
+def monitor(service: Service) -> Monitor:
+    monitor = Monitor(service, Metrics(service))
+    service.app.worker.watch = monitor.metrics
+    return monitor
+
+
+async def ask(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def draw(house: House, prompt: str) -> None:
+    job = await house.studio.imagine({"prompt": prompt}, ADA)
+    async for _ in house.worker.follow(job.id):
+        pass
+
+
+async def test_jobs_are_counted_by_their_end_and_nobody_is_named(
+    house: House, monitor: Monitor
+) -> None:
+    await draw(house, "a secret cat")
+    house.executor.errors = [BrokenModel("tiny", "odd.")]
+    await draw(house, "a secret dog")
+    text = (await monitor.scrape()).body.decode()
+    assert 'marble_jobs_total{outcome="rendered"} 1.0' in text
+    assert 'marble_jobs_total{outcome="failed"} 1.0' in text
+    assert 'marble_stage_seconds_count{stage="denoise"} 1.0' in text
+    assert 'marble_outbox{adapter="terminal"} 2.0' in text
+    assert "marble_engine_ticks 1.0" in text
+    assert 'marble_adapter_up{adapter="terminal"} 1.0' in text
+    assert not re.search("discord|secret|cat|dog", text)
+
+
+async def test_the_queue_is_read_off(house: House, monitor: Monitor) -> None:
+    house.worker.queue.pause("Back at noon.")
+    await house.studio.imagine({"prompt": "a cat"}, ADA)
+    text = (await monitor.scrape()).body.decode()
+    assert 'marble_queue_jobs{state="waiting"} 1.0' in text
+    assert "marble_queue_paused 1.0" in text
+    assert float(re.findall(r"^marble_queue_age_seconds (\S+)", text, re.M)[0]) >= 0
+
+
+async def test_it_is_ready_until_something_ails(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = await monitor.readyz()
+    assert (ready.status, ready.body) == ("200 OK", b"ready\n")
+    service = monitor.service
+    service.troubles["telegram"] = "its token is revoked"
+    object.__setattr__(service.app, "health", lambda: Health(alive=False, running=1, restarts=3))
+    usage = type(shutil.disk_usage("."))(2**40, 2**40, 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+    async def busy(self: object, unit: object) -> None:
+        raise DatabaseBusy("marble.db")
+
+    monkeypatch.setattr(type(service.app.storage.database), "write", busy)
+    ails = await monitor.readyz()
+    assert ails.status == "503 Service Unavailable"
+    names = [line.partition(":")[0] for line in ails.body.decode().splitlines()]
+    assert names == ["database", "telegram", "engine", "disk"]
+
+
+async def test_a_loop_that_is_far_behind_is_not_alive(monitor: Monitor) -> None:
+    assert (await monitor.livez()).status == "200 OK"
+    monitor._lags.append(LATE + 1)
+    assert (await monitor.livez()).status == "503 Service Unavailable"
+
+
+async def test_it_answers_at_its_port_and_lets_go_of_it(service: Service) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = replace(service.app.settings, metrics_port=port)
+    service.app = replace(service.app, settings=settings)
+    async with asyncio.timeout(60):
+        async with monitored(service):
+            assert b"200 OK" in await ask(port, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"marble_queue_jobs" in await ask(port, b"GET /metrics?a=b HTTP/1.1\r\n\r\n")
+            assert b"404" in await ask(port, b"GET / HTTP/1.1\r\n\r\n")
+            assert b"405" in await ask(port, b"POST /metrics HTTP/1.1\r\n\r\n")
+            assert await ask(port, b"x" * 100_000) == b""
+            with pytest.raises(UserError, match="choose another MARBLE_METRICS_PORT"):
+                async with monitored(service):
+                    pass
+        with pytest.raises(OSError, match=r"refused|failed"):
+            await ask(port, b"GET /livez HTTP/1.1\r\n\r\n")
+
+
+async def test_without_a_port_nothing_listens_and_nothing_is_counted(service: Service) -> None:
+    before = service.app.worker.watch
+    async with monitored(service):
+        assert service.app.worker.watch is before
+
+
+async def test_a_write_that_changes_nothing_shows_that_the_database_takes_some(
+    house: House,
+) -> None:
+    storage: Storage = house.storage
+    await storage.database.write(lambda connection: None)
+    assert await storage.history.page() == ()
