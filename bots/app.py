@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from bots.caretaker import Caretaker
 from bots.gate import Gate
 from bots.line import limits_of, priority_of, recall, remember
 from bots.pausing import Pausing
@@ -65,6 +66,7 @@ def rules_of(settings: Settings) -> Rules:
         per_minute=settings.per_minute,
         place_per_minute=settings.place_per_minute,
         daily=settings.daily_budget,
+        keep_days=settings.keep_days,
         blocked=settings.blocked_words,
     )
 
@@ -98,6 +100,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:
                 upkeep = _upkeep(storage, worker, settings)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
+                caretaker = Caretaker(storage, queue, settings)
+                await tasks.enter_async_context(_running(caretaker.run(), "marble-caretaker"))
             studio = Studio(catalogue, storage.jobs, worker, storage.pictures, gate=gate)
             yield App(
                 settings=settings,

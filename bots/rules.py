@@ -41,6 +41,7 @@ class Rules:
 
     per_minute: int = 0  # jobs of a person
     place_per_minute: int = 0  # jobs of all people together
+    keep_days: int = 0  # after which pictures that nobody marked are removed
     daily: int = 0  # 10⁶ pixels × steps of a person in 24 hours
     blocked: tuple[str, ...] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by `BOUNDED`
@@ -139,11 +140,14 @@ def _bounds(name: str, text: str) -> list[float]:
     return [int(each) if each == int(each) else each for each in (low, high)]
 
 
+KEEP: Final = "keep_days"  # how long a place's pictures are kept; the caretaker reads it
+
 RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "per_minute": _number,
     "place_per_minute": _number,
     "daily": _number,
     "blocked": _words,
+    KEEP: _number,
     **dict.fromkeys(BOUNDED, _bounds),
 }
 

@@ -35,6 +35,8 @@ class Settings:
     place_per_minute: int
     daily_budget: int
     blocked_words: tuple[str, ...]
+    backups: int
+    keep_days: int
     grace_seconds: int
     metrics_host: str
     metrics_port: int
@@ -202,6 +204,8 @@ VARIABLES: Final = (
     Variable("MARBLE_PLACE_PER_MINUTE", "place_per_minute", "300", _number(0, 100_000)),
     Variable("MARBLE_DAILY_BUDGET", "daily_budget", "0", _number(0, 1_000_000_000)),
     Variable("MARBLE_BLOCKED_WORDS", "blocked_words", "", _words),
+    Variable("MARBLE_BACKUPS", "backups", "7", _number(0, 1000)),
+    Variable("MARBLE_KEEP_DAYS", "keep_days", "0", _number(0, 100_000)),
     Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),
     Variable("MARBLE_METRICS_HOST", "metrics_host", "127.0.0.1", _text),
     Variable("MARBLE_METRICS_PORT", "metrics_port", "0", _number(0, 65_535)),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, select, true
 
 from storage import backups, checks
 from storage.clock import Clock
@@ -71,9 +71,20 @@ class Care:
         old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
         return await self.drop(old)
 
-    async def prune(self, older_than: timedelta) -> Pruned:
-        """Remove jobs that have ended and are older, but no favourite and nothing undelivered."""
+    async def prune(
+        self,
+        older_than: timedelta,
+        *,
+        place: str | None = None,
+        but: Collection[str] = (),
+    ) -> Pruned:
+        """Remove jobs that have ended and are older, but no favourite and nothing undelivered.
+
+        Those of one place, where it is given; none of the places in `but`.
+        """
         old = and_(
+            true() if place is None else jobs.c.place == place,
+            jobs.c.place.not_in(but) if but else true(),
             jobs.c.created_at < self.now() - older_than,
             jobs.c.status.in_([status.value for status in OVER]),
             ~exists().where(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None)),

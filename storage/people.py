@@ -51,6 +51,12 @@ class People:
 
         return await self.database.read(unit)
 
+    async def places_with(self, name: str) -> dict[str, Any]:
+        """Return the places that have a setting of that name of their own, and its values."""
+        rows = await self.database.read(lambda c: c.execute(select(place_settings)).all())
+        kept = {row.place: row._mapping["values"].get(name) for row in rows}
+        return {place: value for place, value in kept.items() if value is not None}
+
     async def change_place_settings(self, place: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change some of a place's own settings (None removes one) and return these."""
 

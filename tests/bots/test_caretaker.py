@@ -1,0 +1,126 @@
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bots.caretaker import FULL, Caretaker
+from bots.settings import load_settings
+from engine.queue import Queue
+from storage import NewJob, Storage
+from storage.errors import NoProgram
+from storage.intake import ROOM
+from tests.factories import make_recipe
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def caretaker(tmp_path: Path) -> AsyncIterator[Caretaker]:
+    settings = replace(load_settings({}, env_file=""), data_dir=tmp_path, backups=2)
+    async with Storage.open(tmp_path, now=lambda: NOON) as storage:
+        yield Caretaker(storage, Queue(lambda: 1), settings, now=lambda: NOON)
+
+
+def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    usage = type(shutil.disk_usage("."))(2**40, 2**40 - size, size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+
+async def ended(caretaker: Caretaker, place: str, age: timedelta) -> int:
+    """Add a job of that age whose story is over; return its number."""
+    storage = caretaker.storage
+    async with Storage.open(caretaker.settings.data_dir, now=lambda: NOON - age) as then:
+        job = await then.jobs.add(NewJob(recipe=make_recipe(), person="x:a", place=place))
+    await storage.jobs.cancel(job.id)
+    await storage.jobs.delivered(job.id)
+    return job.id
+
+
+def test_a_full_disk_pauses_until_there_is_room_again(
+    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = caretaker.queue
+    for size, reason in (
+        (ROOM + 1, None),
+        (ROOM - 1, FULL),
+        (ROOM + 1, FULL),  # not to and fro at the brink
+        (2 * ROOM, None),
+    ):
+        free(monkeypatch, size)
+        caretaker.watch_disk()
+        assert queue.reason == reason
+
+
+async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(
+    caretaker: Caretaker, tmp_path: Path
+) -> None:
+    job = await ended(caretaker, "x:1", timedelta())
+    other = tmp_path / "backups" / "mine.backup"
+    for day in range(3):
+        caretaker.now = lambda day=day: NOON + timedelta(days=day)  # type: ignore[misc]
+        await caretaker.back_up()
+        again = await caretaker.back_up()
+        other.touch()
+    names = sorted(file.name for file in (tmp_path / "backups").iterdir())
+    assert names == ["marble-2026-06-02.backup", "marble-2026-06-03.backup", "mine.backup"]
+    assert again.stat().st_mode & 0o077 == 0
+    shutil.copy(again, tmp_path / "copy.db")
+    async with Storage.open(tmp_path / "x", f"sqlite:///{tmp_path}/copy.db") as copy:
+        assert (await copy.jobs.get(job)).id == job
+
+
+async def test_each_place_keeps_its_jobs_as_long_as_it_says(caretaker: Caretaker) -> None:
+    change = caretaker.storage.people.change_place_settings
+    await change("x:short", {"rules.keep_days": 10})
+    await change("x:ever", {"rules.keep_days": 0})
+    caretaker.settings = replace(caretaker.settings, keep_days=100)
+    jobs = {
+        (place, days): await ended(caretaker, place, timedelta(days=days))
+        for place in ("x:short", "x:ever", "x:other")
+        for days in (9, 11, 101)
+    }
+    assert await caretaker.prune() == 3
+    left = {job.id for job in await caretaker.storage.history.page()}
+    gone = {key for key, job in jobs.items() if job not in left}
+    assert gone == {("x:short", 11), ("x:short", 101), ("x:other", 101)}
+    await change("*", {"rules.keep_days": 5})
+    assert await caretaker.prune() == 2
+
+
+async def test_without_a_setting_nothing_is_removed(caretaker: Caretaker) -> None:
+    await ended(caretaker, "x:1", timedelta(days=5000))
+    assert await caretaker.prune() == 0
+
+
+async def test_a_night_is_done_once(caretaker: Caretaker) -> None:
+    assert caretaker._is_due()
+    await caretaker.night()
+    for moment, due in (
+        (timedelta(), False),
+        (timedelta(hours=14, minutes=59), False),  # 02:59 of the next day
+        (timedelta(hours=15), True),
+        (timedelta(hours=-1), False),  # a clock that was set back
+    ):
+        os.utime(caretaker._mark, (NOON.timestamp(), NOON.timestamp()))
+        caretaker.now = lambda moment=moment: NOON + moment  # type: ignore[misc]
+        assert caretaker._is_due() is due
+
+
+async def test_a_backup_that_fails_ends_nothing(
+    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(self: object, target: Path) -> int:
+        raise NoProgram("pg_dump")
+
+    async def stop(seconds: float) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(type(caretaker.storage.care), "backup", fail)
+    monkeypatch.setattr("bots.caretaker.asyncio.sleep", stop)
+    with pytest.raises(InterruptedError):
+        await caretaker.run()
+    assert "pg_dump" in caplog.text
