@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, OptionError, UnknownModel
-from engine.families import PURPOSES, SDXL, Defaults, Family, fit_to_name, identify
+from engine.families import INPAINTING, PURPOSES, SDXL, Defaults, Family, fit_to_name, identify
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
 from engine.recipe import CHOICES, RANGES
 from engine.signatures import LATER
@@ -155,7 +155,7 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
 
 def _check_channels(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     taken, given = unet.get("in_channels"), vae.get("latent_channels")
-    if taken == given:
+    if taken == given or (given == 4 and taken == INPAINTING):
         return
     if given == 4 and taken in PURPOSES:
         raise BrokenModel(name, f"it is a model for {PURPOSES[taken]} ({taken} channels), {LATER}.")

@@ -109,7 +109,8 @@ FAMILIES: Final = (
 BY_KEY: Final = {family.key: family for family in FAMILIES}
 
 # How a U-Net that takes more than noisy latents came to do so, by its channels.
-PURPOSES: Final = {5: "depth", 7: "upscaling", 8: "image editing", 9: "inpainting"}
+PURPOSES: Final = {5: "depth", 7: "upscaling", 8: "image editing"}
+INPAINTING: Final = 9  # latents, a mask, and the latents of the picture without what it hides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from engine.errors import BrokenModel
 from engine.families import SDXL
 from engine.ladder import ran_out
 from engine.schedules import NoiseSchedule
+from engine.signatures import CONV_IN
 from engine.vocabulary import make_tokenizer
 
 log = logging.getLogger(__name__)
@@ -193,9 +194,12 @@ class _Parts:
             return create_diffusers_clip_model_from_ldm(
                 kind, self._tensors, part, config, dtype, local_files_only=True
             )
+        # One configuration serves a family; what a U-Net sees beside latents its weights tell.
+        seen = {"in_channels": self._tensors[CONV_IN].shape[1]} if part == "unet" else {}
         try:
             return kind.from_single_file(
                 self._tensors,
+                **seen,
                 config=config,
                 subfolder=part,
                 dtype=dtype,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import pstdev
 from typing import Final
 
-from engine.families import BY_KEY, PURPOSES, Family
+from engine.families import BY_KEY, INPAINTING, PURPOSES, Family
 from engine.tensorfile import BadFile, Header
 
 UNET: Final = "model.diffusion_model."
@@ -115,7 +115,7 @@ def _check_channels(header: Header, family: Family) -> None:
             f"it is a {family.title} model for {PURPOSES[channels]} ({channels} channels), which "
             "Marble cannot run yet"
         )
-    if channels != 4:
+    if channels not in (4, INPAINTING):
         raise BadFile(f"its U-Net takes {channels} channels where {family.title} takes 4")
     if f"{UNET}time_embed.cond_proj.weight" in header.tensors:
         raise BadFile(

@@ -24,11 +24,16 @@ SCHEDULER = {
 }
 
 
-def make_model(folder: Path, *, channels: int = 4, seed: int = 0, **scheduler: Any) -> Path:
-    """Write a whole Stable Diffusion 1.x form, tiny, with random weights; return its folder."""
+def make_model(
+    folder: Path, *, channels: int = 4, inputs: int = 0, seed: int = 0, **scheduler: Any
+) -> Path:
+    """Write a whole Stable Diffusion 1.x form, tiny, with random weights; return its folder.
+
+    inputs: channels that the U-Net sees, if more than the latents'.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        _unet(channels).save_pretrained(folder / "unet")
+        _unet(channels, inputs or channels).save_pretrained(folder / "unet")
         _vae(channels).save_pretrained(folder / "vae")
         _text_encoder().save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")
@@ -50,10 +55,10 @@ def make_model(folder: Path, *, channels: int = 4, seed: int = 0, **scheduler: A
     return folder
 
 
-def _unet(channels: int) -> UNet2DConditionModel:
+def _unet(channels: int, inputs: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=channels,
+        in_channels=inputs,
         out_channels=channels,
         block_out_channels=(16, 32),
         layers_per_block=1,

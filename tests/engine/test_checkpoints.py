@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoints import Catalogue, describe
+from engine.checkpoints import STARTER_FOLDER, Catalogue, describe
 from engine.errors import BrokenModel, UnknownModel
 
 
@@ -98,7 +98,12 @@ def test_models_of_other_forms_are_named_but_not_loaded(folder: Path) -> None:
         describe("mine", folder)
 
 
-def test_an_inpainting_unet_is_refused_with_its_channels(folder: Path) -> None:
-    edit(folder / "unet" / "config.json", in_channels=9)
-    with pytest.raises(BrokenModel, match="it is a model for inpainting"):
+def test_a_unet_that_edits_images_is_refused_with_its_channels(folder: Path) -> None:
+    edit(folder / "unet" / "config.json", in_channels=8)
+    with pytest.raises(BrokenModel, match="it is a model for image editing"):
         describe("mine", folder)
+
+
+def test_a_unet_for_inpainting_is_known(folder: Path) -> None:
+    edit(folder / "unet" / "config.json", in_channels=9)
+    assert describe("mine", folder).family == describe("starter", STARTER_FOLDER).family

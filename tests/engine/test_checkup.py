@@ -103,7 +103,7 @@ FILES: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
     "hole.safetensors": (without("model.diffusion_model.middle_block.1"), "its weights lack"),
     "no-vae.safetensors": (without("first_stage_model"), "it holds no VAE"),
     "no-text.safetensors": (without("cond_stage_model"), "it holds no text encoder"),
-    "inpaint.safetensors": (changed(inpainting), "Stable Diffusion 1.x model for inpainting"),
+    "inpaint.safetensors": (changed(inpainting), None),
     "flux.safetensors": (
         lambda path, _: save(path, **{"double_blocks.0.img_attn.qkv.weight": (4, 4)}),
         "it is a FLUX model, which Marble cannot run yet",

@@ -1,0 +1,152 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bots import derive
+from engine.errors import OptionError, UserError
+from engine.recipe import Recipe
+from engine.sources import Margins, Upscale, Variation
+from storage import Job, Picture, Status
+from tests.factories import make_recipe
+
+SHA = "c" * 64
+
+
+def kept(index: int = 0, width: int = 64, height: int = 64) -> Picture:
+    return Picture(job=1, index=index, seed=7, width=width, height=height, size=9, sha256=SHA)
+
+
+def job(recipe: Recipe, *pictures: Picture, status: Status = Status.RENDERED) -> Job:
+    return Job(
+        id=12,
+        recipe=recipe,
+        status=status,
+        person="x:1",
+        place="x",
+        reply={},
+        message=None,
+        parent=None,
+        parent_picture=None,
+        epoch=1,
+        attempts=1,
+        error=None,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        started_at=None,
+        finished_at=None,
+        pictures=pictures,
+    )
+
+
+def test_a_variation_keeps_the_recipe_but_for_its_noise() -> None:
+    recipe = make_recipe(count=4, picture=2)
+    subtle = derive.varied(recipe, None, strong=False)
+    strong = derive.varied(recipe, None, strong=True)
+    assert replace(subtle, variations=()) == replace(strong, variations=()) == recipe
+    assert subtle.variations[0].amount < strong.variations[0].amount
+    assert subtle.variations[0].seed != strong.variations[0].seed
+
+
+def test_a_variation_of_a_variation_goes_on_from_there() -> None:
+    first = make_recipe(variations=(Variation(seed=1, amount=0.2),))
+    second = derive.varied(first, None, strong=False)
+    assert second.variations[0] == first.variations[0]
+    assert len(second.variations) == 2
+
+
+def test_an_enlarged_picture_varies_from_its_own_pixels() -> None:
+    recipe = make_recipe(image=SHA, upscale=Upscale())
+    varied = derive.varied(recipe, kept(width=128, height=128), strong=False)
+    assert (varied.image, varied.upscale, varied.variations) == (SHA, None, ())
+    assert varied.strength == derive.REDRAWN[derive.SUBTLE]
+
+
+def test_an_upscale_starts_from_the_stored_picture_as_it_is() -> None:
+    recipe = derive.enlarged(
+        make_recipe(count=4), kept(2, 96, 64), factor=2, by="lanczos", strength=0.3
+    )
+    assert (recipe.width, recipe.height, recipe.size) == (96, 64, (192, 128))
+    assert (recipe.image, recipe.strength, recipe.count, recipe.picture) == (SHA, None, 1, None)
+
+
+def test_an_upscale_beyond_the_limit_of_pixels_is_refused() -> None:
+    with pytest.raises(OptionError, match="stays below 16 megapixels"):
+        derive.enlarged(make_recipe(), kept(0, 2048, 2048), factor=4, by="lanczos", strength=None)
+
+
+@pytest.mark.parametrize(("factor", "margin"), [(2.0, 16), (1.5, 11), (4.0, 24)])
+def test_zooming_out_leaves_the_picture_in_the_middle(factor: float, margin: int) -> None:
+    recipe = derive.zoomed(make_recipe(), kept(), factor)
+    assert recipe.margins == Margins(left=margin, top=margin, right=margin, bottom=margin)
+    assert (recipe.width, recipe.height, recipe.fit) == (64, 64, "resize")
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 5.0, float("nan")])
+def test_zooming_by_too_little_or_too_much_is_refused(factor: float) -> None:
+    with pytest.raises(OptionError, match=r"zoom must be between 1\.1 and 4"):
+        derive.zoomed(make_recipe(), kept(), factor)
+
+
+@pytest.mark.parametrize(
+    ("direction", "size", "margins"),
+    [
+        ("left", (96, 64), Margins(left=32)),
+        ("right", (96, 64), Margins(right=32)),
+        ("up", (64, 96), Margins(top=32)),
+        ("down", (64, 96), Margins(bottom=32)),
+    ],
+)
+def test_panning_adds_half_a_picture_on_one_side(
+    direction: str, size: tuple[int, int], margins: Margins
+) -> None:
+    recipe = derive.panned(make_recipe(), kept(), direction)
+    assert ((recipe.width, recipe.height), recipe.margins) == (size, margins)
+
+
+def test_panning_elsewhere_is_refused() -> None:
+    with pytest.raises(OptionError, match="one of left, right, up, down"):
+        derive.panned(make_recipe(), kept(), "away")
+
+
+def test_a_picture_that_grew_too_wide_is_panned_no_further() -> None:
+    with pytest.raises(OptionError, match="width must be"):
+        derive.panned(make_recipe(width=2048), kept(0, 2048, 64), "left")
+
+
+def test_a_new_seed_leaves_variations_behind() -> None:
+    recipe = make_recipe(variations=(Variation(seed=1, amount=0.2),))
+    assert derive.change(recipe, {"seed": 8}).variations == ()
+    assert derive.change(recipe, {"steps": 8}).variations == recipe.variations
+
+
+@pytest.mark.parametrize(
+    ("values", "strength"),
+    [({}, derive.START_STRENGTH), ({"mask": "d" * 64}, 1.0), ({"strength": 0.3}, 0.3)],
+)
+def test_a_start_image_has_a_strength_even_if_none_was_typed(
+    values: dict[str, Any], strength: float
+) -> None:
+    assert derive.change(make_recipe(), {"image": SHA, **values}).strength == strength
+
+
+def test_the_picture_that_is_meant_must_be_one_and_be_there() -> None:
+    grid = job(make_recipe(count=2), kept(0), kept(1))
+    assert derive.the_picture(grid, 1).index == 1
+    assert derive.the_picture(job(make_recipe(), kept()), None).index == 0
+    with pytest.raises(UserError, match=r"has 2 pictures; say which one, like 12\.1"):
+        derive.the_picture(grid, None)
+    with pytest.raises(UserError, match=r"There is no picture '12\.3'"):
+        derive.the_picture(grid, 2)
+    with pytest.raises(UserError, match="Job 12 is failed: it has no pictures"):
+        derive.the_picture(job(make_recipe(), status=Status.FAILED), None)
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [((512, 512), (512, 512)), ((1920, 1080), (680, 384)), ((10, 160), (128, 2048))],
+)
+def test_a_size_takes_the_shape_of_the_image_at_the_models_pixels(
+    image: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert derive.size_like(*image, 512 * 512) == size
