@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from telegram import InlineKeyboardMarkup, InputFile, InputMediaDocument, InputMediaPhoto
+from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
@@ -99,7 +99,7 @@ class Replies:
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
-            document = InputMediaDocument(_file(answer), caption=answer.text)
+            document = InputMediaDocument(_file(answer), caption=answer.text, filename=answer.name)
             await self.bot.edit_message_media(document, **where)
 
     async def show(
@@ -135,7 +135,9 @@ class Replies:
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
-            message = await self.bot.send_document(document=_file(answer), **where)
+            message = await self.bot.send_document(
+                document=_file(answer), filename=answer.name, **where
+            )
         return message_key(address.chat, message.message_id)
 
     async def compose(self, parcel: Parcel) -> Answer:
@@ -172,7 +174,7 @@ def _address(parcel: Parcel) -> Address:
     return Address.from_reply(parcel.job.reply)
 
 
-def _file(answer: Answer) -> InputFile:
+def _file(answer: Answer) -> bytes:
     if answer.original is None or len(answer.original) > DOCUMENT:
         raise WayClosed("the picture is too large for a document")
-    return InputFile(answer.original, filename=answer.name)
+    return answer.original

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,10 @@ class Marble:
         """Return everything that was logged so far."""
         file = self.folder / "serve.log"
         return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    def wait_for_log(self) -> None:
+        """Let a moment pass; blocks."""
+        time.sleep(0.05)
 
     async def start(self, **changes: str) -> None:
         """Start it; `changes` are settings for this time only."""

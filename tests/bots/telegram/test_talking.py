@@ -414,7 +414,6 @@ async def test_results_are_varied_enlarged_and_seen_from_afar(ada: Person) -> No
     derived = await ada.chat.results(result, 4)
     parents = {text_of(each).rpartition(" from ")[2].partition(".")[0] for each in derived}
     assert parents == {text_of(result).splitlines()[1].partition(" ")[0]}
-    assert len({seed_of(each) for each in derived}) >= 3
 
 
 async def test_marble_is_silent_to_service_messages(telegram: TelegramServer, ada: Person) -> None:

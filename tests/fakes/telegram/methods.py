@@ -34,11 +34,17 @@ async def getUpdates(server: TelegramServer, values: Json, files: Files) -> list
     server.offset = max(server.offset, values.get("offset", 0))
     while server.updates and server.updates[0]["update_id"] < server.offset:
         server.updates.popleft()
+    server.poll_cut = False
     server.change()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(values.get("timeout", 0)):
-            while not server.updates and poll == server.polls:
-                await server.changed()
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(values.get("timeout", 0)):
+                while not server.updates and poll == server.polls:
+                    await server.changed()
+    except asyncio.CancelledError:
+        server.poll_cut = True
+        server.change()
+        raise
     if poll != server.polls:
         raise Refusal(
             409,

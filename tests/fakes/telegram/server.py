@@ -68,6 +68,7 @@ class TelegramServer:
     shown: Counter[tuple[int, int]] = field(default_factory=Counter)  # pictures by message
     limits: bool = True
     polls: int = 0  # a newer one ends an older one
+    poll_cut: bool = False  # the latest was hung up on
     reached: str | None = None  # where the webhook is called, whatever its public address
     _next_update: int = 1000
     _next_message: int = 0
@@ -208,6 +209,7 @@ class TelegramServer:
             return self._error(method, values, 401, "Unauthorized")
         fault = next((each for each in self.faults if each.matches(method, values)), None)
         if fault is not None:
+            self.change()
             if fault.before:
                 await fault.before()
             if fault.status:

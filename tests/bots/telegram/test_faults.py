@@ -1,0 +1,255 @@
+"""Everything that goes wrong between Marble and Telegram, one test a fault.
+
+Most spoil the calls of one chat, and share a process; the others have one of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.bots.telegram.conftest import a_marble, a_server
+from tests.fakes.process import Marble
+from tests.fakes.telegram.faults import Fault, flood, lose_answer, refuse
+from tests.fakes.telegram.people import Person, is_result, labels, person, text_of
+from tests.fakes.telegram.server import TelegramServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+NUMBERS = itertools.count(1)
+EDITS = "editMessageMedia"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def telegram() -> AsyncIterator[TelegramServer]:
+    async with a_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def marble(
+    telegram: TelegramServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Marble]:
+    async with a_marble(telegram, tmp_path_factory.mktemp("faults")) as marble:
+        yield marble
+
+
+@pytest.fixture
+def ada(telegram: TelegramServer, marble: Marble) -> Person:
+    return person(telegram, next(NUMBERS))
+
+
+@pytest.fixture
+def bob(telegram: TelegramServer, marble: Marble) -> Person:
+    return person(telegram, next(NUMBERS))
+
+
+@pytest.fixture
+def spoil(telegram: TelegramServer, ada: Person) -> Callable[[Fault], Fault]:
+    """Return a function that spoils the next calls about Ada's chat."""
+
+    def begin(fault: Fault) -> Fault:
+        fault = replace(fault, chat=ada.id)
+        telegram.faults.append(fault)
+        return fault
+
+    return begin
+
+
+Spoil = Callable[[Fault], Fault]
+
+
+def results(somebody: Person) -> int:
+    return sum(is_result(message) for message in somebody.chat.shown)
+
+
+@pytest.mark.parametrize("method", ["sendMessage", EDITS])
+async def test_a_flood_wait_holds_up_its_own_chat_only(
+    ada: Person, bob: Person, spoil: Spoil, method: str
+) -> None:
+    fault = spoil(flood(ada.id, 4, method))
+    said = await ada.says("a cat")
+    await ada.server.until(lambda: fault.hits)
+    for number in range(3):
+        await bob.chat.picture(await bob.says(f"dog {number}"))
+    assert results(ada) == 0
+    await ada.chat.picture(said)
+    assert (results(ada), len(ada.chat.shown)) == (1, 1)
+
+
+async def test_an_edit_whose_answer_is_lost_is_made_again_and_leaves_one_picture(
+    ada: Person, spoil: Spoil
+) -> None:
+    fault = spoil(lose_answer(EDITS, times=2))
+    said = await ada.says("a cat")
+    await ada.server.until(lambda: fault.hits == 2)
+    await ada.chat.picture(said)
+    assert len(ada.chat.shown) == 1
+
+
+async def test_a_placeholder_whose_answer_is_lost_is_not_sent_again(
+    ada: Person, spoil: Spoil
+) -> None:
+    spoil(lose_answer("sendMessage"))
+    picture = await ada.chat.picture(await ada.says("a cat"))
+    assert [text_of(each) for each in ada.chat.shown] == ["In line …", text_of(picture)]
+
+
+async def test_what_is_not_modified_is_delivered(
+    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer
+) -> None:
+    fault = spoil(refuse("Bad Request: message is not modified: exactly the same", EDITS))
+    await ada.says("a cat")
+    await telegram.until(lambda: fault.hits)
+    await bob.chat.picture(await bob.says("a dog"))
+    assert len(ada.chat.shown) == 1
+    tried = [call for call in telegram.calls if call.values.get("chat_id") == ada.id]
+    assert [call.method for call in tried].count(EDITS) == 1
+
+
+async def test_a_picture_whose_placeholder_was_deleted_comes_as_a_message_of_its_own(
+    ada: Person, marble: Marble
+) -> None:
+    said = await ada.says("a cat wait")
+    placeholder = await ada.chat.words(said, "1/")
+    del ada.server.messages[ada.id, placeholder["message_id"]]
+    gate = marble.folder / "data" / "gate"
+    await asyncio.to_thread(gate.touch)
+    try:
+        await ada.chat.picture(said)
+    finally:
+        await asyncio.to_thread(gate.unlink)
+    assert len(ada.chat.shown) == 1
+
+
+@pytest.mark.parametrize("says", ["PHOTO_INVALID_DIMENSIONS", "IMAGE_PROCESS_FAILED"])
+async def test_a_photo_that_is_refused_comes_as_a_document(
+    ada: Person, spoil: Spoil, says: str
+) -> None:
+    spoil(refuse(f"Bad Request: {says}", EDITS))
+    result = await ada.chat.picture(await ada.says("a cat"))
+    assert "document" in result
+    assert "Same seed" in labels(result)
+    assert len(ada.chat.shown) == 1
+
+
+async def test_a_button_that_is_answered_too_late_does_its_work(
+    ada: Person, telegram: TelegramServer
+) -> None:
+    first = await ada.chat.picture(await ada.says("a cat"))
+    says = "Bad Request: query is too old and response timeout expired or query ID is invalid"
+    telegram.faults.append(refuse(says, "answerCallbackQuery"))
+    await ada.presses(first, "Same seed")
+    await ada.chat.picture(first)
+
+
+async def test_a_slow_answer_holds_up_nobody_else(
+    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer
+) -> None:
+    go_on = asyncio.Event()
+    fault = spoil(Fault(("sendMessage", EDITS), times=2, before=go_on.wait))
+    said = await ada.says("a cat")
+    await telegram.until(lambda: fault.hits)
+    first = await bob.chat.picture(await bob.says("a dog"))
+    query = await bob.presses(first, "Same seed")
+    await telegram.answer_to(query)
+    await bob.chat.picture(first)
+    assert ada.chat.shown == []
+    go_on.set()
+    await ada.chat.picture(said)
+
+
+async def test_a_server_that_fails_is_asked_again(ada: Person, spoil: Spoil) -> None:
+    spoil(refuse("Internal Server Error", EDITS, status=500, times=2))
+    await ada.chat.picture(await ada.says("a cat"))
+    assert len(ada.chat.shown) == 1
+
+
+async def test_a_chat_that_is_gone_is_given_up(
+    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer, marble: Marble
+) -> None:
+    fault = spoil(refuse("Forbidden: bot was kicked from the group chat", EDITS, status=403))
+    await ada.says("a cat")
+    await telegram.until(lambda: fault.hits)
+    await bob.chat.picture(await bob.says("a dog"))
+    assert "cannot be delivered: edit: Forbidden: bot was kicked" in marble.log
+
+
+async def test_an_update_that_cannot_be_read_is_left_out(
+    ada: Person, telegram: TelegramServer, marble: Marble
+) -> None:
+    broken = await telegram.add_update("message", {"message_id": "no message at all"})
+    await ada.chat.picture(await ada.says("a cat"))
+    assert f"update {broken} is left out" in marble.log
+
+
+async def test_another_program_with_the_same_token_is_told_of_and_outlasted(
+    ada: Person, telegram: TelegramServer, marble: Marble
+) -> None:
+    telegram.polls += 1  # it has asked for updates: whoever waits for some is sent away
+    telegram.change()
+    await telegram.until(lambda: any(call.status == 409 for call in telegram.calls))
+    await ada.chat.picture(await ada.says("a cat"))
+    assert "another program asks Telegram for this bot's updates" in marble.log
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+async def test_a_revoked_token_stops_telegram_alone_and_loudly(folder: Path) -> None:
+    async with a_server() as server, a_marble(server, folder) as marble:
+        ada = person(server)
+        await ada.chat.picture(await ada.says("a cat"))
+        kept, server.token = server.token, "123456789:another-another-another-another"
+        server.polls += 1
+        server.change()
+        await server.until(lambda: any(call.status == 401 for call in server.calls))
+        await ada.says("a dog")
+        server.token = kept
+        code = await marble.stop()
+    assert code == 0  # it went on serving the others
+    refused = [call for call in server.calls if call.status == 401]
+    assert len(refused) <= 2
+    assert marble.log.count("telegram refuses Marble") == 1
+    assert "put the one that @BotFather shows into MARBLE_TELEGRAM_TOKEN" in marble.log
+
+
+async def test_results_outlast_a_network_that_is_gone(folder: Path) -> None:
+    async with a_server() as server, a_marble(server, folder) as marble:
+        ada, bob = person(server, 1), person(server, 2)
+        said = await ada.says("a cat wait")
+        placeholder = await ada.chat.words(said, "1/")
+        await server.stop()
+        await asyncio.to_thread((folder / "data" / "gate").touch)
+        other = await bob.says("a dog")
+        async with asyncio.timeout(30):
+            while "Telegram cannot be reached" not in marble.log:
+                await asyncio.to_thread(marble.wait_for_log)
+        await server.start()
+        assert await ada.chat.picture(said) is placeholder
+        await bob.chat.picture(other)
+        assert (len(ada.chat.shown), len(bob.chat.shown)) == (1, 1)
+
+
+async def test_told_to_stop_it_takes_nothing_in_and_sends_what_is_ready(folder: Path) -> None:
+    async with a_server() as server, a_marble(server, folder) as marble:
+        ada = person(server)
+        said = await ada.says("a cat wait")
+        placeholder = await ada.chat.words(said, "1/")
+        stopping = asyncio.create_task(marble.stop())
+        await server.until(lambda: server.poll_cut)
+        late = await ada.says("a dog")
+        await asyncio.to_thread((folder / "data" / "gate").touch)
+        assert await stopping == 0
+        assert is_result(placeholder)
+        assert said
+        await marble.start()
+        await ada.chat.picture(late)
+        assert len(ada.chat.shown) == 2

@@ -1,0 +1,92 @@
+"""kill -9 at every point that matters: nothing is lost, and nothing comes twice."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.process import Marble
+from tests.fakes.telegram.people import Person, group, is_result, person, text_of
+from tests.fakes.telegram.server import TelegramServer
+
+MESSAGES = 8
+POINTS = ("fetched", "kept", "committed", "placed", "rendered", "sent", "recorded")
+# Later, a placeholder may stand that is not recorded: its picture comes with another one.
+BEFORE_ANY_MESSAGE = ("fetched", "kept", "committed")
+
+
+def pictures(server: TelegramServer) -> Counter[str]:
+    """Count the results by what they show."""
+    return Counter(text_of(m).splitlines()[0] for m in server.of_bot() if is_result(m))
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_there_loses_nothing_and_doubles_nothing(
+    telegram: TelegramServer, tmp_path: Path, point: str
+) -> None:
+    marble = Marble(tmp_path, telegram.environment)
+    people = [person(telegram, number) for number in range(MESSAGES)]
+    for number, somebody in enumerate(people):
+        await somebody.says(f"picture {number}")
+    await marble.start(MARBLE_EXECUTOR=f"tests.fakes.deadly:{point}")
+    assert await marble.ended() < 0
+    await marble.start()
+    try:
+        await telegram.until(lambda: len(pictures(telegram)) == MESSAGES)
+        # What would come twice has come before the answer to this.
+        last = person(telegram, MESSAGES)
+        await last.chat.picture(await last.says("the end"))
+    finally:
+        await marble.kill()
+    assert set(pictures(telegram).values()) == {1}
+    if point in BEFORE_ANY_MESSAGE:
+        assert len(telegram.of_bot()) == MESSAGES + 1
+
+
+async def test_buttons_reactions_and_groups_survive_a_kill(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    marble = Marble(tmp_path, telegram.environment)
+    await marble.start()
+    statues = group(telegram)
+    statues.promote()
+    first = await statues.picture(await ada.says("/imagine a cat --seed 3", to=statues))
+    await marble.kill()
+    await ada.presses(first, "Same seed")
+    await ada.reacts(first, "🔥")
+    said = await ada.says("a dog", to=statues, answering=first)
+    await marble.start(MARBLE_EXECUTOR="tests.fakes.deadly:committed")
+    assert await marble.ended() < 0
+    await marble.start()
+    try:
+        await statues.results(first, 2)
+        assert text_of(await statues.picture(said)).startswith("a dog")
+    finally:
+        await marble.kill()
+    assert len([m for m in statues.shown if is_result(m)]) == 4
+
+
+async def test_random_kills_lose_nothing_and_double_nothing(
+    telegram: TelegramServer, tmp_path: Path
+) -> None:
+    telegram.limits = False
+    chance = random.Random(7)
+    marble = Marble(tmp_path, telegram.environment)
+    for number in range(20):
+        await person(telegram, number).says(f"picture {number}")
+    for _ in range(3):
+        calls = len(telegram.calls) + chance.randrange(2, 40)
+        await marble.start()
+        await telegram.until(lambda calls=calls: len(telegram.calls) >= calls)  # type: ignore[misc]
+        await marble.kill()
+    await marble.start()
+    try:
+        await telegram.until(lambda: len(pictures(telegram)) == 20)
+        last = person(telegram, 99)
+        await last.chat.picture(await last.says("the end"))
+    finally:
+        await marble.kill()
+    assert set(pictures(telegram).values()) == {1}
