@@ -108,6 +108,7 @@ def build_parser() -> Parser:
     )
 
     _add(commands, "chat", "talk with Marble here as in a chat")
+    _add(commands, "setup", "be asked for what the chats need, and have it written to .env")
     _add(commands, "doctor", "look at everything that Marble needs, and say what helps")
     _add(commands, "serve", "work in the background on what was asked for with --later")
     models.add_parser(commands)

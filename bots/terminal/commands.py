@@ -19,6 +19,7 @@ from bots.terminal.doctor import doctor
 from bots.terminal.models import run as look_at_models
 from bots.terminal.rules import rules
 from bots.terminal.session import Session
+from bots.terminal.setup import setup
 from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
 
@@ -38,6 +39,7 @@ __all__ = [
     "resume",
     "rules",
     "serve",
+    "setup",
     "show",
     "upscale",
     "vary",
