@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-engine bench-queue bench-storage format clean
+.PHONY: help demo test check bench bench-engine bench-lora bench-queue bench-storage format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -30,10 +30,13 @@ check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: bench-engine bench-queue bench-storage  ## run all benchmarks
+bench: bench-engine bench-queue bench-storage bench-lora  ## run all benchmarks
 
 bench-engine: $(READY)  ## compare speed with diffusers' own pipeline
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.engine
+
+bench-lora: $(READY)  ## measure switching LoRAs beside a fresh load (writes 2 GB, deletes it)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.lora
 
 bench-queue: $(READY)  ## measure the order of 10,000 waiting jobs
 	$(BIN)/python -m tests.bench.queue

@@ -13,6 +13,7 @@ from typing import Any, Final
 from engine.errors import OptionError, UnknownOption
 from engine.ranges import FITS
 from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
+from engine.wording import take_loras
 
 Values = dict[str, Any]
 
@@ -40,6 +41,24 @@ def _seed(text: str) -> Values:
     if text.strip().lower() in ("new", "random"):
         return {"seed": random_seed()}
     return {"seed": parse_seed(text)}
+
+
+def _loras(text: str) -> Values:
+    """Read "name", "name:0.8" or several with commas between; "none" takes them all off."""
+    if text.strip().lower() in ("", "none", "off"):
+        return {"loras": ()}
+    tags = "".join(f"<lora:{part.strip()}>" for part in text.split(","))
+    return {"loras": take_loras(tags)[1]}
+
+
+def _optional(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
+    """Return a parser as `_field` does, for a field that may be left to the model."""
+    plain = _field(field, read)
+
+    def parse(text: str) -> Values:
+        return {field: None} if text.strip().lower() in ("own", "default") else plain(text)
+
+    return parse
 
 
 def _size(text: str) -> Values:
@@ -164,6 +183,36 @@ OPTIONS: Final = (
         parse=_field("checkpoint", str),
         example="NAME",
         help={"en": "which model draws", "zh": "使用的模型"},
+    ),
+    Option(
+        name="lora",
+        aliases=("loras",),
+        parse=_loras,
+        example="NAME:X",
+        help={
+            "en": "LoRAs with their weights: name:0.8, or several with commas between; 'none'",
+            "zh": "LoRA 及其权重：name:0.8，多个用逗号分隔；none 为不用",
+        },
+    ),
+    Option(
+        name="clip-skip",
+        aliases=("clipskip",),
+        parse=_optional("clip_skip", int),
+        example="N",
+        help={
+            "en": f"which layer of the text encoder is read, from its last, "
+            f"{RANGES['clip_skip']}, or 'own'",
+            "zh": "读取文本编码器倒数第几层，或 own（模型默认）",
+        },
+    ),
+    Option(
+        name="rescale",
+        parse=_field("guidance_rescale", float),
+        example="X",
+        help={
+            "en": f"how far guidance's contrast is brought back, {RANGES['guidance_rescale']}",
+            "zh": "引导对比度的回调程度",
+        },
     ),
 )
 

@@ -6,7 +6,7 @@ filled in from the model's own defaults. A job is committed before anybody is to
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from PIL.Image import Image
@@ -22,12 +22,14 @@ from engine.headers import read_header
 from engine.images import encode_png, read_image
 from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
-from engine.shelves import upscalers
+from engine.shelves import loras, upscalers
 from engine.sources import LANCZOS
+from engine.wording import choose, take_loras
 from storage import Job, NewJob, parse_name
 from storage.jobs import Jobs
 from storage.pictures import Pictures
 
+WORDS: Final = ("prompt", "negative_prompt")
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
 
@@ -66,6 +68,7 @@ class Studio:
     ) -> None:
         self._gate = gate  # asked before any job is committed
         self._catalogue = catalogue
+        self._loras = loras(catalogue.models_dir)
         self._jobs = jobs
         self._worker = worker
         self._pictures = pictures
@@ -84,15 +87,12 @@ class Studio:
         """
         number, picture = parse_name(name)
         parent = await self._jobs.get(number)
-        recipe = change(of_picture(parent, picture), values)
-        self._catalogue.get(recipe.checkpoint)
+        recipe = self._changed(of_picture(parent, picture), values)
         return await self._submit(recipe, asker, parent=number, parent_picture=picture)
 
     async def remake(self, recipe: Recipe, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job for a recipe from elsewhere, with some values changed."""
-        recipe = change(recipe, values)
-        self._catalogue.get(recipe.checkpoint)
-        return await self._submit(recipe, asker)
+        return await self._submit(self._changed(recipe, values), asker)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one (or like each of a grid)."""
@@ -182,13 +182,22 @@ class Studio:
         checkpoint = self._catalogue.get(values.get("checkpoint", STARTER))
         filled = {
             **asdict(checkpoint.defaults),
-            "checkpoint": checkpoint.name,
             "seed": random_seed(),
             **values,
+            "checkpoint": checkpoint.name,
         }
         if values.get("image"):
             filled.setdefault("strength", derive.default_strength(values))
-        return Recipe(**filled)
+        return self._known(Recipe(**spoken(filled, filled["seed"])))
+
+    def _known(self, recipe: Recipe) -> Recipe:
+        """Return a recipe whose model and LoRAs bear their full names, or raise `UserError`."""
+        named = tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras)
+        checkpoint = self._catalogue.get(recipe.checkpoint).name
+        return replace(recipe, checkpoint=checkpoint, loras=named)
+
+    def _changed(self, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+        return self._known(change(recipe, spoken(values, values.get("seed", recipe.seed))))
 
     async def _get(self, name: str) -> tuple[Job, int | None]:
         number, picture = parse_name(name)
@@ -233,3 +242,16 @@ class Studio:
             job = await self._jobs.add(new)
             self._worker.submit(job)
         return job
+
+
+def spoken(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return values with what their words say beside themselves: choices made, LoRAs taken."""
+    found = dict(values)
+    for name in WORDS:
+        if isinstance(text := found.get(name), str):
+            found[name] = choose(text, seed)
+    if isinstance(prompt := found.get("prompt"), str):
+        found["prompt"], tagged = take_loras(prompt)
+        if tagged:
+            found["loras"] = (*found.get("loras", ()), *tagged)
+    return found

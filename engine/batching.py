@@ -48,8 +48,8 @@ class Account:
 class Turn(Generic[T]):
     """Hold a picture that waits for its next call, and what decides about its company.
 
-    Pictures of one `kind` (model, dtype, latent shape) may share calls; `left` counts those that
-    the picture still takes. One that is `alone` shares with nobody but its job's others.
+    Pictures of one `kind` (model, dtype, latent shape, LoRAs) may share calls; `left` counts those
+    that the picture still takes. One that is `alone` shares with nobody but its job's others.
     """
 
     picture: T

@@ -77,6 +77,7 @@ class Denoising:
         self.extra = ground.extra
         self.guidance_scale = recipe.guidance_scale
         self.guidance_rescale = recipe.guidance_rescale
+        self.loras = recipe.loras
         texts = (negative, positive) if needs_negative(recipe.guidance_scale) else (positive,)
         self.conditioning = stack([text.sized(ground.width, ground.height) for text in texts])
         self.denoised: Tensor | None = None

@@ -16,6 +16,7 @@ from engine.events import Stage
 from engine.ladder import Ladder, Rung, Way, empty_cache
 from engine.loading import Model
 from engine.resident import Measure, Resident, unmeasured
+from engine.shelves import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,13 @@ class One:
     """Hold one loaded model, whatever name it is asked for by."""
 
     def __init__(
-        self, model: Model, measure: Measure = unmeasured, ladder: Ladder | None = None
+        self,
+        model: Model,
+        measure: Measure = unmeasured,
+        ladder: Ladder | None = None,
+        loras: Shelf | None = None,
     ) -> None:
-        self._resident = Resident(model, measure, ladder)
+        self._resident = Resident(model, measure, ladder, loras=loras)
 
     def get(self, name: str) -> Resident:
         """Return the model."""
@@ -58,8 +63,15 @@ class Residents:
     """Hold the loaded models; the least recently used go when there is no room for a new one."""
 
     def __init__(
-        self, catalogue: Catalogue, load: Load, measure: Measure, ladder: Ladder, budget: int
+        self,
+        catalogue: Catalogue,
+        load: Load,
+        measure: Measure,
+        ladder: Ladder,
+        budget: int,
+        loras: Shelf | None = None,
     ) -> None:
+        self._loras = loras
         self._catalogue = catalogue
         self._load = load
         self._measure = measure
@@ -100,7 +112,7 @@ class Residents:
 
     def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
         model = self._load(checkpoint, offloaded)
-        return Resident(model, self._measure, self._ladder, offloaded=offloaded)
+        return Resident(model, self._measure, self._ladder, offloaded=offloaded, loras=self._loras)
 
     def _idle(self) -> list[str]:
         return [name for name, resident in self._residents.items() if not resident.users]

@@ -16,7 +16,7 @@ from engine.loading import Model, load, pick_device
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
-from engine.shelves import upscalers
+from engine.shelves import loras, upscalers
 
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
@@ -30,6 +30,8 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     probe = Probe(Notes(config.notes), kind="compiled" if config.compile else "")
     if config.compile:
         torch._dynamo.config.recompile_limit = SIZES
+        # LoRAs are hooks on layers: what was compiled without them must not be used with them.
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
 
     def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
         place = torch.device("cpu") if offloaded else None
@@ -42,7 +44,8 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     catalogue = Catalogue(config.models_dir, config.starter)
     exact = config.batching == Batching.EXACT
     measure = probe.buckets if exact else probe.buckets_now
-    models = Residents(catalogue, load_one, measure, ladder, budget(device))
+    shelf = loras(config.models_dir)
+    models = Residents(catalogue, load_one, measure, ladder, budget(device), shelf)
     return Pipeline(
         models,
         Batching(config.batching),

@@ -19,7 +19,7 @@ class Kind(StrEnum):
     LORA = "LoRA"
     VAE = "VAE"
     TINY_VAE = "tiny VAE"
-    CONTROLNET = "ControlNet"
+    CONTROLNET = "control model"
     UPSCALER = "upscaler"
     EMBEDDING = "embedding"
 

@@ -26,8 +26,11 @@ from engine.events import Stage
 from engine.inpainting import cover
 from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
 from engine.loading import Model
+from engine.lora import Loras
+from engine.places import Kind
 from engine.probe import Call
 from engine.recipe import Recipe
+from engine.shelves import Shelf
 
 Measure = Callable[[torch.device, str, Call], Buckets]
 T = TypeVar("T")
@@ -58,8 +61,10 @@ class Resident:
         ladder: Ladder | None = None,
         *,
         offloaded: bool = False,
+        loras: Shelf | None = None,
     ) -> None:
         self.model = model
+        self._loras = Loras(model, loras or Shelf(None, Kind.LORA))
         self.users = 0  # jobs at work on it
         self._text = TextEncoder(model)
         self._measure = measure
@@ -150,8 +155,9 @@ class Resident:
 
         def read() -> tuple[Conditioning, Conditioning]:
             self._bring("text_encoder")
+            self._loras.use(recipe.loras)
             positive, negative = (
-                self._text.encode(words, recipe.clip_skip)
+                self._text.encode(words, recipe.clip_skip, key=recipe.loras)
                 for words in (recipe.prompt, recipe.negative_prompt)
             )
             return positive, negative
@@ -238,6 +244,7 @@ class Resident:
 
     def _call(self, batch: Sequence[Denoising], rows: int) -> list[Tensor]:
         self._bring("unet")
+        self._loras.use(batch[0].loras)
         return evaluate(self.model, batch, rows)
 
     def preview(self, denoised: Tensor) -> bytes | None:

@@ -172,7 +172,7 @@ def turn_of(
     return Turn(
         picture=picture,
         account=account,
-        kind=(resident, picture.shape),
+        kind=(resident, picture.shape, picture.loras),
         buckets=resident.buckets(picture),
         rows=picture.rows,
         tokens=picture.tokens,

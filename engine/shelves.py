@@ -1,47 +1,63 @@
-"""Shelves: folders beside the models in which people keep upscalers and control models.
+"""Shelves: folders beside the models in which people keep LoRAs, VAEs, upscalers and the like.
 
-The folders have the names that ComfyUI gives them, and a file is named by its stem. A name is a
-key of what was found, never a path.
+Where the folders are is `engine.places`'s matter; a file is named by its stem. A name is a key of
+what was found, never a path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from engine.errors import BrokenModel, UnknownPart
+from engine.places import PICKLES, SAFE, Kind, folders
 from engine.sources import LANCZOS, LATENT
 
-# Pickles can run code when they are read, and the known guards have known holes.
-PICKLES: Final = (".pth", ".pt", ".ckpt", ".bin")
-SAFE: Final = ".safetensors"
+ENDINGS: Final = (*SAFE, *PICKLES)
 
 
 class Shelf:
-    """Hold what one folder offers: safetensors files and folders in diffusers' layout, by name.
+    """Hold what folders of one kind offer: safetensors files and diffusers folders, by name.
 
-    `kind` says in messages what lies there; `built_in` names need no file.
+    `kind` says in messages what lies there; `built_in` names need no file. What is put there later
+    is found when it is asked for.
     """
 
-    def __init__(self, folder: Path | None, kind: str, built_in: Iterable[str] = ()) -> None:
+    def __init__(self, models_dir: Path | None, kind: Kind, built_in: Iterable[str] = ()) -> None:
         self.kind = kind
+        self._models_dir = models_dir
         self._built_in = tuple(built_in)
-        self._paths = _find(folder) if folder else {}
+        self._paths = self._look()
 
     def names(self) -> list[str]:
         """Return all names, those that need no file first."""
+        self._paths = self._look()
         return [*self._built_in, *sorted(self._paths)]
+
+    def named(self, name: str) -> str:
+        """Return the name that is meant: with an ending or a folder, or in another case.
+
+        Raises `UnknownPart`.
+        """
+        if name in self._built_in or name in self._paths:
+            return name
+        stem = PurePosixPath(name.replace("\\", "/")).name
+        stem = stem.rpartition(".")[0] if stem.lower().endswith(ENDINGS) else stem
+        known = self.names()
+        meant = [each for each in known if each.lower() == stem.lower()]
+        if len(meant) != 1:
+            raise UnknownPart(self.kind, name, known)
+        return meant[0]
 
     def get(self, name: str) -> Path | None:
         """Return where a name's file or folder lies, None if it needs none.
 
         Raises `UnknownPart`, or `BrokenModel` for a pickled file.
         """
+        name = self.named(name)
         if name in self._built_in:
             return None
-        if name not in self._paths:
-            raise UnknownPart(self.kind, name, self.names())
         path = self._paths[name]
         if path.suffix in PICKLES:
             raise BrokenModel(
@@ -49,15 +65,33 @@ class Shelf:
             )
         return path
 
+    def _look(self) -> dict[str, Path]:
+        places = folders(self._models_dir, self.kind) if self._models_dir else []
+        found: dict[str, Path] = {}
+        for folder in places:
+            for name, path in _find(folder).items():
+                found.setdefault(name, path)
+        return found
+
 
 def upscalers(models_dir: Path | None) -> Shelf:
     """Return the upscalers of a models folder, and the two that need no model."""
-    return Shelf(models_dir and models_dir / "upscale_models", "upscaler", [LANCZOS, LATENT])
+    return Shelf(models_dir, Kind.UPSCALER, [LANCZOS, LATENT])
 
 
 def controls(models_dir: Path | None) -> Shelf:
     """Return the control models of a models folder."""
-    return Shelf(models_dir and models_dir / "controlnet", "control model")
+    return Shelf(models_dir, Kind.CONTROLNET)
+
+
+def loras(models_dir: Path | None) -> Shelf:
+    """Return the LoRAs of a models folder."""
+    return Shelf(models_dir, Kind.LORA)
+
+
+def vaes(models_dir: Path | None) -> Shelf:
+    """Return the VAEs of a models folder."""
+    return Shelf(models_dir, Kind.VAE)
 
 
 def _find(folder: Path) -> dict[str, Path]:
@@ -67,7 +101,7 @@ def _find(folder: Path) -> dict[str, Path]:
     files = [
         path
         for path in folder.rglob("*")
-        if path.suffix in (SAFE, *PICKLES) and path.parent not in inside and path.is_file()
+        if path.suffix in ENDINGS and path.parent not in inside and path.is_file()
     ]
     found: dict[str, Path] = {}
     for path in sorted([*whole, *files], key=lambda path: (path.suffix in PICKLES, path)):

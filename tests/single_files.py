@@ -23,20 +23,12 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from engine import families
 from engine.checkpoints import Checkpoint
 from engine.loading import Model
+from engine.names import original_name
 from engine.schedules import NoiseSchedule
 from tests.models import write_tokenizer
 
 UNET: Final = "model.diffusion_model."
 VAE: Final = "first_stage_model."
-RESNET: Final = {
-    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
-}  # fmt: skip
-ENDS: Final = {
-    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
-    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
-}  # fmt: skip
 OPEN_CLIP: Final = {
     "self_attn.out_proj": "attn.out_proj", "layer_norm1": "ln_1", "layer_norm2": "ln_2",
     "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
@@ -75,7 +67,10 @@ def small_forms(folder: Path, vocabulary: int = 600) -> Path:
         if part.startswith("text_encoder"):
             changes = {**changes, "vocab_size": vocabulary}
             changes |= {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1}
-        config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+        made = {**json.loads(config.read_text()), **changes}
+        if made.get("pad_token_id"):  # the same as the end
+            made["pad_token_id"] = vocabulary - 1
+        config.write_text(json.dumps(made))
     return folder
 
 
@@ -166,25 +161,8 @@ TEXTS: Final = {
 
 def unet_name(name: str, config: Mapping[str, Any]) -> str:
     """Return the original name of a U-Net's tensor."""
-    head, _, leaf = name.rpartition(".")
-    if head in ENDS:
-        return f"{ENDS[head]}.{leaf}"
-    where, number, layer, slot, rest = re.fullmatch(  # type: ignore[union-attr]
-        r"(down|up|mid)_block(?:s\.(\d))?\.(\w+)\.(\d)\.(.+)", name
-    ).groups()
-    i, j = int(number or 0), int(slot)
-    if layer == "resnets":
-        kind, _, leaf = rest.partition(".")
-        rest = f"{RESNET[kind]}.{leaf}"
-    if where == "mid":
-        return f"middle_block.{1 if layer == 'attentions' else 2 * j}.{rest}"
-    if layer == "downsamplers":
-        return f"input_blocks.{3 * (i + 1)}.0.op.{leaf}"
-    if layer == "upsamplers":
-        place = 2 if "CrossAttn" in config["up_block_types"][i] else 1
-        return f"output_blocks.{3 * i + 2}.{place}.conv.{leaf}"
-    block = f"input_blocks.{3 * i + j + 1}" if where == "down" else f"output_blocks.{3 * i + j}"
-    return f"{block}.{1 if layer == 'attentions' else 0}.{rest}"
+    module, _, leaf = name.rpartition(".")
+    return f"{original_name(module, config)}.{leaf}"
 
 
 def vae_name(name: str) -> str:

@@ -56,6 +56,7 @@ MAY_IMPORT = {
             "engine.upscale",
             "engine.loading",
             "engine.checkup",
+            "engine.lora",
             "engine.vocabulary",
             "engine.pipeline",
             "engine.resident",

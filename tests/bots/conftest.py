@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bots.studio import Asker, Studio
 from bots.worker import Worker
@@ -37,7 +39,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a models folder that holds one tiny model named `tiny`."""
     folder = tmp_path_factory.mktemp("models")
     make_model(folder / "tiny")
+    save_file({"a": torch.zeros(1)}, folder_of(folder, "loras") / "Ink_v2.safetensors")
     return folder
+
+
+def folder_of(models: Path, place: str) -> Path:
+    (models / place).mkdir()
+    return models / place
 
 
 @dataclass(frozen=True)

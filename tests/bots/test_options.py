@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bots.options import OPTIONS, parse_message, parse_values
 from engine.errors import OptionError, UnknownOption, UserError
+from engine.sources import Lora
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,20 @@ from engine.errors import OptionError, UnknownOption, UserError
         ("a cat --guidance 4.5", {"prompt": "a cat", "guidance_scale": 4.5}),
         ("a cat --model starter", {"prompt": "a cat", "checkpoint": "starter"}),
         ("--seed 7", {"prompt": "", "seed": 7}),
+        (
+            "a cat --lora ink:0.5,gold",
+            {"prompt": "a cat", "loras": (Lora(name="ink", weight=0.5), Lora(name="gold"))},
+        ),
+        ("a cat --lora none", {"prompt": "a cat", "loras": ()}),
+        (
+            "a cat --clip-skip 2 --rescale 0.7",
+            {
+                "prompt": "a cat",
+                "clip_skip": 2,
+                "guidance_rescale": 0.7,
+            },
+        ),
+        ("a cat --clipskip own", {"prompt": "a cat", "clip_skip": None}),
     ],
 )
 def test_a_message_is_read_as_its_writer_meant_it(text: str, values: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from bots.derive import change
-from engine.errors import BrokenModel, OptionError, UnknownModel
+from engine.errors import BrokenModel, OptionError, UnknownModel, UnknownPart
+from engine.sources import Lora
 from storage import Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House
 from tests.factories import make_recipe
@@ -82,3 +83,34 @@ def test_one_picture_of_a_grid_keeps_its_place_until_its_noise_changes(
 def test_a_whole_grid_with_a_new_seed_stays_a_grid() -> None:
     changed = change(make_recipe(seed=7, count=4), {"seed": 8})
     assert (changed.seed, changed.count, changed.picture) == (8, 4, None)
+
+
+async def test_words_may_name_loras_and_leave_choices_to_the_seed(house: House) -> None:
+    values = {"prompt": "a {gold|jade} cat <lora:ink_v2:0.5>", "negative_prompt": "{a|b}"}
+    recipe = house.studio.complete({**values, "seed": 3})
+    assert recipe.prompt in ("a gold cat", "a jade cat")
+    assert recipe.negative_prompt in "ab"
+    assert recipe.loras == (Lora(name="Ink_v2", weight=0.5),)
+    assert house.studio.complete({**values, "seed": 3}) == recipe
+    prompts = {house.studio.complete({**values, "seed": seed}).prompt for seed in range(9)}
+    assert len(prompts) == 2
+
+
+async def test_an_unknown_lora_is_refused_before_anything_is_kept(house: House) -> None:
+    with pytest.raises(UnknownPart, match=r"no LoRA 'ink'.*known ones: Ink_v2"):
+        await house.studio.imagine({"prompt": "a cat <lora:ink>"}, ADA)
+    assert not await house.storage.history.page(person=ADA.person)
+
+
+async def test_a_rerun_with_other_words_may_bring_other_loras(house: House) -> None:
+    first = await house.studio.imagine({"prompt": "a cat <lora:Ink_v2>", "seed": 1}, ADA)
+    same = await house.studio.rerun(str(first.id), {"steps": 2}, ADA)
+    assert same.recipe.loras == (Lora(name="Ink_v2"),)
+    other = await house.studio.rerun(str(first.id), {"prompt": "a {dog}<lora:Ink_v2:-1>"}, ADA)
+    assert (other.recipe.prompt, other.recipe.loras[0].weight) == ("a {dog}", -1)
+    none = await house.studio.rerun(str(first.id), {"loras": ()}, ADA)
+    assert none.recipe.loras == ()
+
+
+async def test_a_recipe_bears_its_models_full_name(house: House) -> None:
+    assert house.studio.complete({"prompt": "a cat", "checkpoint": "TINY"}).checkpoint == "tiny"

@@ -56,6 +56,9 @@ def by_diffusers(model: Model, recipe: Recipe, **arguments: Any) -> Tensor:
     pipeline.scheduler.inject(sigmas, schedule.timestep(sigmas[:-1]).float())
     shape = (model.latent_channels, recipe.height // 8, recipe.width // 8)
     own = model.checkpoint.family.last_layer
+    if recipe.clip_skip:
+        # diffusers looks for the final norm where transformers had it before 5.6.
+        object.__setattr__(model.text_encoder, "text_model", model.text_encoder)
     words = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt}
     latents: Tensor = pipeline(
         **(arguments or words),
@@ -68,6 +71,7 @@ def by_diffusers(model: Model, recipe: Recipe, **arguments: Any) -> Tensor:
         latents=initial_noise(recipe.seed, 1, shape),
         output_type="latent",
     ).images
+    vars(model.text_encoder).pop("text_model", None)
     return latents
 
 
@@ -92,8 +96,6 @@ def make_pipeline(model: Model) -> Any:
         **(second if xl else others),
     )
     pipeline.set_progress_bar_config(disable=True)
-    # diffusers looks for the final norm where transformers had it before 5.6.
-    object.__setattr__(model.text_encoder, "text_model", model.text_encoder)
     return pipeline
 
 

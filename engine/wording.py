@@ -1,0 +1,69 @@
+"""What a prompt says beside its words: LoRAs to use, and choices that the seed makes.
+
+    <lora:name>  <lora:name:0.8>  <lora:name:0.8:0.5>    a LoRA, its weight, and the U-Net's own
+    {a|b|c}                                              one of these, by the seed
+
+Both are resolved before a recipe is made, so that the recipe says what was drawn. The tags are
+A1111's. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from itertools import count
+from typing import Final
+
+from engine.errors import PromptError, shorten
+from engine.sources import Lora
+
+TAG: Final = re.compile(r"[ \t]*<lora:([^<>]*)>", re.IGNORECASE)
+# The innermost choice; braces with a backslash before them, or without a bar between, are text.
+CHOICE: Final = re.compile(r"(?<!\\){((?:\\.|[^{}\\])*\|(?:\\.|[^{}\\])*)}")
+BAR: Final = re.compile(r"(?<!\\)\|")
+
+
+def take_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
+    """Return the prompt without its LoRA tags, and the LoRAs; `PromptError` for a bad tag."""
+    found = tuple(_lora(tag[1]) for tag in TAG.finditer(prompt))
+    return (TAG.sub("", prompt).strip(), found) if found else (prompt, ())
+
+
+def write_loras(prompt: str, loras: tuple[Lora, ...]) -> str:
+    """Write LoRAs behind a prompt, as `take_loras` and A1111 read them."""
+    tags = (_tag(lora) for lora in loras)
+    return "".join([prompt, *(f" {tag}" for tag in tags)])
+
+
+def choose(text: str, seed: int) -> str:
+    """Resolve all choices of a text by a seed: the same seed chooses the same."""
+    for number in count():
+        if not (found := CHOICE.search(text)):
+            return text
+        options = BAR.split(found[1])
+        draw = int.from_bytes(sha256(f"{seed} {number}".encode()).digest()[:8], "big")
+        text = text[: found.start()] + options[draw % len(options)] + text[found.end() :]
+    raise AssertionError("unreachable")
+
+
+def _lora(tag: str) -> Lora:
+    name, *weights = (part.strip() for part in tag.split(":"))
+    try:
+        if not name or len(weights) > 2:
+            raise ValueError
+        numbers = [float(weight) for weight in weights]
+    except ValueError:
+        written = shorten(f"<lora:{tag}>")
+        raise PromptError(f"{written} must be written <lora:name> or <lora:name:0.8>.") from None
+    # With two weights the first is the text encoder's.
+    text, unet = (numbers[0], numbers[-1]) if numbers else (1.0, 1.0)
+    return Lora(name=name, weight=unet, text_weight=text)
+
+
+def _tag(lora: Lora) -> str:
+    unet, text = (_plain(weight) for weight in lora.weights)
+    return f"<lora:{lora.name}:{text}>" if unet == text else f"<lora:{lora.name}:{text}:{unet}>"
+
+
+def _plain(weight: float) -> str:
+    return repr(weight).removesuffix(".0")
