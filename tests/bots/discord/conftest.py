@@ -91,6 +91,7 @@ async def discord(request: pytest.FixtureRequest) -> AsyncIterator[FakeDiscord]:
     """Yield a Discord; at its end, no body that it was sent may have been rejected."""
     async with FakeDiscord.start(SHARED / "specs" / "discord-openapi.json") as discord:
         yield discord
+        discord.specification.verify()
         counts = (discord.specification.validated, len(discord.specification.rejected))
         request.config.stash.setdefault(BODIES, []).append(counts)
         assert discord.specification.rejected == []

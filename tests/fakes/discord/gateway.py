@@ -107,7 +107,9 @@ class Gateway:
 
     async def _identify(self, socket: web.WebSocketResponse, data: dict[str, Any]) -> None:
         if data["token"] != self.discord.token:
+            self.discord.refused += 1
             await socket.close(code=BAD_TOKEN)
+            await self.discord.happened()
             return
         if data["intents"] & PRIVILEGED:
             await socket.close(code=BAD_INTENTS)

@@ -8,6 +8,7 @@ await ann.reacts("🎲")
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -114,9 +115,10 @@ class Person:
 
     async def types(self, command: str, **options: Any) -> Reply:
         """Use a slash command such as `history` or `mydata export`."""
-        return await self._does(await self._typed(command, options))
+        return await self._does(await self.typed(command, options))
 
-    async def _typed(self, command: str, options: Mapping[str, Any]) -> Interaction:
+    async def typed(self, command: str, options: Mapping[str, Any]) -> Interaction:
+        """Return a slash command that is typed, but not sent yet."""
         name, _, sub = command.partition(" ")
         known = self._command(name, 1)
         resolved: dict[str, Any] = {}
@@ -132,13 +134,13 @@ class Person:
 
     async def completes(self, command: str, option: str, text: str, **others: Any) -> list[str]:
         """Return the values that are offered while somebody types into an option."""
-        interaction = await self._typed(command, {**others, option: text})
+        interaction = await self.typed(command, {**others, option: text})
         interaction.kind = AUTOCOMPLETE
         given = interaction.data["options"]
         while given[0]["type"] <= 2:
             given = given[0]["options"]
         given[-1] = {"name": option, "type": STRING, "value": text, "focused": True}
-        await self._sends(interaction)
+        await self.sends(interaction)
         await self.discord.until(lambda: interaction.answer, "completion")
         assert interaction.answer
         return [choice["value"] for choice in interaction.answer["choices"]]
@@ -312,14 +314,16 @@ class Person:
         guild = message.channel.guild
         return {**event, "guild_id": str(guild.id)} if guild else event
 
-    async def _sends(self, interaction: Interaction, times: int = 1) -> None:
+    async def sends(self, interaction: Interaction, times: int = 1) -> None:
+        """Send it, or let it be delivered several times."""
+        interaction.began = time.monotonic()
         self.discord.interactions[interaction.id] = interaction
         payload = interaction.json(self.discord.bot.id, self.discord.url)
         await self.discord.gateway.emit("INTERACTION_CREATE", payload, times=times)
 
     async def _does(self, interaction: Interaction) -> Reply:
         """Do it, and wait for the acknowledgement."""
-        await self._sends(interaction)
+        await self.sends(interaction)
         await self.discord.until(lambda: interaction.acknowledged is not None, "an acknowledgement")
         return self._remember(Reply(self, interaction=interaction))
 

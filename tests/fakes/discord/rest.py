@@ -25,7 +25,6 @@ from tests.fakes.discord.world import (
 if TYPE_CHECKING:
     from tests.fakes.discord.server import FakeDiscord
 
-IN_TIME: Final = 3.0  # seconds to acknowledge an interaction
 MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 CONTENT_LIMIT: Final = 2000
 Body = dict[str, Any]
@@ -95,7 +94,7 @@ class Rest:
                 self._check_token(request)
             body, files = await _read(request)
             if body is not None:
-                self.discord.specification.check(request.method, path, body)
+                self.discord.specification.keep(request.method, path, body)
             request["body"], request["files"] = body or {}, files
             return await handler(request)
         except Refused as refused:
@@ -154,7 +153,7 @@ class Rest:
 
     async def callback(self, request: web.Request) -> web.Response:
         interaction = self.discord.interactions.get(int(request.match_info["id"]))
-        late = interaction and time.monotonic() - interaction.began > IN_TIME
+        late = interaction and time.monotonic() - interaction.began > self.discord.in_time
         if interaction is None or late or interaction.deaf:
             raise Refused(404, 10062, "Unknown interaction")
         if interaction.acknowledged is not None:

