@@ -116,6 +116,11 @@ class Delivery:
                 started += 1
         return started
 
+    @property
+    def busy(self) -> bool:
+        """Say whether any delivery is in flight."""
+        return bool(self._flying)
+
     async def drain(self) -> None:
         """Wait for the deliveries that are in flight."""
         while self._flying:

@@ -177,8 +177,9 @@ class Service:
         try:
             async with asyncio.timeout(self.app.settings.grace_seconds):
                 await self.app.worker.queue.idle()
-                await self.delivery.deliver_due()
-                await self.delivery.drain()
+                # A reply whose first way is closed is due again at once, by its next.
+                while await self.delivery.deliver_due() or self.delivery.busy:
+                    await self.delivery.drain()
         except TimeoutError:
             log.info("the grace time is over; what still runs goes back to the queue")
 

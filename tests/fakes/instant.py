@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from engine.metadata import encode_png
 from tests.factories import pixels
 
 LOOK = 0.01  # seconds between looks for the gate
+BEAT = 0.01  # seconds between measurements of the lag
 
 
 class InstantExecutor:
@@ -99,3 +101,36 @@ def _jpeg() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (16, 16), "gray").save(out, "JPEG")
     return out.getvalue()
+
+
+class WatchedExecutor(InstantExecutor):
+    """Draw at once, and measure how long its event loop keeps others waiting."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "gate")
+        self._file = folder / "lag.json"
+        self._lags: list[float] = []
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._watch = asyncio.create_task(self._measure(), name="lag")
+        return self
+
+    async def close(self) -> None:
+        if self._watch:
+            self._watch.cancel()
+        lags = sorted(self._lags)
+        found = {f"p{part}": lags[len(lags) * part // 100] * 1000 for part in (50, 90, 99)}
+        self._file.write_text(json.dumps(found))
+
+    async def _measure(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(BEAT)
+            self._lags.append(loop.time() - before - BEAT)
+
+
+def make_watched(config: EngineConfig) -> WatchedExecutor:
+    assert config.notes is not None
+    return WatchedExecutor(config.notes.parent)

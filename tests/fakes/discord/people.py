@@ -104,7 +104,9 @@ class Person:
 
     def at(self, channel: Channel) -> Person:
         """Return the same person in another channel."""
-        return Person(self.discord, self.user, channel, installed_by_user=self.installed_by_user)
+        there = Person(self.discord, self.user, channel, installed_by_user=self.installed_by_user)
+        there.replies = self.replies
+        return there
 
     def in_dm(self) -> Person:
         """Return the same person in direct messages with the bot."""
