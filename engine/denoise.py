@@ -6,15 +6,16 @@ them ask, in one call of the U-Net. Neither knows which sampler runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from engine.conditioning import Conditioning, stack
+from engine.control import Steer, steered
 from engine.guidance import guide, needs_negative, rescale
 from engine.inpainting import hold
 from engine.loading import Model
@@ -34,7 +35,8 @@ class Ground:
 
     latents: of a start image, [1, C, h, w] fp32; strength: how far they are noised; steps: of the
     pass; mask: where it is painted, [1, 1, h, w], 1 or 0; extra: what a U-Net for inpainting sees
-    beside x, [1, E, h, w]; tile: the side of the tiles in which it is drawn, in latents.
+    beside x, [1, E, h, w]; tile: the side of the tiles in which it is drawn, in latents; steers:
+    the controls at work.
     """
 
     width: int  # pixels
@@ -45,14 +47,16 @@ class Ground:
     mask: Tensor | None = None
     extra: Tensor | None = None
     tile: int | None = None
+    steers: tuple[Steer, ...] = ()
 
 
 class Line(NamedTuple):
-    """Hold one row of a call: x, σ, and what a U-Net for inpainting sees beside x."""
+    """Hold one row of a call: x, σ, what a U-Net for inpainting sees beside x, controls' says."""
 
     x: Tensor
     sigma: float
     extra: Tensor | None
+    says: tuple[float, ...]
 
 
 class Denoising:
@@ -75,6 +79,7 @@ class Denoising:
         ground = ground or Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
         self.picture = picture
         self.extra = ground.extra
+        self.steers = ground.steers
         self.guidance_scale = recipe.guidance_scale
         self.guidance_rescale = recipe.guidance_rescale
         self.loras = recipe.loras
@@ -99,6 +104,11 @@ class Denoising:
         return self.conditioning.rows
 
     @property
+    def kind(self) -> tuple[Hashable, ...]:
+        """Return what the pictures of one call must have in common: shape, LoRAs and controls."""
+        return self.shape, self.loras, *(steer.key for steer in self.steers)
+
+    @property
     def tokens(self) -> int:
         """Return how many tokens long its context is."""
         return self.conditioning.tokens
@@ -112,7 +122,8 @@ class Denoising:
         """Return what it asks for, for each of its rows."""
         request = self.request
         assert request is not None
-        return [Line(request.x, request.sigma, self.extra)] * self.rows
+        says = tuple(steer.say(request.step, self.total) for steer in self.steers)
+        return [Line(request.x, request.sigma, self.extra, says)] * self.rows
 
     @property
     def latents(self) -> Tensor:
@@ -160,9 +171,10 @@ def _sampling(model: Model, recipe: Recipe, picture: int, ground: Ground) -> tup
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
     """Call the U-Net once for a batch; return each picture's guided `denoised`, [1, C, h, w].
 
-    Every picture of the batch must have a request. Timesteps differ by row, and contexts of
-    different lengths are repeated to a common one. The call is padded to `rows` rows, since their
-    number moves the last bits of each row: at one number a picture's are always the same.
+    Every picture of the batch must have a request, and all one kind. Timesteps differ by row, and
+    contexts of different lengths are repeated to a common one. The call is padded to `rows` rows,
+    since their number moves the last bits of each row: at one number a picture's are always the
+    same.
     """
     lines = [line for picture in batch for line in picture.lines()]
     used = len(lines)
@@ -178,6 +190,7 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
         torch.cat(extras) if extras else None,
         levels,
         _gather(batch, len(lines) - used),
+        partial(steered, batch[0].steers, [line.says for line in lines]),
     )[:used]
     parts = torch.split(denoised, [picture.rows for picture in batch])
     return [_guide(part, picture) for part, picture in zip(parts, batch, strict=True)]
@@ -206,18 +219,23 @@ def _gather(batch: Sequence[Denoising], padding: int) -> Conditioning:
 
 
 def _predict(
-    model: Model, x: Tensor, extra: Tensor | None, levels: Tensor, conditioning: Conditioning
+    model: Model,
+    x: Tensor,
+    extra: Tensor | None,
+    levels: Tensor,
+    conditioning: Conditioning,
+    steer: Callable[[Tensor, Tensor, Mapping[str, Any]], Mapping[str, Any]],
 ) -> Tensor:
     """Return the model's guess at the clean latents of rows x [n, C, h, w], fp32.
 
     extra: what else it sees, [n, E, h, w], the same at every σ; levels: each row's σ and timestep,
-    [2, n]; conditioning: n rows. Only the U-Net works in its own dtype.
+    [2, n]; conditioning: n rows; steer: returns what controls add. Only the networks work in the
+    model's dtype.
     """
     sigma = levels[0].view(-1, 1, 1, 1)
-    inputs = model_input(x, sigma)
-    if extra is not None:
-        inputs = torch.cat([inputs, extra], dim=1)
-    inputs = inputs.to(model.dtype)
+    scaled = model_input(x, sigma)
+    inputs = scaled if extra is None else torch.cat([scaled, extra], dim=1)
     told = conditioning.arguments(model.dtype)
-    output = model.unet(inputs, levels[1], **told, return_dict=False)[0]
+    told |= steer(scaled.to(model.dtype), levels[1], told)
+    output = model.unet(inputs.to(model.dtype), levels[1], **told, return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

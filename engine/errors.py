@@ -8,6 +8,7 @@ MarbleError
 │   ├── ImageError             a picture or mask that was given cannot be used
 │   ├── UnknownModel           no model by that name
 │   ├── UnknownPart            no upscaler or control model by that name
+│   ├── WrongFamily            a control model is made for other models
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── MissingPicture         a start image, mask or map is not in the picture store
@@ -100,6 +101,15 @@ class UnknownPart(UserError):
         names = list(known)
         there = f"known ones: {', '.join(names)}" if names else "there is none at all"
         super().__init__(f"There is no {kind} {shorten(name)}{nearest(name, names)}; {there}.")
+
+
+class WrongFamily(UserError):
+    """Say what a control model is made for, and what it was to steer."""
+
+    def __init__(self, name: str, family: str, model: str, its: str) -> None:
+        super().__init__(
+            f"The control model {name!r} is made for {family}; the model {model!r} is {its}."
+        )
 
 
 class BrokenModel(UserError):

@@ -12,11 +12,12 @@ from typing import Final, Protocol
 import torch
 
 from engine.checkpoints import Catalogue, Checkpoint
+from engine.control import Controls
 from engine.events import Stage
 from engine.ladder import Ladder, Rung, Way, empty_cache
 from engine.loading import Model
 from engine.resident import Measure, Resident, unmeasured
-from engine.shelves import Shelf
+from engine.shelves import Shelf, controls
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,23 @@ class Residents:
 
     def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
         model = self._load(checkpoint, offloaded)
-        return Resident(model, self._measure, self._ladder, offloaded=offloaded, loras=self._loras)
+        make_room = partial(self._make_room, checkpoint.name)
+        return Resident(
+            model,
+            self._measure,
+            self._ladder,
+            offloaded=offloaded,
+            loras=self._loras,
+            controls=Controls(controls(self._catalogue.models_dir), make_room),
+        )
+
+    def _make_room(self, owner: str, size: int) -> None:
+        """Drop idle models, but not the owner, until there is room for so many bytes more."""
+        while self._used() + size > self._budget:
+            others = [name for name in self._idle() if name != owner]
+            if not others:
+                return
+            self._drop(others[0])
 
     def _idle(self) -> list[str]:
         return [name for name, resident in self._residents.items() if not resident.users]

@@ -29,6 +29,7 @@ from engine.enlarge import Enlarger
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Event, Progress, Stage
 from engine.executors import Spec
+from engine.hints import read_hints
 from engine.ladder import Ladder
 from engine.loading import Model
 from engine.memory import Models, One
@@ -167,9 +168,9 @@ class Pipeline:
 
     def _start(self, spec: Spec, resident: Resident) -> Running:
         others = [other.account for other in self._running.values()]
-        canvas = lay(spec.recipe, self._blobs)
+        canvas, hints = lay(spec.recipe, self._blobs), read_hints(spec.recipe, self._blobs)
         open_account = partial(self._wheel.open, others=others)
-        return start(spec, resident, canvas, self._enlarge, open_account, self._pace.now())
+        return start(spec, resident, canvas, hints, self._enlarge, open_account, self._pace.now())
 
     def _denoise(self) -> Iterator[Report]:
         everyone = [turn for running in self._running.values() for turn in running.turns]

@@ -17,12 +17,14 @@ from torch import Tensor
 from engine.buckets import UNMEASURED, Buckets
 from engine.canvas import Canvas
 from engine.conditioning import Conditioning, TextEncoder
+from engine.control import Controls, Steer
 from engine.decode import Pixels, Previewer, decode, decode_tiled
 from engine.denoise import Denoising, Ground, Shape, evaluate
 from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
 from engine.enlarge import stretch
 from engine.errors import OutOfMemory
 from engine.events import Stage
+from engine.hints import Hint
 from engine.inpainting import cover
 from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
 from engine.loading import Model
@@ -30,12 +32,16 @@ from engine.lora import Loras
 from engine.places import Kind
 from engine.probe import Call
 from engine.recipe import Recipe
-from engine.shelves import Shelf
+from engine.shelves import Shelf, controls
 
 Measure = Callable[[torch.device, str, Call], Buckets]
 T = TypeVar("T")
 
-# What works at one time, by its first module.
+NO_CONTROLS: Final = controls(None)
+# What tells calls of other costs apart: a latent's shape, and how many controls are at work.
+Form = tuple[Shape, int]
+
+# What works at one time, by its first module; controls work with the U-Net.
 PARTS: Final = {
     "text_encoder": ("text_encoder", "text_encoder_2"),
     "unet": ("unet",),
@@ -62,9 +68,11 @@ class Resident:
         *,
         offloaded: bool = False,
         loras: Shelf | None = None,
+        controls: Controls | None = None,
     ) -> None:
         self.model = model
         self._loras = Loras(model, loras or Shelf(None, Kind.LORA))
+        self.controls = controls or Controls(NO_CONTROLS)
         self.users = 0  # jobs at work on it
         self._text = TextEncoder(model)
         self._measure = measure
@@ -72,55 +80,63 @@ class Resident:
         self.cramped = False  # batches ran out of memory: from now on a picture a call
         self._offloaded = offloaded
         self._present: str | None = None  # the part on the device, when offloaded
-        self.measured: dict[Shape, Buckets] = {}  # what calls cost, by size
+        self.measured: dict[Form, Buckets] = {}  # what calls cost, by size and controls
 
-    @cached_property
+    @property
     def size(self) -> int:
-        """Return the bytes that its weights take."""
+        """Return the bytes that its weights take, and those of the controls it has loaded."""
         modules = (module for part in PARTS for module in self._modules(part))
         return sum(weight.nbytes for module in modules for weight in module.parameters())
 
     def _modules(self, part: str) -> list[torch.nn.Module]:
         found = (getattr(self.model, name) for name in PARTS[part])
-        return [module for module in found if module is not None]
+        modules = [module for module in found if module is not None]
+        return modules + self.controls.modules if part == "unet" else modules
 
     def buckets(self, sample: Denoising) -> Buckets:
         """Return what calls for a picture cost, and for all others of its shape."""
-        shape = sample.shape
-        if shape not in self.measured and not self.cramped:
-            self._try_to_measure(shape, sample)
+        form: Form = sample.shape, len(sample.steers)
+        if form not in self.measured and not self.cramped:
+            self._try_to_measure(form, sample)
         if self.cramped:
-            return self._guess(shape).single(sample.rows)
-        return self.measured[shape]
+            return self._guess(form).single(sample.rows)
+        return self.measured[form]
 
-    def _try_to_measure(self, shape: Shape, sample: Denoising) -> None:
+    def _try_to_measure(self, form: Form, sample: Denoising) -> None:
+        shape, controls = form
         what = f"{self._form} | {self.model.dtype} | {'×'.join(map(str, shape))}"
+        what += f" | {controls} controls" if controls else ""
         call = partial(self._call, [sample])
         measure = partial(self._measure, self.model.device, what, call)
         ways: list[Way[Buckets]] = [(None, measure), (Rung.EMPTY_CACHE, measure)]
         try:
-            self.measured[shape] = self._ladder.climb(Stage.DENOISE, ways)
+            self.measured[form] = self._ladder.climb(Stage.DENOISE, ways)
         except OutOfMemory:
             self.cramped = True  # the picture itself may still fit, by other ways
 
-    def _guess(self, shape: Shape) -> Buckets:
+    def _guess(self, form: Form) -> Buckets:
         """Return what calls cost at a size, by the elements of one that was measured if need be.
 
         A device's time is shared between models by these figures, so their scale has to be right.
         """
-        if shape in self.measured or not self.measured:
-            return self.measured.get(shape, UNMEASURED)
+        if form in self.measured or not self.measured:
+            return self.measured.get(form, UNMEASURED)
         other, buckets = next(iter(self.measured.items()))
-        ratio = prod(shape) / prod(other)
+        ratio = prod(form[0]) / prod(other[0])
         return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
 
-    def begin(self, recipe: Recipe, canvas: Canvas | None = None) -> list[Denoising]:
+    def begin(
+        self, recipe: Recipe, canvas: Canvas | None = None, hints: Sequence[Hint] = ()
+    ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
         texts = self._read(recipe)
-        ground = self._ground(recipe, canvas)
+        steers = self._steers(hints, recipe.width, recipe.height)
+        ground = replace(self._ground(recipe, canvas), steers=steers)
         return [Denoising(self.model, recipe, index, *texts, ground) for index in recipe.pictures]
 
-    def resume(self, recipe: Recipe, picture: int, made: Tensor | Pixels) -> Denoising:
+    def resume(
+        self, recipe: Recipe, picture: int, made: Tensor | Pixels, hints: Sequence[Hint] = ()
+    ) -> Denoising:
         """Begin a picture's second pass on what the first one made.
 
         made: its latents, [1, C, h, w], to be stretched, or enlarged pixels, [H, W, 3].
@@ -141,9 +157,20 @@ class Resident:
             latents=latents,
             strength=upscale.strength,
             tile=upscale.tile and upscale.tile // scale,
+            # A tile knows its place no more than the words do: it is drawn without.
+            steers=() if upscale.tile else self._steers(hints, width, height),
             extra=self._beside(None, np.full((height, width), 255, np.uint8)),
         )
         return Denoising(self.model, recipe, picture, *self._read(recipe), ground)
+
+    def _steers(self, hints: Sequence[Hint], width: int, height: int) -> tuple[Steer, ...]:
+        """Return the controls of a pass of that size in pixels; loads those that are not there."""
+
+        def way() -> tuple[Steer, ...]:
+            return tuple(self.controls.steer(hint, self.model, width, height) for hint in hints)
+
+        ways: list[Way[tuple[Steer, ...]]] = [(None, way), (Rung.EMPTY_CACHE, way)]
+        return self._ladder.climb(Stage.LOAD, ways)
 
     def second_steps(self, recipe: Recipe) -> int:
         """Return the steps of a recipe's second pass: its strength's share of the first's."""

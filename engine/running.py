@@ -17,6 +17,7 @@ from engine.decode import Pixels
 from engine.denoise import Denoising
 from engine.events import Progress, Stage
 from engine.executors import Spec
+from engine.hints import Hint
 from engine.recipe import Recipe
 from engine.reports import Key
 from engine.resident import Resident
@@ -38,6 +39,7 @@ class Running:
     account: Account
     enlarge: Enlarge
     canvas: Canvas | None = None
+    hints: tuple[Hint, ...] = ()
     turns: Sequence[Turn[Denoising]] = ()
     told: int = 0  # the last step that was reported
     shown_at: float = 0.0  # when its last preview was made, or it began
@@ -121,7 +123,7 @@ class Running:
 
     def _go_on(self, number: int, made: Tensor | Pixels) -> None:
         """Begin a picture's second pass; it waits for those of its siblings."""
-        picture = self.resident.resume(self.recipe, self.recipe.pictures[number], made)
+        picture = self.resident.resume(self.recipe, self.recipe.pictures[number], made, self.hints)
         more = cost_of(self.resident, picture)
         self.account.asks += more
         self.account.needs += more
@@ -140,6 +142,7 @@ def start(
     spec: Spec,
     resident: Resident,
     canvas: Canvas | None,
+    hints: tuple[Hint, ...],
     enlarge: Enlarge,
     open_account: Callable[[float], Account],
     now: float,
@@ -147,7 +150,7 @@ def start(
     """Begin a job's pictures, and open its account of the device's time."""
     recipe = spec.recipe
     taken_as_it_is = recipe.image is not None and recipe.strength is None
-    pictures = [] if taken_as_it_is else resident.begin(recipe, canvas)
+    pictures = [] if taken_as_it_is else resident.begin(recipe, canvas, hints)
     account = open_account(sum(cost_of(resident, picture) for picture in pictures))
     return Running(
         spec=spec,
@@ -155,6 +158,7 @@ def start(
         account=account,
         enlarge=enlarge,
         canvas=canvas,
+        hints=hints,
         turns=[turn_of(picture, spec, resident, account) for picture in pictures],
         shown_at=now,
     )
@@ -172,7 +176,7 @@ def turn_of(
     return Turn(
         picture=picture,
         account=account,
-        kind=(resident, picture.shape, picture.loras),
+        kind=(resident, *picture.kind),
         buckets=resident.buckets(picture),
         rows=picture.rows,
         tokens=picture.tokens,
