@@ -36,23 +36,33 @@ def with_options(
     """Return a callback that takes the options as keyword arguments, as discord.py reads them."""
 
     async def command(interaction: discord.Interaction[Any], **typed: Any) -> None:
-        await callback(interaction, **{k: v for k, v in typed.items() if v is not None})
+        given = {names.get(name, name): value for name, value in typed.items() if value is not None}
+        await callback(interaction, **given)
 
     options = tuple(options)
+    names = {_identifier(option.name): option.name for option in options}
     itself = Parameter("interaction", Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [itself, *before, *(_parameter(option) for option in options)]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    names = [parameter.name for parameter in parameters[1:]]
-    described = app_commands.describe(**{name: description_text(f":{name}") for name in names})
-    renamed = app_commands.rename(**{name: name_text(f":{name}", name) for name in names})
+    shown = {each.name: names.get(each.name, each.name) for each in parameters[1:]}
+    described = app_commands.describe(
+        **{name: description_text(f":{own}") for name, own in shown.items()}
+    )
+    renamed = app_commands.rename(
+        **{name: name_text(f":{own}", own) for name, own in shown.items()}
+    )
     completed = app_commands.autocomplete(
-        **{option.name: _completion(option, desk) for option in options if _completes(option)}
+        **{
+            _identifier(option.name): _completion(option, desk)
+            for option in options
+            if _completes(option)
+        }
     )
     chosen = app_commands.choices(
         **{
-            option.name: [app_commands.Choice(name=each, value=each) for each in option.choices]
+            _identifier(option.name): [_choice(each) for each in option.choices]
             for option in options
-            if option.choices and len(option.choices) <= CHOICES
+            if 0 < len(option.choices) <= CHOICES
         }
     )
     return chosen(completed(renamed(described(command))))
@@ -69,9 +79,17 @@ def file_parameter(name: str) -> Parameter:
 
 
 def _parameter(option: Option) -> Parameter:
-    return Parameter(
-        option.name, Parameter.KEYWORD_ONLY, annotation=_annotation(option), default=None
-    )
+    name = _identifier(option.name)
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=_annotation(option), default=None)
+
+
+def _choice(text: str) -> app_commands.Choice[str]:
+    return app_commands.Choice(name=text, value=text)
+
+
+def _identifier(name: str) -> str:
+    """Return an option's name as Python can have it."""
+    return name.replace("-", "_")
 
 
 def _annotation(option: Option) -> Any:

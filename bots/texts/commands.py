@@ -40,6 +40,7 @@ _OPTION_NAMES: Final = {
     "model": "模型",
     "strength": "强度",
     "fit": "适配",
+    "clip-skip": "clip层",
     "lora": "lora",
 }
 

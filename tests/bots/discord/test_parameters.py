@@ -1,0 +1,81 @@
+"""The slash commands that the tables make, as Discord is told of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import pytest
+from discord import Locale
+from discord.app_commands import Command
+
+from bots.discord.commands.define import define
+from bots.discord.parameters import of_aspect, prompt_parameter, with_options
+from bots.discord.translate import Tables
+from bots.options import OPTIONS
+from bots.texts.commands import COMMANDS, DESCRIPTION
+
+NAME = re.compile(r"[-\w]{1,32}")  # Discord's, for lower-case words of any script
+
+
+def imagine() -> Command[Any, ..., None]:
+    async def callback(interaction: Any, **typed: Any) -> None:
+        pass
+
+    desk = cast(Any, None)
+    return define("imagine", with_options(callback, desk, before=[prompt_parameter()]))
+
+
+def test_every_option_of_the_table_is_an_option_in_discord() -> None:
+    shown = {parameter.display_name: parameter for parameter in imagine().parameters}
+    assert set(shown) == {"prompt", *(option.name for option in OPTIONS)}
+    assert len(shown) <= 25
+    for option in OPTIONS:
+        parameter = shown[option.name]
+        if option.range:
+            assert (parameter.min_value, parameter.max_value) == (
+                option.range.low,
+                option.range.high,
+            )
+        assert [choice.value for choice in parameter.choices] == list(option.choices)[:25]
+
+
+@pytest.mark.parametrize("key", COMMANDS)
+def test_names_and_descriptions_are_what_discord_takes(key: str) -> None:
+    text = COMMANDS[key]
+    names = text.name.values() if not key.startswith("menu") else ()
+    for name in names:
+        assert NAME.fullmatch(name)
+        assert name == name.lower()
+    assert all(len(each) <= DESCRIPTION for each in text.description.values())
+    assert text.name.keys() == {"zh"}
+
+
+async def test_names_are_translated_for_those_who_read_them() -> None:
+    payload = await imagine().get_translated_payload(cast(Any, _Tree()), Tables())
+    assert payload["name_localizations"] == {
+        Locale.chinese.value: "绘图",
+        Locale.taiwan_chinese.value: "绘图",
+    }
+    for option in payload["options"]:
+        assert option["name_localizations"].keys() == payload["name_localizations"].keys()
+
+
+class _Tree:
+    """Allow everything everywhere."""
+
+    class _All:
+        def _merge_to_array(self, other: Any) -> list[int]:
+            return [0, 1]
+
+    allowed_contexts = allowed_installs = _All()
+
+
+@pytest.mark.parametrize(
+    ("aspect", "area", "size"),
+    [((1, 1), 128**2, (128, 128)), ((3, 2), 512**2, (624, 416)), ((9, 16), 512**2, (384, 680))],
+)
+def test_an_aspect_becomes_a_size_of_about_the_same_area(
+    aspect: tuple[int, int], area: int, size: tuple[int, int]
+) -> None:
+    assert of_aspect(aspect, area) == size
