@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-engine bench-lora bench-queue bench-storage format clean
+.PHONY: help demo test check bench bench-engine bench-lora bench-queue bench-storage format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -43,6 +43,9 @@ bench-queue: $(READY)  ## measure the order of 10,000 waiting jobs
 
 bench-storage: $(READY)  ## measure the durable queue, history and search
 	$(BIN)/python -m tests.bench.storage
+
+soak: $(READY)  ## run 10,000 jobs through an engine that answers at once
+	$(BIN)/python -m tests.bench.soak
 
 format: $(READY)  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
