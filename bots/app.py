@@ -129,6 +129,7 @@ async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
                 await take_in(storage, worker)
                 await remember(worker.queue.speeds, settings)
             last = await worker.take_in(last)
+            await worker.heed()
         except DatabaseFault as fault:
             log.warning("the queue could not be looked through: %s", fault)
 

@@ -17,7 +17,7 @@ from engine.events import News, Picture, Stage
 from engine.executors import Executor, Spec
 from engine.order import Priority
 from engine.queue import Queue
-from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status
+from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
 from storage.jobs import Jobs
 from storage.life import OVER
 
@@ -50,6 +50,7 @@ class Worker:
         self._executor = executor
         self._priority = priority
         self._feeds: dict[int, Feed] = {}
+        self._at_work: dict[int, int] = {}  # with the epoch of our claim
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.watch: Watch = Unwatched()
         self._teller = Teller(self.queue, self._feeds, tell_every)
@@ -91,6 +92,16 @@ class Worker:
             self._executor.cancel(job, cancelled.epoch)
         return cancelled
 
+    async def heed(self) -> None:
+        """Stop what another process has ended: cancelled, or forgotten with its person."""
+        ours = dict(self._at_work)
+        standing = await self._jobs.standing(ours) if ours else {}
+        for number, epoch in ours.items():
+            ended = standing.get(number) != (Status.RUNNING, epoch)
+            if ended and self._at_work.get(number) == epoch:
+                self._stopped.add(number)
+                self._executor.cancel(number, epoch)
+
     async def run(self) -> None:
         """Work until cancelled; the jobs at hand are then given back to the database."""
         try:
@@ -112,6 +123,8 @@ class Worker:
         try:
             if not await self._claim_and_work(number) and await self._is_back(number):
                 return
+        except UnknownJob:
+            log.info("job %d was forgotten", number)
         except DatabaseFault as fault:
             # The job stays as the database last knew it; the next job may fare better.
             log.warning("job %d: %s", number, fault)
@@ -163,6 +176,7 @@ class Worker:
     async def _work(self, job: Job) -> bool:
         """Draw a claimed job and record what came of it; return whether all its work was done."""
         outcome = "failed"
+        self._at_work[job.id] = job.epoch
         try:
             pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
@@ -187,6 +201,7 @@ class Worker:
             log.exception("job %d failed", job.id)
             await self._fail(job, UNEXPECTED)
         finally:
+            del self._at_work[job.id]
             log.info("job %d: %s", job.id, outcome)
             self.watch.ended(outcome)
         return outcome == "rendered"

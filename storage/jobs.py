@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,6 +66,12 @@ class Jobs:
         return await self.database.read(
             lambda c: to_jobs(c, c.execute(query.order_by(jobs.c.started_at, jobs.c.id)))
         )
+
+    async def standing(self, numbers: Collection[int]) -> dict[int, tuple[Status, int]]:
+        """Return the status and epoch of jobs; one that is gone is not among them."""
+        query = select(jobs.c.id, jobs.c.status, jobs.c.epoch).where(jobs.c.id.in_(numbers))
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return {row.id: (Status(row.status), row.epoch) for row in rows}
 
     async def claim(self, job: int) -> Job | None:
         """Take a queued job for this process, or return None where somebody was faster."""

@@ -331,3 +331,38 @@ async def test_an_engine_that_died_has_to_load_again(
     house.executor.errors = [Lost("killed by signal 9")]
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
     assert cooled == [True]
+
+
+async def test_what_another_process_cancelled_or_forgot_is_stopped_here(house: House) -> None:
+    house.executor.gate.clear()
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await house.executor.begun.wait()
+    await house.worker.heed()
+    assert house.executor.cancelled == set()
+    async with Storage.open(house.storage.pictures.folder.parent) as other:
+        await other.jobs.cancel(job.id)
+        await house.worker.heed()
+        assert (await finish(house, job)).status is Status.CANCELLED
+        house.executor.begun.clear()
+        gone = await house.studio.imagine({"prompt": "a dog"}, ADA)
+        await house.executor.begun.wait()
+        await other.privacy.forget(ADA.person)
+    await house.worker.heed()
+    async for _ in house.worker.follow(gone.id):
+        pass
+    await until_idle(house.worker.queue)
+    assert house.executor.cancelled == {(job.id, 1), (gone.id, 1)}
+    assert house.executor.finished == 0
+
+
+async def test_a_job_that_was_forgotten_while_it_waited_is_no_trouble(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.worker.queue.pause("until it is forgotten")
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await house.storage.privacy.forget(ADA.person)
+    house.worker.queue.resume()
+    async for _ in house.worker.follow(job.id):
+        pass
+    await until_idle(house.worker.queue)
+    assert "Traceback" not in caplog.text
