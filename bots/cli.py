@@ -169,6 +169,13 @@ def _add_options(parser: Parser) -> None:
         help="draw only where this picture is white; or 'alpha': where the start image is "
         "transparent; or a colour that was painted over it, like red or #ff0000",
     )
+    parser.add_argument(
+        "--control",
+        action="append",
+        metavar="MODEL:FILE",
+        help="let a ControlNet steer by this map, for example canny:house.png,find=canny,"
+        "strength=0.8,start=0,end=0.6; several steer together; 'none' for none",
+    )
     _add_out(parser)
     _add_later(parser)
 
@@ -189,7 +196,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     flags = [word for word in rest if word.startswith("-")]
     if flags:
         known = [f"--{name}" for option in OPTIONS for name in (option.name, *option.aliases)]
-        raise UnknownOption(flags[0], [*known, "--out", "--prompt", "--limit", "--once"])
+        raise UnknownOption(
+            flags[0], [*known, "--control", "--out", "--prompt", "--limit", "--once"]
+        )
     if rest and arguments.command != "imagine":
         raise UserError(f"`marble {arguments.command}` does not know what to do with {rest[0]!r}.")
     if arguments.command == "imagine":

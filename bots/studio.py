@@ -16,13 +16,14 @@ from bots.derive import change, of_picture, the_picture
 from bots.gate import nobody_minds
 from bots.worker import Worker
 from engine.checkpoints import STARTER, Catalogue, Checkpoint
+from engine.control_files import find_control
 from engine.errors import UserError
 from engine.events import News
 from engine.headers import read_header
 from engine.images import encode_png, read_image
 from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
-from engine.shelves import loras, upscalers
+from engine.shelves import controls, loras, upscalers
 from engine.sources import LANCZOS
 from engine.wording import choose, take_loras
 from storage import Job, NewJob, parse_name
@@ -69,6 +70,7 @@ class Studio:
         self._gate = gate  # asked before any job is committed
         self._catalogue = catalogue
         self._loras = loras(catalogue.models_dir)
+        self._controls = controls(catalogue.models_dir)
         self._jobs = jobs
         self._worker = worker
         self._pictures = pictures
@@ -191,10 +193,20 @@ class Studio:
         return self._known(Recipe(**spoken(filled, filled["seed"])))
 
     def _known(self, recipe: Recipe) -> Recipe:
-        """Return a recipe whose model and LoRAs bear their full names, or raise `UserError`."""
-        named = tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras)
-        checkpoint = self._catalogue.get(recipe.checkpoint).name
-        return replace(recipe, checkpoint=checkpoint, loras=named)
+        """Return a recipe whose model, LoRAs and controls bear their full names.
+
+        Raises `UserError` for what is not there, or not made for the model.
+        """
+        checkpoint = self._catalogue.get(recipe.checkpoint)
+        return replace(
+            recipe,
+            checkpoint=checkpoint.name,
+            loras=tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras),
+            controls=tuple(
+                replace(each, model=find_control(self._controls, each.model, checkpoint))
+                for each in recipe.controls
+            ),
+        )
 
     def _changed(self, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         return self._known(change(recipe, spoken(values, values.get("seed", recipe.seed))))

@@ -12,10 +12,23 @@ from typing import Final
 from engine.checkpoints import Checkpoint
 from engine.errors import BrokenModel, WrongFamily
 from engine.families import FAMILIES
+from engine.shelves import Shelf
 from engine.tensorfile import BadFile, read_header
 
 CONTEXT: Final = "attn2.to_k.weight"  # [inner, width of the text embeddings]
 CLASS: Final = "ControlNetModel"
+
+
+def find_control(shelf: Shelf, name: str, checkpoint: Checkpoint) -> str:
+    """Return the full name of a control model that is there and made for a model.
+
+    Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
+    """
+    name = shelf.named(name)
+    path = shelf.get(name)
+    assert path is not None  # no control model is built in
+    check_family(name, path, checkpoint)
+    return name
 
 
 def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:

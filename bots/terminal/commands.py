@@ -53,7 +53,7 @@ async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
     check("prompt", arguments.prompt)
     values, copy_to = {"prompt": arguments.prompt, **values_of(arguments)}, out_of(arguments)
     async with _session(settings, later=arguments.later) as (session, _):
-        values |= await session.given(arguments.image, arguments.mask)
+        values |= await session.given(arguments.image, arguments.mask, arguments.control)
         await session.imagine(values, copy_to)
     return OK
 
@@ -65,7 +65,7 @@ async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
         check("prompt", arguments.prompt)
         values["prompt"] = arguments.prompt
     async with _session(settings, later=arguments.later) as (session, _):
-        values |= await session.given(arguments.image, arguments.mask)
+        values |= await session.given(arguments.image, arguments.mask, arguments.control)
         await session.rerun(arguments.id, values, copy_to)
     return OK
 

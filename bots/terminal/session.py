@@ -16,6 +16,7 @@ from rich.table import Table
 from bots.app import App
 from bots.derive import the_picture
 from bots.studio import Asker, NothingYet
+from bots.terminal.controls import NO_CONTROL, TypedControl
 from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
 from engine.errors import OptionError, UserError
@@ -94,23 +95,38 @@ class Session:
         job = await self._app.studio.pan(await self.named(name), self._asker, direction)
         return await self._answer(job, copy_to)
 
-    async def given(self, image: str | None, mask: str | None) -> dict[str, str]:
-        """Return the recipe values of a start image (a file, or a picture by name) and a mask."""
-        if image is None:
-            if mask is not None:
-                raise OptionError("--mask", mask, "used together with --image")
-            return {}
-        studio = self._app.studio
-        data = file_bytes(image)
-        if data is None:
-            if not re.fullmatch(r"#?\d+(\.\d+)?", image):
-                raise OptionError("--image", image, "a picture file, or a picture's name like 12.3")
-            picture = the_picture(*await studio.get(image))
-            data = await asyncio.to_thread(self._app.storage.pictures.read, picture)
-        values = {"image": await studio.keep_image(data)}
+    async def given(
+        self, image: str | None, mask: str | None, controls: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Return the recipe values of a start image, a mask and controls, as they were typed.
+
+        Pictures are files, or named as ours are.
+        """
+        if image is None and mask is not None:
+            raise OptionError("--mask", mask, "used together with --image")
+        values: dict[str, Any] = {}
+        if controls is not None:
+            typed = [TypedControl.read(text) for text in controls if text != NO_CONTROL]
+            values["controls"] = tuple(
+                [each.control(await self._keep("--control", each.file)) for each in typed]
+            )
+        if image is not None:
+            values["image"] = await self._keep("--image", image)
         if mask is not None:
-            values["mask"] = await studio.keep_mask(values["image"], file_bytes(mask) or mask)
+            given = file_bytes(mask) or mask
+            values["mask"] = await self._app.studio.keep_mask(values["image"], given)
         return values
+
+    async def _keep(self, option: str, name: str) -> str:
+        """Keep a picture that is named by its file or as ours are; return its sha256."""
+        studio = self._app.studio
+        data = file_bytes(name)
+        if data is None:
+            if not re.fullmatch(r"#?\d+(\.\d+)?", name):
+                raise OptionError(option, name, "a picture file, or a picture's name like 12.3")
+            picture = the_picture(*await studio.get(name))
+            data = await asyncio.to_thread(self._app.storage.pictures.read, picture)
+        return await studio.keep_image(data)
 
     async def show(self, name: str | None, copy_to: Path | None = None) -> None:
         """Show what a job's pictures were made from, and the pictures."""
