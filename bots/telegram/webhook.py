@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,9 @@ from bots.telegram.troubles import explain
 HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"
 LARGEST: Final = 2**20  # bytes of one update
 CONNECTIONS: Final = 40
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Webhook:
             return web.Response(status=403)
         try:
             update = Update.de_json(json.loads(await request.read()), self.bot)
-        except (ValueError, KeyError, TypeError):
-            return web.Response(status=400)
+        except Exception:  # brought again, it could be read no better
+            log.exception("an update is left out")
+            return web.Response()
         await self.take([update])
         return web.Response()

@@ -15,6 +15,7 @@ from tests.fakes.telegram import spec
 from tests.fakes.telegram.people import Person, person
 from tests.fakes.telegram.server import TOKEN, TelegramServer
 
+TOKEN_SECRET = TOKEN.partition(":")[2]
 CALLS: Counter[str] = Counter()
 REJECTED: list[str] = []
 
@@ -44,7 +45,7 @@ async def a_marble(server: TelegramServer, folder: Path, **more: str) -> AsyncIt
         yield marble
     finally:
         await marble.kill()
-    assert TOKEN.partition(":")[2] not in marble.log
+    assert TOKEN_SECRET not in marble.log
 
 
 @pytest.fixture

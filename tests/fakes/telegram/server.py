@@ -26,7 +26,7 @@ from tests.fakes.telegram.faults import Fault
 TOKEN: Final = "123456789:AAcanary-canary-canary-canary-canary"
 BOT: Final = 123456789
 NAME: Final = "marble_test_bot"
-WAIT: Final = 30.0  # seconds in which something must happen that a test waits for
+WAIT: Final = 60.0  # seconds in which something must happen that a test waits for
 GROUP: Final = (20, 60.0)  # messages in a group in any so many seconds
 ALL: Final = (30, 1.0)
 
@@ -67,6 +67,7 @@ class TelegramServer:
     blocked: set[int] = field(default_factory=set)
     shown: Counter[tuple[int, int]] = field(default_factory=Counter)  # pictures by message
     limits: bool = True
+    reads_all: bool = False  # privacy mode is off
     polls: int = 0  # a newer one ends an older one
     poll_cut: bool = False  # the latest was hung up on
     reached: str | None = None  # where the webhook is called, whatever its public address
@@ -105,6 +106,11 @@ class TelegramServer:
         }
 
     @property
+    def latest(self) -> int:
+        """Return the number of the latest update."""
+        return self._next_update
+
+    @property
     def me(self) -> Json:
         """Return the bot as Telegram describes it."""
         return {
@@ -113,7 +119,7 @@ class TelegramServer:
             "first_name": "Marble",
             "username": NAME,
             "can_join_groups": True,
-            "can_read_all_group_messages": False,
+            "can_read_all_group_messages": self.reads_all,
             "supports_inline_queries": False,
         }
 

@@ -1,0 +1,60 @@
+"""What `marble doctor` looks at: the token, the webhook, what the bot may read in groups."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from telegram.error import TelegramError
+
+from bots.doctor import Finding, State
+from bots.settings import Settings
+from bots.telegram.adapter import make_bot, read_reactions
+from bots.telegram.troubles import explain
+
+WHAT: Final = "telegram"
+PENDING: Final = 1000  # updates that wait: more means that nobody has asked for long
+
+
+async def check_telegram(settings: Settings) -> AsyncIterator[Finding]:
+    """Ask Telegram who the bot is and how it gets its updates."""
+    read_reactions(settings.telegram_reactions)
+    bot = make_bot(settings)
+    try:
+        await bot.initialize()
+        me = bot.bot
+        yield Finding(WHAT, State.GOOD, f"@{me.username} at {settings.telegram_api_base}")
+        yield _groups(bool(me.can_join_groups), bool(me.can_read_all_group_messages))
+        info = await bot.get_webhook_info()
+        yield _webhook(settings.telegram_webhook_url, info.url, info.last_error_message)
+        if info.pending_update_count > PENDING:
+            text = f"{info.pending_update_count} updates wait"
+            yield Finding(WHAT, State.POOR, text, "start `marble serve`, and see its log")
+    except TelegramError as error:
+        cure = "see MARBLE_TELEGRAM_TOKEN, MARBLE_TELEGRAM_API_BASE and the network"
+        yield Finding(WHAT, State.BAD, str(explain(error)), cure)
+    finally:
+        await bot.shutdown()
+
+
+def _groups(may_join: bool, reads_all: bool) -> Finding:
+    if not may_join:
+        cure = "allow it with /setjoingroups at @BotFather, if that is wanted"
+        return Finding(WHAT, State.POOR, "the bot cannot join groups", cure)
+    if reads_all:
+        cure = "switch it on with /setprivacy at @BotFather: Marble needs commands and answers only"
+        return Finding(WHAT, State.POOR, "privacy mode is off: all group messages come here", cure)
+    return Finding(WHAT, State.GOOD, "privacy mode is on: in groups, commands and answers come")
+
+
+def _webhook(wanted: str | None, there: str, error: str | None) -> Finding:
+    if there and not wanted:
+        cure = "`marble serve` removes it when it starts; stop what else set it"
+        return Finding(WHAT, State.POOR, f"a webhook is set ({there})", cure)
+    if wanted and there and there != wanted:
+        cure = "`marble serve` sets its own when it starts; stop what else set this one"
+        return Finding(WHAT, State.POOR, f"another webhook is set ({there})", cure)
+    if wanted and error:
+        cure = "see that your web server passes it on to MARBLE_TELEGRAM_WEBHOOK_LISTEN"
+        return Finding(WHAT, State.BAD, f"the last webhook call failed: {error}", cure)
+    return Finding(WHAT, State.GOOD, f"updates come by {'webhook' if wanted else 'asking'}")

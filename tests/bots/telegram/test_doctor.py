@@ -1,0 +1,66 @@
+"""What `marble doctor` says about Telegram."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bots.doctor import CHECKS, Finding, State, examine
+from bots.settings import Settings, load_settings
+from tests.bots.telegram.conftest import a_server
+from tests.fakes.telegram.server import TOKEN, TelegramServer
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramServer]:
+    async with a_server() as server:
+        yield server
+
+
+async def findings(server: TelegramServer, **more: str) -> list[Finding]:
+    settings: Settings = load_settings({**server.environment, **more}, env_file="")
+    entries = [entry for entry in CHECKS if "telegram" in entry.place]
+    return [finding async for finding in examine(settings, entries)]
+
+
+async def ailing(server: TelegramServer, **more: str) -> str:
+    """Return the one thing that is not good."""
+    [finding] = [each for each in await findings(server, **more) if each.state is not State.GOOD]
+    assert finding.cure
+    return str(finding)
+
+
+async def test_a_bot_that_is_well_set_up(telegram: TelegramServer) -> None:
+    texts = [finding.text for finding in await findings(telegram)]
+    assert texts[0].startswith("@marble_test_bot at http://127.0.0.1:")
+    assert any("privacy mode is on" in text for text in texts)
+
+
+async def test_without_a_token_nothing_is_asked() -> None:
+    settings = load_settings({}, env_file="")
+    entries = [entry for entry in CHECKS if "telegram" in entry.place]
+    assert [finding async for finding in examine(settings, entries)] == []
+
+
+async def test_a_token_that_telegram_does_not_know(telegram: TelegramServer) -> None:
+    telegram.token = "123456789:another-another-another-another"
+    line = await ailing(telegram, MARBLE_TELEGRAM_TOKEN=TOKEN)
+    assert "Telegram does not know its token" in line
+    assert TOKEN not in line
+
+
+async def test_a_bot_that_reads_everything(telegram: TelegramServer) -> None:
+    telegram.reads_all = True
+    assert "privacy mode is off" in await ailing(telegram)
+
+
+async def test_a_webhook_that_somebody_else_set(telegram: TelegramServer) -> None:
+    telegram.webhook = {"url": "https://elsewhere.example/hook"}
+    assert "a webhook is set (https://elsewhere.example/hook)" in await ailing(telegram)
+
+
+async def test_a_telegram_that_cannot_be_reached(telegram: TelegramServer) -> None:
+    settings = telegram.environment
+    settings["MARBLE_TELEGRAM_API_BASE"] = "http://127.0.0.1:1"
+    assert "MARBLE_TELEGRAM_API_BASE" in await ailing(telegram, **settings)

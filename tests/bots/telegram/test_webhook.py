@@ -1,0 +1,53 @@
+"""Updates that Telegram brings by itself."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from tests.bots.telegram.conftest import TOKEN_SECRET
+from tests.fakes.process import Marble
+from tests.fakes.telegram.people import Person
+from tests.fakes.telegram.server import TelegramServer
+
+URL = "https://marble.example/telegram"
+
+
+def a_free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+async def test_a_webhook_brings_updates_once_and_only_with_its_secret(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    listen = f"127.0.0.1:{a_free_port()}"
+    telegram.reached = f"http://{listen}/telegram"
+    settings = {
+        "MARBLE_TELEGRAM_WEBHOOK_URL": URL,
+        "MARBLE_TELEGRAM_WEBHOOK_LISTEN": listen,
+        "MARBLE_DEBUG": "1",
+    }
+    marble = Marble(tmp_path, {**telegram.environment, **settings})
+    await marble.start()
+    try:
+        await telegram.until(lambda: telegram.webhook)
+        assert telegram.webhook
+        assert telegram.webhook["url"] == URL
+        said = await ada.says("a cat")
+        await ada.chat.picture(said)
+        again = {"update_id": telegram.latest, "message": said}
+        assert await telegram.call_webhook(again) == 200
+        forged = {"update_id": 999_999, "message": {**said, "text": "a forged dog"}}
+        assert await telegram.call_webhook(forged, secret="guessed") == 403
+        unreadable = {"update_id": 999_998, "message": {"message_id": "no message at all"}}
+        assert await telegram.call_webhook(unreadable) == 200
+        await ada.chat.picture(await ada.says("a second cat"))
+        assert len(ada.chat.shown) == 2
+    finally:
+        await marble.stop()
+    assert telegram.polls == 0
+    assert TOKEN_SECRET not in marble.log
+    assert telegram.webhook["secret_token"] not in marble.log
