@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,14 @@ from tests.fakes.telegram.server import TOKEN, TelegramServer
 TOKEN_SECRET = TOKEN.partition(":")[2]
 CALLS: Counter[str] = Counter()
 REJECTED: list[str] = []
+
+
+def a_free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 @asynccontextmanager

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 
-from tests.bots.telegram.conftest import a_marble, a_server
+from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port, a_marble, a_server
 from tests.fakes.process import Marble
 from tests.fakes.telegram.faults import Fault, flood, lose_answer, refuse
 from tests.fakes.telegram.people import Person, is_result, labels, person, text_of
@@ -253,3 +254,19 @@ async def test_told_to_stop_it_takes_nothing_in_and_sends_what_is_ready(folder: 
         await marble.start()
         await ada.chat.picture(late)
         assert len(ada.chat.shown) == 2
+
+
+async def test_no_metric_has_the_token_or_a_person_in_it(folder: Path) -> None:
+    port = str(a_free_port())
+    async with a_server() as server, a_marble(server, folder, MARBLE_METRICS_PORT=port):
+        ada = person(server)
+        server.faults.append(flood(ada.id, 1, EDITS))
+        await ada.chat.picture(await ada.says("a secret cat"))
+        async with (
+            ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+        ):
+            metrics = await answer.text()
+    assert "marble_rate_limit_waits_total 1.0" in metrics
+    for secret in (TOKEN_SECRET, str(ada.id), "secret cat"):
+        assert secret not in metrics

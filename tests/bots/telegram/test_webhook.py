@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
-from tests.bots.telegram.conftest import TOKEN_SECRET
+from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import Person
 from tests.fakes.telegram.server import TelegramServer
 
 URL = "https://marble.example/telegram"
-
-
-def a_free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def test_a_webhook_brings_updates_once_and_only_with_its_secret(
