@@ -179,7 +179,7 @@ def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
 
 
 def test_memory_that_never_comes_ends_in_one_sentence(model: Model, store: Folder) -> None:
-    with failing(model.vae, "encode", 99):
+    with failing(model.vae.encoder.conv_in, "forward", 99):
         news = alone(model, store, RECIPES["start image"])
     assert isinstance(news[-1], Ended)
     assert isinstance(news[-1].error, OutOfMemory)
