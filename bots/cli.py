@@ -129,7 +129,9 @@ def _add_derived(commands: Any) -> None:
         "--by", default=LANCZOS, metavar="NAME", help="lanczos, latent or an upscale model"
     )
     upscale.add_argument(
-        "--strength", metavar="X", help="how much detail is drawn into it (default 0.3)"
+        "--strength",
+        metavar="X",
+        help="how much detail is drawn into it (default: as suits the model)",
     )
     upscale.add_argument("--plain", action="store_true", help="larger at once, nothing drawn anew")
 

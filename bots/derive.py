@@ -15,12 +15,11 @@ from storage import Job, Picture, UnknownPicture
 
 # What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
 GRID_FIELDS: Final = ("seed", "count")
-START_STRENGTH: Final = 0.6  # the start image's layout stays, its surface does not
+START_STRENGTH: Final = 0.7  # the start image's layout stays, its surface does not
 PAINT_STRENGTH: Final = 1.0  # under a mask nothing of what was there is wanted
-SUBTLE: Final = 0.2  # of the way to another seed's noise
-STRONG: Final = 0.6
-REDRAWN: Final = {SUBTLE: 0.35, STRONG: 0.65}  # the same as strengths of a start image
-DETAIL: Final = 0.3  # strength of the second pass of an upscale
+SUBTLE: Final = 0.55  # strength with which a picture is drawn anew: what words left open stays
+STRONG: Final = 0.6  # of the way to another seed's noise: the composition changes
+BOLD: Final = 0.8  # strength in its place, where a picture is not what its noise made alone
 PAN: Final = 0.5  # of a side that is added
 ZOOMS: Final = "between 1.1 and 4"
 DIRECTIONS: Final = ("left", "right", "up", "down")
@@ -94,19 +93,20 @@ def the_picture(job: Job, picture: int | None) -> Picture:
     return found[0]
 
 
-def varied(recipe: Recipe, picture: Picture | None, *, strong: bool) -> Recipe:
+def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
     """Return a recipe for another picture like it: subtly, or strongly, different.
 
-    Its noise is turned towards another seed's. Where the picture was enlarged, and so is not what
-    its noise made alone, it becomes the start image instead.
+    Subtly: the picture is the start image, so that whatever its words left open stays (turned
+    noise changes that one time in six, see docs/pictures.md). Strongly: its noise is turned towards
+    another seed's; but where it was enlarged, and is not what its noise made alone, it becomes the
+    start image as well.
     """
-    amount = STRONG if strong else SUBTLE
-    if recipe.upscale is None:
-        variation = Variation(seed=random_seed(), amount=amount)
-        return replace(recipe, variations=(*recipe.variations, variation))
-    assert picture is not None
+    if strong and recipe.upscale is None:
+        alone = recipe if recipe.count == 1 else replace(recipe, picture=picture.index)
+        variation = Variation(seed=random_seed(), amount=STRONG)
+        return replace(alone, variations=(*recipe.variations, variation))
     start = _from(recipe, picture)
-    return replace(start, strength=REDRAWN[amount], seed=random_seed())
+    return replace(start, strength=BOLD if strong else SUBTLE, seed=random_seed())
 
 
 def enlarged(

@@ -7,7 +7,7 @@ filled in from the model's own defaults. A job is committed before anybody is to
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from PIL.Image import Image
 
@@ -97,11 +97,11 @@ class Studio:
         return await self._submit(self._changed(recipe, values), asker)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
-        """Commit and start a job for another picture like one (or like each of a grid)."""
+        """Commit and start a job for another picture like one, subtly or strongly different."""
         job, picture = await self._get(name)
-        recipe = of_picture(job, picture)
-        kept = the_picture(job, picture) if recipe.upscale else None
-        return await self._derive(derive.varied(recipe, kept, strong=strong), asker, job, picture)
+        kept = the_picture(job, picture)
+        recipe = derive.varied(job.recipe, kept, strong=strong)
+        return await self._derive(recipe, asker, job, kept.index)
 
     async def upscale(
         self,
@@ -110,12 +110,17 @@ class Studio:
         *,
         factor: float = 2.0,
         by: str = LANCZOS,
-        strength: float | None = derive.DETAIL,
+        strength: float | Literal["usual"] | None = "usual",
     ) -> Job:
-        """Commit and start a job for a larger copy of a picture, with detail by `strength`."""
+        """Commit and start a job for a larger copy of a picture.
+
+        strength: of the pass that draws detail into it (`usual`: the model's own; None: no pass).
+        """
         upscalers(self._catalogue.models_dir).get(by)
         job, picture = await self._get(name)
         kept = the_picture(job, picture)
+        if strength == "usual":
+            strength = self._catalogue.get(job.recipe.checkpoint).detail
         recipe = derive.enlarged(job.recipe, kept, factor=factor, by=by, strength=strength)
         return await self._derive(recipe, asker, job, kept.index)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from engine.errors import BrokenModel, OptionError, UnknownModel
 from engine.families import INPAINTING, PURPOSES, SDXL, Defaults, Family, fit_to_name, identify
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
-from engine.recipe import CHOICES, RANGES
+from engine.recipe import CHOICES, RANGES, check
 from engine.signatures import LATER
 from engine.signatures import identify as identify_file
 from engine.tensorfile import BadFile, read_header
@@ -41,6 +41,7 @@ class Checkpoint:
     prediction: str | None = None
     zero_snr: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
+    detail: float = 0.3  # strength of the second pass when a picture is enlarged
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode`
 
     @property
@@ -187,8 +188,17 @@ def _with_own(checkpoint: Checkpoint, own: Path) -> Checkpoint:
         defaults=_own_defaults(own.name, name, defaults, extra.get("defaults", {})),
         prediction=prediction,
         notes=extra.get("notes", {}),
+        detail=_own_detail(own.name, name, extra.get("detail", checkpoint.detail)),
         preview=extra.get("preview"),
     )
+
+
+def _own_detail(file: str, name: str, detail: Any) -> float:
+    try:
+        check("strength", detail)
+    except OptionError as error:
+        raise BrokenModel(name, f"{file}: detail: {error}") from None
+    return float(detail)
 
 
 def _own_defaults(file: str, name: str, defaults: Defaults, own: Mapping[str, Any]) -> Defaults:

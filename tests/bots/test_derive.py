@@ -39,27 +39,28 @@ def job(recipe: Recipe, *pictures: Picture, status: Status = Status.RENDERED) ->
     )
 
 
-def test_a_variation_keeps_the_recipe_but_for_its_noise() -> None:
+def test_a_subtle_variation_starts_from_the_picture_with_another_seed() -> None:
     recipe = make_recipe(count=4, picture=2)
-    subtle = derive.varied(recipe, None, strong=False)
-    strong = derive.varied(recipe, None, strong=True)
-    assert replace(subtle, variations=()) == replace(strong, variations=()) == recipe
-    assert subtle.variations[0].amount < strong.variations[0].amount
-    assert subtle.variations[0].seed != strong.variations[0].seed
+    varied = derive.varied(recipe, kept(2), strong=False)
+    assert (varied.image, varied.strength) == (SHA, derive.SUBTLE)
+    assert (varied.count, varied.picture) == (1, None)
+    assert varied.seed != recipe.seed
 
 
-def test_a_variation_of_a_variation_goes_on_from_there() -> None:
-    first = make_recipe(variations=(Variation(seed=1, amount=0.2),))
-    second = derive.varied(first, None, strong=False)
-    assert second.variations[0] == first.variations[0]
-    assert len(second.variations) == 2
+def test_a_strong_variation_keeps_the_recipe_but_for_its_noise() -> None:
+    recipe = make_recipe(count=4)
+    varied = derive.varied(recipe, kept(2), strong=True)
+    assert replace(varied, variations=()) == replace(recipe, picture=2)
+    again = derive.varied(varied, kept(2), strong=True)
+    assert again.variations[:1] == varied.variations
+    assert again.variations[1].seed != varied.variations[0].seed
 
 
-def test_an_enlarged_picture_varies_from_its_own_pixels() -> None:
+def test_an_enlarged_picture_varies_strongly_from_its_own_pixels() -> None:
     recipe = make_recipe(image=SHA, upscale=Upscale())
-    varied = derive.varied(recipe, kept(width=128, height=128), strong=False)
+    varied = derive.varied(recipe, kept(width=128, height=128), strong=True)
     assert (varied.image, varied.upscale, varied.variations) == (SHA, None, ())
-    assert varied.strength == derive.REDRAWN[derive.SUBTLE]
+    assert varied.strength == derive.BOLD > derive.SUBTLE
 
 
 def test_an_upscale_starts_from_the_stored_picture_as_it_is() -> None:
