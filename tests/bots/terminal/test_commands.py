@@ -178,7 +178,9 @@ def test_a_broken_model_folder_fails_in_one_sentence(
     marble: Marble, data: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine" / "odd" / "unet").mkdir(parents=True)
-    (tmp_path / "mine" / "odd" / "model_index.json").write_text("{}")
+    (tmp_path / "mine" / "odd" / "model_index.json").write_text(
+        '{"_class_name": "StableDiffusionPipeline"}'
+    )
     monkeypatch.setenv("MARBLE_MODELS_DIR", str(tmp_path / "mine"))
     answer = marble("imagine", "a cat", "--model", "odd")
     assert answer.code == 2
