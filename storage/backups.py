@@ -81,11 +81,15 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
 
 
 def beside(url: URL, folder: Path) -> list[Path]:
-    """Return the copies of the database that Marble itself has put beside it; blocks."""
+    """Return the copies of the database that Marble itself has put beside it; blocks.
+
+    Those that serving makes every night lie in the data folder's `backups`.
+    """
     place = urls.file_of(url) or folder / "postgres"
+    nightly = (folder / "backups").glob("*.backup")
     return sorted(
         path
-        for path in place.parent.glob(f"{place.name}.before-*")
+        for path in (*place.parent.glob(f"{place.name}.before-*"), *nightly)
         if not path.name.endswith(sqlite_files.BESIDE)
     )
 

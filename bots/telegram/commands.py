@@ -10,6 +10,7 @@ from bots.line import look
 from bots.options import split_message
 from bots.preferences import PREFERABLE, prefer, preferred
 from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
+from bots.privacy import privacy_text
 from bots.telegram import moderating, mydata
 from bots.telegram.acts import Target, show_history, show_pictures
 from bots.telegram.addresses import message_key
@@ -56,7 +57,7 @@ async def _help(errand: Errand, said: Said) -> str | None:
 
 
 async def _privacy(errand: Errand, said: Said) -> str | None:
-    await errand.say(errand.words.privacy, marked=True)
+    await errand.say(await privacy_text(errand.app.settings, errand.words), marked=True)
     return None
 
 

@@ -11,6 +11,7 @@ from bots.caretaker import FULL, Caretaker
 from bots.settings import load_settings
 from engine.queue import Queue
 from storage import NewJob, Storage
+from storage.backups import beside
 from storage.errors import NoProgram
 from storage.intake import ROOM
 from tests.factories import make_recipe
@@ -68,6 +69,8 @@ async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(
     names = sorted(file.name for file in (tmp_path / "backups").iterdir())
     assert names == ["marble-2026-06-02.backup", "marble-2026-06-03.backup", "mine.backup"]
     assert again.stat().st_mode & 0o077 == 0
+    # Who is forgotten is told where they still stand.
+    assert again in beside(caretaker.storage.database.url, tmp_path)
     shutil.copy(again, tmp_path / "copy.db")
     async with Storage.open(tmp_path / "x", f"sqlite:///{tmp_path}/copy.db") as copy:
         assert (await copy.jobs.get(job)).id == job

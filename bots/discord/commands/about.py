@@ -14,6 +14,7 @@ from bots.discord.replies import CONTENT
 from bots.discord.visits import Click, Visit
 from bots.line import Standing, look
 from bots.presentation import cut, duration, escape_markdown
+from bots.privacy import privacy_text
 from bots.texts import Words
 from engine.errors import UserError
 from storage import Job, Status, parse_name
@@ -37,7 +38,7 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     async def privacy(interaction: discord.Interaction[Any]) -> None:
         visit = Click(interaction)
         async with desk.receive(visit):
-            await visit.tell(visit.words.privacy)
+            await visit.tell(cut(await privacy_text(desk.app.settings, visit.words), CONTENT))
 
     async def models(interaction: discord.Interaction[Any]) -> None:
         visit = Click(interaction)
