@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-engine bench-lora bench-queue bench-storage format clean soak
+.PHONY: help demo test check bench bench-discord bench-engine bench-lora bench-queue bench-storage \
+	format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -30,7 +31,10 @@ check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: bench-engine bench-queue bench-storage bench-lora  ## run all benchmarks
+bench: bench-engine bench-queue bench-storage bench-lora bench-discord  ## run all benchmarks
+
+bench-discord: $(READY)  ## let 200 people type 1,000 commands at once
+	MARBLE_BENCH=1 $(BIN)/python -m pytest -q -s tests/bots/discord/test_load.py
 
 bench-engine: $(READY)  ## compare speed with diffusers' own pipeline
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.engine

@@ -43,6 +43,10 @@ REACTIONS: Final = {
 TAKEN_BACK: Final = {"⭐": "unstar"}
 
 
+# Marble has no voice: what it would need for one is missing on purpose.
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+
+
 class MarbleClient(discord.Client):
     """Speak with Discord."""
 

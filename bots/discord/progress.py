@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from bots.studio import Studio
 from engine.errors import UserError
-from engine.events import News
+from engine.events import News, Progress
 from storage import Job
 
 EVERY: Final = 3.0  # seconds between two edits of one message
@@ -55,17 +56,49 @@ class Watching:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, job: Job, posting: asyncio.Lock) -> None:
+        """Read all news of a job, and post the latest now and then until it is over."""
+        latest = _Latest()
         try:
-            async for news in self._studio.follow(job.id):
+            async with asyncio.TaskGroup() as tasks:
+                name = f"discord-post-{job.id}"
+                poster = tasks.create_task(self._post_now_and_then(job, latest, posting), name=name)
+                async for news in self._studio.follow(job.id):
+                    latest.put(news)
                 async with posting:
-                    await self._try_to_post(job, news)
-                # Whoever follows slowly is given the latest news only.
-                await asyncio.sleep(self._every)
-        except UserError as error:
-            log.info("job %d can no longer be followed: %s", job.id, error)
+                    poster.cancel()
+        except* UserError as errors:
+            log.info("job %d can no longer be followed: %s", job.id, errors.exceptions[0])
 
-    async def _try_to_post(self, job: Job, news: News) -> None:
-        try:
-            await self._post(job, news)
-        except Exception as error:  # the result will come all the same
-            log.info("the progress of job %d could not be shown: %s", job.id, error)
+    async def _post_now_and_then(self, job: Job, latest: _Latest, posting: asyncio.Lock) -> None:
+        while True:
+            news = await latest.take()
+            async with posting:
+                try:
+                    await self._post(job, news)
+                except Exception as error:  # the result will come all the same
+                    log.info("the progress of job %d could not be shown: %s", job.id, error)
+            await asyncio.sleep(self._every)
+
+
+class _Latest:
+    """Hold the latest news, with the latest preview: few news bring one."""
+
+    def __init__(self) -> None:
+        self._news: News | None = None
+        self._preview: bytes | None = None
+        self._fresh = asyncio.Event()
+
+    def put(self, news: News) -> None:
+        """Replace what is held."""
+        if isinstance(news, Progress):
+            self._preview = news.preview or self._preview
+            news = replace(news, preview=self._preview)
+        self._news = news
+        self._fresh.set()
+
+    async def take(self) -> News:
+        """Return the latest news, once there are any that were not taken yet."""
+        await self._fresh.wait()
+        self._fresh.clear()
+        assert self._news
+        return self._news

@@ -334,6 +334,7 @@ class Rest:
                     name, data = files[number]
                     found.append(Attachment(name, data, entry.get("description")))
             message.attachments = found
+            message.showed |= {each.filename for each in found}
         if "content" in body:
             message.content = body["content"] or ""
         if "components" in body:

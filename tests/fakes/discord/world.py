@@ -179,6 +179,7 @@ class Message:
     by_interaction: Interaction | None = None
     deleted: bool = False
     edits: list[float] = field(default_factory=list)  # times
+    showed: set[str] = field(default_factory=set)  # names of files that it held at any time
     reactions: set[tuple[int, str]] = field(default_factory=set)
     id: int = field(default_factory=snowflake)
 
