@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 from bots.studio import Studio
-from engine.errors import UserError
 from engine.events import News, Progress
 from storage import Job
 
@@ -66,7 +65,7 @@ class Watching:
                     latest.put(news)
                 async with posting:
                     poster.cancel()
-        except* UserError as errors:
+        except* Exception as errors:
             log.info("job %d can no longer be followed: %s", job.id, errors.exceptions[0])
 
     async def _post_now_and_then(self, job: Job, latest: _Latest, posting: asyncio.Lock) -> None:
