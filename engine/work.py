@@ -14,6 +14,7 @@ from engine.recipe import Recipe
 
 # Samplers that call the network twice a step; a test holds them to `engine.samplers`.
 TWICE: Final = frozenset({"heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"})
+CONTROL: Final = 0.5  # of the U-Net's work that a control takes while it has its say, or a bit more
 MEMORY: Final = 0.8  # what an older measurement still counts when a newer one comes
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
 TRUSTED: Final = 0.9  # of an estimate that is taken from a measurement: something is always left
@@ -53,7 +54,7 @@ def pixel_steps(recipe: Recipe) -> float:
 
 
 def work_of(recipe: Recipe) -> Work:
-    """Return pixels × rows × pictures, and the calls: steps × evaluations.
+    """Return pixels × rows × pictures, more with controls, and the calls: steps × evaluations.
 
     Calls of a pass at another size count by their pixels.
     """
@@ -64,9 +65,10 @@ def work_of(recipe: Recipe) -> Work:
     # The step to σ = 0 takes one.
     calls = sum(pixels / first * (steps * each - (each - 1)) for pixels, steps in todo)
     pictures = len(recipe.pictures)
+    said = sum(control.end - control.start for control in recipe.controls)
     return Work(
         model=recipe.checkpoint,
-        width=first * rows * pictures,
+        width=first * rows * pictures * (1 + CONTROL * said),
         calls=calls,
         pixels=(sum(pixels for pixels, _ in todo) or _pixels(recipe)) * pictures,
     )

@@ -69,7 +69,7 @@ def make_network(unet: Any, seed: int) -> ControlNetModel:
     return network.eval().requires_grad_(False)
 
 
-@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
 def true(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Return a model of each family: its true form with fewer channels, random weights."""
     return make_true_model(tmp_path_factory.mktemp(request.param), request.param)
@@ -230,11 +230,12 @@ def test_a_control_for_another_family_is_refused_by_its_shapes(
     for path in (folder, file):
         assert context_width("disc", path) == true.checkpoint.family.context_width
         check_family("disc", path, described(own))
+        other = described("sd1" if own == "sd2" else "sd2")
         with pytest.raises(WrongFamily) as caught:
-            check_family("disc", path, described("sd2"))
+            check_family("disc", path, other)
         assert str(caught.value) == (
             f"The control model 'disc' is made for {title}; "
-            "the model 'mine' is Stable Diffusion 2.x."
+            f"the model 'mine' is {other.family.title}."
         )
 
 
@@ -353,6 +354,26 @@ def test_a_job_whose_control_is_not_there_ends_with_a_sentence_and_others_go_on(
     assert isinstance(end, Ended)
     assert isinstance(end.error, error)
     assert pngs(told[1])
+
+
+def test_controls_go_where_the_u_net_goes(
+    true: Model, shelf_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(steps=2, controls=ONE)
+    expected = by_marble(resident_of(true, shelf_folder), recipe)
+    moved: list[torch.device] = []
+    move = ControlNetModel.to
+
+    def watch(network: ControlNetModel, device: torch.device) -> ControlNetModel:
+        moved.append(device)
+        return move(network, device)
+
+    monkeypatch.setattr(ControlNetModel, "to", watch)
+    resident = Resident(true, offloaded=True, controls=Controls(controls(shelf_folder)))
+    latents = by_marble(resident, recipe)
+    resident.decode(latents)
+    assert torch.equal(latents, expected)
+    assert len(moved) >= 3  # loaded, brought with the U-Net, taken away for the VAE
 
 
 def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(

@@ -258,6 +258,21 @@ def test_running_out_while_loading_drops_what_nobody_uses(catalogue: Catalogue) 
     assert models.get("b") is None
 
 
+def test_a_models_control_makes_other_models_go_but_not_its_own(catalogue: Catalogue) -> None:
+    models = residents(catalogue, 2.5)
+    models.load("c")
+    own = models.load("b")
+    assert own
+    models._make_room("b", own.size // 4)
+    assert models.get("b")
+    assert models.get("c")
+    models._make_room("b", own.size)
+    assert models.get("b")
+    assert models.get("c") is None
+    models._make_room("b", 10 * own.size)
+    assert models.get("b")
+
+
 def test_an_unknown_model_is_no_matter_of_memory(catalogue: Catalogue) -> None:
     with pytest.raises(UnknownModel):
         residents(catalogue, 3).load("nothing")

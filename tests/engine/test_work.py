@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from engine.recipe import SAMPLERS
-from engine.sources import Upscale
+from engine.sources import Control, Upscale
 from engine.work import TWICE, Meter, Speeds, Work, pixel_steps, work_of
 from tests.factories import make_recipe
 
@@ -22,6 +22,13 @@ def test_work_is_pixels_times_rows_times_pictures_times_calls() -> None:
 
 def test_without_guidance_a_picture_is_one_row() -> None:
     assert work_of(make_recipe(guidance_scale=1)).width * 2 == work_of(make_recipe()).width
+
+
+def test_controls_are_work_while_they_have_their_say() -> None:
+    whole, half = (Control(model="x", image="a" * 64, end=end) for end in (1.0, 0.5))
+    plain = work_of(make_recipe()).width
+    widths = [work_of(make_recipe(controls=given)).width for given in [(half,), (whole, whole)]]
+    assert widths == pytest.approx([plain * 1.25, plain * 2])
 
 
 def test_one_picture_of_a_grid_is_the_work_of_one() -> None:
