@@ -2,7 +2,6 @@
 
 `python -m tests.starter.derived [--count N] [--model FOLDER]` prints the tables: parents are drawn
 from fixed seeds, and what is made of each is asked for as the commands do (`bots.derive`).
-`--strips FOLDER` writes the page's strips of pictures instead.
 """
 
 import argparse
