@@ -203,7 +203,7 @@ async def test_pictures_are_varied_enlarged_and_continued(
     recipe = read_recipe(await varied.picture()).recipe
     assert varied.message.reference is grid.message
     assert "from 1.2" in varied.text
-    assert recipe.variations
+    assert recipe.image  # subtly: it starts from the picture
     large = await ann.clicks("U3", grid)
     assert read_recipe(await large.picture()).recipe.upscale
     assert "from 1.3" in large.text
