@@ -5,6 +5,7 @@ Each variable has one entry here and one in `.env.example`; a test compares the 
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 
-from engine.errors import SettingError
+from engine.errors import SettingError, UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,13 @@ class Settings:
     def secrets(self) -> tuple[str, ...]:
         """Return what must never be shown, in a log least of all."""
         return tuple(filter(None, (self.telegram_token, self.discord_token)))
+
+
+class EnvFileOpen(UserError):
+    """Say that a file of secrets can be read by others, and what mends it."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} holds secrets and others can read it: run `chmod 600 {file}`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,7 @@ def _device(key: str, text: str) -> str:
     return text
 
 
+SECRET: Final = ("MARBLE_TELEGRAM_TOKEN", "MARBLE_DISCORD_TOKEN", "MARBLE_DATABASE_URL")
 VARIABLES: Final = (
     Variable("MARBLE_DATA_DIR", "data_dir", "data", _path),
     Variable("MARBLE_DATABASE_URL", "database_url", "", _optional),
@@ -256,12 +265,21 @@ VARIABLES: Final = (
 )
 
 
+def _refuse_open(file: Path, kept: Mapping[str, str | None]) -> None:
+    """Raise `EnvFileOpen` for secrets in a file that others on this machine can read."""
+    secrets = os.name == "posix" and any(kept.get(key) for key in SECRET)
+    if secrets and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise EnvFileOpen(file)
+
+
 def load_settings(environ: Mapping[str, str] | None = None, env_file: str = ".env") -> Settings:
     """Read the settings; the environment wins over `.env`, and a bad value raises `SettingError`.
 
     An empty value means the default, as an unset one does.
     """
-    given = {**dotenv_values(env_file), **(os.environ if environ is None else environ)}
+    kept = dotenv_values(env_file)
+    _refuse_open(Path(env_file), kept)
+    given = {**kept, **(os.environ if environ is None else environ)}
     return Settings(
         **{
             variable.field: variable.read(

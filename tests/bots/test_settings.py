@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.settings import VARIABLES, load_settings
+from bots.settings import VARIABLES, EnvFileOpen, load_settings
 from engine.errors import SettingError
 from tests.conftest import ROOT
 
@@ -60,3 +60,17 @@ def test_a_wrong_token_is_not_repeated() -> None:
     with pytest.raises(SettingError, match="@BotFather") as caught:
         load_settings({"MARBLE_TELEGRAM_TOKEN": "a secret"}, env_file="")
     assert "a secret" not in str(caught.value)
+
+
+def test_secrets_that_others_can_read_are_refused_with_the_cure(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text("MARBLE_DISCORD_TOKEN=a.b.c\n")
+    for mode in (0o640, 0o604, 0o666):
+        env.chmod(mode)
+        with pytest.raises(EnvFileOpen, match=rf"run `chmod 600 {env}`"):
+            load_settings({}, env_file=str(env))
+    env.chmod(0o600)
+    assert load_settings({}, env_file=str(env)).discord_token == "a.b.c"
+    env.write_text("MARBLE_DISCORD_TOKEN=\nMARBLE_DEBUG=1\n")
+    env.chmod(0o644)  # nothing in it is secret
+    assert load_settings({}, env_file=str(env)).debug
