@@ -94,6 +94,9 @@ def build_parser() -> Parser:
     queue = _add(commands, "queue", "show what runs and what waits, live")
     queue.add_argument("--once", action="store_true", help="print it once and end")
 
+    top = _add(commands, "top", "show what a service is doing, live: queue, rates, errors, device")
+    top.add_argument("--once", action="store_true", help="print it once and end")
+
     pause = _add(commands, "pause", "let nothing more start, and tell people why")
     pause.add_argument("reason", nargs="+", metavar="REASON", help="what people who wait are told")
     _add(commands, "resume", "let jobs start again")

@@ -20,6 +20,7 @@ from bots.terminal.models import run as look_at_models
 from bots.terminal.rules import rules
 from bots.terminal.session import Session
 from bots.terminal.setup import setup
+from bots.terminal.top import top
 from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
 
@@ -41,6 +42,7 @@ __all__ = [
     "serve",
     "setup",
     "show",
+    "top",
     "upscale",
     "vary",
     "zoom",

@@ -1,0 +1,135 @@
+"""`marble top`: what a service is doing, live: queue, rates, errors, disk, the device."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bots.cli import OK
+from bots.line import Standing, look
+from bots.presentation import duration
+from bots.settings import Settings
+from bots.terminal.watch import view
+from bots.texts.en import EN
+from storage import Job, Pause, Status, Storage
+
+EVERY: Final = 1.0  # seconds between two looks
+ROWS: Final = 15  # of the queue
+LATEST: Final = 500  # jobs that rates are taken from
+HOUR: Final = timedelta(hours=1)
+ERRORS: Final = 5
+DRAWN: Final = (Status.RENDERED, Status.DELIVERED)
+GIGABYTE: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Count what ended within the last hour, and how long people waited for it, in seconds."""
+
+    drawn: int
+    pictures: int
+    failed: int
+    cancelled: int
+    wait: float | None  # the median, from asking to the picture
+    errors: tuple[tuple[str, int], ...]  # the most frequent, with their number
+
+
+async def top(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Show it: live in a terminal, until interrupted; else once."""
+    console = Console(highlight=False)
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        if arguments.once or not console.is_terminal:
+            console.print(await _look(storage, settings))
+            return OK
+        with Live(console=console, auto_refresh=False, screen=True) as live:
+            while True:
+                live.update(await _look(storage, settings), refresh=True)
+                await asyncio.sleep(EVERY)
+
+
+async def _look(storage: Storage, settings: Settings) -> RenderableType:
+    now = datetime.now(UTC)
+    standings = await look(storage, settings)
+    latest = await storage.history.page(limit=LATEST)
+    gpu = await gpu_line()
+    free = shutil.disk_usage(settings.data_dir).free / GIGABYTE
+    waiting = {each.adapter: each.waiting for each in await storage.outbox.backlog()}
+    lines = [
+        _counts(standings, await storage.moderation.paused()),
+        _hour(rates(latest, now)),
+        f"replies that wait   {sum(waiting.values())}"
+        + "".join(f"   {name} {count}" for name, count in waiting.items()),
+        f"disk                {free:.1f} GB free",
+        *([f"device              {gpu}"] if gpu else []),
+    ]
+    return Group(Text("\n".join(lines)), _errors(rates(latest, now)), view(standings, ROWS))
+
+
+def rates(latest: Sequence[Job], now: datetime) -> Rates:
+    """Count the jobs that ended within an hour before now."""
+    ended = [job for job in latest if job.finished_at and job.finished_at > now - HOUR]
+    drawn = [job for job in ended if job.status in DRAWN]
+    waits = sorted(
+        (job.finished_at - job.created_at).total_seconds() for job in drawn if job.finished_at
+    )
+    failed = [job for job in ended if job.status is Status.FAILED]
+    return Rates(
+        drawn=len(drawn),
+        pictures=sum(len(job.pictures) for job in drawn),
+        failed=len(failed),
+        cancelled=sum(job.status is Status.CANCELLED for job in ended),
+        wait=waits[len(waits) // 2] if waits else None,
+        errors=tuple(Counter(job.error or "" for job in failed).most_common(ERRORS)),
+    )
+
+
+async def gpu_line() -> str:
+    """Return what NVIDIA's own program says of the first GPU, or nothing where there is none."""
+    if not (program := shutil.which("nvidia-smi")):
+        return ""
+    asked = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
+    process = await asyncio.create_subprocess_exec(
+        program,
+        f"--query-gpu={asked}",
+        "--format=csv,noheader,nounits",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    said, _ = await process.communicate()
+    first = said.decode("utf-8", "replace").partition("\n")[0].split(", ")
+    if process.returncode or len(first) != len(asked.split(",")):
+        return ""
+    name, busy, used, total, heat = first
+    return f"{name}   {busy} % busy   {used} of {total} MiB   {heat} °C"
+
+
+def _counts(standings: Sequence[Standing], pause: Pause | None) -> str:
+    running = sum(not standing.position for standing in standings)
+    paused = f"   paused: {pause.reason}" if pause else ""
+    return f"jobs                {running} running   {len(standings) - running} waiting{paused}"
+
+
+def _hour(found: Rates) -> str:
+    wait = "" if found.wait is None else f"   half within {duration(found.wait, EN)}"
+    return (
+        f"last hour           {found.drawn} drawn ({found.pictures} pictures)   "
+        f"{found.failed} failed   {found.cancelled} cancelled{wait}"
+    )
+
+
+def _errors(found: Rates) -> RenderableType:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for text, count in found.errors:
+        table.add_row(Text(f"{count} ×", style="bold red"), Text(text))
+    return table
