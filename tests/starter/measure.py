@@ -8,6 +8,7 @@ import argparse
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,19 @@ def measure_prompts(bench: Bench) -> None:
             half = slice(int(chinese), None, 2)
             language = "Chinese" if chinese else "English"
             _row(f"– in {language}", len(specs[half]), _shares(specs[half], verdicts[half]))
+    specs, prompts = draw_wishes(bench.count)
+    for steps in (20, 30):
+        row = _shares(specs, bench.judged(prompts, steps=steps))
+        _row(f"seen, {steps} steps", bench.count, row)
+
+
+def measure_open(bench: Bench) -> None:
+    """Show what the model puts where a prompt leaves object and ground open."""
+    _, prompts = open_wishes(bench.count, "object")
+    verdicts = bench.judged(prompts)
+    for attribute in ("object", "ground"):
+        found = Counter(verdict.names[attribute] for verdict in verdicts)
+        _say(f"{attribute}: " + ", ".join(f"{name} {count}" for name, count in found.most_common()))
 
 
 def measure_negatives(bench: Bench) -> None:
@@ -139,6 +153,7 @@ def measure_speed(bench: Bench) -> None:
 TABLES: dict[str, Callable[[Bench], None]] = {
     "renders": measure_renders,
     "prompts": measure_prompts,
+    "open": measure_open,
     "negatives": measure_negatives,
     "samplers": measure_samplers,
     "speed": measure_speed,
