@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.canvas import Canvas
 from engine.checkpoints import STARTER, STARTER_FOLDER, describe
 from engine.denoise import Denoising, evaluate
 from engine.loading import Model, load
@@ -30,11 +32,13 @@ def draw(
     *,
     negative: str = "",
     first_seed: int = 1,
+    on: NDArray[np.uint8] | None = None,
     **values: Any,
 ) -> NDArray[np.uint8]:
     """Draw one picture a prompt, seeds counting from the first: `[n, 128, 128, 3]`.
 
-    Other values of the recipe are the model's own defaults, unless they are given.
+    `on` holds a start image each, `[n, 128, 128, 3]`, to be noised by the recipe's strength. Other
+    values of the recipe are the model's own defaults, unless they are given.
     """
     resident = Resident(model)
     settings = {**asdict(model.checkpoint.defaults), **values}
@@ -44,11 +48,17 @@ def draw(
             negative_prompt=negative,
             seed=first_seed + index,
             checkpoint=STARTER,
+            image=None if on is None else sha256(on[index].tobytes()).hexdigest(),
             **settings,
         )
         for index, prompt in enumerate(prompts)
     ]
-    drawings = [picture for recipe in recipes for picture in resident.begin(recipe)]
+    canvases = [None] * len(recipes) if on is None else [Canvas(pixels) for pixels in on]
+    drawings = [
+        picture
+        for recipe, canvas in zip(recipes, canvases, strict=True)
+        for picture in resident.begin(recipe, canvas)
+    ]
     for start in range(0, len(drawings), _BATCH):
         _finish(model, drawings[start : start + _BATCH])
     return np.stack([resident.decode(drawing.latents) for drawing in drawings])

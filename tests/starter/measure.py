@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from engine.checkpoints import STARTER_FOLDER
 from engine.loading import Model
 from engine.starter.captions import draw_caption
+from engine.starter.render.picture import render
 from engine.starter.training.pictures import to_signed
 from engine.starter.world import MATERIALS, PEOPLE, SUBJECTS, Spec, draw_spec
 from tests.starter.drawing import draw, load_starter
@@ -39,9 +40,11 @@ Pixels = NDArray[np.uint8]
 
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "ddim")
 STEPS = (8, 12, 20, 30)
+STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 NEGATIVES = {"book": "object", "sword": "object", "night": "ground"}
 _SEED = 2027  # of the prompts; the pictures' seeds count from 1
 _RENDERS = 512
+_SEEN = ("subject", "material", "ground")  # what every picture shows
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ def draw_wishes(count: int, *, held_out: bool = False) -> tuple[list[Spec], list
     rng = np.random.default_rng(_SEED)
     specs = [draw_spec(rng, held_out=held_out) for _ in range(count)]
     return specs, [_full_caption(spec, rng, chinese=i % 2 == 1) for i, spec in enumerate(specs)]
+
+
+def draw_changes(count: int) -> tuple[list[Spec], list[Spec], list[str]]:
+    """Draw start specs, others that differ in everything but hands, and prompts for those."""
+    specs, prompts = draw_wishes(count)
+    rng = np.random.default_rng(_SEED + 1)
+    return [_draw_other(spec, rng) for spec in specs], specs, prompts
 
 
 def open_wishes(count: int, attribute: str) -> tuple[list[Spec], list[str]]:
@@ -135,6 +145,17 @@ def measure_samplers(bench: Bench) -> None:
         _row(sampler, *cells)
 
 
+def measure_strengths(bench: Bench) -> None:
+    """Show what a start image keeps, and what the prompt has changed, by strength."""
+    starts, specs, prompts = draw_changes(bench.count)
+    images = np.stack([render(spec, np.random.default_rng(i)) for i, spec in enumerate(starts)])
+    for strength in STRENGTHS:
+        verdicts = bench.judged(prompts, on=images, strength=strength)
+        kept, asked = shares(starts, verdicts), shares(specs, verdicts)
+        cells = [_percent(share[name]) for share in (kept, asked) for name in _SEEN]
+        _row(strength, *cells)
+
+
 def measure_speed(bench: Bench) -> None:
     """Show seconds a picture, alone and in a batch of eight, and the folder's size."""
     for batch in (1, 8):
@@ -156,6 +177,7 @@ TABLES: dict[str, Callable[[Bench], None]] = {
     "open": measure_open,
     "negatives": measure_negatives,
     "samplers": measure_samplers,
+    "strengths": measure_strengths,
     "speed": measure_speed,
 }
 
@@ -176,6 +198,13 @@ def main() -> None:
     for table in chosen.tables or TABLES:
         _say(f"--- {table}")
         TABLES[table](bench)
+
+
+def _draw_other(spec: Spec, rng: np.random.Generator) -> Spec:
+    while True:
+        other = draw_spec(rng)
+        if all(getattr(other, name) != getattr(spec, name) for name in _SEEN):
+            return other
 
 
 def _full_caption(spec: Spec, rng: np.random.Generator, *, chinese: bool) -> str:
