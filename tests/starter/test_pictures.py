@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from engine.loading import Model
-from engine.starter.captions import draw_caption
-from engine.starter.world import draw_spec
+from engine.starter.render.picture import render
+from engine.starter.world import Spec
 from tests.starter.drawing import draw, load_starter
-from tests.starter.judge import Judge, Verdict, draw_renders, judge, load_judge, shares
+from tests.starter.judge import Judge, Verdict, draw_renders, is_right, judge, load_judge, shares
+from tests.starter.measure import SAMPLERS, draw_wishes
 
-GOALS = {"subject": 0.90, "material": 0.85, "object": 0.80, "ground": 0.90}
+GOALS = {"subject": 0.95, "material": 0.95, "object": 0.90, "ground": 0.95}
+HELD_OUT_GOAL = 0.80  # a little below the model card's 0.85: these are fewer pictures
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +32,40 @@ def test_the_judge_names_renders_it_never_saw(eye: Judge) -> None:
     assert min(right.values()) >= 0.95, right
 
 
-def test_a_hundred_pictures_show_what_was_asked_for(model: Model, eye: Judge) -> None:
-    rng = np.random.default_rng(2027)
-    specs = [draw_spec(rng) for _ in range(100)]
-    prompts = [draw_caption(spec, rng, full=True).text for spec in specs]
+def test_pictures_show_what_was_asked_for(model: Model, eye: Judge) -> None:
+    specs, prompts = draw_wishes(60)
     right = shares(specs, judge(eye, draw(model, prompts)))
     assert all(right[name] >= goal for name, goal in GOALS.items()), right
+
+
+def test_combinations_that_training_never_showed_are_drawn_as_well(
+    model: Model, eye: Judge
+) -> None:
+    specs, prompts = draw_wishes(60, held_out=True)
+    right = shares(specs, judge(eye, draw(model, prompts)))
+    assert min(right.values()) >= HELD_OUT_GOAL, right
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_eight_steps_of_every_usual_sampler_are_enough(
+    model: Model, eye: Judge, sampler: str
+) -> None:
+    specs, prompts = draw_wishes(12)
+    verdicts = judge(eye, draw(model, prompts, sampler=sampler, steps=8))
+    assert sum(map(is_right, specs, verdicts)) >= 10
+
+
+def test_strength_decides_between_the_start_image_and_the_prompt(model: Model, eye: Judge) -> None:
+    lion = Spec(subject="lion", material="bronze", object="none", ground="sea")
+    images = np.stack([render(lion, np.random.default_rng(seed)) for seed in range(8)])
+    prompts = ["a gold king holding a sword at night"] * 8
+    near, far = (
+        judge(eye, draw(model, prompts, on=images, strength=strength)) for strength in (0.2, 0.9)
+    )
+    assert _count(near, "subject", "lion") >= 7
+    assert _count(near, "ground", "sea") >= 7
+    assert _count(far, "subject", "king") >= 7
+    assert _count(far, "ground", "night") >= 7
 
 
 def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -> None:
@@ -49,12 +79,13 @@ def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -
 
 
 def test_a_negative_prompt_removes_what_it_names(model: Model, eye: Judge) -> None:
-    prompts = ["a marble scholar"] * 12
+    prompts = ["a marble scholar"] * 24
     free, without = (
         judge(eye, draw(model, prompts, negative=negative)) for negative in ("", "book")
     )
+    assert _count(free, "object", "book") >= 2
     assert _count(without, "object", "book") <= _count(free, "object", "book") / 2
-    assert _count(without, "subject", "scholar") >= 10
+    assert _count(without, "subject", "scholar") >= 22
 
 
 def _count(verdicts: list[Verdict], attribute: str, name: str) -> int:
