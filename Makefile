@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)  ## draw a first picture with the bundled model
-	$(BIN)/marble imagine "a marble scholar holding a book" --seed 4
+	$(BIN)/marble imagine "a marble scholar holding a book" --seed 1
 
 test: $(READY)  ## run all tests
 	$(BIN)/python -m pytest

@@ -11,7 +11,7 @@ from tests.starter.judge import Judge, Verdict, draw_renders, is_right, judge, l
 from tests.starter.measure import SAMPLERS, draw_wishes
 
 GOALS = {"subject": 0.95, "material": 0.95, "object": 0.90, "ground": 0.95}
-HELD_OUT_GOAL = 0.80  # a little below the model card's 0.85: these are fewer pictures
+HELD_OUT_GOALS = {**GOALS, "object": 0.70}  # what it lacks stands in the model card
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_combinations_that_training_never_showed_are_drawn_as_well(
 ) -> None:
     specs, prompts = draw_wishes(60, held_out=True)
     right = shares(specs, judge(eye, draw(model, prompts)))
-    assert min(right.values()) >= HELD_OUT_GOAL, right
+    assert all(right[name] >= goal for name, goal in HELD_OUT_GOALS.items()), right
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -79,13 +79,13 @@ def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -
 
 
 def test_a_negative_prompt_removes_what_it_names(model: Model, eye: Judge) -> None:
-    prompts = ["a marble scholar"] * 24
+    prompts = ["a marble scholar"] * 20
     free, without = (
-        judge(eye, draw(model, prompts, negative=negative)) for negative in ("", "book")
+        judge(eye, draw(model, prompts, negative=negative)) for negative in ("", "sword")
     )
-    assert _count(free, "object", "book") >= 2
-    assert _count(without, "object", "book") <= _count(free, "object", "book") / 2
-    assert _count(without, "subject", "scholar") >= 22
+    assert _count(free, "object", "sword") >= 3
+    assert _count(without, "object", "sword") <= _count(free, "object", "sword") / 2
+    assert _count(without, "subject", "scholar") >= 19
 
 
 def _count(verdicts: list[Verdict], attribute: str, name: str) -> int:
