@@ -74,13 +74,20 @@ def build_parser() -> Parser:
     rerun.add_argument(
         "id",
         nargs="?",
-        help="12 for a job, 12.3 for its third picture, or a PNG file that carries its recipe "
+        help="12 for a job, 12.3 for its third picture, or a picture file that carries its recipe "
         "(Marble's, ComfyUI's or A1111's); else the last",
     )
     rerun.add_argument("--prompt", metavar="TEXT", help="other words")
     _add_options(rerun)
 
     _add_derived(commands)
+
+    read = _add(commands, "read", "say what a picture was made from, whoever made it")
+    read.add_argument("file", help="a picture by Marble, ComfyUI or A1111, or a workflow")
+
+    run = _add(commands, "run", "draw what a ComfyUI workflow says")
+    run.add_argument("file", help="a workflow that ComfyUI exported, best in its API format")
+    _add_options(run)
 
     history = _add(commands, "history", "list your latest pictures")
     history.add_argument("--limit", default="20", metavar="N", help="how many (default 20)")

@@ -206,6 +206,15 @@ OPTIONS: Final = (
         },
     ),
     Option(
+        name="vae",
+        parse=_optional("vae", str),
+        example="NAME",
+        help={
+            "en": "another VAE than the model's, or 'own'",
+            "zh": "替换模型自带的 VAE，或 own（模型默认）",
+        },
+    ),
+    Option(
         name="rescale",
         parse=_field("guidance_rescale", float),
         example="X",

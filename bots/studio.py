@@ -23,7 +23,7 @@ from engine.headers import read_header
 from engine.images import encode_png, read_image
 from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
-from engine.shelves import controls, loras, upscalers
+from engine.shelves import controls, loras, upscalers, vaes
 from engine.sources import LANCZOS
 from engine.wording import choose, take_loras
 from storage import Job, NewJob, parse_name
@@ -207,6 +207,7 @@ class Studio:
             recipe,
             checkpoint=checkpoint.name,
             loras=tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras),
+            vae=recipe.vae and vaes(self._catalogue.models_dir).named(recipe.vae),
             controls=tuple(
                 replace(each, model=find_control(self._controls, each.model, checkpoint))
                 for each in recipe.controls

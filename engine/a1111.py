@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engine.errors import MetadataError
 from engine.recipe import Recipe, parse_seed
+from engine.wording import take_loras, write_loras
 
 # A1111's names (and Forge's, for the last three) for our samplers and schedules, which bear
 # ComfyUI's. Those without a name there are written as they are.
@@ -43,10 +44,13 @@ NEGATIVE: Final = "Negative prompt:"
 # a hostile line from being searched in quadratic time.
 SETTING: Final = re.compile(r'(\w[\w /-]{1,60}):\s*("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
 NECESSARY: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
-OPTIONAL: Final = ("Schedule type", "Model hash", "Version", "Marble count", "Marble picture")
+OPTIONAL: Final = (
+    "Schedule type", "Clip skip", "VAE", "Model hash", "VAE hash", "Lora hashes", "Version",
+    "Marble count", "Marble picture", "Marble rescale",
+)  # fmt: skip
 # What these settings are where the line does not say, and what they must be for Marble's pixels.
-ASSUMED: Final = {"RNG": "GPU", "Clip skip": "1"}
-NEEDED: Final = {"RNG": "CPU", "Clip skip": "1"}
+ASSUMED: Final = {"RNG": "GPU"}
+NEEDED: Final = {"RNG": "CPU"}
 
 
 def to_a1111(recipe: Recipe) -> str:
@@ -65,13 +69,19 @@ def to_a1111(recipe: Recipe) -> str:
         "Model": recipe.checkpoint,
         "RNG": NEEDED["RNG"],
     }
+    if recipe.clip_skip is not None:
+        settings["Clip skip"] = str(recipe.clip_skip)
+    if recipe.vae is not None:
+        settings["VAE"] = recipe.vae
+    if recipe.guidance_rescale:
+        settings["Marble rescale"] = repr(recipe.guidance_rescale).removesuffix(".0")
     if recipe.count > 1:
         settings["Marble count"] = str(recipe.count)
     if recipe.picture is not None:
         settings["Marble picture"] = str(recipe.picture)
     negative = f"{NEGATIVE} {recipe.negative_prompt}\n" if recipe.negative_prompt else ""
     line = ", ".join(f"{name}: {_quote(value)}" for name, value in settings.items())
-    return f"{recipe.prompt}\n{negative}{line}"
+    return f"{write_loras(recipe.prompt, recipe.loras)}\n{negative}{line}"
 
 
 def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
@@ -84,6 +94,7 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
     prompt, negative_prompt = _prompts(lines)
     sampler, schedule = _sampling(settings["Sampler"], settings.get("Schedule type", ""))
     width, _, height = settings["Size"].partition("x")
+    prompt, loras = take_loras(prompt)
     recipe = Recipe(
         prompt=prompt,
         negative_prompt=negative_prompt,
@@ -97,6 +108,10 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
         sampler=sampler,
         schedule=schedule,
         checkpoint=settings["Model"],
+        loras=loras,
+        clip_skip=_number(int, settings.get("Clip skip")),
+        guidance_rescale=_number(float, settings.get("Marble rescale", "0")),
+        vae=settings.get("VAE"),
     )
     others = settings.keys() - {*NECESSARY, *OPTIONAL}
     ignored = sorted(name for name in others if NEEDED.get(name) != settings[name])

@@ -1,4 +1,4 @@
-"""Recipes as ComfyUI graphs, and back.
+"""Recipes as ComfyUI graphs; the way back is `engine.graphs`.
 
 ComfyUI writes a graph in two forms, and both go into every picture:
 
@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.errors import GraphError, shorten
 from engine.recipe import Recipe
 
 Graph = dict[str, dict[str, Any]]
@@ -61,6 +60,15 @@ NODES: Final[Mapping[str, Node]] = {
     "VAEDecode": Node({**LATENTS, "vae": "VAE"}, (), ("IMAGE",), (210, 46)),
     "SaveImage": Node({"images": "IMAGE"}, ("filename_prefix",), (), (315, 270)),
     "PreviewImage": Node({"images": "IMAGE"}, (), (), (315, 270)),
+    "LoraLoader": Node(
+        {"model": "MODEL", "clip": "CLIP"},
+        ("lora_name", "strength_model", "strength_clip"),
+        ("MODEL", "CLIP"),
+        (315, 126),
+    ),
+    "CLIPSetLastLayer": Node({"clip": "CLIP"}, ("stop_at_clip_layer",), ("CLIP",), (315, 58)),
+    "RescaleCFG": Node({"model": "MODEL"}, ("multiplier",), ("MODEL",), (315, 58)),
+    "VAELoader": Node({}, ("vae_name",), ("VAE",), (315, 58)),
 }
 LOADERS: Final = ("CheckpointLoaderSimple", "DiffusersLoader")
 OUTPUTS: Final = ("SaveImage", "PreviewImage")
@@ -68,6 +76,9 @@ SINGLE_FILES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".bin")
 
 # The ids and places of ComfyUI's default workflow, so that the canvas looks like home.
 SAMPLER, LOADER, LATENT, POSITIVE, NEGATIVE, DECODE, SAVE, PICK = map(str, range(3, 11))
+LAYER, RESCALE, VAE = map(str, range(11, 14))
+FIRST_LORA: Final = 20  # the others follow
+LORA_PLACE: Final = (26, 620, 166)  # the first one's, and how far the next one is below
 PLACES: Final[Mapping[str, tuple[int, int]]] = {
     LOADER: (26, 474),
     LATENT: (473, 609),
@@ -77,6 +88,9 @@ PLACES: Final[Mapping[str, tuple[int, int]]] = {
     SAMPLER: (863, 186),
     DECODE: (1209, 188),
     SAVE: (1451, 189),
+    LAYER: (26, 360),
+    RESCALE: (863, 60),
+    VAE: (1209, 520),
 }
 
 
@@ -96,13 +110,25 @@ def to_graph(recipe: Recipe) -> Graph:
         batch = noise if early else made
         pick[PICK] = _node("LatentFromBatch", samples=batch, batch_index=recipe.picture, length=1)
         noise, made = ((PICK, 0), made) if early else (noise, (PICK, 0))
+    loras, model, clip = _with_loras(recipe)
+    vae = (VAE, 0) if recipe.vae else (LOADER, 2)
+    changes: Graph = dict(loras)
+    if recipe.clip_skip:
+        changes[LAYER] = _node("CLIPSetLastLayer", stop_at_clip_layer=-recipe.clip_skip, clip=clip)
+        clip = (LAYER, 0)
+    if recipe.guidance_rescale:
+        changes[RESCALE] = _node("RescaleCFG", multiplier=recipe.guidance_rescale, model=model)
+        model = (RESCALE, 0)
+    if recipe.vae:
+        changes[VAE] = _node("VAELoader", vae_name=_file(recipe.vae))
     return {
         LOADER: _node(loader, **{NODES[loader].values[0]: recipe.checkpoint}),
+        **changes,
         LATENT: _node(
             "EmptyLatentImage", width=recipe.width, height=recipe.height, batch_size=recipe.count
         ),
-        POSITIVE: _node("CLIPTextEncode", text=recipe.prompt, clip=(LOADER, 1)),
-        NEGATIVE: _node("CLIPTextEncode", text=recipe.negative_prompt, clip=(LOADER, 1)),
+        POSITIVE: _node("CLIPTextEncode", text=recipe.prompt, clip=clip),
+        NEGATIVE: _node("CLIPTextEncode", text=recipe.negative_prompt, clip=clip),
         **pick,
         SAMPLER: _node(
             "KSampler",
@@ -112,55 +138,37 @@ def to_graph(recipe: Recipe) -> Graph:
             sampler_name=recipe.sampler,
             scheduler=recipe.schedule,
             denoise=1.0,
-            model=(LOADER, 0),
+            model=model,
             positive=(POSITIVE, 0),
             negative=(NEGATIVE, 0),
             latent_image=noise,
         ),
-        DECODE: _node("VAEDecode", samples=made, vae=(LOADER, 2)),
+        DECODE: _node("VAEDecode", samples=made, vae=vae),
         SAVE: _node("SaveImage", filename_prefix="marble", images=(DECODE, 0)),
     }
 
 
-def from_graph(graph: object) -> Recipe:
-    """Read a graph (API format) that goes from an empty latent through one KSampler.
-
-    Only what leads to the saved picture is read. `GraphError` names a node that is not known
-    there: guessing what it does would give another picture. `OptionError` names a value that
-    Marble does not allow.
-    """
-    nodes = _Nodes.parse(graph)
-    decode = nodes.decoder()
-    sampler, late = nodes.through_pick(decode, "samples", "KSampler")
-    latent, early = nodes.through_pick(sampler, "latent_image", "EmptyLatentImage")
-    positive = nodes.source(sampler, "positive", "CLIPTextEncode")
-    negative = nodes.source(sampler, "negative", "CLIPTextEncode")
-    parts = (sampler, "model"), (positive, "clip"), (negative, "clip"), (decode, "vae")
-    loader = nodes.loader(*parts)
-    if early is not None and late is not None:
-        raise GraphError("The ComfyUI graph picks from a batch twice, which Marble cannot do.")
-    if nodes.value(sampler, "denoise") != 1:
-        raise GraphError("The ComfyUI graph denoises only in part, which Marble cannot do yet.")
-    recipe = Recipe(
-        prompt=nodes.value(positive, "text"),
-        negative_prompt=nodes.value(negative, "text"),
-        seed=nodes.value(sampler, "seed"),
-        steps=nodes.value(sampler, "steps"),
-        guidance_scale=nodes.value(sampler, "cfg"),
-        width=nodes.value(latent, "width"),
-        height=nodes.value(latent, "height"),
-        count=nodes.value(latent, "batch_size"),
-        picture=late if early is None else early,
-        sampler=nodes.value(sampler, "sampler_name"),
-        schedule=nodes.value(sampler, "scheduler"),
-        checkpoint=nodes.value(loader, NODES[nodes.kind(loader)].values[0]),
-    )
-    if early is not None and not slices_like_marble(recipe.width, recipe.height):
-        raise GraphError(
-            f"The ComfyUI graph picks a picture of {recipe.width}×{recipe.height} before "
-            "KSampler, where ComfyUI draws its noise another way than Marble."
+def _with_loras(recipe: Recipe) -> tuple[Graph, tuple[str, int], tuple[str, int]]:
+    """Return a loader for each LoRA, one after another, and what the last one gives."""
+    nodes: Graph = {}
+    model, clip = (LOADER, 0), (LOADER, 1)
+    for number, lora in enumerate(recipe.loras, FIRST_LORA):
+        unet, text = lora.weights
+        nodes[str(number)] = _node(
+            "LoraLoader",
+            lora_name=_file(lora.name),
+            strength_model=unet,
+            strength_clip=text,
+            model=model,
+            clip=clip,
         )
-    return recipe
+        model, clip = (str(number), 0), (str(number), 1)
+    return nodes, model, clip
+
+
+def _file(name: str) -> str:
+    """Return the file that ComfyUI finds by a name of ours."""
+    return name if name.lower().endswith(SINGLE_FILES) else f"{name}.safetensors"
 
 
 def expresses(recipe: Recipe) -> bool:
@@ -179,75 +187,6 @@ def to_workflow(recipe: Recipe) -> dict[str, Any]:
     last = {"last_node_id": max(map(int, graph)), "last_link_id": len(links)}
     bare: dict[str, Any] = {"groups": [], "config": {}, "extra": {}, "version": 0.4}
     return {**last, "nodes": nodes, "links": links, **bare}
-
-
-@dataclass(frozen=True, slots=True)
-class _Nodes:
-    """Walk the nodes of a graph backwards, from the picture to its causes."""
-
-    nodes: Mapping[str, Mapping[str, Any]]
-
-    @classmethod
-    def parse(cls, graph: object) -> _Nodes:
-        """Check the outer form of a graph: every node has its kind and its inputs."""
-        if not isinstance(graph, Mapping) or not graph:
-            raise GraphError("The ComfyUI graph holds no nodes.")
-        for name, node in graph.items():
-            match node:
-                case {"class_type": str(), "inputs": Mapping()}:
-                    pass
-                case _:
-                    raise GraphError(f"{shorten(name)} in the ComfyUI graph is not a node.")
-        return cls(graph)
-
-    def kind(self, name: str) -> str:
-        return str(self.nodes[name]["class_type"])
-
-    def value(self, name: str, option: str) -> Any:
-        """Return a plain value of a node; one computed by another node is not followed."""
-        value = self.nodes[name]["inputs"].get(option)
-        if value is None or isinstance(value, list):
-            where = f"{option!r} of {self.kind(name)} (node {name})"
-            raise GraphError(f"In the ComfyUI graph, {where} is not a plain value.")
-        return value
-
-    def source(self, name: str, link: str, *kinds: str) -> str:
-        """Return the node that feeds a link, which must be of one of these kinds."""
-        match self.nodes[name]["inputs"].get(link):
-            case [str() as source, int()] if source in self.nodes:
-                if self.kind(source) in kinds:
-                    return source
-                found = f"comes from {shorten(self.kind(source))} (node {source})"
-            case _:
-                found = "is not connected"
-        raise GraphError(
-            f"In the ComfyUI graph, {link!r} of {self.kind(name)} (node {name}) {found}; "
-            f"Marble understands only {' or '.join(kinds)} there."
-        )
-
-    def through_pick(self, name: str, link: str, kind: str) -> tuple[str, Any]:
-        """Return the node of `kind` behind a link, and the number picked of a batch between."""
-        source = self.source(name, link, kind, "LatentFromBatch")
-        if self.kind(source) == kind:
-            return source, None
-        if self.value(source, "length") != 1:
-            raise GraphError("The ComfyUI graph picks some of its pictures; Marble makes 1 or all.")
-        return self.source(source, "samples", kind), self.value(source, "batch_index")
-
-    def decoder(self) -> str:
-        """Return the one VAEDecode whose pictures are saved or shown."""
-        outputs = [name for name in self.nodes if self.kind(name) in OUTPUTS]
-        decoders = {self.source(name, "images", "VAEDecode") for name in outputs}
-        if len(decoders) != 1:
-            raise GraphError(f"The ComfyUI graph has {len(decoders)} results to save, not just 1.")
-        return decoders.pop()
-
-    def loader(self, *links: tuple[str, str]) -> str:
-        """Return the one loader behind all these links."""
-        loaders = {self.source(name, link, *LOADERS) for name, link in links}
-        if len(loaders) != 1:
-            raise GraphError("The ComfyUI graph mixes several models, which Marble cannot do yet.")
-        return loaders.pop()
 
 
 def _node(kind: str, /, **inputs: object) -> dict[str, Any]:
@@ -277,7 +216,7 @@ def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]])
     return {
         "id": number,
         "type": node["class_type"],
-        "pos": list(PLACES[name]),
+        "pos": list(_place(number)),
         "size": list(kind.size),
         "flags": {},
         "order": order,
@@ -293,6 +232,13 @@ def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]])
         "properties": {"Node name for S&R": node["class_type"]},
         "widgets_values": [values[value] for value in kind.values],
     }
+
+
+def _place(number: int) -> tuple[int, int]:
+    if number < FIRST_LORA:
+        return PLACES[str(number)]
+    x, y, step = LORA_PLACE
+    return x, y + step * (number - FIRST_LORA)
 
 
 def _literally(text: str) -> str:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -16,6 +17,7 @@ from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
@@ -28,6 +30,7 @@ from engine.families import SDXL
 from engine.ladder import ran_out
 from engine.schedules import NoiseSchedule
 from engine.signatures import CONV_IN
+from engine.tensorfile import BadFile, read_header
 from engine.vocabulary import make_tokenizer
 
 log = logging.getLogger(__name__)
@@ -129,6 +132,17 @@ def is_xl(checkpoint: Checkpoint) -> bool:
     return checkpoint.family.pipeline == SDXL
 
 
+def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
+    """Map a file's tensors into memory, or raise `BrokenModel`."""
+    try:
+        read_header(file)
+        return dict(load_file(file))
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    except (OSError, SafetensorError) as error:
+        raise BrokenModel(name, f"it cannot be read ({error}).") from None
+
+
 class _Parts:
     """Read a checkpoint's parts and turn whatever goes wrong into `BrokenModel`.
 
@@ -140,7 +154,7 @@ class _Parts:
         self._place = place
         # Mapped, not read: the bytes go from the file straight to where they are to lie.
         file = checkpoint.file
-        self._tensors = self.read(file.name, partial(load_file, file)) if file else {}
+        self._tensors = read_tensors(checkpoint.name, file) if file else {}
 
     def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)

@@ -17,7 +17,7 @@ from engine.events import Stage
 from engine.ladder import Ladder, Rung, Way, empty_cache
 from engine.loading import Model
 from engine.resident import Measure, Resident, unmeasured
-from engine.shelves import Shelf, controls
+from engine.shelves import Shelf, controls, loras, vaes
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,9 @@ class One:
         measure: Measure = unmeasured,
         ladder: Ladder | None = None,
         loras: Shelf | None = None,
+        vaes: Shelf | None = None,
     ) -> None:
-        self._resident = Resident(model, measure, ladder, loras=loras)
+        self._resident = Resident(model, measure, ladder, loras=loras, vaes=vaes)
 
     def get(self, name: str) -> Resident:
         """Return the model."""
@@ -70,9 +71,7 @@ class Residents:
         measure: Measure,
         ladder: Ladder,
         budget: int,
-        loras: Shelf | None = None,
     ) -> None:
-        self._loras = loras
         self._catalogue = catalogue
         self._load = load
         self._measure = measure
@@ -119,7 +118,8 @@ class Residents:
             self._measure,
             self._ladder,
             offloaded=offloaded,
-            loras=self._loras,
+            loras=loras(self._catalogue.models_dir),
+            vaes=vaes(self._catalogue.models_dir),
             controls=Controls(controls(self._catalogue.models_dir), make_room),
         )
 

@@ -4,7 +4,8 @@ Every picture carries four texts: `marble` (the recipe as it is), `prompt` and `
 (ComfyUI's two JSON forms, see `engine.comfy`) and `parameters` (see `engine.a1111`). JSON
 is escaped to ASCII and goes into tEXt, which even the oldest reader takes; a line with letters
 beyond ASCII goes into iTXt, which is UTF-8: tEXt is Latin-1 by the standard, yet ComfyUI's canvas
-reads it as UTF-8, so that an "é" would reach one of the two readers broken.
+reads it as UTF-8, so that an "é" would reach one of the two readers broken. JPEG and WebP files
+carry the same texts in their EXIF, see `engine.exif`.
 
 PNG: https://www.w3.org/TR/png-3/#11textinfo
 """
@@ -23,14 +24,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from engine import comfy
+from engine import comfy, exif
 from engine.a1111 import from_a1111, to_a1111
 from engine.errors import MetadataError, UserError
+from engine.graphs import read_graph
 from engine.recipe import Recipe
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
 KEYS: Final = ("marble", "prompt", "parameters")
+WRITTEN: Final[tuple[str, ...]] = (*KEYS, "workflow")
 
 Source = Literal["Marble", "ComfyUI", "A1111"]
 
@@ -63,9 +66,23 @@ def encode_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, pict
     return file.getvalue()
 
 
-def read_recipe(png: bytes) -> Reading:
-    """Read the recipe in a PNG, Marble's own text first, or raise `UserError` in one sentence."""
-    texts = read_texts(png)
+def encode_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
+    """Turn one of our PNGs into a JPEG or WebP file that carries the same texts, in its EXIF."""
+    with Image.open(io.BytesIO(png)) as image:
+        texts: dict[str, str] = {
+            name: str(image.info[name]) for name in WRITTEN if name in image.info
+        }
+        file = io.BytesIO()
+        image.convert("RGB").save(file, kind, quality=95, exif=exif.write_texts(texts))
+    return file.getvalue()
+
+
+def read_recipe(data: bytes) -> Reading:
+    """Read the recipe in a PNG, JPEG or WebP file, Marble's own text first.
+
+    Raises `UserError` in one sentence.
+    """
+    texts = read_texts(data) if data.startswith(SIGNATURE) else _exif_texts(data)
     if "marble" in texts:
         return Reading(Recipe.from_dict(_object(texts["marble"])), "Marble")
     failures: list[UserError] = []
@@ -90,6 +107,12 @@ def read_texts(png: bytes) -> dict[str, str]:
     chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png)}
     found = {key: chunks[key.encode()] for key in KEYS if key.encode() in chunks}
     return {key: _decode(key, *chunk) for key, chunk in found.items()}
+
+
+def _exif_texts(data: bytes) -> dict[str, str]:
+    if not data.startswith((b"\xff\xd8\xff", b"RIFF")):
+        raise MetadataError("The file is not a PNG, JPEG or WebP picture.")
+    return exif.read_texts(data)
 
 
 def _texts(recipe: Recipe) -> dict[str, str]:
@@ -154,8 +177,13 @@ def _from_a1111(text: str) -> Reading:
     return Reading(recipe, "A1111", ignored)
 
 
+def _from_comfy(text: str) -> Reading:
+    read = read_graph(_object(text))
+    return Reading(read.recipe, "ComfyUI", read.ignored)
+
+
 FOREIGN: Final[Mapping[str, Callable[[str], Reading]]] = {
-    "prompt": lambda text: Reading(comfy.from_graph(_object(text)), "ComfyUI"),
+    "prompt": _from_comfy,
     "parameters": _from_a1111,
 }
 # What follows the keyword and its NUL, for each kind of text chunk.

@@ -16,7 +16,7 @@ from engine.loading import Model, load, pick_device
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
-from engine.shelves import loras, upscalers
+from engine.shelves import upscalers
 
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
@@ -44,8 +44,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     catalogue = Catalogue(config.models_dir, config.starter)
     exact = config.batching == Batching.EXACT
     measure = probe.buckets if exact else probe.buckets_now
-    shelf = loras(config.models_dir)
-    models = Residents(catalogue, load_one, measure, ladder, budget(device), shelf)
+    models = Residents(catalogue, load_one, measure, ladder, budget(device))
     return Pipeline(
         models,
         Batching(config.batching),

@@ -89,11 +89,13 @@ def match(name: str, known: dict[str, Path]) -> str | None:
     """Return the known name that is meant: itself, without its ending, its folder, or its case."""
     if name in known:
         return name
-    wanted = name.replace("\\", "/").lower()
-    for loosen in (str.lower, _without_ending, _last_part):
-        meant = [each for each in known if loosen(each.lower()) == wanted]
-        if len(meant) == 1:
-            return meant[0]
+    lower = name.replace("\\", "/").lower()
+    # With another ending it may be the same model, converted.
+    for wanted in (lower, _without_ending(lower)):
+        for loosen in (str.lower, _without_ending, _last_part):
+            meant = [each for each in known if loosen(each.lower()) == wanted]
+            if len(meant) == 1:
+                return meant[0]
     return None
 
 

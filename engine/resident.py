@@ -29,6 +29,7 @@ from engine.inpainting import cover
 from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
 from engine.loading import Model
 from engine.lora import Loras
+from engine.other_vae import Vaes
 from engine.places import Kind
 from engine.probe import Call
 from engine.recipe import Recipe
@@ -68,10 +69,12 @@ class Resident:
         *,
         offloaded: bool = False,
         loras: Shelf | None = None,
+        vaes: Shelf | None = None,
         controls: Controls | None = None,
     ) -> None:
         self.model = model
         self._loras = Loras(model, loras or Shelf(None, Kind.LORA))
+        self._vaes = Vaes(model, vaes or Shelf(None, Kind.VAE))
         self.controls = controls or Controls(NO_CONTROLS)
         self.users = 0  # jobs at work on it
         self._text = TextEncoder(model)
@@ -129,6 +132,7 @@ class Resident:
         self, recipe: Recipe, canvas: Canvas | None = None, hints: Sequence[Hint] = ()
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
+        self._vaes.lend(recipe.vae)  # a broken one is to be known before the work, not after it
         texts = self._read(recipe)
         steers = self._steers(hints, recipe.width, recipe.height)
         ground = replace(self._ground(recipe, canvas), steers=steers)
@@ -149,7 +153,7 @@ class Resident:
         if isinstance(made, Tensor):
             latents = stretch(made, height // scale, width // scale)
         else:
-            latents = self.encode(made)
+            latents = self.encode(made, recipe.vae)
         ground = Ground(
             width=width,
             height=height,
@@ -210,7 +214,7 @@ class Resident:
         held = canvas.mask is not None and extra is None
         return replace(
             bare,
-            latents=self.encode(canvas.pixels),
+            latents=self.encode(canvas.pixels, recipe.vae),
             strength=recipe.strength,
             mask=self._cover(mask) if held else None,
             extra=extra,
@@ -227,12 +231,12 @@ class Resident:
         self._bring("vae")
         return inpainting_input(self.model, images, to_mask(mask).to(self.model.device))
 
-    def encode(self, pixels: Pixels) -> Tensor:
-        """Encode pixels [H, W, 3], uint8, to latents [1, C, h, w]."""
+    def encode(self, pixels: Pixels, vae: str | None = None) -> Tensor:
+        """Encode pixels [H, W, 3], uint8, to latents [1, C, h, w], by its VAE or one named."""
 
         def way(encode: Callable[[Model, Pixels], Tensor]) -> Tensor:
             self._bring("vae")
-            return encode(self.model, pixels)
+            return encode(self._vaes.lend(vae), pixels)
 
         tiled = partial(way, encode_tiled)
         ways: list[Way[Tensor]] = [
@@ -283,13 +287,13 @@ class Resident:
                 raise
             return None
 
-    def decode(self, latents: Tensor) -> Pixels:
-        """Decode one picture's latents [1, C, h, w] to pixels [H, W, 3], uint8."""
+    def decode(self, latents: Tensor, vae: str | None = None) -> Pixels:
+        """Decode latents [1, C, h, w] to pixels [H, W, 3], uint8, by its VAE or one named."""
 
         # One picture a call: what stands beside it would move its last bits.
         def way(decode: Callable[[Model, Tensor], Pixels]) -> Pixels:
             self._bring("vae")
-            return decode(self.model, latents)
+            return decode(self._vaes.lend(vae), latents)
 
         tiled = partial(way, decode_tiled)
         ways: list[Way[Pixels]] = [

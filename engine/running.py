@@ -97,7 +97,7 @@ class Running:
         assert self.canvas is not None
         given: Tensor | Pixels = self.canvas.pixels
         if self.recipe.upscale and self.recipe.upscale.by == LATENT:
-            given = self.resident.encode(self.canvas.pixels)
+            given = self.resident.encode(self.canvas.pixels, self.recipe.vae)
         return [given for _ in self.recipe.pictures]
 
     def reveal(self, number: int, made: Tensor | Pixels) -> Pixels | None:
@@ -109,7 +109,7 @@ class Running:
         if self._passes and upscale and upscale.by == LATENT and isinstance(made, Tensor):
             self._go_on(number, made)
             return None
-        pixels = self.resident.decode(made) if isinstance(made, Tensor) else made
+        pixels = self.resident.decode(made, self.recipe.vae) if isinstance(made, Tensor) else made
         if self._before:  # this was the second pass
             return pixels
         if self.canvas:

@@ -26,7 +26,7 @@ BAR: Final = re.compile(r"(?<!\\)\|")
 def take_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
     """Return the prompt without its LoRA tags, and the LoRAs; `PromptError` for a bad tag."""
     found = tuple(_lora(tag[1]) for tag in TAG.finditer(prompt))
-    return (TAG.sub("", prompt).strip(), found) if found else (prompt, ())
+    return (TAG.sub("", prompt).strip(" \t"), found) if found else (prompt, ())
 
 
 def write_loras(prompt: str, loras: tuple[Lora, ...]) -> str:

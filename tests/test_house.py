@@ -58,6 +58,7 @@ MAY_IMPORT = {
             "engine.loading",
             "engine.checkup",
             "engine.lora",
+            "engine.other_vae",
             "engine.vocabulary",
             "engine.pipeline",
             "engine.resident",

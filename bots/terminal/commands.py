@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from rich.console import Console
 
@@ -17,6 +18,8 @@ from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
 from bots.terminal.doctor import doctor
 from bots.terminal.models import run as look_at_models
+from bots.terminal.passport import read_picture
+from bots.terminal.passport import show as show_reading
 from bots.terminal.rules import rules
 from bots.terminal.session import Session
 from bots.terminal.setup import setup
@@ -36,9 +39,11 @@ __all__ = [
     "pan",
     "pause",
     "queue",
+    "read",
     "rerun",
     "resume",
     "rules",
+    "run",
     "serve",
     "setup",
     "show",
@@ -101,6 +106,20 @@ async def pan(arguments: argparse.Namespace, settings: Settings) -> int:
     copy_to = out_of(arguments)
     async with _session(settings, later=arguments.later) as (session, _):
         await session.pan(arguments.id, arguments.direction, copy_to=copy_to)
+    return OK
+
+
+async def read(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Say what a picture was made from, whoever made it."""
+    show_reading(read_picture(arguments.file), Console(highlight=False))
+    return OK
+
+
+async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Draw what a ComfyUI workflow says."""
+    values, copy_to = values_of(arguments), out_of(arguments)
+    async with _session(settings, later=arguments.later) as (session, _):
+        await session.run(Path(arguments.file), values, copy_to)
     return OK
 
 

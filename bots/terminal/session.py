@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,14 +17,21 @@ from bots.app import App
 from bots.derive import the_picture
 from bots.studio import Asker, NothingYet
 from bots.terminal.controls import NO_CONTROL, TypedControl
+from bots.terminal.passport import note, read_workflow
 from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
 from engine.errors import OptionError, UserError
 from engine.images import BYTES
-from engine.metadata import read_recipe
+from engine.metadata import encode_as, read_recipe
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
+FORMS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+}
+CARRIERS: Final = (".png", *FORMS)
 
 
 class JobFailed(UserError):
@@ -63,11 +70,17 @@ class Session:
         """
         if name and (file := picture_file(name)):
             reading = read_recipe(file.read_bytes())
-            for ignored in reading.ignored:
-                self._console.print(f"[dim]Not honoured: {escape(ignored)}[/dim]")
+            note(reading.ignored, self._console)
             job = await self._app.studio.remake(reading.recipe, values, self._asker)
         else:
             job = await self._app.studio.rerun(await self.named(name), values, self._asker)
+        return await self._answer(job, copy_to)
+
+    async def run(self, file: Path, values: Mapping[str, Any], copy_to: Path | None = None) -> Job:
+        """Draw what a ComfyUI workflow says, with some values changed, and show it."""
+        read = await read_workflow(file, self._app.studio, self._app.storage.pictures)
+        note(read.ignored, self._console)
+        job = await self._app.studio.remake(read.recipe, values, self._asker)
         return await self._answer(job, copy_to)
 
     async def vary(
@@ -207,7 +220,7 @@ class Session:
             show(png, sys.stdout, mode=self._app.settings.terminal_pictures)
             if copy_to:
                 path = numbered(copy_to, number)
-                path.write_bytes(png)
+                path.write_bytes(as_named(png, path))
             self._console.print(f"  {picture.name}  {escape(str(_near(path)))}", soft_wrap=True)
 
 
@@ -237,10 +250,16 @@ def file_bytes(name: str) -> bytes | None:
         raise OptionError("the picture", name, f"a file that can be read ({error})") from None
 
 
+def as_named(png: bytes, path: Path) -> bytes:
+    """Return a picture in the form that a file's name asks for; PNG where it asks for none."""
+    kind = FORMS.get(path.suffix.lower())
+    return encode_as(png, kind) if kind else png
+
+
 def picture_file(name: str) -> Path | None:
     """Return the file that a name means, or None where it names a job or picture of ours."""
     path = Path(name)
-    return path if path.suffix.lower() == ".png" and path.is_file() else None
+    return path if path.suffix.lower() in CARRIERS and path.is_file() else None
 
 
 def person() -> str:

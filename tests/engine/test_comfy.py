@@ -11,9 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine import comfy
-from engine.comfy import NODES, from_graph, to_graph, to_workflow
+from engine.comfy import NODES, to_graph, to_workflow
 from engine.errors import GraphError, OptionError, UserError
+from engine.graphs import from_graph
 from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
+from engine.sources import Lora
 from tests.factories import make_recipe
 
 AWKWARD = (
@@ -25,6 +27,15 @@ AWKWARD = (
     "🗿, é",
 )
 words = st.text(min_size=1, max_size=60).filter(str.strip) | st.sampled_from(AWKWARD)
+
+
+lora_weights = st.floats(-4, 4)
+loras = st.builds(
+    Lora,
+    name=st.sampled_from(("ink", "my style_v2.1", "a (b)")),
+    weight=lora_weights,
+    text_weight=st.none() | lora_weights,
+)
 
 
 @st.composite
@@ -44,6 +55,9 @@ def recipes(draw: st.DrawFn, prompts: st.SearchStrategy[str] = words) -> Recipe:
         sampler=draw(st.sampled_from(SAMPLERS)),
         schedule=draw(st.sampled_from(SCHEDULES)),
         checkpoint=draw(st.sampled_from(("starter", "sd15.safetensors", "A, B: C.ckpt"))),
+        loras=draw(st.lists(loras, max_size=3).map(tuple)),
+        clip_skip=draw(st.none() | st.integers(1, 12)),
+        guidance_rescale=draw(st.just(0.0) | st.floats(0, 1)),
     )
 
 
@@ -226,7 +240,7 @@ def test_nodes_that_nothing_needs_are_not_read() -> None:
 
 
 def lora(graph: dict[str, Any]) -> None:
-    graph["11"] = {"class_type": "LoraLoader", "inputs": {"model": ["4", 0]}}
+    graph["11"] = {"class_type": "LoraMagic", "inputs": {"model": ["4", 0]}}
     graph["3"]["inputs"]["model"] = ["11", 0]
 
 
@@ -258,7 +272,7 @@ def two_picks(graph: dict[str, Any]) -> None:
 
 
 BROKEN: dict[str, tuple[Any, str]] = {
-    "unknown node": (lora, "LoraLoader"),
+    "unknown node": (lora, "LoraMagic"),
     "cycle": (cycle, "VAEDecode"),
     "two models": (two_models, "several models"),
     "other noise": (early_pick, "72×72"),

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,10 @@ from PIL import Image, PngImagePlugin
 from engine import comfy
 from engine.a1111 import NEGATIVE, from_a1111, to_a1111
 from engine.errors import GraphError, MetadataError, OptionError, UnknownOption, UserError
-from engine.metadata import TEXT_LIMIT, encode_png, read_recipe, read_texts
+from engine.graphs import from_graph
+from engine.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
 from engine.recipe import SAMPLERS, SCHEDULES, Recipe
+from engine.sources import Lora
 from tests.engine.test_comfy import default_graph, recipes
 from tests.factories import make_recipe
 
@@ -129,7 +132,7 @@ def test_seed_beyond_a_double_is_exact(pixels: Pixels) -> None:
 def test_comfyui_picture_is_read() -> None:
     reading = read_recipe(png_with(prompt=json.dumps(default_graph()), workflow="{}"))
     assert reading.source == "ComfyUI"
-    assert reading.recipe == comfy.from_graph(default_graph())
+    assert reading.recipe == from_graph(default_graph())
 
 
 def test_graph_too_wide_gives_way_to_a_plain_line() -> None:
@@ -165,6 +168,17 @@ def test_a1111_picture_is_read() -> None:
     )
 
 
+def test_a1111s_loras_layers_and_vae_are_honoured() -> None:
+    text = A1111.replace("(coquettish:1.2)", "<lora:ink:0.5> <lora:gold:1:0.2>")
+    recipe, ignored = from_a1111(text.replace("RNG: CPU", "Clip skip: 2, VAE: b.pt, RNG: CPU"))
+    assert recipe.loras == (
+        Lora(name="ink", weight=0.5),
+        Lora(name="gold", weight=0.2, text_weight=1),
+    )
+    assert "lora" not in recipe.prompt
+    assert (recipe.clip_skip, recipe.vae, ignored) == (2, "b.pt", ())
+
+
 def test_lines_are_trimmed_and_empty_ones_before_a_text_go() -> None:
     text = A1111.replace("girl", "\n \n  girl ").replace("ugly", "\n\nugly")
     assert from_a1111(text)[0].prompt.startswith("girl  with")
@@ -178,8 +192,8 @@ def test_names_of_any_form_survive_the_line(name: str) -> None:
 
 
 def test_what_a1111_did_and_marble_cannot_is_named() -> None:
-    text = A1111.replace("RNG: CPU", 'Clip skip: 2, Lora hashes: "a: 1, b: 2"')
-    assert from_a1111(text)[1] == ("Clip skip: 2", "Lora hashes: a: 1, b: 2", "RNG: GPU")
+    text = A1111.replace("RNG: CPU", 'Hires upscale: 2, Lora hashes: "a: 1, b: 2"')
+    assert from_a1111(text)[1] == ("Hires upscale: 2", "RNG: GPU")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +257,7 @@ def test_a1111_line_that_falls_short_is_named(was: str, becomes: str, words: str
 def test_newer_marble_is_named_and_not_guessed(pixels: Pixels) -> None:
     newer = make_recipe().to_dict()
     with pytest.raises(OptionError, match="newer Marble"):
-        read_recipe(png_with(marble=json.dumps(newer | {"version": 2})))
+        read_recipe(png_with(marble=json.dumps(newer | {"version": 3})))
     with pytest.raises(UnknownOption, match="aura"):
         read_recipe(png_with(marble=json.dumps(newer | {"aura": 1})))
 
@@ -253,8 +267,9 @@ def bomb(kind: bytes, head: bytes) -> bytes:
 
 
 BAD: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "not a PNG"),
-    "JPEG": (b"\xff\xd8\xff\xe0 JFIF", "not a PNG"),
+    "empty": (b"", "not a PNG, JPEG or WebP"),
+    "GIF": (b"GIF89a", "not a PNG, JPEG or WebP"),
+    "damaged JPEG": (b"\xff\xd8\xff\xe0 JFIF", "metadata is damaged"),
     "cut": (png_with(prompt="{}")[:-20], "cut short"),
     "length beyond the end": (png_with()[:8] + b"\xff\xff\xff\xffIDAT" + bytes(9), "cut short"),
     "flipped bit": (png_with(prompt="abc").replace(b"abc", b"abd"), "damaged"),
@@ -313,3 +328,40 @@ def test_junk_never_escapes_as_another_error(body: bytes, kind: bytes) -> None:
         with suppress(UserError):
             read_recipe(with_chunk(kind, key + b"\0" + body))
             pytest.fail("junk became a recipe")
+
+
+@settings(deadline=None, max_examples=40)
+@given(recipes(), st.sampled_from(["JPEG", "WEBP"]))
+def test_jpeg_and_webp_carry_the_same_recipe(recipe: Recipe, kind: Literal["JPEG", "WEBP"]) -> None:
+    png = encode_png(np.zeros((8, 8, 3), np.uint8), recipe, recipe.pictures[0])
+    other = encode_as(png, kind)
+    assert Image.open(io.BytesIO(other)).format == kind
+    assert read_recipe(other) == read_recipe(png)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_exif_is_where_other_tools_look(pixels: Pixels, kind: Literal["JPEG", "WEBP"]) -> None:
+    recipe = make_recipe(prompt=CHINESE)
+    data = encode_as(encode_png(pixels, recipe, 0), kind)
+    exif = Image.open(io.BytesIO(data)).getexif()
+    assert json.loads(exif[0x0110].removeprefix("prompt:")) == comfy.to_graph(recipe)
+    assert json.loads(exif[0x010F].removeprefix("workflow:")) == comfy.to_workflow(recipe)
+    comment = exif.get_ifd(0x8769)[0x9286]
+    assert comment[:8] == b"UNICODE\0"
+    assert from_a1111(comment[8:].decode("utf-16-be"))[0] == recipe
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
+def test_a1111s_jpeg_is_read(encoding: str) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + A1111.encode(encoding)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    reading = read_recipe(file.getvalue())
+    assert (reading.source, reading.recipe.seed) == ("A1111", 965400086)
+
+
+def test_a_jpeg_with_too_much_to_say_keeps_the_recipe(pixels: Pixels) -> None:
+    recipe = make_recipe(prompt="拿" * 2000, negative_prompt="书" * 2000)
+    data = encode_as(encode_png(pixels, recipe, 0), "JPEG")
+    assert read_recipe(data).recipe == recipe

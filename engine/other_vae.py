@@ -1,0 +1,85 @@
+"""VAEs of one's own: a recipe may name one to stand in for the model's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from engine.errors import BrokenModel
+from engine.families import BY_KEY
+from engine.ladder import ran_out
+from engine.loading import Model, is_xl, read_tensors
+from engine.shelves import Shelf
+
+KEPT: Final = 2  # that stay on the device
+
+
+class Vaes:
+    """Lend a model another VAE; those used last stay loaded."""
+
+    def __init__(self, model: Model, shelf: Shelf) -> None:
+        self._model = model
+        self._shelf = shelf
+        self._models: OrderedDict[str, Model] = OrderedDict()
+
+    def lend(self, name: str | None) -> Model:
+        """Return the model with the VAE of that name (None: its own).
+
+        Raises `UnknownPart`, or `BrokenModel` with the reason.
+        """
+        if name is None:
+            return self._model
+        if name not in self._models:
+            path = self._shelf.get(name)
+            assert path is not None  # none is built in
+            self._models[name] = replace(self._model, vae=self._load(name, path))
+            if len(self._models) > KEPT:
+                self._models.popitem(last=False)
+        self._models.move_to_end(name)
+        return self._models[name]
+
+    def _load(self, name: str, path: Path) -> Any:
+        try:
+            vae = self._read(path)
+        except NotImplementedError as error:  # a weight without values cannot be moved
+            raise BrokenModel(name, "its weights lack some that a VAE has.") from error
+        # The libraries raise a dozen kinds of errors for a broken file.
+        except Exception as error:
+            if ran_out(error) or isinstance(error, BrokenModel):
+                raise
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+            raise BrokenModel(name, f"{reason.rstrip('.')}.") from error
+        for key, weight in vae.named_parameters():
+            if weight.is_meta:
+                raise BrokenModel(name, f"its weights lack {key!r}.")
+            if not bool(weight.isfinite().all()):
+                raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
+        if vae.config.latent_channels != self._model.latent_channels:
+            raise BrokenModel(
+                name,
+                f"its latents have {vae.config.latent_channels} channels, the model's "
+                f"{self._model.latent_channels}.",
+            )
+        made = vae.to(self._model.device).eval().requires_grad_(False)
+        return made.to(memory_format=torch.channels_last)
+
+    def _read(self, path: Path) -> Any:
+        if path.is_dir():
+            return AutoencoderKL.from_pretrained(
+                str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True
+            )
+        # All VAEs of SD1, SD2 and SDXL are of one form, and differ in how latents are scaled.
+        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].form
+        return AutoencoderKL.from_single_file(
+            read_tensors(path.stem, path),
+            config=str(form),
+            subfolder="vae",
+            dtype=torch.float32,
+            device=torch.device("cpu"),
+            local_files_only=True,
+        )

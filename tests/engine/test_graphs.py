@@ -1,0 +1,292 @@
+"""ComfyUI's nodes, each read for what it does; and what cannot be done, named."""
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.errors import GraphError
+from engine.graphs import VALUES, Given, from_graph, from_workflow, pictures_of, read_graph
+from engine.recipe import Recipe
+from engine.sources import Control, Lora, Upscale
+from tests.engine.test_comfy import default_graph
+
+IMAGE, MASK, MAP = "a" * 64, "b" * 64, "c" * 64
+PICTURES = {
+    "cat.png": Given(image=IMAGE, width=515, height=391, mask=MASK),
+    "pose.png": Given(image=MAP, width=512, height=512),
+}
+PLAIN = from_graph(default_graph())
+
+
+def with_nodes(changes: dict[str, dict[str, Any]], **nodes: dict[str, Any]) -> dict[str, Any]:
+    """Return ComfyUI's default graph with more nodes, and some inputs of its own changed.
+
+    Nodes are given as n20={"Kind": {inputs}}.
+    """
+    graph = default_graph()
+    for name, node in nodes.items():
+        ((kind, inputs),) = node.items()
+        graph[name[1:]] = {"class_type": kind, "inputs": inputs}
+    for name, inputs in changes.items():
+        graph[name]["inputs"].update(inputs)
+    return graph
+
+
+def read(changes: dict[str, dict[str, Any]], **nodes: dict[str, Any]) -> Recipe:
+    found = read_graph(with_nodes(changes, **nodes), PICTURES)
+    assert found.ignored == ()
+    return found.recipe
+
+
+def same_but(recipe: Recipe, **changes: Any) -> None:
+    """Hold a recipe to the plain one with some values changed."""
+    for name in Recipe.__dataclass_fields__:
+        wanted = changes[name] if name in changes else getattr(PLAIN, name)
+        assert getattr(recipe, name) == wanted, name
+
+
+def test_loras_layers_rescale_and_vae() -> None:
+    lora = {"lora_name": "style/ink.safetensors", "strength_model": 0.8, "strength_clip": 0.5}
+    other = {"lora_name": "gold.safetensors", "strength_model": 1.0, "strength_clip": 1.0}
+    recipe = read(
+        {
+            "3": {"model": ["23", 0]},
+            "6": {"clip": ["22", 0]},
+            "7": {"clip": ["22", 0]},
+            "8": {"vae": ["24", 0]},
+        },
+        n20={"LoraLoader": {"model": ["4", 0], "clip": ["4", 1], **lora}},
+        n21={"LoraLoader": {"model": ["20", 0], "clip": ["20", 1], **other}},
+        n22={"CLIPSetLastLayer": {"stop_at_clip_layer": -2, "clip": ["21", 1]}},
+        n23={"RescaleCFG": {"multiplier": 0.7, "model": ["21", 0]}},
+        n24={"VAELoader": {"vae_name": "vae-ft-mse.safetensors"}},
+    )
+    loras = (Lora(name="ink", weight=0.8, text_weight=0.5), Lora(name="gold"))
+    same_but(recipe, loras=loras, clip_skip=2, guidance_rescale=0.7, vae="vae-ft-mse")
+
+
+def test_joined_texts() -> None:
+    more = {"clip": ["4", 1], "text": "at night"}
+    changes = {"3": {"positive": ["21", 0]}}
+    recipe = read(
+        changes,
+        n20={"CLIPTextEncode": more},
+        n21={"ConditioningConcat": {"conditioning_to": ["6", 0], "conditioning_from": ["20", 0]}},
+    )
+    same_but(recipe, prompt=f"{PLAIN.prompt} BREAK at night")
+    combined = read_graph(
+        with_nodes(
+            changes,
+            n20={"CLIPTextEncode": more},
+            n21={"ConditioningCombine": {"conditioning_1": ["6", 0], "conditioning_2": ["20", 0]}},
+        )
+    )
+    assert combined.recipe == recipe
+    assert combined.ignored == (
+        "ConditioningCombine (node 21): two guesses averaged: both texts are read one after the "
+        "other",
+    )
+
+
+def test_sdxls_texts() -> None:
+    sizes = {"width": 1024, "height": 1024, "crop_w": 0, "crop_h": 0}
+    sizes |= {"target_width": 1024, "target_height": 1024}
+    texts = {"text_g": "a cat", "text_l": "a cat", "clip": ["4", 1]}
+    node = {"CLIPTextEncodeSDXL": {**sizes, **texts}}
+    same_but(read({"3": {"positive": ["20", 0]}}, n20=node), prompt="a cat")
+    node = {"CLIPTextEncodeSDXL": {**sizes, **texts, "text_l": "a dog", "crop_w": 8}}
+    ignored = read_graph(with_nodes({"3": {"positive": ["20", 0]}}, n20=node)).ignored
+    assert [note.split(":")[1] for note in ignored] == [" text_l", " crop_w and crop_h"]
+
+
+LOAD = {"LoadImage": {"image": "cat.png", "upload": "image"}}
+ENCODE = {"VAEEncode": {"pixels": ["20", 0], "vae": ["4", 2]}}
+
+
+def test_a_start_image_and_its_mask() -> None:
+    changes = {"3": {"latent_image": ["21", 0], "denoise": 0.6}}
+    start = {"image": IMAGE, "width": 512, "height": 384, "strength": 0.6}
+    same_but(read(changes, n20=LOAD, n21=ENCODE), **start)
+    scaled = {"image": ["20", 0], "upscale_method": "lanczos", "width": 640, "height": 448}
+    recipe = read(
+        changes,
+        n20=LOAD,
+        n22={"ImageScale": {**scaled, "crop": "disabled"}},
+        n21={"VAEEncode": {"pixels": ["22", 0], "vae": ["4", 2]}},
+    )
+    same_but(recipe, **{**start, "width": 640, "height": 448, "fit": "resize"})
+    changes["3"]["latent_image"] = ["23", 0]
+    masked = {"SetLatentNoiseMask": {"samples": ["21", 0], "mask": ["20", 1]}}
+    same_but(read(changes, n20=LOAD, n21=ENCODE, n23=masked), **start, mask=MASK)
+    repeated = {"RepeatLatentBatch": {"samples": ["21", 0], "amount": 3}}
+    same_but(read(changes, n20=LOAD, n21=ENCODE, n23=repeated), **start, count=3)
+    inpaint = {"pixels": ["20", 0], "vae": ["4", 2], "mask": ["20", 1], "grow_mask_by": 6}
+    found = read_graph(
+        with_nodes(changes, n20=LOAD, n23={"VAEEncodeForInpaint": inpaint}), PICTURES
+    )
+    same_but(found.recipe, **start, mask=MASK)
+    assert "grow_mask_by" in found.ignored[0]
+
+
+def test_controls() -> None:
+    net = {"ControlNetLoader": {"control_net_name": "pose.safetensors"}}
+    load = {"LoadImage": {"image": "pose.png"}}
+    links = {"control_net": ["20", 0], "image": ["21", 0], "strength": 0.9}
+    recipe = read(
+        {"3": {"positive": ["22", 0]}},
+        n20=net,
+        n21=load,
+        n22={"ControlNetApply": {"conditioning": ["6", 0], **links}},
+    )
+    same_but(recipe, controls=(Control(model="pose", image=MAP, strength=0.9),))
+    both = {"positive": ["6", 0], "negative": ["7", 0], "start_percent": 0.1, "end_percent": 0.8}
+    recipe = read(
+        {"3": {"positive": ["22", 0], "negative": ["22", 1]}},
+        n20=net,
+        n21=load,
+        n22={"ControlNetApplyAdvanced": {**both, **links}},
+    )
+    same_but(recipe, controls=(Control(model="pose", image=MAP, strength=0.9, start=0.1, end=0.8),))
+
+
+def test_enlargements() -> None:
+    by = {"image": ["8", 0], "upscale_method": "lanczos"}
+    scaled = read({"9": {"images": ["20", 0]}}, n20={"ImageScaleBy": {**by, "scale_by": 1.5}})
+    same_but(scaled, upscale=Upscale(factor=1.5))
+    target = {"width": 1024, "height": 1024, "crop": "disabled"}
+    same_but(
+        read({"9": {"images": ["20", 0]}}, n20={"ImageScale": {**by, **target}}),
+        upscale=Upscale(factor=2),
+    )
+    model = read(
+        {"9": {"images": ["21", 0]}},
+        n20={"UpscaleModelLoader": {"model_name": "4x-UltraSharp.safetensors"}},
+        n21={"ImageUpscaleWithModel": {"upscale_model": ["20", 0], "image": ["8", 0]}},
+    )
+    same_but(model, upscale=Upscale(factor=4, by="4x-UltraSharp"))
+
+
+@pytest.mark.parametrize("kind", ["LatentUpscale", "LatentUpscaleBy"])
+def test_a_second_pass(kind: str) -> None:
+    sizes = {"width": 1024, "height": 1024, "crop": "disabled"}
+    size = sizes if kind == "LatentUpscale" else {"scale_by": 2.0}
+    second = {**default_graph()["3"]["inputs"], "latent_image": ["20", 0], "denoise": 0.5}
+    found = read_graph(
+        with_nodes(
+            {"8": {"samples": ["21", 0]}},
+            n20={kind: {"samples": ["3", 0], "upscale_method": "nearest-exact", **size}},
+            n21={"KSampler": second},
+        )
+    )
+    same_but(found.recipe, upscale=Upscale(factor=2, by="latent", strength=0.5))
+    assert "a second pass takes the first's" in found.ignored[0]
+
+
+def test_ksampler_advanced() -> None:
+    old = default_graph()["3"]["inputs"]
+    new = {name: old[name] for name in old if name not in ("seed", "denoise")}
+    new |= {"noise_seed": 5, "add_noise": "enable", "start_at_step": 0, "end_at_step": 10000}
+    new |= {"return_with_leftover_noise": "disable"}
+    graph = default_graph()
+    graph["3"] = {"class_type": "KSamplerAdvanced", "inputs": new}
+    same_but(from_graph(graph), seed=5)
+    new["end_at_step"] = 10
+    with pytest.raises(GraphError, match="takes only some of the steps"):
+        from_graph(graph)
+    graph = with_nodes({}, n20=LOAD, n21=ENCODE)
+    graph["3"] = {
+        "class_type": "KSamplerAdvanced",
+        "inputs": {**new, "end_at_step": 20, "start_at_step": 8, "latent_image": ["21", 0]},
+    }
+    recipe = from_graph(graph, PICTURES)
+    assert (recipe.steps, recipe.strength) == (12, 0.6)
+
+
+def test_pictures_that_are_not_here_are_named() -> None:
+    graph = with_nodes({"3": {"latent_image": ["21", 0], "denoise": 0.5}}, n20=LOAD, n21=ENCODE)
+    assert pictures_of(graph) == ["cat.png"]
+    with pytest.raises(GraphError, match=r"starts from the picture 'cat.png', which is not here"):
+        from_graph(graph)
+
+
+def test_a_circle_anywhere_is_named() -> None:
+    graph = with_nodes(
+        {"3": {"model": ["20", 0]}},
+        n20={"LoraLoader": {"model": ["21", 0]}},
+        n21={"LoraLoader": {"model": ["20", 0]}},
+    )
+    with pytest.raises(GraphError, match="goes in a circle at LoraLoader"):
+        from_graph(graph)
+
+
+def test_a_very_deep_graph_is_refused_in_one_sentence() -> None:
+    nodes = {
+        str(n): {
+            "class_type": "ConditioningConcat",
+            "inputs": {"conditioning_to": [str(n + 1), 0], "conditioning_from": ["6", 0]},
+        }
+        for n in range(100, 5000)
+    }
+    graph = with_nodes({"3": {"positive": ["100", 0]}}) | nodes
+    graph["5000"] = graph["6"]
+    with pytest.raises(GraphError, match="too deep"):
+        from_graph(graph)
+
+
+DEFAULT_WORKFLOW = {
+    "last_node_id": 9,
+    "last_link_id": 9,
+    "nodes": [
+        {"id": 7, "type": "CLIPTextEncode", "inputs": [{"name": "clip", "type": "CLIP", "link": 5}],
+         "widgets_values": ["text, watermark"]},
+        {"id": 6, "type": "CLIPTextEncode", "inputs": [{"name": "clip", "type": "CLIP", "link": 3}],
+         "widgets_values": ["beautiful scenery nature glass bottle landscape"]},
+        {"id": 5, "type": "EmptyLatentImage", "widgets_values": [512, 512, 1]},
+        {"id": 3, "type": "KSampler", "inputs": [
+            {"name": "model", "type": "MODEL", "link": 1},
+            {"name": "positive", "type": "CONDITIONING", "link": 4},
+            {"name": "negative", "type": "CONDITIONING", "link": 6},
+            {"name": "latent_image", "type": "LATENT", "link": 2}],
+         "widgets_values": [156680208700286, "randomize", 20, 8, "euler", "normal", 1]},
+        {"id": 8, "type": "VAEDecode", "inputs": [
+            {"name": "samples", "type": "LATENT", "link": 7},
+            {"name": "vae", "type": "VAE", "link": 8}]},
+        {"id": 9, "type": "SaveImage",
+         "inputs": [{"name": "images", "type": "IMAGE", "link": 9}],
+         "widgets_values": ["ComfyUI"]},
+        {"id": 4, "type": "CheckpointLoaderSimple",
+         "widgets_values": ["v1-5-pruned-emaonly.ckpt"]},
+        {"id": 10, "type": "Note", "widgets_values": ["Hello"]},
+    ],
+    "links": [
+        [1, 4, 0, 3, 0, "MODEL"], [2, 5, 0, 3, 3, "LATENT"], [3, 4, 1, 6, 0, "CLIP"],
+        [4, 6, 0, 3, 1, "CONDITIONING"], [5, 4, 1, 7, 0, "CLIP"],
+        [6, 7, 0, 3, 2, "CONDITIONING"], [7, 3, 0, 8, 0, "LATENT"], [8, 4, 2, 8, 1, "VAE"],
+        [9, 8, 0, 9, 0, "IMAGE"],
+    ],
+    "version": 0.4,
+}  # fmt: skip
+
+
+def test_comfyuis_default_workflow_is_the_same_in_both_formats() -> None:
+    workflow = json.loads(json.dumps(DEFAULT_WORKFLOW))
+    assert from_graph(workflow) == PLAIN
+    assert from_workflow(workflow)["3"]["inputs"]["seed"] == 156680208700286
+
+
+@pytest.mark.parametrize("spoil", ["nodes", "links"])
+def test_a_damaged_workflow_is_one_sentence(spoil: str) -> None:
+    workflow = {**DEFAULT_WORKFLOW, spoil: [[1], 2, {}]}
+    with pytest.raises(GraphError, match="damaged"):
+        from_graph(workflow)
+
+
+def test_every_node_of_the_list_is_known() -> None:
+    listed = """CheckpointLoaderSimple, CLIPTextEncode, CLIPTextEncodeSDXL, CLIPSetLastLayer,
+        ConditioningConcat, ConditioningCombine, EmptyLatentImage, LoadImage, VAEEncode,
+        VAEEncodeForInpaint, SetLatentNoiseMask, KSampler, KSamplerAdvanced, LatentUpscale,
+        LatentUpscaleBy, VAEDecode, VAELoader, LoraLoader, ControlNetLoader, ControlNetApply,
+        ControlNetApplyAdvanced, ImageScale, ImageScaleBy, UpscaleModelLoader,
+        ImageUpscaleWithModel, RepeatLatentBatch, SaveImage, PreviewImage"""
+    assert {name.strip() for name in listed.split(",")} <= VALUES.keys()
