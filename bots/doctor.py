@@ -73,6 +73,7 @@ CHECKS: Final = (
     Entry("bots.doctor:check_database"),
     Entry("bots.doctor:check_device"),
     Entry("bots.doctor:check_models"),
+    Entry("bots.discord.doctor:check_discord", lambda settings: bool(settings.discord_token)),
     Entry("bots.telegram.doctor:check_telegram", lambda settings: bool(settings.telegram_token)),
 )
 

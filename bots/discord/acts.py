@@ -6,20 +6,21 @@ An act is given the desk, the visit, and the name of a job (`12`) or of one pict
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import discord
 
 from bots.derive import DIRECTIONS
-from bots.discord.address import message_key
+from bots.discord.address import LIMIT, message_key
+from bots.discord.forms import EditForm
 from bots.discord.pages import favourites_page, history_page
 from bots.discord.replies import CONTENT, Attached, pictures_reply
-from bots.discord.visits import Click, Visit
+from bots.discord.visits import Click, Refusal, Visit
 from bots.options import parse_values
-from bots.presentation import cut, escape_markdown, recipe_lines
-from bots.presentation.lines import name_of
+from bots.presentation import Limit, cut, escape_markdown, fit, recipe_lines
+from bots.presentation.lines import ALT_LIMIT, name_of
 from bots.texts import Words
 from storage import Job, Picture, Status, TooLate, parse_name
 
@@ -70,8 +71,6 @@ def _pan(direction: str) -> Act:
 
 async def pick(desk: Desk, visit: Visit, name: str) -> None:
     """Show a picture of a grid by itself, or all of a job, with buttons of its own."""
-    from bots.discord.desk import Refusal
-
     job, pictures = await desk.pictures(name)
     if not pictures:
         raise Refusal(visit.words.not_drawn)
@@ -93,21 +92,17 @@ async def recipe(desk: Desk, visit: Visit, name: str) -> None:
 
 async def mail(desk: Desk, visit: Visit, name: str) -> None:
     """Send the recipe and the pictures in full size by direct message."""
-    from bots.discord.desk import Refusal
-
     job, pictures = await desk.pictures(name)
     if not pictures:
         raise Refusal(visit.words.not_drawn)
     await visit.open(private=True)
-    picture = parse_name(name)[1]
-    files = [_file(desk, each, job) for each in pictures]
-    attached = [each for each in await asyncio.gather(*files) if each]
+    text = recipe_text(job, parse_name(name)[1], visit.words)
+    files = await asyncio.gather(*(_file(desk, each, job) for each in pictures))
     try:
-        dm = desk.client.send_dm
-        text = recipe_text(job, picture, visit.words)
-        await dm(visit.address.person, content=text, files=_opened(attached[:UPLOADS]))
-        if rest := attached[UPLOADS:]:
-            await dm(visit.address.person, files=_opened(rest))
+        for batch in _batches(files):
+            opened = [each.open() for each in batch]
+            await desk.client.send_dm(visit.address.person, content=text, files=opened)
+            text = ""
     except discord.Forbidden:
         raise Refusal(visit.words.dm_closed) from None
     await visit.nod(visit.words.sent_by_dm)
@@ -146,8 +141,6 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
 
 async def edit(desk: Desk, visit: Visit, name: str) -> None:
     """Open a form with the recipe."""
-    from bots.discord.forms import EditForm
-
     job, picture = await desk.studio.get(name)
     assert isinstance(visit, Click)
     form = EditForm(name_of(job, picture), job.recipe, visit.words)
@@ -204,6 +197,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "recipe": recipe,
     "mail": mail,
     "star": star,
+    "unstar": unstar,
     "drop": drop,
     "edit": edit,
 }
@@ -219,16 +213,21 @@ def recipe_text(job: Job, picture: int | None, words: Words) -> str:
     return cut("\n".join([f"**{title}**", *lines]), CONTENT)
 
 
-async def _file(desk: Desk, picture: Picture, job: Job) -> Attached | None:
-    """Read a picture in full size; None where it is larger than a direct message may be."""
-    from bots.discord.address import LIMIT
-
+async def _file(desk: Desk, picture: Picture, job: Job) -> Attached:
+    """Return a picture as it is, or as a direct message can carry it."""
     data = await asyncio.to_thread(desk.storage.pictures.read, picture)
-    if len(data) > LIMIT:
-        return None
-    alt = cut(job.recipe.prompt, 1024)
-    return Attached(name=f"marble-{picture.name}.png", data=data, description=alt)
+    fitted = await asyncio.to_thread(fit, data, Limit(size=LIMIT))
+    alt = cut(job.recipe.prompt, ALT_LIMIT)
+    name = f"marble-{picture.name}.{fitted.suffix}"
+    return Attached(name=name, data=fitted.data, description=alt)
 
 
-def _opened(files: list[Attached]) -> list[Any]:
-    return [each.open() for each in files]
+def _batches(files: Sequence[Attached]) -> list[list[Attached]]:
+    """Share files among messages, so that each takes its files."""
+    batches: list[list[Attached]] = [[]]
+    for each in files:
+        size = sum(len(other.data) for other in batches[-1]) + len(each.data)
+        if batches[-1] and (len(batches[-1]) == UPLOADS or size > LIMIT):
+            batches.append([])
+        batches[-1].append(each)
+    return batches

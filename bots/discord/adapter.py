@@ -18,6 +18,7 @@ from bots.discord.address import PLATFORM, Address, message_id, message_key
 from bots.discord.client import MarbleClient
 from bots.discord.faults import too_large, translate
 from bots.discord.replies import Reply, outcome_reply
+from bots.settings import Settings
 from storage import Job, Parcel
 
 STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off
@@ -64,6 +65,12 @@ WAYS: Final[Mapping[Way, Send]] = {
 }
 
 
+def point_at(settings: Settings) -> None:
+    """Let discord.py speak with the server that the settings name."""
+    Route.BASE = settings.discord_api_base
+    DiscordWebSocket.DEFAULT_GATEWAY = URL(settings.discord_gateway)
+
+
 class DiscordAdapter:
     """Connect Marble to Discord."""
 
@@ -74,8 +81,7 @@ class DiscordAdapter:
         self._app = app
         self._client: MarbleClient | None = None
         self._connected = asyncio.Event()
-        Route.BASE = app.settings.discord_api_base
-        DiscordWebSocket.DEFAULT_GATEWAY = URL(app.settings.discord_gateway)
+        point_at(app.settings)
 
     async def run(self) -> None:
         """Take part in Discord until cancelled; raises `AdapterStopped` where it is refused."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
 from bots.app import App
+from bots.discord.acts import ACTS
 from bots.discord.address import PLATFORM, Address, message_id, message_key, person_key
 from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
 from bots.discord.commands import add_commands
-from bots.discord.desk import Desk
+from bots.discord.desk import LANGUAGE, Desk
 from bots.discord.forms import read_form
 from bots.discord.progress import Watching
 from bots.discord.replies import Reply, progress_reply
@@ -23,9 +24,6 @@ from bots.presentation.lines import name_of
 from bots.texts import words_of
 from engine.events import News
 from storage import Job
-
-if TYPE_CHECKING:
-    from bots.discord.acts import Act
 
 # None of these is privileged: Marble reads no messages and knows no member lists.
 INTENTS: Final = discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
@@ -103,8 +101,6 @@ class MarbleClient(discord.Client):
             await self._react(payload, act, "")
 
     async def _react(self, payload: discord.RawReactionActionEvent, act: str, emoji: str) -> None:
-        from bots.discord.acts import ACTS, unstar
-
         ours = self.user and payload.message_author_id in (None, self.user.id)
         if not ours or (self.user and payload.user_id == self.user.id):
             return
@@ -117,11 +113,10 @@ class MarbleClient(discord.Client):
             name = name_of(job, _KEYCAPS.index(emoji))
         language = await self.language_of(payload.user_id)
         visit = Reaction(self, payload, emoji, language)
-        done: Act = {**ACTS, "unstar": unstar}[act]
         async with self.desk.receive(visit):
             if act in ONCE and not await self._first_time(visit):
                 return
-            await done(self.desk, visit, name)
+            await ACTS[act](self.desk, visit, name)
 
     async def _watch_again(self) -> None:
         """Go on telling of the jobs that were asked for before this client began."""
@@ -144,7 +139,7 @@ class MarbleClient(discord.Client):
     async def language_of(self, user: int) -> str | None:
         """Return the language that somebody last used with Marble."""
         settings = await self.app.storage.people.settings(person_key(user))
-        return settings.get("language")
+        return settings.get(LANGUAGE)
 
     async def send(self, address: Address, **message: Any) -> discord.Message:
         """Send a message to a channel, as a reply where there is something to reply to."""

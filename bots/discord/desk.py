@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from bots.app import App, roles_of
+from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
-from bots.discord.visits import Click, Gone, Visit
+from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
 from bots.presentation import escape_markdown
 from bots.studio import Asker
+from bots.texts import DEFAULT
 from engine.errors import UserError
 from storage import Job, Picture, UnknownPicture, parse_name
 
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
 
-PLACES: Final = 10_000  # remembered as known
+PLACES: Final = 10_000  # and people, that are remembered as known
+LANGUAGE: Final = "language"  # a person's setting
 
 log = logging.getLogger(__name__)
 
 Ask = Callable[[Asker], Awaitable[Job]]
-
-
-class Refusal(UserError):
-    """Carry a sentence in the language of whoever is refused."""
 
 
 class Desk:
@@ -45,6 +44,7 @@ class Desk:
         self.closed = False
         self._announcing: dict[int, asyncio.Event] = {}
         self._places: set[str] = set()
+        self._languages: dict[str, str] = {}
 
     async def draw(self, visit: Visit, ask: Ask) -> None:
         """Acknowledge, commit what is asked for, and show that it is on its way."""
@@ -52,15 +52,21 @@ class Desk:
             visit.check_permissions()
             await visit.open()
             await self.admit(visit)
-            job = await ask(visit.asker)
-            self._announcing[job.id] = announced = asyncio.Event()
-            try:
-                if message := await visit.announce(job):
-                    await self.storage.jobs.acknowledged(job.id, message_key(message))
-                self.client.watching.watch(job)
-            finally:
-                del self._announcing[job.id]
-                announced.set()
+            await self._announce(visit, await ask(visit.asker))
+
+    async def _announce(self, visit: Visit, job: Job) -> None:
+        """Show that a job is on its way. It is committed: whatever fails here, it is no refusal."""
+        self._announcing[job.id] = announced = asyncio.Event()
+        try:
+            if message := await visit.announce(job):
+                await self.storage.jobs.acknowledged(job.id, message_key(message))
+            self.client.watching.watch(job)
+            await self._note_language(visit)
+        except (UserError, discord.HTTPException) as error:
+            log.warning("job %d could not be announced: %s", job.id, error)
+        finally:
+            del self._announcing[job.id]
+            announced.set()
 
     async def announced(self, job: int) -> None:
         """Wait until a job's placeholder is there, if it is about to be."""
@@ -134,12 +140,20 @@ class Desk:
         self, interaction: discord.Interaction[MarbleClient], act: str, name: str
     ) -> None:
         """Do what a button or menu says."""
-        from bots.discord.acts import ACTS
-
         visit = Click(interaction)
         async with self.receive(visit):
             parse_name(name)
             await ACTS[act](self, visit, name)
+
+    async def _note_language(self, visit: Visit) -> None:
+        """Remember somebody's language for when a reaction, which has none, is answered."""
+        language, people = visit.address.language, self.storage.people
+        if isinstance(visit, Click) and self._languages.get(visit.person) != language:
+            if (await people.settings(visit.person)).get(LANGUAGE, DEFAULT) != language:
+                await people.change_settings(visit.person, {LANGUAGE: language})
+            if len(self._languages) >= PLACES:
+                self._languages.clear()
+            self._languages[visit.person] = language
 
     async def know_place(self, visit: Visit) -> None:
         """Tell storage what the place lies in, so that what holds there holds here."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from bots.discord.address import LIMIT, Address, person_key, place_key
+from bots.discord.invitation import spoken
 from bots.discord.replies import Attached, Reply
 from bots.studio import Asker
 from bots.texts import Words, language_of, words_of
@@ -27,12 +28,15 @@ NEEDED_BY_GUEST: Final = ("attach_files",)  # where only its person has installe
 MODERATES: Final = ("manage_messages", "manage_guild", "administrator")
 
 
+class Refusal(UserError):
+    """Carry a sentence in the language of whoever is refused."""
+
+
 class MissingPermission(UserError):
     """Say which permission Marble lacks where it was asked."""
 
     def __init__(self, permission: str, words: Words) -> None:
-        name = permission.replace("_", " ").title()
-        super().__init__(words.missing_permission.format(permission=name))
+        super().__init__(words.missing_permission.format(permission=spoken(permission)))
 
 
 class Gone(Exception):

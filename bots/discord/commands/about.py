@@ -9,9 +9,8 @@ import discord
 from discord import app_commands
 
 from bots.discord.commands.define import define
-from bots.discord.desk import Refusal
 from bots.discord.replies import CONTENT
-from bots.discord.visits import Click, Visit
+from bots.discord.visits import Click, Refusal, Visit
 from bots.line import Standing, look
 from bots.presentation import cut, duration, escape_markdown
 from bots.privacy import privacy_text

@@ -9,9 +9,8 @@ from discord import app_commands
 
 from bots.discord.attachments import read_attachment
 from bots.discord.commands.define import define
-from bots.discord.desk import Refusal
 from bots.discord.parameters import file_parameter, prompt_parameter, with_options
-from bots.discord.visits import Click
+from bots.discord.visits import Click, Refusal
 from bots.options import parse_values
 from bots.preferences import values_for
 from bots.studio import Asker

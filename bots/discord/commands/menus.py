@@ -11,10 +11,9 @@ from discord import app_commands
 from bots.discord.acts import ACTS
 from bots.discord.address import message_key
 from bots.discord.attachments import is_picture, read_attachment
-from bots.discord.desk import Refusal
 from bots.discord.forms import StartForm
 from bots.discord.translate import name_text
-from bots.discord.visits import Click
+from bots.discord.visits import Click, Refusal
 from bots.presentation.lines import name_of
 
 if TYPE_CHECKING:

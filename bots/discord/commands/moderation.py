@@ -10,9 +10,8 @@ from discord import app_commands
 
 from bots.discord.address import guild_key, person_key
 from bots.discord.commands.define import define, group
-from bots.discord.desk import Refusal
 from bots.discord.replies import CONTENT
-from bots.discord.visits import Click
+from bots.discord.visits import Click, Refusal
 from bots.presentation import cut, escape_markdown
 from bots.texts import Words
 from storage.records import Act

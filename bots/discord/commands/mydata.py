@@ -12,9 +12,8 @@ from discord import ButtonStyle, app_commands
 
 from bots.discord.buttons import button, view_of
 from bots.discord.commands.define import define, group
-from bots.discord.desk import Refusal
 from bots.discord.replies import Attached
-from bots.discord.visits import Click
+from bots.discord.visits import Click, Refusal
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk

@@ -78,6 +78,11 @@ async def test_people_are_answered_in_their_language(discord: FakeDiscord, marbl
     assert "种子 7" in reply.text
     assert "同一种子" in reply.message.buttons()
     assert reply.message.attachments[0].description == "生成的图片：一位大理石学者"
+    # A reaction tells no language: it is remembered.
+    await li.reacts("🌱", reply)
+    again = await li.gets_reply_to(reply)
+    await again.picture()
+    assert "同一种子" in again.message.buttons()
     imagine = next(each for each in discord.commands if each["name"] == "imagine")
     assert imagine["name_localizations"]["zh-CN"] == "绘图"
     assert imagine["description_localizations"]["zh-TW"] == "画出你描述的内容"

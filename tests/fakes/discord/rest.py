@@ -59,6 +59,7 @@ class Rest:
         messages = f"{api}/channels/{{channel}}/messages"
         return [
             web.get(f"{api}/users/@me", self.me),
+            web.get(f"{api}/users/@me/guilds", self.my_guilds),
             web.get(f"{api}/oauth2/applications/@me", self.application),
             web.get(f"{commands}/commands", self.get_commands),
             web.put(f"{commands}/commands", self.put_commands),
@@ -109,6 +110,15 @@ class Rest:
 
     async def me(self, request: web.Request) -> web.Response:
         return answer(self.discord.bot.json)
+
+    async def my_guilds(self, request: web.Request) -> web.Response:
+        return answer(
+            [
+                {"id": str(each.id), "name": each.name, "permissions": str(each.permissions)}
+                for each in self.discord.guilds
+                if each.joined
+            ]
+        )
 
     async def user(self, request: web.Request) -> web.Response:
         return answer(self._user(int(request.match_info["user"])).json)
