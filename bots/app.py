@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bots.caretaker import Caretaker
 from bots.gate import Gate
+from bots.hooks import find_hook
 from bots.line import limits_of, priority_of, recall, remember
 from bots.pausing import Pausing
 from bots.policy import Roles
@@ -86,7 +87,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     ):
         speeds = await recall(storage, settings)
         queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
-        gate = Gate(storage, roles_of(settings), rules_of(settings))
+        hook = find_hook(settings.prompt_hook)
+        gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
         worker = Worker(storage.jobs, executor, queue, priority_of(settings))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from bots.hooks import Hook, ask
 from bots.policy import Role, Roles
 from bots.rates import Rates
 from bots.rules import DAY, PREFIX, Rules, ban_refusal, read_rule, with_stored
@@ -40,6 +41,7 @@ class Gate:
     storage: Storage
     roles: Roles
     defaults: Rules
+    hook: Hook | None = None
     clock: Callable[[], float] = time.monotonic
     today: Callable[[], datetime] = lambda: datetime.now(UTC)
     _rates: Rates = field(default_factory=Rates)
@@ -54,6 +56,8 @@ class Gate:
         rules.check(recipe)
         if rules.daily:
             rules.check_budget(recipe, await self._spent(asker.person))
+        if self.hook:
+            await ask(self.hook, recipe, asker.person, asker.place)
         self._count(rules, asker)
 
     async def rules(self, place: str) -> Rules:

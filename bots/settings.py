@@ -36,6 +36,7 @@ class Settings:
     place_per_minute: int
     daily_budget: int
     blocked_words: tuple[str, ...]
+    prompt_hook: str | None
     backups: int
     keep_days: int
     grace_seconds: int
@@ -188,6 +189,12 @@ def _snowflake(key: str, text: str) -> int | None:
     return int(text) if text else None
 
 
+def _hook(key: str, text: str) -> str | None:
+    if text and not re.fullmatch(r"[\w.]+:\w+", text):
+        raise SettingError(key, text, "module:function")
+    return text or None
+
+
 def _device(key: str, text: str) -> str:
     kind, _, index = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or not (index or "0").isdigit():
@@ -213,6 +220,7 @@ VARIABLES: Final = (
     Variable("MARBLE_PLACE_PER_MINUTE", "place_per_minute", "300", _number(0, 100_000)),
     Variable("MARBLE_DAILY_BUDGET", "daily_budget", "0", _number(0, 1_000_000_000)),
     Variable("MARBLE_BLOCKED_WORDS", "blocked_words", "", _words),
+    Variable("MARBLE_PROMPT_HOOK", "prompt_hook", "", _hook),
     Variable("MARBLE_BACKUPS", "backups", "7", _number(0, 1000)),
     Variable("MARBLE_KEEP_DAYS", "keep_days", "0", _number(0, 100_000)),
     Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),
