@@ -15,6 +15,7 @@ from typing import Any, Final
 from telegram.error import RetryAfter
 from telegram.ext import BaseRateLimiter
 
+from bots.delivery import TryLater
 from engine.errors import MarbleError
 
 # Telegram's are thirty a second over all chats and twenty a minute in a group; these leave some
@@ -24,6 +25,8 @@ GROUP: Final = (20, 61.0)
 PRIVATE: Final = (10, 10.0)
 RESERVED: Final = 10  # of a group's messages: progress leaves these to answers and pictures
 SPARE: Final = "spare"  # what may as well be left unsaid: sent at once or not at all
+BRIEFLY: Final = "briefly"  # what is to be tried again rather than waited for: see `TryLater`
+BRIEF: Final = 0.5  # seconds that it waits all the same
 LANES: Final = 1_000  # chats that are remembered
 # What counts as a message; to answer a button or delete a message does not.
 COUNTED: Final = re.compile(r"(send|edit|copy|forward)(?!ChatAction)")
@@ -114,13 +117,17 @@ class Pace(BaseRateLimiter[str]):
     ) -> Any:
         """Make a request when its turn has come; a flood wait holds up its own chat only.
 
-        Raises `Crowded` for what is to spare and would have to wait.
+        Raises `Crowded` for what is to spare and would have to wait, `TryLater` for what waits
+        `BRIEFLY` and would have to wait longer.
         """
         chat = data.get("chat_id")
         if chat is None or not COUNTED.match(endpoint):
             return await callback(*args, **kwargs)
         lane = self._lane(chat)
-        await (self._spare(lane) if rate_limit_args == SPARE else self._wait(lane))
+        if rate_limit_args == SPARE:
+            self._spare(lane)
+        else:
+            await self._wait(lane, rate_limit_args == BRIEFLY)
         try:
             return await callback(*args, **kwargs)
         except RetryAfter as error:
@@ -128,7 +135,10 @@ class Pace(BaseRateLimiter[str]):
             lane.pause(_now(), seconds_of(error))
             raise
 
-    async def _wait(self, lane: Lane) -> None:
+    async def _wait(self, lane: Lane, briefly: bool) -> None:
+        seconds = lane.wait(_now())
+        if briefly and (seconds > BRIEF or lane.turn.locked()):
+            raise TryLater(max(seconds, BRIEF))
         async with lane.turn:
             await _sleep(lane.wait)
             async with self._turn:
@@ -136,7 +146,7 @@ class Pace(BaseRateLimiter[str]):
                 self._all.take(_now())
             lane.take(_now())
 
-    async def _spare(self, lane: Lane) -> None:
+    def _spare(self, lane: Lane) -> None:
         now = _now()
         if self._turn.locked() or self._all.wait(now) > 0 or not lane.has_spare(now):
             raise Crowded

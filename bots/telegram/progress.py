@@ -26,6 +26,8 @@ from storage.jobs import Jobs
 
 PRIVATE: Final = 2.0  # seconds between two edits of a placeholder
 GROUP: Final = 5.0
+TRIES: Final = 10  # to find room for one edit, before what comes next is shown instead
+AGAIN: Final = 0.2  # seconds between them
 PATIENCE: Final = 10.0  # seconds that one edit may take: the next one knows better
 
 log = logging.getLogger(__name__)
@@ -117,19 +119,23 @@ class Placeholders:
     async def _follow(self, job: Job, standing: Standing, address: Address) -> None:
         """Edit a placeholder whenever there are news; those that came too fast are left out."""
         async for news in self.studio.follow(job.id):
-            async with standing.editing:
-                if standing.over:
-                    return
-                await self._tell(job, standing, address, news)
+            for _ in range(TRIES):
+                async with standing.editing:
+                    if standing.over or await self._tell(job, standing, address, news):
+                        break
+                await asyncio.sleep(AGAIN)
+            if standing.over:
+                return
             await asyncio.sleep(PRIVATE if address.private else GROUP)
 
-    async def _tell(self, job: Job, standing: Standing, address: Address, news: News) -> None:
+    async def _tell(self, job: Job, standing: Standing, address: Address, news: News) -> bool:
+        """Show the news; False where there is no room for them now."""
         assert standing.message is not None
         chat, message = message_of(standing.message)
         line = progress_line(news, address.words)
         preview = news.preview if isinstance(news, Progress) else None
         if line == standing.told and preview is None:
-            return
+            return True
         common: dict[str, Any] = {
             "chat_id": chat,
             "message_id": message,
@@ -146,8 +152,11 @@ class Placeholders:
             else:
                 await self.bot.edit_message_text(line, **common)
             standing.told = line
-        except (Crowded, TelegramError) as error:
+        except Crowded:
+            return False
+        except TelegramError as error:
             log.debug("job %d: progress was not shown: %s", job.id, error)
+        return True
 
 
 def answering(address: Address) -> ReplyParameters | None:

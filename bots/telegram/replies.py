@@ -1,5 +1,6 @@
 """From the outbox to Telegram: the placeholder becomes the picture.
 
+A reply that would have to wait for its chat is put off, so that it takes no place from others.
 An edit may be made twice and leaves one picture, so it comes first. Where there is no placeholder
 or it is gone, the picture comes as a message of its own; where a photo is refused, as a document.
 """
@@ -19,6 +20,7 @@ from bots.delivery import Shown, Way, WayClosed
 from bots.presentation import Limit, caption, compose, cut, fit, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
+from bots.telegram.pace import BRIEFLY
 from bots.telegram.progress import Placeholders, answering
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
 from bots.texts import Words
@@ -74,7 +76,12 @@ class Replies:
             raise WayClosed("there is no placeholder")
         answer = await self.compose(parcel)
         chat, message = message_of(standing.message)
-        where = {"chat_id": chat, "message_id": message, "reply_markup": answer.buttons}
+        where = {
+            "chat_id": chat,
+            "message_id": message,
+            "reply_markup": answer.buttons,
+            "rate_limit_args": BRIEFLY,
+        }
         try:
             await self._become(answer, where)
         except BadRequest as error:
@@ -111,19 +118,20 @@ class Replies:
 
     async def _send(self, parcel: Parcel) -> Shown:
         answer = await self.compose(parcel)
-        return {await self._post(answer, _address(parcel)): answer.picture}
+        return {await self._post(answer, _address(parcel), BRIEFLY): answer.picture}
 
     async def _say(self, parcel: Parcel) -> Shown:
         answer = replace(await self.compose(parcel), photo=None)
-        return {await self._post(answer, _address(parcel)): answer.picture}
+        return {await self._post(answer, _address(parcel), BRIEFLY): answer.picture}
 
-    async def _post(self, answer: Answer, address: Address) -> str:
+    async def _post(self, answer: Answer, address: Address, pace: str | None = None) -> str:
         """Send an answer as a new message and return its name."""
         where: dict[str, Any] = {
             "chat_id": address.chat,
             "message_thread_id": address.thread,
             "reply_parameters": answering(address),
             "reply_markup": answer.buttons,
+            "rate_limit_args": pace,
         }
         if answer.photo is None:
             text = cut(answer.text, TEXT, utf16_length)

@@ -15,10 +15,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from bots.delivery import AT_ONCE
 from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port, a_marble, a_server
 from tests.fakes.process import Marble
 from tests.fakes.telegram.faults import Fault, flood, lose_answer, refuse
-from tests.fakes.telegram.people import Person, is_result, labels, person, text_of
+from tests.fakes.telegram.people import Person, group, is_result, labels, person, text_of
 from tests.fakes.telegram.server import TelegramServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,7 +37,8 @@ async def telegram() -> AsyncIterator[TelegramServer]:
 async def marble(
     telegram: TelegramServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Marble]:
-    async with a_marble(telegram, tmp_path_factory.mktemp("faults")) as marble:
+    folder = tmp_path_factory.mktemp("faults")
+    async with a_marble(telegram, folder, MARBLE_RUNNING_PER_PERSON="64") as marble:
         yield marble
 
 
@@ -73,14 +75,35 @@ def results(somebody: Person) -> int:
 async def test_a_flood_wait_holds_up_its_own_chat_only(
     ada: Person, bob: Person, spoil: Spoil, method: str
 ) -> None:
-    fault = spoil(flood(ada.id, 4, method))
+    fault = spoil(flood(ada.id, 12, method))
     said = await ada.says("a cat")
     await ada.server.until(lambda: fault.hits)
-    for number in range(3):
-        await bob.chat.picture(await bob.says(f"dog {number}"))
+    await bob.chat.picture(await bob.says("a dog"))
     assert results(ada) == 0
     await ada.chat.picture(said)
     assert (results(ada), len(ada.chat.shown)) == (1, 1)
+
+
+async def test_many_pictures_that_wait_for_groups_leave_room_for_others(
+    ada: Person, bob: Person, telegram: TelegramServer, marble: Marble
+) -> None:
+    crowded = [group(telegram, next(NUMBERS)) for _ in range(2)]
+    floods = [flood(each.id, 90, EDITS) for each in crowded]
+    telegram.faults.extend(floods)
+    for number in range(AT_ONCE + 2):  # more than may be delivered at once
+        await ada.says(f"/imagine cat {number} wait", to=crowded[number % 2])
+    await telegram.until(lambda: sum(len(each.shown) for each in crowded) == AT_ONCE + 2)
+    gate = marble.folder / "data" / "gate"
+    await asyncio.to_thread(gate.touch)
+    try:
+        await telegram.until(lambda: all(each.hits for each in floods))
+        for number in range(2):
+            await bob.chat.picture(await bob.says(f"dog {number}"))
+        # What was on its way with the first one may have arrived; the rest waits.
+        shown = [is_result(message) for each in crowded for message in each.shown]
+        assert not all(shown)
+    finally:
+        await asyncio.to_thread(gate.unlink)
 
 
 async def test_an_edit_whose_answer_is_lost_is_made_again_and_leaves_one_picture(
