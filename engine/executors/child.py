@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).parents[2]  # where the package `engine` is found
 STARTS: Final = 3  # failed starts in a row after which waiting jobs are told
 SILENCE: Final = 900.0  # seconds without a word about its jobs after which a child counts as hung
+COMPILING: Final = 4  # times that, where models are compiled at the first use of each size
 LONGEST: Final = 30.0  # seconds between two starts
 # Threads that spin while they wait for each other cost nearly nothing on an idle processor, and on
 # one that others use nearly everything: a picture took 18 s instead of 0.5.
@@ -56,7 +57,7 @@ class ChildExecutor(QueueingExecutor):
         super().__init__()
         self._config = config
         self._backoff = backoff
-        self._silence = silence
+        self._silence = silence * (COMPILING if config.compile else 1)
         self._heard_at = 0.0  # when the child last said something, or was given its first job
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None  # there while the child takes jobs
