@@ -11,9 +11,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from engine.embeddings import Embeddings
 from engine.families import SDXL
 from engine.loading import Model
+from engine.places import Kind
 from engine.prompts import Token, tokenize
+from engine.shelves import Shelf
 
 CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x, 330 KB for SDXL
 
@@ -91,9 +94,13 @@ def _given(tensor: Tensor | None) -> Tensor:
 class TextEncoder:
     """Encode prompts with a model's CLIP, remembering the latest (the empty one above all)."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, embeddings: Shelf | None = None) -> None:
         self._model = model
-        self._encoders = [_Encoder(*pair, model) for pair in model.encoders]
+        shelf = embeddings or Shelf(None, Kind.EMBEDDING)
+        self._encoders = [
+            _Encoder(tokenizer, encoder, model, Embeddings(shelf, encoder, number))
+            for number, (tokenizer, encoder) in enumerate(model.encoders)
+        ]
         self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
 
     def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
@@ -122,8 +129,9 @@ class TextEncoder:
 class _Encoder:
     """Encode prompts with one of a model's text encoders."""
 
-    def __init__(self, tokenizer: Any, encoder: Any, model: Model) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any, model: Model, embeddings: Embeddings) -> None:
         self._tokenizer = tokenizer
+        self._embeddings = embeddings
         self._encoder = encoder
         self._device = model.device
         self._family = model.checkpoint.family
@@ -141,12 +149,21 @@ class _Encoder:
         tokenizer = self._tokenizer
         return tokenize(
             prompt,
-            lambda text: tokenizer(text, add_special_tokens=False).input_ids,
+            self._ids,
             bos=tokenizer.bos_token_id,
             eos=tokenizer.eos_token_id,
             pad=tokenizer.pad_token_id,
             max_length=self._encoder.config.max_position_embeddings,
         )
+
+    def _ids(self, text: str) -> list[int]:
+        """Return a text's token ids, embeddings among them."""
+        ids: list[int] = []
+        for piece in self._embeddings.split(text):
+            if isinstance(piece, str):
+                piece = self._tokenizer(piece, add_special_tokens=False).input_ids
+            ids += piece
+        return ids
 
     def _forward(
         self, chunks: Sequence[Sequence[Token]], clip_skip: int | None
@@ -155,9 +172,10 @@ class _Encoder:
         # One chunk at a time: the number of rows in a call moves the last bits of each row, and a
         # prompt's embeddings must not depend on what stands beside it.
         rows = torch.tensor([[token for token, _ in chunk] for chunk in chunks])
-        outputs = [
-            self._encoder(row[None].to(self._device), output_hidden_states=True) for row in rows
-        ]
+        outputs = []
+        for row in rows:
+            with self._embeddings.placed(row[None]) as ids:
+                outputs.append(self._encoder(ids.to(self._device), output_hidden_states=True))
         embeds = torch.cat([self._layer(output, clip_skip) for output in outputs])
         pooled = getattr(outputs[0], "text_embeds", None)
         return embeds.float(), None if pooled is None else pooled.float()

@@ -17,7 +17,7 @@ from engine.events import Stage
 from engine.ladder import Ladder, Rung, Way, empty_cache
 from engine.loading import Model
 from engine.resident import Measure, Resident, unmeasured
-from engine.shelves import Shelf, controls, loras, vaes
+from engine.shelves import Shelf, controls, embeddings, loras, vaes
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ class Residents:
             offloaded=offloaded,
             loras=loras(self._catalogue.models_dir),
             vaes=vaes(self._catalogue.models_dir),
+            embeddings=embeddings(self._catalogue.models_dir),
             controls=Controls(controls(self._catalogue.models_dir), make_room),
         )
 

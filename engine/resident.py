@@ -70,6 +70,7 @@ class Resident:
         offloaded: bool = False,
         loras: Shelf | None = None,
         vaes: Shelf | None = None,
+        embeddings: Shelf | None = None,
         controls: Controls | None = None,
     ) -> None:
         self.model = model
@@ -77,7 +78,7 @@ class Resident:
         self._vaes = Vaes(model, vaes or Shelf(None, Kind.VAE))
         self.controls = controls or Controls(NO_CONTROLS)
         self.users = 0  # jobs at work on it
-        self._text = TextEncoder(model)
+        self._text = TextEncoder(model, embeddings)
         self._measure = measure
         self._ladder = ladder or Ladder()
         self.cramped = False  # batches ran out of memory: from now on a picture a call

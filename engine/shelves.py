@@ -89,6 +89,11 @@ def loras(models_dir: Path | None) -> Shelf:
     return Shelf(models_dir, Kind.LORA)
 
 
+def embeddings(models_dir: Path | None) -> Shelf:
+    """Return the embeddings of a models folder."""
+    return Shelf(models_dir, Kind.EMBEDDING)
+
+
 def vaes(models_dir: Path | None) -> Shelf:
     """Return the VAEs of a models folder."""
     return Shelf(models_dir, Kind.VAE)

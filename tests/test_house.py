@@ -57,6 +57,7 @@ MAY_IMPORT = {
             "engine.upscale",
             "engine.loading",
             "engine.checkup",
+            "engine.embeddings",
             "engine.lora",
             "engine.other_vae",
             "engine.vocabulary",

@@ -1,0 +1,86 @@
+"""Textual inversion: vectors of a file in the place of tokens."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.conditioning import TextEncoder
+from engine.errors import BrokenModel, UnknownPart
+from engine.loading import Model
+from engine.shelves import embeddings
+from tests.single_files import make_true_model
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a small SD1."""
+    return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
+
+
+def write(home: Path, name: str, **tensors: torch.Tensor) -> Path:
+    (home / "embeddings").mkdir(exist_ok=True)
+    save_file(tensors, home / "embeddings" / f"{name}.safetensors")
+    return home
+
+
+def rows_of(model: Model, text: str) -> torch.Tensor:
+    """Return the vectors of a text's tokens."""
+    ids = model.tokenizer(text, add_special_tokens=False).input_ids
+    vectors: torch.Tensor = model.text_encoder.get_input_embeddings().weight[ids]
+    return vectors.clone()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("key", ["emb_params", "<my-cat>"])
+def test_vectors_of_words_say_what_the_words_say(small: Model, tmp_path: Path, key: str) -> None:
+    home = write(tmp_path, "my-cat_v2.1", **{key: rows_of(small, "cat")})
+    text = TextEncoder(small, embeddings(home))
+    for template in ("a {} here", "({}:1.3) b", "{}, {}"):
+        meant = text.encode(template.replace("{}", "cat")).embeds
+        said = text.encode(template.replace("{}", "embedding:my-cat_v2.1")).embeds
+        assert torch.equal(said, meant), template
+    assert not torch.equal(text.encode("a dog").embeds, text.encode("a cat").embeds)
+
+
+@torch.inference_mode()
+def test_one_vector_may_lack_its_dimension_and_words_around_it_stay(
+    small: Model, tmp_path: Path
+) -> None:
+    home = write(tmp_path, "dot", emb_params=rows_of(small, "x")[-1])
+    text = TextEncoder(small, embeddings(home))
+    assert torch.equal(text.encode("a embedding:dot.").embeds, text.encode("a x .").embeds)
+
+
+@torch.inference_mode()
+def test_sdxl_takes_a_set_for_each_encoder(tmp_path: Path) -> None:
+    xl = make_true_model(tmp_path / "xl", "sdxl")
+    ids = xl.tokenizer("cat", add_special_tokens=False).input_ids
+    one, two = (
+        encoder.get_input_embeddings().weight[ids].clone()
+        for encoder in (xl.text_encoder, xl.text_encoder_2)
+    )
+    home = write(tmp_path, "cat", clip_l=one, clip_g=two)
+    text = TextEncoder(xl, embeddings(home))
+    said, meant = text.encode("a embedding:cat"), text.encode("a cat")
+    assert torch.equal(said.embeds, meant.embeds)
+    assert said.pooled is not None
+    assert meant.pooled is not None
+    assert torch.equal(said.pooled, meant.pooled)
+
+
+def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
+    write(tmp_path, "wide", emb_params=torch.zeros(2, 1024))
+    write(tmp_path, "nan", emb_params=torch.full((1, 768), torch.nan))
+    write(tmp_path, "model", a=torch.zeros(2), b=torch.zeros(2))
+    text = TextEncoder(small, embeddings(tmp_path))
+    for name, said in (
+        ("wide", "it is made for another model: vectors of 1024, not 768"),
+        ("nan", "no numbers"),
+        ("model", "it is no embedding"),
+    ):
+        with pytest.raises(BrokenModel, match=said):
+            text.encode(f"a embedding:{name}")
+    with pytest.raises(UnknownPart, match=r"no embedding 'wid' \(did you mean 'wide'\?\)"):
+        text.encode("a embedding:wid")
