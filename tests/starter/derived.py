@@ -46,8 +46,8 @@ PARENTS: Final = (
     "a statue of a cat",
     "a dancer",
 )
-STRENGTHS: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
-AMOUNTS: Final = (0.1, 0.2, 0.3, 0.5, 0.6, 0.7)
+STRENGTHS: Final = (0.6, 0.7, 0.8)
+AMOUNTS: Final = (0.1, 0.2, derive.STRONG)
 HELD: Final = (28, 40, 100, 104)  # pixels: where people hold things
 
 
@@ -178,7 +178,7 @@ def measure_variations(shop: Workshop, count: int) -> None:
     _say("| --- | --- | --- | --- | --- | --- |")
     for amount in AMOUNTS:
         say_kept(shop, parents, f"noise {amount:g}", by_noise(amount))
-    for strength in (0.35, *STRENGTHS):
+    for strength in (derive.SUBTLE, derive.BOLD):
         say_kept(shop, parents, f"image {strength:g}", by_image(strength))
 
 
