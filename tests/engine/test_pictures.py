@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from engine.blobs import Folder, blob_path
+from engine.enlarge import Enlarger
 from engine.errors import MissingPicture, OutOfMemory
 from engine.events import Picture, Progress, Stage
 from engine.executors import Spec
@@ -20,9 +22,11 @@ from engine.metadata import read_recipe
 from engine.pipeline import Pipeline
 from engine.recipe import Recipe
 from engine.reports import Ended, Key
+from engine.shelves import upscalers
 from engine.sources import Margins, Upscale, Variation
 from tests.engine.test_canvas import disc
 from tests.engine.test_memory import failing
+from tests.engine.test_upscale import saved
 from tests.engine.ticks import ROOMY, News, drive, pngs
 from tests.factories import make_recipe, pixels
 
@@ -187,3 +191,23 @@ def test_memory_that_never_comes_ends_in_one_sentence(model: Model, store: Folde
 
 def test_the_store_names_files_as_storage_does(tmp_path: Path) -> None:
     assert blob_path(tmp_path, IMAGE) == tmp_path / "aa" / f"{IMAGE}.png"
+
+
+def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
+    model: Model, store: Folder, tmp_path: Path
+) -> None:
+    (tmp_path / "upscale_models").mkdir()
+    saved(tmp_path / "upscale_models", "ESRGAN ×2")
+    enlarger = Enlarger(upscalers(tmp_path), torch.device("cpu"), Ladder())
+    pipeline = Pipeline(One(model, lambda *_: ROOMY), blobs=store, enlarger=enlarger)
+    [name] = upscalers(tmp_path).names()[2:]
+    recipes = {
+        number: make_recipe(image=IMAGE, upscale=Upscale(factor=2, by=by))
+        for number, by in enumerate(("lanczos", name, "nobody"))
+    }
+    told = drive(pipeline, {0: [spec(number, recipe) for number, recipe in recipes.items()]})
+    plain, networks = image_of(told[0]), image_of(told[1])
+    assert plain.size == networks.size == (128, 128)
+    assert plain.tobytes() != networks.tobytes()
+    assert isinstance(told[2][-1], Ended)
+    assert "There is no upscaler 'nobody'" in str(told[2][-1].error)
