@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engine.errors import SettingError
+
 if TYPE_CHECKING:
     from bots.settings import Settings
     from engine.checkpoints import Checkpoint
@@ -26,11 +28,13 @@ def add_parser(commands: Any) -> None:
     acts = models.add_subparsers(dest="act", metavar="COMMAND")
     check = acts.add_parser("check", help="load each model and tell why one cannot be used")
     check.add_argument("name", nargs="*", metavar="NAME", help="only these")
+    get = acts.add_parser("get", help="fetch a model from the Hugging Face hub, or list offers")
+    get.add_argument("name", nargs="?", metavar="NAME", help="an offer, or owner/repository/file")
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run a command of `marble models`; return its exit code: 1 if a model cannot be used."""
-    act = {None: _list, "check": _check}[arguments.act]
+    act = {None: _list, "check": _check, "get": _get}[arguments.act]
     return await act(arguments, settings)
 
 
@@ -63,6 +67,26 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
             _add(table, verdict.name, verdict.checkpoint, said)
     console.print(table)
     return 1 if failures else 0
+
+
+async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
+    from engine.hub import OFFERS, fetch, find
+
+    console = Console(highlight=False)
+    if arguments.name is None:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("offer", "GPU memory", "what it is"):
+            table.add_column(heading)
+        for offer in OFFERS:
+            table.add_row(offer.name, f"{offer.memory} GB", offer.title)
+        console.print(table)
+        return 0
+    offer = find(arguments.name)
+    if settings.models_dir is None:
+        raise SettingError("MARBLE_MODELS_DIR", "", "a folder that models are fetched into")
+    file = await asyncio.to_thread(fetch, offer, settings.models_dir)
+    console.print(f"{escape(file.name)} is here; `marble models check {escape(file.stem)}`.")
+    return 0
 
 
 def _table(last: str) -> Table:

@@ -48,3 +48,21 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
 ) -> None:
     assert main(["models", "check", "mime"]) == 2
     assert "did you mean 'mine'" in capsys.readouterr().err
+
+
+def test_offers_are_listed_by_what_they_want(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "get"]) == 0
+    table = rows(capsys.readouterr().out)
+    assert "10 GB" in table["sdxl"]
+    assert main(["models", "get", "sdlx"]) == 2
+    assert "did you mean 'sdxl'" in capsys.readouterr().err
+
+
+def test_fetching_needs_a_folder_for_it(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MARBLE_MODELS_DIR", "")
+    assert main(["models", "get", "sdxl"]) == 2
+    assert "MARBLE_MODELS_DIR must be a folder" in capsys.readouterr().err
