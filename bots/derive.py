@@ -20,6 +20,7 @@ PAINT_STRENGTH: Final = 1.0  # under a mask nothing of what was there is wanted
 SUBTLE: Final = 0.55  # strength with which a picture is drawn anew: what words left open stays
 STRONG: Final = 0.6  # of the way to another seed's noise: the composition changes
 BOLD: Final = 0.8  # strength in its place, where a picture is not what its noise made alone
+TILED: Final = 4  # times the pixels that a model was made for; above, detail is drawn in tiles
 PAN: Final = 0.5  # of a side that is added
 ZOOMS: Final = "between 1.1 and 4"
 DIRECTIONS: Final = ("left", "right", "up", "down")
@@ -110,12 +111,26 @@ def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
 
 
 def enlarged(
-    recipe: Recipe, picture: Picture, *, factor: float, by: str, strength: float | None
+    recipe: Recipe,
+    picture: Picture,
+    *,
+    factor: float,
+    by: str,
+    strength: float | None,
+    native: tuple[int, int],
 ) -> Recipe:
-    """Return a recipe that makes a picture larger, and with a strength draws detail into it."""
-    upscale = Upscale(factor=factor, by=by, strength=strength)
+    """Return a recipe that makes a picture larger, and with a strength draws detail into it.
+
+    native: the size that the model was made for. What is far larger is drawn in tiles of about
+    that size: whole, attention would take memory by the square of the pixels, and see things that
+    it never saw.
+    """
     start = _from(recipe, picture)
     width, height = _whole(picture.width), _whole(picture.height)
+    upscale = Upscale(factor=factor, by=by, strength=strength)
+    large = upscale.size(width, height)
+    if strength is not None and large[0] * large[1] > TILED * native[0] * native[1]:
+        upscale = replace(upscale, tile=max(native))
     return replace(start, width=width, height=height, strength=None, upscale=upscale)
 
 

@@ -119,9 +119,15 @@ class Studio:
         upscalers(self._catalogue.models_dir).get(by)
         job, picture = await self._get(name)
         kept = the_picture(job, picture)
-        if strength == "usual":
-            strength = self._catalogue.get(job.recipe.checkpoint).detail
-        recipe = derive.enlarged(job.recipe, kept, factor=factor, by=by, strength=strength)
+        model = self._catalogue.get(job.recipe.checkpoint)
+        recipe = derive.enlarged(
+            job.recipe,
+            kept,
+            factor=factor,
+            by=by,
+            strength=model.detail if strength == "usual" else strength,
+            native=(model.defaults.width, model.defaults.height),
+        )
         return await self._derive(recipe, asker, job, kept.index)
 
     async def zoom(self, name: str, asker: Asker, *, factor: float = 2.0) -> Job:

@@ -291,7 +291,7 @@ def _near(path: Path) -> Path:
 def _headline(job: Job) -> str:
     recipe = job.recipe
     facts = (
-        f"{recipe.width}×{recipe.height}",
+        "×".join(map(str, recipe.size)),
         f"{recipe.steps} steps",
         f"{recipe.sampler} {recipe.schedule}",
         f"guidance {recipe.guidance_scale:g}",

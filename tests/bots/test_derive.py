@@ -12,6 +12,7 @@ from storage import Job, Picture, Status
 from tests.factories import make_recipe
 
 SHA = "c" * 64
+NATIVE = (64, 64)
 
 
 def kept(index: int = 0, width: int = 64, height: int = 64) -> Picture:
@@ -65,15 +66,30 @@ def test_an_enlarged_picture_varies_strongly_from_its_own_pixels() -> None:
 
 def test_an_upscale_starts_from_the_stored_picture_as_it_is() -> None:
     recipe = derive.enlarged(
-        make_recipe(count=4), kept(2, 96, 64), factor=2, by="lanczos", strength=0.3
+        make_recipe(count=4), kept(2, 96, 64), factor=2, by="lanczos", strength=0.3, native=NATIVE
     )
     assert (recipe.width, recipe.height, recipe.size) == (96, 64, (192, 128))
     assert (recipe.image, recipe.strength, recipe.count, recipe.picture) == (SHA, None, 1, None)
 
 
+@pytest.mark.parametrize(
+    ("factor", "strength", "tile"), [(2, 0.3, None), (3, 0.3, 64), (3, None, None)]
+)
+def test_what_is_far_larger_than_the_model_knows_is_drawn_in_tiles(
+    factor: float, strength: float | None, tile: int | None
+) -> None:
+    recipe = derive.enlarged(
+        make_recipe(), kept(), factor=factor, by="lanczos", strength=strength, native=NATIVE
+    )
+    assert recipe.upscale is not None
+    assert recipe.upscale.tile == tile
+
+
 def test_an_upscale_beyond_the_limit_of_pixels_is_refused() -> None:
     with pytest.raises(OptionError, match="stays below 16 megapixels"):
-        derive.enlarged(make_recipe(), kept(0, 2048, 2048), factor=4, by="lanczos", strength=None)
+        derive.enlarged(
+            make_recipe(), kept(0, 2048, 2048), factor=4, by="lanczos", strength=None, native=NATIVE
+        )
 
 
 @pytest.mark.parametrize(("factor", "margin"), [(2.0, 16), (1.5, 11), (4.0, 24)])

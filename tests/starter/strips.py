@@ -21,6 +21,7 @@ from tests.starter.drawing import load_starter
 from tests.starter.judge import load_judge
 
 GAP: Final = 6
+NATIVE: Final = (128, 128)
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "images"
 
 
@@ -104,7 +105,12 @@ def larger(shop: Workshop, parents: Sequence[Parent]) -> list[list[Image.Image]]
                 drawn(
                     shop,
                     derive.enlarged(
-                        parent.recipe, parent.picture, factor=2, by=LANCZOS, strength=strength
+                        parent.recipe,
+                        parent.picture,
+                        factor=2,
+                        by=LANCZOS,
+                        strength=strength,
+                        native=(128, 128),
                     ),
                 )
                 for strength in (None, detail)

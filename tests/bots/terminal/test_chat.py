@@ -63,3 +63,31 @@ def test_odd_lines_are_answered_in_one_sentence(chat: Chat, line: str) -> None:
 def test_a_conversation_without_a_picture_leaves_none(chat: Chat, marble: Marble) -> None:
     chat("/help")
     assert "Nothing yet" in marble("history").out
+
+
+def test_pictures_are_made_from_pictures_in_a_conversation(chat: Chat) -> None:
+    lines = [
+        f"a cat --size 64 --seed 7 {TINY}",
+        ":vary",
+        ":vary 1 strong",
+        ":upscale 1.1 x1.5",
+        ":zoom 1 x1.5",
+        ":pan 1 left",
+        ":pan down",
+    ]
+    answer = chat("\n".join(lines))
+    assert (answer.code, answer.err) == (0, "")
+    sizes = re.findall(r"(\d+×\d+) · \d+ steps", answer.out)
+    assert [f"{n}.1" for n in range(1, 8)] == re.findall(r"^  (\d+\.1)  ", answer.out, re.M)
+    assert sizes[-2:] == ["96×64", "96×96"]
+
+
+def test_nonsense_about_pictures_is_answered_in_a_sentence_each(chat: Chat) -> None:
+    lines = [":vary", ":zoom 1", f"a cat --size 64 {TINY}", ":pan 1", ":zoom 1 xfar", ":vary 1 2 3"]
+    answer = chat("\n".join(lines))
+    assert answer.code == 2
+    assert "There is no job 1" in answer.out
+    assert "direction must be one of left, right, up, down" in answer.out
+    assert "factor must be a number" in answer.out
+    assert "A picture is named by one word, like 12.3, not '1 2 3'" in answer.out
+    assert "Traceback" not in answer.out + answer.err
