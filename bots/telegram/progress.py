@@ -12,12 +12,12 @@ from telegram import InputMediaPhoto, ReplyParameters
 from telegram.error import RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
-from bots.delivery import back_off
+from bots.delivery import TryLater, back_off
 from bots.presentation import progress_line
 from bots.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
-from bots.telegram.pace import SPARE, Crowded
+from bots.telegram.pace import ALL, BRIEF, SPARE, Crowded
 from bots.telegram.troubles import explain, never_sent
 from engine.errors import MarbleError
 from engine.events import News, Progress
@@ -63,13 +63,21 @@ class Placeholders:
         self.spawn(self._accompany(job), f"telegram-job-{job.id}")
 
     async def settle(self, job: Job) -> Standing:
-        """Return a job's placeholder once it stands and nothing edits it any more."""
+        """Return a job's placeholder once it stands and nothing edits it any more.
+
+        Raises `TryLater` while it waits for its turn.
+        """
         standing = self._standing.get(job.id)
         if standing is None:
             # The job may have been read before its placeholder stood.
             return Standing(job.message or (await self.jobs.get(job.id)).message)
         standing.over = True
-        await standing.placed.wait()
+        try:
+            async with asyncio.timeout(BRIEF):
+                await standing.placed.wait()
+        except TimeoutError:  # it waits for its chat, and this reply must not wait in others' way
+            ahead = sum(not each.placed.is_set() for each in self._standing.values())
+            raise TryLater(1.0 + ahead * ALL[1] / ALL[0]) from None
         async with standing.editing:
             return standing
 
