@@ -84,7 +84,10 @@ def test_a_picture_file_is_remade_from_the_recipe_it_carries(
     assert "a dog" in marble("rerun", "cat.png", "--prompt", "a dog").out
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     answer = marble("rerun", "broken.png")
-    assert (answer.code, answer.err) == (2, "marble: The file is not a PNG picture.\n")
+    assert (answer.code, answer.err) == (
+        2,
+        "marble: The file is not a PNG, JPEG or WebP picture.\n",
+    )
 
 
 def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
