@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
 from discord import app_commands
 
-from bots.discord.commands.define import define
+from bots.discord.commands.define import Answer, answering, define
 from bots.discord.replies import CONTENT
 from bots.discord.visits import Click, Refusal, Visit
 from bots.line import Standing, look
 from bots.presentation import cut, duration, escape_markdown
-from bots.privacy import privacy_text
 from bots.texts import Words
 from engine.errors import UserError
 from storage import Job, Status, parse_name
@@ -29,63 +28,69 @@ CHOICE: Final = 100  # characters
 def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add the commands."""
 
-    async def help_(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.tell(visit.words.help)
-
-    async def privacy(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.tell(cut(await privacy_text(desk.app.settings, visit.words), CONTENT))
-
-    async def models(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.tell(models_text(desk, visit.words))
-
-    async def stats(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.open(private=True)
-            await visit.tell(await stats_text(desk, visit))
-
-    async def queue(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.open(private=True)
-            standings = await look(desk.storage, desk.app.settings)
-            await visit.tell(queue_text(standings, visit))
-
-    async def cancel(interaction: discord.Interaction[Any], job: str | None = None) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.open(private=True)
-            found = await _to_cancel(desk, visit, job)
-            await desk.studio.cancel(found.id)
-            await visit.tell(visit.words.cancel_asked.format(job=found.id))
-
     async def complete(
         interaction: discord.Interaction[Any], text: str
     ) -> list[app_commands.Choice[str]]:
         jobs = await _on_their_way(desk, Click(interaction))
+        names = [f"{job.id} {job.recipe.prompt}" for job in jobs]
         return [
-            app_commands.Choice(
-                name=cut(f"{job.id} {job.recipe.prompt}", CHOICE), value=f"{job.id}"
-            )
-            for job in jobs
-            if text in f"{job.id} {job.recipe.prompt}"
+            app_commands.Choice(name=cut(name, CHOICE), value=name.partition(" ")[0])
+            for name in names
+            if text in name
         ]
 
-    for name, callback in (
-        ("help", help_),
-        ("privacy", privacy),
-        ("models", models),
-        ("stats", stats),
-        ("queue", queue),
-        ("cancel", app_commands.autocomplete(job=complete)(cancel)),
-    ):
+    for name, answer in ANSWERS.items():
+        callback = answering(desk, answer)
+        if name == "cancel":
+            callback = app_commands.autocomplete(job=complete)(callback)
         tree.add_command(define(name, callback))
+
+
+async def help_(desk: Desk, visit: Click) -> None:
+    """Say what Marble can do, and how."""
+    await visit.tell(visit.words.help)
+
+
+async def privacy(desk: Desk, visit: Click) -> None:
+    """Say what is kept."""
+    await visit.tell(visit.words.privacy)
+
+
+async def models(desk: Desk, visit: Click) -> None:
+    """List the models."""
+    await visit.open(private=True)
+    await visit.tell(models_text(desk, visit.words))
+
+
+async def stats(desk: Desk, visit: Click) -> None:
+    """Count what was drawn."""
+    await visit.open(private=True)
+    await visit.tell(await stats_text(desk, visit))
+
+
+async def queue(desk: Desk, visit: Click) -> None:
+    """Say what runs and what waits."""
+    await visit.open(private=True)
+    standings = await look(desk.storage, desk.app.settings)
+    await visit.tell(queue_text(standings, visit))
+
+
+async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:
+    """Stop a job."""
+    await visit.open(private=True)
+    found = await _to_cancel(desk, visit, job)
+    await desk.studio.cancel(found.id)
+    await visit.tell(visit.words.cancel_asked.format(job=found.id))
+
+
+ANSWERS: Final[Mapping[str, Answer]] = {
+    "help": help_,
+    "privacy": privacy,
+    "models": models,
+    "stats": stats,
+    "queue": queue,
+    "cancel": cancel,
+}
 
 
 def models_text(desk: Desk, words: Words) -> str:

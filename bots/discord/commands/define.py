@@ -1,16 +1,23 @@
-"""Define a command whose names and descriptions come from the table of texts."""
+"""Define commands by functions of the desk and the visit; names and descriptions are looked up."""
 
 from __future__ import annotations
 
-from inspect import signature
-from typing import Any
+from collections.abc import Callable, Coroutine
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any
 
+import discord
 from discord import app_commands
 
 from bots.discord.parameters import Callback
 from bots.discord.translate import description_text, name_text
+from bots.discord.visits import Click
 from bots.texts.commands import COMMANDS
 
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+Answer = Callable[..., Coroutine[Any, Any, None]]  # given the desk, the visit, and what was typed
 Command = app_commands.Command[Any, ..., None]
 
 
@@ -30,6 +37,23 @@ def define(key: str, callback: Callback, parent: app_commands.Group | None = Non
         name=name_text(key), description=description_text(key), callback=callback, parent=parent
     )
     return command
+
+
+def answering(desk: Desk, answer: Answer) -> Callback:
+    """Return a callback, as discord.py reads it, that receives a visit and answers it."""
+
+    async def callback(interaction: discord.Interaction[Any], **typed: Any) -> None:
+        visit = Click(interaction)
+        async with desk.receive(visit):
+            await answer(desk, visit, **typed)
+
+    # discord.py needs the types themselves; the desk's is none of its business.
+    known = signature(answer, locals={"Desk": object}, eval_str=True)
+    own = list(known.parameters.values())[2:]
+    itself = Parameter("interaction", Parameter.POSITIONAL_OR_KEYWORD)
+    options = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
+    callback.__signature__ = Signature([itself, *options])  # type: ignore[attr-defined]
+    return callback
 
 
 def group(key: str, **more: Any) -> app_commands.Group:

@@ -7,11 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-import discord
 from discord import ButtonStyle, app_commands
 
 from bots.discord.buttons import button, view_of
-from bots.discord.commands.define import define, group
+from bots.discord.commands.define import answering, define, group
 from bots.discord.replies import Attached
 from bots.discord.visits import Click, Refusal
 
@@ -23,29 +22,29 @@ FILE: Final = "marble.zip"
 
 def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add the commands."""
-
-    async def export(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.open(private=True)
-            with TemporaryDirectory(dir=desk.app.settings.data_dir) as folder:
-                file = Path(folder) / FILE
-                count = await desk.storage.privacy.export(visit.person, file)
-                size = file.stat().st_size
-                if size > visit.address.limit:
-                    megabytes = round(size / 2**20)
-                    raise Refusal(visit.words.too_large_export.format(size=megabytes))
-                data = await asyncio.to_thread(file.read_bytes)
-            text = visit.words.export_ready.format(pictures=count)
-            await visit.tell(text, [Attached(name=FILE, data=data)])
-
-    async def delete(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            sure = button("forget", "0", visit.words.forget_confirm, "🗑️", style=ButtonStyle.danger)
-            await visit.tell(visit.words.forget_question, view=view_of(sure))
-
     mydata = group("mydata")
-    mydata.add_command(define("mydata export", export))
-    mydata.add_command(define("mydata delete", delete))
+    mydata.add_command(define("mydata export", answering(desk, export)))
+    mydata.add_command(define("mydata delete", answering(desk, delete)))
     tree.add_command(mydata)
+
+
+async def export(desk: Desk, visit: Click) -> None:
+    """Hand over everything that is kept of who asks."""
+    await visit.open(private=True)
+    with TemporaryDirectory(dir=desk.app.settings.data_dir) as folder:
+        file = Path(folder) / FILE
+        count = await desk.storage.privacy.export(visit.person, file)
+        size = file.stat().st_size
+        if size > visit.address.limit:
+            megabytes = round(size / 2**20)
+            raise Refusal(visit.words.too_large_export.format(size=megabytes))
+        data = await asyncio.to_thread(file.read_bytes)
+    text = visit.words.export_ready.format(pictures=count)
+    await visit.tell(text, [Attached(name=FILE, data=data)])
+
+
+async def delete(desk: Desk, visit: Click) -> None:
+    """Ask whether everything is to be removed; the button does it."""
+    words = visit.words
+    sure = button("forget", "0", words.forget_confirm, "🗑️", style=ButtonStyle.danger)
+    await visit.tell(words.forget_question, view=view_of(sure))
