@@ -179,7 +179,7 @@ class Delivery:
         if parcel.way >= len(adapter.ways):
             await self._abandon(parcel, "no way is left")
             return
-        if not await self.outbox.begin(job):
+        if not await self.outbox.begin(job, parcel.way):
             return
         way = adapter.ways[parcel.way]
         if parcel.sending and not way.repeatable:

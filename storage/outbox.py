@@ -50,15 +50,21 @@ class Outbox:
         )
         return await self.database.read(lambda c: _parcels(c, query))
 
-    async def begin(self, job: int) -> bool:
-        """Take a reply into this process's hands; False if it is closed or in another's.
+    async def begin(self, job: int, way: int) -> bool:
+        """Take a reply into this process's hands; False if it is closed, in another's, or due
+        by another way meanwhile.
 
         From here on its outcome counts as unknown, until one of the methods below tells.
         """
         sender = await self.worker.register()
         query = (
             update(outbox)
-            .where(outbox.c.job == job, outbox.c.closed_at.is_(None), self._free())
+            .where(
+                outbox.c.job == job,
+                outbox.c.way == way,
+                outbox.c.closed_at.is_(None),
+                self._free(),
+            )
             .values(sender=sender, sending=True)
         )
         return await self.worker.act(lambda c: c.execute(query).rowcount == 1, OUTCOME)

@@ -242,7 +242,7 @@ async def test_a_job_has_one_reply_in_flight(scene: Scene, tmp_path: Path) -> No
     assert await scene.delivery.deliver_due() == 0
     async with Storage.open(tmp_path, now=scene.clock) as other:  # another process
         assert await other.outbox.list_due(["terminal"]) == ()
-        assert not await other.outbox.begin(job)
+        assert not await other.outbox.begin(job, 0)
     scene.chat.gate.set()
     await scene.delivery.drain()
     assert scene.chat.replies(job) == 1
@@ -267,7 +267,7 @@ async def test_slow_replies_leave_room_for_others(scene: Scene) -> None:
 async def test_a_reply_whose_sender_died_is_sent_by_another(scene: Scene, tmp_path: Path) -> None:
     job = await scene.rendered()
     async with Storage.open(tmp_path, now=scene.clock) as dying:
-        assert await dying.outbox.begin(job)
+        assert await dying.outbox.begin(job, 0)
     assert await scene.round() == 0
     await scene.storage.requeue_lost()
     [parcel] = await scene.storage.outbox.list_due(["terminal"])

@@ -174,7 +174,7 @@ class Life(RuleBasedStateMachine):
         outbox = self.processes[who].outbox
         due = self.run(outbox.list_due(["terminal"]))
         assert {parcel.job.id for parcel in due} <= self._waiting()
-        if due and self.run(outbox.begin(due[0].job.id)):
+        if due and self.run(outbox.begin(due[0].job.id, due[0].way)):
             self.replies[due[0].job.id] = 1
             self.sent.add(due[0].job.id)
 
