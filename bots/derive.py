@@ -53,6 +53,8 @@ def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         changed = {"count": 1, "picture": None, **changed}
     if "seed" in changed:
         changed = {"variations": (), **changed}
+    if "image" in changed:  # a mask or margins belong to the picture that they were made for
+        changed = {"mask": None, "margins": None, **changed}
     if changed.get("image") and recipe.strength is None:
         changed = {"strength": default_strength(changed), **changed}
     return replace(recipe, **changed)
@@ -99,10 +101,11 @@ def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
 
     Subtly: the picture is the start image, so that whatever its words left open stays (turned
     noise changes that one time in six, see docs/pictures.md). Strongly: its noise is turned towards
-    another seed's; but where it was enlarged, and is not what its noise made alone, it becomes the
-    start image as well.
+    another seed's; but where it was enlarged or kept something of a start image, and so is not what
+    its noise made alone, it becomes the start image as well.
     """
-    if strong and recipe.upscale is None:
+    by_noise = recipe.upscale is None and recipe.strength in (None, PAINT_STRENGTH)
+    if strong and by_noise:
         alone = recipe if recipe.count == 1 else replace(recipe, picture=picture.index)
         variation = Variation(seed=random_seed(), amount=STRONG)
         return replace(alone, variations=(*recipe.variations, variation))

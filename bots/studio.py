@@ -15,16 +15,18 @@ from bots import derive
 from bots.derive import change, of_picture, the_picture
 from bots.gate import nobody_minds
 from bots.worker import Worker
+from engine.blobs import Folder
+from engine.canvas import lay
 from engine.checkpoints import STARTER, Catalogue, Checkpoint
 from engine.control_files import find_control
 from engine.errors import UserError
 from engine.events import News
 from engine.headers import read_header
-from engine.images import encode_png, read_image
+from engine.images import encode_png, read_image, read_stored
 from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
 from engine.shelves import controls, loras, upscalers, vaes
-from engine.sources import LANCZOS
+from engine.sources import LANCZOS, Upscale
 from engine.wording import choose, take_loras
 from storage import Job, NewJob, parse_name
 from storage.jobs import Jobs
@@ -159,7 +161,7 @@ class Studio:
         """
 
         def make() -> str:
-            picture = read_image(self._pictures.fetch(image))
+            picture = read_stored(self._pictures.fetch(image))
             if isinstance(given, bytes):
                 return self._keep(read_mask(given, picture))
             if given.lower() == ALPHA:
@@ -213,12 +215,18 @@ class Studio:
             recipe,
             checkpoint=checkpoint.name,
             loras=tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras),
+            upscale=recipe.upscale and self._upscale(recipe.upscale),
             vae=recipe.vae and vaes(self._catalogue.models_dir).named(recipe.vae),
             controls=tuple(
                 replace(each, model=find_control(self._controls, each.model, checkpoint))
                 for each in recipe.controls
             ),
         )
+
+    def _upscale(self, upscale: Upscale) -> Upscale:
+        shelf = upscalers(self._catalogue.models_dir)
+        shelf.get(upscale.by)
+        return replace(upscale, by=shelf.named(upscale.by))
 
     def _changed(self, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         return self._known(change(recipe, spoken(values, values.get("seed", recipe.seed))))
@@ -240,7 +248,7 @@ class Studio:
         return {"width": width, "height": height}
 
     async def _derive(self, recipe: Recipe, asker: Asker, parent: Job, picture: int | None) -> Job:
-        self._catalogue.get(recipe.checkpoint)
+        recipe = self._known(recipe)
         return await self._submit(recipe, asker, parent=parent.id, parent_picture=picture)
 
     async def _submit(
@@ -250,6 +258,8 @@ class Studio:
         parent: int | None = None,
         parent_picture: int | None = None,
     ) -> Job:
+        if recipe.image:  # what cannot be drawn upon is said before anything waits
+            await asyncio.to_thread(lay, recipe, Folder(self._pictures.folder))
         await self._gate(recipe, asker)
         new = NewJob(
             recipe=recipe,

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from engine.blobs import Blobs
-from engine.images import Fit, fit, flatten, read_image
-from engine.masks import read_mask
+from engine.images import Fit, fit, flatten, read_stored
+from engine.masks import HAMMING, fit_mask
 from engine.recipe import Recipe
 
 SEAM: Final = 8  # pixels of the start image at a margin over which what is painted fades in
@@ -50,14 +50,18 @@ def lay(recipe: Recipe, blobs: Blobs) -> Canvas | None:
     """
     if recipe.image is None:
         return None
-    image = read_image(blobs.read(recipe.image))
+    image = read_stored(blobs.read(recipe.image))
     if recipe.margins:
         return _with_margins(recipe, flatten(image))
     size, how = (recipe.width, recipe.height), cast(Fit, recipe.fit)
     pixels = np.asarray(fit(flatten(image), *size, how))
     if recipe.mask is None:
         return Canvas(pixels)
-    mask = np.asarray(fit(read_mask(blobs.read(recipe.mask), image), *size, how))
+    # It was made for the start image, at its size.
+    given = read_stored(blobs.read(recipe.mask)).convert("L")
+    if given.size != image.size:
+        given = fit(given, *image.size, "resize", HAMMING)
+    mask = np.asarray(fit_mask(given, *size, how))
     return Canvas(pixels, mask, _feather(mask))
 
 

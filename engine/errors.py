@@ -132,7 +132,7 @@ class MissingPicture(UserError):
         self.sha256 = sha256
         super().__init__(
             f"The recipe starts from picture {sha256[:12]}…, which is not in the picture store; "
-            "give its file again as the start image."
+            "give its file again as the start image, or rerun the picture that it was."
         )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engine.blobs import Blobs
-from engine.images import Fit, fit, flatten, read_image
+from engine.images import Fit, fit, flatten, read_stored
 from engine.recipe import Recipe
 from engine.sources import Control
 
@@ -44,7 +44,7 @@ class Hint:
 def read_hints(recipe: Recipe, blobs: Blobs) -> tuple[Hint, ...]:
     """Read the pictures of a recipe's controls, or raise `MissingPicture` or `ImageError`."""
     return tuple(
-        Hint(control, flatten(read_image(blobs.read(control.image))), recipe.fit)
+        Hint(control, flatten(read_stored(blobs.read(control.image))), recipe.fit)
         for control in recipe.controls
     )
 

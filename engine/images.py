@@ -66,6 +66,19 @@ def read_image(data: bytes) -> Image.Image:
         raise ImageError(DAMAGED) from error
 
 
+def read_stored(data: bytes) -> Image.Image:
+    """Read a picture of the store: `read_image` or Marble itself wrote it, so it may be larger.
+
+    Returns mode RGB or RGBA; raises `ImageError` for a damaged file.
+    """
+    try:
+        return _normalise(_decode(data, read_header(data)))
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(DAMAGED) from error
+
+
 def encode_png(image: Image.Image) -> bytes:
     """Encode pixels alone as PNG: the same pixels give the same bytes."""
     bare = image.copy()
@@ -82,8 +95,16 @@ def flatten(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
 
 
-def fit(image: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
-    """Bring a picture or mask (RGB, RGBA or L) to a size in pixels, with Lanczos' filter.
+def fit(
+    image: Image.Image,
+    width: int,
+    height: int,
+    how: Fit,
+    resample: Image.Resampling = LANCZOS,
+) -> Image.Image:
+    """Bring a picture or mask (RGB, RGBA or L) to a size in pixels.
+
+    resample: Lanczos' filter rings beside edges: masks take another.
 
     crop: fill the size and cut off what sticks out, as much on both sides. pad: show all of it
     and draw its outermost pixels on to the sides; grey bars would be taken for part of the
@@ -96,10 +117,10 @@ def fit(image: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
         box = (left, top, image.width - left, image.height - top)
         # Rounding may leave a box by a hair outside the picture, which Pillow refuses.
         box = (max(box[0], 0), max(box[1], 0), min(box[2], image.width), min(box[3], image.height))
-        return image.resize((width, height), LANCZOS, box=box)
+        return image.resize((width, height), resample, box=box)
     if how == "pad":
-        return _pad(image, width, height)
-    return image.resize((width, height), LANCZOS)
+        return _pad(image, width, height, resample)
+    return image.resize((width, height), resample)
 
 
 def _judge(header: Header) -> None:
@@ -167,10 +188,10 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
+def _pad(image: Image.Image, width: int, height: int, resample: Image.Resampling) -> Image.Image:
     scale = min(width / image.width, height / image.height)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    small = image.resize(inner, LANCZOS)
+    small = image.resize(inner, resample)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     # Pixels beyond the edge repeat the nearest one of the picture: four strips do, since one pair
     # of them is empty but for a pixel of rounding.

@@ -11,10 +11,11 @@ from typing import Final
 from PIL import Image, ImageChops, ImageColor
 
 from engine.errors import ImageError, shorten
-from engine.images import fit, read_image
+from engine.images import Fit, fit, read_image
 
 TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
-FAINT: Final = 8  # of 255: what JPEG makes of black stays below
+FAINT: Final = 40  # of 255: what JPEG makes of black beside white stays below
+HAMMING: Final = Image.Resampling.HAMMING  # it rings nowhere
 NOTHING: Final = "there is nothing to draw"
 
 
@@ -33,8 +34,18 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
     if given.mode == "RGBA":
         ground = Image.new("RGBA", given.size, (0, 0, 0, 255))
         given = Image.alpha_composite(ground, given)
-    mask = fit(given.convert("L"), *picture.size, "resize")
+    mask = fit(given.convert("L"), *picture.size, "resize", HAMMING)
+    mask = mask.point([0 if step < FAINT else step for step in range(256)])
     return _check(mask, f"The mask is all black, so {NOTHING}; paint white what is to be drawn.")
+
+
+def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
+    """Bring a mask to the size of what is drawn, as its picture; raises `ImageError`.
+
+    What the mask leaves stays left: no filter rings into it.
+    """
+    fitted = fit(mask, width, height, how, HAMMING)
+    return _check(fitted, f"The mask is all black where the picture is drawn, so {NOTHING}.")
 
 
 def transparency_mask(picture: Image.Image) -> Image.Image:
@@ -70,6 +81,6 @@ def _alike(given: tuple[int, int], wanted: tuple[int, int]) -> bool:
 
 
 def _check(mask: Image.Image, sentence: str) -> Image.Image:
-    if mask.getextrema()[1] < FAINT:  # type: ignore[operator]  # one band: a pair of numbers
+    if mask.getextrema()[1] == 0:
         raise ImageError(sentence)
     return mask

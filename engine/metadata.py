@@ -116,8 +116,10 @@ def _exif_texts(data: bytes) -> dict[str, str]:
 
 
 def _texts(recipe: Recipe) -> dict[str, str]:
-    texts = {"marble": json.dumps(recipe.to_dict()), "parameters": to_a1111(recipe)}
-    # A graph that leaves out the start image would promise another picture.
+    texts = {"marble": json.dumps(recipe.to_dict())}
+    # What leaves out a start image, a second seed or the enlarging would promise another picture.
+    if not (recipe.inputs or recipe.variations or recipe.upscale):
+        texts["parameters"] = to_a1111(recipe)
     if comfy.expresses(recipe):
         texts["prompt"] = json.dumps(comfy.to_graph(recipe))
         texts["workflow"] = json.dumps(comfy.to_workflow(recipe))

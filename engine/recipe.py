@@ -145,7 +145,7 @@ class Part:
     """Say what a field holds that is more than a plain value, and how it travels as JSON."""
 
     kind: type
-    many: bool
+    most: int  # of how many; 0: it is one
     read: Callable[[Mapping[str, Any]], Any]
 
     def write(self, plain: Any) -> Any:
@@ -156,11 +156,11 @@ class Part:
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "margins": Part(Margins, False, lambda data: Margins(**data)),
-    "variations": Part(Variation, True, Variation.from_dict),
-    "controls": Part(Control, True, lambda data: Control(**data)),
-    "loras": Part(Lora, True, lambda data: Lora(**data)),
-    "upscale": Part(Upscale, False, lambda data: Upscale(**data)),
+    "margins": Part(Margins, 0, lambda data: Margins(**data)),
+    "variations": Part(Variation, 16, Variation.from_dict),
+    "controls": Part(Control, 4, lambda data: Control(**data)),
+    "loras": Part(Lora, 16, lambda data: Lora(**data)),
+    "upscale": Part(Upscale, 0, lambda data: Upscale(**data)),
 }
 ABSENT: Final = frozenset(
     {"picture", "image", "mask", "strength", "clip_skip", "vae"}
@@ -174,17 +174,19 @@ def _check_part(name: str, value: object) -> None:
     part = PARTS[name]
     right = (
         isinstance(value, tuple) and all(isinstance(each, part.kind) for each in value)
-        if part.many
+        if part.most
         else value is None or isinstance(value, part.kind)
     )
     if not right:
         raise OptionError(name, value, "the parts of a recipe")
+    if part.most and isinstance(value, tuple) and len(value) > part.most:
+        raise OptionError(name, f"{len(value):,}", f"{part.most} at most")
 
 
 def _read_part(name: str, data: Any) -> Any:
     part = PARTS[name]
     try:
-        if part.many:
+        if part.most:
             return tuple(part.read(each) for each in data)
         return None if data is None else part.read(data)
     except (TypeError, AttributeError):

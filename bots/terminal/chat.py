@@ -12,10 +12,10 @@ from typing import Final
 from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
-from rich.markup import escape
 
 from bots.cli import number
 from bots.options import parse_message, parse_values
+from bots.terminal.escaping import escape
 from bots.terminal.session import Session
 from engine.errors import UnknownOption, UserError
 

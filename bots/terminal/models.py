@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bots.terminal.escaping import escape
 from engine.errors import SettingError
 
 if TYPE_CHECKING:

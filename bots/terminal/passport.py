@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from bots.terminal.escaping import escape
 from engine.errors import GraphError, ImageError, OptionError
 from engine.graphs import Given, Read, pictures_of, read_graph
 from engine.headers import read_header

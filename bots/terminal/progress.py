@@ -5,12 +5,12 @@ from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
 from bots.presentation import waiting_line
+from bots.terminal.escaping import escape
 from bots.terminal.pictures import half_block_preview
 from bots.texts.en import EN
 from engine.events import News, Progress, Waiting

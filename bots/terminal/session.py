@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bots.app import App
 from bots.derive import the_picture
 from bots.studio import Asker, NothingYet
 from bots.terminal.controls import NO_CONTROL, TypedControl
+from bots.terminal.escaping import escape
 from bots.terminal.passport import note, read_workflow
 from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
@@ -26,6 +26,7 @@ from engine.metadata import encode_as, read_recipe
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
+NAME: Final = r"#?\d{1,18}(\.\d+)?"  # of a picture of ours
 FORMS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -126,7 +127,12 @@ class Session:
         if image is not None:
             values["image"] = await self._keep("--image", image)
         if mask is not None:
-            given = file_bytes(mask) or mask
+            data = file_bytes(mask)
+            if data is None and re.fullmatch(NAME, mask):
+                data = await self._stored(mask)
+            if data is None and re.search(r"[./\\]|^$", mask):
+                raise OptionError("--mask", mask, "a file that is there, alpha, or a colour")
+            given = mask if data is None else data
             values["mask"] = await self._app.studio.keep_mask(values["image"], given)
         return values
 
@@ -135,11 +141,14 @@ class Session:
         studio = self._app.studio
         data = file_bytes(name)
         if data is None:
-            if not re.fullmatch(r"#?\d+(\.\d+)?", name):
+            if not re.fullmatch(NAME, name):
                 raise OptionError(option, name, "a picture file, or a picture's name like 12.3")
-            picture = the_picture(*await studio.get(name))
-            data = await asyncio.to_thread(self._app.storage.pictures.read, picture)
+            return the_picture(*await studio.get(name)).sha256  # it is in the store already
         return await studio.keep_image(data)
+
+    async def _stored(self, name: str) -> bytes:
+        picture = the_picture(*await self._app.studio.get(name))
+        return await asyncio.to_thread(self._app.storage.pictures.read, picture)
 
     async def show(self, name: str | None, copy_to: Path | None = None) -> None:
         """Show what a job's pictures were made from, and the pictures."""
@@ -167,8 +176,10 @@ class Session:
 
     async def named(self, name: str | None) -> str:
         """Return the name, or that of this person's latest job with pictures."""
-        if name or self.last:
-            return name or self.last or ""
+        if name is not None:
+            return name
+        if self.last:
+            return self.last
         for job in await self._app.storage.history.page(person=self._asker.person, limit=20):
             if job.status in (Status.RENDERED, Status.DELIVERED):
                 return str(job.id)

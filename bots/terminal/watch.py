@@ -10,7 +10,6 @@ from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from bots.line import Standing, look
 from bots.pausing import check_reason
 from bots.presentation import duration
 from bots.settings import Settings
+from bots.terminal.escaping import escape
 from bots.terminal.session import person
 from bots.texts.en import EN
 from storage import Job, Pause, Storage

@@ -167,3 +167,15 @@ def test_a_size_takes_the_shape_of_the_image_at_the_models_pixels(
     image: tuple[int, int], size: tuple[int, int]
 ) -> None:
     assert derive.size_like(*image, 512 * 512) == size
+
+
+def test_a_strong_variation_of_a_subtle_one_starts_from_its_own_pixels() -> None:
+    subtle = derive.varied(make_recipe(), kept(), strong=False)
+    other = replace(kept(), sha256="e" * 64)
+    strong = derive.varied(subtle, other, strong=True)
+    assert (strong.image, strong.strength, strong.variations) == ("e" * 64, derive.BOLD, ())
+
+
+def test_another_start_image_leaves_the_mask_of_the_old_one_behind() -> None:
+    recipe = make_recipe(image=SHA, mask="d" * 64, strength=1)
+    assert derive.change(recipe, {"image": "e" * 64}).mask is None

@@ -129,3 +129,18 @@ def test_a_black_mask_is_refused() -> None:
     blobs = Kept({IMAGE: png(pixels(1, 64, 64)), MASK: png(Image.new("L", (64, 64)))})
     with pytest.raises(ImageError, match="all black"):
         lay(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
+
+
+def test_a_mask_that_the_fit_cuts_off_is_refused() -> None:
+    mask = np.zeros((64, 128), np.uint8)
+    mask[:, 120:] = 255
+    blobs = Kept({IMAGE: png(pixels(1, 128, 64)), MASK: png(mask)})
+    with pytest.raises(ImageError, match="all black where the picture is drawn"):
+        lay(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
+
+
+def test_a_stored_picture_may_be_larger_than_a_file_that_is_given() -> None:
+    long = Image.new("RGB", (2048, 64))
+    made = lay(make_recipe(image=IMAGE, strength=1, width=2048), Kept({IMAGE: png(long)}))
+    assert made is not None
+    assert made.pixels.shape == (64, 2048, 3)

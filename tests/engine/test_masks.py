@@ -1,11 +1,13 @@
 """Masks from a second picture, from what was erased, and from a painted colour."""
 
+import io
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from engine.errors import ImageError
-from engine.images import read_image
+from engine.images import encode_png, read_image
 from engine.masks import colour_mask, read_mask, transparency_mask
 from tests.engine import picture_files as files
 
@@ -92,3 +94,23 @@ def test_a_colour_that_is_nowhere_is_refused(colour: str) -> None:
 def test_an_unknown_colour_is_refused(colour: str) -> None:
     with pytest.raises(ImageError, match="no colour"):
         colour_mask(PICTURE, colour)
+
+
+@pytest.mark.parametrize("side", [48, 96, 512])
+def test_a_mask_of_another_size_rings_nowhere(side: int) -> None:
+    """Lanczos' filter would set free what lies beside the mask's edge."""
+    mask = Image.new("L", (side, side))
+    mask.paste(255, (side // 4, side // 4, side // 2, side // 2))
+    read = read_mask(encode_png(mask), Image.new("RGB", (128, 128)))
+    assert np.asarray(read)[:30].max() == np.asarray(read)[:, 66:].max() == 0
+    assert np.asarray(read)[40:56, 40:56].min() == 255
+
+
+def test_a_mask_that_a_jpeg_speckled_is_clean() -> None:
+    mask = Image.new("L", (128, 128))
+    ImageDraw.Draw(mask).ellipse((40, 40, 90, 90), fill=255)
+    file = io.BytesIO()
+    mask.save(file, "JPEG", quality=75)
+    read = np.asarray(read_mask(file.getvalue(), Image.new("RGB", (128, 128))))
+    far = np.asarray(mask.filter(ImageFilter.MaxFilter(5))) == 0
+    assert read[far].max() == 0

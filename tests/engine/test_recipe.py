@@ -209,3 +209,8 @@ def test_version_1_is_read_with_nothing_but_words() -> None:
     recipe = Recipe.from_dict({**make_recipe().to_dict(), "version": 1})
     assert recipe == make_recipe()
     assert (recipe.image, recipe.strength) == (None, None)
+
+
+def test_the_parts_of_a_recipe_are_bounded() -> None:
+    with pytest.raises(OptionError, match="variations must be 16 at most, not '17'"):
+        make_recipe(variations=(Variation(seed=1, amount=0.1),) * 17)
