@@ -158,10 +158,14 @@ class Pipeline:
     def _begin(self, spec: Spec, resident: Resident) -> Iterator[Report]:
         key = key_of(spec)
         yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
-        running = self._start(spec, resident)
+        resident.users += 1  # before it starts: room that is made for it is not made of its model
+        try:
+            running = self._start(spec, resident)
+        except BaseException:
+            resident.users -= 1
+            raise
         self._waiting.popleft()
         self._running[key] = running
-        resident.users += 1
         yield Report(key, running.progress())
         if running.at_rest:  # nothing is denoised: a start image is enlarged
             self._reveal.add(running)

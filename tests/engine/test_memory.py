@@ -280,3 +280,33 @@ def test_an_unknown_model_is_no_matter_of_memory(catalogue: Catalogue) -> None:
 
 def test_there_is_a_budget() -> None:
     assert budget(CPU) > 2**28
+
+
+def test_a_model_whose_first_job_runs_out_of_memory_at_its_start_is_loaded_once(
+    catalogue: Catalogue,
+) -> None:
+    loaded: list[Model] = []
+
+    def load_failing(checkpoint: Checkpoint, offloaded: bool) -> Model:
+        model = load_cpu(checkpoint, offloaded)
+        encoder = model.text_encoder
+        encoder.forward = Failing(encoder.forward, 1, OOM)
+        loaded.append(model)
+        return model
+
+    pipeline = Pipeline(residents(catalogue, 3, load_failing))
+    specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=2)) for n in range(2)]
+    told = drive(pipeline, {0: specs})
+    pipeline.close()
+    assert [len(pngs(told[n])) for n in range(2)] == [1, 1]
+    assert len(loaded) == 1
+
+
+def test_a_job_that_fails_at_its_start_uses_its_model_no_more(catalogue: Catalogue) -> None:
+    models = residents(catalogue, 3)
+    pipeline = Pipeline(models)
+    broken = Spec(job=1, epoch=1, recipe=make_recipe(prompt="(a cat:1e99)"))
+    assert isinstance(drive(pipeline, {0: [broken]})[1][-1], Ended)
+    pipeline.close()
+    models.drop_idle()
+    assert models.get("starter") is None
