@@ -35,8 +35,8 @@ class Ground:
 
     latents: of a start image, [1, C, h, w] fp32; strength: how far they are noised; steps: of the
     pass; mask: where it is painted, [1, 1, h, w], 1 or 0; extra: what a U-Net for inpainting sees
-    beside x, [1, E, h, w]; tile: the side of the tiles in which it is drawn, in latents; steers:
-    the controls at work.
+    beside x, [1, E, h, w], or beside each tile of it; tile: the side of the tiles in which it is
+    drawn, in latents; steers: the controls at work.
     """
 
     width: int  # pixels

@@ -151,6 +151,9 @@ class Resident:
         assert upscale.strength is not None
         width, height = recipe.size
         scale = self.model.latent_scale
+        tile = upscale.tile and upscale.tile // scale
+        # A pass is painted everywhere, so that all of its tiles see the same beside them.
+        seen = [min(side, tile * scale) if tile else side for side in (height, width)]
         if isinstance(made, Tensor):
             latents = stretch(made, height // scale, width // scale)
         else:
@@ -161,10 +164,10 @@ class Resident:
             steps=self.second_steps(recipe),
             latents=latents,
             strength=upscale.strength,
-            tile=upscale.tile and upscale.tile // scale,
+            tile=tile,
             # A tile knows its place no more than the words do: it is drawn without.
             steers=() if upscale.tile else self._steers(hints, width, height),
-            extra=self._beside(None, np.full((height, width), 255, np.uint8)),
+            extra=self._beside(None, np.full(seen, 255, np.uint8)),
         )
         return Denoising(self.model, recipe, picture, *self._read(recipe), ground)
 

@@ -46,6 +46,7 @@ class Running:
     missing: int = field(init=False)  # pictures that are still to be handed over
     _before: int = field(init=False, default=0)  # steps of the passes that are over
     _again: list[Turn[Denoising]] = field(init=False, default_factory=list)
+    _second: bool = field(init=False, default=False)  # the pass at hand is the second one
     _passes: int = field(init=False)  # that are still to come after the one at hand
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class Running:
             self._go_on(number, made)
             return None
         pixels = self.resident.decode(made, self.recipe.vae) if isinstance(made, Tensor) else made
-        if self._before:  # this was the second pass
+        if self._second:
             return pixels
         if self.canvas:
             pixels = self.canvas.composite(pixels)
@@ -130,7 +131,8 @@ class Running:
         self._again.append(turn_of(picture, self.spec, self.resident, self.account))
         if len(self._again) == len(self.recipe.pictures):
             self._before = self.total - self.resident.second_steps(self.recipe)
-            self.turns, self._again, self._passes = self._again, [], 0
+            self.turns, self._again = self._again, []
+            self._second, self._passes = True, 0
 
 
 def key_of(spec: Spec) -> Key:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from engine.blobs import Folder, blob_path
+from engine.decode import Pixels
 from engine.enlarge import Enlarger
 from engine.errors import MissingPicture, OutOfMemory
 from engine.events import Picture, Progress, Stage
@@ -26,9 +27,11 @@ from engine.shelves import upscalers
 from engine.sources import Margins, Upscale, Variation
 from tests.engine.test_canvas import disc
 from tests.engine.test_memory import failing
+from tests.engine.test_parity import load_cpu
 from tests.engine.test_upscale import saved
 from tests.engine.ticks import ROOMY, News, drive, pngs
 from tests.factories import make_recipe, pixels
+from tests.models import make_model
 
 IMAGE, MASK = "a" * 64, "b" * 64
 START = pixels(5, 64, 64)
@@ -55,6 +58,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
         path.parent.mkdir(parents=True)
         path.write_bytes(encode_png(image))
     return Folder(folder)
+
+
+@pytest.fixture(scope="module")
+def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_cpu(make_model(tmp_path_factory.mktemp("nine") / "tiny", inputs=9))
 
 
 @pytest.fixture
@@ -211,3 +219,32 @@ def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
     assert plain.tobytes() != networks.tobytes()
     assert isinstance(told[2][-1], Ended)
     assert "There is no upscaler 'nobody'" in str(told[2][-1].error)
+
+
+@pytest.mark.parametrize("name", ["tiles", "wide tiles", "two passes", "mask"])
+def test_a_model_for_inpainting_takes_all_passes(
+    inpainting: Model, store: Folder, name: str
+) -> None:
+    wide = make_recipe(width=128, upscale=Upscale(factor=1.5, strength=0.5, tile=96))
+    recipe = {**RECIPES, "wide tiles": wide}[name]
+    news = alone(inpainting, store, recipe)
+    assert news[-1] == Ended(None)
+    assert {Image.open(io.BytesIO(png)).size for png in pngs(news)} == {recipe.size}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_start_image_that_is_drawn_anew_larger_is_enlarged_once(
+    model: Model, store: Folder, count: int
+) -> None:
+    enlarged: list[tuple[int, int]] = []
+    plain = Enlarger(upscalers(None), torch.device("cpu"), Ladder())
+
+    def enlarge(pixels: Pixels, width: int, height: int, by: str) -> Pixels:
+        enlarged.append((width, height))
+        return plain(pixels, width, height, by)
+
+    upscale = Upscale(factor=2, by="lanczos", strength=0.5)
+    recipe = make_recipe(image=IMAGE, count=count, upscale=upscale)
+    pipeline = Pipeline(One(model, lambda *_: ROOMY), blobs=store, enlarger=enlarge)
+    assert len(pngs(drive(pipeline, {0: [spec(1, recipe)]})[1])) == count
+    assert enlarged == [(128, 128)] * count
