@@ -61,15 +61,15 @@ class Care:
     async def sweep(self, unused_for: float = UNUSED) -> int:
         """Remove picture files that no row names; return how many.
 
-        One that was written within the last `unused_for` seconds is left for the job that is about
-        to name it. Nothing is removed while a database that `restore` replaced still lies beside
-        ours.
+        One that was written or given again within the last `unused_for` seconds is left for the job
+        that is about to name it. Nothing is removed while a database that `restore` replaced still
+        lies beside ours.
         """
         if backups.orphans_are_kept(self.database.url):
             return 0
         await asyncio.to_thread(self.pictures.remove_unfinished)
         old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
-        return await self.drop(old)
+        return await self.drop(old, unused_for)
 
     async def prune(
         self,
@@ -77,10 +77,12 @@ class Care:
         *,
         place: str | None = None,
         but: Collection[str] = (),
+        unused_for: float = UNUSED,
     ) -> Pruned:
         """Remove jobs that have ended and are older, but no favourite and nothing undelivered.
 
-        Those of one place, where it is given; none of the places in `but`.
+        Those of one place, where it is given; none of the places in `but`. Their files go as by
+        `sweep`: one that was given again just now is left.
         """
         old = and_(
             true() if place is None else jobs.c.place == place,
@@ -95,7 +97,7 @@ class Care:
             seen_events.c.job.is_(None), seen_events.c.created_at < self.now() - REMEMBERED
         )
         await self.database.write(lambda c: c.execute(stale), OUTCOME)
-        return Pruned(jobs=count, files=await self.drop(files))
+        return Pruned(jobs=count, files=await self.drop(files, unused_for))
 
     async def remove_jobs(self, which: ColumnElement[bool]) -> tuple[int, list[str]]:
         """Remove jobs with all that hangs on them; return how many, and their files' names."""
@@ -106,8 +108,8 @@ class Care:
             last = ids[-1]
         return count, list(files)
 
-    async def drop(self, files: Sequence[str]) -> int:
-        """Remove those of the named files that no row names; return how many.
+    async def drop(self, files: Sequence[str], unused_for: float) -> int:
+        """Remove those of the named files that no row names and nobody just wrote; return how many.
 
         The write lock is held meanwhile, and `Jobs.rendered` looks for its files under the same
         lock, so that no file is removed that a row is about to name.
@@ -115,7 +117,7 @@ class Care:
         removed = 0
         for start in range(0, len(files), CHUNK):
             chunk = files[start : start + CHUNK]
-            removed += await self._drop_some(chunk)
+            removed += await self._drop_some(chunk, unused_for)
         return removed
 
     async def _remove_some(self, which: ColumnElement[bool], files: dict[str, None]) -> list[int]:
@@ -136,7 +138,7 @@ class Care:
         files.update(dict.fromkeys(names))
         return ids
 
-    async def _drop_some(self, files: Sequence[str]) -> int:
+    async def _drop_some(self, files: Sequence[str], unused_for: float) -> int:
         def unit(connection: Connection) -> int:
             needed = {
                 name
@@ -145,7 +147,11 @@ class Care:
                     select(table.c.sha256).where(table.c.sha256.in_(files))
                 ).scalars()
             }
-            return sum(self.pictures.remove(name) for name in files if name not in needed)
+            return sum(
+                self.pictures.remove(name)
+                for name in files
+                if name not in needed and not self.pictures.wanted(name, unused_for)
+            )
 
         return await self.database.write(unit, OUTCOME)
 

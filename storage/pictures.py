@@ -42,9 +42,9 @@ class Pictures:
         sha256 = hashlib.sha256(png).hexdigest()
         path = self._path(sha256)
         try:
-            if path.exists():
+            try:
                 os.utime(path)  # wanted again: no sweep takes it now
-            else:
+            except FileNotFoundError:
                 self._write(path, png)
             sync_folder(path.parent)
         except OSError as error:
@@ -77,6 +77,13 @@ class Pictures:
     def has(self, sha256: str) -> bool:
         """Say whether a file is there; blocks."""
         return self._path(sha256).exists()
+
+    def wanted(self, sha256: str, within: float) -> bool:
+        """Say whether a file was written or added again in the last `within` seconds; blocks."""
+        try:
+            return within > 0 and self._path(sha256).stat().st_mtime > time.time() - within
+        except FileNotFoundError:
+            return False
 
     def remove(self, sha256: str) -> bool:
         """Remove a file; False if it was gone. Blocks."""

@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, exists, select, update
 
 from engine.blobs import blob_path
 from engine.recipe import Recipe
-from storage.care import Care
+from storage.care import CHUNK, Care
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
 from storage.errors import FileThere
@@ -28,11 +28,13 @@ from storage.tables import (
     audit,
     bans,
     favourites,
+    inputs,
     jobs,
     letters,
     messages,
     people,
     person_settings,
+    pictures,
 )
 
 NOBODY: Final = "forgotten"
@@ -62,24 +64,43 @@ class Privacy:
             asked += page
         about["jobs"] = [_plain(job) for job in asked]
         drawn = [picture for job in asked for picture in job.pictures]
-        given = {name: None for job in asked for name in job.recipe.inputs}
+        given = await self.database.read(lambda c: c.execute(_given(person)).scalars().all())
         return await asyncio.to_thread(self._write, target, about, drawn, given)
 
     async def forget(self, person: str) -> Forgotten:
         """Remove somebody's jobs, whatever their status, with replies, pictures and settings.
 
+        What they gave goes as well: whoever reran their jobs gets `MissingPicture` from now on.
         Bans stay, and so does what moderators did, without the name. Backups made before keep
         what they hold until they are deleted.
         """
         known = select(people.c.id).where(people.c.id == person)
         found = await self.database.read(lambda c: c.execute(known).first() is not None)
-        count, files = await self.care.remove_jobs(jobs.c.person == person)
+        count, removed = await self._remove(person)
         while not await self.database.write(lambda c: _forget(c, person), OUTCOME):
-            more, names = await self.care.remove_jobs(jobs.c.person == person)  # asked meanwhile
-            count, files = count + more, [*files, *names]
-        removed = await self.care.drop(files)
+            more, files = await self._remove(person)  # asked meanwhile
+            count, removed = count + more, removed + files
         await self.database.tidy()
         return Forgotten(known=found, jobs=count, files=removed)
+
+    async def _remove(self, person: str) -> tuple[int, int]:
+        """Remove what somebody gave, then their jobs; return how many jobs and files."""
+        removed = 0
+        while more := await self.database.write(lambda c: self._take_back(c, person), OUTCOME):
+            removed += more
+        count, files = await self.care.remove_jobs(jobs.c.person == person)
+        return count, removed + await self.care.drop(files, unused_for=0)
+
+    def _take_back(self, connection: Connection, person: str) -> int:
+        """Remove some of what a person gave, and every row that names it; return how many.
+
+        `Jobs.add` looks for its files under the same lock, so no job names one that goes.
+        """
+        names = connection.execute(_given(person).limit(CHUNK)).scalars().all()
+        connection.execute(delete(inputs).where(inputs.c.sha256.in_(names)))
+        for name in names:
+            self.pictures.remove(name)
+        return len(names)
 
     def _write(
         self, target: Path, about: dict[str, Any], drawn: Iterable[Picture], given: Iterable[str]
@@ -105,6 +126,23 @@ class Privacy:
         finally:
             part.unlink(missing_ok=True)
         return count
+
+
+def _given(person: str) -> Select[str]:
+    """Name the pictures that a person gave: nobody drew them, and theirs is the oldest job.
+
+    Whoever reruns that job starts from them too, and owns them no more for it.
+    """
+    older = inputs.alias()
+    return (
+        select(inputs.c.sha256)
+        .join(jobs, jobs.c.id == inputs.c.job)
+        .where(
+            jobs.c.person == person,
+            ~exists().where(pictures.c.sha256 == inputs.c.sha256),
+            ~exists().where(older.c.sha256 == inputs.c.sha256, older.c.job < inputs.c.job),
+        )
+    )
 
 
 def _about(connection: Connection, person: str) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 import asyncio
 import json
+import os
 import sqlite3
+import time
 import zipfile
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.errors import MissingPicture
 from storage import NewJob, StaleEpoch, Status, Storage, backups, urls
 from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoSuchFile
+from storage.pictures import Pictures
 from tests.factories import make_recipe
 from tests.storage.conftest import Home, a_job, drawn
 
@@ -91,8 +96,8 @@ async def test_a_file_swept_before_its_row_is_written_again(
 
 
 async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> None:
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-    async with home.open(now=lambda: time) as storage:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: now) as storage:
         old = await delivered(storage, a_job(), b"old", b"shared")
         kept = await delivered(storage, a_job(), b"kept")
         await storage.favourites.add("x:a", kept, 0)
@@ -101,9 +106,9 @@ async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> No
         waiting = await storage.jobs.add(a_job())
         child = await storage.jobs.add(a_job(parent=old))
         await storage.moderation.first_sight("x:1")
-        time += timedelta(days=40)
+        now += timedelta(days=40)
         young = await delivered(storage, a_job(), b"shared")
-        pruned = await storage.care.prune(timedelta(days=30))
+        pruned = await storage.care.prune(timedelta(days=30), unused_for=0)
         assert (pruned.jobs, pruned.files) == (1, 1)
         assert files(storage) == {b"shared", b"kept", b"waiting"}
         left = {job.id for job in await storage.history.page()}
@@ -115,21 +120,21 @@ async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> No
 
 
 async def test_numbers_of_removed_jobs_are_not_used_again(home: Home) -> None:
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-    async with home.open(now=lambda: time) as storage:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: now) as storage:
         last = await delivered(storage, a_job())
-        time += timedelta(days=2)
+        now += timedelta(days=2)
         await storage.care.prune(timedelta(days=1))
         assert (await storage.jobs.add(a_job())).id == last + 1
 
 
 async def test_pruning_many_jobs(home: Home) -> None:
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-    async with home.open(now=lambda: time) as storage:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: now) as storage:
         added = await asyncio.gather(*(storage.jobs.add(a_job()) for _ in range(250)))
         await asyncio.gather(*(storage.jobs.cancel(job.id) for job in added))
         await asyncio.gather(*(storage.jobs.delivered(job.id) for job in added))
-        time += timedelta(days=2)
+        now += timedelta(days=2)
         assert (await storage.care.prune(timedelta(days=1))).jobs == 250
         assert await storage.history.page() == ()
 
@@ -287,14 +292,14 @@ async def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
 
 
 async def test_start_images_live_as_long_as_a_job_that_starts_from_them(home: Home) -> None:
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-    async with home.open(now=lambda: time) as storage:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: now) as storage:
         image = storage.pictures.add(b"start")["sha256"]
         job = await delivered(storage, from_image(image), b"drawn")
         assert await storage.care.sweep(unused_for=0) == 0
         assert (await storage.care.check(deep=True)).problems == ()
-        time += timedelta(days=2)
-        pruned = await storage.care.prune(timedelta(days=1))
+        now += timedelta(days=2)
+        pruned = await storage.care.prune(timedelta(days=1), unused_for=0)
         assert (job, pruned.jobs, pruned.files) == (1, 1, 2)
         assert files(storage) == set()
 
@@ -318,5 +323,93 @@ async def test_a_file_that_was_just_written_waits_for_its_job(storage: Storage) 
     assert files(storage) == {b"upload"}
 
 
-def from_image(sha256: str) -> NewJob:
-    return a_job(recipe=make_recipe(image=sha256, strength=0.5))
+async def test_a_file_that_is_wanted_again_while_a_sweep_looks_stays(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = storage.pictures.add(b"upload")["sha256"]
+    hours_ago = time.time() - 3 * 3600
+    os.utime(storage.pictures.folder / image[:2] / f"{image}.png", (hours_ago, hours_ago))
+    look = Pictures.all
+
+    def look_then_add(self: Pictures, *, unused_for: float = 0.0) -> Iterator[str]:
+        yield from look(self, unused_for=unused_for)
+        self.add(b"upload")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Pictures, "all", look_then_add)
+        assert await storage.care.sweep() == 0
+    await storage.jobs.add(from_image(image))
+    assert files(storage) == {b"upload"}
+
+
+async def test_pruning_leaves_a_file_that_was_just_given_again(home: Home) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    async with home.open(now=lambda: now) as storage:
+        image = storage.pictures.add(b"start")["sha256"]
+        await delivered(storage, from_image(image), b"drawn")
+        now += timedelta(days=2)
+        storage.pictures.add(b"start")
+        pruned = await storage.care.prune(timedelta(days=1))
+        assert (pruned.jobs, b"start" in files(storage)) == (1, True)
+        await storage.jobs.add(from_image(image))
+
+
+def test_a_file_that_vanishes_as_it_is_added_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Pictures(tmp_path)
+    name = store.add(b"start")["sha256"]
+    touch = os.utime
+
+    def vanish(path: Path) -> None:
+        store.remove(name)
+        touch(path)
+
+    monkeypatch.setattr(os, "utime", vanish)
+    store.add(b"start")
+    assert store.fetch(name) == b"start"
+
+
+async def test_a_start_image_is_exported_to_whoever_gave_it_alone(
+    storage: Storage, tmp_path: Path
+) -> None:
+    image = storage.pictures.add(b"photo")["sha256"]
+    first = await delivered(storage, from_image(image, person="x:a"), b"drawn")
+    await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
+    given = f"given/{image}.png"
+    for person, has_it in (("x:a", True), ("x:b", False)):
+        target = tmp_path / f"{person[2:]}.zip"
+        await storage.privacy.export(person, target)
+        with zipfile.ZipFile(target) as archive:
+            assert (given in archive.namelist()) == has_it
+
+
+async def test_a_start_image_is_forgotten_with_whoever_gave_it(storage: Storage) -> None:
+    image = storage.pictures.add(b"photo")["sha256"]
+    first = await delivered(storage, from_image(image, person="x:a"), b"drawn")
+    rerun = await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
+    await storage.privacy.forget("x:b")
+    assert b"photo" in files(storage)
+    rerun = await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
+    forgotten = await storage.privacy.forget("x:a")
+    assert (forgotten.jobs, forgotten.files) == (1, 2)
+    assert files(storage) == {b"again"}
+    assert [job.id for job in await storage.history.page()] == [rerun]
+    assert (await storage.care.check(deep=True)).problems == ()
+    with pytest.raises(MissingPicture, match="give its file again"):
+        await storage.jobs.add(from_image(image, person="x:b", parent=rerun))
+
+
+async def test_a_drawn_picture_that_somebody_starts_from_is_not_theirs_to_forget(
+    storage: Storage,
+) -> None:
+    first = await delivered(storage, a_job(person="x:a"), b"drawn")
+    [picture] = (await storage.jobs.get(first)).pictures
+    await delivered(storage, from_image(picture.sha256, person="x:b", parent=first), b"variation")
+    await storage.privacy.forget("x:b")
+    assert files(storage) == {b"drawn"}
+    assert (await storage.care.check(deep=True)).problems == ()
+
+
+def from_image(sha256: str, **changes: Any) -> NewJob:
+    return a_job(recipe=make_recipe(image=sha256, strength=0.5), **changes)

@@ -13,9 +13,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from engine.sources import Control
 from storage import Storage, backups, engines, schema, sqlite_files, urls
 from storage.tables import Base
-from tests.storage.conftest import Home, a_job
+from tests.storage.conftest import Home, a_job, a_recipe
 
 REVISIONS = [
     script.revision for script in ScriptDirectory.from_config(schema.config()).walk_revisions()
@@ -98,6 +99,28 @@ async def test_down_and_up_again(empty_home: Home) -> None:
     async with empty_home.open() as storage:
         await storage.jobs.add(a_job())
     assert await in_transaction(empty_home, names) == before
+
+
+async def test_start_images_are_known_again_after_a_downgrade(empty_home: Home) -> None:
+    def down(connection: Connection) -> None:
+        command.downgrade(schema.config(connection), "0001")
+
+    def listed(connection: Connection) -> list[tuple[int, str]]:
+        query = text("SELECT job, sha256 FROM inputs ORDER BY job, sha256")
+        return [(row.job, row.sha256) for row in connection.execute(query)]
+
+    async with empty_home.open() as storage:
+        image, mask, edges = (storage.pictures.add(name)["sha256"] for name in (b"i", b"m", b"e"))
+        await storage.jobs.add(a_job())
+        await storage.jobs.add(a_job(recipe=a_recipe(image=image, mask=mask, strength=0.5)))
+        controls = (Control(model="canny", image=edges), Control(model="depth", image=edges))
+        await storage.jobs.add(a_job(recipe=a_recipe(controls=controls)))
+    before = await in_transaction(empty_home, listed)
+    assert before == sorted([(2, image), (2, mask), (3, edges)])
+    await in_transaction(empty_home, down)
+    async with empty_home.open() as storage:
+        assert await storage.care.sweep(unused_for=0) == 0
+    assert await in_transaction(empty_home, listed) == before
 
 
 async def test_two_processes_may_open_a_new_database_at_once(empty_home: Home) -> None:
