@@ -44,7 +44,10 @@ class Pictures:
         try:
             try:
                 os.utime(path)  # wanted again: no sweep takes it now
+                whole = path.stat().st_size == len(png)
             except FileNotFoundError:
+                whole = False
+            if not whole:  # new, or cut short by something else than us
                 self._write(path, png)
             sync_folder(path.parent)
         except OSError as error:

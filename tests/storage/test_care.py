@@ -413,3 +413,11 @@ async def test_a_drawn_picture_that_somebody_starts_from_is_not_theirs_to_forget
 
 def from_image(sha256: str, **changes: Any) -> NewJob:
     return a_job(recipe=make_recipe(image=sha256, strength=0.5), **changes)
+
+
+async def test_a_file_that_was_cut_short_is_written_again(storage: Storage) -> None:
+    stored = storage.pictures.add(b"whole")
+    path = storage.pictures.folder / stored["sha256"][:2] / f"{stored['sha256']}.png"
+    path.write_bytes(b"wh")
+    assert storage.pictures.add(b"whole") == stored
+    assert path.read_bytes() == b"whole"
