@@ -18,7 +18,7 @@ CONTROL: Final = 0.5  # of the U-Net's work that a control takes while it has it
 MEMORY: Final = 0.8  # what an older measurement still counts when a newer one comes
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
 TRUSTED: Final = 0.9  # of an estimate that is taken from a measurement: something is always left
-SPEEDS: Final = ("drawing", "decoding", "loading")
+SPEEDS: Final = ("drawing", "decoding", "loading", "enlarging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,9 @@ class Speeds:
 
     def __init__(self, data: Mapping[str, Mapping[str, Sequence[float]]] | None = None) -> None:
         data = data or {}
-        self._drawing, self._decoding, self._loading = (Rates(data.get(name)) for name in SPEEDS)
+        self._drawing, self._decoding, self._loading, self._enlarging = (
+            Rates(data.get(name)) for name in SPEEDS
+        )
 
     def __bool__(self) -> bool:
         """Say whether any model was measured."""
@@ -116,7 +118,7 @@ class Speeds:
 
     def to_dict(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Return plain JSON values, from which others may begin."""
-        rates = (self._drawing, self._decoding, self._loading)
+        rates = (self._drawing, self._decoding, self._loading, self._enlarging)
         return {name: dict(each.measured) for name, each in zip(SPEEDS, rates, strict=True)}
 
     def learn(self, work: Work, seconds: float, decoding: float | None = None) -> None:
@@ -124,9 +126,9 @@ class Speeds:
         took where that is known.
         """
         if decoding is None:
-            decoding = min(seconds, work.pixels * self._decoding.of(work.model, 0.0)) * TRUSTED
+            decoding = min(seconds, work.pixels * self._ending(work).of(work.model, 0.0)) * TRUSTED
         else:
-            self._decoding.learn(work.model, decoding, work.pixels)
+            self._ending(work).learn(work.model, decoding, work.pixels)
         self._drawing.learn(work.model, seconds - decoding, work.units)
 
     def learn_loading(self, model: str, seconds: float) -> None:
@@ -140,7 +142,11 @@ class Speeds:
     def seconds(self, work: Work) -> float:
         """Return how long the work takes; a model not measured yet is taken for a usual one."""
         drawing = work.units * self._drawing.of(work.model, UNMEASURED)
-        return drawing + work.pixels * self._decoding.of(work.model, 0.0)
+        return drawing + work.pixels * self._ending(work).of(work.model, 0.0)
+
+    def _ending(self, work: Work) -> Rates:
+        """Return how long pixels take after the steps; without any they are only enlarged."""
+        return self._decoding if work.calls else self._enlarging
 
     def loading(self, model: str) -> float:
         """Return how long a model takes to be loaded; 0 where none was ever seen to."""

@@ -148,3 +148,14 @@ def test_a_picture_that_is_only_enlarged_takes_no_steps_but_is_not_free() -> Non
     speeds = Speeds()
     speeds.learn(work_of(enlarged), 3.0, decoding=2.0)
     assert speeds.seconds(work_of(enlarged)) == pytest.approx(2.0)
+
+
+def test_a_picture_that_is_only_enlarged_teaches_nothing_of_its_models_decoding() -> None:
+    speeds = Speeds()
+    drawn = work_of(make_recipe())
+    enlarged = work_of(make_recipe(image="a" * 64, upscale=Upscale(factor=4)))
+    speeds.learn(drawn, 4.0, decoding=1.0)
+    before = speeds.seconds(drawn)
+    speeds.learn(enlarged, 60.0, decoding=60.0)
+    assert enlarged.model == drawn.model
+    assert speeds.seconds(drawn) == pytest.approx(before)
