@@ -167,7 +167,7 @@ class Resident:
             tile=tile,
             # A tile knows its place no more than the words do: it is drawn without.
             steers=() if upscale.tile else self._steers(hints, width, height),
-            extra=self._beside(None, np.full(seen, 255, np.uint8)),
+            extra=self._beside(None, np.full(seen, 255, np.uint8), recipe.vae),
         )
         return Denoising(self.model, recipe, picture, *self._read(recipe), ground)
 
@@ -209,11 +209,11 @@ class Resident:
         bare = Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
         if canvas is None:
             whole = np.full((recipe.height, recipe.width), 255, np.uint8)
-            return replace(bare, extra=self._beside(None, whole))
+            return replace(bare, extra=self._beside(None, whole, recipe.vae))
         assert recipe.strength is not None
         mask = np.full(canvas.pixels.shape[:2], 255, np.uint8)
         mask = mask if canvas.mask is None else canvas.mask
-        extra = self._beside(canvas.pixels, mask)
+        extra = self._beside(canvas.pixels, mask, recipe.vae)
         # A U-Net for inpainting keeps to the picture by itself.
         held = canvas.mask is not None and extra is None
         return replace(
@@ -227,20 +227,21 @@ class Resident:
     def _cover(self, mask: Pixels) -> Tensor:
         return cover(to_mask(mask).to(self.model.device), self.model.latent_scale)
 
-    def _beside(self, pixels: Pixels | None, mask: Pixels) -> Tensor | None:
+    def _beside(self, pixels: Pixels | None, mask: Pixels, vae: str | None) -> Tensor | None:
         """Return what the U-Net sees beside x, if it is one for inpainting."""
         if not self.model.inpaints:
             return None
-        images = None if pixels is None else to_images(pixels).to(self.model.device)
-        self._bring("vae")
-        return inpainting_input(self.model, images, to_mask(mask).to(self.model.device))
+        images = None if pixels is None else to_images(pixels)
+        return inpainting_input(images, to_mask(mask), partial(self._encode, vae=vae))
 
     def encode(self, pixels: Pixels, vae: str | None = None) -> Tensor:
         """Encode pixels [H, W, 3], uint8, to latents [1, C, h, w], by its VAE or one named."""
+        return self._encode(to_images(pixels), vae)
 
-        def way(encode: Callable[[Model, Pixels], Tensor]) -> Tensor:
+    def _encode(self, images: Tensor, vae: str | None) -> Tensor:
+        def way(encode: Callable[[Model, Tensor], Tensor]) -> Tensor:
             self._bring("vae")
-            return encode(self._vaes.lend(vae), pixels)
+            return encode(self._vaes.lend(vae), images)
 
         tiled = partial(way, encode_tiled)
         ways: list[Way[Tensor]] = [

@@ -1,5 +1,6 @@
 """Pictures from pictures beside diffusers' own pipelines: same noise, sigmas and timesteps."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from engine.loading import Model
 from engine.recipe import Recipe
 from engine.resident import Resident
 from engine.schedules import sigmas_for
+from engine.shelves import vaes
 from tests.engine.test_parity import InjectedScheduler, load_cpu
 from tests.factories import make_recipe, pixels
 from tests.models import make_model
@@ -163,3 +165,18 @@ def test_a_model_for_inpainting_draws_from_words_alone_and_from_a_start_image(
             while picture.request:
                 picture.advance(evaluate(inpainting, [picture])[0])
             assert picture.latents.isfinite().all()
+
+
+def test_a_model_for_inpainting_sees_by_the_vae_that_its_recipe_names(
+    inpainting: Model, tmp_path: Path
+) -> None:
+    other = load_cpu(make_model(tmp_path / "other", seed=5))
+    other.vae.save_pretrained(tmp_path / "vae" / "other")
+    resident, canvas = Resident(inpainting, vaes=vaes(tmp_path)), Canvas(pixels(1, 64, 64))
+    with torch.inference_mode():
+        seen = [resident.begin(start_image(vae=vae), canvas)[0].extra for vae in (None, "other")]
+        grey = other.vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mode()
+    assert seen[0] is not None
+    assert seen[1] is not None
+    assert not torch.allclose(seen[0], seen[1])
+    assert torch.allclose(seen[1][:, 1:], grey * other.vae.config.scaling_factor, atol=1e-5)

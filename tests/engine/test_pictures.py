@@ -232,6 +232,19 @@ def test_a_model_for_inpainting_takes_all_passes(
     assert {Image.open(io.BytesIO(png)).size for png in pngs(news)} == {recipe.size}
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("recipe", [make_recipe(), RECIPES["mask"]], ids=["words", "mask"])
+def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
+    inpainting: Model, store: Folder, recipe: Recipe, times: int
+) -> None:
+    ladder = Ladder()
+    pipeline = Pipeline(One(inpainting, lambda *_: ROOMY, ladder), blobs=store, ladder=ladder)
+    with failing(inpainting.vae, "encode", times):
+        told = drive(pipeline, {0: [spec(1, recipe)]})
+    assert len(pngs(told[1])) == 1
+    assert ladder.counts[Rung.TILED_ENCODE] == times - 1
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_start_image_that_is_drawn_anew_larger_is_enlarged_once(
     model: Model, store: Folder, count: int
