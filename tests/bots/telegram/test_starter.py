@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tests.bots.telegram.conftest import a_marble
-from tests.fakes.telegram.people import Person, is_result, labels, text_of
+from tests.fakes.telegram.people import Person, group, is_result, labels, text_of
 from tests.fakes.telegram.server import TelegramServer
 
 
@@ -43,3 +43,24 @@ async def test_a_text_becomes_a_picture_and_its_seed_holds(
         larger = [each for each in by_kind if each.shape[0] == 2 * first.shape[0]]
         assert (len(same), len(larger)) == (1, 1)
         assert all("Delete" in labels(each) for each in results)
+
+
+async def test_a_group_draws_answers_reacts_takes_the_original_and_deletes(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    statues = group(telegram, 77)
+    statues.promote()
+    async with a_marble(telegram, tmp_path, MARBLE_EXECUTOR="child"):
+        picture = await statues.picture(await ada.says("/imagine a jade owl --steps 4", to=statues))
+        first = pixels(telegram, picture["photo"][-1]["file_id"])
+        said = await ada.says("a gold owl", to=statues, answering=picture)
+        other = await statues.picture(said)
+        assert not np.array_equal(pixels(telegram, other["photo"][-1]["file_id"]), first)
+        await ada.reacts(picture, "👍")
+        again = await statues.picture(picture)
+        assert np.array_equal(pixels(telegram, again["photo"][-1]["file_id"]), first)
+        await ada.presses(other, "Original")
+        original = await statues.picture_file(other)
+        assert pixels(telegram, original["document"]["file_id"]).shape == first.shape
+        await ada.presses(again, "Delete")
+        await telegram.until(lambda: (statues.id, again["message_id"]) in telegram.deleted)
