@@ -28,7 +28,7 @@ from engine.recipe import Recipe, random_seed
 from engine.shelves import controls, loras, upscalers, vaes
 from engine.sources import LANCZOS, Upscale
 from engine.wording import choose, take_loras
-from storage import Job, NewJob, parse_name
+from storage import Job, NewJob, Picture, parse_name
 from storage.jobs import Jobs
 from storage.pictures import Pictures
 
@@ -100,8 +100,7 @@ class Studio:
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one, subtly or strongly different."""
-        job, picture = await self._get(name)
-        kept = the_picture(job, picture)
+        job, kept = await self._start_from(name)
         recipe = derive.varied(job.recipe, kept, strong=strong)
         return await self._derive(recipe, asker, job, kept.index)
 
@@ -118,9 +117,7 @@ class Studio:
 
         strength: of the pass that draws detail into it (`usual`: the model's own; None: no pass).
         """
-        upscalers(self._catalogue.models_dir).get(by)
-        job, picture = await self._get(name)
-        kept = the_picture(job, picture)
+        job, kept = await self._start_from(name)
         model = self._catalogue.get(job.recipe.checkpoint)
         recipe = derive.enlarged(
             job.recipe,
@@ -134,14 +131,12 @@ class Studio:
 
     async def zoom(self, name: str, asker: Asker, *, factor: float = 2.0) -> Job:
         """Commit and start a job that shows a picture from `factor` times as far away."""
-        job, picture = await self._get(name)
-        kept = the_picture(job, picture)
+        job, kept = await self._start_from(name)
         return await self._derive(derive.zoomed(job.recipe, kept, factor), asker, job, kept.index)
 
     async def pan(self, name: str, asker: Asker, direction: str) -> Job:
         """Commit and start a job that continues a picture to one of `derive.DIRECTIONS`."""
-        job, picture = await self._get(name)
-        kept = the_picture(job, picture)
+        job, kept = await self._start_from(name)
         return await self._derive(
             derive.panned(job.recipe, kept, direction), asker, job, kept.index
         )
@@ -234,6 +229,11 @@ class Studio:
     async def _get(self, name: str) -> tuple[Job, int | None]:
         number, picture = parse_name(name)
         return await self._jobs.get(number), picture
+
+    async def _start_from(self, name: str) -> tuple[Job, Picture]:
+        """Return the one picture that another is made from, and its job; raises `UserError`."""
+        job, picture = await self._get(name)
+        return job, the_picture(job, picture)
 
     def _keep(self, image: Image) -> str:
         return self._pictures.add(encode_png(image))["sha256"]
