@@ -19,6 +19,7 @@ from engine.errors import OptionError, UnknownOption, UserError
 from engine.ranges import check
 from engine.sources import LANCZOS
 
+OUT_FORMS: Final = (".png", ".jpg", ".jpeg", ".webp")
 NAMED: Final = "12 for a job, 12.3 for its third picture; else the last"
 OK: Final = 0
 FAILED: Final = 1
@@ -254,6 +255,8 @@ def out_of(arguments: argparse.Namespace) -> Path | None:
     if arguments.out is None:
         return None
     path = Path(arguments.out)
+    if path.suffix.lower() not in OUT_FORMS:
+        raise OptionError("--out", arguments.out, f"a name that ends in {', '.join(OUT_FORMS)}")
     if path.is_dir() or not path.parent.is_dir():
         raise OptionError("--out", arguments.out, "a file in a folder that exists")
     return path

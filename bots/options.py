@@ -4,11 +4,11 @@ An option turns what was typed into values of the recipe's fields; the ranges ar
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from engine.errors import OptionError, UnknownOption
 from engine.ranges import FITS
@@ -16,6 +16,7 @@ from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed,
 from engine.wording import take_loras
 
 Values = dict[str, Any]
+AnyFlag = TypeVar("AnyFlag", bound="Flag")
 
 
 def _field(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
@@ -73,17 +74,23 @@ def _size(text: str) -> Values:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """Describe one option: how it is typed, what it means, how its text is read."""
+class Flag:
+    """Describe how something is typed: `--name value`."""
 
     name: str
     aliases: tuple[str, ...] = ()
-    parse: Callable[[str], Values]
     example: str
+    spoken: bool = False  # its value is words, and runs on to the next flag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option(Flag):
+    """Describe one option: how it is typed, what it means, how its text is read."""
+
+    parse: Callable[[str], Values]
     help: Mapping[str, str]  # language → one line
     choices: tuple[str, ...] = ()
     range: Range | None = None  # of a number
-    spoken: bool = False  # its value is words, and runs on to the next option
 
 
 OPTIONS: Final = (
@@ -234,10 +241,14 @@ _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
 def find(name: str) -> Option:
     """Return the option by its name or an alias, or raise `UnknownOption`."""
+    return _find(name, _BY_NAME)
+
+
+def _find(name: str, known: Mapping[str, AnyFlag]) -> AnyFlag:
     try:
-        return _BY_NAME[name.lower()]
+        return known[name.lower()]
     except KeyError:
-        raise UnknownOption(f"--{name}", (f"--{known}" for known in _BY_NAME)) from None
+        raise UnknownOption(f"--{name}", (f"--{each}" for each in known)) from None
 
 
 def parse_values(typed: Iterable[tuple[str, str]]) -> Values:
@@ -254,13 +265,14 @@ def parse_message(text: str) -> Values:
     return {"prompt": prompt} | parse_values(typed)
 
 
-def split_message(text: str) -> tuple[str, list[tuple[str, str]]]:
+def split_message(text: str, more: Sequence[Flag] = ()) -> tuple[str, list[tuple[str, str]]]:
     """Split a chat message: words are the prompt, `--name value` anywhere an option.
 
     A value is one word or a quoted text; that of a spoken option runs to the next option. Further
     lines are the negative prompt. Nothing that was typed is dropped without a word. Options come
-    by their own names, as they were typed.
+    by their own names, as they were typed. more: flags that only one place knows.
     """
+    known: Mapping[str, Flag] = {**_BY_NAME, **{flag.name: flag for flag in more}}
     first, _, rest = text.strip().partition("\n")
     flags = list(_FLAG.finditer(first))
     prompt = [first[: flags[0].start()] if flags else first]
@@ -268,7 +280,7 @@ def split_message(text: str) -> tuple[str, list[tuple[str, str]]]:
     if negative := rest.strip():
         typed.append(("negative", negative))
     for flag, following in zip_longest(flags, flags[1:]):
-        option = find(flag[1])
+        option = _find(flag[1], known)
         tail = first[flag.end() : following.start() if following else None].strip()
         value, words = _take_value(option, tail)
         typed.append((option.name, value))
@@ -276,7 +288,7 @@ def split_message(text: str) -> tuple[str, list[tuple[str, str]]]:
     return " ".join(part.strip() for part in prompt if part.strip()), typed
 
 
-def _take_value(option: Option, tail: str) -> tuple[str, str]:
+def _take_value(option: Flag, tail: str) -> tuple[str, str]:
     """Split what follows a flag into its value and words that belong to the prompt."""
     if not tail:
         raise OptionError(f"--{option.name}", "", f"followed by a value ({option.example})")

@@ -14,14 +14,16 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
 
 from bots.cli import number
-from bots.options import parse_message, parse_values
+from bots.options import Flag, Values, parse_values, split_message
 from bots.terminal.escaping import escape
+from bots.terminal.given import Given
 from bots.terminal.session import Session
 from engine.errors import UnknownOption, UserError
 
 HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
 [bold]--seed 7 --steps 20[/bold]  anywhere among them: --size --count --no --guidance --sampler …
+[bold]--image cat.jpg[/bold]      start from a picture, or from 12.3; also --mask --control
 [bold]:seed[/bold]   :seed 12.3   the last picture, or the named one, again from its seed
 [bold]:dice[/bold]   :dice 12.3   the same words with a new seed
 [bold]:seed 12 --no book[/bold]   … with something changed
@@ -32,6 +34,13 @@ HELP: Final = """\
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
+
+# Only a terminal has files at hand; the other chats take pictures as attachments.
+PICTURES: Final = (
+    Flag(name="image", example="FILE"),
+    Flag(name="mask", example="FILE"),
+    Flag(name="control", example="MODEL:FILE"),
+)
 
 Action = Callable[[Session, str], Awaitable[object]]
 
@@ -82,7 +91,7 @@ class Conversation:
         elif word.startswith(("/", ":")):
             raise UnknownOption(word, ACTIONS)
         else:
-            await self._session.imagine(parse_message(line))
+            await _imagine(self._session, line)
 
 
 async def _typed(console: Console) -> AsyncIterator[str]:
@@ -114,8 +123,24 @@ async def _piped() -> AsyncIterator[str]:
         yield data.decode("utf-8", "replace")
 
 
+async def _request(session: Session, text: str) -> Values:
+    """Read words and options, pictures among them, as values of recipe fields."""
+    prompt, typed = split_message(text, PICTURES)
+    pictures: dict[str, list[str]] = {flag.name: [] for flag in PICTURES}
+    options = []
+    for name, value in typed:
+        if name in pictures:
+            pictures[name].append(value)
+        else:
+            options.append((name, value))
+    image, mask = (next(reversed(pictures[name]), None) for name in ("image", "mask"))
+    given = Given.read(image, mask, pictures["control"] or None)
+    values = {"prompt": prompt} | parse_values(options)
+    return {**values, **await session.given(given)}
+
+
 async def _imagine(session: Session, text: str) -> None:
-    await session.imagine(parse_message(text))
+    await session.imagine(await _request(session, text))
 
 
 async def _same_seed(session: Session, text: str) -> None:
@@ -128,7 +153,7 @@ async def _new_seed(session: Session, text: str) -> None:
 
 async def _again(session: Session, text: str, values: Mapping[str, object]) -> None:
     """Rerun what `12.3 --steps 30` names; words after the name would be a new prompt."""
-    changes = parse_message(text)
+    changes = await _request(session, text)
     name, _, words = str(changes.pop("prompt")).partition(" ")
     if words:
         changes["prompt"] = words

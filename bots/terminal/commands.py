@@ -17,6 +17,7 @@ from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
 from bots.terminal.doctor import doctor
+from bots.terminal.given import Given
 from bots.terminal.models import run as look_at_models
 from bots.terminal.passport import read_picture
 from bots.terminal.passport import show as show_reading
@@ -59,8 +60,9 @@ async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
     # All that can be wrong with the words themselves is said before anything is opened.
     check("prompt", arguments.prompt)
     values, copy_to = {"prompt": arguments.prompt, **values_of(arguments)}, out_of(arguments)
+    given = Given.read(arguments.image, arguments.mask, arguments.control)
     async with _session(settings, later=arguments.later) as (session, _):
-        values |= await session.given(arguments.image, arguments.mask, arguments.control)
+        values |= await session.given(given)
         await session.imagine(values, copy_to)
     return OK
 
@@ -71,8 +73,9 @@ async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.prompt is not None:
         check("prompt", arguments.prompt)
         values["prompt"] = arguments.prompt
+    given = Given.read(arguments.image, arguments.mask, arguments.control)
     async with _session(settings, later=arguments.later) as (session, _):
-        values |= await session.given(arguments.image, arguments.mask, arguments.control)
+        values |= await session.given(given)
         await session.rerun(arguments.id, values, copy_to)
     return OK
 

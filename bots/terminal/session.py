@@ -2,36 +2,26 @@
 
 import asyncio
 import getpass
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from bots.app import App
-from bots.derive import the_picture
 from bots.studio import Asker, NothingYet
-from bots.terminal.controls import NO_CONTROL, TypedControl
+from bots.terminal.answers import FORMS, headline, recipe_table, show_pictures
 from bots.terminal.escaping import escape
+from bots.terminal.given import Given
 from bots.terminal.passport import note, read_workflow
-from bots.terminal.pictures import show
 from bots.terminal.progress import LiveProgress
-from engine.errors import OptionError, UserError
-from engine.images import BYTES
-from engine.metadata import encode_as, read_recipe
+from engine.errors import UserError
+from engine.metadata import read_recipe
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
-NAME: Final = r"#?\d{1,18}(\.\d+)?"  # of a picture of ours
-FORMS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-}
 CARRIERS: Final = (".png", *FORMS)
 
 
@@ -109,51 +99,14 @@ class Session:
         job = await self._app.studio.pan(await self.named(name), self._asker, direction)
         return await self._answer(job, copy_to)
 
-    async def given(
-        self, image: str | None, mask: str | None, controls: Sequence[str] | None = None
-    ) -> dict[str, Any]:
-        """Return the recipe values of a start image, a mask and controls, as they were typed.
-
-        Pictures are files, or named as ours are.
-        """
-        if image is None and mask is not None:
-            raise OptionError("--mask", mask, "used together with --image")
-        values: dict[str, Any] = {}
-        if controls is not None:
-            typed = [TypedControl.read(text) for text in controls if text != NO_CONTROL]
-            values["controls"] = tuple(
-                [each.control(await self._keep("--control", each.file)) for each in typed]
-            )
-        if image is not None:
-            values["image"] = await self._keep("--image", image)
-        if mask is not None:
-            data = file_bytes(mask)
-            if data is None and re.fullmatch(NAME, mask):
-                data = await self._stored(mask)
-            if data is None and re.search(r"[./\\]|^$", mask):
-                raise OptionError("--mask", mask, "a file that is there, alpha, or a colour")
-            given = mask if data is None else data
-            values["mask"] = await self._app.studio.keep_mask(values["image"], given)
-        return values
-
-    async def _keep(self, option: str, name: str) -> str:
-        """Keep a picture that is named by its file or as ours are; return its sha256."""
-        studio = self._app.studio
-        data = file_bytes(name)
-        if data is None:
-            if not re.fullmatch(NAME, name):
-                raise OptionError(option, name, "a picture file, or a picture's name like 12.3")
-            return the_picture(*await studio.get(name)).sha256  # it is in the store already
-        return await studio.keep_image(data)
-
-    async def _stored(self, name: str) -> bytes:
-        picture = the_picture(*await self._app.studio.get(name))
-        return await asyncio.to_thread(self._app.storage.pictures.read, picture)
+    async def given(self, typed: Given) -> Mapping[str, Any]:
+        """Keep the pictures that were typed and return the recipe's values."""
+        return await typed.values(self._app.studio, self._app.storage.pictures)
 
     async def show(self, name: str | None, copy_to: Path | None = None) -> None:
         """Show what a job's pictures were made from, and the pictures."""
         job, picture = await self._app.studio.get(await self.named(name))
-        self._console.print(_recipe_table(job))
+        self._console.print(recipe_table(job))
         self._show_pictures(
             [kept for kept in job.pictures if picture in (None, kept.index)], copy_to
         )
@@ -202,7 +155,7 @@ class Session:
         job = await self._app.storage.jobs.get(job.id)
         if job.status is not Status.RENDERED:
             raise JobFailed(job.error or f"Job {job.id} was cancelled.")
-        self._console.print(_headline(job))
+        self._console.print(headline(job))
         self._show_pictures(job.pictures, copy_to)
         self.last = str(job.id)
         return await self._app.storage.jobs.delivered(job.id)
@@ -225,46 +178,9 @@ class Session:
             self._console.print(f"[dim]{escape(note)}[/dim]")
 
     def _show_pictures(self, pictures: Sequence[Picture], copy_to: Path | None) -> None:
-        for number, picture in enumerate(pictures):
-            path = self._app.storage.pictures.path(picture)
-            png = _read(path, picture)
-            show(png, sys.stdout, mode=self._app.settings.terminal_pictures)
-            if copy_to:
-                path = numbered(copy_to, number)
-                path.write_bytes(as_named(png, path))
-            self._console.print(f"  {picture.name}  {escape(str(_near(path)))}", soft_wrap=True)
-
-
-class PictureLost(UserError):
-    """Say that a picture's file cannot be read."""
-
-
-def _read(path: Path, picture: Picture) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureLost(
-            f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
-            f"`marble rerun {picture.name}` draws it again."
-        ) from None
-
-
-def file_bytes(name: str) -> bytes | None:
-    """Return a file's bytes, one more than any picture may have at most; None if it is no file."""
-    path = Path(name)
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return file.read(BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise OptionError("the picture", name, f"a file that can be read ({error})") from None
-
-
-def as_named(png: bytes, path: Path) -> bytes:
-    """Return a picture in the form that a file's name asks for; PNG where it asks for none."""
-    kind = FORMS.get(path.suffix.lower())
-    return encode_as(png, kind) if kind else png
+        mode = self._app.settings.terminal_pictures
+        store = self._app.storage.pictures
+        show_pictures(self._console, store, pictures, mode=mode, copy_to=copy_to)
 
 
 def picture_file(name: str) -> Path | None:
@@ -284,45 +200,3 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return "somebody"
-
-
-def numbered(path: Path, number: int) -> Path:
-    """Return the path for the picture of that number from 0: a.png, a-2.png, a-3.png."""
-    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
-
-
-def _near(path: Path) -> Path:
-    """Return the path as seen from here, where it is below."""
-    try:
-        return path.resolve().relative_to(Path.cwd())
-    except ValueError:
-        return path
-
-
-def _headline(job: Job) -> str:
-    recipe = job.recipe
-    facts = (
-        "×".join(map(str, recipe.size)),
-        f"{recipe.steps} steps",
-        f"{recipe.sampler} {recipe.schedule}",
-        f"guidance {recipe.guidance_scale:g}",
-        f"seed {recipe.seed}",
-        recipe.checkpoint,
-    )
-    return f"[bold]{job.id}[/bold]  {escape(recipe.prompt)}\n[dim]{escape(' · '.join(facts))}[/dim]"
-
-
-def _recipe_table(job: Job) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column()
-    facts = job.recipe.to_dict() | {"status": job.status.value}
-    if job.parent is not None:
-        number = "" if job.parent_picture is None else f".{job.parent_picture + 1}"
-        facts["made from"] = f"{job.parent}{number}"
-    if job.error:
-        facts["error"] = job.error
-    for name, value in facts.items():
-        if name != "version" and value not in ("", None):
-            table.add_row(name.replace("_", " "), escape(str(value)))
-    return table

@@ -35,6 +35,24 @@ def test_a_piped_conversation_draws_reruns_and_ends(chat: Chat) -> None:
     assert "never read" not in answer.out
 
 
+def test_a_picture_is_where_another_starts(chat: Chat) -> None:
+    lines = [
+        f"a marble scholar --seed 7 {TINY}",
+        f"a dog --image 1 --mask white --strength 0.5 {TINY}",
+        f"--image 1.1 a dog --strength 0.5 {TINY}",
+        ":seed --image nothing.png",
+        "a cat --mask red",
+        ":upscale 2 x2",
+        "/show",
+    ]
+    answer = chat("\n".join(lines))
+    assert "Nothing" in answer.out  # in the picture is painted white
+    assert "There is no file 'nothing.png'" in answer.out
+    assert "used together with --image" in answer.out
+    assert re.search(r"^upscale +factor 2, by lanczos", answer.out, re.M)
+    assert re.search(r"made from +2(\.1)? *$", answer.out, re.M)
+
+
 def test_a_mistake_costs_a_sentence_not_the_conversation(chat: Chat) -> None:
     answer = chat(f"/imagin a cat\n:seed\na cat --steps 0\n\na dog {TINY} --seed 7")
     assert answer.code == 2

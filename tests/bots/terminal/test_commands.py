@@ -116,6 +116,10 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
         (["imagine", "a cat", "--stepps", "4"], "no option '--stepps' (did you mean '--steps'?)"),
         (["imagine", "a cat", "--seed"], "expected one argument"),
         (["imagine", "a cat", "--out", "no/such/folder/cat.png"], "--out must be"),
+        (
+            ["imagine", "a cat", "--out", "cat.gif"],
+            "ends in .png, .jpg, .jpeg, .webp, not 'cat.gif'",
+        ),
         (["rerun", "99"], "no job 99"),
         (["rerun", "1.0"], "no picture '1.0'"),
         (["rerun"], "no picture yet"),

@@ -1,5 +1,6 @@
 """Pictures from pictures by command: drawn, drawn again from their ids and files, or refused."""
 
+import os
 import re
 from pathlib import Path
 
@@ -132,6 +133,11 @@ BAD = {
     "a film": (("imagine", "a dog", "--image", "film.gif"), "a GIF"),
     "a bomb": (("imagine", "a dog", "--image", "bomb.png"), "million in all at most"),
     "no file": (("imagine", "a dog", "--image", "nothing.png"), "a picture file, or a picture's"),
+    "a folder": (("imagine", "a dog", "--image", "."), "is a folder"),
+    "a pipe": (("imagine", "a dog", "--image", "pipe.png"), "is no plain file"),
+    "a file in a file": (("imagine", "a", "--image", "text.png/cat.png"), "There is no file"),
+    "no mask's file": (("imagine", "a", "--image", "1", "--mask", "no.png"), "There is no file"),
+    "no name of a file": (("imagine", "a", "--image", "x" * 300), "cannot be read (File name too"),
     "no picture of ours": (("imagine", "a dog", "--image", "99"), "There is no job 99"),
     "a mask alone": (("imagine", "a dog", "--mask", "black.png"), "used together with --image"),
     "a black mask": (("imagine", "a", "--image", "1", "--mask", "black.png"), "all black"),
@@ -174,6 +180,7 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_any_work(
 def make_bad_files(folder: Path, good: Path) -> None:
     (folder / "text.png").write_text("this is a text")
     (folder / "empty.png").write_bytes(b"")
+    os.mkfifo(folder / "pipe.png")
     (folder / "cut.png").write_bytes(good.read_bytes()[:-2000])
     Image.new("P", (16, 16)).save(folder / "film.gif")
     Image.new("1", (9000, 9000)).save(folder / "bomb.png")

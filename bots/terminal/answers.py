@@ -1,0 +1,119 @@
+"""How a person in a terminal is shown a job: its headline, its recipe, its pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from bots.terminal.escaping import escape
+from bots.terminal.pictures import show
+from engine.errors import UserError
+from engine.metadata import encode_as
+from storage import Job, Picture
+from storage.pictures import Pictures
+
+FORMS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+}
+NOTHING: Final[Sequence[object]] = ("", None, [], {})
+
+
+class PictureLost(UserError):
+    """Say that a picture's file cannot be read."""
+
+    def __init__(self, picture: Picture, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
+            f"`marble rerun {picture.name}` draws it again."
+        )
+
+
+def headline(job: Job) -> str:
+    """Return what was drawn, and how, in two lines of markup."""
+    recipe = job.recipe
+    facts = (
+        "×".join(map(str, recipe.size)),
+        f"{recipe.steps} steps",
+        f"{recipe.sampler} {recipe.schedule}",
+        f"guidance {recipe.guidance_scale:g}",
+        f"seed {recipe.seed}",
+        recipe.checkpoint,
+    )
+    return f"[bold]{job.id}[/bold]  {escape(recipe.prompt)}\n[dim]{escape(' · '.join(facts))}[/dim]"
+
+
+def recipe_table(job: Job) -> Table:
+    """Return everything that a job is made from."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column()
+    facts = job.recipe.to_dict() | {"status": job.status.value}
+    if job.parent is not None:
+        number = "" if job.parent_picture is None else f".{job.parent_picture + 1}"
+        facts["made from"] = f"{job.parent}{number}"
+    if job.error:
+        facts["error"] = job.error
+    for name, value in facts.items():
+        if name != "version" and value not in NOTHING:
+            table.add_row(name.replace("_", " "), escape(in_words(value)))
+    return table
+
+
+def in_words(value: object) -> str:
+    """Say a recipe's value as a person would: `factor 2, by lanczos`; several have ; between."""
+    if isinstance(value, Mapping):
+        said = {name: part for name, part in value.items() if part not in NOTHING}
+        return ", ".join(
+            f"{name.replace('_', ' ')} {in_words(part)}" for name, part in said.items()
+        )
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "; ".join(map(in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def show_pictures(
+    console: Console,
+    store: Pictures,
+    pictures: Sequence[Picture],
+    *,
+    mode: str,
+    copy_to: Path | None = None,
+) -> None:
+    """Show pictures by a `Protocol` or "auto", say where their files are, and copy them there."""
+    for number, picture in enumerate(pictures):
+        path = store.path(picture)
+        try:
+            png = path.read_bytes()
+        except OSError as error:
+            raise PictureLost(picture, path, error) from None
+        show(png, sys.stdout, mode=mode)
+        if copy_to:
+            path = numbered(copy_to, number)
+            path.write_bytes(as_named(png, path))
+        console.print(f"  {picture.name}  {escape(str(_near(path)))}", soft_wrap=True)
+
+
+def as_named(png: bytes, path: Path) -> bytes:
+    """Return a picture in the form that a file's name asks for; PNG where it asks for none."""
+    kind = FORMS.get(path.suffix.lower())
+    return encode_as(png, kind) if kind else png
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return the path for the picture of that number from 0: a.png, a-2.png, a-3.png."""
+    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+
+
+def _near(path: Path) -> Path:
+    """Return the path as seen from here, where it is below."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
