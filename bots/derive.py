@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import OptionError, UserError
-from engine.ranges import RANGES
+from engine.ranges import RANGES, Range, one_of
 from engine.recipe import Recipe, random_seed
+from engine.sentences import Sentence
 from engine.sources import Margins, Upscale, Variation
 from storage import Job, Picture, UnknownPicture
 
@@ -22,7 +23,7 @@ STRONG: Final = 0.6  # of the way to another seed's noise: the composition chang
 BOLD: Final = 0.8  # strength in its place, where a picture is not what its noise made alone
 TILED: Final = 4  # times the pixels that a model was made for; above, detail is drawn in tiles
 PAN: Final = 0.5  # of a side that is added
-ZOOMS: Final = "between 1.1 and 4"
+ZOOMS: Final = Range(1.1, 4)
 DIRECTIONS: Final = ("left", "right", "up", "down")
 
 
@@ -30,7 +31,8 @@ class NoPictures(UserError):
     """Say that a job has no picture from which anything could be made."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(f"Job {job.id} is {job.status}: it has no pictures to start from.")
+        text = f"Job {job.id} is {job.status}: it has no pictures to start from."
+        super().__init__(Sentence(text, "no_pictures", job=job.id))
 
 
 class WhichPicture(UserError):
@@ -38,9 +40,9 @@ class WhichPicture(UserError):
 
     def __init__(self, job: Job) -> None:
         number = job.recipe.pictures[0] + 1
-        super().__init__(
-            f"Job {job.id} has {len(job.pictures)} pictures; say which one, like {job.id}.{number}."
-        )
+        count, example = len(job.pictures), f"{job.id}.{number}"
+        text = f"Job {job.id} has {count} pictures; say which one, like {example}."
+        super().__init__(Sentence(text, "which_picture", job=job.id, count=count, example=example))
 
 
 def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -139,8 +141,8 @@ def enlarged(
 
 def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
     """Return a recipe that shows a picture from further away, with more of the scene around it."""
-    if not 1.1 <= factor <= 4:
-        raise OptionError("zoom", factor, ZOOMS)
+    if factor not in ZOOMS:
+        raise OptionError("zoom", factor, ZOOMS.said())
     start = _from(recipe, picture)
     across, down = (round((side - side / factor) / 2) for side in (start.width, start.height))
     margins = Margins(left=across, right=across, top=down, bottom=down)
@@ -150,7 +152,7 @@ def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
 def panned(recipe: Recipe, picture: Picture, direction: str) -> Recipe:
     """Return a recipe that continues a picture to one side, by half of it."""
     if direction not in DIRECTIONS:
-        raise OptionError("direction", direction, f"one of {', '.join(DIRECTIONS)}")
+        raise OptionError("direction", direction, one_of(DIRECTIONS))
     start = _from(recipe, picture)
     edge = {"up": "top", "down": "bottom"}.get(direction, direction)
     sideways = direction in ("left", "right")

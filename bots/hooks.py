@@ -17,11 +17,14 @@ from typing import Any, Final
 from bots.rules import Refusal
 from engine.errors import SettingError
 from engine.recipe import Recipe
+from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0  # seconds that it may take
-BROKEN: Final = "Requests cannot be checked just now, so none is taken; please try again later."
+BROKEN: Final = Sentence(
+    "Requests cannot be checked just now, so none is taken; please try again later.", "unchecked"
+)
 
 Hook = Callable[[Recipe, str, str], Any]  # recipe, person, place → a sentence, or None
 

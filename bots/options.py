@@ -13,10 +13,13 @@ from typing import Any, Final, TypeVar
 from engine.errors import OptionError, UnknownOption
 from engine.ranges import FITS
 from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
+from engine.sentences import Sentence
 from engine.wording import take_loras
 
 Values = dict[str, Any]
 AnyFlag = TypeVar("AnyFlag", bound="Flag")
+
+A_SIZE: Final = Sentence("like 512 or 768x512, in pixels", "a_size")
 
 
 def _field(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
@@ -65,11 +68,13 @@ def _optional(field: str, read: Callable[[str], object]) -> Callable[[str], Valu
 def _size(text: str) -> Values:
     found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
     if not found:
-        raise OptionError("size", text, "like 512 or 768x512, in pixels")
+        raise OptionError("size", text, A_SIZE)
     width, height = int(found[1]), int(found[2] or found[1])
     for side in (width, height):
         if side not in RANGES["width"]:
-            raise OptionError("size", text, f"{RANGES['width']} pixels a side")
+            allowed = RANGES["width"].said()
+            words = Sentence(f"{allowed} pixels a side", "pixels_a_side", allowed=allowed)
+            raise OptionError("size", text, words)
     return {"width": width, "height": height}
 
 
@@ -291,7 +296,9 @@ def split_message(text: str, more: Sequence[Flag] = ()) -> tuple[str, list[tuple
 def _take_value(option: Flag, tail: str) -> tuple[str, str]:
     """Split what follows a flag into its value and words that belong to the prompt."""
     if not tail:
-        raise OptionError(f"--{option.name}", "", f"followed by a value ({option.example})")
+        text, example = f"followed by a value ({option.example})", option.example
+        allowed = Sentence(text, "followed_by", example=example)
+        raise OptionError(f"--{option.name}", "", allowed)
     if (closing := _QUOTES.get(tail[0])) and (end := tail.find(closing, 1)) > 0:
         return tail[1:end], tail[end + 1 :]
     if option.spoken:

@@ -9,6 +9,7 @@ from typing import Final
 from bots.policy import Role, Roles
 from engine.errors import OptionError
 from engine.queue import Queue
+from engine.sentences import Sentence
 from storage import DatabaseFault
 from storage.moderation import Moderation
 
@@ -66,5 +67,6 @@ def check_reason(text: str) -> str:
     """Return a reason as people will see it, or raise `OptionError`."""
     reason = " ".join(text.split())
     if not reason or len(reason) > LONGEST or not reason.isprintable():
-        raise OptionError("The reason", text, f"1 to {LONGEST} characters that can be shown")
+        allowed = f"1 to {LONGEST} characters that can be shown"
+        raise OptionError("The reason", text, Sentence(allowed, "a_reason", most=LONGEST))
     return reason

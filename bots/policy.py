@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from engine.errors import UserError
+from engine.sentences import Sentence
 from storage.records import platform
 
 TERMINAL = "terminal"  # who sits at a terminal of this machine owns what runs on it
@@ -25,8 +26,11 @@ class NotAllowed(UserError):
     """Say who may do what somebody else wanted to do."""
 
     def __init__(self, what: str, least: Role) -> None:
-        who = "the owner" if least is Role.OWNER else "moderators"
-        super().__init__(f"Only {who} may {what}.")
+        super().__init__(
+            Sentence(f"Only the owner may {what}.", "owners_only")
+            if least is Role.OWNER
+            else Sentence(f"Only moderators may {what}.", "moderators_only")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bots.settings import Settings
-from bots.texts import LANGUAGES, Words
+from bots.texts import Words
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,7 @@ async def privacy_text(settings: Settings, words: Words) -> str:
     """Return `privacy.LANGUAGE.md` or `privacy.md` of the data folder, read anew each time, so that
     an edit holds at once; or, with neither, what Marble says by itself.
     """
-    language = next((tag for tag, each in LANGUAGES.items() if each is words), "")
-    for name in (f"privacy.{language}.md", "privacy.md"):
+    for name in (f"privacy.{words.language}.md", "privacy.md"):
         if text := await asyncio.to_thread(_read, settings.data_dir / name):
             return text
     return words.privacy

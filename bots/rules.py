@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from bots.blocking import find_blocked
 from engine.errors import OptionError, UserError
+from engine.ranges import one_of
 from engine.recipe import RANGES, Recipe
+from engine.sentences import Sentence
 from engine.work import pixel_steps
 
 PREFIX: Final = "rules."  # of the names under which places keep them, beside what else they keep
@@ -32,7 +34,7 @@ BOUNDED: Final[Mapping[str, str]] = {
 
 
 class Refusal(UserError):
-    """Say what is refused, and until when."""
+    """Say what is refused, and until when: by a `Sentence`, since everybody meets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +53,24 @@ class Rules:
         for name, (low, high) in self.bounds.items():
             value = getattr(recipe, BOUNDED[name])
             if not low <= value <= high:
-                raise Refusal(f"Here {name} must be between {low:g} and {high:g}, not {value:g}.")
+                raise Refusal(_out_of_bounds(name, low, high, value))
         # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
         turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
         for words in (recipe.prompt, turned):
             if word := find_blocked(words, self.blocked):
-                raise Refusal(f"The word {word!r} is not allowed here; try it without.")
+                text = f"The word {word!r} is not allowed here; try it without."
+                raise Refusal(Sentence(text, "blocked_word", word=word))
 
     def check_rate(self, mine: float, everybodys: float) -> None:
         """Raise `Refusal` while a person, or their place, has asked too often; seconds to wait."""
         if mine > 0:
-            raise Refusal(
-                f"You may ask for {_jobs(self.per_minute)} a minute here; "
-                f"try again in {_seconds(mine)}."
-            )
+            jobs, wait = _jobs(self.per_minute), _seconds(mine)
+            text = f"You may ask for {jobs} a minute here; try again in {wait} s."
+            raise Refusal(Sentence(text, "too_often", most=self.per_minute, wait=wait))
         if everybodys > 0:
-            raise Refusal(
-                f"Here all together may ask for {_jobs(self.place_per_minute)} a minute; "
-                f"try again in {_seconds(everybodys)}."
-            )
+            most, wait = self.place_per_minute, _seconds(everybodys)
+            text = f"Here all together may ask for {_jobs(most)} a minute; try again in {wait} s."
+            raise Refusal(Sentence(text, "all_too_often", most=most, wait=wait))
 
     def check_budget(self, recipe: Recipe, spent: Sequence[tuple[datetime, float]]) -> None:
         """Raise `Refusal` where a recipe is more than what is left of a person's day.
@@ -79,29 +80,37 @@ class Rules:
         asks, used = pixel_steps(recipe), sum(each for _, each in spent)
         if not self.daily or used + asks <= self.daily:
             return
-        when = "it is more than a whole day has" if asks > self.daily else ""
-        left = self.daily - used
-        for at, each in sorted(spent):
-            left += each
-            if left >= asks:
-                when = f"it is possible from {at + DAY:%H:%M} UTC on"
-                break
-        raise Refusal(
-            f"You have used {used:,.0f} of your {self.daily:,} million pixel-steps of 24 hours, "
-            f"and this takes {asks:,.1f}; {when}."
+        facts = {"used": f"{used:,.0f}", "daily": f"{self.daily:,}", "asks": f"{asks:,.1f}"}
+        start = (
+            f"You have used {facts['used']} of your {facts['daily']} million pixel-steps of "
+            f"24 hours, and this takes {facts['asks']}"
         )
+        if asks > self.daily:
+            text = f"{start}; it is more than a whole day has."
+            raise Refusal(Sentence(text, "more_than_a_day", **facts))
+        left, when = self.daily - used, ""
+        for at, each in sorted(spent):
+            left, when = left + each, f"{at + DAY:%H:%M} UTC"
+            if left >= asks:
+                break
+        text = f"{start}; it is possible from {when} on."
+        raise Refusal(Sentence(text, "spent", when=when, **facts))
 
 
 def ban_refusal(reason: str, until: datetime | None) -> Refusal:
     """Return what somebody is told who was banned."""
-    end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
-    return Refusal(f"You may not ask for pictures here{end}: {reason}")
+    start = "You may not ask for pictures here"
+    if until is None:
+        return Refusal(Sentence(f"{start}: {reason}", "banned", reason=reason))
+    end = f"{until:%Y-%m-%d %H:%M} UTC"
+    text = f"{start} until {end}: {reason}"
+    return Refusal(Sentence(text, "banned_until", reason=reason, until=end))
 
 
 def read_rule(name: str, text: str) -> Any:
     """Read a rule as people write it, to a plain JSON value; None (for nothing) removes it."""
     if name not in RULES:
-        raise OptionError("A rule", name, f"one of {', '.join(RULES)}")
+        raise OptionError("A rule", name, one_of(RULES))
     return RULES[name](name, text.strip()) if text.strip() else None
 
 
@@ -156,5 +165,11 @@ def _jobs(count: int) -> str:
     return "one job" if count == 1 else f"{count} jobs"
 
 
-def _seconds(seconds: float) -> str:
-    return f"{max(1, ceil(seconds))} s"
+def _seconds(seconds: float) -> int:
+    return max(1, ceil(seconds))
+
+
+def _out_of_bounds(name: str, low: float, high: float, value: float) -> Sentence:
+    bounds = {"low": f"{low:g}", "high": f"{high:g}", "value": f"{value:g}"}
+    text = "Here {option} must be between {low} and {high}, not {value}."
+    return Sentence(text.format(option=name, **bounds), "out_of_bounds", option=name, **bounds)

@@ -25,6 +25,7 @@ from engine.headers import read_header
 from engine.images import encode_png, read_image, read_stored
 from engine.masks import colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
+from engine.sentences import Sentence
 from engine.shelves import controls, loras, upscalers, vaes
 from engine.sources import LANCZOS, Upscale
 from engine.wording import choose, take_loras
@@ -54,7 +55,8 @@ class NothingYet(UserError):
     """Say that somebody who wants their last picture again has none."""
 
     def __init__(self) -> None:
-        super().__init__("You have no picture yet; describe one first.")
+        text = "You have no picture yet; describe one first."
+        super().__init__(Sentence(text, "nothing_yet"))
 
 
 class Studio:

@@ -17,6 +17,7 @@ from engine.events import News, Picture, Stage
 from engine.executors import Executor, Spec
 from engine.order import Priority
 from engine.queue import Queue
+from engine.sentences import Sentence
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
 from storage.jobs import Jobs
 from storage.life import OVER
@@ -25,7 +26,9 @@ log = logging.getLogger(__name__)
 
 # A job that somebody else has ended or taken answers our own step with one of these.
 OVERTAKEN = (StaleEpoch, IllegalStep)
-UNEXPECTED = "Marble met an error that it did not expect; its owner finds more in the log."
+UNEXPECTED = Sentence(
+    "Marble met an error that it did not expect; its owner finds more in the log.", "unexpected"
+)
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
 
 
@@ -192,7 +195,7 @@ class Worker:
             outcome = "unrecorded"
             raise
         except UserError as error:
-            await self._fail(job, str(error))
+            await self._fail(job, error.said)
         except asyncio.CancelledError:
             outcome = "given back"
             await asyncio.shield(self._give_back(job))

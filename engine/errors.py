@@ -21,12 +21,15 @@ MarbleError
 ├── Lost                       the process that drew it died; it may be tried again
 └── Cancelled                  somebody asked for the work to stop
 
-Constructors take facts and write the message. Texts of other rooms (storage, the chats) extend
-`UserError`, so that an edge needs one `except` to know what it may show.
+Constructors take facts and write the message, as a `Sentence` where people in chats may meet it.
+Texts of other rooms (storage, the chats) extend `UserError`, so that an edge needs one `except` to
+know what it may show.
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from engine.sentences import Sentence
 
 
 class MarbleError(Exception):
@@ -35,6 +38,11 @@ class MarbleError(Exception):
 
 class UserError(MarbleError):
     """Carry one sentence that may be shown to the person who asked."""
+
+    @property
+    def said(self) -> str:
+        """Return the sentence; one with a code can be said in other languages (`bots.texts`)."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)
 
 
 class Cancelled(MarbleError):
@@ -62,7 +70,16 @@ class OptionError(UserError):
         self.option = option
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{option} must be {allowed}, not {shorten(value)}.")
+        given = shorten(value)
+        super().__init__(
+            Sentence(
+                f"{option} must be {allowed}, not {given}.",
+                "bad_option",
+                option=option,
+                allowed=allowed,
+                given=given,
+            )
+        )
 
 
 class UnknownOption(UserError):
@@ -70,7 +87,11 @@ class UnknownOption(UserError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
-        super().__init__(f"There is no option {shorten(name)}{nearest(name, known)}.")
+        near = nearest(name, known)
+        short = shorten(name)
+        super().__init__(
+            Sentence(f"There is no option {short}{near}.", "unknown_option", name=short, near=near)
+        )
 
 
 class PromptError(UserError):
@@ -87,9 +108,15 @@ class UnknownModel(UserError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
         names = sorted(known)
+        short, near, listed = shorten(name), nearest(name, names), ", ".join(names)
         super().__init__(
-            f"There is no model {shorten(name)}{nearest(name, names)}; "
-            f"known models: {', '.join(names)}."
+            Sentence(
+                f"There is no model {short}{near}; known models: {listed}.",
+                "unknown_model",
+                name=short,
+                near=near,
+                known=listed,
+            )
         )
 
 
@@ -99,8 +126,20 @@ class UnknownPart(UserError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.name = name
         names = list(known)
-        there = f"known ones: {', '.join(names)}" if names else "there is none at all"
-        super().__init__(f"There is no {kind} {shorten(name)}{nearest(name, names)}; {there}.")
+        short, near, listed = shorten(name), nearest(name, names), ", ".join(names)
+        start = f"There is no {kind} {short}{near}"
+        super().__init__(
+            Sentence(
+                f"{start}; known ones: {listed}.",
+                "unknown_part",
+                kind=kind,
+                name=short,
+                near=near,
+                known=listed,
+            )
+            if names
+            else Sentence(f"{start}; there is none at all.", "no_part", kind=kind, name=short)
+        )
 
 
 class WrongFamily(UserError):
@@ -108,7 +147,14 @@ class WrongFamily(UserError):
 
     def __init__(self, name: str, family: str, model: str, its: str) -> None:
         super().__init__(
-            f"The control model {name!r} is made for {family}; the model {model!r} is {its}."
+            Sentence(
+                f"The control model {name!r} is made for {family}; the model {model!r} is {its}.",
+                "wrong_family",
+                name=name,
+                family=family,
+                model=model,
+                its=its,
+            )
         )
 
 
@@ -118,7 +164,8 @@ class BrokenModel(UserError):
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
         self.reason = reason
-        super().__init__(f"The model {name!r} cannot be loaded: {reason}")
+        text = f"The model {name!r} cannot be loaded: {reason}"
+        super().__init__(Sentence(text, "broken_model", name=name, reason=reason))
 
 
 class OutOfMemory(UserError):
@@ -131,8 +178,12 @@ class MissingPicture(UserError):
     def __init__(self, sha256: str) -> None:
         self.sha256 = sha256
         super().__init__(
-            f"The recipe starts from picture {sha256[:12]}…, which is not in the picture store; "
-            "give its file again as the start image, or rerun the picture that it was."
+            Sentence(
+                f"The recipe starts from picture {sha256[:12]}…, which is not in the picture "
+                "store; give its file again as the start image, or rerun the picture that it was.",
+                "missing_picture",
+                picture=sha256[:12],
+            )
         )
 
 
@@ -140,9 +191,8 @@ class QueueFull(UserError):
     """Say that the queue takes no more, and how long it is."""
 
     def __init__(self, length: int) -> None:
-        super().__init__(
-            f"The queue is full ({length:,} jobs are waiting); try again in a few minutes."
-        )
+        text = f"The queue is full ({length:,} jobs are waiting); try again in a few minutes."
+        super().__init__(Sentence(text, "queue_full", length=length))
 
 
 class TooManyWaiting(UserError):
@@ -151,8 +201,12 @@ class TooManyWaiting(UserError):
     def __init__(self, most: int) -> None:
         jobs = "job" if most == 1 else "jobs"
         super().__init__(
-            f"You have {most:,} {jobs} waiting already, which is as many as may; "
-            "cancel one or try again when one has started."
+            Sentence(
+                f"You have {most:,} {jobs} waiting already, which is as many as may; "
+                "cancel one or try again when one has started.",
+                "too_many_waiting",
+                most=most,
+            )
         )
 
 
@@ -175,7 +229,7 @@ class GraphError(MetadataError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known name, or nothing."""
     found = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    return Sentence(f" (did you mean {found[0]!r}?)", "nearest", name=found[0]) if found else ""
 
 
 def shorten(value: object, limit: int = 60) -> str:

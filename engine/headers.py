@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.errors import ImageError
+from engine.sentences import Sentence
 
 WANTED: Final = "a PNG, JPEG or WEBP picture"
-DAMAGED: Final = f"The picture is damaged or cut short; save it anew as {WANTED}."
+DAMAGED: Final = Sentence(
+    f"The picture is damaged or cut short; save it anew as {WANTED}.", "damaged_picture"
+)
 # A progressive JPEG has about ten. Each costs a walk over all pixels but only some thirty bytes.
 SCANS: Final = 100
 
@@ -54,7 +57,8 @@ def read_header(data: bytes) -> Header:
                 return read(data)
             except (IndexError, struct.error):
                 raise ImageError(DAMAGED) from None
-    raise ImageError(f"The file is {_name(data)}; send {WANTED}.")
+    name = _name(data)
+    raise ImageError(Sentence(f"The file is {name}; send {WANTED}.", "no_such_picture", name=name))
 
 
 def _name(data: bytes) -> str:
@@ -97,7 +101,7 @@ def _jpeg(data: bytes) -> Header:
 
 def _webp(data: bytes) -> Header:
     if data[8:12] != b"WEBP":
-        raise ImageError(f"The file is no picture; send {WANTED}.")
+        raise ImageError(Sentence(f"The file is no picture; send {WANTED}.", "no_picture"))
     kind = data[12:16]
     if kind == b"VP8X":
         (sides,) = struct.unpack_from("<Q", data[:30] + b"\0\0", 24)

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from engine.errors import ImageError
 from engine.headers import DAMAGED, Header, read_header
+from engine.sentences import Sentence
 
 Fit = Literal["crop", "pad", "resize"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
@@ -50,11 +51,8 @@ def read_image(data: bytes) -> Image.Image:
     sentence for anything else than a still picture of a bearable size, mostly before decoding.
     """
     if not data:
-        raise ImageError("The file is empty.")
-    if len(data) > BYTES:
-        raise ImageError(
-            f"The file has {len(data) / 2**20:.0f} MiB; a picture may have {BYTES >> 20} at most."
-        )
+        raise ImageError(Sentence("The file is empty.", "empty_file"))
+    check_bytes(len(data))
     header = read_header(data)
     _judge(header)
     try:
@@ -64,6 +62,14 @@ def read_image(data: bytes) -> Image.Image:
     # Pillow raises a dozen kinds of errors for broken files.
     except Exception as error:
         raise ImageError(DAMAGED) from error
+
+
+def check_bytes(size: int) -> None:
+    """Raise `ImageError` where a picture's file is larger than any may be; size is in bytes."""
+    if size > BYTES:
+        have, most = round(size / 2**20), BYTES >> 20
+        text = f"The file has {have} MiB; a picture may have {most} at most."
+        raise ImageError(Sentence(text, "too_many_bytes", size=have, most=most))
 
 
 def read_stored(data: bytes) -> Image.Image:
@@ -125,15 +131,20 @@ def fit(
 
 def _judge(header: Header) -> None:
     width, height = header.width, header.height
-    size = f"The picture is {width:,} × {height:,} pixels"
+    size = f"{width:,} × {height:,}"
+    start = f"The picture is {size} pixels"
     if header.moving:
-        raise ImageError("The picture moves; send a still one.")
+        raise ImageError(Sentence("The picture moves; send a still one.", "moving_picture"))
     if width * height > PIXELS:
-        raise ImageError(f"{size}; it may have {PIXELS / 1e6:.0f} million in all at most.")
+        most = f"{PIXELS / 1e6:.0f}"
+        text = f"{start}; it may have {most} million in all at most."
+        raise ImageError(Sentence(text, "too_many_pixels", size=size, most=most))
     if min(width, height) < SHORTEST:
-        raise ImageError(f"{size}; each side must have {SHORTEST} at least.")
+        text = f"{start}; each side must have {SHORTEST} at least."
+        raise ImageError(Sentence(text, "too_small", size=size, least=SHORTEST))
     if max(width, height) > LONGEST * min(width, height):
-        raise ImageError(f"{size}; one side may be {LONGEST} times as long as the other at most.")
+        text = f"{start}; one side may be {LONGEST} times as long as the other at most."
+        raise ImageError(Sentence(text, "too_long", size=size, times=LONGEST))
 
 
 def _decode(data: bytes, header: Header) -> Image.Image:

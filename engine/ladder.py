@@ -13,11 +13,15 @@ import torch
 
 from engine.errors import OutOfMemory
 from engine.events import Stage
+from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
 # What a processor's allocator says; it has no kind of error of its own.
 PROCESSOR: Final = "can't allocate memory"
+NO_MEMORY: Final = Sentence(
+    "There is not enough memory for this here; a smaller size may fit.", "out_of_memory"
+)
 
 T = TypeVar("T")
 
@@ -63,7 +67,7 @@ class Ladder:
             # Only here, outside the handler, are the failed way's tensors free to go.
             gc.collect()
             empty_cache()
-        raise OutOfMemory("There is not enough memory for this here; a smaller size may fit.")
+        raise OutOfMemory(NO_MEMORY)
 
     def _take(self, rung: Rung, stage: Stage) -> None:
         self.counts[rung] += 1

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageColor
 
 from engine.errors import ImageError, shorten
 from engine.images import Fit, fit, read_image
+from engine.sentences import Sentence
 
 TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
 FAINT: Final = 40  # of 255: what JPEG makes of black beside white stays below
@@ -27,16 +28,20 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
     """
     given = read_image(data)
     if not _alike(given.size, picture.size):
-        raise ImageError(
-            f"The mask is {given.width} × {given.height} pixels and the picture "
-            f"{picture.width} × {picture.height}; both must have the same shape."
-        )
+        mine, its = (f"{each.width} × {each.height}" for each in (given, picture))
+        text = f"The mask is {mine} pixels and the picture {its}; both must have the same shape."
+        raise ImageError(Sentence(text, "mask_of_another_shape", mask=mine, picture=its))
     if given.mode == "RGBA":
         ground = Image.new("RGBA", given.size, (0, 0, 0, 255))
         given = Image.alpha_composite(ground, given)
     mask = fit(given.convert("L"), *picture.size, "resize", HAMMING)
     mask = mask.point([0 if step < FAINT else step for step in range(256)])
-    return _check(mask, f"The mask is all black, so {NOTHING}; paint white what is to be drawn.")
+    return _check(
+        mask,
+        Sentence(
+            f"The mask is all black, so {NOTHING}; paint white what is to be drawn.", "black_mask"
+        ),
+    )
 
 
 def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
@@ -45,13 +50,15 @@ def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Imag
     What the mask leaves stays left: no filter rings into it.
     """
     fitted = fit(mask, width, height, how, HAMMING)
-    return _check(fitted, f"The mask is all black where the picture is drawn, so {NOTHING}.")
+    text = f"The mask is all black where the picture is drawn, so {NOTHING}."
+    return _check(fitted, Sentence(text, "black_where_drawn"))
 
 
 def transparency_mask(picture: Image.Image) -> Image.Image:
     """Return a mask of what was erased in a picture, or raise `ImageError` if nothing was."""
     if picture.mode != "RGBA":
-        raise ImageError(f"Nothing in the picture is transparent, so {NOTHING}; give a mask.")
+        text = f"Nothing in the picture is transparent, so {NOTHING}; give a mask."
+        raise ImageError(Sentence(text, "nothing_transparent"))
     return ImageChops.invert(picture.getchannel("A"))
 
 

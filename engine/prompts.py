@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from engine.errors import PromptError, shorten
+from engine.sentences import Sentence
 
 EMPHASIS: Final = 1.1
 SPLITTING: Final = 8  # tokens; from here on a span may be split between two windows
@@ -168,10 +169,12 @@ def _read_group(text: str, start: int, end: int, weight: float) -> tuple[int, in
             weight = float(text[colon + 1 : end])
             end = colon
     if not abs(weight) <= FLOAT32_MAX:
-        raise PromptError(
-            f"The weight of {shorten(text[start:end])} must be a finite number, not {weight:g}; "
+        words, number = shorten(text[start:end]), f"{weight:g}"
+        sentence = (
+            f"The weight of {words} must be a finite number, not {number}; "
             r"parentheses that are part of the text are written \( and \)."
         )
+        raise PromptError(Sentence(sentence, "bad_weight", words=words, weight=number))
     return start, end, weight
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
 from engine.errors import OptionError
+from engine.sentences import Sentence
 
 PROMPT_LIMIT: Final = 2_000  # characters
 SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
-SEEDS: Final = f"a whole number from 0 to {SEED_LIMIT - 1}"
+SEEDS: Final = Sentence(
+    f"a whole number from 0 to {SEED_LIMIT - 1}", "a_seed", most=str(SEED_LIMIT - 1)
+)
 SHA256: Final = "the sha256 of a stored picture (64 hexadecimal digits)"
 
 SAMPLERS: Final = (
@@ -60,8 +63,20 @@ class Range:
         return inside and (self.step is None or (value - self.low) % self.step == 0)
 
     def __str__(self) -> str:
-        by = "" if self.step in (None, 1) else f" in steps of {self.step:g}"
-        return f"between {self.low:g} and {self.high:g}{by}"
+        return str(self.said())
+
+    def said(self, *, whole: bool = False) -> Sentence:
+        """Return what is allowed in words; `whole` says that it is a whole number."""
+        low, high = f"{self.low:g}", f"{self.high:g}"
+        text = f"between {low} and {high}"
+        if self.step not in (None, 1):
+            by = f"{self.step:g}"
+            text = f"a whole number {text}" if whole else text
+            text = f"{text} in steps of {by}"
+            return Sentence(text, "between_in_steps", low=low, high=high, step=by)
+        if whole:
+            return Sentence(f"a whole number {text}", "whole_between", low=low, high=high)
+        return Sentence(text, "between", low=low, high=high)
 
 
 RANGES: Final[Mapping[str, Range]] = {
@@ -84,7 +99,7 @@ RANGES: Final[Mapping[str, Range]] = {
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
 # Texts that may not be empty, and what they must hold.
 WORDS: Final = {
-    "prompt": "some words that describe the picture",
+    "prompt": Sentence("some words that describe the picture", "some_words"),
     "checkpoint": "the name of a model",
     "control": "the name of a ControlNet",
     "lora": "the name of a LoRA",
@@ -107,7 +122,7 @@ def check(name: str, value: object) -> None:
         _check_number(name, value, RANGES[name])
     elif name in CHOICES:
         if value not in CHOICES[name]:
-            raise OptionError(name, value, f"one of {', '.join(CHOICES[name])}")
+            raise OptionError(name, value, one_of(CHOICES[name]))
     elif name == "seed":
         if not is_int(value) or not 0 <= value < SEED_LIMIT:
             raise OptionError(name, value, SEEDS)
@@ -134,6 +149,17 @@ def parse_seed(text: object) -> int:
     return seed
 
 
+def one_of(names: Iterable[str]) -> Sentence:
+    """Return in words that one of some names is allowed."""
+    listed = ", ".join(names)
+    return Sentence(f"one of {listed}", "one_of", names=listed)
+
+
+def at_most(characters: int) -> Sentence:
+    """Return in words how long a text may be."""
+    return Sentence(f"at most {characters:,} characters", "at_most", limit=characters)
+
+
 def is_int(value: object) -> TypeGuard[int]:
     """Say whether a value is a whole number; a bool is one to Python, but `steps=True` is wrong."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -143,13 +169,13 @@ def _check_number(name: str, value: object, allowed: Range) -> None:
     whole = allowed.step is not None
     right = is_int(value) if whole else is_int(value) or isinstance(value, float)
     if not (right and value in allowed):  # type: ignore[operator]  # a number by now
-        raise OptionError(name, value, f"{'a whole number ' if whole else ''}{allowed}")
+        raise OptionError(name, value, allowed.said(whole=whole))
 
 
 def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str):
         raise OptionError(name, text, "text")
     if len(text) > PROMPT_LIMIT:
-        raise OptionError(name, f"{len(text):,} characters", f"at most {PROMPT_LIMIT:,} characters")
+        raise OptionError(name, f"{len(text):,} characters", at_most(PROMPT_LIMIT))
     if name in WORDS and not text.strip():
         raise OptionError(name, text, WORDS[name])

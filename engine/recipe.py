@@ -22,6 +22,7 @@ from engine.ranges import (
     check,
     parse_seed,
 )
+from engine.sentences import Sentence
 from engine.sources import Control, Lora, Margins, Upscale, Variation
 
 __all__ = [
@@ -162,6 +163,8 @@ PARTS: Final[Mapping[str, Part]] = {
     "loras": Part(Lora, 16, lambda data: Lora(**data)),
     "upscale": Part(Upscale, 0, lambda data: Upscale(**data)),
 }
+NO_STRENGTH: Final = Sentence("left out where there is no start image", "without_image")
+WITH_IMAGE: Final = Sentence("used with a start image", "with_image")
 ABSENT: Final = frozenset(
     {"picture", "image", "mask", "strength", "clip_skip", "vae"}
 )  # may be None
@@ -201,7 +204,7 @@ def _picture_of_the_grid(recipe: Recipe) -> None:
 def _start_image_has_a_strength(recipe: Recipe) -> None:
     alone = recipe.upscale is not None and recipe.mask is None and recipe.margins is None
     if recipe.image is None and recipe.strength is not None:
-        raise OptionError("strength", recipe.strength, "left out where there is no start image")
+        raise OptionError("strength", recipe.strength, NO_STRENGTH)
     if recipe.image is not None and recipe.strength is None and not alone:
         raise OptionError("strength", None, f"{RANGES['strength']} beside a start image")
 
@@ -209,7 +212,7 @@ def _start_image_has_a_strength(recipe: Recipe) -> None:
 def _mask_lies_on_a_start_image(recipe: Recipe) -> None:
     for name in ("mask", "margins"):
         if getattr(recipe, name) is not None and recipe.image is None:
-            raise OptionError(name, getattr(recipe, name), "used with a start image")
+            raise OptionError(name, getattr(recipe, name), WITH_IMAGE)
     if recipe.mask and recipe.margins:
         raise OptionError("mask", recipe.mask, "left out where margins are painted")
 

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Final
 
 from engine.errors import PromptError, shorten
+from engine.sentences import Sentence
 from engine.sources import Lora
 
 TAG: Final = re.compile(r"[ \t]*<lora:([^<>]*)>", re.IGNORECASE)
@@ -54,7 +55,8 @@ def _lora(tag: str) -> Lora:
         numbers = [float(weight) for weight in weights]
     except ValueError:
         written = shorten(f"<lora:{tag}>")
-        raise PromptError(f"{written} must be written <lora:name> or <lora:name:0.8>.") from None
+        sentence = f"{written} must be written <lora:name> or <lora:name:0.8>."
+        raise PromptError(Sentence(sentence, "bad_lora_tag", written=written)) from None
     # With two weights the first is the text encoder's.
     text, unet = (numbers[0], numbers[-1]) if numbers else (1.0, 1.0)
     return Lora(name=name, weight=unet, text_weight=text)

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import UserError, shorten
+from engine.sentences import Sentence
 
 
 class StorageError(UserError):
@@ -42,7 +43,7 @@ class UnknownJob(StorageError):
 
     def __init__(self, job: int) -> None:
         self.job = job
-        super().__init__(f"There is no job {job}.")
+        super().__init__(Sentence(f"There is no job {job}.", "unknown_job", job=job))
 
 
 class UnknownPicture(StorageError):
@@ -50,9 +51,9 @@ class UnknownPicture(StorageError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(
-            f"There is no picture {shorten(name)}; a picture is named like 12 or 12.3."
-        )
+        short = shorten(name)
+        text = f"There is no picture {short}; a picture is named like 12 or 12.3."
+        super().__init__(Sentence(text, "unknown_picture", name=short))
 
 
 class IllegalStep(StorageError):
@@ -74,7 +75,8 @@ class TooLate(IllegalStep):
 
     def sentence(self) -> str:
         """Return what is shown to people."""
-        return f"It is too late: job {self.job} is already {self.status}."
+        text = f"It is too late: job {self.job} is already {self.status}."
+        return Sentence(text, "too_late", job=self.job)
 
 
 class StaleEpoch(StorageError):
@@ -100,7 +102,8 @@ class UnreadableRecipe(StorageError):
 
     def __init__(self, job: int, reason: str) -> None:
         self.job = job
-        super().__init__(f"The recipe of job {job} cannot be read: {reason}")
+        text = f"The recipe of job {job} cannot be read: {reason}"
+        super().__init__(Sentence(text, "unreadable_recipe", job=job, reason=reason))
 
 
 class FileThere(StorageError):

@@ -121,7 +121,7 @@ class Jobs:
 
     async def failed(self, job: int, epoch: int, error: str) -> Job:
         """End a job that cannot be drawn, and put one sentence why into the outbox."""
-        return await self._step(job, Step.FAILED, epoch=epoch, values={"error": error})
+        return await self._step(job, Step.FAILED, epoch=epoch, values=steps.why(error))
 
     async def cancel(self, job: int) -> Job:
         """End a job that waits or runs; its worker's results are refused from now on.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
 from engine.errors import UserError
 from engine.recipe import Recipe
+from engine.sentences import Sentence
 from storage.errors import UnreadableRecipe
 from storage.life import Status
 from storage.records import Job, Picture
@@ -29,9 +30,15 @@ def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
     except UserError as error:
         raise UnreadableRecipe(values["id"], str(error)) from error
     known = {column.name: values[column.name] for column in JOB}
+    known["error"] = _sentence(known["error"], known.pop("told"))
     return Job(
         **{**known, "recipe": recipe, "status": Status(values["status"]), "pictures": tuple(drawn)}
     )
+
+
+def _sentence(text: str | None, told: Mapping[str, Any] | None) -> str | None:
+    """Make a sentence again of its text, and of what other languages need to say it."""
+    return Sentence.read(text, told) if text and told else text
 
 
 def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]:

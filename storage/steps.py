@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from engine.sentences import Sentence
 from storage.errors import JobGone, StaleEpoch, UnknownJob
 from storage.life import TRANSITIONS, Status, Step, after
 from storage.records import platform
@@ -77,6 +78,12 @@ def claim(connection: Connection, job: int, worker: str, now: datetime) -> Row[A
         .returning(*JOB)
     )
     return connection.execute(query).one_or_none()
+
+
+def why(sentence: str) -> dict[str, Any]:
+    """Return the values of a job that say why it failed."""
+    told = sentence.to_dict() if isinstance(sentence, Sentence) else None
+    return {"error": str(sentence), **({"told": told} if told else {})}
 
 
 def find(connection: Connection, job: int) -> Row[Any]:

@@ -107,6 +107,7 @@ class JobRow(Base):
     attempts: Mapped[Count]
     worker: Mapped[OfWorker | None]
     error: Mapped[Line | None]
+    told: Mapped[Document | None]
     words: Mapped[Found]
     created_at: Mapped[Time]
     started_at: Mapped[Time | None]

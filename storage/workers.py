@@ -15,11 +15,12 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from engine.sentences import Sentence
 from storage.alive import Alive
 from storage.clock import Clock
 from storage.database import ADMISSION, OUTCOME, Database
@@ -29,7 +30,7 @@ from storage.locks import boot
 from storage.people import add_if_new
 from storage.records import Job
 from storage.rows import to_job
-from storage.steps import take
+from storage.steps import take, why
 from storage.tables import jobs, outbox, workers
 from storage.writer import Unit
 
@@ -37,10 +38,6 @@ T = TypeVar("T")
 
 LEASE: Final = 60.0  # seconds of silence after which a worker counts as hung
 BEAT: Final = 10.0  # seconds between signs of life
-QUARANTINED: Final = (
-    "This job ended its worker {attempts} times and will not be tried again; "
-    "other settings may work."
-)
 BOOT: Final = boot()
 _log: Final = logging.getLogger("marble.storage")
 
@@ -177,7 +174,15 @@ class Worker:
     ) -> Job:
         """Queue a job again that its worker died with, or end it if that was once too often."""
         step = Step.REQUEUE
-        values: dict[str, str | None] = {"worker": None, "started_at": None}
+        values: dict[str, Any] = {"worker": None, "started_at": None}
         if attempts >= MAX_ATTEMPTS:
-            step, values = Step.FAILED, {"error": QUARANTINED.format(attempts=attempts)}
+            step, values = Step.FAILED, why(_quarantined(attempts))
         return to_job(take(connection, job, step, self.now(), epoch=epoch, values=values)[0])
+
+
+def _quarantined(attempts: int) -> Sentence:
+    text = (
+        f"This job ended its worker {attempts} times and will not be tried again; "
+        "other settings may work."
+    )
+    return Sentence(text, "quarantined", attempts=attempts)

@@ -19,6 +19,7 @@ MAY_KNOW = {
         "engine.recipe",
         "engine.events",
         "engine.errors",
+        "engine.sentences",
         "engine.blobs",
         "migrations",
     },
@@ -31,6 +32,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.sources",
     "engine.events",
     "engine.errors",
+    "engine.sentences",
     "engine.blobs",
 )
 TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy", "spandrel")

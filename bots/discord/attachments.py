@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import discord
 
-from engine.errors import UserError
-from engine.images import BYTES
-
-
-class TooManyBytes(UserError):
-    """Say how large a picture may be."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(
-            f"The file has {size / 2**20:.0f} MiB; a picture may have {BYTES >> 20} at most."
-        )
+from engine.images import check_bytes
 
 
 def is_picture(attachment: discord.Attachment) -> bool:
@@ -23,7 +13,6 @@ def is_picture(attachment: discord.Attachment) -> bool:
 
 
 async def read_attachment(attachment: discord.Attachment) -> bytes:
-    """Return an attachment's bytes; raises `TooManyBytes` before any is fetched."""
-    if attachment.size > BYTES:
-        raise TooManyBytes(attachment.size)
+    """Return an attachment's bytes; raises `ImageError` before too many are fetched."""
+    check_bytes(attachment.size)
     return await attachment.read()

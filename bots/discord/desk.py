@@ -17,9 +17,9 @@ from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
 from bots.presentation import escape_markdown
 from bots.studio import Asker
-from bots.texts import DEFAULT
+from bots.texts import DEFAULT, tell
 from engine.errors import UserError
-from storage import Job, Picture, UnknownPicture, parse_name
+from storage import DatabaseFault, Job, Picture, UnknownPicture, parse_name
 
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
@@ -82,8 +82,11 @@ class Desk:
             yield
         except Gone:
             log.info("a deed came twice or too late (%s)", visit.event)
+        except DatabaseFault as fault:
+            log.warning("somebody was turned away: %s", fault)
+            await self._refuse(visit, visit.words.busy)
         except UserError as error:
-            await self._refuse(visit, escape_markdown(str(error)))
+            await self._refuse(visit, escape_markdown(tell(error, visit.words)))
         except discord.HTTPException as error:
             log.warning("Discord refused an answer (%s): %s", visit.event, error)
         except Exception:

@@ -23,7 +23,7 @@ from bots.presentation import (
     progress_line,
 )
 from bots.presentation.lines import SEPARATOR, name_of
-from bots.texts import Words, words_of
+from bots.texts import Words, say, words_of
 from engine.events import News, Progress
 from storage import DatabaseFault, Job, Parcel, Picture, Status
 from storage.pictures import Pictures
@@ -85,7 +85,7 @@ async def outcome_reply(parcel: Parcel, files: Pictures, limit: int) -> Reply:
         return await pictures_reply(job, job.pictures, files, limit, words)
     if parcel.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
-    reason = escape_markdown(job.error or "")
+    reason = escape_markdown(say(job.error or "", words))
     return Reply(content=cut(words.failed.format(reason=reason), CONTENT))
 
 

@@ -7,7 +7,7 @@ from bots.line import Standing
 from bots.presentation.lines import duration
 from bots.presentation.text import cut
 from bots.studio import Studio
-from bots.texts import Words
+from bots.texts import Words, tell
 from engine.errors import UserError
 from storage import Job
 from storage.records import Act, Stats
@@ -53,7 +53,7 @@ def model_lines(studio: Studio, words: Words) -> Iterator[str]:
         try:
             model = studio.model(name)
         except UserError as error:
-            yield f"{name}: {error}"
+            yield f"{name}: {tell(error, words)}"
             continue
         yield words.model_line.format(
             name=name,

@@ -24,7 +24,7 @@ from bots.telegram.progress import Placeholders
 from bots.telegram.reading import new_emoji, read
 from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
-from bots.texts import Words, words_of
+from bots.texts import Words, tell, words_of
 from engine.errors import UserError
 from storage import DatabaseFault, Letter, StorageError
 
@@ -172,7 +172,7 @@ async def _sentence(act: Awaitable[str | None], words: Words, *, quiet: bool = F
         log.warning("somebody was turned away: %s", fault)
         return words.busy
     except UserError as error:
-        return str(error)
+        return tell(error, words)
     except TelegramError:
         raise
     except Exception:

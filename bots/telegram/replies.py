@@ -23,7 +23,7 @@ from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import BRIEFLY
 from bots.telegram.progress import Placeholders, answering
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
-from bots.texts import Words
+from bots.texts import Words, say
 from storage import DatabaseFault, Job, Parcel, Picture, Status
 from storage.pictures import Pictures
 
@@ -154,7 +154,7 @@ class Replies:
         if parcel.outcome is Status.CANCELLED:
             return Answer(text=words.cancelled, buttons=None)
         if parcel.outcome is Status.FAILED:
-            text = words.failed.format(reason=job.error or "")
+            text = words.failed.format(reason=say(job.error or "", words))
             return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
         try:
             return await asyncio.to_thread(self._picture, job, job.pictures, words)

@@ -1,16 +1,18 @@
-"""Messages for people, one module a language.
+"""Messages for people, one module a language; and what other rooms say, in that language.
 
 words_of("zh-TW").nth_in_line.format(place=3)
+tell(error, words_of("zh-TW"))
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from bots.texts.en import EN
+from bots.texts.sentences import say, tell
 from bots.texts.words import Words
 from bots.texts.zh import ZH
 
-__all__ = ["DEFAULT", "LANGUAGES", "Words", "language_of", "words_of"]
+__all__ = ["DEFAULT", "LANGUAGES", "Words", "language_of", "say", "tell", "words_of"]
 
 DEFAULT: Final = "en"
 LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": ZH}

@@ -6,6 +6,7 @@ from bots.texts.words import Words
 from engine.events import Stage
 
 EN: Final = Words(
+    language="en",
     seconds="{n} s",
     minutes="{n} min",
     hours="{n} h",

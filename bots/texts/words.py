@@ -14,6 +14,8 @@ from engine.events import Stage
 class Words:
     """Hold every message of one language."""
 
+    language: str  # its tag
+
     # How long things take
     seconds: str
     minutes: str

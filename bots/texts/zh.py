@@ -6,6 +6,7 @@ from bots.texts.words import Words
 from engine.events import Stage
 
 ZH: Final = Words(
+    language="zh",
     seconds="{n} 秒",
     minutes="{n} 分钟",
     hours="{n} 小时",

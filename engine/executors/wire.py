@@ -20,6 +20,7 @@ from engine.events import Picture, Progress, Stage
 from engine.executors import Spec
 from engine.recipe import Recipe
 from engine.reports import Ended, Key, Report
+from engine.sentences import Sentence
 
 LENGTHS: Final = struct.Struct("!II")
 LIMIT: Final = 2**28  # bytes of a frame's part; anything longer is not ours
@@ -84,6 +85,9 @@ def pack(report: Report) -> Frame:
     if isinstance(news, Picture):
         header |= {"picture": news.index, "width": news.width, "height": news.height}
         return Frame(header, news.png)
+    said = news.error.said if isinstance(news.error, UserError) else None
+    if isinstance(said, Sentence):
+        header["said"] = said.to_dict()
     return Frame(header | {"ended": news.error and _kind(news.error), "text": str(news.error)})
 
 
@@ -105,7 +109,8 @@ def _news(header: Mapping[str, Any], payload: bytes) -> Progress | Picture | End
         width, height = header["width"], header["height"]
         return Picture(index=header["picture"], width=width, height=height, png=payload)
     kind = header["ended"]
-    return Ended(ERRORS[kind](header["text"]) if kind else None)
+    text, said = header["text"], header.get("said")
+    return Ended(ERRORS[kind](Sentence.read(text, said) if said else text) if kind else None)
 
 
 def _kind(error: MarbleError) -> str:

@@ -2,7 +2,8 @@
 
 It does what the prompt says: "wait" stays at its first step until a file `gate` lies in the data
 folder, "preview" shows one and then waits so, "fail" ends with a sentence for people, "break" with
-an error that nobody expected. Pictures are noise that only their seed decides.
+an error that nobody expected, "tear" with a model that cannot be loaded. Pictures are noise that
+only their seed decides.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Self
 
 from PIL import Image
 
-from engine.errors import Cancelled, EngineError, UserError
+from engine.errors import BrokenModel, Cancelled, EngineError, UserError
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health, Spec
 from engine.executors.config import EngineConfig
@@ -84,6 +85,8 @@ class InstantExecutor:
             await asyncio.sleep(LOOK)
         if "fail" in words:
             raise UserError("The marble cracked.")
+        if "tear" in words:
+            raise BrokenModel("starter", "it is torn.")
         if "break" in words:
             raise EngineError("inner words")
         for index in recipe.pictures:

@@ -3,7 +3,9 @@
 import pytest
 from sqlalchemy import update
 
+from engine.errors import BrokenModel
 from engine.recipe import VERSION
+from engine.sentences import Sentence
 from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob, schema
 from storage.errors import UnreadableRecipe
 from storage.tables import jobs
@@ -83,6 +85,15 @@ async def test_a_failure_puts_its_reason_into_the_outbox(storage: Storage) -> No
     assert (parcel.outcome, parcel.job.error) == (Status.FAILED, "The model is broken.")
     assert (await storage.jobs.delivered(job.id)).status is Status.FAILED
     assert await storage.outbox.list_due(["terminal"]) == ()
+
+
+async def test_a_reason_is_kept_with_what_other_languages_need_to_say_it(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    await storage.jobs.failed(job.id, job.epoch, BrokenModel("x", "torn.").said)
+    [parcel] = await storage.outbox.list_due(["terminal"])
+    assert isinstance(parcel.job.error, Sentence)
+    assert parcel.job.error.code == "broken_model"
+    assert parcel.job.error.facts == {"name": "x", "reason": "torn."}
 
 
 async def test_cancelling(storage: Storage) -> None:

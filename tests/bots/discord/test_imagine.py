@@ -83,6 +83,10 @@ async def test_people_are_answered_in_their_language(discord: FakeDiscord, marbl
     again = await li.gets_reply_to(reply)
     await again.picture()
     assert "同一种子" in again.message.buttons()
+    torn = await li.imagine("please tear")
+    assert await torn.said("没能画出来") == "这张图没能画出来。无法载入模型 'starter'：it is torn."
+    refused = await li.imagine("一只猫", seed="abc")
+    assert (await refused.said("应为")).startswith("种子 应为 0 到")
     imagine = next(each for each in discord.commands if each["name"] == "imagine")
     assert imagine["name_localizations"]["zh-CN"] == "绘图"
     assert imagine["description_localizations"]["zh-TW"] == "画出你描述的内容"

@@ -1,0 +1,95 @@
+"""Sentences of every room, in every language."""
+
+import ast
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from bots.options import parse_values
+from bots.rules import Refusal, Rules
+from bots.texts import say, tell, words_of
+from bots.texts.sentences import TABLES
+from engine.errors import BrokenModel, OptionError, UnknownModel, UserError
+from engine.executors.wire import pack, unpack
+from engine.ladder import NO_MEMORY
+from engine.reports import Ended, Key, Report
+from engine.sentences import Sentence
+from tests.conftest import ROOT
+from tests.factories import make_recipe
+
+ZH = words_of("zh")
+
+
+def calls() -> Iterator[tuple[str, set[str] | None]]:
+    """Yield every sentence of the code: its code, and its facts where they are written out."""
+    for room in ("bots", "engine", "storage"):
+        for file in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Sentence":
+                    code = node.args[1]
+                    assert isinstance(code, ast.Constant), f"{file}:{node.lineno}"
+                    names = {each.arg for each in node.keywords}
+                    yield str(code.value), None if None in names else {str(n) for n in names}
+
+
+@pytest.mark.parametrize("language", TABLES)
+def test_every_sentence_can_be_said_from_its_facts_and_none_is_left_over(language: str) -> None:
+    table, found = TABLES[language], dict(calls())
+    assert table.keys() == found.keys()
+    for code, facts in found.items():
+        used = {name for _, name, _, _ in Formatter().parse(table[code]) if name}
+        assert facts is None or used <= facts, code
+
+
+def test_refusals_of_the_gate_are_sentences() -> None:
+    for name in ("gate", "rules", "policy"):
+        tree = ast.parse(Path(ROOT / "bots" / f"{name}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
+                [what] = node.args
+                assert isinstance(what, ast.Call), f"{name}:{node.lineno}"
+
+
+def test_an_error_is_said_in_ones_own_language_and_unknown_ones_as_they_are() -> None:
+    error = UnknownModel("startr", ["starter"])
+    assert tell(error, words_of("en")) == str(error)
+    assert tell(error, ZH) == "没有模型 'startr'（是不是 'starter'？）；现有模型：starter。"
+    assert tell(UserError("The marble cracked."), ZH) == "The marble cracked."
+    assert tell(BrokenModel("x", "its tail is missing."), ZH).endswith("its tail is missing.")
+
+
+def test_options_are_named_as_people_know_them_with_what_they_may_be() -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_values([("steps", "900")])
+    assert str(caught.value) == "steps must be a whole number between 1 and 150, not 900."
+    assert tell(caught.value, ZH) == "步数 应为 1 到 150 之间的整数，而不是 900。"
+
+
+def test_rules_speak_every_language() -> None:
+    with pytest.raises(Refusal) as caught:
+        Rules(blocked=("猫",)).check(make_recipe(prompt="一只猫"))
+    assert tell(caught.value, ZH) == "此处不允许使用“猫”一词；请换个说法。"
+    with pytest.raises(Refusal) as caught:
+        Rules(per_minute=1).check_rate(59.1, 0)
+    assert tell(caught.value, ZH) == "你在此处每分钟最多可请求 1 次；请在 60 秒后再试。"
+
+
+def test_a_sentence_survives_json_pickling_and_the_wire() -> None:
+    inner = Sentence("between 1 and 2", "between", low="1", high="2")
+    sentence = Sentence("x must be between 1 and 2.", "bad_option", option="x", allowed=inner, n=3)
+    for copy in (
+        Sentence.read(str(sentence), json.loads(json.dumps(sentence.to_dict()))),
+        pickle.loads(pickle.dumps(sentence)),
+    ):
+        assert (copy, copy.code, copy.facts) == (sentence, sentence.code, sentence.facts)
+        assert isinstance(copy.facts["allowed"], Sentence)
+    report = Report(Key(1, 1), Ended(BrokenModel("x", "torn.")))
+    ended = unpack(pack(report)).news
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.error, UserError)
+    assert say(ended.error.said, ZH) == "无法载入模型 'x'：torn."
+    assert say(NO_MEMORY, ZH) != str(NO_MEMORY)
