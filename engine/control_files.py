@@ -35,7 +35,7 @@ def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
     """Raise `WrongFamily` where a control model is made for others, or `BrokenModel`."""
     width, wanted = context_width(name, path), checkpoint.family.context_width
     if width is not None and wanted is not None and width != wanted:
-        raise WrongFamily(name, _title(width), checkpoint.name, checkpoint.family.title)
+        raise WrongFamily(name, title_of(width), checkpoint.name, checkpoint.family.title)
 
 
 def context_width(name: str, path: Path) -> int | None:
@@ -63,6 +63,7 @@ def _of_folder(name: str, path: Path) -> int | None:
     return width if isinstance(width, int) else None
 
 
-def _title(width: int) -> str:
+def title_of(width: int) -> str:
+    """Return the family of models whose text embeddings are so wide."""
     titles = [family.title for family in FAMILIES if family.context_width == width]
     return titles[0] if titles else f"models with text embeddings {width:,} wide"

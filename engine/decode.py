@@ -1,18 +1,27 @@
 """The third stage: reveal. Latents become pixels; and, on the way there, a guess at them."""
 
+from collections.abc import Callable
+from functools import cached_property
 from io import BytesIO
+from time import perf_counter
 from typing import Final
 
 import numpy as np
 import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from engine.ladder import ran_out
 from engine.loading import Model
 from engine.tiled_vae import decode_large
 
 PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
+CHEAP: Final = 0.2  # seconds that a tiny VAE may take for a preview
+MOST: Final = 128 * 128  # latents that one is asked for; it needs memory beside the U-Net's
+SIDES: Final = (8, 16, 32, 64)  # latents, that its cost is tried at
+LONG_ENOUGH: Final = 0.01  # seconds; less tells of launching kernels, not of running them
 
 Pixels = NDArray[np.uint8]
 
@@ -37,31 +46,83 @@ def _unscaled(model: Model, latents: Tensor) -> Tensor:
 
 
 class Previewer:
-    """Guess pixels from latents by a linear map, which costs next to nothing.
+    """Guess pixels from latents: by a tiny VAE where there is one and it is cheap enough.
 
-    The map is [C + 1, 3], latents and a constant to RGB in −1…1. It comes from the model's
-    `marble.json` where that has one; otherwise it is fitted to the VAE's own answers.
+    Otherwise by a linear map, which costs next to nothing: [C + 1, 3], latents and a constant to
+    RGB in −1…1. It comes from the model's `marble.json` where that has one, or else is fitted to
+    the VAE's own answers.
     """
 
-    def __init__(self, model: Model) -> None:
-        given = model.checkpoint.preview
-        self._map = (
-            torch.tensor([*given["weights"], given["bias"]], device=model.device)
-            if given
-            else fit_preview(model)
-        )
+    def __init__(self, model: Model, tiny: AutoencoderTiny | None = None) -> None:
+        self._model = model
+        self._tiny = tiny
 
     def __call__(self, denoised: Tensor) -> bytes:
         """Return a small JPEG of latents [1, C, h, w]."""
-        pixels = _to_pixels(
+        pixels = self._by_tiny(denoised) if self._tiny and self._is_cheap(denoised) else None
+        if pixels is None:
+            return _jpeg(_to_pixels(self._by_map(denoised)), 8.0)
+        return _jpeg(pixels, 1.0)
+
+    def _is_cheap(self, denoised: Tensor) -> bool:
+        count = denoised[0, 0].numel()
+        return count <= MOST and count * self._cost <= CHEAP
+
+    def _by_tiny(self, denoised: Tensor) -> Pixels | None:
+        """Return the tiny VAE's pixels, or None since memory was too short for them."""
+        if self._tiny is None:
+            return None
+        try:
+            return _to_pixels(self._tiny.decode(denoised.to(self._tiny.dtype)).sample)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            self._tiny = None
+            return None
+
+    def _by_map(self, denoised: Tensor) -> Tensor:
+        return (
             torch.einsum("nchw,cr->nrhw", denoised, self._map[:-1]) + self._map[-1, :, None, None]
         )
-        image = Image.fromarray(pixels)
-        scale = min(8.0, PREVIEW_SIDE / max(image.size))
-        size = (round(image.width * scale), round(image.height * scale))
-        buffer = BytesIO()
-        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
-        return buffer.getvalue()
+
+    @cached_property
+    def _map(self) -> Tensor:
+        given = self._model.checkpoint.preview
+        if given:
+            return torch.tensor([*given["weights"], given["bias"]], device=self._model.device)
+        return fit_preview(self._model)
+
+    @cached_property
+    def _cost(self) -> float:
+        """Return the seconds that the tiny VAE takes for a latent, by a few trials."""
+
+        def decode(side: int) -> None:
+            shape = (1, self._model.latent_channels, side, side)
+            self._by_tiny(torch.zeros(shape, device=self._model.device))
+
+        return cost_of(decode)
+
+
+def cost_of(decode: Callable[[int], object], clock: Callable[[], float] = perf_counter) -> float:
+    """Return the seconds a latent of decode(side), at the first side that takes long enough."""
+    decode(SIDES[0])  # the first call of all pays for more than itself
+    for side in SIDES:
+        begun = clock()
+        decode(side)
+        seconds = clock() - begun
+        if seconds >= LONG_ENOUGH:
+            break
+    return seconds / side**2
+
+
+def _jpeg(pixels: Pixels, most: float) -> bytes:
+    """Return pixels as a JPEG of at most PREVIEW_SIDE, enlarged `most` times at most."""
+    image = Image.fromarray(pixels)
+    scale = min(most, PREVIEW_SIDE / max(image.size))
+    size = (round(image.width * scale), round(image.height * scale))
+    buffer = BytesIO()
+    image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def fit_preview(model: Model, samples: int = 32, side: int = 8) -> Tensor:

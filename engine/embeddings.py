@@ -9,7 +9,7 @@ vector takes the place of a token. Gal et al. (2022), arXiv:2208.01618.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -67,13 +67,7 @@ class Embeddings:
     def _read(self, name: str) -> Tensor:
         path = self._shelf.get(name)
         assert path is not None  # none is built in
-        tensors = read_tensors(name, path)
-        keys: list[str] = [key for key in (TWO[self._number], ONE) if key in tensors]
-        keys += list(tensors) if len(tensors) == 1 else []
-        if not keys:
-            raise BrokenModel(name, "it is no embedding: its vectors bear no name that is known.")
-        vectors = tensors[keys[0]].float()
-        vectors = vectors[None] if vectors.ndim == 1 else vectors
+        vectors = find_vectors(name, read_tensors(name, path), self._number)
         width = int(self._encoder.config.hidden_size)
         if vectors.ndim != 2 or vectors.shape[1] != width:
             raise BrokenModel(
@@ -103,3 +97,13 @@ class Embeddings:
             yield ids.masked_fill(beyond, 0)
         finally:
             hook.remove()
+
+
+def find_vectors(name: str, tensors: Mapping[str, Tensor], number: int) -> Tensor:
+    """Return a file's vectors for a text encoder, [n, width] fp32, or raise `BrokenModel`."""
+    keys: list[str] = [key for key in (TWO[number], ONE) if key in tensors]
+    keys += list(tensors) if len(tensors) == 1 else []
+    if not keys:
+        raise BrokenModel(name, "it is no embedding: its vectors bear no name that is known.")
+    vectors = tensors[keys[0]].float()
+    return vectors[None] if vectors.ndim == 1 else vectors

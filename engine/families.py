@@ -31,7 +31,8 @@ class Family:
     """Describe models of one form.
 
     `context_width` is that of their text embeddings, `added_width` that of what else conditions
-    the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end.
+    the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end;
+    `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Family:
     added_width: int | None = None
     loadable: bool = True
     last_layer: int = 1
+    tiny_vae: str | None = None
     steps: int = 25
     guidance_scale: float = 7.0
     sampler: str = "dpmpp_2m"
@@ -73,8 +75,21 @@ def _later(key: str, title: str, pipeline: str) -> Family:
 
 # The first that fits is taken.
 FAMILIES: Final = (
-    Family(key="sd1", title="Stable Diffusion 1.x", pipeline=SD, context_width=768),
-    Family(key="sd2", title="Stable Diffusion 2.x", pipeline=SD, context_width=1024, last_layer=2),
+    Family(
+        key="sd1",
+        title="Stable Diffusion 1.x",
+        pipeline=SD,
+        context_width=768,
+        tiny_vae="taesd",
+    ),
+    Family(
+        key="sd2",
+        title="Stable Diffusion 2.x",
+        pipeline=SD,
+        context_width=1024,
+        last_layer=2,
+        tiny_vae="taesd",
+    ),
     Family(key="sd", title="Stable Diffusion form", pipeline=SD),
     Family(
         key="sdxl",
@@ -83,6 +98,7 @@ FAMILIES: Final = (
         context_width=2048,
         added_width=2816,
         last_layer=2,
+        tiny_vae="taesdxl",
     ),
     Family(key="xl", title="Stable Diffusion XL form", pipeline=SDXL, last_layer=2),
     Family(
@@ -107,6 +123,7 @@ FAMILIES: Final = (
     _later("wan", "Wan", "WanPipeline"),
 )
 BY_KEY: Final = {family.key: family for family in FAMILIES}
+TINY_VAES: Final = frozenset(family.tiny_vae for family in FAMILIES if family.tiny_vae)
 
 # How a U-Net that takes more than noisy latents came to do so, by its channels.
 PURPOSES: Final = {5: "depth", 7: "upscaling", 8: "image editing"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any, Final
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-from engine.errors import BrokenModel
-from engine.families import BY_KEY
+from engine.errors import BrokenModel, UnknownPart
+from engine.families import BY_KEY, TINY_VAES
 from engine.ladder import ran_out
 from engine.loading import Model, is_xl, read_tensors
 from engine.shelves import Shelf
+from engine.tiny_vae import is_tiny, read_tiny
+
+log = logging.getLogger(__name__)
 
 KEPT: Final = 2  # that stay on the device
 
@@ -26,6 +31,27 @@ class Vaes:
         self._model = model
         self._shelf = shelf
         self._models: OrderedDict[str, Model] = OrderedDict()
+
+    def lend_to_encode(self, name: str | None) -> Model:
+        """Return the model with what encodes where the VAE of that name decodes.
+
+        A tiny VAE only decodes; the model's own, of the same latents, is by far the better encoder.
+        """
+        lent = self.lend(name)
+        return self._model if isinstance(lent.vae, AutoencoderTiny) else lent
+
+    def tiny(self) -> AutoencoderTiny | None:
+        """Return the tiny VAE of the model's family for previews, None where there is none."""
+        name = self._model.checkpoint.family.tiny_vae
+        try:
+            path = self._shelf.get(name) if name else None
+            vae = self._tiny(name, path) if name and path else None
+        except UnknownPart:
+            return None
+        except BrokenModel as error:
+            log.warning("previews go without it: %s", error)
+            return None
+        return vae and vae.to(self._model.dtype)
 
     def lend(self, name: str | None) -> Model:
         """Return the model with the VAE of that name (None: its own).
@@ -44,21 +70,20 @@ class Vaes:
         return self._models[name]
 
     def _load(self, name: str, path: Path) -> Any:
-        try:
-            vae = self._read(path)
-        except NotImplementedError as error:  # a weight without values cannot be moved
-            raise BrokenModel(name, "its weights lack some that a VAE has.") from error
-        # The libraries raise a dozen kinds of errors for a broken file.
-        except Exception as error:
-            if ran_out(error) or isinstance(error, BrokenModel):
-                raise
-            reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-            raise BrokenModel(name, f"{reason.rstrip('.')}.") from error
-        for key, weight in vae.named_parameters():
-            if weight.is_meta:
-                raise BrokenModel(name, f"its weights lack {key!r}.")
-            if not bool(weight.isfinite().all()):
-                raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
+        if is_tiny(path):
+            return self._tiny(name, path)
+        # All VAEs of SD1, SD2 and SDXL are of one form, and differ in how latents are scaled.
+        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].form
+        return self._fit(name, read_vae(name, path, form))
+
+    def _tiny(self, name: str, path: Path) -> AutoencoderTiny:
+        family = self._model.checkpoint.family
+        if name.lower() in TINY_VAES - {family.tiny_vae}:
+            # Their shapes are the same, their colours are not.
+            raise BrokenModel(name, f"it does not decode what {family.title} models draw.")
+        return self._fit(name, read_tiny(name, path))
+
+    def _fit(self, name: str, vae: Any) -> Any:
         if vae.config.latent_channels != self._model.latent_channels:
             raise BrokenModel(
                 name,
@@ -68,18 +93,47 @@ class Vaes:
         made = vae.to(self._model.device).eval().requires_grad_(False)
         return made.to(memory_format=torch.channels_last)
 
-    def _read(self, path: Path) -> Any:
-        if path.is_dir():
-            return AutoencoderKL.from_pretrained(
-                str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True
-            )
-        # All VAEs of SD1, SD2 and SDXL are of one form, and differ in how latents are scaled.
-        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].form
-        return AutoencoderKL.from_single_file(
-            read_tensors(path.stem, path),
-            config=str(form),
-            subfolder="vae",
+
+def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
+    """Read a VAE's file or folder in fp32, or raise `BrokenModel` with the reason.
+
+    form: configurations of a family whose single files it may be a part of.
+    """
+    try:
+        vae = _read(path, form)
+    except NotImplementedError as error:  # a weight without values cannot be moved
+        raise BrokenModel(name, "its weights lack some that a VAE has.") from error
+    # The libraries raise a dozen kinds of errors for a broken file.
+    except Exception as error:
+        if ran_out(error) or isinstance(error, BrokenModel):
+            raise
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+        raise BrokenModel(name, f"{reason.rstrip('.')}.") from error
+    for key, weight in vae.named_parameters():
+        if weight.is_meta:
+            raise BrokenModel(name, f"its weights lack {key!r}.")
+        if not bool(weight.isfinite().all()):
+            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
+    return vae
+
+
+def _read(path: Path, form: Path) -> AutoencoderKL:
+    if path.is_dir():
+        vae, info = AutoencoderKL.from_pretrained(
+            str(path),
             dtype=torch.float32,
-            device=torch.device("cpu"),
             local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
+        if missing := sorted(info["missing_keys"]):  # random numbers would stand in for them
+            raise BrokenModel(path.name, f"its weights lack {missing[0]!r}.")
+        return vae
+    return AutoencoderKL.from_single_file(
+        read_tensors(path.stem, path),
+        config=str(form),
+        subfolder="vae",
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        local_files_only=True,
+    )

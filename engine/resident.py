@@ -241,7 +241,7 @@ class Resident:
     def _encode(self, images: Tensor, vae: str | None) -> Tensor:
         def way(encode: Callable[[Model, Tensor], Tensor]) -> Tensor:
             self._bring("vae")
-            return encode(self._vaes.lend(vae), images)
+            return encode(self._vaes.lend_to_encode(vae), images)
 
         tiled = partial(way, encode_tiled)
         ways: list[Way[Tensor]] = [
@@ -312,7 +312,7 @@ class Resident:
     @cached_property
     def _preview(self) -> Previewer:
         self._bring("vae")
-        return Previewer(self.model)
+        return Previewer(self.model, self._vaes.tiny())
 
     @cached_property
     def _form(self) -> str:

@@ -6,7 +6,7 @@ what was found, never a path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -50,6 +50,11 @@ class Shelf:
             raise UnknownPart(self.kind, name, known)
         return meant[0]
 
+    def files(self) -> Mapping[str, Path]:
+        """Return the names that need a file or a folder, in order, and where it lies."""
+        self._paths = self._look()
+        return dict(sorted(self._paths.items()))
+
     def get(self, name: str) -> Path | None:
         """Return where a name's file or folder lies, None if it needs none.
 
@@ -66,12 +71,20 @@ class Shelf:
         return path
 
     def _look(self) -> dict[str, Path]:
-        places = folders(self._models_dir, self.kind) if self._models_dir else []
         found: dict[str, Path] = {}
-        for folder in places:
-            for name, path in _find(folder).items():
-                found.setdefault(name, path)
+        for kind in (self.kind, *ALSO.get(self.kind, ())):
+            for folder in folders(self._models_dir, kind) if self._models_dir else []:
+                offered = _find(folder)
+                offered = decoders(offered) if kind == Kind.TINY_VAE else offered
+                for name, path in offered.items():
+                    found.setdefault(name, path)
         return found
+
+
+# What else lies on a shelf than its own kind, after it.
+ALSO: Final = {Kind.VAE: (Kind.TINY_VAE,)}
+DECODER: Final = "_decoder"
+ENCODER: Final = "_encoder"
 
 
 def upscalers(models_dir: Path | None) -> Shelf:
@@ -95,8 +108,35 @@ def embeddings(models_dir: Path | None) -> Shelf:
 
 
 def vaes(models_dir: Path | None) -> Shelf:
-    """Return the VAEs of a models folder."""
+    """Return the VAEs of a models folder, tiny ones among them."""
     return Shelf(models_dir, Kind.VAE)
+
+
+SHELVES: Final[Mapping[Kind, Callable[[Path | None], Shelf]]] = {
+    Kind.LORA: loras,
+    Kind.VAE: vaes,
+    Kind.EMBEDDING: embeddings,
+    Kind.CONTROLNET: controls,
+    Kind.UPSCALER: upscalers,
+}
+
+
+def list_parts(models_dir: Path | None) -> list[tuple[Kind, str]]:
+    """Return kind and name of all that lies on a folder's shelves."""
+    shelves = ((kind, shelf(models_dir).files()) for kind, shelf in SHELVES.items())
+    return [(kind, name) for kind, files in shelves for name in files]
+
+
+def decoders(found: Mapping[str, Path]) -> dict[str, Path]:
+    """Return tiny VAEs by ComfyUI's names for them: `taesd` for `taesd_decoder.safetensors`.
+
+    Of the other files beside them only whole ones count: encoders and A1111's linear maps do not.
+    """
+    return {
+        name.removesuffix(DECODER): path
+        for name, path in found.items()
+        if name.endswith(DECODER) or path.is_dir() or (path.suffix in SAFE and ENCODER not in name)
+    }
 
 
 def _find(folder: Path) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import group_norm, interpolate
 
@@ -29,6 +30,9 @@ ROUNDS: Final = 1
 def decode_large(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
     """Decode latents [1, C, h, w], unscaled, to pixels [1, 3, 8h, 8w] in −1…1, fp32 on the CPU."""
     decoder = vae.decoder
+    tiling = Tiling(tile=tile, overlap=overlap, outside=_scale(vae))
+    if isinstance(vae, AutoencoderTiny):  # convolutions alone, which measure nothing
+        return tiled(decoder, latents, tiling)
     if vae.post_quant_conv is not None:
         latents = vae.post_quant_conv(latents)
     features = decoder.mid_block(decoder.conv_in(latents))
@@ -39,7 +43,6 @@ def decode_large(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = OVE
         pixels: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
         return pixels
 
-    tiling = Tiling(tile=tile, overlap=overlap, outside=_scale(vae))
     return _alike(draw, features, tiling, [*decoder.up_blocks, decoder.conv_norm_out])
 
 

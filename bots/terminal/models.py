@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -41,6 +41,7 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.checkpoints import Catalogue
     from engine.errors import BrokenModel
+    from engine.shelves import list_parts
 
     table, catalogue = _table("draws with"), Catalogue(settings.models_dir)
     for name in catalogue.names():
@@ -49,24 +50,48 @@ async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
             _add(table, name, checkpoint, _defaults(checkpoint))
         except BrokenModel as error:
             _add(table, name, None, _red(error.reason))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    parts = [(escape(name), kind) for kind, name in list_parts(settings.models_dir)]
+    _print_parts(console, ("part", "kind"), parts)
     return 0
 
 
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.checkpoints import Catalogue
     from engine.checkup import examine
+    from engine.parts import examine_parts
+    from engine.shelves import list_parts
 
-    table, catalogue, failures = _table("verdict"), Catalogue(settings.models_dir), 0
-    console = Console(highlight=False)
-    verdicts = examine(catalogue, arguments.name or catalogue.names())
+    catalogue, asked = Catalogue(settings.models_dir), arguments.name
+    parts = [each for each in list_parts(settings.models_dir) if not asked or each[1] in asked]
+    named = {name for _, name in parts}
+    models = [name for name in asked if name not in named] if asked else catalogue.names()
+    table, console, failures = _table("verdict"), Console(highlight=False), 0
+    verdicts = examine(catalogue, models)
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
             failures += verdict.problem is not None
-            said = _red(verdict.problem) if verdict.problem else FINE
-            _add(table, verdict.name, verdict.checkpoint, said)
-    console.print(table)
-    return 1 if failures else 0
+            _add(table, verdict.name, verdict.checkpoint, _verdict(verdict.problem))
+        found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
+    if models:
+        console.print(table)
+    rows = [(escape(each.name), each.kind, each.title, _verdict(each.problem)) for each in found]
+    _print_parts(console, ("part", "kind", "what it is", "verdict"), rows)
+    return 1 if failures or any(each.problem for each in found) else 0
+
+
+def _print_parts(
+    console: Console, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> None:
+    """List what lies beside the models, if anything does."""
+    if rows:
+        console.print()
+        console.print(_table_of(headings, rows))
+
+
+def _verdict(problem: str | None) -> str:
+    return _red(problem) if problem else FINE
 
 
 async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -74,12 +99,8 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
 
     console = Console(highlight=False)
     if arguments.name is None:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("offer", "GPU memory", "what it is"):
-            table.add_column(heading)
-        for offer in OFFERS:
-            table.add_row(offer.name, f"{offer.memory} GB", offer.title)
-        console.print(table)
+        offers = [(offer.name, f"{offer.memory} GB", offer.title) for offer in OFFERS]
+        console.print(_table_of(("offer", "GPU memory", "what it is"), offers))
         return 0
     offer = find(arguments.name)
     if settings.models_dir is None:
@@ -93,6 +114,13 @@ def _table(last: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "form", "size", last):
         table.add_column(heading, no_wrap=heading == "size")
+    return table
+
+
+def _table_of(headings: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

@@ -106,6 +106,14 @@ def test_a_broken_vae_is_one_sentence(small: Model, home: Path, spoil: Any, said
     assert "\n" not in str(error.value)
 
 
+def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
+    small: Model, home: Path
+) -> None:
+    without_one(home / "vae" / "whole" / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(BrokenModel, match=r"its weights lack 'decoder\.conv_in\.weight'"):
+        Vaes(small, vaes(home)).lend("whole")
+
+
 def test_an_unknown_vae_is_answered_with_the_known_ones(small: Model, home: Path) -> None:
     with pytest.raises(UnknownPart, match=r"no VAE 'bar'.*bare, prefixed, whole"):
         Vaes(small, vaes(home)).lend("bar")

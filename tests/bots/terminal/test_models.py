@@ -6,6 +6,7 @@ import pytest
 
 from bots.cli import main
 from tests.models import make_model
+from tests.tiny_vaes import makers_decoder, write_makers
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows(text: str) -> dict[str, str]:
-    return {line.split()[0]: line.rstrip() for line in text.splitlines()[1:]}
+    return {line.split()[0]: line.rstrip() for line in text.splitlines()[1:] if line}
 
 
 def test_models_are_listed_with_their_defaults(
@@ -41,6 +42,24 @@ def test_a_check_gives_a_verdict_for_each_and_tells_by_its_exit_code(
     assert table["mine"].split()[-1] == "good"
     assert table["broken.safetensors"].endswith("it is empty.")
     assert main(["models", "check", "mine"]) == 0
+
+
+def test_what_lies_beside_the_models_is_listed_and_examined_too(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_makers(models / "vae_approx", makers_decoder())
+    (models / "loras").mkdir()
+    (models / "loras" / "bad.safetensors").write_bytes(b"")
+    assert main(["models"]) == 0
+    table = rows(capsys.readouterr().out)
+    assert table["taesd"].split() == ["taesd", "VAE"]
+    assert table["bad"].split() == ["bad", "LoRA"]
+    assert main(["models", "check", "mine", "taesd"]) == 0
+    table = rows(capsys.readouterr().out)
+    assert table["mine"].endswith("good")
+    assert table["taesd"].split() == ["taesd", "VAE", "tiny,", "4", "channels", "good"]
+    assert main(["models", "check", "bad"]) == 1
+    assert "LoRA              it is empty." in capsys.readouterr().out
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(

@@ -1,0 +1,96 @@
+"""Look at what lies beside the models: LoRAs, VAEs, embeddings, control models, upscalers.
+
+Which model a part is used with is not known here, so what only a model can tell (that a layer of
+a LoRA is one of its own) is told when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from engine.control_files import context_width, title_of
+from engine.embeddings import find_vectors
+from engine.errors import BrokenModel
+from engine.families import BY_KEY
+from engine.loading import read_tensors
+from engine.lorafile import read_entries
+from engine.other_vae import read_vae
+from engine.places import Kind
+from engine.shelves import SHELVES
+from engine.tiny_vae import is_tiny, read_tiny
+from engine.upscale import load_upscaler
+
+CPU: Final = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Say of a file or folder what it is, and what is wrong with it (None: nothing)."""
+
+    name: str
+    kind: Kind
+    title: str = ""
+    problem: str | None = None
+
+
+def examine_parts(models_dir: Path | None, parts: Iterable[tuple[Kind, str]]) -> Iterator[Part]:
+    """Read parts of a folder, and look at every value of most of them."""
+    for kind, name in parts:
+        try:
+            path = SHELVES[kind](models_dir).get(name)
+            assert path is not None  # it has a file
+            yield Part(name=name, kind=kind, title=LOOKS[kind](name, path))
+        except BrokenModel as error:
+            yield Part(name=name, kind=kind, problem=error.reason)
+
+
+def _lora(name: str, path: Path) -> str:
+    entries = read_entries(name, path)
+    _check_values(name, read_tensors(name, path))
+    return f"{len(entries)} layers"
+
+
+def _vae(name: str, path: Path) -> str:
+    if is_tiny(path):
+        return f"tiny, {read_tiny(name, path).config.latent_channels} channels"
+    vae = read_vae(name, path, BY_KEY["sd1"].form)
+    return f"{vae.config.latent_channels} channels"
+
+
+def _embedding(name: str, path: Path) -> str:
+    tensors = read_tensors(name, path)
+    widths = {find_vectors(name, tensors, number).shape[-1] for number in (0, 1)}
+    _check_values(name, tensors)
+    return f"for text encoders {' and '.join(map(str, sorted(widths)))} wide"
+
+
+def _control(name: str, path: Path) -> str:
+    width = context_width(name, path)
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        _check_values(name, read_tensors(name, file))
+    return f"for {title_of(width)}" if width else ""
+
+
+def _upscaler(name: str, path: Path) -> str:
+    return f"{load_upscaler(name, path, CPU).scale}×"
+
+
+def _check_values(name: str, tensors: Mapping[str, Tensor]) -> None:
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
+
+
+LOOKS: Final[Mapping[Kind, Callable[[str, Path], str]]] = {
+    Kind.LORA: _lora,
+    Kind.VAE: _vae,
+    Kind.EMBEDDING: _embedding,
+    Kind.CONTROLNET: _control,
+    Kind.UPSCALER: _upscaler,
+}

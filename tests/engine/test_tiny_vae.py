@@ -1,0 +1,285 @@
+"""Tiny VAEs: read in every form, decoding as their makers' code does, for pictures and previews."""
+
+import io
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from engine import decode as decoding
+from engine.decode import Previewer, cost_of, decode, decode_tiled
+from engine.errors import BrokenModel, UnknownPart
+from engine.events import Picture
+from engine.executors import Spec
+from engine.loading import Model
+from engine.memory import One
+from engine.metadata import read_recipe
+from engine.other_vae import Vaes
+from engine.pipeline import Pipeline
+from engine.resident import Resident
+from engine.shelves import vaes
+from engine.tiny_vae import is_tiny, read_tiny
+from tests.engine.ticks import drive
+from tests.factories import make_recipe
+from tests.loras import save
+from tests.single_files import make_true_model
+from tests.tiny_vaes import in_diffusers, makers_decoder, write_joined, write_makers
+
+FORMS = ("makers", "joined", "folder", "file")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a small SD1."""
+    return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
+
+
+@pytest.fixture(scope="module")
+def decoder() -> nn.Sequential:
+    return makers_decoder()
+
+
+@pytest.fixture
+def home(tmp_path: Path, decoder: nn.Sequential) -> Path:
+    """Return ComfyUI's folder with a TAESD as its makers ship it."""
+    write_makers(tmp_path / "models" / "vae_approx", decoder)
+    return tmp_path
+
+
+def latents(side: int = 8, channels: int = 4) -> Tensor:
+    return torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def write(form: str, folder: Path, decoder: nn.Sequential) -> Path:
+    """Write a decoder in a form; return its file or folder."""
+    if form == "makers":
+        return write_makers(folder, decoder)
+    if form == "joined":
+        return write_joined(folder / "taesd.safetensors", decoder)
+    whole = in_diffusers(decoder)
+    if form == "file":
+        return save(folder / "taesd.safetensors", whole.state_dict())
+    whole.save_pretrained(folder / "taesd")
+    return folder / "taesd"
+
+
+@pytest.mark.parametrize("place", ["vae_approx", "models/VAE-approx", "vae"])
+@pytest.mark.parametrize("form", FORMS)
+@torch.inference_mode()
+def test_it_decodes_as_its_makers_and_diffusers_do(
+    small: Model, decoder: nn.Sequential, tmp_path: Path, form: str, place: str
+) -> None:
+    path = write(form, tmp_path / place, decoder)
+    assert is_tiny(path)
+    name = "taesd_decoder" if (form, place) == ("makers", "vae") else "taesd"
+    vae = Vaes(small, vaes(tmp_path)).lend(name).vae
+    x = latents()
+    ours = vae.decode(x / vae.config.scaling_factor + vae.config.shift_factor).sample
+    assert ours.std() > 0.1
+    assert (ours - (decoder(x) * 2 - 1)).abs().max() <= 1e-4
+    theirs = in_diffusers(decoder)
+    assert (ours - theirs.decode(x / theirs.config.scaling_factor).sample).abs().max() <= 1e-4
+
+
+@torch.inference_mode()
+def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
+    small: Model, home: Path, decoder: nn.Sequential
+) -> None:
+    x = latents()
+    pixels = Resident(small, vaes=vaes(home)).decode(x, "taesd")
+    wanted = (decoder(x)[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()
+    assert pixels.shape == (64, 64, 3)
+    assert np.abs(pixels - wanted).max() <= 1.01  # rounded down
+
+
+@torch.inference_mode()
+def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path) -> None:
+    resident = Resident(small, vaes=vaes(home))
+    pixels = resident.decode(latents())
+    assert torch.equal(resident.encode(pixels, "taesd"), resident.encode(pixels))
+
+
+@torch.inference_mode()
+def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
+    lent = Vaes(small, vaes(home)).lend("taesd")
+    x = latents(96)
+    difference = np.abs(decode(lent, x).astype(int) - decode_tiled(lent, x))
+    assert difference.max() <= 1
+
+
+def test_a_recipe_keeps_it_and_draws_the_same_pixels_again(small: Model, home: Path) -> None:
+    def draw(vae: str | None) -> Picture:
+        pipeline = Pipeline(One(small, vaes=vaes(home)))
+        recipe = make_recipe(steps=2, vae=vae, checkpoint="sd1")
+        news = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=recipe)]})[1]
+        pipeline.close()
+        return next(each for each in news if isinstance(each, Picture))
+
+    first, again, own = draw("taesd").png, draw("taesd").png, draw(None).png
+    assert first == again
+    recipe = read_recipe(first).recipe
+    assert recipe.vae == "taesd"
+    assert read_recipe(own).recipe.vae is None
+    assert pixels_of(first).tobytes() != pixels_of(own).tobytes()
+
+
+def pixels_of(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def changed(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        tensors = load_file(path)
+        change(tensors)
+        save(path, tensors)
+
+    return spoil
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut": (cut, "it is cut short"),
+    "nan": (changed(lambda t: t["19.bias"].fill_(torch.nan)), "holds values that are no numbers"),
+    "hole": (changed(lambda t: t.pop("10.conv.2.bias")), "its weights lack the decoder's"),
+    "shape": (
+        changed(lambda t: t.update({"19.weight": torch.zeros(5, 64, 3, 3)})),
+        "has other sizes than TAESD's",
+    ),
+    "more": (changed(lambda t: t.update({"25.weight": torch.zeros(2)})), "which TAESD's lacks"),
+    "channels": (
+        changed(lambda t: t.update({"1.weight": torch.zeros(64, 16, 3, 3)})),
+        "its latents have 16 channels, the model's 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_one_is_one_sentence_and_previews_go_without(
+    small: Model, home: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil, said = BROKEN[what]
+    spoil(home / "models" / "vae_approx" / "taesd_decoder.safetensors")
+    lender = Vaes(small, vaes(home))
+    with pytest.raises(BrokenModel, match=said) as error:
+        lender.lend("taesd")
+    assert "\n" not in str(error.value)
+    with caplog.at_level(logging.WARNING):
+        assert lender.tiny() is None
+    assert said in caplog.text
+
+
+def test_one_for_another_familys_latents_is_refused(
+    small: Model, home: Path, decoder: nn.Sequential
+) -> None:
+    write_makers(home / "models" / "vae_approx", decoder, name="taesdxl")
+    with pytest.raises(
+        BrokenModel, match=r"does not decode what Stable Diffusion 1\.x models draw"
+    ):
+        Vaes(small, vaes(home)).lend("taesdxl")
+    assert vaes(home).names() == ["taesd", "taesdxl"]
+
+
+def test_pickled_ones_are_refused_and_a1111s_linear_maps_are_no_vaes(
+    small: Model, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "VAE-approx"
+    folder.mkdir(parents=True)
+    for name in ("taesd_decoder.pth", "taesd_encoder.pth", "model.pt"):
+        (folder / name).write_bytes(b"PK\3\4")
+    assert vaes(tmp_path).names() == ["taesd"]
+    with pytest.raises(BrokenModel, match="is a pickle, which can run code"):
+        Vaes(small, vaes(tmp_path)).lend("taesd")
+    with pytest.raises(UnknownPart):
+        Vaes(small, vaes(tmp_path)).lend("model")
+
+
+def test_other_files_are_no_tiny_vaes(tmp_path: Path) -> None:
+    assert not is_tiny(
+        write_makers(tmp_path, makers_decoder()).parent / "taesd_encoder.safetensors"
+    )
+    assert not is_tiny(tmp_path)
+    other = save(tmp_path / "x.safetensors", {"1.weight": torch.zeros(64, 4, 3, 3)})
+    assert not is_tiny(other)
+    with pytest.raises(BrokenModel, match="no tiny VAE's decoder"):
+        read_tiny("x", other)
+
+
+def shown(previewer: Previewer, x: Tensor) -> Image.Image:
+    return Image.open(io.BytesIO(previewer(x)))
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tiny VAE be cheap enough, however busy the machine is."""
+    monkeypatch.setattr(decoding, "CHEAP", 1000.0)
+
+
+@pytest.mark.usefixtures("cheap")
+@torch.inference_mode()
+def test_previews_are_drawn_by_it_where_it_is_there(
+    small: Model, home: Path, decoder: nn.Sequential
+) -> None:
+    x = latents(48)
+    resident = Resident(small, vaes=vaes(home))
+    jpeg = resident.preview(x)
+    assert jpeg
+    image = Image.open(io.BytesIO(jpeg))
+    assert image.size == (256, 256)
+    wanted = Image.fromarray(decode(Vaes(small, vaes(home)).lend("taesd"), x)).resize((256, 256))
+    assert mean_difference(image, wanted) < 8
+    assert mean_difference(image, shown(Previewer(small), x)) > 16
+
+
+def mean_difference(one: Image.Image, other: Image.Image) -> float:
+    return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).mean())
+
+
+@torch.inference_mode()
+def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
+    small: Model, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Vaes(small, vaes(home)).tiny()
+    assert tiny
+    x, plain = latents(8), Previewer(small)(latents(8))
+    monkeypatch.setattr(decoding, "CHEAP", 1000.0)
+    assert Previewer(small, tiny)(x) != plain
+    monkeypatch.setattr(decoding, "CHEAP", 0.0)
+    assert Previewer(small, tiny)(x) == plain
+    monkeypatch.setattr(decoding, "CHEAP", 1000.0)
+    monkeypatch.setattr(decoding, "MOST", 63)
+    assert Previewer(small, tiny)(x) == plain
+    monkeypatch.setattr(decoding, "MOST", 64)
+
+    def run_out(_: Tensor) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(tiny.decoder, "forward", run_out)
+    assert Previewer(small, tiny)(x) == plain
+
+
+def test_models_of_other_latents_are_previewed_without(model: Model, home: Path) -> None:
+    """The bundled model's latents are its own."""
+    assert Vaes(model, vaes(home)).tiny() is None
+
+
+@pytest.mark.parametrize(("launch", "each", "side"), [(0.0, 1e-3, 8), (0.002, 1e-5, 32)])
+def test_its_cost_is_tried_at_a_size_that_tells(launch: float, each: float, side: int) -> None:
+    now, sides = 0.0, list[int]()
+
+    def run(side: int) -> None:
+        nonlocal now
+        now += launch + each * side**2 + (5 if not sides else 0)  # the first call takes long
+        sides.append(side)
+
+    assert cost_of(run, lambda: now) == pytest.approx(each, rel=0.25)
+    assert sides[-1] == side
