@@ -20,6 +20,14 @@ class Stage(StrEnum):
     DECODE = "decode"
 
 
+class Verdict(StrEnum):
+    """Say what the safety check found of a picture; one that nobody could check is `UNCHECKED`."""
+
+    SAFE = "safe"
+    UNSAFE = "unsafe"
+    UNCHECKED = "unchecked"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Say how far a stage has come; `preview` is a small JPEG of what can be guessed so far."""
@@ -32,12 +40,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Hand over one finished picture: its index in the job, its size in pixels, its PNG bytes."""
+    """Hand over one finished picture: its index in the job, its size in pixels, its PNG bytes, and
+    what the safety check says of it."""
 
     index: int
     width: int
     height: int
     png: bytes
+    verdict: Verdict = Verdict.UNCHECKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

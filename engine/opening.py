@@ -16,6 +16,7 @@ from engine.loading import Model, load, pick_device
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
+from engine.reveal import Judge, unjudged
 from engine.shelves import upscalers
 
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
@@ -52,4 +53,14 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         enlarger=Enlarger(upscalers(config.models_dir), device, ladder),
         ladder=ladder,
         static=config.compile,
+        judge=open_judge(config),
     )
+
+
+def open_judge(config: EngineConfig) -> Judge:
+    """Return what judges finished pictures."""
+    if not config.safety_model:
+        return unjudged
+    from engine.safety import Guard  # nobody pays for classifiers who has none
+
+    return Guard(config.safety_model, config.safety_labels).judge

@@ -37,7 +37,7 @@ from engine.previews import Pace
 from engine.recipe import Recipe
 from engine.reports import Ended, Key, Report
 from engine.resident import Resident
-from engine.reveal import Reveal
+from engine.reveal import Judge, Reveal, unjudged
 from engine.running import Enlarge, Running, key_of, start
 from engine.shelves import upscalers
 
@@ -56,6 +56,7 @@ class Pipeline:
         enlarger: Enlarge | None = None,
         ladder: Ladder | None = None,
         static: bool = False,
+        judge: Judge = unjudged,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = One(models) if isinstance(models, Model) else models
@@ -65,7 +66,7 @@ class Pipeline:
         self._counts: Counter[str] = Counter()
         self._ladder = ladder or Ladder()
         self._enlarge = enlarger or Enlarger(upscalers(None), torch.device("cpu"), self._ladder)
-        self._reveal = Reveal()
+        self._reveal = Reveal(judge)
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
         self._running: dict[Key, Running] = {}

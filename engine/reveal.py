@@ -1,8 +1,8 @@
 """The last stage's line: what a pass made waits to be decoded, pixels to become PNGs.
 
 Decoding is the device's work and is done here one picture a call, between two calls of the U-Net.
-Large PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile. Both lines are
-short: when they are full, denoising waits.
+Large PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile, and so is the safety
+check. Both lines are short: when they are full, denoising waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from torch import Tensor
 
 from engine.decode import Pixels
-from engine.events import Picture, Progress
+from engine.events import Picture, Progress, Verdict
 from engine.metadata import encode_png
 from engine.recipe import Recipe
 from engine.running import Running
@@ -26,11 +26,19 @@ LINE: Final = 16  # pictures between denoising and the end
 MOMENT: Final = 0.02  # seconds
 SMALL: Final = 256 * 256  # pixels; such a PNG is written sooner than a thread hands it over
 
+Judge = Callable[[Pixels], Verdict]
+
+
+def unjudged(pixels: Pixels) -> Verdict:
+    """Check nothing, and say so."""
+    return Verdict.UNCHECKED
+
 
 class Reveal:
     """Turn what passes made into pictures, in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge = unjudged) -> None:
+        self._judge = judge
         self._made: deque[tuple[Running, int, Tensor | Pixels]] = deque()
         self._pngs: deque[tuple[Running, Future[Picture]]] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-png")
@@ -65,10 +73,10 @@ class Reveal:
         self._made.popleft()
         if pixels is None:  # another pass began on it
             return
-        work = partial(_finish, pixels, running.recipe, running.recipe.pictures[number])
-        self._pngs.append(
-            (running, _at_once(work) if _is_small(pixels) else self._thread.submit(work))
-        )
+        index = running.recipe.pictures[number]
+        work = partial(_finish, pixels, running.recipe, index, self._judge)
+        at_once = self._judge is unjudged and _is_small(pixels)
+        self._pngs.append((running, _at_once(work) if at_once else self._thread.submit(work)))
 
     def collect(self, *, wait: bool) -> Iterator[tuple[Running, Future[Picture]]]:
         """Hand over the PNGs that are done; with `wait`, give one a moment to be.
@@ -104,6 +112,12 @@ def _at_once(work: Callable[[], Picture]) -> Future[Picture]:
     return future
 
 
-def _finish(pixels: Pixels, recipe: Recipe, index: int) -> Picture:
+def _finish(pixels: Pixels, recipe: Recipe, index: int, judge: Judge) -> Picture:
     height, width, _ = pixels.shape
-    return Picture(index=index, width=width, height=height, png=encode_png(pixels, recipe, index))
+    return Picture(
+        index=index,
+        width=width,
+        height=height,
+        png=encode_png(pixels, recipe, index),
+        verdict=judge(pixels),
+    )

@@ -72,6 +72,7 @@ MAY_IMPORT = {
             "engine.ladder",
             "engine.opening",
             "engine.diagnosis",
+            "engine.safety",
             "engine.starter",
         ),
     ),

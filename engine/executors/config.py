@@ -6,7 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,10 @@ class EngineConfig:
 
     pictures: the folder of the picture store, for start images (None: there are none); batching:
     `exact` or `throughput`; notes: the folder where measurements of this device are
-    remembered (None: measured anew at each start); factory: what makes the pipeline in the engine's
-    own thread, as `module:name`.
+    remembered (None: measured anew at each start); safety_model: the classifier that looks at every
+    finished picture, a folder or a name of the hub (None: none does); safety_labels: the
+    probability of each label from which on a picture is unsafe; factory: what makes the pipeline in
+    the engine's own thread, as `module:name`.
     """
 
     models_dir: Path | None = None
@@ -32,6 +34,8 @@ class EngineConfig:
     batching: str = "exact"
     compile: bool = False
     notes: Path | None = None
+    safety_model: str | None = None
+    safety_labels: Mapping[str, float] = field(default_factory=dict)
     factory: str = "engine.opening:open_pipeline"
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine.errors import Cancelled, EngineError, Lost, MarbleError, OutOfMemory, UserError
-from engine.events import Picture, Progress, Stage
+from engine.events import Picture, Progress, Stage, Verdict
 from engine.executors import Spec
 from engine.recipe import Recipe
 from engine.reports import Ended, Key, Report
@@ -84,6 +84,7 @@ def pack(report: Report) -> Frame:
         return Frame(header, news.preview or b"")
     if isinstance(news, Picture):
         header |= {"picture": news.index, "width": news.width, "height": news.height}
+        header["verdict"] = news.verdict
         return Frame(header, news.png)
     said = news.error.said if isinstance(news.error, UserError) else None
     if isinstance(said, Sentence):
@@ -106,8 +107,13 @@ def _news(header: Mapping[str, Any], payload: bytes) -> Progress | Picture | End
             preview=payload or None,
         )
     if "picture" in header:
-        width, height = header["width"], header["height"]
-        return Picture(index=header["picture"], width=width, height=height, png=payload)
+        return Picture(
+            index=header["picture"],
+            width=header["width"],
+            height=header["height"],
+            png=payload,
+            verdict=Verdict(header["verdict"]),
+        )
     kind = header["ended"]
     text, said = header["text"], header.get("said")
     return Ended(ERRORS[kind](Sentence.read(text, said) if said else text) if kind else None)
