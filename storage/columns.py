@@ -94,6 +94,7 @@ CountId = Annotated[int, mapped_column(Integer, primary_key=True, autoincrement=
 KeyId = Annotated[str, mapped_column(String(200), primary_key=True)]
 Key = Annotated[str, mapped_column(String(200))]  # "platform:rest"
 Name = Annotated[str, mapped_column(String(40))]
+Judged = Annotated[str, mapped_column(String(40), server_default="unchecked")]
 Line = Annotated[str, mapped_column(Text)]
 Count = Annotated[int, mapped_column(Integer)]
 Flag = Annotated[bool, mapped_column(Boolean)]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, cast, column, func, literal, select, table
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from engine.errors import UserError
-from engine.recipe import Recipe
 from storage import words
 from storage.database import Database
 from storage.life import Status
@@ -44,31 +40,6 @@ class History:
         """Return jobs with their pictures, newest first; go on with `before` the last one's id."""
         query = _scoped(select(*JOB), person, place, before).limit(limit)
         return await self.database.read(lambda c: to_jobs(c, c.execute(query)))
-
-    async def asked_since(self, person: str, since: datetime) -> list[tuple[datetime, Recipe]]:
-        """Return when a person asked for what since a time, but for what failed or was cancelled.
-
-        Newest first; only as much of the history is read as is that young.
-        """
-        spared = [Status.FAILED.value, Status.CANCELLED.value]
-
-        def unit(connection: Connection) -> list[tuple[datetime, Recipe]]:
-            found: list[tuple[datetime, Recipe]] = []
-            before = None
-            while True:
-                query = select(jobs.c.id, jobs.c.created_at, jobs.c.status, jobs.c.recipe)
-                rows = connection.execute(_scoped(query, person, None, before).limit(BATCH)).all()
-                for row in rows:
-                    if row.created_at < since:
-                        return found
-                    if row.status not in spared:
-                        with suppress(UserError):  # written by a newer Marble
-                            found.append((row.created_at, Recipe.from_dict(row.recipe)))
-                if len(rows) < BATCH:
-                    return found
-                before = rows[-1].id
-
-        return await self.database.read(unit)
 
     async def search(
         self,

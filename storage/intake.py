@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,13 +15,14 @@ from storage import steps
 from storage.clock import Clock
 from storage.database import Database
 from storage.errors import DiskFull
+from storage.ledger import Allow, Ledger, everything_passes
 from storage.life import Status
 from storage.people import add_if_new, greet
 from storage.pictures import Pictures
 from storage.quick import insert_quickly
 from storage.records import Job, NewJob
 from storage.rows import pictures_of, to_job
-from storage.tables import inputs, jobs, people, places, seen_events
+from storage.tables import inputs, jobs, people, pictures, places, seen_events
 from storage.words import index
 from storage.workers import Worker
 
@@ -40,7 +41,9 @@ class Intake:
     folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     _greeted: set[tuple[str, str]] = field(default_factory=set)
 
-    async def add(self, new: NewJob, worker: Worker | None) -> Job:
+    async def add(
+        self, new: NewJob, worker: Worker | None, allow: Allow = everything_passes
+    ) -> Job:
         """Commit a job, queued or running at `worker`; see `Jobs.add`."""
         self._check_room()
         claimer = await worker.register() if worker else None
@@ -54,6 +57,7 @@ class Intake:
             for needed in new.recipe.inputs:
                 if not self.files.has(needed):
                     raise MissingPicture(needed)
+            allow(Ledger(connection, new.person, new.place))
             if introduce:
                 greet(connection, people, new.person, values["created_at"])
                 greet(connection, places, new.place, values["created_at"])
@@ -121,12 +125,28 @@ def _by_event(connection: Connection, event: str) -> Job | None:
     return to_job(steps.find(connection, job), pictures_of(connection, [job]).get(job, ()))
 
 
+def _owner(connection: Connection, new: NewJob, sha256: str) -> str | None:
+    """Return who gave a picture that a job starts from: as its parent says, or else the first who
+    did; None where Marble drew it.
+    """
+    parents = inputs.c.job == (new.parent or 0)
+    known = select(inputs.c.owner).where(inputs.c.sha256 == sha256)
+    row = connection.execute(known.order_by(parents.desc(), inputs.c.job).limit(1)).one_or_none()
+    if row is not None:
+        return cast(str | None, row.owner)
+    drawn = select(pictures.c.job).where(pictures.c.sha256 == sha256).limit(1)
+    return None if connection.execute(drawn).first() else new.person
+
+
 def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker: str | None) -> Job:
     if new.parent is not None:
         steps.find(connection, new.parent)
     job = insert_quickly(connection, jobs, values)
     if new.recipe.inputs:
-        rows = [{"job": job, "sha256": needed} for needed in new.recipe.inputs]
+        rows = [
+            {"job": job, "sha256": needed, "owner": _owner(connection, new, needed)}
+            for needed in new.recipe.inputs
+        ]
         connection.execute(insert(inputs), rows)
     if new.event:
         event = {"id": new.event, "job": job, "created_at": values["created_at"]}

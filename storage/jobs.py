@@ -15,6 +15,7 @@ from storage.clock import Clock
 from storage.database import OUTCOME, Database
 from storage.errors import DatabaseFault, UnknownJob
 from storage.intake import Intake
+from storage.ledger import Allow, Ledger, everything_passes
 from storage.life import Status, Step
 from storage.pictures import Pictures, Stored
 from storage.records import Job, NewJob
@@ -37,14 +38,22 @@ class Jobs:
     arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
 
-    async def add(self, new: NewJob, *, claim: bool = False) -> Job:
+    async def add(
+        self, new: NewJob, *, claim: bool = False, allow: Allow = everything_passes
+    ) -> Job:
         """Commit a job and return it, queued: only now may anybody be told so.
 
-        With `claim` it is born running in this process, so that no other can take it. Raises a
-        passing `DatabaseFault` within `database.ADMISSION` seconds when the database cannot
-        take it; nothing was then written.
+        With `claim` it is born running in this process, so that no other can take it. `allow` is
+        told what was asked for so far, and raises where that is enough: under the same lock, so
+        that of many who ask at once, in whatever processes, none is overlooked. Raises a passing
+        `DatabaseFault` within `database.ADMISSION` seconds when the database cannot take it;
+        nothing was then written.
         """
-        return await self.intake.add(new, self.worker if claim else None)
+        return await self.intake.add(new, self.worker if claim else None, allow)
+
+    async def may(self, new: NewJob, allow: Allow) -> None:
+        """Raise what `allow` does, as things stand now."""
+        await self.database.read(lambda c: allow(Ledger(c, new.person, new.place)))
 
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""
@@ -101,7 +110,13 @@ class Jobs:
         drawn = tuple(drawn)
         kept = await self._keep(drawn)
         rows = [
-            {"index": each.index, "width": each.width, "height": each.height, **file}
+            {
+                "index": each.index,
+                "width": each.width,
+                "height": each.height,
+                "verdict": each.verdict.value,
+                **file,
+            }
             for each, file in zip(drawn, kept, strict=True)
         ]
 

@@ -131,9 +131,9 @@ class Moderation:
         rows = await self.database.read(lambda c: c.execute(query).all())
         return tuple(Act(**row._mapping) for row in rows)
 
-    async def first_sight(self, event: str) -> bool:
-        """Remember an event that makes no job; False if it was seen before."""
-        values = {"id": event, "created_at": self.now()}
+    async def first_sight(self, event: str, person: str) -> bool:
+        """Remember somebody's event that makes no job; False if it was seen before."""
+        values = {"id": event, "person": person, "created_at": self.now()}
         return await self.database.write(lambda c: add_if_new(c, seen_events, values))
 
     def _note(

@@ -35,6 +35,7 @@ from storage.tables import (
     people,
     person_settings,
     pictures,
+    seen_events,
 )
 
 NOBODY: Final = "forgotten"
@@ -129,20 +130,13 @@ class Privacy:
 
 
 def _given(person: str) -> Select[str]:
-    """Name the pictures that a person gave: nobody drew them, and theirs is the oldest job.
+    """Name the pictures that a person gave.
 
-    Whoever reruns that job starts from them too, and owns them no more for it.
+    Whoever reruns their jobs starts from them too, and owns them no more for it; they stay theirs
+    when their own job is long gone.
     """
-    older = inputs.alias()
-    return (
-        select(inputs.c.sha256)
-        .join(jobs, jobs.c.id == inputs.c.job)
-        .where(
-            jobs.c.person == person,
-            ~exists().where(pictures.c.sha256 == inputs.c.sha256),
-            ~exists().where(older.c.sha256 == inputs.c.sha256, older.c.job < inputs.c.job),
-        )
-    )
+    drawn = exists().where(pictures.c.sha256 == inputs.c.sha256)  # it came out the same since
+    return select(inputs.c.sha256).where(inputs.c.owner == person, ~drawn).distinct()
 
 
 def _about(connection: Connection, person: str) -> dict[str, Any]:
@@ -156,6 +150,7 @@ def _about(connection: Connection, person: str) -> dict[str, Any]:
         "bans": select(bans).where(bans.c.person == person),
         "acts": select(audit).where((audit.c.by == person) | (audit.c.target == person)),
         "letters": select(letters).where(letters.c.person == person),
+        "events": select(seen_events).where(seen_events.c.person == person),
         "messages": shown,
     }
     for name, query in queries.items():
@@ -170,12 +165,12 @@ def _forget(connection: Connection, person: str) -> bool:
     """Remove a person's own rows, once no job is left; return whether that was so."""
     if connection.execute(select(jobs.c.id).where(jobs.c.person == person).limit(1)).first():
         return False
-    for table in (favourites, person_settings, letters):
+    for table in (favourites, person_settings, letters, seen_events):
         connection.execute(delete(table).where(table.c.person == person))
     connection.execute(delete(people).where(people.c.id == person))
-    for column in (audit.c.by, audit.c.target):
+    for column in (audit.c.by, audit.c.target, bans.c.by):
         hidden = {column.name: NOBODY}
-        connection.execute(update(audit).where(column == person).values(hidden))
+        connection.execute(update(column.table).where(column == person).values(hidden))
     return True
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from engine.events import Verdict
 from engine.recipe import Recipe
 from storage.errors import UnknownPicture
 from storage.life import Status
@@ -35,7 +36,8 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Describe one stored picture: which, what it shows in pixels, and its file's sha256."""
+    """Describe one stored picture: which, what it shows in pixels, its file's sha256, and what the
+    safety check said of it."""
 
     job: int
     index: int  # from 0
@@ -44,6 +46,7 @@ class Picture:
     height: int
     size: int  # bytes of the file
     sha256: str
+    verdict: Verdict = Verdict.UNCHECKED
 
     @property
     def name(self) -> str:

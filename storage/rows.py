@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select
 
 from engine.errors import UserError
+from engine.events import Verdict
 from engine.recipe import Recipe
 from engine.sentences import Sentence
 from storage.errors import UnreadableRecipe
@@ -56,7 +57,7 @@ def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]
 
 def to_picture(row: Row[Any]) -> Picture:
     """Make a record of a row of `pictures`."""
-    return Picture(**row._mapping)
+    return Picture(**{**row._mapping, "verdict": Verdict(row.verdict)})
 
 
 def jobs_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:

@@ -18,6 +18,7 @@ from storage.columns import (
     Flag,
     Found,
     Id,
+    Judged,
     Key,
     KeyId,
     Line,
@@ -125,7 +126,7 @@ class JobRow(Base):
 
 
 class PictureRow(Base):
-    """A finished picture; its file is named by its sha256."""
+    """A finished picture; its file is named by its sha256. `verdict` is the safety check's."""
 
     __tablename__ = "pictures"
     job: Mapped[OfJobId]
@@ -135,16 +136,21 @@ class PictureRow(Base):
     width: Mapped[Count]
     height: Mapped[Count]
     size: Mapped[Count]
+    verdict: Mapped[Judged]
     __table_args__ = (Index("ix_pictures_sha256", "sha256"),)
 
 
 class InputRow(Base):
-    """A stored picture that a job starts from: a start image, a mask, a map."""
+    """A stored picture that a job starts from: a start image, a mask, a map.
+
+    `owner` gave it, whoever asked for the job; nobody gave what Marble drew.
+    """
 
     __tablename__ = "inputs"
     job: Mapped[OfJobId]
     sha256: Mapped[Sha256Id]
-    __table_args__ = (Index("ix_inputs_sha256", "sha256"),)
+    owner: Mapped[Key | None]
+    __table_args__ = (Index("ix_inputs_sha256", "sha256"), Index("ix_inputs_owner", "owner"))
 
 
 class OutboxRow(Base):
@@ -228,15 +234,17 @@ class BanRow(Base):
 
 
 class EventRow(Base):
-    """An update or interaction that was dealt with, and the job it made."""
+    """An update or interaction that was dealt with, the job it made, or else whose it was."""
 
     __tablename__ = "seen_events"
     id: Mapped[KeyId]
     job: Mapped[OfJobOrNone]
+    person: Mapped[Key | None]
     created_at: Mapped[Time]
     __table_args__ = (
         Index("ix_seen_events_created_at", "created_at"),
         Index("ix_seen_events_job", "job"),
+        Index("ix_seen_events_person", "person"),
     )
 
 

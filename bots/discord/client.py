@@ -134,7 +134,7 @@ class MarbleClient(discord.Client):
             self.watching.watch(job)
 
     async def _first_time(self, visit: Visit) -> bool:
-        return await self.app.storage.moderation.first_sight(visit.event)
+        return await self.app.storage.moderation.first_sight(visit.event, visit.person)
 
     async def language_of(self, user: int) -> str | None:
         """Return the language that somebody last used with Marble."""

@@ -105,7 +105,7 @@ async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> No
         await storage.jobs.rendered(undelivered.id, undelivered.epoch, drawn(b"waiting"))
         waiting = await storage.jobs.add(a_job())
         child = await storage.jobs.add(a_job(parent=old))
-        await storage.moderation.first_sight("x:1")
+        await storage.moderation.first_sight("x:1", "x:a")
         now += timedelta(days=40)
         young = await delivered(storage, a_job(), b"shared")
         pruned = await storage.care.prune(timedelta(days=30), unused_for=0)
@@ -115,7 +115,7 @@ async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> No
         assert left == {kept, undelivered.id, waiting.id, child.id, young}
         assert (await storage.jobs.get(child.id)).parent is None
         assert await storage.jobs.by_message(f"x:{old}") is None
-        assert await storage.moderation.first_sight("x:1")
+        assert await storage.moderation.first_sight("x:1", "x:a")
         assert (await storage.care.check(deep=True)).problems == ()
 
 

@@ -95,7 +95,7 @@ async def test_an_act_is_recorded(storage: Storage) -> None:
 
 
 async def test_an_event_is_seen_once_and_may_still_make_a_job(storage: Storage) -> None:
-    assert await storage.moderation.first_sight("x:button:1")
-    assert not await storage.moderation.first_sight("x:button:1")
+    assert await storage.moderation.first_sight("x:button:1", "x:ada")
+    assert not await storage.moderation.first_sight("x:button:1", "x:ada")
     job = await storage.jobs.add(a_job(event="x:button:1"))
     assert await storage.jobs.add(a_job(event="x:button:1")) == job
