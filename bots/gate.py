@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from bots.hooks import Hook, ask
@@ -15,6 +16,7 @@ from bots.rules import DAY, PREFIX, Rules, ban_refusal, read_rule, with_stored
 from engine.recipe import Recipe
 from engine.work import pixel_steps
 from storage import Storage
+from storage.ledger import Allow, Ledger, everything_passes
 
 
 class Asking(Protocol):
@@ -27,8 +29,9 @@ class Asking(Protocol):
     def place(self) -> str: ...
 
 
-async def nobody_minds(recipe: Recipe, asker: Asking) -> None:
+async def nobody_minds(recipe: Recipe, asker: Asking) -> Allow:
     """Let everything pass."""
+    return everything_passes
 
 
 @dataclass(slots=True)
@@ -46,19 +49,23 @@ class Gate:
     today: Callable[[], datetime] = lambda: datetime.now(UTC)
     _rates: Rates = field(default_factory=Rates)
 
-    async def __call__(self, recipe: Recipe, asker: Asking) -> None:
-        """Raise `Refusal`, or count what passes."""
+    async def __call__(self, recipe: Recipe, asker: Asking) -> Allow:
+        """Raise `Refusal`, or count what passes and return what is asked as it is committed.
+
+        Many may pass here at once who cannot all be admitted: that is decided under the lock.
+        """
         if self.roles.of(asker.person) >= Role.MODERATOR:
-            return
+            return everything_passes
         if ban := await self.storage.moderation.ban_of(asker.person, asker.place):
             raise ban_refusal(ban.reason, ban.until)
         rules = await self.rules(asker.place)
         rules.check(recipe)
-        if rules.daily:
-            rules.check_budget(recipe, await self._spent(asker.person))
+        allow = partial(self._allow, rules, recipe)
+        await self.storage.jobs.may(asker.person, asker.place, allow)
         if self.hook:
             await ask(self.hook, recipe, asker.person, asker.place)
         self._count(rules, asker)
+        return allow
 
     async def rules(self, place: str) -> Rules:
         """Return what holds in a place (`*`: everywhere)."""
@@ -90,6 +97,13 @@ class Gate:
             if limit:
                 self._rates.take(key, limit, now)
 
-    async def _spent(self, person: str) -> list[tuple[datetime, float]]:
-        jobs = await self.storage.history.asked_since(person, self.today() - DAY)
-        return [(at, pixel_steps(recipe)) for at, recipe in jobs]
+    def _allow(self, rules: Rules, recipe: Recipe, ledger: Ledger) -> None:
+        """Raise `Refusal` for what is too much beside what was asked for before."""
+        mine, everybodys = (
+            ledger.waiting(ledger.within(PREFIX + name), mine=name == "waiting") if most else 0
+            for name, most in (("waiting", rules.waiting), ("place_waiting", rules.place_waiting))
+        )
+        rules.check_waiting(mine, everybodys)
+        if rules.daily:
+            jobs = ledger.asked_since(self.today() - DAY)
+            rules.check_budget(recipe, [(at, pixel_steps(each)) for at, each in jobs])

@@ -45,6 +45,8 @@ class Rules:
     place_per_minute: int = 0  # jobs of all people together
     keep_days: int = 0  # after which pictures that nobody marked are removed
     daily: int = 0  # 10⁶ pixels × steps of a person in 24 hours
+    waiting: int = 0  # jobs of a person that wait at once
+    place_waiting: int = 0  # jobs of all people together that wait at once
     blocked: tuple[str, ...] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by `BOUNDED`
 
@@ -71,6 +73,23 @@ class Rules:
             most, wait = self.place_per_minute, _seconds(everybodys)
             text = f"Here all together may ask for {_jobs(most)} a minute; try again in {wait} s."
             raise Refusal(Sentence(text, "all_too_often", most=most, wait=wait))
+
+    def check_waiting(self, mine: int, everybodys: int) -> None:
+        """Raise `Refusal` where as many jobs wait as may, of a person or of all together."""
+        if self.waiting and mine >= self.waiting:
+            most = self.waiting
+            text = (
+                f"You have {_jobs(mine)} waiting here, and no more than {most:,} may; cancel one "
+                "or try again when one has started."
+            )
+            raise Refusal(Sentence(text, "too_many_here", waiting=mine, most=most))
+        if self.place_waiting and everybodys >= self.place_waiting:
+            most = self.place_waiting
+            text = (
+                f"Here {_jobs(everybodys)} of all together wait already, and no more than {most:,} "
+                "may; try again when one has started."
+            )
+            raise Refusal(Sentence(text, "all_too_many_here", waiting=everybodys, most=most))
 
     def check_budget(self, recipe: Recipe, spent: Sequence[tuple[datetime, float]]) -> None:
         """Raise `Refusal` where a recipe is more than what is left of a person's day.
@@ -155,6 +174,8 @@ RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "per_minute": _number,
     "place_per_minute": _number,
     "daily": _number,
+    "waiting": _number,
+    "place_waiting": _number,
     "blocked": _words,
     KEEP: _number,
     **dict.fromkeys(BOUNDED, _bounds),

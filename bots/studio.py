@@ -31,6 +31,7 @@ from engine.sources import LANCZOS, Upscale
 from engine.wording import choose, take_loras
 from storage import Job, NewJob, Picture, parse_name
 from storage.jobs import Jobs
+from storage.ledger import Allow
 from storage.pictures import Pictures
 
 WORDS: Final = ("prompt", "negative_prompt")
@@ -48,7 +49,8 @@ class Asker:
     later: bool = False  # leave the job to a process that serves
 
 
-Gate = Callable[[Recipe, Asker], Awaitable[None]]  # raises `UserError` for what may not be
+# Raises `UserError` for what may not be, or returns what is asked again as a job is committed.
+Gate = Callable[[Recipe, Asker], Awaitable[Allow]]
 
 
 class NothingYet(UserError):
@@ -262,7 +264,7 @@ class Studio:
     ) -> Job:
         if recipe.image:  # what cannot be drawn upon is said before anything waits
             await asyncio.to_thread(lay, recipe, Folder(self._pictures.folder))
-        await self._gate(recipe, asker)
+        allow = await self._gate(recipe, asker)
         new = NewJob(
             recipe=recipe,
             person=asker.person,
@@ -273,9 +275,9 @@ class Studio:
             parent_picture=parent_picture,
         )
         if asker.later:
-            return await self._jobs.add(new)
+            return await self._jobs.add(new, allow=allow)
         with self._worker.admit(asker.person):
-            job = await self._jobs.add(new)
+            job = await self._jobs.add(new, allow=allow)
             self._worker.submit(job)
         return job
 

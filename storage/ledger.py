@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select
 from engine.errors import UserError
 from engine.recipe import Recipe
 from storage.life import Status
+from storage.people import above, own
 from storage.tables import jobs, places
 
 BATCH: Final = 200  # jobs that are read at once
@@ -54,7 +55,14 @@ class Ledger:
             rows = self.connection.execute(query.where(jobs.c.id < rows[-1].id)).all()
         return found
 
-    def waiting(self, *, within: str, mine: bool) -> int:
+    def within(self, setting: str) -> str:
+        """Return for which place a setting holds here: the innermost that has it, or the whole
+        server or chat where it holds everywhere.
+        """
+        line = above(self.connection, self.place)
+        return next((key for key in line if setting in own(self.connection, key)), line[-1])
+
+    def waiting(self, within: str, *, mine: bool) -> int:
         """Return how many jobs wait in a place and all that lies in it; `mine`: the person's."""
         below = select(places.c.id).where(places.c.id == within).cte("below", recursive=True)
         below = below.union(select(places.c.id).where(places.c.parent == below.c.id))

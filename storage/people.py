@@ -90,6 +90,11 @@ def above(connection: Connection, place: str) -> list[str]:
     return line
 
 
+def own(connection: Connection, place: str) -> dict[str, Any]:
+    """Return a place's own settings."""
+    return _read(connection, place_settings, place)
+
+
 def greet(connection: Connection, table: Table, key: str, now: datetime) -> None:
     """Make sure that a person or place is known."""
     add_if_new(connection, table, {"id": key, "created_at": now})

@@ -74,6 +74,10 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "blocked_word": "此处不允许使用“{word}”一词；请换个说法。",
     "too_often": "你在此处每分钟最多可请求 {most} 次；请在 {wait} 秒后再试。",
     "all_too_often": "此处所有人每分钟合计最多可请求 {most} 次；请在 {wait} 秒后再试。",
+    "too_many_here": "你在此处已有 {waiting} 个任务在等待，最多 {most} 个；"
+    "请等一个开始后再试，或取消一个。",
+    "all_too_many_here": "此处所有人合计已有 {waiting} 个任务在等待，最多 {most} 个；"
+    "请等一个开始后再试。",
     "spent": "24 小时内你已用去 {daily} 百万像素步中的 {used}，而这张需要 {asks}；"
     "{when} 起可以再画。",
     "more_than_a_day": "24 小时内你已用去 {daily} 百万像素步中的 {used}，而这张需要 {asks}，"

@@ -1,15 +1,22 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bots.gate import Gate
 from bots.policy import NotAllowed, Roles
 from bots.rules import Refusal, Rules
 from bots.studio import Asker, Studio
-from storage import NewJob, Storage
+from engine.recipe import Recipe
+from engine.work import pixel_steps
+from storage import Job, NewJob, Storage
 from tests.bots.conftest import House
 from tests.factories import make_recipe
 
@@ -153,3 +160,90 @@ async def test_no_job_is_committed_that_the_gate_refuses(house: House, clock: Cl
     with pytest.raises(Refusal):
         await studio.rerun(str(job.id), {"prompt": "a bad cat"}, ADA)
     assert len(await house.storage.history.page()) == 1
+
+
+async def ask_and_add(ask: Gate, storage: Storage, recipe: Recipe, asker: Asker = ADA) -> Job:
+    """Do what the studio does with what somebody asks for."""
+    allow = await ask(recipe, asker)
+    new = NewJob(recipe=recipe, person=asker.person, place=asker.place)
+    return await storage.jobs.add(new, allow=allow)
+
+
+async def admitted(*asks: Awaitable[Job]) -> list[Job]:
+    found = await asyncio.gather(*asks, return_exceptions=True)
+    assert all(isinstance(each, (Job, Refusal)) for each in found), found
+    return [each for each in found if isinstance(each, Job)]
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    costs=st.lists(st.integers(1, 6), min_size=2, max_size=12),
+    daily=st.integers(3, 12),
+    processes=st.integers(1, 2),
+)
+async def test_of_however_many_who_ask_at_once_no_day_is_overspent(
+    tmp_path_factory: pytest.TempPathFactory, costs: list[int], daily: int, processes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("shared")
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(Storage.open(folder)) for _ in range(processes)]
+        gates = [Gate(each, ROLES, Rules(daily=daily)) for each in opened]
+        recipes = [make_recipe(width=1000, height=1000, steps=cost) for cost in costs]
+        jobs = await admitted(
+            *(
+                ask_and_add(gates[n % processes], opened[n % processes], recipe)
+                for n, recipe in enumerate(recipes)
+            )
+        )
+        spent = sum(pixel_steps(job.recipe) for job in jobs)
+        left = list(costs)
+        for job in jobs:
+            left.remove(job.recipe.steps)
+    assert spent <= daily
+    assert all(spent + cost > daily for cost in left), "somebody was refused who still had room"
+
+
+async def test_caps_of_what_waits_hold_for_a_person_and_for_all_of_a_server(
+    storage: Storage, clock: Clock
+) -> None:
+    for channel in ("x:1/a", "x:1/b"):
+        await storage.people.add_place(channel, "x:1")
+    ask = gate(storage, clock, waiting=2)
+    await ask.change("x:1", {"place_waiting": "3"}, "x:own")
+    a, b, elsewhere = (Asker(person="x:ada", place=place) for place in ("x:1/a", "x:1/b", "x:2"))
+    recipe = make_recipe()
+    first = await ask_and_add(ask, storage, recipe, a)
+    await ask_and_add(ask, storage, recipe, b)
+    with pytest.raises(Refusal, match="You have 2 jobs waiting here, and no more than 2 may"):
+        await ask_and_add(ask, storage, recipe, a)
+    await ask_and_add(ask, storage, recipe, elsewhere)
+    bob = Asker(person="x:bob", place="x:1/b")
+    await ask_and_add(ask, storage, recipe, bob)
+    with pytest.raises(Refusal, match="Here 3 jobs of all together wait already"):
+        await ask_and_add(ask, storage, recipe, bob)
+    await storage.jobs.claim(first.id)
+    await ask_and_add(ask, storage, recipe, bob)
+
+
+async def test_a_channels_own_cap_counts_that_channel_alone(storage: Storage, clock: Clock) -> None:
+    for channel in ("x:1/a", "x:1/b"):
+        await storage.people.add_place(channel, "x:1")
+    ask = gate(storage, clock)
+    await ask.change("x:1/a", {"place_waiting": "1"}, "x:own")
+    a, b = (Asker(person="x:ada", place=place) for place in ("x:1/a", "x:1/b"))
+    for asker in (b, b, a):
+        await ask_and_add(ask, storage, make_recipe(), asker)
+    with pytest.raises(Refusal, match="Here one job of all together"):
+        await ask_and_add(ask, storage, make_recipe(), a)
+
+
+async def test_of_many_who_ask_at_once_no_more_wait_than_may(
+    storage: Storage, clock: Clock
+) -> None:
+    ask = gate(storage, clock, waiting=2, place_waiting=3)
+    people = [Asker(person=f"x:{n % 3}", place="x:1") for n in range(15)]
+    jobs = await admitted(*(ask_and_add(ask, storage, make_recipe(), each) for each in people))
+    assert len(jobs) == 3
+    assert max(Counter(job.person for job in jobs).values()) <= 2

@@ -13,10 +13,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from engine.events import Verdict
 from engine.sources import Control
 from storage import Storage, backups, engines, schema, sqlite_files, urls
 from storage.tables import Base
-from tests.storage.conftest import Home, a_job, a_recipe
+from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 REVISIONS = [
     script.revision for script in ScriptDirectory.from_config(schema.config()).walk_revisions()
@@ -158,3 +159,44 @@ def test_there_is_one_line_of_revisions() -> None:
     script = ScriptDirectory.from_config(schema.config())
     assert len(script.get_heads()) == len(script.get_bases()) == 1
     assert len(REVISIONS) == len(set(REVISIONS))
+
+
+async def test_start_images_and_reactions_of_older_databases_get_their_owners(
+    empty_home: Home,
+) -> None:
+    def down(connection: Connection) -> None:
+        command.downgrade(schema.config(connection), "0004")
+
+    def owners(connection: Connection) -> dict[tuple[int, str], str | None]:
+        query = text("SELECT job, sha256, owner FROM inputs")
+        return {(row.job, row.sha256): row.owner for row in connection.execute(query)}
+
+    def people(connection: Connection) -> dict[str, str | None]:
+        query = text("SELECT id, person FROM seen_events")
+        return {row.id: row.person for row in connection.execute(query)}
+
+    async with empty_home.open() as storage:
+        given = storage.pictures.add(b"given")["sha256"]
+        first = await storage.jobs.add(
+            a_job(person="x:a", recipe=a_recipe(image=given, strength=1))
+        )
+        await storage.jobs.add(
+            a_job(person="x:b", parent=first.id, recipe=a_recipe(image=given, strength=0.5))
+        )
+        done = await storage.jobs.add(a_job(person="x:c"), claim=True)
+        [picture] = (await storage.jobs.rendered(done.id, done.epoch, drawn(b"drawn"))).pictures
+        own = picture.sha256
+        await storage.jobs.add(a_job(person="x:b", recipe=a_recipe(image=own, strength=1)))
+        await storage.moderation.first_sight("discord:77:5:⭐", "discord:5")
+        await storage.moderation.first_sight("discord:78", "discord:6")
+    before = await in_transaction(empty_home, owners)
+    assert before == {(1, given): "x:a", (2, given): "x:a", (4, own): None}
+    await in_transaction(empty_home, down)
+    async with empty_home.open() as storage:
+        job = await storage.jobs.get(done.id)
+        assert [each.verdict for each in job.pictures] == [Verdict.UNCHECKED]
+    assert await in_transaction(empty_home, owners) == before
+    assert await in_transaction(empty_home, people) == {
+        "discord:77:5:⭐": "discord:5",
+        "discord:78": None,
+    }
