@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-discord bench-engine bench-lora bench-queue bench-storage \
-	format clean soak
+	chaos format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -47,6 +47,9 @@ bench-queue: $(READY)  ## measure the order of 10,000 waiting jobs
 
 bench-storage: $(READY)  ## measure the durable queue, history and search
 	$(BIN)/python -m tests.bench.storage
+
+chaos: $(READY)  ## kill, cut, fill and lock everything around a service: SECONDS=600 SEED=…
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 soak: $(READY)  ## run 10,000 jobs through an engine that answers at once
 	$(BIN)/python -m tests.bench.soak

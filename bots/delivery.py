@@ -184,6 +184,7 @@ class Delivery:
         way = adapter.ways[parcel.way]
         if parcel.sending and not way.repeatable:
             self.possible_duplicates += 1
+            _log.warning("The reply of job %d is sent again, though it may have arrived", job)
         try:
             async with asyncio.timeout(SEND):
                 shown = await adapter.deliver(parcel, way)

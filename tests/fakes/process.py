@@ -30,6 +30,17 @@ class Marble:
         file = self.folder / "serve.log"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
+    @property
+    def pid(self) -> int | None:
+        """Return the process's number while it runs."""
+        running = self._process and self._process.returncode is None
+        return self._process.pid if self._process and running else None
+
+    def send(self, sent: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self._process and self.pid:
+            self._process.send_signal(sent)
+
     def wait_for_log(self) -> None:
         """Let a moment pass; blocks."""
         time.sleep(0.05)
@@ -53,10 +64,10 @@ class Marble:
                 stderr=log,
             )
 
-    async def ended(self) -> int:
+    async def ended(self, within: float | None = END) -> int:
         """Wait until it has ended; return its exit code."""
         assert self._process
-        async with asyncio.timeout(END):
+        async with asyncio.timeout(within):
             return await self._process.wait()
 
     async def kill(self) -> None:
@@ -69,6 +80,5 @@ class Marble:
 
     async def _signal(self, sent: signal.Signals) -> int:
         assert self._process
-        if self._process.returncode is None:
-            self._process.send_signal(sent)
+        self.send(sent)
         return await self.ended()

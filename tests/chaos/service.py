@@ -1,0 +1,106 @@
+"""`marble serve` as systemd keeps it: started again whenever it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.fakes.process import Marble
+
+RESTART: Final = 0.3  # seconds before it is started again
+GRACE: Final = 10  # MARBLE_GRACE_SECONDS
+LONGEST: Final = 60.0  # seconds after SIGTERM at which systemd would kill it
+TOLD: Final = "told to stop"
+KILLED: Final = "killed"
+
+
+@dataclass(eq=False)
+class Service:
+    """Keep it running, and note how it ended each time; `starts` are counted."""
+
+    marble: Marble
+    starts: int = 0
+    ends: list[tuple[str, int]] = field(default_factory=list)  # why, and the exit code
+    drains: list[float] = field(default_factory=list)  # seconds from SIGTERM to the end
+    engines: set[int] = field(default_factory=set)  # processes that the engine ever had
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    _why: str = ""
+    _wanted: bool = True
+
+    async def keep(self) -> None:
+        """Keep it running until `stop`."""
+        while self._wanted:
+            self._why = ""
+            await self.marble.start()
+            self.starts += 1
+            self.up.set()
+            code = await self.marble.ended(within=None)
+            self.up.clear()
+            self.ends.append((self._why, code))
+            await asyncio.sleep(RESTART)
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.note_engine()
+        self._why = KILLED
+        self.marble.send(signal.SIGKILL)
+
+    async def drain(self, *, twice_after: float | None = None) -> None:
+        """Ask it to end, perhaps twice, and wait for it."""
+        self.note_engine()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._why = TOLD
+        self.marble.send(signal.SIGTERM)
+        if twice_after is not None:
+            await asyncio.sleep(twice_after)
+            self.marble.send(signal.SIGTERM)
+        try:
+            await self.marble.ended(within=LONGEST)
+        except TimeoutError:
+            self._why = "outlasted SIGTERM"
+            self.marble.send(signal.SIGKILL)
+            await self.marble.ended()
+        if twice_after is None:
+            self.drains.append(loop.time() - began)
+
+    async def stop(self) -> None:
+        """Ask it to end, for good."""
+        self._wanted = False
+        await self.drain()
+
+    def note_engine(self) -> list[int]:
+        """Return the processes that it has started and that run."""
+        if not (parent := self.marble.pid):
+            return []
+        found = subprocess.run(
+            ["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False
+        )
+        children = [int(line) for line in found.stdout.split()]
+        self.engines.update(children)
+        return children
+
+    def kill_engine(self, how: signal.Signals = signal.SIGKILL) -> bool:
+        """Send the engine a signal; False where there is none."""
+        children = self.note_engine()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, how)
+        return bool(children)
+
+    def left(self) -> list[int]:
+        """Return the engines' processes that still run."""
+        return [each for each in sorted(self.engines) if _runs(each)]
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
