@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from engine.errors import BrokenModel, OptionError, UnknownModel
 from engine.families import INPAINTING, PURPOSES, SDXL, Defaults, Family, fit_to_name, identify
+from engine.hub_files import half_fetched
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
 from engine.recipe import CHOICES, RANGES, check
 from engine.signatures import LATER
 from engine.signatures import identify as identify_file
 from engine.tensorfile import BadFile, read_header
+from engine.weights import PARTS, part_files
 
 STARTER: Final = "starter"
 PREDICTIONS: Final = ("epsilon", "v_prediction")
@@ -47,7 +49,9 @@ class Checkpoint:
     @property
     def weights(self) -> tuple[Path, ...]:
         """Return the files that hold its weights."""
-        return (self.file,) if self.file else tuple(sorted(self.folder.glob("*/*.safetensors")))
+        if self.file:
+            return (self.file,)
+        return tuple(file for part in PARTS for file in part_files(self.folder / part))
 
     @property
     def size(self) -> int:
@@ -164,9 +168,10 @@ def _check_channels(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) 
 
 
 def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
-    parts = ("unet", "vae", "text_encoder", *(["text_encoder_2"] if two_encoders else []))
-    for part in parts:
-        if any((folder / part).glob("*.safetensors")):
+    if repo := half_fetched(folder):
+        raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
+    for part in PARTS if two_encoders else PARTS[:3]:
+        if part_files(folder / part):
             continue
         if any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
             raise BrokenModel(

@@ -32,6 +32,7 @@ from engine.schedules import NoiseSchedule
 from engine.signatures import CONV_IN
 from engine.tensorfile import BadFile, read_header
 from engine.vocabulary import make_tokenizer
+from engine.weights import part_variant
 
 log = logging.getLogger(__name__)
 
@@ -191,9 +192,11 @@ class _Parts:
             raise self._broken(part, str(error) or type(error).__name__) from error
 
     def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        folder = self._checkpoint.folder / part
         module, info = kind.from_pretrained(
-            str(self._checkpoint.folder / part),
+            str(folder),
             dtype=dtype,
+            variant=part_variant(folder) or None,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,

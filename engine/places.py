@@ -71,10 +71,11 @@ def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
 
 
 def diffusers_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each folder in diffusers' layout."""
+    """Yield name and path of each folder in diffusers' layout; `OWNER/NAME` as the hub has them."""
     for folder in folders(root, Kind.CHECKPOINT):
-        for index in sorted(folder.glob("*/model_index.json")):
-            yield index.parent.name, index.parent
+        deeper = [] if folder == root else folder.glob("*/*/model_index.json")
+        for index in sorted([*folder.glob("*/model_index.json"), *deeper]):
+            yield index.parent.relative_to(folder).as_posix(), index.parent
 
 
 def find(root: Path | None, kind: Kind) -> dict[str, Path]:

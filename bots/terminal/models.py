@@ -29,7 +29,9 @@ def add_parser(commands: Any) -> None:
     check = acts.add_parser("check", help="load each model and tell why one cannot be used")
     check.add_argument("name", nargs="*", metavar="NAME", help="only these")
     get = acts.add_parser("get", help="fetch a model from the Hugging Face hub, or list offers")
-    get.add_argument("name", nargs="?", metavar="NAME", help="an offer, or owner/repository/file")
+    get.add_argument(
+        "name", nargs="?", metavar="NAME", help="an offer, owner/name or owner/name/file"
+    )
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -106,7 +108,8 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
     if settings.models_dir is None:
         raise SettingError("MARBLE_MODELS_DIR", "", "a folder that models are fetched into")
     file = await asyncio.to_thread(fetch, offer, settings.models_dir)
-    console.print(f"{escape(file.name)} is here; `marble models check {escape(file.stem)}`.")
+    name = escape(file.stem if offer.file else offer.repo)
+    console.print(f"{escape(file.name)} is here; `marble models check {name}`.")
     return 0
 
 

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,13 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants
 
-from engine.hub import HubError, Offer, fetch, find
+from engine.checkpoints import Catalogue
+from engine.errors import BrokenModel
+from engine.hub import Offer, fetch, find
+from engine.hub_files import HubError
+from engine.loading import load
+from engine.weights import variant
+from tests.conftest import ROOT
+from tests.models import make_model
 
 DATA = bytes(range(256)) * 4096  # 1 MB
 FIRST, SECOND = "a" * 40, "b" * 40
 OFFER = Offer(name="x", repo="ada/cats", file="cat.safetensors", title="Cats", memory=0)
+FOLDER = Offer(name="ada/whole", repo="ada/whole")
 
 
 class Hub(ThreadingHTTPServer):
@@ -27,11 +39,22 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
+        self.repos = {"ada/cats": {"cat.safetensors": DATA}}
+        self.gated: set[str] = set()
         self.main = FIRST
+        self.gone: set[str] = set()  # revisions that were removed
         self.asked: list[str] = []
         self.ranges: list[str] = []
-        self.cuts = 0  # how many answers still break off halfway
+        self.spoils = False  # what it sends is not what it describes
+        self.elsewhere = False  # contents come from another host
+        self.tokens: list[str | None] = []  # that came with requests for contents
+        self.cuts = 0  # how many answers still break off halfway through their file
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def got(self) -> list[str]:
+        """Return the files that were asked for, in order."""
+        return [each.split("/", 5)[5] for each in self.asked if each.startswith("GET /ada")]
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -47,14 +70,38 @@ class Answer(BaseHTTPRequestHandler):
 
     def answer(self, *, body: bool) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
-        if found := re.fullmatch(r"/api/models/ada/cats(?:/revision/(\w+))?\?.*", self.path):
-            revision = found[1] or self.server.main
-            files = [{"rfilename": OFFER.file, "size": len(DATA)}]
-            self.reply(json.dumps({"id": "ada/cats", "sha": revision, "siblings": files}).encode())
-        elif found := re.fullmatch(r"/ada/cats/resolve/(\w+)/cat.safetensors", self.path):
-            self.reply(DATA, body=body, commit=found[1])
+        if found := re.fullmatch(r"/api/models/(\w+/\w+)(?:/revision/(\w+))?\?.*", self.path):
+            self.describe(found[1], found[2] or self.server.main)
+        elif found := re.fullmatch(r"/(\w+/\w+)/resolve/(\w+)/(.+)", self.path):
+            if found[1] in self.server.gated:
+                self.refuse(403, "GatedRepo")
+            elif self.server.elsewhere and self.headers["Host"].startswith("127."):
+                self.refuse(302, "", f"http://localhost:{self.server.server_address[1]}{self.path}")
+            elif data := self.server.repos.get(found[1], {}).get(found[3]):
+                self.reply(data, body=body, commit=found[2])
+            else:
+                self.refuse(404, "EntryNotFound")
         else:
-            self.send_error(404)
+            self.refuse(404, "")
+
+    def describe(self, repo: str, revision: str) -> None:
+        files = self.server.repos.get(repo)
+        if files is None:
+            self.refuse(401, "RepoNotFound")
+        elif revision in self.server.gone:
+            self.refuse(404, "RevisionNotFound")
+        else:
+            siblings = [describe_file(name, data) for name, data in files.items()]
+            self.reply(json.dumps({"id": repo, "sha": revision, "siblings": siblings}).encode())
+
+    def refuse(self, status: int, code: str, elsewhere: str = "") -> None:
+        self.send_response(status)
+        if elsewhere:
+            self.send_header("Location", elsewhere)
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def reply(self, data: bytes, *, body: bool = True, commit: str = "") -> None:
         tag, whole, first = hashlib.sha256(data).hexdigest(), len(data), 0
@@ -69,15 +116,28 @@ class Answer(BaseHTTPRequestHandler):
         if commit:
             self.send_header("X-Repo-Commit", commit)
         self.end_headers()
+        if body and commit:
+            self.server.tokens.append(self.headers.get("Authorization"))
+        if body and commit and self.server.spoils:
+            data = bytes(len(data))
         if body and commit and self.server.cuts:
             self.server.cuts -= 1
-            self.wfile.write(data[: whole // 2])
+            self.wfile.write(data[first : whole // 2])
             self.close_connection = True
         elif body:
             self.wfile.write(data[first:])
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+def describe_file(name: str, data: bytes) -> dict[str, Any]:
+    blob = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
+    described: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": blob}
+    if name.endswith((".safetensors", ".ckpt", ".bin")):
+        tag = hashlib.sha256(data).hexdigest()
+        described["lfs"] = {"sha256": tag, "size": len(data), "pointerSize": 130}
+    return described
 
 
 @pytest.fixture
@@ -111,12 +171,78 @@ def test_what_broke_off_goes_on_where_it_was(
     assert hub.ranges == [f"bytes={len(DATA) // 2}-"]
 
 
-def test_what_is_not_there_costs_one_sentence(hub: Hub, tmp_path: Path) -> None:
-    for repo, file, said in (("ada/cats", "dog.safetensors", "no file"), ("ada/x", "y", "fetched")):
-        offer = Offer(name="x", repo=repo, file=file, title="", memory=0)
-        with pytest.raises(HubError, match=said) as error:
-            fetch(offer, tmp_path, hub.url)
-        assert "\n" not in str(error.value)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client try again at once."""
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_when_the_client_gives_up_the_next_command_goes_on(hub: Hub, tmp_path: Path) -> None:
+    hub.cuts = 99  # halfway once, and then nothing more
+    with pytest.raises(HubError, match="the same command goes on from there") as error:
+        fetch(OFFER, tmp_path, hub.url)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "checkpoints" / "cat.safetensors").exists()
+    hub.cuts, hub.main = 0, SECOND
+    hub.ranges.clear()
+    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert hub.ranges == [f"bytes={len(DATA) // 2}-"]
+    assert hub.asked[-1] == f"GET /ada/cats/resolve/{FIRST}/cat.safetensors"
+
+
+REFUSED = {
+    "unknown": (Offer(name="x", repo="ada/dogs", file="y"), "The hub knows no ada/dogs"),
+    "missing": (Offer(name="x", repo="ada/cats", file="dog.safetensors"), "holds no file 'dog"),
+    "no folder": (
+        Offer(name="x", repo="ada/cats"),
+        r"no diffusers folder: .*for example ada/cats/cat\.safetensors",
+    ),
+    "gated": (Offer(name="x", repo="ada/gated", file="a.safetensors"), "who accepts its terms"),
+    "gated folder": (Offer(name="x", repo="ada/gated"), "who accepts its terms"),
+    "flow": (Offer(name="x", repo="ada/flux"), "it is a FLUX model|is a FLUX model, which Marble"),
+    "strange": (Offer(name="x", repo="ada/strange"), "'DreamPipeline'"),
+    "pickles": (Offer(name="x", repo="ada/pickles"), "holds no safetensors file of its unet"),
+    "no name": (Offer(name="x", repo="a b/c", file="d"), "cannot be fetched"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_fetched_costs_one_sentence_and_leaves_nothing(
+    hub: Hub, tmp_path: Path, what: str
+) -> None:
+    index = b'{"_class_name": "%b", "unet": ["diffusers", "U"]}'
+    hub.repos |= {
+        "ada/gated": {"a.safetensors": DATA, "model_index.json": b"{}"},
+        "ada/flux": {"model_index.json": index % b"FluxPipeline"},
+        "ada/strange": {"model_index.json": index % b"DreamPipeline"},
+        "ada/pickles": {
+            "model_index.json": index % b"StableDiffusionPipeline",
+            "unet/config.json": b"{}",
+            "unet/diffusion_pytorch_model.bin": DATA,
+        },
+    }
+    hub.gated.add("ada/gated")
+    offer, said = REFUSED[what]
+    with pytest.raises(HubError, match=said) as error:
+        fetch(offer, tmp_path, hub.url)
+    assert "\n" not in str(error.value)
+    assert not [path for path in tmp_path.rglob("*.safetensors")]
+    assert Catalogue(tmp_path).names() == ["starter"]
+
+
+def test_a_hub_that_cannot_be_reached_costs_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match="cannot be") as error:
+        fetch(OFFER, tmp_path, "http://127.0.0.1:9")
+    assert "\n" not in str(error.value)
+
+
+def test_a_revision_that_is_gone_says_what_to_remove(hub: Hub, tmp_path: Path) -> None:
+    fetch(OFFER, tmp_path, hub.url)
+    hub.gone.add(FIRST)
+    with pytest.raises(HubError, match=r"remove checkpoints/cat\.hub\.json to take the newest"):
+        fetch(OFFER, tmp_path, hub.url)
 
 
 def test_a_full_disk_is_seen_before_anything_is_fetched(
@@ -134,3 +260,160 @@ def test_names_are_offers_or_places_on_the_hub() -> None:
     assert find("ada/cats/cat.safetensors").file == "cat.safetensors"
     with pytest.raises(HubError, match="did you mean 'sdxl'"):
         find("sdlx")
+    assert find("ada/cats").home == "diffusers/ada/cats"
+    for name in ("ada/cats/cat.ckpt", "ada/"):
+        with pytest.raises(HubError, match=r"owner/name/file\.safetensors"):
+            find(name)
+
+
+@pytest.fixture
+def whole(hub: Hub, tmp_path: Path) -> dict[str, bytes]:
+    """Put a folder into the hub as people publish them: half and full precision, and pickles."""
+    made = make_model(tmp_path / "made")
+    files = {
+        path.relative_to(made).as_posix(): path.read_bytes()
+        for path in made.rglob("*")
+        if path.is_file()
+    }
+    wanted = dict(files)
+    for part in ("unet", "vae", "text_encoder"):
+        name = next(name for name in files if name.startswith(f"{part}/") and "safetensors" in name)
+        half = name.replace(".safetensors", ".fp16.safetensors")
+        files |= {half: files[name], f"{part}/pytorch_model.bin": DATA}
+        files[name] = DATA  # the plain one is not to be taken
+        wanted[half] = wanted.pop(name)
+    files |= {"safety_checker/model.safetensors": DATA, "README.md": b"hi", "v1.ckpt": DATA}
+    files |= {"tokenizer/merges.bin": DATA, "whole.safetensors": DATA}
+    hub.repos["ada/whole"] = files
+    return wanted
+
+
+def test_a_folder_is_fetched_with_only_what_it_takes_and_draws(
+    hub: Hub, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    assert fetch(FOLDER, models, hub.url) == models / "diffusers" / "ada" / "whole"
+    assert sorted(hub.got) == sorted(["model_index.json", *whole])
+    catalogue = Catalogue(models)
+    assert catalogue.names() == ["starter", "ada/whole"]
+    for name in ("ada/whole", "whole", "ADA/Whole"):
+        assert catalogue.get(name).name == "ada/whole"
+    checkpoint = catalogue.get("ada/whole")
+    halves = [len(data) for name, data in whole.items() if ".fp16." in name]
+    assert checkpoint.size == sum(halves)
+    model = load(checkpoint, torch.device("cpu"))
+    assert model.latent_channels == 4
+
+
+def test_a_folder_that_broke_off_says_so_and_goes_on_at_its_revision(
+    hub: Hub, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    models, lost = tmp_path / "models", "vae/diffusion_pytorch_model.fp16.safetensors"
+    kept = hub.repos["ada/whole"]
+    described = dict(kept)
+    hub.repos["ada/whole"] = described
+    gone = described[lost]
+    described[lost] = b""  # is described, but not given
+    with pytest.raises(HubError, match="ada/whole cannot be fetched"):
+        fetch(FOLDER, models, hub.url)
+    with pytest.raises(BrokenModel, match="not wholly fetched; `marble models get ada/whole`"):
+        Catalogue(models).get("ada/whole")
+    described[lost], hub.main = gone, SECOND
+    before = len(hub.got)
+    fetch(FOLDER, models, hub.url)
+    # The index was looked at again; all that was whole stayed.
+    again = hub.got[before:]
+    assert again[0] == "model_index.json"
+    assert lost in again
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" not in again
+    assert not any(SECOND in each for each in hub.asked)
+    assert load(Catalogue(models).get("whole"), torch.device("cpu")).latent_channels == 4
+
+
+def test_what_comes_damaged_is_not_kept(hub: Hub, tmp_path: Path) -> None:
+    hub.spoils = True
+    with pytest.raises(HubError, match=r"cat\.safetensors came damaged"):
+        fetch(OFFER, tmp_path, hub.url)
+    hub.spoils = False
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["cat.hub.json"]
+    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+
+
+def test_another_file_of_the_same_size_is_not_taken_for_it(hub: Hub, tmp_path: Path) -> None:
+    file = fetch(OFFER, tmp_path, hub.url)
+    file.write_bytes(bytes(len(DATA)))
+    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+
+
+def test_the_hubs_token_goes_to_nobody_else(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    fetch(OFFER, tmp_path / "one", hub.url)
+    hub.elsewhere = True
+    assert fetch(OFFER, tmp_path / "two", hub.url).read_bytes() == DATA
+    assert hub.tokens == ["Bearer hf_secret", None]
+
+
+def test_the_command_shows_its_progress_and_names_the_model(
+    hub: Hub, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "MARBLE_MODELS_DIR": str(tmp_path / "models"),
+        "PYTHONPATH": str(ROOT),
+        "TQDM_POSITION": "-1",  # bars are for terminals otherwise
+    }
+    (tmp_path / "models").mkdir()
+    command = [sys.executable, "-m", "bots", "models", "get", "ada/whole"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "whole is here; `marble models check ada/whole`." in done.stdout
+    assert "diffusion_pytorch_model.fp16.safetensors: 100%" in done.stderr
+    done = subprocess.run(
+        [*command[:-1], "ada/none"], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "The hub knows no ada/none" in done.stderr
+
+
+def test_what_broke_off_needs_room_for_the_rest_alone(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = hashlib.sha256(DATA).hexdigest()
+    part = tmp_path / "checkpoints" / f"cat.safetensors.{tag[:16]}.part"
+    part.parent.mkdir()
+    part.write_bytes(DATA[:-1000])
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30 + 1000))
+    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert hub.ranges == [f"bytes={len(DATA) - 1000}-"]
+
+
+def test_what_is_there_already_needs_no_room(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(OFFER, tmp_path, hub.url)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("name", "its"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", ""),
+        ("unet/diffusion_pytorch_model.fp16.safetensors", "fp16"),
+        ("model.fp16-00001-of-00002.safetensors", "fp16"),
+        ("model-00001-of-00002.fp16.safetensors", "fp16"),
+        ("model.safetensors.index.json", ""),
+        ("model.safetensors.index.fp16.json", "fp16"),
+        ("diffusion_pytorch_model.non_ema.safetensors", "non_ema"),
+        ("diffusion_pytorch_model.bin", None),
+        ("openvino_model.safetensors", None),
+        ("config.json", None),
+    ],
+)
+def test_a_files_name_tells_its_variant(name: str, its: str | None) -> None:
+    assert variant(name) == its
