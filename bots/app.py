@@ -17,6 +17,7 @@ from bots.policy import Roles
 from bots.rules import Rules
 from bots.settings import Settings
 from bots.studio import Studio
+from bots.styles import Stylebook
 from bots.worker import Worker
 from engine.checkpoints import Catalogue
 from engine.executors import Health
@@ -41,6 +42,7 @@ class App:
     pausing: Pausing
     gate: Gate
     studio: Studio
+    styles: Stylebook
     health: Callable[[], Health]  # of the engine
 
 
@@ -104,7 +106,9 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 caretaker = Caretaker(storage, queue, settings)
                 await tasks.enter_async_context(_running(caretaker.run(), "marble-caretaker"))
-            studio = Studio(catalogue, storage.jobs, worker, storage.pictures, gate=gate)
+            studio = Studio(
+                catalogue, storage.jobs, worker, storage.pictures, storage.styles, gate=gate
+            )
             yield App(
                 settings=settings,
                 storage=storage,
@@ -112,6 +116,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 pausing=pausing,
                 gate=gate,
                 studio=studio,
+                styles=Stylebook(storage, gate),
                 health=executor.health,
             )
 

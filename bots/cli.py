@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from bots import logs
 from bots.options import OPTIONS, parse_values
 from bots.settings import Settings, load_settings
-from bots.terminal import db, models
+from bots.terminal import db, models, styles
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.ranges import check
 from engine.sources import LANCZOS
@@ -123,6 +123,7 @@ def build_parser() -> Parser:
     _add(commands, "doctor", "look at everything that Marble needs, and say what helps")
     _add(commands, "serve", "work in the background on what was asked for with --later")
     models.add_parser(commands)
+    styles.add_parser(commands)
     db.add_parser(commands)
     return parser
 

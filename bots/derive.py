@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import OptionError, UserError
-from engine.ranges import RANGES, Range, one_of
+from engine.ranges import Range, one_of
 from engine.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 from engine.sources import Margins, Upscale, Variation
@@ -65,17 +64,6 @@ def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 def default_strength(values: Mapping[str, Any]) -> float:
     """Return the strength of a start image where none was typed."""
     return PAINT_STRENGTH if values.get("mask") else START_STRENGTH
-
-
-def size_like(width: int, height: int, pixels: int) -> tuple[int, int]:
-    """Return a size of about so many pixels in the shape of an image, as a recipe allows it."""
-    scale = math.sqrt(pixels / (width * height))
-    limits = RANGES["width"]
-    fitted = (
-        int(min(max(8 * round(side * scale / 8), limits.low), limits.high))
-        for side in (width, height)
-    )
-    return next(fitted), next(fitted)
 
 
 def of_picture(job: Job, picture: int | None) -> Recipe:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
+from bots.wishes import STYLE, Aspect, style_name
 from engine.errors import OptionError, UnknownOption
 from engine.ranges import FITS
 from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
@@ -19,7 +20,7 @@ from engine.wording import take_loras
 Values = dict[str, Any]
 AnyFlag = TypeVar("AnyFlag", bound="Flag")
 
-A_SIZE: Final = Sentence("like 512 or 768x512, in pixels", "a_size")
+A_SIZE: Final = Sentence("like 512 or 768x512, in pixels, or a shape like 3:2", "a_size")
 
 
 def _field(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
@@ -55,6 +56,11 @@ def _loras(text: str) -> Values:
     return {"loras": take_loras(tags)[1]}
 
 
+def _style(text: str) -> Values:
+    none = text.strip().lower() in ("", "none", "off")
+    return {STYLE: None if none else style_name(text)}
+
+
 def _optional(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
     """Return a parser as `_field` does, for a field that may be left to the model."""
     plain = _field(field, read)
@@ -66,6 +72,10 @@ def _optional(field: str, read: Callable[[str], object]) -> Callable[[str], Valu
 
 
 def _size(text: str) -> Values:
+    """Read "512", "768x512", or a shape such as "3:2", which waits for the model's size."""
+    if shape := re.fullmatch(r"\s*([1-9]\d{0,2})\s*:\s*([1-9]\d{0,2})\s*", text, re.ASCII):
+        aspect = Aspect(int(shape[1]), int(shape[2]))
+        return {"width": aspect, "height": aspect}
     found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
     if not found:
         raise OptionError("size", text, A_SIZE)
@@ -174,11 +184,12 @@ OPTIONS: Final = (
     ),
     Option(
         name="size",
+        aliases=("ar", "aspect"),
         parse=_size,
         example="WxH",
         help={
-            "en": f"width and height in pixels, each {RANGES['width']}",
-            "zh": "宽和高，单位像素",
+            "en": "width and height in pixels, like 768x512, or a shape, like 3:2",
+            "zh": "宽和高（像素），如 768x512；或比例，如 3:2",
         },
     ),
     Option(
@@ -204,6 +215,15 @@ OPTIONS: Final = (
         help={
             "en": "LoRAs with their weights: name:0.8, or several with commas between; 'none'",
             "zh": "LoRA 及其权重：name:0.8，多个用逗号分隔；none 为不用",
+        },
+    ),
+    Option(
+        name="style",
+        parse=_style,
+        example="NAME",
+        help={
+            "en": "words that this place keeps by a name; 'none' for none",
+            "zh": "此处保存的风格；none 为不用",
         },
     ),
     Option(

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bots.options import OPTIONS, find, parse_values
+from bots.wishes import STYLE
 from engine.errors import UserError
+from storage import Storage
 from storage.people import People
 
 SETTING: Final = "options"
@@ -33,15 +35,20 @@ async def prefer(people: People, person: str, typed: Mapping[str, str]) -> dict[
     return saved
 
 
-async def values_for(people: People, person: str, typed: Mapping[str, str]) -> dict[str, Any]:
+async def values_for(
+    storage: Storage, person: str, place: str, typed: Mapping[str, str]
+) -> dict[str, Any]:
     """Return recipe values: what was typed, over what somebody saved. Raises `UserError`.
 
-    What was saved and can be read no longer is left out.
+    What was saved and can be read no longer is left out, and so is a style that another place
+    keeps.
     """
     values: dict[str, Any] = {}
-    for name, text in (await preferred(people, person)).items():
+    for name, text in (await preferred(storage.people, person)).items():
         try:
             values |= find(name).parse(text)
         except UserError:
             continue
+    if values.get(STYLE) not in [None, *(each.name for each in await storage.styles.list(place))]:
+        del values[STYLE]
     return values | parse_values(typed.items())

@@ -58,7 +58,11 @@ class Rules:
                 raise Refusal(_out_of_bounds(name, low, high, value))
         # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
         turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
-        for words in (recipe.prompt, turned):
+        self.check_words(recipe.prompt, turned)
+
+    def check_words(self, *texts: str) -> None:
+        """Raise `Refusal` for words that are not allowed here."""
+        for words in texts:
             if word := find_blocked(words, self.blocked):
                 text = f"The word {word!r} is not allowed here; try it without."
                 raise Refusal(Sentence(text, "blocked_word", word=word))

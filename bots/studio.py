@@ -14,6 +14,7 @@ from PIL.Image import Image
 from bots import derive
 from bots.derive import change, of_picture, the_picture
 from bots.gate import nobody_minds
+from bots.wishes import STYLE, find_style, size_like, sized, styled
 from bots.worker import Worker
 from engine.blobs import Folder
 from engine.canvas import lay
@@ -33,6 +34,7 @@ from storage import Job, NewJob, Picture, parse_name
 from storage.jobs import Jobs
 from storage.ledger import Allow
 from storage.pictures import Pictures
+from storage.styles import Styles
 
 WORDS: Final = ("prompt", "negative_prompt")
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
@@ -70,10 +72,12 @@ class Studio:
         jobs: Jobs,
         worker: Worker,
         pictures: Pictures,
+        styles: Styles,
         *,
         gate: Gate = nobody_minds,
     ) -> None:
         self._gate = gate  # asked before any job is committed
+        self._styles = styles
         self._catalogue = catalogue
         self._loras = loras(catalogue.models_dir)
         self._controls = controls(catalogue.models_dir)
@@ -83,9 +87,10 @@ class Studio:
 
     async def imagine(self, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job for new pictures, or raise `UserError`."""
+        values, style = await self._styled(values, asker)
         if values.get("image") and not {"width", "height"} & values.keys():
             values = {**values, **await self._size_like(values)}
-        return await self._submit(self.complete(values), asker)
+        return await self._submit(self.complete(values), asker, style=style)
 
     async def rerun(self, name: str, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job that repeats another, with some values changed.
@@ -95,12 +100,16 @@ class Studio:
         """
         number, picture = parse_name(name)
         parent = await self._jobs.get(number)
-        recipe = self._changed(of_picture(parent, picture), values)
-        return await self._submit(recipe, asker, parent=number, parent_picture=picture)
+        recipe = of_picture(parent, picture)
+        kept = None if values.get("prompt", recipe.prompt) != recipe.prompt else parent.style
+        values, style = await self._styled(values, asker, recipe, kept)
+        recipe = self._changed(recipe, values)
+        return await self._submit(recipe, asker, parent=number, parent_picture=picture, style=style)
 
     async def remake(self, recipe: Recipe, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job for a recipe from elsewhere, with some values changed."""
-        return await self._submit(self._changed(recipe, values), asker)
+        values, style = await self._styled(values, asker, recipe)
+        return await self._submit(self._changed(recipe, values), asker, style=style)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one, subtly or strongly different."""
@@ -191,13 +200,26 @@ class Studio:
         """Return the names of all models, the bundled one first."""
         return self._catalogue.names()
 
+    def loras(self) -> list[str]:
+        """Return the names of all LoRAs."""
+        return self._loras.names()
+
+    def vaes(self) -> list[str]:
+        """Return the names of all VAEs that can take the place of a model's own."""
+        return vaes(self._catalogue.models_dir).names()
+
+    async def styles(self, place: str) -> list[str]:
+        """Return the names of the styles that a place knows."""
+        return [style.name for style in await self._styles.list(place)]
+
     def complete(self, values: Mapping[str, Any]) -> Recipe:
         """Fill what was not typed from the model's defaults and a fresh seed."""
         checkpoint = self._catalogue.get(values.get("checkpoint", STARTER))
+        usual = checkpoint.defaults
         filled = {
-            **asdict(checkpoint.defaults),
+            **asdict(usual),
             "seed": random_seed(),
-            **values,
+            **sized(values, usual.width * usual.height),
             "checkpoint": checkpoint.name,
         }
         if values.get("image"):
@@ -227,7 +249,28 @@ class Studio:
         shelf.get(upscale.by)
         return replace(upscale, by=shelf.named(upscale.by))
 
+    async def _styled(
+        self,
+        values: Mapping[str, Any],
+        asker: Asker,
+        recipe: Recipe | None = None,
+        style: str | None = None,
+    ) -> tuple[Mapping[str, Any], str | None]:
+        """Return values whose words hold those of the style that was asked for, and its name.
+
+        Words that were not typed are the recipe's; where no style was asked for, it is `style`.
+        """
+        if STYLE not in values:
+            return values, style
+        rest = {name: value for name, value in values.items() if name != STYLE}
+        if values[STYLE] is None:
+            return rest, None
+        known = find_style(values[STYLE], await self._styles.list(asker.place))
+        texts = {name: rest.get(name, getattr(recipe, name, "")) for name in WORDS}
+        return {**rest, **styled(texts, known)}, known.name
+
     def _changed(self, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+        values = sized(values, recipe.width * recipe.height)
         return self._known(change(recipe, spoken(values, values.get("seed", recipe.seed))))
 
     async def _get(self, name: str) -> tuple[Job, int | None]:
@@ -248,12 +291,14 @@ class Studio:
         data = await asyncio.to_thread(self._pictures.fetch, values["image"])
         header = read_header(data)
         pixels = usual.width * usual.height
-        width, height = derive.size_like(header.width, header.height, pixels)
+        width, height = size_like(header.width, header.height, pixels)
         return {"width": width, "height": height}
 
     async def _derive(self, recipe: Recipe, asker: Asker, parent: Job, picture: int | None) -> Job:
         recipe = self._known(recipe)
-        return await self._submit(recipe, asker, parent=parent.id, parent_picture=picture)
+        return await self._submit(
+            recipe, asker, parent=parent.id, parent_picture=picture, style=parent.style
+        )
 
     async def _submit(
         self,
@@ -261,6 +306,7 @@ class Studio:
         asker: Asker,
         parent: int | None = None,
         parent_picture: int | None = None,
+        style: str | None = None,
     ) -> Job:
         if recipe.image:  # what cannot be drawn upon is said before anything waits
             await asyncio.to_thread(lay, recipe, Folder(self._pictures.folder))
@@ -273,6 +319,7 @@ class Studio:
             event=asker.event,
             parent=parent,
             parent_picture=parent_picture,
+            style=style,
         )
         if asker.later:
             return await self._jobs.add(new, allow=allow)

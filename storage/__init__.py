@@ -21,8 +21,8 @@
         await storage.history.search("marble 学者 schol*")
 
 Beside these: `inbox` (what a platform handed over), `history.lineage` and `.stats`, `favourites`,
-`people` (settings), `moderation` (bans, pauses, acts), `care` (check, backup, prune), `privacy`
-(export, forget): docs/storage.md.
+`people` (settings), `styles`, `moderation` (bans, pauses, acts), `care` (check, backup, prune),
+`privacy` (export, forget): docs/storage.md.
 Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
 Several processes may open one database: a process never touches a living one's running jobs.
 """

@@ -95,6 +95,7 @@ KeyId = Annotated[str, mapped_column(String(200), primary_key=True)]
 Key = Annotated[str, mapped_column(String(200))]  # "platform:rest"
 Name = Annotated[str, mapped_column(String(40))]
 Judged = Annotated[str, mapped_column(String(40), server_default="unchecked")]
+NameId = Annotated[str, mapped_column(String(40), primary_key=True)]
 Line = Annotated[str, mapped_column(Text)]
 Count = Annotated[int, mapped_column(Integer)]
 Flag = Annotated[bool, mapped_column(Boolean)]

@@ -7,6 +7,7 @@ UserError
     │   └── TooLate                     … because it is already over
     ├── StaleEpoch                      another worker has the job by now
     │   └── JobGone                     … or nobody: it was removed while it ran
+    ├── TooManyStyles                   a place keeps as many as it may
     ├── UnreadableRecipe                a recipe was written by a newer Marble
     ├── FileThere, NoSuchFile           a backup's file must be new, or be there
     ├── NoProgram, ProgramFailed        PostgreSQL's own programs are missing or fail
@@ -95,6 +96,14 @@ class JobGone(StaleEpoch):
     def __init__(self, job: int) -> None:
         self.job = job
         StorageError.__init__(self, f"Job {job} was removed while it ran.")
+
+
+class TooManyStyles(StorageError):
+    """Say how many styles a place may keep."""
+
+    def __init__(self, most: int) -> None:
+        text = f"There are {most} styles here already, which is as many as may be; remove one."
+        super().__init__(Sentence(text, "too_many_styles", most=most))
 
 
 class UnreadableRecipe(StorageError):

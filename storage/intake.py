@@ -91,6 +91,7 @@ class Intake:
             "reply": dict(new.reply),
             "parent": new.parent,
             "parent_picture": new.parent_picture,
+            "style": new.style,
             "epoch": 0,
             "attempts": 0,
             "words": index(new.recipe.prompt, person=new.person, place=new.place),
@@ -171,4 +172,5 @@ def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker:
         created_at=values["created_at"],
         started_at=None,
         finished_at=None,
+        style=new.style,
     )

@@ -23,6 +23,7 @@ from storage.people import People
 from storage.pictures import Pictures
 from storage.privacy import Privacy
 from storage.records import Job
+from storage.styles import Styles
 from storage.workers import Worker
 
 
@@ -40,6 +41,7 @@ class Storage:
     favourites: Favourites
     people: People
     moderation: Moderation
+    styles: Styles
     care: Care
     privacy: Privacy
 
@@ -76,6 +78,7 @@ class Storage:
                 favourites=Favourites(database, now),
                 people=People(database, now),
                 moderation=Moderation(database, now),
+                styles=Styles(database, now),
                 care=care,
                 privacy=Privacy(database, care, history, pictures, now),
             )

@@ -36,6 +36,7 @@ from storage.tables import (
     person_settings,
     pictures,
     seen_events,
+    styles,
 )
 
 NOBODY: Final = "forgotten"
@@ -72,8 +73,8 @@ class Privacy:
         """Remove somebody's jobs, whatever their status, with replies, pictures and settings.
 
         What they gave goes as well: whoever reran their jobs gets `MissingPicture` from now on.
-        Bans stay, and so does what moderators did, without the name. Backups made before keep
-        what they hold until they are deleted.
+        Bans stay; so do what moderators did and the styles that they made, without the name.
+        Backups made before keep what they hold until they are deleted.
         """
         known = select(people.c.id).where(people.c.id == person)
         found = await self.database.read(lambda c: c.execute(known).first() is not None)
@@ -149,6 +150,7 @@ def _about(connection: Connection, person: str) -> dict[str, Any]:
         "favourites": select(favourites).where(favourites.c.person == person),
         "bans": select(bans).where(bans.c.person == person),
         "acts": select(audit).where((audit.c.by == person) | (audit.c.target == person)),
+        "styles": select(styles).where(styles.c.made_by == person),
         "letters": select(letters).where(letters.c.person == person),
         "events": select(seen_events).where(seen_events.c.person == person),
         "messages": shown,
@@ -168,7 +170,7 @@ def _forget(connection: Connection, person: str) -> bool:
     for table in (favourites, person_settings, letters, seen_events):
         connection.execute(delete(table).where(table.c.person == person))
     connection.execute(delete(people).where(people.c.id == person))
-    for column in (audit.c.by, audit.c.target, bans.c.by):
+    for column in (audit.c.by, audit.c.target, bans.c.by, styles.c.made_by):
         hidden = {column.name: NOBODY}
         connection.execute(update(column.table).where(column == person).values(hidden))
     return True

@@ -32,6 +32,7 @@ class NewJob:
     parent: int | None = None
     parent_picture: int | None = None  # index from 0
     event: str | None = None
+    style: str | None = None  # the name of one whose words the recipe holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    style: str | None = None  # the name of one whose words the recipe holds
     pictures: tuple[Picture, ...] = ()
 
     @property
@@ -136,6 +138,18 @@ class Favourite:
     job: Job
     picture: Picture
     kept_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """Hold words that a place keeps by a name, to be added to what people type there."""
+
+    place: str
+    name: str
+    prompt: str
+    negative: str
+    made_by: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

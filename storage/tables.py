@@ -23,6 +23,7 @@ from storage.columns import (
     KeyId,
     Line,
     Name,
+    NameId,
     NumberId,
     OfJob,
     OfJobId,
@@ -113,6 +114,7 @@ class JobRow(Base):
     created_at: Mapped[Time]
     started_at: Mapped[Time | None]
     finished_at: Mapped[Time | None]
+    style: Mapped[Name | None]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),
@@ -218,6 +220,22 @@ class PlaceSettingsRow(Base):
     values: Mapped[Document]
 
 
+class StyleRow(Base):
+    """Words that a place keeps by a name.
+
+    `made_by` points at no person: the style is the place's, and outlives whoever made it.
+    """
+
+    __tablename__ = "styles"
+    place: Mapped[OfPlaceId]
+    name: Mapped[NameId]
+    prompt: Mapped[Line]
+    negative: Mapped[Line]
+    made_by: Mapped[Key]
+    created_at: Mapped[Time]
+    __table_args__ = (Index("ix_styles_made_by", "made_by"),)
+
+
 class BanRow(Base):
     """Somebody who may ask for nothing in a place ("*": anywhere).
 
@@ -287,4 +305,4 @@ messages, favourites = _table(MessageRow), _table(FavouriteRow)
 inputs = _table(InputRow)
 person_settings, place_settings = _table(PersonSettingsRow), _table(PlaceSettingsRow)
 bans, seen_events, audit = _table(BanRow), _table(EventRow), _table(AuditRow)
-letters = _table(LetterRow)
+letters, styles = _table(LetterRow), _table(StyleRow)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,10 @@ import discord
 from discord import app_commands
 
 from bots.discord.translate import description_text, name_text
+from bots.discord.visits import Click
 from bots.options import OPTIONS, Option
+from bots.presentation import cut
+from bots.wishes import size_like
 from engine.checkpoints import STARTER
 from engine.errors import UserError
 
@@ -18,13 +22,14 @@ if TYPE_CHECKING:
     from bots.discord.desk import Desk
 
 CHOICES: Final = 25  # that Discord shows at most
-PROMPT: Final = 2000  # characters
+LONGEST: Final = 100  # characters of a choice
 ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))
-GRAIN: Final = 8  # pixels
 
 Callback = Callable[..., Coroutine[Any, Any, None]]
 Choices = list[app_commands.Choice[str]]
 Complete = Callable[[discord.Interaction[Any], str], Coroutine[Any, Any, Choices]]
+Offers = Sequence[tuple[str, str]]  # what is shown, and the value
+Offer = Callable[["Desk", discord.Interaction[Any], str], Awaitable[Offers]]
 
 
 def with_options(
@@ -53,9 +58,9 @@ def with_options(
     )
     completed = app_commands.autocomplete(
         **{
-            _identifier(option.name): _completion(option, desk)
+            _identifier(option.name): completing(option.name, desk)
             for option in options
-            if _completes(option)
+            if option.name in COMPLETIONS
         }
     )
     chosen = app_commands.choices(
@@ -101,49 +106,69 @@ def _annotation(option: Option) -> Any:
     return app_commands.Range[int, int(low), int(high)]
 
 
-def _completes(option: Option) -> bool:
-    return option.name in ("model", "size")
+def completing(name: str, desk: Desk) -> Complete:
+    """Return what offers values for an option while it is typed."""
+    return _completion(COMPLETIONS[name], desk)
 
 
-def _completion(option: Option, desk: Desk) -> Complete:
-    if option.name == "model":
-        return _models(desk)
-    return _sizes(desk)
-
-
-def _models(desk: Desk) -> Complete:
-    async def complete(
-        interaction: discord.Interaction[Any], text: str
-    ) -> list[app_commands.Choice[str]]:
-        names = [name for name in desk.studio.models() if text.lower() in name.lower()]
-        return [app_commands.Choice(name=each[:100], value=each) for each in names[:CHOICES]]
+def _completion(offer: Offer, desk: Desk) -> Complete:
+    async def complete(interaction: discord.Interaction[Any], text: str) -> Choices:
+        offers = await offer(desk, interaction, text.strip().lower())
+        return [
+            app_commands.Choice(name=cut(label, LONGEST), value=value)
+            for label, value in offers
+            if len(value) <= LONGEST
+        ][:CHOICES]
 
     return complete
 
 
-def _sizes(desk: Desk) -> Complete:
-    """Offer aspects, in the size that the model draws well."""
-
-    async def complete(
-        interaction: discord.Interaction[Any], text: str
-    ) -> list[app_commands.Choice[str]]:
-        try:
-            model = desk.studio.model(getattr(interaction.namespace, "model", None) or STARTER)
-        except UserError:  # a name that is still being typed
-            return []
-        area, found = model.defaults.width * model.defaults.height, []
-        for aspect in ASPECTS:
-            width, height = of_aspect(aspect, area)
-            label = f"{aspect[0]}:{aspect[1]} ({width}×{height})"
-            if text.lower() in f"{label} {width}x{height}":
-                found.append(app_commands.Choice(name=label, value=f"{width}x{height}"))
-        return found
-
-    return complete
+async def _models(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+    return _with(text, desk.studio.models())
 
 
-def of_aspect(aspect: tuple[int, int], area: int) -> tuple[int, int]:
-    """Return a width and height of an aspect and about an area, in steps that a model takes."""
-    scale = (area / (aspect[0] * aspect[1])) ** 0.5
-    width, height = (max(GRAIN, round(side * scale / GRAIN) * GRAIN) for side in aspect)
-    return width, height
+async def _vaes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+    return _with(text, ["own", *desk.studio.vaes()])
+
+
+async def _loras(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+    """Offer names for the last of several with commas between; what stands before is kept."""
+    before, comma, last = text.rpartition(",")
+    kept = f"{before}{comma} " if comma else ""
+    known = await asyncio.to_thread(desk.studio.loras)
+    return [(f"{kept}{name}", f"{kept}{name}") for name in known if last.strip() in name.lower()]
+
+
+async def _styles(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+    visit = Click(interaction)
+    await desk.know_place(visit)
+    return _with(text, await desk.studio.styles(visit.place))
+
+
+async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+    """Offer shapes, in the size that the model draws well."""
+    try:
+        model = desk.studio.model(getattr(interaction.namespace, "model", None) or STARTER)
+    except UserError:  # a name that is still being typed
+        return []
+    area, found = model.defaults.width * model.defaults.height, []
+    for across, down in ASPECTS:
+        width, height = size_like(across, down, area)
+        size = f"{width}x{height}"
+        label = f"{across}:{down} ({width}×{height})"
+        if text in f"{label} {size}":
+            found.append((label, size))
+    return found
+
+
+def _with(text: str, names: Iterable[str]) -> Offers:
+    return [(name, name) for name in names if text in name.lower()]
+
+
+COMPLETIONS: Final[Mapping[str, Offer]] = {
+    "model": _models,
+    "lora": _loras,
+    "vae": _vaes,
+    "style": _styles,
+    "size": _sizes,
+}

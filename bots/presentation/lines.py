@@ -65,6 +65,8 @@ def facts(job: Job, words: Words) -> Iterator[str]:
     yield f"{drawn.width}×{drawn.height}"
     yield f"{words.fields['seed']} {recipe.seed}"
     yield recipe.checkpoint
+    if job.style is not None:
+        yield f"{words.fields['style']} {job.style}"
     if job.parent is not None:
         yield words.made_from.format(parent=parent_of(job))
 
@@ -79,6 +81,8 @@ def recipe_lines(job: Job, words: Words, picture: int | None = None) -> Iterator
         values["picture"] = picture
     if values.get("picture") is not None:
         values["picture"] += 1  # people count from 1
+    if job.style is not None:
+        values["style"] = job.style
     if job.parent is not None:
         values["parent"] = parent_of(job)
     for name, value in values.items():

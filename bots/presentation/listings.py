@@ -10,10 +10,11 @@ from bots.studio import Studio
 from bots.texts import Words, tell
 from engine.errors import UserError
 from storage import Job
-from storage.records import Act, Stats
+from storage.records import Act, Stats, Style
 
 PROMPT: Final = 60  # characters of a prompt in a list
 QUEUE: Final = 15  # lines
+STYLE: Final = 100  # characters of its words
 
 
 def queue_lines(standings: Sequence[Standing], person: str, words: Words) -> Iterator[str]:
@@ -93,6 +94,15 @@ def settings_lines(saved: Mapping[str, str], words: Words) -> Iterator[str]:
     yield words.settings_title
     for name, text in saved.items():
         yield f"--{name} {text}"
+
+
+def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
+    """List the styles that a place knows, by name."""
+    yield words.styles_title if styles else words.styles_empty
+    for style in styles:
+        line = words.style_line_without if style.negative else words.style_line
+        parts = {"prompt": cut(style.prompt, STYLE), "negative": cut(style.negative, STYLE)}
+        yield line.format(name=style.name, **parts)
 
 
 def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:

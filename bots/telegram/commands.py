@@ -17,6 +17,7 @@ from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
 from bots.telegram.imagining import imagine
 from bots.telegram.reading import Said
+from bots.telegram.styles import style
 from bots.texts.commands import COMMANDS as TEXTS
 from engine.errors import UnknownOption, UserError
 from storage import Job, parse_name
@@ -148,6 +149,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "show": Command(do=_show, text="show"),
     "queue": Command(do=_queue, text="queue"),
     "cancel": Command(do=_cancel, text="cancel"),
+    "style": Command(do=style, text="style"),
     "settings": Command(do=_settings, text="settings"),
     "models": Command(do=_models, text="models"),
     "stats": Command(do=_stats, text="stats"),

@@ -31,7 +31,8 @@ async def imagine(errand: Errand, said: Said) -> str | None:
     picture = said.picture or said.answered
     if not prompt:
         return await _ask(errand, picture, nothing=not said.text and not said.command)
-    values = await values_for(errand.app.storage.people, errand.asker.person, dict(typed))
+    asker = errand.asker
+    values = await values_for(errand.app.storage, asker.person, asker.place, dict(typed))
     if picture:
         values["image"] = await _keep(errand, picture)
     errand.begin(await errand.app.studio.imagine({**values, "prompt": prompt}, errand.asker))

@@ -45,6 +45,7 @@ def headline(job: Job) -> str:
         f"guidance {recipe.guidance_scale:g}",
         f"seed {recipe.seed}",
         recipe.checkpoint,
+        *([f"style {job.style}"] if job.style else []),
     )
     return f"[bold]{job.id}[/bold]  {escape(recipe.prompt)}\n[dim]{escape(' · '.join(facts))}[/dim]"
 
@@ -55,6 +56,8 @@ def recipe_table(job: Job) -> Table:
     table.add_column(style="dim")
     table.add_column()
     facts = job.recipe.to_dict() | {"status": job.status.value}
+    if job.style is not None:
+        facts["style"] = job.style
     if job.parent is not None:
         number = "" if job.parent_picture is None else f".{job.parent_picture + 1}"
         facts["made from"] = f"{job.parent}{number}"

@@ -24,6 +24,7 @@ from bots.terminal.passport import show as show_reading
 from bots.terminal.rules import rules
 from bots.terminal.session import Session
 from bots.terminal.setup import setup
+from bots.terminal.styles import run as look_at_styles
 from bots.terminal.top import top
 from bots.terminal.watch import pause, queue, resume
 from engine.recipe import check
@@ -48,6 +49,7 @@ __all__ = [
     "serve",
     "setup",
     "show",
+    "styles",
     "top",
     "upscale",
     "vary",
@@ -161,6 +163,11 @@ async def db(arguments: argparse.Namespace, settings: Settings) -> int:
 async def models(arguments: argparse.Namespace, settings: Settings) -> int:
     """List or check the models."""
     return await look_at_models(arguments, settings)
+
+
+async def styles(arguments: argparse.Namespace, settings: Settings) -> int:
+    """List, add or remove styles."""
+    return await look_at_styles(arguments, settings)
 
 
 async def chat(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -42,6 +42,8 @@ _OPTION_NAMES: Final = {
     "fit": "适配",
     "clip-skip": "clip层",
     "lora": "lora",
+    "style": "风格",
+    "rescale": "回调",
 }
 
 
@@ -67,6 +69,17 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "cancel:job": _text("任务", "which; your latest if you say nothing", "哪一个；不填则为最近的"),
     "models": _text("模型", "Which models can draw", "可用的模型"),
     "stats": _text("统计", "How much was drawn", "绘制统计"),
+    "style": _text("风格", "Words that this server keeps by a name", "此服务器保存的风格"),
+    "style list": _text("列表", "Which styles there are", "有哪些风格"),
+    "style add": _text("添加", "Keep a style; for moderators", "保存一个风格（管理员）"),
+    "style remove": _text("删除", "Remove a style; for moderators", "删除一个风格（管理员）"),
+    "style:name": _text("名称", "what it is called", "风格的名称"),
+    "style:prompt": _text(
+        "文字",
+        "what is added; {prompt} is what people typed",
+        "添加的文字；{prompt} 代表用户所写",
+    ),
+    "style:negative": _text("不要", "what the picture should not show", "画面中不要出现的内容"),
     "help": _text("帮助", "What Marble can do, and how", "Marble 能做什么，怎么用"),
     "privacy": _text("隐私", "What is kept of you", "保存哪些关于你的内容"),
     "mydata": _text("我的数据", "Your data", "你的数据"),

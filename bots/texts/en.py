@@ -47,6 +47,7 @@ EN: Final = Words(
         "strength": "strength",
         "image": "start image",
         "mask": "mask",
+        "style": "style",
         "parent": "made from",
         "status": "status",
     },
@@ -133,6 +134,14 @@ EN: Final = Words(
     "`/settings reset`.",
     mydata_how="`/mydata export` hands you everything that is kept of you, `/mydata delete` "
     "removes it.",
+    styles_title="Styles here",
+    styles_empty="No styles are kept here yet; moderators add them with `/style add`.",
+    style_line="{name}: {prompt}",
+    style_line_without="{name}: {prompt} (not: {negative})",
+    style_kept="Style {name} is kept: `/imagine` takes it as `style`.",
+    style_removed="Style {name} is gone; pictures that were drawn with it keep its words.",
+    style_how="Add one with `/style add noir film noir, hard shadows --no colour`, remove it with "
+    "`/style remove noir`, use it with `--style noir`.",
     ban_whom="Answer a message of whoever is meant, or name them like telegram:123456.",
     not_yours="Only who asked for it, or a moderator, can do that.",
     not_for_you="Only who asked can use these buttons.",

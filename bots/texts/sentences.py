@@ -21,7 +21,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "whole_between": " {low} 到 {high} 之间的整数",
     "between_in_steps": " {low} 到 {high} 之间、以 {step} 递增的数",
     "pixels_a_side": "每边{allowed}（像素）",
-    "a_size": " 512 或 768x512 这样的尺寸（像素）",
+    "a_size": " 512 或 768x512 这样的尺寸（像素），或 3:2 这样的比例",
+    "a_style_name": " 1 到 32 个字母、数字、- 或 _",
     "a_seed": " 0 到 {most} 之间的整数",
     "one_of": "以下之一：{names}",
     "at_most": "不超过 {limit:,} 个字符的文字",
@@ -30,6 +31,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "without_image": "空（没有起始图时不能填写）",
     "with_image": "与起始图一起使用",
     "a_reason": " 1 到 {most} 个可显示的字符",
+    "style_words": "要添加或排除的文字",
     "unknown_option": "没有选项 {name}{near}。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give
@@ -59,6 +61,9 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "missing_picture": "配方所需的起始图 {picture}… 已不在；请重新提供这张图，或重画它。",
     "quarantined": "这个任务 {attempts} 次使绘图进程中断，不再重试；换些设置也许可以。",
     "unexpected": "Marble 遇到了意料之外的错误；运营者可在日志中看到。",
+    "unknown_style": "此处没有风格 {name}{near}；现有风格：{known}。",
+    "no_style": "此处没有风格 {name}；这里一个也没有。",
+    "too_many_styles": "此处已有 {most} 个风格，不能再多；请删除一个。",
     # Jobs and pictures that are named
     "unknown_job": "没有任务 {job}。",
     "unknown_picture": "没有图片 {name}；图片的名字形如 12 或 12.3。",

@@ -123,6 +123,13 @@ class Words:
     queue_not_paused: str
     settings_how: str
     mydata_how: str
+    styles_title: str
+    styles_empty: str
+    style_line: str
+    style_line_without: str
+    style_kept: str
+    style_removed: str
+    style_how: str
     ban_whom: str
 
     # Refusals

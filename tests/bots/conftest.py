@@ -68,7 +68,7 @@ async def house(tmp_path: Path, models: Path) -> AsyncIterator[House]:
         worker = Worker(storage.jobs, executor, queue, tell_every=0)
         working = asyncio.create_task(worker.run(), name="worker")
         catalogue = Catalogue(models, starter=models / "tiny")
-        studio = Studio(catalogue, storage.jobs, worker, storage.pictures)
+        studio = Studio(catalogue, storage.jobs, worker, storage.pictures, storage.styles)
         yield House(storage, executor, worker, studio, working)
         working.cancel()
         with suppress(asyncio.CancelledError):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bots import derive
+from bots.wishes import size_like
 from engine.errors import OptionError, UserError
 from engine.recipe import Recipe
 from engine.sources import Margins, Upscale, Variation
@@ -166,7 +167,7 @@ def test_the_picture_that_is_meant_must_be_one_and_be_there() -> None:
 def test_a_size_takes_the_shape_of_the_image_at_the_models_pixels(
     image: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    assert derive.size_like(*image, 512 * 512) == size
+    assert size_like(*image, 512 * 512) == size
 
 
 def test_a_strong_variation_of_a_subtle_one_starts_from_its_own_pixels() -> None:

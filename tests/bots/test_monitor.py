@@ -14,6 +14,7 @@ from bots.pausing import Pausing
 from bots.serve import Service, Shelf
 from bots.settings import load_settings
 from bots.studio import Asker
+from bots.styles import Stylebook
 from engine.errors import BrokenModel, UserError
 from engine.executors import Health
 from storage import Storage
@@ -26,13 +27,15 @@ ADA = Asker(person="discord:ada", place="terminal")
 @pytest.fixture
 def service(house: House) -> Service:
     settings = load_settings({}, env_file="")
+    gate = Gate(house.storage, roles_of(settings), rules_of(settings))
     app = App(
         settings=replace(settings, data_dir=house.storage.pictures.folder.parent),
         storage=house.storage,
         worker=house.worker,
         pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
-        gate=Gate(house.storage, roles_of(settings), rules_of(settings)),
+        gate=gate,
         studio=house.studio,
+        styles=Stylebook(house.storage, gate),
         health=house.executor.health,
     )
     return Service(app, [Shelf()])

@@ -19,6 +19,7 @@ from bots.pausing import Pausing
 from bots.serve import Entry, Service, make_adapters, serving
 from bots.settings import load_settings
 from bots.studio import Asker
+from bots.styles import Stylebook
 from storage import Job, Status
 from tests.bots.chat import Chat
 from tests.bots.conftest import House
@@ -64,13 +65,15 @@ class Scene:
 @pytest.fixture
 def scene(house: House) -> Scene:
     settings = load_settings({}, env_file="")
+    gate = Gate(house.storage, roles_of(settings), rules_of(settings))
     app = App(
         settings=settings,
         storage=house.storage,
         worker=house.worker,
         pausing=Pausing(house.storage.moderation, house.worker.queue, roles_of(settings)),
-        gate=Gate(house.storage, roles_of(settings), rules_of(settings)),
+        gate=gate,
         studio=house.studio,
+        styles=Stylebook(house.storage, gate),
         health=house.executor.health,
     )
     return Scene(house, app)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from discord import app_commands
 
-from bots.discord.commands import about, imagine, menus, moderation, mydata, pictures, settings
+from bots.discord.commands import (
+    about,
+    imagine,
+    menus,
+    moderation,
+    mydata,
+    pictures,
+    settings,
+    styles,
+)
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
@@ -14,5 +23,5 @@ if TYPE_CHECKING:
 
 def add_commands(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add all commands to the tree."""
-    for module in (imagine, pictures, settings, about, mydata, moderation, menus):
+    for module in (imagine, pictures, styles, settings, about, mydata, moderation, menus):
         module.add(tree, desk)

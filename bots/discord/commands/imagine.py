@@ -30,7 +30,7 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
         texts = {name: str(value) for name, value in typed.items()}
 
         async def ask(asker: Asker) -> Job:
-            values = await values_for(desk.storage.people, visit.person, texts)
+            values = await values_for(desk.storage, visit.person, visit.place, texts)
             if image:
                 values["image"] = kept = await desk.studio.keep_image(await read_attachment(image))
                 if mask:

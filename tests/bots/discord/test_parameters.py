@@ -10,10 +10,11 @@ from discord import Locale
 from discord.app_commands import Command
 
 from bots.discord.commands.define import define
-from bots.discord.parameters import of_aspect, prompt_parameter, with_options
+from bots.discord.parameters import prompt_parameter, with_options
 from bots.discord.translate import Tables
 from bots.options import OPTIONS
 from bots.texts.commands import COMMANDS, DESCRIPTION
+from bots.wishes import size_like
 
 NAME = re.compile(r"[-\w]{1,32}")  # Discord's, for lower-case words of any script
 
@@ -78,4 +79,4 @@ class _Tree:
 def test_an_aspect_becomes_a_size_of_about_the_same_area(
     aspect: tuple[int, int], area: int, size: tuple[int, int]
 ) -> None:
-    assert of_aspect(aspect, area) == size
+    assert size_like(*aspect, area) == size

@@ -300,6 +300,26 @@ async def test_moderators_ban_pause_and_read_what_was_done(
     await ada.chat.picture(waiting)
 
 
+async def test_styles_are_kept_by_who_moderates_and_worn_by_who_asks(
+    ada: Person, bob: Person, statues: Chat
+) -> None:
+    await statues.words(await ada.says("/style add noir x", to=statues), "Only moderators")
+    statues.promote(bob.id)
+    said = await bob.says("/style add Noir film noir --no colour", to=statues)
+    await statues.words(said, "Style noir is kept")
+    listed = await ada.says("/style", to=statues)
+    await statues.words(listed, "noir: film noir (not: colour)")
+    picture = await statues.picture(await ada.says("/imagine a cat --style noir", to=statues))
+    assert text_of(picture).startswith("a cat, film noir")
+    assert "style noir" in text_of(picture)
+    elsewhere = await ada.says("a cat --style noir")
+    await ada.chat.words(elsewhere, "There is no style 'noir' here")
+    said = await bob.says("/style remove noir", to=statues)
+    await statues.words(said, "is gone")
+    said = await bob.says("/style shred noir", to=statues)
+    await statues.words(said, "There is no option 'shred'")
+
+
 async def test_settings_hold_where_nothing_else_is_typed(ada: Person) -> None:
     await ada.chat.words(await ada.says("/settings"), "Nothing is set")
     said = await ada.says("/settings --size 64x96 --steps 2")

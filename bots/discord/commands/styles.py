@@ -1,0 +1,75 @@
+"""/style: words that a server's moderators keep by a name, for everybody's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from discord import app_commands
+
+from bots.discord.address import guild_key
+from bots.discord.commands.define import Answer, answering, define, group
+from bots.discord.parameters import completing
+from bots.discord.replies import CONTENT
+from bots.discord.visits import Click, Refusal
+from bots.policy import Role
+from bots.presentation import cut, escape_markdown
+from bots.presentation.listings import style_lines
+from bots.styles import LONGEST
+from storage.people import EVERYWHERE
+
+if TYPE_CHECKING:
+    from bots.discord.desk import Desk
+
+Name = app_commands.Range[str, 1, 32]
+Words = app_commands.Range[str, 1, LONGEST]
+
+
+def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+    """Add the commands."""
+    styles = group("style")
+    for name, answer in ANSWERS.items():
+        callback = answering(desk, answer)
+        if name == "remove":
+            callback = app_commands.autocomplete(name=completing("style", desk))(callback)
+        styles.add_command(define(f"style {name}", callback))
+    tree.add_command(styles)
+
+
+async def list_(desk: Desk, visit: Click) -> None:
+    """List the styles that hold here."""
+    await visit.open(private=True)
+    await desk.know_place(visit)
+    title, *lines = style_lines(await desk.app.styles.list(visit.place), visit.words)
+    head = f"**{title}**" if lines else title
+    await visit.tell(cut("\n".join([head, *map(escape_markdown, lines)]), CONTENT))
+
+
+async def keep(
+    desk: Desk, visit: Click, name: Name, prompt: Words, negative: Words | None = None
+) -> None:
+    """Keep a style in this server."""
+    place = _place(desk, visit)
+    style = await desk.app.styles.add(place, name, prompt, negative or "", by=visit.person)
+    await visit.tell(visit.words.style_kept.format(name=escape_markdown(style.name)))
+
+
+async def remove(desk: Desk, visit: Click, name: Name) -> None:
+    """Remove a style of this server."""
+    style = await desk.app.styles.remove(_place(desk, visit), name, by=visit.person)
+    await visit.tell(visit.words.style_removed.format(name=escape_markdown(style.name)))
+
+
+ANSWERS: Final[Mapping[str, Answer]] = {"list": list_, "add": keep, "remove": remove}
+
+
+def _place(desk: Desk, visit: Click) -> str:
+    """Return what somebody keeps styles for: their server, or all; raises `Refusal`.
+
+    Marble's own moderators speak for everywhere where there is no server.
+    """
+    if visit.guild and desk.may_moderate(visit):
+        return guild_key(visit.guild)
+    if visit.guild is None and desk.roles.of(visit.person) >= Role.MODERATOR:
+        return EVERYWHERE
+    raise Refusal(visit.words.moderators_only)

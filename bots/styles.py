@@ -1,0 +1,59 @@
+"""Styles: who keeps which words in a place, held to the rules there as any prompt is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bots.gate import Gate
+from bots.wishes import PROMPT, find_style, style_name
+from engine.errors import OptionError
+from engine.ranges import at_most
+from engine.sentences import Sentence
+from engine.wording import take_loras
+from storage import Storage
+from storage.records import Style
+
+LONGEST: Final = 1_000  # characters: half of what a prompt may have
+SOME_WORDS: Final = Sentence("given some words to add, or to leave out", "style_words")
+
+
+@dataclass(frozen=True, slots=True)
+class Stylebook:
+    """Add and remove styles; whoever calls says who may. The moderators' log records it."""
+
+    storage: Storage
+    gate: Gate
+
+    async def add(self, place: str, name: str, prompt: str, negative: str, *, by: str) -> Style:
+        """Keep a style in a place, or replace one there.
+
+        Raises `OptionError`, `PromptError`, `TooManyStyles`, or `Refusal` for blocked words.
+        """
+        name, prompt, negative = style_name(name), prompt.strip(), negative.strip()
+        if not (prompt or negative):
+            raise OptionError(f"style {name}", "", SOME_WORDS)
+        for text in (prompt, negative):
+            if len(text) > LONGEST:
+                raise OptionError(f"style {name}", f"{len(text):,} characters", at_most(LONGEST))
+            take_loras(text)
+        (await self.gate.rules(place)).check_words(prompt.replace(PROMPT, " "), negative)
+        style = await self.storage.styles.add(place, name, prompt, negative, by=by)
+        await self._record(by, "style", place, {"name": name, "prompt": prompt, "no": negative})
+        return style
+
+    async def remove(self, place: str, name: str, *, by: str) -> Style:
+        """Remove a place's own style; raises `UnknownStyle`."""
+        known = await self.storage.styles.list(place)
+        own = tuple(style for style in known if style.place == place)
+        style = find_style(style_name(name), own)
+        await self.storage.styles.remove(place, style.name)
+        await self._record(by, "remove style", place, {"name": style.name})
+        return style
+
+    async def list(self, place: str) -> tuple[Style, ...]:
+        """Return the styles that a place knows, by name."""
+        return await self.storage.styles.list(place)
+
+    async def _record(self, by: str, act: str, place: str, detail: dict[str, str]) -> None:
+        await self.storage.moderation.record(by, act, place=place, detail=detail)

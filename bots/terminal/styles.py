@@ -1,0 +1,59 @@
+"""`marble styles`: words that a place keeps by a name, for `--style`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from bots.settings import Settings
+    from bots.styles import Stylebook
+
+EVERYWHERE: Final = "*"  # as storage names it
+PLACE: Final = "as history names it (default: *, everywhere)"
+
+
+def add_parser(commands: Any) -> None:
+    """Add `marble styles` and its own commands to the parser of `marble`."""
+    text = "list the words that are kept for --style; `add` and `remove` some"
+    styles: argparse.ArgumentParser = commands.add_parser("styles", help=text, description=text)
+    styles.add_argument("--place", default=EVERYWHERE, metavar="PLACE", help=PLACE)
+    acts = styles.add_subparsers(dest="act", metavar="COMMAND")
+    add = acts.add_parser("add", help="keep words by a name; one of that name is replaced")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument(
+        "prompt", nargs="+", metavar="WORDS", help="{prompt} stands for what is typed later"
+    )
+    add.add_argument("--no", default="", metavar="TEXT", help="what the picture should not show")
+    remove = acts.add_parser("remove", help="keep a style no longer")
+    remove.add_argument("name", metavar="NAME")
+
+
+async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Change the styles of a place as told, and list what it knows; raises `UserError`."""
+    from bots.app import roles_of, rules_of
+    from bots.gate import Gate
+    from bots.styles import Stylebook
+    from storage import Storage
+
+    async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
+        await _change(book, arguments)
+        styles = await book.list(arguments.place)
+    for style in styles:
+        without = f" (not: {style.negative})" if style.negative else ""
+        sys.stdout.write(f"{style.name:<16}{style.prompt}{without}\n")
+    if not styles:
+        sys.stdout.write("No styles yet. Try: marble styles add noir film noir, hard shadows\n")
+    return 0
+
+
+async def _change(book: Stylebook, arguments: argparse.Namespace) -> None:
+    from bots.terminal.session import person
+
+    if arguments.act == "add":
+        prompt = " ".join(arguments.prompt)
+        await book.add(arguments.place, arguments.name, prompt, arguments.no, by=person())
+    elif arguments.act == "remove":
+        await book.remove(arguments.place, arguments.name, by=person())

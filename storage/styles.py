@@ -1,0 +1,76 @@
+"""Styles: named words that a place keeps, to be added to what people type there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Delete, delete, func, insert, select
+
+from storage.clock import Clock
+from storage.database import Database
+from storage.errors import TooManyStyles
+from storage.people import EVERYWHERE, above, greet
+from storage.records import Style
+from storage.tables import places, styles
+
+MOST: Final = 100  # of one place
+
+
+@dataclass(frozen=True, slots=True)
+class Styles:
+    """Add, remove, find and list styles; a place knows those of what it lies in, too."""
+
+    database: Database
+    now: Clock
+
+    async def add(self, place: str, name: str, prompt: str, negative: str, *, by: str) -> Style:
+        """Keep a style in a place; one of the same name there is replaced.
+
+        Raises `TooManyStyles`.
+        """
+
+        def unit(connection: Connection) -> Style:
+            greet(connection, places, place, self.now())
+            connection.execute(_named(place, name))
+            count = select(func.count()).select_from(styles).where(styles.c.place == place)
+            if connection.execute(count).scalar_one() >= MOST:
+                raise TooManyStyles(MOST)
+            style = Style(
+                place=place,
+                name=name,
+                prompt=prompt,
+                negative=negative,
+                made_by=by,
+                created_at=self.now(),
+            )
+            connection.execute(insert(styles), asdict(style))
+            return style
+
+        return await self.database.write(unit)
+
+    async def remove(self, place: str, name: str) -> bool:
+        """Remove a place's own style; False if it has none of that name."""
+        return await self.database.write(
+            lambda connection: connection.execute(_named(place, name)).rowcount > 0
+        )
+
+    async def list(self, place: str) -> tuple[Style, ...]:
+        """Return the styles that a place knows, by name.
+
+        Where several bear a name, it is the one of the innermost place.
+        """
+
+        def unit(connection: Connection) -> tuple[Style, ...]:
+            line = [*above(connection, place), EVERYWHERE]
+            rows = connection.execute(select(styles).where(styles.c.place.in_(line))).all()
+            known: dict[str, Style] = {}
+            for row in sorted(rows, key=lambda row: -line.index(row.place)):
+                known[row.name] = Style(**row._mapping)
+            return tuple(known[name] for name in sorted(known))
+
+        return await self.database.read(unit)
+
+
+def _named(place: str, name: str) -> Delete:
+    return delete(styles).where(styles.c.place == place, styles.c.name == name)
