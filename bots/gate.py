@@ -12,7 +12,21 @@ from typing import Any, Protocol
 from bots.hooks import Hook, ask
 from bots.policy import Role, Roles
 from bots.rates import Rates
-from bots.rules import DAY, PREFIX, Rules, ban_refusal, read_rule, with_stored
+from bots.rules import (
+    DAY,
+    MODERATED,
+    OPEN,
+    POLICY,
+    PREFIX,
+    Rules,
+    ban_refusal,
+    closed_refusal,
+    narrowed,
+    read_rule,
+    with_stored,
+)
+from engine.errors import OptionError
+from engine.ranges import one_of
 from engine.recipe import Recipe
 from engine.work import pixel_steps
 from storage import Storage
@@ -56,8 +70,7 @@ class Gate:
         """
         if self.roles.of(asker.person) >= Role.MODERATOR:
             return everything_passes
-        if ban := await self.storage.moderation.ban_of(asker.person, asker.place):
-            raise ban_refusal(ban.reason, ban.until)
+        await self.admit(asker)
         rules = await self.rules(asker.place)
         rules.check(recipe)
         allow = partial(self._allow, rules, recipe)
@@ -67,9 +80,19 @@ class Gate:
         self._count(rules, asker)
         return allow
 
+    async def admit(self, asker: Asking) -> None:
+        """Raise `Refusal` for who is banned, and where nothing may be asked for."""
+        if self.roles.of(asker.person) >= Role.MODERATOR:
+            return
+        if ban := await self.storage.moderation.ban_of(asker.person, asker.place):
+            raise ban_refusal(ban.reason, ban.until)
+        if (await self.storage.people.place_settings(asker.place)).get(OPEN) is False:
+            raise closed_refusal()
+
     async def rules(self, place: str) -> Rules:
         """Return what holds in a place (`*`: everywhere)."""
-        return with_stored(self.defaults, await self.storage.people.place_settings(place))
+        stored = await self.storage.people.place_settings(place)
+        return narrowed(with_stored(self.defaults, stored), stored)
 
     async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
         """Change a place's own rules (an empty text removes one), and return all that it keeps.
@@ -82,6 +105,26 @@ class Gate:
         kept = await self.storage.people.change_place_settings(place, stored)
         await self.storage.moderation.record(by, "rules", place=place, detail=read)
         return {name.removeprefix(PREFIX): v for name, v in kept.items() if name.startswith(PREFIX)}
+
+    async def narrow(self, place: str, changes: Mapping[str, str], by: str) -> None:
+        """Change what a place's moderators ask for (an empty text removes one), never for more.
+
+        Whoever calls says who may. Raises `OptionError`; the moderators' log records it.
+        """
+        for name in changes:
+            if name not in MODERATED:
+                raise OptionError("A rule", name, one_of(MODERATED))
+        read = {name: read_rule(name, text) for name, text in changes.items()}
+        stored = {POLICY + name: value for name, value in read.items()}
+        await self.storage.people.change_place_settings(place, stored)
+        await self.storage.moderation.record(by, "policy", place=place, detail=read)
+
+    async def open(self, place: str, is_open: bool, by: str) -> None:
+        """Say whether anything may be asked for in a place and all that lies in it."""
+        # None lets what holds around it hold here again.
+        rule = {OPEN: None if is_open else False}
+        await self.storage.people.change_place_settings(place, rule)
+        await self.storage.moderation.record(by, "open", place=place, detail={OPEN: is_open})
 
     def _count(self, rules: Rules, asker: Asking) -> None:
         now = self.clock()

@@ -1,7 +1,8 @@
 """What holds in a place: how much, how large and which words; and a sentence for who asks for more.
 
 Each rule has a default by setting, which `*` (everywhere) and then each place may replace
-(`marble rules`). Plain synchronous code: facts are told, and a refusal says what and until when.
+(`marble rules`). A place's own moderators may only ask for less: their `POLICY` narrows what the
+owner set. Plain synchronous code: facts are told, and a refusal says what and until when.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from engine.sentences import Sentence
 from engine.work import pixel_steps
 
 PREFIX: Final = "rules."  # of the names under which places keep them, beside what else they keep
+POLICY: Final = "policy."  # … of those of their moderators
+OPEN: Final = "open"  # a place's setting: False where nothing may be asked for
 DAY: Final = timedelta(days=1)
 MOST: Final = 10**9
 # The recipe's fields that a place may hold within bounds, by the name that people use.
@@ -48,6 +51,7 @@ class Rules:
     waiting: int = 0  # jobs of a person that wait at once
     place_waiting: int = 0  # jobs of all people together that wait at once
     blocked: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None  # that may be asked for; None: all
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by `BOUNDED`
 
     def check(self, recipe: Recipe) -> None:
@@ -56,6 +60,10 @@ class Rules:
             value = getattr(recipe, BOUNDED[name])
             if not low <= value <= high:
                 raise Refusal(_out_of_bounds(name, low, high, value))
+        if self.models is not None and recipe.checkpoint not in self.models:
+            known = ", ".join(self.models) or "none"
+            text = f"The model {recipe.checkpoint!r} is not for here; for here: {known}."
+            raise Refusal(Sentence(text, "not_this_model", name=recipe.checkpoint, known=known))
         # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
         turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
         self.check_words(recipe.prompt, turned)
@@ -130,6 +138,11 @@ def ban_refusal(reason: str, until: datetime | None) -> Refusal:
     return Refusal(Sentence(text, "banned_until", reason=reason, until=end))
 
 
+def closed_refusal() -> Refusal:
+    """Return what people are told where nothing may be asked for."""
+    return Refusal(Sentence("Pictures are switched off here.", "closed"))
+
+
 def read_rule(name: str, text: str) -> Any:
     """Read a rule as people write it, to a plain JSON value; None (for nothing) removes it."""
     if name not in RULES:
@@ -148,9 +161,41 @@ def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
     """Return the rules with what a place keeps over them."""
     kept = {name: stored[PREFIX + name] for name in RULES if stored.get(PREFIX + name) is not None}
     bounds = {name: tuple(kept.pop(name)) for name in BOUNDED if name in kept}
-    if "blocked" in kept:
-        kept["blocked"] = tuple(kept["blocked"])
+    for name in ("blocked", "models"):
+        if name in kept:
+            kept[name] = tuple(kept[name])
     return replace(rules, **kept, bounds={**rules.bounds, **bounds})
+
+
+def narrowed(rules: Rules, stored: Mapping[str, Any]) -> Rules:
+    """Return the rules with what a place's moderators ask for on top: never more than before."""
+    own = {name: stored[POLICY + name] for name in MODERATED if stored.get(POLICY + name)}
+    models = tuple(own.get("models", ()))
+    if models and rules.models is not None:
+        models = tuple(name for name in models if name in rules.models)
+    bounds = {name: _within(own[name], rules.bounds.get(name)) for name in BOUNDED if name in own}
+    return replace(
+        rules,
+        per_minute=_least(rules.per_minute, own.get("per_minute", 0)),
+        place_per_minute=_least(rules.place_per_minute, own.get("place_per_minute", 0)),
+        blocked=tuple(dict.fromkeys([*rules.blocked, *own.get("blocked", ())])),
+        models=models if "models" in own else rules.models,
+        bounds={**rules.bounds, **bounds},
+    )
+
+
+def _least(*limits: int) -> int:
+    """Return the tightest limit; 0 is none."""
+    return min((limit for limit in limits if limit), default=0)
+
+
+def _within(asked: Sequence[float], held: tuple[float, float] | None) -> tuple[float, float]:
+    """Return bounds within others; where nothing is left, the others hold."""
+    low, high = asked
+    if held is None:
+        return low, high
+    both = max(low, held[0]), min(high, held[1])
+    return both if both[0] <= both[1] else held
 
 
 def _number(name: str, text: str) -> int:
@@ -181,9 +226,12 @@ RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "waiting": _number,
     "place_waiting": _number,
     "blocked": _words,
+    "models": _words,
     KEEP: _number,
     **dict.fromkeys(BOUNDED, _bounds),
 }
+# What a place's own moderators may narrow.
+MODERATED: Final = ("per_minute", "place_per_minute", "blocked", "models", *BOUNDED)
 
 
 def _jobs(count: int) -> str:

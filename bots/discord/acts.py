@@ -19,8 +19,8 @@ from bots.discord.pages import favourites_page, history_page
 from bots.discord.replies import CONTENT, Attached, pictures_reply
 from bots.discord.visits import Click, Refusal, Visit
 from bots.options import parse_values
-from bots.presentation import Limit, cut, escape_markdown, fit, recipe_lines
-from bots.presentation.lines import ALT_LIMIT, name_of
+from bots.presentation import Limit, alt_text, cut, escape_markdown, fit, recipe_lines
+from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job, Picture, Status, TooLate, parse_name
 
@@ -97,7 +97,7 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
         raise Refusal(visit.words.not_drawn)
     await visit.open(private=True)
     text = recipe_text(job, parse_name(name)[1], visit.words)
-    files = await asyncio.gather(*(_file(desk, each, job) for each in pictures))
+    files = await asyncio.gather(*(_file(desk, each, job, visit.words) for each in pictures))
     try:
         for batch in _batches(files):
             opened = [each.open() for each in batch]
@@ -213,11 +213,11 @@ def recipe_text(job: Job, picture: int | None, words: Words) -> str:
     return cut("\n".join([f"**{title}**", *lines]), CONTENT)
 
 
-async def _file(desk: Desk, picture: Picture, job: Job) -> Attached:
+async def _file(desk: Desk, picture: Picture, job: Job, words: Words) -> Attached:
     """Return a picture as it is, or as a direct message can carry it."""
     data = await asyncio.to_thread(desk.storage.pictures.read, picture)
     fitted = await asyncio.to_thread(fit, data, Limit(size=LIMIT))
-    alt = cut(job.recipe.prompt, ALT_LIMIT)
+    alt = alt_text(job, words)
     name = f"marble-{picture.name}.{fitted.suffix}"
     return Attached(name=name, data=fitted.data, description=alt)
 

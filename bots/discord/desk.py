@@ -100,17 +100,9 @@ class Desk:
             log.warning("a refusal could not be said (%s): %s", visit.event, error)
 
     async def admit(self, visit: Visit) -> None:
-        """Make the place known; raise `Refusal` for who is banned and where Marble is off."""
+        """Make the place known; raise `UserError` for who is banned and where Marble is off."""
         await self.know_place(visit)
-        rules = await self.storage.people.place_settings(visit.place)
-        if rules.get("open") is False:
-            raise Refusal(visit.words.place_closed)
-        ban = await self.storage.moderation.ban_of(visit.person, visit.place)
-        if ban:
-            words = visit.words
-            text = words.banned_until if ban.until else words.banned
-            until = ban.until.strftime("%Y-%m-%d %H:%M UTC") if ban.until else ""
-            raise Refusal(text.format(reason=ban.reason, until=until))
+        await self.app.gate.admit(visit)
 
     def may_moderate(self, visit: Visit) -> bool:
         """Say whether they may act on others' jobs: the server's moderators and Marble's own."""

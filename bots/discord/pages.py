@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bots.discord.buttons import button, menu, view_of
 from bots.discord.replies import CONTENT, SMALL_TEXT, Attached, Reply
 from bots.presentation import Limit, compose, cut, escape_markdown, fit
+from bots.presentation.lines import ALT_LIMIT
 from bots.texts import Words
 from storage import DatabaseFault, Job, Picture, parse_name
 
@@ -76,7 +77,7 @@ async def _page(
     items = list(turns)
     if shown:
         limit = Limit(size=visit.address.limit)
-        sheet = await asyncio.to_thread(_sheet, desk, shown, limit)
+        sheet = await asyncio.to_thread(_sheet, desk, shown, limit, visit.words)
         files = (sheet,) if sheet else ()
         items.append(
             menu("show", "page", visit.words.open_one, [(e.name, e.name) for e in shown], row=0)
@@ -110,11 +111,15 @@ def _turns(act: str, entries: Sequence[Entry], before: str, words: Words) -> Ite
         yield button("history", FIRST, words.everything, row=1)
 
 
-def _sheet(desk: Desk, entries: Sequence[Entry], limit: Limit) -> Attached | None:
+def _sheet(desk: Desk, entries: Sequence[Entry], limit: Limit, words: Words) -> Attached | None:
     """Return the entries' pictures as one, numbered as the lines are; blocks."""
     try:
         pngs = [desk.storage.pictures.read(e.picture) for e in entries if e.picture]
     except DatabaseFault:  # a file is gone; the lines say enough
         return None
     small = fit(compose(pngs, SHEET), limit)
-    return Attached(name=f"pictures.{small.suffix}", data=small.data)
+    prompts = (f"{n}: {entry.job.recipe.prompt}" for n, entry in enumerate(entries, 1))
+    alt = words.alt_text_grid.format(count=len(entries), prompt=" ".join(prompts))
+    return Attached(
+        name=f"pictures.{small.suffix}", data=small.data, description=cut(alt, ALT_LIMIT)
+    )

@@ -113,7 +113,7 @@ def completing(name: str, desk: Desk) -> Complete:
 
 def _completion(offer: Offer, desk: Desk) -> Complete:
     async def complete(interaction: discord.Interaction[Any], text: str) -> Choices:
-        offers = await offer(desk, interaction, text.strip().lower())
+        offers = await offer(desk, interaction, text.strip())
         return [
             app_commands.Choice(name=cut(label, LONGEST), value=value)
             for label, value in offers
@@ -136,7 +136,9 @@ async def _loras(desk: Desk, interaction: discord.Interaction[Any], text: str) -
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
     known = await asyncio.to_thread(desk.studio.loras)
-    return [(f"{kept}{name}", f"{kept}{name}") for name in known if last.strip() in name.lower()]
+    return [
+        (f"{kept}{name}", f"{kept}{name}") for name in known if last.strip().lower() in name.lower()
+    ]
 
 
 async def _styles(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
@@ -156,13 +158,13 @@ async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -
         width, height = size_like(across, down, area)
         size = f"{width}x{height}"
         label = f"{across}:{down} ({width}×{height})"
-        if text in f"{label} {size}":
+        if text.lower() in f"{label} {size}":
             found.append((label, size))
     return found
 
 
 def _with(text: str, names: Iterable[str]) -> Offers:
-    return [(name, name) for name in names if text in name.lower()]
+    return [(name, name) for name in names if text.lower() in name.lower()]
 
 
 COMPLETIONS: Final[Mapping[str, Offer]] = {

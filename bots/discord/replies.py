@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,6 +66,12 @@ class Reply:
         if self.view:
             found["view"] = self.view
         return found
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Show a list: its first line as a title, where others follow; as they were written."""
+    title, *rest = (escape_markdown(line) for line in lines)
+    return cut("\n".join([f"**{title}**" if rest else title, *rest]), CONTENT)
 
 
 def progress_reply(job: Job, news: News, words: Words) -> Reply:

@@ -36,7 +36,8 @@ class MissingPermission(UserError):
     """Say which permission Marble lacks where it was asked."""
 
     def __init__(self, permission: str, words: Words) -> None:
-        super().__init__(words.missing_permission.format(permission=spoken(permission)))
+        name = words.permissions.get(permission) or spoken(permission)
+        super().__init__(words.missing_permission.format(permission=name))
 
 
 class Gone(Exception):

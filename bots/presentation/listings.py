@@ -6,6 +6,7 @@ from typing import Final
 from bots.line import Standing
 from bots.presentation.lines import duration
 from bots.presentation.text import cut
+from bots.rules import BOUNDED, RULES, Rules, write_rule
 from bots.studio import Studio
 from bots.texts import Words, tell
 from engine.errors import UserError
@@ -86,14 +87,16 @@ def history_lines(jobs: Sequence[Job], words: Words) -> Iterator[str]:
         yield f"{job.id} · {words.statuses[job.status]} · {prompt}"
 
 
-def settings_lines(saved: Mapping[str, str], words: Words) -> Iterator[str]:
-    """List what somebody saved."""
+def settings_lines(
+    saved: Mapping[str, str], words: Words, written: str = "--{name} {text}"
+) -> Iterator[str]:
+    """List what somebody saved, as options are written where they are."""
     if not saved:
         yield words.settings_empty
         return
     yield words.settings_title
     for name, text in saved.items():
-        yield f"--{name} {text}"
+        yield written.format(name=name, text=text)
 
 
 def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
@@ -103,6 +106,15 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
         line = words.style_line_without if style.negative else words.style_line
         parts = {"prompt": cut(style.prompt, STYLE), "negative": cut(style.negative, STYLE)}
         yield line.format(name=style.name, **parts)
+
+
+def rule_lines(held: Rules, words: Words) -> Iterator[str]:
+    """List what holds in a place, without what is no limit."""
+    for name in RULES:
+        value = held.bounds.get(name) or getattr(held, name, None)
+        if value or (name == "models" and value is not None):
+            label = words.rules.get(name) or words.fields.get(BOUNDED.get(name, name), name)
+            yield f"{label}: {write_rule(value) or '–'}"
 
 
 def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:

@@ -88,7 +88,7 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "moderate": _text("管理", "For moderators", "管理员专用"),
     "moderate ban": _text("封禁", "Let somebody ask for nothing here", "禁止某人在此请求图片"),
     "moderate unban": _text("解禁", "Lift a ban", "解除封禁"),
-    "moderate channel": _text("频道", "What holds in this channel", "此频道的规则"),
+    "moderate channel": _text("频道", "Show or change what holds here", "查看或修改此处的规则"),
     "moderate log": _text("记录", "What moderators did", "管理员做过什么"),
     "moderate pause": _text("暂停", "Let nothing more start, anywhere", "暂停所有绘图"),
     "moderate resume": _text("恢复", "Let jobs start again", "恢复绘图"),
@@ -96,6 +96,20 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     "moderate:reason": _text("原因", "why; they are told", "原因；会告知对方"),
     "moderate:hours": _text("小时", "how long; for good if left out", "多久；不填则永久"),
     "moderate:open": _text("开放", "whether pictures may be asked for here", "此处可否请求图片"),
+    "moderate:steps": _text("步数", "bounds like 1-30, or none", "范围，如 1-30，或 none"),
+    "moderate:guidance": _text("引导", "bounds like 1-12", "范围，如 1-12"),
+    "moderate:width": _text("宽", "bounds in pixels like 64-768", "像素范围，如 64-768"),
+    "moderate:height": _text("高", "bounds in pixels like 64-768", "像素范围，如 64-768"),
+    "moderate:count": _text("张数", "bounds like 1-4", "范围，如 1-4"),
+    "moderate:models": _text("模型", "only these, with commas between", "只用这些，逗号分隔"),
+    "moderate:per_minute": _text("每人每分钟", "jobs a minute of one person", "每人每分钟的任务数"),
+    "moderate:place_per_minute": _text(
+        "合计每分钟", "jobs a minute of all together", "所有人每分钟的任务数"
+    ),
+    "moderate:blocked": _text("禁用词", "words, with commas between", "词语，逗号分隔"),
+    "moderate:server": _text(
+        "全服", "for the whole server, not this channel alone", "用于整个服务器，而非仅此频道"
+    ),
     "menu Recipe": _text("配方", "", ""),
     "menu Rerun": _text("重画", "", ""),
     "menu Vary": _text("变体", "", ""),

@@ -124,7 +124,22 @@ EN: Final = Words(
     somebody="somebody",
     nothing_to_cancel="You have no job that waits or is drawn.",
     not_visible="There is no picture {name} here.",
-    channel_rules="Pictures may be asked for here: {open}.",
+    rules_title="What holds in {where}",
+    rules_open="Pictures may be asked for: {open}",
+    rules_how="Bounds are written 1-30, several models or words with commas; “none” removes "
+    "a rule. Nothing here widens what Marble's owner allows.",
+    rules={
+        "per_minute": "jobs a minute of one person",
+        "place_per_minute": "jobs a minute of all together",
+        "daily": "million pixel-steps a day of one person",
+        "waiting": "waiting jobs of one person",
+        "place_waiting": "waiting jobs of all together",
+        "blocked": "blocked words",
+        "models": "models",
+        "keep_days": "days that pictures are kept",
+    },
+    this_channel="this channel",
+    this_server="this server",
     yes="yes",
     no="no",
     queue_paused="The queue is paused: {reason}",
@@ -135,7 +150,7 @@ EN: Final = Words(
     mydata_how="`/mydata export` hands you everything that is kept of you, `/mydata delete` "
     "removes it.",
     styles_title="Styles here",
-    styles_empty="No styles are kept here yet; moderators add them with `/style add`.",
+    styles_empty="No styles are kept here yet; moderators add them with /style add.",
     style_line="{name}: {prompt}",
     style_line_without="{name}: {prompt} (not: {negative})",
     style_kept="Style {name} is kept: `/imagine` takes it as `style`.",
@@ -148,11 +163,14 @@ EN: Final = Words(
     unknown_message="I know of no picture in that message.",
     not_drawn="That picture is not drawn yet.",
     busy="That takes too long right now and nothing was queued; try again in a moment.",
-    banned="You may not ask for pictures here: {reason}",
-    banned_until="You may not ask for pictures here until {until}: {reason}",
-    place_closed="Pictures are switched off in this channel.",
     missing_permission="I need the permission “{permission}” in this channel to answer; a "
     "moderator can give it to me.",
+    permissions={
+        "view_channel": "View Channels",
+        "send_messages": "Send Messages",
+        "send_messages_in_threads": "Send Messages in Threads",
+        "attach_files": "Attach Files",
+    },
     moderators_only="Only moderators can do that.",
     photo_too_large="That file has more than the 20 MB that Telegram hands to bots; send it as a "
     "photo.",
@@ -175,6 +193,16 @@ EN: Final = Words(
         "**Options** `steps` more is finer and slower · `guidance` how closely your words are "
         "followed · `negative` what to leave out · `count` several at once · `seed` the number "
         "that decides the noise: the same seed and words give the same picture, always.\n"
+        "\n"
+        "**Shape and style** `size` takes 768x512 or a shape like 3:2 · `style` adds words that "
+        "this server keeps by a name (`/style list`) · `model` and `lora` say which hand draws.\n"
+        "\n"
+        "**Buttons** U1–U4 enlarge one of a grid, V1–V4 draw others like it, 🔁 all anew; below a "
+        "single picture: vary, enlarge, zoom out, go on to a side, edit its recipe. They work for "
+        "years.\n"
+        "\n"
+        "**From a picture** give `/imagine` an `image` (`strength`: how much is drawn anew), or "
+        "right-click any picture → Apps → Use as start image.\n"
         "\n"
         "**React to a picture** 🌱 again from its seed · 🎲 again with a new seed · ✉️ recipe and "
         "full size by DM · ⭐ keep · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"

@@ -87,6 +87,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "{when} 起可以再画。",
     "more_than_a_day": "24 小时内你已用去 {daily} 百万像素步中的 {used}，而这张需要 {asks}，"
     "超过一整天的额度。",
+    "not_this_model": "模型 {name!r} 不能在此使用；此处可用：{known}。",
+    "closed": "此处已关闭绘图。",
     "banned": "你不能在这里请求图片：{reason}",
     "banned_until": "在 {until} 之前你不能在这里请求图片：{reason}",
     "unchecked": "请求暂时无法审查，因此都不接受；请稍后再试。",

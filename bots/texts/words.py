@@ -115,7 +115,12 @@ class Words:
     somebody: str
     nothing_to_cancel: str
     not_visible: str
-    channel_rules: str
+    rules_title: str
+    rules_open: str
+    rules_how: str
+    rules: Mapping[str, str]
+    this_channel: str
+    this_server: str
     yes: str
     no: str
     queue_paused: str
@@ -138,10 +143,8 @@ class Words:
     unknown_message: str
     not_drawn: str
     busy: str
-    banned: str
-    banned_until: str
-    place_closed: str
     missing_permission: str
+    permissions: Mapping[str, str]  # by Discord's names
     moderators_only: str
     photo_too_large: str
     photo_question: str

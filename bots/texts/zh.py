@@ -123,7 +123,22 @@ ZH: Final = Words(
     somebody="某人",
     nothing_to_cancel="你没有等待或绘制中的任务。",
     not_visible="这里没有图片 {name}。",
-    channel_rules="此处可以请求图片：{open}。",
+    rules_title="{where}的规则",
+    rules_open="可以请求图片：{open}",
+    rules_how="范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。"
+    "这里不能放宽 Marble 所有者的规定。",
+    rules={
+        "per_minute": "每人每分钟的任务数",
+        "place_per_minute": "所有人每分钟的任务数",
+        "daily": "每人每天的百万像素步",
+        "waiting": "每人等待的任务数",
+        "place_waiting": "所有人等待的任务数",
+        "blocked": "禁用词",
+        "models": "可用的模型",
+        "keep_days": "图片保存的天数",
+    },
+    this_channel="此频道",
+    this_server="此服务器",
     yes="是",
     no="否",
     queue_paused="队列已暂停：{reason}",
@@ -132,7 +147,7 @@ ZH: Final = Words(
     settings_how="用 `/settings --steps 30 --size 512x768` 修改，用 `/settings reset` 清空。",
     mydata_how="`/mydata export` 取得保存的关于你的全部内容，`/mydata delete` 将其删除。",
     styles_title="此处的风格",
-    styles_empty="此处还没有风格；管理员可用 `/style add` 添加。",
+    styles_empty="此处还没有风格；管理员可用 /style add 添加。",
     style_line="{name}：{prompt}",
     style_line_without="{name}：{prompt}（不要：{negative}）",
     style_kept="风格 {name} 已保存：`/imagine` 的 `style` 可以选用它。",
@@ -145,10 +160,13 @@ ZH: Final = Words(
     unknown_message="那条消息里没有我认识的图片。",
     not_drawn="那张图还没有画好。",
     busy="现在太忙，什么都没有排队；请稍后再试。",
-    banned="你不能在这里请求图片：{reason}",
-    banned_until="在 {until} 之前你不能在这里请求图片：{reason}",
-    place_closed="此频道已关闭绘图。",
     missing_permission="我需要此频道的“{permission}”权限才能回复；请管理员授予。",
+    permissions={
+        "view_channel": "查看频道",
+        "send_messages": "发送消息",
+        "send_messages_in_threads": "在子区内发送消息",
+        "attach_files": "添加文件",
+    },
     moderators_only="只有管理员可以这样做。",
     photo_too_large="该文件超过 Telegram 交给机器人的 20 MB；请以照片发送。",
     photo_question="要把这张图变成什么？请用文字回复。",
@@ -169,6 +187,15 @@ ZH: Final = Words(
         "\n"
         "**选项** `steps` 步数越多越细、越慢 · `guidance` 贴合文字的程度 · `negative` 不要出现的"
         "内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子和文字，永远得到同一张图。\n"
+        "\n"
+        "**形状与风格** `size` 可填 768x512 或 3:2 这样的比例 · `style` 加上此服务器保存的风格文字"
+        "（`/style list`）· `model` 和 `lora` 决定由谁来画。\n"
+        "\n"
+        "**按钮** U1–U4 放大拼图中的一张，V1–V4 画出相似的，🔁 全部重画；单张图下方：变体、放大、"
+        "拉远、向一侧延伸、编辑配方。多年后仍然有效。\n"
+        "\n"
+        "**从图片开始** 给 `/imagine` 附上 `image`（`strength` 是重绘的程度），"
+        "或右键任意图片 → 应用 → 用作起始图。\n"
         "\n"
         "**给图片加表情** 🌱 用原种子重画 · 🎲 换新种子重画 · ✉️ 私信配方和原图 · ⭐ 收藏 · "
         "❌ 取消或删除 · 1️⃣–4️⃣ 从拼图中选一张\n"

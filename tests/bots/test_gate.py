@@ -14,6 +14,7 @@ from bots.gate import Gate
 from bots.policy import NotAllowed, Roles
 from bots.rules import Refusal, Rules
 from bots.studio import Asker, Studio
+from engine.errors import OptionError
 from engine.recipe import Recipe
 from engine.work import pixel_steps
 from storage import Job, NewJob, Storage
@@ -138,6 +139,41 @@ async def test_rules_hold_in_a_place_and_all_that_lies_in_it(
         "x:1",
         {"steps": None},
     )
+
+
+async def test_a_places_moderators_only_narrow_and_the_log_tells_of_it(
+    storage: Storage, clock: Clock
+) -> None:
+    ask = gate(storage, clock)
+    await storage.people.add_place("x:1/2", "x:1")
+    await ask.change("*", {"steps": "1-50"}, "x:own")
+    await ask.narrow("x:1", {"steps": "1-20", "models": "starter"}, "x:judge")
+    await ask.narrow("x:1/2", {"steps": "1-99"}, "x:judge")
+    assert (await ask.rules("x:1")).bounds == {"steps": (1, 20)}
+    assert (await ask.rules("x:1/2")).bounds == {"steps": (1, 50)}  # its own, within the owner's
+    assert (await ask.rules("x:1/2")).models == ("starter",)
+    await ask.narrow("x:1", {"steps": "", "models": ""}, "x:judge")
+    assert await ask.rules("x:1") == await ask.rules("x:9")
+    with pytest.raises(OptionError, match="must be one of per_minute"):
+        await ask.narrow("x:1", {"daily": "5"}, "x:judge")
+    [last, *_] = await storage.moderation.acts()
+    assert (last.act, last.by, last.detail) == (
+        "policy",
+        "x:judge",
+        {"steps": None, "models": None},
+    )
+
+
+async def test_a_closed_place_takes_nothing_until_it_is_opened(
+    storage: Storage, clock: Clock
+) -> None:
+    ask = gate(storage, clock)
+    await storage.people.add_place("x:1", "x:0")
+    await ask.open("x:0", False, "x:judge")
+    with pytest.raises(Refusal, match="switched off"):
+        await ask(make_recipe(), ADA)
+    await ask.open("x:0", True, "x:judge")
+    await ask(make_recipe(), ADA)
 
 
 async def test_only_the_owner_changes_rules(storage: Storage, clock: Clock) -> None:

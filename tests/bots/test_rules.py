@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from bots.rules import RULES, Refusal, Rules, read_rule, with_stored, write_rule
+from bots.rules import RULES, Refusal, Rules, narrowed, read_rule, with_stored, write_rule
 from engine.errors import OptionError
 from engine.work import pixel_steps
 from tests.factories import make_recipe
@@ -32,6 +32,35 @@ def test_a_blocked_word_is_refused_where_it_would_be_drawn() -> None:
     rules.check(make_recipe(prompt="a day", negative_prompt="bad"))
     with pytest.raises(Refusal):  # guidance 0 draws the negative prompt and nothing else
         rules.check(make_recipe(prompt="a day", negative_prompt="bad", guidance_scale=0.0))
+
+
+def test_only_the_models_of_a_place_draw_there() -> None:
+    Rules(models=("starter",)).check(make_recipe(checkpoint="starter"))
+    with pytest.raises(Refusal, match="The model 'starter' is not for here; for here: sd15"):
+        Rules(models=("sd15",)).check(make_recipe(checkpoint="starter"))
+    with pytest.raises(Refusal, match="for here: none"):
+        Rules(models=()).check(make_recipe(checkpoint="starter"))
+
+
+def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() -> None:
+    held = Rules(
+        per_minute=6,
+        blocked=("bad",),
+        models=("a", "b"),
+        bounds={"steps": (5, 30), "count": (1, 4)},
+    )
+    asked = {"per_minute": 2, "place_per_minute": 9, "blocked": ["worse"], "models": ["b", "c"]}
+    asked |= {"steps": [1, 20], "count": [8, 16], "width": [64, 512]}
+    stored = {f"policy.{name}": value for name, value in asked.items()}
+    assert narrowed(held, stored) == Rules(
+        per_minute=2,
+        place_per_minute=9,
+        blocked=("bad", "worse"),
+        models=("b",),
+        bounds={"steps": (5, 20), "count": (1, 4), "width": (64, 512)},
+    )
+    assert narrowed(held, {"policy.per_minute": 60, "policy.daily": 10**9}) == held
+    assert narrowed(held, {}) == held
 
 
 def test_who_asks_too_often_is_told_until_when() -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
 from discord import app_commands
 
 from bots.discord.commands.define import Answer, answering, define
-from bots.discord.replies import CONTENT
+from bots.discord.replies import CONTENT, listed
 from bots.discord.visits import Click, Refusal, Visit
-from bots.line import Standing, look
-from bots.presentation import cut, duration, escape_markdown
-from bots.texts import Words
-from engine.errors import UserError
+from bots.line import look
+from bots.presentation import cut
+from bots.presentation.listings import model_lines, queue_lines, stats_lines
+from bots.privacy import privacy_text
 from storage import Job, Status, parse_name
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
 
-LINES: Final = 15  # of the queue
 ON_ITS_WAY: Final = (Status.QUEUED, Status.RUNNING)
 CHOICE: Final = 100  # characters
 
@@ -53,26 +52,29 @@ async def help_(desk: Desk, visit: Click) -> None:
 
 async def privacy(desk: Desk, visit: Click) -> None:
     """Say what is kept."""
-    await visit.tell(visit.words.privacy)
+    text = await privacy_text(desk.app.settings, visit.words)
+    await visit.tell(cut(text, CONTENT))
 
 
 async def models(desk: Desk, visit: Click) -> None:
     """List the models."""
     await visit.open(private=True)
-    await visit.tell(models_text(desk, visit.words))
+    await visit.tell(listed(model_lines(desk.studio, visit.words)))
 
 
 async def stats(desk: Desk, visit: Click) -> None:
     """Count what was drawn."""
     await visit.open(private=True)
-    await visit.tell(await stats_text(desk, visit))
+    history = desk.storage.history
+    own, here = await history.stats(person=visit.person), await history.stats(place=visit.place)
+    await visit.tell("\n".join(stats_lines(own, here, visit.words)))
 
 
 async def queue(desk: Desk, visit: Click) -> None:
     """Say what runs and what waits."""
     await visit.open(private=True)
     standings = await look(desk.storage, desk.app.settings)
-    await visit.tell(queue_text(standings, visit))
+    await visit.tell(listed(queue_lines(standings, visit.person, visit.words)))
 
 
 async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:
@@ -91,69 +93,6 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "queue": queue,
     "cancel": cancel,
 }
-
-
-def models_text(desk: Desk, words: Words) -> str:
-    """List the models, what each is, and what it draws well with."""
-    lines = []
-    for name in desk.studio.models():
-        try:
-            model = desk.studio.model(name)
-        except UserError as error:
-            lines.append(escape_markdown(f"{name}: {error}"))
-            continue
-        defaults = model.defaults
-        line = words.model_line.format(
-            name=name,
-            family=model.family.title,
-            width=defaults.width,
-            height=defaults.height,
-            steps=defaults.steps,
-        )
-        lines.append(escape_markdown(line))
-    return cut("\n".join([f"**{words.models_title}**", *lines]), CONTENT)
-
-
-async def stats_text(desk: Desk, visit: Visit) -> str:
-    """Count what somebody drew, and what was drawn where they are."""
-    own = await desk.storage.history.stats(person=visit.person)
-    here = await desk.storage.history.stats(place=visit.place)
-    yours = visit.words.stats_yours.format(
-        jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
-    )
-    theirs = visit.words.stats_here.format(
-        jobs=sum(here.jobs.values()), pictures=here.pictures, people=here.people
-    )
-    return f"{yours}\n{theirs}"
-
-
-def queue_text(standings: Sequence[Standing], visit: Visit) -> str:
-    """List what runs and what waits; of others no more than how much it is."""
-    words = visit.words
-    if not standings:
-        return words.queue_empty
-    lines = [_queue_line(standing, visit) for standing in standings[:LINES]]
-    if hidden := len(standings[LINES:]):
-        lines.append(words.queue_more.format(count=hidden))
-    return cut("\n".join([f"**{words.queue_title}**", *lines]), CONTENT)
-
-
-def _queue_line(standing: Standing, visit: Visit) -> str:
-    words, job, recipe = visit.words, standing.job, standing.job.recipe
-    own = job.person == visit.person
-    what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {recipe.checkpoint}"
-    if own:
-        what += f": {cut(recipe.prompt, 60)}"
-    template = words.queue_waiting if standing.position else words.queue_running
-    line = template.format(
-        place=standing.position,
-        job=job.id,
-        who=words.you if own else words.somebody,
-        what=escape_markdown(what),
-    )
-    if standing.eta is None:
-        return line
-    return words.with_eta.format(line=line, time=duration(standing.eta, words))
 
 
 async def _on_their_way(desk: Desk, visit: Visit) -> list[Job]:

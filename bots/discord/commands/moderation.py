@@ -11,21 +11,24 @@ from discord import app_commands
 
 from bots.discord.address import guild_key, person_key
 from bots.discord.commands.define import Answer, answering, define, group
-from bots.discord.replies import CONTENT
+from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal
 from bots.presentation import cut, escape_markdown
+from bots.presentation.listings import rule_lines
+from bots.rules import OPEN
 from bots.texts import Words
 from storage.records import Act
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
 
-OPEN: Final = "open"  # a place's setting: whether pictures may be asked for there
+NOTHING: Final = ("none", "-")  # what removes a rule
 REASON: Final = 300  # characters
 HOURS: Final = 24 * 365
 ACTS: Final = 15
 
 Reason = app_commands.Range[str, 1, REASON]
+Rule = app_commands.Range[str, 1, REASON]
 Hours = app_commands.Range[int, 1, HOURS]
 
 
@@ -62,17 +65,38 @@ async def unban(desk: Desk, visit: Click, person: discord.User) -> None:
     await visit.tell(text.format(who=person.mention))
 
 
-async def channel(desk: Desk, visit: Click, open: bool) -> None:
-    """Say whether pictures may be asked for in this channel and its threads."""
-    _server(desk, visit)
+async def channel(
+    desk: Desk,
+    visit: Click,
+    open: bool | None = None,
+    steps: Rule | None = None,
+    guidance: Rule | None = None,
+    width: Rule | None = None,
+    height: Rule | None = None,
+    count: Rule | None = None,
+    models: Rule | None = None,
+    per_minute: Rule | None = None,
+    place_per_minute: Rule | None = None,
+    blocked: Rule | None = None,
+    server: bool = False,
+) -> None:
+    """Change what holds in this channel and its threads, or in the whole server, and show it."""
+    typed = {"steps": steps, "guidance": guidance, "width": width, "height": height}
+    typed |= {"count": count, "models": models, "blocked": blocked}
+    typed |= {"per_minute": per_minute, "place_per_minute": place_per_minute}
+    place = _server(desk, visit)
+    await visit.open(private=True)
     await desk.know_place(visit)
-    # None lets what holds in the server hold here again.
-    rule = {OPEN: None if open else False}
-    await desk.storage.people.change_place_settings(visit.place, rule)
-    detail = {OPEN: open}
-    await desk.storage.moderation.record(visit.person, "channel", place=visit.place, detail=detail)
-    words = visit.words
-    await visit.tell(words.channel_rules.format(open=words.yes if open else words.no))
+    place, gate = place if server else visit.place, desk.app.gate
+    changes = {name: "" if text in NOTHING else text for name, text in typed.items() if text}
+    if wanted := changes.get("models"):
+        names = [name.strip() for name in wanted.split(",")]
+        changes["models"] = ", ".join(desk.studio.model(name).name for name in names if name)
+    if changes:
+        await gate.narrow(place, changes, visit.person)
+    if open is not None:
+        await gate.open(place, open, visit.person)
+    await visit.tell(await rules_text(desk, place, visit.words, server=server))
 
 
 async def log(desk: Desk, visit: Click) -> None:
@@ -103,6 +127,18 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "pause": pause,
     "resume": resume,
 }
+
+
+async def rules_text(desk: Desk, place: str, words: Words, *, server: bool) -> str:
+    """List what holds in a place."""
+    stored = await desk.storage.people.place_settings(place)
+    where = words.this_server if server else words.this_channel
+    title = words.rules_title.format(where=where)
+    is_open = words.no if stored.get(OPEN) is False else words.yes
+    lines = [words.rules_open.format(open=is_open)]
+    lines += map(escape_markdown, rule_lines(await desk.app.gate.rules(place), words))
+    text = "\n".join([f"**{title}**", *lines, f"{SMALL_TEXT}{words.rules_how}"])
+    return cut(text, CONTENT)
 
 
 def acts_text(acts: list[Act], words: Words) -> str:

@@ -10,9 +10,10 @@ from discord import app_commands
 
 from bots.discord.commands.define import define, group
 from bots.discord.parameters import with_options
+from bots.discord.replies import listed
 from bots.discord.visits import Click
 from bots.preferences import PREFERABLE, prefer, preferred
-from bots.presentation import escape_markdown
+from bots.presentation.listings import settings_lines
 from bots.texts import Words
 
 if TYPE_CHECKING:
@@ -52,7 +53,4 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
 
 def settings_text(saved: Mapping[str, str], words: Words) -> str:
     """List what somebody saved."""
-    if not saved:
-        return words.settings_empty
-    lines = [f"{name}: {escape_markdown(text)}" for name, text in saved.items()]
-    return "\n".join([f"**{words.settings_title}**", *lines])
+    return listed(settings_lines(saved, words, "{name}: {text}"))

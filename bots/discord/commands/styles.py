@@ -10,10 +10,10 @@ from discord import app_commands
 from bots.discord.address import guild_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.parameters import completing
-from bots.discord.replies import CONTENT
+from bots.discord.replies import listed
 from bots.discord.visits import Click, Refusal
 from bots.policy import Role
-from bots.presentation import cut, escape_markdown
+from bots.presentation import escape_markdown
 from bots.presentation.listings import style_lines
 from bots.styles import LONGEST
 from storage.people import EVERYWHERE
@@ -40,9 +40,8 @@ async def list_(desk: Desk, visit: Click) -> None:
     """List the styles that hold here."""
     await visit.open(private=True)
     await desk.know_place(visit)
-    title, *lines = style_lines(await desk.app.styles.list(visit.place), visit.words)
-    head = f"**{title}**" if lines else title
-    await visit.tell(cut("\n".join([head, *map(escape_markdown, lines)]), CONTENT))
+    styles = await desk.app.styles.list(visit.place)
+    await visit.tell(listed(style_lines(styles, visit.words)))
 
 
 async def keep(

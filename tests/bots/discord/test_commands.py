@@ -22,6 +22,7 @@ async def test_history_turns_pages_and_opens_pictures(
     assert text.index("**8** scholar number 8") < text.index("**3** scholar number 3")
     assert "**2**" not in text
     assert page.message.attachments[0].filename == "pictures.png"
+    assert "1: scholar number 8" in str(page.message.attachments[0].description)
     older = await ann.clicks("Older", page)
     assert "**2** scholar number 2" in await older.said("**1**")
     opened = await ann.clicks("Open one", page, value="5")
@@ -90,6 +91,8 @@ async def test_what_marble_is_and_keeps_is_told(
 ) -> None:
     assert "/imagine" in (await ann.types("help")).text
     assert "/mydata" in (await ann.types("privacy")).text
+    (marble.data / "privacy.md").write_text("Ask **Eve**.", encoding="utf-8")
+    assert (await ann.types("privacy")).text == "Ask **Eve**."  # the owner's own words
     assert await (await ann.types("models")).said("starter (")
     await (await ann.imagine("a cat", count=2, size="64")).picture()
     stats = await (await ann.types("stats")).said("You")
@@ -156,6 +159,32 @@ async def test_a_channel_is_closed_with_its_threads(
     await (await ann.at(other).imagine("a cat")).picture()
     await judge.types("moderate channel", open=True)
     await (await ann.imagine("a cat")).picture()
+
+
+async def test_a_channel_has_bounds_that_its_moderators_set_and_see(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    other = discord.add_channel(discord.guild)
+    assert await (await ann.types("moderate channel")).said("Only moderators")
+    told = await judge.types("moderate channel", steps="1-9", blocked="dragon", models="starter")
+    text = await told.said("What holds in this channel")
+    assert told.ephemeral
+    for line in ("steps: 1-9", "blocked words: dragon", "models: starter"):
+        assert line in text
+    refused = await ann.imagine("a cat", steps=10)
+    assert await refused.said("must be between") == "Here steps must be between 1 and 9, not 10."
+    assert refused.ephemeral
+    li = discord.person("li", locale="zh-CN")
+    assert await (await li.imagine("a dragon", steps=5)).said("不允许")
+    await (await ann.at(other).imagine("a dragon", steps=10)).picture()
+    await judge.types("moderate channel", server=True, count="1-2")
+    assert await (await ann.at(other).imagine("a cat", count=3)).said("count must be")
+    told = await judge.types("moderate channel", steps="none", blocked="none", models="none")
+    assert "steps" not in await told.said("What holds")
+    await (await ann.imagine("a dragon", steps=10)).picture()
+    for wrong in ({"steps": "9"}, {"models": "startr"}, {"per_minute": "many"}):
+        assert await (await judge.types("moderate channel", **wrong)).said(".")
 
 
 async def test_only_marbles_own_moderators_pause_the_queue(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -116,6 +117,30 @@ async def test_options_offer_their_ranges_choices_and_completions(
     assert options["seed"]["name_localizations"]["zh-CN"] == "种子"
     assert await ann.completes("imagine", "model", "sta", prompt="a cat") == ["starter"]
     assert await ann.completes("imagine", "size", "3:2", prompt="a cat") == ["160x104"]
+
+
+async def test_parts_of_models_are_offered_while_they_are_typed(
+    discord: FakeDiscord, cold: Marble, ann: Person, tmp_path: Path
+) -> None:
+    for folder, name in (("loras", "Ink_v2"), ("loras", "gold-leaf"), ("vae", "sharp")):
+        (tmp_path / "models" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models" / folder / f"{name}.safetensors").touch()
+    cold.settings["MARBLE_MODELS_DIR"] = str(tmp_path / "models")
+    await cold.start()
+    assert await ann.completes("imagine", "lora", "ink", prompt="a cat") == ["Ink_v2"]
+    several = await ann.completes("imagine", "lora", "Ink_v2:0.5, go", prompt="a cat")
+    assert several == ["Ink_v2:0.5, gold-leaf"]
+    assert await ann.completes("imagine", "vae", "", prompt="a cat") == ["own", "sharp"]
+
+
+async def test_a_shape_is_a_size_wherever_one_is_taken(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("a marble scholar", size="3:2")
+    assert size_of(await reply.picture()) == (160, 104)
+    form = await ann.clicks("Edit", reply)
+    edited = await ann.submits(form, changes="--ar 1:1")
+    assert size_of(await edited.picture()) == (128, 128)
 
 
 async def test_commands_are_registered_only_when_they_changed(
