@@ -19,6 +19,7 @@ from engine.samplers.base import Sampling, ancestral_step
 from engine.samplers.multistep import _vp_time
 from engine.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
 from engine.schedules import SCHEDULES, NoiseSchedule, initial_noise, sigmas_for, start
+from tests.bench.orders import CASES, denoise, order
 
 Run = Callable[..., Sampling]
 
@@ -31,15 +32,6 @@ NOISY = [name for name, sampler in SAMPLERS.items() if sampler.uses_noise]
 def reference(shared: Path) -> Mapping[str, np.ndarray]:
     with np.load(shared / "reference/samplers.npz") as data:
         return dict(data)
-
-
-def denoise(x: Tensor, sigma: float) -> Tensor:
-    """Return the mean of the latents that x may come from, when they are two bumps."""
-    wide, variance, (high, low) = x.double(), 0.09, (0.8, -0.5)
-    total = variance + sigma**2
-    weight = torch.sigmoid((-((wide - high) ** 2) + (wide - low) ** 2) / (2 * total))
-    posts = [(mean * sigma**2 + wide * variance) / total for mean in (high, low)]
-    return (weight * posts[0] + (1 - weight) * posts[1]).to(x.dtype)
 
 
 def silence(x: Tensor) -> Tensor:
@@ -265,49 +257,19 @@ def test_noisy_samplers_draw_from_the_right_distribution(name: str) -> None:
     assert pictures.std().item() == pytest.approx(0.7159, abs=0.05)
 
 
-# The formulas' orders, where the first-order steps at the ends bound none of them: a start where
-# the slope hardly changes, and an end above 0.
-ORDERS: dict[str, tuple[Run, float]] = {
-    "euler": (SAMPLERS["euler"].run, 1),
-    "heun": (SAMPLERS["heun"].run, 2),
-    "dpm_2": (SAMPLERS["dpm_2"].run, 2),
-    "dpmpp_2m": (SAMPLERS["dpmpp_2m"].run, 2),
-    "res_multistep": (SAMPLERS["res_multistep"].run, 2),
-    "uni_pc": (SAMPLERS["uni_pc"].run, 2),  # 3 before its last step, of first order
-    "uni_pc_bh2": (SAMPLERS["uni_pc_bh2"].run, 2),
-    "ipndm": (SAMPLERS["ipndm"].run, 2),  # 4 for even steps
-    "deis": (SAMPLERS["deis"].run, 2.7),
-    "lms": (SAMPLERS["lms"].run, 3.3),
-    "dpm_2_ancestral": (partial(dpm_2_ancestral, eta=0.0), 2),
-    "dpmpp_2s_ancestral": (partial(dpmpp_2s_ancestral, eta=0.0), 2),
-    "dpmpp_3m_sde": (partial(dpmpp_3m_sde, eta=0.0), 2),
-}
-
-
 def geometric(steps: int) -> list[float]:
     logs = torch.linspace(math.log(10), math.log(0.1), steps + 1, dtype=torch.float64)
     return logs.exp().tolist()
 
 
-@pytest.fixture(scope="module")
-def truth() -> tuple[Tensor, Tensor]:
-    """Return where the flow takes x from σ 10 to σ .1, to eight digits."""
-    x = torch.randn(64, generator=torch.Generator().manual_seed(7)).double() * 10
-    coarse, fine = (
-        drive(SAMPLERS["dpm_2"].run(x, geometric(steps), silence), denoise) for steps in (500, 1000)
-    )
-    return x, fine + (fine - coarse) / 3
+def test_every_deterministic_sampler_has_its_order_measured() -> None:
+    assert set(DETERMINISTIC) <= set(CASES)
 
 
-@pytest.mark.parametrize("name", ORDERS)
-def test_errors_fall_with_the_order(name: str, truth: tuple[Tensor, Tensor]) -> None:
-    run, order = ORDERS[name]
-    x, end = truth
-    coarse, fine = (
-        (drive(run(x, geometric(steps), silence), denoise) - end).abs().max().item()
-        for steps in (40, 80)
-    )
-    assert math.log2(coarse / fine) == pytest.approx(order, abs=0.25)
+@pytest.mark.parametrize("name", CASES)
+def test_errors_fall_with_the_order_of_the_paper(name: str) -> None:
+    case = CASES[name]
+    assert order(case, case.steps) == pytest.approx(case.order, abs=0.12)
 
 
 def places(run: Run, sigmas: list[float], answer: Callable[[Tensor, float], Tensor]) -> list[float]:
