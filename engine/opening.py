@@ -29,16 +29,12 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         # Of two kernels for one thing it takes the one that always adds in the same order.
         torch.backends.cudnn.deterministic = True
     probe = Probe(Notes(config.notes), kind="compiled" if config.compile else "")
-    if config.compile:
-        torch._dynamo.config.recompile_limit = SIZES
-        # LoRAs are hooks on layers: what was compiled without them must not be used with them.
-        torch._dynamo.config.skip_nnmodule_hook_guards = False
 
     def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
         place = torch.device("cpu") if offloaded else None
         model = load(checkpoint, device, probe.dtype(device), place)
         if config.compile:
-            model.unet.compile_repeated_blocks(dynamic=False)
+            compile_blocks(model)
         return model
 
     ladder = Ladder()
@@ -64,3 +60,11 @@ def open_judge(config: EngineConfig) -> Judge:
     from engine.safety import Guard  # nobody pays for classifiers who has none
 
     return Guard(config.safety_model, config.safety_labels).judge
+
+
+def compile_blocks(model: Model) -> None:
+    """Let the blocks that a U-Net repeats be compiled, for each size at its first use."""
+    torch._dynamo.config.recompile_limit = SIZES
+    # LoRAs are hooks on layers: what was compiled without them must not be used with them.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    model.unet.compile_repeated_blocks(dynamic=False)

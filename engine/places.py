@@ -1,7 +1,7 @@
 """Where models lie: a folder laid out as ComfyUI's `models`, ComfyUI's own, or A1111's.
 
 One setting, `MARBLE_MODELS_DIR`, names any of the three; each kind of file is looked for wherever
-one of the layouts keeps it. Standard library only.
+one of the layouts keeps it, and where ComfyUI's `extra_model_paths.yaml` says.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
+
+from engine.extra_paths import extra_folders
 
 
 class Kind(StrEnum):
@@ -45,11 +47,22 @@ SAFE: Final = (".safetensors", ".sft")
 PICKLES: Final = (".ckpt", ".pt", ".pth", ".bin")
 
 
+# What `extra_model_paths.yaml` calls them.
+KEYS: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.CHECKPOINT: ("checkpoints", "diffusers"),
+    Kind.LORA: ("loras",),
+    Kind.VAE: ("vae",),
+    Kind.TINY_VAE: ("vae_approx",),
+    Kind.CONTROLNET: ("controlnet",),
+    Kind.UPSCALER: ("upscale_models",),
+    Kind.EMBEDDING: ("embeddings",),
+}
+
+
 def folders(root: Path, kind: Kind) -> list[Path]:
-    """Return the folders below `root` that hold files of a kind, each once."""
+    """Return the folders of `root` that hold files of a kind, each once."""
     found: dict[tuple[int, int], Path] = {}
-    for place in PLACES[kind]:
-        folder = root / place
+    for folder in (*(root / place for place in PLACES[kind]), *extra_folders(root, KEYS[kind])):
         if folder.is_dir():
             # Where names' case does not matter, `vae` and `VAE` are one folder.
             stat = folder.stat()

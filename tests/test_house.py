@@ -82,6 +82,7 @@ MAY_IMPORT = {
     "asyncpg": ("storage",),
     "prometheus_client": ("bots.metrics",),
     "cv2": ("engine.hints",),
+    "yaml": ("engine.extra_paths",),
     "rich": ("bots.terminal", "bots.cli"),
     "discord": ("bots.discord",),
     "telegram": ("bots.telegram",),

@@ -1,6 +1,7 @@
 """LoRAs: read in every form that trainers write, as diffusers reads them, switched each tick."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch._dynamo.utils import counters
 
+from engine.checkpoints import describe
 from engine.conditioning import TextEncoder
 from engine.denoise import Denoising, evaluate
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
 from engine.executors import Spec
-from engine.loading import Model
+from engine.loading import Model, load
 from engine.lora import Loras
 from engine.memory import One
+from engine.opening import compile_blocks
 from engine.pipeline import Pipeline
 from engine.recipe import Recipe
 from engine.reports import Ended
@@ -263,3 +267,33 @@ def test_sets_are_made_once_and_switching_copies_nothing(small: Model, shelf: Sh
     for used in sets * 3:
         adapters.use(used)
         assert id(adapters._active) == made[used]
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="compiling for a processor takes g++")
+# torch's own compiler still uses what torch warns about.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+@torch.inference_mode()
+def test_what_is_compiled_never_serves_another_sets_weights(
+    tiny_folder: Path, model: Model, tmp_path: Path
+) -> None:
+    compiled = load(describe("tiny", tiny_folder), torch.device("cpu"))
+    compile_blocks(compiled)
+    for seed, name in enumerate(("one", "two")):
+        pairs = random_lora({"unet": model.unet}, seed=seed)["unet"]
+        # A block of its own for the layers in the middle is enough, and compiled in less time.
+        pairs = {layer: pair for layer, pair in pairs.items() if layer.startswith("mid_block")}
+        write_kohya(tmp_path / "loras" / f"{name}.safetensors", {"unet": pairs}, model.unet)
+    one, half, two = Lora(name="one"), Lora(name="one", weight=0.5), Lora(name="two")
+    given = torch.randn(2, 4, 8, 8), torch.tensor([500.0, 300.0]), torch.randn(2, 77, 32)
+    plain, fast = Loras(model, loras(tmp_path)), Loras(compiled, loras(tmp_path))
+    counts = []
+    for used in ((), (one,), (two,), (), (half,), (one,)):
+        plain.use(used)
+        fast.use(used)
+        wanted, got = (each.unet(*given, return_dict=False)[0] for each in (model, compiled))
+        assert (got - wanted).abs().max() <= 1e-5, used
+        counts.append(counters["stats"]["unique_graphs"])
+    plain.use(())
+    assert counts[0] > 0  # it was compiled indeed
+    assert counts[1] == counts[2]  # and once for sets of one form
+    assert counts[3] == counts[5]

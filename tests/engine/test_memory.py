@@ -209,6 +209,27 @@ def test_the_model_that_was_used_longest_ago_makes_room(catalogue: Catalogue) ->
     assert [name for name in ("starter", "b", "c") if models.get(name)] == ["starter", "c"]
 
 
+@pytest.mark.parametrize(("room", "loads"), [(2.5, ["b", "c"]), (1.5, ["b", "c", "b", "c"])])
+def test_models_that_fit_together_are_loaded_once_and_others_take_turns(
+    catalogue: Catalogue, room: float, loads: list[str]
+) -> None:
+    loaded: list[str] = []
+
+    def note(checkpoint: Checkpoint, offloaded: bool) -> Model:
+        loaded.append(checkpoint.name)
+        return load_cpu(checkpoint, offloaded)
+
+    models = residents(catalogue, room, note)
+    pipeline = Pipeline(models)
+    for number, name in enumerate("bcbc"):
+        recipe = make_recipe(steps=1, checkpoint=name, seed=1)
+        news = drive(pipeline, {0: [Spec(job=number, epoch=1, recipe=recipe)]})[number]
+        assert len(pngs(news)) == 1
+    pipeline.close()
+    assert loaded == loads
+    assert models._used() <= models._budget
+
+
 def test_a_model_in_use_stays_and_the_other_waits(catalogue: Catalogue) -> None:
     models = residents(catalogue, 1.5)
     first = models.load("b")

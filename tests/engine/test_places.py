@@ -1,0 +1,116 @@
+"""Models where ComfyUI and A1111 keep them: one setting finds files of every kind."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.checkpoints import Catalogue
+from engine.places import Kind, folders
+from engine.shelves import list_parts
+
+# Where each program puts a file, what it is then called, and of which kind it is.
+COMFYUI = {
+    "checkpoints/sd15/dream.safetensors": ("sd15/dream.safetensors", Kind.CHECKPOINT),
+    "diffusers/ada/small/model_index.json": ("ada/small", Kind.CHECKPOINT),
+    "loras/anime/line.safetensors": ("line", Kind.LORA),
+    "vae/kl.safetensors": ("kl", Kind.VAE),
+    "vae_approx/taesd_decoder.safetensors": ("taesd", Kind.VAE),
+    "embeddings/cat.safetensors": ("cat", Kind.EMBEDDING),
+    "controlnet/canny.safetensors": ("canny", Kind.CONTROLNET),
+    "upscale_models/4x.safetensors": ("4x", Kind.UPSCALER),
+}
+A1111 = {
+    "models/Stable-diffusion/sd15/dream.safetensors": (
+        "sd15/dream.safetensors",
+        Kind.CHECKPOINT,
+    ),
+    "models/Lora/anime/line.safetensors": ("line", Kind.LORA),
+    "models/LyCORIS/loha.safetensors": ("loha", Kind.LORA),
+    "models/VAE/kl.safetensors": ("kl", Kind.VAE),
+    "models/VAE-approx/taesd_decoder.safetensors": ("taesd", Kind.VAE),
+    "embeddings/cat.safetensors": ("cat", Kind.EMBEDDING),
+    "models/ControlNet/canny.safetensors": ("canny", Kind.CONTROLNET),
+    "models/ESRGAN/4x.safetensors": ("4x", Kind.UPSCALER),
+    "models/RealESRGAN/2x.safetensors": ("2x", Kind.UPSCALER),
+}
+
+
+def build(root: Path, files: dict[str, tuple[str, Kind]]) -> Path:
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def found(root: Path) -> set[tuple[str, Kind]]:
+    models = {(name, Kind.CHECKPOINT) for name in Catalogue(root).names()}
+    return models - {("starter", Kind.CHECKPOINT)} | {(n, kind) for kind, n in list_parts(root)}
+
+
+LAYOUTS: dict[str, Callable[[Path], tuple[Path, dict[str, tuple[str, Kind]]]]] = {
+    "ComfyUI's models": lambda root: (build(root / "models", COMFYUI), COMFYUI),
+    "ComfyUI": lambda root: (build(root / "ComfyUI" / "models", COMFYUI).parent, COMFYUI),
+    "A1111": lambda root: (build(root / "stable-diffusion-webui", A1111), A1111),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_setting_finds_files_of_every_kind(tmp_path: Path, layout: str) -> None:
+    root, files = LAYOUTS[layout](tmp_path)
+    assert found(root) == set(files.values())
+
+
+EXTRA = """
+# other programs' folders
+empty:
+comfyui:
+    base_path: {base}
+    is_default: true
+    checkpoints: models/Stable-diffusion/
+    loras: |
+        models/Lora
+        models/LyCORIS
+    vae: models/VAE
+    vae_approx: models/VAE-approx
+    embeddings: embeddings
+    controlnet: models/ControlNet
+    upscale_models: |
+        models/ESRGAN
+        models/RealESRGAN
+    custom_nodes: somewhere/else
+"""
+
+
+@pytest.mark.parametrize("base", ["../webui", "absolute", "$HERE/webui"])
+@pytest.mark.parametrize("inside", ["", "models"])
+def test_comfyuis_extra_paths_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, inside: str
+) -> None:
+    monkeypatch.setenv("HERE", str(tmp_path))
+    build(tmp_path / "webui", A1111)
+    base = str(tmp_path / "webui") if base == "absolute" else base
+    build(tmp_path / "ComfyUI" / "models", {"loras/own.safetensors": ("own", Kind.LORA)})
+    file = tmp_path / "ComfyUI" / "extra_model_paths.yaml"
+    file.write_text(EXTRA.replace("{base}", base))
+    assert found(tmp_path / "ComfyUI" / inside) == {*A1111.values(), ("own", Kind.LORA)}
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "a: 3", "a: {base_path: 5}", ""])
+def test_extra_paths_that_cannot_be_read_are_told_and_the_rest_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    root = build(tmp_path, {"loras/own.safetensors": ("own", Kind.LORA)})
+    (root / "extra_model_paths.yaml").write_text(text)
+    with caplog.at_level(logging.WARNING):
+        assert found(root) == {("own", Kind.LORA)}
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (1 if text else 0)
+    assert all("is not followed" in line and "\n" not in line for line in told)
+
+
+def test_a_folder_that_two_layouts_name_counts_once(tmp_path: Path) -> None:
+    root = build(tmp_path / "models", COMFYUI)
+    (root / "extra_model_paths.yaml").write_text("a:\n  base_path: .\n  vae: vae\n")
+    assert len(folders(root, Kind.VAE)) == 1
