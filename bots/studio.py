@@ -24,7 +24,7 @@ from engine.errors import UserError
 from engine.events import News
 from engine.headers import read_header
 from engine.images import encode_png, read_image, read_stored
-from engine.masks import colour_mask, read_mask, transparency_mask
+from engine.masks import channel_mask, colour_mask, read_mask, transparency_mask
 from engine.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 from engine.shelves import controls, loras, upscalers, vaes
@@ -175,6 +175,17 @@ class Studio:
             if given.lower() == ALPHA:
                 return self._keep(transparency_mask(picture))
             return self._keep(colour_mask(picture, given))
+
+        return await asyncio.to_thread(make)
+
+    async def keep_channel(self, image: str, channel: str) -> str:
+        """Make and store a mask of a kept picture's channel (`engine.masks.channel_mask`).
+
+        Returns its sha256; raises `ImageError`.
+        """
+
+        def make() -> str:
+            return self._keep(channel_mask(read_stored(self._pictures.fetch(image)), channel))
 
         return await asyncio.to_thread(make)
 

@@ -59,8 +59,8 @@ def read_texts(data: bytes) -> dict[str, str]:
     texts: dict[str, str] = {}
     for value in values:
         name, colon, text = str(value or "").partition(":")
-        if colon and name in TAGS:
-            texts[name] = text
+        if colon and name.lower() in TAGS:  # some scripts write "Prompt:" and "Workflow:"
+            texts[name.lower()] = text
     if isinstance(comment, bytes) and (line := _comment(comment)):
         texts["parameters"] = line
     if any(len(text) > LONGEST for text in texts.values()):

@@ -17,12 +17,7 @@ from PIL import Image
 from engine.blobs import Blobs
 from engine.images import Fit, fit, flatten, read_stored
 from engine.recipe import Recipe
-from engine.sources import Control
-
-# Of the gradient: edges begin above the second, and go on above the first. Those that the canny
-# models were trained with vary; these are the middle, and everybody's default.
-LOW: Final = 100
-HIGH: Final = 200
+from engine.sources import CANNY, Control
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -51,7 +46,7 @@ def read_hints(recipe: Recipe, blobs: Blobs) -> tuple[Hint, ...]:
 
 def canny(pixels: Pixels) -> Pixels:
     """Return edges, white on black, [H, W, 3] uint8. Canny (1986)."""
-    edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), LOW, HIGH)
+    edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), *CANNY)
     return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
 
 

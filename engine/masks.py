@@ -17,6 +17,7 @@ from engine.sentences import Sentence
 TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
 FAINT: Final = 40  # of 255: what JPEG makes of black beside white stays below
 HAMMING: Final = Image.Resampling.HAMMING  # it rings nowhere
+CHANNELS: Final = {"red": "R", "green": "G", "blue": "B"}
 NOTHING: Final = "there is nothing to draw"
 
 
@@ -60,6 +61,17 @@ def transparency_mask(picture: Image.Image) -> Image.Image:
         text = f"Nothing in the picture is transparent, so {NOTHING}; give a mask."
         raise ImageError(Sentence(text, "nothing_transparent"))
     return ImageChops.invert(picture.getchannel("A"))
+
+
+def channel_mask(picture: Image.Image, channel: str) -> Image.Image:
+    """Return one of a picture's channels (`red`, `green`, `blue`) as a mask: full is painted.
+
+    Of `alpha` what is transparent is. Raises `ImageError` where nothing is marked.
+    """
+    if channel == "alpha":
+        return transparency_mask(picture)
+    mask = picture.getchannel(CHANNELS[channel])
+    return _check(mask, f"The picture has no {channel} in it, so {NOTHING}.")
 
 
 def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -> Image.Image:

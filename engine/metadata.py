@@ -25,15 +25,24 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from engine import comfy, exif
-from engine.a1111 import from_a1111, to_a1111
+from engine.a1111 import from_a1111, left_out, to_a1111
 from engine.errors import MetadataError, UserError
-from engine.graphs import read_graph
+from engine.graphs import Given, read_graph
 from engine.recipe import Recipe
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
-KEYS: Final = ("marble", "prompt", "parameters")
-WRITTEN: Final[tuple[str, ...]] = (*KEYS, "workflow")
+WRITTEN: Final = ("marble", "prompt", "parameters", "workflow")
+# Where other programs leave a recipe of their own.
+STRANGERS: Final = {
+    "Comment": "NovelAI or the like",
+    "invokeai_metadata": "InvokeAI",
+    "sd-metadata": "InvokeAI",
+    "Dream": "InvokeAI",
+    "fooocus_scheme": "Fooocus",
+    "generation_data": "TensorArt",
+}
+READ: Final = (*WRITTEN, *STRANGERS)
 
 Source = Literal["Marble", "ComfyUI", "A1111"]
 
@@ -77,36 +86,55 @@ def encode_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
     return file.getvalue()
 
 
-def read_recipe(data: bytes) -> Reading:
+def read_recipe(data: bytes, pictures: Mapping[str, Given] | None = None) -> Reading:
     """Read the recipe in a PNG, JPEG or WebP file, Marble's own text first.
 
-    Raises `UserError` in one sentence.
+    pictures: what ComfyUI's graph loads, by name. Raises `UserError` in one sentence.
     """
-    texts = read_texts(data) if data.startswith(SIGNATURE) else _exif_texts(data)
+    texts = _texts_in(data)
     if "marble" in texts:
         return Reading(Recipe.from_dict(_object(texts["marble"])), "Marble")
     failures: list[UserError] = []
     for key, read in FOREIGN.items():
         if key in texts:
             try:
-                return read(texts[key])
+                return read(texts[key], pictures or {})
             except UserError as error:
                 # Beside a ComfyUI graph too wide for Marble there may be a plain A1111 line.
                 failures.append(error)
     if failures:
         raise failures[0]
-    raise MetadataError("The picture holds no recipe: no text by Marble, ComfyUI or A1111.")
+    raise MetadataError(_stranger(texts))
 
 
 def read_texts(png: bytes) -> dict[str, str]:
-    """Return the texts of `KEYS` in a PNG; `MetadataError` if it is damaged or bloated.
+    """Return the texts of `READ` in a PNG; `MetadataError` if it is damaged or bloated.
 
     Pixels are not decoded, and no text grows beyond `TEXT_LIMIT`.
     """
     # As with other readers, the last text of a name counts.
     chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png)}
-    found = {key: chunks[key.encode()] for key in KEYS if key.encode() in chunks}
+    found = {key: chunks[key.encode()] for key in READ if key.encode() in chunks}
     return {key: _decode(key, *chunk) for key, chunk in found.items()}
+
+
+def graph_in(data: bytes) -> dict[str, Any] | None:
+    """Return ComfyUI's graph in a picture file that Marble did not write, or raise `UserError`."""
+    texts = _texts_in(data)
+    found = next((key for key in ("prompt", "workflow") if key in texts), None)
+    return _object(texts[found]) if found and "marble" not in texts else None
+
+
+def _stranger(texts: Mapping[str, str]) -> str:
+    """Say why no recipe was found."""
+    wrote = next((name for key, name in STRANGERS.items() if key in texts), None)
+    if wrote:
+        return f"The picture's text is by {wrote}, which Marble does not read."
+    return "The picture holds no recipe: no text by Marble, ComfyUI or A1111."
+
+
+def _texts_in(data: bytes) -> dict[str, str]:
+    return read_texts(data) if data.startswith(SIGNATURE) else _exif_texts(data)
 
 
 def _exif_texts(data: bytes) -> dict[str, str]:
@@ -116,11 +144,11 @@ def _exif_texts(data: bytes) -> dict[str, str]:
 
 
 def _texts(recipe: Recipe) -> dict[str, str]:
+    """Return what a picture carries; what others could say only wrongly is left out."""
     texts = {"marble": json.dumps(recipe.to_dict())}
-    # What leaves out a start image, a second seed or the enlarging would promise another picture.
-    if not (recipe.inputs or recipe.variations or recipe.upscale):
+    if not left_out(recipe):
         texts["parameters"] = to_a1111(recipe)
-    if comfy.expresses(recipe):
+    if not comfy.left_out(recipe):
         texts["prompt"] = json.dumps(comfy.to_graph(recipe))
         texts["workflow"] = json.dumps(comfy.to_workflow(recipe))
     return texts
@@ -174,19 +202,20 @@ def _international(rest: bytes) -> str:
     return (_inflate(text) if packed else text).decode("utf-8")
 
 
-def _from_a1111(text: str) -> Reading:
+def _from_a1111(text: str, pictures: Mapping[str, Given]) -> Reading:
     recipe, ignored = from_a1111(text)
     return Reading(recipe, "A1111", ignored)
 
 
-def _from_comfy(text: str) -> Reading:
-    read = read_graph(_object(text))
+def _from_comfy(text: str, pictures: Mapping[str, Given]) -> Reading:
+    read = read_graph(_object(text), pictures)
     return Reading(read.recipe, "ComfyUI", read.ignored)
 
 
-FOREIGN: Final[Mapping[str, Callable[[str], Reading]]] = {
+FOREIGN: Final[Mapping[str, Callable[[str, Mapping[str, Given]], Reading]]] = {
     "prompt": _from_comfy,
     "parameters": _from_a1111,
+    "workflow": _from_comfy,
 }
 # What follows the keyword and its NUL, for each kind of text chunk.
 DECODERS: Final[Mapping[bytes, Callable[[bytes], str]]] = {

@@ -104,6 +104,12 @@ class Recipe:
         return self.upscale.size(*size) if self.upscale else size
 
     @property
+    def detail_steps(self) -> int:
+        """Return the steps of the pass that draws detail into larger pictures: a share of all."""
+        share = self.upscale.strength if self.upscale else None
+        return max(1, round(self.steps * share)) if share else 0
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Return the stored pictures that it needs, by sha256."""
         named = (self.image, self.mask, *(control.image for control in self.controls))

@@ -161,7 +161,7 @@ class Resident:
         ground = Ground(
             width=width,
             height=height,
-            steps=self.second_steps(recipe),
+            steps=recipe.detail_steps,
             latents=latents,
             strength=upscale.strength,
             tile=tile,
@@ -179,11 +179,6 @@ class Resident:
 
         ways: list[Way[tuple[Steer, ...]]] = [(None, way), (Rung.EMPTY_CACHE, way)]
         return self._ladder.climb(Stage.LOAD, ways)
-
-    def second_steps(self, recipe: Recipe) -> int:
-        """Return the steps of a recipe's second pass: its strength's share of the first's."""
-        share = recipe.upscale.strength if recipe.upscale else None
-        return max(1, round(recipe.steps * share)) if share else 0
 
     def _read(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
         """Return the embeddings of the prompt and of the negative prompt."""

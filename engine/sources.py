@@ -14,6 +14,9 @@ from engine.ranges import LARGEST, check, parse_seed
 
 LANCZOS: Final = "lanczos"
 LATENT: Final = "latent"
+# Of the gradient: edges begin above the second, and go on above the first. Those that the canny
+# models were trained with vary; these are the middle, and everybody's default.
+CANNY: Final = (100, 200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,8 +42,7 @@ def passes(recipe: Recipe) -> list[tuple[float, int]]:
     if not recipe.image or recipe.strength is not None:  # else a start image is taken as it is
         found.append((recipe.width * recipe.height / 1e6, recipe.steps))
     if recipe.upscale and recipe.upscale.strength is not None:
-        steps = max(1, round(recipe.steps * recipe.upscale.strength))
-        found.append((_pixels(recipe), steps))
+        found.append((_pixels(recipe), recipe.detail_steps))
     return found
 
 

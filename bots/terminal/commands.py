@@ -116,7 +116,8 @@ async def pan(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def read(arguments: argparse.Namespace, settings: Settings) -> int:
     """Say what a picture was made from, whoever made it."""
-    show_reading(read_picture(arguments.file), Console(highlight=False))
+    reading, names = read_picture(arguments.file)
+    show_reading(reading, Console(highlight=False), names)
     return OK
 
 

@@ -3,47 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from bots.terminal.escaping import escape
-from engine.errors import GraphError, ImageError, OptionError
-from engine.graphs import Given, Read, pictures_of, read_graph
+from engine import comfy
+from engine.a1111 import left_out
+from engine.errors import GraphError, ImageError, MetadataError, OptionError
+from engine.graphs import Given, Wanted, pictures_of, read_graph
 from engine.headers import read_header
-from engine.metadata import Reading, read_recipe
+from engine.metadata import Reading, graph_in, read_recipe
+from engine.recipe import Recipe
 
 if TYPE_CHECKING:
     from bots.studio import Studio
     from storage.pictures import Pictures
 
 # Where ComfyUI keeps the pictures that its graphs load, seen from a workflow's own folder.
-PLACES = (".", "input", "../input", "../../input")
+PLACES: Final = (".", "input", "../input", "../../input")
+ANNOTATED: Final = re.compile(r" \[(input|output|temp)\]$")  # ComfyUI's note on a file's folder
+OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
+LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
+LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
+UNSEEN: Final = (512, 512)  # of a picture that a graph loads, where the graph is read, not run
 
 
 def read_file(name: str) -> bytes:
     """Return a file's bytes, or raise `OptionError`."""
     try:
-        return Path(name).expanduser().read_bytes()
+        path = Path(name).expanduser()
+        size = path.stat().st_size
+        if size <= LARGEST:
+            return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OptionError("the file", name, f"one that can be read ({reason})") from None
+    most = f"of {LARGEST >> 20} MiB at most (it has {size >> 20})"
+    raise OptionError("the file", name, most)
 
 
-def show(reading: Reading, console: Console) -> None:
-    """Print a recipe, who wrote it, and what cannot be honoured."""
+def parse_graph(data: bytes) -> Any:
+    """Read a workflow file as JSON, or raise `GraphError`."""
+    if len(data) > LARGEST_GRAPH:
+        most = f"{LARGEST_GRAPH >> 20} MiB at most"
+        raise GraphError(f"The ComfyUI workflow has {len(data) >> 20} MiB; it may have {most}.")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
+
+
+def show(reading: Reading, console: Console, names: Mapping[str, str] | None = None) -> None:
+    """Print a recipe, who wrote it, and what cannot be honoured; names: of pictures, by sha256."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column()
     table.add_row("written by", reading.source)
     for key, value in reading.recipe.to_dict().items():
         if key != "version" and value not in ("", None):
-            table.add_row(key.replace("_", " "), escape(_plain(value)))
+            text = _plain(value)
+            for stand_in, name in (names or {}).items():
+                text = text.replace(stand_in, name)
+            table.add_row(key.replace("_", " "), escape(text))
     console.print(table)
     note(reading.ignored, console)
+    if reading.source == "Marble":
+        _show_passport(reading.recipe, console)
 
 
 def note(ignored: tuple[str, ...], console: Console) -> None:
@@ -52,60 +85,110 @@ def note(ignored: tuple[str, ...], console: Console) -> None:
         console.print(f"[dim]Not honoured: {escape(each)}[/dim]", soft_wrap=True)
 
 
+def _show_passport(recipe: Recipe, console: Console) -> None:
+    """Say what others cannot read of one of our pictures."""
+    for whose, reasons in (
+        ("No ComfyUI graph", comfy.left_out(recipe)),
+        ("The ComfyUI graph is nearly the same", comfy.nearly(recipe)),
+        ("No A1111 line", left_out(recipe)),
+    ):
+        for why in reasons:
+            console.print(f"[dim]{whose}: {escape(why)}.[/dim]", soft_wrap=True)
+
+
 def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
 
 
-def parse_graph(data: bytes) -> Any:
-    """Read a workflow file as JSON, or raise `GraphError`."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
+def read_picture(name: str) -> tuple[Reading, dict[str, str]]:
+    """Read the recipe in a picture or workflow file, or raise `UserError`.
+
+    Returns names, too: of pictures that are only named there, by what stands for them.
+    """
+    data = read_file(name)
+    graph = _graph_of(data)
+    given, names = _stand_ins(pictures_of(graph)) if graph is not None else ({}, {})
+    return _reading(data, given), names
 
 
-async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Read:
-    """Read a workflow file and store the pictures that it loads, found beside it.
+async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Reading:
+    """Read a workflow or picture file, and store the pictures that it loads, found beside it.
 
     Raises `UserError`.
     """
-    graph = parse_graph(read_file(str(file)))
-    given = {}
-    for name in pictures_of(graph):
-        data = await asyncio.to_thread(_find, file.parent, name)
-        given[name] = await _keep(data, studio, pictures)
-    return read_graph(graph, given)
+    data = await asyncio.to_thread(read_file, str(file))
+    graph = _graph_of(data)
+    given: dict[str, Given] = {}
+    for wanted in pictures_of(graph) if graph is not None else ():
+        image = await _find(file.parent, wanted.name, studio, pictures)
+        if image:
+            given[wanted.name] = await _given(image, wanted, studio, pictures)
+        elif _is_graph(data):  # a picture may hold another line beside its graph
+            where = "neither beside it nor in a folder `input`"
+            raise GraphError(f"The ComfyUI workflow loads {wanted.name!r}, which is {where}.")
+    return _reading(data, given)
 
 
-def _find(folder: Path, name: str) -> bytes:
+def _is_graph(data: bytes) -> bool:
+    return data.lstrip()[:1] in (b"{", b"[")
+
+
+def _graph_of(data: bytes) -> Any:
+    """Return the graph that a file is or holds; None where it holds none that can be read."""
+    if _is_graph(data):
+        return parse_graph(data)
+    with suppress(MetadataError):  # said where the recipe is read, if nothing else can be
+        graph = graph_in(data)
+        if graph is not None:
+            pictures_of(graph)
+            return graph
+    return None
+
+
+def _reading(data: bytes, given: Mapping[str, Given]) -> Reading:
+    if not _is_graph(data):
+        return read_recipe(data, given)
+    read = read_graph(parse_graph(data), given)
+    return Reading(read.recipe, "ComfyUI", read.ignored)
+
+
+async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> str | None:
+    """Return the stored name of a picture that a workflow loads: one of ours, or a file's."""
+    if OURS.fullmatch(name):
+        ours = name.removesuffix(".png")
+        if await asyncio.to_thread(pictures.has, ours):
+            return ours
     for place in PLACES:
-        path = folder / place / name
-        if path.is_file():
-            return path.read_bytes()
-    raise GraphError(
-        f"The ComfyUI workflow loads {name!r}, which is neither beside it nor in a folder `input`."
-    )
+        file = folder / place / ANNOTATED.sub("", name)
+        if file.is_file():
+            return await studio.keep_image(await asyncio.to_thread(read_file, str(file)))
+    return None
 
 
-async def _keep(data: bytes, studio: Studio, pictures: Pictures) -> Given:
-    image = await studio.keep_image(data)
+async def _given(image: str, wanted: Wanted, studio: Studio, pictures: Pictures) -> Given:
     header = read_header(await asyncio.to_thread(pictures.fetch, image))
-    try:
-        mask: str | None = await studio.keep_mask(image, "alpha")
-    except ImageError:  # nothing in it is transparent
-        mask = None
-    return Given(image=image, width=header.width, height=header.height, mask=mask)
+    masks = {}
+    for channel in wanted.channels:
+        with suppress(ImageError):  # nothing is marked there: said where it is used
+            masks[channel] = await studio.keep_channel(image, channel)
+    return Given(image=image, width=header.width, height=header.height, masks=masks)
 
 
-def read_picture(name: str) -> Reading:
-    """Read the recipe in a picture or workflow file, or raise `UserError`."""
-    data = read_file(name)
-    if data.lstrip()[:1] == b"{":
-        graph = parse_graph(data)
-        read = read_graph(graph, dict.fromkeys(pictures_of(graph), UNSEEN))
-        return Reading(read.recipe, "ComfyUI", read.ignored)
-    return read_recipe(data)
+def _stand_ins(wanted: list[Wanted]) -> tuple[dict[str, Given], dict[str, str]]:
+    """Return what stands for pictures that nobody looks at, and their names."""
+    width, height = UNSEEN
+    given: dict[str, Given] = {}
+    names: dict[str, str] = {}
+    for each in wanted:
+        if OURS.fullmatch(each.name):
+            continue
+        image = _stand_in(each.name, names)
+        masks = {c: _stand_in(f"{each.name} ({c})", names) for c in each.channels}
+        given[each.name] = Given(image=image, width=width, height=height, masks=masks)
+    return given, names
 
 
-# Stands for pictures of a workflow that is read, not run.
-UNSEEN = Given(image="0" * 64, width=512, height=512, mask="0" * 64)
+def _stand_in(name: str, names: dict[str, str]) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    names[digest] = name
+    return digest

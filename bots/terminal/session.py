@@ -18,7 +18,6 @@ from bots.terminal.given import Given
 from bots.terminal.passport import note, read_workflow
 from bots.terminal.progress import LiveProgress
 from engine.errors import UserError
-from engine.metadata import read_recipe
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
@@ -60,15 +59,12 @@ class Session:
         person's latest.
         """
         if name and (file := picture_file(name)):
-            reading = read_recipe(file.read_bytes())
-            note(reading.ignored, self._console)
-            job = await self._app.studio.remake(reading.recipe, values, self._asker)
-        else:
-            job = await self._app.studio.rerun(await self.named(name), values, self._asker)
+            return await self.run(file, values, copy_to)
+        job = await self._app.studio.rerun(await self.named(name), values, self._asker)
         return await self._answer(job, copy_to)
 
     async def run(self, file: Path, values: Mapping[str, Any], copy_to: Path | None = None) -> Job:
-        """Draw what a ComfyUI workflow says, with some values changed, and show it."""
+        """Draw what a workflow or a picture file says, with some values changed, and show it."""
         read = await read_workflow(file, self._app.studio, self._app.storage.pictures)
         note(read.ignored, self._console)
         job = await self._app.studio.remake(read.recipe, values, self._asker)

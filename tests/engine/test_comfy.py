@@ -10,55 +10,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine import comfy
-from engine.comfy import NODES, to_graph, to_workflow
+from engine.comfy import to_graph, to_workflow
 from engine.errors import GraphError, OptionError, UserError
 from engine.graphs import from_graph
-from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
-from engine.sources import Lora
+from engine.graphs.nodes import AFTER_RUN, KINDS
+from engine.recipe import Recipe
+from tests.engine.recipes import recipes
 from tests.factories import make_recipe
-
-AWKWARD = (
-    'a "quoted", comma: colon',
-    "two\nlines",
-    "{a|b} (c\\)",
-    "http://x/*y*/",
-    "拿着书的大理石学者",
-    "🗿, é",
-)
-words = st.text(min_size=1, max_size=60).filter(str.strip) | st.sampled_from(AWKWARD)
-
-
-lora_weights = st.floats(-4, 4)
-loras = st.builds(
-    Lora,
-    name=st.sampled_from(("ink", "my style_v2.1", "a (b)")),
-    weight=lora_weights,
-    text_weight=st.none() | lora_weights,
-)
-
-
-@st.composite
-def recipes(draw: st.DrawFn, prompts: st.SearchStrategy[str] = words) -> Recipe:
-    """Draw any valid recipe."""
-    count = draw(st.integers(1, 16))
-    return make_recipe(
-        prompt=draw(prompts),
-        negative_prompt=draw(st.just("") | prompts),
-        seed=draw(st.integers(0, SEED_LIMIT - 1)),
-        steps=draw(st.integers(1, 150)),
-        guidance_scale=draw(st.floats(0, 30)),
-        width=8 * draw(st.integers(8, 256)),
-        height=8 * draw(st.integers(8, 256)),
-        count=count,
-        picture=draw(st.none() | st.integers(0, count - 1)),
-        sampler=draw(st.sampled_from(SAMPLERS)),
-        schedule=draw(st.sampled_from(SCHEDULES)),
-        checkpoint=draw(st.sampled_from(("starter", "sd15.safetensors", "A, B: C.ckpt"))),
-        loras=draw(st.lists(loras, max_size=3).map(tuple)),
-        clip_skip=draw(st.none() | st.integers(1, 12)),
-        guidance_rescale=draw(st.just(0.0) | st.floats(0, 1)),
-    )
 
 
 def default_graph() -> dict[str, Any]:
@@ -115,8 +73,8 @@ def run_canvas(workflow: dict[str, Any]) -> dict[str, Any]:
     sources = {link: [str(node), output] for link, node, output, *_ in workflow["links"]}
     graph = {}
     for node in workflow["nodes"]:
-        inputs = dict(zip(NODES[node["type"]].values, node["widgets_values"], strict=True))
-        inputs.pop(comfy.AFTER_RUN, None)
+        inputs = dict(zip(KINDS[node["type"]].values, node["widgets_values"], strict=True))
+        inputs.pop(AFTER_RUN, None)
         if "text" in inputs:
             inputs["text"] = queued_text(inputs["text"])
         linked = {slot["name"]: sources[slot["link"]] for slot in node["inputs"]}

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError
-from engine.graphs import VALUES, Given, from_graph, from_workflow, pictures_of, read_graph
+from engine.graphs import KINDS, Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
 from engine.recipe import Recipe
 from engine.sources import Control, Lora, Upscale
 from tests.engine.test_comfy import default_graph
 
 IMAGE, MASK, MAP = "a" * 64, "b" * 64, "c" * 64
 PICTURES = {
-    "cat.png": Given(image=IMAGE, width=515, height=391, mask=MASK),
+    "cat.png": Given(image=IMAGE, width=512, height=384, masks={"alpha": MASK}),
     "pose.png": Given(image=MAP, width=512, height=512),
 }
 PLAIN = from_graph(default_graph())
@@ -90,14 +90,18 @@ def test_joined_texts() -> None:
 
 
 def test_sdxls_texts() -> None:
-    sizes = {"width": 1024, "height": 1024, "crop_w": 0, "crop_h": 0}
-    sizes |= {"target_width": 1024, "target_height": 1024}
+    sizes = {"width": 512, "height": 512, "crop_w": 0, "crop_h": 0}
+    sizes |= {"target_width": 512, "target_height": 512}
     texts = {"text_g": "a cat", "text_l": "a cat", "clip": ["4", 1]}
     node = {"CLIPTextEncodeSDXL": {**sizes, **texts}}
     same_but(read({"3": {"positive": ["20", 0]}}, n20=node), prompt="a cat")
-    node = {"CLIPTextEncodeSDXL": {**sizes, **texts, "text_l": "a dog", "crop_w": 8}}
+    node = {"CLIPTextEncodeSDXL": {**sizes, **texts, "text_l": "a dog", "crop_w": 8, "width": 1024}}
     ignored = read_graph(with_nodes({"3": {"positive": ["20", 0]}}, n20=node)).ignored
-    assert [note.split(":")[1] for note in ignored] == [" text_l", " crop_w and crop_h"]
+    assert [note.split(":")[1] for note in ignored] == [
+        " text_l",
+        " crop_w and crop_h",
+        " sizes told to SDXL",
+    ]
 
 
 LOAD = {"LoadImage": {"image": "cat.png", "upload": "image"}}
@@ -141,13 +145,21 @@ def test_controls() -> None:
     )
     same_but(recipe, controls=(Control(model="pose", image=MAP, strength=0.9),))
     both = {"positive": ["6", 0], "negative": ["7", 0], "start_percent": 0.1, "end_percent": 0.8}
-    recipe = read(
-        {"3": {"positive": ["22", 0], "negative": ["22", 1]}},
-        n20=net,
-        n21=load,
-        n22={"ControlNetApplyAdvanced": {**both, **links}},
+    found = read_graph(
+        with_nodes(
+            {"3": {"positive": ["22", 0], "negative": ["22", 1]}},
+            n20=net,
+            n21=load,
+            n22={"ControlNetApplyAdvanced": {**both, **links}},
+        ),
+        PICTURES,
     )
-    same_but(recipe, controls=(Control(model="pose", image=MAP, strength=0.9, start=0.1, end=0.8),))
+    assert [note.partition(": ")[2] for note in found.ignored] == [
+        "start_percent and end_percent: counted in steps, not in noise"
+    ]
+    same_but(
+        found.recipe, controls=(Control(model="pose", image=MAP, strength=0.9, start=0.1, end=0.8),)
+    )
 
 
 def test_enlargements() -> None:
@@ -205,7 +217,7 @@ def test_ksampler_advanced() -> None:
 
 def test_pictures_that_are_not_here_are_named() -> None:
     graph = with_nodes({"3": {"latent_image": ["21", 0], "denoise": 0.5}}, n20=LOAD, n21=ENCODE)
-    assert pictures_of(graph) == ["cat.png"]
+    assert pictures_of(graph) == [Wanted("cat.png")]
     with pytest.raises(GraphError, match=r"starts from the picture 'cat.png', which is not here"):
         from_graph(graph)
 
@@ -289,4 +301,4 @@ def test_every_node_of_the_list_is_known() -> None:
         LatentUpscaleBy, VAEDecode, VAELoader, LoraLoader, ControlNetLoader, ControlNetApply,
         ControlNetApplyAdvanced, ImageScale, ImageScaleBy, UpscaleModelLoader,
         ImageUpscaleWithModel, RepeatLatentBatch, SaveImage, PreviewImage"""
-    assert {name.strip() for name in listed.split(",")} <= VALUES.keys()
+    assert {name.strip() for name in listed.split(",")} <= KINDS.keys()

@@ -25,7 +25,8 @@ from engine.graphs import from_graph
 from engine.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
 from engine.recipe import SAMPLERS, SCHEDULES, Recipe
 from engine.sources import Lora
-from tests.engine.test_comfy import default_graph, recipes
+from tests.engine.recipes import recipes
+from tests.engine.test_comfy import default_graph
 from tests.factories import make_recipe
 
 Pixels = npt.NDArray[np.uint8]
@@ -192,8 +193,8 @@ def test_names_of_any_form_survive_the_line(name: str) -> None:
 
 
 def test_what_a1111_did_and_marble_cannot_is_named() -> None:
-    text = A1111.replace("RNG: CPU", 'Hires upscale: 2, Lora hashes: "a: 1, b: 2"')
-    assert from_a1111(text)[1] == ("Hires upscale: 2", "RNG: GPU")
+    text = A1111.replace("RNG: CPU", 'Tiling: True, Lora hashes: "a: 1, b: 2"')
+    assert from_a1111(text)[1] == ("Tiling: True", "RNG: GPU (noise is drawn on the CPU)")
 
 
 @pytest.mark.parametrize(

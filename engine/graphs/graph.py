@@ -1,0 +1,121 @@
+"""A graph as data (ComfyUI's API format): its nodes, their values, and where their links lead.
+
+Node id → `{"class_type", "inputs"}`, where an input is a value or a link `[node id, output]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import GraphError, shorten
+from engine.graphs.nodes import KINDS
+
+LARGEST: Final = 1e9  # of a number: above any that means something, and NaN is not below
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Name an output of a node: where something comes from."""
+
+    node: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Hold the nodes of a graph, and look along their links; errors are `GraphError`s."""
+
+    nodes: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def parse(cls, data: object) -> Graph:
+        """Check the outer form of a graph: nodes with kinds and inputs, and no circle."""
+        if not isinstance(data, Mapping) or not data:
+            raise GraphError("The ComfyUI graph holds no nodes.")
+        for name, node in data.items():
+            match node:
+                case {"class_type": str(), "inputs": Mapping()}:
+                    pass
+                case _:
+                    raise GraphError(f"{shorten(name)} in the ComfyUI graph is not a node.")
+        graph = cls(data)
+        graph._check_circles()
+        return graph
+
+    def kind(self, name: str) -> str:
+        """Return the kind of a node."""
+        return str(self.nodes[name]["class_type"])
+
+    def all(self, *kinds: str) -> list[str]:
+        """Return the nodes of these kinds."""
+        return [name for name in self.nodes if self.kind(name) in kinds]
+
+    def title(self, name: str) -> str:
+        """Return a node's kind and id, for messages."""
+        return f"{shorten(self.kind(name))[1:-1]} (node {name})"
+
+    def value(self, name: str, option: str) -> Any:
+        """Return a plain value of a node; one computed by another node is not followed."""
+        value = self.nodes[name]["inputs"].get(option)
+        if value is None or isinstance(value, list):
+            raise self._error(name, option, "is not a plain value")
+        return value
+
+    def number(self, name: str, option: str) -> float:
+        """Return a number among a node's values."""
+        value = self.value(name, option)
+        right = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (right and abs(value) < LARGEST):
+            raise self._error(name, option, "is not a number")
+        return float(value)
+
+    def link(self, name: str, option: str) -> Link:
+        """Return what feeds an input, which must be of the type that the node asks for there."""
+        match self.nodes[name]["inputs"].get(option):
+            case [str() as source, int(slot)] if source in self.nodes:
+                known = KINDS.get(self.kind(source))
+            case _:
+                raise self._error(name, option, "is not connected")
+        if known is None:
+            found = f"comes from {self.title(source)}, a node that Marble does not know"
+            raise self._error(name, option, found)
+        given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
+        wanted = self.type_of(name, option)
+        if given != wanted:
+            raise self._error(name, option, f"gets {given} from {self.title(source)}, not {wanted}")
+        return Link(source, slot)
+
+    def type_of(self, name: str, option: str) -> str:
+        """Return the type (`MODEL`, `LATENT`, …) of a link into a known node."""
+        return KINDS[self.kind(name)].links[option]
+
+    def _error(self, name: str, option: str, what: str) -> GraphError:
+        return GraphError(f"In the ComfyUI graph, {option!r} of {self.title(name)} {what}.")
+
+    def _check_circles(self) -> None:
+        """Raise where a node feeds itself, however far around."""
+        done: set[str] = set()
+        for start in self.nodes:
+            path: list[tuple[str, Iterator[str]]] = [(start, self._feeds(start))]
+            within = {start}
+            while path:
+                name, feeds = path[-1]
+                following = next((feed for feed in feeds if feed not in done), None)
+                if following is None:
+                    done.add(name)
+                    within.discard(name)
+                    path.pop()
+                elif following in within:
+                    where = f"{self.kind(following)} ({following})"
+                    raise GraphError(f"The ComfyUI graph goes in a circle at {where}.")
+                else:
+                    within.add(following)
+                    path.append((following, self._feeds(following)))
+
+    def _feeds(self, name: str) -> Iterator[str]:
+        for value in self.nodes[name]["inputs"].values():
+            match value:
+                case [str() as source, int()] if source in self.nodes:
+                    yield source

@@ -1,0 +1,151 @@
+"""The recipe of what a graph saves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import GraphError
+from engine.graphs.graph import Graph
+from engine.graphs.larger import enlarged
+from engine.graphs.latents import LATENTS
+from engine.graphs.meaning import Draft, Given, Larger, Read
+from engine.graphs.models import ENCODERS, MODELS, VAES
+from engine.graphs.nodes import OUTPUTS
+from engine.graphs.noise import slices_like_marble
+from engine.graphs.pictures import ALPHA, IMAGES, MASKS, note_filters
+from engine.graphs.reader import Reader, Rules
+from engine.graphs.sampling import one_model
+from engine.graphs.words import WORDS
+from engine.graphs.workflow import from_workflow, is_workflow
+from engine.recipe import Recipe
+
+RULES: Final[Rules] = {
+    "MODEL": MODELS,
+    "CLIP": ENCODERS,
+    "VAE": VAES,
+    "CONDITIONING": WORDS,
+    "LATENT": LATENTS,
+    "IMAGE": IMAGES,
+    "MASK": MASKS,
+}
+COLOURS: Final = ("red", "green", "blue")
+OURS: Final = re.compile(r"([0-9a-f]{64})\.png")  # a picture named as our store names it
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Name a picture that a graph loads, and the channels of it that it takes for masks."""
+
+    name: str
+    channels: frozenset[str] = frozenset()
+
+
+def from_graph(graph: object, pictures: Mapping[str, Given] | None = None) -> Recipe:
+    """Read a graph (either format), or raise `GraphError` or `OptionError`; see `read_graph`."""
+    return read_graph(graph, pictures).recipe
+
+
+def read_graph(data: object, pictures: Mapping[str, Given] | None = None) -> Read:
+    """Read a graph, in API or UI format, whose pictures are given by the names it loads them by.
+
+    Pictures that bear the names of our store need not be given. `GraphError` names a node that is
+    not known, a missing input, a circle; `OptionError` a value that Marble does not allow.
+    """
+    graph = _parse(data)
+    ours = {file: _ours(file) for file in _files(graph) if OURS.fullmatch(file)}
+    reader = Reader(graph, RULES, {**ours, **(pictures or {})})
+    try:
+        recipe = _recipe(reader)
+    except RecursionError:
+        raise GraphError("The ComfyUI graph is too deep.") from None
+    return Read(recipe, tuple(dict.fromkeys(reader.notes)))
+
+
+def pictures_of(data: object) -> list[Wanted]:
+    """Return the pictures that a graph loads."""
+    graph = _parse(data)
+    masks: dict[str, set[str]] = {file: set() for file in _files(graph)}
+    for name in graph.all("LoadImage"):
+        masks[str(graph.value(name, "image"))] |= set(_channels(graph, name))
+    for name in graph.all("LoadImageMask"):
+        masks[str(graph.value(name, "image"))].add(str(graph.value(name, "channel")))
+    return [Wanted(file, frozenset(channels)) for file, channels in masks.items()]
+
+
+def _parse(data: object) -> Graph:
+    if isinstance(data, Mapping) and isinstance(sent := data.get("prompt"), Mapping):
+        data = sent  # as it is sent to a server
+    return Graph.parse(from_workflow(data) if is_workflow(data) else data)  # type: ignore[arg-type]
+
+
+def _files(graph: Graph) -> list[str]:
+    loads = graph.all("LoadImage", "LoadImageMask")
+    return list(dict.fromkeys(str(graph.value(name, "image")) for name in loads))
+
+
+def _channels(graph: Graph, load: str) -> Iterator[str]:
+    """Yield the channels that are taken for masks of what a node loads, scaled or not."""
+    if any([load, 1] in node["inputs"].values() for node in graph.nodes.values()):
+        yield ALPHA
+    loaded = [load, *(name for name in graph.all("ImageScale") if _feeds(graph, name, load))]
+    for name in graph.all("ImageToMask"):
+        if any(_feeds(graph, name, each) for each in loaded):
+            yield str(graph.value(name, "channel"))
+
+
+def _feeds(graph: Graph, name: str, source: str) -> bool:
+    return bool(graph.nodes[name]["inputs"].get("image") == [source, 0])
+
+
+def _ours(file: str) -> Given:
+    name = file.removesuffix(".png")
+    return Given(image=name, masks=dict.fromkeys(COLOURS, name))
+
+
+def _recipe(reader: Reader) -> Recipe:
+    saved, draft = _saved(reader)
+    first, upscale = draft.drawn, draft.upscale
+    if first is None or draft.vae is None:
+        raise GraphError("The ComfyUI graph saves a picture that nothing has drawn.")
+    if draft.larger is not None and draft.larger != Larger():
+        if upscale is not None:
+            raise reader.fail(saved, "saves what is enlarged twice, which Marble cannot do")
+        upscale = enlarged(reader, saved, draft)
+    note_filters(reader, draft)
+    _check_pick(draft)
+    files = [first.model.file, *([draft.vae.file] if draft.vae.file else [])]
+    return Recipe(
+        **first.values,
+        checkpoint=one_model(files),  # type: ignore[arg-type]  # the recipe checks it
+        width=draft.width,
+        height=draft.height,
+        count=draft.count,
+        picture=draft.picture,
+        image=draft.image,
+        mask=draft.mask,
+        strength=draft.strength,
+        vae=draft.vae.name,
+        upscale=upscale,
+    )
+
+
+def _saved(reader: Reader) -> tuple[str, Draft]:
+    """Return the one picture that is saved or shown, and a node that does it."""
+    outputs = reader.graph.all(*OUTPUTS)
+    sources = {reader.graph.link(name, "images") for name in outputs}
+    if len(sources) != 1:
+        raise GraphError(f"The ComfyUI graph has {len(sources)} results to save, not just 1.")
+    return outputs[0], reader.image(outputs[0], "images")
+
+
+def _check_pick(draft: Draft) -> None:
+    sides: Any = draft.width, draft.height
+    whole = all(isinstance(side, int) for side in sides)
+    if draft.early and whole and not slices_like_marble(*sides):
+        raise GraphError(
+            f"The ComfyUI graph picks a picture of {sides[0]}×{sides[1]} before KSampler, where "
+            "ComfyUI draws its noise another way than Marble."
+        )

@@ -1,0 +1,94 @@
+"""Nodes that read words, join them, and put controls beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from engine.errors import GraphError
+from engine.graphs.graph import Link
+from engine.graphs.meaning import Words
+from engine.graphs.reader import Reader, Rule
+from engine.sources import Control
+
+BREAK: Final = " BREAK "
+LONGEST: Final = 100_000  # characters: texts that are joined with themselves double each time
+BOTH: Final = ("positive", "negative")
+SIZES: Final = (("width", "height"), ("target_width", "target_height"))
+
+
+def _text(reader: Reader, link: Link) -> Words:
+    # What the text must be, the recipe says.
+    text = reader.graph.value(link.node, "text")
+    return Words(text, reader.model(link.node, "clip"))
+
+
+def _both_texts(reader: Reader, link: Link) -> Words:
+    """Read SDXL's node, which has a text for each of the two encoders, and sizes to tell them."""
+    name, graph = link.node, reader.graph
+    text = str(graph.value(name, "text_g"))
+    if graph.value(name, "text_l") not in (text, ""):
+        reader.note(name, "text_l: both text encoders read text_g")
+    if any(graph.number(name, each) for each in ("crop_w", "crop_h")):
+        reader.note(name, "crop_w and crop_h: the picture's own sizes are told, uncut")
+    sizes = [(graph.number(name, w), graph.number(name, h)) for w, h in SIZES]
+    return Words(text, reader.model(name, "clip"), sizes=frozenset(sizes))
+
+
+def _joined(reader: Reader, link: Link, *options: str) -> Words:
+    first, second = (reader.words(link.node, option) for option in options)
+    text = BREAK.join(map(str, (first.text, second.text)))
+    if len(text) > LONGEST:
+        raise GraphError(f"The ComfyUI graph joins texts to more than {LONGEST:,} characters.")
+    if first.encoder != second.encoder:
+        raise reader.fail(link.node, "joins texts of two text encoders, which Marble cannot do")
+    if first.controls != second.controls:
+        reader.note(link.node, "controls of one text: they act on all of it")
+    return replace(first, text=text, controls=max(first.controls, second.controls, key=len))
+
+
+def _concatenated(reader: Reader, link: Link) -> Words:
+    return _joined(reader, link, "conditioning_to", "conditioning_from")
+
+
+def _combined(reader: Reader, link: Link) -> Words:
+    reader.note(link.node, "two guesses averaged: both texts are read one after the other")
+    return _joined(reader, link, "conditioning_1", "conditioning_2")
+
+
+def _controlled(reader: Reader, link: Link) -> Words:
+    return _steered(reader, link.node, reader.words(link.node, "conditioning"))
+
+
+def _controlled_for_a_while(reader: Reader, link: Link) -> Words:
+    words = reader.words(link.node, BOTH[link.slot])
+    start = reader.graph.number(link.node, "start_percent")
+    end = reader.graph.number(link.node, "end_percent")
+    if (start, end) != (0, 1):
+        reader.note(link.node, "start_percent and end_percent: counted in steps, not in noise")
+    return replace(_steered(reader, link.node, words, start=start, end=end), both=False)
+
+
+def _steered(reader: Reader, name: str, words: Words, **when: Any) -> Words:
+    """Put a control beside words, which steers by the picture that its node is given."""
+    hint = reader.image(name, "image")
+    if hint.drawn is not None or hint.image is None or hint.larger:
+        raise reader.fail(name, "takes a map that is no loaded picture, which Marble cannot do")
+    control = Control(
+        model=reader.file(name, "control_net", "control_net_name"),
+        image=hint.image,
+        strength=reader.graph.number(name, "strength"),
+        **when,
+    )
+    return replace(words, controls=(*words.controls, control), fit=hint.fit or words.fit)
+
+
+WORDS: Final[Mapping[str, Rule]] = {
+    "CLIPTextEncode": _text,
+    "CLIPTextEncodeSDXL": _both_texts,
+    "ConditioningConcat": _concatenated,
+    "ConditioningCombine": _combined,
+    "ControlNetApply": _controlled,
+    "ControlNetApplyAdvanced": _controlled_for_a_while,
+}

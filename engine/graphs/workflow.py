@@ -1,0 +1,113 @@
+"""What ComfyUI's canvas saves (UI format), as the graph that it would send: nodes by id.
+
+Values stand there by position, links in a table of their own. Reroutes and primitives are the
+canvas's own and vanish on the way. Format 0.4, in which links are lists, and 1, in which they are
+objects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from engine.errors import GraphError
+from engine.graphs.nodes import AFTER_RUN, KINDS, UPLOAD
+from engine.wording import choose
+
+MODES: Final = {2: "muted", 4: "bypassed"}
+CANVAS_ONLY: Final = (AFTER_RUN, UPLOAD)
+TEXTS: Final = ("text", "text_g", "text_l")
+COMMENT: Final = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+ALONE: Final = re.compile(r"(?<!\\)\{([^{}|]*)\}")  # a choice of one
+ESCAPE: Final = re.compile(r"\\([{}|])")
+ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
+ADVICE: Final = "export it as “API” in ComfyUI"
+
+
+def is_workflow(data: object) -> bool:
+    """Say whether data is a canvas's, not a graph."""
+    return isinstance(data, Mapping) and isinstance(data.get("nodes"), list)
+
+
+def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a workflow into the graph that the canvas would send, or raise `GraphError`."""
+    try:
+        return _Canvas(workflow).graph()
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
+        raise GraphError("The ComfyUI workflow is damaged.") from None
+
+
+class _Canvas:
+    """Hold the nodes of a workflow by id, and where its links come from."""
+
+    def __init__(self, workflow: Mapping[str, Any]) -> None:
+        self._nodes = {str(node["id"]): node for node in workflow["nodes"]}
+        self._links = dict(map(_link, workflow.get("links") or ()))
+
+    def graph(self) -> dict[str, Any]:
+        """Return all nodes that a server would be sent; the canvas's own are not."""
+        return {name: self._node(name) for name, node in self._nodes.items() if _is_sent(node)}
+
+    def _node(self, name: str) -> dict[str, Any]:
+        node = self._nodes[name]
+        kind = str(node["type"])
+        if node.get("mode") in MODES:
+            # Named only if something needs it.
+            kind = f"{kind}, which is {MODES[node['mode']]}: {ADVICE}"
+        linked = {
+            slot["name"]: self._source(slot["link"])
+            for slot in node.get("inputs") or ()
+            if slot.get("link") in self._links
+        }
+        return {"class_type": kind, "inputs": _values(node) | linked}
+
+    def _source(self, link: Any) -> Any:
+        """Return the link to what feeds an input, or the value that a primitive holds."""
+        name, slot = self._links[link]
+        for _ in self._nodes:
+            node = self._nodes[name]
+            if node["type"] == "PrimitiveNode":
+                return node["widgets_values"][0]
+            if node["type"] != "Reroute":
+                break
+            name, slot = self._links[node["inputs"][0]["link"]]
+        return [name, slot]
+
+
+def _link(link: Any) -> tuple[Any, tuple[str, int]]:
+    if isinstance(link, Mapping):
+        return link["id"], (str(link["origin_id"]), link["origin_slot"])
+    return link[0], (str(link[1]), link[2])
+
+
+def _is_sent(node: Mapping[str, Any]) -> bool:
+    return node["type"] not in ("Reroute", "PrimitiveNode", "Note", "MarkdownNote")
+
+
+def _values(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a node's values by name; those of a kind that is not known do not matter."""
+    given, kind = node.get("widgets_values") or (), KINDS.get(str(node["type"]))
+    if kind is None:
+        return {}
+    names = [name for name in kind.values if name != AFTER_RUN or _has_order(given)]
+    values = dict(given) if isinstance(given, Mapping) else dict(zip(names, given, strict=False))
+    return {name: _sent(name, value) for name, value in values.items() if name not in CANVAS_ONLY}
+
+
+def _sent(name: str, value: Any) -> Any:
+    """Return a value as it is sent: texts lose comments and escapes, and choices are made.
+
+    The canvas chooses by chance; here one text always gives the same one.
+    """
+    if name not in TEXTS or not isinstance(value, str):
+        return value
+    text = choose(COMMENT.sub("", value), 0)
+    return ESCAPE.sub(r"\1", ALONE.sub(r"\1", text))
+
+
+def _has_order(given: Any) -> bool:
+    """Say whether values hold what is done to the seed after a run; scripts leave it out."""
+    return isinstance(given, list) and any(
+        isinstance(value, str) and value in ORDERS for value in given
+    )

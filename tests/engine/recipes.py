@@ -1,0 +1,138 @@
+"""Draw recipes of every kind: words alone, and all that a picture may be made from."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from engine.comfy.limits import BREAK
+from engine.graphs.larger import factor_to
+from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
+from engine.sources import LANCZOS, Control, Lora, Margins, Upscale, Variation
+from tests.factories import make_recipe
+
+IMAGE, MASK, MAP = "a" * 64, "b" * 64, "c" * 64
+AWKWARD = (
+    'a "quoted", comma: colon',
+    "two\nlines",
+    "{a|b} (c\\)",
+    "http://x/*y*/",
+    "拿着书的大理石学者",
+    "🗿, é",
+    "a (gold:1.2) king BREAK at night BREAK (rain)",
+)
+words = st.text(min_size=1, max_size=60).filter(str.strip) | st.sampled_from(AWKWARD)
+strengths = st.floats(0.01, 1) | st.sampled_from((0.3, 0.5, 0.75, 1.0))
+factors = st.floats(1, 4) | st.sampled_from((1.5, 2.0, 4.0))
+names = st.sampled_from(("ink", "my style_v2.1", "a (b)"))
+lora_weights = st.floats(-4, 4)
+loras = st.builds(
+    Lora, name=names, weight=lora_weights, text_weight=st.none() | lora_weights
+)  # fmt: skip
+seeds = st.integers(0, SEED_LIMIT - 1)
+controls = st.lists(
+    st.builds(Control, model=names, image=st.sampled_from((MAP, IMAGE)), strength=st.floats(0, 2)),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+upscalers = st.sampled_from(("lanczos", "4x-UltraSharp", "RealESRGAN_x4"))
+
+
+@st.composite
+def recipes(draw: st.DrawFn, prompts: st.SearchStrategy[str] = words) -> Recipe:
+    """Draw any valid recipe of words alone."""
+    count = draw(st.integers(1, 16))
+    return make_recipe(
+        prompt=draw(prompts),
+        negative_prompt=draw(st.just("") | prompts),
+        seed=draw(seeds),
+        steps=draw(st.integers(1, 150)),
+        guidance_scale=draw(st.floats(0, 30)),
+        width=8 * draw(st.integers(8, 256)),
+        height=8 * draw(st.integers(8, 256)),
+        count=count,
+        picture=draw(st.none() | st.integers(0, count - 1)),
+        sampler=draw(st.sampled_from(SAMPLERS)),
+        schedule=draw(st.sampled_from(SCHEDULES)),
+        checkpoint=draw(st.sampled_from(("starter", "sd15.safetensors", "A, B: C.ckpt"))),
+        loras=draw(st.lists(loras, max_size=3).map(tuple)),
+        clip_skip=draw(st.none() | st.integers(1, 12)),
+        guidance_rescale=draw(st.just(0.0) | st.floats(0, 1)),
+        vae=draw(st.none() | names),
+    )
+
+
+def _enlarging(**changes: Any) -> st.SearchStrategy[Upscale]:
+    return st.builds(Upscale, **{"factor": factors, "by": upscalers, **changes})
+
+
+START: Mapping[str, Any] = {
+    "image": st.just(IMAGE),
+    "fit": st.sampled_from(("crop", "resize")),
+    "strength": strengths,
+}
+LATENT = {"by": st.just("latent"), "strength": strengths}
+# Kinds of recipes: what each has beside words. They all fit into a graph and into A1111's line,
+# but for those named below.
+KINDS: dict[str, Mapping[str, Any]] = {
+    "words": {},
+    "start image": START,
+    "mask": {**START, "mask": st.just(MASK)},
+    "controls": {"controls": controls, "fit": START["fit"]},
+    "controls on a start image": {**START, "controls": controls},
+    "larger": {"upscale": _enlarging()},
+    "start image, larger": {**START, "upscale": _enlarging()},
+    "mask, larger": {**START, "mask": st.just(MASK), "upscale": _enlarging()},
+    "two passes": {"upscale": _enlarging(strength=strengths)},
+    "two passes on latents": {"upscale": _enlarging(**LATENT)},
+    "two passes with controls": {
+        "controls": controls,
+        "fit": START["fit"],
+        "upscale": _enlarging(strength=strengths),
+    },
+    "detail": {**START, "strength": st.none(), "upscale": _enlarging(strength=strengths)},
+    "detail on latents": {**START, "strength": st.none(), "upscale": _enlarging(**LATENT)},
+    "two passes on a start image": {**START, "upscale": _enlarging(strength=strengths)},
+    "start image, only larger": {**START, "strength": st.none(), "upscale": _enlarging()},
+    "padded": {**START, "fit": st.just("pad")},
+    "variations": {
+        "variations": st.lists(
+            st.builds(Variation, seed=seeds, amount=st.floats(0, 1)), min_size=1, max_size=3
+        ).map(tuple)
+    },
+    "margins": {**START, "margins": st.builds(Margins, left=st.integers(1, 30))},
+    "tiles": {"upscale": _enlarging(strength=strengths, tile=st.just(64))},
+}
+NO_GRAPH = {"start image, only larger", "padded", "variations", "margins", "tiles"}
+NO_LINE = {"two passes on a start image", "variations", "margins", "tiles"}
+
+
+@st.composite
+def derived(draw: st.DrawFn, kind: str, plain: st.SearchStrategy[Recipe] | None = None) -> Recipe:
+    """Draw a recipe of one of `KINDS`."""
+    bare = draw(recipes() if plain is None else plain)
+    if "upscale" in KINDS[kind]:  # 16 megapixels are the most
+        bare = replace(bare, width=min(bare.width, 1000), height=min(bare.height, 1000))
+    return replace(bare, **{name: draw(values) for name, values in KINDS[kind].items()})
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """Return the recipe of the same pixels that a graph leads back to.
+
+    Only a size is known of an enlargement; of steps of which a share is taken, the share; white
+    space around BREAK means nothing.
+    """
+    changes: dict[str, Any] = {
+        name: " BREAK ".join(BREAK.split(text)) if BREAK.search(text) else text
+        for name, text in (("prompt", recipe.prompt), ("negative_prompt", recipe.negative_prompt))
+    }
+    if upscale := recipe.upscale:
+        shortest = factor_to(recipe.width, recipe.height, recipe.size)
+        changes["upscale"] = replace(upscale, factor=shortest)
+        idle = upscale.by == LANCZOS and upscale.strength is None and shortest == 1
+        if idle and (recipe.image is None or recipe.strength is not None):
+            changes["upscale"] = None
+        if recipe.strength is None and recipe.image and upscale.strength:
+            changes["steps"] = max(1, min(150, round(recipe.detail_steps / upscale.strength)))
+    return replace(recipe, **changes)
