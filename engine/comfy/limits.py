@@ -53,7 +53,8 @@ def _padded(recipe: Recipe) -> bool:
 
 def _break_in_parentheses(recipe: Recipe) -> bool:
     texts = (recipe.prompt, recipe.negative_prompt)
-    return not all(_is_whole(part) for text in texts for part in windows(text))
+    parts = [part for text in texts if BREAK.search(text) for part in windows(text)]
+    return not all(map(_is_whole, parts))
 
 
 def windows(text: str) -> list[str]:
@@ -63,7 +64,7 @@ def windows(text: str) -> list[str]:
 
 
 def _is_whole(part: str) -> bool:
-    """Say whether a part's parentheses are all closed in it; without `BREAK` that is no matter."""
+    """Say whether all of a part's parentheses are closed in it."""
     bare = re.sub(r"\\[()]", "", part)
     return bare.count("(") == bare.count(")")
 
@@ -84,10 +85,7 @@ IMPOSSIBLE: Final[dict[str, Question]] = {
     "a control has its say in some steps only, which ComfyUI counts otherwise": lambda recipe: any(
         (control.start, control.end) != (0, 1) for control in recipe.controls
     ),
-    "BREAK stands within parentheses": lambda recipe: (
-        bool(BREAK.search(f"{recipe.prompt}\n{recipe.negative_prompt}"))
-        and _break_in_parentheses(recipe)
-    ),
+    "BREAK stands within parentheses": _break_in_parentheses,
 }
 OTHERWISE: Final[dict[str, Question]] = {
     "the mask's edge fades otherwise there": lambda recipe: recipe.mask is not None,
