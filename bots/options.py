@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
-from bots.wishes import STYLE, Aspect, style_name
+from bots.wishes import NO_STYLE, STYLE, Aspect, style_name
 from engine.errors import OptionError, UnknownOption
 from engine.ranges import FITS
 from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
@@ -57,8 +57,7 @@ def _loras(text: str) -> Values:
 
 
 def _style(text: str) -> Values:
-    none = text.strip().lower() in ("", "none", "off")
-    return {STYLE: None if none else style_name(text)}
+    return {STYLE: None if text.strip().lower() in NO_STYLE else style_name(text)}
 
 
 def _optional(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STYLE: Final = "style"  # among the values that were typed: a name, or None for no style
 PROMPT: Final = "{prompt}"  # where a style's words leave room for those that were typed
 NAME: Final = re.compile(r"[\w-]{1,32}")
+NO_STYLE: Final = ("", "none", "off")
 NAMED: Final = Sentence("1 to 32 letters, digits, - or _", "a_style_name")
 WORDS: Final = {"prompt": "prompt", "negative_prompt": "negative"}  # of a recipe, of a style
 
@@ -70,7 +71,7 @@ def sized(values: Mapping[str, Any], pixels: int) -> dict[str, Any]:
 def style_name(text: str) -> str:
     """Return a style's name as it is kept, or raise `OptionError`."""
     name = text.strip().lower()
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or name in NO_STYLE:
         raise OptionError(STYLE, text, NAMED)
     return name
 

@@ -108,14 +108,18 @@ def _check(new: NewJob) -> None:
     recipe = new.recipe
     texts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt, **keys}
     for name, written in texts.items():
-        if written is None:
-            continue
-        if "\0" in written:
-            raise OptionError(name, written, "text without NUL characters")
-        try:
-            written.encode()
-        except UnicodeEncodeError:
-            raise OptionError(name, ascii(written), "whole characters (UTF-8)") from None
+        if written is not None:
+            check_text(name, written)
+
+
+def check_text(name: str, written: str) -> None:
+    """Refuse a text that no database can keep; raises `OptionError`."""
+    if "\0" in written:
+        raise OptionError(name, written, "text without NUL characters")
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        raise OptionError(name, ascii(written), "whole characters (UTF-8)") from None
 
 
 def _by_event(connection: Connection, event: str) -> Job | None:

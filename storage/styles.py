@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Delete, delete, func, insert, select
 from storage.clock import Clock
 from storage.database import Database
 from storage.errors import TooManyStyles
+from storage.intake import check_text
 from storage.people import EVERYWHERE, above, greet
 from storage.records import Style
 from storage.tables import places, styles
@@ -27,8 +28,10 @@ class Styles:
     async def add(self, place: str, name: str, prompt: str, negative: str, *, by: str) -> Style:
         """Keep a style in a place; one of the same name there is replaced.
 
-        Raises `TooManyStyles`.
+        Raises `TooManyStyles`, or `OptionError` for a text that cannot be kept.
         """
+        for text in (prompt, negative):
+            check_text("style", text)
 
         def unit(connection: Connection) -> Style:
             greet(connection, places, place, self.now())

@@ -58,7 +58,7 @@ def with_options(
     )
     completed = app_commands.autocomplete(
         **{
-            _identifier(option.name): completing(option.name, desk)
+            _identifier(option.name): completing(COMPLETIONS[option.name], desk)
             for option in options
             if option.name in COMPLETIONS
         }
@@ -106,12 +106,9 @@ def _annotation(option: Option) -> Any:
     return app_commands.Range[int, int(low), int(high)]
 
 
-def completing(name: str, desk: Desk) -> Complete:
-    """Return what offers values for an option while it is typed."""
-    return _completion(COMPLETIONS[name], desk)
+def completing(offer: Offer, desk: Desk) -> Complete:
+    """Return what discord.py asks for values while an option is typed."""
 
-
-def _completion(offer: Offer, desk: Desk) -> Complete:
     async def complete(interaction: discord.Interaction[Any], text: str) -> Choices:
         offers = await offer(desk, interaction, text.strip())
         return [
@@ -124,27 +121,25 @@ def _completion(offer: Offer, desk: Desk) -> Complete:
 
 
 async def _models(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
-    return _with(text, desk.studio.models())
+    return offered(text, desk.studio.models())
 
 
 async def _vaes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
-    return _with(text, ["own", *desk.studio.vaes()])
+    return offered(text, ["own", *desk.studio.vaes()])
 
 
 async def _loras(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer names for the last of several with commas between; what stands before is kept."""
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
-    known = await asyncio.to_thread(desk.studio.loras)
-    return [
-        (f"{kept}{name}", f"{kept}{name}") for name in known if last.strip().lower() in name.lower()
-    ]
+    known = offered(last.strip(), await asyncio.to_thread(desk.studio.loras))
+    return [(f"{kept}{name}", f"{kept}{name}") for name, _ in known]
 
 
 async def _styles(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
     visit = Click(interaction)
     await desk.know_place(visit)
-    return _with(text, await desk.studio.styles(visit.place))
+    return offered(text, await desk.studio.styles(visit.place))
 
 
 async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
@@ -163,7 +158,8 @@ async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -
     return found
 
 
-def _with(text: str, names: Iterable[str]) -> Offers:
+def offered(text: str, names: Iterable[str]) -> Offers:
+    """Return those names that hold what is typed so far."""
     return [(name, name) for name in names if text.lower() in name.lower()]
 
 

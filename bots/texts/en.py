@@ -12,7 +12,7 @@ EN: Final = Words(
     hours="{n} h",
     submitted="In line …",
     next_in_line="next in line",
-    nth_in_line="{place} in line",
+    nth_in_line="number {place} in line",
     with_eta="{line}, about {time}",
     paused="{line}, paused: {reason}",
     stages={
@@ -220,15 +220,18 @@ EN: Final = Words(
         "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed and "
         "words give the same picture, always. A second line says what to leave out, too.\n"
         "\n"
+        "`--style` adds words that the group keeps by a name; `/style` lists them.\n"
+        "\n"
         "**Buttons** below a picture draw it again, hand you the file as it is, or tell its "
         "recipe. Answer a picture with other words to draw it again with these."
     ),
     privacy=(
         "**What is kept:** the recipes you ask for, their pictures, where and when you asked, your "
-        "favourites and settings, all on the machine of whoever runs this Marble.\n"
+        "favourites and settings, the styles that you made for others, all on the machine of "
+        "whoever runs this Marble.\n"
         "**What is not:** other messages. Marble reads only commands, buttons and reactions to its "
         "own pictures.\n"
         "**What you can do:** `/mydata export` hands you everything, `/mydata delete` removes it "
-        "for good. Bans stay, so that they hold."
+        "for good. Bans stay, so that they hold, and styles, without your name."
     ),
 )

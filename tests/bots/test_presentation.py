@@ -171,10 +171,10 @@ class TestLines:
         ("news", "english", "chinese"),
         [
             (Waiting(position=1), "Next in line", "下一个就是你"),
-            (Waiting(position=3, eta=40), "3 in line, about 40 s", "排在第 3 位，约 40 秒"),
+            (Waiting(position=3, eta=40), "Number 3 in line, about 40 s", "排在第 3 位，约 40 秒"),
             (
                 Waiting(position=2, eta=40, reason="no room on the disk"),
-                "2 in line, paused: no room on the disk",
+                "Number 2 in line, paused: no room on the disk",
                 "排在第 2 位，已暂停：no room on the disk",
             ),
             (

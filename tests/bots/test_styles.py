@@ -94,6 +94,8 @@ async def test_an_unknown_style_is_answered_with_the_nearest(house: House, book:
     ("name", "prompt", "negative", "error"),
     [
         ("two words", "x", "", OptionError),
+        ("None", "x", "", OptionError),  # it stands for no style
+        ("noir", "x\0", "", OptionError),
         ("x" * 33, "x", "", OptionError),
         ("noir", " ", "", OptionError),
         ("noir", "x" * (LONGEST + 1), "", OptionError),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import discord
 from discord import app_commands
 
 from bots.discord.address import guild_key
 from bots.discord.commands.define import Answer, answering, define, group
-from bots.discord.parameters import completing
+from bots.discord.parameters import Offers, completing, offered
 from bots.discord.replies import listed
 from bots.discord.visits import Click, Refusal
 from bots.policy import Role
@@ -31,9 +32,16 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     for name, answer in ANSWERS.items():
         callback = answering(desk, answer)
         if name == "remove":
-            callback = app_commands.autocomplete(name=completing("style", desk))(callback)
+            callback = app_commands.autocomplete(name=completing(_own, desk))(callback)
         styles.add_command(define(f"style {name}", callback))
     tree.add_command(styles)
+
+
+async def _own(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+    """Offer what the server keeps itself: only that can be removed there."""
+    place = guild_key(interaction.guild_id) if interaction.guild_id else EVERYWHERE
+    known = await desk.app.styles.list(place)
+    return offered(text, (style.name for style in known if style.place == place))
 
 
 async def list_(desk: Desk, visit: Click) -> None:

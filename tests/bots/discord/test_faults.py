@@ -6,7 +6,9 @@ The table that this prints (`pytest -s`) has one row a fault.
 from __future__ import annotations
 
 import io
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -266,6 +268,19 @@ async def test_every_fault_ends_as_promised(
         jobs = await storage.history.page(limit=50)
         assert {job.id: job.status for job in jobs if job.status is not Status.DELIVERED} == {}
         assert not await storage.outbox.backlog()
+
+
+async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    with closing(sqlite3.connect(marble.data / "marble.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        refused = await ann.imagine("a cat")
+        assert "nothing was queued" in await refused.said("too long")
+        other.execute("ROLLBACK")
+    assert refused.ephemeral
+    assert str(marble.data) not in refused.text
+    await (await ann.imagine("a cat")).picture()
 
 
 async def test_a_revoked_token_stops_this_adapter_alone_and_loudly(

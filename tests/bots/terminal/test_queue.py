@@ -92,8 +92,8 @@ def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path
     [
         (Waiting(position=1), "next in line"),
         (Waiting(position=1, eta=7.6), "next in line, about 8 s"),
-        (Waiting(position=12, eta=200), "12 in line, about 3 min"),
-        (Waiting(position=2, reason="Back at noon."), "2 in line, paused: Back at noon."),
+        (Waiting(position=12, eta=200), "number 12 in line, about 3 min"),
+        (Waiting(position=2, reason="Back at noon."), "number 2 in line, paused: Back at noon."),
     ],
 )
 def test_the_live_line_says_place_and_time(waiting: Waiting, said: str) -> None:
