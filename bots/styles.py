@@ -8,7 +8,7 @@ from typing import Final
 from bots.gate import Gate
 from bots.wishes import PROMPT, find_style, style_name
 from engine.errors import OptionError
-from engine.ranges import at_most
+from engine.ranges import at_most, characters
 from engine.sentences import Sentence
 from engine.wording import take_loras
 from storage import Storage
@@ -35,7 +35,7 @@ class Stylebook:
             raise OptionError(f"style {name}", "", SOME_WORDS)
         for text in (prompt, negative):
             if len(text) > LONGEST:
-                raise OptionError(f"style {name}", f"{len(text):,} characters", at_most(LONGEST))
+                raise OptionError(f"style {name}", characters(len(text)), at_most(LONGEST))
             take_loras(text)
         (await self.gate.rules(place)).check_words(prompt.replace(PROMPT, " "), negative)
         style = await self.storage.styles.add(place, name, prompt, negative, by=by)

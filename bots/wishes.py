@@ -90,8 +90,10 @@ def styled(texts: Mapping[str, str], style: Style) -> dict[str, str]:
     for field, part in WORDS.items():
         found[field] = text = add_words(texts[field], getattr(style, part))
         if len(text) > PROMPT_LIMIT:
-            given = f"{len(text):,} characters with the style {style.name}"
-            raise OptionError(field, given, at_most(PROMPT_LIMIT))
+            count = len(text)
+            given = f"{count:,} characters with the style {style.name}"
+            said = Sentence(given, "characters_with_style", count=count, style=style.name)
+            raise OptionError(field, said, at_most(PROMPT_LIMIT))
     return found
 
 

@@ -70,7 +70,7 @@ class OptionError(UserError):
         self.option = option
         self.value = value
         self.allowed = allowed
-        given = shorten(value)
+        given = value if isinstance(value, Sentence) else shorten(value)
         super().__init__(
             Sentence(
                 f"{option} must be {allowed}, not {given}.",

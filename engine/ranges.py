@@ -160,6 +160,11 @@ def at_most(characters: int) -> Sentence:
     return Sentence(f"at most {characters:,} characters", "at_most", limit=characters)
 
 
+def characters(count: int) -> Sentence:
+    """Return in words how long a text is."""
+    return Sentence(f"{count:,} characters", "characters", count=count)
+
+
 def is_int(value: object) -> TypeGuard[int]:
     """Say whether a value is a whole number; a bool is one to Python, but `steps=True` is wrong."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -176,6 +181,6 @@ def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str):
         raise OptionError(name, text, "text")
     if len(text) > PROMPT_LIMIT:
-        raise OptionError(name, f"{len(text):,} characters", at_most(PROMPT_LIMIT))
+        raise OptionError(name, characters(len(text)), at_most(PROMPT_LIMIT))
     if name in WORDS and not text.strip():
         raise OptionError(name, text, WORDS[name])

@@ -26,6 +26,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "a_seed": " 0 到 {most} 之间的整数",
     "one_of": "以下之一：{names}",
     "at_most": "不超过 {limit:,} 个字符的文字",
+    "characters": " {count:,} 个字符",
+    "characters_with_style": "加上风格 {style} 共 {count:,} 个字符",
     "some_words": "描述画面的文字",
     "followed_by": "后面带一个值（{example}）",
     "without_image": "空（没有起始图时不能填写）",

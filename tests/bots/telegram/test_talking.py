@@ -121,7 +121,7 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("a cat --steps many", "steps must be a whole number between 1 and 150, not 'many'."),
         ("a cat --seed", "--seed must be followed by a value (N), not ''."),
         ("a cat --model nowhere", "There is no model 'nowhere'; known models: starter."),
-        ("a" * 2001, "prompt must be at most 2,000 characters, not '2,001 characters'."),
+        ("a" * 2001, "prompt must be at most 2,000 characters, not 2,001 characters."),
         ("/paint a cat", "There is no option '/paint'"),
         ("/show 99999", "There is no job 99999."),
         ("/show ../../etc/passwd", "a picture is named like 12 or 12.3."),
