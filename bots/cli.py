@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return asyncio.run(_run(arguments, settings))
     except UserError as error:
         _complain(str(error))
-        return BAD_INPUT
+        return FAILED if error.passing else BAD_INPUT
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except BrokenPipeError:

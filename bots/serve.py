@@ -171,6 +171,7 @@ class Service:
 
     async def _wind_down(self) -> None:
         """Start nothing more, and give what is at work the grace time to reach its people."""
+        log.info("Marble drains, for %d s at most", self.app.settings.grace_seconds)
         self.app.worker.queue.pause(RESTARTING)
         for adapter in self.adapters:
             adapter.stop_intake()

@@ -28,6 +28,7 @@ know what it may show.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 from engine.sentences import Sentence
 
@@ -37,7 +38,12 @@ class MarbleError(Exception):
 
 
 class UserError(MarbleError):
-    """Carry one sentence that may be shown to the person who asked."""
+    """Carry one sentence that may be shown to the person who asked.
+
+    A `passing` one may mend itself: what was asked for can be tried again as it is.
+    """
+
+    passing: ClassVar[bool] = False
 
     @property
     def said(self) -> str:

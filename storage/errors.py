@@ -156,7 +156,6 @@ class BadURL(StorageError):
 class DatabaseFault(StorageError):
     """Name the database that fails and what to do; `passing` faults may mend themselves."""
 
-    passing: ClassVar[bool] = False
     wrong: ClassVar[str]
     cure: ClassVar[str]
 

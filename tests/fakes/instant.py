@@ -134,6 +134,18 @@ class WatchedExecutor(InstantExecutor):
             self._lags.append(loop.time() - before - BEAT)
 
 
+class BrokenExecutor(InstantExecutor):
+    """Fail where the process cannot go on."""
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        raise RuntimeError("no slots")
+
+
+def make_broken(config: EngineConfig) -> BrokenExecutor:
+    return BrokenExecutor(Path())
+
+
 def make_watched(config: EngineConfig) -> WatchedExecutor:
     assert config.notes is not None
     return WatchedExecutor(config.notes.parent)
