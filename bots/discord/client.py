@@ -114,6 +114,7 @@ class MarbleClient(discord.Client):
         language = await self.language_of(payload.user_id)
         visit = Reaction(self, payload, emoji, language)
         async with self.desk.receive(visit):
+            self.desk.require_open(visit)  # before it counts as done
             if act in ONCE and not await self._first_time(visit):
                 return
             await ACTS[act](self.desk, visit, name)

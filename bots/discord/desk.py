@@ -13,6 +13,7 @@ import discord
 from bots.app import App, roles_of
 from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
+from bots.discord.faults import UNKNOWN
 from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
 from bots.presentation import escape_markdown
@@ -49,6 +50,7 @@ class Desk:
     async def draw(self, visit: Visit, ask: Ask) -> None:
         """Acknowledge, commit what is asked for, and show that it is on its way."""
         async with self.receive(visit):
+            self.require_open(visit)
             visit.check_permissions()
             await visit.open()
             await self.admit(visit)
@@ -62,7 +64,7 @@ class Desk:
                 await self.storage.jobs.acknowledged(job.id, message_key(message))
             self.client.watching.watch(job)
             await self._note_language(visit)
-        except (UserError, discord.HTTPException) as error:
+        except (UserError, discord.HTTPException, *UNKNOWN) as error:
             log.warning("job %d could not be announced: %s", job.id, error)
         finally:
             del self._announcing[job.id]
@@ -77,8 +79,6 @@ class Desk:
     async def receive(self, visit: Visit) -> AsyncIterator[None]:
         """Refuse with one sentence what cannot be done, whatever the reason."""
         try:
-            if self.closed:
-                raise Refusal(visit.words.restarting)
             yield
         except Gone:
             log.info("a deed came twice or too late (%s)", visit.event)
@@ -87,6 +87,9 @@ class Desk:
             await self._refuse(visit, visit.words.busy)
         except UserError as error:
             await self._refuse(visit, escape_markdown(tell(error, visit.words)))
+        except UNKNOWN as error:
+            log.warning("Discord cannot be reached (%s): %s", visit.event, error)
+            await self._refuse(visit, visit.words.unexpected)
         except discord.HTTPException as error:
             log.warning("Discord refused an answer (%s): %s", visit.event, error)
         except Exception:
@@ -96,8 +99,13 @@ class Desk:
     async def _refuse(self, visit: Visit, sentence: str) -> None:
         try:
             await visit.refuse(sentence)
-        except (discord.HTTPException, Gone) as error:
+        except (discord.HTTPException, Gone, *UNKNOWN) as error:
             log.warning("a refusal could not be said (%s): %s", visit.event, error)
+
+    def require_open(self, visit: Visit) -> None:
+        """Raise `Refusal` for new work while Marble ends; all else is done as long as it can."""
+        if self.closed:
+            raise Refusal(visit.words.restarting)
 
     async def admit(self, visit: Visit) -> None:
         """Make the place known; raise `UserError` for who is banned and where Marble is off."""

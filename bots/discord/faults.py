@@ -13,6 +13,8 @@ UNKNOWN_MESSAGE: Final = 10008
 NO_WEBHOOK_TOKEN: Final = 50027
 TOO_LARGE: Final = 413
 TOO_MANY: Final = 429
+# What the network raises where nobody knows whether a request arrived.
+UNKNOWN: Final = (aiohttp.ClientError, OSError)
 WAIT: Final = 60.0  # seconds, where Discord does not say how long
 
 

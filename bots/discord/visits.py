@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
 from bots.discord.address import LIMIT, Address, person_key, place_key
+from bots.discord.faults import UNKNOWN
 from bots.discord.invitation import spoken
 from bots.discord.replies import Attached, Reply
 from bots.studio import Asker
@@ -20,6 +23,8 @@ from storage import Job
 
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
+
+log = logging.getLogger(__name__)
 
 ALREADY_ACKNOWLEDGED: Final = 40060
 UNKNOWN_INTERACTION: Final = 10062
@@ -158,11 +163,24 @@ class Click(Visit):
 
     async def open(self, *, private: bool = False) -> None:
         """Defer; raises `Gone` where Discord knows of it no more."""
-        response = self.interaction.response
         with _answered():
-            callback = await response.defer(ephemeral=private, thinking=True)
+            callback = await self._defer(private)
         self._answer = Answer.PRIVATE if private else Answer.PUBLIC
         self._message = callback.message_id if callback else None
+
+    async def _defer(self, private: bool) -> discord.InteractionCallbackResponse[Any] | None:
+        """Defer; where the answer gets lost, once more: Discord then says whether it was heard."""
+        defer = partial(self.interaction.response.defer, ephemeral=private, thinking=True)
+        try:
+            return await defer()
+        except UNKNOWN as error:
+            log.info("an acknowledgement may be lost (%s): %s", self.event, error)
+        try:
+            return await defer()
+        except discord.HTTPException as error:
+            if error.code != ALREADY_ACKNOWLEDGED:
+                raise
+            return None
 
     async def announce(self, job: Job) -> int | None:
         """Keep "thinking": the first news of the job replace it."""

@@ -22,10 +22,10 @@ DEEDS: Final[Mapping[str, int]] = {  # how often, beside each other
     "look at the queue": 1,
 }
 FAULTS: Final[Mapping[str, int]] = {
-    "kill -9 of the service": 4,
-    "kill -9 of the engine": 4,
-    "SIGTERM": 3,
-    "SIGTERM twice": 2,
+    "kill -9 of the service": 3,
+    "kill -9 of the engine": 3,
+    "SIGTERM": 2,
+    "SIGTERM twice": 1,
     "service halted": 1,
     "engine halted": 1,
     "network refused": 3,
@@ -41,8 +41,8 @@ FAULTS: Final[Mapping[str, int]] = {
     "database locked": 4,
     "clock jumped": 4,
 }
-EVERY: Final = 1.0  # seconds between two deeds, in the mean
-PAUSE: Final = (1.0, 7.0)  # seconds between two faults
+EVERY: Final = 1.2  # seconds between two deeds, in the mean
+PAUSE: Final = (1.5, 8.0)  # seconds between two faults
 SHORT: Final = 90.0  # seconds of a run that holds nothing slow
 SLOW: Final = frozenset({"network silent", "token revoked", "engine halted"})
 

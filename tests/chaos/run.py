@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sqlite3
 import sys
 import time
@@ -24,7 +25,7 @@ from engine.executors.config import EngineConfig
 from tests.chaos import evidence, faults
 from tests.chaos.account import Account, judge
 from tests.chaos.plan import Event, Plan
-from tests.chaos.service import GRACE, KILLED, TOLD, Service
+from tests.chaos.service import EARLY, GRACE, KILLED, TOLD, Service
 from tests.chaos.stage import CLOCK, Stage, a_stage
 from tests.conftest import ROOT
 
@@ -33,6 +34,8 @@ SETTLED: Final = 2.0  # seconds for which nothing must be left to do
 SAMPLE: Final = 3  # jobs that are drawn again
 SLACK: Final = 20.0  # seconds beyond the grace time that closing may take on a busy machine
 TWO_DAYS: Final = 2 * 86_400
+# Exit codes, by why it ended; systemd starts it again after 1.
+RIGHT: Final = {TOLD: (0,), EARLY: (0, -signal.SIGTERM), KILLED: (-signal.SIGKILL,), "": (1,)}
 METRIC: Final = re.compile(r'^marble_replies_total\{outcome="possibly twice"\} (\d+)', re.M)
 # What may lie in the data folder: all else is a file that somebody left behind.
 KNOWN: Final = re.compile(
@@ -165,11 +168,10 @@ async def _judge(stage: Stage, outcome: Outcome) -> None:
 
 def _ends(service: Service) -> list[str]:
     """Return the ends of the process that were not as they should be."""
-    right = {TOLD: {0}, KILLED: {-9}}
     found = [
         f"it ended with exit code {code} ({why or 'by itself'})"
         for why, code in service.ends
-        if code not in right.get(why, set()) | {-9 if why else 1}
+        if code not in RIGHT.get(why, ())
     ]
     slow = [seconds for seconds in service.drains if seconds > GRACE + SLACK]
     return found + [f"it took {seconds:.0f} s to end" for seconds in slow]

@@ -16,6 +16,8 @@ RESTART: Final = 0.3  # seconds before it is started again
 GRACE: Final = 10  # MARBLE_GRACE_SECONDS
 LONGEST: Final = 60.0  # seconds after SIGTERM at which systemd would kill it
 TOLD: Final = "told to stop"
+EARLY: Final = "told to stop before it served"  # then SIGTERM ends it, as it ends any program
+SERVES: Final = "Marble serves"
 KILLED: Final = "killed"
 
 
@@ -36,11 +38,14 @@ class Service:
         """Keep it running until `stop`."""
         while self._wanted:
             self._why = ""
+            before = self.marble.log.count(SERVES)
             await self.marble.start()
             self.starts += 1
             self.up.set()
             code = await self.marble.ended(within=None)
             self.up.clear()
+            if self._why == TOLD and self.marble.log.count(SERVES) == before:
+                self._why = EARLY
             self.ends.append((self._why, code))
             await asyncio.sleep(RESTART)
 

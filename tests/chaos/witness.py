@@ -13,6 +13,7 @@ from tests.fakes.discord import FakeDiscord, Message
 from tests.fakes.telegram.people import text_of
 from tests.fakes.telegram.server import TelegramServer
 
+LARGEST: Final = 10**9  # number of a job
 WORDS: Final = words_of("en")
 FAILED: Final = WORDS.failed.partition("{")[0]
 
@@ -141,7 +142,7 @@ def read_discord(message: Message) -> tuple[State, int | None]:
         if item.get("custom_id", "").startswith("marble:"):
             _, act, name = item["custom_id"].split(":")
             acts[act] = int(name.partition(".")[0])
-    job = next(iter(acts.values()), int(message.nonce) if message.nonce else None)
+    job = next(iter(acts.values()), _by_nonce(message))
     if "again" in acts:
         return State.PICTURES if message.attachments else State.FAILED, job
     if "drop" in acts or message.loading or message.content == WORDS.submitted:
@@ -151,6 +152,12 @@ def read_discord(message: Message) -> tuple[State, int | None]:
     if message.content.startswith(FAILED):
         return State.FAILED, job
     return State.OTHER, job
+
+
+def _by_nonce(message: Message) -> int | None:
+    """Return the job in a nonce; discord.py gives other messages a random one of 64 bits."""
+    number = int(message.nonce or 0)
+    return number if 0 < number < LARGEST else None
 
 
 def _file_of(message: dict[str, Any]) -> str:

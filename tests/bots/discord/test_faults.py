@@ -5,8 +5,10 @@ The table that this prints (`pytest -s`) has one row a fault.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -151,6 +153,39 @@ async def outage(scene: Scene) -> str:
     return "it is tried again until it arrives, once"
 
 
+async def acknowledgement_lost(scene: Scene) -> str:
+    """the answer to the acknowledgement is lost with its connection"""
+    fault = scene.discord.faults.lose("POST /interactions/.*/callback")
+    reply = await scene.ann.imagine("a cat")
+    await reply.picture()
+    assert fault.seen == 1
+    await scene.alone(reply.message)
+    return "it is said again, which tells that it was heard; one job, one reply"
+
+
+async def edit_lost(scene: Scene) -> str:
+    """the answer to the picture is lost with its connection, twice"""
+    reply = await scene.waiting()
+    fault = scene.discord.faults.lose("PATCH .*", times=2)
+    scene.go()
+    await scene.alone(reply.message)
+    await scene.discord.until(lambda: fault.seen == 2)
+    return "the same edit is made again, and leaves one picture"
+
+
+async def placeholder_lost(scene: Scene) -> str:
+    """the answer to a reaction's placeholder is lost with its connection"""
+    first = await scene.ann.imagine("a cat")
+    await first.picture()
+    fault = scene.discord.faults.lose("POST /channels/.*/messages")
+    await scene.ann.reacts("🌱", first)
+    again = await scene.ann.gets_reply_to(first)
+    await again.picture()
+    assert fault.seen == 1
+    assert scene.discord.shown() == [first.message, again.message]
+    return "its nonce finds the one that is there, which becomes the picture"
+
+
 async def resume(scene: Scene) -> str:
     """the gateway's connection breaks, with a command meanwhile (RESUME)"""
     gateway = scene.discord.gateway
@@ -242,6 +277,9 @@ FAULTS: Final[tuple[Callable[[Scene], Awaitable[str]], ...]] = (
     bucket_429,
     global_429,
     outage,
+    acknowledgement_lost,
+    edit_lost,
+    placeholder_lost,
     resume,
     reconnect,
     invalid_session,
@@ -281,6 +319,32 @@ async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued
     assert refused.ephemeral
     assert str(marble.data) not in refused.text
     await (await ann.imagine("a cat")).picture()
+
+
+async def test_while_it_ends_new_work_is_refused_in_words(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    scene = Scene(discord, marble, ann)
+    first = await ann.imagine("a cat")
+    await first.picture()
+    reply = await scene.waiting()
+    stopping = asyncio.create_task(marble.stop(), name="stop")
+    async with asyncio.timeout(60):
+        while "Marble drains" not in marble.log:
+            await asyncio.to_thread(time.sleep, 0.05)
+    late = await ann.imagine("a dog")
+    assert late.ephemeral
+    assert "is being restarted" in late.text
+    await ann.reacts("🌱", first)
+    assert "is being restarted" in (await ann.gets_dm("restarted")).text
+    scene.go()
+    await scene.discord.until(lambda: _is_picture(reply.message), "the picture")
+    assert await stopping == 0
+    assert "Traceback" not in marble.log
+    # It did not count as done: after the restart the same reaction works.
+    await marble.start()
+    await ann.reacts("🌱", first)
+    await (await ann.gets_reply_to(first)).picture()
 
 
 async def test_a_revoked_token_stops_this_adapter_alone_and_loudly(

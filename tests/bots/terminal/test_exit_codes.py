@@ -84,7 +84,7 @@ async def test_told_twice_it_ends_at_once_and_burns_no_attempt(marble: Marble) -
         await marble.start()
         async with asyncio.timeout(60):
             while (await storage.jobs.get(job.id)).status != "running":
-                await asyncio.sleep(0.05)
+                await asyncio.to_thread(marble.wait_for_log)
         marble.send(signal.SIGTERM)
         async with asyncio.timeout(60):
             while "Marble drains" not in marble.log:

@@ -20,6 +20,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
     seen: int = 0
+    lost: bool = False  # the request is heard, and its answer is not
 
 
 @dataclass
@@ -48,12 +49,27 @@ class Faults:
         }
         return self._keep(Fault(route, 429, body, headers, times))
 
+    def lose(self, route: str, *, times: int = 1) -> Fault:
+        """Hear requests, and cut the connection instead of answering."""
+        fault = Fault(route, 0, {}, times=times, lost=True)
+        return self._keep(fault)
+
+    def loses(self, method: str, path: str) -> bool:
+        """Say whether the answer to a request is to be lost."""
+        return self._next(method, path, lost=True) is not None
+
     def answer(self, method: str, path: str) -> web.Response | None:
         """Return the answer of the next fault for a request, if there is one."""
+        fault = self._next(method, path, lost=False)
+        return _respond(fault) if fault else None
+
+    def _next(self, method: str, path: str, *, lost: bool) -> Fault | None:
         for fault in self.waiting:
-            if fault.seen < fault.times and re.fullmatch(fault.route, f"{method} {path}"):
+            if fault.lost is not lost or fault.seen >= fault.times:
+                continue
+            if re.fullmatch(fault.route, f"{method} {path}"):
                 fault.seen += 1
-                return _respond(fault)
+                return fault
         return None
 
     def _keep(self, fault: Fault) -> Fault:

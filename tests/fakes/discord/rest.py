@@ -97,7 +97,10 @@ class Rest:
             if body is not None:
                 self.discord.specification.keep(request.method, path, body)
             request["body"], request["files"] = body or {}, files
-            return await handler(request)
+            response = await handler(request)
+            if self.discord.faults.loses(request.method, path) and request.transport:
+                request.transport.abort()
+            return response
         except Refused as refused:
             body = {"message": refused.message, "code": refused.code}
             return answer(body, refused.status)
