@@ -46,14 +46,19 @@ async def _by_edit(client: MarbleClient, job: Job, address: Address, reply: Repl
 
 async def _by_message(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
     message = await client.send(address, **reply.new(), nonce=str(job.id))
-    if len(message.attachments) != len(reply.files):
-        # Discord answers a repeated nonce with the message it has: this is the placeholder.
+    if message.content == reply.content and len(message.attachments) == len(reply.files):
+        return message.id
+    # Discord answers a repeated nonce with the message it has: this is the placeholder.
+    try:
         await client.edit(address, message.id, reply)
+    except discord.NotFound:  # which somebody has deleted
+        message = await client.send(address, **reply.new(), nonce=f"{job.id}-anew")
     return message.id
 
 
 async def _by_dm(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
-    return await client.send_dm(address.person, **reply.new(), nonce=str(job.id))
+    # Nonces are one's own everywhere: the placeholder's would be answered by the placeholder.
+    return await client.send_dm(address.person, **reply.new(), nonce=f"{job.id}-dm")
 
 
 WAYS: Final[Mapping[Way, Send]] = {

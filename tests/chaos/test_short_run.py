@@ -14,7 +14,7 @@ from tests.chaos.run import run
 
 # In these seconds of this seed the database is locked, the engine killed, the disk filled, answers
 # get lost, and the service is killed.
-SECONDS, SEED = 14.0, 169
+SECONDS, SEED = 17.0, 88
 BREAKS = {
     "database locked",
     "kill -9 of the engine",
@@ -31,7 +31,7 @@ async def test_nothing_is_lost_doubled_or_stuck(tmp_path: Path) -> None:
     assert {event.kind for event in plan.faults} >= BREAKS
     outcome = await run(plan, tmp_path, mount=False)
     assert outcome.problems == [], report(outcome)
-    assert outcome.account.jobs >= 5
+    assert outcome.account.jobs >= 3
     assert outcome.account.ends.total() == outcome.account.jobs
     assert outcome.redrawn
     assert outcome.starts >= 2

@@ -156,7 +156,7 @@ def read_discord(message: Message) -> tuple[State, int | None]:
 
 def _by_nonce(message: Message) -> int | None:
     """Return the job in a nonce; discord.py gives other messages a random one of 64 bits."""
-    number = int(message.nonce or 0)
+    number = int((message.nonce or "0").partition("-")[0])
     return number if 0 < number < LARGEST else None
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 CONTENT_LIMIT: Final = 2000
 Body = dict[str, Any]
+BODY: Final[Any] = web.RequestKey("body", object)
+FILES: Final[Any] = web.RequestKey("files", object)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -96,7 +98,7 @@ class Rest:
             body, files = await _read(request)
             if body is not None:
                 self.discord.specification.keep(request.method, path, body)
-            request["body"], request["files"] = body or {}, files
+            request[BODY], request[FILES] = body or {}, files
             response = await handler(request)
             if self.discord.faults.loses(request.method, path) and request.transport:
                 request.transport.abort()
@@ -160,7 +162,7 @@ class Rest:
                 "type": command.get("type", 1),
                 "description": command.get("description", ""),
             }
-            for number, command in enumerate(request["body"], start=1)
+            for number, command in enumerate(request[BODY], start=1)
         ]
         return answer(self.discord.commands)
 
@@ -172,8 +174,8 @@ class Rest:
         if interaction.acknowledged is not None:
             interaction.refusals += 1
             raise Refused(400, 40060, "Interaction has already been acknowledged.")
-        body = request["body"]
-        self._answer(interaction, body["type"], body.get("data") or {}, request["files"])
+        body = request[BODY]
+        self._answer(interaction, body["type"], body.get("data") or {}, request[FILES])
         interaction.acknowledged = time.monotonic() - interaction.began
         told: Body = {"id": str(interaction.id), "type": interaction.kind}
         shown: Body = {"type": body["type"]}
@@ -210,12 +212,12 @@ class Rest:
             # The first follow-up of a deferred answer becomes that answer, as visible as it was.
             message = original
         else:
-            flags = request["body"].get("flags", 0)
+            flags = request[BODY].get("flags", 0)
             message = Message(interaction.channel, self.discord.bot, by_interaction=interaction)
             message.flags = flags
             message.seen_by = interaction.user if flags & EPHEMERAL else None
             interaction.followups.append(self.discord.keep(message))
-        self._fill(message, request["body"], request["files"])
+        self._fill(message, request[BODY], request[FILES])
         return answer(message.json(self.discord.url))
 
     async def get_by_hook(self, request: web.Request) -> web.Response:
@@ -232,7 +234,7 @@ class Rest:
 
     async def send(self, request: web.Request) -> web.Response:
         channel = self._channel(request, SEND)
-        body = request["body"]
+        body = request[BODY]
         if channel.recipient and not channel.recipient.takes_dms:
             raise Refused(403, 50007, "Cannot send messages to this user")
         nonce = body.get("nonce")
@@ -245,7 +247,7 @@ class Rest:
             if (target is None or target.deleted) and reference.get("fail_if_not_exists", True):
                 raise Refused(400, 50035, "Unknown message")
             message.reference = target
-        self._fill(message, body, request["files"])
+        self._fill(message, body, request[FILES])
         self.discord.keep(message)
         return answer(message.json(self.discord.url))
 
@@ -263,7 +265,7 @@ class Rest:
         return web.Response(status=204)
 
     async def open_dm(self, request: web.Request) -> web.Response:
-        person = self._user(int(request["body"]["recipient_id"]))
+        person = self._user(int(request[BODY]["recipient_id"]))
         return answer(self.discord.dm_with(person).json)
 
     async def download(self, request: web.Request) -> web.Response:
@@ -290,7 +292,7 @@ class Rest:
         can_see = guild is None or (guild.joined and guild.permissions & VIEW_CHANNEL)
         if not (channel.visible and can_see):
             raise Refused(403, 50001, "Missing Access")
-        needed |= ATTACH if request["files"] else 0
+        needed |= ATTACH if request[FILES] else 0
         if guild and guild.permissions & needed != needed:
             raise Refused(403, 50013, "Missing Permissions")
         return channel
@@ -325,7 +327,7 @@ class Rest:
         return message
 
     def _edit(self, message: Message, request: web.Request) -> None:
-        self._fill(message, request["body"], request["files"])
+        self._fill(message, request[BODY], request[FILES])
         message.edits.append(time.monotonic())
 
     def _fill(self, message: Message, body: Body, files: list[tuple[str, bytes]]) -> None:
