@@ -72,7 +72,7 @@ def _comment(data: bytes) -> str:
     """Read a UserComment: UTF-16 of either order, or ASCII (which some fill with UTF-8)."""
     kind, body = data[:8], data[8:]
     if kind == UNICODE:
-        # Letters of Latin scripts tell the order: their upper byte is 0.
-        order = "utf-16-be" if body[:1] == b"\0" or body[1:2] != b"\0" else "utf-16-le"
-        return body.decode(order, "replace").rstrip("\0")
+        # Letters of Latin scripts, as in the settings, tell the order: their upper byte is 0.
+        order = "utf-16-be" if body[::2].count(0) > body[1::2].count(0) else "utf-16-le"
+        return body.decode(order, "replace").strip("\0\ufeff")
     return (body if kind == ASCII else data).decode("utf-8", "replace").strip("\0")

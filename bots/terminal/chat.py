@@ -4,9 +4,11 @@ Works with a person who types and with lines from a pipe alike.
 """
 
 import asyncio
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession
@@ -17,7 +19,7 @@ from bots.cli import number
 from bots.options import Flag, Values, parse_values, split_message
 from bots.terminal.escaping import escape
 from bots.terminal.given import Given
-from bots.terminal.session import Session
+from bots.terminal.session import Session, picture_file
 from engine.errors import UnknownOption, UserError
 
 HELP: Final = """\
@@ -30,9 +32,11 @@ HELP: Final = """\
 [bold]:vary[/bold]   :vary 12.3 strong   a picture like it
 [bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
+[bold]picture.png[/bold]          a file dropped here: what it was made from, drawn again
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
+WORKFLOW: Final = ".json"
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
 # Only a terminal has files at hand; the other chats take pictures as attachments.
@@ -88,10 +92,21 @@ class Conversation:
             self._console.print(HELP)
         elif action := ACTIONS.get(word.lower()):
             await action(self._session, rest)
+        elif file := dropped(line):
+            await self._session.run(file, {})
         elif word.startswith(("/", ":")):
             raise UnknownOption(word, ACTIONS)
         else:
             await _imagine(self._session, line)
+
+
+def dropped(line: str) -> Path | None:
+    """Return the picture or workflow that is all that a line names, as terminals drop files."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # an apostrophe
+        return None
+    return picture_file(words[0], WORKFLOW) if len(words) == 1 else None
 
 
 async def _typed(console: Console) -> AsyncIterator[str]:

@@ -179,10 +179,16 @@ class Session:
         show_pictures(self._console, store, pictures, mode=mode, copy_to=copy_to)
 
 
-def picture_file(name: str) -> Path | None:
-    """Return the file that a name means, or None where it names a job or picture of ours."""
-    path = Path(name)
-    return path if path.suffix.lower() in CARRIERS and path.is_file() else None
+def picture_file(name: str, *others: str) -> Path | None:
+    """Return the file that a name means, or None where it names a job or picture of ours.
+
+    others: endings of files beside those of pictures.
+    """
+    path = Path(name).expanduser()
+    try:
+        return path if path.suffix.lower() in (*CARRIERS, *others) and path.is_file() else None
+    except OSError:  # longer than any name
+        return None
 
 
 def person() -> str:

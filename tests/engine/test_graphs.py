@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError
-from engine.graphs import KINDS, Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
+from engine.graphs import Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
 from engine.recipe import Recipe
 from engine.sources import Control, Lora, Upscale
 from tests.engine.test_comfy import default_graph
@@ -294,11 +294,172 @@ def test_a_damaged_workflow_is_one_sentence(spoil: str) -> None:
         from_graph(workflow)
 
 
-def test_every_node_of_the_list_is_known() -> None:
-    listed = """CheckpointLoaderSimple, CLIPTextEncode, CLIPTextEncodeSDXL, CLIPSetLastLayer,
-        ConditioningConcat, ConditioningCombine, EmptyLatentImage, LoadImage, VAEEncode,
-        VAEEncodeForInpaint, SetLatentNoiseMask, KSampler, KSamplerAdvanced, LatentUpscale,
-        LatentUpscaleBy, VAEDecode, VAELoader, LoraLoader, ControlNetLoader, ControlNetApply,
-        ControlNetApplyAdvanced, ImageScale, ImageScaleBy, UpscaleModelLoader,
-        ImageUpscaleWithModel, RepeatLatentBatch, SaveImage, PreviewImage"""
-    assert {name.strip() for name in listed.split(",")} <= KINDS.keys()
+def canvas(**changes: Any) -> dict[str, Any]:
+    """Return the default workflow with more nodes and links: node=…, links=…"""
+    workflow: dict[str, Any] = json.loads(json.dumps(DEFAULT_WORKFLOW))
+    workflow["nodes"] += changes.get("nodes", [])
+    workflow["links"] = changes.get("links", []) + [
+        link for link in workflow["links"] if link[0] not in changes.get("cut", [])
+    ]
+    return workflow
+
+
+def test_reroutes_vanish_on_the_way() -> None:
+    reroute = {"id": 20, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": 30}]}
+    links = [[30, 4, 0, 20, 0, "MODEL"], [1, 20, 0, 3, 0, "MODEL"]]
+    assert from_graph(canvas(nodes=[reroute], links=links, cut=[1])) == PLAIN
+
+
+def test_a_primitives_value_is_taken() -> None:
+    workflow = canvas(nodes=[{"id": 20, "type": "PrimitiveNode", "widgets_values": [7, "fixed"]}])
+    workflow["links"].append([30, 20, 0, 3, 4, "INT"])
+    sampler = next(node for node in workflow["nodes"] if node["type"] == "KSampler")
+    sampler["inputs"].append({"name": "seed", "type": "INT", "link": 30})
+    same_but(from_graph(workflow), seed=7)
+
+
+@pytest.mark.parametrize(("mode", "word"), [(2, "muted"), (4, "bypassed")])
+def test_a_node_that_is_muted_or_bypassed_is_named_with_advice(mode: int, word: str) -> None:
+    workflow = canvas()
+    next(node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")["mode"] = mode
+    with pytest.raises(GraphError, match=f"CLIPTextEncode, which is {word}: export it as “API”"):
+        from_graph(workflow)
+
+
+def test_links_of_newer_canvases_are_objects() -> None:
+    workflow = canvas()
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    workflow["links"] = [dict(zip(names, link, strict=True)) for link in workflow["links"]]
+    assert from_graph(workflow) == PLAIN
+
+
+def test_the_canvas_texts_lose_comments_and_make_their_choices() -> None:
+    workflow = canvas()
+    node = next(node for node in workflow["nodes"] if node["id"] == 6)
+    node["widgets_values"] = ["a {red|red} \\{cat\\} // not this\n/* nor this */at {night}"]
+    same_but(from_graph(workflow), prompt="a red {cat} \nat night")
+
+
+def test_what_is_sent_to_a_server_is_a_graph_as_well() -> None:
+    assert from_graph({"prompt": default_graph(), "client_id": "x"}) == PLAIN
+
+
+def test_texts_that_double_at_each_node_cost_nothing() -> None:
+    nodes = {
+        str(n): {
+            "class_type": "ConditioningConcat",
+            "inputs": {key: [str(n + 1), 0] for key in ("conditioning_to", "conditioning_from")},
+        }
+        for n in range(100, 160)
+    }
+    graph = with_nodes({"3": {"positive": ["100", 0]}}) | nodes
+    graph["160"] = graph["6"]
+    with pytest.raises(GraphError, match="joins texts to more than 100,000 characters"):
+        from_graph(graph)
+
+
+SECOND = {**default_graph()["3"]["inputs"], "latent_image": ["20", 0], "denoise": 0.5, "steps": 10}
+TWICE = {"samples": ["3", 0], "upscale_method": "nearest-exact", "scale_by": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ()),
+        ({"seed": 1}, ("seed",)),
+        ({"steps": 20, "cfg": 3}, ("steps, guidance scale",)),
+        ({"positive": ["7", 0]}, ("prompt",)),
+    ],
+)
+def test_only_what_a_second_pass_has_of_its_own_is_named(
+    changes: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    found = read_graph(
+        with_nodes(
+            {"8": {"samples": ["21", 0]}},
+            n20={"LatentUpscaleBy": TWICE},
+            n21={"KSampler": {**SECOND, **changes}},
+        )
+    )
+    assert [note.split(": ")[1].removeprefix("its own ") for note in found.ignored] == list(said)
+
+
+def test_a_sampler_of_the_gpu_is_taken_for_its_own_kind() -> None:
+    found = read_graph(with_nodes({"3": {"sampler_name": "dpmpp_2m_sde_gpu"}}))
+    same_but(found.recipe, sampler="dpmpp_2m_sde")
+    assert "drawn on the CPU" in found.ignored[0]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a third pass": (
+        with_nodes(
+            {"8": {"samples": ["23", 0]}},
+            n20={"LatentUpscaleBy": TWICE},
+            n21={"KSampler": SECOND},
+            n22={"LatentUpscaleBy": {**TWICE, "samples": ["21", 0]}},
+            n23={"KSampler": {**SECOND, "latent_image": ["22", 0]}},
+        ),
+        "draws a third time",
+    ),
+    "latents as they are": (
+        with_nodes(
+            {"8": {"samples": ["21", 0]}}, n21={"KSampler": {**SECOND, "latent_image": ["3", 0]}}
+        ),
+        "goes on from latents as they are",
+    ),
+    "another shape": (
+        with_nodes(
+            {"9": {"images": ["20", 0]}},
+            n20={"ImageScale": {"image": ["8", 0], "width": 1024, "height": 512, "crop": "center"}},
+        ),
+        "to another shape",
+    ),
+    "a picked one again": (
+        with_nodes(
+            {"5": {"batch_size": 4}, "8": {"samples": ["21", 0]}},
+            n19={"LatentFromBatch": {"samples": ["3", 0], "batch_index": 1, "length": 1}},
+            n20={"LatentUpscaleBy": {**TWICE, "samples": ["19", 0]}},
+            n21={"KSampler": SECOND},
+        ),
+        "picked of a batch",
+    ),
+    "a mask on nothing": (
+        with_nodes(
+            {"3": {"latent_image": ["21", 0]}},
+            n20=LOAD,
+            n21={"SetLatentNoiseMask": {"samples": ["5", 0], "mask": ["20", 1]}},
+        ),
+        "masks something else than a start image",
+    ),
+    "nothing marked": (
+        with_nodes(
+            {"3": {"latent_image": ["22", 0]}},
+            n20={"LoadImage": {"image": "pose.png"}},
+            n21=ENCODE,
+            n22={"SetLatentNoiseMask": {"samples": ["21", 0], "mask": ["20", 1]}},
+        ),
+        "from 'alpha' of a picture, where nothing is marked",
+    ),
+    "two text encoders": (
+        with_nodes(
+            {"7": {"clip": ["20", 0]}},
+            n20={"CLIPSetLastLayer": {"stop_at_clip_layer": -2, "clip": ["4", 1]}},
+        ),
+        "by two text encoders",
+    ),
+    "nothing drawn": (
+        with_nodes({"9": {"images": ["20", 0]}}, n20=LOAD), "that nothing has drawn"
+    ),
+    "an output that is not there": (
+        with_nodes({"3": {"model": ["4", 7]}}), "gets nothing from CheckpointLoaderSimple"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_another_picture_is_refused_in_one_sentence(name: str) -> None:
+    graph, said = REFUSED[name]
+    with pytest.raises(GraphError, match=said) as caught:
+        read_graph(graph, PICTURES)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)

@@ -24,7 +24,7 @@ from engine.errors import GraphError, MetadataError, OptionError, UnknownOption,
 from engine.graphs import from_graph
 from engine.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
 from engine.recipe import SAMPLERS, SCHEDULES, Recipe
-from engine.sources import Lora
+from engine.sources import Control, Lora, Upscale, Variation
 from tests.engine.recipes import recipes
 from tests.engine.test_comfy import default_graph
 from tests.factories import make_recipe
@@ -366,3 +366,151 @@ def test_a_jpeg_with_too_much_to_say_keeps_the_recipe(pixels: Pixels) -> None:
     recipe = make_recipe(prompt="拿" * 2000, negative_prompt="书" * 2000)
     data = encode_as(encode_png(pixels, recipe, 0), "JPEG")
     assert read_recipe(data).recipe == recipe
+
+
+def exif_with(kind: str, tags: dict[int, str], comment: bytes | None = None) -> bytes:
+    """Return a picture with texts in its EXIF, written as ComfyUI and A1111 do."""
+    exif = Image.Exif()
+    for tag, text in tags.items():
+        exif[tag] = text
+    if comment is not None:
+        exif.get_ifd(0x8769)[0x9286] = comment
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+GRAPH = json.dumps(default_graph())
+UI = json.dumps({"nodes": [], "links": []})
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {0x0110: f"prompt:{GRAPH}", 0x010F: f"workflow:{UI}"},
+        {0x010F: f"prompt:{GRAPH}", 0x010E: f"workflow:{UI}"},
+        {0x010F: f"Prompt:{GRAPH}", 0x0110: f"Workflow:{UI}"},
+    ],
+)
+def test_comfyuis_webp_is_read(tags: dict[int, str]) -> None:
+    reading = read_recipe(exif_with("WEBP", tags))
+    assert (reading.source, reading.recipe) == ("ComfyUI", from_graph(default_graph()))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("first", ["a cat", "石头 猫"])
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        (b"UNICODE\0", "utf-16-be"),
+        (b"UNICODE\0", "utf-16-le"),
+        (b"UNICODE\0\xfe\xff", "utf-16-be"),
+        (b"UNICODE\0\xff\xfe", "utf-16-le"),
+        (b"ASCII\0\0\0", "utf-8"),
+        (b"", "utf-8"),
+    ],
+)
+def test_a_user_comment_is_read_in_every_order(
+    kind: str, first: str, head: bytes, encoding: str
+) -> None:
+    comment = head + A1111.replace("girl", first).encode(encoding)
+    reading = read_recipe(exif_with(kind, {}, comment))
+    assert reading.source == "A1111"
+    assert reading.recipe.prompt.startswith(first)
+
+
+def test_a_picture_that_holds_only_the_canvas_is_read() -> None:
+    workflow = json.dumps(comfy.to_workflow(make_recipe()))
+    reading = read_recipe(png_with(workflow=workflow))
+    assert (reading.source, reading.recipe) == ("ComfyUI", make_recipe())
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("Comment", "NovelAI"), ("invokeai_metadata", "InvokeAI")]
+)
+def test_a_picture_of_another_program_is_one_sentence(key: str, name: str) -> None:
+    with pytest.raises(MetadataError, match=f"{name}.*, which Marble does not read") as caught:
+        read_recipe(png_with(**{key: '{"steps": 28}', "Title": "AI generated image"}))
+    assert str(caught.value).endswith(".")
+
+
+HIRES = """a cat
+Negative prompt: ugly
+Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, \
+Model: dreamshaper, Denoising strength: 0.5, RNG: CPU, {}Version: v1.10.1"""
+
+
+@pytest.mark.parametrize(
+    ("settings_", "upscale", "ignored"),
+    [
+        ("Hires upscale: 2, Hires steps: 10, Hires upscaler: 4x-UltraSharp, ",
+         Upscale(factor=2, by="4x-UltraSharp", strength=0.5), ()),
+        ("Hires upscale: 1.5, Hires steps: 10, Hires upscaler: Latent (nearest-exact), ",
+         Upscale(factor=1.5, by="latent", strength=0.5), ()),
+        ("Hires resize: 1024x1536, Hires steps: 10, Hires upscaler: Lanczos, ",
+         Upscale(factor=2, strength=0.5), ()),
+        ("Hires upscale: 2, Hires upscaler: Latent, ",
+         Upscale(factor=2, by="latent", strength=0.5),
+         ("Hires upscaler: Latent (Latent (nearest-exact) is taken)",
+          "Hires steps: 20 (drawn in 10)")),
+        ("Hires upscale: 2, Hires steps: 10, Hires upscaler: Lanczos, Hires sampler: Euler, ",
+         Upscale(factor=2, strength=0.5), ("Hires sampler: Euler",)),
+    ],
+)  # fmt: skip
+def test_a1111s_hires_fix_is_a_second_pass(
+    settings_: str, upscale: Upscale, ignored: tuple[str, ...]
+) -> None:
+    recipe, named = from_a1111(HIRES.format(settings_))
+    assert (recipe.upscale, named) == (upscale, ignored)
+    assert (recipe.image, recipe.strength, recipe.steps) == (None, None, 20)
+
+
+UNIT = '"Module: canny, Model: control_v11p_sd15_canny [d14c016b], Weight: 1, Guidance End: 1"'
+
+
+def test_what_a1111s_line_does_not_hold_is_named() -> None:
+    recipe, named = from_a1111(HIRES.format(f"ControlNet 0: {UNIT}, Mask blur: 4, "))
+    assert (recipe.image, recipe.controls, recipe.upscale) == (None, (), None)
+    assert [note.partition(":")[0] for note in named] == [
+        "Mask blur",
+        "Denoising strength",
+        "ControlNet 0",
+    ]
+    assert "does not hold its start image" in named[1]
+
+
+def test_a1111s_variation_is_nearly_ours() -> None:
+    recipe, named = from_a1111(
+        A1111.replace("RNG: CPU", "Variation seed: 9, Variation seed strength: 0.3, RNG: CPU")
+    )
+    assert recipe.variations == (Variation(seed=9, amount=0.3),)
+    assert "not row by row" in named[0]
+
+
+def test_what_a_site_adds_does_not_fall_into_pieces() -> None:
+    added = ', Civitai resources: [{"type":"lora","weight":0.8,"modelVersionId":1}], x: {"a":1}'
+    assert from_a1111(A1111 + added) == from_a1111(A1111)
+
+
+def test_a1111_line_names_what_it_says_as_a1111_does() -> None:
+    control = Control(model="canny", image="c" * 64, strength=0.8, end=0.5, preprocessor="canny")
+    line = to_a1111(
+        make_recipe(
+            steps=12, image="a" * 64, strength=0.6, mask="b" * 64, width=512, height=512,
+            controls=(control,), upscale=Upscale(factor=2, by="4x-UltraSharp"),
+        )
+    )  # fmt: skip
+    for said in (
+        "Steps: 20, ", "Denoising strength: 0.6, ", "Mask blur: 4, ",
+        'ControlNet 0: "Module: canny, Model: canny, Weight: 0.8, Resize Mode: Crop and Resize, '
+        'Threshold A: 100, Threshold B: 200, Guidance Start: 0, Guidance End: 0.5, '
+        'Pixel Perfect: True, Control Mode: Balanced"',
+        "Postprocess upscale by: 2, Postprocess upscaler: 4x-UltraSharp, ",
+        f"Marble image: {'a' * 64}, Marble mask: {'b' * 64}, Marble control 0: {'c' * 64}",
+    ):  # fmt: skip
+        assert said in line
+    detail = to_a1111(make_recipe(steps=20, upscale=Upscale(factor=1.5, by="latent", strength=0.5)))
+    assert (
+        "Denoising strength: 0.5, Hires upscale: 1.5, Hires steps: 10, "
+        "Hires upscaler: Latent (nearest-exact)"
+    ) in detail

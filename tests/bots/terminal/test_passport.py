@@ -1,14 +1,17 @@
 """`marble read` and `marble run`: recipes of others, read and drawn."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from bots.terminal.chat import dropped
 from engine.metadata import encode_png
-from tests.bots.terminal.conftest import Marble
+from engine.sources import Variation
+from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import TINY, path_of
 from tests.engine.test_comfy import default_graph
 from tests.engine.test_graphs import DEFAULT_WORKFLOW
@@ -109,3 +112,159 @@ def test_a_copy_takes_the_form_its_name_asks_for(marble: Marble, tmp_path: Path,
         assert image.format == {"cat.webp": "WEBP", "cat.jpg": "JPEG"}[name]
     again = marble("rerun", name)
     assert path_of(first.out, "1.1").read_bytes() == path_of(again.out, "2.1").read_bytes()
+
+
+def text_of(graph: Any) -> bytes:
+    return json.dumps(graph).encode()
+
+
+def spoilt(**changes: Any) -> bytes:
+    """Return ComfyUI's default graph with inputs of its sampler changed."""
+    graph = default_graph()
+    graph["3"]["inputs"].update(changes)
+    return text_of(graph)
+
+
+HUGE = b"1" + b"0" * 400
+BAD: dict[str, tuple[bytes, str]] = {
+    "circle": (spoilt(latent_image=["3", 0]), "goes in a circle at KSampler"),
+    "missing input": (spoilt(model=None), "'model' of KSampler (node 3) is not connected"),
+    "unknown node": (
+        text_of({**default_graph(), "4": {"class_type": "LoadMagic", "inputs": {}}}),
+        "comes from LoadMagic (node 4), a node that Marble does not know",
+    ),
+    "wrong type": (spoilt(positive=["4", 1]), "gets CLIP from CheckpointLoaderSimple"),
+    "not JSON": (b"{'3': 1}", "not valid JSON"),
+    "a list": (b"[1, 2]", "holds no nodes"),
+    "deep": (b'{"a":' * 100_000, "not valid JSON"),
+    "NaN": (spoilt(cfg=float("nan")), "guidance_scale must be"),
+    "infinite": (spoilt(denoise=float("inf")), "denoises only in part"),
+    "huge seed": (spoilt(seed=1).replace(b'"seed": 1', b'"seed": ' + HUGE), "seed must be"),
+    "huge steps": (spoilt(steps=1).replace(b'"steps": 1', b'"steps": ' + HUGE), "steps must be"),
+    "too many digits": (b'{"3": 1' + b"0" * 5000 + b"}", "not valid JSON"),
+    "a canvas without nodes": (b'{"nodes": [], "links": []}', "holds no nodes"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_graph_costs_one_sentence(marble: Marble, tmp_path: Path, name: str) -> None:
+    data, said = BAD[name]
+    (tmp_path / "bad.json").write_bytes(data)
+    answer = marble("read", "bad.json")
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert said in answer.err
+    assert len(answer.err) < 300
+
+
+@pytest.mark.parametrize(("size", "said"), [(20, "16 MiB at most"), (100, "64 MiB at most")])
+def test_a_file_of_hundred_megabytes_costs_one_sentence(
+    marble: Marble, tmp_path: Path, size: int, said: str
+) -> None:
+    with (tmp_path / "large.json").open("wb") as file:
+        file.write(b"{")
+        file.truncate(size * 2**20)
+    answer = marble("read", "large.json")
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert said in answer.err
+
+
+def start(name: str) -> dict[str, Any]:
+    """Return nodes that start from a picture, under a mask that is its red channel."""
+    return {
+        "20": {"class_type": "LoadImage", "inputs": {"image": name}},
+        "21": {"class_type": "VAEEncode", "inputs": {"pixels": ["20", 0], "vae": ["4", 2]}},
+        "22": {"class_type": "LoadImageMask", "inputs": {"image": "mask.png", "channel": "red"}},
+        "23": {
+            "class_type": "SetLatentNoiseMask",
+            "inputs": {"samples": ["21", 0], "mask": ["22", 0]},
+        },
+    }
+
+
+def test_a_channel_of_another_picture_is_a_mask(marble: Marble, tmp_path: Path) -> None:
+    graph = small(default_graph()) | start("cat.png [input]")
+    graph["3"]["inputs"].update(latent_image=["23", 0], denoise=1)
+    before = Image.fromarray(pixels(3, 64, 64))
+    before.save(tmp_path / "cat.png")
+    mask = Image.new("RGB", (64, 64), (0, 255, 255))
+    mask.paste((255, 0, 0), (0, 0, 32, 64))
+    mask.save(tmp_path / "mask.png")
+    drawn = marble("run", write(tmp_path / "graph.json", graph))
+    with Image.open(path_of(drawn.out, "1.1")) as image:
+        right = (32, 0, 64, 64)
+        assert image.convert("RGB").crop(right).tobytes() == before.crop(right).tobytes()
+        assert image.convert("RGB").tobytes() != before.tobytes()
+
+
+def test_a_picture_from_a_picture_comes_back_by_its_graph(marble: Marble, tmp_path: Path) -> None:
+    Image.fromarray(pixels(3, 64, 64)).save(tmp_path / "cat.png")
+    words = ("imagine", "a cat", "--image", "cat.png", "--strength", "0.6", "--size", "64", *TINY)
+    drawn = path_of(marble(*words).out, "1.1")
+    with Image.open(drawn) as image:
+        (tmp_path / "graph.json").write_text(image.info["prompt"])
+        (tmp_path / "canvas.json").write_text(image.info["workflow"])
+        assert "Denoising strength: 0.6" in image.info["parameters"]
+    # The picture store holds what the graph loads by its name there.
+    assert path_of(marble("run", "graph.json").out, "2.1") == drawn
+    assert path_of(marble("run", "canvas.json").out, "3.1") == drawn
+
+
+def test_what_others_cannot_say_is_left_out_and_said(marble: Marble, tmp_path: Path) -> None:
+    varied = make_recipe(variations=(Variation(seed=9, amount=0.5),))
+    (tmp_path / "varied.png").write_bytes(encode_png(pixels(0), varied, 0))
+    with Image.open(tmp_path / "varied.png") as image:
+        assert image.info.keys() == {"marble"}
+    said = marble("read", "varied.png").out
+    assert "No ComfyUI graph: its noise is turned towards another seed's." in said
+    assert "No A1111 line: its noise is turned towards another seed's." in said
+    masked = make_recipe(image="a" * 64, mask="b" * 64, strength=1)
+    (tmp_path / "masked.png").write_bytes(encode_png(pixels(0), masked, 0))
+    said = marble("read", "masked.png").out
+    assert "The ComfyUI graph is nearly the same: the mask's edge fades otherwise there." in said
+
+
+def test_pictures_that_a_graph_loads_are_named_where_it_is_only_read(
+    marble: Marble, tmp_path: Path
+) -> None:
+    graph = small(default_graph()) | start("cat.png")
+    graph["3"]["inputs"].update(latent_image=["23", 0], denoise=0.5)
+    write(tmp_path / "graph.json", graph)
+    said = marble("read", "graph.json").out
+    assert "cat.png" in said
+    assert "mask.png (red)" in said
+
+
+def test_another_programs_picture_is_drawn_and_what_is_not_honoured_is_said(
+    marble: Marble, tmp_path: Path
+) -> None:
+    text = (
+        'a cat, "quoted"\nNegative prompt: text\nSteps: 2, Sampler: Euler a, CFG scale: 4, '
+        "Seed: 5, Size: 64x64, Model: tiny, Tiling: True, Version: v1.10.1"
+    )
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
+    Image.new("RGB", (8, 8)).save(tmp_path / "theirs.jpg", exif=exif)
+    drawn = marble("rerun", "theirs.jpg")
+    assert drawn.code == 0
+    assert "Not honoured: Tiling: True" in drawn.out
+    with Image.open(path_of(drawn.out, "1.1")) as image:
+        assert image.info["parameters"].startswith('a cat, "quoted"\nNegative prompt: text\n')
+
+
+def test_a_file_dropped_into_the_chat_is_drawn_again(marble: Marble, tmp_path: Path) -> None:
+    assert dropped("a cat") is dropped("12.3") is dropped("it's") is dropped("no.png") is None
+    file = tmp_path / "my cat.png"
+    file.write_bytes(encode_png(pixels(0), make_recipe(), 0))
+    assert dropped(f"'{file}'") == dropped(f"{tmp_path}/my\\ cat.png ") == file
+    write(tmp_path / "graph.json", default_graph())
+    assert dropped("graph.json") == Path("graph.json")
+
+
+def test_a_dropped_picture_is_answered_in_the_chat(
+    marble: Marble, chat: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    first = path_of(marble("imagine", "a cat", *TINY).out, "1.1")
+    (tmp_path / "cat.png").write_bytes(first.read_bytes())
+    answer = chat(f"{tmp_path}/cat.png\n")
+    assert answer.code == 0
+    assert path_of(answer.out, "2.1") == first
