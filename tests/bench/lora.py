@@ -1,4 +1,4 @@
-"""Measure what switching between sets of LoRAs costs, beside loading the model afresh.
+"""Measure what switching between sets of LoRAs costs, beside a fresh load and beside diffusers.
 
 `make bench-lora`, or `python -m tests.bench.lora --folder FOLDER` to keep the file of 2 GB that is
 written there. The model has SD1.5's true form and random weights, the LoRAs rank 16 on every layer
@@ -8,8 +8,10 @@ that kohya's trainer changes (attention and feed-forward, in the U-Net and the t
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -19,6 +21,7 @@ from engine.lora import Loras
 from engine.shelves import loras
 from engine.sources import Lora
 from tests.bench.single_file import write
+from tests.engine.test_parity import make_pipeline
 from tests.loras import random_lora, write_kohya
 
 TIMES = 500
@@ -40,7 +43,7 @@ def measure(file: Path, home: Path) -> None:
         write(file, "sd1")
     device = pick_device()
     checkpoint = describe_file(file.name, file)
-    fresh = best(lambda: load(checkpoint, device), device)
+    fresh = typical(lambda: load(checkpoint, device), device)
     model = load(checkpoint, device)
     layers = {"unet": model.unet, "text_encoder": model.text_encoder}
     for seed in range(2):
@@ -48,24 +51,63 @@ def measure(file: Path, home: Path) -> None:
         write_kohya(home / "loras" / f"{seed}.safetensors", pairs, model.unet)
     one, two = (Lora(name=str(seed), weight=0.8) for seed in range(2))
     adapters = Loras(model, loras(home))
-    bare = best(lambda: call(model), device)
+    bare = typical(lambda: call(model), device)
     first = once(lambda: adapters.use((one,)), device)
     both = once(lambda: adapters.use((one, two)), device)
-    switch = best(lambda: back_and_forth(adapters, (one,), (one, two)), device) / (2 * TIMES)
+    switch = typical(lambda: back_and_forth(adapters, (one,), (one, two)), device) / (2 * TIMES)
     adapters.use((one,))
-    with_one = best(lambda: call(model), device)
+    with_one = typical(lambda: call(model), device)
     adapters.use((one, two))
-    with_two = best(lambda: call(model), device)
+    with_two = typical(lambda: call(model), device)
     adapters.use(())
-    off = best(lambda: call(model), device)
-    print(f"{device}, {model.dtype}, {len(adapters._hooked)} layers")  # noqa: T201
-    print(f"a fresh load of the model         {fresh:9.3f} s")  # noqa: T201
-    print(f"a set's first use (its file read) {first:9.3f} s, two LoRAs {both:.3f} s")  # noqa: T201
-    print(f"switching between known sets      {switch * 1e6:9.2f} µs")  # noqa: T201
-    print(  # noqa: T201
-        f"a call of the U-Net               {bare:9.3f} s, with one {with_one / bare:.2f}×, "
-        f"with two {with_two / bare:.2f}×, off again {off / bare:.2f}×"
+    off = typical(lambda: call(model), device)
+    print(f"{device}, {model.dtype}, {len(adapters._hooked)} layers; medians")  # noqa: T201
+    print(f"a fresh load of the model {fresh:.3f} s, a bare call of the U-Net {bare:.3f} s")  # noqa: T201
+    ours = {
+        "a set's first use, one LoRA, s": first,
+        "a set's first use, the second LoRA, too, s": both,
+        "switching between known sets, s": switch,
+        "a call with one LoRA, × a bare one": with_one / bare,
+        "a call with two LoRAs, × a bare one": with_two / bare,
+        "a call with none again, × a bare one": off / bare,
+    }
+    theirs = by_peft(model, device, [home / "loras" / f"{seed}.safetensors" for seed in range(2)])
+    print(f"{'':44} {'Marble':>10} {'diffusers':>10} {'ratio':>8} {'× fresh load':>13}")  # noqa: T201
+    for what, own in ours.items():
+        beside = f"{own / fresh:13.1e}" if what.endswith(" s") else ""
+        print(  # noqa: T201
+            f"{what:44} {own:10.2g} {theirs[what]:10.2g} {own / theirs[what]:8.2g} {beside}"
+        )
+
+
+def by_peft(model: Model, device: torch.device, files: Sequence[Path]) -> dict[str, float]:
+    """Return what the same takes in diffusers' pipeline with peft, around the same modules."""
+    pipeline = make_pipeline(model)
+    bare = typical(lambda: call(model), device)
+    first, second = (
+        once(partial(pipeline.load_lora_weights, file, adapter_name=file.stem), device)
+        for file in files
     )
+
+    def switch() -> None:
+        for names in (["0"], ["0", "1"]):
+            pipeline.set_adapters(names, [0.8] * len(names))
+
+    switched = typical(switch, device) / 2
+    pipeline.set_adapters(["0"], [0.8])
+    one = typical(lambda: call(model), device)
+    pipeline.set_adapters(["0", "1"], [0.8, 0.8])
+    two = typical(lambda: call(model), device)
+    pipeline.unload_lora_weights()
+    off = typical(lambda: call(model), device)
+    return {
+        "a set's first use, one LoRA, s": first,
+        "a set's first use, the second LoRA, too, s": second,
+        "switching between known sets, s": switched,
+        "a call with one LoRA, × a bare one": one / bare,
+        "a call with two LoRAs, × a bare one": two / bare,
+        "a call with none again, × a bare one": off / bare,
+    }
 
 
 def back_and_forth(adapters: Loras, one: tuple[Lora, ...], other: tuple[Lora, ...]) -> None:
@@ -83,10 +125,10 @@ def call(model: Model) -> None:
     model.unet(rows, torch.tensor([500.0, 500.0], device=model.device), words)
 
 
-def best(work: Callable[[], object], device: torch.device) -> float:
-    """Return the least seconds of five."""
+def typical(work: Callable[[], object], device: torch.device) -> float:
+    """Return the median seconds of five, after one that does not count."""
     once(work, device)
-    return min(once(work, device) for _ in range(5))
+    return median(once(work, device) for _ in range(5))
 
 
 def once(work: Callable[[], object], device: torch.device) -> float:

@@ -1,20 +1,25 @@
 """Write a full-size single file of random weights, load it, and measure: `python -m
-tests.bench.single_file sd1|sdxl FOLDER [--keep]`.
+tests.bench.single_file sd1|sd2|sdxl FOLDER [--keep] [--rounds N]`.
 
-Nothing of it is committed; a file takes 2 or 7 GB. Loading happens in a process of its own in
-which no socket can be made, in fp16, on the processor. What is measured: the time of `load` beside
-that of reading the file's bytes once, all in the page cache, and the peak of anonymous memory
-beside the file's size.
+Nothing of it is committed; a file takes 2 or 7 GB. Each round measures three things one after the
+other, each in a process of its own in which no socket can be made: a plain read of the file's bytes
+into memory, Marble's `load`, and diffusers' `from_single_file` with a local configuration, both in
+fp16 on the processor. Rounds interleave them, so that whatever else the machine does meets all
+three; medians are compared. What counts as memory is the peak of anonymous memory.
 """
 
 import argparse
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -22,34 +27,57 @@ from accelerate import init_empty_weights
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.families import FORMS
+from engine.families import BY_KEY, FORMS
 from tests.single_files import KINDS, make_module, single_file
 
-MEBIBYTE = 2**20
+ROUNDS = 5
+Figures = dict[str, float]
 
 
 def main() -> None:
-    """Measure, and print a line for each figure."""
+    """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family", choices=("sd1", "sd2", "sdxl"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--keep", action="store_true", help="do not delete the file")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     file = arguments.folder / f"random-{arguments.family}.safetensors"
     if not file.exists():
         write(file, arguments.family)
+    size = file.stat().st_size
+    free = available()
+    print(f"{arguments.family}: {size / 1e9:.2f} GB, {free / 1e9:.1f} GB of memory available")  # noqa: T201
+    if free < 2.5 * size:
+        print("that is too little for the file and its copy: times will be the disk's")  # noqa: T201
     try:
-        read = min(plain_read(file) for _ in range(3))
-        loads = [measure(file) for _ in range(3)]
+        measure("read_it", file)  # brings the file into the page cache
+        rounds = [{way: measure(way, file) for way in WAYS} for _ in range(arguments.rounds)]
     finally:
         if not arguments.keep:
             file.unlink()
-    size = int(loads[0]["size"])
-    best = min(float(each["seconds"]) for each in loads)
-    peak = max(float(each["anonymous"]) for each in loads)
-    print(f"{arguments.family}: {size / 1e9:.2f} GB")  # noqa: T201
-    print(f"plain read {read:.2f} s, load {best:.2f} s: {best / read:.2f}×")  # noqa: T201
-    print(f"peak anonymous memory {peak / 1e9:.2f} GB: {peak / size:.2f}×")  # noqa: T201
+    show(rounds, size)
+
+
+def show(rounds: list[dict[str, Figures]], size: int) -> None:
+    """Print median, range and ratios of each way."""
+    heads = f"{'seconds':>9} {'(range)':>15} {'× read':>8} {'peak GB':>9} {'× file':>8}"
+    print(f"{'median of ' + str(len(rounds)) + ' rounds':34} {heads}")  # noqa: T201
+    read = median(each["read_it"]["seconds"] for each in rounds)
+    for way, title in WAYS.items():
+        seconds = [each[way]["seconds"] for each in rounds]
+        peak = median(each[way]["anonymous"] for each in rounds)
+        spread = f"{min(seconds):.2f}–{max(seconds):.2f}"
+        row = f"{median(seconds):9.2f} {spread:>15} {median(seconds) / read:7.2f}×"
+        print(f"{title:34} {row} {peak / 1e9:9.2f} {peak / size:7.2f}×")  # noqa: T201
+
+
+def available() -> int:
+    """Return the bytes of memory that programs may still have."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def write(file: Path, family: str) -> None:
@@ -74,45 +102,112 @@ def _random(block: Tensor, shape: torch.Size) -> Tensor:
     return block.repeat(-(-count // len(block)))[:count].reshape(shape).clone()
 
 
-def plain_read(file: Path) -> float:
-    """Return the seconds that reading all bytes into memory takes."""
-    begun = time.perf_counter()
-    buffer = bytearray(file.stat().st_size)
-    with file.open("rb", buffering=0) as stream:
-        view = memoryview(buffer)
-        at = 0
-        while count := stream.readinto(view[at:]):
-            at += count
-    return time.perf_counter() - begun
-
-
-def measure(file: Path) -> dict[str, float]:
-    """Load the file in a process without network; return what it measured."""
-    code = f"from tests.bench.single_file import load_it; load_it({str(file)!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+def measure(way: str, file: Path) -> Figures:
+    """Run one way in a process without network; return what it measured."""
+    code = (
+        f"from tests.bench import single_file; single_file.tell(single_file.{way}, {str(file)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def load_it(path: str) -> None:
-    """Load a file without a socket, and print what it took."""
-    import socket
-
-    from engine.checkpoints import describe_file
-    from engine.loading import load
+def tell(way: Callable[[Path], Callable[[], object]], path: str) -> None:
+    """Prepare a way to bring a file into memory, go it without a socket, print what it took."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no network here")
 
     socket.socket.__init__ = refuse  # type: ignore[method-assign]
-    file = Path(path)
+    go = way(Path(path))
     with _Peak() as peak:
         begun = time.perf_counter()
-        model = load(describe_file(file.name, file), torch.device("cpu"), torch.float16)
+        held = go()
         seconds = time.perf_counter() - begun
-    assert next(model.unet.parameters()).dtype is torch.float16
-    figures = {"seconds": seconds, "anonymous": peak.most, "size": file.stat().st_size}
-    print(json.dumps(figures))  # noqa: T201
+    assert held is not None
+    print(json.dumps({"seconds": seconds, "anonymous": peak.most}))  # noqa: T201
+
+
+def read_it(file: Path) -> Callable[[], object]:
+    """Read all bytes into memory."""
+
+    def go() -> bytearray:
+        buffer = bytearray(file.stat().st_size)
+        view, at = memoryview(buffer), 0
+        with file.open("rb", buffering=0) as stream:
+            while count := stream.readinto(view[at:]):
+                at += count
+        assert at == len(buffer)
+        return buffer
+
+    return go
+
+
+def load_it(file: Path) -> Callable[[], object]:
+    """Load the file as Marble does."""
+    from engine.checkpoints import describe_file
+    from engine.loading import load
+
+    def go() -> object:
+        model = load(describe_file(file.name, file), torch.device("cpu"), torch.float16)
+        assert next(model.unet.parameters()).dtype is torch.float16
+        return model
+
+    return go
+
+
+def load_by_diffusers(file: Path) -> Callable[[], object]:
+    """Load the file by diffusers' pipeline, its configuration local, too."""
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from diffusers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    family = file.stem.rpartition("-")[2]
+    kind = StableDiffusionXLPipeline if family == "sdxl" else StableDiffusionPipeline
+    config = Path(tempfile.mkdtemp(prefix="marble-bench-"))
+    write_config(config, family)
+
+    def go() -> object:
+        pipeline = kind.from_single_file(
+            str(file), config=str(config), torch_dtype=torch.float16, local_files_only=True
+        )
+        assert pipeline.unet.dtype is torch.float16
+        return pipeline
+
+    return go
+
+
+def write_config(folder: Path, family: str) -> None:
+    """Write what diffusers wants to know of a family beside a single file."""
+    from engine.vocabulary import make_tokenizer
+
+    shutil.copytree(FORMS / family, folder, dirs_exist_ok=True)
+    index: dict[str, Any] = {"_class_name": BY_KEY[family].pipeline, "_diffusers_version": "0.42.1"}
+    there = {path.name for path in folder.iterdir()}
+    index |= {part: library for part, library in LIBRARIES.items() if part in there}
+    for part in ("tokenizer", "tokenizer_2") if family == "sdxl" else ("tokenizer",):
+        make_tokenizer(49407).save_pretrained(folder / part)
+        index[part] = ["transformers", "CLIPTokenizer"]
+    if family != "sdxl":
+        index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
+        index["requires_safety_checker"] = False
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+WAYS: Mapping[str, str] = {
+    "read_it": "plain read into memory",
+    "load_it": "Marble's load",
+    "load_by_diffusers": "diffusers' from_single_file",
+}
+LIBRARIES: Mapping[str, list[str]] = {
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+}
 
 
 class _Peak:
