@@ -46,11 +46,12 @@ class Offer:
     file: str = ""
     title: str = ""
     memory: int = 0  # GB of the GPU's memory that it wants
+    place: str = "checkpoints"  # below the models folder, for a single file
 
     @property
     def home(self) -> str:
         """Return the folder below the models folder that its files go into."""
-        return "checkpoints" if self.file else f"diffusers/{self.repo}"
+        return self.place if self.file else f"diffusers/{self.repo}"
 
     @property
     def note(self) -> str:
@@ -59,6 +60,7 @@ class Offer:
 
 
 # Small to large; each is one file in half precision, from its makers or ComfyUI's own archive.
+# Then what may lie beside them.
 OFFERS: Final = (
     Offer(
         name="sd15",
@@ -80,6 +82,20 @@ OFFERS: Final = (
         file="sd_xl_base_1.0.safetensors",
         title="Stable Diffusion XL: 1024 pixels, 7 GB",
         memory=10,
+    ),
+    Offer(
+        name="taesd",
+        repo="madebyollin/taesd",
+        file="taesd_decoder.safetensors",
+        title="tiny VAE of Stable Diffusion 1 and 2: truer previews, 5 MB",
+        place="vae_approx",
+    ),
+    Offer(
+        name="taesdxl",
+        repo="madebyollin/taesdxl",
+        file="taesdxl_decoder.safetensors",
+        title="tiny VAE of Stable Diffusion XL: truer previews, 5 MB",
+        place="vae_approx",
     ),
 )
 

@@ -101,14 +101,16 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
 
     console = Console(highlight=False)
     if arguments.name is None:
-        offers = [(offer.name, f"{offer.memory} GB", offer.title) for offer in OFFERS]
+        wanted = {offer.name: f"{offer.memory} GB" if offer.memory else "" for offer in OFFERS}
+        offers = [(offer.name, wanted[offer.name], offer.title) for offer in OFFERS]
         console.print(_table_of(("offer", "GPU memory", "what it is"), offers))
         return 0
     offer = find(arguments.name)
     if settings.models_dir is None:
         raise SettingError("MARBLE_MODELS_DIR", "", "a folder that models are fetched into")
     file = await asyncio.to_thread(fetch, offer, settings.models_dir)
-    name = escape(file.stem if offer.file else offer.repo)
+    # A file in the folder of models goes by its own name, everything else by what it was asked for.
+    name = escape(file.stem if offer.home == "checkpoints" else offer.name)
     console.print(f"{escape(file.name)} is here; `marble models check {name}`.")
     return 0
 

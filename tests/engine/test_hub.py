@@ -19,9 +19,11 @@ from huggingface_hub import constants
 
 from engine.checkpoints import Catalogue
 from engine.errors import BrokenModel
+from engine.families import TINY_VAES
 from engine.hub import Offer, fetch, find
 from engine.hub_files import HubError
 from engine.loading import load
+from engine.shelves import vaes
 from engine.weights import variant
 from tests.conftest import ROOT
 from tests.models import make_model
@@ -389,6 +391,14 @@ def test_what_broke_off_needs_room_for_the_rest_alone(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30 + 1000))
     assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
     assert hub.ranges == [f"bytes={len(DATA) - 1000}-"]
+
+
+def test_offers_of_tiny_vaes_go_where_they_are_found(hub: Hub, tmp_path: Path) -> None:
+    for name in TINY_VAES:
+        offer = find(name)
+        hub.repos[offer.repo] = {offer.file: DATA}
+        assert fetch(offer, tmp_path, hub.url).parent.name == "vae_approx"
+    assert {*vaes(tmp_path).names()} == TINY_VAES
 
 
 def test_what_is_there_already_needs_no_room(
