@@ -16,6 +16,7 @@ from sqlalchemy import Connection, inspect, text
 from engine.events import Verdict
 from engine.sources import Control
 from storage import Storage, backups, engines, schema, sqlite_files, urls
+from storage.errors import NewerSchema, UnknownJob
 from storage.tables import Base
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
@@ -200,3 +201,41 @@ async def test_start_images_and_reactions_of_older_databases_get_their_owners(
         "discord:77:5:⭐": "discord:5",
         "discord:78": None,
     }
+
+
+async def test_the_first_schema_is_upgraded_with_its_data_and_there_is_a_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, url = Home(tmp_path, None), urls.resolve(tmp_path, None)
+    async with Storage.open(tmp_path) as storage:
+        waiting = await storage.jobs.add(a_job())
+        job = await storage.jobs.add(a_job(), claim=True)
+        await storage.jobs.rendered(job.id, job.epoch, drawn(b"a picture"))
+        done = await storage.jobs.delivered(job.id, {"cli:2": 0})
+    await in_transaction(home, lambda c: command.downgrade(schema.config(c), REVISIONS[-1]))
+
+    async with Storage.open(tmp_path) as storage:  # as the first start of a newer version does
+        assert [await storage.jobs.get(each.id) for each in (waiting, done)] == [waiting, done]
+        assert (await storage.care.check(deep=True)).problems == ()
+        later = await storage.jobs.add(a_job())
+
+    with monkeypatch.context() as before:  # the version before knows no more than its own schema
+        before.setattr(schema, "head", lambda: REVISIONS[-1])
+        before.setattr(schema, "known", lambda: frozenset({REVISIONS[-1]}))
+        with pytest.raises(NewerSchema, match="restore a backup made by this version"):
+            async with Storage.open(tmp_path):
+                pass
+        [copy] = backups.beside(url, tmp_path)
+        await backups.restore(url, copy)
+        copy.unlink()  # another one may be made within the same second
+        lane, reads = engines.create(url)
+        try:
+            assert await lane.run(lambda c: c.begin() and schema.revision(c)) == REVISIONS[-1]
+        finally:
+            await lane.close()
+            await reads.dispose()
+
+    async with Storage.open(tmp_path) as storage:  # what was there before the upgrade, and no more
+        assert [await storage.jobs.get(each.id) for each in (waiting, done)] == [waiting, done]
+        with pytest.raises(UnknownJob):
+            await storage.jobs.get(later.id)
