@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
-from telegram import ForceReply, PhotoSize
+from telegram import Document, ForceReply, PhotoSize
 
-from bots.options import parse_values, split_message
+from bots.options import Values, parse_values, split_message
 from bots.preferences import values_for
 from bots.telegram.acts import Target
 from bots.telegram.addresses import message_key
@@ -14,6 +15,7 @@ from bots.telegram.errand import Errand
 from bots.telegram.progress import answering
 from bots.telegram.reading import Picture, Said
 from engine.errors import UserError
+from engine.metadata import Reading, read_recipe
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 
@@ -29,6 +31,10 @@ async def imagine(errand: Errand, said: Said) -> str | None:
         return None  # talk below something else that we said
     prompt, typed = split_message(said.text)
     picture = said.picture or said.answered
+    file = picture if isinstance(picture, Document) and not prompt else None
+    if file and (reading := await _recipe_in(errand, file)):
+        await _remake(errand, reading, parse_values(typed))
+        return None
     if not prompt:
         return await _ask(errand, picture, nothing=not said.text and not said.command)
     asker = errand.asker
@@ -55,6 +61,29 @@ async def _redraw(errand: Errand, said: Said, target: Target) -> str | None:
         raise UserError(errand.words.empty_prompt)
     errand.begin(await errand.app.studio.rerun(target.name, values, errand.asker))
     return None
+
+
+async def _recipe_in(errand: Errand, file: Document) -> Reading | None:
+    """Return what a picture file was made from, if it says so; photos have lost their texts.
+
+    A recipe that starts from stored pictures is left alone: they may be another person's.
+    """
+    if (file.file_size or 0) > LARGEST:
+        return None
+    data = await _fetch(errand, file)
+    try:
+        reading = await asyncio.to_thread(read_recipe, data)
+    except UserError:
+        return None
+    return None if reading.recipe.inputs else reading
+
+
+async def _remake(errand: Errand, reading: Reading, values: Values) -> None:
+    """Draw a file's recipe, and name what of it is not honoured."""
+    job = await errand.app.studio.remake(reading.recipe, values, errand.asker)
+    if reading.ignored:
+        await errand.say(errand.words.not_honoured.format(what="; ".join(reading.ignored)))
+    errand.begin(job)
 
 
 async def _ask(errand: Errand, picture: Picture | None, *, nothing: bool) -> str | None:
@@ -85,5 +114,9 @@ async def _keep(errand: Errand, picture: Picture) -> str:
     """Fetch a picture from Telegram, check and keep it; return its sha256."""
     if (picture.file_size or 0) > LARGEST:
         raise UserError(errand.words.photo_too_large)
+    return await errand.app.studio.keep_image(await _fetch(errand, picture))
+
+
+async def _fetch(errand: Errand, picture: Picture) -> bytes:
     file = await errand.bot.get_file(picture.file_id)
-    return await errand.app.studio.keep_image(bytes(await file.download_as_bytearray()))
+    return bytes(await file.download_as_bytearray())

@@ -175,6 +175,7 @@ EN: Final = Words(
     photo_too_large="That file has more than the 20 MB that Telegram hands to bots; send it as a "
     "photo.",
     photo_question="What should become of this picture? Answer with words.",
+    not_honoured="Drawn again; not honoured: {what}.",
     not_a_picture="Marble can start from no such thing; send a photo, or a PNG, JPEG or WebP file.",
     too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "
     "Marble for it (`marble db export`).",

@@ -149,6 +149,7 @@ class Words:
     photo_too_large: str
     photo_question: str
     not_a_picture: str
+    not_honoured: str
     too_large_export: str
     restarting: str
     empty_prompt: str

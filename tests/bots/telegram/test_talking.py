@@ -17,8 +17,9 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from engine.metadata import read_recipe
+from engine.metadata import encode_png, read_recipe
 from tests.bots.telegram.conftest import a_marble, a_server
+from tests.factories import make_recipe
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import ANONYMOUS, Chat, Person, group, labels, person, text_of
 from tests.fakes.telegram.server import BOT, NAME, TelegramServer
@@ -412,6 +413,25 @@ async def test_a_file_is_a_picture_too_where_it_is_one(ada: Person) -> None:
     assert "GIF" in text_of(await ada.chat.answer(said))
     said = await ada.sends_file(b"%PDF", "application/pdf")
     await ada.chat.words(said, "Marble can start from no such thing")
+
+
+async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person) -> None:
+    first = await ada.chat.picture(await ada.says("an owl --size 64"))
+    line = (
+        "an owl\nSteps: 2, Sampler: Euler, CFG scale: 4, Seed: 5, Size: 64x64, Model: starter, "
+        "RNG: CPU, Tiling: True, Version: v1.10.1"
+    )
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + line.encode("utf-16-be")
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(out, "JPEG", exif=exif)
+    said = await ada.sends_file(out.getvalue(), "image/jpeg")
+    await ada.chat.words(said, "not honoured: Tiling: True")
+    assert seed_of(await ada.chat.picture(said)) == "5"
+    assert seed_of(first) != "5"
+    # One that starts from stored pictures may start from somebody else's.
+    others = encode_png(Image.new("RGB", (64, 64)), make_recipe(image="a" * 64, strength=0.5), 0)
+    await ada.chat.words(await ada.sends_file(others, "image/png"), "What should become of")
 
 
 async def test_in_groups_photos_are_left_alone_unless_marble_is_asked(
