@@ -8,16 +8,18 @@ owner set. Plain synchronous code: facts are told, and a refusal says what and u
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from math import ceil
 from typing import Any, Final
 
 from bots.blocking import find_blocked
-from engine.errors import OptionError, UserError
+from bots.measures import MEASURES, NAMED, is_among, plain_name
+from engine.errors import OptionError, UserError, shorten
 from engine.ranges import one_of
-from engine.recipe import RANGES, Recipe
+from engine.recipe import Recipe
 from engine.sentences import Sentence
 from engine.work import pixel_steps
 
@@ -26,14 +28,14 @@ POLICY: Final = "policy."  # … of those of their moderators
 OPEN: Final = "open"  # a place's setting: False where nothing may be asked for
 DAY: Final = timedelta(days=1)
 MOST: Final = 10**9
-# The recipe's fields that a place may hold within bounds, by the name that people use.
-BOUNDED: Final[Mapping[str, str]] = {
-    "steps": "steps",
-    "guidance": "guidance_scale",
-    "width": "width",
-    "height": "height",
-    "count": "count",
-}
+
+
+class Safety(StrEnum):
+    """Say what becomes of pictures that the safety check does not find safe; stricter ones last."""
+
+    OFF = "off"
+    SPOILER = "spoiler"
+    REFUSE = "refuse"
 
 
 class Refusal(UserError):
@@ -51,19 +53,24 @@ class Rules:
     waiting: int = 0  # jobs of a person that wait at once
     place_waiting: int = 0  # jobs of all people together that wait at once
     blocked: tuple[str, ...] = ()
-    models: tuple[str, ...] | None = None  # that may be asked for; None: all
-    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by `BOUNDED`
+    safety: Safety = Safety.OFF
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of `MEASURES`
+    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of `NAMED`
+
+    def get(self, name: str) -> Any:
+        """Return what a rule of `RULES` says here; None where it says nothing."""
+        return self.bounds.get(name, self.allowed.get(name, getattr(self, name, None)))
 
     def check(self, recipe: Recipe) -> None:
         """Raise `Refusal` for words and numbers that are not allowed here."""
         for name, (low, high) in self.bounds.items():
-            value = getattr(recipe, BOUNDED[name])
-            if not low <= value <= high:
-                raise Refusal(_out_of_bounds(name, low, high, value))
-        if self.models is not None and recipe.checkpoint not in self.models:
-            known = ", ".join(self.models) or "none"
-            text = f"The model {recipe.checkpoint!r} is not for here; for here: {known}."
-            raise Refusal(Sentence(text, "not_this_model", name=recipe.checkpoint, known=known))
+            for value in MEASURES[name].of(recipe):
+                if not low <= value <= high:
+                    raise Refusal(_out_of_bounds(name, low, high, value))
+        for name, names in self.allowed.items():
+            for used in NAMED[name].of(recipe):
+                if not is_among(used, names):
+                    raise Refusal(_not_among(name, names, used))
         # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
         turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""
         self.check_words(recipe.prompt, turned)
@@ -159,43 +166,50 @@ def write_rule(value: Any) -> str:
 
 def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
     """Return the rules with what a place keeps over them."""
-    kept = {name: stored[PREFIX + name] for name in RULES if stored.get(PREFIX + name) is not None}
-    bounds = {name: tuple(kept.pop(name)) for name in BOUNDED if name in kept}
-    for name in ("blocked", "models"):
-        if name in kept:
-            kept[name] = tuple(kept[name])
-    return replace(rules, **kept, bounds={**rules.bounds, **bounds})
+    return _changed(rules, _kept(stored, PREFIX, RULES))
 
 
 def narrowed(rules: Rules, stored: Mapping[str, Any]) -> Rules:
     """Return the rules with what a place's moderators ask for on top: never more than before."""
-    own = {name: stored[POLICY + name] for name in MODERATED if stored.get(POLICY + name)}
-    models = tuple(own.get("models", ()))
-    if models and rules.models is not None:
-        models = tuple(name for name in models if name in rules.models)
-    bounds = {name: _within(own[name], rules.bounds.get(name)) for name in BOUNDED if name in own}
-    return replace(
-        rules,
-        per_minute=_least(rules.per_minute, own.get("per_minute", 0)),
-        place_per_minute=_least(rules.place_per_minute, own.get("place_per_minute", 0)),
-        blocked=tuple(dict.fromkeys([*rules.blocked, *own.get("blocked", ())])),
-        models=models if "models" in own else rules.models,
-        bounds={**rules.bounds, **bounds},
-    )
+    asked = _kept(stored, POLICY, MODERATED)
+    return _changed(rules, {name: _within(name, rules, new) for name, new in asked.items()})
+
+
+def _kept(stored: Mapping[str, Any], prefix: str, names: Iterable[str]) -> dict[str, Any]:
+    values = {name: stored.get(prefix + name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _changed(rules: Rules, values: Mapping[str, Any]) -> Rules:
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    if "safety" in plain:
+        plain["safety"] = Safety(plain["safety"])
+    bounds = {name: plain.pop(name) for name in MEASURES if name in plain}
+    allowed = {name: plain.pop(name) for name in NAMED if name in plain}
+    bounds, allowed = {**rules.bounds, **bounds}, {**rules.allowed, **allowed}
+    return replace(rules, **plain, bounds=bounds, allowed=allowed)
+
+
+def _within(name: str, rules: Rules, asked: Any) -> Any:
+    """Return what moderators ask for, as far as it is no more than what the owner lets."""
+    held = rules.get(name)
+    if name in MEASURES and held:
+        both = [max(asked[0], held[0]), min(asked[1], held[1])]
+        return both if both[0] <= both[1] else list(held)  # where nothing is left, the owner's hold
+    if name in NAMED and held is not None:
+        return [each for each in asked if is_among(each, held)]
+    if name == "blocked":
+        return list(dict.fromkeys([*held, *asked]))
+    if name == "safety":
+        return max(held, Safety(asked), key=list(Safety).index)
+    return _least(held, asked) if isinstance(asked, int) else asked
 
 
 def _least(*limits: int) -> int:
     """Return the tightest limit; 0 is none."""
     return min((limit for limit in limits if limit), default=0)
-
-
-def _within(asked: Sequence[float], held: tuple[float, float] | None) -> tuple[float, float]:
-    """Return bounds within others; where nothing is left, the others hold."""
-    low, high = asked
-    if held is None:
-        return low, high
-    both = max(low, held[0]), min(high, held[1])
-    return both if both[0] <= both[1] else held
 
 
 def _number(name: str, text: str) -> int:
@@ -209,12 +223,27 @@ def _words(name: str, text: str) -> list[str]:
 
 
 def _bounds(name: str, text: str) -> list[float]:
-    allowed = RANGES[BOUNDED[name]]
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)", text, re.ASCII)
+    allowed = MEASURES[name].allowed
+    found = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*-\s*(-?\d+(?:\.\d+)?)", text, re.ASCII)
     low, high = (float(found[1]), float(found[2])) if found else (1.0, 0.0)
     if not allowed.low <= low <= high <= allowed.high:
-        raise OptionError(name, text, f"like LOW-HIGH, within {allowed.low:g} and {allowed.high:g}")
+        ends = f"{_figure(allowed.low)} and {_figure(allowed.high)}"
+        raise OptionError(name, text, f"like LOW-HIGH, within {ends}")
     return [int(each) if each == int(each) else each for each in (low, high)]
+
+
+def _names(name: str, text: str) -> list[str]:
+    names, known = _words(name, text), NAMED[name].known
+    for each in names:
+        if known and not is_among(each, known):
+            raise OptionError(name, each, one_of(known))
+    return [plain_name(each) for each in names] if known else names
+
+
+def _safety(name: str, text: str) -> str:
+    if text.lower() not in list(Safety):
+        raise OptionError(name, text, one_of(Safety))
+    return text.lower()
 
 
 KEEP: Final = "keep_days"  # how long a place's pictures are kept; the caretaker reads it
@@ -226,12 +255,17 @@ RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "waiting": _number,
     "place_waiting": _number,
     "blocked": _words,
-    "models": _words,
+    "safety": _safety,
     KEEP: _number,
-    **dict.fromkeys(BOUNDED, _bounds),
+    **dict.fromkeys(MEASURES, _bounds),
+    **dict.fromkeys(NAMED, _names),
 }
 # What a place's own moderators may narrow.
-MODERATED: Final = ("per_minute", "place_per_minute", "blocked", "models", *BOUNDED)
+MODERATED: Final = (
+    *("per_minute", "place_per_minute", "blocked", "safety"),
+    *MEASURES,
+    *NAMED,
+)
 
 
 def _jobs(count: int) -> str:
@@ -242,7 +276,17 @@ def _seconds(seconds: float) -> int:
     return max(1, ceil(seconds))
 
 
+def _figure(value: float) -> str:
+    return f"{int(value)}" if value == int(value) else f"{value:g}"
+
+
 def _out_of_bounds(name: str, low: float, high: float, value: float) -> Sentence:
-    bounds = {"low": f"{low:g}", "high": f"{high:g}", "value": f"{value:g}"}
+    bounds = {"low": _figure(low), "high": _figure(high), "value": _figure(value)}
     text = "Here {option} must be between {low} and {high}, not {value}."
     return Sentence(text.format(option=name, **bounds), "out_of_bounds", option=name, **bounds)
+
+
+def _not_among(name: str, names: Sequence[str], value: str) -> Sentence:
+    facts = {"names": ", ".join(names) or "none", "value": shorten(value)}
+    text = f"Here {name} must be one of {facts['names']}, not {facts['value']}."
+    return Sentence(text, "not_among", option=name, **facts)

@@ -6,7 +6,7 @@ from typing import Final
 from bots.line import Standing
 from bots.presentation.lines import duration
 from bots.presentation.text import cut
-from bots.rules import BOUNDED, RULES, Rules, write_rule
+from bots.rules import RULES, Rules, write_rule
 from bots.studio import Studio
 from bots.texts import Words, tell
 from engine.errors import UserError
@@ -15,6 +15,7 @@ from storage.records import Act, Stats, Style
 
 PROMPT: Final = 60  # characters of a prompt in a list
 QUEUE: Final = 15  # lines
+FIELDS: Final = {"guidance": "guidance_scale"}  # of a recipe, where a rule's name is another
 STYLE: Final = 100  # characters of its words
 
 
@@ -111,9 +112,9 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
 def rule_lines(held: Rules, words: Words) -> Iterator[str]:
     """List what holds in a place, without what is no limit."""
     for name in RULES:
-        value = held.bounds.get(name) or getattr(held, name, None)
-        if value or (name == "models" and value is not None):
-            label = words.rules.get(name) or words.fields.get(BOUNDED.get(name, name), name)
+        value = held.get(name)
+        if value or name in held.allowed:  # no name at all may be allowed
+            label = words.rules.get(name) or words.fields.get(FIELDS.get(name, name), name)
             yield f"{label}: {write_rule(value) or '–'}"
 
 

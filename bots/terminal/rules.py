@@ -32,6 +32,6 @@ def _read(text: str) -> tuple[str, str]:
 
 
 def _table(held: Rules) -> str:
-    values = {name: held.bounds.get(name, getattr(held, name, "")) for name in RULES}
+    values = {name: held.get(name) for name in RULES}
     lines = (f"{name:<18}{write_rule(value) if value else '-'}\n" for name, value in values.items())
     return "".join(lines)

@@ -78,6 +78,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "queue_full": "队列已满（{length:,} 个任务在等待）；请过几分钟再试。",
     "too_many_waiting": "你已有 {most:,} 个任务在等待，不能再多；请取消一个，或等一个开始后再试。",
     "out_of_bounds": "此处 {option} 须在 {low} 到 {high} 之间，而不是 {value}。",
+    "not_among": "此处 {option} 须为以下之一：{names}，而不是 {value}。",
     "blocked_word": "此处不允许使用“{word}”一词；请换个说法。",
     "too_often": "你在此处每分钟最多可请求 {most} 次；请在 {wait} 秒后再试。",
     "all_too_often": "此处所有人每分钟合计最多可请求 {most} 次；请在 {wait} 秒后再试。",
@@ -89,7 +90,6 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "{when} 起可以再画。",
     "more_than_a_day": "24 小时内你已用去 {daily} 百万像素步中的 {used}，而这张需要 {asks}，"
     "超过一整天的额度。",
-    "not_this_model": "模型 {name!r} 不能在此使用；此处可用：{known}。",
     "closed": "此处已关闭绘图。",
     "banned": "你不能在这里请求图片：{reason}",
     "banned_until": "在 {until} 之前你不能在这里请求图片：{reason}",

@@ -151,7 +151,7 @@ async def test_a_places_moderators_only_narrow_and_the_log_tells_of_it(
     await ask.narrow("x:1/2", {"steps": "1-99"}, "x:judge")
     assert (await ask.rules("x:1")).bounds == {"steps": (1, 20)}
     assert (await ask.rules("x:1/2")).bounds == {"steps": (1, 50)}  # its own, within the owner's
-    assert (await ask.rules("x:1/2")).models == ("starter",)
+    assert (await ask.rules("x:1/2")).allowed == {"models": ("starter",)}
     await ask.narrow("x:1", {"steps": "", "models": ""}, "x:judge")
     assert await ask.rules("x:1") == await ask.rules("x:9")
     with pytest.raises(OptionError, match="must be one of per_minute"):

@@ -3,11 +3,15 @@ from typing import Any
 
 import pytest
 
-from bots.rules import RULES, Refusal, Rules, narrowed, read_rule, with_stored, write_rule
+from bots.measures import MEASURES, NAMED
+from bots.options import OPTIONS
+from bots.rules import RULES, Refusal, Rules, Safety, narrowed, read_rule, with_stored, write_rule
 from engine.errors import OptionError
+from engine.sources import Control, Lora, Upscale
 from engine.work import pixel_steps
 from tests.factories import make_recipe
 
+SHA = "0" * 64
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -35,31 +39,35 @@ def test_a_blocked_word_is_refused_where_it_would_be_drawn() -> None:
 
 
 def test_only_the_models_of_a_place_draw_there() -> None:
-    Rules(models=("starter",)).check(make_recipe(checkpoint="starter"))
-    with pytest.raises(Refusal, match="The model 'starter' is not for here; for here: sd15"):
-        Rules(models=("sd15",)).check(make_recipe(checkpoint="starter"))
-    with pytest.raises(Refusal, match="for here: none"):
-        Rules(models=()).check(make_recipe(checkpoint="starter"))
+    Rules(allowed={"models": ("starter",)}).check(make_recipe(checkpoint="starter"))
+    with pytest.raises(Refusal, match=r"Here models must be one of sd15, not 'starter'\."):
+        Rules(allowed={"models": ("sd15",)}).check(make_recipe(checkpoint="starter"))
+    with pytest.raises(Refusal, match="one of none, not"):
+        Rules(allowed={"models": ()}).check(make_recipe(checkpoint="starter"))
 
 
 def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() -> None:
     held = Rules(
         per_minute=6,
         blocked=("bad",),
-        models=("a", "b"),
+        safety=Safety.SPOILER,
+        allowed={"models": ("a", "b"), "sampler": ("euler",)},
         bounds={"steps": (5, 30), "count": (1, 4)},
     )
     asked = {"per_minute": 2, "place_per_minute": 9, "blocked": ["worse"], "models": ["b", "c"]}
-    asked |= {"steps": [1, 20], "count": [8, 16], "width": [64, 512]}
+    asked |= {"steps": [1, 20], "count": [8, 16], "width": [64, 512], "safety": "refuse"}
+    asked |= {"sampler": ["lms"], "vae": ["one"]}
     stored = {f"policy.{name}": value for name, value in asked.items()}
     assert narrowed(held, stored) == Rules(
         per_minute=2,
         place_per_minute=9,
         blocked=("bad", "worse"),
-        models=("b",),
+        safety=Safety.REFUSE,
+        allowed={"models": ("b",), "sampler": (), "vae": ("one",)},
         bounds={"steps": (5, 20), "count": (1, 4), "width": (64, 512)},
     )
-    assert narrowed(held, {"policy.per_minute": 60, "policy.daily": 10**9}) == held
+    wider = {"per_minute": 60, "daily": 10**9, "safety": "off", "models": ["a", "b", "c"]}
+    assert narrowed(held, {f"policy.{name}": value for name, value in wider.items()}) == held
     assert narrowed(held, {}) == held
 
 
@@ -92,6 +100,12 @@ def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() ->
         ("steps", "1-30", [1, 30]),
         ("guidance", "0.5 - 7.5", [0.5, 7.5]),
         ("blocked", "one, two words ,one,", ["one", "two words"]),
+        ("lora_weight", "-1 - 1.5", [-1, 1.5]),
+        ("lora_weight", "-2--1", [-2, -1]),
+        ("pixels", "4096-262144", [4096, 262144]),
+        ("sampler", "euler, DPMPP-2M", ["euler", "dpmpp_2m"]),
+        ("models", "starter, Dream Shaper", ["starter", "Dream Shaper"]),
+        ("safety", "Refuse", "refuse"),
     ],
 )
 def test_rules_are_read_and_written_as_people_do(name: str, text: str, value: Any) -> None:
@@ -111,6 +125,9 @@ def test_rules_are_read_and_written_as_people_do(name: str, text: str, value: An
         ("steps", "0-30"),
         ("width", "64-4096"),
         ("colour", "red"),
+        ("sampler", "euler, guess"),
+        ("safety", "perhaps"),
+        ("images", "0-7"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(name: str, text: str) -> None:
@@ -126,3 +143,53 @@ def test_a_places_own_rules_replace_the_defaults_one_by_one() -> None:
     )
     assert with_stored(defaults, {}) == defaults
     assert RULES.keys() >= {"per_minute", "blocked", "steps"}
+
+
+# Options and what else people may ask for, as changes of a recipe, and the rules that bound them.
+ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "steps": ({"steps": 31}, "steps", "1-30"),
+    "guidance": ({"guidance_scale": 9.0}, "guidance", "0-8"),
+    "strength": ({"image": SHA, "strength": 0.9}, "strength", "0.1-0.8"),
+    "fit": ({"image": SHA, "strength": 0.5, "fit": "pad"}, "fit", "crop"),
+    "sampler": ({"sampler": "heun"}, "sampler", "euler, lms"),
+    "schedule": ({"schedule": "beta"}, "schedule", "normal"),
+    "size": ({"width": 520}, "width", "64-512"),
+    "size, its height": ({"height": 520}, "height", "64-512"),
+    "size, all of it": ({"width": 512, "height": 520}, "pixels", "4096-262144"),
+    "count": ({"count": 3}, "count", "1-2"),
+    "model": ({"checkpoint": "huge"}, "models", "starter, small"),
+    "lora": ({"loras": (Lora(name="ink"),)}, "lora", "Chalk.safetensors"),
+    "lora, how many": ({"loras": (Lora(name="a"), Lora(name="b"))}, "loras", "0-1"),
+    "lora, its weight": ({"loras": (Lora(name="a", weight=-2.0),)}, "lora_weight", "-1-1"),
+    "clip-skip": ({"clip_skip": 3}, "clip_skip", "1-2"),
+    "vae": ({"vae": "other"}, "vae", "one"),
+    "rescale": ({"guidance_rescale": 0.9}, "rescale", "0-0.7"),
+    "upscale": ({"upscale": Upscale(factor=4.0)}, "upscale", "1-2"),
+    "upscale, by what": ({"upscale": Upscale(by="huge")}, "upscaler", "lanczos"),
+    "upscale, its pass": ({"upscale": Upscale(strength=0.9)}, "strength", "0.1-0.5"),
+    "upscale, its size": ({"upscale": Upscale(factor=4.0)}, "pixels", "4096-20000"),
+    "control": ({"controls": (Control(model="canny", image=SHA),)}, "control", "depth"),
+    "control, how many": ({"controls": (Control(model="canny", image=SHA),)}, "controls", "0-0"),
+    "control, its strength": (
+        {"controls": (Control(model="canny", image=SHA, strength=1.5),)},
+        "control_strength",
+        "0-1",
+    ),
+    "images": ({"image": SHA, "strength": 0.5}, "images", "0-0"),
+}
+FREE = {"seed", "negative"}  # a number like any other, and words, which `blocked` is for
+
+
+def test_every_option_has_a_rule() -> None:
+    assert {option.name for option in OPTIONS} - FREE <= ASKED.keys()
+    assert {rule for _, rule, _ in ASKED.values()} == MEASURES.keys() | NAMED.keys()
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_a_place_holds_within_bounds_is_refused_beyond_them_alone(asked: str) -> None:
+    changes, rule, text = ASKED[asked]
+    held = with_stored(Rules(), {f"rules.{rule}": read_rule(rule, text)})
+    held.check(make_recipe())
+    Rules().check(make_recipe(**changes))
+    with pytest.raises(Refusal, match=f"^Here {rule} must be .*, not "):
+        held.check(make_recipe(**changes))
