@@ -14,7 +14,8 @@ from bots.hooks import find_hook
 from bots.line import limits_of, priority_of, recall, remember
 from bots.pausing import Pausing
 from bots.policy import Roles
-from bots.rules import Rules
+from bots.rules import Rules, Safety
+from bots.screen import Screen
 from bots.settings import Settings
 from bots.studio import Studio
 from bots.styles import Stylebook
@@ -45,6 +46,11 @@ class App:
     styles: Stylebook
     health: Callable[[], Health]  # of the engine
 
+    @property
+    def screen(self) -> Screen:
+        """Return what knows which pictures may be seen where."""
+        return Screen(self.storage, self.gate)
+
 
 def engine_config(settings: Settings) -> EngineConfig:
     """Return what the engine is made from."""
@@ -55,6 +61,8 @@ def engine_config(settings: Settings) -> EngineConfig:
         compile=settings.compile,
         pictures=settings.data_dir / "pictures",
         notes=settings.data_dir / "engine",
+        safety_model=settings.safety_model,
+        safety_labels=settings.safety_labels,
     )
 
 
@@ -71,6 +79,7 @@ def rules_of(settings: Settings) -> Rules:
         daily=settings.daily_budget,
         keep_days=settings.keep_days,
         blocked=settings.blocked_words,
+        safety=Safety(settings.safety),
     )
 
 

@@ -13,7 +13,8 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -73,6 +74,7 @@ CHECKS: Final = (
     Entry("bots.doctor:check_database"),
     Entry("bots.doctor:check_device"),
     Entry("bots.doctor:check_models"),
+    Entry("bots.doctor:check_safety"),
     Entry("bots.discord.doctor:check_discord", lambda settings: bool(settings.discord_token)),
     Entry("bots.telegram.doctor:check_telegram", lambda settings: bool(settings.telegram_token)),
 )
@@ -200,3 +202,53 @@ async def check_models(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("models", state, str(error).rstrip("."), cure)
     if good:
         yield Finding("models", State.GOOD, ", ".join(good))
+
+
+async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
+    """Try the image safety check, and look for places that want it where there is none."""
+    wanting = await _places_that_want_it(settings)
+    name = settings.safety_model
+    if name:
+        try:
+            labels = await asyncio.to_thread(_try_classifier, name, settings.safety_labels)
+        except UserError as error:
+            hidden = f"; nothing is shown openly in {', '.join(wanting)}" if wanting else ""
+            cure = "see MARBLE_SAFETY_MODEL and MARBLE_SAFETY_LABELS"
+            yield Finding("safety", State.BAD, f"{str(error).rstrip('.')}{hidden}", cure)
+        else:
+            text = f"{name} works; its labels are {labels}"
+            cure = "set MARBLE_SAFETY, or `marble rules PLACE safety=refuse`"
+            yield (
+                Finding("safety", State.GOOD, text)
+                if wanting
+                else Finding("safety", State.POOR, f"{text}, but no place asks for it", cure)
+            )
+    elif wanting:
+        text = f"no picture can be checked, so none is shown openly in {', '.join(wanting)}"
+        yield Finding("safety", State.BAD, text, "set MARBLE_SAFETY_MODEL, or safety=off there")
+    else:
+        yield Finding("safety", State.GOOD, "pictures are not checked (MARBLE_SAFETY_MODEL)")
+
+
+def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
+    """Let a classifier judge a grey picture; return its labels."""
+    safety = import_module("engine.safety")
+    return ", ".join(safety.examine(name, limits))
+
+
+async def _places_that_want_it(settings: Settings) -> list[str]:
+    """Return the places whose rule holds unsafe pictures back, as far as they can be looked up."""
+    from bots.rules import MODERATED, PREFIX, Safety
+    from storage.diagnosis import look
+
+    wanting = {"*"} if settings.safety != Safety.OFF else set()
+    chosen: Mapping[str, Mapping[str, object]] = {}
+    with suppress(UserError):  # the database's own check tells
+        chosen = (await look(settings.data_dir, settings.database_url)).places
+    for place, kept in chosen.items():
+        rules = {kept.get(prefix + "safety") for prefix in (PREFIX, MODERATED)} - {None}
+        if rules - {Safety.OFF}:
+            wanting.add(place)
+        elif rules and place == "*":
+            wanting.discard(place)
+    return sorted(wanting)

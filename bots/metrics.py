@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from engine.events import Stage
+from engine.events import Stage, Verdict
 from engine.executors import Health
 from storage.records import Backlog
 
@@ -49,6 +49,12 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._verdicts = Counter(
+            "marble_pictures",
+            "Finished pictures, by what the safety check said of them.",
+            ["verdict"],
+            registry=registry,
+        )
         self.lag = Gauge(
             "marble_loop_lag_seconds",
             "Most seconds by which the event loop was late in the last minute.",
@@ -63,6 +69,10 @@ class Metrics:
     def ended(self, outcome: str) -> None:
         """Count the end of an attempt."""
         self._jobs.labels(outcome).inc()
+
+    def judged(self, verdict: Verdict) -> None:
+        """Count a picture."""
+        self._verdicts.labels(verdict).inc()
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""

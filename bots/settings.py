@@ -37,6 +37,9 @@ class Settings:
     daily_budget: int
     blocked_words: tuple[str, ...]
     prompt_hook: str | None
+    safety: str
+    safety_model: str | None
+    safety_labels: Mapping[str, float]
     backups: int
     keep_days: int
     grace_seconds: int
@@ -135,6 +138,18 @@ def _words(key: str, text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _labels(key: str, text: str) -> Mapping[str, float]:
+    found = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        label, _, limit = pair.rpartition("=")
+        if not (label.strip() and re.fullmatch(r"0?\.\d+|1(\.0+)?", limit.strip(), re.ASCII)):
+            raise SettingError(key, pair, "labels like nsfw=0.5, with a number above 0 up to 1")
+        found[label.strip().lower()] = float(limit)
+    if not all(found.values()):
+        raise SettingError(key, text, "labels like nsfw=0.5, with a number above 0 up to 1")
+    return found
+
+
 def _executor(key: str, text: str) -> str:
     if text not in ("child", "inprocess") and not re.fullmatch(r"[\w.]+:\w+", text):
         raise SettingError(key, text, "child, inprocess or module:factory")
@@ -221,6 +236,9 @@ VARIABLES: Final = (
     Variable("MARBLE_DAILY_BUDGET", "daily_budget", "0", _number(0, 1_000_000_000)),
     Variable("MARBLE_BLOCKED_WORDS", "blocked_words", "", _words),
     Variable("MARBLE_PROMPT_HOOK", "prompt_hook", "", _hook),
+    Variable("MARBLE_SAFETY", "safety", "off", _one_of("off", "spoiler", "refuse")),
+    Variable("MARBLE_SAFETY_MODEL", "safety_model", "", _optional),
+    Variable("MARBLE_SAFETY_LABELS", "safety_labels", "nsfw=0.5", _labels),
     Variable("MARBLE_BACKUPS", "backups", "7", _number(0, 1000)),
     Variable("MARBLE_KEEP_DAYS", "keep_days", "0", _number(0, 100_000)),
     Variable("MARBLE_GRACE_SECONDS", "grace_seconds", "25", _number(0, 3600)),

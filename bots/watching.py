@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from engine.events import Stage
+from engine.events import Stage, Verdict
 
 
 class Watch(Protocol):
@@ -16,6 +16,10 @@ class Watch(Protocol):
         """Take note of how an attempt ended: rendered, failed, cancelled, lost or given back."""
         ...
 
+    def judged(self, verdict: Verdict) -> None:
+        """Take note of what the safety check said of a picture."""
+        ...
+
 
 class Unwatched:
     """Count nothing."""
@@ -24,4 +28,7 @@ class Unwatched:
         """Do nothing."""
 
     def ended(self, outcome: str) -> None:
+        """Do nothing."""
+
+    def judged(self, verdict: Verdict) -> None:
         """Do nothing."""

@@ -184,6 +184,8 @@ class Worker:
             pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
             outcome = "rendered"
+            for picture in pictures:
+                self.watch.judged(picture.verdict)
         except Lost:
             outcome = "lost"
             with suppress(*OVERTAKEN):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -118,6 +119,15 @@ class Guard:
 
 
 NOBODY: Final = Verdict.UNCHECKED
+
+
+def examine(name: str, limits: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the labels of a classifier that works; raises `BrokenClassifier`. Blocks."""
+    classifier = load_classifier(name)
+    check_labels(name, classifier.labels, limits)
+    if verdict_of(classifier.scores(np.full((64, 64, 3), 127, np.uint8)), limits) is NOBODY:
+        raise BrokenClassifier(name, "its probabilities are no numbers")
+    return classifier.labels
 
 
 def check_labels(name: str, labels: tuple[str, ...], limits: Mapping[str, float]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import ArgumentError
@@ -16,19 +18,20 @@ from sqlalchemy.pool import NullPool
 from storage import schema, sqlite_files, urls
 from storage.errors import BadURL, Corrupt, NewerSchema, ReadOnly
 from storage.faults import explain
-from storage.tables import jobs
+from storage.tables import jobs, place_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Say which database it is, whether it is there, whether the next start upgrades it, and when
-    its newest job was asked for.
+    """Say which database it is, whether it is there, whether the next start upgrades it, when its
+    newest job was asked for, and what places have chosen.
     """
 
     where: str
     there: bool
     old: bool = False
     newest: datetime | None = None
+    places: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 async def look(folder: Path, url: str | None) -> Found:
@@ -49,7 +52,7 @@ async def look(folder: Path, url: str | None) -> Found:
         raise BadURL(where, str(error)) from error
     try:
         async with engine.connect() as connection:
-            revision, newest = await connection.run_sync(_look)
+            revision, newest, places = await connection.run_sync(_look)
     except Exception as error:
         raise explain(error, where) or error from error
     finally:
@@ -57,12 +60,16 @@ async def look(folder: Path, url: str | None) -> Found:
     if revision is not None and revision not in schema.known():
         raise NewerSchema(where, f"revision {revision}")
     old = revision not in (None, schema.head())
-    return Found(where=where, there=revision is not None, old=old, newest=newest)
+    return Found(where=where, there=revision is not None, old=old, newest=newest, places=places)
 
 
-def _look(connection: Connection) -> tuple[str | None, datetime | None]:
+def _look(
+    connection: Connection,
+) -> tuple[str | None, datetime | None, dict[str, Mapping[str, Any]]]:
     revision = schema.revision(connection)
     if revision is None:
-        return None, None
+        return None, None, {}
     newest = select(jobs.c.created_at).order_by(jobs.c.id.desc()).limit(1)
-    return revision, connection.execute(newest).scalar_one_or_none()
+    chosen = connection.execute(select(place_settings)).all()
+    places = {row.place: row._mapping["values"] for row in chosen}
+    return revision, connection.execute(newest).scalar_one_or_none(), places

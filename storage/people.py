@@ -51,6 +51,10 @@ class People:
 
         return await self.database.read(unit)
 
+    async def own_settings(self, place: str) -> dict[str, Any]:
+        """Return a place's own settings alone."""
+        return await self.database.read(lambda c: own(c, place))
+
     async def places_with(self, name: str) -> dict[str, Any]:
         """Return the places that have a setting of that name of their own, and its values."""
         rows = await self.database.read(lambda c: c.execute(select(place_settings)).all())

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from storage.errors import FileThere
 from storage.faults import explain
 from storage.history import History
 from storage.pictures import Pictures
-from storage.records import Forgotten, Job, Picture
+from storage.records import Exported, Forgotten, Job, Picture
 from storage.tables import (
     audit,
     bans,
@@ -53,10 +53,13 @@ class Privacy:
     pictures: Pictures
     now: Clock
 
-    async def export(self, person: str, target: Path) -> int:
-        """Write a zip of somebody's rows (`person.json`) and pictures; return how many pictures.
+    async def export(
+        self, person: str, target: Path, *, may: Callable[[Picture], bool] = lambda picture: True
+    ) -> Exported:
+        """Write a zip of somebody's rows (`person.json`) and pictures.
 
-        Raises `FileThere` or a `DatabaseFault`.
+        may: whether a picture that was drawn goes in; those that do not are named in
+        `person.json`. Raises `FileThere` or a `DatabaseFault`.
         """
         about = await self.database.read(lambda c: _about(c, person))
         asked: list[Job] = []
@@ -65,9 +68,12 @@ class Privacy:
         ):
             asked += page
         about["jobs"] = [_plain(job) for job in asked]
-        drawn = [picture for job in asked for picture in job.pictures]
+        every = [picture for job in asked for picture in job.pictures]
+        drawn = [picture for picture in every if may(picture)]
+        about["left_out"] = [picture.name for picture in every if not may(picture)]
         given = await self.database.read(lambda c: c.execute(_given(person)).scalars().all())
-        return await asyncio.to_thread(self._write, target, about, drawn, given)
+        count = await asyncio.to_thread(self._write, target, about, drawn, given)
+        return Exported(pictures=count, left_out=len(about["left_out"]))
 
     async def forget(self, person: str) -> Forgotten:
         """Remove somebody's jobs, whatever their status, with replies, pictures and settings.

@@ -203,6 +203,14 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """Count the pictures of a person that were handed out, and those that may not be."""
+
+    pictures: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """Count the jobs and files of a person that were removed; `known` if there was anything."""
 

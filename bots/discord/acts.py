@@ -21,7 +21,8 @@ from bots.discord.visits import Click, Refusal, Visit
 from bots.options import parse_values
 from bots.presentation import Limit, alt_text, cut, escape_markdown, fit, recipe_lines
 from bots.presentation.lines import name_of
-from bots.texts import Words
+from bots.screen import View
+from bots.texts import Words, say
 from storage import Job, Picture, Status, TooLate, parse_name
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
     visit.check_permissions()
     await visit.open()
     await desk.admit(visit)
-    files, limit = desk.storage.pictures, visit.address.limit
-    reply = await pictures_reply(job, pictures, files, limit, visit.words)
+    seen, limit = await desk.seen(visit), visit.address.limit
+    reply = await pictures_reply(job, pictures, seen, limit, visit.words)
     index = pictures[0].index if len(pictures) == 1 else None
     message = await visit.show(reply)
     await desk.storage.jobs.shown(job.id, {message_key(message): index})
@@ -97,7 +98,11 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
         raise Refusal(visit.words.not_drawn)
     await visit.open(private=True)
     text = recipe_text(job, parse_name(name)[1], visit.words)
-    files = await asyncio.gather(*(_file(desk, each, job, visit.words) for each in pictures))
+    seen = await desk.app.screen.in_private()
+    shown = [each for each in pictures if seen.shows(each)]
+    files = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
+    if left_out := say(seen.note(pictures), visit.words):
+        text = f"{cut(text, CONTENT - len(left_out) - 1)}\n{left_out}"
     try:
         for batch in _batches(files):
             opened = [each.open() for each in batch]
@@ -165,8 +170,8 @@ async def show(desk: Desk, visit: Visit, name: str) -> None:
     """Show pictures to oneself alone, with their buttons."""
     job, pictures = await desk.pictures(name)
     await visit.open(private=True)
-    files, limit = desk.storage.pictures, visit.address.limit
-    reply = await pictures_reply(job, pictures, files, limit, visit.words)
+    seen, limit = await desk.seen(visit), visit.address.limit
+    reply = await pictures_reply(job, pictures, seen, limit, visit.words)
     await visit.tell(reply.content, reply.files, reply.view)
 
 
@@ -213,13 +218,14 @@ def recipe_text(job: Job, picture: int | None, words: Words) -> str:
     return cut("\n".join([f"**{title}**", *lines]), CONTENT)
 
 
-async def _file(desk: Desk, picture: Picture, job: Job, words: Words) -> Attached:
+async def _file(seen: View, picture: Picture, job: Job, words: Words) -> Attached:
     """Return a picture as it is, or as a direct message can carry it."""
-    data = await asyncio.to_thread(desk.storage.pictures.read, picture)
+    data = await asyncio.to_thread(seen.read, picture)
     fitted = await asyncio.to_thread(fit, data, Limit(size=LIMIT))
     alt = alt_text(job, words)
     name = f"marble-{picture.name}.{fitted.suffix}"
-    return Attached(name=name, data=fitted.data, description=alt)
+    veiled = seen.veils([picture])
+    return Attached(name=name, data=fitted.data, description=alt, spoiler=veiled)
 
 
 def _batches(files: Sequence[Attached]) -> list[list[Attached]]:

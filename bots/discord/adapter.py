@@ -18,6 +18,7 @@ from bots.discord.address import PLATFORM, Address, message_id, message_key
 from bots.discord.client import MarbleClient
 from bots.discord.faults import too_large, translate
 from bots.discord.replies import Reply, outcome_reply
+from bots.screen import View
 from bots.settings import Settings
 from storage import Job, Parcel
 
@@ -61,12 +62,13 @@ async def _by_dm(client: MarbleClient, job: Job, address: Address, reply: Reply)
     return await client.send_dm(address.person, **reply.new(), nonce=f"{job.id}-dm")
 
 
+BY_DM: Final = Way("direct message", repeatable=False)
 WAYS: Final[Mapping[Way, Send]] = {
     Way("token", repeatable=True): _by_token,
     Way("edit", repeatable=True): _by_edit,
     # Discord drops a repeated nonce, but only for some minutes.
     Way("message", repeatable=False): _by_message,
-    Way("direct message", repeatable=False): _by_dm,
+    BY_DM: _by_dm,
 }
 
 
@@ -114,7 +116,8 @@ class DiscordAdapter:
         job = await self._app.storage.jobs.get(parcel.job.id)
         address = Address.from_dict(job.reply)
         try:
-            message = await self._send(client, parcel, address, WAYS[way], job)
+            seen = await self._seen(client, job, address, way)
+            message = await self._send(client, parcel, address, WAYS[way], job, seen)
         except Exception as error:
             raise translate(error) from error
         return {message_key(message): None}
@@ -130,13 +133,25 @@ class DiscordAdapter:
             return self._client
         raise TryLater(1.0)
 
+    async def _seen(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
+        """Return what may be seen where a reply arrives by a way."""
+        if way == BY_DM:
+            return await self._app.screen.in_private()
+        return await self._app.screen.of(job.place, adult=client.is_adult(address.channel))
+
     async def _send(
-        self, client: MarbleClient, parcel: Parcel, address: Address, send: Send, job: Job
+        self,
+        client: MarbleClient,
+        parcel: Parcel,
+        address: Address,
+        send: Send,
+        job: Job,
+        seen: View,
     ) -> int:
         """Send a reply, smaller each time that Discord finds it too large."""
         limit = address.limit
         for _ in range(SHRINKS):
-            reply = await outcome_reply(parcel, self._app.storage.pictures, limit)
+            reply = await outcome_reply(parcel, seen, limit)
             try:
                 return await send(client, job, address, reply)
             except discord.HTTPException as error:

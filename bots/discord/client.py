@@ -137,6 +137,15 @@ class MarbleClient(discord.Client):
     async def _first_time(self, visit: Visit) -> bool:
         return await self.app.storage.moderation.first_sight(visit.event, visit.person)
 
+    def is_adult(self, channel: int) -> bool:
+        """Say whether a channel is known to be age-restricted; a thread is as its channel is.
+
+        Direct messages are not, nor are servers of which Marble is no member.
+        """
+        known = self.get_channel(channel)
+        restricted = getattr(known, "is_nsfw", None)
+        return bool(restricted and restricted())
+
     async def language_of(self, user: int) -> str | None:
         """Return the language that somebody last used with Marble."""
         settings = await self.app.storage.people.settings(person_key(user))
@@ -172,7 +181,8 @@ class MarbleClient(discord.Client):
         address = Address.from_dict(job.reply)
         job = await self.app.storage.jobs.get(job.id)
         message = message_id(job.message)
-        reply = progress_reply(job, news, words_of(address.language))
+        seen = await self.app.screen.of(job.place, adult=self.is_adult(address.channel))
+        reply = progress_reply(job, news, seen, words_of(address.language))
         if not address.expired:
             await self.edit_answer(address, message, reply)
         elif message:

@@ -17,6 +17,7 @@ from bots.discord.faults import UNKNOWN
 from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
 from bots.presentation import escape_markdown
+from bots.screen import View
 from bots.studio import Asker
 from bots.texts import DEFAULT, tell
 from engine.errors import UserError
@@ -138,6 +139,12 @@ class Desk:
         if not found and picture is not None:
             raise UnknownPicture(name)
         return job, found
+
+    async def seen(self, visit: Visit) -> View:
+        """Return what may be seen where a visit is answered."""
+        await self.know_place(visit)
+        adult = self.client.is_adult(visit.address.channel)
+        return await self.app.screen.of(visit.place, adult=adult)
 
     async def press(
         self, interaction: discord.Interaction[MarbleClient], act: str, name: str

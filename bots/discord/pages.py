@@ -11,6 +11,7 @@ from bots.discord.buttons import button, menu, view_of
 from bots.discord.replies import CONTENT, SMALL_TEXT, Attached, Reply
 from bots.presentation import Limit, compose, cut, escape_markdown, fit
 from bots.presentation.lines import ALT_LIMIT
+from bots.screen import View, Withheld
 from bots.texts import Words
 from storage import DatabaseFault, Job, Picture, parse_name
 
@@ -77,7 +78,8 @@ async def _page(
     items = list(turns)
     if shown:
         limit = Limit(size=visit.address.limit)
-        sheet = await asyncio.to_thread(_sheet, desk, shown, limit, visit.words)
+        seen = await desk.seen(visit)
+        sheet = await asyncio.to_thread(_sheet, seen, shown, limit, visit.words)
         files = (sheet,) if sheet else ()
         items.append(
             menu("show", "page", visit.words.open_one, [(e.name, e.name) for e in shown], row=0)
@@ -111,15 +113,19 @@ def _turns(act: str, entries: Sequence[Entry], before: str, words: Words) -> Ite
         yield button("history", FIRST, words.everything, row=1)
 
 
-def _sheet(desk: Desk, entries: Sequence[Entry], limit: Limit, words: Words) -> Attached | None:
+def _sheet(seen: View, entries: Sequence[Entry], limit: Limit, words: Words) -> Attached | None:
     """Return the entries' pictures as one, numbered as the lines are; blocks."""
+    pictures = [entry.picture for entry in entries if entry.picture]
     try:
-        pngs = [desk.storage.pictures.read(e.picture) for e in entries if e.picture]
-    except DatabaseFault:  # a file is gone; the lines say enough
+        pngs = seen.read_all(pictures)
+    except (DatabaseFault, Withheld):  # a file is gone, or none may be seen; the lines say enough
         return None
     small = fit(compose(pngs, SHEET), limit)
     prompts = (f"{n}: {entry.job.recipe.prompt}" for n, entry in enumerate(entries, 1))
     alt = words.alt_text_grid.format(count=len(entries), prompt=" ".join(prompts))
     return Attached(
-        name=f"pictures.{small.suffix}", data=small.data, description=cut(alt, ALT_LIMIT)
+        name=f"pictures.{small.suffix}",
+        data=small.data,
+        description=cut(alt, ALT_LIMIT),
+        spoiler=seen.veils(pictures),
     )

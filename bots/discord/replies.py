@@ -23,10 +23,10 @@ from bots.presentation import (
     progress_line,
 )
 from bots.presentation.lines import SEPARATOR, name_of
-from bots.texts import Words, say, words_of
+from bots.screen import View, Withheld
+from bots.texts import Words, say, tell, words_of
 from engine.events import News, Progress
 from storage import DatabaseFault, Job, Parcel, Picture, Status
-from storage.pictures import Pictures
 
 CONTENT: Final = 2000  # characters of a message
 SMALL_TEXT: Final = "-# "  # Discord's markdown for what matters less
@@ -39,10 +39,13 @@ class Attached:
     name: str
     data: bytes
     description: str | None = None
+    spoiler: bool = False
 
     def open(self) -> discord.File:
         """Return it as discord.py sends it; a `File` can be sent once."""
-        return discord.File(io.BytesIO(self.data), self.name, description=self.description)
+        data = io.BytesIO(self.data)
+        about = self.description
+        return discord.File(data, self.name, description=about, spoiler=self.spoiler)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +77,21 @@ def listed(lines: Iterable[str]) -> str:
     return cut("\n".join([f"**{title}**" if rest else title, *rest]), CONTENT)
 
 
-def progress_reply(job: Job, news: News, words: Words) -> Reply:
+def progress_reply(job: Job, news: News, seen: View, words: Words) -> Reply:
     """Show how far a job is, with a guess at its picture, and how to stop it."""
-    preview = news.preview if isinstance(news, Progress) else None
+    preview = news.preview if isinstance(news, Progress) and seen.previews else None
     alt = cut(alt_text(job, words), 1024)
     files = (Attached(name="preview.jpg", data=preview, description=alt),) if preview else ()
     content = f"{_prompt(job, 400)}\n{progress_line(news, words, escape_markdown)}"
     return Reply(content=content, files=files, view=cancel_view(job, words))
 
 
-async def outcome_reply(parcel: Parcel, files: Pictures, limit: int) -> Reply:
+async def outcome_reply(parcel: Parcel, seen: View, limit: int) -> Reply:
     """Show what came of a job: its pictures, or why there are none."""
     job = parcel.job
     words = words_of(Address.from_dict(job.reply).language)
     if parcel.outcome is Status.RENDERED:
-        return await pictures_reply(job, job.pictures, files, limit, words)
+        return await pictures_reply(job, job.pictures, seen, limit, words)
     if parcel.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
     reason = escape_markdown(say(job.error or "", words))
@@ -96,38 +99,42 @@ async def outcome_reply(parcel: Parcel, files: Pictures, limit: int) -> Reply:
 
 
 async def pictures_reply(
-    job: Job, pictures: Sequence[Picture], files: Pictures, limit: int, words: Words
+    job: Job, pictures: Sequence[Picture], seen: View, limit: int, words: Words
 ) -> Reply:
-    """Show pictures of a job: one as it is, several as a grid; within the limit in bytes."""
+    """Show pictures of a job: one as it is, several as a grid; within the limit in bytes.
+
+    What may not be seen where it is shown is left out, with a sentence why.
+    """
     name = name_of(job, pictures[0].index if len(pictures) == 1 < job.recipe.count else None)
-    lost = SMALL_TEXT + words.lost_picture
+    buttons = result_view(job, pictures, words)
     try:
-        shown, whole = await asyncio.to_thread(_draw, pictures, files, limit)
+        shown, whole = await asyncio.to_thread(_draw, pictures, seen, limit)
+    except Withheld as error:
+        return Reply(content=_caption(job, name, words, tell(error, words)), view=buttons)
     except DatabaseFault:  # the file is gone
-        return Reply(
-            content=_caption(job, name, words, lost), view=result_view(job, pictures, words)
-        )
-    alt = alt_text(job, words, len(pictures))
-    note = "" if whole else SMALL_TEXT + words.shrunk
-    return Reply(
-        content=_caption(job, name, words, note),
-        files=(Attached(name=f"marble-{name}.{shown.suffix}", data=shown.data, description=alt),),
-        view=result_view(job, pictures, words),
+        return Reply(content=_caption(job, name, words, words.lost_picture), view=buttons)
+    file = Attached(
+        name=f"marble-{name}.{shown.suffix}",
+        data=shown.data,
+        description=alt_text(job, words, len(pictures)),
+        spoiler=seen.veils(pictures),
     )
+    notes = ("" if whole else words.shrunk, say(seen.note(pictures), words))
+    return Reply(content=_caption(job, name, words, *notes), files=(file,), view=buttons)
 
 
-def _draw(pictures: Sequence[Picture], files: Pictures, limit: int) -> tuple[Any, bool]:
+def _draw(pictures: Sequence[Picture], seen: View, limit: int) -> tuple[Any, bool]:
     """Return what is shown, and whether one picture is shown as it is; blocks."""
-    pngs = [files.read(picture) for picture in pictures]
+    pngs = seen.read_all(pictures)
     alone = len(pngs) == 1
     shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
     return shown, shown.whole or not alone
 
 
-def _caption(job: Job, name: str, words: Words, note: str = "") -> str:
+def _caption(job: Job, name: str, words: Words, *notes: str) -> str:
     known = [name, *list(facts(job, words))[1:]]
-    below = "\n" + SMALL_TEXT + escape_markdown(SEPARATOR.join(known))
-    below += f"\n{note}" if note else ""
+    small = [escape_markdown(SEPARATOR.join(known)), *filter(None, notes)]
+    below = "".join(f"\n{SMALL_TEXT}{line}" for line in small)
     return _prompt(job, CONTENT - len(below)) + below
 
 

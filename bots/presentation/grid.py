@@ -46,6 +46,13 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
     return out.getvalue()
 
 
+def blank(width: int, height: int) -> bytes:
+    """Return a PNG of that size in pixels that shows nothing; blocks."""
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), BACKGROUND).save(out, "PNG")
+    return out.getvalue()
+
+
 def _extent(cells: Size, cell: Size) -> Size:
     width, height = (n * side + (n - 1) * GAP for n, side in zip(cells, cell, strict=True))
     return width, height

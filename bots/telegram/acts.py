@@ -90,8 +90,10 @@ async def original(errand: Errand, target: Target) -> str | None:
     """Send the files as they are: every pixel, and the recipe inside."""
     if not target.pictures:
         raise UserError(errand.words.not_drawn)
+    seen = await errand.app.screen.of(errand.address.place)
     for picture in target.pictures:
-        png = await asyncio.to_thread(errand.app.storage.pictures.read, picture)
+        # Telegram has no spoilers for files.
+        png = await asyncio.to_thread(seen.read_open, picture)
         await errand.bot.send_document(
             errand.address.chat,
             InputFile(png, filename=f"marble-{picture.name}.png"),

@@ -49,9 +49,9 @@ class Telegram:
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
         storage = app.storage
-        placeholders = Placeholders(self.bot, storage.jobs, app.studio, self._spawn)
+        placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.screen, self._spawn)
         self._placeholders = placeholders
-        self._replies = Replies(self.bot, storage.pictures, placeholders)
+        self._replies = Replies(self.bot, app.screen, placeholders)
         reactions = read_reactions(app.settings.telegram_reactions)
         self._desk = Desk(app, self.bot, placeholders, self._replies, self._spawn, reactions)
         self._intake = Intake(

@@ -11,10 +11,12 @@ from typing import Final
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import Forbidden
 
-from bots.telegram.addresses import user_of
+from bots.telegram.addresses import place_of, user_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
+from bots.texts import Words
 from engine.errors import UserError
+from storage.records import Exported
 
 DOCUMENT: Final = 50_000_000  # bytes
 
@@ -33,7 +35,8 @@ async def export(errand: Errand) -> str | None:
     person, words = errand.asker.person, errand.words
     with TemporaryDirectory(dir=errand.app.settings.data_dir) as folder:
         file = Path(folder) / "marble.zip"
-        count = await errand.app.storage.privacy.export(person, file)
+        seen = await errand.app.screen.of(place_of(user_of(person)))  # where it is sent
+        found = await errand.app.storage.privacy.export(person, file, may=seen.shows)
         size = file.stat().st_size
         if size > DOCUMENT:
             raise UserError(words.too_large_export.format(size=round(size / 2**20)))
@@ -42,11 +45,18 @@ async def export(errand: Errand) -> str | None:
         await errand.bot.send_document(
             user_of(person),
             InputFile(data, filename="marble.zip"),
-            caption=words.export_ready.format(pictures=count),
+            caption=_caption(found, words),
         )
     except Forbidden:
         raise UserError(words.dm_closed) from None
     return None if errand.address.private else words.sent_by_dm
+
+
+def _caption(found: Exported, words: Words) -> str:
+    text = words.export_ready.format(pictures=found.pictures)
+    if found.left_out:
+        text += " " + words.export_without.format(count=found.left_out)
+    return text
 
 
 async def ask_to_forget(errand: Errand) -> str | None:

@@ -14,6 +14,7 @@ from telegram.ext import ExtBot
 
 from bots.delivery import TryLater, back_off
 from bots.presentation import progress_line
+from bots.screen import Screen
 from bots.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
@@ -52,6 +53,7 @@ class Placeholders:
     bot: ExtBot[str]
     jobs: Jobs
     studio: Studio
+    screen: Screen
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     _standing: dict[int, Standing] = field(default_factory=dict)
 
@@ -142,6 +144,8 @@ class Placeholders:
         chat, message = message_of(standing.message)
         line = progress_line(news, address.words)
         preview = news.preview if isinstance(news, Progress) else None
+        if preview is not None and not (await self.screen.of(job.place)).previews:
+            preview = None
         if line == standing.told and preview is None:
             return True
         common: dict[str, Any] = {

@@ -17,20 +17,21 @@ from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
 from bots.delivery import Shown, Way, WayClosed
-from bots.presentation import Limit, caption, compose, cut, fit, utf16_length
+from bots.presentation import Limit, blank, caption, compose, cut, fit, utf16_length
+from bots.screen import Screen, View, Withheld
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import BRIEFLY
 from bots.telegram.progress import Placeholders, answering
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
-from bots.texts import Words, say
+from bots.texts import Words, say, tell
 from storage import DatabaseFault, Job, Parcel, Picture, Status
-from storage.pictures import Pictures
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
 DOCUMENT: Final = 50_000_000  # bytes
 CAPTION: Final = 1024  # UTF-16 units
 TEXT: Final = 4096
+NOTHING: Final = (256, 256)  # pixels of what stands where nothing may be seen
 
 EDIT: Final = Way("edit", repeatable=True)
 MESSAGE: Final = Way("message", repeatable=False)
@@ -47,6 +48,8 @@ class Answer:
     original: bytes | None = None  # what goes out as a document where a photo is refused
     name: str = ""  # the document's
     picture: int | None = None  # the index of the one picture it shows
+    spoiler: bool = False
+    withheld: bool = False  # there is a picture, which may not be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Replies:
     """Send replies."""
 
     bot: ExtBot[str]
-    pictures: Pictures
+    screen: Screen
     placeholders: Placeholders
     ways: Sequence[Way] = (EDIT, MESSAGE, WORDS)
 
@@ -98,10 +101,14 @@ class Replies:
                 if not says(error, MEDIA_NOW):
                     raise
                 text = cut(answer.text, CAPTION, utf16_length)
-                await self.bot.edit_message_caption(caption=text, **where)
+                if answer.withheld:  # and so must what led to it
+                    nothing = InputMediaPhoto(blank(*NOTHING), caption=text)
+                    await self.bot.edit_message_media(nothing, **where)
+                else:
+                    await self.bot.edit_message_caption(caption=text, **where)
             return
         try:
-            media = InputMediaPhoto(answer.photo, caption=answer.text)
+            media = InputMediaPhoto(answer.photo, caption=answer.text, has_spoiler=answer.spoiler)
             await self.bot.edit_message_media(media, **where)
         except BadRequest as error:
             if not says(error, NO_PHOTO):
@@ -113,7 +120,8 @@ class Replies:
         self, address: Address, job: Job, pictures: Sequence[Picture]
     ) -> tuple[str, int | None]:
         """Send a job's pictures again; return the message and the one picture that it shows."""
-        answer = await asyncio.to_thread(self._picture, job, pictures, address.words)
+        seen = await self.screen.of(address.place)
+        answer = await asyncio.to_thread(self._picture, job, pictures, seen, address.words)
         return await self._post(answer, address), answer.picture
 
     async def _send(self, parcel: Parcel) -> Shown:
@@ -139,7 +147,9 @@ class Replies:
             return message_key(address.chat, message.message_id)
         where["caption"] = answer.text
         try:
-            message = await self.bot.send_photo(photo=answer.photo, **where)
+            message = await self.bot.send_photo(
+                photo=answer.photo, has_spoiler=answer.spoiler, **where
+            )
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
@@ -157,20 +167,28 @@ class Replies:
             text = words.failed.format(reason=say(job.error or "", words))
             return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
         try:
-            return await asyncio.to_thread(self._picture, job, job.pictures, words)
+            seen = await self.screen.of(job.place)
+            return await asyncio.to_thread(self._picture, job, job.pictures, seen, words)
         except DatabaseFault as fault:
             if fault.passing:
                 raise ConnectionError(str(fault)) from fault
             return Answer(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
 
-    def _picture(self, job: Job, pictures: Sequence[Picture], words: Words) -> Answer:
+    def _picture(self, job: Job, pictures: Sequence[Picture], seen: View, words: Words) -> Answer:
         """Read pictures, as one grid where there are several; blocks."""
-        pngs = [self.pictures.read(picture) for picture in pictures]
         one = pictures[0] if len(pictures) == 1 else None
+        buttons = keyboards.of_result(job, one.index if one else None, words)
+        try:
+            pngs = seen.read_all(pictures)
+        except Withheld as error:
+            text = _captioned(job, words, tell(error, words))
+            index = one.index if one else None
+            return Answer(text=text, buttons=buttons, picture=index, withheld=True)
         shown = pngs[0] if one else compose(pngs)
         return Answer(
-            text=caption(job, words, limit=CAPTION, length=utf16_length),
-            buttons=keyboards.of_result(job, one.index if one else None, words),
+            text=_captioned(job, words, say(seen.note(pictures), words)),
+            buttons=buttons,
+            spoiler=seen.veils(pictures),
             photo=fit(shown, PHOTO).data,
             original=shown,
             name=f"marble-{one.name if one else job.id}.png",
@@ -182,7 +200,16 @@ def _address(parcel: Parcel) -> Address:
     return Address.from_reply(parcel.job.reply)
 
 
+def _captioned(job: Job, words: Words, note: str) -> str:
+    """Return a result's caption, with a note below it where there is one."""
+    below = f"\n{note}" if note else ""
+    limit = CAPTION - utf16_length(below)
+    return caption(job, words, limit=limit, length=utf16_length) + below
+
+
 def _file(answer: Answer) -> bytes:
+    if answer.spoiler:
+        raise WayClosed("a document cannot be behind a spoiler")
     if answer.original is None or len(answer.original) > DOCUMENT:
         raise WayClosed("the picture is too large for a document")
     return answer.original

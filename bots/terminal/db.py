@@ -125,8 +125,9 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     from storage import Storage
 
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
-        count = await storage.privacy.export(arguments.person, arguments.file)
-    _say(f"All that is kept of {arguments.person} is in {arguments.file}, with {count} pictures.")
+        found = await storage.privacy.export(arguments.person, arguments.file)
+    who, file = arguments.person, arguments.file
+    _say(f"All that is kept of {who} is in {file}, with {found.pictures} pictures.")
     return 0
 
 

@@ -18,6 +18,7 @@ from bots.terminal.given import Given
 from bots.terminal.passport import note, read_workflow
 from bots.terminal.progress import LiveProgress
 from engine.errors import UserError
+from engine.events import Verdict
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
@@ -177,6 +178,9 @@ class Session:
         mode = self._app.settings.terminal_pictures
         store = self._app.storage.pictures
         show_pictures(self._console, store, pictures, mode=mode, copy_to=copy_to)
+        for each in pictures:  # whoever sits here owns them: they are told, and shown everything
+            if each.verdict is Verdict.UNSAFE:
+                self._console.print(f"[dim]The safety check finds {each.name} unsafe.[/dim]")
 
 
 def picture_file(name: str, *others: str) -> Path | None:

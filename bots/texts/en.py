@@ -113,6 +113,8 @@ EN: Final = Words(
     stats_yours="You: {jobs} jobs, {pictures} pictures, {favourites} favourites.",
     stats_here="Here: {jobs} jobs, {pictures} pictures by {people} people.",
     export_ready="Everything that is kept of you: {pictures} pictures and your history.",
+    export_without="{count} more pictures are left out: the safety check does not let them be "
+    "shown here. Whoever runs this Marble can hand them to you.",
     forget_question="This removes your jobs, pictures, favourites and settings for good. Sure?",
     forget_confirm="Remove everything",
     forgotten="Removed: {jobs} jobs and {files} picture files. Messages in chats stay where they "

@@ -103,6 +103,7 @@ class Words:
     stats_yours: str
     stats_here: str
     export_ready: str
+    export_without: str
     forget_question: str
     forget_confirm: str
     forgotten: str

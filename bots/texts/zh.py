@@ -113,6 +113,8 @@ ZH: Final = Words(
     stats_yours="你：{jobs} 个任务，{pictures} 张图片，{favourites} 个收藏。",
     stats_here="这里：{people} 人的 {jobs} 个任务，{pictures} 张图片。",
     export_ready="保存的关于你的全部内容：{pictures} 张图片和你的历史。",
+    export_without="另有 {count} 张图因安全检查不能在此处显示而未附上；"
+    "可向此 Marble 的运营者索取。",
     forget_question="这将永久删除你的任务、图片、收藏和设置。确定吗？",
     forget_confirm="全部删除",
     forgotten="已删除 {jobs} 个任务和 {files} 个图片文件。聊天中的消息仍在原处，请自行删除。",

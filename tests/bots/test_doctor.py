@@ -15,6 +15,7 @@ from bots.settings import Settings, load_settings
 from engine.checkpoints import Catalogue
 from engine.errors import UserError
 from storage import NewJob, Storage
+from tests.classifiers import make_classifier
 from tests.factories import make_recipe
 
 
@@ -221,3 +222,29 @@ async def test_a_check_that_fails_itself_is_a_finding_and_stops_nobody(settings:
         ("python", State.GOOD),
     ]
     assert findings[1].text == "No token."
+
+
+async def test_a_safety_check_that_nobody_can_make(settings: Settings) -> None:
+    async with Storage.open(settings.data_dir) as storage:
+        await storage.people.change_place_settings("discord:7", {"rules.safety": "refuse"})
+        await storage.people.change_place_settings("discord:8", {"moderated.safety": "spoiler"})
+        await storage.people.change_place_settings("discord:9", {"rules.safety": "off"})
+    finding = await ails(settings, "safety")
+    assert finding.state is State.BAD
+    assert finding.text.endswith("none is shown openly in discord:7, discord:8")
+    assert "MARBLE_SAFETY_MODEL" in finding.cure
+    broken = replace(settings, safety="refuse", safety_model=str(settings.data_dir))
+    finding = await ails(broken, "safety")
+    assert finding.state is State.BAD
+    assert "cannot be used" in finding.text
+    assert finding.text.endswith("; nothing is shown openly in *, discord:7, discord:8")
+
+
+async def test_a_safety_check_that_works(settings: Settings, tmp_path: Path) -> None:
+    model = str(make_classifier(tmp_path / "judge"))
+    checked = replace(settings, safety_model=model)
+    assert "but no place asks for it" in (await ails(checked, "safety")).text
+    [finding] = await found(replace(checked, safety="spoiler"), "safety")
+    assert finding == Finding("safety", State.GOOD, f"{model} works; its labels are normal, nsfw")
+    wrong = replace(checked, safety_labels={"porn": 0.5})
+    assert "it has no label 'porn'" in (await ails(wrong, "safety")).text

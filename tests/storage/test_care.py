@@ -146,7 +146,7 @@ async def test_an_export_holds_everything_of_one_person(storage: Storage, tmp_pa
     await storage.moderation.ban("x:a", by="x:mod", reason="spam")
     await storage.favourites.add("x:a", mine, 1)
     target = tmp_path / "ada.zip"
-    assert await storage.privacy.export("x:a", target) == 2
+    assert (await storage.privacy.export("x:a", target)).pictures == 2
     with zipfile.ZipFile(target) as archive:
         assert archive.read("pictures/1.2.png") == b"two"
         assert len(archive.namelist()) == 3

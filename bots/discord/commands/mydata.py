@@ -33,13 +33,16 @@ async def export(desk: Desk, visit: Click) -> None:
     await visit.open(private=True)
     with TemporaryDirectory(dir=desk.app.settings.data_dir) as folder:
         file = Path(folder) / FILE
-        count = await desk.storage.privacy.export(visit.person, file)
+        seen = await desk.seen(visit)
+        found = await desk.storage.privacy.export(visit.person, file, may=seen.shows)
         size = file.stat().st_size
         if size > visit.address.limit:
             megabytes = round(size / 2**20)
             raise Refusal(visit.words.too_large_export.format(size=megabytes))
         data = await asyncio.to_thread(file.read_bytes)
-    text = visit.words.export_ready.format(pictures=count)
+    text = visit.words.export_ready.format(pictures=found.pictures)
+    if found.left_out:
+        text += " " + visit.words.export_without.format(count=found.left_out)
     await visit.tell(text, [Attached(name=FILE, data=data)])
 
 

@@ -17,7 +17,7 @@ JOB: Any = SimpleNamespace(id=1, message=None)
 def placeholders(**standing: Standing) -> Placeholders:
     nobody: Any = None
     found = {int(name.removeprefix("job")): each for name, each in standing.items()}
-    return Placeholders(nobody, nobody, nobody, nobody, found)
+    return Placeholders(nobody, nobody, nobody, nobody, nobody, found)
 
 
 async def test_a_reply_whose_placeholder_waits_for_its_chat_is_put_off() -> None:
