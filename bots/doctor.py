@@ -238,7 +238,7 @@ def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
 
 async def _places_that_want_it(settings: Settings) -> list[str]:
     """Return the places whose rule holds unsafe pictures back, as far as they can be looked up."""
-    from bots.rules import MODERATED, PREFIX, Safety
+    from bots.rules import POLICY, PREFIX, Safety
     from storage.diagnosis import look
 
     wanting = {"*"} if settings.safety != Safety.OFF else set()
@@ -246,7 +246,7 @@ async def _places_that_want_it(settings: Settings) -> list[str]:
     with suppress(UserError):  # the database's own check tells
         chosen = (await look(settings.data_dir, settings.database_url)).places
     for place, kept in chosen.items():
-        rules = {kept.get(prefix + "safety") for prefix in (PREFIX, MODERATED)} - {None}
+        rules = {kept.get(prefix + "safety") for prefix in (PREFIX, POLICY)} - {None}
         if rules - {Safety.OFF}:
             wanting.add(place)
         elif rules and place == "*":

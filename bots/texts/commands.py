@@ -107,6 +107,7 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
         "合计每分钟", "jobs a minute of all together", "所有人每分钟的任务数"
     ),
     "moderate:blocked": _text("禁用词", "words, with commas between", "词语，逗号分隔"),
+    "moderate:safety": _text("安全", "off, spoiler or refuse", "off、spoiler 或 refuse"),
     "moderate:server": _text(
         "全服", "for the whole server, not this channel alone", "用于整个服务器，而非仅此频道"
     ),

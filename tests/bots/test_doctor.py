@@ -227,7 +227,7 @@ async def test_a_check_that_fails_itself_is_a_finding_and_stops_nobody(settings:
 async def test_a_safety_check_that_nobody_can_make(settings: Settings) -> None:
     async with Storage.open(settings.data_dir) as storage:
         await storage.people.change_place_settings("discord:7", {"rules.safety": "refuse"})
-        await storage.people.change_place_settings("discord:8", {"moderated.safety": "spoiler"})
+        await storage.people.change_place_settings("discord:8", {"policy.safety": "spoiler"})
         await storage.people.change_place_settings("discord:9", {"rules.safety": "off"})
     finding = await ails(settings, "safety")
     assert finding.state is State.BAD

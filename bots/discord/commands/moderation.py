@@ -78,11 +78,12 @@ async def channel(
     per_minute: Rule | None = None,
     place_per_minute: Rule | None = None,
     blocked: Rule | None = None,
+    safety: Rule | None = None,
     server: bool = False,
 ) -> None:
     """Change what holds in this channel and its threads, or in the whole server, and show it."""
     typed = {"steps": steps, "guidance": guidance, "width": width, "height": height}
-    typed |= {"count": count, "models": models, "blocked": blocked}
+    typed |= {"count": count, "models": models, "blocked": blocked, "safety": safety}
     typed |= {"per_minute": per_minute, "place_per_minute": place_per_minute}
     place = _server(desk, visit)
     await visit.open(private=True)

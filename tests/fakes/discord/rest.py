@@ -350,6 +350,7 @@ class Rest:
                     found.append(Attachment(name, data, entry.get("description")))
             message.attachments = found
             message.showed |= {each.filename for each in found}
+            message.held += found
         if "content" in body:
             message.content = body["content"] or ""
         if "components" in body:

@@ -132,6 +132,14 @@ class FakeDiscord:
         self.messages[message.id] = message
         return message
 
+    def sent(self) -> list[Attachment]:
+        """Return every file that was ever sent, be it to one person alone."""
+        found = {id(each): each for each in self.messages.values()}
+        for interaction in self.interactions.values():
+            there = (interaction.original, *interaction.followups)
+            found |= {id(each): each for each in there if each}
+        return [file for message in found.values() for file in message.held]
+
     def shown(self, channel: Channel | None = None) -> list[Message]:
         """Return the messages that everybody in a channel sees, oldest first."""
         channel = channel or self.channel

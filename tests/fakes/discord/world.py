@@ -180,6 +180,7 @@ class Message:
     deleted: bool = False
     edits: list[float] = field(default_factory=list)  # times
     showed: set[str] = field(default_factory=set)  # names of files that it held at any time
+    held: list[Attachment] = field(default_factory=list)  # at any time
     reactions: set[tuple[int, str]] = field(default_factory=set)
     id: int = field(default_factory=snowflake)
 

@@ -79,7 +79,8 @@ async def sendMessage(server: TelegramServer, values: Json, files: Files) -> Jso
 
 async def sendPhoto(server: TelegramServer, values: Json, files: Files) -> Json:
     data = _file(server, values.get("photo", "attach://photo"), files)
-    sent = _send(server, values, photo=server.photo(data), **_captioned(values))
+    photo = server.photo(data)
+    sent = _send(server, values, photo=photo, **_captioned(values), **_veiled(values))
     server.shown[values["chat_id"], sent["message_id"]] += 1
     return sent
 
@@ -115,9 +116,9 @@ async def editMessageMedia(server: TelegramServer, values: Json, files: Files) -
         if media["type"] == "photo"
         else {"document": _document(server, data)}
     )
-    for name in ("text", "photo", "document", "caption"):
+    for name in ("text", "photo", "document", "caption", VEIL):
         message.pop(name, None)
-    return _edit(server, message, values, **shown, **_captioned(media))
+    return _edit(server, message, values, **shown, **_captioned(media), **_veiled(media))
 
 
 async def editMessageReplyMarkup(server: TelegramServer, values: Json, files: Files) -> Json:
@@ -230,6 +231,13 @@ def _edit(server: TelegramServer, message: Json, values: Json, **content: Any) -
             "are exactly the same as a current content and reply markup of the message",
         )
     return message
+
+
+VEIL = "has_media_spoiler"  # as a message has it
+
+
+def _veiled(values: Json) -> Json:
+    return {VEIL: True} if values.get("has_spoiler") else {}
 
 
 def _captioned(values: Json) -> Json:
