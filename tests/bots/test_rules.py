@@ -177,7 +177,7 @@ ASKED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "images": ({"image": SHA, "strength": 0.5}, "images", "0-0"),
 }
-FREE = {"seed", "negative"}  # a number like any other, and words, which `blocked` is for
+FREE = {"seed", "negative", "style"}  # any number, and words, which `blocked` is for
 
 
 def test_every_option_has_a_rule() -> None:
