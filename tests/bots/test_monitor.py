@@ -71,6 +71,7 @@ async def test_jobs_are_counted_by_their_end_and_nobody_is_named(
     text = (await monitor.scrape()).body.decode()
     assert 'marble_jobs_total{outcome="rendered"} 1.0' in text
     assert 'marble_jobs_total{outcome="failed"} 1.0' in text
+    assert 'marble_pictures_total{verdict="unchecked"} 1.0' in text
     assert 'marble_stage_seconds_count{stage="denoise"} 1.0' in text
     assert 'marble_outbox{adapter="terminal"} 2.0' in text
     assert "marble_engine_ticks 1.0" in text
