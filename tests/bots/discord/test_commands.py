@@ -157,7 +157,7 @@ async def test_a_channel_is_closed_with_its_threads(
         assert await refused.said("switched off")
         assert refused.ephemeral
     await (await ann.at(other).imagine("a cat")).picture()
-    await judge.types("moderate channel", open=True)
+    await (await judge.types("moderate channel", open=True)).said("yes")
     await (await ann.imagine("a cat")).picture()
 
 
@@ -178,7 +178,7 @@ async def test_a_channel_has_bounds_that_its_moderators_set_and_see(
     li = discord.person("li", locale="zh-CN")
     assert await (await li.imagine("a dragon", steps=5)).said("不允许")
     await (await ann.at(other).imagine("a dragon", steps=10)).picture()
-    await judge.types("moderate channel", server=True, count="1-2")
+    await (await judge.types("moderate channel", server=True, count="1-2")).said("What holds")
     assert await (await ann.at(other).imagine("a cat", count=3)).said("count must be")
     told = await judge.types("moderate channel", steps="none", blocked="none", models="none")
     assert "steps" not in await told.said("What holds")
