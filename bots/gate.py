@@ -68,10 +68,9 @@ class Gate:
 
         Many may pass here at once who cannot all be admitted: that is decided under the lock.
         """
-        if self.roles.of(asker.person) >= Role.MODERATOR:
+        rules = await self.admit(asker)
+        if rules is None:
             return everything_passes
-        await self.admit(asker)
-        rules = await self.rules(asker.place)
         rules.check(recipe)
         allow = partial(self._allow, rules, recipe)
         await self.storage.jobs.may(asker.person, asker.place, allow)
@@ -80,19 +79,23 @@ class Gate:
         self._count(rules, asker)
         return allow
 
-    async def admit(self, asker: Asking) -> None:
-        """Raise `Refusal` for who is banned, and where nothing may be asked for."""
+    async def admit(self, asker: Asking) -> Rules | None:
+        """Return what holds for somebody in a place; None where they pass freely.
+
+        Raises `Refusal` for who is banned, and where nothing may be asked for.
+        """
         if self.roles.of(asker.person) >= Role.MODERATOR:
-            return
+            return None
         if ban := await self.storage.moderation.ban_of(asker.person, asker.place):
             raise ban_refusal(ban.reason, ban.until)
-        if (await self.storage.people.place_settings(asker.place)).get(OPEN) is False:
+        stored = await self.storage.people.place_settings(asker.place)
+        if stored.get(OPEN) is False:
             raise closed_refusal()
+        return self._held(stored)
 
     async def rules(self, place: str) -> Rules:
         """Return what holds in a place (`*`: everywhere)."""
-        stored = await self.storage.people.place_settings(place)
-        return narrowed(with_stored(self.defaults, stored), stored)
+        return self._held(await self.storage.people.place_settings(place))
 
     async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
         """Change a place's own rules (an empty text removes one), and return all that it keeps.
@@ -125,6 +128,10 @@ class Gate:
         rule = {OPEN: None if is_open else False}
         await self.storage.people.change_place_settings(place, rule)
         await self.storage.moderation.record(by, "open", place=place, detail={OPEN: is_open})
+
+    def _held(self, stored: Mapping[str, Any]) -> Rules:
+        """Return what holds by a place's settings: the owner's, narrowed by its moderators'."""
+        return narrowed(with_stored(self.defaults, stored), stored)
 
     def _count(self, rules: Rules, asker: Asking) -> None:
         now = self.clock()

@@ -49,6 +49,8 @@ async def values_for(
             values |= find(name).parse(text)
         except UserError:
             continue
-    if values.get(STYLE) not in [None, *(each.name for each in await storage.styles.list(place))]:
-        del values[STYLE]
+    if values.get(STYLE):
+        known = await storage.styles.list(place)
+        if values[STYLE] not in (style.name for style in known):
+            del values[STYLE]
     return values | parse_values(typed.items())

@@ -14,9 +14,10 @@ from bots.app import App, roles_of
 from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.faults import UNKNOWN
+from bots.discord.replies import CONTENT
 from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
-from bots.presentation import escape_markdown
+from bots.presentation import cut, escape_markdown
 from bots.screen import View
 from bots.studio import Asker
 from bots.texts import DEFAULT, tell
@@ -99,7 +100,7 @@ class Desk:
 
     async def _refuse(self, visit: Visit, sentence: str) -> None:
         try:
-            await visit.refuse(sentence)
+            await visit.refuse(cut(sentence, CONTENT))
         except (discord.HTTPException, Gone, *UNKNOWN) as error:
             log.warning("a refusal could not be said (%s): %s", visit.event, error)
 

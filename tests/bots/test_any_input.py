@@ -43,7 +43,21 @@ WORDS = st.text(max_size=60) | st.sampled_from(
     ]
 )
 FLAGS = st.sampled_from(
-    ["seed", "steps", "size", "count", "no", "guidance", "sampler", "model", "cfg", "nonsense", ""]
+    [
+        "seed",
+        "steps",
+        "size",
+        "count",
+        "no",
+        "guidance",
+        "sampler",
+        "model",
+        "cfg",
+        "style",
+        "ar",
+        "nonsense",
+        "",
+    ]
 )
 VALUES = st.text(max_size=12) | st.sampled_from(
     ["-1", "0", "1e999", "nan", "inf", "9" * 40, "512x", "x512", "½", "٣", "../../etc/passwd"]
