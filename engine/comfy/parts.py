@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine.comfy.limits import windows
+from engine.families import TINY_VAES
 from engine.graphs.nodes import KINDS
 from engine.recipe import Recipe
 from engine.sources import LANCZOS, Control
@@ -89,7 +90,9 @@ class Parts:
         if rescale := recipe.guidance_rescale:
             model = self.add(RESCALE, "RescaleCFG", multiplier=rescale, model=model)
         if recipe.vae:
-            vae = self.add(VAE, "VAELoader", vae_name=file_of(recipe.vae))
+            # ComfyUI joins a tiny VAE's two files under a name that is none of theirs.
+            name = recipe.vae if recipe.vae in TINY_VAES else file_of(recipe.vae)
+            vae = self.add(VAE, "VAELoader", vae_name=name)
         return model, clip, vae
 
     def _control(

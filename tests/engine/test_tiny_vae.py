@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine import decode as decoding
+from engine.comfy import to_graph
 from engine.decode import Previewer, cost_of, decode, decode_tiled
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
 from engine.executors import Spec
+from engine.graphs import from_graph
 from engine.loading import Model
 from engine.memory import One
 from engine.metadata import read_recipe
@@ -128,6 +130,16 @@ def test_a_recipe_keeps_it_and_draws_the_same_pixels_again(small: Model, home: P
     assert recipe.vae == "taesd"
     assert read_recipe(own).recipe.vae is None
     assert pixels_of(first).tobytes() != pixels_of(own).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("vae", "named"), [("taesd", "taesd"), ("taesdxl", "taesdxl"), ("kl", "kl.safetensors")]
+)
+def test_comfyui_is_told_its_own_name_for_it(vae: str, named: str) -> None:
+    graph = to_graph(make_recipe(vae=vae))
+    names = [node["inputs"].get("vae_name") for node in graph.values()]
+    assert [name for name in names if name] == [named]
+    assert from_graph(graph).vae == vae
 
 
 def pixels_of(png: bytes) -> Image.Image:
