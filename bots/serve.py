@@ -187,7 +187,11 @@ class Service:
 
 @asynccontextmanager
 async def _told_to_stop(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `stop` at the first signal; cancel whoever is inside at the second."""
+    """Call `stop` at the first signal; cancel whoever is inside at the second.
+
+    Further ones change nothing: what is closed then gives jobs back, which a default signal's
+    sudden end would not.
+    """
     loop, inside = asyncio.get_running_loop(), asyncio.current_task()
     assert inside is not None
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -203,4 +207,4 @@ async def _told_to_stop(stop: Callable[[], None]) -> AsyncIterator[None]:
         yield
     finally:
         for each in signals:
-            loop.remove_signal_handler(each)
+            loop.add_signal_handler(each, lambda: None)

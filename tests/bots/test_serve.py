@@ -199,6 +199,17 @@ async def test_the_second_signal_ends_at_once(scene: Scene) -> None:
     assert home.left.is_set()
 
 
+async def test_a_signal_while_it_closes_does_not_end_it_half_closed(scene: Scene) -> None:
+    home = Home("red")
+    running = asyncio.create_task(serving(scene.app, [home]), name="serve")
+    await home.connected.wait()
+    signal.raise_signal(signal.SIGTERM)
+    await running
+    # The system's own way with these would be to end the process here and now.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        assert signal.getsignal(each) not in (signal.SIG_DFL, signal.default_int_handler)
+
+
 def test_only_what_is_wanted_is_imported(scene: Scene) -> None:
     entries = (
         Entry("bots.serve:Shelf", lambda settings: True),

@@ -60,11 +60,12 @@ class Service:
         self.note_engine()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._why = TOLD
+        self._why, process = TOLD, self.marble.pid
         self.marble.send(signal.SIGTERM)
         if twice_after is not None:
             await asyncio.sleep(twice_after)
-            self.marble.send(signal.SIGTERM)
+            if self.marble.pid == process:  # not the next one
+                self.marble.send(signal.SIGTERM)
         try:
             await self.marble.ended(within=LONGEST)
         except TimeoutError:
