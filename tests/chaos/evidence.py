@@ -34,6 +34,7 @@ class Row:
     message: str | None
     event: str | None
     pictures: tuple[str, ...]
+    error: str | None
 
 
 def rows_of(stage: Stage) -> dict[int, Row]:
@@ -64,6 +65,7 @@ def _row(found: sqlite3.Row, files: Iterable[str]) -> Row:
         message=found["message"],
         event=found["event"],
         pictures=tuple(files),
+        error=found["error"],
     )
 
 

@@ -27,6 +27,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield "the account"
     yield f"  {account.jobs:5}  jobs in"
     yield from (f"  {count:5}  … {status}" for status, count in sorted(account.ends.items()))
+    yield from (f"  {count:5}    … {reason}" for reason, count in outcome.failures.items())
     for name in ("lost", "doubled", "ambiguous", "stuck", "orphaned", "ignored", "unheard"):
         yield f"  {len(getattr(account, name)):5}  {name}"
     yield f"  {outcome.redrawn:5}  drawn again, byte by byte the same"

@@ -54,6 +54,7 @@ class Outcome:
     deeds: Counter[str] = field(default_factory=Counter)
     latencies: Mapping[str, Sequence[float]] = field(default_factory=dict)
     ends: Counter[tuple[str, int]] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)  # what people were told
     starts: int = 0
     drained: float = 0.0  # seconds from the last fault to the end of all work
     redrawn: int = 0
@@ -154,6 +155,7 @@ async def _judge(stage: Stage, outcome: Outcome) -> None:
         evidence.admitted(stage.service.marble.log),
     )
     outcome.faults, outcome.starts = stage.done, stage.service.starts
+    outcome.failures = Counter(row.error for row in rows.values() if row.error)
     outcome.deeds = Counter(deed.kind for deed in stage.crowd.deeds)
     outcome.latencies = evidence.latencies(stage, rows)
     outcome.ends = Counter(stage.service.ends)
