@@ -26,6 +26,7 @@ from bots.rules import (
     with_stored,
 )
 from engine.errors import OptionError
+from engine.order import Caps
 from engine.ranges import one_of
 from engine.recipe import Recipe
 from engine.work import pixel_steps
@@ -78,6 +79,20 @@ class Gate:
             await ask(self.hook, recipe, asker.person, asker.place)
         self._count(rules, asker)
         return allow
+
+    async def caps(self, person: str, place: str) -> Caps:
+        """Return how many jobs may run beside one that was asked for so, by the groups it is in."""
+        if self.roles.of(person) >= Role.MODERATOR:
+            return ()
+        rules, people = await self.rules(place), self.storage.people
+        found = []
+        for name, who, most in (
+            ("running", f"{person} in ", rules.running),
+            ("place_running", "", rules.place_running),
+        ):
+            if most:
+                found.append((who + await people.within(place, PREFIX + name), most))
+        return tuple(found)
 
     async def admit(self, asker: Asking) -> Rules | None:
         """Return what holds for somebody in a place; None where they pass freely.

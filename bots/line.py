@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bots.settings import Settings
-from engine.order import Limits, Order, Priority, Task
+from engine.order import Caps, Limits, Order, Priority, Task
 from engine.work import Meter, Speeds, work_of
 from storage import Job, Status, Storage
 
@@ -59,9 +59,11 @@ def priority_of(settings: Settings) -> Callable[[Job], Priority]:
     return priority
 
 
-def task_of(job: Job, priority: Priority) -> Task:
+def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
     """Return what the queue needs to know of a job."""
-    return Task(job=job.id, person=job.person, work=work_of(job.recipe), priority=priority)
+    return Task(
+        job=job.id, person=job.person, work=work_of(job.recipe), priority=priority, caps=caps
+    )
 
 
 async def recall(storage: Storage, settings: Settings) -> Speeds:

@@ -53,6 +53,8 @@ class Rules:
     waiting: int = 0  # jobs of a person that wait at once
     place_waiting: int = 0  # jobs of all people together that wait at once
     blocked: tuple[str, ...] = ()
+    running: int = 0  # jobs of a person that run at once
+    place_running: int = 0  # jobs of all people together that run at once
     safety: Safety = Safety.OFF
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of `MEASURES`
     allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of `NAMED`
@@ -254,6 +256,8 @@ RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "daily": _number,
     "waiting": _number,
     "place_waiting": _number,
+    "running": _number,
+    "place_running": _number,
     "blocked": _words,
     "safety": _safety,
     KEEP: _number,

@@ -334,9 +334,10 @@ class Studio:
         )
         if asker.later:
             return await self._jobs.add(new, allow=allow)
+        caps = await self._worker.caps(asker.person, asker.place)
         with self._worker.admit(asker.person):
             job = await self._jobs.add(new, allow=allow)
-            self._worker.submit(job)
+            self._worker.submit(job, caps)
         return job
 
 

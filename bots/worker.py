@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing, suppress
 from typing import Final
 
@@ -15,7 +15,7 @@ from bots.watching import Unwatched, Watch
 from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor, Spec
-from engine.order import Priority
+from engine.order import Caps, Priority
 from engine.queue import Queue
 from engine.sentences import Sentence
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
@@ -30,6 +30,11 @@ UNEXPECTED = Sentence(
     "Marble met an error that it did not expect; its owner finds more in the log.", "unexpected"
 )
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
+
+
+async def no_caps(person: str, place: str) -> Caps:
+    """Let as many jobs run as there are slots."""
+    return ()
 
 
 def everybody_alike(job: Job) -> Priority:
@@ -47,11 +52,13 @@ class Worker:
         queue: Queue | None = None,
         priority: Callable[[Job], Priority] = everybody_alike,
         tell_every: float = EVERY,
+        caps: Callable[[str, str], Awaitable[Caps]] = no_caps,
     ) -> None:
         self.queue = queue or Queue(lambda: executor.slots)
         self._jobs = jobs
         self._executor = executor
         self._priority = priority
+        self.caps = caps  # of a person in a place
         self._feeds: dict[int, Feed] = {}
         self._at_work: dict[int, int] = {}  # with the epoch of our claim
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
@@ -62,11 +69,11 @@ class Worker:
         """Keep a place in line while a job is committed; raises `UserError` if there is none."""
         return self.queue.admit(person)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, caps: Caps = ()) -> None:
         """Take note of a job, to be drawn when its turn comes; one that is known or over is not."""
         if job.status is Status.QUEUED and job.id not in self._feeds:
             self._feeds[job.id] = Feed()
-            self._enqueue(job)
+            self._enqueue(job, caps)
 
     async def take_in(self, after: int = 0) -> int:
         """Submit what waits in the database, as a process does that works for everybody.
@@ -75,7 +82,8 @@ class Worker:
         """
         while jobs := await self._jobs.list_queued(after):
             for job in jobs:
-                self.submit(job)
+                if job.id not in self._feeds:
+                    self.submit(job, await self.caps(job.person, job.place))
             after = jobs[-1].id
         return after
 
@@ -117,8 +125,8 @@ class Worker:
             for feed in self._feeds.values():
                 feed.close()
 
-    def _enqueue(self, job: Job) -> None:
-        self.queue.submit(task_of(job, self._priority(job)))
+    def _enqueue(self, job: Job, caps: Caps) -> None:
+        self.queue.submit(task_of(job, self._priority(job), caps))
 
     async def _serve(self, number: int) -> None:
         """See a job to its end, whoever draws it, and let those know who follow it."""
@@ -171,7 +179,7 @@ class Worker:
         """Wait for a job that is not ours; return whether it waits again, for anybody to take."""
         while (job := await self._jobs.get(number)).status not in OVER:
             if job.status is Status.QUEUED:
-                self._enqueue(job)
+                self._enqueue(job, await self.caps(job.person, job.place))
                 return True
             await asyncio.sleep(WATCH)
         return False

@@ -8,7 +8,7 @@ seconds of the engine: estimated before a job runs, corrected by what it took.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -21,6 +21,8 @@ from engine.work import Meter, Speeds, Work
 
 DEAREST: Final = 4.0  # a job is charged this many times its estimate at most: hiccups happen
 
+Caps = tuple[tuple[str, int], ...]  # groups that a job counts in, how many of each may run
+
 
 class Priority(IntEnum):
     """Say whose jobs go first."""
@@ -31,12 +33,16 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Hold what the queue needs to know of a job; of two, the lower number was asked for first."""
+    """Hold what the queue needs to know of a job; of two, the lower number was asked for first.
+
+    caps: of a person in a place, and of a place.
+    """
 
     job: int
     person: str
     work: Work
     priority: Priority = Priority.PERSON
+    caps: Caps = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,8 @@ class Order:
         self._people: dict[str, _Person] = {}
         self._waiting: dict[int, Task] = {}
         self._running: dict[int, _Run] = {}
+        self._together: Counter[str] = Counter()  # running jobs, by the groups of their caps
+        self._held: dict[str, set[str]] = {}  # who waits for a group to have room
         self._warm: set[str] = set()  # models that are loaded, or are about to be
         self._admitted = 0
         self._meter = Meter()
@@ -151,13 +159,19 @@ class Order:
 
     def choose(self, now: float, slots: int) -> Task | None:
         """Start the job whose turn it is; None while nothing may start."""
-        level = None if self._pauses or len(self._running) >= slots else self._levels.first()
-        if level is None:
+        if self._pauses or len(self._running) >= slots:
             return None
-        name = self._shares[level].first()
-        assert name is not None, "a level is in while somebody of it is"
+        while True:
+            if (level := self._levels.first()) is None:
+                return None
+            name = self._shares[level].first()
+            assert name is not None, "a level is in while somebody of it is"
+            if task := self._startable(name, level):
+                break
+            self._place(name)  # a group of theirs was filled meanwhile
         person = self._people[name]
-        _, task = person.lines[level].popitem(last=False)
+        del person.lines[level][task.job]
+        self._together.update(group for group, _ in task.caps)
         del self._waiting[task.job]
         person.waiting -= 1
         person.running += 1
@@ -205,6 +219,7 @@ class Order:
         self._shares[task.priority].done(pays)
         self._levels.correct(task.priority, pays - charged)
         self._people[task.person].running -= 1
+        self._make_room(task)
         self._place(task.person)
         self._tidy(task.person)
 
@@ -266,6 +281,8 @@ class Order:
         twin._people = {name: person.copy() for name, person in self._people.items()}
         twin._waiting = dict(self._waiting)
         twin._running = {job: replace(run) for job, run in self._running.items()}
+        twin._together = Counter(self._together)
+        twin._held = {group: set(names) for group, names in self._held.items()}
         twin._warm = set(self._warm)
         twin._meter, twin._levels = self._meter.copy(), self._levels.copy()
         twin._shares = {level: share.copy() for level, share in self._shares.items()}
@@ -283,14 +300,34 @@ class Order:
         person = self._people[name]
         free = person.running < self.limits.running
         for level, share in self._shares.items():
-            if free and (line := person.lines.get(level)):
-                share.enter(name, next(iter(line)))
+            if free and (task := self._startable(name, level)):
+                share.enter(name, task.job)
             else:
                 share.leave(name)
             if share:
                 self._levels.enter(level, level)
             else:
                 self._levels.leave(level)
+
+    def _startable(self, name: str, level: Priority) -> Task | None:
+        """Return a person's first job whose groups have room; note what the others wait for."""
+        for task in self._people[name].lines.get(level, {}).values():
+            full = [group for group, most in task.caps if self._together[group] >= most]
+            if not full:
+                return task
+            for group in full:
+                self._held.setdefault(group, set()).add(name)
+        return None
+
+    def _make_room(self, task: Task) -> None:
+        """Let those be served again who waited for the groups of a job that ended."""
+        for group, _ in task.caps:
+            self._together[group] -= 1
+            if not self._together[group]:
+                del self._together[group]
+            for name in self._held.pop(group, ()):
+                if name in self._people:
+                    self._place(name)
 
     def _tidy(self, name: str) -> None:
         """Forget who has nothing here; and all that was, once nobody has."""
@@ -301,5 +338,6 @@ class Order:
             self._forget()
 
     def _forget(self) -> None:
+        self._held.clear()
         self._levels: Share[Priority] = Share()
         self._shares: dict[Priority, Share[str]] = {priority: Share() for priority in Priority}

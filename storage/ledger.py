@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from engine.errors import UserError
 from engine.recipe import Recipe
 from storage.life import Status
-from storage.people import above, own
+from storage.people import holder
 from storage.tables import jobs, places
 
 BATCH: Final = 200  # jobs that are read at once
@@ -59,8 +59,7 @@ class Ledger:
         """Return for which place a setting holds here: the innermost that has it, or the whole
         server or chat where it holds everywhere.
         """
-        line = above(self.connection, self.place)
-        return next((key for key in line if setting in own(self.connection, key)), line[-1])
+        return holder(self.connection, self.place, setting)
 
     def waiting(self, within: str, *, mine: bool) -> int:
         """Return how many jobs wait in a place and all that lies in it; `mine`: the person's."""

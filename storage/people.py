@@ -55,6 +55,10 @@ class People:
         """Return a place's own settings alone."""
         return await self.database.read(lambda c: own(c, place))
 
+    async def within(self, place: str, setting: str) -> str:
+        """Return for which place a setting holds here; see `Ledger.within`."""
+        return await self.database.read(lambda c: holder(c, place, setting))
+
     async def places_with(self, name: str) -> dict[str, Any]:
         """Return the places that have a setting of that name of their own, and its values."""
         rows = await self.database.read(lambda c: c.execute(select(place_settings)).all())
@@ -92,6 +96,12 @@ def above(connection: Connection, place: str) -> list[str]:
             break
         line.append(parent)
     return line
+
+
+def holder(connection: Connection, place: str, setting: str) -> str:
+    """Return the innermost place that has a setting here, or the whole server or chat."""
+    line = above(connection, place)
+    return next((key for key in line if setting in own(connection, key)), line[-1])
 
 
 def own(connection: Connection, place: str) -> dict[str, Any]:

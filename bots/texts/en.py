@@ -136,6 +136,8 @@ EN: Final = Words(
         "daily": "million pixel-steps a day of one person",
         "waiting": "waiting jobs of one person",
         "place_waiting": "waiting jobs of all together",
+        "running": "running jobs of one person",
+        "place_running": "running jobs of all together",
         "blocked": "blocked words",
         "models": "models",
         "keep_days": "days that pictures are kept",

@@ -135,6 +135,8 @@ ZH: Final = Words(
         "daily": "每人每天的百万像素步",
         "waiting": "每人等待的任务数",
         "place_waiting": "所有人等待的任务数",
+        "running": "每人同时绘制的任务",
+        "place_running": "所有人同时绘制的任务",
         "blocked": "禁用词",
         "models": "可用的模型",
         "keep_days": "图片保存的天数",

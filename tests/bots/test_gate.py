@@ -15,9 +15,10 @@ from bots.policy import NotAllowed, Roles
 from bots.rules import Refusal, Rules
 from bots.studio import Asker, Studio
 from engine.errors import OptionError
+from engine.events import Progress
 from engine.recipe import Recipe
 from engine.work import pixel_steps
-from storage import Job, NewJob, Storage
+from storage import Job, NewJob, Status, Storage
 from tests.bots.conftest import House
 from tests.factories import make_recipe
 
@@ -283,3 +284,30 @@ async def test_of_many_who_ask_at_once_no_more_wait_than_may(
     jobs = await admitted(*(ask_and_add(ask, storage, make_recipe(), each) for each in people))
     assert len(jobs) == 3
     assert max(Counter(job.person for job in jobs).values()) <= 2
+
+
+async def test_as_many_of_a_server_run_at_once_as_may_and_the_next_when_one_has_ended(
+    house: House, clock: Clock
+) -> None:
+    ask = gate(house.storage, clock)
+    for channel in ("x:1/a", "x:1/b"):
+        await house.storage.people.add_place(channel, "x:1")
+    await ask.change("x:1", {"place_running": "2", "running": "1"}, "x:own")
+    assert await ask.caps("x:ada", "x:1/a") == (("x:ada in x:1", 1), ("x:1", 2))
+    assert await ask.caps("x:own", "x:1/a") == await ask.caps("x:ada", "x:2") == ()
+    house.worker.caps = ask.caps
+    house.executor.slots, house.executor.gate = 4, asyncio.Event()
+    asked = [("x:ada", "x:1/a"), ("x:ada", "x:1/b"), ("x:bob", "x:1/b"), ("x:eve", "x:1/a")]
+    jobs = [
+        await house.studio.imagine({"prompt": "a cat"}, Asker(person=person, place=place))
+        for person, place in asked
+    ]
+    async for news in house.worker.follow(jobs[2].id):  # bob's: the second that may run
+        if isinstance(news, Progress):
+            break
+    house.executor.gate.set()
+    for job in jobs:
+        async for _ in house.worker.follow(job.id):
+            pass
+    ended = [(await house.storage.jobs.get(job.id)).status for job in jobs]
+    assert (ended, house.executor.most) == ([Status.RENDERED] * 4, 2)

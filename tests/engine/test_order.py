@@ -10,6 +10,9 @@ from tests.engine.crowds import task
 WIDE = Limits(running=100, waiting=10_000, length=10_000)
 
 
+WORK = Work(model="m", width=1.0, calls=1.0)
+
+
 def submit(order: Order, *tasks: Task) -> None:
     for each in tasks:
         order.submit(each)
@@ -321,3 +324,34 @@ def test_a_model_that_was_not_loaded_after_all_stays_cold() -> None:
     order.done(2, now + 1.0, finished=False)  # cancelled while it was being loaded
     order.submit(drawing(3))
     assert [p.ends_at for p in order.forecast(now + 1.0, 1)] == pytest.approx([now + 33.0])
+
+
+def test_no_more_of_a_group_run_than_may_and_others_go_ahead() -> None:
+    order = Order(Limits(running=9))
+    capped = (("hall", 2),)
+    for job, (person, caps) in enumerate(
+        [("a", capped), ("a", capped), ("b", capped), ("b", ()), ("c", capped)], 1
+    ):
+        order.submit(Task(job=job, person=person, work=WORK, caps=caps))
+    started = [task.job for task in iter(lambda: order.choose(0.0, 9), None)]
+    assert sorted(started) == [1, 3, 4]  # b's second job is in no group: it passes the first
+    assert [place.job for place in order.forecast(0.0, 9)] != []
+    order.done(4, 1.0)
+    assert order.choose(1.0, 9) is None
+    order.done(1, 2.0)
+    assert order.choose(2.0, 9) is not None
+    assert order.choose(2.0, 9) is None
+    for job in (2, 3, 5):
+        order.done(job, 3.0)
+    last = order.choose(3.0, 9)
+    assert last is not None
+    order.done(last.job, 4.0)
+    assert (order.running, order.waiting) == (0, 0)
+
+
+def test_a_persons_own_cap_holds_back_that_person_alone() -> None:
+    order = Order(Limits(running=9))
+    for job, person in enumerate("aabb", 1):
+        order.submit(Task(job=job, person=person, work=WORK, caps=((f"{person} here", 1),)))
+    first = [task.person for task in iter(lambda: order.choose(0.0, 9), None)]
+    assert sorted(first) == ["a", "b"]
