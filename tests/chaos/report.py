@@ -29,7 +29,9 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield from (f"  {count:5}  … {status}" for status, count in sorted(account.ends.items()))
     yield from (f"  {count:5}    … {reason}" for reason, count in outcome.failures.items())
     for name in ("lost", "doubled", "ambiguous", "stuck", "orphaned", "ignored", "unheard"):
-        yield f"  {len(getattr(account, name)):5}  {name}"
+        found: tuple[str, ...] = getattr(account, name)
+        yield f"  {len(found):5}  {name}"
+        yield from (f"           {each}" for each in found)
     yield f"  {outcome.redrawn:5}  drawn again, byte by byte the same"
     yield f"  {outcome.drained:5.1f}  seconds from the last fault to the end of all work"
     yield from (f"WRONG  {problem}" for problem in outcome.problems)
