@@ -25,7 +25,7 @@ from engine.executors.config import EngineConfig
 from tests.chaos import evidence, faults
 from tests.chaos.account import Account, judge
 from tests.chaos.plan import Event, Plan
-from tests.chaos.service import EARLY, GRACE, KILLED, TOLD, Service
+from tests.chaos.service import EARLY, GRACE, KILLED, TOLD, TWICE, Service
 from tests.chaos.stage import CLOCK, Stage, a_stage
 from tests.conftest import ROOT
 
@@ -35,7 +35,13 @@ SAMPLE: Final = 3  # jobs that are drawn again
 SLACK: Final = 20.0  # seconds beyond the grace time that closing may take on a busy machine
 TWO_DAYS: Final = 2 * 86_400
 # Exit codes, by why it ended; systemd starts it again after 1.
-RIGHT: Final = {TOLD: (0,), EARLY: (0, -signal.SIGTERM), KILLED: (-signal.SIGKILL,), "": (1,)}
+RIGHT: Final = {
+    TOLD: (0,),
+    TWICE: (0, -signal.SIGTERM),
+    EARLY: (0, -signal.SIGTERM),
+    KILLED: (-signal.SIGKILL,),
+    "": (1,),
+}
 METRIC: Final = re.compile(r'^marble_replies_total\{outcome="possibly twice"\} (\d+)', re.M)
 # What may lie in the data folder: all else is a file that somebody left behind.
 KNOWN: Final = re.compile(

@@ -18,6 +18,7 @@ LONGEST: Final = 60.0  # seconds after SIGTERM at which systemd would kill it
 TOLD: Final = "told to stop"
 EARLY: Final = "told to stop before it served"  # then SIGTERM ends it, as it ends any program
 SERVES: Final = "Marble serves"
+TWICE: Final = "told to stop twice"  # the second may come when all is closed and Python ends
 KILLED: Final = "killed"
 
 
@@ -60,7 +61,8 @@ class Service:
         self.note_engine()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._why, process = TOLD, self.marble.pid
+        self._why = TOLD if twice_after is None else TWICE
+        process = self.marble.pid
         self.marble.send(signal.SIGTERM)
         if twice_after is not None:
             await asyncio.sleep(twice_after)
