@@ -29,6 +29,7 @@ from engine.a1111 import from_a1111, left_out, to_a1111
 from engine.errors import MetadataError, UserError
 from engine.graphs import Given, read_graph
 from engine.recipe import Recipe
+from engine.sentences import Sentence
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
@@ -129,8 +130,10 @@ def _stranger(texts: Mapping[str, str]) -> str:
     """Say why no recipe was found."""
     wrote = next((name for key, name in STRANGERS.items() if key in texts), None)
     if wrote:
-        return f"The picture's text is by {wrote}, which Marble does not read."
-    return "The picture holds no recipe: no text by Marble, ComfyUI or A1111."
+        text = f"The picture's text is by {wrote}, which Marble does not read."
+        return Sentence(text, "strange_recipe", wrote=wrote)
+    text = "The picture holds no recipe: no text by Marble, ComfyUI or A1111."
+    return Sentence(text, "no_recipe")
 
 
 def _texts_in(data: bytes) -> dict[str, str]:
@@ -139,7 +142,8 @@ def _texts_in(data: bytes) -> dict[str, str]:
 
 def _exif_texts(data: bytes) -> dict[str, str]:
     if not data.startswith((b"\xff\xd8\xff", b"RIFF")):
-        raise MetadataError("The file is not a PNG, JPEG or WebP picture.")
+        text = "The file is not a PNG, JPEG or WebP picture."
+        raise MetadataError(Sentence(text, "not_a_picture_file"))
     return exif.read_texts(data)
 
 

@@ -145,6 +145,7 @@ class Click(Visit):
             until=interaction.expires_at.timestamp(),
             answers=interaction.message.id if interaction.message else None,
         )
+        self.note = ""  # what they alone are told beside the job that they asked for
         self._answer = Answer.NONE
         self._message: int | None = None
 
@@ -184,6 +185,11 @@ class Click(Visit):
 
     async def announce(self, job: Job) -> int | None:
         """Keep "thinking": the first news of the job replace it."""
+        if self.note:
+            with suppress(discord.HTTPException):  # the job is there, noted or not
+                # The first follow-up would else become "thinking"'s text, which all see.
+                await self.interaction.edit_original_response(content=self.words.submitted)
+                await self.interaction.followup.send(self.note, ephemeral=True)
         return self._message
 
     async def show(self, reply: Reply) -> int:

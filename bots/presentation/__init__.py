@@ -13,6 +13,7 @@ from bots.presentation.lines import (
     name_of,
     progress_line,
     recipe_lines,
+    value_lines,
     waiting_line,
 )
 from bots.presentation.text import cut, escape_markdown, utf16_length
@@ -35,5 +36,6 @@ __all__ = [
     "progress_line",
     "recipe_lines",
     "utf16_length",
+    "value_lines",
     "waiting_line",
 ]

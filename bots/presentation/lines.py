@@ -1,7 +1,7 @@
 """What is said about jobs: where they stand, how far they are, what they were made from."""
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from bots.presentation.text import cut
 from bots.texts import Words
@@ -79,13 +79,18 @@ def recipe_lines(job: Job, words: Words, picture: int | None = None) -> Iterator
     values = job.recipe.to_dict()
     if picture is not None and job.recipe.count > 1:
         values["picture"] = picture
-    if values.get("picture") is not None:
-        values["picture"] += 1  # people count from 1
     if job.style is not None:
         values["style"] = job.style
     if job.parent is not None:
         values["parent"] = parent_of(job)
+    return value_lines(values, words)
+
+
+def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    """Yield a recipe's values, as `Recipe.to_dict` returns them, as (label, value)."""
     for name, value in values.items():
+        if name == "picture" and value is not None:
+            value += 1  # people count from 1
         if name != "version" and value not in (None, "", [], {}, ()):
             yield words.fields.get(name, name.replace("_", " ")), _plain(value)
 

@@ -194,6 +194,9 @@ EN: Final = Words(
     "photo.",
     photo_question="What should become of this picture? Answer with words.",
     not_honoured="Drawn again; not honoured: {what}.",
+    ignored="Not honoured: {what}.",
+    starts_from_others="That recipe starts from a picture that its file does not hold; give that "
+    "picture to /imagine as its image.",
     not_a_picture="Marble can start from no such thing; send a photo, or a PNG, JPEG or WebP file.",
     too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "
     "Marble for it (`marble db export`).",

@@ -151,6 +151,8 @@ class Words:
     photo_question: str
     not_a_picture: str
     not_honoured: str
+    ignored: str
+    starts_from_others: str
     too_large_export: str
     restarting: str
     empty_prompt: str

@@ -189,6 +189,8 @@ ZH: Final = Words(
     photo_too_large="该文件超过 Telegram 交给机器人的 20 MB；请以照片发送。",
     photo_question="要把这张图变成什么？请用文字回复。",
     not_honoured="重新绘制；未能采用：{what}。",
+    ignored="未能采用：{what}。",
+    starts_from_others="该配方从另一张图开始，而文件里没有那张图；请用 /imagine 的 image 提供它。",
     not_a_picture="这不是可以用作起点的图片；请发送照片，或 PNG、JPEG、WebP 文件。",
     too_large_export="你的导出有 {size} MB，超过这里的消息大小；请向此 Marble 的"
     "运营者索取（`marble db export`）。",

@@ -11,6 +11,7 @@ from discord import app_commands
 from bots.discord.acts import ACTS
 from bots.discord.address import message_key
 from bots.discord.attachments import is_picture, read_attachment
+from bots.discord.elsewhere import DEEDS, picture_of
 from bots.discord.forms import StartForm
 from bots.discord.translate import name_text
 from bots.discord.visits import Click, Refusal
@@ -41,9 +42,12 @@ def _menu(label: str, act: str, desk: Desk) -> app_commands.ContextMenu:
         visit = Click(interaction)
         async with desk.receive(visit):
             found = await desk.storage.jobs.by_message(message_key(message.id))
-            if found is None:
+            if found is not None:
+                await ACTS[act](desk, visit, name_of(*found))
+            elif deed := DEEDS.get(act):
+                await deed(desk, visit, picture_of(message, visit.words))
+            else:
                 raise Refusal(visit.words.unknown_message)
-            await ACTS[act](desk, visit, name_of(*found))
 
     return app_commands.ContextMenu(name=name_text(f"menu {label}", label), callback=choose)
 

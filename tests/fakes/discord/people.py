@@ -243,6 +243,11 @@ class Person:
         self.discord.uploads[upload.id] = upload
         return upload
 
+    def posts(self, filename: str, data: bytes) -> Message:
+        """Write a message that holds a file and nothing of Marble's."""
+        file = Attachment(filename, data)
+        return self.discord.keep(Message(self.channel, self.user, attachments=[file]))
+
     def _remember(self, reply: Reply) -> Reply:
         self.replies.append(reply)
         self.last = reply

@@ -1,0 +1,88 @@
+"""Pictures that Marble knows nothing of: what their own texts say is told, and drawn again."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from engine.metadata import encode_png, read_recipe
+from tests.bots.discord.conftest import Marble
+from tests.bots.test_presentation import png
+from tests.factories import make_recipe, pixels
+from tests.fakes.discord import FakeDiscord, Person
+
+LINE = (
+    "a **marble** owl\nSteps: 2, Sampler: Euler, CFG scale: 4, Seed: 5, Size: 64x64, "
+    "Model: starter, RNG: CPU, Tiling: True, Version: v1.10.1"
+)
+
+
+def by_a1111() -> bytes:
+    """Return a JPEG as A1111 writes it, with a setting that Marble does not know."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + LINE.encode("utf-16-be")
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+async def test_a_strangers_picture_tells_what_it_was_made_from(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    told = await ann.chooses("Recipe", bob.posts("owl_1.jpg", by_a1111()))
+    text = await told.said(r"Recipe of owl\_1.jpg** (A1111)")
+    assert told.ephemeral
+    assert r"prompt: a \*\*marble\*\* owl" in text
+    assert "seed: 5" in text
+    assert text.endswith("Not honoured: Tiling: True.")
+
+
+async def test_a_strangers_picture_is_drawn_again_for_all_and_what_is_missing_said_to_one(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    rerun = await ann.chooses("Rerun", bob.posts("owl.jpg", by_a1111()))
+    assert rerun.interaction
+    [note] = await discord.until(lambda: rerun.interaction.followups, "what is missing")  # type: ignore[union-attr]
+    assert note.content == "Not honoured: Tiling: True."
+    assert note.ephemeral
+    shown = rerun.interaction.original
+    assert shown
+    await discord.until(lambda: shown.attachments and not shown.ephemeral, "the picture")
+    await discord.until(lambda: "Same seed" in shown.buttons(), "the result")
+    recipe = read_recipe(shown.attachments[0].data).recipe
+    assert (recipe.prompt, recipe.seed, recipe.steps) == ("a **marble** owl", 5, 2)
+
+
+async def test_a_picture_of_marbles_own_is_drawn_again_wherever_it_was_carried(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    grid = await bob.imagine("a marble scholar", seed="7", count=2, size="64")
+    await grid.picture()
+    await bob.reacts("✉️", grid)
+    second = (await bob.gets_dm("Recipe of 1")).message.attachments[1].data
+    rerun = await ann.chooses("Rerun", bob.posts("found.png", second))
+    again = await rerun.picture()
+    assert Image.open(io.BytesIO(again)).tobytes() == Image.open(io.BytesIO(second)).tobytes()
+    assert not rerun.interaction.followups  # type: ignore[union-attr]
+
+
+async def test_what_cannot_be_drawn_from_a_picture_is_refused_in_ones_language(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    ann.user.locale = "zh-CN"
+    started = make_recipe(image="a" * 64, strength=0.5)
+    refusals = {
+        "没有配方": bob.posts("plain.png", png(64, 64)),
+        "文件里没有那张图": bob.posts("start.png", encode_png(pixels(1, 64, 64), started, 0)),
+        "没有我认识的图片": (await bob.types("help")).message,
+        "最多 20 MiB": bob.posts("large.png", bytes(21 * 2**20)),
+    }
+    for words, message in refusals.items():
+        refused = await ann.chooses("Rerun", message)
+        await refused.said(words)
+        assert refused.ephemeral
+    assert await (await ann.chooses("Vary", bob.posts("owl.jpg", by_a1111()))).said(
+        "没有我认识的图片"
+    )
+    assert {each.author.name for each in discord.shown()} == {"bob"}
