@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class RenderRecipe:
     """Say how many pictures are rendered, and from which seed."""
 
-    seed: int = 2026
+    seed: int = 2028
     pictures: int = 24_000
     held_out: int = 512  # the last pictures: never trained on, for figures
     workers: int = 2
@@ -63,12 +63,12 @@ class VaeRecipe:
 class UnetRecipe:
     """Size and training of the denoiser. One step is one batch."""
 
-    seed: int = 4
+    seed: int = 5
     pictures: int = 23_000  # latents trained on
     channels: tuple[int, ...] = (64, 128, 128)
     heads: tuple[int, ...] = (2, 4, 4)
     groups: int = 16
-    steps: int = 7_600
+    steps: int = 8_000
     constant: float = 0.4  # share of the steps at full rate; a cosine to the floor after
     batch: int = 32
     rate: float = 1.5e-3

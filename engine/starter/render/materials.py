@@ -32,8 +32,8 @@ MATERIALS: dict[str, Material] = {
         ink=(0.12, 0.12, 0.17), gloss=0.20, sharpness=18, ambient=0.36, pattern="veins",
     ),
     "bronze": Material(
-        dark=(0.11, 0.06, 0.03), base=(0.46, 0.27, 0.12), light=(0.90, 0.64, 0.36),
-        ink=(0.05, 0.03, 0.02), gloss=0.65, sharpness=22, mirror=0.20, pattern="patina",
+        dark=(0.07, 0.05, 0.03), base=(0.38, 0.25, 0.13), light=(0.86, 0.65, 0.39),
+        ink=(0.04, 0.02, 0.02), gloss=0.85, sharpness=24, mirror=0.22, pattern="patina",
     ),
     "gold": Material(
         dark=(0.42, 0.20, 0.01), base=(0.97, 0.70, 0.08), light=(1.0, 0.95, 0.50),
@@ -50,7 +50,7 @@ MATERIALS: dict[str, Material] = {
         rim_colour=(0.62, 0.60, 0.85),
     ),
     "wood": Material(
-        dark=(0.36, 0.21, 0.09), base=(0.80, 0.58, 0.32), light=(0.98, 0.84, 0.60),
+        dark=(0.34, 0.19, 0.08), base=(0.82, 0.60, 0.33), light=(0.99, 0.86, 0.61),
         ink=(0.22, 0.10, 0.04), gloss=0.05, sharpness=10, pattern="rings",
     ),
     "ice": Material(
@@ -65,6 +65,7 @@ MATERIALS: dict[str, Material] = {
 }  # fmt: skip
 
 _Y, _X = np.meshgrid(*(2 * [(np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE]), indexing="ij")
+_LATE_WOOD = np.array((0.25, 0.33, 0.41), np.float32)  # what the dark half of a ring takes away
 _VERDIGRIS = np.array((0.20, 0.56, 0.48), np.float32)
 
 
@@ -100,9 +101,10 @@ def _cloudy(colour: Array, hollow: Array, rng: np.random.Generator) -> Array:
 
 
 def _rings(colour: Array, hollow: Array, rng: np.random.Generator) -> Array:
-    """Give wood broad growth rings that run down the figure."""
-    wave = np.sin((_X + 0.09 * clouds(rng)) * rng.uniform(46, 58) + 3 * _Y + rng.uniform(0, 6))
-    return colour * (1 - 0.27 * np.clip(wave, -0.3, 1))[..., None]
+    """Give wood broad growth rings that run down the figure, brown as no sandstone's layers are."""
+    wave = np.sin((_X + 0.05 * clouds(rng)) * rng.uniform(54, 66) + 3 * _Y + rng.uniform(0, 6))
+    patterned: Array = colour * (1 - np.clip(wave, -0.3, 1)[..., None] * _LATE_WOOD)
+    return patterned
 
 
 def _frost(colour: Array, hollow: Array, rng: np.random.Generator) -> Array:

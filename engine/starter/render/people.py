@@ -27,6 +27,11 @@ _REST: dict[str, tuple[Point, Point]] = {
     "dancer": ((0.225, 0.70), (0.105, 0.925)),
     "angel": ((0.205, 0.40), (0.045, 0.430)),
 }
+# The same for the arm that else holds something, where that rests otherwise. While an empty-handed
+# dancer raised it as well, a dancer whom training never showed with a lantern was drawn without it.
+_REST_OF_HOLDING: dict[str, tuple[Point, Point]] = {
+    "dancer": ((0.235, 0.395), (0.315, 0.455)),
+}
 
 _BOOK_RISE = {"dancer": 0.115}  # above the tutu
 
@@ -64,6 +69,7 @@ def _arms(canvas: Canvas, subject: str, held: str, rng: np.random.Generator) -> 
     if subject == "warrior":
         _shield(canvas)
     if held == "none":
+        elbow, hand = _REST_OF_HOLDING.get(subject, _REST[subject])
         _arm(canvas, subject, -1, elbow, (hand[0], hand[1] + lift))
         return None
     elbow, hand = _HOLD[held]
