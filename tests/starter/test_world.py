@@ -75,6 +75,24 @@ def test_what_is_held_changes_the_picture(held: str) -> None:
     assert np.abs(pictures[0] - pictures[1]).mean() > 2
 
 
+@pytest.mark.parametrize("subject", PEOPLE)
+@pytest.mark.parametrize("held", ["sword", "lantern", "flower"])
+def test_a_person_stands_alike_with_and_without_something_in_the_hand(
+    subject: str, held: str
+) -> None:
+    """A pose of its own for empty hands is not composed with what training never put there."""
+    empty, holding = (
+        render(
+            Spec(subject=subject, material="obsidian", object=thing, ground="white"),
+            np.random.default_rng(3),
+        )
+        for thing in ("none", held)
+    )
+    beside_head = slice(6, 38), slice(36, 56)  # pixels: between the head and a blade
+    left = [picture[beside_head].astype(int) for picture in (empty, holding)]
+    assert np.abs(left[0] - left[1]).mean() < 28
+
+
 def test_the_first_wish_reads_naturally() -> None:
     assert plain_caption(SCHOLAR) == "a marble scholar holding a book in a library"
     drawn = _captions(SCHOLAR, 4_000)
