@@ -68,7 +68,7 @@ class UnetRecipe:
     channels: tuple[int, ...] = (64, 128, 128)
     heads: tuple[int, ...] = (2, 4, 4)
     groups: int = 16
-    steps: int = 8_000
+    steps: int = 5_200
     constant: float = 0.4  # share of the steps at full rate; a cosine to the floor after
     batch: int = 32
     rate: float = 1.5e-3

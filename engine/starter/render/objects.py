@@ -51,20 +51,20 @@ def sword(canvas: Canvas, hand: Point, rng: np.random.Generator) -> None:
 
 
 def lantern(canvas: Canvas, hand: Point, rng: np.random.Generator) -> None:
-    """Draw a lit lantern hanging below `hand`."""
+    """Draw a lit lantern on a short handle, held up in `hand`."""
     turn = _turn(hand, rng.uniform(-0.06, 0.06))
-    canvas.capsule(turn(-0.045, -0.10), turn(0, -0.02), 0.014, 0.014, _Z - 0.02, IRON)
-    canvas.capsule(turn(0.045, -0.10), turn(0, -0.02), 0.014, 0.014, _Z - 0.02, IRON)
-    roof = [(-0.115, -0.145), (0.115, -0.145), (0.05, -0.085), (-0.05, -0.085)]
-    glass = [(-0.088, -0.145), (0.088, -0.145), (0.088, -0.325), (-0.088, -0.325)]
-    foot = [(-0.110, -0.315), (0.110, -0.315), (0.110, -0.360), (-0.110, -0.360)]
+    canvas.capsule(turn(0, -0.10), turn(0, 0.09), 0.024, 0.024, _Z, IRON)
+    foot = [(-0.110, 0.085), (0.110, 0.085), (0.110, 0.130), (-0.110, 0.130)]
+    glass = [(-0.088, 0.120), (0.088, 0.120), (0.088, 0.315), (-0.088, 0.315)]
+    roof = [(-0.115, 0.305), (0.115, 0.305), (0.050, 0.370), (-0.050, 0.370)]
     canvas.slab([turn(*point) for point in glass], _Z, FLAME, bevel=0.01)
-    canvas.ellipsoid(turn(0, -0.235), 0.042, 0.062, _Z + 0.02, FLAME_HEART)
+    canvas.ellipsoid(turn(0, 0.215), 0.042, 0.062, _Z + 0.02, FLAME_HEART)
     for side in (-0.092, 0.092):
-        canvas.capsule(turn(side, -0.14), turn(side, -0.33), 0.014, 0.014, _Z + 0.02, IRON)
+        canvas.capsule(turn(side, 0.12), turn(side, 0.31), 0.014, 0.014, _Z + 0.02, IRON)
     canvas.slab([turn(*point) for point in roof], _Z + 0.02, IRON, bevel=0.02)
     canvas.slab([turn(*point) for point in foot], _Z + 0.02, IRON, bevel=0.02)
-    canvas.halo(turn(0, -0.235), 0.30)
+    canvas.ellipsoid(turn(0, 0.395), 0.030, 0.030, _Z + 0.02, IRON)
+    canvas.halo(turn(0, 0.215), 0.30)
 
 
 def flower(canvas: Canvas, hand: Point, rng: np.random.Generator) -> None:

@@ -13,10 +13,11 @@ BRIGHT = Paint(tone=1.14)
 _HEAD_ZOOM = 1.2  # heads are drawn larger than life: a face needs the pixels
 _CHIN = 0.60
 
-# Where the holding arm's elbow and hand are, by object.
+# Where the holding arm's elbow and hand are, by object: in one place for all three. A lantern that
+# alone hung low, before the tutu, was not drawn for a dancer, whom training never shows with one.
 _HOLD: dict[str, tuple[Point, Point]] = {
     "sword": ((-0.245, 0.375), (-0.315, 0.435)),
-    "lantern": ((-0.235, 0.415), (-0.325, 0.500)),
+    "lantern": ((-0.240, 0.375), (-0.315, 0.420)),
     "flower": ((-0.240, 0.375), (-0.305, 0.440)),
 }
 # Elbow and hand of an arm with nothing to do, by person (drawn for the right side).
@@ -27,8 +28,7 @@ _REST: dict[str, tuple[Point, Point]] = {
     "dancer": ((0.225, 0.70), (0.105, 0.925)),
     "angel": ((0.205, 0.40), (0.045, 0.430)),
 }
-# The same for the arm that else holds something, where that rests otherwise. While an empty-handed
-# dancer raised it as well, a dancer whom training never showed with a lantern was drawn without it.
+# The same for the arm that else holds something, where that rests otherwise: lowered as if it held.
 _REST_OF_HOLDING: dict[str, tuple[Point, Point]] = {
     "dancer": ((0.235, 0.395), (0.315, 0.455)),
 }
