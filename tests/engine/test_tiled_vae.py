@@ -1,6 +1,7 @@
 """Large pictures through a VAE in tiles: as if in one piece, on the starter model's trained VAE."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from engine.decode import decode, decode_tiled
 from engine.encode import encode, encode_tiled, to_images
 from engine.loading import Model, load
 from engine.tiled_vae import Norms, decode_large, encode_large
-from tests.conftest import ROOT
 
 # A hard case: a picture of four times the trained side, in tiles of one and a half.
 TILES = {"tile": 24, "overlap": 8}
@@ -29,8 +29,8 @@ def vae() -> Any:
 
 @pytest.fixture(scope="module")
 def image() -> Tensor:
-    """Return a real picture, enlarged to [1, 3, 256, 384] in −1…1."""
-    scholar = Image.open(ROOT / "docs" / "images" / "scholar.png").convert("RGB")
+    """Return a picture that the model once drew, enlarged to [1, 3, 256, 384] in −1…1."""
+    scholar = Image.open(Path(__file__).with_name("scholar.png")).convert("RGB")
     pixels = np.array(scholar.resize((512, 512), Image.Resampling.LANCZOS))[:256, 64:448]
     return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
 
