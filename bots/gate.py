@@ -44,9 +44,17 @@ class Asking(Protocol):
     def place(self) -> str: ...
 
 
-async def nobody_minds(recipe: Recipe, asker: Asking) -> Allow:
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Hold what is asked as a job is committed, and how many may run beside it."""
+
+    allow: Allow = everything_passes
+    caps: Caps = ()
+
+
+async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
     """Let everything pass."""
-    return everything_passes
+    return Admission()
 
 
 @dataclass(slots=True)
@@ -64,35 +72,29 @@ class Gate:
     today: Callable[[], datetime] = lambda: datetime.now(UTC)
     _rates: Rates = field(default_factory=Rates)
 
-    async def __call__(self, recipe: Recipe, asker: Asking) -> Allow:
-        """Raise `Refusal`, or count what passes and return what is asked as it is committed.
+    async def __call__(self, recipe: Recipe, asker: Asking) -> Admission:
+        """Raise `Refusal`, or count what passes and return what holds as it is committed.
 
         Many may pass here at once who cannot all be admitted: that is decided under the lock.
         """
         rules = await self.admit(asker)
         if rules is None:
-            return everything_passes
+            return Admission()
         rules.check(recipe)
-        allow = partial(self._allow, rules, recipe)
-        await self.storage.jobs.may(asker.person, asker.place, allow)
+        allow = everything_passes
+        if rules.daily or rules.waiting or rules.place_waiting:
+            allow = partial(self._allow, rules, recipe)
+            await self.storage.jobs.may(asker.person, asker.place, allow)
         if self.hook:
             await ask(self.hook, recipe, asker.person, asker.place)
         self._count(rules, asker)
-        return allow
+        return Admission(allow, await self._caps(rules, asker.person, asker.place))
 
     async def caps(self, person: str, place: str) -> Caps:
         """Return how many jobs may run beside one that was asked for so, by the groups it is in."""
         if self.roles.of(person) >= Role.MODERATOR:
             return ()
-        rules, people = await self.rules(place), self.storage.people
-        found = []
-        for name, who, most in (
-            ("running", f"{person} in ", rules.running),
-            ("place_running", "", rules.place_running),
-        ):
-            if most:
-                found.append((who + await people.within(place, PREFIX + name), most))
-        return tuple(found)
+        return await self._caps(await self.rules(place), person, place)
 
     async def admit(self, asker: Asking) -> Rules | None:
         """Return what holds for somebody in a place; None where they pass freely.
@@ -101,9 +103,9 @@ class Gate:
         """
         if self.roles.of(asker.person) >= Role.MODERATOR:
             return None
-        if ban := await self.storage.moderation.ban_of(asker.person, asker.place):
+        ban, stored = await self.storage.moderation.admission(asker.person, asker.place)
+        if ban:
             raise ban_refusal(ban.reason, ban.until)
-        stored = await self.storage.people.place_settings(asker.place)
         if stored.get(OPEN) is False:
             raise closed_refusal()
         return self._held(stored)
@@ -147,6 +149,17 @@ class Gate:
     def _held(self, stored: Mapping[str, Any]) -> Rules:
         """Return what holds by a place's settings: the owner's, narrowed by its moderators'."""
         return narrowed(with_stored(self.defaults, stored), stored)
+
+    async def _caps(self, rules: Rules, person: str, place: str) -> Caps:
+        found = []
+        for name, who, most in (
+            ("running", f"{person} in ", rules.running),
+            ("place_running", "", rules.place_running),
+        ):
+            if most:
+                within = await self.storage.people.within(place, PREFIX + name)
+                found.append((who + within, most))
+        return tuple(found)
 
     def _count(self, rules: Rules, asker: Asking) -> None:
         now = self.clock()

@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from bots import derive
 from bots.derive import change, of_picture, the_picture
-from bots.gate import nobody_minds
+from bots.gate import Admission, nobody_minds
 from bots.wishes import STYLE, find_style, size_like, sized, styled
 from bots.worker import Worker
 from engine.blobs import Folder
@@ -32,7 +32,6 @@ from engine.sources import LANCZOS, Upscale
 from engine.wording import choose, take_loras
 from storage import Job, NewJob, Picture, parse_name
 from storage.jobs import Jobs
-from storage.ledger import Allow
 from storage.pictures import Pictures
 from storage.styles import Styles
 
@@ -51,8 +50,8 @@ class Asker:
     later: bool = False  # leave the job to a process that serves
 
 
-# Raises `UserError` for what may not be, or returns what is asked again as a job is committed.
-Gate = Callable[[Recipe, Asker], Awaitable[Allow]]
+# Raises `UserError` for what may not be, or returns what holds as a job is committed.
+Gate = Callable[[Recipe, Asker], Awaitable[Admission]]
 
 
 class NothingYet(UserError):
@@ -321,7 +320,7 @@ class Studio:
     ) -> Job:
         if recipe.image:  # what cannot be drawn upon is said before anything waits
             await asyncio.to_thread(lay, recipe, Folder(self._pictures.folder))
-        allow = await self._gate(recipe, asker)
+        admission = await self._gate(recipe, asker)
         new = NewJob(
             recipe=recipe,
             person=asker.person,
@@ -333,11 +332,10 @@ class Studio:
             style=style,
         )
         if asker.later:
-            return await self._jobs.add(new, allow=allow)
-        caps = await self._worker.caps(asker.person, asker.place)
+            return await self._jobs.add(new, allow=admission.allow)
         with self._worker.admit(asker.person):
-            job = await self._jobs.add(new, allow=allow)
-            self._worker.submit(job, caps)
+            job = await self._jobs.add(new, allow=admission.allow)
+            self._worker.submit(job, admission.caps)
         return job
 
 

@@ -80,10 +80,14 @@ class Worker:
 
         Only jobs with a number above `after` are looked at; returns the last one's.
         """
+        known: dict[tuple[str, str], Caps] = {}
         while jobs := await self._jobs.list_queued(after):
             for job in jobs:
                 if job.id not in self._feeds:
-                    self.submit(job, await self.caps(job.person, job.place))
+                    who = job.person, job.place
+                    if who not in known:
+                        known[who] = await self.caps(*who)
+                    self.submit(job, known[who])
             after = jobs[-1].id
         return after
 

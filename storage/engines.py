@@ -43,22 +43,20 @@ _log: Final = logging.getLogger("marble.storage")
 _warned = False
 
 
-def create(url: URL) -> tuple[Lane, AsyncEngine]:
-    """Return the lane that writes and the engine that reads."""
+def create(url: URL) -> tuple[Lane, Lane]:
+    """Return the lane that writes and the one that reads."""
     return (_sqlite if is_sqlite(url) else _postgres)(url)
 
 
-def _sqlite(url: URL) -> tuple[Lane, AsyncEngine]:
+def _sqlite(url: URL) -> tuple[Lane, Lane]:
     _warn_of_wal(url)
-    writer = create_engine(
-        url.set(drivername="sqlite"), json_serializer=_json, pool_size=1, max_overflow=0
+    make = partial(
+        create_engine, url.set(drivername="sqlite"), json_serializer=_json, max_overflow=0
     )
-    reader = create_async_engine(
-        url, json_serializer=_json, pool_size=READERS, max_overflow=0, pool_timeout=10
-    )
+    writer, reader = make(pool_size=1), make(pool_size=READERS)
     prepare(writer, _WRITER, "BEGIN IMMEDIATE")
-    prepare(reader.sync_engine, _READER, "BEGIN")
-    return ThreadLane(writer), reader
+    prepare(reader, _READER, "BEGIN")
+    return ThreadLane(writer, "storage-writer"), ThreadLane(reader, "storage-reader", READERS)
 
 
 def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
@@ -78,7 +76,7 @@ def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
     event.listen(engine, "begin", start)
 
 
-def _postgres(url: URL) -> tuple[Lane, AsyncEngine]:
+def _postgres(url: URL) -> tuple[Lane, Lane]:
     make = partial(create_async_engine, url, json_serializer=_json, max_overflow=0)
     writer = make(pool_size=1, connect_args={"timeout": 5, "command_timeout": 30})
     reader = make(
@@ -96,7 +94,7 @@ def _postgres(url: URL) -> tuple[Lane, AsyncEngine]:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
     event.listen(writer.sync_engine, "begin", start)
-    return AsyncLane(writer), reader
+    return AsyncLane(writer), AsyncLane(reader)
 
 
 def alone(url: URL) -> AsyncEngine:

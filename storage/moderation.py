@@ -7,7 +7,7 @@ that every process sees the same, restarts change nothing, and the log cannot di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, or_, select
 
 from storage.clock import Clock
 from storage.database import Database
-from storage.people import EVERYWHERE, above, add_if_new
+from storage.people import EVERYWHERE, above, add_if_new, settings_within
 from storage.records import Act, Ban, Pause
 from storage.tables import audit, bans, seen_events
 
@@ -66,26 +66,15 @@ class Moderation:
 
         return await self.database.write(unit)
 
-    async def ban_of(self, person: str, place: str) -> Ban | None:
-        """Return the ban that keeps somebody from asking in a place, or None."""
+    async def admission(self, person: str, place: str) -> tuple[Ban | None, dict[str, Any]]:
+        """Return what decides whether somebody may ask for something in a place, in one read: the
+        ban that keeps them from it, or None, and what holds there (`People.place_settings`).
+        """
 
-        def unit(connection: Connection) -> Ban | None:
-            query = (
-                select(bans)
-                .where(
-                    bans.c.person == person,
-                    bans.c.place.in_([EVERYWHERE, *above(connection, place)]),
-                    or_(bans.c.until.is_(None), bans.c.until > self.now()),
-                )
-                .order_by(bans.c.created_at.desc())
-                .limit(1)
-            )
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                return None
-            return Ban(
-                person=row.person, place=row.place, reason=row.reason, by=row.by, until=row.until
-            )
+        def unit(connection: Connection) -> tuple[Ban | None, dict[str, Any]]:
+            line = above(connection, place)
+            found = _latest_ban(connection, person, line, self.now())
+            return found, settings_within(connection, line)
 
         return await self.database.read(unit)
 
@@ -157,6 +146,25 @@ def _pause(connection: Connection) -> Pause | None:
     if row is None or row.act == RESUME:
         return None
     return Pause(reason=row.detail["reason"], by=row.by, at=row.at)
+
+
+def _latest_ban(
+    connection: Connection, person: str, line: Sequence[str], now: datetime
+) -> Ban | None:
+    query = (
+        select(bans)
+        .where(
+            bans.c.person == person,
+            bans.c.place.in_([*line, EVERYWHERE]),
+            or_(bans.c.until.is_(None), bans.c.until > now),
+        )
+        .order_by(bans.c.created_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Ban(person=row.person, place=row.place, reason=row.reason, by=row.by, until=row.until)
 
 
 def _ban_of(person: str, place: str) -> Any:

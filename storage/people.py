@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.clock import Clock
@@ -44,10 +44,7 @@ class People:
         """
 
         def unit(connection: Connection) -> dict[str, Any]:
-            found: dict[str, Any] = {}
-            for key in (EVERYWHERE, *reversed(above(connection, place))):
-                found |= _read(connection, place_settings, key)
-            return found
+            return settings_within(connection, above(connection, place))
 
         return await self.database.read(unit)
 
@@ -86,16 +83,22 @@ class People:
         await self.database.write(unit)
 
 
+def _line() -> Select[tuple[str | None]]:
+    """Return a query for what a place lies in, the innermost first."""
+    first = select(places.c.parent, literal(1).label("depth"))
+    inner = first.where(places.c.id == bindparam("place")).cte("line", recursive=True)
+    outer = select(places.c.parent, inner.c.depth + 1)
+    lies_in = places.c.id == inner.c.parent
+    line = inner.union_all(outer.where(lies_in, inner.c.depth < DEEPEST - 1))
+    return select(line.c.parent).where(line.c.parent.is_not(None)).order_by(line.c.depth)
+
+
+_ABOVE: Final = _line()
+
+
 def above(connection: Connection, place: str) -> list[str]:
     """Return a place and what it lies in, the innermost first."""
-    line = [place]
-    while len(line) < DEEPEST:
-        query = select(places.c.parent).where(places.c.id == line[-1])
-        parent = connection.execute(query).scalar_one_or_none()
-        if parent is None or parent in line:
-            break
-        line.append(parent)
-    return line
+    return list(dict.fromkeys([place, *connection.scalars(_ABOVE, {"place": place})]))
 
 
 def holder(connection: Connection, place: str, setting: str) -> str:
@@ -107,6 +110,16 @@ def holder(connection: Connection, place: str, setting: str) -> str:
 def own(connection: Connection, place: str) -> dict[str, Any]:
     """Return a place's own settings."""
     return _read(connection, place_settings, place)
+
+
+def settings_within(connection: Connection, line: Sequence[str]) -> dict[str, Any]:
+    """Return what holds in the first of some places, each of which lies in the next."""
+    query = select(place_settings).where(place_settings.c.place.in_([*line, EVERYWHERE]))
+    kept = {row.place: row._mapping["values"] for row in connection.execute(query)}
+    found: dict[str, Any] = {}
+    for place in (EVERYWHERE, *reversed(line)):
+        found |= kept.get(place, {})
+    return found
 
 
 def greet(connection: Connection, table: Table, key: str, now: datetime) -> None:

@@ -55,7 +55,7 @@ class Desk:
             self.require_open(visit)
             visit.check_permissions()
             await visit.open()
-            await self.admit(visit)
+            await self.know_place(visit)  # the studio asks the gate by it
             await self._announce(visit, await ask(visit.asker))
 
     async def _announce(self, visit: Visit, job: Job) -> None:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from engine.events import Progress
 from engine.recipe import Recipe
 from engine.work import pixel_steps
 from storage import Job, NewJob, Status, Storage
+from storage.database import Database
 from tests.bots.conftest import House
 from tests.factories import make_recipe
 
@@ -199,9 +201,31 @@ async def test_no_job_is_committed_that_the_gate_refuses(house: House, clock: Cl
     assert len(await house.storage.history.page()) == 1
 
 
+@pytest.mark.parametrize(
+    ("rules", "reads"), [({}, 1), ({"daily": 10**6}, 2), ({"running": 1, "waiting": 9}, 3)]
+)
+async def test_the_database_is_read_no_more_often_than_the_rules_of_a_place_need(
+    storage: Storage,
+    clock: Clock,
+    rules: dict[str, int],
+    reads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = Counter[str]()
+    read = Database.read
+
+    async def count(database: Database, unit: Any) -> Any:
+        counted["reads"] += 1
+        return await read(database, unit)
+
+    monkeypatch.setattr(Database, "read", count)
+    await gate(storage, clock, **rules)(make_recipe(), ADA)
+    assert counted["reads"] == reads
+
+
 async def ask_and_add(ask: Gate, storage: Storage, recipe: Recipe, asker: Asker = ADA) -> Job:
     """Do what the studio does with what somebody asks for."""
-    allow = await ask(recipe, asker)
+    allow = (await ask(recipe, asker)).allow
     new = NewJob(recipe=recipe, person=asker.person, place=asker.place)
     return await storage.jobs.add(new, allow=allow)
 
@@ -295,7 +319,7 @@ async def test_as_many_of_a_server_run_at_once_as_may_and_the_next_when_one_has_
     await ask.change("x:1", {"place_running": "2", "running": "1"}, "x:own")
     assert await ask.caps("x:ada", "x:1/a") == (("x:ada in x:1", 1), ("x:1", 2))
     assert await ask.caps("x:own", "x:1/a") == await ask.caps("x:ada", "x:2") == ()
-    house.worker.caps = ask.caps
+    house.studio._gate = ask
     house.executor.slots, house.executor.gate = 4, asyncio.Event()
     asked = [("x:ada", "x:1/a"), ("x:ada", "x:1/b"), ("x:bob", "x:1/b"), ("x:eve", "x:1/a")]
     jobs = [

@@ -181,7 +181,7 @@ async def test_whoever_asks_is_forgotten_in_every_status(home: Home) -> None:
         assert await storage.history.search(secret) == ()
         assert await storage.people.settings("x:a") == {}
         assert await storage.favourites.page("x:b") == ()
-        assert await storage.moderation.ban_of("x:a", "x:1") == ban
+        assert (await storage.moderation.admission("x:a", "x:1"))[0] == ban
         assert [act.target for act in await storage.moderation.acts()] == ["forgotten"]
         with pytest.raises(StaleEpoch, match="was removed while it ran"):
             await storage.jobs.rendered(running.id, running.epoch, drawn())

@@ -73,4 +73,4 @@ async def test_no_trace_of_the_name_is_left_in_what_others_did_or_saw(storage: S
         )
 
     assert "424242" not in await storage.database.read(rows)
-    assert await storage.moderation.ban_of("x:b", "x:1")
+    assert (await storage.moderation.admission("x:b", "x:1"))[0]

@@ -30,6 +30,8 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
         texts = {name: str(value) for name, value in typed.items()}
 
         async def ask(asker: Asker) -> Job:
+            if image:  # nothing is fetched for who may not ask
+                await desk.admit(visit)
             values = await values_for(desk.storage, visit.person, visit.place, texts)
             if image:
                 values["image"] = kept = await desk.studio.keep_image(await read_attachment(image))

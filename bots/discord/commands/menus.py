@@ -61,6 +61,7 @@ def _start_menu(desk: Desk) -> app_commands.ContextMenu:
                 raise Refusal(visit.words.no_picture)
             try:
                 async with asyncio.timeout(IN_TIME):
+                    await desk.admit(visit)
                     image = await desk.studio.keep_image(await read_attachment(pictures[0]))
             except TimeoutError:
                 raise Refusal(visit.words.slow_picture) from None
