@@ -25,6 +25,7 @@ SAID: Final = (
     "Model hash", "VAE hash", "Lora hashes", "TI hashes", "Version", "User", "Init image hash",
 )  # fmt: skip
 MOST_STEPS: Final = 10**6
+LONGEST: Final = 100_000  # characters of a text; the longest of A1111's own have some thousands
 # What a mask brings along; other values than these are named.
 MASK: Final = {"Mask blur": None, "Masked content": "original", "Inpaint area": "Whole picture"}
 
@@ -34,6 +35,8 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
 
     Raises `MetadataError` where it is no such line, `OptionError` for a value out of range.
     """
+    if len(text) > LONGEST:
+        raise MetadataError(f"The A1111 text is over {LONGEST:,} characters long.")
     *lines, line = text.strip().split("\n")
     settings = Settings(line)
     settings.need(*NECESSARY)

@@ -18,10 +18,13 @@ from engine.wording import choose
 MODES: Final = {2: "muted", 4: "bypassed"}
 CANVAS_ONLY: Final = (AFTER_RUN, UPLOAD)
 TEXTS: Final = ("text", "text_g", "text_l")
-COMMENT: Final = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+# A comment that is never closed is taken whole, so that its end is not looked for again.
+COMMENT: Final = re.compile(r"/\*.*?(\*/|\Z)|//[^\n]*", re.DOTALL)
+LINE: Final = re.compile(r"//[^\n]*")
 ALONE: Final = re.compile(r"(?<!\\)\{([^{}|]*)\}")  # a choice of one
 ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
+REROUTES: Final = 100  # in a row
 ADVICE: Final = "export it as “API” in ComfyUI"
 
 
@@ -65,7 +68,7 @@ class _Canvas:
     def _source(self, link: Any) -> Any:
         """Return the link to what feeds an input, or the value that a primitive holds."""
         name, slot = self._links[link]
-        for _ in self._nodes:
+        for _ in range(REROUTES):
             node = self._nodes[name]
             if node["type"] == "PrimitiveNode":
                 return node["widgets_values"][0]
@@ -102,8 +105,13 @@ def _sent(name: str, value: Any) -> Any:
     """
     if name not in TEXTS or not isinstance(value, str):
         return value
-    text = choose(COMMENT.sub("", value), 0)
+    text = choose(COMMENT.sub(_uncommented, value), 0)
     return ESCAPE.sub(r"\1", ALONE.sub(r"\1", text))
+
+
+def _uncommented(found: re.Match[str]) -> str:
+    """Return what is left of a comment: one that is not closed is text, but for lines' ends."""
+    return LINE.sub("", found[0]) if found[1] == "" else ""
 
 
 def _has_order(given: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import GraphError
+from engine.errors import GraphError, OptionError
 from engine.graphs import Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
 from engine.recipe import Recipe
 from engine.sources import Control, Lora, Upscale
@@ -308,6 +308,29 @@ def test_reroutes_vanish_on_the_way() -> None:
     reroute = {"id": 20, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": 30}]}
     links = [[30, 4, 0, 20, 0, "MODEL"], [1, 20, 0, 3, 0, "MODEL"]]
     assert from_graph(canvas(nodes=[reroute], links=links, cut=[1])) == PLAIN
+
+
+def test_no_chain_of_reroutes_is_followed_forever() -> None:
+    # A file of 4 MB holds thousands in a row, and thousands of inputs that come from there.
+    nodes = [
+        {"id": n, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": n}]}
+        for n in range(20, 220)
+    ]
+    links = [[n, n - 1 if n > 20 else 4, 0, n, 0, "MODEL"] for n in range(20, 220)]
+    with pytest.raises(GraphError, match="'model' of KSampler"):
+        from_graph(canvas(nodes=nodes, links=[*links, [1, 219, 0, 3, 0, "MODEL"]], cut=[1]))
+    assert from_graph(canvas(nodes=nodes, links=[*links, [1, 60, 0, 3, 0, "MODEL"]], cut=[1]))
+
+
+def test_a_comment_that_is_never_closed_is_text() -> None:
+    workflow = canvas()
+    node = next(node for node in workflow["nodes"] if node["id"] == 6)
+    node["widgets_values"] = ["a /* cat // not this\n at night"]
+    same_but(from_graph(workflow), prompt="a /* cat \n at night")
+    # Looked for anew at each of them, its end takes an hour to be missed.
+    node["widgets_values"] = ["/* " * 300_000]
+    with pytest.raises(OptionError, match="prompt must be at most"):
+        from_graph(workflow)
 
 
 def test_a_primitives_value_is_taken() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.errors import OptionError, PromptError
 from engine.sources import Lora
-from engine.wording import choose, take_loras, write_loras
+from engine.wording import CHOICE, choose, take_loras, write_loras
 
 names = st.text("abcdefghij -_.()XYZ0123", min_size=1, max_size=12).filter(
     lambda name: name == name.strip()
@@ -73,3 +73,10 @@ def test_braces_without_a_choice_are_text(text: str) -> None:
 def test_a_choice_may_be_empty_and_a_bar_be_text() -> None:
     assert {choose("a{ red|} cat", seed) for seed in range(20)} == {"a red cat", "a cat"}
     assert {choose(r"{a\|b|c}", seed) for seed in range(20)} == {r"a\|b", "c"}
+
+
+def test_hostile_texts_are_read_in_linear_time() -> None:
+    # In quadratic time each of the first two takes an hour.
+    assert take_loras(" " * 1_000_000) == (" " * 1_000_000, ())
+    assert CHOICE.search("{" + "|" * 1_000_000) is None
+    assert choose("{a|b}" * 200_000, 0) == "{a|b}" * 200_000
