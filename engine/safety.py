@@ -59,7 +59,8 @@ class Classifier:
 def load_classifier(name: str) -> Classifier:
     """Load a folder, or what the hub calls `owner/name` (`owner/name@revision`).
 
-    Raises `BrokenClassifier`, also where weights are missing: chance would then decide.
+    Raises `BrokenClassifier`, also where weights are missing (chance would then decide), or where
+    two labels are one in lower case.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -79,7 +80,10 @@ def load_classifier(name: str) -> Classifier:
         raise BrokenClassifier(name, _first_line(error)) from error
     if missing := sorted(found["missing_keys"]):
         raise BrokenClassifier(name, f"its file lacks {missing[0]} and {len(missing) - 1} more")
-    names = (str(model.config.id2label[n]).lower() for n in range(model.config.num_labels))
+    names = [str(model.config.id2label[n]).lower() for n in range(model.config.num_labels)]
+    if twins := sorted({each for each in names if names.count(each) > 1}):
+        # Which of the two probabilities a limit is for cannot be known.
+        raise BrokenClassifier(name, f"it has two labels {twins[0]!r}")
     return Classifier(model.eval(), processor, tuple(names))
 
 

@@ -100,12 +100,28 @@ def with_code(folder: Path) -> None:
     (folder / "own.py").write_text("raise SystemExit('code of a model ran')\n")
 
 
+def with_twins(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"id2label": {"0": "NSFW", "1": "nsfw"}, "label2id": {"NSFW": 0, "nsfw": 1}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 def without_processor(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
 
 
 @pytest.mark.parametrize(
-    "spoil", [without_weights, pickled, truncated, headless, of_nan, with_code, without_processor]
+    "spoil",
+    [
+        without_weights,
+        pickled,
+        truncated,
+        headless,
+        of_nan,
+        with_code,
+        with_twins,
+        without_processor,
+    ],
 )
 def test_a_broken_classifier_leaves_every_picture_unchecked(
     tmp_path: Path, spoil: Callable[[Path], None]
