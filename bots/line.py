@@ -6,7 +6,6 @@ same code, and so may be off by what only that one has measured.
 
 import asyncio
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bots.settings import Settings
+from engine.drafts import replace_text, sweep_drafts
 from engine.order import Caps, Limits, Order, Priority, Task
 from engine.work import Meter, Speeds, work_of
 from storage import Job, Status, Storage
@@ -69,6 +69,8 @@ def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
 async def recall(storage: Storage, settings: Settings) -> Speeds:
     """Return how long things take, as the last process measured it or as the latest jobs took."""
     speeds = Speeds()
+    with suppress(OSError):
+        await asyncio.to_thread(sweep_drafts, _file(settings).parent)
     with suppress(OSError, ValueError, TypeError, AttributeError):  # not there, or not ours
         speeds = Speeds(json.loads(await asyncio.to_thread(_file(settings).read_text)))
     if not speeds:
@@ -80,18 +82,11 @@ async def remember(speeds: Speeds, settings: Settings) -> None:
     """Keep what was measured for the processes to come; they can do without."""
     text = json.dumps(speeds.to_dict())
     with suppress(OSError):
-        await asyncio.to_thread(_write, _file(settings), text)
+        await asyncio.to_thread(replace_text, _file(settings), text)
 
 
 def _file(settings: Settings) -> Path:
     return settings.data_dir / "engine" / "speeds.json"
-
-
-def _write(file: Path, text: str) -> None:
-    draft = file.with_suffix(f".{os.getpid()}")
-    file.parent.mkdir(exist_ok=True)
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
 
 
 async def learn(speeds: Speeds, storage: Storage) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from typing import Any, Final
 import torch
 
 from engine.buckets import GAIN, LARGEST, Buckets
+from engine.drafts import replace_text
 from engine.ladder import empty_cache, ran_out
 
 log = logging.getLogger(__name__)
@@ -63,10 +63,7 @@ class Notes:
         if not self._file:
             return
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(self._notes, indent=1, sort_keys=True), encoding="utf-8")
-            draft.replace(self._file)
+            replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
         except OSError as error:
             log.warning("what was measured cannot be kept (%s)", error.strerror)
 

@@ -1,0 +1,34 @@
+"""Small files that are replaced whole, so that nobody ever reads half of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file by way of a draft beside it, or raise `OSError` and leave it as it was."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(f".{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove the drafts of processes that were killed before they could rename them."""
+    for draft in folder.glob("*.*"):
+        process = draft.suffix[1:]
+        if process.isdecimal() and not _is_alive(int(process)):
+            draft.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():  # what it wrote it has renamed: the number was another's before
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
