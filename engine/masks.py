@@ -70,6 +70,8 @@ def channel_mask(picture: Image.Image, channel: str) -> Image.Image:
     """
     if channel == "alpha":
         return transparency_mask(picture)
+    if channel not in CHANNELS:
+        raise ImageError(f"A picture has no channel {shorten(channel)}.")
     mask = picture.getchannel(CHANNELS[channel])
     return _check(mask, f"The picture has no {channel} in it, so {NOTHING}.")
 

@@ -196,6 +196,34 @@ def test_a_channel_of_another_picture_is_a_mask(marble: Marble, tmp_path: Path) 
         assert image.convert("RGB").tobytes() != before.tobytes()
 
 
+@pytest.mark.parametrize("name", ["../cat.png", "/cat.png", "x" * 5_000])
+def test_a_workflow_takes_pictures_from_beside_it_alone(
+    marble: Marble, tmp_path: Path, name: str
+) -> None:
+    Image.fromarray(pixels(3, 64, 64)).save(tmp_path / "cat.png")
+    (tmp_path / "inner").mkdir()
+    Image.fromarray(pixels(4, 64, 64)).save(tmp_path / "inner" / "mask.png")
+    name = f"{tmp_path}{name}" if name.startswith("/") else name
+    graph = small(default_graph()) | start(name)
+    graph["3"]["inputs"].update(latent_image=["23", 0], denoise=1)
+    answer = marble("run", write(tmp_path / "inner" / "graph.json", graph))
+    assert answer.code == 2
+    assert "neither beside it nor in a folder `input`" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_channel_that_no_picture_has_costs_one_sentence(marble: Marble, tmp_path: Path) -> None:
+    graph = small(default_graph()) | start("cat.png")
+    graph["22"]["inputs"]["channel"] = "purple"
+    graph["3"]["inputs"].update(latent_image=["23", 0], denoise=1)
+    for name in ("cat.png", "mask.png"):
+        Image.fromarray(pixels(3, 64, 64)).save(tmp_path / name)
+    answer = marble("run", write(tmp_path / "graph.json", graph))
+    assert answer.code == 2
+    assert "takes a mask from 'purple'" in answer.err
+    assert "Traceback" not in answer.err
+
+
 def test_a_picture_from_a_picture_comes_back_by_its_graph(marble: Marble, tmp_path: Path) -> None:
     Image.fromarray(pixels(3, 64, 64)).save(tmp_path / "cat.png")
     words = ("imagine", "a cat", "--image", "cat.png", "--strength", "0.6", "--size", "64", *TINY)
