@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from bots.blocking import find_blocked
 from bots.measures import MEASURES, NAMED, is_among, plain_name
-from engine.errors import OptionError, UserError, shorten
+from engine.errors import OptionError, UserError, shorten, some
 from engine.ranges import one_of
 from engine.recipe import Recipe
 from engine.sentences import Sentence
@@ -291,6 +291,6 @@ def _out_of_bounds(name: str, low: float, high: float, value: float) -> Sentence
 
 
 def _not_among(name: str, names: Sequence[str], value: str) -> Sentence:
-    facts = {"names": ", ".join(names) or "none", "value": shorten(value)}
+    facts = {"names": some(names) or "none", "value": shorten(value)}
     text = f"Here {name} must be one of {facts['names']}, not {facts['value']}."
     return Sentence(text, "not_among", option=name, **facts)

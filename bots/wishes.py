@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.errors import OptionError, UserError, nearest, shorten
+from engine.errors import OptionError, UserError, nearest, shorten, some
 from engine.ranges import PROMPT_LIMIT, RANGES, at_most
 from engine.sentences import Sentence
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 STYLE: Final = "style"  # among the values that were typed: a name, or None for no style
 PROMPT: Final = "{prompt}"  # where a style's words leave room for those that were typed
 NAME: Final = re.compile(r"[\w-]{1,32}")
-LISTED: Final = 10  # names of styles in a sentence
 NO_STYLE: Final = ("", "none", "off")
 NAMED: Final = Sentence("1 to 32 letters, digits, - or _", "a_style_name")
 WORDS: Final = {"prompt": "prompt", "negative_prompt": "negative"}  # of a recipe, of a style
@@ -31,7 +30,7 @@ class UnknownStyle(UserError):
     """Name the unknown style and the nearest known one."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        short, near, listed = shorten(name), nearest(name, known), ", ".join(known[:LISTED])
+        short, near, listed = shorten(name), nearest(name, known), some(known)
         start = f"There is no style {short}{near} here"
         if listed:
             text = f"{start}; known styles: {listed}."

@@ -26,11 +26,13 @@ Texts of other rooms (storage, the chats) extend `UserError`, so that an edge ne
 know what it may show.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from engine.sentences import Sentence
+
+LISTED: Final = 10  # names in a sentence
 
 
 class MarbleError(Exception):
@@ -114,7 +116,7 @@ class UnknownModel(UserError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
         names = sorted(known)
-        short, near, listed = shorten(name), nearest(name, names), ", ".join(names)
+        short, near, listed = shorten(name), nearest(name, names), some(names)
         super().__init__(
             Sentence(
                 f"There is no model {short}{near}; known models: {listed}.",
@@ -132,7 +134,7 @@ class UnknownPart(UserError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.name = name
         names = list(known)
-        short, near, listed = shorten(name), nearest(name, names), ", ".join(names)
+        short, near, listed = shorten(name), nearest(name, names), some(names)
         start = f"There is no {kind} {short}{near}"
         super().__init__(
             Sentence(
@@ -230,6 +232,11 @@ class MetadataError(UserError):
 
 class GraphError(MetadataError):
     """Say what in a ComfyUI graph is not understood."""
+
+
+def some(names: Sequence[str]) -> str:
+    """Return names for a sentence: the first few, and an ellipsis for all others."""
+    return ", ".join([*names[:LISTED], *(["…"] if len(names) > LISTED else [])])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

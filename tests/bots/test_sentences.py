@@ -62,6 +62,13 @@ def test_an_error_is_said_in_ones_own_language_and_unknown_ones_as_they_are() ->
     assert tell(BrokenModel("x", "its tail is missing."), ZH).endswith("its tail is missing.")
 
 
+def test_hundreds_of_models_flood_no_chat() -> None:
+    error = UnknownModel("model99", [f"model{number:03}" for number in range(300)])
+    assert "did you mean" in str(error)
+    assert str(error).endswith("model008, model009, ….")
+    assert str(UnknownModel("x", ["a", "b"])).endswith("known models: a, b.")
+
+
 def test_options_are_named_as_people_know_them_with_what_they_may_be() -> None:
     with pytest.raises(OptionError) as caught:
         parse_values([("steps", "900")])
