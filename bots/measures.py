@@ -39,11 +39,14 @@ def _lora_weights(recipe: Recipe) -> Sequence[float]:
     return [weight for lora in recipe.loras for weight in lora.weights]
 
 
+# Of a finished picture, enlarged or not.
+SIDE: Final = Range(RANGES["width"].low, RANGES["width"].high * RANGES["factor"].high)
+
 MEASURES: Final[Mapping[str, Measure]] = {
     "steps": Measure(RANGES["steps"], lambda r: (r.steps,)),
     "guidance": Measure(RANGES["guidance_scale"], lambda r: (r.guidance_scale,)),
-    "width": Measure(RANGES["width"], lambda r: (r.width,)),
-    "height": Measure(RANGES["height"], lambda r: (r.height,)),
+    "width": Measure(SIDE, lambda r: r.size[:1]),
+    "height": Measure(SIDE, lambda r: r.size[1:]),
     "pixels": Measure(Range(64 * 64, LARGEST), lambda r: (math.prod(r.size),)),
     "count": Measure(RANGES["count"], lambda r: (r.count,)),
     "strength": Measure(RANGES["strength"], _strengths),
