@@ -107,6 +107,11 @@ def cancel_view(job: Job, words: Words) -> ui.View:
     return view_of(button("drop", name_of(job), words.cancel, "❌"))
 
 
+def failure_view(job: Job, words: Words) -> ui.View:
+    """Return what a job has of which nothing came: a button that tries it again."""
+    return view_of(button("again", name_of(job), words.rerun, "🔁"))
+
+
 def result_view(job: Job, pictures: Sequence[Picture], words: Words) -> ui.View:
     """Return the buttons below one picture, or below a grid of several."""
     alone = len(pictures) == 1

@@ -11,7 +11,7 @@ from typing import Any, Final
 import discord
 
 from bots.discord.address import Address
-from bots.discord.buttons import cancel_view, result_view
+from bots.discord.buttons import cancel_view, failure_view, result_view
 from bots.presentation import (
     Limit,
     alt_text,
@@ -95,7 +95,8 @@ async def outcome_reply(parcel: Parcel, seen: View, limit: int) -> Reply:
     if parcel.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
     reason = escape_markdown(say(job.error or "", words))
-    return Reply(content=cut(words.failed.format(reason=reason), CONTENT))
+    content = cut(words.failed.format(reason=reason), CONTENT)
+    return Reply(content=content, view=failure_view(job, words))
 
 
 async def pictures_reply(

@@ -69,7 +69,10 @@ async def test_what_cannot_be_drawn_is_said_in_a_sentence(
     text = await reply.said("could not be drawn")
     assert "did not expect" in text
     assert "inner words" not in text
-    assert reply.message.components == []
+    assert list(reply.message.buttons()) == ["Rerun"]
+    again = await ann.clicks("Rerun", reply)
+    assert "did not expect" in await again.said("could not be drawn")
+    assert again.message.id != reply.message.id
 
 
 async def test_people_are_answered_in_their_language(discord: FakeDiscord, marble: Marble) -> None:
