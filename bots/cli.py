@@ -15,6 +15,7 @@ from bots import logs
 from bots.options import OPTIONS, parse_values
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models, styles
+from bots.terminal.names import PLACES
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.ranges import check
 from engine.sources import LANCZOS
@@ -110,7 +111,7 @@ def build_parser() -> Parser:
     _add(commands, "resume", "let jobs start again")
 
     rules = _add(commands, "rules", "show or change what people may ask for in a place")
-    rules.add_argument("place", metavar="PLACE", help="as history names it; * is everywhere")
+    rules.add_argument("place", nargs="?", default="*", metavar="PLACE", help=PLACES)
     rules.add_argument(
         "rules",
         nargs="*",
@@ -255,6 +256,8 @@ def out_of(arguments: argparse.Namespace) -> Path | None:
     """Return where a copy goes, or raise `OptionError` where no file can be made."""
     if arguments.out is None:
         return None
+    if getattr(arguments, "later", False):
+        raise UserError("--out needs a picture, and with --later there is none yet: `marble show`.")
     path = Path(arguments.out)
     if path.suffix.lower() not in OUT_FORMS:
         raise OptionError("--out", arguments.out, f"a name that ends in {', '.join(OUT_FORMS)}")

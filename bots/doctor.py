@@ -22,8 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from bots.settings import Settings
-from engine.errors import UserError
+from bots.settings import VARIABLES, Settings, unknown_settings
+from engine.errors import UserError, nearest
 
 OLDEST: Final = (3, 11)
 RELEASED: Final = datetime(2026, 11, 1, tzinfo=UTC)  # no honest clock is before this
@@ -69,6 +69,7 @@ class Entry:
 
 CHECKS: Final = (
     Entry("bots.doctor:check_python"),
+    Entry("bots.doctor:check_settings"),
     Entry("bots.doctor:check_modes"),
     Entry("bots.doctor:check_disk"),
     Entry("bots.doctor:check_database"),
@@ -106,6 +107,17 @@ async def check_python(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("python", State.BAD, f"{version} is too old", cure)
     else:
         yield Finding("python", State.GOOD, version)
+
+
+async def check_settings(settings: Settings) -> AsyncIterator[Finding]:
+    """Look for settings whose names mean nothing: a rule that was meant to hold does not."""
+    unknown = unknown_settings()
+    for name in unknown:
+        near = nearest(name, (variable.key for variable in VARIABLES))
+        text, cure = f"{name} means nothing{near}", "see .env.example for all settings"
+        yield Finding("settings", State.POOR, text, cure)
+    if not unknown:
+        yield Finding("settings", State.GOOD, "all that are set are known")
 
 
 async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> AsyncIterator[Finding]:

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,15 @@ from typing import Any, Final
 from dotenv import dotenv_values
 
 from engine.errors import SettingError, UserError
+
+# What the tests and benchmarks of Marble itself are told.
+FOR_TESTS: Final = (
+    "MARBLE_TEST_",
+    "MARBLE_REQUIRE_",
+    "MARBLE_SHARED_",
+    "MARBLE_FUZZ",
+    "MARBLE_BENCH",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,14 @@ def _path(key: str, text: str) -> Path:
     if "\0" in text:
         raise SettingError(key, text, "the path of a folder")
     return Path(text).expanduser()
+
+
+def _data_dir(key: str, text: str) -> Path:
+    path = _path(key, text)
+    with suppress(OSError):  # what cannot even be looked at is told by what opens it
+        if next(over for over in (path, *path.absolute().parents) if over.exists()).is_file():
+            raise SettingError(key, text, "a folder, or where one can be made")
+    return path
 
 
 def _models_dir(key: str, text: str) -> Path | None:
@@ -219,7 +237,7 @@ def _device(key: str, text: str) -> str:
 
 SECRET: Final = ("MARBLE_TELEGRAM_TOKEN", "MARBLE_DISCORD_TOKEN", "MARBLE_DATABASE_URL")
 VARIABLES: Final = (
-    Variable("MARBLE_DATA_DIR", "data_dir", "data", _path),
+    Variable("MARBLE_DATA_DIR", "data_dir", "data", _data_dir),
     Variable("MARBLE_DATABASE_URL", "database_url", "", _optional),
     Variable("MARBLE_MODELS_DIR", "models_dir", "", _models_dir),
     Variable("MARBLE_DEVICE", "device", "auto", _device),
@@ -296,6 +314,17 @@ def _refuse_open(file: Path, kept: Mapping[str, str | None]) -> None:
     secrets = os.name == "posix" and any(kept.get(key) for key in SECRET)
     if secrets and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise EnvFileOpen(file)
+
+
+def unknown_settings(environ: Mapping[str, str] | None = None, env_file: str = ".env") -> list[str]:
+    """Return the names that look like settings of Marble's, are set, and mean nothing."""
+    given = {**dotenv_values(env_file), **(os.environ if environ is None else environ)}
+    known = {variable.key for variable in VARIABLES}
+    return sorted(
+        key
+        for key in given
+        if key.startswith("MARBLE_") and key not in known and not key.startswith(FOR_TESTS)
+    )
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: str = ".env") -> Settings:

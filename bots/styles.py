@@ -15,6 +15,7 @@ from storage import Storage
 from storage.records import Style
 
 LONGEST: Final = 1_000  # characters: half of what a prompt may have
+ROOM_ONCE: Final = Sentence(f"words with {PROMPT} once at most", "style_room_once")
 SOME_WORDS: Final = Sentence("given some words to add, or to leave out", "style_words")
 
 
@@ -36,6 +37,8 @@ class Stylebook:
         for text in (prompt, negative):
             if len(text) > LONGEST:
                 raise OptionError(f"style {name}", characters(len(text)), at_most(LONGEST))
+            if text.count(PROMPT) > 1:
+                raise OptionError(f"style {name}", text, ROOM_ONCE)
             take_loras(text)
         (await self.gate.rules(place)).check_words(prompt.replace(PROMPT, " "), negative)
         style = await self.storage.styles.add(place, name, prompt, negative, by=by)

@@ -148,7 +148,7 @@ def _empty_log(connection: Connection) -> None:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         fault: DatabaseFault = explain(error, str(folder)) or ReadOnly(str(folder))
         raise fault from error

@@ -53,6 +53,11 @@ class Privacy:
     pictures: Pictures
     now: Clock
 
+    async def knows(self, person: str) -> bool:
+        """Say whether anything is kept of somebody."""
+        known = select(people.c.id).where(people.c.id == person)
+        return await self.database.read(lambda c: c.execute(known).first() is not None)
+
     async def export(
         self, person: str, target: Path, *, may: Callable[[Picture], bool] = lambda picture: True
     ) -> Exported:
@@ -82,8 +87,7 @@ class Privacy:
         Bans stay; so do what moderators did and the styles that they made, without the name.
         Backups made before keep what they hold until they are deleted.
         """
-        known = select(people.c.id).where(people.c.id == person)
-        found = await self.database.read(lambda c: c.execute(known).first() is not None)
+        found = await self.knows(person)
         count, removed = await self._remove(person)
         while not await self.database.write(lambda c: _forget(c, person), OUTCOME):
             more, files = await self._remove(person)  # asked meanwhile

@@ -125,6 +125,8 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     from storage import Storage
 
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        if not await storage.privacy.knows(arguments.person):
+            raise UserError(f"Nothing is kept of {arguments.person}; people are like discord:123.")
         found = await storage.privacy.export(arguments.person, arguments.file)
     who, file = arguments.person, arguments.file
     _say(f"All that is kept of {who} is in {file}, with {found.pictures} pictures.")
@@ -138,7 +140,7 @@ async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         forgotten = await storage.privacy.forget(arguments.person)
         older = backups.beside(storage.database.url, settings.data_dir)
     if not forgotten.known:
-        raise UserError(f"Nothing is kept of {arguments.person}.")
+        raise UserError(f"Nothing is kept of {arguments.person}; people are like discord:123.")
     _say(f"{arguments.person}: {forgotten.jobs} jobs and {forgotten.files} pictures were removed.")
     _say("Bans stay. Backups hold what they held until they are deleted; yours may be elsewhere.")
     for file in older:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bots.terminal.escaping import escape
-from engine.errors import SettingError
+from engine.errors import UserError
 
 if TYPE_CHECKING:
     from bots.settings import Settings
@@ -107,7 +107,9 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     offer = find(arguments.name)
     if settings.models_dir is None:
-        raise SettingError("MARBLE_MODELS_DIR", "", "a folder that models are fetched into")
+        raise UserError(
+            "Models need a folder to be fetched into: make one, and name it with MARBLE_MODELS_DIR."
+        )
     file = await asyncio.to_thread(fetch, offer, settings.models_dir)
     # A file in the folder of models goes by its own name, everything else by what it was asked for.
     name = escape(file.stem if offer.home == "checkpoints" else offer.name)

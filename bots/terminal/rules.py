@@ -8,6 +8,7 @@ from bots.cli import OK
 from bots.gate import Gate
 from bots.rules import RULES, Rules, write_rule
 from bots.settings import Settings
+from bots.terminal.names import read_place
 from bots.terminal.session import person
 from engine.errors import UserError
 from storage import Storage
@@ -15,12 +16,13 @@ from storage import Storage
 
 async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
     """Change a place's rules as `name=value` says, and show all that hold there."""
+    place = read_place(arguments.place)
     changes = dict(_read(text) for text in arguments.rules)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         gate = Gate(storage, roles_of(settings), rules_of(settings))
         if changes:
-            await gate.change(arguments.place, changes, person())
-        sys.stdout.write(_table(await gate.rules(arguments.place)))
+            await gate.change(place, changes, person())
+        sys.stdout.write(_table(await gate.rules(place)))
     return OK
 
 

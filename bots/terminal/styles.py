@@ -6,12 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from bots.terminal.names import EVERYWHERE, PLACES, read_place
+
 if TYPE_CHECKING:
     from bots.settings import Settings
     from bots.styles import Stylebook
 
-EVERYWHERE: Final = "*"  # as storage names it
-PLACE: Final = "as history names it (default: *, everywhere)"
+PLACE: Final = f"{PLACES} (the default)"
 
 
 def add_parser(commands: Any) -> None:
@@ -37,10 +38,11 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from bots.styles import Stylebook
     from storage import Storage
 
+    place = read_place(arguments.place)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
-        await _change(book, arguments)
-        styles = await book.list(arguments.place)
+        await _change(book, place, arguments)
+        styles = await book.list(place)
     for style in styles:
         without = f" (not: {style.negative})" if style.negative else ""
         sys.stdout.write(f"{style.name:<16}{style.prompt}{without}\n")
@@ -49,11 +51,11 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _change(book: Stylebook, arguments: argparse.Namespace) -> None:
+async def _change(book: Stylebook, place: str, arguments: argparse.Namespace) -> None:
     from bots.terminal.session import person
 
     if arguments.act == "add":
         prompt = " ".join(arguments.prompt)
-        await book.add(arguments.place, arguments.name, prompt, arguments.no, by=person())
+        await book.add(place, arguments.name, prompt, arguments.no, by=person())
     elif arguments.act == "remove":
-        await book.remove(arguments.place, arguments.name, by=person())
+        await book.remove(place, arguments.name, by=person())

@@ -33,6 +33,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "without_image": "空（没有起始图时不能填写）",
     "with_image": "与起始图一起使用",
     "a_reason": " 1 到 {most} 个可显示的字符",
+    "style_room_once": "最多含一个 {{prompt}} 的文字",
     "style_words": "要添加或排除的文字",
     "unknown_option": "没有选项 {name}{near}。",
     "nearest": "（是不是 {name!r}？）",

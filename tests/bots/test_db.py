@@ -80,6 +80,9 @@ async def test_export_and_forget(
     assert "Backups hold what they held" in capsys.readouterr().out
     with pytest.raises(UserError, match="Nothing is kept of terminal:bob"):
         await run(settings, "forget", "--person", "terminal:bob")
+    with pytest.raises(UserError, match="Nothing is kept of nobody; people are like"):
+        await run(settings, "export", "--person", "nobody", tmp_path / "nobody.zip")
+    assert not (tmp_path / "nobody.zip").exists()
 
 
 @pytest.mark.parametrize(("text", "days"), [("90d", 90), ("2w", 14), ("6M", 180), (" 1y ", 365)])

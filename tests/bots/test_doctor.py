@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.doctor import CHECKS, Entry, Finding, State, check_modes, examine
+from bots.doctor import CHECKS, Entry, Finding, State, check_modes, check_settings, examine
 from bots.settings import Settings, load_settings
 from engine.checkpoints import Catalogue
 from engine.errors import UserError
@@ -65,6 +65,17 @@ async def test_a_python_that_is_too_old(
         "wrong python     3.10.4 is too old: install Python 3.11 or newer, and run "
         "`make demo PYTHON=python3.11`"
     )
+
+
+async def test_a_setting_that_means_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [each.state async for each in check_settings(settings)] == [State.GOOD]
+    monkeypatch.setenv("MARBLE_BLOKED_WORDS", "gore")
+    finding = await ails(settings, "settings")
+    assert finding.state is State.POOR
+    assert "MARBLE_BLOKED_WORDS means nothing" in str(finding)
+    assert "did you mean 'MARBLE_BLOCKED_WORDS'" in str(finding)
 
 
 async def test_an_env_file_that_others_can_read(settings: Settings, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ async def test_an_unknown_style_is_answered_with_the_nearest(house: House, book:
         ("noir", "x\0", "", OptionError),
         ("x" * 33, "x", "", OptionError),
         ("noir", " ", "", OptionError),
+        ("noir", "{prompt} before {prompt}", "", OptionError),
         ("noir", "x" * (LONGEST + 1), "", OptionError),
         ("noir", "x <lora:a:b>", "", PromptError),
         ("noir", "a bad day", "", Refusal),

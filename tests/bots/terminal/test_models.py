@@ -84,4 +84,4 @@ def test_fetching_needs_a_folder_for_it(
 ) -> None:
     monkeypatch.setenv("MARBLE_MODELS_DIR", "")
     assert main(["models", "get", "sdxl"]) == 2
-    assert "MARBLE_MODELS_DIR must be a folder" in capsys.readouterr().err
+    assert "name it with MARBLE_MODELS_DIR" in capsys.readouterr().err

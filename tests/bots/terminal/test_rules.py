@@ -23,3 +23,13 @@ def test_a_rule_that_cannot_be_read_changes_nothing(marble: Marble) -> None:
         answer = marble("rules", "discord:1", *words)
         assert (answer.code, said in answer.err) == (2, True), answer.err
     assert "steps             -\n" in marble("rules", "discord:1").out
+
+
+def test_rules_of_no_place_are_refused_and_without_one_it_is_everywhere(marble: Marble) -> None:
+    for place in ("nowhere", "discrod:1", "", "discord:", "steps=1-30"):
+        answer = marble("rules", place, "steps=1-30")
+        assert (answer.code, "A place must be like discord:SERVER" in answer.err) == (2, True)
+        assert marble("styles", "--place", place).code == 2
+    assert marble("rules").out == marble("rules", "*").out
+    for place in ("discord:1/2", "discord:@me/2", "telegram:-100/7", "terminal"):
+        assert marble("rules", place).code == 0
