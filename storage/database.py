@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import backups, engines, schema, urls
 from storage.errors import BadURL, DatabaseBusy, DatabaseFault, ReadOnly, StorageError
@@ -33,7 +34,7 @@ class Database:
     url: URL
     where: str  # the file, or the URL without its password
     _lane: Lane
-    _reads: Lane
+    _reads: AsyncEngine
     _writer: Writer
 
     @classmethod
@@ -73,7 +74,8 @@ class Database:
     async def read(self, unit: Callable[[Connection], T]) -> T:
         """Run a unit on a snapshot; it cannot write."""
         try:
-            return await self._reads.run(unit)
+            async with self._reads.connect() as connection:
+                return await connection.run_sync(unit)
         except StorageError:
             raise
         except Exception as error:
@@ -86,7 +88,7 @@ class Database:
     async def close(self) -> None:
         """Commit what waits, then close every connection."""
         await self._writer.close()
-        await self._reads.close()
+        await self._reads.dispose()
         await self._lane.close()
 
     async def tidy(self) -> None:

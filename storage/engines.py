@@ -43,20 +43,22 @@ _log: Final = logging.getLogger("marble.storage")
 _warned = False
 
 
-def create(url: URL) -> tuple[Lane, Lane]:
-    """Return the lane that writes and the one that reads."""
+def create(url: URL) -> tuple[Lane, AsyncEngine]:
+    """Return the lane that writes and the engine that reads."""
     return (_sqlite if is_sqlite(url) else _postgres)(url)
 
 
-def _sqlite(url: URL) -> tuple[Lane, Lane]:
+def _sqlite(url: URL) -> tuple[Lane, AsyncEngine]:
     _warn_of_wal(url)
-    make = partial(
-        create_engine, url.set(drivername="sqlite"), json_serializer=_json, max_overflow=0
+    writer = create_engine(
+        url.set(drivername="sqlite"), json_serializer=_json, pool_size=1, max_overflow=0
     )
-    writer, reader = make(pool_size=1), make(pool_size=READERS)
+    reader = create_async_engine(
+        url, json_serializer=_json, pool_size=READERS, max_overflow=0, pool_timeout=10
+    )
     prepare(writer, _WRITER, "BEGIN IMMEDIATE")
-    prepare(reader, _READER, "BEGIN")
-    return ThreadLane(writer, "storage-writer"), ThreadLane(reader, "storage-reader", READERS)
+    prepare(reader.sync_engine, _READER, "BEGIN")
+    return ThreadLane(writer), reader
 
 
 def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
@@ -76,7 +78,7 @@ def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
     event.listen(engine, "begin", start)
 
 
-def _postgres(url: URL) -> tuple[Lane, Lane]:
+def _postgres(url: URL) -> tuple[Lane, AsyncEngine]:
     make = partial(create_async_engine, url, json_serializer=_json, max_overflow=0)
     writer = make(pool_size=1, connect_args={"timeout": 5, "command_timeout": 30})
     reader = make(
@@ -94,7 +96,7 @@ def _postgres(url: URL) -> tuple[Lane, Lane]:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
     event.listen(writer.sync_engine, "begin", start)
-    return AsyncLane(writer), AsyncLane(reader)
+    return AsyncLane(writer), reader
 
 
 def alone(url: URL) -> AsyncEngine:

@@ -1,8 +1,8 @@
-"""Where transactions run: those that write on one connection, those that read on a few.
+"""Where writing transactions run: one connection, one at a time.
 
-On SQLite a transaction runs from begin to end in one thread. Through aiosqlite each statement
-would be four messages to a thread and back (1,000 inserts a second instead of 4,800, measured on
-two cores).
+On SQLite a transaction runs from begin to commit in one thread of its own. Through aiosqlite
+each statement would be four messages to a thread and back (1,000 inserts a second instead of
+4,800, measured on two cores); reading, which is one statement at a time, goes through it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Lane(Protocol):
-    """Run plain functions on connections of one kind."""
+    """Run plain functions on the connection that writes."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run a function that begins and ends its own transactions."""
@@ -31,24 +31,24 @@ class Lane(Protocol):
         """Say whether a transaction was committed; None while it is still under way."""
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connection."""
 
 
 class ThreadLane:
-    """Run transactions in threads: for SQLite, whose calls block."""
+    """Run transactions in one thread: for SQLite, whose calls block."""
 
-    def __init__(self, engine: Engine, name: str, threads: int = 1) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage-writer")
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run a function in a thread; it is carried out even if the caller is cancelled."""
+        """Run a function in the thread; it is carried out even if the caller is cancelled."""
 
         def call() -> T:
             with self.engine.connect() as connection:
                 return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def mark(self, connection: Connection) -> None:
         """Return None: a commit that raises has not happened."""
@@ -58,13 +58,9 @@ class ThreadLane:
         return False
 
     async def close(self) -> None:
-        """End the threads with what they are at, then close their connections."""
-
-        def end() -> None:
-            self._threads.shutdown()
-            self.engine.dispose()
-
-        await asyncio.to_thread(end)
+        """Close the connection in the thread that made it, and end the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.engine.dispose)
+        self._thread.shutdown()
 
 
 class AsyncLane:
@@ -89,5 +85,5 @@ class AsyncLane:
         return None if status == "in progress" else status == "committed"
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connection."""
         await self.engine.dispose()

@@ -27,6 +27,7 @@ from storage import DatabaseFault, Job, Picture, UnknownPicture, parse_name
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
 
+AT_ONCE: Final = 16  # commands that are committed and announced at once: bursts wait their turn
 PLACES: Final = 10_000  # and people, that are remembered as known
 LANGUAGE: Final = "language"  # a person's setting
 
@@ -45,6 +46,7 @@ class Desk:
         self.client = client
         self.roles = roles_of(app.settings)
         self.closed = False
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._announcing: dict[int, asyncio.Event] = {}
         self._places: set[str] = set()
         self._languages: dict[str, str] = {}
@@ -55,8 +57,9 @@ class Desk:
             self.require_open(visit)
             visit.check_permissions()
             await visit.open()
-            await self.know_place(visit)  # the studio asks the gate by it
-            await self._announce(visit, await ask(visit.asker))
+            async with self._turns:
+                await self.know_place(visit)  # the studio asks the gate by it
+                await self._announce(visit, await ask(visit.asker))
 
     async def _announce(self, visit: Visit, job: Job) -> None:
         """Show that a job is on its way. It is committed: whatever fails here, it is no refusal."""

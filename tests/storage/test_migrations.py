@@ -63,7 +63,7 @@ async def in_transaction(home: Home, work: Any) -> Any:
         return await lane.run(call)
     finally:
         await lane.close()
-        await reads.close()
+        await reads.dispose()
 
 
 async def test_the_migrations_make_the_tables(empty_home: Home) -> None:
@@ -233,7 +233,7 @@ async def test_the_first_schema_is_upgraded_with_its_data_and_there_is_a_way_bac
             assert await lane.run(lambda c: c.begin() and schema.revision(c)) == REVISIONS[-1]
         finally:
             await lane.close()
-            await reads.close()
+            await reads.dispose()
 
     async with Storage.open(tmp_path) as storage:  # what was there before the upgrade, and no more
         assert [await storage.jobs.get(each.id) for each in (waiting, done)] == [waiting, done]
