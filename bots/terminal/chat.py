@@ -19,6 +19,7 @@ from bots.cli import number
 from bots.options import Flag, Values, parse_values, split_message
 from bots.terminal.escaping import escape
 from bots.terminal.given import Given
+from bots.terminal.passport import WORKFLOW
 from bots.terminal.session import Session, picture_file
 from engine.errors import UnknownOption, UserError
 
@@ -36,7 +37,6 @@ HELP: Final = """\
 [bold]/history[/bold]             what you drew; [bold]/show 12[/bold] tells from what
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
-WORKFLOW: Final = ".json"
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
 
 # Only a terminal has files at hand; the other chats take pictures as attachments.

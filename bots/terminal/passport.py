@@ -17,7 +17,7 @@ from rich.table import Table
 from bots.terminal.escaping import escape
 from engine import comfy
 from engine.a1111 import left_out
-from engine.errors import GraphError, ImageError, MetadataError, OptionError
+from engine.errors import GraphError, ImageError, MetadataError, OptionError, UserError, shorten
 from engine.graphs import Given, Wanted, pictures_of, read_graph
 from engine.headers import read_header
 from engine.metadata import Reading, graph_in, read_recipe
@@ -31,23 +31,38 @@ if TYPE_CHECKING:
 PLACES: Final = (".", "input", "../input", "../../input")
 ANNOTATED: Final = re.compile(r" \[(input|output|temp)\]$")  # ComfyUI's note on a file's folder
 OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
+WORKFLOW: Final = ".json"
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
 UNSEEN: Final = (512, 512)  # of a picture that a graph loads, where the graph is read, not run
 
 
 def read_file(name: str) -> bytes:
-    """Return a file's bytes, or raise `OptionError`."""
+    """Return a file's bytes, or raise `UserError`."""
+    if not name.strip():  # which is the folder we are in, to the system
+        raise UserError("The file's name is empty; name a picture or a workflow.")
     try:
         path = Path(name).expanduser()
         size = path.stat().st_size
         if size <= LARGEST:
             return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"There is no file {shorten(name)}.") from None
+    except IsADirectoryError:
+        raise UserError(f"{shorten(name)} is a folder, not a file.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OptionError("the file", name, f"one that can be read ({reason})") from None
     most = f"of {LARGEST >> 20} MiB at most (it has {size >> 20})"
     raise OptionError("the file", name, most)
+
+
+def _content(name: str) -> bytes:
+    """Return the bytes of a picture or workflow file, or raise `UserError`."""
+    data = read_file(name)
+    if Path(name).suffix.lower() == WORKFLOW and not _is_graph(data):
+        raise GraphError("The file holds no ComfyUI workflow, which is a JSON object with nodes.")
+    return data
 
 
 def parse_graph(data: bytes) -> Any:
@@ -105,7 +120,7 @@ def read_picture(name: str) -> tuple[Reading, dict[str, str]]:
 
     Returns names, too: of pictures that are only named there, by what stands for them.
     """
-    data = read_file(name)
+    data = _content(name)
     graph = _graph_of(data)
     given, names = _stand_ins(pictures_of(graph)) if graph is not None else ({}, {})
     return _reading(data, given), names
@@ -116,7 +131,7 @@ async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Readi
 
     Raises `UserError`.
     """
-    data = await asyncio.to_thread(read_file, str(file))
+    data = await asyncio.to_thread(_content, str(file))
     graph = _graph_of(data)
     given: dict[str, Given] = {}
     for wanted in pictures_of(graph) if graph is not None else ():

@@ -65,17 +65,26 @@ class Graph:
 
     def number(self, name: str, option: str) -> float:
         """Return a number among a node's values."""
-        value = self.value(name, option)
-        right = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (right and abs(value) < LARGEST):
+        value = self.numeric(name, option)
+        if not abs(value) < LARGEST:
             raise self._error(name, option, "is not a number")
         return float(value)
+
+    def numeric(self, name: str, option: str) -> int | float:
+        """Return a number as it is written, however large: the recipe says what it may be."""
+        value = self.value(name, option)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._error(name, option, "is not a number")
+        return value
 
     def link(self, name: str, option: str) -> Link:
         """Return what feeds an input, which must be of the type that the node asks for there."""
         match self.nodes[name]["inputs"].get(option):
             case [str() as source, int(slot)] if source in self.nodes:
                 known = KINDS.get(self.kind(source))
+            case [str() as source, int()]:
+                found = f"comes from node {shorten(source)[1:-1]}, which is not there"
+                raise self._error(name, option, found)
             case _:
                 raise self._error(name, option, "is not connected")
         if known is None:

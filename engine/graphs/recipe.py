@@ -135,6 +135,9 @@ def _recipe(reader: Reader) -> Recipe:
 def _saved(reader: Reader) -> tuple[str, Draft]:
     """Return the one picture that is saved or shown, and a node that does it."""
     outputs = reader.graph.all(*OUTPUTS)
+    if not outputs:
+        nodes = " or ".join(OUTPUTS)
+        raise GraphError(f"The ComfyUI graph saves nothing: it has no {nodes} node.")
     sources = {reader.graph.link(name, "images") for name in outputs}
     if len(sources) != 1:
         raise GraphError(f"The ComfyUI graph has {len(sources)} results to save, not just 1.")

@@ -21,8 +21,8 @@ ELSEWHERE: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their no
 def sampled(reader: Reader, link: Link) -> Draft:
     """Read KSampler."""
     graph, name = reader.graph, link.node
-    values = {"seed": graph.value(name, "seed"), "steps": graph.value(name, "steps")}
-    return _pass(reader, name, values, graph.value(name, "denoise"))
+    values = {each: graph.numeric(name, each) for each in ("seed", "steps")}
+    return _pass(reader, name, values, graph.numeric(name, "denoise"))
 
 
 def sampled_in_part(reader: Reader, link: Link) -> Draft:
@@ -35,7 +35,7 @@ def sampled_in_part(reader: Reader, link: Link) -> Draft:
         raise reader.fail(
             name, "takes only some of the steps or adds no noise, which Marble cannot do"
         )
-    values = {"seed": graph.value(name, "noise_seed"), "steps": steps - first}
+    values = {"seed": graph.numeric(name, "noise_seed"), "steps": steps - first}
     return _pass(reader, name, values, (steps - first) / steps)
 
 
@@ -112,7 +112,7 @@ def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> P
     return Pass(
         {
             **values,
-            "guidance_scale": reader.graph.value(name, "cfg"),
+            "guidance_scale": reader.graph.numeric(name, "cfg"),
             "sampler": sampler,
             "schedule": reader.graph.value(name, "scheduler"),
             "prompt": positive.text,

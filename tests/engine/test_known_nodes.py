@@ -183,7 +183,11 @@ def test_a_node_that_is_not_known_is_named_in_its_place(kind: str) -> None:
     for node in graph.values():
         if node["class_type"] == kind:
             node["class_type"] = "SomebodysNode"
-    said = "0 results to save" if kind in ("SaveImage", "PreviewImage") else "SomebodysNode"
+    said = (
+        "saves nothing: it has no SaveImage"
+        if kind in ("SaveImage", "PreviewImage")
+        else "SomebodysNode"
+    )
     with pytest.raises(GraphError, match=said):
         read_graph(graph, PICTURES)
 

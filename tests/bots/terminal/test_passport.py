@@ -47,10 +47,14 @@ def test_any_ones_picture_is_read(marble: Marble, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("none.png", None, "No such file"),
+        ("none.png", None, "There is no file 'none.png'"),
         ("bare.png", b"\x89PNG\r\n\x1a\n", "cut short"),
         ("text.txt", b"hello", "not a PNG, JPEG or WebP"),
         ("graph.json", b"{", "not valid JSON"),
+        ("null.json", b"null", "The file holds no ComfyUI workflow"),
+        ("none.json", None, "There is no file 'none.json'"),
+        (".", None, "'.' is a folder"),
+        ("", None, "The file's name is empty"),
     ],
 )
 def test_what_holds_no_recipe_costs_one_sentence(
@@ -129,6 +133,18 @@ HUGE = b"1" + b"0" * 400
 BAD: dict[str, tuple[bytes, str]] = {
     "circle": (spoilt(latent_image=["3", 0]), "goes in a circle at KSampler"),
     "missing input": (spoilt(model=None), "'model' of KSampler (node 3) is not connected"),
+    "a link to nowhere": (
+        spoilt(model=["99", 0]),
+        "'model' of KSampler (node 3) comes from node 99, which is not there",
+    ),
+    "a word for a number": (
+        spoilt(steps="many"),
+        "'steps' of KSampler (node 3) is not a number",
+    ),
+    "nothing saved": (
+        text_of({name: node for name, node in default_graph().items() if name != "9"}),
+        "saves nothing: it has no SaveImage or PreviewImage node",
+    ),
     "unknown node": (
         text_of({**default_graph(), "4": {"class_type": "LoadMagic", "inputs": {}}}),
         "comes from LoadMagic (node 4), a node that Marble does not know",
