@@ -130,7 +130,7 @@ def enlarged(
 def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
     """Return a recipe that shows a picture from further away, with more of the scene around it."""
     if factor not in ZOOMS:
-        raise OptionError("zoom", factor, ZOOMS.said())
+        raise OptionError("factor", factor, ZOOMS.said())
     start = _from(recipe, picture)
     across, down = (round((side - side / factor) / 2) for side in (start.width, start.height))
     margins = Margins(left=across, right=across, top=down, bottom=down)

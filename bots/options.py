@@ -4,14 +4,14 @@ An option turns what was typed into values of the recipe's fields; the ranges ar
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
 from bots.wishes import NO_STYLE, STYLE, Aspect, style_name
-from engine.errors import OptionError, UnknownOption
+from engine.errors import OptionError, PromptError, UnknownOption
 from engine.ranges import FITS
 from engine.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
 from engine.sentences import Sentence
@@ -20,21 +20,46 @@ from engine.wording import take_loras
 Values = dict[str, Any]
 AnyFlag = TypeVar("AnyFlag", bound="Flag")
 
-A_SIZE: Final = Sentence("like 512 or 768x512, in pixels, or a shape like 3:2", "a_size")
+A_SIZE: Final = Sentence(
+    "like 512 or 768x512, in pixels, or a shape like 3:2 of numbers from 1 to 999", "a_size"
+)
 
 
-def _field(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
-    """Return a parser that reads a text and holds it to what the recipe's field allows."""
+A_LORA: Final = Sentence(
+    "written like name or name:0.8, several with commas between, or 'none'", "a_lora"
+)
+
+
+def _field(
+    field: str, read: Callable[[str], object], called: str | None = None
+) -> Callable[[str], Values]:
+    """Return a parser that reads a text and holds it to what the recipe's field allows.
+
+    called: what people type, where that is not the field's name.
+    """
 
     def parse(text: str) -> Values:
         value: object = text
         # What cannot be read stays text, and `check` says what the field wants instead.
         with suppress(ValueError):
             value = read(text)
-        check(field, value)
+        with _called(called or field):
+            check(field, value)
         return {field: value}
 
     return parse
+
+
+@contextmanager
+def _called(name: str, word: str = "") -> Iterator[None]:
+    """Say of a bad value what people type: the option's name, and a word taken in its place."""
+    try:
+        yield
+    except OptionError as error:
+        allowed = error.allowed
+        if word:
+            allowed = Sentence(f"{allowed}, or {word!r}", "or_a_word", allowed=allowed, word=word)
+        raise OptionError(error.option, error.value, allowed, called=name) from None
 
 
 def _name(text: str) -> str:
@@ -45,7 +70,8 @@ def _name(text: str) -> str:
 def _seed(text: str) -> Values:
     if text.strip().lower() in ("new", "random"):
         return {"seed": random_seed()}
-    return {"seed": parse_seed(text)}
+    with _called("seed", "new"):
+        return {"seed": parse_seed(text)}
 
 
 def _loras(text: str) -> Values:
@@ -53,19 +79,25 @@ def _loras(text: str) -> Values:
     if text.strip().lower() in ("", "none", "off"):
         return {"loras": ()}
     tags = "".join(f"<lora:{part.strip()}>" for part in text.split(","))
-    return {"loras": take_loras(tags)[1]}
+    try:
+        return {"loras": take_loras(tags)[1]}
+    except PromptError:
+        raise OptionError("lora", text, A_LORA) from None
 
 
 def _style(text: str) -> Values:
     return {STYLE: None if text.strip().lower() in NO_STYLE else style_name(text)}
 
 
-def _optional(field: str, read: Callable[[str], object]) -> Callable[[str], Values]:
+def _optional(field: str, read: Callable[[str], object], called: str) -> Callable[[str], Values]:
     """Return a parser as `_field` does, for a field that may be left to the model."""
     plain = _field(field, read)
 
     def parse(text: str) -> Values:
-        return {field: None} if text.strip().lower() in ("own", "default") else plain(text)
+        if text.strip().lower() in ("own", "default"):
+            return {field: None}
+        with _called(called, "own"):
+            return plain(text)
 
     return parse
 
@@ -111,7 +143,7 @@ OPTIONS: Final = (
     Option(
         name="negative",
         aliases=("no",),
-        parse=_field("negative_prompt", str),
+        parse=_field("negative_prompt", str, "negative"),
         example="TEXT",
         help={"en": "what the picture should not show", "zh": "画面中不要出现的内容"},
         spoken=True,
@@ -138,7 +170,7 @@ OPTIONS: Final = (
     Option(
         name="guidance",
         aliases=("cfg",),
-        parse=_field("guidance_scale", float),
+        parse=_field("guidance_scale", float, "guidance"),
         range=RANGES["guidance_scale"],
         example="X",
         help={
@@ -202,7 +234,7 @@ OPTIONS: Final = (
     Option(
         name="model",
         aliases=("checkpoint",),
-        parse=_field("checkpoint", str),
+        parse=_field("checkpoint", str, "model"),
         example="NAME",
         help={"en": "which model draws", "zh": "使用的模型"},
     ),
@@ -228,7 +260,7 @@ OPTIONS: Final = (
     Option(
         name="clip-skip",
         aliases=("clipskip",),
-        parse=_optional("clip_skip", int),
+        parse=_optional("clip_skip", int, "clip-skip"),
         example="N",
         help={
             "en": f"which layer of the text encoder is read, from its last, "
@@ -238,7 +270,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="vae",
-        parse=_optional("vae", str),
+        parse=_optional("vae", str, "vae"),
         example="NAME",
         help={
             "en": "another VAE than the model's, or 'own'",
@@ -247,7 +279,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="rescale",
-        parse=_field("guidance_rescale", float),
+        parse=_field("guidance_rescale", float, "rescale"),
         example="X",
         help={
             "en": f"how far guidance's contrast is brought back, {RANGES['guidance_rescale']}",

@@ -72,16 +72,21 @@ class Lost(MarbleError):
 
 
 class OptionError(UserError):
-    """Name the option, the value that was given and what is allowed."""
+    """Name the option, the value that was given and what is allowed.
 
-    def __init__(self, option: str, value: object, allowed: str) -> None:
+    called: what people type for the option, where that is not the field's name.
+    """
+
+    def __init__(
+        self, option: str, value: object, allowed: str, *, called: str | None = None
+    ) -> None:
         self.option = option
         self.value = value
         self.allowed = allowed
         given = value if isinstance(value, Sentence) else shorten(value)
         super().__init__(
             Sentence(
-                f"{option} must be {allowed}, not {given}.",
+                f"{called or option} must be {allowed}, not {given}.",
                 "bad_option",
                 option=option,
                 allowed=allowed,

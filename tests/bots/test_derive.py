@@ -102,7 +102,7 @@ def test_zooming_out_leaves_the_picture_in_the_middle(factor: float, margin: int
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 5.0, float("nan")])
 def test_zooming_by_too_little_or_too_much_is_refused(factor: float) -> None:
-    with pytest.raises(OptionError, match=r"zoom must be between 1\.1 and 4"):
+    with pytest.raises(OptionError, match=r"factor must be between 1\.1 and 4"):
         derive.zoomed(make_recipe(), kept(), factor)
 
 

@@ -66,7 +66,12 @@ def test_an_unknown_option_is_answered_with_the_nearest_known_one() -> None:
         ("a cat --size 63", "size must be between 64 and 2048 in steps of 8"),
         ("a cat --size big", "size must be like 512 or 768x512"),
         ("a cat --sampler best", "sampler must be one of euler"),
-        ("a cat --guidance x", "guidance_scale must be between 0 and 30"),
+        ("a cat --guidance x", "guidance must be between 0 and 30, not 'x'."),
+        ("a cat --rescale 2", "rescale must be between 0 and 1, not 2.0."),
+        ("a cat --clip-skip 0", "clip-skip must be a whole number between 1 and 12, or 'own'"),
+        ("a cat --seed foo", "18446744073709551615, or 'new', not 'foo'."),
+        ("a cat --lora foo:bar", "lora must be written like name or name:0.8"),
+        ("a cat --ar 1:1000", "a shape like 3:2 of numbers from 1 to 999, not '1:1000'"),
     ],
 )
 def test_a_bad_value_says_what_would_be_right(text: str, message: str) -> None:

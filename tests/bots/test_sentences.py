@@ -76,6 +76,26 @@ def test_options_are_named_as_people_know_them_with_what_they_may_be() -> None:
     assert tell(caught.value, ZH) == "步数 应为 1 到 150 之间的整数，而不是 900。"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("guidance", "99", "引导强度 应为 0 到 30 之间的数，而不是 99.0。"),
+        ("clip-skip", "0", "clip_skip 应为 1 到 12 之间的整数，或 own，而不是 0。"),
+        (
+            "lora",
+            "a:b",
+            "lora 应为 name 或 name:0.8 这样的写法（多个用逗号分隔），或 none，而不是 'a:b'。",
+        ),
+    ],
+)
+def test_an_option_called_otherwise_than_its_field_is_said_in_ones_own_language(
+    name: str, text: str, said: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_values([(name, text)])
+    assert tell(caught.value, ZH) == said
+
+
 def test_rules_speak_every_language() -> None:
     with pytest.raises(Refusal) as caught:
         Rules(blocked=("猫",)).check(make_recipe(prompt="一只猫"))

@@ -108,7 +108,7 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
         (["imagine", "a cat", "--sampler", "best"], "sampler must be one of euler"),
         (["imagine", "a cat", "--seed", "-1"], "seed must be a whole number from 0"),
         (["imagine", "a cat", "--seed", "abc"], "seed must be a whole number from 0"),
-        (["imagine", "a cat", "--guidance", "nan"], "guidance_scale must be between 0 and 30"),
+        (["imagine", "a cat", "--guidance", "nan"], "guidance must be between 0 and 30"),
         (["imagine", "x" * 10_000], "prompt must be at most 2,000 characters"),
         (["imagine", ""], "prompt must be some words"),
         (["imagine"], "prompt must be some words"),

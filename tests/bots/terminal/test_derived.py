@@ -152,7 +152,7 @@ BAD = {
     "too much strength": (("rerun", "1", "--image", "1", "--strength", "1.5"), "between 0.01 and"),
     "strength for nothing": (("imagine", "a dog", "--strength", "0.5"), "no start image"),
     "no number": (("zoom", "1", "--factor", "far"), "--factor must be a number"),
-    "too far": (("zoom", "1", "--factor", "99"), "zoom must be between 1.1 and 4"),
+    "too far": (("zoom", "1", "--factor", "99"), "factor must be between 1.1 and 4"),
     "nowhere": (("pan", "1", "away"), "one of left, right, up, down"),
     "too large": (("upscale", "1", "--factor", "9"), "factor must be between 1 and 8"),
     "no such upscaler": (("upscale", "1", "--by", "lanczoss"), "did you mean 'lanczos'"),
