@@ -9,9 +9,9 @@ from typing import Any, Final
 from engine.errors import OptionError, UserError
 from engine.ranges import Range, one_of
 from engine.recipe import Recipe, random_seed
-from engine.sentences import Sentence
+from engine.sentences import Fact, Sentence
 from engine.sources import Margins, Upscale, Variation
-from storage import Job, Picture, UnknownPicture
+from storage import Job, Picture
 
 # What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
 GRID_FIELDS: Final = ("seed", "count")
@@ -32,6 +32,30 @@ class NoPictures(UserError):
     def __init__(self, job: Job) -> None:
         text = f"Job {job.id} is {job.status}: it has no pictures to start from."
         super().__init__(Sentence(text, "no_pictures", job=job.id))
+
+
+class NotInJob(UserError):
+    """Say which pictures a job has, to somebody who named another one."""
+
+    def __init__(self, job: Job, name: str) -> None:
+        self.name = name
+        pictures = job.recipe.pictures
+        first, last = (f"{job.id}.{number + 1}" for number in (pictures[0], pictures[-1]))
+        count = len(pictures)
+        start = f"There is no picture {name}: job {job.id} has"
+        facts: Mapping[str, Fact] = {"name": name, "job": job.id, "first": first}
+        said = (
+            Sentence(f"{start} one picture, {first}.", "one_picture_in_job", **facts)
+            if count == 1
+            else Sentence(
+                f"{start} {count} pictures, {first} to {last}.",
+                "pictures_in_job",
+                count=count,
+                last=last,
+                **facts,
+            )
+        )
+        super().__init__(said)
 
 
 class WhichPicture(UserError):
@@ -67,11 +91,11 @@ def default_strength(values: Mapping[str, Any]) -> float:
 
 
 def of_picture(job: Job, picture: int | None) -> Recipe:
-    """Return the recipe of one picture of a job, or of all; raises `UnknownPicture`."""
+    """Return the recipe of one picture of a job, or of all; raises `NotInJob`."""
     if picture is None or picture in job.recipe.pictures:
         alone = picture is None or job.recipe.count == 1
         return job.recipe if alone else replace(job.recipe, picture=picture)
-    raise UnknownPicture(f"{job.id}.{picture + 1}")
+    raise NotInJob(job, f"{job.id}.{picture + 1}")
 
 
 def the_picture(job: Job, picture: int | None) -> Picture:

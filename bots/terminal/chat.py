@@ -18,10 +18,10 @@ from rich.console import Console
 from bots.cli import number
 from bots.options import Flag, Values, parse_values, split_message
 from bots.terminal.escaping import escape
-from bots.terminal.given import Given
+from bots.terminal.given import Given, where_to
 from bots.terminal.passport import WORKFLOW
-from bots.terminal.session import Session, picture_file
-from engine.errors import UnknownOption, UserError
+from bots.terminal.session import Session, looks_like_file, picture_file
+from engine.errors import UnknownOption, UserError, shorten
 
 HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
@@ -94,6 +94,8 @@ class Conversation:
             await action(self._session, rest)
         elif file := dropped(line):
             await self._session.run(file, {})
+        elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW):
+            raise UserError(f"There is no file {shorten(name)}.")
         elif word.startswith(("/", ":")):
             raise UnknownOption(word, ACTIONS)
         else:
@@ -102,11 +104,17 @@ class Conversation:
 
 def dropped(line: str) -> Path | None:
     """Return the picture or workflow that is all that a line names, as terminals drop files."""
+    name = _one_word(line)
+    return picture_file(name, WORKFLOW) if name else None
+
+
+def _one_word(line: str) -> str | None:
+    """Return the one word that a line is, its quotes taken off, or None."""
     try:
         words = shlex.split(line)
     except ValueError:  # an apostrophe
         return None
-    return picture_file(words[0], WORKFLOW) if len(words) == 1 else None
+    return words[0] if len(words) == 1 else None
 
 
 async def _typed(console: Console) -> AsyncIterator[str]:
@@ -193,8 +201,8 @@ async def _zoom(session: Session, text: str) -> None:
 
 
 async def _pan(session: Session, text: str) -> None:
-    *name, direction = text.split() or [""]
-    await session.pan(_only(name), direction)
+    names, direction = where_to(text.split())
+    await session.pan(_only(names), direction)
 
 
 def _name_and_last(text: str) -> tuple[str | None, str | None]:

@@ -17,7 +17,7 @@ from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.db import run as look_after
 from bots.terminal.doctor import doctor
-from bots.terminal.given import Given
+from bots.terminal.given import Given, where_to
 from bots.terminal.models import run as look_at_models
 from bots.terminal.passport import read_picture
 from bots.terminal.passport import show as show_reading
@@ -109,8 +109,10 @@ async def zoom(arguments: argparse.Namespace, settings: Settings) -> int:
 async def pan(arguments: argparse.Namespace, settings: Settings) -> int:
     """Continue a picture to one side."""
     copy_to = out_of(arguments)
+    words = [word for word in (arguments.id, arguments.direction) if word is not None]
+    names, direction = where_to(words)
     async with _session(settings, later=arguments.later) as (session, _):
-        await session.pan(arguments.id, arguments.direction, copy_to=copy_to)
+        await session.pan(names[0] if names else None, direction, copy_to=copy_to)
     return OK
 
 

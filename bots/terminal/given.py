@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bots.derive import the_picture
+from bots.derive import DIRECTIONS, the_picture
 from bots.studio import ALPHA, Studio
 from bots.terminal.controls import NO_CONTROL, TypedControl
 from engine.errors import OptionError, UserError
 from engine.images import BYTES
+from engine.ranges import one_of
 from storage import Picture
 from storage.pictures import Pictures
 
@@ -87,6 +88,24 @@ def _is_path(text: str) -> bool:
 
 async def _ours(studio: Studio, name: str) -> Picture:
     return the_picture(*await studio.get(name))
+
+
+def where_to(words: Sequence[str]) -> tuple[list[str], str]:
+    """Read `left`, `12.3 left` or `left 12.3`: names of pictures, and where one is continued to.
+
+    Raises `UserError` where no direction is among them, or two are.
+    """
+    found = [word.lower() for word in words if word.lower() in DIRECTIONS]
+    names = [word for word in words if word.lower() not in DIRECTIONS]
+    if len(found) == 1:
+        return names, found[0]
+    if found or all(re.fullmatch(PICTURE_NAME, name) for name in names):
+        name = next(iter(names), "12.3")
+        raise UserError(
+            f"Say one direction: {', '.join(DIRECTIONS[:-1])} or {DIRECTIONS[-1]}, "
+            f"like `pan {name} left`."
+        )
+    raise OptionError("direction", names[-1], one_of(DIRECTIONS))
 
 
 def file_bytes(option: str, name: str, taken: str) -> bytes:

@@ -14,10 +14,10 @@ from bots.app import App
 from bots.studio import Asker, NothingYet
 from bots.terminal.answers import FORMS, headline, recipe_table, show_pictures
 from bots.terminal.escaping import escape
-from bots.terminal.given import Given
+from bots.terminal.given import A_PICTURE, Given
 from bots.terminal.passport import note, read_workflow
 from bots.terminal.progress import LiveProgress
-from engine.errors import UserError
+from engine.errors import UserError, shorten
 from engine.events import Verdict
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
@@ -61,6 +61,8 @@ class Session:
         """
         if name and (file := picture_file(name)):
             return await self.run(file, values, copy_to)
+        if name and looks_like_file(name):
+            raise UserError(f"There is no file {shorten(name)}; rerun takes {A_PICTURE}.")
         job = await self._app.studio.rerun(await self.named(name), values, self._asker)
         return await self._answer(job, copy_to)
 
@@ -188,11 +190,16 @@ def picture_file(name: str, *others: str) -> Path | None:
 
     others: endings of files beside those of pictures.
     """
-    path = Path(name).expanduser()
     try:
-        return path if path.suffix.lower() in (*CARRIERS, *others) and path.is_file() else None
-    except OSError:  # longer than any name
+        path = Path(name).expanduser()
+        return path if looks_like_file(name, *others) and path.is_file() else None
+    except (OSError, RuntimeError):  # longer than any name; the home of nobody known
         return None
+
+
+def looks_like_file(name: str, *others: str) -> bool:
+    """Tell whether a name ends as picture files do, there or not; others: further endings."""
+    return Path(name).suffix.lower() in (*CARRIERS, *others)
 
 
 def person() -> str:

@@ -75,6 +75,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     # Jobs and pictures that are named
     "unknown_job": "没有任务 {job}。",
     "unknown_picture": "没有图片 {name}；图片的名字形如 12 或 12.3。",
+    "one_picture_in_job": "没有图片 {name}：任务 {job} 只有一张图，即 {first}。",
+    "pictures_in_job": "没有图片 {name}：任务 {job} 有 {count} 张图，{first} 到 {last}。",
     "unreadable_recipe": "任务 {job} 的配方无法读取：{reason}",
     "too_late": "太晚了：任务 {job} 已经结束。",
     "no_pictures": "任务 {job} 没有可以用作起点的图片。",

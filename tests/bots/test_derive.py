@@ -154,7 +154,7 @@ def test_the_picture_that_is_meant_must_be_one_and_be_there() -> None:
     assert derive.the_picture(job(make_recipe(), kept()), None).index == 0
     with pytest.raises(UserError, match=r"has 2 pictures; say which one, like 12\.1"):
         derive.the_picture(grid, None)
-    with pytest.raises(UserError, match=r"There is no picture '12\.3'"):
+    with pytest.raises(UserError, match=r"There is no picture 12\.3: job 12 has"):
         derive.the_picture(grid, 2)
     with pytest.raises(UserError, match="Job 12 is failed: it has no pictures"):
         derive.the_picture(job(make_recipe(), status=Status.FAILED), None)

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from bots.derive import change
+from bots.derive import NotInJob, change
+from bots.texts import tell, words_of
 from engine.errors import BrokenModel, OptionError, UnknownModel, UnknownPart
 from engine.sources import Lora
 from storage import Status, UnknownJob, UnknownPicture
@@ -54,8 +55,12 @@ async def test_a_rerun_of_nothing_says_so(house: House) -> None:
     first = await house.studio.imagine({"prompt": "a cat"}, ADA)
     with pytest.raises(UnknownJob, match="no job 99"):
         await house.studio.rerun("99", {}, ADA)
-    with pytest.raises(UnknownPicture):
+    with pytest.raises(NotInJob, match=rf"job {first.id} has one picture, {first.id}\.1\."):
         await house.studio.rerun(f"{first.id}.2", {}, ADA)
+    four = await house.studio.imagine({"prompt": "a cat", "count": 4}, ADA)
+    with pytest.raises(NotInJob, match=r"has 4 pictures, 2\.1 to 2\.4\.") as caught:
+        await house.studio.rerun(f"{four.id}.9", {}, ADA)
+    assert tell(caught.value, words_of("zh")) == "没有图片 2.9：任务 2 有 4 张图，2.1 到 2.4。"
     with pytest.raises(UnknownPicture):
         await house.studio.rerun("twelve", {}, ADA)
     with pytest.raises((UnknownModel, BrokenModel)):

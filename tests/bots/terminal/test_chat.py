@@ -102,10 +102,14 @@ def test_pictures_are_made_from_pictures_in_a_conversation(chat: Chat) -> None:
 
 def test_nonsense_about_pictures_is_answered_in_a_sentence_each(chat: Chat) -> None:
     lines = [":vary", ":zoom 1", f"a cat --size 64 {TINY}", ":pan 1", ":zoom 1 xfar", ":vary 1 2 3"]
+    lines += ["/tmp/no/such/nope.png", ":pan 1 away", ":seed 1.9"]
     answer = chat("\n".join(lines))
     assert answer.code == 2
     assert "There is no job 1" in answer.out
-    assert "direction must be one of left, right, up, down" in answer.out
+    assert "Say one direction: left, right, up or down, like `pan 1 left`." in answer.out
+    assert "There is no file '/tmp/no/such/nope.png'." in answer.out
+    assert "direction must be one of left, right, up, down, not 'away'" in answer.out
+    assert "There is no picture 1.9: job 1 has one picture, 1.1." in answer.out
     assert "factor must be a number" in answer.out
     assert "A picture is named by one word, like 12.3, not '1 2 3'" in answer.out
     assert "Traceback" not in answer.out + answer.err
