@@ -112,9 +112,17 @@ class Moderation:
             lambda c: self._note(c, by, act, target, place, dict(detail or {}))
         )
 
-    async def acts(self, *, before: int | None = None, limit: int = PAGE) -> tuple[Act, ...]:
-        """Return what was done, newest first; go on with `before` the last one's id."""
+    async def acts(
+        self, *, within: str | None = None, before: int | None = None, limit: int = PAGE
+    ) -> tuple[Act, ...]:
+        """Return what was done, newest first; go on with `before` the last one's id.
+
+        within: a place; what was done there, and in what lies in it by its name.
+        """
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if within is not None:
+            below = audit.c.place.startswith(f"{within}/", autoescape=True)
+            query = query.where(or_(audit.c.place == within, below))
         if before is not None:
             query = query.where(audit.c.id < before)
         rows = await self.database.read(lambda c: c.execute(query).all())

@@ -79,6 +79,7 @@ class PlaceRow(Base):
     id: Mapped[KeyId]
     parent: Mapped[OfPlaceAbove | None]
     created_at: Mapped[Time]
+    __table_args__ = (Index("ix_places_parent", "parent", **_where("parent IS NOT NULL")),)
 
 
 class WorkerRow(Base):
@@ -292,7 +293,11 @@ class AuditRow(Base):
     target: Mapped[Key | None]
     place: Mapped[Key | None]
     detail: Mapped[Document]
-    __table_args__ = (Index("ix_audit_by", "by"), Index("ix_audit_target", "target"))
+    __table_args__ = (
+        Index("ix_audit_by", "by"),
+        Index("ix_audit_target", "target"),
+        Index("ix_audit_place", "place"),
+    )
 
 
 def _table(row: type[Base]) -> Table:

@@ -43,9 +43,9 @@ async def unban(errand: Errand, said: Said) -> str | None:
 async def log(errand: Errand, said: Said) -> str | None:
     """Tell what moderators did here; in private, everywhere."""
     place = _place(errand)
-    acts = await errand.app.storage.moderation.acts()
-    here = [act for act in acts if place in (EVERYWHERE, act.place)]
-    return "\n".join(act_lines(here[:SHOWN], errand.words))
+    within = None if place == EVERYWHERE else place
+    acts = await errand.app.storage.moderation.acts(within=within, limit=SHOWN)
+    return "\n".join(act_lines(acts, errand.words))
 
 
 async def pause(errand: Errand, said: Said) -> str | None:

@@ -94,6 +94,20 @@ async def test_an_act_is_recorded(storage: Storage) -> None:
     assert (act.act, act.target, act.place, act.detail) == ("delete", "12", None, {"why": "nsfw"})
 
 
+async def test_what_was_done_in_a_place_is_found_however_much_was_done_elsewhere(
+    storage: Storage,
+) -> None:
+    places = ["discord:1", "discord:1/7", "discord:12", "discord:_", "discord:1/8"]
+    for place in places:
+        await storage.moderation.record("discord:9", "rules", place=place)
+    for number in range(200):
+        await storage.moderation.record("discord:9", f"rules {number}", place="discord:2")
+    acts = await storage.moderation.acts(within="discord:1")
+    assert [act.place for act in acts] == ["discord:1/8", "discord:1/7", "discord:1"]
+    assert [act.place for act in await storage.moderation.acts(within="discord:_")] == ["discord:_"]
+    assert len(await storage.moderation.acts(within="discord:1", before=acts[0].id, limit=1)) == 1
+
+
 async def test_an_event_is_seen_once_and_may_still_make_a_job(storage: Storage) -> None:
     assert await storage.moderation.first_sight("x:button:1", "x:ada")
     assert not await storage.moderation.first_sight("x:button:1", "x:ada")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,8 +104,8 @@ async def log(desk: Desk, visit: Click) -> None:
     """List what moderators did in this server."""
     server = _server(desk, visit)
     await visit.open(private=True)
-    acts = [each for each in await desk.storage.moderation.acts() if _within(each, server)]
-    await visit.tell(acts_text(acts[:ACTS], visit.words))
+    acts = await desk.storage.moderation.acts(within=server, limit=ACTS)
+    await visit.tell(acts_text(acts, visit.words))
 
 
 async def pause(desk: Desk, visit: Click, reason: Reason) -> None:
@@ -142,7 +142,7 @@ async def rules_text(desk: Desk, place: str, words: Words, *, server: bool) -> s
     return cut(text, CONTENT)
 
 
-def acts_text(acts: list[Act], words: Words) -> str:
+def acts_text(acts: Sequence[Act], words: Words) -> str:
     """List what moderators did, newest first."""
     if not acts:
         return words.acts_empty
@@ -159,10 +159,6 @@ def _mention(key: str) -> str:
     platform, _, rest = key.partition(":")
     known = platform == "discord" and rest.isdigit()
     return f"<@{rest}>" if known else escape_markdown(key)
-
-
-def _within(act: Act, server: str) -> bool:
-    return act.place is not None and (act.place == server or act.place.startswith(f"{server}/"))
 
 
 def _server(desk: Desk, visit: Click) -> str:
