@@ -1,5 +1,6 @@
 """One line that says how far a picture is, with a guess at it above, where there is a terminal."""
 
+import sys
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,6 +32,7 @@ class LiveProgress:
             console=console,
         )
         self._task = self._bar.add_task("waiting", total=None)
+        self._said: str | None = None  # of why nothing starts
         self._preview: RenderableType = Text()
         self._live = Live(console=console, transient=True, get_renderable=self._render)
 
@@ -49,9 +51,16 @@ class LiveProgress:
     def show(self, news: News) -> None:
         """Replace what is shown by the latest news."""
         if isinstance(news, Waiting):
+            self._say_pause(news.reason)
             self._bar.update(self._task, description=escape(waiting_line(news, EN)))
         else:
             self._show_progress(news)
+
+    def _say_pause(self, reason: str | None) -> None:
+        """Tell whoever sees no live line, once for each reason, why nothing is drawn."""
+        if reason and reason != self._said and not self._live.console.is_terminal:
+            sys.stderr.write(f"Marble is paused: {reason.rstrip('.')}; Ctrl-C cancels.\n")
+        self._said = reason
 
     def _show_progress(self, progress: Progress) -> None:
         self._bar.update(

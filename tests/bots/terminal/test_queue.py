@@ -1,12 +1,15 @@
 import asyncio
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bots.line import look
 from bots.presentation import duration, waiting_line
 from bots.settings import load_settings
+from bots.terminal.progress import LiveProgress
 from bots.terminal.session import user_name
 from bots.texts.en import EN
 from engine.events import Waiting
@@ -66,6 +69,19 @@ def test_a_pause_is_shown_with_its_reason_until_somebody_resumes(
     assert "Paused" not in marble("queue").out
     answer = marble("pause", " ")
     assert (answer.code, "The reason must be" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(False, 2), (True, 0)])
+def test_where_no_live_line_is_a_pause_is_told_once_for_each_reason(
+    capsys: pytest.CaptureFixture[str], terminal: bool, lines: int
+) -> None:
+    console = Console(file=StringIO(), force_terminal=terminal)
+    with LiveProgress(console, previews=False) as progress:
+        for reason in (None, "A new card.", "A new card.", "Back at noon."):
+            progress.show(Waiting(position=1, reason=reason))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert said[:1] == ["Marble is paused: A new card; Ctrl-C cancels."][:lines]
 
 
 def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path) -> None:
