@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from storage import schema, server_files, sqlite_files, urls
 from storage.clock import Clock, utc_now
-from storage.errors import Corrupt, NewerSchema, NoProgram
+from storage.errors import Corrupt, NewerSchema, NoBackup, NoProgram
 
 KEPT: Final = 3  # backups made before upgrades
 _log: Final = logging.getLogger("marble.storage")
@@ -53,9 +53,12 @@ async def restore(url: URL, source: Path, *, now: Clock = utc_now) -> Restored:
     if not file:
         await asyncio.to_thread(server_files.restore, url, source)
         return Restored(revision=None, before=None)
-    revision = await asyncio.to_thread(sqlite_files.look, source)
+    try:
+        revision = await asyncio.to_thread(sqlite_files.look, source)
+    except Corrupt as error:
+        raise NoBackup(source, error.detail) from error
     if revision is None:
-        raise Corrupt(str(source), "it holds no tables of Marble's")
+        raise NoBackup(source, "it holds no tables of Marble's")
     if revision not in schema.known():
         raise NewerSchema(str(source), f"revision {revision}")
     before = await asyncio.to_thread(sqlite_files.put, source, file, now())

@@ -10,6 +10,7 @@ UserError
     ├── TooManyStyles                   a place keeps as many as it may
     ├── UnreadableRecipe                a recipe was written by a newer Marble
     ├── FileThere, NoSuchFile           a backup's file must be new, or be there
+    ├── NoBackup                        what is to be restored is damaged or something else
     ├── NoProgram, ProgramFailed        PostgreSQL's own programs are missing or fail
     ├── BadURL                          MARBLE_DATABASE_URL is of no kind that Marble knows
     └── DatabaseFault                   the database itself; `passing` says whether waiting helps
@@ -127,6 +128,15 @@ class NoSuchFile(StorageError):
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"There is no file {file}.")
+
+
+class NoBackup(StorageError):
+    """Say that a file that was to be restored is damaged or holds something else."""
+
+    def __init__(self, file: Path, detail: str) -> None:
+        said = f" ({detail})" if detail else ""
+        right = "give a file that `marble db backup FILE` wrote"
+        super().__init__(f"{file} is damaged or no backup of Marble's{said}; {right}.")
 
 
 class NoProgram(StorageError):

@@ -16,7 +16,7 @@ import pytest
 
 from engine.errors import MissingPicture
 from storage import NewJob, StaleEpoch, Status, Storage, backups, urls
-from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoSuchFile
+from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoBackup, NoSuchFile
 from storage.pictures import Pictures
 from tests.factories import make_recipe
 from tests.storage.conftest import Home, a_job, drawn
@@ -261,12 +261,12 @@ async def test_only_a_sound_backup_is_restored(tmp_path: Path) -> None:
     with pytest.raises(NoSuchFile, match="There is no file"):
         await backups.restore(url, file)
     file.write_bytes(b"no database" * 1000)
-    with pytest.raises(Corrupt, match="backup is damaged or not a database"):
+    with pytest.raises(NoBackup, match=r"backup is damaged or no backup of .* db backup FILE`"):
         await backups.restore(url, file)
     file.unlink()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE t (x)")
-    with pytest.raises(Corrupt, match="no tables of Marble's"):
+    with pytest.raises(NoBackup, match="no tables of Marble's"):
         await backups.restore(url, file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num)")
