@@ -137,7 +137,9 @@ def _add_derived(commands: Any) -> None:
 
     upscale = _add(commands, "upscale", "make a picture larger, with more detail")
     upscale.add_argument("id", nargs="?", help=NAMED)
-    upscale.add_argument("--factor", default="2", metavar="X", help="how many times (default 2)")
+    upscale.add_argument(
+        "--factor", default="2", metavar="X", help="how many times, 1 to 8 (default 2)"
+    )
     upscale.add_argument(
         "--by", default=LANCZOS, metavar="NAME", help="lanczos, latent or an upscale model"
     )
@@ -150,7 +152,7 @@ def _add_derived(commands: Any) -> None:
 
     zoom = _add(commands, "zoom", "show a picture from further away")
     zoom.add_argument("id", nargs="?", help=NAMED)
-    zoom.add_argument("--factor", default="2", metavar="X", help="how far (default 2)")
+    zoom.add_argument("--factor", default="2", metavar="X", help="how far, 1.1 to 4 (default 2)")
 
     pan = _add(commands, "pan", "continue a picture to the left, right, up or down")
     pan.add_argument("id", nargs="?", help=NAMED)
@@ -202,7 +204,11 @@ def _add_later(parser: Parser) -> None:
 
 
 def _add_out(parser: Parser) -> None:
-    parser.add_argument("--out", metavar="FILE", help="save a copy as FILE (for example cat.png)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="save a copy as FILE (for example cat.png; several: cat.png, cat-2.png …)",
+    )
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -24,20 +24,25 @@ def add_parser(commands: Any) -> None:
     text = "look after the database: upgrade, check, backup, restore, prune, export, forget"
     db: argparse.ArgumentParser = commands.add_parser("db", help=text, description=text)
     acts = db.add_subparsers(dest="act", metavar="COMMAND", required=True)
-    acts.add_parser("upgrade", help="bring the database to this version (a backup is made first)")
-    check = acts.add_parser("check", help="look for damage and missing pictures")
+    _add(acts, "upgrade", "bring the database to this version (a backup is made first)")
+    check = _add(acts, "check", "look for damage and missing pictures")
     check.add_argument("--deep", action="store_true", help="read every picture as well")
-    backup = acts.add_parser("backup", help="copy the database to a new file, while it is in use")
+    backup = _add(acts, "backup", "copy the database to a new file, while it is in use")
     backup.add_argument("file", type=Path, metavar="FILE")
-    restore = acts.add_parser("restore", help="put a backup in the database's place")
+    restore = _add(acts, "restore", "put a backup in the database's place")
     restore.add_argument("file", type=Path, metavar="FILE")
-    prune = acts.add_parser("prune", help="remove old jobs and their pictures, but no favourites")
+    prune = _add(acts, "prune", "remove old jobs and their pictures, but no favourites")
     prune.add_argument("--older-than", required=True, metavar="AGE", help="for example 90d or 1y")
-    export = acts.add_parser("export", help="write all that is kept of a person to a zip file")
+    export = _add(acts, "export", "write all that is kept of a person to a zip file")
     export.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
     export.add_argument("file", type=Path, metavar="FILE")
-    forget = acts.add_parser("forget", help="remove all that is kept of a person, for good")
+    forget = _add(acts, "forget", "remove all that is kept of a person, for good")
     forget.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
+
+
+def _add(acts: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = acts.add_parser(name, help=text, description=text)
+    return parser
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bots.derive import ZOOMS
 from engine.metadata import read_recipe
+from engine.ranges import RANGES
 from tests.bots.terminal.conftest import Marble
 
 TINY = ("--model", "tiny", "--steps", "2")
@@ -198,7 +200,14 @@ def test_a_broken_model_folder_fails_in_one_sentence(
 
 
 def test_help_and_version_answer(marble: Marble, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, expected in ((["--help"], "imagine"), (["--version"], "marble 0.")):
+    for words, expected in (
+        (["--help"], "imagine"),
+        (["--version"], "marble 0."),
+        (["imagine", "--help"], "cat-2.png"),
+        (["upscale", "--help"], "{0.low:g} to {0.high:g}".format(RANGES["factor"])),
+        (["zoom", "--help"], f"{ZOOMS.low:g} to {ZOOMS.high:g}"),
+        (["db", "forget", "--help"], "remove all that is kept of a person"),
+    ):
         with pytest.raises(SystemExit) as end:
             marble(*words)
         assert end.value.code == 0
