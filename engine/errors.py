@@ -246,8 +246,12 @@ def some(names: Sequence[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known name, or nothing."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return Sentence(f" (did you mean {found[0]!r}?)", "nearest", name=found[0]) if found else ""
+    plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
+    found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)
+    if not found:
+        return ""
+    near = plain[found[0]]
+    return Sentence(f" (did you mean {near!r}?)", "nearest", name=near)
 
 
 def shorten(value: object, limit: int = 60) -> str:

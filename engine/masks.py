@@ -86,7 +86,8 @@ def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -
         wanted = ImageColor.getrgb(colour)[:3]
     except ValueError:
         raise ImageError(
-            f"{shorten(colour)} is no colour; give a name such as red, or #ff0000."
+            f"{shorten(colour)} is no colour; a mask is a picture (a file, or one of yours like "
+            "12.3), 'alpha', or a colour such as red or #ff0000."
         ) from None
     plain = Image.new("RGB", picture.size, wanted)
     bands = ImageChops.difference(picture.convert("RGB"), plain).split()

@@ -56,6 +56,11 @@ def test_an_unknown_option_is_answered_with_the_nearest_known_one() -> None:
         parse_message("a cat --stepps 5")
 
 
+def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
+    with pytest.raises(UnknownOption, match=r"There is no option '--bogus'\.$"):
+        parse_message("a cat --bogus 5")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -142,7 +142,10 @@ BAD = {
     "a mask alone": (("imagine", "a dog", "--mask", "black.png"), "used together with --image"),
     "a black mask": (("imagine", "a", "--image", "1", "--mask", "black.png"), "all black"),
     "a mask of another shape": (("imagine", "a", "--image", "1", "--mask", "long.png"), "shape"),
-    "a mask of no colour": (("imagine", "a", "--image", "1", "--mask", "puce7"), "is no colour"),
+    "a mask of no colour": (
+        ("imagine", "a", "--image", "1", "--mask", "puce7"),
+        "a mask is a picture (a file,",
+    ),
     "a mask of an absent colour": (
         ("imagine", "a", "--image", "1", "--mask", "#00ff00"),
         "Nothing",
