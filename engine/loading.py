@@ -239,8 +239,22 @@ class _Parts:
         )
 
     def _broken(self, part: str, reason: str) -> BrokenModel:
-        first_line = reason.strip().splitlines()[0][:200].rstrip(".")
-        return BrokenModel(self._checkpoint.name, f"{part}: {first_line}.")
+        return BrokenModel(self._checkpoint.name, f"{part}: {brief(reason)}.")
+
+
+def brief(reason: str) -> str:
+    """Return a library's message as a part of a sentence: its first line, not too long."""
+    lines = reason.strip().splitlines() or ["no reason was given"]
+    return lines[0][:200].rstrip(".")
+
+
+def check_weights(name: str, module: torch.nn.Module) -> None:
+    """Raise `BrokenModel` where a weight has no values, or one of them is no number."""
+    for key, weight in module.named_parameters():
+        if weight.is_meta:
+            raise BrokenModel(name, f"its weights lack {key!r}.")
+        if not bool(weight.isfinite().all()):
+            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
 
 
 def _is_finite(weight: Tensor) -> bool:

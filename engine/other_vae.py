@@ -15,7 +15,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from engine.errors import BrokenModel, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
 from engine.ladder import ran_out
-from engine.loading import Model, is_xl, read_tensors
+from engine.loading import Model, brief, check_weights, is_xl, read_tensors
 from engine.shelves import Shelf
 from engine.tiny_vae import is_tiny, read_tiny
 
@@ -107,13 +107,8 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
     except Exception as error:
         if ran_out(error) or isinstance(error, BrokenModel):
             raise
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise BrokenModel(name, f"{reason.rstrip('.')}.") from error
-    for key, weight in vae.named_parameters():
-        if weight.is_meta:
-            raise BrokenModel(name, f"its weights lack {key!r}.")
-        if not bool(weight.isfinite().all()):
-            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
+    check_weights(name, vae)
     return vae
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from engine.errors import BrokenModel
 from engine.ladder import ran_out
+from engine.loading import brief, check_weights
 from engine.tensorfile import BadFile, Header, read_header
 
 CLASS: Final = "AutoencoderTiny"
@@ -59,13 +60,8 @@ def read_tiny(name: str, path: Path) -> AutoencoderTiny:
     except Exception as error:
         if ran_out(error):
             raise
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-        raise BrokenModel(name, f"{reason.rstrip('.')}.") from error
-    for key, weight in vae.named_parameters():
-        if weight.is_meta:
-            raise BrokenModel(name, f"its weights lack {key!r}.")
-        if not bool(weight.isfinite().all()):
-            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
+    check_weights(name, vae)
     vae.encoder = None
     return vae.float().eval().requires_grad_(False)
 
