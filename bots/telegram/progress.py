@@ -22,9 +22,10 @@ from bots.telegram.pace import ALL, BRIEF, SPARE, Crowded
 from bots.telegram.troubles import explain, never_sent
 from engine.errors import MarbleError
 from engine.events import News, Progress
-from storage import Job, StorageError
+from storage import Job, Status, StorageError
 from storage.jobs import Jobs
 
+AWAITED: Final = (Status.QUEUED, Status.RUNNING)
 PRIVATE: Final = 2.0  # seconds between two edits of a placeholder
 GROUP: Final = 5.0
 TRIES: Final = 10  # to find room for one edit, before what comes next is shown instead
@@ -86,7 +87,8 @@ class Placeholders:
     async def _accompany(self, job: Job) -> None:
         standing, address = self._standing[job.id], Address.from_reply(job.reply)
         try:
-            if standing.message is None:
+            # A job that outlived a kill may have its picture on the way already, as a new message.
+            if standing.message is None and (await self.jobs.get(job.id)).status in AWAITED:
                 standing.message = await self._place(job, address)
             standing.placed.set()
             if standing.message is not None:
