@@ -15,12 +15,11 @@ from bots import logs
 from bots.options import OPTIONS, parse_values
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models, styles
-from bots.terminal.names import PLACES
+from bots.terminal.names import CARRIERS, PLACES
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.ranges import check
 from engine.sources import LANCZOS
 
-OUT_FORMS: Final = (".png", ".jpg", ".jpeg", ".webp")
 NAMED: Final = "12 for a job, 12.3 for its third picture; else the last"
 OK: Final = 0
 FAILED: Final = 1
@@ -265,8 +264,8 @@ def out_of(arguments: argparse.Namespace) -> Path | None:
     if getattr(arguments, "later", False):
         raise UserError("--out needs a picture, and with --later there is none yet: `marble show`.")
     path = Path(arguments.out)
-    if path.suffix.lower() not in OUT_FORMS:
-        raise OptionError("--out", arguments.out, f"a name that ends in {', '.join(OUT_FORMS)}")
+    if path.suffix.lower() not in CARRIERS:
+        raise OptionError("--out", arguments.out, f"a name that ends in {', '.join(CARRIERS)}")
     if path.is_dir() or not path.parent.is_dir():
         raise OptionError("--out", arguments.out, "a file in a folder that exists")
     return path

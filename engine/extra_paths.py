@@ -1,7 +1,7 @@
 """Follow ComfyUI's `extra_model_paths.yaml`: where else a ComfyUI folder's models lie.
 
     a1111:
-        base_path: /home/ada/stable-diffusion-webui/
+        base_path: ../stable-diffusion-webui/
         checkpoints: models/Stable-diffusion
         loras: |
             models/Lora

@@ -5,23 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
 from bots.terminal.escaping import escape
+from bots.terminal.names import FORMS
 from bots.terminal.pictures import show
 from engine.errors import UserError
 from engine.metadata import encode_as
 from storage import Job, Picture
 from storage.pictures import Pictures
 
-FORMS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-}
 NOTHING: Final[Sequence[object]] = ("", None, [], {})
 
 

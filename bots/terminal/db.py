@@ -19,6 +19,13 @@ DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
 MEGABYTE: Final = 1_000_000
 
 
+class Unknown(UserError):
+    """Say that nothing is kept of somebody, and how people are named."""
+
+    def __init__(self, person: str) -> None:
+        super().__init__(f"Nothing is kept of {person}; people are like discord:123.")
+
+
 def add_parser(commands: Any) -> None:
     """Add `marble db` and its own commands to the parser of `marble`."""
     text = "look after the database: upgrade, check, backup, restore, prune, export, forget"
@@ -131,7 +138,7 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
 
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if not await storage.privacy.knows(arguments.person):
-            raise UserError(f"Nothing is kept of {arguments.person}; people are like discord:123.")
+            raise Unknown(arguments.person)
         found = await storage.privacy.export(arguments.person, arguments.file)
     who, file = arguments.person, arguments.file
     _say(f"All that is kept of {who} is in {file}, with {found.pictures} pictures.")
@@ -145,7 +152,7 @@ async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         forgotten = await storage.privacy.forget(arguments.person)
         older = backups.beside(storage.database.url, settings.data_dir)
     if not forgotten.known:
-        raise UserError(f"Nothing is kept of {arguments.person}; people are like discord:123.")
+        raise Unknown(arguments.person)
     _say(f"{arguments.person}: {forgotten.jobs} jobs and {forgotten.files} pictures were removed.")
     _say("Bans stay. Backups hold what they held until they are deleted; yours may be elsewhere.")
     for file in older:

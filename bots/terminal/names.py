@@ -1,11 +1,20 @@
-"""Names of places and people as they are typed in a terminal, held to how the platforms' are."""
+"""Names as they are typed in a terminal: of places, and of pictures' files by their forms."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from engine.errors import OptionError
+
+# How a picture is written that is to have such a name; any other is PNG.
+FORMS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+}
+CARRIERS: Final = (".png", *FORMS)  # of recipes
 
 EVERYWHERE: Final = "*"
 PLACES: Final = "discord:SERVER, discord:SERVER/CHANNEL, telegram:CHAT, or * for everywhere"

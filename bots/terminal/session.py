@@ -12,9 +12,10 @@ from rich.table import Table
 
 from bots.app import App
 from bots.studio import Asker, NothingYet
-from bots.terminal.answers import FORMS, headline, recipe_table, show_pictures
+from bots.terminal.answers import headline, recipe_table, show_pictures
 from bots.terminal.escaping import escape
 from bots.terminal.given import A_PICTURE, Given
+from bots.terminal.names import CARRIERS
 from bots.terminal.passport import note, read_workflow
 from bots.terminal.progress import LiveProgress
 from engine.errors import UserError, shorten
@@ -22,7 +23,6 @@ from engine.events import Verdict
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
-CARRIERS: Final = (".png", *FORMS)
 
 
 class JobFailed(UserError):
