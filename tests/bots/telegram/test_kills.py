@@ -75,16 +75,18 @@ async def test_random_kills_lose_nothing_and_double_nothing(
     telegram.limits = False
     chance = random.Random(7)
     marble = Marble(tmp_path, telegram.environment)
-    for number in range(20):
-        await person(telegram, number).says(f"picture {number}")
-    for _ in range(3):
-        calls = len(telegram.calls) + chance.randrange(2, 40)
-        await marble.start()
-        await telegram.until(lambda calls=calls: len(telegram.calls) >= calls)  # type: ignore[misc]
-        await marble.kill()
-    await marble.start()
     try:
-        await telegram.until(lambda: len(pictures(telegram)) == 20)
+        for start in range(4):
+            for number in range(MESSAGES):
+                somebody = person(telegram, start * MESSAGES + number)
+                await somebody.says(f"picture {somebody.id}")
+            # Each message takes two calls at least, so that many are always made.
+            calls = len(telegram.calls) + chance.randrange(1, 2 * MESSAGES)
+            await marble.start()
+            await telegram.until(lambda calls=calls: len(telegram.calls) >= calls)  # type: ignore[misc]
+            await marble.kill()
+        await marble.start()
+        await telegram.until(lambda: len(pictures(telegram)) == 4 * MESSAGES)
         last = person(telegram, 99)
         await last.chat.picture(await last.says("the end"))
     finally:

@@ -21,11 +21,21 @@ from engine.metadata import encode_png, read_recipe
 from tests.bots.telegram.conftest import a_marble, a_server
 from tests.factories import make_recipe
 from tests.fakes.process import Marble
-from tests.fakes.telegram.people import ANONYMOUS, Chat, Person, group, labels, person, text_of
+from tests.fakes.telegram.people import (
+    ANONYMOUS,
+    FIRST_PERSON,
+    Chat,
+    Person,
+    group,
+    labels,
+    person,
+    text_of,
+)
 from tests.fakes.telegram.server import BOT, NAME, TelegramServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
+BOSS = 900
 Json = dict[str, Any]
 
 
@@ -40,7 +50,7 @@ async def marble(
     telegram: TelegramServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Marble]:
     folder = tmp_path_factory.mktemp("talking")
-    async with a_marble(telegram, folder, MARBLE_MODERATORS="telegram:1900") as marble:
+    async with a_marble(telegram, folder, MARBLE_MODERATORS=f"telegram:{FIRST_PERSON + BOSS}") as marble:
         yield marble
 
 
@@ -287,7 +297,7 @@ async def test_an_anonymous_administrator_is_their_group(
 async def test_moderators_ban_pause_and_read_what_was_done(
     telegram: TelegramServer, ada: Person
 ) -> None:
-    boss = person(telegram, 900)
+    boss = person(telegram, BOSS)
     said = await boss.says(f"/ban telegram:{ada.id} floods the queue")
     await boss.chat.words(said, "floods the queue")
     await ada.chat.words(await ada.says("a cat"), "You may not ask for pictures here: floods")

@@ -9,6 +9,8 @@ from typing import Any, Final
 from tests.fakes.telegram.server import BOT, NAME, TelegramServer
 
 Json = dict[str, Any]
+# As long as new people's real ids: beyond 32 bits, and in no log or metric by chance.
+FIRST_PERSON: Final = 5_870_000_000
 ANONYMOUS: Final = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
 
 
@@ -197,7 +199,7 @@ class Person:
 
 def person(server: TelegramServer, number: int = 1, language: str = "en") -> Person:
     """Return somebody new, whose private chat is open."""
-    somebody = Person(server, 1000 + number, language)
+    somebody = Person(server, FIRST_PERSON + number, language)
     assert somebody.chat
     return somebody
 
