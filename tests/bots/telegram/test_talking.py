@@ -50,7 +50,9 @@ async def marble(
     telegram: TelegramServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Marble]:
     folder = tmp_path_factory.mktemp("talking")
-    async with a_marble(telegram, folder, MARBLE_MODERATORS=f"telegram:{FIRST_PERSON + BOSS}") as marble:
+    async with a_marble(
+        telegram, folder, MARBLE_MODERATORS=f"telegram:{FIRST_PERSON + BOSS}"
+    ) as marble:
         yield marble
 
 
