@@ -28,6 +28,7 @@ POLICY: Final = "policy."  # … of those of their moderators
 OPEN: Final = "open"  # a place's setting: False where nothing may be asked for
 DAY: Final = timedelta(days=1)
 MOST: Final = 10**9
+A_LIMIT: Final = Sentence(f"a whole number from 0 (no limit) to {MOST:,}", "a_limit", most=MOST)
 
 
 class Safety(StrEnum):
@@ -216,7 +217,7 @@ def _least(*limits: int) -> int:
 
 def _number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= MOST):
-        raise OptionError(name, text, f"a whole number from 0 (no limit) to {MOST:,}")
+        raise OptionError(name, text, A_LIMIT)
     return int(text)
 
 
@@ -229,8 +230,9 @@ def _bounds(name: str, text: str) -> list[float]:
     found = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*-\s*(-?\d+(?:\.\d+)?)", text, re.ASCII)
     low, high = (float(found[1]), float(found[2])) if found else (1.0, 0.0)
     if not allowed.low <= low <= high <= allowed.high:
-        ends = f"{_figure(allowed.low)} and {_figure(allowed.high)}"
-        raise OptionError(name, text, f"like LOW-HIGH, within {ends}")
+        ends = {"low": _figure(allowed.low), "high": _figure(allowed.high)}
+        like = "like LOW-HIGH, within {low} and {high}".format(**ends)
+        raise OptionError(name, text, Sentence(like, "like_bounds", **ends))
     return [int(each) if each == int(each) else each for each in (low, high)]
 
 

@@ -109,6 +109,12 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
         yield line.format(name=style.name, **parts)
 
 
+def place_lines(held: Rules, is_open: bool, words: Words) -> Iterator[str]:
+    """List whether pictures may be asked for in a place, and what holds there."""
+    yield words.rules_open.format(open=words.yes if is_open else words.no)
+    yield from rule_lines(held, words)
+
+
 def rule_lines(held: Rules, words: Words) -> Iterator[str]:
     """List what holds in a place, without what is no limit."""
     for name in RULES:

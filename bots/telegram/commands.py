@@ -17,6 +17,7 @@ from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
 from bots.telegram.imagining import imagine
 from bots.telegram.reading import Said
+from bots.telegram.rules import rules
 from bots.telegram.styles import style
 from bots.texts.commands import COMMANDS as TEXTS
 from engine.errors import UnknownOption, UserError
@@ -159,6 +160,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "mydata": Command(do=mydata.mydata, text="mydata"),
     "ban": Command(do=moderating.ban, text="moderate ban", moderators=True),
     "unban": Command(do=moderating.unban, text="moderate unban", moderators=True),
+    "rules": Command(do=rules, text="moderate channel", moderators=True),
     "log": Command(do=moderating.log, text="moderate log", moderators=True),
     "pause": Command(do=moderating.pause, text="moderate pause", moderators=True),
     "resume": Command(do=moderating.resume, text="moderate resume", moderators=True),

@@ -130,6 +130,11 @@ EN: Final = Words(
     rules_open="Pictures may be asked for: {open}",
     rules_how="Bounds are written 1-30, several models or words with commas; “none” removes "
     "a rule. Nothing here widens what Marble's owner allows.",
+    telegram_rules_how="Change them with `/rules --steps 1-30 --models starter --open no`; `none` "
+    "removes a rule, `/rules group …` in a topic is for all of them. Nothing here widens what "
+    "Marble's owner allows. There are: {names}",
+    rules_in_groups="Groups have rules: say this in one. What holds everywhere is for Marble's "
+    "owner to say.",
     rules={
         "per_minute": "jobs a minute of one person",
         "place_per_minute": "jobs a minute of all together",
@@ -158,6 +163,8 @@ EN: Final = Words(
     },
     this_channel="this channel",
     this_server="this server",
+    this_group="this group",
+    this_topic="this topic",
     yes="yes",
     no="no",
     queue_paused="The queue is paused: {reason}",
@@ -242,7 +249,8 @@ EN: Final = Words(
         "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed and "
         "words give the same picture, always. A second line says what to leave out, too.\n"
         "\n"
-        "`--style` adds words that the group keeps by a name; `/style` lists them.\n"
+        "`--style` adds words that the group keeps by a name; `/style` lists them. "
+        "Administrators say by `/rules` what may be drawn in their group.\n"
         "\n"
         "**Buttons** below a picture draw it again, hand you the file as it is, or tell its "
         "recipe. Answer a picture with other words to draw it again with these."

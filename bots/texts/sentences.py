@@ -27,6 +27,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "a_style_name": " 1 到 32 个字母、数字、- 或 _",
     "a_seed": " 0 到 {most} 之间的整数",
     "one_of": "以下之一：{names}",
+    "like_bounds": " 低-高 这样的范围，在 {low} 到 {high} 之间",
+    "a_limit": " 0（不限）到 {most:,} 之间的整数",
     "at_most": "不超过 {limit:,} 个字符的文字",
     "characters": " {count:,} 个字符",
     "characters_with_style": "加上风格 {style} 共 {count:,} 个字符",

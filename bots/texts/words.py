@@ -119,9 +119,13 @@ class Words:
     rules_title: str
     rules_open: str
     rules_how: str
+    telegram_rules_how: str
+    rules_in_groups: str
     rules: Mapping[str, str]
     this_channel: str
     this_server: str
+    this_group: str
+    this_topic: str
     yes: str
     no: str
     queue_paused: str

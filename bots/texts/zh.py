@@ -129,6 +129,10 @@ ZH: Final = Words(
     rules_open="可以请求图片：{open}",
     rules_how="范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。"
     "这里不能放宽 Marble 所有者的规定。",
+    telegram_rules_how="用 `/rules --steps 1-30 --models starter --open no` 修改；`none` 删除一条"
+    "规则；在话题中写 `/rules group …` 则用于整个群组。这里不能放宽 Marble 所有者的规定。"
+    "可用：{names}",
+    rules_in_groups="规则属于群组：请在群组里这样说。全局的规则由 Marble 的所有者设定。",
     rules={
         "per_minute": "每人每分钟的任务数",
         "place_per_minute": "所有人每分钟的任务数",
@@ -157,6 +161,8 @@ ZH: Final = Words(
     },
     this_channel="此频道",
     this_server="此服务器",
+    this_group="此群组",
+    this_topic="此话题",
     yes="是",
     no="否",
     queue_paused="队列已暂停：{reason}",
@@ -232,7 +238,8 @@ ZH: Final = Words(
         "贴合文字的程度 · `--no` 不要出现的内容 · `--count` 一次画几张 · `--size 512x768` · "
         "`--seed` 决定噪声的数字：相同的种子和文字永远得到相同的图。第二行也表示不要出现的内容。\n"
         "\n"
-        "`--style` 加上群组保存的风格文字；`/style` 列出它们。\n"
+        "`--style` 加上群组保存的风格文字；`/style` 列出它们。管理员用 `/rules` 规定群组里"
+        "可以画什么。\n"
         "\n"
         "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。"
         "用新的文字回复一张图，就会用这些文字重画。"

@@ -13,8 +13,9 @@ from bots.discord.address import guild_key, person_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal
+from bots.moderating import hold
 from bots.presentation import cut, escape_markdown
-from bots.presentation.listings import rule_lines
+from bots.presentation.listings import place_lines
 from bots.rules import OPEN
 from bots.texts import Words
 from storage.records import Act
@@ -22,7 +23,6 @@ from storage.records import Act
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
 
-NOTHING: Final = ("none", "-")  # what removes a rule
 REASON: Final = 300  # characters
 HOURS: Final = 24 * 365
 ACTS: Final = 15
@@ -88,15 +88,9 @@ async def channel(
     place = _server(desk, visit)
     await visit.open(private=True)
     await desk.know_place(visit)
-    place, gate = place if server else visit.place, desk.app.gate
-    changes = {name: "" if text in NOTHING else text for name, text in typed.items() if text}
-    if wanted := changes.get("models"):
-        names = [name.strip() for name in wanted.split(",")]
-        changes["models"] = ", ".join(desk.studio.model(name).name for name in names if name)
-    if changes:
-        await gate.narrow(place, changes, visit.person)
-    if open is not None:
-        await gate.open(place, open, visit.person)
+    place = place if server else visit.place
+    given = {name: text for name, text in typed.items() if text}
+    await hold(desk.app.gate, desk.studio, place, given, open, by=visit.person)
     await visit.tell(await rules_text(desk, place, visit.words, server=server))
 
 
@@ -135,9 +129,8 @@ async def rules_text(desk: Desk, place: str, words: Words, *, server: bool) -> s
     stored = await desk.storage.people.place_settings(place)
     where = words.this_server if server else words.this_channel
     title = words.rules_title.format(where=where)
-    is_open = words.no if stored.get(OPEN) is False else words.yes
-    lines = [words.rules_open.format(open=is_open)]
-    lines += map(escape_markdown, rule_lines(await desk.app.gate.rules(place), words))
+    held = place_lines(await desk.app.gate.rules(place), stored.get(OPEN) is not False, words)
+    lines = map(escape_markdown, held)
     text = "\n".join([f"**{title}**", *lines, f"{SMALL_TEXT}{words.rules_how}"])
     return cut(text, CONTENT)
 

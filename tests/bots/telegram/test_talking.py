@@ -333,6 +333,66 @@ async def test_styles_are_kept_by_who_moderates_and_worn_by_who_asks(
     await statues.words(said, "There is no option 'shred'")
 
 
+async def test_administrators_say_what_holds_in_their_group_and_its_topics(
+    ada: Person, bob: Person, statues: Chat
+) -> None:
+    topic = statues.topic(77)
+    await statues.words(await ada.says("/rules", to=statues), "Only moderators")
+    statues.promote(bob.id)
+    said = await bob.says(
+        "/rules —steps 1-9 --models Starter --blocked wet dragon, gore\n--per-minute 60", to=statues
+    )
+    shown = text_of(await statues.words(said, "What holds in this group"))
+    for line in ("Pictures may be asked for: yes", "steps: 1-9", "models: starter", "wet dragon"):
+        assert line in shown
+    await statues.words(await bob.says("/log", to=statues), f"telegram:{bob.id} · policy · ")
+    refused = await ada.says("/imagine a cat --steps 10", to=topic)
+    await topic.words(refused, "Here steps must be between 1 and 9, not 10.")
+    await topic.words(await bob.says("/rules --steps 1-5 --open no", to=topic), "in this topic")
+    await topic.words(await ada.says("/imagine a cat --steps 2", to=topic), "switched off")
+    await statues.picture(await ada.says("/imagine a cat --steps 8", to=statues))
+    said = await bob.says("/rules group --blocked none --count 1-2", to=topic)
+    assert "wet dragon" not in text_of(await topic.words(said, "What holds in this group"))
+    await topic.words(await bob.says("/rules --open YES", to=topic), "asked for: yes")
+    await topic.picture(await ada.says("/imagine a wet dragon --steps 5", to=topic))
+    await ada.chat.picture(await ada.says("a wet dragon --steps 10"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "chinese"),
+    [
+        ("--steps 9", "steps must be like LOW-HIGH, within 1 and 150", "步数 应为 低-高"),
+        ("--models startr", "did you mean 'starter'?", "没有模型"),
+        ("--stepps 1-9", "There is no option '--stepps' (did you mean '--steps'?).", "没有选项"),
+        ("--size 64", "There is no option '--size'", "没有选项"),
+        ("--daily 5", "There is no option '--daily'", "没有选项"),
+        ("grop --steps 1-9", "There is no option 'grop' (did you mean 'group'?).", "没有选项"),
+        ("--open perhaps", "open must be one of yes, no", "open 应为以下之一"),
+        ("--per-minute many", "must be a whole number from 0 (no limit)", "应为 0（不限）到"),
+        ("--steps", "--steps must be followed by a value", "应为后面带一个值"),
+    ],
+)
+async def test_a_rule_that_cannot_be_is_told_in_a_sentence_and_changes_nothing(
+    telegram: TelegramServer, bob: Person, statues: Chat, typed: str, said: str, chinese: str
+) -> None:
+    li = Person(telegram, bob.id, "zh-hans")
+    statues.promote(bob.id)
+    rules = f"/rules --count 1-2 {typed}" if typed.startswith("--") else f"/rules {typed}"
+    await statues.words(await bob.says(rules, to=statues), said)
+    await statues.words(await li.says(rules, to=statues), chinese)
+    shown = text_of(await statues.words(await li.says("/rules", to=statues), "此群组的规则"))
+    assert "张数" not in shown
+
+
+async def test_rules_are_a_groups_even_for_marbles_own_moderators(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    await ada.chat.words(await ada.says("/rules"), "Only moderators")
+    boss = person(telegram, BOSS)
+    await boss.chat.words(await boss.says("/rules --steps 1-9"), "say this in one")
+    await ada.chat.picture(await ada.says("a cat --steps 10"))
+
+
 async def test_settings_hold_where_nothing_else_is_typed(ada: Person) -> None:
     await ada.chat.words(await ada.says("/settings"), "Nothing is set")
     said = await ada.says("/settings --size 64x96 --steps 2")
@@ -379,7 +439,7 @@ async def test_commands_are_listed_by_scope_and_language(
 ) -> None:
     lists = await telegram.until(lambda: telegram.commands if len(telegram.commands) == 6 else None)
     names = {key: {each["command"] for each in listed} for key, listed in lists.items()}
-    assert "ban" in names["all_chat_administrators", ""]
+    assert {"ban", "rules"} <= names["all_chat_administrators", ""]
     assert "ban" not in names["all_private_chats", "zh"]
     assert {"imagine", "queue", "cancel", "history", "settings", "mydata"} <= names[
         "all_group_chats", ""

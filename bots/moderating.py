@@ -1,0 +1,38 @@
+"""What a place's moderators hold it to, as they type it on any platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from bots.gate import Gate
+from bots.studio import Studio
+
+NOTHING: Final = ("none", "-")  # what removes a rule
+
+
+async def hold(
+    gate: Gate,
+    studio: Studio,
+    place: str,
+    typed: Mapping[str, str],
+    is_open: bool | None,
+    *,
+    by: str,
+) -> None:
+    """Change what holds in a place as its moderators type it, all of it or nothing.
+
+    typed: texts of `rules.MODERATED`. is_open: whether pictures may be asked for (None: as it is).
+    Whoever calls says who may. Raises `UserError` for what cannot be.
+    """
+    changes = {
+        name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()
+    }
+    if names := changes.get("models"):
+        changes["models"] = ", ".join(
+            studio.model(name.strip()).name for name in names.split(",") if name.strip()
+        )
+    if changes:
+        await gate.narrow(place, changes, by)
+    if is_open is not None:
+        await gate.open(place, is_open, by)

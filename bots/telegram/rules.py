@@ -1,0 +1,72 @@
+"""/rules: what a group's administrators hold it, or one of its topics, to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bots.moderating import NOTHING, hold
+from bots.options import Flag, split_message
+from bots.presentation.listings import place_lines
+from bots.rules import MODERATED, OPEN
+from bots.telegram.addresses import place_of
+from bots.telegram.errand import Errand
+from bots.telegram.reading import Said
+from bots.texts import LANGUAGES
+from engine.errors import OptionError, UnknownOption, UserError
+from engine.ranges import one_of
+
+GROUP: Final = "group"  # what means all of it, said in one of its topics
+ANSWERS: Final = {
+    answer: answer == words.yes for words in LANGUAGES.values() for answer in (words.yes, words.no)
+}
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+NAMES: Final = {_flag(name): name for name in (OPEN, *MODERATED)}
+FLAGS: Final = tuple(Flag(name=name, example=NOTHING[0], spoken=True) for name in NAMES)
+
+
+async def rules(errand: Errand, said: Said) -> str | None:
+    """Show what holds here; `/rules group --steps 1-30` changes it, for all topics."""
+    if errand.address.private:
+        raise UserError(errand.words.rules_in_groups)
+    whole, typed = _read(said.text)
+    is_open = _read_answer(typed.pop(OPEN, None))
+    topic = errand.address.thread is not None and not whole
+    place = errand.asker.place if topic else place_of(errand.address.chat)
+    app = errand.app
+    if typed or is_open is not None:
+        await hold(app.gate, app.studio, place, typed, is_open, by=errand.asker.person)
+    await errand.say(await _shown(errand, place, topic=topic), marked=True)
+    return None
+
+
+def _read(text: str) -> tuple[bool, dict[str, str]]:
+    """Return whether all of the group is meant, and the rules by their names as texts."""
+    words, typed = split_message(" ".join(text.split()), FLAGS)
+    for name, _ in typed:
+        if name not in NAMES:
+            raise UnknownOption(f"--{name}", (f"--{known}" for known in NAMES))
+    if words and words.lower() != GROUP:
+        raise UnknownOption(words, [GROUP, *(f"--{known}" for known in NAMES)])
+    return bool(words), {NAMES[name]: value for name, value in typed}
+
+
+def _read_answer(text: str | None) -> bool | None:
+    if text is None:
+        return None
+    if text.lower() not in ANSWERS:
+        raise OptionError(OPEN, text, one_of(ANSWERS))
+    return ANSWERS[text.lower()]
+
+
+async def _shown(errand: Errand, place: str, *, topic: bool) -> str:
+    words, app = errand.words, errand.app
+    stored = await app.storage.people.place_settings(place)
+    title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
+    lines = place_lines(await app.gate.rules(place), stored.get(OPEN) is not False, words)
+    names = " ".join(f"`--{name}`" for name in NAMES)
+    return "\n".join([title, *lines, "", words.telegram_rules_how.format(names=names)])
