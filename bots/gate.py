@@ -20,6 +20,7 @@ from bots.rules import (
     PREFIX,
     Rules,
     ban_refusal,
+    check_narrowing,
     closed_refusal,
     narrowed,
     read_rule,
@@ -129,12 +130,16 @@ class Gate:
     async def narrow(self, place: str, changes: Mapping[str, str], by: str) -> None:
         """Change what a place's moderators ask for (an empty text removes one), never for more.
 
-        Whoever calls says who may. Raises `OptionError`; the moderators' log records it.
+        Whoever calls says who may. Raises `OptionError`, also for what leaves nothing of what the
+        owner lets; the moderators' log records it.
         """
         for name in changes:
             if name not in MODERATED:
                 raise OptionError("A rule", name, one_of(MODERATED))
         read = {name: read_rule(name, text) for name, text in changes.items()}
+        owners = with_stored(self.defaults, await self.storage.people.place_settings(place))
+        for name, value in read.items():
+            check_narrowing(owners, name, value)
         stored = {POLICY + name: value for name, value in read.items()}
         await self.storage.people.change_place_settings(place, stored)
         await self.storage.moderation.record(by, "policy", place=place, detail=read)

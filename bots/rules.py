@@ -178,6 +178,16 @@ def narrowed(rules: Rules, stored: Mapping[str, Any]) -> Rules:
     return _changed(rules, {name: _within(name, rules, new) for name, new in asked.items()})
 
 
+def check_narrowing(rules: Rules, name: str, asked: Any) -> None:
+    """Raise `OptionError` for a moderators' rule that leaves nothing of what the owner lets."""
+    if asked and (name in MEASURES or name in NAMED) and not _left(name, rules, asked):
+        held = rules.get(name)
+        owners = (some(held) or "none") if name in NAMED else write_rule(held)
+        allowed = f"within what Marble's owner allows here ({owners})"
+        sentence = Sentence(allowed, "owners_own", owners=owners)
+        raise OptionError(name, write_rule(asked), sentence)
+
+
 def _kept(stored: Mapping[str, Any], prefix: str, names: Iterable[str]) -> dict[str, Any]:
     values = {name: stored.get(prefix + name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
@@ -197,10 +207,17 @@ def _changed(rules: Rules, values: Mapping[str, Any]) -> Rules:
 
 def _within(name: str, rules: Rules, asked: Any) -> Any:
     """Return what moderators ask for, as far as it is no more than what the owner lets."""
+    left = _left(name, rules, asked)
+    # Bounds that were right when they were set, and of which the owner's leave nothing since.
+    return rules.bounds[name] if name in MEASURES and not left else left
+
+
+def _left(name: str, rules: Rules, asked: Any) -> Any:
+    """Return what is left of what moderators ask for within what the owner lets."""
     held = rules.get(name)
     if name in MEASURES and held:
         both = [max(asked[0], held[0]), min(asked[1], held[1])]
-        return both if both[0] <= both[1] else list(held)  # where nothing is left, the owner's hold
+        return both if both[0] <= both[1] else []
     if name in NAMED and held is not None:
         return [each for each in asked if is_among(each, held)]
     if name == "blocked":

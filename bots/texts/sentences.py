@@ -28,6 +28,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "a_seed": " 0 到 {most} 之间的整数",
     "one_of": "以下之一：{names}",
     "like_bounds": " 低-高 这样的范围，在 {low} 到 {high} 之间",
+    "owners_own": "在 Marble 所有者允许的范围内（{owners}）",
     "a_limit": " 0（不限）到 {most:,} 之间的整数",
     "at_most": "不超过 {limit:,} 个字符的文字",
     "characters": " {count:,} 个字符",

@@ -15,6 +15,7 @@ from bots.gate import Gate
 from bots.policy import NotAllowed, Roles
 from bots.rules import Refusal, Rules
 from bots.studio import Asker, Studio
+from bots.texts import tell, words_of
 from engine.errors import OptionError
 from engine.events import Progress
 from engine.recipe import Recipe
@@ -165,6 +166,30 @@ async def test_a_places_moderators_only_narrow_and_the_log_tells_of_it(
         "x:judge",
         {"steps": None, "models": None},
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("steps", "60-99", r"steps must be within what Marble's owner allows here \(1-50\), not"),
+        ("models", "b, c", r"models must be within .* allows here \(starter, a\), not 'b, c'\."),
+        ("vae", "x", r"vae must be within what Marble's owner allows here \(none\), not 'x'\."),
+    ],
+)
+async def test_a_moderators_rule_that_leaves_nothing_of_the_owners_is_refused(
+    storage: Storage, clock: Clock, name: str, text: str, said: str
+) -> None:
+    ask = gate(storage, clock)
+    await ask.change("*", {"steps": "1-50", "models": "starter, a", "vae": ","}, "x:own")
+    held = await ask.rules("x:1")
+    with pytest.raises(OptionError, match=said) as caught:
+        await ask.narrow("x:1", {"count": "1-2", name: text}, "x:judge")
+    assert "Marble 所有者允许的范围内" in tell(caught.value, words_of("zh"))
+    assert await ask.rules("x:1") == held
+    [last, *_] = await storage.moderation.acts()
+    assert last.act == "rules"
+    await ask.narrow("x:1", {"count": "1-2", "lora": ",", "width": "64-512"}, "x:judge")
+    assert (await ask.rules("x:1")).allowed["lora"] == ()
 
 
 async def test_a_closed_place_takes_nothing_until_it_is_opened(
