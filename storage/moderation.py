@@ -128,6 +128,11 @@ class Moderation:
         rows = await self.database.read(lambda c: c.execute(query).all())
         return tuple(Act(**row._mapping) for row in rows)
 
+    async def was_seen(self, event: str) -> bool:
+        """Say whether an event made a job, or was remembered by `first_sight`."""
+        query = select(seen_events.c.id).where(seen_events.c.id == event)
+        return await self.database.read(lambda c: c.scalar(query) is not None)
+
     async def first_sight(self, event: str, person: str) -> bool:
         """Remember somebody's event that makes no job; False if it was seen before."""
         values = {"id": event, "person": person, "created_at": self.now()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 
 import discord
@@ -23,7 +24,7 @@ from bots.discord.visits import Reaction, Visit
 from bots.presentation.lines import name_of
 from bots.texts import words_of
 from engine.events import News
-from storage import Job
+from storage import DatabaseFault, Job
 
 # None of these is privileged: Marble reads no messages and knows no member lists.
 INTENTS: Final = discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
@@ -61,6 +62,7 @@ class MarbleClient(discord.Client):
         self.desk = Desk(app, self)
         self.watching = Watching(app.studio, self._show_progress)
         self.started = asyncio.Event()
+        self._doing: set[str] = set()  # what reactions are about, as long as it is done
         self.tree = app_commands.CommandTree(
             self,
             allowed_contexts=app_commands.AppCommandContext(
@@ -114,10 +116,8 @@ class MarbleClient(discord.Client):
         language = await self.language_of(payload.user_id)
         visit = Reaction(self, payload, emoji, language)
         async with self.desk.receive(visit):
-            self.desk.require_open(visit)  # before it counts as done
-            if act in ONCE and not await self._first_time(visit):
-                return
-            await ACTS[act](self.desk, visit, name)
+            self.desk.require_open(visit)
+            await (self._do_once if act in ONCE else self._do)(visit, act, name)
 
     async def _watch_again(self) -> None:
         """Go on telling of the jobs that were asked for before this client began."""
@@ -134,8 +134,22 @@ class MarbleClient(discord.Client):
         if job.adapter == PLATFORM:
             self.watching.watch(job)
 
-    async def _first_time(self, visit: Visit) -> bool:
-        return await self.app.storage.moderation.first_sight(visit.event, visit.person)
+    async def _do(self, visit: Visit, act: str, name: str) -> None:
+        await ACTS[act](self.desk, visit, name)
+
+    async def _do_once(self, visit: Visit, act: str, name: str) -> None:
+        """Do what was not done before, nor is being done; what was refused may be tried again."""
+        moderation = self.app.storage.moderation
+        if visit.event in self._doing or await moderation.was_seen(visit.event):
+            return
+        self._doing.add(visit.event)
+        try:
+            await self._do(visit, act, name)
+            if not visit.refused:
+                with suppress(DatabaseFault):  # it is done all the same
+                    await moderation.first_sight(visit.event, visit.person)
+        finally:
+            self._doing.discard(visit.event)
 
     def is_adult(self, channel: int) -> bool:
         """Say whether a channel is known to be age-restricted; a thread is as its channel is.

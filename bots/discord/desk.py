@@ -102,6 +102,7 @@ class Desk:
             await self._refuse(visit, visit.words.unexpected)
 
     async def _refuse(self, visit: Visit, sentence: str) -> None:
+        visit.refused = True
         try:
             await visit.refuse(cut(sentence, CONTENT))
         except (discord.HTTPException, Gone, *UNKNOWN) as error:

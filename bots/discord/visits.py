@@ -67,6 +67,7 @@ class Visit(ABC):
     parent: int | None  # the channel that a thread lies in
     moderates: bool  # the server's own moderator
     event: str
+    refused = False  # was told why not
 
     @property
     def words(self) -> Words:

@@ -109,7 +109,9 @@ async def test_what_was_done_in_a_place_is_found_however_much_was_done_elsewhere
 
 
 async def test_an_event_is_seen_once_and_may_still_make_a_job(storage: Storage) -> None:
+    assert not await storage.moderation.was_seen("x:button:1")
     assert await storage.moderation.first_sight("x:button:1", "x:ada")
+    assert await storage.moderation.was_seen("x:button:1")
     assert not await storage.moderation.first_sight("x:button:1", "x:ada")
     job = await storage.jobs.add(a_job(event="x:button:1"))
     assert await storage.jobs.add(a_job(event="x:button:1")) == job

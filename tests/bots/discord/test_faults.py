@@ -19,7 +19,7 @@ from PIL import Image
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person, Reply
-from tests.fakes.discord.world import Interaction, Message
+from tests.fakes.discord.world import MANAGE_MESSAGES, Interaction, Message
 
 
 @dataclass
@@ -363,6 +363,26 @@ async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued
     assert refused.ephemeral
     assert str(marble.data) not in refused.text
     await (await ann.imagine("a cat")).picture()
+
+
+async def test_a_reaction_that_was_refused_works_when_it_is_put_again(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a cat")
+    await first.picture()
+    with closing(sqlite3.connect(marble.data / "marble.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await ann.reacts("🎲", first)
+        await ann.gets_dm("nothing was queued")
+        other.execute("ROLLBACK")
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    await (await judge.types("moderate channel", open=False)).said("no")
+    await ann.reacts("🎲", first)
+    await ann.gets_dm("switched off")
+    await (await judge.types("moderate channel", open=True)).said("yes")
+    await ann.reacts("🎲", first, times=3)
+    await (await ann.gets_reply_to(first)).picture()
+    assert len(discord.shown()) == 2
 
 
 async def test_while_it_ends_new_work_is_refused_in_words(
