@@ -33,6 +33,7 @@ from typing import ClassVar, Final
 from engine.sentences import Sentence
 
 LISTED: Final = 10  # names in a sentence
+LONGEST: Final = 300  # characters of a name that others are compared with; files' have 255 at most
 
 
 class MarbleError(Exception):
@@ -247,6 +248,8 @@ def some(names: Sequence[str]) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known name, or nothing."""
     plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
+    if len(name) > LONGEST:  # comparing takes a while for each letter
+        return ""
     found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)
     if not found:
         return ""
@@ -256,5 +259,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def shorten(value: object, limit: int = 60) -> str:
     """Quote a value for a message, cut to `limit` characters so that no message floods a chat."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
+        text = f"what is too large to be shown ({type(value).__name__})"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

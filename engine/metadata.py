@@ -30,6 +30,7 @@ from engine.errors import MetadataError, UserError
 from engine.graphs import Given, read_graph
 from engine.recipe import Recipe
 from engine.sentences import Sentence
+from engine.wording import mend_surrogates
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
@@ -161,6 +162,8 @@ def _texts(recipe: Recipe) -> dict[str, str]:
 def _object(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
+        if "\\ud" in text.lower():
+            data = json.loads(mend_surrogates(json.dumps(data, ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
         raise MetadataError("The text in the picture is not valid JSON.") from error
     if not isinstance(data, dict):

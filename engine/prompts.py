@@ -19,12 +19,14 @@ from typing import Final, NamedTuple
 
 from engine.errors import PromptError, shorten
 from engine.sentences import Sentence
+from engine.wording import mend_surrogates
 
 EMPHASIS: Final = 1.1
 SPLITTING: Final = 8  # tokens; from here on a span may be split between two windows
 FLOAT32_MAX: Final = 3.4028234663852886e38
 
-_BREAK: Final = re.compile(r"\s*\bBREAK\b\s*")
+# Blanks are tried from their first one only, so that many of them cost no quadratic time.
+_BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
 Encode = Callable[[str], Sequence[int]]
 
@@ -49,7 +51,7 @@ def parse(prompt: str) -> list[Span]:
     Text without parentheses comes back as it is, as one span of weight 1. Halves of surrogate
     pairs, which no tokenizer takes, become U+FFFD.
     """
-    prompt = prompt.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    prompt = mend_surrogates(prompt)
     closing = _match_parentheses(prompt)
     spans: list[Span] = []
     # Ranges of the prompt still to read, nearest last: recursion would end at 1,000 parentheses.

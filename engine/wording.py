@@ -19,11 +19,12 @@ from engine.sentences import Sentence
 from engine.sources import Lora
 
 LONGEST: Final = 10_000  # characters in which choices are made; a recipe takes 2,000
-# Both expressions read hostile texts in linear time: no blank and no bar is tried twice.
+# Hostile texts are read in linear time: no blank is tried twice.
 TAG: Final = re.compile(r"(?<![ \t])[ \t]*<lora:([^<>]*)>", re.IGNORECASE)
-# The innermost choice; braces with a backslash before them, or without a bar between, are text.
-CHOICE: Final = re.compile(r"(?<!\\){((?:\\.|[^{}|\\])*\|(?:\\.|[^{}\\])*)}")
-BAR: Final = re.compile(r"(?<!\\)\|")
+# An escaped character, a sign of choices, or text up to the next of these.
+PIECE: Final = re.compile(r"\\.|[{}|]|[^{}|\\]+|\\", re.DOTALL)
+
+Choice = list[list[str]]  # one that is not closed yet: its options, each in pieces
 
 
 def take_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
@@ -38,18 +39,53 @@ def write_loras(prompt: str, loras: tuple[Lora, ...]) -> str:
     return "".join([prompt, *(f" {tag}" for tag in tags)])
 
 
+def mend_surrogates(text: str) -> str:
+    """Return a text with halves of surrogate pairs, which no encoding takes, as U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def choose(text: str, seed: int) -> str:
     """Resolve all choices of a text by a seed: the same seed chooses the same.
 
-    A text that is too long for any recipe stays as it is.
+    The text is read once; a choice is made where its brace closes, and so after those within it.
+    Signs with a backslash before them are text, and so are braces without a bar between, around
+    which nothing is chosen. A text that is too long for any recipe stays as it is.
     """
-    for number in count() if len(text) <= LONGEST else ():
-        if not (found := CHOICE.search(text)):
-            return text
-        options = BAR.split(found[1])
-        draw = int.from_bytes(sha256(f"{seed} {number}".encode()).digest()[:8], "big")
-        text = text[: found.start()] + options[draw % len(options)] + text[found.end() :]
-    return text
+    if len(text) > LONGEST or "|" not in text:
+        return text
+    settled: list[str] = []
+    opened: list[Choice] = []
+    draws = count()
+    for piece in PIECE.findall(text):
+        here = opened[-1] if opened else [settled]
+        if piece == "{":
+            opened.append([[]])
+        elif piece == "|" and opened:
+            here.append([])
+        elif piece == "}" and len(here) > 1:
+            opened.pop()
+            chosen = here[_draw(seed, next(draws)) % len(here)]
+            (opened[-1][-1] if opened else settled).append("".join(chosen))
+        else:
+            if piece == "}":
+                _leave(opened, settled)
+                here = [settled]
+            here[-1].append(piece)
+    _leave(opened, settled)
+    return "".join(settled)
+
+
+def _draw(seed: int, number: int) -> int:
+    return int.from_bytes(sha256(f"{seed} {number}".encode()).digest()[:8], "big")
+
+
+def _leave(opened: list[Choice], settled: list[str]) -> None:
+    """Leave choices that cannot be closed as the text that they are."""
+    for first, *others in opened:
+        settled += ["{", *first]
+        for option in others:
+            settled += ["|", *option]
+    opened.clear()
 
 
 def _lora(tag: str) -> Lora:

@@ -11,8 +11,9 @@ from typing import Final
 
 from rich import markup
 
-# C0 without tab and line feed, delete, and C1: ECMA-48's control functions begin with these.
-CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# C0 without tab and line feed, delete, and C1: ECMA-48's control functions begin with these. Halves
+# of surrogate pairs cannot be printed at all.
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def escape(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine.errors import MetadataError
+from engine.wording import mend_surrogates
 
 NEGATIVE: Final = "Negative prompt:"
 # `name: value` up to a comma, or with a value that is quoted as JSON. The bound on the name keeps
@@ -72,7 +73,8 @@ def quote(value: str) -> str:
 def unquote(value: str) -> str:
     """Read what `quote` wrote; what only looks like it is taken as it is."""
     try:
-        return str(json.loads(value)) if value[:1] == value[-1:] == '"' else value
+        quoted = value[:1] == value[-1:] == '"'
+        return mend_surrogates(str(json.loads(value))) if quoted else value
     except ValueError:
         return value
 

@@ -54,7 +54,7 @@ class Graph:
 
     def title(self, name: str) -> str:
         """Return a node's kind and id, for messages."""
-        return f"{shorten(self.kind(name))[1:-1]} (node {name})"
+        return f"{shorten(self.kind(name))[1:-1]} (node {shorten(name)[1:-1]})"
 
     def value(self, name: str, option: str) -> Any:
         """Return a plain value of a node; one computed by another node is not followed."""
@@ -96,6 +96,11 @@ class Graph:
             raise self._error(name, option, f"gets {given} from {self.title(source)}, not {wanted}")
         return Link(source, slot)
 
+    def links(self) -> Iterator[tuple[str, int]]:
+        """Yield node and output of every link between nodes that are there."""
+        for name in self.nodes:
+            yield from self._links_into(name)
+
     def type_of(self, name: str, option: str) -> str:
         """Return the type (`MODEL`, `LATENT`, …) of a link into a known node."""
         return KINDS[self.kind(name)].links[option]
@@ -117,14 +122,17 @@ class Graph:
                     within.discard(name)
                     path.pop()
                 elif following in within:
-                    where = f"{self.kind(following)} ({following})"
+                    where = self.title(following)
                     raise GraphError(f"The ComfyUI graph goes in a circle at {where}.")
                 else:
                     within.add(following)
                     path.append((following, self._feeds(following)))
 
     def _feeds(self, name: str) -> Iterator[str]:
+        return (source for source, _ in self._links_into(name))
+
+    def _links_into(self, name: str) -> Iterator[tuple[str, int]]:
         for value in self.nodes[name]["inputs"].values():
             match value:
-                case [str() as source, int()] if source in self.nodes:
-                    yield source
+                case [str() as source, int() as slot] if source in self.nodes:
+                    yield source, slot

@@ -45,6 +45,8 @@ def factor_to(width: int, height: int, target: tuple[float, float]) -> float:
     Raises `GraphError` where there is none, or `OptionError`.
     """
     sides = (width, height)
+    if not all(0 < side < LARGEST for side in target):  # products may have become infinite, or NaN
+        raise GraphError("The ComfyUI graph enlarges to a size that no picture has.")
     wanted = tuple(max(SIDE, round(side / SIDE) * SIDE) for side in target)
     # Whatever lies between these is rounded to the wanted sides, and an end of it may be, too.
     low = max((goal - SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))

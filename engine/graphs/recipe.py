@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.errors import GraphError
+from engine.errors import GraphError, shorten
 from engine.graphs.graph import Graph
 from engine.graphs.larger import enlarged
 from engine.graphs.latents import LATENTS
@@ -54,25 +55,32 @@ def read_graph(data: object, pictures: Mapping[str, Given] | None = None) -> Rea
     Pictures that bear the names of our store need not be given. `GraphError` names a node that is
     not known, a missing input, a circle; `OptionError` a value that Marble does not allow.
     """
-    graph = _parse(data)
-    ours = {file: _ours(file) for file in _files(graph) if OURS.fullmatch(file)}
-    reader = Reader(graph, RULES, {**ours, **(pictures or {})})
-    try:
+    with _bounded():
+        graph = _parse(data)
+        ours = {file: _ours(file) for file in _files(graph).values() if OURS.fullmatch(file)}
+        reader = Reader(graph, RULES, {**ours, **(pictures or {})})
         recipe = _recipe(reader)
-    except RecursionError:
-        raise GraphError("The ComfyUI graph is too deep.") from None
-    return Read(recipe, tuple(dict.fromkeys(reader.notes)))
+        return Read(recipe, tuple(dict.fromkeys(reader.notes)))
 
 
 def pictures_of(data: object) -> list[Wanted]:
-    """Return the pictures that a graph loads."""
-    graph = _parse(data)
-    masks: dict[str, set[str]] = {file: set() for file in _files(graph)}
-    for name in graph.all("LoadImage"):
-        masks[str(graph.value(name, "image"))] |= set(_channels(graph, name))
-    for name in graph.all("LoadImageMask"):
-        masks[str(graph.value(name, "image"))].add(str(graph.value(name, "channel")))
-    return [Wanted(file, frozenset(channels)) for file, channels in masks.items()]
+    """Return the pictures that a graph loads, or raise `GraphError`."""
+    with _bounded():
+        graph = _parse(data)
+        files = _files(graph)
+        masks: dict[str, set[str]] = {file: set() for file in files.values()}
+        for load, channel in _channels(graph):
+            masks[files[load]].add(channel)
+        return [Wanted(file, frozenset(channels)) for file, channels in masks.items()]
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Refuse what nests beyond Python's stack: nodes behind nodes, or values within values."""
+    try:
+        yield
+    except RecursionError:
+        raise GraphError("The ComfyUI graph is too deep.") from None
 
 
 def _parse(data: object) -> Graph:
@@ -81,23 +89,33 @@ def _parse(data: object) -> Graph:
     return Graph.parse(from_workflow(data) if is_workflow(data) else data)  # type: ignore[arg-type]
 
 
-def _files(graph: Graph) -> list[str]:
+def _files(graph: Graph) -> dict[str, str]:
+    """Return the files that nodes load, by node."""
     loads = graph.all("LoadImage", "LoadImageMask")
-    return list(dict.fromkeys(str(graph.value(name, "image")) for name in loads))
+    return {name: str(graph.value(name, "image")) for name in loads}
 
 
-def _channels(graph: Graph, load: str) -> Iterator[str]:
-    """Yield the channels that are taken for masks of what a node loads, scaled or not."""
-    if any([load, 1] in node["inputs"].values() for node in graph.nodes.values()):
-        yield ALPHA
-    loaded = [load, *(name for name in graph.all("ImageScale") if _feeds(graph, name, load))]
+def _channels(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield nodes that load pictures, and channels of these, scaled or not, taken for masks."""
+    for name in graph.all("LoadImageMask"):
+        yield name, str(graph.value(name, "channel"))
+    for source, slot in graph.links():
+        if slot == 1 and graph.kind(source) == "LoadImage":
+            yield source, ALPHA
     for name in graph.all("ImageToMask"):
-        if any(_feeds(graph, name, each) for each in loaded):
-            yield str(graph.value(name, "channel"))
+        shown = _shown(graph, name)
+        if shown and graph.kind(shown) == "ImageScale":
+            shown = _shown(graph, shown)
+        if shown and graph.kind(shown) == "LoadImage":
+            yield shown, str(graph.value(name, "channel"))
 
 
-def _feeds(graph: Graph, name: str, source: str) -> bool:
-    return bool(graph.nodes[name]["inputs"].get("image") == [source, 0])
+def _shown(graph: Graph, name: str) -> str | None:
+    """Return the node whose picture a node is given."""
+    match graph.nodes[name]["inputs"].get("image"):
+        case [str() as source, 0] if source in graph.nodes:
+            return source
+    return None
 
 
 def _ours(file: str) -> Given:
@@ -149,6 +167,7 @@ def _check_pick(draft: Draft) -> None:
     whole = all(isinstance(side, int) for side in sides)
     if draft.early and whole and not slices_like_marble(*sides):
         raise GraphError(
-            f"The ComfyUI graph picks a picture of {sides[0]}×{sides[1]} before KSampler, where "
+            "The ComfyUI graph picks a picture of "
+            f"{shorten(sides[0])}×{shorten(sides[1])} before KSampler, where "
             "ComfyUI draws its noise another way than Marble."
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
-from engine.errors import GraphError
+from engine.errors import GraphError, shorten
 from engine.graphs.graph import Link
 from engine.graphs.larger import enlarged
 from engine.graphs.meaning import Draft, Pass, Words
@@ -107,7 +107,7 @@ def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> P
         _note_words(reader, name, positive, negative, draft)
     sampler = reader.graph.value(name, "sampler_name")
     if isinstance(sampler, str) and sampler.endswith(ELSEWHERE):
-        reader.note(name, f"sampler_name {sampler}: its noise is drawn on the CPU")
+        reader.note(name, f"sampler_name {shorten(sampler)[1:-1]}: its noise is drawn on the CPU")
         sampler = sampler.removesuffix(ELSEWHERE)
     return Pass(
         {

@@ -24,7 +24,6 @@ LINE: Final = re.compile(r"//[^\n]*")
 ALONE: Final = re.compile(r"(?<!\\)\{([^{}|]*)\}")  # a choice of one
 ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
-REROUTES: Final = 100  # in a row
 ADVICE: Final = "export it as “API” in ComfyUI"
 
 
@@ -37,7 +36,7 @@ def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a workflow into the graph that the canvas would send, or raise `GraphError`."""
     try:
         return _Canvas(workflow).graph()
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError):
         raise GraphError("The ComfyUI workflow is damaged.") from None
 
 
@@ -47,6 +46,7 @@ class _Canvas:
     def __init__(self, workflow: Mapping[str, Any]) -> None:
         self._nodes = {str(node["id"]): node for node in workflow["nodes"]}
         self._links = dict(map(_link, workflow.get("links") or ()))
+        self._behind: dict[str, Any] = {}  # what feeds a reroute that was met before
 
     def graph(self) -> dict[str, Any]:
         """Return all nodes that a server would be sent; the canvas's own are not."""
@@ -61,27 +61,37 @@ class _Canvas:
         linked = {
             slot["name"]: self._source(slot["link"])
             for slot in node.get("inputs") or ()
-            if slot.get("link") in self._links
+            if str(slot.get("link")) in self._links
         }
         return {"class_type": kind, "inputs": _values(node) | linked}
 
     def _source(self, link: Any) -> Any:
         """Return the link to what feeds an input, or the value that a primitive holds."""
-        name, slot = self._links[link]
-        for _ in range(REROUTES):
+        name, slot = self._links[str(link)]
+        passed: set[str] = set()
+        while name not in self._behind and name not in passed:
             node = self._nodes[name]
-            if node["type"] == "PrimitiveNode":
-                return node["widgets_values"][0]
             if node["type"] != "Reroute":
                 break
-            name, slot = self._links[node["inputs"][0]["link"]]
-        return [name, slot]
+            passed.add(name)
+            name, slot = self._links[str(node["inputs"][0]["link"])]
+        found = self._behind[name] if name in self._behind else self._given(name, slot)
+        self._behind |= dict.fromkeys(passed, found)
+        return found
+
+    def _given(self, name: str, slot: Any) -> Any:
+        node = self._nodes[name]
+        return node["widgets_values"][0] if node["type"] == "PrimitiveNode" else [name, slot]
 
 
-def _link(link: Any) -> tuple[Any, tuple[str, int]]:
+def _link(link: Any) -> tuple[str, tuple[str, Any]]:
+    """Return a link's number, and where it comes from.
+
+    Numbers become text: those of a hostile file may be chosen to collide in a table, texts cannot.
+    """
     if isinstance(link, Mapping):
-        return link["id"], (str(link["origin_id"]), link["origin_slot"])
-    return link[0], (str(link[1]), link[2])
+        return str(link["id"]), (str(link["origin_id"]), link["origin_slot"])
+    return str(link[0]), (str(link[1]), link[2])
 
 
 def _is_sent(node: Mapping[str, Any]) -> bool:

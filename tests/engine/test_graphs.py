@@ -310,16 +310,46 @@ def test_reroutes_vanish_on_the_way() -> None:
     assert from_graph(canvas(nodes=[reroute], links=links, cut=[1])) == PLAIN
 
 
-def test_no_chain_of_reroutes_is_followed_forever() -> None:
-    # A file of 4 MB holds thousands in a row, and thousands of inputs that come from there.
-    nodes = [
+def test_a_chain_of_reroutes_is_followed_once() -> None:
+    # A file of 4 MB holds thousands in a row, and thousands of inputs that come from there:
+    # followed for each of them, this takes an hour.
+    last = 20_000
+    nodes: list[dict[str, Any]] = [
         {"id": n, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": n}]}
-        for n in range(20, 220)
+        for n in range(20, last + 1)
     ]
-    links = [[n, n - 1 if n > 20 else 4, 0, n, 0, "MODEL"] for n in range(20, 220)]
+    inputs = [{"name": f"{n}", "type": "*", "link": 1} for n in range(40_000)]
+    links = [[n, n - 1 if n > 20 else 4, 0, n, 0, "MODEL"] for n in range(20, last + 1)]
+    links.append([1, last, 0, 3, 0, "MODEL"])
+    workflow = canvas(
+        nodes=[*nodes, {"id": 2, "type": "X", "inputs": inputs}], links=links, cut=[1]
+    )
+    assert from_graph(workflow) == PLAIN
+    links[0][1] = last  # a circle
     with pytest.raises(GraphError, match="'model' of KSampler"):
-        from_graph(canvas(nodes=nodes, links=[*links, [1, 219, 0, 3, 0, "MODEL"]], cut=[1]))
-    assert from_graph(canvas(nodes=nodes, links=[*links, [1, 60, 0, 3, 0, "MODEL"]], cut=[1]))
+        from_graph(canvas(nodes=nodes, links=links, cut=[1]))
+
+
+def test_links_whose_numbers_collide_cost_nothing() -> None:
+    # Python hashes all multiples of this prime to 0: a table by such numbers is a list.
+    links = [[(2**61 - 1) * n, 4, 0, 3, 0, "MODEL"] for n in range(100, 60_000)]
+    assert from_graph(canvas(links=links)) == PLAIN
+
+
+def test_what_many_loaded_pictures_are_taken_for_is_found_in_one_look() -> None:
+    # Looked for in all nodes for each of them, this takes many minutes.
+    amount = 15_000
+    graph = default_graph()
+    for n in range(amount):
+        graph[f"load {n}"] = {"class_type": "LoadImage", "inputs": {"image": f"{n}.png"}}
+        scaled = {"image": [f"load {n}", 0]}
+        graph[f"scale {n}"] = {"class_type": "ImageScale", "inputs": scaled}
+        mask = {"image": [f"scale {n}", 0], "channel": "red"}
+        graph[f"mask {n}"] = {"class_type": "ImageToMask", "inputs": mask}
+    graph["use"] = {"class_type": "SetLatentNoiseMask", "inputs": {"mask": ["load 0", 1]}}
+    first, *others = pictures_of(graph)
+    assert first == Wanted("0.png", frozenset({"red", "alpha"}))
+    assert others == [Wanted(f"{n}.png", frozenset({"red"})) for n in range(1, amount)]
 
 
 def test_a_comment_that_is_never_closed_is_text() -> None:

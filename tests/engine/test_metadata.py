@@ -421,6 +421,18 @@ def test_a_user_comment_is_read_in_every_order(
     assert reading.recipe.prompt.startswith(first)
 
 
+def test_halves_of_surrogate_pairs_are_mended() -> None:
+    # JSON can name them, but neither a database nor a terminal takes them.
+    recipe = make_recipe(prompt="a \ud800 cat 🗿", vae="\udfff")
+    line = 'x\nSteps: 4, Sampler: Euler, CFG scale: 4, Seed: 7, Size: 64x64, Model: "\\ud800 🗿"'
+    texts = (json.dumps(recipe.to_dict()), json.dumps(comfy.to_graph(recipe)))
+    for key, text in zip(("marble", "prompt"), texts, strict=True):
+        assert read_recipe(png_with(**{key: text})).recipe == replace(
+            recipe, prompt="a \ufffd cat 🗿", vae="\ufffd"
+        )
+    assert from_a1111(line)[0].checkpoint == "\ufffd 🗿"
+
+
 def test_a_picture_that_holds_only_the_canvas_is_read() -> None:
     workflow = json.dumps(comfy.to_workflow(make_recipe()))
     reading = read_recipe(png_with(workflow=workflow))

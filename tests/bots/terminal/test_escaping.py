@@ -10,3 +10,7 @@ def test_what_a_terminal_would_obey_is_shown_instead() -> None:
 
 def test_markup_and_plain_letters_stay() -> None:
     assert escape("[bold]猫\tcat\n") == "\\[bold]猫\tcat\n"
+
+
+def test_half_a_surrogate_pair_can_be_printed() -> None:
+    assert escape("a \ud800 b").encode() == "a \ufffd b".encode()
