@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported: its threads are not to spin while others use the processor.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -11,6 +12,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Before torch is imported, and for child processes, too: on a busy machine the threads of a small
 # model spend their time waiting for each other (80 s for 1 s of work).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a run shows depends on the code alone: not on what was drawn by chance, nor on how busy the
+# machine was. `--hypothesis-profile=search` draws new examples.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", settings.get_profile("search"), derandomize=True)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,6 +1,7 @@
 """Whatever people type, name or upload: a picture or one sentence; no traceback, no path, no token.
 
-MARBLE_FUZZ=10000 makes so many of each; the default keeps the suite short.
+MARBLE_FUZZ=10000 makes so many of each, and with --hypothesis-profile=search others each time; the
+default keeps the suite short.
 """
 
 import asyncio

@@ -262,7 +262,8 @@ async def admitted(*asks: Awaitable[Job]) -> list[Job]:
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     costs=st.lists(st.integers(1, 6), min_size=2, max_size=12),
