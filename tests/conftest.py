@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,7 @@ settings.register_profile("steady", settings.get_profile("search"), derandomize=
 settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE: Final = 180.0  # seconds after which something awaited counts as not happening
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ async def group_minute(server: TelegramServer, messages: int) -> None:
 
 async def main(chats: int = 200, messages: int = 1000) -> None:
     """Run it."""
-    servers.WAIT = 300.0  # type: ignore[misc]
+    servers.PATIENCE = 300.0  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         server = TelegramServer()
         await server.start()

@@ -13,6 +13,7 @@ from engine.queue import Queue
 from engine.recipe import Recipe
 from engine.work import SPEEDS
 from storage import NewJob, Status, Storage
+from tests.conftest import PATIENCE
 from tests.factories import make_recipe
 
 WORDS = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
@@ -117,7 +118,7 @@ async def test_a_part_that_fails_ends_the_process_loudly(
 
     monkeypatch.setattr(Queue, "next", broken)
     with pytest.raises(ExceptionGroup) as error:
-        async with asyncio.timeout(60), open_app(settings):
+        async with asyncio.timeout(PATIENCE), open_app(settings):
             await asyncio.Event().wait()
     assert error.group_contains(ArithmeticError)
     assert "marble-worker failed" in caplog.text

@@ -23,6 +23,7 @@ from bots.delivery import (
 )
 from storage import Parcel, Status, Storage
 from tests.bots.chat import EDIT, MESSAGE, Chat
+from tests.conftest import PATIENCE
 from tests.storage.conftest import a_job, drawn
 
 
@@ -254,7 +255,7 @@ async def test_slow_replies_leave_room_for_others(scene: Scene) -> None:
     assert await scene.delivery.deliver_due() == len(slow)
     quick = {await scene.rendered() for _ in range(3)}
     running = asyncio.create_task(scene.delivery.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not quick <= scene.chat.edits.keys():
             await scene.chat.arrived.wait()
             scene.chat.arrived.clear()
@@ -286,7 +287,7 @@ async def test_a_clock_jump_delays_no_reply(scene: Scene, hours: int) -> None:
 
 async def test_run_delivers_as_soon_as_a_reply_is_there(scene: Scene) -> None:
     running = asyncio.create_task(scene.delivery.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await scene.rendered()
         await scene.chat.begun.wait()
         await scene.delivery.drain()

@@ -20,6 +20,7 @@ from engine.executors import Health
 from storage import Storage
 from storage.errors import DatabaseBusy
 from tests.bots.conftest import House
+from tests.conftest import PATIENCE
 
 ADA = Asker(person="discord:ada", place="terminal")
 
@@ -121,7 +122,7 @@ async def test_it_answers_at_its_port_and_lets_go_of_it(service: Service) -> Non
         port = probe.getsockname()[1]
     settings = replace(service.app.settings, metrics_port=port)
     service.app = replace(service.app, settings=settings)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         async with monitored(service):
             assert b"200 OK" in await ask(port, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"marble_queue_jobs" in await ask(port, b"GET /metrics?a=b HTTP/1.1\r\n\r\n")

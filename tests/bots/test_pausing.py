@@ -10,6 +10,7 @@ from bots.policy import NotAllowed, Roles
 from engine.errors import OptionError
 from engine.queue import Queue
 from storage import Storage
+from tests.conftest import PATIENCE
 
 ROLES = Roles(owners={"discord:own"}, moderators={"discord:mod"})
 
@@ -47,7 +48,7 @@ async def test_a_pause_in_one_process_is_obeyed_in_another(
     looking = asyncio.create_task(there.pausing.run(), name="looking")
     await here.pausing.pause("Back at  noon.", "discord:mod")
     assert here.queue.reason == "Back at noon."
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await there.queue.changed()
         reasons = [there.queue.reason]
         assert await here.pausing.resume("discord:own")

@@ -12,6 +12,7 @@ from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
 from storage.jobs import Jobs
 from tests.bots.conftest import ADA, LIMITS, House
+from tests.conftest import PATIENCE
 
 
 def progress(step: int) -> Progress:
@@ -296,7 +297,7 @@ async def test_who_follows_a_job_that_is_submitted_twice_sees_its_end(house: Hou
     assert isinstance(await anext(news), Waiting)
     house.worker.submit(job)
     house.worker.queue.resume()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert isinstance([each async for each in news][-1], Progress)
 
 

@@ -18,13 +18,13 @@ from tests.chaos.disk import Disk, a_disk
 from tests.chaos.link import Link, Mode
 from tests.chaos.service import GRACE, Service
 from tests.chaos.witness import Witness
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.process import Marble
 from tests.fakes.telegram.server import TelegramServer
 
 CLOCK: Final = Path(__file__).with_name("clock")
-READY: Final = 60.0  # seconds that a first start may take on a busy machine
+IN_TIME: Final = 3.0  # seconds that Discord gives to acknowledge an interaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Stage:
         """Wait until Marble is connected to both chats."""
         identified = self.discord.gateway.identified
         polls = self.telegram.polls
-        async with asyncio.timeout(READY):
+        async with asyncio.timeout(PATIENCE):
             await self.telegram.until(lambda: self.telegram.polls > polls)
             await self.discord.until(lambda: self.discord.gateway.identified > identified)
 
@@ -112,6 +112,7 @@ async def a_stage(
             name: await stack.enter_async_context(Link.to(port)) for name, port in ports.items()
         }
         discord.url = links["discord"].url  # what it tells Marble leads over the link, too
+        discord.in_time = IN_TIME
         disk = stack.enter_context(a_disk(folder / "data", mount=mount))
         witness = Witness(telegram, discord)
         port = a_free_port()

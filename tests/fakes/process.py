@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
-END: Final = 60.0
+LOOK: Final = 0.05  # seconds between looks at the log
 
 
 @dataclass
@@ -41,9 +41,11 @@ class Marble:
         if self._process and self.pid:
             self._process.send_signal(sent)
 
-    def wait_for_log(self) -> None:
-        """Let a moment pass; blocks."""
-        time.sleep(0.05)
+    async def says(self, words: str) -> None:
+        """Wait until it has logged some words."""
+        async with asyncio.timeout(PATIENCE):
+            while words not in self.log:
+                await asyncio.to_thread(time.sleep, LOOK)
 
     async def start(self, **changes: str) -> None:
         """Start it; `changes` are settings for this time only."""
@@ -64,7 +66,7 @@ class Marble:
                 stderr=log,
             )
 
-    async def ended(self, within: float | None = END) -> int:
+    async def ended(self, within: float | None = PATIENCE) -> int:
         """Wait until it has ended; return its exit code."""
         assert self._process
         async with asyncio.timeout(within):

@@ -21,6 +21,7 @@ from sqlalchemy.engine.base import RootTransaction
 
 from engine.errors import OptionError
 from storage import Status, Storage, engines, intake, jobs, urls
+from storage.database import OUTCOME
 from storage.errors import (
     BadURL,
     Corrupt,
@@ -162,7 +163,7 @@ async def test_people_wait_for_a_lock_only_so_long(storage: Storage) -> None:
         begin = loop.time()
         with pytest.raises(DatabaseBusy, match="nothing was written; try again in a moment"):
             await storage.jobs.add(a_job())
-        assert 2 <= loop.time() - begin <= 3
+        assert 2 <= loop.time() - begin < OUTCOME  # however busy the machine, not so long as work
         assert await storage.jobs.get(job.id) == job  # reading goes on
     assert await storage.jobs.list_queued() == (job,)
     assert (await storage.jobs.add(a_job())).status is Status.QUEUED  # by itself

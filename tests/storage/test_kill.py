@@ -12,6 +12,7 @@ import pytest
 
 from storage import Status
 from storage.life import MAX_ATTEMPTS
+from tests.conftest import PATIENCE
 from tests.storage import kill_worker
 from tests.storage.conftest import Home
 from tests.storage.kill_chat import POISON, ChatServer
@@ -86,7 +87,7 @@ async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
     plans = [Plan(point, dice.randint(4, 9)) for point in POINTS for _ in range(each)]
     plans += [Plan()] * at_random
     dice.shuffle(plans)
-    async with asyncio.timeout(90):  # a lost command would be waited for in vain
+    async with asyncio.timeout(5 * PATIENCE):  # a lost command would be waited for in vain
         await found.run(plans)
     await chat.stop()
 

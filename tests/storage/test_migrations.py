@@ -18,6 +18,7 @@ from engine.sources import Control
 from storage import Storage, backups, engines, schema, sqlite_files, urls
 from storage.errors import NewerSchema, UnknownJob
 from storage.tables import Base
+from tests.conftest import PATIENCE
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 REVISIONS = [
@@ -125,7 +126,11 @@ async def test_start_images_are_known_again_after_a_downgrade(empty_home: Home) 
     assert await in_transaction(empty_home, listed) == before
 
 
-async def test_two_processes_may_open_a_new_database_at_once(empty_home: Home) -> None:
+async def test_two_processes_may_open_a_new_database_at_once(
+    empty_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.database.UPGRADE", PATIENCE)  # which each of them makes in turn
+
     async def visit(prompt: str) -> int:
         async with empty_home.open() as storage:
             return (await storage.jobs.add(a_job(prompt))).id

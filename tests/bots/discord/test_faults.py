@@ -18,7 +18,9 @@ from PIL import Image
 
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
+from tests.conftest import PATIENCE
 from tests.fakes.discord import FakeDiscord, Person, Reply
+from tests.fakes.discord.rest import DEFER
 from tests.fakes.discord.world import MANAGE_MESSAGES, Interaction, Message
 
 
@@ -40,7 +42,7 @@ class Scene:
 
     async def delivered(self) -> None:
         """Wait until no reply waits any more."""
-        async with Storage.open(self.marble.data) as storage, asyncio.timeout(60):
+        async with Storage.open(self.marble.data) as storage, asyncio.timeout(PATIENCE):
             while await storage.outbox.backlog():
                 await asyncio.to_thread(time.sleep, 0.05)
 
@@ -359,6 +361,8 @@ async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued
         other.execute("BEGIN IMMEDIATE")
         refused = await ann.imagine("a cat")
         assert "nothing was queued" in await refused.said("too long")
+        # The acknowledgement, for which Discord waits 3 s, did not wait for the database.
+        assert interaction(refused).first == DEFER
         other.execute("ROLLBACK")
     assert refused.ephemeral
     assert str(marble.data) not in refused.text
@@ -393,7 +397,7 @@ async def test_while_it_ends_new_work_is_refused_in_words(
     await first.picture()
     reply = await scene.waiting()
     stopping = asyncio.create_task(marble.stop(), name="stop")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while "Marble drains" not in marble.log:
             await asyncio.to_thread(time.sleep, 0.05)
     late = await ann.imagine("a dog")

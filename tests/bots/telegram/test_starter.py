@@ -25,9 +25,12 @@ async def test_a_text_becomes_a_picture_and_its_seed_holds(
         said = await ada.says("a marble scholar holding a book --seed 4 --steps 8")
         placeholder = await ada.chat.answer(said)
         seen = {text_of(placeholder).lower()}
-        while not is_result(placeholder):
-            await telegram.changed()
+
+        def is_finished() -> bool:
             seen.add(text_of(placeholder).lower())
+            return is_result(placeholder)
+
+        await telegram.until(is_finished)
         assert any("chiselling" in line or "loading" in line for line in seen)
         first = pixels(telegram, placeholder["photo"][-1]["file_id"])
         assert first.std() > 20  # a picture, neither grey nor black

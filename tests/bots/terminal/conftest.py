@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bots.cli import main
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 Marble = Callable[..., "Answer"]
 
@@ -65,7 +65,7 @@ def chat(marble: Marble, data: Path, models: Path) -> Callable[[str], Answer]:
             input=lines,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )

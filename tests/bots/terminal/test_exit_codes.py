@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from storage import Storage
-from tests.fakes.process import Marble
+from tests.conftest import PATIENCE
+from tests.fakes.process import LOOK, Marble
 from tests.storage.conftest import a_job
 
 AGAIN_HELPS, AGAIN_IS_NO_USE, WELL = 1, 2, 0
@@ -82,13 +84,11 @@ async def test_told_twice_it_ends_at_once_and_burns_no_attempt(marble: Marble) -
     async with Storage.open(data) as storage:
         job = await storage.jobs.add(a_job("wait"))
         await marble.start()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (await storage.jobs.get(job.id)).status != "running":
-                await asyncio.to_thread(marble.wait_for_log)
+                await asyncio.to_thread(time.sleep, LOOK)
         marble.send(signal.SIGTERM)
-        async with asyncio.timeout(60):
-            while "Marble drains" not in marble.log:
-                await asyncio.to_thread(marble.wait_for_log)
+        await marble.says("Marble drains")
         assert marble.pid
         marble.send(signal.SIGTERM)
         assert await marble.ended() == WELL

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bots.studio import Asker, Studio
 from engine.checkpoints import Catalogue
 from storage import Parcel, Status, Storage
 from tests.bots.terminal.conftest import Marble
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 TINY = ("--model", "tiny", "--steps", "1")
 
@@ -73,10 +73,11 @@ def test_being_told_to_stop_ends_it_well(
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert serving.stderr
-    with serving:
+    with serving, ExitStack() as finally_:
+        finally_.callback(serving.kill)  # whatever fails: it is waited for
         assert "serves" in serving.stderr.readline()
         serving.send_signal(sent)
-        assert serving.wait(timeout=60) == 0
+        assert serving.wait(timeout=PATIENCE) == 0
         # It is not at a terminal, and so speaks JSON.
         said = [json.loads(line) for line in serving.stderr]
         assert all(line["level"] in ("info", "warning") for line in said), said

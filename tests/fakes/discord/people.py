@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.conftest import PATIENCE
 from tests.fakes.discord.world import DM, Attachment, Channel, Interaction, Message, User, member
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Reply:
         await self.person.discord.until(found, f"an answer with {words!r}")
         return self.text
 
-    async def picture(self, seconds: float = 60) -> bytes:
+    async def picture(self, seconds: float = PATIENCE) -> bytes:
         """Wait for the finished picture, which alone has buttons to rerun it."""
 
         def finished() -> bool:

@@ -177,6 +177,7 @@ class Rest:
         body = request[BODY]
         self._answer(interaction, body["type"], body.get("data") or {}, request[FILES])
         interaction.acknowledged = time.monotonic() - interaction.began
+        interaction.first = body["type"]
         told: Body = {"id": str(interaction.id), "type": interaction.kind}
         shown: Body = {"type": body["type"]}
         if message := interaction.original:

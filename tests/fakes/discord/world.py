@@ -261,6 +261,7 @@ class Interaction:
     id: int = field(default_factory=snowflake)
     began: float = field(default_factory=time.monotonic)
     acknowledged: float | None = None  # seconds after it began
+    first: int | None = None  # the kind of the acknowledgement
     answer: Json | None = None  # choices of an autocompletion, or a modal
     original: Message | None = None
     followups: list[Message] = field(default_factory=list)

@@ -20,13 +20,13 @@ from typing import Any, Final
 from aiohttp import ClientSession, web
 from PIL import Image
 
+from tests.conftest import PATIENCE
 from tests.fakes.telegram import methods, spec
 from tests.fakes.telegram.faults import Fault
 
 TOKEN: Final = "123456789:AAcanary-canary-canary-canary-canary"
 BOT: Final = 123456789
 NAME: Final = "marble_test_bot"
-WAIT: Final = 60.0  # seconds in which something must happen that a test waits for
 GROUP: Final = (20, 60.0)  # messages in a group in any so many seconds
 ALL: Final = (30, 1.0)
 
@@ -134,7 +134,7 @@ class TelegramServer:
 
     async def until(self, true: Callable[[], Any], what: str = "") -> Any:
         """Wait until something holds, and return it."""
-        async with asyncio.timeout(WAIT):
+        async with asyncio.timeout(PATIENCE):
             while not (found := true()):
                 await self.changed()
         return found
