@@ -15,6 +15,7 @@ from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.faults import UNKNOWN
 from bots.discord.replies import CONTENT
+from bots.discord.turns import Turns
 from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
 from bots.presentation import cut, escape_markdown
@@ -46,7 +47,7 @@ class Desk:
         self.client = client
         self.roles = roles_of(app.settings)
         self.closed = False
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
         self._announcing: dict[int, asyncio.Event] = {}
         self._places: set[str] = set()
         self._languages: dict[str, str] = {}
@@ -57,7 +58,7 @@ class Desk:
             self.require_open(visit)
             visit.check_permissions()
             await visit.open()
-            async with self._turns:
+            async with self._turns.take():
                 await self.know_place(visit)  # the studio asks the gate by it
                 await self._announce(visit, await ask(visit.asker))
 
@@ -66,7 +67,7 @@ class Desk:
         self._announcing[job.id] = announced = asyncio.Event()
         try:
             if message := await visit.announce(job):
-                await self.storage.jobs.acknowledged(job.id, message_key(message))
+                job = await self.storage.jobs.acknowledged(job.id, message_key(message))
             self.client.watching.watch(job)
             await self._note_language(visit)
         except (UserError, discord.HTTPException, *UNKNOWN) as error:

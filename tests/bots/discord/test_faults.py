@@ -16,6 +16,7 @@ from typing import Final
 
 from PIL import Image
 
+from bots.discord.desk import AT_ONCE
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
 from tests.conftest import PATIENCE
@@ -367,6 +368,24 @@ async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued
     assert refused.ephemeral
     assert str(marble.data) not in refused.text
     await (await ann.imagine("a cat")).picture()
+
+
+async def test_a_burst_while_the_database_is_locked_hears_so_together(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    crowd = 4 * AT_ONCE
+    with closing(sqlite3.connect(marble.data / "marble.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        refused = await asyncio.gather(*(ann.imagine("a cat") for _ in range(crowd)))
+        for each in refused:
+            await each.said("nothing was queued")
+        print(f"{crowd} commands heard that it is locked in {time.monotonic() - began:.1f} s")  # noqa: T201
+        other.execute("ROLLBACK")
+    assert all(each.ephemeral for each in refused)
+    await (await ann.imagine("a cat")).picture()
+    async with Storage.open(marble.data) as storage:
+        assert len(await storage.history.page()) == 1
 
 
 async def test_a_reaction_that_was_refused_works_when_it_is_put_again(
