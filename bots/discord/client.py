@@ -23,7 +23,7 @@ from bots.discord.translate import Tables
 from bots.discord.visits import Reaction, Visit
 from bots.presentation.lines import name_of
 from bots.texts import words_of
-from engine.events import News
+from engine.events import News, Progress
 from storage import DatabaseFault, Job
 
 # None of these is privileged: Marble reads no messages and knows no member lists.
@@ -192,15 +192,21 @@ class MarbleClient(discord.Client):
         return (await hook.edit_message(which, **reply.edit())).id
 
     async def _show_progress(self, job: Job, news: News) -> None:
-        address = Address.from_dict(job.reply)
-        job = await self.app.storage.jobs.get(job.id)
-        message = message_id(job.message)
-        seen = await self.app.screen.of(job.place, adult=self.is_adult(address.channel))
-        reply = progress_reply(job, news, seen, words_of(address.language))
+        """Edit a job's message, which is known since before the job was watched."""
+        address, message = Address.from_dict(job.reply), message_id(job.message)
+        guess = await self._guess(job, address, news)
+        reply = progress_reply(job, news, guess, words_of(address.language))
         if not address.expired:
             await self.edit_answer(address, message, reply)
         elif message:
             await self.edit(address, message, reply)
+
+    async def _guess(self, job: Job, address: Address, news: News) -> bytes | None:
+        """Return the preview that comes with news, as far as the rules of now let it be seen."""
+        if not isinstance(news, Progress) or not news.preview:
+            return None
+        seen = await self.app.screen.of(job.place, adult=self.is_adult(address.channel))
+        return news.preview if seen.previews else None
 
 
 _KEYCAPS: Final = tuple(each.replace(VARIATION, "") for each in KEYCAPS)

@@ -25,7 +25,7 @@ from bots.presentation import (
 from bots.presentation.lines import SEPARATOR, name_of
 from bots.screen import View, Withheld
 from bots.texts import Words, say, tell, words_of
-from engine.events import News, Progress
+from engine.events import News
 from storage import DatabaseFault, Job, Parcel, Picture, Status
 
 CONTENT: Final = 2000  # characters of a message
@@ -77,9 +77,8 @@ def listed(lines: Iterable[str]) -> str:
     return cut("\n".join([f"**{title}**" if rest else title, *rest]), CONTENT)
 
 
-def progress_reply(job: Job, news: News, seen: View, words: Words) -> Reply:
+def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) -> Reply:
     """Show how far a job is, with a guess at its picture, and how to stop it."""
-    preview = news.preview if isinstance(news, Progress) and seen.previews else None
     alt = cut(alt_text(job, words), 1024)
     files = (Attached(name="preview.jpg", data=preview, description=alt),) if preview else ()
     content = f"{_prompt(job, 400)}\n{progress_line(news, words, escape_markdown)}"
