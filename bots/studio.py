@@ -14,7 +14,7 @@ from PIL.Image import Image
 from bots import derive
 from bots.derive import change, of_picture, the_picture
 from bots.gate import Admission, nobody_minds
-from bots.wishes import STYLE, find_style, size_like, sized, styled
+from bots.wishes import STYLE, find_style, size_like, sized, styled, worn
 from bots.worker import Worker
 from engine.blobs import Folder
 from engine.canvas import lay
@@ -106,9 +106,17 @@ class Studio:
         return await self._submit(recipe, asker, parent=number, parent_picture=picture, style=style)
 
     async def remake(self, recipe: Recipe, values: Mapping[str, Any], asker: Asker) -> Job:
-        """Commit and start a job for a recipe from elsewhere, with some values changed."""
+        """Commit and start a job for a recipe from elsewhere, with some values changed.
+
+        It wears the style whose words it holds, as the place knows them.
+        """
+        asked = STYLE in values
         values, style = await self._styled(values, asker, recipe)
-        return await self._submit(self._changed(recipe, values), asker, style=style)
+        recipe = self._changed(recipe, values)
+        if not asked:
+            texts = {name: getattr(recipe, name) for name in WORDS}
+            style = worn(texts, await self._styles.list(asker.place))
+        return await self._submit(recipe, asker, style=style)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one, subtly or strongly different."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,6 +95,24 @@ def styled(texts: Mapping[str, str], style: Style) -> dict[str, str]:
             said = Sentence(given, "characters_with_style", count=count, style=style.name)
             raise OptionError(field, said, at_most(PROMPT_LIMIT))
     return found
+
+
+def worn(texts: Mapping[str, str], known: Sequence[Style]) -> str | None:
+    """Return the name of the style whose words prompts (by their fields) hold, the wordiest.
+
+    A recipe has no place for a style's name: a file that travels is read by its words alone.
+    """
+    wordy = sorted(known, key=lambda style: -len(style.prompt + style.negative))
+    return next((style.name for style in wordy if _wears(texts, style)), None)
+
+
+def _wears(texts: Mapping[str, str], style: Style) -> bool:
+    adds = (style.prompt + style.negative).replace(PROMPT, "").strip()
+    there = all(
+        add_words(texts[field], getattr(style, part)) == texts[field]
+        for field, part in WORDS.items()
+    )
+    return bool(adds) and there
 
 
 def add_words(text: str, more: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,6 +80,23 @@ async def test_a_rerun_needs_no_style_and_tells_of_it_while_its_words_are_the_sa
     await book.add(HERE, "gold", "gilded", "", by=ADA.person)
     changed = await house.studio.rerun(str(first.id), {"style": "gold"}, ADA)
     assert (changed.recipe.prompt, changed.style) == ("a cat, film noir, gilded", "gold")
+
+
+async def test_a_files_recipe_wears_the_style_whose_words_it_holds_here(
+    house: House, book: Stylebook
+) -> None:
+    await book.add(HERE, "room", "{prompt}", "", by=ADA.person)
+    await book.add(HERE, "film", "film noir", "", by=ADA.person)
+    await book.add(HERE, "noir", "film noir", "colour", by=ADA.person)
+    first = await house.studio.imagine({"prompt": "a cat", "style": "noir"}, ADA)
+    again = await house.studio.remake(first.recipe, {"seed": 7}, ADA)
+    assert (again.recipe.prompt, again.style) == ("a cat, film noir", "noir")
+    other = await house.studio.remake(first.recipe, {"negative_prompt": "dogs"}, ADA)
+    assert other.style == "film"
+    for values in ({"prompt": "a dog"}, {"style": None}):
+        assert (await house.studio.remake(first.recipe, values, ADA)).style is None
+    elsewhere = replace(ADA, place="x:elsewhere")
+    assert (await house.studio.remake(first.recipe, {}, elsewhere)).style is None
 
 
 async def test_an_unknown_style_is_answered_with_the_nearest(house: House, book: Stylebook) -> None:
