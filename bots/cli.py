@@ -117,6 +117,8 @@ def build_parser() -> Parser:
         metavar="NAME=VALUE",
         help="for example per_minute=6 steps=1-30 blocked=word,other; nothing after = removes it",
     )
+    ahead = "take names of models, LoRAs and the like that are not there yet"
+    rules.add_argument("--ahead", action="store_true", help=ahead)
 
     _add(commands, "chat", "talk with Marble here as in a chat")
     _add(commands, "setup", "be asked for what the chats need, and have it written to .env")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
 from bots.gate import Gate
+from bots.offers import meant
 from bots.studio import Studio
 
 NOTHING: Final = ("none", "-")  # what removes a rule
@@ -23,15 +25,12 @@ async def hold(
     """Change what holds in a place as its moderators type it, all of it or nothing.
 
     typed: texts of `rules.MODERATED`. is_open: whether pictures may be asked for (None: as it is).
-    Whoever calls says who may. Raises `UserError` for what cannot be.
+    Whoever calls says who may. Raises `UserError` for what cannot be, or is not there.
     """
     changes = {
         name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()
     }
-    if names := changes.get("models"):
-        changes["models"] = ", ".join(
-            studio.model(name.strip()).name for name in names.split(",") if name.strip()
-        )
+    changes, _ = await asyncio.to_thread(meant, studio.models_dir, changes)
     if changes:
         await gate.narrow(place, changes, by)
     if is_open is not None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from bots.blocking import find_blocked
 from bots.measures import MEASURES, NAMED, is_among, plain_name
-from engine.errors import OptionError, UserError, shorten, some
+from engine.errors import OptionError, UnknownPart, UserError, shorten, some
 from engine.ranges import one_of
 from engine.recipe import Recipe
 from engine.sentences import Sentence
@@ -257,7 +257,7 @@ def _names(name: str, text: str) -> list[str]:
     names, known = _words(name, text), NAMED[name].known
     for each in names:
         if known and not is_among(each, known):
-            raise OptionError(name, each, one_of(known))
+            raise UnknownPart(name, each, known)
     return [plain_name(each) for each in names] if known else names
 
 

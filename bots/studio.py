@@ -7,6 +7,7 @@ filled in from the model's own defaults. A job is committed before anybody is to
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from PIL.Image import Image
@@ -209,6 +210,11 @@ class Studio:
         job, picture = await self._get(name)
         of_picture(job, picture)
         return job, picture
+
+    @property
+    def models_dir(self) -> Path | None:
+        """Return the folder in which models and all that goes with them lie."""
+        return self._catalogue.models_dir
 
     def model(self, name: str) -> Checkpoint:
         """Describe a model; raises `UnknownModel` or `BrokenModel`."""

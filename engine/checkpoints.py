@@ -80,13 +80,18 @@ class Catalogue:
 
         A file's ending and folder may be left out.
         """
+        found = self.named(name)
+        place = self._places[found]
+        return describe(found, place) if place.is_dir() else describe_file(found, place)
+
+    def named(self, name: str) -> str:
+        """Return the name of the model that is meant, broken or not, or raise `UnknownModel`."""
         if (found := match(name, self._places)) is None:
             self._places = self._look()
             found = match(name, self._places)
         if found is None:
             raise UnknownModel(name, self._places)
-        place = self._places[found]
-        return describe(found, place) if place.is_dir() else describe_file(found, place)
+        return found
 
     def _look(self) -> dict[str, Path]:
         if self.models_dir is None:

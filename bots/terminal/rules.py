@@ -2,16 +2,21 @@
 
 import argparse
 import sys
+from typing import Any, Final
 
 from bots.app import roles_of, rules_of
 from bots.cli import OK
 from bots.gate import Gate
+from bots.measures import NAMED
+from bots.offers import meant
 from bots.rules import RULES, Rules, write_rule
 from bots.settings import Settings
 from bots.terminal.names import read_place
 from bots.terminal.session import person
 from engine.errors import UserError
 from storage import Storage
+
+NOTHING: Final = ","  # none of these names may be used: as it is typed
 
 
 async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -20,8 +25,11 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
     changes = dict(_read(text) for text in arguments.rules)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         gate = Gate(storage, roles_of(settings), rules_of(settings))
+        changes, missing = meant(settings.models_dir, changes, ahead=arguments.ahead)
         if changes:
             await gate.change(place, changes, person())
+        for error in missing:
+            sys.stderr.write(f"marble: {error} The rule waits for it.\n")
         sys.stdout.write(_table(await gate.rules(place)))
     return OK
 
@@ -34,6 +42,10 @@ def _read(text: str) -> tuple[str, str]:
 
 
 def _table(held: Rules) -> str:
-    values = {name: held.get(name) for name in RULES}
-    lines = (f"{name:<18}{write_rule(value) if value else '-'}\n" for name, value in values.items())
-    return "".join(lines)
+    return "".join(f"{name:<18}{_written(name, held.get(name))}\n" for name in RULES)
+
+
+def _written(name: str, value: Any) -> str:
+    if name in NAMED and value is not None:
+        return write_rule(value) or NOTHING
+    return write_rule(value) if value else "-"

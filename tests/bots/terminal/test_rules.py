@@ -1,3 +1,5 @@
+import pytest
+
 from tests.bots.terminal.conftest import Marble
 
 
@@ -33,3 +35,42 @@ def test_rules_of_no_place_are_refused_and_without_one_it_is_everywhere(marble: 
     assert marble("rules").out == marble("rules", "*").out
     for place in ("discord:1/2", "discord:@me/2", "telegram:-100/7", "terminal"):
         assert marble("rules", place).code == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            "models=tny",
+            "There is no model 'tny' (did you mean 'tiny'?); known models: starter, tiny.",
+        ),
+        ("models=starter, nope", "There is no model 'nope'; known models: starter, tiny."),
+        ("lora=ink_v3", "There is no LoRA 'ink_v3' (did you mean 'Ink_v2'?); known ones: Ink_v2."),
+        ("vae=nope", "There is no VAE 'nope'; there is none at all."),
+        ("control=nope", "There is no control model 'nope'; there is none at all."),
+        ("upscaler=lanzcos", "There is no upscaler 'lanzcos' (did you mean 'lanczos'?)"),
+        ("sampler=eulr", "There is no sampler 'eulr' (did you mean 'euler'?)"),
+        ("schedule=kerras", "There is no schedule 'kerras' (did you mean 'karras'?)"),
+        ("fit=corp", "There is no fit 'corp' (did you mean 'crop'?)"),
+    ],
+)
+def test_a_rule_names_what_is_there(marble: Marble, rule: str, said: str) -> None:
+    answer = marble("rules", "discord:1", "steps=1-30", rule)
+    assert (answer.code, said in answer.err) == (2, True), answer.err
+    assert "steps             -\n" in marble("rules", "discord:1").out
+
+
+def test_a_name_of_what_is_to_come_is_taken_where_that_is_said(marble: Marble) -> None:
+    answer = marble("rules", "discord:1", "models=TINY, flux", "lora=ink_v2", "--ahead")
+    assert answer.code == 0
+    assert answer.err == (
+        "marble: There is no model 'flux'; known models: starter, tiny. The rule waits for it.\n"
+    )
+    assert "models            tiny, flux\n" in answer.out
+    assert "lora              Ink_v2\n" in answer.out
+    assert "sampler" in marble("rules", "discord:1", "sampler=eulr", "--ahead").err
+    assert "models            -\n" in marble("rules", "discord:1", "models=").out
+
+
+def test_commas_alone_allow_no_name_at_all(marble: Marble) -> None:
+    assert "lora              ,\n" in marble("rules", "discord:1", "lora=,").out
