@@ -69,7 +69,14 @@ class EngineError(MarbleError):
 
 
 class Lost(MarbleError):
-    """Say that the process that drew a job died, and how; the job may be tried again."""
+    """Say that the process that drew a job died, and how; the job may be tried again.
+
+    alone: it had no other job, so that nothing else can have been the cause.
+    """
+
+    def __init__(self, how: str, *, alone: bool = False) -> None:
+        super().__init__(how)
+        self.alone = alone
 
 
 class OptionError(UserError):

@@ -35,7 +35,7 @@ class Priority(IntEnum):
 class Task:
     """Hold what the queue needs to know of a job; of two, the lower number was asked for first.
 
-    caps: of a person in a place, and of a place.
+    caps: of a person in a place, and of a place; alone: nothing may run beside it.
     """
 
     job: int
@@ -43,6 +43,7 @@ class Task:
     work: Work
     priority: Priority = Priority.PERSON
     caps: Caps = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,7 @@ class Order:
         self._running: dict[int, _Run] = {}
         self._together: Counter[str] = Counter()  # running jobs, by the groups of their caps
         self._held: dict[str, set[str]] = {}  # who waits for a group to have room
+        self._alone: int | None = None  # the running job beside which nothing may run
         self._warm: set[str] = set()  # models that are loaded, or are about to be
         self._admitted = 0
         self._meter = Meter()
@@ -158,8 +160,11 @@ class Order:
         self._place(task.person)
 
     def choose(self, now: float, slots: int) -> Task | None:
-        """Start the job whose turn it is; None while nothing may start."""
-        if self._pauses or len(self._running) >= slots:
+        """Start the job whose turn it is; None while nothing may start.
+
+        Where that job is to run alone, nobody is let past it until all that runs has ended.
+        """
+        if not self.wants(slots):
             return None
         while True:
             if (level := self._levels.first()) is None:
@@ -169,7 +174,10 @@ class Order:
             if task := self._startable(name, level):
                 break
             self._place(name)  # a group of theirs was filled meanwhile
+        if task.alone and self._running:
+            return None
         person = self._people[name]
+        self._alone = task.job if task.alone else None
         del person.lines[level][task.job]
         self._together.update(group for group, _ in task.caps)
         del self._waiting[task.job]
@@ -182,6 +190,12 @@ class Order:
         self._levels.charge(level, seconds)
         self._place(name)
         return task
+
+    def wants(self, slots: int) -> bool:
+        """Say whether somebody waits and nothing keeps all of them from starting."""
+        if self._pauses or self._alone is not None or len(self._running) >= slots:
+            return False
+        return bool(self._waiting)
 
     def begun(self, job: int, now: float, *, loaded: bool) -> None:
         """Say that a job begins only now; what went before is nobody's work, and nobody pays.
@@ -208,6 +222,7 @@ class Order:
         if job not in self._running:
             return
         run = self._running.pop(job)
+        self._alone = None if self._alone == job else self._alone
         task, charged = run.task, run.charged
         used = self._meter.stop(job, now)
         if finished:
@@ -283,7 +298,7 @@ class Order:
         twin._running = {job: replace(run) for job, run in self._running.items()}
         twin._together = Counter(self._together)
         twin._held = {group: set(names) for group, names in self._held.items()}
-        twin._warm = set(self._warm)
+        twin._alone, twin._warm = self._alone, set(self._warm)
         twin._meter, twin._levels = self._meter.copy(), self._levels.copy()
         twin._shares = {level: share.copy() for level, share in self._shares.items()}
         return twin

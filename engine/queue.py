@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -25,8 +25,15 @@ from engine.work import Speeds
 SLICE: Final = 50  # places that a forecast finds before it lets others have the loop
 
 
+async def at_once() -> None:
+    """Wait for nothing."""
+
+
 class Queue:
-    """Hand out jobs in fair order, as many at once as `slots()` says at the time."""
+    """Hand out jobs in fair order, as many at once as `slots()` says at the time.
+
+    None is handed out before `ready()` returns, which is asked for each.
+    """
 
     def __init__(
         self,
@@ -34,10 +41,12 @@ class Queue:
         limits: Limits | None = None,
         speeds: Speeds | None = None,
         clock: Callable[[], float] = time.monotonic,
+        ready: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._order = Order(limits, speeds)
         self._slots = slots
         self._clock = clock
+        self._ready = ready
         self._chance = asyncio.Event()  # something may be chosen
         self._changed = asyncio.Event()  # somebody's place is another
         self._idle = asyncio.Event()  # nothing runs
@@ -83,12 +92,15 @@ class Queue:
 
     async def next(self) -> Task:
         """Wait until a job's turn has come and a slot is free; the job then counts as running."""
-        while (task := self._order.choose(self._clock(), self._slots())) is None:
+        while True:
+            if self._order.wants(self._slots()):
+                await self._ready()
+                if task := self._order.choose(self._clock(), self._slots()):
+                    self._changed.set()
+                    self._idle.clear()
+                    return task
             self._chance.clear()
             await self._chance.wait()
-        self._changed.set()
-        self._idle.clear()
-        return task
 
     def begun(self, job: int, *, loaded: bool) -> None:
         """Say that a running job begins only now, after its model was `loaded` or without."""

@@ -88,6 +88,13 @@ class ManagedExecutor(Executor, Protocol):
         """Get ready before the first job; without it the first job waits."""
         ...
 
+    async def ready(self) -> None:
+        """Wait until the engine takes jobs, or is known not to, which `run` then says.
+
+        A job is claimed only then: what ends an engine that is still being made is no job's fault.
+        """
+        ...
+
     async def drain(self, seconds: float) -> bool:
         """Wait for the jobs at work to end; return whether they did in that time."""
         ...

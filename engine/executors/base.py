@@ -64,6 +64,10 @@ class QueueingExecutor(ManagedExecutor, ABC):
         """Get ready before the first job; without it the first job waits."""
 
     @abstractmethod
+    async def ready(self) -> None:
+        """Wait until jobs that are passed on are begun at once, or that is known not to come."""
+
+    @abstractmethod
     async def close(self) -> None:
         """End the engine and everything that belongs to it."""
 
@@ -122,8 +126,9 @@ class QueueingExecutor(ManagedExecutor, ABC):
 
     def _lose_all(self, how: str) -> None:
         """End all jobs that were passed on as lost."""
-        for key in list(self._passed):
-            self._receive(Report(key, Ended(Lost(how))))
+        lost = list(self._passed)
+        for key in lost:
+            self._receive(Report(key, Ended(Lost(how, alone=len(lost) == 1))))
 
     def _pass_on(self) -> None:
         """Pass held jobs on, in order, as long as they may share the engine."""

@@ -58,23 +58,33 @@ class ChildExecutor(QueueingExecutor):
         self._config = config
         self._backoff = backoff
         self._silence = silence * (COMPILING if config.compile else 1)
-        self._heard_at = 0.0  # when the child last said something, or was given its first job
+        self._heard_at = 0.0  # when the child last said something, began or was given a first job
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None  # there while the child takes jobs
         self._watching: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
         self._ready = asyncio.Event()
         self._settled = asyncio.Event()  # it is ready, or known not to start
+        self._expected = 0  # how many wait for it to be ready
         self._failures = 0  # deaths since the last job that ended well
         self._stillborn = 0  # deaths in a row before it was ready
         self._restarts = 0
 
     async def start(self) -> None:
         """Start the child, and return when it takes jobs; raises `EngineError` if it does not."""
-        self._want()
-        await self._settled.wait()
+        await self.ready()
         if not self._ready.is_set():
             raise EngineError(NOT_STARTING)
+
+    async def ready(self) -> None:
+        """Start the child, and return when it takes jobs or has failed to start too often."""
+        self._expected += 1
+        try:
+            if not self._hold():
+                return
+            await self._settled.wait()
+        finally:
+            self._expected -= 1
 
     async def close(self) -> None:
         """Kill the child; it has nothing that would have to be saved."""
@@ -131,7 +141,7 @@ class ChildExecutor(QueueingExecutor):
                 self._settled.set()
                 self._end_all(EngineError(NOT_STARTING))
             await asyncio.sleep(self._backoff(self._failures))
-            if self._held:
+            if self._held or self._expected:
                 self._wanted.set()
 
     def _count_death(self) -> None:
@@ -149,6 +159,7 @@ class ChildExecutor(QueueingExecutor):
                     process = self._process = _spawn(theirs)
             except OSError as error:  # no memory, too many processes: it may pass
                 return f"it cannot be started: {error}"
+            self._heard_at = time.monotonic()
             watching = asyncio.create_task(self._watch_silence(process), name="marble-silence")
             try:
                 self._writer = writer
@@ -160,6 +171,7 @@ class ChildExecutor(QueueingExecutor):
             finally:
                 watching.cancel()
                 self._ready.clear()
+                self._settled.clear()
                 self._process = self._writer = None
                 process.kill()
                 code = await asyncio.shield(asyncio.to_thread(process.wait))
@@ -169,8 +181,11 @@ class ChildExecutor(QueueingExecutor):
         """Kill a child that hangs: its jobs are then lost, and tried again as after any death."""
         while True:
             await asyncio.sleep(self._silence / 10)
-            if self._passed and time.monotonic() - self._heard_at > self._silence:
-                log.error("the engine said nothing for %.0f s and is killed", self._silence)
+            ready = self._ready.is_set()
+            silence = self._silence if ready else max(self._silence, SILENCE)
+            busy = self._passed or not ready
+            if busy and time.monotonic() - self._heard_at > silence:
+                log.error("the engine said nothing for %.0f s and is killed", silence)
                 process.kill()
                 return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 from engine.executors import Health, Spec
 from engine.executors.base import QueueingExecutor
@@ -17,13 +18,19 @@ class InProcessExecutor(QueueingExecutor):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__()
-        self._engine = Loop(config, self._from_thread, self._take_counts)
+        self._engine = Loop(config, self._from_thread, self._take_counts, self._from_opened)
         self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
         self._asyncio: asyncio.AbstractEventLoop | None = None
+        self._ready = asyncio.Event()
 
     async def start(self) -> None:
         """Start the thread."""
         self._begin()
+
+    async def ready(self) -> None:
+        """Start the thread, and wait until it has made its pipeline."""
+        self._begin()
+        await self._ready.wait()
 
     async def close(self) -> None:
         """End the thread once the call that it works on is over."""
@@ -50,9 +57,16 @@ class InProcessExecutor(QueueingExecutor):
         self._engine.cancel(key)
 
     def _from_thread(self, report: Report) -> None:
+        self._call(lambda: self._receive(report))
+
+    def _from_opened(self) -> None:
+        self._call(self._ready.set)
+
+    def _call(self, work: Callable[[], None]) -> None:
+        """Let the event loop do something, from the engine's thread."""
         assert self._asyncio is not None
         if not self._asyncio.is_closed():
-            self._asyncio.call_soon_threadsafe(self._receive, report)
+            self._asyncio.call_soon_threadsafe(work)
 
     def _take_counts(self, counts: dict[str, int]) -> None:
         self._counts = counts

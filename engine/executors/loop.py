@@ -1,6 +1,6 @@
 """The engine's loop: one thread that owns a pipeline, obeys commands and ticks.
 
-torch is imported in that thread when the first job comes, so that nothing else waits for it.
+torch is imported in that thread, so that nothing else waits for it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ class Loop:
         config: EngineConfig,
         report: Callable[[Report], None],
         count: Callable[[dict[str, int]], None],
+        opened: Callable[[], None],
         wrecked: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._report = report
         self._count = count
+        self._opened = opened  # called when there is a pipeline to take jobs, or none can be made
         self._wrecked = wrecked  # called when the device takes no more work from this process
         self._commands: SimpleQueue[Spec | Key | None] = SimpleQueue()
         self._inbox: list[Spec | Key] = []
@@ -58,6 +60,11 @@ class Loop:
 
     def run(self) -> None:
         """Work until closed. An error of the engine ends the jobs at work, never the loop."""
+        try:
+            self._pipeline = self._open()
+        except Exception:
+            log.exception("the engine cannot be made")  # the next job tries again, and is told
+        self._opened()
         while self._take_commands():
             try:
                 self._tick()

@@ -64,9 +64,12 @@ def main(descriptor: int) -> None:
     first = wire.read(orders).header
     logging.basicConfig(level=first["level"], handlers=[outlet], force=True)
     config = EngineConfig.from_dict(first["config"])
-    loop = Loop(config, outlet.report, outlet.count, wrecked=lambda: os._exit(WRECKED))
+
+    def opened() -> None:
+        outlet.send(wire.Frame({"ready": os.getpid()}))
+
+    loop = Loop(config, outlet.report, outlet.count, opened, wrecked=lambda: os._exit(WRECKED))
     threading.Thread(target=_obey, args=(orders, loop), name="orders", daemon=True).start()
-    outlet.send(wire.Frame({"ready": os.getpid()}))
     loop.run()
 
 

@@ -57,6 +57,9 @@ class Instant(ManagedExecutor):
     async def start(self) -> None:
         pass
 
+    async def ready(self) -> None:
+        pass
+
     async def drain(self, seconds: float) -> bool:
         return True
 

@@ -1,6 +1,7 @@
 """A pipeline without a model, for what is about executors: it does what the prompt says.
 
 die in STAGE   the process kills itself in that stage of the job's first attempt
+poison in STAGE  … of every attempt
 go on          the job never ends
 wait for N     the job ends once N jobs have been at work together
 hang           the tick never ends
@@ -69,7 +70,7 @@ class StubPipeline:
         totals = {**dict.fromkeys(Stage, 1), Stage.DENOISE: recipe.steps}
         for stage, total in totals.items():
             yield Progress(stage=stage, step=0, total=total, preview=b"jpeg")
-            if word == f"die in {stage}" and spec.epoch == 1:
+            if word == f"poison in {stage}" or (word == f"die in {stage}" and spec.epoch == 1):
                 os.kill(os.getpid(), signal.SIGKILL)
             for step in range(1, total + 1):
                 yield Progress(stage=stage, step=step, total=total)
@@ -101,3 +102,17 @@ def open_stub(config: EngineConfig) -> StubPipeline:
 
 def open_nothing(config: EngineConfig) -> StubPipeline:
     raise OSError("no such device")
+
+
+def open_and_die(config: EngineConfig) -> StubPipeline:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return StubPipeline()
+
+
+def open_second(config: EngineConfig) -> StubPipeline:
+    """Let the first process that makes an engine die over it."""
+    assert config.notes
+    if not (mark := config.notes / "died").exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return StubPipeline()

@@ -76,6 +76,14 @@ async def test_a_suspect_runs_with_nobody_beside_it(executor: ManagedExecutor) -
     assert company(drawn[2]) == b"[2]"
 
 
+async def test_an_engine_that_is_ready_begins_at_once(executor: ManagedExecutor) -> None:
+    async with asyncio.timeout(60):
+        await executor.ready()
+        await executor.ready()
+    assert executor.health().alive
+    assert isinstance((await collect(executor, make_spec()))[-1], Picture)
+
+
 async def test_cancelling_ends_a_job_and_leaves_the_others(executor: ManagedExecutor) -> None:
     other = asyncio.create_task(collect(executor, make_spec(job=2)))
     events = executor.run(make_spec("go on"))
@@ -183,6 +191,48 @@ async def test_a_child_killed_in_any_stage_loses_its_jobs_and_goes_on(
     assert isinstance(again[-1], Picture)
     assert child.health().restarts == 1
     assert child.health().pid not in (None, before)
+
+
+async def test_a_job_that_the_child_died_with_alone_is_told_from_one_of_several(
+    child: ChildExecutor,
+) -> None:
+    with pytest.raises(Lost) as alone:
+        await collect(child, make_spec("die in load"))
+    several = await asyncio.gather(
+        collect(child, make_spec("die in load", job=2)),
+        collect(child, make_spec("hang", job=3)),
+        return_exceptions=True,
+    )
+    assert alone.value.alone
+    assert [isinstance(each, Lost) and each.alone for each in several] == [False, False]
+
+
+async def test_a_child_that_dies_is_ready_again_when_there_is_another(child: ChildExecutor) -> None:
+    await child.ready()
+    with pytest.raises(Lost):
+        await collect(child, make_spec("die in load"))
+    async with asyncio.timeout(60):
+        await child.ready()
+    assert child.health().alive
+
+
+async def test_who_waits_for_a_child_that_dies_while_it_is_made_waits_for_the_next(
+    tmp_path: Path,
+) -> None:
+    config = EngineConfig(factory="tests.engine.stub:open_second", notes=tmp_path)
+    async with ChildExecutor(config, backoff=lambda failures: 0) as child, asyncio.timeout(60):
+        await child.ready()
+        assert child.health().alive
+        assert child.health().restarts == 1
+
+
+async def test_who_waits_for_a_child_that_is_never_made_is_told_by_the_job() -> None:
+    config = EngineConfig(factory="tests.engine.stub:open_and_die")
+    async with ChildExecutor(config, backoff=lambda failures: 0) as child, asyncio.timeout(60):
+        await child.ready()
+        assert not child.health().alive
+        with pytest.raises(EngineError, match="does not start"):
+            await collect(child, make_spec())
 
 
 @pytest.mark.parametrize("word", ["wreck", "break and wreck"])

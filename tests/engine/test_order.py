@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -355,3 +356,22 @@ def test_a_persons_own_cap_holds_back_that_person_alone() -> None:
         order.submit(Task(job=job, person=person, work=WORK, caps=((f"{person} here", 1),)))
     first = [task.person for task in iter(lambda: order.choose(0.0, 9), None)]
     assert sorted(first) == ["a", "b"]
+
+
+def test_a_suspect_waits_until_nothing_runs_and_nothing_runs_beside_it() -> None:
+    order = Order(WIDE)
+    submit(order, task(1, "a"), replace(task(2, "b"), alone=True), task(3, "c"))
+    assert order.choose(0.0, 9) == task(1, "a")
+    assert not any(order.choose(0.0, 9) for _ in range(3)), (
+        "nobody is let past it, or it waits long"
+    )
+    assert [place.job for place in order.forecast(0.0, 9)] == [1, 2, 3]
+    order.done(1, 1.0)
+    suspect = order.choose(1.0, 9)
+    assert suspect is not None
+    assert suspect.job == 2
+    assert not order.wants(9)
+    assert order.choose(1.0, 9) is None
+    assert [place.job for place in order.forecast(1.0, 9)] == [2, 3]
+    order.done(2, 2.0)
+    assert order.choose(2.0, 9) == task(3, "c")

@@ -112,3 +112,37 @@ async def test_times_are_told_from_now_and_not_while_paused() -> None:
     assert queue.seconds_until(place) == pytest.approx(3.0)
     queue.pause("Back at noon.")
     assert queue.seconds_until(place) is None
+
+
+async def test_a_job_waits_in_line_until_the_engine_is_ready() -> None:
+    wanted, made = asyncio.Event(), asyncio.Event()
+
+    async def ready() -> None:
+        wanted.set()
+        await made.wait()
+
+    queue = Queue(Slots(2), ready=ready)
+    following = asyncio.create_task(queue.next(), name="next")
+    await settle()
+    assert not wanted.is_set(), "an engine was started for nobody"
+    queue.submit(task(1))
+    queue.submit(task(2))
+    await wanted.wait()
+    assert queue.cancel(1)
+    assert (queue.waiting, queue.running) == (1, 0)
+    made.set()
+    assert await following == task(2)
+
+
+async def test_who_is_cancelled_while_the_engine_is_made_leaves_the_queue_waiting() -> None:
+    made = asyncio.Event()
+    queue = Queue(Slots(1), ready=made.wait)  # type: ignore[arg-type]
+    queue.submit(task(1))
+    following = asyncio.create_task(queue.next(), name="next")
+    await settle()
+    queue.cancel(1)
+    made.set()
+    await settle()
+    assert not following.done()
+    queue.submit(task(2))
+    assert await following == task(2)

@@ -53,6 +53,9 @@ class InstantExecutor:
     async def start(self) -> None:
         pass
 
+    async def ready(self) -> None:
+        pass
+
     async def drain(self, seconds: float) -> bool:
         return True
 
