@@ -97,7 +97,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         make_executor(settings.executor, engine_config(settings)) as executor,
     ):
         speeds = await recall(storage, settings)
-        queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
+        queue = Queue(lambda: executor.slots, limits_of(settings), speeds, ready=executor.ready)
         hook = find_hook(settings.prompt_hook)
         gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)

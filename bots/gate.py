@@ -30,7 +30,6 @@ from engine.errors import OptionError
 from engine.order import Caps
 from engine.ranges import one_of
 from engine.recipe import Recipe
-from engine.work import pixel_steps
 from storage import Storage
 from storage.ledger import Allow, Ledger, everything_passes
 
@@ -188,5 +187,5 @@ class Gate:
         )
         rules.check_waiting(mine, everybodys)
         if rules.daily:
-            jobs = ledger.asked_since(self.today() - DAY)
-            rules.check_budget(recipe, [(at, pixel_steps(each)) for at, each in jobs])
+            since = self.today() - DAY
+            rules.check_budget(recipe, ledger.spent(since), lambda: ledger.costs(since))

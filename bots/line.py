@@ -62,7 +62,12 @@ def priority_of(settings: Settings) -> Callable[[Job], Priority]:
 def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
     """Return what the queue needs to know of a job."""
     return Task(
-        job=job.id, person=job.person, work=work_of(job.recipe), priority=priority, caps=caps
+        job=job.id,
+        person=job.person,
+        work=work_of(job.recipe),
+        priority=priority,
+        caps=caps,
+        alone=job.suspect,
     )
 
 
@@ -163,7 +168,7 @@ def _order(
     most = max(Counter(job.person for job in running).values(), default=0)
     order = Order(replace(limits, running=max(limits.running, most)), speeds)
     for job in running:
-        order.submit(task_of(job, priority(job)))
+        order.submit(replace(task_of(job, priority(job)), alone=False))
         order.choose((job.started_at or job.created_at).timestamp(), len(running))
     for job in waiting:
         order.submit(task_of(job, priority(job)))

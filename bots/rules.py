@@ -21,7 +21,7 @@ from engine.errors import OptionError, UnknownPart, UserError, shorten, some
 from engine.ranges import one_of
 from engine.recipe import Recipe
 from engine.sentences import Sentence
-from engine.work import pixel_steps
+from engine.work import MILLION, pixel_steps
 
 PREFIX: Final = "rules."  # of the names under which places keep them, beside what else they keep
 POLICY: Final = "policy."  # … of those of their moderators
@@ -113,24 +113,31 @@ class Rules:
             )
             raise Refusal(Sentence(text, "all_too_many_here", waiting=everybodys, most=most))
 
-    def check_budget(self, recipe: Recipe, spent: Sequence[tuple[datetime, float]]) -> None:
+    def check_budget(
+        self, recipe: Recipe, used: int, costs: Callable[[], Sequence[tuple[datetime, int]]]
+    ) -> None:
         """Raise `Refusal` where a recipe is more than what is left of a person's day.
 
-        spent: when each job of the last 24 hours was asked for, and its cost.
+        used: pixels × steps of the last 24 hours; costs: when each job of those was asked for, and
+        its share, the oldest first.
         """
-        asks, used = pixel_steps(recipe), sum(each for _, each in spent)
-        if not self.daily or used + asks <= self.daily:
+        asks, daily = pixel_steps(recipe), self.daily * MILLION
+        if not daily or used + asks <= daily:
             return
-        facts = {"used": f"{used:,.0f}", "daily": f"{self.daily:,}", "asks": f"{asks:,.1f}"}
+        facts = {
+            "used": f"{used / MILLION:,.0f}",
+            "daily": f"{self.daily:,}",
+            "asks": f"{asks / MILLION:,.1f}",
+        }
         start = (
             f"You have used {facts['used']} of your {facts['daily']} million pixel-steps of "
             f"24 hours, and this takes {facts['asks']}"
         )
-        if asks > self.daily:
+        if asks > daily:
             text = f"{start}; it is more than a whole day has."
             raise Refusal(Sentence(text, "more_than_a_day", **facts))
-        left, when = self.daily - used, ""
-        for at, each in sorted(spent):
+        left, when = daily - used, ""
+        for at, each in costs():
             left, when = left + each, f"{at + DAY:%H:%M} UTC"
             if left >= asks:
                 break

@@ -198,10 +198,10 @@ class Worker:
             outcome = "rendered"
             for picture in pictures:
                 self.watch.judged(picture.verdict)
-        except Lost:
+        except Lost as error:
             outcome = "lost"
             with suppress(*OVERTAKEN):
-                await self._jobs.lost(job.id, job.epoch)
+                await self._jobs.lost(job.id, job.epoch, alone=error.alone)
             raise
         except (Cancelled, *OVERTAKEN):
             outcome = "cancelled"
@@ -226,7 +226,7 @@ class Worker:
     async def _draw(self, job: Job) -> list[Picture]:
         pictures = []
         stage, since = None, time.monotonic()
-        spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.alone)
+        spec = Spec(job=job.id, epoch=job.epoch, recipe=job.recipe, alone=job.suspect)
         async with aclosing(self._executor.run(spec)) as events:
             async for event in events:
                 if job.id in self._stopped:  # the executor may not have known it yet when asked

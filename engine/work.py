@@ -14,6 +14,7 @@ from engine.recipe import Recipe
 
 # Samplers that call the network twice a step; a test holds them to `engine.samplers`.
 TWICE: Final = frozenset({"heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"})
+MILLION: Final = 10**6
 CONTROL: Final = 0.5  # of the U-Net's work that a control takes while it has its say, or a bit more
 MEMORY: Final = 0.8  # what an older measurement still counts when a newer one comes
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
@@ -36,18 +37,18 @@ class Work:
         return self.width * self.calls
 
 
-def passes(recipe: Recipe) -> list[tuple[float, int]]:
-    """Return 10⁶ pixels and steps of each pass that a picture of the recipe takes."""
+def passes(recipe: Recipe) -> list[tuple[int, int]]:
+    """Return the pixels and steps of each pass that a picture of the recipe takes."""
     found = []
     if not recipe.image or recipe.strength is not None:  # else a start image is taken as it is
-        found.append((recipe.width * recipe.height / 1e6, recipe.steps))
+        found.append((recipe.width * recipe.height, recipe.steps))
     if recipe.upscale and recipe.upscale.strength is not None:
         found.append((_pixels(recipe), recipe.detail_steps))
     return found
 
 
-def pixel_steps(recipe: Recipe) -> float:
-    """Return 10⁶ pixels × steps of all its pictures; what is only enlarged counts as one step."""
+def pixel_steps(recipe: Recipe) -> int:
+    """Return pixels × steps of all its pictures; what is only enlarged counts as one step."""
     each = sum(pixels * steps for pixels, steps in passes(recipe))
     return (each or _pixels(recipe)) * len(recipe.pictures)
 
@@ -59,8 +60,9 @@ def work_of(recipe: Recipe) -> Work:
     """
     each = 2 if recipe.sampler in TWICE else 1
     rows = 1 if math.isclose(recipe.guidance_scale, 1.0) else 2
-    todo = passes(recipe)
-    first = todo[0][0] if todo else _pixels(recipe)
+    todo = [(pixels / MILLION, steps) for pixels, steps in passes(recipe)]
+    size = _pixels(recipe) / MILLION
+    first = todo[0][0] if todo else size
     # The step to σ = 0 takes one.
     calls = sum(pixels / first * (steps * each - (each - 1)) for pixels, steps in todo)
     pictures = len(recipe.pictures)
@@ -69,13 +71,13 @@ def work_of(recipe: Recipe) -> Work:
         model=recipe.checkpoint,
         width=first * rows * pictures * (1 + CONTROL * said),
         calls=calls,
-        pixels=(sum(pixels for pixels, _ in todo) or _pixels(recipe)) * pictures,
+        pixels=(sum(pixels for pixels, _ in todo) or size) * pictures,
     )
 
 
-def _pixels(recipe: Recipe) -> float:
+def _pixels(recipe: Recipe) -> int:
     width, height = recipe.size
-    return width * height / 1e6
+    return width * height
 
 
 class Rates:

@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from sqlalchemy import JSON as PLAIN_JSON
-from sqlalchemy import BigInteger, Boolean, DateTime, Dialect, ForeignKey, Integer, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+    false,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -99,6 +109,8 @@ NameId = Annotated[str, mapped_column(String(40), primary_key=True)]
 Line = Annotated[str, mapped_column(Text)]
 Count = Annotated[int, mapped_column(Integer)]
 Flag = Annotated[bool, mapped_column(Boolean)]
+Suspected = Annotated[bool, mapped_column(Boolean, server_default=false())]
+Amount = Annotated[int, mapped_column(Number)]
 Time = Annotated[datetime, mapped_column(UTCTime)]
 Document = Annotated[dict[str, Any], mapped_column(JSON)]
 Sha256 = Annotated[str, mapped_column(String(64))]

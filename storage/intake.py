@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import MissingPicture, OptionError
+from engine.work import pixel_steps
 from storage import steps
 from storage.clock import Clock
 from storage.database import Database
@@ -92,6 +93,7 @@ class Intake:
             "parent": new.parent,
             "parent_picture": new.parent_picture,
             "style": new.style,
+            "cost": pixel_steps(new.recipe),
             "epoch": 0,
             "attempts": 0,
             "words": index(new.recipe.prompt, person=new.person, place=new.place),

@@ -93,12 +93,15 @@ class Jobs:
         values = {"attempts": jobs.c.attempts - 1, "worker": None, "started_at": None}
         return await self._step(job, Step.RELEASE, epoch=epoch, values=values)
 
-    async def lost(self, job: int, epoch: int) -> Job:
-        """Queue a running job again whose engine died, or quarantine it as poison."""
+    async def lost(self, job: int, epoch: int, *, alone: bool = False) -> Job:
+        """Queue a running job again whose engine died, or quarantine it as poison.
+
+        `alone` says that the engine had no other job: see `Worker.take_back`.
+        """
 
         def unit(connection: Connection) -> Job:
-            attempts = steps.find(connection, job).attempts
-            return self.worker.take_back(connection, job, attempts, epoch)
+            row = steps.find(connection, job)
+            return self.worker.take_back(connection, row, alone, epoch)
 
         return await self.database.write(unit, OUTCOME)
 

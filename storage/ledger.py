@@ -6,22 +6,21 @@ ask at once, in one process or in several, cannot both be the last that a limit 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from engine.errors import UserError
 from engine.recipe import Recipe
+from engine.work import pixel_steps
 from storage.life import Status
 from storage.people import holder
 from storage.tables import jobs, places
 
-BATCH: Final = 200  # jobs that are read at once
-SPARED: Final = frozenset({Status.FAILED.value, Status.CANCELLED.value})
+SPARED: Final = (Status.FAILED.value, Status.CANCELLED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +31,27 @@ class Ledger:
     person: str
     place: str
 
-    def asked_since(self, since: datetime) -> list[tuple[datetime, Recipe]]:
-        """Return when the person asked for what since a time, but for what failed or was cancelled.
+    def spent(self, since: datetime) -> int:
+        """Return the pixels × steps that the person asked for since a time.
 
-        Newest first; only as much of the history is read as is that young.
+        What failed or was cancelled costs nothing.
         """
-        found: list[tuple[datetime, Recipe]] = []
-        query = (
-            select(jobs.c.id, jobs.c.created_at, jobs.c.status, jobs.c.recipe)
-            .where(jobs.c.person == self.person)
-            .order_by(jobs.c.id.desc())
-            .limit(BATCH)
+        query = select(func.coalesce(func.sum(jobs.c.cost), 0)).where(self._paid(since))
+        return int(self.connection.execute(query).scalar_one())
+
+    def costs(self, since: datetime) -> list[tuple[datetime, int]]:
+        """Return when each of them was asked for, and its pixels × steps; the oldest first."""
+        query = select(jobs.c.created_at, jobs.c.cost).where(self._paid(since))
+        rows = self.connection.execute(query.order_by(jobs.c.created_at))
+        return [(row.created_at, row.cost) for row in rows]
+
+    def _paid(self, since: datetime) -> ColumnElement[bool]:
+        return and_(
+            jobs.c.person == self.person,
+            jobs.c.created_at >= since,
+            jobs.c.status.not_in(SPARED),
+            jobs.c.cost.is_not(None),
         )
-        rows = self.connection.execute(query).all()
-        while rows:
-            for row in rows:
-                if row.created_at < since:
-                    return found
-                if row.status not in SPARED:
-                    with suppress(UserError):  # written by a newer Marble
-                        found.append((row.created_at, Recipe.from_dict(row.recipe)))
-            rows = self.connection.execute(query.where(jobs.c.id < rows[-1].id)).all()
-        return found
 
     def within(self, setting: str) -> str:
         """Return for which place a setting holds here: the innermost that has it, or the whole
@@ -71,6 +69,14 @@ class Ledger:
         if mine:
             query = query.where(jobs.c.person == self.person)
         return self.connection.scalar(query) or 0
+
+
+def cost_of(recipe: Mapping[str, Any]) -> int | None:
+    """Return what a stored recipe costs, in pixels × steps; None for one of a newer Marble."""
+    try:
+        return pixel_steps(Recipe.from_dict(recipe))
+    except UserError:
+        return None
 
 
 Allow = Callable[[Ledger], None]  # raises `UserError` for what would be too much

@@ -17,7 +17,7 @@ from typing import Final
 
 from storage.errors import IllegalStep, TooLate
 
-MAX_ATTEMPTS: Final = 3  # a job that took its worker with it so often is quarantined
+MAX_ATTEMPTS: Final = 3  # a job that took its worker with it so often, alone, is quarantined
 
 
 class Status(StrEnum):

@@ -69,23 +69,19 @@ class Job:
     parent: int | None
     parent_picture: int | None
     epoch: int  # rises with every claim; fences off workers of the past
-    attempts: int  # claims that were not given back in good order
+    attempts: int  # claims, but for those given back in good order or lost in others' company
     error: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     style: str | None = None  # the name of one whose words the recipe holds
+    suspect: bool = False  # a worker died with it: it must not share an engine again
     pictures: tuple[Picture, ...] = ()
 
     @property
     def adapter(self) -> str:
         """Return the platform that delivers the reply."""
         return platform(self.place)
-
-    @property
-    def alone(self) -> bool:
-        """Say whether a worker died with it: then it must not share a batch again."""
-        return self.attempts > (1 if self.status is Status.RUNNING else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

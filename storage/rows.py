@@ -19,8 +19,8 @@ from storage.tables import jobs, pictures
 
 _log: Final = logging.getLogger("marble.storage")
 
-# What a Job is made of; the words are for the index alone.
-JOB: Final = tuple(column for column in jobs.c if column.name not in ("words", "worker"))
+# What a Job is made of; the words are for the index alone, the cost for the ledger.
+JOB: Final = tuple(column for column in jobs.c if column.name not in ("words", "worker", "cost"))
 
 
 def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:

@@ -12,6 +12,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, MetaData, T
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
 from storage.columns import (
+    Amount,
     Count,
     CountId,
     Document,
@@ -38,6 +39,7 @@ from storage.columns import (
     Seed64,
     Sha256,
     Sha256Id,
+    Suspected,
     Time,
 )
 from storage.life import Status
@@ -94,7 +96,10 @@ class WorkerRow(Base):
 
 
 class JobRow(Base):
-    """A recipe that somebody asked for, and how far it has come."""
+    """A recipe that somebody asked for, and how far it has come.
+
+    `cost` is the recipe's in pixels × steps; None for jobs of long before it was kept.
+    """
 
     __tablename__ = "jobs"
     id: Mapped[Id]
@@ -116,11 +121,14 @@ class JobRow(Base):
     started_at: Mapped[Time | None]
     finished_at: Mapped[Time | None]
     style: Mapped[Name | None]
+    suspect: Mapped[Suspected]
+    cost: Mapped[Amount | None]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),
         Index("ix_jobs_worker", "worker", **_where("worker IS NOT NULL")),
         Index("ix_jobs_person", "person", "id"),
+        Index("ix_jobs_asked", "person", "created_at"),
         Index("ix_jobs_place", "place", "id"),
         Index("ix_jobs_parent", "parent", **_where("parent IS NOT NULL")),
         Index("ix_jobs_words", "words", postgresql_using="gin").ddl_if(dialect="postgresql"),

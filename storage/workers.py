@@ -13,11 +13,12 @@ import os
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.sentences import Sentence
@@ -158,26 +159,38 @@ class Worker:
 
     def _recover(self, connection: Connection, lost: set[str]) -> tuple[Job, ...]:
         """Take back the jobs of lost workers, and of workers that nobody knows."""
-        query = select(jobs.c.id, jobs.c.attempts).where(
+        query = select(jobs).where(
             jobs.c.status == Status.RUNNING.value,
             jobs.c.worker.in_(lost) | jobs.c.worker.is_(None),
         )
         rows = connection.execute(query.order_by(jobs.c.id)).all()
-        changed = tuple(self.take_back(connection, row.id, row.attempts) for row in rows)
+        at_work = Counter(row.worker for row in rows if row.worker)
+        changed = tuple(self.take_back(connection, row, at_work[row.worker] == 1) for row in rows)
         # What they were sending may have arrived: `sending` stays, only the sender is gone.
         connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
         return changed
 
     def take_back(
-        self, connection: Connection, job: int, attempts: int, epoch: int | None = None
+        self, connection: Connection, job: Row[Any], alone: bool, epoch: int | None = None
     ) -> Job:
-        """Queue a job again that its worker died with, or end it if that was once too often."""
-        step = Step.REQUEUE
-        values: dict[str, Any] = {"worker": None, "started_at": None}
+        """Queue a job again that its worker died with, or end it if that was once too often.
+
+        The death speaks against a job that was there `alone`, as every suspect is. Of several it
+        is known of none: no attempt is burnt, and all are suspects from now on.
+        """
+        step, attempts = Step.REQUEUE, job.attempts
+        if not (alone or job.suspect):
+            attempts -= 1
+        values: dict[str, Any] = {
+            "attempts": attempts,
+            "suspect": True,
+            "worker": None,
+            "started_at": None,
+        }
         if attempts >= MAX_ATTEMPTS:
             step, values = Step.FAILED, why(_quarantined(attempts))
-        return to_job(take(connection, job, step, self.now(), epoch=epoch, values=values)[0])
+        return to_job(take(connection, job.id, step, self.now(), epoch=epoch, values=values)[0])
 
 
 def _quarantined(attempts: int) -> Sentence:

@@ -21,6 +21,7 @@ MAY_KNOW = {
         "engine.errors",
         "engine.sentences",
         "engine.blobs",
+        "engine.work",
         "migrations",
     },
     "migrations": {"migrations", "storage"},
@@ -34,6 +35,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.errors",
     "engine.sentences",
     "engine.blobs",
+    "engine.work",
 )
 TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy", "spandrel")
 MAY_IMPORT = {

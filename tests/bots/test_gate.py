@@ -19,7 +19,7 @@ from bots.texts import tell, words_of
 from engine.errors import OptionError
 from engine.events import Progress
 from engine.recipe import Recipe
-from engine.work import pixel_steps
+from engine.work import MILLION, pixel_steps
 from storage import Job, NewJob, Status, Storage
 from storage.database import Database
 from tests.bots.conftest import House
@@ -284,7 +284,7 @@ async def test_of_however_many_who_ask_at_once_no_day_is_overspent(
                 for n, recipe in enumerate(recipes)
             )
         )
-        spent = sum(pixel_steps(job.recipe) for job in jobs)
+        spent = sum(pixel_steps(job.recipe) for job in jobs) / MILLION
         left = list(costs)
         for job in jobs:
             left.remove(job.recipe.steps)

@@ -8,7 +8,7 @@ from bots.options import OPTIONS
 from bots.rules import RULES, Refusal, Rules, Safety, narrowed, read_rule, with_stored, write_rule
 from engine.errors import OptionError, UnknownPart
 from engine.sources import Control, Lora, Upscale
-from engine.work import pixel_steps
+from engine.work import MILLION, pixel_steps
 from tests.factories import make_recipe
 
 SHA = "0" * 64
@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def test_without_rules_everything_passes() -> None:
     Rules().check(make_recipe(prompt="anything", steps=150))
-    Rules().check_budget(make_recipe(), [(NOON, 1e9)])
+    Rules().check_budget(make_recipe(), 10**15, list)
 
 
 def test_a_number_out_of_bounds_is_refused_with_the_bounds() -> None:
@@ -82,14 +82,15 @@ def test_who_asks_too_often_is_told_until_when() -> None:
 
 def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() -> None:
     recipe = make_recipe(width=1000, height=1000, steps=10, count=2)
-    assert pixel_steps(recipe) == 20
+    assert pixel_steps(recipe) == 20 * MILLION
     rules = Rules(daily=50)
-    rules.check_budget(recipe, [(NOON, 15.0), (NOON, 15.0)])
-    spent = [(NOON + timedelta(hours=2), 20.0), (NOON, 5.0), (NOON + timedelta(hours=1), 15.0)]
+    rules.check_budget(recipe, 30 * MILLION, list)
+    shares = (5, 15, 20)
+    costs = [(NOON + timedelta(hours=n), each * MILLION) for n, each in enumerate(shares)]
     with pytest.raises(Refusal, match=r"used 40 of your 50 .* takes 20.0; .* from 13:00 UTC on"):
-        rules.check_budget(recipe, spent)
+        rules.check_budget(recipe, 40 * MILLION, lambda: costs)
     with pytest.raises(Refusal, match="more than a whole day has"):
-        Rules(daily=19).check_budget(recipe, [])
+        Rules(daily=19).check_budget(recipe, 0, list)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from engine.recipe import SAMPLERS
 from engine.sources import Control, Upscale
-from engine.work import TWICE, Meter, Speeds, Work, pixel_steps, work_of
+from engine.work import MILLION, TWICE, Meter, Speeds, Work, pixel_steps, work_of
 from tests.factories import make_recipe
 
 MODEL = "starter"
@@ -138,13 +138,13 @@ def test_a_second_pass_is_work_at_its_own_size() -> None:
     detailed = replace(plain, upscale=Upscale(factor=2.0, strength=0.5))
     assert work_of(detailed).units == pytest.approx(work_of(plain).units * 3)
     assert work_of(detailed).pixels == pytest.approx(5.0)
-    assert pixel_steps(detailed) == pytest.approx(30.0)
+    assert pixel_steps(detailed) == 30 * MILLION
 
 
 def test_a_picture_that_is_only_enlarged_takes_no_steps_but_is_not_free() -> None:
     enlarged = make_recipe(width=1000, height=1000, image="0" * 64, upscale=Upscale(factor=2.0))
     assert work_of(enlarged).units == 0
-    assert (work_of(enlarged).pixels, pixel_steps(enlarged)) == (4.0, 4.0)
+    assert (work_of(enlarged).pixels, pixel_steps(enlarged)) == (4.0, 4 * MILLION)
     speeds = Speeds()
     speeds.learn(work_of(enlarged), 3.0, decoding=2.0)
     assert speeds.seconds(work_of(enlarged)) == pytest.approx(2.0)

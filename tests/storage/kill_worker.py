@@ -121,8 +121,9 @@ class Life:
 
     async def run(self) -> None:
         # Suspects come first and alone: a job that is innocent is not killed a second time.
-        for job in await self.storage.requeue_lost():
-            if job.status is Status.QUEUED:
+        await self.storage.requeue_lost()
+        for job in await self.storage.jobs.list_queued(limit=1000):
+            if job.suspect:
                 await self.draw(job)
         jobs = Recording(self)
         delivery = Delivery(jobs, self.storage.outbox, {"chat": self})  # type: ignore[arg-type,dict-item]

@@ -168,7 +168,7 @@ async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(home: Hom
             assert (await mine.jobs.get(job.id)).status is Status.RUNNING
         [lost] = await mine.requeue_lost()
         assert (lost.id, lost.status, lost.attempts) == (job.id, Status.QUEUED, 1)
-        assert lost.alone
+        assert lost.suspect
 
 
 async def test_a_job_that_ends_its_worker_three_times_is_quarantined(home: Home) -> None:
@@ -181,6 +181,44 @@ async def test_a_job_that_ends_its_worker_three_times_is_quarantined(home: Home)
         [parcel] = await mine.outbox.list_due(["terminal"])
     assert parcel.outcome is Status.FAILED
     assert "3 times" in (parcel.job.error or "")
+
+
+async def test_of_several_that_a_worker_died_with_none_is_blamed_and_all_are_suspects(
+    home: Home,
+) -> None:
+    async with home.open() as mine:
+        async with home.open() as other:
+            for _ in range(3):
+                await other.jobs.add(a_job(), claim=True)
+            waits = await other.jobs.add(a_job())
+        lost = await mine.requeue_lost()
+        untouched = await mine.jobs.get(waits.id)
+    assert [(job.status, job.attempts, job.suspect) for job in lost] == [
+        (Status.QUEUED, 0, True)
+    ] * 3
+    assert untouched == waits
+
+
+async def test_a_suspect_is_blamed_for_whatever_it_dies_with(storage: Storage) -> None:
+    """It runs alone: what else its worker has is only being recorded."""
+    job = await storage.jobs.add(a_job())
+    for blamed in (0, 1, 2, 3):
+        claimed = await storage.jobs.claim(job.id)
+        assert claimed is not None
+        lost = await storage.jobs.lost(job.id, claimed.epoch)
+        assert (lost.attempts, lost.status is Status.FAILED) == (blamed, blamed == 3)
+    with pytest.raises(StaleEpoch):
+        await storage.jobs.lost(job.id, 1)
+
+
+async def test_what_is_given_back_in_good_order_is_blamed_for_nothing(storage: Storage) -> None:
+    job = await storage.jobs.add(a_job(), claim=True)
+    again = await storage.jobs.lost(job.id, job.epoch)
+    for _ in range(5):
+        claimed = await storage.jobs.claim(job.id)
+        assert claimed is not None
+        again = await storage.jobs.release(job.id, claimed.epoch)
+    assert (again.status, again.attempts, again.suspect) == (Status.QUEUED, 0, True)
 
 
 # What version 1 wrote. It must stay readable for ever: never change these lines, add others.

@@ -20,7 +20,7 @@ from tests.storage.kill_worker import POINTS, Plan
 
 # Forked from a process that has imported everything, a worker is up in a moment.
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.storage.kill_worker"])
+context.set_forkserver_preload(["tests.storage.kill_worker", "tests.storage.suspect_service"])
 
 
 async def end_of(process: BaseProcess) -> int:

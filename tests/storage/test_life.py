@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate
+from storage import IllegalStep, Job, StaleEpoch, Status, Storage, TooLate
 from storage.life import MAX_ATTEMPTS, OVER, TRANSITIONS, Step, after
 from tests.storage import postgres
 from tests.storage.conftest import a_job, drawn
@@ -57,6 +57,8 @@ class Expected:
     attempts: int = 0
     worker: int | None = None
     answered: bool = False
+    suspect: bool = False
+    convicting: int = 0  # deaths that nothing else can have caused
 
 
 class Life(RuleBasedStateMachine):
@@ -118,7 +120,7 @@ class Life(RuleBasedStateMachine):
             expected.status, expected.worker = Status.RUNNING, who
             expected.epoch, expected.attempts = expected.epoch + 1, expected.attempts + 1
             assert (job.epoch, job.attempts) == (expected.epoch, expected.attempts)
-            assert job.alone == (expected.attempts > 1)
+            assert job.suspect == expected.suspect
 
     @precondition(lambda self: self.jobs)
     @rule(
@@ -198,15 +200,37 @@ class Life(RuleBasedStateMachine):
         self.run(stack.aclose())
         self.processes[who] = self._open(stack)
         changed = self.run(self.processes[1 - who].requeue_lost())
-        lost = {
+        self._lose(who, {job.id: job for job in changed})
+
+    @rule(who=st.integers(0, 1))
+    def lose_engine(self, who: int) -> None:
+        """End the engine of a process, which itself takes back what it ran."""
+        jobs, at_work = self.processes[who].jobs, self._at_work(who)
+        calls = {
+            number: jobs.lost(number, expected.epoch, alone=len(at_work) == 1)
+            for number, expected in at_work.items()
+        }
+        self._lose(who, {number: self.run(call) for number, call in calls.items()})
+
+    def _at_work(self, who: int) -> dict[int, Expected]:
+        return {
             number: expected
             for number, expected in self.jobs.items()
             if expected.status is Status.RUNNING and expected.worker == who
         }
-        assert {job.id for job in changed} == lost.keys()
-        for expected in lost.values():
-            poison = expected.attempts >= MAX_ATTEMPTS
+
+    def _lose(self, who: int, changed: dict[int, Job]) -> None:
+        """Hold what became of the jobs of a death against what can be known of its cause."""
+        lost = self._at_work(who)
+        assert changed.keys() == lost.keys()
+        for number, expected in lost.items():
+            known = expected.suspect or len(lost) == 1
+            expected.convicting += known
+            expected.attempts -= not known
+            poison = expected.convicting == MAX_ATTEMPTS
             expected.status = Status.FAILED if poison else Status.QUEUED
+            expected.suspect = expected.suspect or not poison
+            assert changed[number].suspect == expected.suspect
 
     @rule(who=st.integers(0, 1))
     def look(self, who: int) -> None:

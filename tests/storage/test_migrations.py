@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,39 @@ async def test_start_images_and_reactions_of_older_databases_get_their_owners(
         "discord:77:5:⭐": "discord:5",
         "discord:78": None,
     }
+
+
+async def test_suspects_and_costs_of_older_databases_are_known(empty_home: Home) -> None:
+    def down(connection: Connection) -> dict[int, int]:
+        command.downgrade(schema.config(connection), "0007")
+        rows = connection.execute(text("SELECT id, attempts FROM jobs"))
+        return {row.id: row.attempts for row in rows}
+
+    def kept(connection: Connection) -> dict[int, tuple[bool, int | None]]:
+        rows = connection.execute(text("SELECT id, suspect, cost FROM jobs"))
+        return {row.id: (bool(row.suspect), row.cost) for row in rows}
+
+    recipe = a_recipe(width=80, height=64, steps=3, count=2)
+    cost = 80 * 64 * 3 * 2
+    async with empty_home.open(now=lambda: datetime.now(UTC) - timedelta(days=3)) as storage:
+        await storage.jobs.add(a_job(recipe=recipe))
+    async with empty_home.open() as storage:
+        for deaths in (0, 1, 1, 2):
+            job = await storage.jobs.add(a_job(recipe=recipe))
+            for alone in (False, True)[:deaths]:
+                claimed = await storage.jobs.claim(job.id)
+                assert claimed is not None
+                await storage.jobs.lost(job.id, claimed.epoch, alone=alone)
+        assert await storage.jobs.claim(2)
+        assert await storage.jobs.claim(3)
+    before = await in_transaction(empty_home, kept)
+    suspects = {1: False, 2: False, 3: True, 4: True, 5: True}
+    assert before == {number: (suspect, cost) for number, suspect in suspects.items()}
+    # What the older one knows them by: that a worker died with them, or will have.
+    assert await in_transaction(empty_home, down) == {1: 0, 2: 1, 3: 2, 4: 1, 5: 1}
+    async with empty_home.open() as storage:
+        assert (await storage.jobs.get(3)).suspect
+    assert await in_transaction(empty_home, kept) == {**before, 1: (False, None)}
 
 
 async def test_the_first_schema_is_upgraded_with_its_data_and_there_is_a_way_back(
