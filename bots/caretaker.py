@@ -76,9 +76,9 @@ class Caretaker:
         await asyncio.to_thread(self._mark.touch)
 
     async def back_up(self) -> Path:
-        """Write today's backup, and remove those that are too many."""
+        """Write today's backup, and remove those that are too many; none where nobody asked yet."""
         target = self.folder / f"marble-{self.now():%Y-%m-%d}.backup"
-        if not target.exists():
+        if not target.exists() and await self.storage.history.page(limit=1):
             size = await self.storage.care.backup(target)
             target.chmod(0o600)
             log.info("care: the database was backed up to %s (%d bytes)", target, size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from sqlalchemy.engine import URL
 
 from storage import schema, server_files, sqlite_files, urls
 from storage.clock import Clock, utc_now
-from storage.errors import Corrupt, NewerSchema, NoBackup, NoProgram
+from storage.errors import Corrupt, FileThere, NewerSchema, NoBackup, NoProgram
 
 KEPT: Final = 3  # backups made before upgrades
 _log: Final = logging.getLogger("marble.storage")
@@ -72,15 +73,24 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
     """
     stamp = f"before-upgrade-{now().strftime(sqlite_files.STAMP)}"
     place = urls.file_of(url) or folder / "postgres"
-    target = place.with_name(f"{place.name}.{stamp}")
+    wanted = place.with_name(f"{place.name}.{stamp}")
     try:
-        await backup(url, target)
+        target = await _backup_beside(url, wanted)
     except NoProgram as error:
         _log.warning("No backup before the upgrade: %s", error)
         return None
     await asyncio.to_thread(sqlite_files.keep_latest, place, KEPT)
     _log.warning("Upgrading %s; what it was is kept as %s.", urls.show(url), target)
     return target
+
+
+async def _backup_beside(url: URL, wanted: Path) -> Path:
+    """Back up to a name or, where another upgrade of the same second has it, to one behind it."""
+    for target in sqlite_files.names_from(wanted):
+        with suppress(FileThere):
+            await backup(url, target)
+            return target
+    raise FileThere(wanted)
 
 
 def beside(url: URL, folder: Path) -> list[Path]:
@@ -93,7 +103,7 @@ def beside(url: URL, folder: Path) -> list[Path]:
     return sorted(
         path
         for path in (*place.parent.glob(f"{place.name}.before-*"), *nightly)
-        if not path.name.endswith(sqlite_files.BESIDE)
+        if not path.name.endswith((*sqlite_files.BESIDE, sqlite_files.PART))
     )
 
 

@@ -10,16 +10,17 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from storage.errors import FileThere, NoProgram, NoSuchFile, ProgramFailed
+from storage.sqlite_files import part_of, take_name
 
 
 def dump(url: URL, target: Path) -> None:
     """Write a server's database to a file; blocks. Raises `StorageError`."""
     if target.exists():
         raise FileThere(target)
-    part = target.with_name(f"{target.name}.part")
+    part = part_of(target)
     try:
         _call("pg_dump", url, "--format=custom", "--no-owner", f"--file={part}")
-        part.replace(target)
+        take_name(part, target)
     finally:
         part.unlink(missing_ok=True)
 

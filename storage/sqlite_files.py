@@ -17,6 +17,7 @@ from storage.pictures import sync_folder
 
 STAMP: Final = "%Y%m%d-%H%M%S"
 BESIDE: Final = ("-wal", "-shm")
+PART: Final = ".part"  # ends the name of a file that is not whole yet
 
 
 def copy(source: Path, target: Path) -> None:
@@ -26,7 +27,7 @@ def copy(source: Path, target: Path) -> None:
     """
     if target.exists():
         raise FileThere(target)
-    part = target.with_name(f"{target.name}.part")
+    part = part_of(target)
     with _faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
@@ -36,7 +37,7 @@ def copy(source: Path, target: Path) -> None:
         look(part)
         with _faults(target):
             _sync(part)
-            part.replace(target)
+            take_name(part, target)
             sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
@@ -66,6 +67,7 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
     Raises `DatabaseBusy` while any process has it open.
     """
     kept = place.with_name(f"{place.name}.before-restore-{now.strftime(STAMP)}")
+    kept = next(name for name in names_from(kept) if not name.exists())
     part = place.with_name(f"{place.name}.part")
     with _faults(place):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -83,10 +85,32 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
     return kept if there else None
 
 
+def part_of(target: Path) -> Path:
+    """Return the name under which this process writes a file that is not whole yet."""
+    return target.with_name(f"{target.name}.{os.getpid()}{PART}")
+
+
+def take_name(part: Path, target: Path) -> None:
+    """Give a whole file its name, or raise `FileThere` where another process was first."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise FileThere(target) from None
+    except OSError:  # a file system without links
+        part.replace(target)
+
+
+def names_from(path: Path) -> Iterator[Path]:
+    """Yield this name, then others for the same second, which sort behind it."""
+    yield path
+    for number in range(2, 1000):
+        yield path.with_name(f"{path.name}.{number:03}")
+
+
 def keep_latest(place: Path, number: int) -> None:
     """Remove all but the latest backups made before upgrades; blocks."""
-    found = sorted(place.parent.glob(f"{place.name}.before-upgrade-*"))
-    for old in found[:-number]:
+    found = place.parent.glob(f"{place.name}.before-upgrade-*")
+    for old in sorted(path for path in found if path.suffix != PART)[:-number]:
         old.unlink(missing_ok=True)
 
 

@@ -76,6 +76,16 @@ async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(
         assert (await copy.jobs.get(job)).id == job
 
 
+async def test_a_database_in_which_nobody_asked_yet_is_not_backed_up(
+    caretaker: Caretaker, tmp_path: Path
+) -> None:
+    await caretaker.night()
+    assert [file.name for file in (tmp_path / "backups").iterdir()] == [".done"]
+    await ended(caretaker, "x:1", timedelta())
+    await caretaker.night()
+    assert (tmp_path / "backups" / "marble-2026-06-01.backup").exists()
+
+
 async def test_each_place_keeps_its_jobs_as_long_as_it_says(caretaker: Caretaker) -> None:
     change = caretaker.storage.people.change_place_settings
     await change("x:short", {"rules.keep_days": 10})
@@ -122,6 +132,7 @@ async def test_a_backup_that_fails_ends_nothing(
     async def stop(seconds: float) -> None:
         raise InterruptedError
 
+    await ended(caretaker, "x:1", timedelta())
     monkeypatch.setattr(type(caretaker.storage.care), "backup", fail)
     monkeypatch.setattr("bots.caretaker.asyncio.sleep", stop)
     with pytest.raises(InterruptedError):

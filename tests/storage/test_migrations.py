@@ -17,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 from engine.events import Verdict
 from engine.sources import Control
 from storage import Storage, backups, engines, schema, sqlite_files, urls
-from storage.errors import NewerSchema, UnknownJob
+from storage.errors import FileThere, NewerSchema, UnknownJob
 from storage.tables import Base
 from tests.conftest import PATIENCE
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
@@ -153,6 +153,38 @@ async def test_an_upgrade_is_backed_up_first(
     await backups.restore(urls.resolve(tmp_path, None), copy)
     async with Storage.open(tmp_path) as storage:
         assert await storage.jobs.get(job.id) == job
+
+
+async def test_upgrades_and_restores_of_one_second_keep_all_that_was_before(tmp_path: Path) -> None:
+    url, home = urls.resolve(tmp_path, None), tmp_path
+
+    def now() -> datetime:
+        return datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+    async with Storage.open(home) as storage:
+        await storage.jobs.add(a_job())
+    first = await backups.before_upgrade(url, home, now=now)
+    second = await backups.before_upgrade(url, home, now=now)
+    assert first is not None
+    assert second is not None
+    assert (first.name, second.name) == (
+        "marble.db.before-upgrade-20260601-120000",
+        "marble.db.before-upgrade-20260601-120000.002",
+    )
+    kept = [(await backups.restore(url, first, now=now)).before for _ in range(2)]
+    assert [path and path.name.rpartition("-")[2] for path in kept] == ["120000", "120000.002"]
+    for path in (first, second, *filter(None, kept)):
+        assert sqlite_files.look(path) == schema.head()
+
+
+def test_a_file_that_another_process_wrote_first_is_left(tmp_path: Path) -> None:
+    target = tmp_path / "a.backup"
+    part = sqlite_files.part_of(target)
+    part.write_text("mine")
+    target.write_text("theirs")
+    with pytest.raises(FileThere):
+        sqlite_files.take_name(part, target)
+    assert target.read_text() == "theirs"
 
 
 def test_only_the_latest_backups_of_upgrades_are_kept(tmp_path: Path) -> None:
