@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from typing import Final
 
 import torch
 
+from engine.cuts import overlap_of
 from engine.samplers import Request, Sampling, advance
 from engine.tiles import Tiling
-
-OVERLAP: Final = 0.25  # of a tile's side, at least
 
 
 def piecewise(sampling: Sampling, tile: int) -> Sampling:
@@ -47,4 +45,4 @@ def count(height: int, width: int, tile: int) -> int:
 
 
 def _tiling(tile: int) -> Tiling:
-    return Tiling(tile=tile, overlap=max(1, int(tile * OVERLAP)))
+    return Tiling(tile=tile, overlap=overlap_of(tile))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
+
+from engine import cuts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +33,7 @@ class Tiling:
 
     def starts(self, length: int) -> list[int]:
         """Return where tiles begin along a side of `length` units, evenly spread."""
-        if length <= self.tile:
-            return [0]
-        last = length - self.tile
-        steps = ceil(last / (self.tile - self.overlap))
-        return [round(last * step / steps) for step in range(steps + 1)]
+        return cuts.starts(length, self.tile, self.overlap)
 
     def weights(self, length: int) -> list[Tensor]:
         """Return each tile's weights along a side, fp32 over its output's pixels."""

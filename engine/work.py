@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.cuts import drawn
 from engine.recipe import Recipe
 
 # Samplers that call the network twice a step; a test holds them to `engine.samplers`.
@@ -37,41 +38,61 @@ class Work:
         return self.width * self.calls
 
 
-def passes(recipe: Recipe) -> list[tuple[int, int]]:
-    """Return the pixels and steps of each pass that a picture of the recipe takes."""
-    found = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Hold a pass's pixels, how many of them the network sees in each call, and its steps.
+
+    drawn: more than there are where overlapping tiles are drawn, which no control steers.
+    """
+
+    pixels: int
+    drawn: int
+    steps: int
+    tiled: bool = False
+
+
+def passes(recipe: Recipe) -> list[Pass]:
+    """Return the passes that a picture of the recipe takes."""
+    found, upscale = [], recipe.upscale
     if not recipe.image or recipe.strength is not None:  # else a start image is taken as it is
-        found.append((recipe.width * recipe.height, recipe.steps))
-    if recipe.upscale and recipe.upscale.strength is not None:
-        found.append((_pixels(recipe), recipe.detail_steps))
+        pixels = recipe.width * recipe.height
+        found.append(Pass(pixels=pixels, drawn=pixels, steps=recipe.steps))
+    if upscale and upscale.strength is not None:
+        seen, tiled = drawn(*recipe.size, upscale.tile), upscale.tile is not None
+        steps = recipe.detail_steps
+        found.append(Pass(pixels=_pixels(recipe), drawn=seen, steps=steps, tiled=tiled))
     return found
 
 
 def pixel_steps(recipe: Recipe) -> int:
-    """Return pixels × steps of all its pictures; what is only enlarged counts as one step."""
-    each = sum(pixels * steps for pixels, steps in passes(recipe))
+    """Return pixels × steps of all its pictures; what is only enlarged counts as one step.
+
+    Of a pass in tiles all pixels of all tiles count.
+    """
+    each = sum(one.drawn * one.steps for one in passes(recipe))
     return (each or _pixels(recipe)) * len(recipe.pictures)
 
 
 def work_of(recipe: Recipe) -> Work:
     """Return pixels × rows × pictures, more with controls, and the calls: steps × evaluations.
 
-    Calls of a pass at another size count by their pixels.
+    Calls of a pass at another size count by their pixels, of one in tiles by those of all tiles.
     """
     each = 2 if recipe.sampler in TWICE else 1
     rows = 1 if math.isclose(recipe.guidance_scale, 1.0) else 2
-    todo = [(pixels / MILLION, steps) for pixels, steps in passes(recipe)]
+    said = 1 + CONTROL * sum(control.end - control.start for control in recipe.controls)
+    todo = passes(recipe)
     size = _pixels(recipe) / MILLION
-    first = todo[0][0] if todo else size
+    widths = [one.drawn / MILLION * (1 if one.tiled else said) for one in todo]
     # The step to σ = 0 takes one.
-    calls = sum(pixels / first * (steps * each - (each - 1)) for pixels, steps in todo)
+    calls = [one.steps * each - (each - 1) for one in todo]
+    first = widths[0] if widths else size
     pictures = len(recipe.pictures)
-    said = sum(control.end - control.start for control in recipe.controls)
     return Work(
         model=recipe.checkpoint,
-        width=first * rows * pictures * (1 + CONTROL * said),
-        calls=calls,
-        pixels=(sum(pixels for pixels, _ in todo) or size) * pictures,
+        width=first * rows * pictures,
+        calls=sum(width / first * each for width, each in zip(widths, calls, strict=True)),
+        pixels=(sum(one.pixels / MILLION for one in todo) or size) * pictures,
     )
 
 

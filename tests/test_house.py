@@ -35,6 +35,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.errors",
     "engine.sentences",
     "engine.blobs",
+    "engine.cuts",
     "engine.work",
 )
 TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy", "spandrel")

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from engine.cuts import drawn
 from engine.multidiffusion import count, piecewise
 from engine.samplers import SAMPLERS, NoiseSource, Request
 from engine.samplers.base import drive
@@ -32,6 +34,20 @@ def test_every_request_has_the_shape_of_a_tile_and_there_are_as_many_as_counted(
     assert {shape for _, shape in seen} == {(1, 4, 8, 8)}
     assert len(seen) == 3 * count(20, 28, 8)
     assert [step for step, _ in seen] == sorted(step for step, _ in seen)
+
+
+@pytest.mark.parametrize(("width", "height"), [(28, 20), (64, 64), (9, 33), (5, 40), (6, 7)])
+@pytest.mark.parametrize("tile", [8, 12, 16])
+def test_estimates_count_the_pixels_of_all_tiles(width: int, height: int, tile: int) -> None:
+    seen = []
+
+    def denoise(part: torch.Tensor, sigma: float) -> torch.Tensor:
+        seen.append(part.shape[2] * part.shape[3] * 8 * 8)
+        return part
+
+    x = torch.zeros(1, 4, height, width)
+    drive(piecewise(SAMPLERS["euler"](x, SIGMAS, NoiseSource(0)), tile), denoise)
+    assert 3 * drawn(width * 8, height * 8, tile * 8) == sum(seen)
 
 
 def test_a_side_shorter_than_a_tile_is_one_tile() -> None:

@@ -141,6 +141,25 @@ def test_a_second_pass_is_work_at_its_own_size() -> None:
     assert pixel_steps(detailed) == 30 * MILLION
 
 
+def test_a_second_pass_in_tiles_is_as_much_work_as_its_tiles() -> None:
+    """Of 2048 pixels in tiles of 1024 three cover each side: 9 of them, 2.25 times the picture."""
+    plain = make_recipe(width=1024, height=1024, steps=10)
+    whole = replace(plain, upscale=Upscale(factor=2.0, strength=0.5))
+    tiled = replace(plain, upscale=Upscale(factor=2.0, strength=0.5, tile=1024))
+    assert work_of(tiled).units == pytest.approx(work_of(plain).units * (1 + 9 / 2))
+    assert pixel_steps(tiled) == pytest.approx(pixel_steps(plain) * (1 + 9 / 2))
+    assert work_of(tiled).pixels == work_of(whole).pixels  # decoded as a whole
+
+
+def test_controls_have_no_say_in_tiles() -> None:
+    control = Control(model="canny", image="a" * 64)
+    plain = make_recipe(width=1024, height=1024, steps=10, controls=(control,))
+    tiled = replace(plain, upscale=Upscale(factor=2.0, strength=0.5, tile=1024))
+    drawn_plainly = replace(tiled, controls=())
+    more = work_of(tiled).units - work_of(drawn_plainly).units
+    assert more == pytest.approx(work_of(plain).units - work_of(replace(plain, controls=())).units)
+
+
 def test_a_picture_that_is_only_enlarged_takes_no_steps_but_is_not_free() -> None:
     enlarged = make_recipe(width=1000, height=1000, image="0" * 64, upscale=Upscale(factor=2.0))
     assert work_of(enlarged).units == 0
