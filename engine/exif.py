@@ -15,6 +15,7 @@ from typing import Final
 from PIL import Image
 
 from engine.errors import MetadataError
+from engine.sentences import Sentence
 
 DESCRIPTION, MAKE, MODEL, EXIF_IFD, COMMENT = 0x010E, 0x010F, 0x0110, 0x8769, 0x9286
 TAGS: Final = {"marble": DESCRIPTION, "workflow": MAKE, "prompt": MODEL}
@@ -55,7 +56,8 @@ def read_texts(data: bytes) -> dict[str, str]:
             values = [exif.get(tag) for tag in TAGS.values()]
     # Pillow raises many kinds of errors for damaged files.
     except Exception as error:
-        raise MetadataError("The picture's metadata is damaged.") from error
+        said = Sentence("The picture's metadata is damaged.", "metadata_damaged")
+        raise MetadataError(said) from error
     texts: dict[str, str] = {}
     for value in values:
         name, colon, text = str(value or "").partition(":")
@@ -64,7 +66,8 @@ def read_texts(data: bytes) -> dict[str, str]:
     if isinstance(comment, bytes) and (line := _comment(comment)):
         texts["parameters"] = line
     if any(len(text) > LONGEST for text in texts.values()):
-        raise MetadataError(f"A text in the picture is over {LONGEST:,} characters long.")
+        long = f"A text in the picture is over {LONGEST:,} characters long."
+        raise MetadataError(Sentence(long, "text_long", most=LONGEST))
     return texts
 
 

@@ -165,26 +165,28 @@ def _object(text: str) -> dict[str, Any]:
         if "\\ud" in text.lower():
             data = json.loads(mend_surrogates(json.dumps(data, ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
-        raise MetadataError("The text in the picture is not valid JSON.") from error
+        text = "The text in the picture is not valid JSON."
+        raise MetadataError(Sentence(text, "text_not_json")) from error
     if not isinstance(data, dict):
-        raise MetadataError("The text in the picture is not a JSON object.")
+        text = "The text in the picture is not a JSON object."
+        raise MetadataError(Sentence(text, "text_no_object"))
     return data
 
 
 def _text_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the kind and body of each text chunk, checked against its checksum."""
     if not png.startswith(SIGNATURE):
-        raise MetadataError("The file is not a PNG picture.")
+        raise MetadataError(Sentence("The file is not a PNG picture.", "not_a_png"))
     at, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(png):
-            raise MetadataError("The PNG file is cut short.")
+            raise MetadataError(Sentence("The PNG file is cut short.", "png_cut_short"))
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 8 + length
         if kind in DECODERS:
             body = png[at + 8 : end]
             if png[end : end + 4] != struct.pack(">I", zlib.crc32(kind + body)):
-                raise MetadataError("The text in the PNG file is damaged.")
+                raise MetadataError(Sentence("The text in the PNG file is damaged.", "png_text"))
             yield kind, body
         at = end + 4
 
@@ -193,9 +195,11 @@ def _decode(key: str, kind: bytes, body: bytes) -> str:
     try:
         text = DECODERS[kind](body[len(key) + 1 :])
     except (ValueError, IndexError, zlib.error) as error:
-        raise MetadataError(f"The text {key!r} in the PNG file is damaged.") from error
+        said = f"The text {key!r} in the PNG file is damaged."
+        raise MetadataError(Sentence(said, "png_text_damaged", key=key)) from error
     if len(text) > TEXT_LIMIT:
-        raise MetadataError(f"The text {key!r} in the PNG file is over {TEXT_LIMIT:,} bytes long.")
+        said = f"The text {key!r} in the PNG file is over {TEXT_LIMIT:,} bytes long."
+        raise MetadataError(Sentence(said, "png_text_long", key=key, most=TEXT_LIMIT))
     return text
 
 

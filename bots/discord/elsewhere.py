@@ -14,7 +14,7 @@ import discord
 from bots.discord.attachments import is_picture, read_attachment
 from bots.discord.replies import CONTENT
 from bots.discord.visits import Click, Refusal
-from bots.presentation import cut, escape_markdown, value_lines
+from bots.presentation import cut, escape_markdown, ignored_text, value_lines
 from bots.studio import Asker
 from bots.texts import Words
 from engine.metadata import Reading, read_recipe
@@ -73,7 +73,7 @@ def reading_text(reading: Reading, name: str, words: Words) -> str:
 
 
 def _not_honoured(reading: Reading, words: Words) -> str:
-    what = escape_markdown("; ".join(reading.ignored))
+    what = escape_markdown(ignored_text(reading.ignored, words))
     return words.ignored.format(what=what) if what else ""
 
 

@@ -1,10 +1,10 @@
 """What is said about jobs: where they stand, how far they are, what they were made from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bots.presentation.text import cut
-from bots.texts import Words
+from bots.texts import Words, say
 from engine.events import News, Progress, Waiting
 from storage import Job
 
@@ -93,6 +93,11 @@ def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, 
             value += 1  # people count from 1
         if name != "version" and value not in (None, "", [], {}, ()):
             yield words.fields.get(name, name.replace("_", " ")), _plain(value)
+
+
+def ignored_text(ignored: Iterable[str], words: Words) -> str:
+    """Name what of a recipe from elsewhere is not honoured."""
+    return "; ".join(say(each, words) for each in ignored)
 
 
 def alt_text(job: Job, words: Words, pictures: int = 1) -> str:

@@ -9,6 +9,7 @@ from telegram import Document, ForceReply, PhotoSize
 
 from bots.options import Values, parse_values, split_message
 from bots.preferences import values_for
+from bots.presentation import ignored_text
 from bots.telegram.acts import Target
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
@@ -82,7 +83,8 @@ async def _remake(errand: Errand, reading: Reading, values: Values) -> None:
     """Draw a file's recipe, and name what of it is not honoured."""
     job = await errand.app.studio.remake(reading.recipe, values, errand.asker)
     if reading.ignored:
-        await errand.say(errand.words.not_honoured.format(what="; ".join(reading.ignored)))
+        what = ignored_text(reading.ignored, errand.words)
+        await errand.say(errand.words.not_honoured.format(what=what))
     errand.begin(job)
 
 

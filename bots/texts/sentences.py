@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from bots.texts.passport import ZH_PASSPORT
 from bots.texts.words import Words
 from bots.texts.zh import ZH
 from engine.errors import UserError
@@ -112,7 +113,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "owners_only": "只有所有者可以这样做。",
     "moderators_only": "只有管理员可以这样做。",
 }
-TABLES: Final[Mapping[str, Mapping[str, str]]] = {ZH.language: ZH_SENTENCES}
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {ZH.language: {**ZH_SENTENCES, **ZH_PASSPORT}}
 
 
 def say(sentence: str, words: Words) -> str:

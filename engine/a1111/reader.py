@@ -16,6 +16,7 @@ from engine.a1111.settings import NEGATIVE, Settings, number
 from engine.errors import GraphError, MetadataError
 from engine.graphs.larger import factor_to
 from engine.recipe import Recipe, parse_seed
+from engine.sentences import Sentence
 from engine.sources import Control, Upscale, Variation
 from engine.wording import take_loras
 
@@ -36,7 +37,8 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
     Raises `MetadataError` where it is no such line, `OptionError` for a value out of range.
     """
     if len(text) > LONGEST:
-        raise MetadataError(f"The A1111 text is over {LONGEST:,} characters long.")
+        long = f"The A1111 text is over {LONGEST:,} characters long."
+        raise MetadataError(Sentence(long, "a1111_long", most=LONGEST))
     *lines, line = text.strip().split("\n")
     settings = Settings(line)
     settings.need(*NECESSARY)
@@ -53,7 +55,7 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
         values["steps"] = _share(values["steps"], values["strength"])
     values |= {"controls": _controls(settings), "variations": _variations(settings)}
     if (rng := settings.text("RNG", "GPU")) != "CPU":
-        settings.note("RNG", rng, "noise is drawn on the CPU")
+        settings.note("RNG", rng, Sentence("noise is drawn on the CPU", "a1111_noise"))
     recipe = Recipe(prompt=prompt, negative_prompt=negative_prompt, loras=loras, **values)
     return recipe, settings.left()
 
@@ -95,7 +97,8 @@ def _started(settings: Settings) -> dict[str, Any]:
     mask = settings.take("Marble mask")
     for name, usual in MASK.items() if mask else ():
         if (value := settings.take(name, usual)) != usual and usual is not None:
-            settings.note(name, value, "the whole picture stays under its mask")
+            why = "the whole picture stays under its mask"
+            settings.note(name, value, Sentence(why, "a1111_under_mask"))
     found = {**fit, "image": settings.take("Marble image"), "mask": mask}
     if not settings.has("Hires upscaler"):
         found["strength"] = settings.number(float, "Denoising strength")
@@ -134,14 +137,16 @@ def _enlarged(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
         return {"upscale": upscale}
     if settings.has("Denoising strength"):
         value = settings.text("Denoising strength")
-        settings.note("Denoising strength", value, "the line does not hold its start image")
+        why = Sentence("the line does not hold its start image", "a1111_no_image")
+        settings.note("Denoising strength", value, why)
     return {}
 
 
 def _upscaler(settings: Settings, name: str) -> str:
     theirs = settings.text(name, UPSCALER_NAMES["lanczos"])
     if ours := NEXT_UPSCALERS.get(theirs):
-        settings.note(name, theirs, f"{UPSCALER_NAMES[ours]} is taken")
+        taken = UPSCALER_NAMES[ours]
+        settings.note(name, theirs, Sentence(f"{taken} is taken", "a1111_taken", taken=taken))
         return ours
     return UPSCALERS_READ.get(theirs, theirs)
 
@@ -151,13 +156,14 @@ def _factor(size: str, values: dict[str, Any]) -> float:
     target = number(float, width), number(float, height)
     sides = values["width"], values["height"], *target
     if not all(isinstance(side, (int, float)) and 0 < side < 1e6 for side in sides):
-        raise MetadataError(f"The A1111 text enlarges to {size[:20]!r}, which is no size.")
+        short = size[:20]
+        said = f"The A1111 text enlarges to {short!r}, which is no size."
+        raise MetadataError(Sentence(said, "a1111_no_size", size=short))
     try:
         return factor_to(values["width"], values["height"], target)
     except GraphError:
-        raise MetadataError(
-            "The A1111 text enlarges to another shape, which Marble cannot do."
-        ) from None
+        said = "The A1111 text enlarges to another shape, which Marble cannot do."
+        raise MetadataError(Sentence(said, "a1111_another_shape")) from None
 
 
 def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
@@ -165,7 +171,8 @@ def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
     if _multiply(steps, strength):
         ours = max(1, round(steps * strength))
         if theirs != ours:
-            settings.note("Hires steps", theirs, f"drawn in {ours}")
+            why = Sentence(f"drawn in {ours}", "a1111_drawn_in", steps=ours)
+            settings.note("Hires steps", theirs, why)
 
 
 def _variations(settings: Settings) -> tuple[Variation, ...]:
@@ -173,7 +180,8 @@ def _variations(settings: Settings) -> tuple[Variation, ...]:
         return ()
     amount = settings.number(float, "Variation seed strength")
     seed = settings.text("Variation seed")
-    settings.note("Variation seed", seed, "the noise is turned as a whole, not row by row")
+    why = Sentence("the noise is turned as a whole, not row by row", "a1111_turned")
+    settings.note("Variation seed", seed, why)
     return (Variation(seed=parse_seed(seed), amount=amount),)
 
 
@@ -185,7 +193,8 @@ def _controls(settings: Settings) -> tuple[Control, ...]:
         if image and settings.has(unit):
             found.append(_control(Settings(settings.text(unit)), image))
         elif settings.has(unit):
-            settings.note(unit, settings.text(unit), "the line does not hold its map")
+            why = Sentence("the line does not hold its map", "a1111_no_map")
+            settings.note(unit, settings.text(unit), why)
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine.errors import MetadataError
+from engine.sentences import Sentence
 from engine.wording import mend_surrogates
 
 NEGATIVE: Final = "Negative prompt:"
@@ -30,7 +31,9 @@ class Settings:
     def need(self, *names: str) -> None:
         """Raise `MetadataError` where one of these is not there."""
         if missing := [name for name in names if name not in self._left]:
-            raise MetadataError(f"The A1111 text does not say: {', '.join(missing)}.")
+            listed = ", ".join(missing)
+            said = f"The A1111 text does not say: {listed}."
+            raise MetadataError(Sentence(said, "a1111_missing", names=listed))
 
     def has(self, *names: str) -> bool:
         """Say whether one of these is there."""
@@ -48,9 +51,11 @@ class Settings:
         """Return a number; what is none goes on as it is, for `Recipe` to name it."""
         return number(kind, self.take(name, default))
 
-    def note(self, name: str, value: object, why: str) -> None:
+    def note(self, name: str, value: object, why: Sentence) -> None:
         """Name a setting that is not honoured, and why."""
-        self.notes.append(f"{name}: {str(value)[:SHOWN]} ({why})")
+        short = str(value)[:SHOWN]
+        said = f"{name}: {short} ({why})"
+        self.notes.append(Sentence(said, "a1111_note", name=name, value=short, why=why))
 
     def left(self) -> tuple[str, ...]:
         """Return all that is not honoured."""

@@ -11,8 +11,11 @@ from typing import Any, Final
 
 from engine.errors import GraphError, shorten
 from engine.graphs.nodes import KINDS
+from engine.sentences import Sentence
 
 LARGEST: Final = 1e9  # of a number: above any that means something, and NaN is not below
+PLAIN: Final = Sentence("is not a plain value", "graph_not_plain")
+NUMBER: Final = Sentence("is not a number", "graph_not_a_number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,15 @@ class Graph:
     def parse(cls, data: object) -> Graph:
         """Check the outer form of a graph: nodes with kinds and inputs, and no circle."""
         if not isinstance(data, Mapping) or not data:
-            raise GraphError("The ComfyUI graph holds no nodes.")
+            raise GraphError(Sentence("The ComfyUI graph holds no nodes.", "graph_empty"))
         for name, node in data.items():
             match node:
                 case {"class_type": str(), "inputs": Mapping()}:
                     pass
                 case _:
-                    raise GraphError(f"{shorten(name)} in the ComfyUI graph is not a node.")
+                    short = shorten(name)
+                    text = f"{short} in the ComfyUI graph is not a node."
+                    raise GraphError(Sentence(text, "graph_no_node", name=short))
         graph = cls(data)
         graph._check_circles()
         return graph
@@ -60,21 +65,21 @@ class Graph:
         """Return a plain value of a node; one computed by another node is not followed."""
         value = self.nodes[name]["inputs"].get(option)
         if value is None or isinstance(value, list):
-            raise self._error(name, option, "is not a plain value")
+            raise self._error(name, option, PLAIN)
         return value
 
     def number(self, name: str, option: str) -> float:
         """Return a number among a node's values."""
         value = self.numeric(name, option)
         if not abs(value) < LARGEST:
-            raise self._error(name, option, "is not a number")
+            raise self._error(name, option, NUMBER)
         return float(value)
 
     def numeric(self, name: str, option: str) -> int | float:
         """Return a number as it is written, however large: the recipe says what it may be."""
         value = self.value(name, option)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._error(name, option, "is not a number")
+            raise self._error(name, option, NUMBER)
         return value
 
     def link(self, name: str, option: str) -> Link:
@@ -83,17 +88,23 @@ class Graph:
             case [str() as source, int(slot)] if source in self.nodes:
                 known = KINDS.get(self.kind(source))
             case [str() as source, int()]:
-                found = f"comes from node {shorten(source)[1:-1]}, which is not there"
-                raise self._error(name, option, found)
+                short = shorten(source)[1:-1]
+                text = f"comes from node {short}, which is not there"
+                raise self._error(name, option, Sentence(text, "graph_from_nowhere", source=short))
             case _:
-                raise self._error(name, option, "is not connected")
+                unconnected = Sentence("is not connected", "graph_unconnected")
+                raise self._error(name, option, unconnected)
         if known is None:
-            found = f"comes from {self.title(source)}, a node that Marble does not know"
-            raise self._error(name, option, found)
+            title = self.title(source)
+            text = f"comes from {title}, a node that Marble does not know"
+            raise self._error(name, option, Sentence(text, "graph_unknown_node", source=title))
         given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
         wanted = self.type_of(name, option)
         if given != wanted:
-            raise self._error(name, option, f"gets {given} from {self.title(source)}, not {wanted}")
+            title = self.title(source)
+            text = f"gets {given} from {title}, not {wanted}"
+            facts = {"given": given, "source": title, "wanted": wanted}
+            raise self._error(name, option, Sentence(text, "graph_wrong_type", **facts))
         return Link(source, slot)
 
     def links(self) -> Iterator[tuple[str, int]]:
@@ -105,8 +116,10 @@ class Graph:
         """Return the type (`MODEL`, `LATENT`, …) of a link into a known node."""
         return KINDS[self.kind(name)].links[option]
 
-    def _error(self, name: str, option: str, what: str) -> GraphError:
-        return GraphError(f"In the ComfyUI graph, {option!r} of {self.title(name)} {what}.")
+    def _error(self, name: str, option: str, what: Sentence) -> GraphError:
+        node = self.title(name)
+        text = f"In the ComfyUI graph, {option!r} of {node} {what}."
+        return GraphError(Sentence(text, "graph_input", node=node, input=option, what=what))
 
     def _check_circles(self) -> None:
         """Raise where a node feeds itself, however far around."""
@@ -123,7 +136,8 @@ class Graph:
                     path.pop()
                 elif following in within:
                     where = self.title(following)
-                    raise GraphError(f"The ComfyUI graph goes in a circle at {where}.")
+                    text = f"The ComfyUI graph goes in a circle at {where}."
+                    raise GraphError(Sentence(text, "graph_circle", node=where))
                 else:
                     within.add(following)
                     path.append((following, self._feeds(following)))

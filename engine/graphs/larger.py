@@ -9,6 +9,7 @@ from engine.errors import GraphError
 from engine.graphs.meaning import Draft
 from engine.graphs.reader import Reader
 from engine.ranges import LARGEST, is_int
+from engine.sentences import Sentence
 from engine.sources import LATENT, Upscale
 
 SIDE: Final = 8  # pixels of a latent
@@ -34,8 +35,9 @@ def enlarged(reader: Reader, name: str, draft: Draft, strength: float | None = N
     if larger.by != LATENT and any(
         abs(side - wanted) >= 1 for side, wanted in zip(size, target, strict=True)
     ):
-        wanted = f"{target[0]:g} × {target[1]:g}"
-        reader.note(name, f"its size: {wanted} becomes {size[0]} × {size[1]}, in whole latents")
+        wanted, made = f"{target[0]:g} × {target[1]:g}", f"{size[0]} × {size[1]}"
+        text = f"its size: {wanted} becomes {made}, in whole latents"
+        reader.note(name, Sentence(text, "graph_whole_latents", wanted=wanted, made=made))
     return upscale
 
 
@@ -46,7 +48,8 @@ def factor_to(width: int, height: int, target: tuple[float, float]) -> float:
     """
     sides = (width, height)
     if not all(0 < side < LARGEST for side in target):  # products may have become infinite, or NaN
-        raise GraphError("The ComfyUI graph enlarges to a size that no picture has.")
+        text = "The ComfyUI graph enlarges to a size that no picture has."
+        raise GraphError(Sentence(text, "graph_no_size"))
     wanted = tuple(max(SIDE, round(side / SIDE) * SIDE) for side in target)
     # Whatever lies between these is rounded to the wanted sides, and an end of it may be, too.
     low = max((goal - SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))
@@ -56,4 +59,5 @@ def factor_to(width: int, height: int, target: tuple[float, float]) -> float:
     for factor in (*short, low, high):
         if low <= factor <= high and Upscale(factor=factor).size(width, height) == wanted:
             return factor
-    raise GraphError("The ComfyUI graph enlarges to another shape, which Marble cannot do.")
+    text = "The ComfyUI graph enlarges to another shape, which Marble cannot do."
+    raise GraphError(Sentence(text, "graph_another_shape"))

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from engine.errors import GraphError, shorten
+from engine.errors import GraphError
 from engine.graphs.graph import Link
 from engine.graphs.meaning import Draft, Larger
-from engine.graphs.pictures import LATENT_SIDE, check_size, note_filters, with_vae
+from engine.graphs.pictures import (
+    LATENT_SIDE,
+    check_size,
+    note_filters,
+    other_method,
+    with_vae,
+)
 from engine.graphs.reader import Reader, Rule
 from engine.graphs.sampling import sampled, sampled_in_part
+from engine.sentences import Sentence
 from engine.sources import LATENT
 
 NEAREST: Final = "nearest-exact"
@@ -37,7 +44,7 @@ def _encoded(reader: Reader, link: Link) -> Draft:
 def _encoded_with_hole(reader: Reader, link: Link) -> Draft:
     draft = _masked(reader, link.node, _encoded(reader, link))
     grey = "the grey under its mask and grow_mask_by: the picture stays there"
-    reader.note(link.node, grey)
+    reader.note(link.node, Sentence(grey, "graph_grey"))
     return draft
 
 
@@ -47,16 +54,19 @@ def _with_mask(reader: Reader, link: Link) -> Draft:
 
 def _masked(reader: Reader, name: str, draft: Draft) -> Draft:
     if draft.drawn is not None or draft.image is None or draft.larger:
-        raise reader.fail(name, "masks something else than a start image, which Marble cannot do")
+        text = "masks something else than a start image, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_masks_other"))
     return replace(draft, mask=reader.mask(name))
 
 
 def _picked(reader: Reader, link: Link) -> Draft:
     name, draft = link.node, reader.latent(link.node, "samples")
     if reader.graph.value(name, "length") != 1:
-        raise GraphError("The ComfyUI graph picks some of its pictures; Marble makes 1 or all.")
+        text = "The ComfyUI graph picks some of its pictures; Marble makes 1 or all."
+        raise GraphError(Sentence(text, "graph_picks_some"))
     if draft.picture is not None:
-        raise GraphError("The ComfyUI graph picks from a batch twice, which Marble cannot do.")
+        text = "The ComfyUI graph picks from a batch twice, which Marble cannot do."
+        raise GraphError(Sentence(text, "graph_picks_twice"))
     index = reader.graph.value(name, "batch_index")
     return replace(draft, picture=index, early=draft.drawn is None)
 
@@ -64,7 +74,8 @@ def _picked(reader: Reader, link: Link) -> Draft:
 def _repeated(reader: Reader, link: Link) -> Draft:
     draft, amount = reader.latent(link.node, "samples"), reader.graph.number(link.node, "amount")
     if draft.drawn is not None or draft.picture is not None:
-        raise reader.fail(link.node, "repeats what was drawn or picked, which Marble cannot do")
+        text = "repeats what was drawn or picked, which Marble cannot do"
+        raise reader.fail(link.node, Sentence(text, "graph_repeats"))
     if not isinstance(draft.count, int):
         return draft
     return replace(draft, count=draft.count * int(amount))
@@ -85,9 +96,10 @@ def _stretch(reader: Reader, name: str, larger: Larger) -> Draft:
     draft = reader.latent(name, "samples")
     method = reader.graph.nodes[name]["inputs"].get("upscale_method", NEAREST)
     if method != NEAREST:
-        reader.note(name, f"upscale_method {shorten(method)}: {NEAREST} is taken")
+        reader.note(name, other_method(method, NEAREST))
     if draft.larger or (draft.drawn is None and draft.image is None):
-        raise reader.fail(name, "stretches nothing that was drawn or given")
+        text = "stretches nothing that was drawn or given"
+        raise reader.fail(name, Sentence(text, "graph_stretches_nothing"))
     return replace(draft, larger=larger)
 
 

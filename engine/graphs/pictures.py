@@ -11,6 +11,7 @@ from engine.errors import GraphError, shorten
 from engine.graphs.graph import Link
 from engine.graphs.meaning import Draft, Larger
 from engine.graphs.reader import Reader, Rule, stem
+from engine.sentences import Sentence
 from engine.sources import LANCZOS
 
 LATENT_SIDE: Final = 8  # pixels
@@ -46,7 +47,8 @@ def _by_model(reader: Reader, link: Link) -> Draft:
     model = stem(str(reader.graph.value(loader, "model_name")))
     told = factor_told(model)
     if told is None:
-        reader.note(link.node, f"its model does not tell how much it enlarges: by {GUESSED}")
+        text = f"its model does not tell how much it enlarges: by {GUESSED}"
+        reader.note(link.node, Sentence(text, "graph_factor_guessed", factor=GUESSED))
     return _times(reader, link.node, draft, told or GUESSED, model)
 
 
@@ -63,16 +65,19 @@ def _times(reader: Reader, name: str, draft: Draft, factor: float, by: str | Non
         width, height = before.target
         return replace(draft, larger=replace(before, target=(width * factor, height * factor)))
     if by and before.by not in (LANCZOS, by):
-        raise reader.fail(name, "enlarges by another model once more, which Marble cannot do")
+        text = "enlarges by another model once more, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_second_upscaler"))
     return replace(draft, larger=Larger(by or before.by, before.factor * factor))
 
 
 def _decoded(reader: Reader, link: Link) -> Draft:
     draft = reader.latent(link.node, "samples")
     if draft.drawn is None:
-        raise reader.fail(link.node, "decodes what nothing was drawn on")
+        text = "decodes what nothing was drawn on"
+        raise reader.fail(link.node, Sentence(text, "graph_decodes_nothing"))
     if draft.larger is not None:
-        raise reader.fail(link.node, "decodes stretched latents, which need a second pass")
+        text = "decodes stretched latents, which need a second pass"
+        raise reader.fail(link.node, Sentence(text, "graph_decodes_stretched"))
     return with_vae(reader, link.node, draft)
 
 
@@ -80,7 +85,8 @@ def with_vae(reader: Reader, name: str, draft: Draft) -> Draft:
     """Return a draft that went through a node's VAE: one VAE serves a recipe both ways."""
     vae = reader.vae(name)
     if draft.vae is not None and draft.vae != vae:
-        raise reader.fail(name, "uses another VAE than the nodes before it, which Marble cannot do")
+        text = "uses another VAE than the nodes before it, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_another_vae"))
     return replace(draft, vae=vae)
 
 
@@ -89,11 +95,18 @@ def _filtered(reader: Reader, name: str, draft: Draft) -> Draft:
     return replace(draft, filters=(*draft.filters, (name, method)))
 
 
+def other_method(method: object, taken: str) -> Sentence:
+    """Say which way of scaling takes the place of one that Marble does not have."""
+    short = shorten(method)
+    text = f"upscale_method {short}: {taken} is taken"
+    return Sentence(text, "graph_method", method=short, taken=taken)
+
+
 def note_filters(reader: Reader, draft: Draft) -> None:
     """Note where pixels that are seen were scaled in another way than Marble's."""
     for name, method in draft.filters:
         if method != LANCZOS:
-            reader.note(name, f"upscale_method {shorten(method)}: {LANCZOS} is taken")
+            reader.note(name, other_method(method, LANCZOS))
 
 
 def _composite(reader: Reader, link: Link) -> Draft:
@@ -103,9 +116,8 @@ def _composite(reader: Reader, link: Link) -> Draft:
     placed = any(graph.number(name, side) for side in ("x", "y")) or painted.larger
     same = over.drawn is None and (over.image, over.fit) == (painted.image, painted.fit)
     if placed or not same or painted.mask is None or reader.mask(name) != painted.mask:
-        raise reader.fail(
-            name, "lays something else than the start image over what was painted under its mask"
-        )
+        text = "lays something else than the start image over what was painted under its mask"
+        raise reader.fail(name, Sentence(text, "graph_lays_other"))
     return painted
 
 
@@ -121,15 +133,16 @@ def _mask_of(reader: Reader, link: Link) -> str:
     name, draft = link.node, reader.image(link.node, "image")
     found = [each for each in reader.pictures.values() if each.image == draft.image]
     if draft.drawn is not None or draft.larger or not found:
-        raise reader.fail(name, "makes a mask of no loaded picture, which Marble cannot do")
+        text = "makes a mask of no loaded picture, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_mask_of_unloaded"))
     return _channel(reader, name, found[0].masks, str(reader.graph.value(name, "channel")))
 
 
 def _channel(reader: Reader, name: str, masks: Mapping[str, str], channel: str) -> str:
     if channel not in masks:
-        raise reader.fail(
-            name, f"takes a mask from {shorten(channel)} of a picture, where nothing is marked"
-        )
+        short = shorten(channel)
+        text = f"takes a mask from {short} of a picture, where nothing is marked"
+        raise reader.fail(name, Sentence(text, "graph_mask_unmarked", channel=short))
     return masks[channel]
 
 
@@ -137,11 +150,13 @@ def check_size(reader: Reader, name: str, draft: Draft) -> Draft:
     """Return a start image at whole latents, as encoding needs it."""
     width, height = draft.width, draft.height
     if width is None or height is None:
-        raise GraphError("The ComfyUI graph starts from a picture whose size is not known here.")
+        text = "The ComfyUI graph starts from a picture whose size is not known here."
+        raise GraphError(Sentence(text, "graph_size_unknown"))
     whole = width // LATENT_SIDE * LATENT_SIDE, height // LATENT_SIDE * LATENT_SIDE
     if (width, height) != whole:
-        sizes = f"{width} × {height} pixels become {whole[0]} × {whole[1]}"
-        reader.note(name, f"{sizes}, scaled and not only cut")
+        was, now = f"{width} × {height}", f"{whole[0]} × {whole[1]}"
+        text = f"{was} pixels become {now}, scaled and not only cut"
+        reader.note(name, Sentence(text, "graph_scaled", was=was, now=now))
     return replace(draft, width=whole[0], height=whole[1])
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from engine.errors import GraphError, shorten
 from engine.graphs.graph import Graph, Link
 from engine.graphs.meaning import Draft, Given, Model, Vae, Words
+from engine.sentences import Sentence
 
 # What is made of an output of a node of some kind.
 Rule = Callable[["Reader", Link], Any]
@@ -68,18 +69,21 @@ class Reader:
         """Return the picture that a node loads."""
         file = str(self.graph.value(name, "image"))
         if file not in self.pictures:
-            raise GraphError(
-                f"The ComfyUI graph starts from the picture {shorten(file)}, which is not here."
-            )
+            short = shorten(file)
+            text = f"The ComfyUI graph starts from the picture {short}, which is not here."
+            raise GraphError(Sentence(text, "graph_picture_missing", picture=short))
         return self.pictures[file]
 
-    def note(self, name: str, what: str) -> None:
+    def note(self, name: str, what: Sentence) -> None:
         """Name what of a node is not honoured."""
-        self.notes.append(f"{self.graph.title(name)}: {what}")
+        node = self.graph.title(name)
+        self.notes.append(Sentence(f"{node}: {what}", "graph_note", node=node, what=what))
 
-    def fail(self, name: str, what: str) -> GraphError:
+    def fail(self, name: str, what: Sentence) -> GraphError:
         """Return the error that says what a node does which Marble cannot do."""
-        return GraphError(f"In the ComfyUI graph, {self.graph.title(name)} {what}.")
+        node = self.graph.title(name)
+        text = f"In the ComfyUI graph, {node} {what}."
+        return GraphError(Sentence(text, "graph_node", node=node, what=what))
 
     def _read(self, name: str, option: str) -> Any:
         link = self.graph.link(name, option)

@@ -22,6 +22,7 @@ from engine.graphs.sampling import one_model
 from engine.graphs.words import WORDS
 from engine.graphs.workflow import from_workflow, is_workflow
 from engine.recipe import Recipe
+from engine.sentences import Sentence
 
 RULES: Final[Rules] = {
     "MODEL": MODELS,
@@ -80,7 +81,7 @@ def _bounded() -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise GraphError("The ComfyUI graph is too deep.") from None
+        raise GraphError(Sentence("The ComfyUI graph is too deep.", "graph_deep")) from None
 
 
 def _parse(data: object) -> Graph:
@@ -127,10 +128,12 @@ def _recipe(reader: Reader) -> Recipe:
     saved, draft = _saved(reader)
     first, upscale = draft.drawn, draft.upscale
     if first is None or draft.vae is None:
-        raise GraphError("The ComfyUI graph saves a picture that nothing has drawn.")
+        text = "The ComfyUI graph saves a picture that nothing has drawn."
+        raise GraphError(Sentence(text, "graph_saves_undrawn"))
     if draft.larger is not None and draft.larger != Larger():
         if upscale is not None:
-            raise reader.fail(saved, "saves what is enlarged twice, which Marble cannot do")
+            text = "saves what is enlarged twice, which Marble cannot do"
+            raise reader.fail(saved, Sentence(text, "graph_enlarged_twice"))
         upscale = enlarged(reader, saved, draft)
     note_filters(reader, draft)
     _check_pick(draft)
@@ -155,10 +158,13 @@ def _saved(reader: Reader) -> tuple[str, Draft]:
     outputs = reader.graph.all(*OUTPUTS)
     if not outputs:
         nodes = " or ".join(OUTPUTS)
-        raise GraphError(f"The ComfyUI graph saves nothing: it has no {nodes} node.")
+        text = f"The ComfyUI graph saves nothing: it has no {nodes} node."
+        raise GraphError(Sentence(text, "graph_saves_nothing", nodes=", ".join(OUTPUTS)))
     sources = {reader.graph.link(name, "images") for name in outputs}
     if len(sources) != 1:
-        raise GraphError(f"The ComfyUI graph has {len(sources)} results to save, not just 1.")
+        count = len(sources)
+        text = f"The ComfyUI graph has {count} results to save, not just 1."
+        raise GraphError(Sentence(text, "graph_several_results", count=count))
     return outputs[0], reader.image(outputs[0], "images")
 
 
@@ -166,8 +172,9 @@ def _check_pick(draft: Draft) -> None:
     sides: Any = draft.width, draft.height
     whole = all(isinstance(side, int) for side in sides)
     if draft.early and whole and not slices_like_marble(*sides):
-        raise GraphError(
-            "The ComfyUI graph picks a picture of "
-            f"{shorten(sides[0])}×{shorten(sides[1])} before KSampler, where "
+        size = f"{shorten(sides[0])}×{shorten(sides[1])}"
+        text = (
+            f"The ComfyUI graph picks a picture of {size} before KSampler, where "
             "ComfyUI draws its noise another way than Marble."
         )
+        raise GraphError(Sentence(text, "graph_picks_early", size=size))

@@ -13,6 +13,7 @@ from engine.graphs.meaning import Draft, Pass, Words
 from engine.graphs.models import loras
 from engine.graphs.reader import Reader
 from engine.ranges import RANGES, is_int
+from engine.sentences import Sentence
 from engine.sources import LATENT
 
 ELSEWHERE: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their noise on the GPU
@@ -32,9 +33,8 @@ def sampled_in_part(reader: Reader, link: Link) -> Draft:
     whole = graph.number(name, "end_at_step") >= steps
     noise = graph.value(name, "add_noise") == "enable"
     if not (whole and noise and 0 <= first < steps):
-        raise reader.fail(
-            name, "takes only some of the steps or adds no noise, which Marble cannot do"
-        )
+        text = "takes only some of the steps or adds no noise, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_part_of_steps"))
     values = {"seed": graph.numeric(name, "noise_seed"), "steps": steps - first}
     return _pass(reader, name, values, (steps - first) / steps)
 
@@ -43,7 +43,8 @@ def one_model(files: Iterable[object]) -> object:
     """Return the one file that all parts come from, or raise `GraphError`."""
     found = list(dict.fromkeys(map(str, files)))
     if len(found) > 1:
-        raise GraphError("The ComfyUI graph mixes several models, which Marble cannot do yet.")
+        text = "The ComfyUI graph mixes several models, which Marble cannot do yet."
+        raise GraphError(Sentence(text, "graph_several_models"))
     return found[0]
 
 
@@ -55,7 +56,8 @@ def _pass(reader: Reader, name: str, values: dict[str, Any], strength: Any) -> D
     if draft.larger is not None:
         return _detail(reader, name, draft, drawn, strength)
     if draft.image is None and strength != 1:
-        raise GraphError("The ComfyUI graph denoises only in part, but there is no start image.")
+        text = "The ComfyUI graph denoises only in part, but there is no start image."
+        raise GraphError(Sentence(text, "graph_no_start"))
     return replace(draft, drawn=drawn, strength=strength if draft.image else None)
 
 
@@ -64,30 +66,35 @@ def _second(
 ) -> Draft:
     """Read a second pass; what of it is not as the first one's is named."""
     if draft.upscale is not None:
-        raise reader.fail(name, "draws a third time, which Marble cannot do")
+        text = "draws a third time, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_third_pass"))
     if draft.picture is not None:
         what = "picked of a batch, where ComfyUI draws its noise another way than Marble"
-        raise reader.fail(name, f"draws a second time on a picture {what}")
+        text = f"draws a second time on a picture {what}"
+        raise reader.fail(name, Sentence(text, "graph_second_on_picked"))
     if draft.larger is None:
-        raise reader.fail(name, "goes on from latents as they are, which Marble cannot do")
+        text = "goes on from latents as they are, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_goes_on"))
     one_model((first.model.file, drawn.model.file))
     if draft.mask and draft.larger.by == LATENT:
-        reader.note(name, "its mask: the second pass is drawn everywhere")
+        text = "its mask: the second pass is drawn everywhere"
+        reader.note(name, Sentence(text, "graph_mask_of_second"))
     upscale = enlarged(reader, name, draft, strength)
     steps = first.values["steps"]
     share = max(1, round(steps * strength)) if _countable(steps) else steps
     expected = {**first.values, "steps": share}
     if others := [key for key in expected if expected[key] != drawn.values[key]]:
         names = ", ".join(other.replace("_", " ") for other in others)
-        reader.note(name, f"its own {names}: a second pass takes the first's, and its share of "
-                          "the steps")  # fmt: skip
+        text = f"its own {names}: a second pass takes the first's, and its share of the steps"
+        reader.note(name, Sentence(text, "graph_own_values", names=names))
     return replace(draft, upscale=upscale, larger=None)
 
 
 def _detail(reader: Reader, name: str, draft: Draft, drawn: Pass, strength: Any) -> Draft:
     """Read the only pass on an enlarged start image: to Marble it is a second one."""
     if draft.mask:
-        raise reader.fail(name, "draws on an enlarged mask, which Marble cannot do")
+        text = "draws on an enlarged mask, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_enlarged_mask"))
     upscale = enlarged(reader, name, draft, strength)
     steps = drawn.values["steps"]
     if _countable(steps) and upscale.strength:
@@ -102,12 +109,15 @@ def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> P
     positive, negative = (reader.words(name, option) for option in ("positive", "negative"))
     one_model((model.file, positive.encoder.file, negative.encoder.file))
     if positive.encoder != negative.encoder:
-        raise reader.fail(name, "reads its prompts by two text encoders, which Marble cannot do")
+        text = "reads its prompts by two text encoders, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_two_encoders"))
     if draft.drawn is None:
         _note_words(reader, name, positive, negative, draft)
     sampler = reader.graph.value(name, "sampler_name")
     if isinstance(sampler, str) and sampler.endswith(ELSEWHERE):
-        reader.note(name, f"sampler_name {shorten(sampler)[1:-1]}: its noise is drawn on the CPU")
+        short = shorten(sampler)[1:-1]
+        text = f"sampler_name {short}: its noise is drawn on the CPU"
+        reader.note(name, Sentence(text, "graph_noise_of_gpu", sampler=short))
         sampler = sampler.removesuffix(ELSEWHERE)
     return Pass(
         {
@@ -134,8 +144,11 @@ def _countable(steps: object) -> TypeGuard[int]:
 
 def _note_words(reader: Reader, name: str, positive: Words, negative: Words, draft: Draft) -> None:
     if draft.fit and positive.fit not in (None, draft.fit):
-        reader.note(name, "how its maps are scaled: as the start image is")
+        text = "how its maps are scaled: as the start image is"
+        reader.note(name, Sentence(text, "graph_maps_scaled"))
     if positive.controls != negative.controls and not (positive.both and positive.controls):
-        reader.note(name, "controls of one prompt only: they act on both")
+        text = "controls of one prompt only: they act on both"
+        reader.note(name, Sentence(text, "graph_controls_of_one"))
     if any(size != (draft.width, draft.height) for size in positive.sizes | negative.sizes):
-        reader.note(name, "sizes told to SDXL: the picture's own are")
+        text = "sizes told to SDXL: the picture's own are"
+        reader.note(name, Sentence(text, "graph_told_sizes"))

@@ -10,6 +10,7 @@ from engine.errors import GraphError
 from engine.graphs.graph import Link
 from engine.graphs.meaning import Words
 from engine.graphs.reader import Reader, Rule
+from engine.sentences import Sentence
 from engine.sources import Control
 
 BREAK: Final = " BREAK "
@@ -29,9 +30,11 @@ def _both_texts(reader: Reader, link: Link) -> Words:
     name, graph = link.node, reader.graph
     text = str(graph.value(name, "text_g"))
     if graph.value(name, "text_l") not in (text, ""):
-        reader.note(name, "text_l: both text encoders read text_g")
+        text_l = "text_l: both text encoders read text_g"
+        reader.note(name, Sentence(text_l, "graph_text_l"))
     if any(graph.number(name, each) for each in ("crop_w", "crop_h")):
-        reader.note(name, "crop_w and crop_h: the picture's own sizes are told, uncut")
+        crop = "crop_w and crop_h: the picture's own sizes are told, uncut"
+        reader.note(name, Sentence(crop, "graph_crop"))
     sizes = [(graph.number(name, w), graph.number(name, h)) for w, h in SIZES]
     return Words(text, reader.model(name, "clip"), sizes=frozenset(sizes))
 
@@ -40,11 +43,14 @@ def _joined(reader: Reader, link: Link, *options: str) -> Words:
     first, second = (reader.words(link.node, option) for option in options)
     text = BREAK.join(map(str, (first.text, second.text)))
     if len(text) > LONGEST:
-        raise GraphError(f"The ComfyUI graph joins texts to more than {LONGEST:,} characters.")
+        said = f"The ComfyUI graph joins texts to more than {LONGEST:,} characters."
+        raise GraphError(Sentence(said, "graph_long_text", most=LONGEST))
     if first.encoder != second.encoder:
-        raise reader.fail(link.node, "joins texts of two text encoders, which Marble cannot do")
+        said = "joins texts of two text encoders, which Marble cannot do"
+        raise reader.fail(link.node, Sentence(said, "graph_joins_encoders"))
     if first.controls != second.controls:
-        reader.note(link.node, "controls of one text: they act on all of it")
+        said = "controls of one text: they act on all of it"
+        reader.note(link.node, Sentence(said, "graph_controls_of_text"))
     return replace(first, text=text, controls=max(first.controls, second.controls, key=len))
 
 
@@ -53,7 +59,8 @@ def _concatenated(reader: Reader, link: Link) -> Words:
 
 
 def _combined(reader: Reader, link: Link) -> Words:
-    reader.note(link.node, "two guesses averaged: both texts are read one after the other")
+    said = "two guesses averaged: both texts are read one after the other"
+    reader.note(link.node, Sentence(said, "graph_averaged"))
     return _joined(reader, link, "conditioning_1", "conditioning_2")
 
 
@@ -66,7 +73,8 @@ def _controlled_for_a_while(reader: Reader, link: Link) -> Words:
     start = reader.graph.number(link.node, "start_percent")
     end = reader.graph.number(link.node, "end_percent")
     if (start, end) != (0, 1):
-        reader.note(link.node, "start_percent and end_percent: counted in steps, not in noise")
+        said = "start_percent and end_percent: counted in steps, not in noise"
+        reader.note(link.node, Sentence(said, "graph_percent"))
     return replace(_steered(reader, link.node, words, start=start, end=end), both=False)
 
 
@@ -74,7 +82,8 @@ def _steered(reader: Reader, name: str, words: Words, **when: Any) -> Words:
     """Put a control beside words, which steers by the picture that its node is given."""
     hint = reader.image(name, "image")
     if hint.drawn is not None or hint.image is None or hint.larger:
-        raise reader.fail(name, "takes a map that is no loaded picture, which Marble cannot do")
+        said = "takes a map that is no loaded picture, which Marble cannot do"
+        raise reader.fail(name, Sentence(said, "graph_map_not_loaded"))
     control = Control(
         model=reader.file(name, "control_net", "control_net_name"),
         image=hint.image,

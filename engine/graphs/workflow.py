@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engine.errors import GraphError
 from engine.graphs.nodes import AFTER_RUN, KINDS, UPLOAD
+from engine.sentences import Sentence
 from engine.wording import choose
 
 MODES: Final = {2: "muted", 4: "bypassed"}
@@ -37,7 +38,8 @@ def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _Canvas(workflow).graph()
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError):
-        raise GraphError("The ComfyUI workflow is damaged.") from None
+        text = "The ComfyUI workflow is damaged."
+        raise GraphError(Sentence(text, "graph_damaged")) from None
 
 
 class _Canvas:

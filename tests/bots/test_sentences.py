@@ -10,11 +10,15 @@ from string import Formatter
 import pytest
 
 from bots.options import parse_values
+from bots.presentation import ignored_text
 from bots.rules import Refusal, Rules
 from bots.texts import say, tell, words_of
 from bots.texts.sentences import TABLES
-from engine.errors import BrokenModel, OptionError, UnknownModel, UserError
+from engine.a1111 import from_a1111
+from engine.comfy import to_graph
+from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
 from engine.executors.wire import pack, unpack
+from engine.graphs import read_graph
 from engine.ladder import NO_MEMORY
 from engine.reports import Ended, Key, Report
 from engine.sentences import Sentence
@@ -22,6 +26,7 @@ from tests.conftest import ROOT
 from tests.factories import make_recipe
 
 ZH = words_of("zh")
+UNREADABLE = ("MetadataError", "GraphError")
 
 
 def calls() -> Iterator[tuple[str, set[str] | None]]:
@@ -52,6 +57,31 @@ def test_refusals_of_the_gate_are_sentences() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
                 [what] = node.args
                 assert isinstance(what, ast.Call), f"{name}:{node.lineno}"
+
+
+def test_why_no_recipe_can_be_read_is_a_sentence() -> None:
+    for file in sorted((ROOT / "engine").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in UNREADABLE:
+                [what] = node.args
+                assert not isinstance(what, ast.Constant | ast.JoinedStr), f"{file}:{node.lineno}"
+
+
+def test_what_a_file_asks_for_in_vain_is_told_in_ones_own_language() -> None:
+    graph = to_graph(make_recipe())
+    [sampler] = [name for name, node in graph.items() if node["class_type"] == "KSampler"]
+    graph[sampler]["inputs"]["sampler_name"] = "dpmpp_sde_gpu"
+    ignored = read_graph(graph).ignored
+    assert ignored_text(ignored, words_of("en")) == "; ".join(ignored)
+    said = f"KSampler (node {sampler})：sampler_name dpmpp_sde_gpu：噪声在 CPU 上取"
+    assert ignored_text(ignored, ZH) == said
+    graph[sampler]["inputs"]["model"] = ["lost", 0]
+    with pytest.raises(GraphError, match="comes from node lost, which is not there") as caught:
+        read_graph(graph)
+    said = f"ComfyUI 图中，KSampler (node {sampler}) 的 'model' 来自节点 lost，而它不存在。"
+    assert tell(caught.value, ZH) == said
+    line = "a cat\nSteps: 9, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, RNG: GPU"
+    assert ignored_text(from_a1111(line)[1], ZH) == "RNG: GPU（噪声在 CPU 上取）"
 
 
 def test_an_error_is_said_in_ones_own_language_and_unknown_ones_as_they_are() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image
 
+from engine.exif import write_texts
 from engine.metadata import encode_png, read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.bots.test_presentation import png
@@ -27,6 +31,14 @@ def by_a1111() -> bytes:
     return out.getvalue()
 
 
+def by_comfy(graph: Mapping[str, Any]) -> bytes:
+    """Return a JPEG that carries a graph."""
+    out = io.BytesIO()
+    exif = write_texts({"prompt": json.dumps(graph)})
+    Image.new("RGB", (64, 64), "teal").save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
 async def test_a_strangers_picture_tells_what_it_was_made_from(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:
@@ -36,6 +48,10 @@ async def test_a_strangers_picture_tells_what_it_was_made_from(
     assert r"prompt: a \*\*marble\*\* owl" in text
     assert "seed: 5" in text
     assert text.endswith("Not honoured: Tiling: True.")
+    li = discord.person("li", locale="zh-CN")
+    graph = by_comfy({"1": {"class_type": "KSampler", "inputs": {}}})
+    told = await li.chooses("Recipe", bob.posts("a.jpg", graph))
+    assert "ComfyUI 图什么也不保存" in await told.said("节点")
 
 
 async def test_a_strangers_picture_is_drawn_again_for_all_and_what_is_missing_said_to_one(
