@@ -21,7 +21,7 @@ Marble = Callable[..., "tuple[int, str]"]
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return replace(load_settings(), data_dir=tmp_path / "data", database_url=None)
+    return replace(load_settings({}, env_file=""), data_dir=tmp_path / "data", database_url=None)
 
 
 async def run(settings: Settings, *words: str | Path) -> int:

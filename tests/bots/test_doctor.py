@@ -46,7 +46,11 @@ async def fill(settings: Settings) -> Path:
     return settings.data_dir / "marble.db"
 
 
-async def test_all_is_well_on_a_machine_where_it_is(settings: Settings) -> None:
+async def test_all_is_well_on_a_machine_where_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type(shutil.disk_usage("."))(100 * 2**30, 0, 100 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     await fill(settings)
     findings = [finding async for finding in examine(settings)]
     assert {finding.state for finding in findings} == {State.GOOD}, [str(f) for f in findings]

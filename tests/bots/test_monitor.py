@@ -52,9 +52,12 @@ def monitor(service: Service) -> Monitor:
 async def ask(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    answer = await reader.read()
-    writer.close()
-    return answer
+    try:
+        return await reader.read()
+    except ConnectionResetError:  # it was closed before all was read
+        return b""
+    finally:
+        writer.close()
 
 
 async def draw(house: House, prompt: str) -> None:

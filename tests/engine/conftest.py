@@ -10,6 +10,12 @@ from engine.loading import Model, load
 from tests.models import make_model
 
 
+@pytest.fixture(autouse=True)
+def the_same_chance() -> None:
+    """Let what a test draws without a generator of its own be the same each time."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny Stable Diffusion 1.x form with random weights."""

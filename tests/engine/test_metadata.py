@@ -315,11 +315,11 @@ def test_packed_texts_are_read(pack: Callable[[bytes], bytes]) -> None:
 
 
 def test_hostile_line_is_read_in_linear_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("a " * 2**15, 'a:"' * 2**15, " " * 2**16 + "x", "a:" + " " * 2**16 + "\0"):
         with pytest.raises(MetadataError, match="does not say"):
             from_a1111(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     with pytest.raises(MetadataError, match="over 100,000 characters"):
         from_a1111("a\n" * 50_001)
 

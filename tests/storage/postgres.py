@@ -49,11 +49,11 @@ def server(programs: Path) -> Iterator[str]:
             extra_groups=[] if user else None,
         )
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     try:
         call("initdb", "-U", "marble", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:

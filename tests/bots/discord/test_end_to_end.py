@@ -22,7 +22,8 @@ async def test_scholars_in_marble(
 ) -> None:
     cold.settings["MARBLE_EXECUTOR"] = "child"
     await cold.start()
-    slow = await ann.imagine("a marble scholar", steps=150)
+    # So much work that it is shown on its way on fast machines, too: news come every 3 s.
+    slow = await ann.imagine("a marble scholar", steps=150, size="192")
     await slow.said("Chiselling")
     await slow.picture(LONG)
     assert slow.message.showed == {"preview.jpg", "marble-1.png"}

@@ -176,9 +176,9 @@ def test_sixel_of_many_colours_is_what_pillow_made_of_them() -> None:
 
 def test_sixel_of_an_even_picture_is_short_and_of_a_large_one_quick() -> None:
     assert len(encode_sixel(Image.new("RGB", (600, 600), "white"))) < 1200
-    began = time.perf_counter()
+    began = time.process_time()
     encode_sixel(noise(640, 640))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (6, 4), (16, 16), (5, 10)])
