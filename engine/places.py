@@ -6,9 +6,12 @@ one of the layouts keeps it, and where ComfyUI's `extra_model_paths.yaml` says.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 from engine.extra_paths import extra_folders
@@ -63,10 +66,11 @@ def folders(root: Path, kind: Kind) -> list[Path]:
     """Return the folders of `root` that hold files of a kind, each once."""
     found: dict[tuple[int, int], Path] = {}
     for folder in (*(root / place for place in PLACES[kind]), *extra_folders(root, KEYS[kind])):
-        if folder.is_dir():
-            # Where names' case does not matter, `vae` and `VAE` are one folder.
+        with suppress(OSError):  # it is not there, or not for us
             stat = folder.stat()
-            found.setdefault((stat.st_dev, stat.st_ino), folder)
+            if S_ISDIR(stat.st_mode) and os.access(folder, os.R_OK | os.X_OK):
+                # Where names' case does not matter, `vae` and `VAE` are one folder.
+                found.setdefault((stat.st_dev, stat.st_ino), folder)
     return list(found.values())
 
 

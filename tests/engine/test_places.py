@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,17 +98,58 @@ def test_comfyuis_extra_paths_are_followed(
     assert found(tmp_path / "ComfyUI" / inside) == {*A1111.values(), ("own", Kind.LORA)}
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "a: 3", "a: {base_path: 5}", ""])
-def test_extra_paths_that_cannot_be_read_are_told_and_the_rest_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+BOMB = "a: &a {vae: vae}\n" + "".join(
+    f"{name}: &{name}\n  <<: [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: [", "while parsing a flow"),
+        ("- 1\n- 2", "it holds no sections with a name"),
+        ("a: 3", "it holds no lines like `loras: folder`"),
+        ("a: {base_path: 5, vae: vae}", "its base_path is no path"),
+        ("a: " + "[" * 30_000, "it nests too deeply"),
+        ("a:\n" + "".join(f"{' ' * n}b:\n" for n in range(1, 300)), "it nests too deeply"),
+        (BOMB, "it uses more than 10 aliases"),
+        ("a: &a [" + "*a, " * 10_000 + "]", "it uses more than 10 aliases"),
+        ("#" * 100_000, "it has more than 64 KiB"),
+        ("a: {vae: " + "x" * 5_000 + "}", "File name too long"),
+        ('a: {base_path: "\\0", vae: vae}', "no name of a file may hold such characters"),
+        ("a: {? [1]: vae}", "while constructing a mapping"),
+    ],
+)
+def test_extra_paths_that_cannot_be_followed_are_told_and_the_rest_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, why: str
 ) -> None:
     root = build(tmp_path, {"loras/own.safetensors": ("own", Kind.LORA)})
     (root / "extra_model_paths.yaml").write_text(text)
     with caplog.at_level(logging.WARNING):
         assert found(root) == {("own", Kind.LORA)}
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == (1 if text else 0)
-    assert all("is not followed" in line and "\n" not in line for line in told)
+    [told] = [record.getMessage() for record in caplog.records]
+    assert f"extra_model_paths.yaml is not followed: {why}" in told
+    assert "\n" not in told
+    assert len(told) < 400
+
+
+def test_lines_beside_one_that_cannot_be_followed_are(tmp_path: Path) -> None:
+    root = build(tmp_path / "root", {"loras/own.safetensors": ("own", Kind.LORA)})
+    build(tmp_path / "other", {"more/ink.safetensors": ("ink", Kind.LORA)})
+    wrong = f"bad: 3\nworse: {{base_path: [], loras: x}}\nlong:\n  loras: {'x' * 300}\n"
+    right = "good:\n  base_path: ../other\n  vae: [1]\n  loras: more\n"
+    (root / "extra_model_paths.yaml").write_text(f"{wrong}{right}")
+    assert found(root) == {("own", Kind.LORA), ("ink", Kind.LORA)}
+
+
+def test_an_empty_file_of_extra_paths_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = build(tmp_path, {"loras/own.safetensors": ("own", Kind.LORA)})
+    (root / "extra_model_paths.yaml").write_text("# a:\n#  vae: vae\n")
+    assert found(root) == {("own", Kind.LORA)}
+    assert caplog.records == []
 
 
 def test_a_folder_that_two_layouts_name_counts_once(tmp_path: Path) -> None:
