@@ -134,7 +134,8 @@ class Recipe:
         values = dict(data)
         version = values.pop("version", None)
         if version not in READABLE:
-            raise OptionError("version", version, f"{VERSION} (written by a newer Marble?)")
+            text = f"{VERSION} (written by a newer Marble?)"
+            raise OptionError("version", version, Sentence(text, "newer", version=VERSION))
         for name in values:
             if name not in DEFAULTS:
                 raise UnknownOption(name, DEFAULTS)
@@ -204,7 +205,9 @@ def _read_part(name: str, data: Any) -> Any:
 
 def _picture_of_the_grid(recipe: Recipe) -> None:
     if recipe.picture is not None and not recipe.picture < recipe.count:
-        raise OptionError("picture", recipe.picture, f"a whole number below count ({recipe.count})")
+        text = f"a whole number below count ({recipe.count})"
+        below = Sentence(text, "below_count", count=recipe.count)
+        raise OptionError("picture", recipe.picture, below)
 
 
 def _start_image_has_a_strength(recipe: Recipe) -> None:

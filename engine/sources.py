@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from engine.errors import OptionError
 from engine.ranges import LARGEST, check, parse_seed
+from engine.sentences import Sentence
 
 LANCZOS: Final = "lanczos"
 LATENT: Final = "latent"
@@ -141,5 +142,6 @@ class Upscale:
         large = tuple(max(8, round(side * self.factor / 8) * 8) for side in (width, height))
         if large[0] * large[1] > LARGEST:
             side = f"{width}×{height}"
-            raise OptionError("factor", self.factor, f"such that {side} stays below 16 megapixels")
+            text = f"such that {side} stays below 16 megapixels"
+            raise OptionError("factor", self.factor, Sentence(text, "below_largest", size=side))
         return large[0], large[1]

@@ -18,7 +18,7 @@ from bots.discord.replies import CONTENT
 from bots.discord.turns import Turns
 from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
-from bots.presentation import cut, escape_markdown
+from bots.presentation import cut, escape_sentence
 from bots.screen import View
 from bots.studio import Asker
 from bots.texts import DEFAULT, tell
@@ -92,7 +92,7 @@ class Desk:
             log.warning("somebody was turned away: %s", fault)
             await self._refuse(visit, visit.words.busy)
         except UserError as error:
-            await self._refuse(visit, escape_markdown(tell(error, visit.words)))
+            await self._refuse(visit, escape_sentence(tell(error, visit.words)))
         except UNKNOWN as error:
             log.warning("Discord cannot be reached (%s): %s", visit.event, error)
             await self._refuse(visit, visit.words.unexpected)

@@ -18,6 +18,7 @@ from bots.presentation import (
     compose,
     cut,
     escape_markdown,
+    escape_sentence,
     facts,
     fit,
     progress_line,
@@ -93,7 +94,7 @@ async def outcome_reply(parcel: Parcel, seen: View, limit: int) -> Reply:
         return await pictures_reply(job, job.pictures, seen, limit, words)
     if parcel.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
-    reason = escape_markdown(say(job.error or "", words))
+    reason = escape_sentence(say(job.error or "", words))
     content = cut(words.failed.format(reason=reason), CONTENT)
     return Reply(content=content, view=failure_view(job, words))
 

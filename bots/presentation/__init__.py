@@ -17,7 +17,7 @@ from bots.presentation.lines import (
     value_lines,
     waiting_line,
 )
-from bots.presentation.text import cut, escape_markdown, utf16_length
+from bots.presentation.text import cut, escape_markdown, escape_sentence, utf16_length
 
 __all__ = [
     "Fitted",
@@ -31,6 +31,7 @@ __all__ = [
     "cut",
     "duration",
     "escape_markdown",
+    "escape_sentence",
     "facts",
     "fit",
     "ignored_text",

@@ -9,6 +9,8 @@ ELLIPSIS: Final = "…"
 _MARKDOWN: Final = re.compile(r"([\\*_~`|<>\[\]#@]|:(?=//|\w+:))")
 # At the start of a line these make lists, small text and headings.
 _LINE_START: Final = re.compile(r"^(\s*\d*)([-+.])(?=\s)", re.MULTILINE)
+# What our own sentences name so: commands and options. In it nothing means anything else.
+_CODE: Final = re.compile(r"(`[\w /.:-]+`)")
 _JOINER: Final = "\u200d"
 
 
@@ -16,6 +18,12 @@ def escape_markdown(text: str) -> str:
     """Escape what Markdown, mentions and links are made of: the text is shown as it was typed."""
     text = _MARKDOWN.sub(r"\\\1", text)
     return _LINE_START.sub(r"\1\\\2", text)
+
+
+def escape_sentence(text: str) -> str:
+    """Escape a sentence of ours, which may quote what people wrote, but for `names` in it."""
+    parts = _CODE.split(text)  # every second one is such a name
+    return "".join(part if at % 2 else escape_markdown(part) for at, part in enumerate(parts))
 
 
 def cut(text: str, limit: int, length: Callable[[str], int] = len) -> str:

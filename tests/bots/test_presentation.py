@@ -21,6 +21,7 @@ from bots.presentation import (
     cut,
     duration,
     escape_markdown,
+    escape_sentence,
     fit,
     progress_line,
     recipe_lines,
@@ -239,6 +240,16 @@ class TestText:
     )
     def test_markdown_and_mentions_are_escaped(self, typed: str, escaped: str) -> None:
         assert escape_markdown(typed) == escaped
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            (EN.slow_picture, EN.slow_picture),
+            ("no `a*b` or **c**: `marble db`.", r"no \`a\*b\` or \*\*c\*\*: `marble db`."),
+        ],
+    )
+    def test_a_sentence_keeps_the_names_in_it_and_nothing_else(self, said: str, shown: str) -> None:
+        assert escape_sentence(said) == shown
 
     @given(st.text(max_size=60), st.integers(1, 40), st.sampled_from([len, utf16_length]))
     def test_a_cut_text_keeps_to_its_limit(self, text: str, limit: int, length: Any) -> None:
