@@ -1,7 +1,7 @@
 """Lists that people ask for: the queue, models, history, settings, what moderators did."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from bots.line import Standing
 from bots.presentation.lines import duration
@@ -17,6 +17,8 @@ PROMPT: Final = 60  # characters of a prompt in a list
 QUEUE: Final = 15  # lines
 FIELDS: Final = {"guidance": "guidance_scale"}  # of a recipe, where a rule's name is another
 STYLE: Final = 100  # characters of its words
+REMOVED: Final = "–"  # a rule that no longer is
+RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes one
 
 
 def queue_lines(standings: Sequence[Standing], person: str, words: Words) -> Iterator[str]:
@@ -120,8 +122,7 @@ def rule_lines(held: Rules, words: Words) -> Iterator[str]:
     for name in RULES:
         value = held.get(name)
         if value or name in held.allowed:  # no name at all may be allowed
-            label = words.rules.get(name) or words.fields.get(FIELDS.get(name, name), name)
-            yield f"{label}: {write_rule(value) or '–'}"
+            yield f"{_label(name, words)}: {write_rule(value) or REMOVED}"
 
 
 def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:
@@ -129,6 +130,27 @@ def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:
     acts = list(acts)
     yield words.acts_title if acts else words.acts_empty
     for act in acts:
-        detail = ", ".join(f"{name}: {value}" for name, value in act.detail.items() if value)
-        facts = (f"{act.at:%Y-%m-%d %H:%M}", act.by, act.act, act.target or "", detail)
+        name, detail = words.acts.get(act.act, act.act), act_detail(act, words)
+        facts = (f"{act.at:%Y-%m-%d %H:%M}", act.by, name, act.target or "", detail)
         yield " · ".join(fact for fact in facts if fact)
+
+
+def act_detail(act: Act, words: Words) -> str:
+    """Say what an act was about: a reason, a style's words, rules as people write them."""
+    shown = {
+        name: _written(value, words)
+        for name, value in act.detail.items()
+        if value not in (None, "") or act.act in RULING
+    }
+    labels = {name: words.details.get(name) or _label(name, words) for name in shown}
+    return ", ".join(f"{labels[name]}: {value}" for name, value in shown.items())
+
+
+def _written(value: Any, words: Words) -> str:
+    if isinstance(value, bool):
+        return words.yes if value else words.no
+    return REMOVED if value is None else write_rule(value) or REMOVED
+
+
+def _label(name: str, words: Words) -> str:
+    return words.rules.get(name) or words.fields.get(FIELDS.get(name, name), name)

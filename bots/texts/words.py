@@ -166,6 +166,8 @@ class Words:
     ban_done: str
     ban_lifted: str
     no_ban: str
+    acts: Mapping[str, str]  # by the names under which they are recorded
+    details: Mapping[str, str]  # … of what was done
     acts_title: str
     acts_empty: str
 

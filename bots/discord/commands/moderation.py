@@ -15,7 +15,7 @@ from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal
 from bots.moderating import hold
 from bots.presentation import cut, escape_markdown
-from bots.presentation.listings import place_lines
+from bots.presentation.listings import act_detail, place_lines
 from bots.rules import OPEN
 from bots.texts import Words
 from storage.records import Act
@@ -142,9 +142,9 @@ def acts_text(acts: Sequence[Act], words: Words) -> str:
     lines = []
     for act in acts:
         by, target = (_mention(key) if key else "" for key in (act.by, act.target))
-        detail = ", ".join(f"{name}: {value}" for name, value in act.detail.items() if value)
+        name, detail = words.acts.get(act.act, act.act), act_detail(act, words)
         when = f"<t:{int(act.at.timestamp())}:f>"
-        lines.append(f"{when} {by} {act.act} {target} {escape_markdown(detail)}".rstrip())
+        lines.append(" ".join(filter(None, (when, by, name, target, escape_markdown(detail)))))
     return cut("\n".join([f"**{words.acts_title}**", *lines]), CONTENT)
 
 

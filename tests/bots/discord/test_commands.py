@@ -159,6 +159,9 @@ async def test_a_channel_is_closed_with_its_threads(
     await (await ann.at(other).imagine("a cat")).picture()
     await (await judge.types("moderate channel", open=True)).said("yes")
     await (await ann.imagine("a cat")).picture()
+    chief = discord.person("chief", MANAGE_MESSAGES, locale="zh-CN")
+    log = await (await chief.types("moderate log")).said("管理员的操作")
+    assert [line.partition("可以请求图片: ")[2] for line in log.splitlines()[1:]] == ["是", "否"]
 
 
 async def test_a_channel_has_bounds_that_its_moderators_set_and_see(
@@ -183,6 +186,9 @@ async def test_a_channel_has_bounds_that_its_moderators_set_and_see(
     told = await judge.types("moderate channel", steps="none", blocked="none", models="none")
     assert "steps" not in await told.said("What holds")
     await (await ann.imagine("a dragon", steps=10)).picture()
+    log = await (await judge.types("moderate log")).said("moderators did")
+    assert "rules steps: –, models: –, blocked words: –" in log
+    assert "rules steps: 1-9, models: starter, blocked words: dragon" in log
     for wrong in ({"steps": "9"}, {"models": "startr"}, {"per_minute": "many"}):
         assert await (await judge.types("moderate channel", **wrong)).said(".")
 

@@ -347,7 +347,8 @@ async def test_administrators_say_what_holds_in_their_group_and_its_topics(
     shown = text_of(await statues.words(said, "What holds in this group"))
     for line in ("Pictures may be asked for: yes", "steps: 1-9", "models: starter", "wet dragon"):
         assert line in shown
-    await statues.words(await bob.says("/log", to=statues), f"telegram:{bob.id} · policy · ")
+    done = f"telegram:{bob.id} · rules · steps: 1-9, models: starter"
+    await statues.words(await bob.says("/log", to=statues), done)
     refused = await ada.says("/imagine a cat --steps 10", to=topic)
     await topic.words(refused, "Here steps must be between 1 and 9, not 10.")
     await topic.words(await bob.says("/rules --steps 1-5 --open no", to=topic), "in this topic")
