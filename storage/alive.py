@@ -7,7 +7,9 @@ its whole machine: on SQLite a file's, on PostgreSQL an advisory one of a connec
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.locks import FileLock
 
+STRAY: Final = 3600.0  # seconds, far more than pass between taking a file's lock and telling of it
 ADVISORY: Final = 0x6D61_7262  # the first of two numbers that name a worker's advisory lock
 
 
@@ -53,7 +56,7 @@ class FileAlive:
 
     async def dead(self, names: Collection[str]) -> set[str]:
         """Return the workers whose file is free; their files are removed."""
-        return await asyncio.to_thread(lambda: {name for name in names if self._free(name)})
+        return await asyncio.to_thread(self._find_dead, names)
 
     async def release(self) -> None:
         """Unlock and remove the file."""
@@ -63,6 +66,18 @@ class FileAlive:
     def _take(self, lock: FileLock) -> None:
         self.folder.mkdir(exist_ok=True)
         lock.take()
+
+    def _find_dead(self, names: Collection[str]) -> set[str]:
+        self._remove_strays()
+        return {name for name in names if self._free(name)}
+
+    def _remove_strays(self) -> None:
+        """Remove what workers left that died before anybody could know of them."""
+        old = time.time() - STRAY
+        for path in self.folder.glob("*.lock"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < old:
+                    self._free(path.stem)
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.lock"

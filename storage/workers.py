@@ -65,7 +65,11 @@ class Worker:
             if self._beating is None:
                 await self._refuse_others()
                 await self.alive.take(self.name)
-                await self.announce()
+                try:
+                    await self.announce()
+                except BaseException:  # it will be tried anew, and leaves no sign until then
+                    await self.alive.release()
+                    raise
                 self._beating = asyncio.create_task(self._beat_on(), name="storage-worker-beat")
         return self.name
 

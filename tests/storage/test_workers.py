@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +11,10 @@ import pytest
 from sqlalchemy import insert
 
 from storage import StaleEpoch, Status, Storage
-from storage.errors import SeveralMachines
+from storage.errors import DatabaseBusy, SeveralMachines
 from storage.locks import FileLock
 from storage.tables import workers
-from storage.workers import LEASE
+from storage.workers import LEASE, Worker
 from tests.storage.conftest import Home, a_job, drawn
 
 
@@ -97,3 +99,38 @@ async def test_a_file_serves_one_machine(tmp_path: Path) -> None:
             await storage.jobs.add(a_job(), claim=True)
         lock.release()  # it was this machine, before it was started anew
         assert (await storage.jobs.add(a_job(), claim=True)).status is Status.RUNNING
+
+
+def locks(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "marble.db-workers").glob("*.lock")}
+
+
+async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(self: Worker) -> None:
+        assert locks(tmp_path) == {self.name}
+        raise DatabaseBusy("marble.db")
+
+    async with Storage.open(tmp_path) as storage:
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "announce", busy)
+            with pytest.raises(DatabaseBusy):
+                await storage.jobs.add(a_job(), claim=True)
+        assert locks(tmp_path) == set()
+        assert (await storage.jobs.add(a_job(), claim=True)).status is Status.RUNNING
+        assert locks(tmp_path) == {storage.worker.name}
+    assert locks(tmp_path) == set()
+
+
+async def test_a_lock_of_a_worker_that_nobody_ever_knew_is_removed_in_time(tmp_path: Path) -> None:
+    hours_ago = time.time() - 3 * 3600
+    async with Storage.open(tmp_path) as storage, Storage.open(tmp_path) as other:
+        await storage.jobs.add(a_job(), claim=True)
+        for name in ("young", "old", storage.worker.name):
+            path = tmp_path / "marble.db-workers" / f"{name}.lock"
+            path.touch()
+            if name != "young":
+                os.utime(path, (hours_ago, hours_ago))
+        assert await other.requeue_lost() == ()
+        assert locks(tmp_path) == {"young", storage.worker.name}
