@@ -41,7 +41,7 @@ async def test_moderators_keep_styles_and_everybody_draws_with_them(
     assert "no style 'noir' here" in await refused.said("no style")
     assert refused.ephemeral
     log = await (await judge.types("moderate log")).said("moderators did")
-    assert "remove style" in log
+    assert "remove a style name: noir" in log
 
 
 async def test_a_style_stays_in_its_server_and_a_saved_one_holds_nobody_up_elsewhere(
