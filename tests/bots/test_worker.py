@@ -283,11 +283,15 @@ async def test_a_job_whose_engine_died_is_tried_again_alone(house: House) -> Non
     assert [spec.alone for spec in house.executor.specs] == [False, True]
 
 
-async def test_a_job_that_kills_its_engine_each_time_is_quarantined(house: House) -> None:
-    house.executor.error = Lost("killed by signal 9")
+@pytest.mark.parametrize(("alone", "deaths"), [(True, 3), (False, 4)])
+async def test_a_job_that_kills_its_engine_each_time_is_quarantined(
+    house: House, alone: bool, deaths: int
+) -> None:
+    house.executor.error = Lost("killed by signal 9", alone=alone)
     done = await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
     assert done.status is Status.FAILED
     assert "3 times" in (done.error or "")
+    assert len(house.executor.specs) == deaths
 
 
 async def test_who_follows_a_job_that_is_submitted_twice_sees_its_end(house: House) -> None:

@@ -127,7 +127,8 @@ async def test_a_job_waits_in_line_until_the_engine_is_ready() -> None:
     assert not wanted.is_set(), "an engine was started for nobody"
     queue.submit(task(1))
     queue.submit(task(2))
-    await wanted.wait()
+    async with asyncio.timeout(30):
+        await wanted.wait()
     assert queue.cancel(1)
     assert (queue.waiting, queue.running) == (1, 0)
     made.set()
