@@ -114,7 +114,17 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), who=st.integers(0, 1))
     def claim(self, data: st.DataObject, who: int) -> None:
-        number, expected = self._pick(data)
+        number, _ = self._pick(data)
+        self._claim(number, who)
+
+    @rule(who=st.integers(0, 1))
+    def claim_all(self, who: int) -> None:
+        """Take all that waits, so that a death has several to answer for."""
+        for number in self.jobs:
+            self._claim(number, who)
+
+    def _claim(self, number: int, who: int) -> None:
+        expected = self.jobs[number]
         job = self.run(self.processes[who].jobs.claim(number))
         assert (job is not None) == (expected.status is Status.QUEUED)
         if job:
