@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, OptionError, UnknownModel
-from engine.families import INPAINTING, PURPOSES, SDXL, Defaults, Family, fit_to_name, identify
+from engine.families import (
+    GUIDED,
+    INPAINTING,
+    PURPOSES,
+    SDXL,
+    Defaults,
+    Family,
+    fit_to_name,
+    fit_to_variant,
+    identify,
+)
 from engine.hub_files import half_fetched
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
 from engine.recipe import CHOICES, RANGES, check
@@ -104,6 +114,7 @@ class Catalogue:
 def describe(name: str, folder: Path) -> Checkpoint:
     """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
     family, unet = _family(name, folder)
+    guided = unet.get("time_cond_proj_dim") is not None
     vae = _read_json(name, folder / "vae" / "config.json")
     _check_channels(name, unet, vae)
     _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
@@ -111,6 +122,7 @@ def describe(name: str, folder: Path) -> Checkpoint:
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
         folder / "marble.json",
+        guided=guided,
     )
 
 
@@ -133,6 +145,7 @@ def describe_file(name: str, file: Path) -> Checkpoint:
             zero_snr=form.zero_snr,
         ),
         file.with_suffix(".marble.json"),
+        guided=form.guided,
     )
 
 
@@ -185,11 +198,15 @@ def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
         raise BrokenModel(name, f"{part}/ holds no safetensors file.")
 
 
-def _with_own(checkpoint: Checkpoint, own: Path) -> Checkpoint:
-    """Return the checkpoint with what its name suggests, and what its owner wrote beside it."""
+def _with_own(checkpoint: Checkpoint, own: Path, *, guided: bool) -> Checkpoint:
+    """Return the checkpoint with what its name suggests, and what its owner wrote beside it.
+
+    guided: its guidance is built in, which tells more than its name.
+    """
     name = checkpoint.name
     extra = _read_json(name, own) if own.exists() else {}
-    defaults = fit_to_name(checkpoint.defaults, name)
+    usual = checkpoint.defaults
+    defaults = fit_to_variant(usual, GUIDED) if guided else fit_to_name(usual, name)
     prediction = extra.get("prediction", checkpoint.prediction)
     if prediction not in (None, *PREDICTIONS):
         raise BrokenModel(name, f"{own.name}: prediction must be one of {', '.join(PREDICTIONS)}.")

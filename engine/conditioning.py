@@ -13,11 +13,13 @@ from torch import Tensor
 
 from engine.embeddings import Embeddings
 from engine.families import SDXL
+from engine.guidance import embed_scale
 from engine.loading import Model
 from engine.places import Kind
 from engine.prompts import Token, tokenize
 from engine.shelves import Shelf
 
+GUIDANCE: Final = "timestep_cond"  # what the U-Net calls it
 CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x, 330 KB for SDXL
 
 
@@ -26,12 +28,14 @@ class Conditioning:
     """Hold what the U-Net is told, a row for each picture it is asked about.
 
     embeds: [rows, tokens, width]; pooled: a summary of the words, [rows, P], and sizes: those that
-    SDXL was trained with beside it, [rows, 6], both None elsewhere. All fp32.
+    SDXL was trained with beside it, [rows, 6], both None elsewhere; guidance: the scale as a U-Net
+    is told it that has its guidance built in, [rows, G]. All fp32.
     """
 
     embeds: Tensor
     pooled: Tensor | None = None
     sizes: Tensor | None = None
+    guidance: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -53,6 +57,13 @@ class Conditioning:
         row = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
         return replace(self, sizes=row.to(self.embeds.device).expand(self.rows, -1))
 
+    def guided(self, scale: float, width: int) -> Conditioning:
+        """Add the guidance scale, for a U-Net that takes it in so many values (0: it does not)."""
+        if not width:
+            return self
+        row = embed_scale(scale, width).to(self.embeds.device)
+        return replace(self, guidance=row.expand(self.rows, -1))
+
     def longer(self, tokens: int) -> Conditioning:
         """Repeat the embeddings to a multiple of their length."""
         return replace(self, embeds=self.embeds.repeat(1, tokens // self.tokens, 1))
@@ -63,6 +74,8 @@ class Conditioning:
         if self.pooled is not None:
             added = {"text_embeds": self.pooled.to(dtype), "time_ids": self.sizes}
             given["added_cond_kwargs"] = added
+        if self.guidance is not None:
+            given[GUIDANCE] = self.guidance.to(dtype)
         return given
 
 
@@ -78,6 +91,7 @@ def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
         _rows([part.embeds for part in alike], padding),
         None if alike[0].pooled is None else _rows([_given(p.pooled) for p in alike], padding),
         None if alike[0].sizes is None else _rows([_given(p.sizes) for p in alike], padding),
+        None if alike[0].guidance is None else _rows([_given(p.guidance) for p in alike], padding),
     )
 
 

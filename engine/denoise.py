@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.conditioning import Conditioning, stack
+from engine.conditioning import GUIDANCE, Conditioning, stack
 from engine.control import Steer, steered
 from engine.guidance import guide, needs_negative, rescale
 from engine.inpainting import hold
@@ -80,11 +80,14 @@ class Denoising:
         self.picture = picture
         self.extra = ground.extra
         self.steers = ground.steers
-        self.guidance_scale = recipe.guidance_scale
+        # A model with its guidance built in is told the scale; to it no negative prompt speaks.
+        built_in = model.guidance_width
+        self.guidance_scale = 1.0 if built_in else recipe.guidance_scale
         self.guidance_rescale = recipe.guidance_rescale
         self.loras = recipe.loras
-        texts = (negative, positive) if needs_negative(recipe.guidance_scale) else (positive,)
-        self.conditioning = stack([text.sized(ground.width, ground.height) for text in texts])
+        texts = (negative, positive) if needs_negative(self.guidance_scale) else (positive,)
+        told = stack([text.sized(ground.width, ground.height) for text in texts])
+        self.conditioning = told.guided(recipe.guidance_scale, built_in)
         self.denoised: Tensor | None = None
         # Whom it led in its last call, and their conditions: mostly the next call's, too.
         self.gathered: tuple[tuple[object, ...], Conditioning] | None = None
@@ -236,6 +239,7 @@ def _predict(
     scaled = model_input(x, sigma)
     inputs = scaled if extra is None else torch.cat([scaled, extra], dim=1)
     told = conditioning.arguments(model.dtype)
-    told |= steer(scaled.to(model.dtype), levels[1], told)
+    others = {name: value for name, value in told.items() if name != GUIDANCE}  # controls have none
+    told |= steer(scaled.to(model.dtype), levels[1], others)
     output = model.unet(inputs.to(model.dtype), levels[1], **told, return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

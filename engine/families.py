@@ -67,6 +67,7 @@ class Family:
 
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
+SAME: Final = {"LatentConsistencyModelPipeline": SD}  # of the same form, by another name
 
 
 def _later(key: str, title: str, pipeline: str) -> Family:
@@ -151,6 +152,8 @@ VARIANTS: Final = (
     Variant(word="dmd2", steps=4, sampler="lcm"),
     Variant(word="schnell", steps=4),
 )
+# LCM's first form, whose guidance is built in, and which its weights tell.
+GUIDED: Final = Variant(word="lcm", steps=4, guidance_scale=8.0, sampler="lcm")
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
 _STEPS: Final = re.compile(r"(?<!\d)(\d{1,2})[ _-]?steps?(?![a-z])", re.IGNORECASE)
 
@@ -160,9 +163,10 @@ def identify(index: Mapping[str, Any], unet: Mapping[str, Any] | None = None) ->
 
     Without the latter it is the first that makes the same kind of pipeline.
     """
+    kind = str(index.get("_class_name"))
     for family in FAMILIES:
         widths = (None, unet.get("cross_attention_dim")) if unet else (family.context_width,)
-        if family.pipeline == index.get("_class_name") and family.context_width in widths:
+        if family.pipeline == SAME.get(kind, kind) and family.context_width in widths:
             return family
     return None
 
@@ -173,11 +177,17 @@ def fit_to_name(defaults: Defaults, name: str) -> Defaults:
     for variant in VARIANTS:
         if variant.word in words:
             steps = _STEPS.search(name)
-            return replace(
-                defaults,
-                steps=int(steps[1]) if steps else variant.steps,
-                guidance_scale=variant.guidance_scale,
-                sampler=variant.sampler,
-                schedule=variant.schedule,
-            )
+            fitting = fit_to_variant(defaults, variant)
+            return replace(fitting, steps=int(steps[1])) if steps else fitting
     return defaults
+
+
+def fit_to_variant(defaults: Defaults, variant: Variant) -> Defaults:
+    """Return the defaults of a model distilled to few steps."""
+    return replace(
+        defaults,
+        steps=variant.steps,
+        guidance_scale=variant.guidance_scale,
+        sampler=variant.sampler,
+        schedule=variant.schedule,
+    )

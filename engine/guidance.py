@@ -1,11 +1,14 @@
 """Classifier-free guidance, on denoised latents: how far to go from the negative prompt's picture
 past the prompt's. Ho & Salimans (2022), arXiv:2207.12598.
+
+Models that were distilled with their guidance built in are told its scale instead.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +27,21 @@ def guide(denoised: Tensor, scale: float) -> Tensor:
         return denoised
     uncond, cond = denoised.chunk(2)
     return uncond + (cond - uncond) * scale
+
+
+def embed_scale(scale: float, width: int) -> Tensor:
+    """Return what a U-Net with its guidance built in is told of a scale, [1, width] fp32.
+
+    Sines and cosines of 1000·(scale − 1) at `width`/2 frequencies, as of a timestep: Luo et al.
+    (2023), "Latent Consistency Models", arXiv:2310.04378, section 4.2, whose w is scale − 1.
+    """
+    half = width // 2
+    # In fp32 throughout, as in training: at thousands of radians more digits would be others.
+    step = torch.tensor(10_000.0).log() / (half - 1)
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -step)
+    angles = torch.tensor([scale - 1.0]) * 1000.0 * frequencies
+    waves = torch.cat([angles.sin(), angles.cos(), torch.zeros(width % 2)])
+    return waves[None]
 
 
 def rescale(guided: Tensor, cond: Tensor, x: Tensor, sigma: float, factor: float) -> Tensor:

@@ -6,14 +6,17 @@ modules are built from configurations that Marble ships (`engine/forms`).
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+from diffusers.loaders.single_file_utils import (
+    DIFFUSERS_TO_LDM_MAPPING,
+    create_diffusers_clip_model_from_ldm,
+)
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
@@ -29,7 +32,7 @@ from engine.errors import BrokenModel
 from engine.families import SDXL
 from engine.ladder import ran_out
 from engine.schedules import NoiseSchedule
-from engine.signatures import CONV_IN
+from engine.signatures import CONV_IN, GUIDANCE_IN
 from engine.tensorfile import BadFile, read_header
 from engine.vocabulary import make_tokenizer
 from engine.weights import part_variant
@@ -37,6 +40,9 @@ from engine.weights import part_variant
 log = logging.getLogger(__name__)
 
 ENCODERS: Final = ("text_encoder", "text_encoder_2")
+# diffusers does not know the original name of this weight.
+_UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
+_UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
 SAMPLE: Final = 4096  # values of a tensor that are looked at
 # bf16 and fp16 are unusable on most CPUs; channels_last halves a U-Net call there.
 PRECISIONS: Final = {"cpu": torch.float32, "cuda": torch.float16, "mps": torch.float16}
@@ -76,6 +82,11 @@ class Model:
     def inpaints(self) -> bool:
         """Say whether the U-Net sees a mask and what it leaves beside the noised latents."""
         return int(self.unet.config.in_channels) > self.latent_channels
+
+    @property
+    def guidance_width(self) -> int:
+        """Return in how many values the U-Net takes its guidance's scale; 0: it is guided."""
+        return int(self.unet.config.get("time_cond_proj_dim") or 0)
 
     @property
     def latent_scale(self) -> int:
@@ -212,7 +223,7 @@ class _Parts:
                 kind, self._tensors, part, config, dtype, local_files_only=True
             )
         # One configuration serves a family; what a U-Net sees beside latents its weights tell.
-        seen = {"in_channels": self._tensors[CONV_IN].shape[1]} if part == "unet" else {}
+        seen = _seen(self._tensors) if part == "unet" else {}
         try:
             return kind.from_single_file(
                 self._tensors,
@@ -240,6 +251,14 @@ class _Parts:
 
     def _broken(self, part: str, reason: str) -> BrokenModel:
         return BrokenModel(self._checkpoint.name, f"{part}: {brief(reason)}.")
+
+
+def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what of a U-Net's configuration a single file's weights tell."""
+    seen = {"in_channels": tensors[CONV_IN].shape[1]}
+    if GUIDANCE_IN in tensors:
+        seen["time_cond_proj_dim"] = tensors[GUIDANCE_IN].shape[1]
+    return seen
 
 
 def brief(reason: str) -> str:

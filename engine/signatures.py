@@ -17,6 +17,7 @@ from engine.tensorfile import BadFile, Header
 
 UNET: Final = "model.diffusion_model."
 CONV_IN: Final = f"{UNET}input_blocks.0.0.weight"
+GUIDANCE_IN: Final = f"{UNET}time_embed.cond_proj.weight"  # where its guidance is built in
 CONTEXT: Final = ".attn2.to_k.weight"
 ADDED: Final = f"{UNET}label_emb.0.0.weight"
 # A bias that v-prediction leaves much wider than ε-prediction does: the two parameterisations of
@@ -77,6 +78,7 @@ class Form:
     prediction: str = "epsilon"
     zero_snr: bool = False
     sample_size: int  # side of the latents that it was trained with
+    guided: bool = False  # its guidance is built in
 
 
 def identify(header: Header) -> Form:
@@ -89,7 +91,13 @@ def identify(header: Header) -> Form:
     _check_parts(header, family)
     prediction, zero_snr = PREDICTIONS[family.key](header)
     size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
-    return Form(family=family, prediction=prediction, zero_snr=zero_snr, sample_size=size)
+    return Form(
+        family=family,
+        prediction=prediction,
+        zero_snr=zero_snr,
+        sample_size=size,
+        guided=GUIDANCE_IN in header.tensors,
+    )
 
 
 def _family(header: Header) -> Family:
@@ -117,11 +125,6 @@ def _check_channels(header: Header, family: Family) -> None:
         )
     if channels not in (4, INPAINTING):
         raise BadFile(f"its U-Net takes {channels} channels where {family.title} takes 4")
-    if f"{UNET}time_embed.cond_proj.weight" in header.tensors:
-        raise BadFile(
-            "it is distilled with its guidance built in (LCM's first form), which Marble cannot "
-            "run; LCM as a LoRA works with any model of its family"
-        )
 
 
 def _check_parts(header: Header, family: Family) -> None:

@@ -25,15 +25,22 @@ SCHEDULER = {
 
 
 def make_model(
-    folder: Path, *, channels: int = 4, inputs: int = 0, seed: int = 0, **scheduler: Any
+    folder: Path,
+    *,
+    channels: int = 4,
+    inputs: int = 0,
+    guidance: int | None = None,
+    seed: int = 0,
+    **scheduler: Any,
 ) -> Path:
     """Write a whole Stable Diffusion 1.x form, tiny, with random weights; return its folder.
 
-    inputs: channels that the U-Net sees, if more than the latents'.
+    inputs: channels that the U-Net sees, if more than the latents'; guidance: in how many values it
+    takes the scale, where that is built in.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        _unet(channels, inputs or channels).save_pretrained(folder / "unet")
+        _unet(channels, inputs or channels, guidance).save_pretrained(folder / "unet")
         _vae(channels).save_pretrained(folder / "vae")
         _text_encoder().save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")
@@ -55,7 +62,7 @@ def make_model(
     return folder
 
 
-def _unet(channels: int, inputs: int) -> UNet2DConditionModel:
+def _unet(channels: int, inputs: int, guidance: int | None) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=inputs,
@@ -67,6 +74,7 @@ def _unet(channels: int, inputs: int) -> UNet2DConditionModel:
         cross_attention_dim=32,
         attention_head_dim=2,
         norm_num_groups=8,
+        time_cond_proj_dim=guidance,
     )
 
 

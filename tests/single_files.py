@@ -85,12 +85,14 @@ def make_modules(form: Path, seed: int = 0) -> dict[str, Any]:
         }
 
 
-def make_true_model(folder: Path, family: str) -> Model:
+def make_true_model(folder: Path, family: str, **unet: Any) -> Model:
     """Return a family's true form with fewer channels, random weights and a tokenizer of letters.
 
-    SD2 predicts v, as its larger models do.
+    SD2 predicts v, as its larger models do. unet: what of the U-Net's configuration is otherwise.
     """
     form = small_forms(folder / "forms", vocabulary=514) / family
+    config = form / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **unet}))
     write_tokenizer(folder / "tokenizer")
     modules = make_modules(form)
     # A random U-Net makes a hundred of each rounding in four steps; a quieter one does not, and
