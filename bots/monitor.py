@@ -95,8 +95,7 @@ class Monitor:
             yield f"database: {error}"
         for name, trouble in self.service.ailing().items():
             yield f"{name}: {trouble}"
-        health = app.health()
-        if health.restarts and not health.alive and health.running:
+        if app.health().failing:
             yield "engine: it does not start"
         if shutil.disk_usage(app.settings.data_dir).free < ROOM:
             yield "disk: it is full"

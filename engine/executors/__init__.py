@@ -38,6 +38,7 @@ class Spec:
 class Health:
     """Say how an engine is: whether it can work, how many jobs it has, how often it died.
 
+    failing: it ended so often before it could take a job that jobs are told that it does not start.
     counts: what it has done since its last start: ticks, their rows and padding, and each rung that
     was climbed when memory ran out (see `Pipeline.counts`).
     """
@@ -45,6 +46,7 @@ class Health:
     alive: bool
     running: int
     restarts: int = 0
+    failing: bool = False
     pid: int | None = None  # of a process of its own
     counts: Mapping[str, int] = field(default_factory=dict)
 

@@ -101,6 +101,7 @@ class ChildExecutor(QueueingExecutor):
             alive=self._ready.is_set(),
             running=len(self._passed),
             restarts=self._restarts,
+            failing=self._stillborn >= STARTS,
             pid=self._process.pid if self._process else None,
             counts=self._counts,
         )

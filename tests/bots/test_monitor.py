@@ -99,7 +99,7 @@ async def test_it_is_ready_until_something_ails(
     assert (ready.status, ready.body) == ("200 OK", b"ready\n")
     service = monitor.service
     service.troubles["telegram"] = "its token is revoked"
-    object.__setattr__(service.app, "health", lambda: Health(alive=False, running=1, restarts=3))
+    object.__setattr__(service.app, "health", lambda: Health(alive=False, running=0, failing=True))
     usage = type(shutil.disk_usage("."))(2**40, 2**40, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 

@@ -222,7 +222,7 @@ async def test_who_waits_for_a_child_that_dies_while_it_is_made_waits_for_the_ne
     config = EngineConfig(factory="tests.engine.stub:open_second", notes=tmp_path)
     async with ChildExecutor(config, backoff=lambda failures: 0) as child, asyncio.timeout(60):
         await child.ready()
-        assert child.health().alive
+        assert (child.health().alive, child.health().failing) == (True, False)
         assert child.health().restarts == 1
 
 
@@ -230,7 +230,7 @@ async def test_who_waits_for_a_child_that_is_never_made_is_told_by_the_job() -> 
     config = EngineConfig(factory="tests.engine.stub:open_and_die")
     async with ChildExecutor(config, backoff=lambda failures: 0) as child, asyncio.timeout(60):
         await child.ready()
-        assert not child.health().alive
+        assert (child.health().alive, child.health().failing) == (False, True)
         with pytest.raises(EngineError, match="does not start"):
             await collect(child, make_spec())
 
