@@ -132,16 +132,19 @@ async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Readi
     Raises `UserError`.
     """
     data = await asyncio.to_thread(_content, str(file))
-    graph = _graph_of(data)
+    graph = await asyncio.to_thread(_graph_of, data)
+    loaded = await asyncio.to_thread(pictures_of, graph) if graph is not None else []
     given: dict[str, Given] = {}
-    for wanted in pictures_of(graph) if graph is not None else ():
+    for wanted in loaded:
         image = await _find(file.parent, wanted.name, studio, pictures)
         if image:
             given[wanted.name] = await _given(image, wanted, studio, pictures)
         elif _is_graph(data):  # a picture may hold another line beside its graph
             where = "neither beside it nor in a folder `input`"
-            raise GraphError(f"The ComfyUI workflow loads {wanted.name!r}, which is {where}.")
-    return _reading(data, given)
+            raise GraphError(
+                f"The ComfyUI workflow loads {shorten(wanted.name)}, which is {where}."
+            )
+    return await asyncio.to_thread(_reading, data, given)
 
 
 def _is_graph(data: bytes) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.errors import GraphError
-from engine.graphs.nodes import AFTER_RUN, KINDS, UPLOAD
+from engine.graphs.nodes import AFTER_RUN, KINDS, OUTPUTS, UPLOAD
 from engine.sentences import Sentence
 from engine.wording import choose
 
@@ -25,6 +25,7 @@ LINE: Final = re.compile(r"//[^\n]*")
 ALONE: Final = re.compile(r"(?<!\\)\{([^{}|]*)\}")  # a choice of one
 ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
+LONGEST: Final = 100_000  # characters of all texts; a recipe takes some thousands
 ADVICE: Final = "export it as “API” in ComfyUI"
 
 
@@ -52,7 +53,9 @@ class _Canvas:
 
     def graph(self) -> dict[str, Any]:
         """Return all nodes that a server would be sent; the canvas's own are not."""
-        return {name: self._node(name) for name, node in self._nodes.items() if _is_sent(node)}
+        graph = {name: self._node(name) for name, node in self._nodes.items() if _is_sent(node)}
+        _write_texts(graph)
+        return graph
 
     def _node(self, name: str) -> dict[str, Any]:
         node = self._nodes[name]
@@ -107,16 +110,44 @@ def _values(node: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     names = [name for name in kind.values if name != AFTER_RUN or _has_order(given)]
     values = dict(given) if isinstance(given, Mapping) else dict(zip(names, given, strict=False))
-    return {name: _sent(name, value) for name, value in values.items() if name not in CANVAS_ONLY}
+    return {name: value for name, value in values.items() if name not in CANVAS_ONLY}
 
 
-def _sent(name: str, value: Any) -> Any:
-    """Return a value as it is sent: texts lose comments and escapes, and choices are made.
+def _write_texts(graph: Mapping[str, Any]) -> None:
+    """Write texts as they are sent, where they have a say in what is saved; raises `GraphError`.
+
+    A picture of some kilobytes may unpack to millions of characters in nodes that nobody needs.
+    """
+    length = 0
+    for name in _needed(graph):
+        inputs = graph[name]["inputs"]
+        for option in TEXTS:
+            if isinstance(text := inputs.get(option), str):
+                length += len(text)
+                if length > LONGEST:
+                    most = f"{LONGEST:,} characters"
+                    raise GraphError(f"The ComfyUI workflow's texts have more than {most}.")
+                inputs[option] = _sent(text)
+
+
+def _needed(graph: Mapping[str, Any]) -> list[str]:
+    """Return the nodes that save pictures, and all behind them."""
+    found = [name for name, node in graph.items() if node["class_type"] in OUTPUTS]
+    seen = set(found)
+    for name in found:  # which grows meanwhile
+        for value in graph[name]["inputs"].values():
+            match value:
+                case [str() as source, _] if source in graph and source not in seen:
+                    seen.add(source)
+                    found.append(source)
+    return found
+
+
+def _sent(value: str) -> str:
+    """Return a text as it is sent: it loses comments and escapes, and choices are made.
 
     The canvas chooses by chance; here one text always gives the same one.
     """
-    if name not in TEXTS or not isinstance(value, str):
-        return value
     text = choose(COMMENT.sub(_uncommented, value), 0)
     return ESCAPE.sub(r"\1", ALONE.sub(r"\1", text))
 

@@ -357,10 +357,28 @@ def test_a_comment_that_is_never_closed_is_text() -> None:
     node = next(node for node in workflow["nodes"] if node["id"] == 6)
     node["widgets_values"] = ["a /* cat // not this\n at night"]
     same_but(from_graph(workflow), prompt="a /* cat \n at night")
-    # Looked for anew at each of them, its end takes an hour to be missed.
-    node["widgets_values"] = ["/* " * 300_000]
+    # Looked for anew at each of them, its end takes a while to be missed.
+    node["widgets_values"] = ["/* " * 33_000]
     with pytest.raises(OptionError, match="prompt must be at most"):
         from_graph(workflow)
+
+
+def test_choices_are_made_in_texts_that_are_needed_and_no_others() -> None:
+    choices = {"id": 50, "type": "CLIPTextEncode", "widgets_values": ["{a|b}" * 2_000]}
+    beside = [{**choices, "id": number} for number in range(50, 1_000)]
+    assert from_graph(canvas(nodes=beside)) == PLAIN
+    assert from_workflow(canvas(nodes=beside))["50"]["inputs"]["text"].startswith("{a|b}")
+    joined = [
+        {"id": n, "type": "ConditioningConcat", "inputs": [
+            {"name": "conditioning_to", "type": "CONDITIONING", "link": 10 * n},
+            {"name": "conditioning_from", "type": "CONDITIONING", "link": 10 * n + 1}]}
+        for n in range(1_000, 1_020)
+    ]  # fmt: skip
+    links = [[10 * n, n + 1 if n < 1_019 else 6, 0, n, 0, "X"] for n in range(1_000, 1_020)]
+    links += [[10 * n + 1, n - 900, 0, n, 1, "X"] for n in range(1_000, 1_020)]
+    links.append([4, 1_000, 0, 3, 1, "CONDITIONING"])
+    with pytest.raises(GraphError, match="texts have more than 100,000 characters"):
+        from_graph(canvas(nodes=[*beside, *joined], links=links, cut=[4]))
 
 
 def test_a_primitives_value_is_taken() -> None:
