@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from bots.rules import KEEP, PREFIX
+from bots.rulebook import KEEP, PREFIX
 from bots.settings import Settings
 from engine.errors import UserError
 from engine.queue import Queue

@@ -250,7 +250,8 @@ def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
 
 async def _places_that_want_it(settings: Settings) -> list[str]:
     """Return the places whose rule holds unsafe pictures back, as far as they can be looked up."""
-    from bots.rules import POLICY, PREFIX, Safety
+    from bots.rulebook import POLICY, PREFIX
+    from bots.rules import Safety
     from storage.diagnosis import look
 
     wanting = {"*"} if settings.safety != Safety.OFF else set()

@@ -12,20 +12,17 @@ from typing import Any, Protocol
 from bots.hooks import Hook, ask
 from bots.policy import Role, Roles
 from bots.rates import Rates
-from bots.rules import (
-    DAY,
+from bots.rulebook import (
     MODERATED,
     OPEN,
     POLICY,
     PREFIX,
-    Rules,
-    ban_refusal,
     check_narrowing,
-    closed_refusal,
     narrowed,
     read_rule,
     with_stored,
 )
+from bots.rules import DAY, Rules, ban_refusal, closed_refusal
 from engine.errors import OptionError
 from engine.order import Caps
 from engine.ranges import one_of

@@ -24,8 +24,9 @@ async def hold(
 ) -> None:
     """Change what holds in a place as its moderators type it, all of it or nothing.
 
-    typed: texts of `rules.MODERATED`. is_open: whether pictures may be asked for (None: as it is).
-    Whoever calls says who may. Raises `UserError` for what cannot be, or is not there.
+    typed: texts of `rulebook.MODERATED`. is_open: whether pictures may be asked for; None leaves
+    that as it is. Whoever calls says who may. Raises `UserError` for what cannot be, or is not
+    there.
     """
     changes = {
         name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bots.presentation import blank
-from bots.rules import PREFIX, Rules, Safety
+from bots.rulebook import PREFIX
+from bots.rules import Rules, Safety
 from engine.errors import UserError
 from engine.events import Verdict
 from engine.sentences import Sentence

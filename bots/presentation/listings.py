@@ -6,7 +6,8 @@ from typing import Any, Final
 from bots.line import Standing
 from bots.presentation.lines import duration
 from bots.presentation.text import cut
-from bots.rules import RULES, Rules, write_rule
+from bots.rulebook import RULES, write_rule
+from bots.rules import Rules
 from bots.studio import Studio
 from bots.texts import Words, tell
 from engine.errors import UserError

@@ -7,7 +7,7 @@ from typing import Final
 from bots.moderating import NOTHING, hold
 from bots.options import Flag, split_message
 from bots.presentation.listings import place_lines
-from bots.rules import MODERATED, OPEN
+from bots.rulebook import MODERATED, OPEN
 from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said

@@ -9,7 +9,8 @@ from bots.cli import OK
 from bots.gate import Gate
 from bots.measures import NAMED
 from bots.offers import meant
-from bots.rules import RULES, Rules, write_rule
+from bots.rulebook import RULES, write_rule
+from bots.rules import Rules
 from bots.settings import Settings
 from bots.terminal.names import read_place
 from bots.terminal.session import person

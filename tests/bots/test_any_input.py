@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bots.options import parse_message
-from bots.rules import RULES, read_rule
+from bots.rulebook import RULES, read_rule
 from bots.studio import Asker
 from engine.errors import UserError
 from tests.bots.conftest import House

@@ -5,7 +5,8 @@ import pytest
 
 from bots.measures import MEASURES, NAMED
 from bots.options import OPTIONS
-from bots.rules import RULES, Refusal, Rules, Safety, narrowed, read_rule, with_stored, write_rule
+from bots.rulebook import RULES, narrowed, read_rule, with_stored, write_rule
+from bots.rules import Refusal, Rules, Safety
 from engine.errors import OptionError, UnknownPart
 from engine.sources import Control, Lora, Upscale
 from engine.work import MILLION, pixel_steps

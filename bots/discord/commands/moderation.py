@@ -16,7 +16,7 @@ from bots.discord.visits import Click, Refusal
 from bots.moderating import hold
 from bots.presentation import cut, escape_markdown
 from bots.presentation.listings import act_detail, place_lines
-from bots.rules import OPEN
+from bots.rulebook import OPEN
 from bots.texts import Words
 from storage.records import Act
 
