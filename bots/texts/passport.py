@@ -70,6 +70,7 @@ ZH_PASSPORT: Final[Mapping[str, str]] = {
     "graph_several_results": "ComfyUI 图要保存 {count} 个结果，而不是一个。",
     "graph_picks_early": "ComfyUI 图在 KSampler 之前选取 {size} 的图，"
     "而 ComfyUI 在那里取噪声的方式与 Marble 不同。",
+    "graph_long_texts": "ComfyUI 工作流的文字超过 {most:,} 个字符。",
     "graph_damaged": "ComfyUI 工作流已损坏。",
     # What A1111's text says
     "a1111_long": "A1111 文字超过 {most:,} 个字符。",

@@ -125,8 +125,8 @@ def _write_texts(graph: Mapping[str, Any]) -> None:
             if isinstance(text := inputs.get(option), str):
                 length += len(text)
                 if length > LONGEST:
-                    most = f"{LONGEST:,} characters"
-                    raise GraphError(f"The ComfyUI workflow's texts have more than {most}.")
+                    said = f"The ComfyUI workflow's texts have more than {LONGEST:,} characters."
+                    raise GraphError(Sentence(said, "graph_long_texts", most=LONGEST))
                 inputs[option] = _sent(text)
 
 
