@@ -8,7 +8,7 @@ EXIF 2.32: UserComment begins with its encoding in eight bytes; UNICODE is UTF-1
 
 from __future__ import annotations
 
-import io
+import struct
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from engine.errors import MetadataError
 from engine.sentences import Sentence
+from engine.tags import find_exif, read_tags
 
 DESCRIPTION, MAKE, MODEL, EXIF_IFD, COMMENT = 0x010E, 0x010F, 0x0110, 0x8769, 0x9286
 TAGS: Final = {"marble": DESCRIPTION, "workflow": MAKE, "prompt": MODEL}
@@ -50,20 +51,17 @@ def _exif(texts: Mapping[str, str]) -> Image.Exif:
 def read_texts(data: bytes) -> dict[str, str]:
     """Return the texts in a JPEG or WebP file, or raise `MetadataError`; no pixel is decoded."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP")) as image:
-            exif = image.getexif()
-            comment = exif.get_ifd(EXIF_IFD).get(COMMENT)
-            values = [exif.get(tag) for tag in TAGS.values()]
-    # Pillow raises many kinds of errors for damaged files.
-    except Exception as error:
-        said = Sentence("The picture's metadata is damaged.", "metadata_damaged")
-        raise MetadataError(said) from error
+        exif = find_exif(data)
+        values = read_tags(exif, TAGS.values()) if exif else {}
+        comment = read_tags(exif, [COMMENT], EXIF_IFD).get(COMMENT) if exif else None
+    except (ValueError, IndexError, struct.error) as error:
+        raise MetadataError("The picture's metadata is damaged.") from error
     texts: dict[str, str] = {}
-    for value in values:
-        name, colon, text = str(value or "").partition(":")
+    for value in values.values():
+        name, colon, text = value.removesuffix(b"\0").decode("latin-1").partition(":")
         if colon and name.lower() in TAGS:  # some scripts write "Prompt:" and "Workflow:"
             texts[name.lower()] = text
-    if isinstance(comment, bytes) and (line := _comment(comment)):
+    if comment and (line := _comment(comment)):
         texts["parameters"] = line
     if any(len(text) > LONGEST for text in texts.values()):
         long = f"A text in the picture is over {LONGEST:,} characters long."

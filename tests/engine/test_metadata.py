@@ -421,6 +421,34 @@ def test_a_user_comment_is_read_in_every_order(
     assert reading.recipe.prompt.startswith(first)
 
 
+def test_numbers_by_the_million_in_exif_are_not_looked_at() -> None:
+    # As Python's fractions these 4 MB are seconds of work, and 140 MB of memory.
+    amount = 500_000
+    table = struct.pack("<HHHIII", 1, 0x010F, 5, amount, 26, 0)
+    body = b"II*\0" + struct.pack("<I", 8) + table + bytes([1]) * (8 * amount + 26)
+    chunk = b"EXIF" + struct.pack("<I", len(body)) + body
+    file = b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+    tracemalloc.start()
+    try:
+        with pytest.raises(MetadataError, match="holds no recipe"):
+            read_recipe(file)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(file)
+    finally:
+        tracemalloc.stop()
+
+
+def test_exif_in_many_segments_is_joined_in_linear_time(pixels: Pixels) -> None:
+    # Joined one by one, this takes minutes.
+    recipe = make_recipe()
+    jpeg = encode_as(encode_png(pixels, recipe, 0), "JPEG")
+    at = jpeg.index(b"\xff\xe1")
+    (length,) = struct.unpack_from(">H", jpeg, at + 2)
+    exif = jpeg[at + 10 : at + 2 + length]
+    parts = [exif[i : i + 1] for i in range(len(exif))] + [b"x"] * 1_000_000
+    segments = b"".join(b"\xff\xe1\0\x09Exif\0\0" + part for part in parts)
+    assert read_recipe(jpeg[:at] + segments + jpeg[at + 2 + length :]).recipe == recipe
+
+
 def test_halves_of_surrogate_pairs_are_mended() -> None:
     # JSON can name them, but neither a database nor a terminal takes them.
     recipe = make_recipe(prompt="a \ud800 cat 🗿", vae="\udfff")
