@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -25,6 +26,7 @@ from tests.fakes.telegram.server import TelegramServer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
 EDITS = "editMessageMedia"
+Json = dict[str, Any]
 LONG = 900  # seconds, more than any test takes
 
 
@@ -65,7 +67,23 @@ def spoil(telegram: TelegramServer, ada: Person) -> Callable[[Fault], Fault]:
     return begin
 
 
+@pytest.fixture
+def gate(marble: Marble) -> Iterator[Path]:
+    """Return the file that lets what waits be drawn; it is gone after the test."""
+    file = marble.folder / "data" / "gate"
+    yield file
+    file.unlink(missing_ok=True)
+
+
 Spoil = Callable[[Fault], Fault]
+
+
+async def asks(somebody: Person, gate: Path, fault: Fault, prompt: str = "a cat") -> Json:
+    """Ask for a picture that is drawn once its placeholder stands or is spoilt, no sooner."""
+    said = await somebody.says(f"{prompt} wait")
+    await somebody.server.until(lambda: fault.hits or somebody.chat.shown)
+    await asyncio.to_thread(gate.touch)
+    return said
 
 
 def results(somebody: Person) -> int:
@@ -74,25 +92,27 @@ def results(somebody: Person) -> int:
 
 @pytest.mark.parametrize("method", ["sendMessage", EDITS])
 async def test_a_flood_wait_holds_up_its_own_chat_only(
-    ada: Person, bob: Person, spoil: Spoil, method: str
+    ada: Person, bob: Person, spoil: Spoil, gate: Path, method: str
 ) -> None:
     fault = spoil(flood(ada.id, LONG, method))
-    await ada.says("a cat")
+    await asks(ada, gate, fault)
     await ada.server.until(lambda: fault.hits)
     await bob.chat.picture(await bob.says("a dog"))
     assert results(ada) == 0
 
 
 @pytest.mark.parametrize("method", ["sendMessage", EDITS])
-async def test_what_a_flood_wait_held_up_comes_once(ada: Person, spoil: Spoil, method: str) -> None:
+async def test_what_a_flood_wait_held_up_comes_once(
+    ada: Person, spoil: Spoil, gate: Path, method: str
+) -> None:
     fault = spoil(flood(ada.id, 2, method))
-    await ada.chat.picture(await ada.says("a cat"))
+    await ada.chat.picture(await asks(ada, gate, fault))
     assert fault.hits == 1
     assert (results(ada), len(ada.chat.shown)) == (1, 1)
 
 
 async def test_many_pictures_that_wait_for_groups_leave_room_for_others(
-    ada: Person, bob: Person, telegram: TelegramServer, marble: Marble
+    ada: Person, bob: Person, telegram: TelegramServer, gate: Path
 ) -> None:
     crowded = [group(telegram, next(NUMBERS)) for _ in range(2)]
     floods = [flood(each.id, LONG, EDITS) for each in crowded]
@@ -100,42 +120,38 @@ async def test_many_pictures_that_wait_for_groups_leave_room_for_others(
     for number in range(AT_ONCE + 2):  # more than may be delivered at once
         await ada.says(f"/imagine cat {number} wait", to=crowded[number % 2])
     await telegram.until(lambda: sum(len(each.shown) for each in crowded) == AT_ONCE + 2)
-    gate = marble.folder / "data" / "gate"
     await asyncio.to_thread(gate.touch)
-    try:
-        await telegram.until(lambda: all(each.hits for each in floods))
-        for number in range(2):
-            await bob.chat.picture(await bob.says(f"dog {number}"))
-        # What was on its way with the first one may have arrived; the rest waits.
-        shown = [is_result(message) for each in crowded for message in each.shown]
-        assert not all(shown)
-    finally:
-        await asyncio.to_thread(gate.unlink)
+    await telegram.until(lambda: all(each.hits for each in floods))
+    for number in range(2):
+        await bob.chat.picture(await bob.says(f"dog {number}"))
+    # What was on its way with the first one may have arrived; the rest waits.
+    shown = [is_result(message) for each in crowded for message in each.shown]
+    assert not all(shown)
 
 
 async def test_an_edit_whose_answer_is_lost_is_made_again_and_leaves_one_picture(
-    ada: Person, spoil: Spoil
+    ada: Person, spoil: Spoil, gate: Path
 ) -> None:
     fault = spoil(lose_answer(EDITS, times=2))
-    said = await ada.says("a cat")
+    said = await asks(ada, gate, fault)
     await ada.server.until(lambda: fault.hits == 2)
     await ada.chat.picture(said)
     assert len(ada.chat.shown) == 1
 
 
 async def test_a_placeholder_whose_answer_is_lost_is_not_sent_again(
-    ada: Person, spoil: Spoil
+    ada: Person, spoil: Spoil, gate: Path
 ) -> None:
-    spoil(lose_answer("sendMessage"))
-    picture = await ada.chat.picture(await ada.says("a cat"))
+    fault = spoil(lose_answer("sendMessage"))
+    picture = await ada.chat.picture(await asks(ada, gate, fault))
     assert [text_of(each) for each in ada.chat.shown] == ["In line …", text_of(picture)]
 
 
 async def test_what_is_not_modified_is_delivered(
-    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer
+    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer, gate: Path
 ) -> None:
     fault = spoil(refuse("Bad Request: message is not modified: exactly the same", EDITS))
-    await ada.says("a cat")
+    await asks(ada, gate, fault)
     await telegram.until(lambda: fault.hits)
     await bob.chat.picture(await bob.says("a dog"))
     assert len(ada.chat.shown) == 1
@@ -144,26 +160,22 @@ async def test_what_is_not_modified_is_delivered(
 
 
 async def test_a_picture_whose_placeholder_was_deleted_comes_as_a_message_of_its_own(
-    ada: Person, marble: Marble
+    ada: Person, gate: Path
 ) -> None:
     said = await ada.says("a cat wait")
     placeholder = await ada.chat.words(said, "1/")
     del ada.server.messages[ada.id, placeholder["message_id"]]
-    gate = marble.folder / "data" / "gate"
     await asyncio.to_thread(gate.touch)
-    try:
-        await ada.chat.picture(said)
-    finally:
-        await asyncio.to_thread(gate.unlink)
+    await ada.chat.picture(said)
     assert len(ada.chat.shown) == 1
 
 
 @pytest.mark.parametrize("says", ["PHOTO_INVALID_DIMENSIONS", "IMAGE_PROCESS_FAILED"])
 async def test_a_photo_that_is_refused_comes_as_a_document(
-    ada: Person, spoil: Spoil, says: str
+    ada: Person, spoil: Spoil, gate: Path, says: str
 ) -> None:
-    spoil(refuse(f"Bad Request: {says}", EDITS))
-    result = await ada.chat.picture(await ada.says("a cat"))
+    fault = spoil(refuse(f"Bad Request: {says}", EDITS))
+    result = await ada.chat.picture(await asks(ada, gate, fault))
     assert "document" in result
     assert "Same seed" in labels(result)
     assert len(ada.chat.shown) == 1
@@ -180,12 +192,11 @@ async def test_a_button_that_is_answered_too_late_does_its_work(
 
 
 async def test_a_slow_answer_holds_up_nobody_else(
-    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer
+    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer, gate: Path
 ) -> None:
     go_on = asyncio.Event()
     fault = spoil(Fault(("sendMessage", EDITS), times=2, before=go_on.wait))
-    said = await ada.says("a cat")
-    await telegram.until(lambda: fault.hits)
+    said = await asks(ada, gate, fault)
     first = await bob.chat.picture(await bob.says("a dog"))
     query = await bob.presses(first, "Same seed")
     await telegram.answer_to(query)
@@ -195,18 +206,19 @@ async def test_a_slow_answer_holds_up_nobody_else(
     await ada.chat.picture(said)
 
 
-async def test_a_server_that_fails_is_asked_again(ada: Person, spoil: Spoil) -> None:
-    spoil(refuse("Internal Server Error", EDITS, status=500, times=2))
-    await ada.chat.picture(await ada.says("a cat"))
+async def test_a_server_that_fails_is_asked_again(ada: Person, spoil: Spoil, gate: Path) -> None:
+    fault = spoil(refuse("Internal Server Error", EDITS, status=500, times=2))
+    await ada.chat.picture(await asks(ada, gate, fault))
+    assert fault.hits == 2
     assert len(ada.chat.shown) == 1
 
 
 async def test_a_chat_that_is_gone_is_given_up(
-    ada: Person, bob: Person, spoil: Spoil, telegram: TelegramServer, marble: Marble
+    ada: Person, bob: Person, spoil: Spoil, marble: Marble, gate: Path
 ) -> None:
     fault = spoil(refuse("Forbidden: bot was kicked from the group chat", EDITS, status=403))
-    await ada.says("a cat")
-    await telegram.until(lambda: fault.hits)
+    await asks(ada, gate, fault)
+    await ada.server.until(lambda: fault.hits)
     await bob.chat.picture(await bob.says("a dog"))
     await marble.says("cannot be delivered: edit: Forbidden: bot was kicked")
 
@@ -290,8 +302,9 @@ async def test_no_metric_has_the_token_or_a_person_in_it(folder: Path) -> None:
         a_marble(server, folder, MARBLE_METRICS_PORT=(port := str(a_free_port()))),
     ):
         ada = person(server)
-        server.faults.append(flood(ada.id, 1, EDITS))
-        await ada.chat.picture(await ada.says("a secret cat"))
+        fault = flood(ada.id, 1, EDITS)
+        server.faults.append(fault)
+        await ada.chat.picture(await asks(ada, folder / "data" / "gate", fault, "a secret cat"))
         async with (
             ClientSession() as session,
             session.get(f"http://127.0.0.1:{port}/metrics") as answer,
