@@ -15,11 +15,13 @@ from PIL import ExifTags, Image, ImageCms
 from engine.errors import ImageError
 from engine.headers import DAMAGED, Header, read_header
 from engine.sentences import Sentence
+from engine.tags import find_exif
 
 Fit = Literal["crop", "pad", "resize"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 
 BYTES: Final = 20 * 2**20  # of a file
+EXIF: Final = 2**20  # bytes that are read; a JPEG's may have 2^16, and cameras add a small picture
 PIXELS: Final = 16 * 2**20  # 4096²; decoding them takes 200 MB for a moment, as WEBP 340
 SHORTEST: Final = 8  # pixels of a side
 LONGEST: Final = 16  # times as long as the other side
@@ -148,6 +150,9 @@ def _judge(header: Header) -> None:
 
 
 def _decode(data: bytes, header: Header) -> Image.Image:
+    # Pillow reads a JPEG's Exif as soon as it opens it, and makes objects of all numbers of a tag.
+    if header.kind == "JPEG" and len(find_exif(data)) > EXIF:
+        raise ImageError(DAMAGED)
     image = Image.open(io.BytesIO(data), formats=[header.kind])
     if image.size != (header.width, header.height):
         raise ImageError(DAMAGED)  # a second header says otherwise than the first
@@ -167,6 +172,8 @@ def _normalise(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    if len(image.info.get("exif", b"")) > EXIF:
+        return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken Exif, of which Pillow raises many kinds: the pixels are fine

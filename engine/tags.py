@@ -18,7 +18,7 @@ ORDERS: Final = {b"II": "<", b"MM": ">"}
 BYTES: Final = (1, 2, 7)  # types of tags that hold bytes: BYTE, ASCII, UNDEFINED
 ENTRY: Final = 12  # bytes of a table's entry
 APP1, SCAN, END = 0xE1, 0xDA, 0xD9
-ALONE: Final = (0x01, *range(0xD0, 0xD9))  # markers without a segment
+ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))  # markers without a segment
 
 
 def find_exif(data: bytes) -> bytes:

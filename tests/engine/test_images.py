@@ -127,6 +127,23 @@ def test_png_bytes_depend_on_pixels_alone() -> None:
     assert Image.open(io.BytesIO(png)).info == {}
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_that_is_too_long_turns_nothing(kind: str) -> None:
+    plain, exif = Image.fromarray(files.quartered(40, 24)), Image.Exif()
+    exif[files.ORIENTATION] = 6
+    assert read_image(files.saved(plain, kind, exif=exif)).size == (24, 40)
+    exif[0x010E] = "x" * images.EXIF
+    assert read_image(files.saved(plain, kind, exif=exif)).size == (40, 24)
+
+
+def test_a_jpeg_with_more_exif_than_any_camera_writes_is_refused() -> None:
+    jpeg = files.saved(Image.fromarray(files.quartered(40, 24)), "JPEG")
+    segment = b"\xff\xe1\xff\xffExif\0\0" + bytes(2**16 - 9)
+    assert read_image(jpeg[:2] + segment + jpeg[2:]).size == (40, 24)
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(jpeg[:2] + segment * 17 + jpeg[2:])
+
+
 def test_what_is_written_is_read_back_the_same() -> None:
     for channels in (3, 4):
         pixels = files.quartered(40, 24)
