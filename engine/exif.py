@@ -55,7 +55,8 @@ def read_texts(data: bytes) -> dict[str, str]:
         values = read_tags(exif, TAGS.values()) if exif else {}
         comment = read_tags(exif, [COMMENT], EXIF_IFD).get(COMMENT) if exif else None
     except (ValueError, IndexError, struct.error) as error:
-        raise MetadataError("The picture's metadata is damaged.") from error
+        said = Sentence("The picture's metadata is damaged.", "metadata_damaged")
+        raise MetadataError(said) from error
     texts: dict[str, str] = {}
     for value in values.values():
         name, colon, text = value.removesuffix(b"\0").decode("latin-1").partition(":")
