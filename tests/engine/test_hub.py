@@ -365,6 +365,7 @@ def test_the_command_shows_its_progress_and_names_the_model(
         "HF_ENDPOINT": hub.url,
         "MARBLE_MODELS_DIR": str(tmp_path / "models"),
         "PYTHONPATH": str(ROOT),
+        "COLUMNS": "200",
         "TQDM_POSITION": "-1",  # bars are for terminals otherwise
     }
     (tmp_path / "models").mkdir()
