@@ -140,10 +140,12 @@ class MarbleClient(discord.Client):
     async def _do_once(self, visit: Visit, act: str, name: str) -> None:
         """Do what was not done before, nor is being done; what was refused may be tried again."""
         moderation = self.app.storage.moderation
-        if visit.event in self._doing or await moderation.was_seen(visit.event):
+        if visit.event in self._doing:
             return
-        self._doing.add(visit.event)
+        self._doing.add(visit.event)  # before anything is awaited: another may come meanwhile
         try:
+            if await moderation.was_seen(visit.event):
+                return
             await self._do(visit, act, name)
             if not visit.refused:
                 with suppress(DatabaseFault):  # it is done all the same

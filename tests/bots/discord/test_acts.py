@@ -61,12 +61,14 @@ async def test_one_of_a_grid_is_picked_and_rerun_alone(
     again = await ann.clicks("Same seed", third)
     assert pixels_of(await again.picture()) == pixels_of(png)
     assert "from 1.3" in again.text
-    await ann.reacts("2️⃣", grid)
+    await ann.reacts("2️⃣", grid, times=3)  # put, taken back and put faster than it is dealt with
     second = await ann.gets_reply_to(grid)
     assert read_recipe(await second.picture()).recipe.picture == 1
     # A reaction on the picture of a grid means that picture.
     await ann.reacts("🌱", third)
     assert pixels_of(await (await ann.gets_reply_to(third)).picture()) == pixels_of(png)
+    shown = discord.messages.values()
+    assert sum(each.reference is grid.message and not each.by_interaction for each in shown) == 1
 
 
 async def test_the_recipe_is_told_to_whoever_asks_alone(
