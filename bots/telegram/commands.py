@@ -54,12 +54,12 @@ async def obey(errand: Errand, said: Said) -> str | None:
 
 
 async def _help(errand: Errand, said: Said) -> str | None:
-    await errand.say(errand.words.telegram_help, marked=True)
+    await errand.say("", marked=errand.words.telegram_help)
     return None
 
 
 async def _privacy(errand: Errand, said: Said) -> str | None:
-    await errand.say(await privacy_text(errand.app.settings, errand.words), marked=True)
+    await errand.say("", marked=await privacy_text(errand.app.settings, errand.words))
     return None
 
 
@@ -139,8 +139,8 @@ async def _settings(errand: Errand, said: Said) -> str | None:
     if typed:
         saved = await prefer(people, person, dict(typed))
     lines = [words.settings_saved] if typed else []
-    lines += [*settings_lines(saved, words), "", words.settings_how]
-    await errand.say("\n".join(lines), marked=True)
+    lines += settings_lines(saved, words)
+    await errand.say("\n".join(lines), marked=words.settings_how)
     return None
 
 

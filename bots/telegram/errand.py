@@ -24,6 +24,7 @@ from storage import Job
 from storage.life import OVER
 
 TEXT: Final = 4096  # UTF-16 units
+_MARKED: Final = re.compile(r"\*\*(.+?)\*\*|`(.+?)`")
 ADMINISTRATORS: Final = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
 
 
@@ -43,12 +44,13 @@ class Errand:
         """Return the messages in the asker's language."""
         return self.address.words
 
-    async def say(self, text: str, buttons: Any = None, *, marked: bool = False) -> Message:
-        """Answer with words; `marked` ones have **bold** and `code` in them."""
-        text = cut(text, TEXT, utf16_length)
+    async def say(self, text: str, buttons: Any = None, *, marked: str = "") -> Message:
+        """Answer with words as they are; `marked` ones below have **bold** and `code` in them."""
+        below = cut(f"\n\n{marked}" if text and marked else marked, TEXT, utf16_length)
+        text = cut(text, TEXT - utf16_length(below), utf16_length)
         return await self.bot.send_message(
             self.address.chat,
-            to_html(text) if marked else text,
+            html.escape(text, quote=False) + to_html(below) if marked else text,
             parse_mode=ParseMode.HTML if marked else None,
             message_thread_id=self.address.thread,
             reply_parameters=answering(self.address),
@@ -86,6 +88,9 @@ class Errand:
 
 
 def to_html(text: str) -> str:
-    """Turn **bold** and `code` into what Telegram shows so."""
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text, quote=False))
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+    """Turn **bold** and `code` into what Telegram shows so, never one within the other."""
+    return _MARKED.sub(_tagged, html.escape(text, quote=False))
+
+
+def _tagged(found: re.Match[str]) -> str:
+    return f"<b>{found[1]}</b>" if found[1] else f"<code>{found[2]}</code>"

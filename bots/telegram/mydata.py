@@ -25,7 +25,7 @@ async def mydata(errand: Errand, said: Said) -> str | None:
     """Do what the word behind the command says, or say which words there are."""
     act = ACTS.get(said.text.lower())
     if act is None:
-        await errand.say(errand.words.mydata_how, marked=True)
+        await errand.say("", marked=errand.words.mydata_how)
         return None
     return await act(errand)
 

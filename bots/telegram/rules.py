@@ -40,7 +40,9 @@ async def rules(errand: Errand, said: Said) -> str | None:
     app = errand.app
     if typed or is_open is not None:
         await hold(app.gate, app.studio, place, typed, is_open, by=errand.asker.person)
-    await errand.say(await _shown(errand, place, topic=topic), marked=True)
+    names = " ".join(f"`--{name}`" for name in NAMES)
+    how = errand.words.telegram_rules_how.format(names=names)
+    await errand.say(await _shown(errand, place, topic=topic), marked=how)
     return None
 
 
@@ -68,5 +70,4 @@ async def _shown(errand: Errand, place: str, *, topic: bool) -> str:
     stored = await app.storage.people.place_settings(place)
     title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
     lines = place_lines(await app.gate.rules(place), stored.get(OPEN) is not False, words)
-    names = " ".join(f"`--{name}`" for name in NAMES)
-    return "\n".join([title, *lines, "", words.telegram_rules_how.format(names=names)])
+    return "\n".join([title, *lines])

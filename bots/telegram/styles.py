@@ -24,8 +24,8 @@ async def style(errand: Errand, said: Said) -> str | None:
     if act:
         raise UnknownOption(act, ["add", "remove"])
     styles = await errand.app.styles.list(errand.asker.place)
-    lines = [*style_lines(styles, errand.words), "", errand.words.style_how]
-    await errand.say("\n".join(lines), marked=True)
+    lines = style_lines(styles, errand.words)
+    await errand.say("\n".join(lines), marked=errand.words.style_how)
     return None
 
 
@@ -37,7 +37,7 @@ async def _add(errand: Errand, name: str, words: str) -> str | None:
     negative = dict(typed).get("negative", "")
     place, by = _place(errand), errand.asker.person
     style = await errand.app.styles.add(place, name, prompt, negative, by=by)
-    await errand.say(errand.words.style_kept.format(name=style.name), marked=True)
+    await errand.say("", marked=errand.words.style_kept.format(name=style.name))
     return None
 
 

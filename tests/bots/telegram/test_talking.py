@@ -324,6 +324,12 @@ async def test_styles_are_kept_by_who_moderates_and_worn_by_who_asks(
     await statues.words(said, "Style noir is kept")
     listed = await ada.says("/style", to=statues)
     await statues.words(listed, "noir: film noir (not: colour)")
+    # What people typed is shown as they typed it, and keeps no list from being shown.
+    await statues.words(await bob.says("/style add odd **a `b** c`", to=statues), "odd is kept")
+    await statues.words(await ada.says("/style", to=statues), "odd: **a `b** c`\n")
+    rules = await bob.says("/rules --blocked **gore `wet** dragon` --steps 1-9", to=statues)
+    await statues.words(rules, "blocked words: **gore `wet** dragon`\n")
+    await bob.says("/rules --blocked none --steps none", to=statues)
     picture = await statues.picture(await ada.says("/imagine a cat --style noir", to=statues))
     assert text_of(picture).startswith("a cat, film noir")
     assert "style noir" in text_of(picture)

@@ -233,8 +233,14 @@ def _shown(text: str, mode: str | None) -> str:
     """Return a text as it is shown; markup does not count."""
     if mode != "HTML":
         return text
+    within: list[str] = []
+    for end, tag in re.findall(r"<(/?)(b|i|u|s|code|pre)>", text):
+        if end and (not within or within.pop() != tag):
+            raise Refused("can't parse entities: unexpected end tag")
+        if not end:
+            within.append(tag)
     plain = re.sub(r"</?(b|i|u|s|code|pre)>", "", text)
-    if "<" in plain or re.search(r"&(?!lt;|gt;|amp;|quot;)", plain):
+    if within or "<" in plain or re.search(r"&(?!lt;|gt;|amp;|quot;)", plain):
         raise Refused("can't parse entities")
     return plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
