@@ -17,7 +17,7 @@ from bots.presentation.lines import (
     value_lines,
     waiting_line,
 )
-from bots.presentation.text import cut, escape_markdown, escape_sentence, utf16_length
+from bots.presentation.text import cut, escape_markdown, escape_sentence, quote_names, utf16_length
 
 __all__ = [
     "Fitted",
@@ -37,6 +37,7 @@ __all__ = [
     "ignored_text",
     "name_of",
     "progress_line",
+    "quote_names",
     "recipe_lines",
     "utf16_length",
     "value_lines",

@@ -26,6 +26,11 @@ def escape_sentence(text: str) -> str:
     return "".join(part if at % 2 else escape_markdown(part) for at, part in enumerate(parts))
 
 
+def quote_names(text: str) -> str:
+    """Put quotes about the `names` in a sentence of ours, where nothing is shown as code."""
+    return _CODE.sub(lambda name: f"“{name[1][1:-1]}”", text)
+
+
 def cut(text: str, limit: int, length: Callable[[str], int] = len) -> str:
     """Cut a text to a limit, with an ellipsis; `length` is how the platform counts.
 

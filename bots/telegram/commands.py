@@ -9,6 +9,7 @@ from typing import Final
 from bots.line import look
 from bots.options import split_message
 from bots.preferences import PREFERABLE, prefer, preferred
+from bots.presentation import quote_names
 from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
 from bots.privacy import privacy_text
 from bots.telegram import moderating, mydata
@@ -69,7 +70,7 @@ async def _queue(errand: Errand, said: Said) -> str | None:
 
 
 async def _models(errand: Errand, said: Said) -> str | None:
-    return "\n".join(model_lines(errand.app.studio, errand.words))
+    return quote_names("\n".join(model_lines(errand.app.studio, errand.words)))
 
 
 async def _stats(errand: Errand, said: Said) -> str | None:

@@ -14,7 +14,7 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bots.app import App
-from bots.presentation import cut, utf16_length
+from bots.presentation import cut, quote_names, utf16_length
 from bots.studio import Asker
 from bots.telegram import commands
 from bots.telegram.acts import Act, Target, press
@@ -172,7 +172,7 @@ async def _sentence(act: Awaitable[str | None], words: Words, *, quiet: bool = F
         log.warning("somebody was turned away: %s", fault)
         return words.busy
     except UserError as error:
-        return tell(error, words)
+        return quote_names(tell(error, words))
     except TelegramError:
         raise
     except Exception:

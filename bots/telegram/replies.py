@@ -17,7 +17,7 @@ from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
 from bots.delivery import Shown, Way, WayClosed
-from bots.presentation import Limit, blank, caption, compose, cut, fit, utf16_length
+from bots.presentation import Limit, blank, caption, compose, cut, fit, quote_names, utf16_length
 from bots.screen import Screen, View, Withheld
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
@@ -164,7 +164,7 @@ class Replies:
         if parcel.outcome is Status.CANCELLED:
             return Answer(text=words.cancelled, buttons=None)
         if parcel.outcome is Status.FAILED:
-            text = words.failed.format(reason=say(job.error or "", words))
+            text = words.failed.format(reason=quote_names(say(job.error or "", words)))
             return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
         try:
             seen = await self.screen.of(job.place)

@@ -24,6 +24,7 @@ from bots.presentation import (
     escape_sentence,
     fit,
     progress_line,
+    quote_names,
     recipe_lines,
     utf16_length,
 )
@@ -250,6 +251,11 @@ class TestText:
     )
     def test_a_sentence_keeps_the_names_in_it_and_nothing_else(self, said: str, shown: str) -> None:
         assert escape_sentence(said) == shown
+
+    def test_names_have_quotes_where_nothing_is_shown_as_code(self) -> None:
+        said = "It is not there; `marble models get owner/name` fetches it, or `a **b**`."
+        shown = "It is not there; “marble models get owner/name” fetches it, or `a **b**`."
+        assert quote_names(said) == shown
 
     @given(st.text(max_size=60), st.integers(1, 40), st.sampled_from([len, utf16_length]))
     def test_a_cut_text_keeps_to_its_limit(self, text: str, limit: int, length: Any) -> None:
