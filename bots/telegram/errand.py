@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 from telegram import InlineKeyboardMarkup, Message
 from telegram.constants import ChatMemberStatus, ParseMode
+from telegram.error import BadRequest
 from telegram.ext import ExtBot
 
 from bots.app import App, roles_of
@@ -18,6 +20,7 @@ from bots.studio import Asker
 from bots.telegram.addresses import Address, place_of, user_of
 from bots.telegram.progress import Placeholders, answering
 from bots.telegram.replies import Replies
+from bots.telegram.troubles import explain
 from bots.texts import Words
 from engine.errors import UserError
 from storage import Job
@@ -26,6 +29,8 @@ from storage.life import OVER
 TEXT: Final = 4096  # UTF-16 units
 _MARKED: Final = re.compile(r"\*\*(.+?)\*\*|`(.+?)`")
 ADMINISTRATORS: Final = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +88,11 @@ class Errand:
             return False
         if self.asker.person == here:  # an anonymous administrator
             return True
-        member = await self.bot.get_chat_member(self.address.chat, user_of(self.asker.person))
+        try:
+            member = await self.bot.get_chat_member(self.address.chat, user_of(self.asker.person))
+        except BadRequest as error:  # who writes as a channel is no member, and some are hidden
+            log.info("%s counts as no administrator: %s", self.asker.person, explain(error))
+            return False
         return member.status in ADMINISTRATORS
 
 

@@ -40,8 +40,9 @@ class Said:
 def read(message: Message, me: User) -> Said | None:
     """Return what a message says to Marble, or None where it is not meant for it.
 
-    In private everything is; in a group commands are, unless they name another bot, and answers
-    to Marble's own messages. An administrator bot is sent all else that is said there, too.
+    In private everything is; in a group commands are, unless they name another bot or are passed
+    on from elsewhere, and answers to Marble's own messages. An administrator bot is sent all else
+    that is said there, too.
     """
     if message.is_automatic_forward or (message.via_bot and message.via_bot.id == me.id):
         return None
@@ -49,11 +50,14 @@ def read(message: Message, me: User) -> Said | None:
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
         return None
+    private = message.chat.type == message.chat.PRIVATE
+    if found and message.forward_origin and not private:
+        return None  # somebody else's words, who may do less, or meant another group
     answered = message.reply_to_message
     ours = (
         answered is not None and answered.from_user is not None and answered.from_user.id == me.id
     )
-    if message.chat.type != message.chat.PRIVATE and not (found or ours):
+    if not (private or found or ours):
         return None
     if not (text or message.photo or message.effective_attachment):
         return None  # somebody joined, a message was pinned

@@ -298,6 +298,30 @@ async def test_an_anonymous_administrator_is_their_group(
     await ada.chat.picture(said)
 
 
+async def test_who_writes_as_a_channel_moderates_nothing_and_hears_so(
+    telegram: TelegramServer, statues: Chat
+) -> None:
+    channel = {"id": -1009, "type": "channel", "title": "Casts"}
+    message = telegram.new_message(
+        statues.id, **{"from": ANONYMOUS, "sender_chat": channel, "text": "/rules --open no"}
+    )
+    await telegram.add_update("message", message)
+    await statues.words(message, "Only moderators")
+
+
+async def test_a_command_that_is_passed_on_in_a_group_is_not_obeyed(
+    ada: Person, bob: Person, statues: Chat
+) -> None:
+    statues.promote(bob.id)
+    origin = {"type": "user", "date": 1, "sender_user": ada.user}
+    await bob.says("/rules --open no", to=statues, forward_origin=origin)
+    shown = await statues.words(await bob.says("/rules", to=statues), "What holds")
+    assert "asked for: yes" in text_of(shown)
+    assert len(statues.shown) == 1
+    asked = await ada.says("/imagine a cat --steps 2", forward_origin=origin)
+    await ada.chat.picture(asked)
+
+
 async def test_moderators_ban_pause_and_read_what_was_done(
     telegram: TelegramServer, ada: Person
 ) -> None:

@@ -152,6 +152,8 @@ async def setMyCommands(server: TelegramServer, values: Json, files: Files) -> b
 
 async def getChatMember(server: TelegramServer, values: Json, files: Files) -> Json:
     user = values["user_id"]
+    if user < 0:  # a channel
+        raise Refusal(400, "Bad Request: invalid user_id specified")
     admin = user in server.administrators[values["chat_id"]]
     about = {"user": {"id": user, "is_bot": False, "first_name": "Somebody"}}
     if not admin:
