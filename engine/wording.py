@@ -10,6 +10,7 @@ A1111's. Standard library only.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from itertools import count
 from typing import Final
@@ -44,35 +45,45 @@ def mend_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def choose(text: str, seed: int) -> str:
+def choose(text: str, seed: int, *, lone: bool = False) -> str:
     """Resolve all choices of a text by a seed: the same seed chooses the same.
 
     The text is read once; a choice is made where its brace closes, and so after those within it.
     Signs with a backslash before them are text, and so are braces without a bar between, around
     which nothing is chosen. A text that is too long for any recipe stays as it is.
+
+    lone: as on ComfyUI's canvas, braces without a bar are a choice of one, and the text's end
+    closes those that are open.
     """
-    if len(text) > LONGEST or "|" not in text:
+    if len(text) > LONGEST or not (lone or "|" in text):
         return text
     settled: list[str] = []
     opened: list[Choice] = []
-    draws = count()
+    draws = (_draw(seed, number) for number in count())
     for piece in PIECE.findall(text):
         here = opened[-1] if opened else [settled]
         if piece == "{":
             opened.append([[]])
         elif piece == "|" and opened:
             here.append([])
-        elif piece == "}" and len(here) > 1:
-            opened.pop()
-            chosen = here[_draw(seed, next(draws)) % len(here)]
-            (opened[-1][-1] if opened else settled).append("".join(chosen))
+        elif piece == "}" and opened and (lone or len(here) > 1):
+            _close(opened, settled, draws)
         else:
             if piece == "}":
                 _leave(opened, settled)
                 here = [settled]
             here[-1].append(piece)
+    while lone and opened:
+        _close(opened, settled, draws)
     _leave(opened, settled)
     return "".join(settled)
+
+
+def _close(opened: list[Choice], settled: list[str], draws: Iterator[int]) -> None:
+    """Make the innermost choice, and put what is chosen where it stood."""
+    options = opened.pop()
+    chosen = options[next(draws) % len(options)] if len(options) > 1 else options[0]
+    (opened[-1][-1] if opened else settled).append("".join(chosen))
 
 
 def _draw(seed: int, number: int) -> int:

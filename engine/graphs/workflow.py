@@ -22,7 +22,6 @@ TEXTS: Final = ("text", "text_g", "text_l")
 # A comment that is never closed is taken whole, so that its end is not looked for again.
 COMMENT: Final = re.compile(r"/\*.*?(\*/|\Z)|//[^\n]*", re.DOTALL)
 LINE: Final = re.compile(r"//[^\n]*")
-ALONE: Final = re.compile(r"(?<!\\)\{([^{}|]*)\}")  # a choice of one
 ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
 LONGEST: Final = 100_000  # characters of all texts; a recipe takes some thousands
@@ -148,8 +147,7 @@ def _sent(value: str) -> str:
 
     The canvas chooses by chance; here one text always gives the same one.
     """
-    text = choose(COMMENT.sub(_uncommented, value), 0)
-    return ESCAPE.sub(r"\1", ALONE.sub(r"\1", text))
+    return ESCAPE.sub(r"\1", choose(COMMENT.sub(_uncommented, value), 0, lone=True))
 
 
 def _uncommented(found: re.Match[str]) -> str:

@@ -411,6 +411,24 @@ def test_the_canvas_texts_lose_comments_and_make_their_choices() -> None:
     same_but(from_graph(workflow), prompt="a red {cat} \nat night")
 
 
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("{cat|{cat}|cat}", "cat"),  # a choice of one within another
+        ("{{cat}}", "cat"),
+        ("{{red|red} cat}", "red cat"),
+        ("a {smiling {red|red", "a smiling red"),  # the text's end closes all
+        ("{cat\\|{cat|cat", "cat|cat"),
+        ("a } b | c", "a } b | c"),
+    ],
+)
+def test_choices_are_made_as_the_canvas_makes_them(text: str, sent: str) -> None:
+    node = {"id": 50, "type": "CLIPTextEncode", "widgets_values": [text]}
+    saved = {"id": 51, "type": "SaveImage", "inputs": [{"name": "images", "link": 1}]}
+    workflow = {"nodes": [node, saved], "links": [[1, 50, 0, 51, 0, "IMAGE"]]}
+    assert from_workflow(workflow)["50"]["inputs"]["text"] == sent
+
+
 def test_what_is_sent_to_a_server_is_a_graph_as_well() -> None:
     assert from_graph({"prompt": default_graph(), "client_id": "x"}) == PLAIN
 
