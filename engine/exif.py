@@ -54,7 +54,7 @@ def read_texts(data: bytes) -> dict[str, str]:
         exif = find_exif(data)
         values = read_tags(exif, TAGS.values()) if exif else {}
         comment = read_tags(exif, [COMMENT], EXIF_IFD).get(COMMENT) if exif else None
-    except (ValueError, IndexError, struct.error) as error:
+    except (ValueError, struct.error) as error:
         said = Sentence("The picture's metadata is damaged.", "metadata_damaged")
         raise MetadataError(said) from error
     texts: dict[str, str] = {}

@@ -15,13 +15,14 @@ from PIL import ExifTags, Image, ImageCms
 from engine.errors import ImageError
 from engine.headers import DAMAGED, Header, read_header
 from engine.sentences import Sentence
-from engine.tags import find_exif
+from engine.tags import MARK
 
 Fit = Literal["crop", "pad", "resize"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 
 BYTES: Final = 20 * 2**20  # of a file
-EXIF: Final = 2**20  # bytes that are read; a JPEG's may have 2^16, and cameras add a small picture
+EXIF: Final = 2**20  # bytes that are read; cameras write some thousands and a small picture
+SEGMENT: Final = 2**16  # of which one of a JPEG's segments holds so many at most
 PIXELS: Final = 16 * 2**20  # 4096²; decoding them takes 200 MB for a moment, as WEBP 340
 SHORTEST: Final = 8  # pixels of a side
 LONGEST: Final = 16  # times as long as the other side
@@ -151,7 +152,8 @@ def _judge(header: Header) -> None:
 
 def _decode(data: bytes, header: Header) -> Image.Image:
     # Pillow reads a JPEG's Exif as soon as it opens it, and makes objects of all numbers of a tag.
-    if header.kind == "JPEG" and len(find_exif(data)) > EXIF:
+    # It looks for segments where no other reader does, so their marks are counted, wherever.
+    if header.kind == "JPEG" and data.count(MARK) > EXIF // SEGMENT:
         raise ImageError(DAMAGED)
     image = Image.open(io.BytesIO(data), formats=[header.kind])
     if image.size != (header.width, header.height):

@@ -9,6 +9,7 @@ the table of tags: TIFF 6.0, section 2
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Collection
 from typing import Final
@@ -17,6 +18,8 @@ MARK: Final = b"Exif\0\0"
 ORDERS: Final = {b"II": "<", b"MM": ">"}
 BYTES: Final = (1, 2, 7)  # types of tags that hold bytes: BYTE, ASCII, UNDEFINED
 ENTRY: Final = 12  # bytes of a table's entry
+# What leads to a JPEG's next marker, and it: decoders skip what is none, and bytes that fill.
+MARKER: Final = re.compile(rb"[^\xff]*+\xff++(.)", re.DOTALL)
 APP1, SCAN, END = 0xE1, 0xDA, 0xD9
 ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))  # markers without a segment
 
@@ -24,7 +27,7 @@ ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))  # markers without a segment
 def find_exif(data: bytes) -> bytes:
     """Return the EXIF in a JPEG or WEBP file, a TIFF file of its own; nothing where there is none.
 
-    Raises `ValueError`, `IndexError` or `struct.error` for a damaged file.
+    Raises `ValueError` or `struct.error` for a damaged file.
     """
     found = _in_webp(data) if data.startswith(b"RIFF") else _in_jpeg(data)
     return found.removeprefix(MARK)
@@ -67,21 +70,19 @@ def _read_table(exif: bytes, order: str, at: int, wanted: Collection[int]) -> di
 
 def _in_jpeg(data: bytes) -> bytes:
     """Return all segments of EXIF before the pixels, joined."""
-    at, found = 2, []
-    while (marker := data[at + 1]) not in (SCAN, END):
-        if data[at] != 0xFF:
-            raise ValueError("no marker")
-        if marker == 0xFF:  # a byte that fills
-            at += 1
-        elif marker in ALONE:
-            at += 2
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            body = data[at + 4 : at + 2 + length] if marker == APP1 else b""
+    found: list[bytes] = []
+    at = 2
+    while marker := MARKER.match(data, at):
+        kind, at = marker[1][0], marker.end()
+        if kind in (SCAN, END):
+            return b"".join(found)
+        if kind not in ALONE:
+            (length,) = struct.unpack_from(">H", data, at)
+            body = data[at + 2 : at + length] if kind == APP1 else b""
             if body.startswith(MARK):
                 found.append(body.removeprefix(MARK))
-            at += 2 + length
-    return b"".join(found)
+            at += length
+    raise ValueError("no pixels")
 
 
 def _in_webp(data: bytes) -> bytes:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import struct
 import subprocess
 import sys
+import tracemalloc
 from itertools import chain
 from pathlib import Path
 
@@ -142,6 +144,31 @@ def test_a_jpeg_with_more_exif_than_any_camera_writes_is_refused() -> None:
     assert read_image(jpeg[:2] + segment + jpeg[2:]).size == (40, 24)
     with pytest.raises(ImageError, match="damaged"):
         read_image(jpeg[:2] + segment * 17 + jpeg[2:])
+
+
+@pytest.mark.parametrize("before", [b"\xff\xd9", b"\xff\xf0", b"odd"])
+def test_too_much_exif_is_found_wherever_pillow_looks_for_it(before: bytes) -> None:
+    # As fractions these 4 MB of a resolution are seconds of work: half a million, where one is due.
+    jpeg = files.saved(Image.fromarray(files.quartered(40, 24)), "JPEG")
+    amount, most = 500_000, 65_000
+    head = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x011A, 5, amount, 26, 0)
+    exif = head + bytes([1]) * (8 * amount)
+    parts = [exif[at : at + most] for at in range(0, len(exif), most)]
+    segments = [struct.pack(">HH", 0xFFE1, len(part) + 8) + b"Exif\0\0" + part for part in parts]
+    at = jpeg.index(b"\xff\xda")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="damaged"):
+            read_image(jpeg[:at] + before + b"".join(segments) + jpeg[at:])
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(exif)
+    finally:
+        tracemalloc.stop()
+
+
+def test_odd_bytes_between_a_jpegs_segments_are_skipped() -> None:
+    jpeg = files.saved(Image.fromarray(files.quartered(40, 24)), "JPEG")
+    at = jpeg.index(b"\xff\xda")
+    assert read_image(jpeg[:at] + b"odd" + jpeg[at:]).size == (40, 24)
 
 
 def test_what_is_written_is_read_back_the_same() -> None:
