@@ -62,30 +62,28 @@ class _Canvas:
         if node.get("mode") in MODES:
             # Named only if something needs it.
             kind = f"{kind}, which is {MODES[node['mode']]}: {ADVICE}"
-        linked = {
-            slot["name"]: self._source(slot["link"])
-            for slot in node.get("inputs") or ()
-            if str(slot.get("link")) in self._links
-        }
-        return {"class_type": kind, "inputs": _values(node) | linked}
+        linked = {slot["name"]: self._source(slot.get("link")) for slot in node.get("inputs") or ()}
+        fed = {name: source for name, source in linked.items() if source is not None}
+        return {"class_type": kind, "inputs": _values(node) | fed}
 
     def _source(self, link: Any) -> Any:
-        """Return the link to what feeds an input, or the value that a primitive holds."""
-        name, slot = self._links[str(link)]
+        """Return the link to what feeds an input, the value that a primitive holds, or None."""
+        found: Any = None
         passed: set[str] = set()
-        while name not in self._behind and name not in passed:
-            node = self._nodes[name]
-            if node["type"] != "Reroute":
+        while origin := self._links.get(str(link)):
+            name, slot = origin
+            node = self._nodes.get(name, {})
+            if name in self._behind:
+                found = self._behind[name]
+                break
+            if node.get("type") != "Reroute" or name in passed:
+                primitive = node.get("type") == "PrimitiveNode"
+                found = node["widgets_values"][0] if primitive else [name, slot]
                 break
             passed.add(name)
-            name, slot = self._links[str(node["inputs"][0]["link"])]
-        found = self._behind[name] if name in self._behind else self._given(name, slot)
+            link = node["inputs"][0]["link"]
         self._behind |= dict.fromkeys(passed, found)
         return found
-
-    def _given(self, name: str, slot: Any) -> Any:
-        node = self._nodes[name]
-        return node["widgets_values"][0] if node["type"] == "PrimitiveNode" else [name, slot]
 
 
 def _link(link: Any) -> tuple[str, tuple[str, Any]]:

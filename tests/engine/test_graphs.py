@@ -352,6 +352,26 @@ def test_what_many_loaded_pictures_are_taken_for_is_found_in_one_look() -> None:
     assert others == [Wanted(f"{n}.png", frozenset({"red"})) for n in range(1, amount)]
 
 
+def test_what_nobody_needs_may_hang_in_the_air() -> None:
+    beside = [
+        {"id": 80, "type": "Reroute", "inputs": [{"name": "", "link": None}]},
+        {"id": 81, "type": "PreviewText", "inputs": [{"name": "a", "link": 90}]},
+        {"id": 82, "type": "PreviewText", "inputs": [{"name": "a", "link": 91}]},
+    ]
+    workflow = canvas(nodes=beside)
+    workflow["links"] += [[90, 80, 0, 81, 0, "*"], [91, 4_000, 0, 82, 0, "*"]]
+    assert from_graph(workflow) == PLAIN
+    assert from_workflow(workflow)["81"]["inputs"] == {}
+
+
+def test_a_link_from_a_node_that_is_gone_is_named() -> None:
+    workflow = canvas()
+    (link,) = (each for each in workflow["links"] if each[5] == "CLIP" and each[3] == 6)
+    link[1] = 4_000
+    with pytest.raises(GraphError, match=r"'clip' of .* comes from node 4000, which is not there"):
+        from_graph(workflow)
+
+
 def test_a_comment_that_is_never_closed_is_text() -> None:
     workflow = canvas()
     node = next(node for node in workflow["nodes"] if node["id"] == 6)
