@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from engine.errors import Cancelled, Lost
+from engine.errors import Cancelled, Lost, MarbleError
 from engine.events import Event
 from engine.executors import Health, ManagedExecutor, Spec
 from engine.reports import Ended, Key, Report
 
 log = logging.getLogger(__name__)
 
+CLOSED: Final = "The engine was closed."
 SLOTS: Final = 8  # jobs at once: enough for a batch, few enough that each still moves
 
 
@@ -129,6 +130,11 @@ class QueueingExecutor(ManagedExecutor, ABC):
         lost = list(self._passed)
         for key in lost:
             self._receive(Report(key, Ended(Lost(how, alone=len(lost) == 1))))
+
+    def _end_all(self, error: MarbleError) -> None:
+        """End all jobs that somebody waits for, passed on or not."""
+        for key in list(self._clients):
+            self._receive(Report(key, Ended(error)))
 
     def _pass_on(self) -> None:
         """Pass held jobs on, in order, as long as they may share the engine."""

@@ -20,9 +20,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import EngineError, Lost, MarbleError
+from engine.errors import EngineError, Lost
 from engine.executors import Health, Spec, wire
-from engine.executors.base import QueueingExecutor
+from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
 from engine.reports import Ended, Key, Report
 
@@ -77,7 +77,7 @@ class ChildExecutor(QueueingExecutor):
             raise EngineError(NOT_STARTING)
 
     async def ready(self) -> None:
-        """Start the child, and return when it takes jobs or has failed to start too often."""
+        """Start the child; return when it takes jobs, failed to start too often or is closed."""
         self._expected += 1
         try:
             if not self._hold():
@@ -93,7 +93,8 @@ class ChildExecutor(QueueingExecutor):
             with suppress(asyncio.CancelledError):
                 await self._watching
             self._watching = None
-        self._end_all(Lost("The engine was closed."))
+        self._settled.set()  # for who waits: there will be none
+        self._end_all(Lost(CLOSED))
 
     def health(self) -> Health:
         """Return whether the child takes jobs, and how often it had to be started again."""
@@ -134,7 +135,10 @@ class ChildExecutor(QueueingExecutor):
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            how = await self._live()
+            try:
+                how = await self._live()
+            except OSError as error:  # no memory, too many processes or files: it may pass
+                how = f"it cannot be started: {error}"
             self._count_death()
             log.error("the engine's process ended (%s) with %d jobs", how, len(self._passed))
             self._lose_all(f"The engine's process ended ({how}).")
@@ -151,15 +155,12 @@ class ChildExecutor(QueueingExecutor):
         self._restarts += 1
 
     async def _live(self) -> str:
-        """Start a child and listen to it until it ends; return how it ended."""
+        """Start a child and listen to it until it ends; return how it ended. Raises `OSError`."""
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         with closing(writer):
-            try:
-                with theirs:
-                    process = self._process = _spawn(theirs)
-            except OSError as error:  # no memory, too many processes: it may pass
-                return f"it cannot be started: {error}"
+            with theirs:
+                process = self._process = _spawn(theirs)
             self._heard_at = time.monotonic()
             watching = asyncio.create_task(self._watch_silence(process), name="marble-silence")
             try:
@@ -211,10 +212,6 @@ class ChildExecutor(QueueingExecutor):
         if isinstance(report.news, Ended) and report.news.error is None:
             self._failures = 0
         self._receive(report)
-
-    def _end_all(self, error: MarbleError) -> None:
-        for key in list(self._clients):
-            self._receive(Report(key, Ended(error)))
 
 
 def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:

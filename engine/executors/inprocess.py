@@ -6,8 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+from engine.errors import Lost
 from engine.executors import Health, Spec
-from engine.executors.base import QueueingExecutor
+from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
 from engine.reports import Key, Report
@@ -37,7 +38,8 @@ class InProcessExecutor(QueueingExecutor):
         self._engine.close()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
-        self._lose_all("the engine was closed")
+        self._ready.set()  # for who waits: there will be none
+        self._end_all(Lost(CLOSED))
 
     def health(self) -> Health:
         """Return whether the thread is alive."""

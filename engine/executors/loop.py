@@ -62,8 +62,9 @@ class Loop:
         """Work until closed. An error of the engine ends the jobs at work, never the loop."""
         try:
             self._pipeline = self._open()
-        except Exception:
+        except Exception as error:
             log.exception("the engine cannot be made")  # the next job tries again, and is told
+            self._look_for_wreckage(error)  # only another process can try again
         self._opened()
         while self._take_commands():
             try:

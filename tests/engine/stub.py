@@ -116,3 +116,15 @@ def open_second(config: EngineConfig) -> StubPipeline:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return StubPipeline()
+
+
+def open_wreck(config: EngineConfig) -> StubPipeline:
+    raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+
+def open_or_hang(config: EngineConfig) -> StubPipeline:
+    """Hang while the engine is made, until somebody says that it may be."""
+    assert config.notes
+    if not (config.notes / "may").exists():
+        threading.Event().wait()
+    return StubPipeline()

@@ -77,11 +77,23 @@ async def test_a_suspect_runs_with_nobody_beside_it(executor: ManagedExecutor) -
 
 
 async def test_an_engine_that_is_ready_begins_at_once(executor: ManagedExecutor) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await executor.ready()
         await executor.ready()
     assert executor.health().alive
     assert isinstance((await collect(executor, make_spec()))[-1], Picture)
+
+
+async def test_who_is_at_work_when_it_is_closed_is_lost_and_nobody_blamed(
+    executor: ManagedExecutor,
+) -> None:
+    events = executor.run(make_spec("go on"))
+    await anext(events)
+    await executor.close()
+    with pytest.raises(Lost) as lost:
+        async for _ in events:
+            pass
+    assert not lost.value.alone
 
 
 async def test_cancelling_ends_a_job_and_leaves_the_others(executor: ManagedExecutor) -> None:
@@ -211,7 +223,7 @@ async def test_a_child_that_dies_is_ready_again_when_there_is_another(child: Chi
     await child.ready()
     with pytest.raises(Lost):
         await collect(child, make_spec("die in load"))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await child.ready()
     assert child.health().alive
 
@@ -220,15 +232,50 @@ async def test_who_waits_for_a_child_that_dies_while_it_is_made_waits_for_the_ne
     tmp_path: Path,
 ) -> None:
     config = EngineConfig(factory="tests.engine.stub:open_second", notes=tmp_path)
-    async with ChildExecutor(config, backoff=lambda failures: 0) as child, asyncio.timeout(60):
+    async with (
+        ChildExecutor(config, backoff=lambda failures: 0) as child,
+        asyncio.timeout(PATIENCE),
+    ):
         await child.ready()
         assert (child.health().alive, child.health().failing) == (True, False)
         assert child.health().restarts == 1
 
 
-async def test_who_waits_for_a_child_that_is_never_made_is_told_by_the_job() -> None:
-    config = EngineConfig(factory="tests.engine.stub:open_and_die")
-    async with ChildExecutor(config, backoff=lambda failures: 0) as child, asyncio.timeout(60):
+async def test_who_waits_for_a_child_that_hangs_while_it_is_made_waits_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def let_the_next(failures: int) -> float:
+        (tmp_path / "may").touch()
+        monkeypatch.setattr("engine.executors.child.SILENCE", PATIENCE)
+        return 0
+
+    monkeypatch.setattr("engine.executors.child.SILENCE", 0.1)
+    config = EngineConfig(factory="tests.engine.stub:open_or_hang", notes=tmp_path)
+    async with (
+        ChildExecutor(config, backoff=let_the_next, silence=0.1) as child,
+        asyncio.timeout(PATIENCE),
+    ):
+        await child.ready()
+        assert (child.health().alive, child.health().restarts) == (True, 1)
+
+
+async def test_who_waits_for_a_child_is_let_go_when_it_is_closed(tmp_path: Path) -> None:
+    config = EngineConfig(factory="tests.engine.stub:open_or_hang", notes=tmp_path)
+    async with ChildExecutor(config) as child:
+        waiting = asyncio.create_task(child.ready(), name="ready")
+        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+    assert not child.health().alive
+
+
+@pytest.mark.parametrize("factory", ["open_and_die", "open_wreck"])
+async def test_who_waits_for_a_child_that_is_never_made_is_told_by_the_job(factory: str) -> None:
+    config = EngineConfig(factory=f"tests.engine.stub:{factory}")
+    async with (
+        ChildExecutor(config, backoff=lambda failures: 0) as child,
+        asyncio.timeout(PATIENCE),
+    ):
         await child.ready()
         assert (child.health().alive, child.health().failing) == (False, True)
         with pytest.raises(EngineError, match="does not start"):
@@ -262,17 +309,25 @@ async def test_a_child_that_has_no_work_may_be_silent() -> None:
         assert child.health().restarts == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("subprocess.Popen", OSError(12, "Cannot allocate memory")),
+        ("socket.socketpair", OSError(24, "Too many open files")),
+    ],
+)
 async def test_a_child_that_cannot_be_forked_is_tried_again(
-    child: ChildExecutor, monkeypatch: pytest.MonkeyPatch
+    child: ChildExecutor, monkeypatch: pytest.MonkeyPatch, name: str, error: OSError
 ) -> None:
-    spawn, refusals = subprocess.Popen, [OSError(12, "Cannot allocate memory")]
+    module, _, call = name.partition(".")
+    really, refusals = getattr(sys.modules[module], call), [error]
 
-    def short_of_memory(*args: Any, **kwargs: Any) -> Any:
+    def short(*args: Any, **kwargs: Any) -> Any:
         if refusals:
             raise refusals.pop()
-        return spawn(*args, **kwargs)
+        return really(*args, **kwargs)
 
-    monkeypatch.setattr("engine.executors.child.subprocess.Popen", short_of_memory)
+    monkeypatch.setattr(f"engine.executors.child.{name}", short)
     async with asyncio.timeout(PATIENCE):
         assert isinstance((await collect(child, make_spec()))[-1], Picture)
 

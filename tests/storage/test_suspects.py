@@ -15,6 +15,7 @@ from engine.executors.config import EngineConfig
 from engine.queue import Queue
 from storage import Job, Status
 from storage.life import MAX_ATTEMPTS
+from tests.conftest import PATIENCE
 from tests.storage import suspect_service
 from tests.storage.conftest import Home, a_job
 from tests.storage.suspect_service import LIMITS
@@ -29,7 +30,7 @@ async def live(home: Home, last: int | None = None, factory: str = STUB) -> int:
     arguments = (home.folder, home.url, factory, last)
     process = context.Process(target=suspect_service.main, args=arguments)
     process.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         return await end_of(process)
 
 
@@ -71,7 +72,7 @@ async def test_a_poison_that_takes_the_engine_along_is_found_among_bystanders(
         queue = Queue(lambda: executor.slots, LIMITS, ready=executor.ready)
         worker = Worker(storage.jobs, executor, queue)
         await take_in(storage, worker)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             working = asyncio.create_task(worker.run(), name="worker")
             for job in await storage.jobs.list_queued():
                 async for _ in worker.follow(job.id):
