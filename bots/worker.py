@@ -15,7 +15,7 @@ from bots.watching import Unwatched, Watch
 from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor, Spec
-from engine.order import Caps, Priority
+from engine.order import Caps, Priority, Task
 from engine.queue import Queue
 from engine.sentences import Sentence
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
@@ -124,7 +124,7 @@ class Worker:
                 tasks.create_task(self._teller.run(), name="marble-teller")
                 while True:
                     task = await self.queue.next()
-                    tasks.create_task(self._serve(task.job), name=f"marble-job-{task.job}")
+                    tasks.create_task(self._serve(task), name=f"marble-job-{task.job}")
         finally:
             for feed in self._feeds.values():
                 feed.close()
@@ -132,11 +132,12 @@ class Worker:
     def _enqueue(self, job: Job, caps: Caps) -> None:
         self.queue.submit(task_of(job, self._priority(job), caps))
 
-    async def _serve(self, number: int) -> None:
+    async def _serve(self, task: Task) -> None:
         """See a job to its end, whoever draws it, and let those know who follow it."""
         error: Exception | None = None
+        number = task.job
         try:
-            if not await self._claim_and_work(number) and await self._is_back(number):
+            if not await self._claim_and_work(task) and await self._is_back(number):
                 return
         except UnknownJob:
             log.info("job %d was forgotten", number)
@@ -154,20 +155,25 @@ class Worker:
         if feed := self._feeds.pop(number, None):
             feed.close(error)
 
-    async def _claim_and_work(self, number: int) -> bool:
+    async def _claim_and_work(self, task: Task) -> bool:
         """Draw a job in the slot that it was given; return False where it is not ours any more."""
         finished = False
         try:
-            if job := await self._claim(number):
+            job = await self._claim(task.job)
+            if job and job.suspect and not task.alone:
+                # Another process died with it since it came into line here: it waits to run alone.
+                await asyncio.shield(self._give_back(job))
+                return False
+            if job:
                 with about(job.id, job.epoch):
                     finished = await self._work(job)
             return job is not None
         except Lost as error:
-            log.warning("job %d: %s", number, error)
+            log.warning("job %d: %s", task.job, error)
             self.queue.cooled()
             return False
         finally:
-            self.queue.done(number, finished=finished)
+            self.queue.done(task.job, finished=finished)
 
     async def _claim(self, number: int) -> Job | None:
         claiming = asyncio.create_task(self._jobs.claim(number), name=f"marble-claim-{number}")

@@ -219,6 +219,37 @@ async def test_a_job_that_another_process_gives_back_is_drawn_here(
     assert (done.status, done.epoch) == (Status.RENDERED, 2)
 
 
+async def test_a_job_that_another_process_died_with_while_it_waited_here_is_drawn_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back_or_begun = house.executor.full
+    release = Jobs.release
+
+    async def tell(self: Jobs, job: int, epoch: int) -> Job:
+        back = await release(self, job, epoch)
+        given_back_or_begun.set()
+        return back
+
+    monkeypatch.setattr(Jobs, "release", tell)
+    house.executor.slots = 2
+    house.executor.gate.clear()
+    first = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    await house.executor.begun.wait()
+    house.worker.queue.pause("until the other has died with it")
+    suspect = await house.studio.imagine({"prompt": "a dog"}, ADA)
+    async with Storage.open(house.storage.pictures.folder.parent) as other:
+        assert await other.jobs.claim(suspect.id)
+        await other.jobs.lost(suspect.id, 1)
+    house.worker.queue.resume()
+    async with asyncio.timeout(PATIENCE):
+        await given_back_or_begun.wait()
+        house.executor.gate.set()
+        done = [await finish(house, job) for job in (first, suspect)]
+    assert [(job.status, job.attempts) for job in done] == [(Status.RENDERED, 1)] * 2
+    assert house.executor.most == 1
+    assert [spec.alone for spec in house.executor.specs] == [False, True]
+
+
 async def test_what_waits_in_the_database_is_taken_in_once(house: House) -> None:
     house.worker.queue.pause("until all are there")
     mine = await house.studio.imagine({"prompt": "a cat"}, ADA)
