@@ -20,6 +20,7 @@ from bots.rulebook import (
     check_narrowing,
     narrowed,
     read_rule,
+    set_aside,
     with_stored,
 )
 from bots.rules import DAY, Rules, ban_refusal, closed_refusal
@@ -47,6 +48,15 @@ class Admission:
 
     allow: Allow = everything_passes
     caps: Caps = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Hold what holds in a place, as people are shown it."""
+
+    rules: Rules
+    is_open: bool  # whether anything may be asked for
+    aside: Mapping[str, Any]  # what moderators asked for and the owner has since left nothing of
 
 
 async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
@@ -111,6 +121,15 @@ class Gate:
         """Return what holds in a place (`*`: everywhere)."""
         return self._held(await self.storage.people.place_settings(place))
 
+    async def holding(self, place: str) -> Holding:
+        """Return all that is shown of what holds in a place."""
+        stored = await self.storage.people.place_settings(place)
+        return Holding(
+            rules=self._held(stored),
+            is_open=stored.get(OPEN) is not False,
+            aside=set_aside(with_stored(self.defaults, stored), stored),
+        )
+
     async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
         """Change a place's own rules (an empty text removes one), and return all that it keeps.
 
@@ -123,11 +142,14 @@ class Gate:
         await self.storage.moderation.record(by, "rules", place=place, detail=read)
         return {name.removeprefix(PREFIX): v for name, v in kept.items() if name.startswith(PREFIX)}
 
-    async def narrow(self, place: str, changes: Mapping[str, str], by: str) -> None:
+    async def narrow(
+        self, place: str, changes: Mapping[str, str], by: str, *, is_open: bool | None = None
+    ) -> None:
         """Change what a place's moderators ask for (an empty text removes one), never for more.
 
-        Whoever calls says who may. Raises `OptionError`, also for what leaves nothing of what the
-        owner lets; the moderators' log records it.
+        is_open: whether anything may be asked for there and in all that lies in it; None leaves
+        that as it is. Whoever calls says who may. Raises `OptionError`, also for what leaves
+        nothing of what the owner lets; the moderators' log records it.
         """
         for name in changes:
             if name not in MODERATED:
@@ -137,15 +159,13 @@ class Gate:
         for name, value in read.items():
             check_narrowing(owners, name, value)
         stored = {POLICY + name: value for name, value in read.items()}
+        if is_open is not None:  # None lets what holds around it hold here again
+            stored[OPEN] = None if is_open else False
         await self.storage.people.change_place_settings(place, stored)
-        await self.storage.moderation.record(by, "policy", place=place, detail=read)
-
-    async def open(self, place: str, is_open: bool, by: str) -> None:
-        """Say whether anything may be asked for in a place and all that lies in it."""
-        # None lets what holds around it hold here again.
-        rule = {OPEN: None if is_open else False}
-        await self.storage.people.change_place_settings(place, rule)
-        await self.storage.moderation.record(by, "open", place=place, detail={OPEN: is_open})
+        if read:
+            await self.storage.moderation.record(by, "policy", place=place, detail=read)
+        if is_open is not None:
+            await self.storage.moderation.record(by, "open", place=place, detail={OPEN: is_open})
 
     def _held(self, stored: Mapping[str, Any]) -> Rules:
         """Return what holds by a place's settings: the owner's, narrowed by its moderators'."""

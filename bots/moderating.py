@@ -32,7 +32,5 @@ async def hold(
         name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()
     }
     changes, _ = await asyncio.to_thread(meant, studio.models_dir, changes)
-    if changes:
-        await gate.narrow(place, changes, by)
-    if is_open is not None:
-        await gate.open(place, is_open, by)
+    if changes or is_open is not None:
+        await gate.narrow(place, changes, by, is_open=is_open)

@@ -45,14 +45,24 @@ def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
 
 
 def narrowed(rules: Rules, stored: Mapping[str, Any]) -> Rules:
-    """Return the rules with what a place's moderators ask for on top: never more than before."""
+    """Return the rules with what a place's moderators ask for on top: never more than before.
+
+    What they asked for and the owner has since left nothing of is set aside: the owner's holds.
+    """
+    asked, aside = _kept(stored, POLICY, MODERATED), set_aside(rules, stored)
+    left = {name: _left(name, rules, new) for name, new in asked.items() if name not in aside}
+    return _changed(rules, left)
+
+
+def set_aside(rules: Rules, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a place's moderators asked for and the owner's rules leave nothing of."""
     asked = _kept(stored, POLICY, MODERATED)
-    return _changed(rules, {name: _within(name, rules, new) for name, new in asked.items()})
+    return {name: new for name, new in asked.items() if _leaves_nothing(name, rules, new)}
 
 
 def check_narrowing(rules: Rules, name: str, asked: Any) -> None:
     """Raise `OptionError` for a moderators' rule that leaves nothing of what the owner lets."""
-    if asked and (name in MEASURES or name in NAMED) and not _left(name, rules, asked):
+    if _leaves_nothing(name, rules, asked):
         held = rules.get(name)
         owners = (some(held) or "none") if name in NAMED else write_rule(held)
         allowed = f"within what Marble's owner allows here ({owners})"
@@ -77,11 +87,9 @@ def _changed(rules: Rules, values: Mapping[str, Any]) -> Rules:
     return replace(rules, **plain, bounds=bounds, allowed=allowed)
 
 
-def _within(name: str, rules: Rules, asked: Any) -> Any:
-    """Return what moderators ask for, as far as it is no more than what the owner lets."""
-    left = _left(name, rules, asked)
-    # Bounds that were right when they were set, and of which the owner's leave nothing since.
-    return rules.bounds[name] if name in MEASURES and not left else left
+def _leaves_nothing(name: str, rules: Rules, asked: Any) -> bool:
+    """Say whether the owner's rule leaves nothing of what is asked for, which may be no name."""
+    return bool(asked) and name in (*MEASURES, *NAMED) and not _left(name, rules, asked)
 
 
 def _left(name: str, rules: Rules, asked: Any) -> Any:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from bots.gate import Holding
 from bots.line import Standing
 from bots.presentation.lines import duration
 from bots.presentation.text import cut
 from bots.rulebook import RULES, write_rule
-from bots.rules import Rules
 from bots.studio import Studio
 from bots.texts import Words, tell
 from engine.errors import UserError
@@ -112,18 +112,16 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
         yield line.format(name=style.name, **parts)
 
 
-def place_lines(held: Rules, is_open: bool, words: Words) -> Iterator[str]:
-    """List whether pictures may be asked for in a place, and what holds there."""
-    yield words.rules_open.format(open=words.yes if is_open else words.no)
-    yield from rule_lines(held, words)
-
-
-def rule_lines(held: Rules, words: Words) -> Iterator[str]:
-    """List what holds in a place, without what is no limit."""
+def rule_lines(holding: Holding, words: Words) -> Iterator[str]:
+    """List what holds in a place, without what is no limit, and what does not hold any more."""
+    held = holding.rules
+    yield words.rules_open.format(open=words.yes if holding.is_open else words.no)
     for name in RULES:
         value = held.get(name)
         if value or name in held.allowed:  # no name at all may be allowed
-            yield f"{_label(name, words)}: {write_rule(value) or REMOVED}"
+            line = f"{_label(name, words)}: {write_rule(value) or REMOVED}"
+            asked = holding.aside.get(name)
+            yield f"{line} {words.rule_aside.format(asked=write_rule(asked))}" if asked else line
 
 
 def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from bots.moderating import NOTHING, hold
 from bots.options import Flag, split_message
-from bots.presentation.listings import place_lines
+from bots.presentation.listings import rule_lines
 from bots.rulebook import MODERATED, OPEN
 from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
@@ -66,8 +66,7 @@ def _read_answer(text: str | None) -> bool | None:
 
 
 async def _shown(errand: Errand, place: str, *, topic: bool) -> str:
-    words, app = errand.words, errand.app
-    stored = await app.storage.people.place_settings(place)
+    words = errand.words
     title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
-    lines = place_lines(await app.gate.rules(place), stored.get(OPEN) is not False, words)
+    lines = rule_lines(await errand.app.gate.holding(place), words)
     return "\n".join([title, *lines])

@@ -31,7 +31,11 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
             await gate.change(place, changes, person())
         for error in missing:
             sys.stderr.write(f"marble: {error} The rule waits for it.\n")
-        sys.stdout.write(_table(await gate.rules(place)))
+        holding = await gate.holding(place)
+        for name, asked in holding.aside.items():
+            what = f"{name}: its moderators asked for {write_rule(asked)}, of which you let nothing"
+            sys.stderr.write(f"marble: {what}; what you let holds.\n")
+        sys.stdout.write(_table(holding.rules))
     return OK
 
 

@@ -128,6 +128,7 @@ EN: Final = Words(
     not_visible="There is no picture {name} here.",
     rules_title="What holds in {where}",
     rules_open="Pictures may be asked for: {open}",
+    rule_aside="(moderators asked for {asked}, of which Marble's owner lets nothing any more)",
     rules_how="Bounds are written 1-30, several models or words with commas; “none” removes "
     "a rule. Nothing here widens what Marble's owner allows.",
     telegram_rules_how="Change them with `/rules --steps 1-30 --models starter --open no`; `none` "

@@ -118,6 +118,7 @@ class Words:
     not_visible: str
     rules_title: str
     rules_open: str
+    rule_aside: str
     rules_how: str
     telegram_rules_how: str
     rules_in_groups: str

@@ -127,6 +127,7 @@ ZH: Final = Words(
     not_visible="这里没有图片 {name}。",
     rules_title="{where}的规则",
     rules_open="可以请求图片：{open}",
+    rule_aside="（管理员设定的 {asked} 已全部不为 Marble 所有者所允许，暂不生效）",
     rules_how="范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。"
     "这里不能放宽 Marble 所有者的规定。",
     telegram_rules_how="用 `/rules --steps 1-30 --models starter --open no` 修改；`none` 删除一条"

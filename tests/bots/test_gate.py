@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bots.gate import Gate
 from bots.policy import NotAllowed, Roles
+from bots.presentation.listings import rule_lines
 from bots.rules import Refusal, Rules
 from bots.studio import Asker, Studio
 from bots.texts import tell, words_of
@@ -192,15 +193,43 @@ async def test_a_moderators_rule_that_leaves_nothing_of_the_owners_is_refused(
     assert (await ask.rules("x:1")).allowed["lora"] == ()
 
 
+async def test_what_the_owner_leaves_nothing_of_is_set_aside_and_told(
+    storage: Storage, clock: Clock
+) -> None:
+    ask = gate(storage, clock)
+    typed = {"models": "starter", "steps": "1-9", "count": "1-2", "lora": ","}
+    await ask.narrow("x:1", typed, "x:judge", is_open=False)
+    rules = {"models": "tiny, sd15", "steps": "20-50", "lora": "ink"}
+    await ask.change("x:1", rules, "x:own")
+    holding = await ask.holding("x:1")
+    assert holding.aside == {"models": ["starter"], "steps": [1, 9]}
+    told = list(rule_lines(holding, words_of("en")))
+    held = "of which Marble's owner lets nothing any more)"
+    assert told == [
+        "Pictures may be asked for: no",
+        "unsafe pictures: off",
+        f"steps: 20-50 (moderators asked for 1-9, {held}",
+        "count: 1-2",
+        f"models: tiny, sd15 (moderators asked for starter, {held}",
+        "LoRAs by name: –",
+    ]
+    assert "（管理员设定的 1-9 " in "".join(rule_lines(holding, words_of("zh")))
+    await ask.narrow("x:1", {}, "x:judge", is_open=True)
+    await ask(make_recipe(checkpoint="tiny", steps=20), ADA)
+    await ask.change("x:1", dict.fromkeys(rules, ""), "x:own")
+    with pytest.raises(Refusal, match="between 1 and 9"):  # theirs holds again
+        await ask(make_recipe(steps=20), ADA)
+
+
 async def test_a_closed_place_takes_nothing_until_it_is_opened(
     storage: Storage, clock: Clock
 ) -> None:
     ask = gate(storage, clock)
     await storage.people.add_place("x:1", "x:0")
-    await ask.open("x:0", False, "x:judge")
+    await ask.narrow("x:0", {}, "x:judge", is_open=False)
     with pytest.raises(Refusal, match="switched off"):
         await ask(make_recipe(), ADA)
-    await ask.open("x:0", True, "x:judge")
+    await ask.narrow("x:0", {}, "x:judge", is_open=True)
     await ask(make_recipe(), ADA)
 
 

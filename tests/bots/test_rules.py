@@ -5,7 +5,7 @@ import pytest
 
 from bots.measures import MEASURES, NAMED
 from bots.options import OPTIONS
-from bots.rulebook import RULES, narrowed, read_rule, with_stored, write_rule
+from bots.rulebook import RULES, narrowed, read_rule, set_aside, with_stored, write_rule
 from bots.rules import Refusal, Rules, Safety
 from engine.errors import OptionError, UnknownPart
 from engine.sources import Control, Lora, Upscale
@@ -64,9 +64,12 @@ def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() ->
         place_per_minute=9,
         blocked=("bad", "worse"),
         safety=Safety.REFUSE,
-        allowed={"models": ("b",), "sampler": (), "vae": ("one",)},
+        allowed={"models": ("b",), "sampler": ("euler",), "vae": ("one",)},
         bounds={"steps": (5, 20), "count": (1, 4), "width": (64, 512)},
     )
+    assert set_aside(held, stored) == {"sampler": ["lms"], "count": [8, 16]}
+    none: dict[str, Any] = {"policy.models": []}  # is asked for, too
+    assert (narrowed(held, none).allowed["models"], set_aside(held, none)) == ((), {})
     wider = {"per_minute": 60, "daily": 10**9, "safety": "off", "models": ["a", "b", "c"]}
     assert narrowed(held, {f"policy.{name}": value for name, value in wider.items()}) == held
     assert narrowed(held, {}) == held

@@ -15,8 +15,7 @@ from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal
 from bots.moderating import hold
 from bots.presentation import cut, escape_markdown
-from bots.presentation.listings import act_detail, place_lines
-from bots.rulebook import OPEN
+from bots.presentation.listings import act_detail, rule_lines
 from bots.texts import Words
 from storage.records import Act
 
@@ -126,11 +125,9 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 
 async def rules_text(desk: Desk, place: str, words: Words, *, server: bool) -> str:
     """List what holds in a place."""
-    stored = await desk.storage.people.place_settings(place)
     where = words.this_server if server else words.this_channel
     title = words.rules_title.format(where=where)
-    held = place_lines(await desk.app.gate.rules(place), stored.get(OPEN) is not False, words)
-    lines = map(escape_markdown, held)
+    lines = map(escape_markdown, rule_lines(await desk.app.gate.holding(place), words))
     text = "\n".join([f"**{title}**", *lines, f"{SMALL_TEXT}{words.rules_how}"])
     return cut(text, CONTENT)
 

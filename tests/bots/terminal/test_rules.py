@@ -1,5 +1,9 @@
+import asyncio
+from pathlib import Path
+
 import pytest
 
+from storage import Storage
 from tests.bots.terminal.conftest import Marble
 
 
@@ -74,3 +78,18 @@ def test_a_name_of_what_is_to_come_is_taken_where_that_is_said(marble: Marble) -
 
 def test_commas_alone_allow_no_name_at_all(marble: Marble) -> None:
     assert "lora              ,\n" in marble("rules", "discord:1", "lora=,").out
+
+
+def test_the_owner_hears_of_what_moderators_asked_for_in_vain(marble: Marble, data: Path) -> None:
+    async def narrow() -> None:
+        async with Storage.open(data) as storage:
+            await storage.people.change_place_settings("discord:1", {"policy.steps": [1, 9]})
+
+    asyncio.run(narrow())
+    assert marble("rules", "discord:1").err == ""
+    answer = marble("rules", "discord:1", "steps=10-30")
+    assert answer.err == (
+        "marble: steps: its moderators asked for 1-9, of which you let nothing; what you let "
+        "holds.\n"
+    )
+    assert "steps             10-30\n" in answer.out
