@@ -108,6 +108,8 @@ COMMANDS: Final[Mapping[str, CommandText]] = {
     ),
     "moderate:blocked": _text("禁用词", "words, with commas between", "词语，逗号分隔"),
     "moderate:safety": _text("安全", "off, spoiler or refuse", "off、spoiler 或 refuse"),
+    "moderate:rule": _text("其他规则", "any other rule, by its name", "其他规则的名称"),
+    "moderate:value": _text("值", "what that rule is to be, or none", "该规则的值，或 none"),
     "moderate:server": _text(
         "全服", "for the whole server, not this channel alone", "用于整个服务器，而非仅此频道"
     ),

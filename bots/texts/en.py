@@ -136,6 +136,7 @@ EN: Final = Words(
     "Marble's owner allows. There are: {names}",
     rules_in_groups="Groups have rules: say this in one. What holds everywhere is for Marble's "
     "owner to say.",
+    rule_and_value="Give `rule` and `value` together: which rule, and what it is to be.",
     rules={
         "per_minute": "jobs a minute of one person",
         "place_per_minute": "jobs a minute of all together",

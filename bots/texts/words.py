@@ -122,6 +122,7 @@ class Words:
     rules_how: str
     telegram_rules_how: str
     rules_in_groups: str
+    rule_and_value: str
     rules: Mapping[str, str]
     this_channel: str
     this_server: str

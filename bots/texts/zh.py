@@ -134,6 +134,7 @@ ZH: Final = Words(
     "规则；在话题中写 `/rules group …` 则用于整个群组。这里不能放宽 Marble 所有者的规定。"
     "可用：{names}",
     rules_in_groups="规则属于群组：请在群组里这样说。全局的规则由 Marble 的所有者设定。",
+    rule_and_value="请同时填写“其他规则”和“值”：哪条规则，以及它的值。",
     rules={
         "per_minute": "每人每分钟的任务数",
         "place_per_minute": "所有人每分钟的任务数",

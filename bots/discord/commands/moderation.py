@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import discord
 from discord import app_commands
@@ -28,6 +28,26 @@ ACTS: Final = 15
 
 Reason = app_commands.Range[str, 1, REASON]
 Rule = app_commands.Range[str, 1, REASON]
+# Those that have no option of their own: Discord takes 25 of a command, and as many choices.
+OtherRule = Literal[
+    "pixels",
+    "strength",
+    "rescale",
+    "clip_skip",
+    "upscale",
+    "images",
+    "loras",
+    "lora",
+    "lora_weight",
+    "controls",
+    "control",
+    "control_strength",
+    "sampler",
+    "schedule",
+    "fit",
+    "vae",
+    "upscaler",
+]
 Hours = app_commands.Range[int, 1, HOURS]
 
 
@@ -78,6 +98,8 @@ async def channel(
     place_per_minute: Rule | None = None,
     blocked: Rule | None = None,
     safety: Rule | None = None,
+    rule: OtherRule | None = None,
+    value: Rule | None = None,
     server: bool = False,
 ) -> None:
     """Change what holds in this channel and its threads, or in the whole server, and show it."""
@@ -85,6 +107,9 @@ async def channel(
     typed |= {"count": count, "models": models, "blocked": blocked, "safety": safety}
     typed |= {"per_minute": per_minute, "place_per_minute": place_per_minute}
     place = _server(desk, visit)
+    if (rule is None) is not (value is None):
+        raise Refusal(visit.words.rule_and_value)
+    typed |= {rule: value} if rule else {}
     await visit.open(private=True)
     await desk.know_place(visit)
     place = place if server else visit.place

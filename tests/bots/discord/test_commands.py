@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 
 from tests.bots.discord.conftest import Marble
@@ -189,6 +190,15 @@ async def test_a_channel_has_bounds_that_its_moderators_set_and_see(
     log = await (await judge.types("moderate log")).said("moderators did")
     assert "rules steps: –, models: –, blocked words: –" in log
     assert "rules steps: 1-9, models: starter, blocked words: dragon" in log
+    told = await judge.types("moderate channel", rule="sampler", value="lms")
+    assert re.search("^sampler.*: lms$", await told.said("What holds"), re.MULTILINE)
+    refused = await ann.imagine("a dragon", sampler="heun")
+    assert "sampler must be one of lms" in await refused.said("must be")
+    told = await judge.types("moderate channel", rule="sampler", value="none")
+    assert "sampler" not in await told.said("What holds")
+    for half in ({"rule": "sampler"}, {"value": "lms"}):
+        said = await (await judge.types("moderate channel", **half)).said("together")
+        assert said == "Give `rule` and `value` together: which rule, and what it is to be."
     for wrong in ({"steps": "9"}, {"models": "startr"}, {"per_minute": "many"}):
         assert await (await judge.types("moderate channel", **wrong)).said(".")
 

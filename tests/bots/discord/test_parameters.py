@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from inspect import signature
+from typing import Any, cast, get_args
 
 import pytest
 from discord import Locale
 from discord.app_commands import Command
 
 from bots.discord.commands.define import define
+from bots.discord.commands.moderation import OtherRule, channel
 from bots.discord.parameters import prompt_parameter, with_options
 from bots.discord.translate import Tables
 from bots.options import OPTIONS
+from bots.rulebook import MODERATED
 from bots.texts.commands import COMMANDS, DESCRIPTION
 from bots.wishes import size_like
 
@@ -25,6 +28,11 @@ def imagine() -> Command[Any, ..., None]:
 
     desk = cast(Any, None)
     return define("imagine", with_options(callback, desk, before=[prompt_parameter()]))
+
+
+def test_every_rule_of_moderators_can_be_said_in_discord() -> None:
+    names = signature(channel).parameters.keys() - {"desk", "visit", "open", "server"}
+    assert {*names, *get_args(OtherRule)} == {*MODERATED, "rule", "value"}
 
 
 def test_every_option_of_the_table_is_an_option_in_discord() -> None:
