@@ -132,7 +132,7 @@ EN: Final = Words(
     rules_how="Bounds are written 1-30, several models or words with commas; “none” removes "
     "a rule. Nothing here widens what Marble's owner allows.",
     telegram_rules_how="Change them with `/rules --steps 1-30 --models starter --open no`; `none` "
-    "removes a rule, `/rules group …` in a topic is for all of them. Nothing here widens what "
+    "removes a rule, `/rules group …` in a topic is for the whole group. Nothing here widens what "
     "Marble's owner allows. There are: {names}",
     rules_in_groups="Groups have rules: say this in one. What holds everywhere is for Marble's "
     "owner to say.",
