@@ -16,7 +16,7 @@ from bots.rulebook import KEEP, PREFIX
 from bots.settings import Settings
 from engine.errors import UserError
 from engine.queue import Queue
-from storage import Storage
+from storage import Storage, backups
 from storage.intake import ROOM
 from storage.people import EVERYWHERE
 
@@ -84,6 +84,8 @@ class Caretaker:
             log.info("care: the database was backed up to %s (%d bytes)", target, size)
         for old in sorted(self.folder.glob(NAME))[: -self.settings.backups]:
             old.unlink(missing_ok=True)
+        url = self.storage.database.url
+        await asyncio.to_thread(backups.remove_unfinished, url, self.settings.data_dir)
         return target
 
     async def prune(self) -> int:

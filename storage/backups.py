@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.engine import URL
 from storage import schema, server_files, sqlite_files, urls
 from storage.clock import Clock, utc_now
 from storage.errors import Corrupt, FileThere, NewerSchema, NoBackup, NoProgram
+from storage.pictures import ABANDONED
 
 KEPT: Final = 3  # backups made before upgrades
 _log: Final = logging.getLogger("marble.storage")
@@ -80,6 +82,7 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
         _log.warning("No backup before the upgrade: %s", error)
         return None
     await asyncio.to_thread(sqlite_files.keep_latest, place, KEPT)
+    await asyncio.to_thread(remove_unfinished, url, folder)
     _log.warning("Upgrading %s; what it was is kept as %s.", urls.show(url), target)
     return target
 
@@ -96,15 +99,31 @@ async def _backup_beside(url: URL, wanted: Path) -> Path:
 def beside(url: URL, folder: Path) -> list[Path]:
     """Return the copies of the database that Marble itself has put beside it; blocks.
 
-    Those that serving makes every night lie in the data folder's `backups`.
+    Those that serving makes every night lie in the data folder's `backups`. Copies that are not
+    whole, and may never be, hold rows as well.
     """
     place = urls.file_of(url) or folder / "postgres"
-    nightly = (folder / "backups").glob("*.backup")
+    before, part = f"{place.name}.before-*", sqlite_files.PART
+    nightly = folder / "backups"
     return sorted(
         path
-        for path in (*place.parent.glob(f"{place.name}.before-*"), *nightly)
-        if not path.name.endswith((*sqlite_files.BESIDE, sqlite_files.PART))
+        for path in (
+            *place.parent.glob(before),
+            *place.parent.glob(f"{place.name}{part}"),
+            *nightly.glob("*.backup"),
+            *nightly.glob(f"*.backup.*{part}"),
+        )
+        if not path.name.endswith(sqlite_files.BESIDE)
     )
+
+
+def remove_unfinished(url: URL, folder: Path) -> None:
+    """Remove what backups of Marble's own left that died at least a day ago; blocks."""
+    for path in beside(url, folder):
+        if path.suffix == sqlite_files.PART:
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
 
 
 def orphans_are_kept(url: URL) -> bool:

@@ -76,6 +76,25 @@ async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(
         assert (await copy.jobs.get(job)).id == job
 
 
+async def test_what_backups_left_that_died_is_told_and_then_removed(
+    caretaker: Caretaker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    names = ("marble.db.before-upgrade-20260601-120000.7.part", "marble.db.part")
+    dead = [folder / "marble-2026-06-01.backup.7.part", *(tmp_path / name for name in names)]
+    living = folder / "marble-2026-06-02.backup.8.part"
+    mine = tmp_path / "mine.part"
+    for path in (*dead, living, mine):
+        path.touch()
+    for path in (*dead, mine):
+        os.utime(path, (0, 0))
+    # They hold people's rows.
+    assert {*dead, living} <= set(beside(caretaker.storage.database.url, tmp_path))
+    await caretaker.back_up()
+    assert [path.exists() for path in (*dead, living, mine)] == [False] * 3 + [True] * 2
+
+
 async def test_a_database_in_which_nobody_asked_yet_is_not_backed_up(
     caretaker: Caretaker, tmp_path: Path
 ) -> None:
