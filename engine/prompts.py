@@ -26,7 +26,7 @@ SPLITTING: Final = 8  # tokens; from here on a span may be split between two win
 FLOAT32_MAX: Final = 3.4028234663852886e38
 
 # Blanks are tried from their first one only, so that many of them cost no quadratic time.
-_BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
+BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
 Encode = Callable[[str], Sequence[int]]
 
@@ -187,7 +187,7 @@ def _unescape(text: str) -> str:
 def _pieces(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:
     """Give the weighted tokens of each span, and None for each `BREAK`."""
     for text, weight in spans:
-        for i, part in enumerate(_BREAK.split(text)):
+        for i, part in enumerate(BREAK.split(text)):
             if i > 0:
                 yield None
             yield [Token(id_, weight) for id_ in encode(part)]

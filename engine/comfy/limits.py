@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.graphs.pictures import factor_told
+from engine.prompts import BREAK
 from engine.recipe import Recipe
 from engine.sources import LANCZOS, LATENT
 
-# Blanks are tried from their first one only, so that many of them cost no quadratic time.
-BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 SURE: Final = 2  # times that every upscale model enlarges at least
 
 Question = Callable[[Recipe], bool]

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.comfy.limits import BREAK
 from engine.graphs.larger import factor_to
+from engine.prompts import BREAK
 from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
 from engine.sources import LANCZOS, Control, Lora, Margins, Upscale, Variation
 from tests.factories import make_recipe
