@@ -18,6 +18,7 @@ from engine.tensorfile import BadFile, Header
 UNET: Final = "model.diffusion_model."
 CONV_IN: Final = f"{UNET}input_blocks.0.0.weight"
 GUIDANCE_IN: Final = f"{UNET}time_embed.cond_proj.weight"  # where its guidance is built in
+LEAST_GUIDANCE: Final = 4  # values in which it is told the scale: fewer have no frequencies
 CONTEXT: Final = ".attn2.to_k.weight"
 ADDED: Final = f"{UNET}label_emb.0.0.weight"
 # A bias that v-prediction leaves much wider than ε-prediction does: the two parameterisations of
@@ -89,6 +90,7 @@ def identify(header: Header) -> Form:
     if not family.loadable:
         raise BadFile(f"it is a {family.title} model, {LATER}")
     _check_parts(header, family)
+    _check_guidance(header)
     prediction, zero_snr = PREDICTIONS[family.key](header)
     size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
     return Form(
@@ -125,6 +127,15 @@ def _check_channels(header: Header, family: Family) -> None:
         )
     if channels not in (4, INPAINTING):
         raise BadFile(f"its U-Net takes {channels} channels where {family.title} takes 4")
+
+
+def _check_guidance(header: Header) -> None:
+    shape = header.shape(GUIDANCE_IN)
+    if GUIDANCE_IN in header.tensors and (len(shape) != 2 or shape[1] < LEAST_GUIDANCE):
+        raise BadFile(
+            f"its weight that hears guidance's scale has the shape {[*shape]}, where two sides are "
+            f"due and the second is {LEAST_GUIDANCE} or more"
+        )
 
 
 def _check_parts(header: Header, family: Family) -> None:

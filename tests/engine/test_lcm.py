@@ -10,12 +10,14 @@ import torch
 from diffusers import LatentConsistencyModelPipeline
 from diffusers.schedulers import scheduling_lcm
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine import families
 from engine.checkpoints import describe, describe_file
 from engine.comfy import to_graph
 from engine.control import Controls
+from engine.errors import BrokenModel
 from engine.graphs import from_graph
 from engine.guidance import embed_scale
 from engine.loading import Model, load
@@ -24,6 +26,7 @@ from engine.resident import Resident
 from engine.samplers import NoiseSource
 from engine.schedules import initial_noise, sigmas_for
 from engine.shelves import controls
+from engine.signatures import GUIDANCE_IN
 from engine.sources import Control
 from tests.engine.test_control import BLOBS, DISC, make_network
 from tests.engine.test_control import by_marble as controlled
@@ -178,6 +181,18 @@ def test_a_single_file_says_so_by_a_weight(tmp_path: Path, monkeypatch: pytest.M
     assert weights.keys() == expected.keys()
     for name, weight in expected.items():
         assert torch.equal(weights[name], weight), name
+
+
+@pytest.mark.parametrize("shape", [(), (WIDTH,), (32, 0), (32, 2)])
+def test_a_single_file_whose_weight_has_another_shape_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(families, "FORMS", small_forms(tmp_path / "forms"))
+    modules = make_modules(families.FORMS / "sd1")
+    path = write_single_file(tmp_path / "dream.safetensors", "sd1", modules)
+    save_file({**load_file(path), GUIDANCE_IN: torch.zeros(shape)}, path)
+    with pytest.raises(BrokenModel, match="weight that hears guidance's scale has the shape"):
+        describe_file(path.name, path)
 
 
 def test_its_recipe_travels_through_a_graph() -> None:
