@@ -21,6 +21,7 @@ from engine.sentences import Sentence
 from engine.work import MILLION, pixel_steps
 
 DAY: Final = timedelta(days=1)
+TO_NEXT_MINUTE: Final = timedelta(minutes=1) - timedelta.resolution  # times are told in minutes
 
 
 class Safety(StrEnum):
@@ -130,7 +131,7 @@ class Rules:
             raise Refusal(Sentence(text, "more_than_a_day", **facts))
         left, when = daily - used, ""
         for at, each in costs():
-            left, when = left + each, f"{at + DAY:%H:%M} UTC"
+            left, when = left + each, f"{at + DAY + TO_NEXT_MINUTE:%H:%M} UTC"
             if left >= asks:
                 break
         text = f"{start}; it is possible from {when} on."

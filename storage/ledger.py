@@ -32,7 +32,7 @@ class Ledger:
     place: str
 
     def spent(self, since: datetime) -> int:
-        """Return the pixels × steps that the person asked for since a time.
+        """Return the pixels × steps that the person asked for after a time.
 
         What failed or was cancelled costs nothing.
         """
@@ -48,7 +48,7 @@ class Ledger:
     def _paid(self, since: datetime) -> ColumnElement[bool]:
         return and_(
             jobs.c.person == self.person,
-            jobs.c.created_at >= since,
+            jobs.c.created_at > since,
             jobs.c.status.not_in(SPARED),
             jobs.c.cost.is_not(None),
         )

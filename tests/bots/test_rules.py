@@ -93,6 +93,9 @@ def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() ->
     costs = [(NOON + timedelta(hours=n), each * MILLION) for n, each in enumerate(shares)]
     with pytest.raises(Refusal, match=r"used 40 of your 50 .* takes 20.0; .* from 13:00 UTC on"):
         rules.check_budget(recipe, 40 * MILLION, lambda: costs)
+    late = [(at + timedelta(seconds=1), each) for at, each in costs]
+    with pytest.raises(Refusal, match="from 13:01 UTC on"):
+        rules.check_budget(recipe, 40 * MILLION, lambda: late)
     with pytest.raises(Refusal, match="more than a whole day has"):
         Rules(daily=19).check_budget(recipe, 0, list)
 
