@@ -21,7 +21,7 @@ from storage.pictures import Pictures, Stored
 from storage.records import Job, NewJob
 from storage.rows import JOB, pictures_of, to_job, to_jobs
 from storage.tables import jobs, messages
-from storage.workers import Worker
+from storage.workers import Worker, note
 
 PAGE: Final = 50
 RETRY: Final = 0.5  # seconds between tries to write a file
@@ -103,7 +103,9 @@ class Jobs:
             row = steps.find(connection, job)
             return self.worker.take_back(connection, row, alone, epoch)
 
-        return await self.database.write(unit, OUTCOME)
+        taken_back = await self.database.write(unit, OUTCOME)
+        note(taken_back)
+        return taken_back
 
     async def rendered(self, job: int, epoch: int, drawn: Iterable[Drawn]) -> Job:
         """Keep a job's pictures and put its reply into the outbox.

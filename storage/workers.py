@@ -100,6 +100,8 @@ class Worker:
         changed = await self.database.write(lambda c: self._recover(c, lost), OUTCOME)
         for name in lost:  # should it come back, it is heard anew
             self._heard.pop(name, None)
+        for job in changed:
+            note(job)
         return changed
 
     async def lost(self) -> frozenset[int]:
@@ -195,6 +197,14 @@ class Worker:
         if attempts >= MAX_ATTEMPTS:
             step, values = Step.FAILED, why(_quarantined(attempts))
         return to_job(take(connection, job.id, step, self.now(), epoch=epoch, values=values)[0])
+
+
+def note(job: Job) -> None:
+    """Log what became of a job that its worker died with, once that is committed."""
+    if job.status is Status.FAILED:
+        _log.warning("job %d ended its worker %d times, and is quarantined", job.id, job.attempts)
+    else:
+        _log.info("job %d is tried again, alone: its worker died", job.id)
 
 
 def _quarantined(attempts: int) -> Sentence:

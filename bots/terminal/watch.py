@@ -91,8 +91,15 @@ def _cells(standing: Standing) -> list[str]:
     job = standing.job
     place = str(standing.position or "running")
     ready = "" if standing.eta is None else f"about {duration(standing.eta, EN)}"
-    what = f"{_what(job)} (again: the process that drew it died)" if standing.lost else _what(job)
+    what = f"{_what(job)}{_fate(standing)}"
     return [place, str(job.id), escape(job.person), duration(standing.age, EN), ready, what]
+
+
+def _fate(standing: Standing) -> str:
+    """Return what a death means to a job: why it waits again, or has the engine alone."""
+    if standing.lost:
+        return " (again: the process that drew it died)"
+    return " (alone: a process that drew it died)" if standing.job.suspect else ""
 
 
 def _what(job: Job) -> str:

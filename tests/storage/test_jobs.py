@@ -171,7 +171,10 @@ async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(home: Hom
         assert lost.suspect
 
 
-async def test_a_job_that_ends_its_worker_three_times_is_quarantined(home: Home) -> None:
+async def test_a_job_that_ends_its_worker_three_times_is_quarantined(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "marble.storage")
     async with home.open() as mine:
         job = await mine.jobs.add(a_job())
         for _ in range(3):
@@ -181,6 +184,9 @@ async def test_a_job_that_ends_its_worker_three_times_is_quarantined(home: Home)
         [parcel] = await mine.outbox.list_due(["terminal"])
     assert parcel.outcome is Status.FAILED
     assert "3 times" in (parcel.job.error or "")
+    told = [record.getMessage() for record in caplog.records if record.name == "marble.storage"]
+    again = f"job {job.id} is tried again, alone: its worker died"
+    assert told == [again, again, f"job {job.id} ended its worker 3 times, and is quarantined"]
 
 
 async def test_of_several_that_a_worker_died_with_none_is_blamed_and_all_are_suspects(

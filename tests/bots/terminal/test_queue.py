@@ -100,8 +100,18 @@ def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path
 
     asyncio.run(begin())
     answer = marble("queue")
-    assert re.search(r"^1 +1 +discord:ada .*the process that drew it died", answer.out, re.M)
+    assert re.search(
+        r"^1 +1 +discord:ada .*\(again: the process that drew it died", answer.out, re.M
+    )
     assert "running" not in answer.out
+
+    async def take_back() -> None:
+        async with Storage.open(data) as storage:
+            await storage.requeue_lost()
+
+    asyncio.run(take_back())
+    told = re.search(r"^1 +1 +discord:ada .*\(alone: a process", marble("queue").out, re.M)
+    assert told, "why others wait for it"
 
 
 @pytest.mark.parametrize(
