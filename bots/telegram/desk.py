@@ -21,7 +21,7 @@ from bots.telegram.acts import Act, Target, press
 from bots.telegram.addresses import Address, message_key, person_of, place_of
 from bots.telegram.errand import Errand
 from bots.telegram.progress import Placeholders
-from bots.telegram.reading import new_emoji, read
+from bots.telegram.reading import Said, new_emoji, read
 from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
 from bots.texts import Words, tell, words_of
@@ -55,7 +55,6 @@ class Desk:
         """Deal with a letter; one that a process did not finish is found again by the next."""
         try:
             update = Update.de_json(dict(letter.body), self.bot)
-            await self._know(update)
             if update.callback_query:
                 await self._press(letter, update.callback_query)
             elif update.message_reaction:
@@ -71,19 +70,15 @@ class Desk:
         except StorageError as error:
             log.error("%s is dealt with, which cannot be recorded: %s", letter.id, error)
 
-    async def _know(self, update: Update) -> None:
-        """Tell storage which group a topic lies in, so that what holds there holds here."""
-        message = update.effective_message
-        if not isinstance(message, Message) or not message.is_topic_message:
-            return
+    async def _know(self, message: Message) -> None:
+        """Tell storage which group a topic lies in, so that what holds there holds here.
+
+        Raises `DatabaseFault`: before that is known, nothing may be done there.
+        """
         topic = place_of(message.chat.id, message.message_thread_id)
-        if topic in self._topics:
-            return
-        try:
+        if message.is_topic_message and topic not in self._topics:
             await self.app.storage.people.add_place(topic, place_of(message.chat.id))
             self._topics.add(topic)
-        except StorageError as fault:  # the next message there tries again
-            log.warning("the group of %s is not recorded: %s", topic, fault)
 
     async def _hear(self, letter: Letter, message: Message) -> None:
         """Do what a message says; those of one chat in the order in which they came."""
@@ -92,9 +87,14 @@ class Desk:
         said = read(message, self.bot.bot)
         turn = self._turns.setdefault(message.chat.id, asyncio.Lock())
         async with turn:
-            sentence = await _sentence(commands.obey(errand, said), errand.words) if said else None
+            act = self._obey(errand, message, said)
+            sentence = await _sentence(act, errand.words)
         if sentence:
             await errand.say(sentence)
+
+    async def _obey(self, errand: Errand, message: Message, said: Said | None) -> str | None:
+        await self._know(message)
+        return await commands.obey(errand, said) if said else None
 
     async def _press(self, letter: Letter, query: CallbackQuery) -> None:
         """Do what a button says, and answer it at once."""
@@ -105,7 +105,7 @@ class Desk:
         address = Address.of(query.message, query.from_user)
         errand = self._errand(letter, address, person_of(query.from_user))
         doing = asyncio.create_task(
-            _sentence(press(errand, query.data, query.message.message_id), words),
+            _sentence(self._pressed(errand, query.message, query.data), words),
             name=f"telegram-press-{letter.id}",
         )
         try:
@@ -117,6 +117,10 @@ class Desk:
             doing.cancel()
         if sentence and not prompt:
             await errand.say(sentence)
+
+    async def _pressed(self, errand: Errand, message: Message, data: str) -> str | None:
+        await self._know(message)
+        return await press(errand, data, message.message_id)
 
     async def _react(self, letter: Letter, reaction: MessageReactionUpdated) -> None:
         """Do what a new reaction on one of our pictures says."""
