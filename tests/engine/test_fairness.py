@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count, pairwise
 from random import Random
 
@@ -178,10 +179,10 @@ class Machine(RuleBasedStateMachine):
         self.order.submit(line[-1])
         self.order.unadmit(person)
 
-    @rule(person=st.sampled_from("abc"))
-    def take_back(self, person: str) -> None:
+    @rule(person=st.sampled_from("abc"), alone=st.booleans())
+    def take_back(self, person: str, alone: bool) -> None:
         """Submit what was already running when Marble was last stopped: limits do not matter."""
-        again = task(next(self.ids), person)
+        again = replace(task(next(self.ids), person), alone=alone)
         self.lines.setdefault(person, []).append(again)
         self.order.submit(again)
         self.order.submit(again)
@@ -191,8 +192,11 @@ class Machine(RuleBasedStateMachine):
         chosen = self.order.choose(self.now, slots)
         allowed = {each.person for each in self.waiting if self.runs(each.person) < 2}
         may = bool(allowed) and len(self.running) < slots and not self.paused
-        assert (chosen is not None) == may  # work conserving, and within every limit
+        may = may and not any(each.alone for each in self.running.values())
+        held = bool(self.running) and any(each.alone for each in self.waiting)
+        assert may if chosen else held or not may  # work conserving, and within every limit
         if chosen:
+            assert not (chosen.alone and self.running)
             assert chosen.person in allowed
             line = self.lines[chosen.person]
             assert chosen == next(each for each in line if each.priority == chosen.priority)
