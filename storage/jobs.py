@@ -105,6 +105,8 @@ class Jobs:
 
         taken_back = await self.database.write(unit, OUTCOME)
         note(taken_back)
+        if taken_back.status is Status.FAILED:
+            self.arrived.set()
         return taken_back
 
     async def rendered(self, job: int, epoch: int, drawn: Iterable[Drawn]) -> Job:

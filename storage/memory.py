@@ -17,6 +17,7 @@ from storage.history import History
 from storage.inbox import Inbox
 from storage.intake import Intake
 from storage.jobs import Jobs
+from storage.life import Status
 from storage.moderation import Moderation
 from storage.outbox import Outbox
 from storage.people import People
@@ -88,4 +89,7 @@ class Storage:
 
     async def requeue_lost(self) -> tuple[Job, ...]:
         """Queue again, or quarantine, what dead processes were running; see `Worker`."""
-        return await self.worker.requeue_lost()
+        changed = await self.worker.requeue_lost()
+        if any(job.status is Status.FAILED for job in changed):
+            self.outbox.arrived.set()
+        return changed

@@ -180,7 +180,9 @@ async def test_a_job_that_ends_its_worker_three_times_is_quarantined(
         for _ in range(3):
             async with home.open() as other:
                 assert await other.jobs.claim(job.id)
+            assert not mine.outbox.arrived.is_set()
             await mine.requeue_lost()
+        assert mine.outbox.arrived.is_set()
         [parcel] = await mine.outbox.list_due(["terminal"])
     assert parcel.outcome is Status.FAILED
     assert "3 times" in (parcel.job.error or "")
@@ -213,6 +215,7 @@ async def test_a_suspect_is_blamed_for_whatever_it_dies_with(storage: Storage) -
         assert claimed is not None
         lost = await storage.jobs.lost(job.id, claimed.epoch)
         assert (lost.attempts, lost.status is Status.FAILED) == (blamed, blamed == 3)
+        assert storage.outbox.arrived.is_set() == (blamed == 3)
     with pytest.raises(StaleEpoch):
         await storage.jobs.lost(job.id, 1)
 
