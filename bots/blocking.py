@@ -27,7 +27,13 @@ LETTERS: Final = {
 SIGNS: Final = {"a": "@", "e": "€", "i": "|!", "s": "$"}
 # Thai and Lao, Burmese, Khmer, Japanese, Chinese.
 UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+_COMMA: Final = re.compile("[,，、]")
 DRAWN_OUT: Final = re.compile(r"([^\W\d])\1{2,}")
+
+
+def read_list(text: str) -> list[str]:
+    """Read names or words with commas between, Chinese ones, too."""
+    return list(dict.fromkeys(part.strip() for part in _COMMA.split(text) if part.strip()))
 
 
 def find_blocked(text: str, blocked: Iterable[str]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from bots.blocking import read_list
 from engine.checkpoints import Catalogue
 from engine.errors import UserError
 from engine.shelves import controls, loras, upscalers, vaes
@@ -35,7 +36,7 @@ def meant(
     for rule in filter(changes.__contains__, OFFERS):
         named = OFFERS[rule](models_dir)
         names = []
-        for typed in filter(None, map(str.strip, changes[rule].split(","))):
+        for typed in read_list(changes[rule]):
             try:
                 names.append(named(typed))
             except UserError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from bots.blocking import read_list
 from bots.measures import MEASURES, NAMED, is_among, plain_name
 from bots.rules import Rules, Safety, figure
 from engine.errors import OptionError, UnknownPart, some
@@ -22,6 +23,8 @@ PREFIX: Final = "rules."  # of the names under which places keep them, beside wh
 POLICY: Final = "policy."  # … of those of their moderators
 OPEN: Final = "open"  # a place's setting: False where nothing may be asked for
 MOST: Final = 10**9
+# What phones and Chinese keyboards write between two numbers is no other than "-".
+_BOUNDS: Final = re.compile(r"(-?\d+(?:\.\d+)?)\s*[-–—－~～]\s*(-?\d+(?:\.\d+)?)", re.ASCII)
 A_LIMIT: Final = Sentence(f"a whole number from 0 (no limit) to {MOST:,}", "a_limit", most=MOST)
 
 
@@ -119,12 +122,12 @@ def _number(name: str, text: str) -> int:
 
 
 def _words(name: str, text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    return read_list(text)
 
 
 def _bounds(name: str, text: str) -> list[float]:
     allowed = MEASURES[name].allowed
-    found = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*-\s*(-?\d+(?:\.\d+)?)", text, re.ASCII)
+    found = _BOUNDS.fullmatch(text)
     low, high = (float(found[1]), float(found[2])) if found else (1.0, 0.0)
     if not allowed.low <= low <= high <= allowed.high:
         ends = {"low": figure(allowed.low), "high": figure(allowed.high)}

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 
+from bots.blocking import read_list
 from engine.errors import SettingError, UserError
 
 # What the tests and benchmarks of Marble itself are told.
@@ -153,7 +154,7 @@ def _people(key: str, text: str) -> frozenset[str]:
 
 
 def _words(key: str, text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return tuple(read_list(text))
 
 
 def _labels(key: str, text: str) -> Mapping[str, float]:

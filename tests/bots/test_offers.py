@@ -14,7 +14,7 @@ def test_every_rule_of_names_is_held_against_something() -> None:
 
 
 def test_names_are_told_in_full_and_other_rules_are_left(models: Path) -> None:
-    typed = {"models": "Starter , TINY", "lora": "ink_v2.safetensors", "vae": ",", "steps": "1-9"}
+    typed = {"models": "Starter ，TINY", "lora": "ink_v2.safetensors", "vae": ",", "steps": "1-9"}
     found, missing = meant(models, typed)
     assert found == {"models": "starter, tiny", "lora": "Ink_v2", "vae": ",", "steps": "1-9"}
     assert missing == []

@@ -51,6 +51,11 @@ def test_a_bad_value_names_the_key_the_value_and_what_is_allowed(key: str, value
     assert value in str(error.value)
 
 
+def test_words_have_commas_of_any_kind_between_them() -> None:
+    settings = load_settings({"MARBLE_BLOCKED_WORDS": "bad, 龙，血腥、bad"}, env_file="")
+    assert settings.blocked_words == ("bad", "龙", "血腥")
+
+
 def test_the_example_file_lists_every_variable_with_its_default() -> None:
     example = dict(
         re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
