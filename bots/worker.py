@@ -61,6 +61,7 @@ class Worker:
         self.caps = caps  # of a person in a place
         self._feeds: dict[int, Feed] = {}
         self._at_work: dict[int, int] = {}  # with the epoch of our claim
+        self._adrift: dict[int, int] = {}  # claims of ours whose end could not be recorded
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.watch: Watch = Unwatched()
         self._teller = Teller(self.queue, self._feeds, tell_every)
@@ -108,7 +109,10 @@ class Worker:
         return cancelled
 
     async def heed(self) -> None:
-        """Stop what another process has ended: cancelled, or forgotten with its person."""
+        """Stop what another process has ended: cancelled, or forgotten with its person.
+
+        What the database could not take the end of is given back: it still counts as ours there.
+        """
         ours = dict(self._at_work)
         standing = await self._jobs.standing(ours) if ours else {}
         for number, epoch in ours.items():
@@ -116,6 +120,10 @@ class Worker:
             if ended and self._at_work.get(number) == epoch:
                 self._stopped.add(number)
                 self._executor.cancel(number, epoch)
+        for number, epoch in list(self._adrift.items()):
+            with suppress(*OVERTAKEN):
+                await self._jobs.release(number, epoch)
+            del self._adrift[number]
 
     async def run(self) -> None:
         """Work until cancelled; the jobs at hand are then given back to the database."""
@@ -142,7 +150,7 @@ class Worker:
         except UnknownJob:
             log.info("job %d was forgotten", number)
         except DatabaseFault as fault:
-            # The job stays as the database last knew it; the next job may fare better.
+            # The job stays as the database last knew it, until `heed`; the next may fare better.
             log.warning("job %d: %s", number, fault)
             error = fault
         except Exception as unexpected:
@@ -157,7 +165,7 @@ class Worker:
 
     async def _claim_and_work(self, task: Task) -> bool:
         """Draw a job in the slot that it was given; return False where it is not ours any more."""
-        finished = False
+        finished, job = False, None
         try:
             job = await self._claim(task.job)
             if job and job.suspect and not task.alone:
@@ -172,6 +180,10 @@ class Worker:
             log.warning("job %d: %s", task.job, error)
             self.queue.cooled()
             return False
+        except DatabaseFault:
+            if job:
+                self._adrift[job.id] = job.epoch
+            raise
         finally:
             self.queue.done(task.job, finished=finished)
 

@@ -126,6 +126,11 @@ async def test_a_database_fault_reaches_who_waits_and_the_next_job_is_drawn(
             await finish(house, job)
     done = await finish(house, await house.studio.imagine({"prompt": "a dog"}, ADA))
     assert done.status is Status.RENDERED
+    assert (await house.storage.jobs.get(job.id)).status is Status.RUNNING
+    await house.worker.heed()
+    await house.worker.take_in()
+    again = await finish(house, job)
+    assert (again.status, again.attempts) == (Status.RENDERED, 1), "it was not drawn in the end"
 
 
 async def test_who_follows_slowly_sees_the_latest_and_the_end() -> None:
