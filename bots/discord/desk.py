@@ -120,8 +120,19 @@ class Desk:
         await self.app.gate.admit(visit)
 
     def may_moderate(self, visit: Visit) -> bool:
-        """Say whether they may act on others' jobs: the server's moderators and Marble's own."""
+        """Say whether they may act for the channel: its moderators and Marble's own."""
         return visit.moderates or self.roles.of(visit.person) >= Role.MODERATOR
+
+    def server_of(self, visit: Visit) -> str:
+        """Return the server that a moderator speaks for; raises `Refusal` for whoever may not.
+
+        Who moderates some of its channels only does not speak for it.
+        """
+        if visit.guild is None or not self.may_moderate(visit):
+            raise Refusal(visit.words.moderators_only)
+        if not visit.governs and self.roles.of(visit.person) < Role.MODERATOR:
+            raise Refusal(visit.words.not_of_server)
+        return guild_key(visit.guild)
 
     def require_owner(self, visit: Visit, job: Job) -> None:
         """Raise `Refusal` for whoever did not ask for the job and does not moderate its place."""

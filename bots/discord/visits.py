@@ -58,6 +58,10 @@ class Answer(Enum):
     REMOVED = auto()
 
 
+def _moderates(rights: discord.Permissions | None) -> bool:
+    return rights is not None and any(getattr(rights, name) for name in MODERATES)
+
+
 class Visit(ABC):
     """Hold who wants something, and answer them."""
 
@@ -65,7 +69,8 @@ class Visit(ABC):
     address: Address
     guild: int | None
     parent: int | None  # the channel that a thread lies in
-    moderates: bool  # the server's own moderator
+    moderates: bool  # the channel's own moderator
+    governs: bool  # … and that of all the server
     event: str
     refused = False  # was told why not
 
@@ -134,7 +139,10 @@ class Click(Visit):
         self.guild = interaction.guild_id
         channel = interaction.channel
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
-        self.moderates = any(getattr(interaction.permissions, name) for name in MODERATES)
+        # What an interaction tells of rights holds for its channel, which may give more of its own.
+        self.moderates = _moderates(interaction.permissions)
+        member = interaction.user if isinstance(interaction.user, discord.Member) else None
+        self.governs = _moderates(member.guild_permissions if member else None)
         self.event = f"discord:{interaction.id}"
         self.address = Address(
             channel=interaction.channel_id or 0,
@@ -245,8 +253,8 @@ class Reaction(Visit):
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
         self._channel = channel
         member = payload.member
-        rights = channel.permissions_for(member) if channel and member else None
-        self.moderates = any(getattr(rights, name, False) for name in MODERATES)
+        self.moderates = _moderates(channel.permissions_for(member) if channel and member else None)
+        self.governs = _moderates(member.guild_permissions if member else None)
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
         self.address = Address(
             channel=payload.channel_id,

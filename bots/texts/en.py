@@ -199,6 +199,8 @@ EN: Final = Words(
         "attach_files": "Attach Files",
     },
     moderators_only="Only moderators can do that.",
+    not_of_server="Only who may manage messages in all of this server can do that, not in this "
+    "channel alone.",
     photo_too_large="That file has more than the 20 MB that Telegram hands to bots; send it as a "
     "photo.",
     photo_question="What should become of this picture? Answer with words.",

@@ -153,6 +153,7 @@ class Words:
     missing_permission: str
     permissions: Mapping[str, str]  # by Discord's names
     moderators_only: str
+    not_of_server: str
     photo_too_large: str
     photo_question: str
     not_a_picture: str

@@ -194,6 +194,7 @@ ZH: Final = Words(
         "attach_files": "添加文件",
     },
     moderators_only="只有管理员可以这样做。",
+    not_of_server="只有能在整个服务器管理消息的人才能这样做，仅在此频道可以还不够。",
     photo_too_large="该文件超过 Telegram 交给机器人的 20 MB；请以照片发送。",
     photo_question="要把这张图变成什么？请用文字回复。",
     not_honoured="重新绘制；未能采用：{what}。",

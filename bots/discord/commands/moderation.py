@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import discord
 from discord import app_commands
 
-from bots.discord.address import guild_key, person_key
+from bots.discord.address import person_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal
@@ -68,7 +68,7 @@ async def ban(
     desk: Desk, visit: Click, person: discord.User, reason: Reason, hours: Hours | None = None
 ) -> None:
     """Let somebody ask for nothing in this server."""
-    server = _server(desk, visit)
+    server = desk.server_of(visit)
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     who, moderation = person_key(person.id), desk.storage.moderation
     await moderation.ban(who, by=visit.person, reason=reason, place=server, until=until)
@@ -78,7 +78,7 @@ async def ban(
 
 async def unban(desk: Desk, visit: Click, person: discord.User) -> None:
     """Lift a ban."""
-    server, who = _server(desk, visit), person_key(person.id)
+    server, who = desk.server_of(visit), person_key(person.id)
     lifted = await desk.storage.moderation.lift_ban(who, by=visit.person, place=server)
     text = visit.words.ban_lifted if lifted else visit.words.no_ban
     await visit.tell(text.format(who=person.mention))
@@ -106,13 +106,14 @@ async def channel(
     typed = {"steps": steps, "guidance": guidance, "width": width, "height": height}
     typed |= {"count": count, "models": models, "blocked": blocked, "safety": safety}
     typed |= {"per_minute": per_minute, "place_per_minute": place_per_minute}
-    place = _server(desk, visit)
+    if visit.guild is None or not desk.may_moderate(visit):
+        raise Refusal(visit.words.moderators_only)
+    place = desk.server_of(visit) if server else visit.place
     if (rule is None) is not (value is None):
         raise Refusal(visit.words.rule_and_value)
     typed |= {rule: value} if rule else {}
     await visit.open(private=True)
     await desk.know_place(visit)
-    place = place if server else visit.place
     given = {name: text for name, text in typed.items() if text}
     await hold(desk.app.gate, desk.studio, place, given, open, by=visit.person)
     await visit.tell(await rules_text(desk, place, visit.words, server=server))
@@ -120,7 +121,7 @@ async def channel(
 
 async def log(desk: Desk, visit: Click) -> None:
     """List what moderators did in this server."""
-    server = _server(desk, visit)
+    server = desk.server_of(visit)
     await visit.open(private=True)
     acts = await desk.storage.moderation.acts(within=server, limit=ACTS)
     await visit.tell(acts_text(acts, visit.words))
@@ -174,10 +175,3 @@ def _mention(key: str) -> str:
     platform, _, rest = key.partition(":")
     known = platform == "discord" and rest.isdigit()
     return f"<@{rest}>" if known else escape_markdown(key)
-
-
-def _server(desk: Desk, visit: Click) -> str:
-    """Return the server that a moderator speaks for, or raise `Refusal`."""
-    if visit.guild is None or not desk.may_moderate(visit):
-        raise Refusal(visit.words.moderators_only)
-    return guild_key(visit.guild)

@@ -12,7 +12,7 @@ from bots.discord.address import guild_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.parameters import Offers, completing, offered
 from bots.discord.replies import listed
-from bots.discord.visits import Click, Refusal
+from bots.discord.visits import Click
 from bots.policy import Role
 from bots.presentation import escape_markdown
 from bots.presentation.listings import style_lines
@@ -75,8 +75,6 @@ def _place(desk: Desk, visit: Click) -> str:
 
     Marble's own moderators speak for everywhere where there is no server.
     """
-    if visit.guild and desk.may_moderate(visit):
-        return guild_key(visit.guild)
     if visit.guild is None and desk.roles.of(visit.person) >= Role.MODERATOR:
         return EVERYWHERE
-    raise Refusal(visit.words.moderators_only)
+    return desk.server_of(visit)

@@ -145,6 +145,27 @@ async def test_moderators_ban_and_lift_bans(
     await (await ann.imagine("a cat")).picture()
 
 
+async def test_who_moderates_one_channel_does_not_speak_for_the_server(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    warden = discord.person("warden")
+    discord.channel.members[warden.id] = MANAGE_MESSAGES
+    for command, options in (
+        ("moderate ban", {"person": ann, "reason": "x"}),
+        ("moderate unban", {"person": ann}),
+        ("moderate log", {}),
+        ("moderate channel", {"open": False, "server": True}),
+        ("style add", {"name": "noir", "prompt": "film noir"}),
+    ):
+        refused = await warden.types(command, **options)
+        assert await refused.said("all of this server"), command
+        assert refused.ephemeral
+    assert await (await warden.types("moderate channel", steps="1-9")).said("1-9")
+    elsewhere = warden.at(discord.add_channel(discord.guild))
+    assert await (await elsewhere.types("moderate channel", open=False)).said("Only moderators")
+    await (await ann.imagine("a cat", steps=9)).picture()
+
+
 async def test_a_channel_is_closed_with_its_threads(
     discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:

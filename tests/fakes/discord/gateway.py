@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 
 if TYPE_CHECKING:
     from tests.fakes.discord.server import FakeDiscord
+    from tests.fakes.discord.world import Guild
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME = 0, 1, 2, 6
 RECONNECT, INVALID_SESSION, HELLO, ACK = 7, 9, 10, 11
@@ -21,6 +22,7 @@ INTENTS: Final = {
     "MESSAGE_REACTION_REMOVE": (1 << 10, 1 << 13),
     "MESSAGE_DELETE": (1 << 9, 1 << 12),
     "GUILD_CREATE": (1 << 0, 1 << 0),
+    "GUILD_ROLE_CREATE": (1 << 0, 1 << 0),
 }
 
 
@@ -32,6 +34,7 @@ class Session:
     intents: int = 0
     sequence: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
+    roles: set[str] = field(default_factory=set)  # that the client was told of
     socket: web.WebSocketResponse | None = None
 
 
@@ -70,12 +73,22 @@ class Gateway:
         session = self.session
         if session is None or not _asked_for(session.intents, event, data):
             return
+        if event == "GUILD_CREATE":
+            session.roles |= {role["id"] for role in data["roles"]}
         for _ in range(times):
             session.sequence += 1
             payload = {"op": DISPATCH, "t": event, "s": session.sequence, "d": data}
             session.events.append(payload)
             if session.socket is not None:
                 await _send(session.socket, payload)
+
+    async def introduce(self, guild: Guild, person: int) -> None:
+        """Tell of the role of somebody who joined a server after the client."""
+        known = self.session.roles if self.session else set()
+        if guild.joined and person in guild.members and str(person) not in known:
+            known.add(str(person))
+            role = guild.role(person)
+            await self.emit("GUILD_ROLE_CREATE", {"guild_id": str(guild.id), "role": role})
 
     async def drop(self, code: int = 4000) -> None:
         """Close the connection; the session can be resumed."""

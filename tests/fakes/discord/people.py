@@ -324,6 +324,8 @@ class Person:
 
     async def sends(self, interaction: Interaction, times: int = 1) -> None:
         """Send it, or let it be delivered several times."""
+        if guild := self.channel.guild:
+            await self.discord.gateway.introduce(guild, self.id)
         interaction.began = time.monotonic()
         self.discord.interactions[interaction.id] = interaction
         payload = interaction.json(self.discord.bot.id, self.discord.url)

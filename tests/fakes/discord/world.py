@@ -86,21 +86,22 @@ class Guild:
 
     def _roles(self) -> list[Json]:
         """Return one role a person, so that permissions can be told from a reaction alone."""
-        return [
-            {
-                "id": str(person),
-                "name": str(person),
-                "color": 0,
-                "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
-                "hoist": False,
-                "position": 1,
-                "permissions": str(permissions),
-                "managed": False,
-                "mentionable": False,
-                "flags": 0,
-            }
-            for person, permissions in self.members.items()
-        ]
+        return [self.role(person) for person in self.members]
+
+    def role(self, person: int) -> Json:
+        """Return the role that holds what somebody may do in all of the server."""
+        return {
+            "id": str(person),
+            "name": str(person),
+            "color": 0,
+            "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+            "hoist": False,
+            "position": 1,
+            "permissions": str(self.members[person]),
+            "managed": False,
+            "mentionable": False,
+            "flags": 0,
+        }
 
 
 def member(user: User, permissions: int | None = None) -> Json:
@@ -124,6 +125,7 @@ class Channel:
     recipient: User | None = None
     visible: bool = True  # to the bot
     nsfw: bool = False
+    members: dict[int, int] = field(default_factory=dict)  # person → permissions here, too
     id: int = field(default_factory=snowflake)
 
     @property
@@ -135,7 +137,10 @@ class Channel:
         found |= {
             "name": f"channel-{self.id}",
             "position": 0,
-            "permission_overwrites": [],
+            "permission_overwrites": [
+                {"id": str(person), "type": 1, "allow": str(allowed), "deny": "0"}
+                for person, allowed in self.members.items()
+            ],
             "nsfw": self.nsfw,
             "guild_id": str(self.guild.id) if self.guild else None,
             "parent_id": str(self.parent.id) if self.parent else None,
@@ -299,7 +304,10 @@ class Interaction:
                 "guild_id": str(guild.id),
                 "guild": {"id": str(guild.id), "locale": "en-US", "features": []},
                 "guild_locale": "en-US",
-                "member": member(self.user, guild.members.get(self.user.id, 0)),
+                "member": member(
+                    self.user,
+                    guild.members.get(self.user.id, 0) | self.channel.members.get(self.user.id, 0),
+                ),
             }
         else:
             found["user"] = self.user.json
