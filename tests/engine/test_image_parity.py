@@ -18,7 +18,7 @@ from engine.recipe import Recipe
 from engine.resident import Resident
 from engine.schedules import sigmas_for
 from engine.shelves import vaes
-from tests.engine.test_parity import InjectedScheduler, load_cpu
+from tests.engine.test_parity import InjectedScheduler, load_cpu, pipeline_around
 from tests.factories import make_recipe, pixels
 from tests.models import make_model
 
@@ -72,17 +72,7 @@ def by_diffusers(kind: Any, model: Model, recipe: Recipe, canvas: Canvas) -> Ten
     )
     scheduler = NoisingScheduler(prediction_type=schedule.prediction_type, steps_offset=1)
     scheduler.inject(sigmas, schedule.timestep(sigmas[:-1]).float())
-    pipeline = kind(
-        vae=model.vae,
-        unet=model.unet,
-        text_encoder=model.text_encoder,
-        tokenizer=model.tokenizer,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = pipeline_around(kind, model, scheduler)
     # The sigmas are those of the strength already.
     pipeline.get_timesteps = lambda *_, **__: (scheduler.timesteps, len(scheduler.timesteps))
     mask = {} if canvas.mask is None else {"mask_image": Image.fromarray(canvas.mask)}

@@ -30,7 +30,7 @@ from engine.signatures import GUIDANCE_IN
 from engine.sources import Control
 from tests.engine.test_control import BLOBS, DISC, make_network
 from tests.engine.test_control import by_marble as controlled
-from tests.engine.test_parity import by_marble
+from tests.engine.test_parity import by_marble, pipeline_around
 from tests.engine.ticks import ROOMY, draw, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.models import make_model
@@ -65,21 +65,12 @@ class InjectedScheduler(LCMScheduler):  # type: ignore[misc]  # diffusers has no
 def by_diffusers(model: Model, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     schedule = model.noise_schedule
     sigmas = sigmas_for(recipe.sampler, recipe.schedule, recipe.steps, noise_schedule=schedule)
-    pipeline = LatentConsistencyModelPipeline(
-        vae=model.vae,
-        unet=model.unet,
-        text_encoder=model.text_encoder,
-        tokenizer=model.tokenizer,
-        scheduler=InjectedScheduler(
-            beta_start=schedule.beta_start,
-            beta_end=schedule.beta_end,
-            beta_schedule=schedule.beta_schedule,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+    scheduler = InjectedScheduler(
+        beta_start=schedule.beta_start,
+        beta_end=schedule.beta_end,
+        beta_schedule=schedule.beta_schedule,
     )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = pipeline_around(LatentConsistencyModelPipeline, model, scheduler)
     pipeline.scheduler.inject(sigmas, schedule.timestep(sigmas[:-1]))
     noise = NoiseSource(recipe.seed)
     monkeypatch.setattr(

@@ -76,24 +76,31 @@ def by_diffusers(model: Model, recipe: Recipe, **arguments: Any) -> Tensor:
 
 
 def make_pipeline(model: Model) -> Any:
-    """Return diffusers' pipeline around a model's modules."""
+    """Return diffusers' pipeline around a model's modules, with its schedule."""
+    schedule = model.noise_schedule
+    scheduler = InjectedScheduler(
+        beta_start=schedule.beta_start,
+        beta_end=schedule.beta_end,
+        beta_schedule=schedule.beta_schedule,
+        prediction_type=schedule.prediction_type,
+        steps_offset=1,
+    )
+    xl = is_xl(model.checkpoint)
+    kind = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
+    return pipeline_around(kind, model, scheduler)
+
+
+def pipeline_around(kind: Any, model: Model, scheduler: Any) -> Any:
+    """Return one of diffusers' kinds of pipeline around a model's modules and a scheduler."""
     second = {"text_encoder_2": model.text_encoder_2, "tokenizer_2": model.tokenizer_2}
     others = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    xl = is_xl(model.checkpoint)
-    schedule = model.noise_schedule
-    pipeline = (StableDiffusionXLPipeline if xl else StableDiffusionPipeline)(
+    pipeline = kind(
         vae=model.vae,
         unet=model.unet,
         text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
-        scheduler=InjectedScheduler(
-            beta_start=schedule.beta_start,
-            beta_end=schedule.beta_end,
-            beta_schedule=schedule.beta_schedule,
-            prediction_type=schedule.prediction_type,
-            steps_offset=1,
-        ),
-        **(second if xl else others),
+        scheduler=scheduler,
+        **(second if is_xl(model.checkpoint) else others),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
