@@ -119,18 +119,17 @@ class Desk:
         await self.know_place(visit)
         await self.app.gate.admit(visit)
 
-    def may_moderate(self, visit: Visit) -> bool:
-        """Say whether they may act for the channel: its moderators and Marble's own."""
-        return visit.moderates or self.roles.of(visit.person) >= Role.MODERATOR
+    def moderated(self, visit: Visit, *, server: bool = True) -> str:
+        """Return what a moderator speaks for: all of the `server`, or the channel.
 
-    def server_of(self, visit: Visit) -> str:
-        """Return the server that a moderator speaks for; raises `Refusal` for whoever may not.
-
-        Who moderates some of its channels only does not speak for it.
+        Raises `Refusal` for whoever may not; who moderates a channel only speaks for that.
         """
-        if visit.guild is None or not self.may_moderate(visit):
+        everywhere = self.roles.of(visit.person) >= Role.MODERATOR
+        if visit.guild is None or not (visit.moderates or everywhere):
             raise Refusal(visit.words.moderators_only)
-        if not visit.governs and self.roles.of(visit.person) < Role.MODERATOR:
+        if not server:
+            return visit.place
+        if not (visit.governs or everywhere):
             raise Refusal(visit.words.not_of_server)
         return guild_key(visit.guild)
 

@@ -68,7 +68,7 @@ async def ban(
     desk: Desk, visit: Click, person: discord.User, reason: Reason, hours: Hours | None = None
 ) -> None:
     """Let somebody ask for nothing in this server."""
-    server = desk.server_of(visit)
+    server = desk.moderated(visit)
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     who, moderation = person_key(person.id), desk.storage.moderation
     await moderation.ban(who, by=visit.person, reason=reason, place=server, until=until)
@@ -78,7 +78,7 @@ async def ban(
 
 async def unban(desk: Desk, visit: Click, person: discord.User) -> None:
     """Lift a ban."""
-    server, who = desk.server_of(visit), person_key(person.id)
+    server, who = desk.moderated(visit), person_key(person.id)
     lifted = await desk.storage.moderation.lift_ban(who, by=visit.person, place=server)
     text = visit.words.ban_lifted if lifted else visit.words.no_ban
     await visit.tell(text.format(who=person.mention))
@@ -106,9 +106,7 @@ async def channel(
     typed = {"steps": steps, "guidance": guidance, "width": width, "height": height}
     typed |= {"count": count, "models": models, "blocked": blocked, "safety": safety}
     typed |= {"per_minute": per_minute, "place_per_minute": place_per_minute}
-    if visit.guild is None or not desk.may_moderate(visit):
-        raise Refusal(visit.words.moderators_only)
-    place = desk.server_of(visit) if server else visit.place
+    place = desk.moderated(visit, server=server)
     if (rule is None) is not (value is None):
         raise Refusal(visit.words.rule_and_value)
     typed |= {rule: value} if rule else {}
@@ -121,7 +119,7 @@ async def channel(
 
 async def log(desk: Desk, visit: Click) -> None:
     """List what moderators did in this server."""
-    server = desk.server_of(visit)
+    server = desk.moderated(visit)
     await visit.open(private=True)
     acts = await desk.storage.moderation.acts(within=server, limit=ACTS)
     await visit.tell(acts_text(acts, visit.words))

@@ -77,4 +77,4 @@ def _place(desk: Desk, visit: Click) -> str:
     """
     if visit.guild is None and desk.roles.of(visit.person) >= Role.MODERATOR:
         return EVERYWHERE
-    return desk.server_of(visit)
+    return desk.moderated(visit)
