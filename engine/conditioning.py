@@ -19,7 +19,6 @@ from engine.places import Kind
 from engine.prompts import Token, tokenize
 from engine.shelves import Shelf
 
-GUIDANCE: Final = "timestep_cond"  # what the U-Net calls it
 CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x, 330 KB for SDXL
 
 
@@ -69,13 +68,11 @@ class Conditioning:
         return replace(self, embeds=self.embeds.repeat(1, tokens // self.tokens, 1))
 
     def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
-        """Return what the U-Net takes, in its own dtype; sizes keep their digits in fp32."""
+        """Return what U-Net and controls take, in their dtype; sizes keep their digits in fp32."""
         given: dict[str, Any] = {"encoder_hidden_states": self.embeds.to(dtype)}
         if self.pooled is not None:
             added = {"text_embeds": self.pooled.to(dtype), "time_ids": self.sizes}
             given["added_cond_kwargs"] = added
-        if self.guidance is not None:
-            given[GUIDANCE] = self.guidance.to(dtype)
         return given
 
 
@@ -89,10 +86,14 @@ def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
     alike = [part.longer(tokens) for part in parts]
     return Conditioning(
         _rows([part.embeds for part in alike], padding),
-        None if alike[0].pooled is None else _rows([_given(p.pooled) for p in alike], padding),
-        None if alike[0].sizes is None else _rows([_given(p.sizes) for p in alike], padding),
-        None if alike[0].guidance is None else _rows([_given(p.guidance) for p in alike], padding),
+        _some_rows([part.pooled for part in alike], padding),
+        _some_rows([part.sizes for part in alike], padding),
+        _some_rows([part.guidance for part in alike], padding),
     )
+
+
+def _some_rows(parts: Sequence[Tensor | None], padding: int) -> Tensor | None:
+    return None if parts[0] is None else _rows([_given(part) for part in parts], padding)
 
 
 def _rows(parts: Sequence[Tensor], padding: int) -> Tensor:

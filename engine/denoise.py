@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engine.conditioning import GUIDANCE, Conditioning, stack
+from engine.conditioning import Conditioning, stack
 from engine.control import Steer, steered
 from engine.guidance import guide, needs_negative, rescale
 from engine.inpainting import hold
@@ -239,7 +239,8 @@ def _predict(
     scaled = model_input(x, sigma)
     inputs = scaled if extra is None else torch.cat([scaled, extra], dim=1)
     told = conditioning.arguments(model.dtype)
-    others = {name: value for name, value in told.items() if name != GUIDANCE}  # controls have none
-    told |= steer(scaled.to(model.dtype), levels[1], others)
+    told |= steer(scaled.to(model.dtype), levels[1], told)
+    if conditioning.guidance is not None:  # which controls are not told
+        told["timestep_cond"] = conditioning.guidance.to(model.dtype)
     output = model.unet(inputs.to(model.dtype), levels[1], **told, return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

@@ -254,9 +254,9 @@ def some(names: Sequence[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known name, or nothing."""
-    plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
     if len(name) > LONGEST:  # comparing takes a while for each letter
         return ""
+    plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
     found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)
     if not found:
         return ""

@@ -104,7 +104,6 @@ class Order:
         self._running: dict[int, _Run] = {}
         self._together: Counter[str] = Counter()  # running jobs, by the groups of their caps
         self._held: dict[str, set[str]] = {}  # who waits for a group to have room
-        self._alone: int | None = None  # the running job beside which nothing may run
         self._warm: set[str] = set()  # models that are loaded, or are about to be
         self._admitted = 0
         self._meter = Meter()
@@ -177,7 +176,6 @@ class Order:
         if task.alone and self._running:
             return None
         person = self._people[name]
-        self._alone = task.job if task.alone else None
         del person.lines[level][task.job]
         self._together.update(group for group, _ in task.caps)
         del self._waiting[task.job]
@@ -193,9 +191,9 @@ class Order:
 
     def wants(self, slots: int) -> bool:
         """Say whether somebody waits and nothing keeps all of them from starting."""
-        if self._pauses or self._alone is not None or len(self._running) >= slots:
+        if self._pauses or len(self._running) >= slots:
             return False
-        return bool(self._waiting)
+        return bool(self._waiting) and not any(run.task.alone for run in self._running.values())
 
     def begun(self, job: int, now: float, *, loaded: bool) -> None:
         """Say that a job begins only now; what went before is nobody's work, and nobody pays.
@@ -222,7 +220,6 @@ class Order:
         if job not in self._running:
             return
         run = self._running.pop(job)
-        self._alone = None if self._alone == job else self._alone
         task, charged = run.task, run.charged
         used = self._meter.stop(job, now)
         if finished:
@@ -298,7 +295,7 @@ class Order:
         twin._running = {job: replace(run) for job, run in self._running.items()}
         twin._together = Counter(self._together)
         twin._held = {group: set(names) for group, names in self._held.items()}
-        twin._alone, twin._warm = self._alone, set(self._warm)
+        twin._warm = set(self._warm)
         twin._meter, twin._levels = self._meter.copy(), self._levels.copy()
         twin._shares = {level: share.copy() for level, share in self._shares.items()}
         return twin

@@ -91,7 +91,7 @@ def work_of(recipe: Recipe) -> Work:
     return Work(
         model=recipe.checkpoint,
         width=first * rows * pictures,
-        calls=sum(width / first * each for width, each in zip(widths, calls, strict=True)),
+        calls=sum(width / first * number for width, number in zip(widths, calls, strict=True)),
         pixels=(sum(one.pixels / MILLION for one in todo) or size) * pictures,
     )
 

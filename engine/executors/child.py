@@ -80,9 +80,8 @@ class ChildExecutor(QueueingExecutor):
         """Start the child; return when it takes jobs, failed to start too often or is closed."""
         self._expected += 1
         try:
-            if not self._hold():
-                return
-            await self._settled.wait()
+            if self._hold():
+                await self._settled.wait()
         finally:
             self._expected -= 1
 
