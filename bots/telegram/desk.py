@@ -93,8 +93,10 @@ class Desk:
             await errand.say(sentence)
 
     async def _obey(self, errand: Errand, message: Message, said: Said | None) -> str | None:
+        if said is None:  # talk that is not for us costs nothing, and is never answered
+            return None
         await self._know(message)
-        return await commands.obey(errand, said) if said else None
+        return await commands.obey(errand, said)
 
     async def _press(self, letter: Letter, query: CallbackQuery) -> None:
         """Do what a button says, and answer it at once."""

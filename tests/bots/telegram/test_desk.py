@@ -31,17 +31,26 @@ class Locked:
         self.said.append(text)
 
 
-async def test_nothing_is_done_in_a_topic_whose_group_is_not_known() -> None:
+async def hear(text: str) -> Any:
+    """Return the chat in whose topic something was said while the database is locked."""
     locked: Any = Locked()
     app: Any = SimpleNamespace(storage=SimpleNamespace(people=locked, inbox=locked))
     tasks: list[Any] = []
     desk = Desk(app, locked, locked, locked, lambda task, name: tasks.append(task), {})
     chat = {"id": -5, "type": "supergroup", "title": "Statues", "is_forum": True}
     ada = {"id": 7, "is_bot": False, "first_name": "Ada"}
-    message = {"message_id": 1, "date": NOW, "chat": chat, "from": ada, "text": "/imagine a cat"}
+    message = {"message_id": 1, "date": NOW, "chat": chat, "from": ada, "text": text}
     message |= {"message_thread_id": 3, "is_topic_message": True}
     body = {"update_id": 1, "message": message}
     desk.hand_in(Letter(id="telegram:1/1", adapter="telegram", person="telegram:7", body=body))
     await tasks.pop()
-    assert locked.said == [words_of("en").busy]
     assert locked.done_with == ["telegram:1/1"]
+    return locked
+
+
+async def test_nothing_is_done_in_a_topic_whose_group_is_not_known() -> None:
+    assert (await hear("/imagine a cat")).said == [words_of("en").busy]
+
+
+async def test_talk_that_is_not_for_marble_is_not_answered_while_the_database_is_locked() -> None:
+    assert (await hear("hello, all of you")).said == []
