@@ -61,7 +61,7 @@ class Worker:
         self.caps = caps  # of a person in a place
         self._feeds: dict[int, Feed] = {}
         self._at_work: dict[int, int] = {}  # with the epoch of our claim
-        self._adrift: dict[int, int] = {}  # claims of ours whose end could not be recorded
+        self._adrift: dict[int, Job] = {}  # claims of ours whose end could not be recorded
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.watch: Watch = Unwatched()
         self._teller = Teller(self.queue, self._feeds, tell_every)
@@ -120,10 +120,9 @@ class Worker:
             if ended and self._at_work.get(number) == epoch:
                 self._stopped.add(number)
                 self._executor.cancel(number, epoch)
-        for number, epoch in list(self._adrift.items()):
-            with suppress(*OVERTAKEN):
-                await self._jobs.release(number, epoch)
-            del self._adrift[number]
+        for job in list(self._adrift.values()):
+            await self._give_back(job)
+            del self._adrift[job.id]
 
     async def run(self) -> None:
         """Work until cancelled; the jobs at hand are then given back to the database."""
@@ -182,7 +181,7 @@ class Worker:
             return False
         except DatabaseFault:
             if job:
-                self._adrift[job.id] = job.epoch
+                self._adrift[job.id] = job
             raise
         finally:
             self.queue.done(task.job, finished=finished)

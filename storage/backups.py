@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from sqlalchemy.engine import URL
 from storage import schema, server_files, sqlite_files, urls
 from storage.clock import Clock, utc_now
 from storage.errors import Corrupt, FileThere, NewerSchema, NoBackup, NoProgram
-from storage.pictures import ABANDONED
+from storage.pictures import UNFINISHED, remove_abandoned
 
 KEPT: Final = 3  # backups made before upgrades
 _log: Final = logging.getLogger("marble.storage")
@@ -103,7 +102,7 @@ def beside(url: URL, folder: Path) -> list[Path]:
     whole, and may never be, hold rows as well.
     """
     place = urls.file_of(url) or folder / "postgres"
-    before, part = f"{place.name}.before-*", sqlite_files.PART
+    before, part = f"{place.name}.before-*", UNFINISHED
     nightly = folder / "backups"
     return sorted(
         path
@@ -119,11 +118,7 @@ def beside(url: URL, folder: Path) -> list[Path]:
 
 def remove_unfinished(url: URL, folder: Path) -> None:
     """Remove what backups of Marble's own left that died at least a day ago; blocks."""
-    for path in beside(url, folder):
-        if path.suffix == sqlite_files.PART:
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink()
+    remove_abandoned(path for path in beside(url, folder) if path.suffix == UNFINISHED)
 
 
 def orphans_are_kept(url: URL) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +100,7 @@ class Pictures:
 
     def remove_unfinished(self) -> None:
         """Remove what writers left that died at least a day ago; blocks."""
-        for path in self.folder.glob(f"??/*{UNFINISHED}"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink()
+        remove_abandoned(self.folder.glob(f"??/*{UNFINISHED}"))
 
     def problem(self, sha256: str, size: int, deep: bool) -> str | None:
         """Say what is wrong with a file, or None; `deep` reads it whole. Blocks."""
@@ -143,6 +140,14 @@ class Pictures:
     def _fault(self, error: OSError) -> DatabaseFault:
         where = error.filename or str(self.folder)
         return explain(error, str(where)) or Unreachable(str(where), str(error))
+
+
+def remove_abandoned(unfinished: Iterable[Path]) -> None:
+    """Remove those of these files whose writers died at least a day ago; blocks."""
+    for path in unfinished:
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

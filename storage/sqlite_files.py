@@ -13,11 +13,10 @@ from typing import Final
 
 from storage.errors import Corrupt, FileThere, NoSuchFile
 from storage.faults import explain
-from storage.pictures import sync_folder
+from storage.pictures import UNFINISHED, sync_folder
 
 STAMP: Final = "%Y%m%d-%H%M%S"
 BESIDE: Final = ("-wal", "-shm")
-PART: Final = ".part"  # ends the name of a file that is not whole yet
 
 
 def copy(source: Path, target: Path) -> None:
@@ -68,7 +67,7 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
     """
     kept = place.with_name(f"{place.name}.before-restore-{now.strftime(STAMP)}")
     kept = next(name for name in names_from(kept) if not name.exists())
-    part = place.with_name(f"{place.name}.part")
+    part = place.with_name(f"{place.name}{UNFINISHED}")
     with _faults(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, part)
@@ -87,7 +86,7 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
 
 def part_of(target: Path) -> Path:
     """Return the name under which this process writes a file that is not whole yet."""
-    return target.with_name(f"{target.name}.{os.getpid()}{PART}")
+    return target.with_name(f"{target.name}.{os.getpid()}{UNFINISHED}")
 
 
 def take_name(part: Path, target: Path) -> None:
@@ -110,7 +109,7 @@ def names_from(path: Path) -> Iterator[Path]:
 def keep_latest(place: Path, number: int) -> None:
     """Remove all but the latest backups made before upgrades; blocks."""
     found = place.parent.glob(f"{place.name}.before-upgrade-*")
-    for old in sorted(path for path in found if path.suffix != PART)[:-number]:
+    for old in sorted(path for path in found if path.suffix != UNFINISHED)[:-number]:
         old.unlink(missing_ok=True)
 
 
