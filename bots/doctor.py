@@ -139,7 +139,8 @@ async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> Asyn
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
     """Look at how much room there is for pictures."""
     folder = settings.data_dir.absolute()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    there = (path for path in (folder, *folder.parents) if path.exists())
+    nearest = next(there, Path(folder.anchor))
     free = shutil.disk_usage(nearest).free
     cure = f"free some where {nearest} lies, or let `marble db prune --older-than 90d` do so"
     if not os.access(nearest, os.W_OK):

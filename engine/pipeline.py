@@ -16,12 +16,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from itertools import count
 
 import torch
 from torch import Tensor
 
-from engine.batching import Batch, Batching, Turn, Wheel
+from engine.batching import Batch, Batching, Wheel
 from engine.blobs import Blobs, Folder
 from engine.canvas import lay
 from engine.denoise import Denoising
@@ -71,7 +70,7 @@ class Pipeline:
         self._cancels: deque[Key] = deque()
         self._running: dict[Key, Running] = {}
         self._loading: Key | None = None  # who waits for its model
-        self._runs = count()
+        self._runs = 0  # of `run`, which tell its jobs apart
 
     @property
     def busy(self) -> bool:
@@ -114,7 +113,8 @@ class Pipeline:
 
         It is cancelled once `stopped()`, asked before every tick, says so.
         """
-        spec = Spec(job=0, epoch=next(self._runs), recipe=recipe)
+        self._runs += 1
+        spec = Spec(job=0, epoch=self._runs, recipe=recipe)
         self.admit(spec)
         try:
             while self.busy:
@@ -183,20 +183,22 @@ class Pipeline:
         if not turns or self._reveal.full:
             return
         batch = self._wheel.choose(turns)
-        owners = {self._owner(turn).key: self._owner(turn) for turn in batch.turns}
-        resident = self._owner(batch.turns[0]).resident
+        by_account = {running.account: running for running in self._running.values()}
+        owners = [by_account[turn.account] for turn in batch.turns]
+        resident = owners[0].resident
         self._count(batch)
         answers = resident.evaluate([turn.picture for turn in batch.turns], batch.rows)
-        for turn, answer in zip(batch.turns, answers, strict=True):
-            if isinstance(answer, Tensor):
-                turn.picture.advance(answer)
-            elif (key := self._owner(turn).key) in owners:
-                del owners[key]
-                yield self._end(key, answer)
+        failed: dict[Key, Exception] = {}
+        for turn, owner, answer in zip(batch.turns, owners, answers, strict=True):
+            if error := _advance(turn.picture, answer):
+                failed.setdefault(owner.key, error)
+        for key, error in failed.items():
+            yield self._end(key, error)
         if resident.cramped:
             self._narrow(resident)
-        for running in owners.values():
-            yield from self._tell(running)
+        for running in dict.fromkeys(owners):
+            if running.key not in failed:
+                yield from self._tell(running)
 
     def _narrow(self, resident: Resident) -> None:
         for running in self._running.values():
@@ -209,9 +211,6 @@ class Pipeline:
         self._counts["ticks"] += 1
         self._counts["rows"] += used
         self._counts["padding"] += batch.rows - used
-
-    def _owner(self, turn: Turn[Denoising]) -> Running:
-        return next(r for r in self._running.values() if r.account is turn.account)
 
     def _tell(self, running: Running) -> Iterator[Report]:
         if running.step > running.told:
@@ -261,3 +260,14 @@ class Pipeline:
         if running := self._running.pop(key, None):
             running.resident.users -= 1
             self._reveal.drop(running)
+
+
+def _advance(picture: Denoising, answer: Tensor | Exception) -> Exception | None:
+    """Give a picture what it asked for; return what keeps it from going on."""
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        picture.advance(answer)
+    except Exception as error:
+        return error
+    return None

@@ -198,3 +198,40 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert "imagine" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    """Yield what stands in a function, but not in those that it defines."""
+    unseen = list(ast.iter_child_nodes(function))
+    while unseen:
+        node = unseen.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            unseen += ast.iter_child_nodes(node)
+
+
+def bare_nexts(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines where a generator asks for a next one that may be missing."""
+    for maker in ast.walk(tree):
+        nodes: list[ast.AST] = []
+        if isinstance(maker, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            nodes = list(own_nodes(maker))
+            if not any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in nodes):
+                continue
+        elif isinstance(maker, ast.GeneratorExp):
+            nodes = list(ast.walk(maker))
+        for node in nodes:
+            name = node.func if isinstance(node, ast.Call) and len(node.args) == 1 else None
+            if isinstance(name, ast.Name) and name.id == "next":
+                yield name.lineno
+
+
+def test_no_generator_asks_for_a_next_one_without_a_default() -> None:
+    """Its `StopIteration` would end the generator: for the tick, everybody's jobs."""
+    found = [
+        f"{name}:{line}"
+        for name, file in MODULES.items()
+        for line in bare_nexts(ast.parse(file.read_text(encoding="utf-8")))
+    ]
+    assert not found
+    assert list(bare_nexts(ast.parse("def f():\n    yield next(x)"))) == [2]

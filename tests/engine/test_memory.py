@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
 from engine.reports import Ended
 from engine.resident import Resident, unmeasured
-from tests.engine.ticks import ROOMY, check_order, drive, make_pipeline, pngs
+from engine.samplers import SAMPLERS, Request, Sampling
+from tests.engine.ticks import ROOMY, check_order, draw, drive, make_pipeline, pngs
 from tests.factories import make_recipe
 
 CPU = torch.device("cpu")
@@ -172,6 +174,42 @@ def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:
         type(None),
         type(None),
     ]
+
+
+def test_two_failing_pictures_of_one_job_in_one_call_end_that_job_alone(model: Model) -> None:
+    forward, large = model.unet.forward, 16
+
+    def short(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if x.shape[-1] == large:
+            raise OOM
+        return forward(x, *args, **kwargs)
+
+    side = large * model.latent_scale
+    recipes = [make_recipe(steps=8), make_recipe(steps=2, width=side, height=side, count=2)]
+    pipeline = make_pipeline(model, ROOMY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.unet, "forward", short)
+        told = draw(pipeline, recipes, [0, 0])
+    assert isinstance(told[0][-1], Ended)
+    assert told[0][-1].error is None
+    assert isinstance(told[1][-1], Ended)
+    assert isinstance(told[1][-1].error, OutOfMemory)
+
+
+def test_a_sampler_that_fails_ends_its_job_alone(model: Model) -> None:
+    euler = SAMPLERS["euler"]
+
+    def broken(x: torch.Tensor, *args: Any) -> Sampling:
+        yield Request(x, 1.0, 0)
+        raise ValueError("broken")
+
+    recipes = [make_recipe(steps=4), make_recipe(steps=4, sampler="heun", count=2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SAMPLERS, "heun", replace(euler, run=broken))
+        told = draw(make_pipeline(model, ROOMY), recipes, [0, 0])
+    ends = [news[-1] for news in told]
+    assert [type(end.error) for end in ends if isinstance(end, Ended)] == [type(None), EngineError]
+    assert len(pngs(told[0])) == 1
 
 
 def test_a_broken_preview_or_decode_ends_its_job_alone(model: Model) -> None:
