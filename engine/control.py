@@ -23,6 +23,7 @@ from torch import Tensor
 from engine.control_files import check_family
 from engine.encode import Pixels
 from engine.errors import BrokenModel
+from engine.finite import check_weights
 from engine.hints import Hint
 from engine.ladder import ran_out
 from engine.loading import Model
@@ -174,7 +175,9 @@ def load_control(name: str, path: Path, model: Model) -> Any:
         if its != wanted:
             reason = f"its {key} is {its}, that of {model.checkpoint.name!r} {wanted}"
             raise BrokenModel(name, f"{reason}: it is made for models of another form.")
-    return network.to(model.device).eval().requires_grad_(False)
+    network = network.to(model.device).eval().requires_grad_(False)
+    check_weights(name, network)
+    return network
 
 
 def _from_folder(path: Path, model: Model) -> Any:

@@ -1,5 +1,6 @@
 """The third stage: reveal. Latents become pixels; and, on the way there, a guess at them."""
 
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from engine.errors import NotFinite
+from engine.finite import are_finite
 from engine.ladder import ran_out
 from engine.loading import Model
 from engine.tiled_vae import decode_large
@@ -25,15 +28,28 @@ LONG_ENOUGH: Final = 0.01  # seconds; less tells of launching kernels, not of ru
 
 Pixels = NDArray[np.uint8]
 
+log = logging.getLogger(__name__)
+
 
 def decode(model: Model, latents: Tensor) -> Pixels:
-    """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8."""
-    return _to_pixels(model.vae.decode(_unscaled(model, latents), return_dict=False)[0])
+    """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8; raises `NotFinite`."""
+    images = model.vae.decode(_unscaled(model, latents), return_dict=False)[0]
+    return _to_pixels(_checked(images, latents))
 
 
 def decode_tiled(model: Model, latents: Tensor) -> Pixels:
     """Decode as `decode` does, but in overlapping tiles, which need less memory at once."""
-    return _to_pixels(decode_large(model.vae, _unscaled(model, latents)))
+    return _to_pixels(_checked(decode_large(model.vae, _unscaled(model, latents)), latents))
+
+
+def _checked(images: Tensor, latents: Tensor) -> Tensor:
+    """Return what a VAE made of latents, or raise `NotFinite`: it would show as black.
+
+    VAEs work in fp32, so that no other precision would make numbers of it.
+    """
+    if are_finite([images]) == [False]:
+        raise NotFinite.in_vae() if all(are_finite([latents])) else NotFinite.in_latents()
+    return images
 
 
 def _unscaled(model: Model, latents: Tensor) -> Tensor:
@@ -69,11 +85,16 @@ class Previewer:
         return count <= MOST and count * self._cost <= CHEAP
 
     def _by_tiny(self, denoised: Tensor) -> Pixels | None:
-        """Return the tiny VAE's pixels, or None since memory was too short for them."""
+        """Return the tiny VAE's pixels, or None where it cannot make them here."""
         if self._tiny is None:
             return None
         try:
-            return _to_pixels(self._tiny.decode(denoised.to(self._tiny.dtype)).sample)
+            images = self._tiny.decode(denoised.to(self._tiny.dtype)).sample
+            if all(are_finite([images])):
+                return _to_pixels(images)
+            log.warning("the tiny VAE's values are no numbers; previews go without it")
+            self._tiny = None
+            return None
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise

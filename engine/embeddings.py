@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import BrokenModel
+from engine.finite import check_values
 from engine.loading import read_tensors
 from engine.shelves import Shelf
 
@@ -73,8 +74,7 @@ class Embeddings:
             raise BrokenModel(
                 name, f"it is made for another model: vectors of {vectors.shape[-1]}, not {width}."
             )
-        if not bool(vectors.isfinite().all()):
-            raise BrokenModel(name, "it holds values that are no numbers.")
+        check_values(name, [("its vectors", vectors)])
         return vectors
 
     @contextmanager

@@ -11,6 +11,7 @@ MarbleError
 │   ├── WrongFamily            a control model is made for other models
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
+│   ├── NotFinite              a network answered with values that are no numbers
 │   ├── MissingPicture         a start image, mask or map is not in the picture store
 │   ├── QueueFull              too many jobs wait already
 │   ├── TooManyWaiting         one person has too many jobs waiting already
@@ -28,7 +29,7 @@ know what it may show.
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 from engine.sentences import Sentence
 
@@ -191,6 +192,43 @@ class BrokenModel(UserError):
 
 class OutOfMemory(UserError):
     """Say that a picture did not fit into memory, whatever was tried."""
+
+
+class NotFinite(UserError):
+    """Say where a picture's values stopped being numbers (NaN or infinity)."""
+
+    @classmethod
+    def in_step(cls, step: int, total: int) -> Self:
+        """Return the error of a step of denoising, counted from 1."""
+        text = (
+            f"The model's values stopped being numbers (NaN or infinity) in step {step} of {total};"
+            " smaller weights of words and LoRAs, less guidance or another model may help."
+        )
+        return cls(Sentence(text, "not_finite_step", step=step, total=total))
+
+    @classmethod
+    def in_latents(cls) -> Self:
+        """Return the error of finished latents."""
+        text = (
+            "The sampler's values stopped being numbers (NaN or infinity); "
+            "another sampler or more steps may help."
+        )
+        return cls(Sentence(text, "not_finite_latents"))
+
+    @classmethod
+    def in_vae(cls) -> Self:
+        """Return the error of a VAE that decodes."""
+        text = "The VAE's values stopped being numbers (NaN or infinity); another VAE may help."
+        return cls(Sentence(text, "not_finite_vae"))
+
+    @classmethod
+    def in_upscaler(cls, name: str) -> Self:
+        """Return the error of an upscaler."""
+        text = (
+            f"The values of the upscaler {name!r} stopped being numbers (NaN or infinity); "
+            "another upscaler may help."
+        )
+        return cls(Sentence(text, "not_finite_upscaler", name=name))
 
 
 class MissingPicture(UserError):

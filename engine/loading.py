@@ -30,6 +30,7 @@ from transformers.utils import logging as transformers_logging
 from engine.checkpoints import Checkpoint
 from engine.errors import BrokenModel
 from engine.families import SDXL
+from engine.finite import check_present, check_values
 from engine.ladder import ran_out
 from engine.schedules import NoiseSchedule
 from engine.signatures import CONV_IN, GUIDANCE_IN
@@ -43,7 +44,6 @@ ENCODERS: Final = ("text_encoder", "text_encoder_2")
 # diffusers does not know the original name of this weight.
 _UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
 _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
-SAMPLE: Final = 4096  # values of a tensor that are looked at
 # bf16 and fp16 are unusable on most CPUs; channels_last halves a U-Net call there.
 PRECISIONS: Final = {"cpu": torch.float32, "cuda": torch.float16, "mps": torch.float16}
 
@@ -171,13 +171,10 @@ class _Parts:
     def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
         module = self.read(part, reader)
-        for name, weight in module.named_parameters():
-            if weight.is_meta:
-                # The libraries would go on without it, or with random numbers.
-                raise self._broken(part, f"its weights lack {name!r}")
-            if not _is_finite(weight):
-                raise self._broken(part, f"{name!r} holds values that are no numbers")
-        return module.to(self._place).eval().requires_grad_(False)
+        check_present(self._checkpoint.name, module, part)
+        module = module.to(self._place).eval().requires_grad_(False)
+        check_values(self._checkpoint.name, module.state_dict().items(), part)
+        return module
 
     def tokenizer(self, part: str, encoder: Any) -> Any:
         if self._checkpoint.file:
@@ -265,20 +262,6 @@ def brief(reason: str) -> str:
     """Return a library's message as a part of a sentence: its first line, not too long."""
     lines = reason.strip().splitlines() or ["no reason was given"]
     return lines[0][:200].rstrip(".")
-
-
-def check_weights(name: str, module: torch.nn.Module) -> None:
-    """Raise `BrokenModel` where a weight has no values, or one of them is no number."""
-    for key, weight in module.named_parameters():
-        if weight.is_meta:
-            raise BrokenModel(name, f"its weights lack {key!r}.")
-        if not bool(weight.isfinite().all()):
-            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
-
-
-def _is_finite(weight: Tensor) -> bool:
-    """Look at a tensor's first values: a file of NaNs is told at once, without reading it all."""
-    return bool(weight.detach().flatten()[:SAMPLE].isfinite().all())
 
 
 def _silence_libraries() -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
 from engine.errors import BrokenModel
+from engine.finite import check_values
 from engine.loading import ENCODERS, Model
 from engine.lorafile import Entry, read_entries
 from engine.names import names_in_loras
@@ -131,8 +132,7 @@ class Loras:
                 lora.name,
                 f"it is made for another model than {self._kind}: {entry.name!r} has other sizes.",
             )
-        if not (bool(down.isfinite().all()) and bool(up.isfinite().all())):
-            raise BrokenModel(lora.name, f"{entry.name!r} holds values that are no numbers.")
+        check_values(lora.name, [(entry.down, down), (entry.up, up)])
         scale = 1.0 if entry.alpha is None else entry.alpha / rank
         return down, up * (scale * weight)
 

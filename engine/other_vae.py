@@ -14,8 +14,9 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from engine.errors import BrokenModel, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
+from engine.finite import check_weights
 from engine.ladder import ran_out
-from engine.loading import Model, brief, check_weights, is_xl, read_tensors
+from engine.loading import Model, brief, is_xl, read_tensors
 from engine.shelves import Shelf
 from engine.tiny_vae import is_tiny, read_tiny
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
 
 from engine.control_files import context_width, title_of
 from engine.embeddings import find_vectors
 from engine.errors import BrokenModel
 from engine.families import BY_KEY
+from engine.finite import check_values
 from engine.loading import read_tensors
 from engine.lorafile import read_entries
 from engine.other_vae import read_vae
@@ -52,7 +52,7 @@ def examine_parts(models_dir: Path | None, parts: Iterable[tuple[Kind, str]]) ->
 
 def _lora(name: str, path: Path) -> str:
     entries = read_entries(name, path)
-    _check_values(name, read_tensors(name, path))
+    check_values(name, read_tensors(name, path).items())
     return f"{len(entries)} layers"
 
 
@@ -66,25 +66,19 @@ def _vae(name: str, path: Path) -> str:
 def _embedding(name: str, path: Path) -> str:
     tensors = read_tensors(name, path)
     widths = {find_vectors(name, tensors, number).shape[-1] for number in (0, 1)}
-    _check_values(name, tensors)
+    check_values(name, tensors.items())
     return f"for text encoders {' and '.join(map(str, sorted(widths)))} wide"
 
 
 def _control(name: str, path: Path) -> str:
     width = context_width(name, path)
     for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
-        _check_values(name, read_tensors(name, file))
+        check_values(name, read_tensors(name, file).items())
     return f"for {title_of(width)}" if width else ""
 
 
 def _upscaler(name: str, path: Path) -> str:
     return f"{load_upscaler(name, path, CPU).scale}×"
-
-
-def _check_values(name: str, tensors: Mapping[str, Tensor]) -> None:
-    for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise BrokenModel(name, f"{key!r} holds values that are no numbers.")
 
 
 LOOKS: Final[Mapping[Kind, Callable[[str, Path], str]]] = {

@@ -22,8 +22,9 @@ from engine.decode import Pixels, Previewer, decode, decode_tiled
 from engine.denoise import Denoising, Ground, Shape, evaluate
 from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
 from engine.enlarge import stretch
-from engine.errors import OutOfMemory
+from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
+from engine.finite import are_finite
 from engine.hints import Hint
 from engine.inpainting import cover
 from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
@@ -250,18 +251,19 @@ class Resident:
     def evaluate(self, batch: Sequence[Denoising], rows: int) -> list[Tensor | Exception]:
         """Answer a batch's requests in one call padded to `rows`: each `denoised`, [1, C, h, w].
 
-        Where that fails each picture is tried alone, so that none fails by another's fault.
+        Where that fails each picture is tried alone, so that none fails by another's fault. A
+        picture whose values are no numbers gets `NotFinite`.
         """
         together = partial(self._call, batch, rows)
         ways: list[Way[list[Tensor]]] = [(None, together), (Rung.EMPTY_CACHE, together)]
         try:
-            return [*self._ladder.climb(Stage.DENOISE, ways)]
+            return _judged(batch, self._ladder.climb(Stage.DENOISE, ways))
         except OutOfMemory:
             self.cramped = True
         except Exception as error:
             if len(batch) == 1:
                 return [error]
-        return [self._alone(picture, rows) for picture in batch]
+        return _judged(batch, [self._alone(picture, rows) for picture in batch])
 
     def _alone(self, picture: Denoising, rows: int) -> Tensor | Exception:
         ways: list[Way[list[Tensor]]] = [(None, partial(self._call, [picture], rows))]
@@ -333,3 +335,16 @@ class Resident:
     def _move(self, part: str, device: torch.device) -> None:
         for module in self._modules(part):
             module.to(device)
+
+
+def _judged(
+    batch: Sequence[Denoising], answers: Sequence[Tensor | Exception]
+) -> list[Tensor | Exception]:
+    """Return a batch's answers, with an error in the place of each that is no number."""
+    finite = iter(are_finite([answer for answer in answers if isinstance(answer, Tensor)]))
+    return [
+        NotFinite.in_step(picture.step + 1, picture.total)
+        if isinstance(answer, Tensor) and not next(finite, True)
+        else answer
+        for picture, answer in zip(batch, answers, strict=True)
+    ]

@@ -22,8 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.errors import BrokenModel
+from engine.finite import check_weights
 from engine.ladder import ran_out
-from engine.loading import brief, check_weights
+from engine.loading import brief
 from engine.tensorfile import BadFile, Header, read_header
 
 CLASS: Final = "AutoencoderTiny"

@@ -22,7 +22,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, NotFinite
+from engine.finite import are_finite, check_weights
 from engine.ladder import ran_out
 from engine.tiles import Tiling, tiled
 
@@ -42,7 +43,8 @@ ABSENT: Final = {
 class Upscaler:
     """Hold a loaded network that makes pictures `scale` times as wide and high."""
 
-    def __init__(self, descriptor: Any, device: torch.device) -> None:
+    def __init__(self, name: str, descriptor: Any, device: torch.device) -> None:
+        self.name = name
         half = device.type == "cuda" and descriptor.supports_half
         self.dtype = torch.float16 if half else torch.float32
         self.device = device
@@ -57,7 +59,11 @@ class Upscaler:
         return sum(weight.nbytes for weight in self._network.model.parameters())
 
     def __call__(self, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
-        """Enlarge an image [1, 3, H, W], fp32 in 0…1, to [1, 3, scale·H, scale·W], tile by tile."""
+        """Enlarge an image [1, 3, H, W], fp32 in 0…1, to [1, 3, scale·H, scale·W], tile by tile.
+
+        A network whose values overflow in fp16 works in fp32 from then on. Raises `NotFinite` where
+        they are no numbers in fp32 either.
+        """
         height, width = image.shape[2:]
         tiling = Tiling(
             tile=max(2, tile // self.unit),
@@ -66,6 +72,15 @@ class Upscaler:
             outside=self.unit * self.scale,
         )
         large = tiled(self._call, _padded(image, self.unit), tiling)
+        if are_finite([large]) == [False]:
+            if self.dtype is torch.float32:
+                raise NotFinite.in_upscaler(self.name)
+            log.warning(
+                "the upscaler %r overflows in fp16; it works in fp32 from now on", self.name
+            )
+            self.dtype = torch.float32
+            self._network.to(self.device, self.dtype)
+            return self(image, tile, overlap)
         return large[..., : height * self.scale, : width * self.scale]
 
     def _call(self, tile: Tensor) -> Tensor:
@@ -93,7 +108,8 @@ def load_upscaler(name: str, path: Path, device: torch.device) -> Upscaler:
         first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise BrokenModel(name, f"{first_line.rstrip('.')}.") from error
     _check(name, descriptor)
-    return Upscaler(descriptor, device)
+    check_weights(name, descriptor.model)
+    return Upscaler(name, descriptor, device)
 
 
 def enlarge(image: Tensor, width: int, height: int, upscaler: Upscaler | None = None) -> Tensor:

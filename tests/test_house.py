@@ -72,6 +72,7 @@ MAY_IMPORT = {
             "engine.resident",
             "engine.memory",
             "engine.probe",
+            "engine.finite",
             "engine.ladder",
             "engine.opening",
             "engine.diagnosis",

@@ -72,6 +72,12 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "no_part": "没有名为 {name} 的 {kind}；这里一个也没有。",
     "wrong_family": "控制模型 {name!r} 适用于 {family}；而模型 {model!r} 是 {its}。",
     "broken_model": "无法载入模型 {name!r}：{reason}",
+    "not_finite_step": "模型在第 {step}/{total} 步算出了无效数值（NaN 或无穷大）；"
+    "减小词语和 LoRA 的权重、降低引导强度，或换一个模型，也许可以。",
+    "not_finite_latents": "采样器算出了无效数值（NaN 或无穷大）；换一个采样器或增加步数也许可以。",
+    "not_finite_vae": "VAE 算出了无效数值（NaN 或无穷大）；换一个 VAE 也许可以。",
+    "not_finite_upscaler": "放大模型 {name!r} 算出了无效数值（NaN 或无穷大）；"
+    "换一个放大模型也许可以。",
     "out_of_memory": "内存不够画这张图；换小一点的尺寸也许可以。",
     "missing_picture": "配方所需的起始图 {picture}… 已不在；请重新提供这张图，或重画它。",
     "quarantined": "这个任务 {attempts} 次使绘图进程中断，不再重试；换些设置也许可以。",
