@@ -15,6 +15,7 @@ from bots import logs
 from bots.options import OPTIONS, parse_values
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models, styles
+from bots.terminal.escaping import complain
 from bots.terminal.names import CARRIERS, PLACES
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.ranges import check
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logs.set_up(settings.debug, settings.secrets, service=service)
         return asyncio.run(_run(arguments, settings))
     except UserError as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILED if error.passing else BAD_INPUT
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
@@ -286,10 +287,6 @@ def whole_number(name: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         raise OptionError(name, text, f"a whole number between {least} and {most}")
     return int(text)
-
-
-def _complain(sentence: str) -> None:
-    sys.stderr.write(f"marble: {sentence}\n")
 
 
 if __name__ == "__main__":

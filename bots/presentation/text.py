@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 ELLIPSIS: Final = "…"
-# What Discord's markdown, mentions, links, timestamps and custom emoji begin with.
-_MARKDOWN: Final = re.compile(r"([\\*_~`|<>\[\]#@]|:(?=//|\w+:))")
+# What Discord's markdown, mentions, links, timestamps, custom emoji and emoji codes begin with.
+_MARKDOWN: Final = re.compile(r"([\\*_~`|<>\[\]#@]|:(?=//|[\w+-]+:))")
 # At the start of a line these make lists, small text and headings.
 _LINE_START: Final = re.compile(r"^(\s*\d*)([-+.])(?=\s)", re.MULTILINE)
 # What our own sentences name so: commands and options. In it nothing means anything else.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from bots.terminal.escaping import escape
+from bots.terminal.console import Listing, styled
 from bots.terminal.names import FORMS
 from bots.terminal.pictures import show
 from engine.errors import UserError
@@ -31,8 +31,8 @@ class PictureLost(UserError):
         )
 
 
-def headline(job: Job) -> str:
-    """Return what was drawn, and how, in two lines of markup."""
+def headline(job: Job) -> Text:
+    """Return what was drawn, and how, in two lines."""
     recipe = job.recipe
     facts = (
         "×".join(map(str, recipe.size)),
@@ -43,14 +43,13 @@ def headline(job: Job) -> str:
         recipe.checkpoint,
         *([f"style {job.style}"] if job.style else []),
     )
-    return f"[bold]{job.id}[/bold]  {escape(recipe.prompt)}\n[dim]{escape(' · '.join(facts))}[/dim]"
+    name, words = styled(str(job.id), "bold"), styled(f"  {recipe.prompt}\n", "none")
+    return Text.assemble(name, words, styled(" · ".join(facts), "dim"))
 
 
-def recipe_table(job: Job) -> Table:
+def recipe_table(job: Job) -> Listing:
     """Return everything that a job is made from."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column()
+    table = Listing()
     facts = job.recipe.to_dict() | {"status": job.status.value}
     if job.style is not None:
         facts["style"] = job.style
@@ -61,7 +60,7 @@ def recipe_table(job: Job) -> Table:
         facts["error"] = job.error
     for name, value in facts.items():
         if name != "version" and value not in NOTHING:
-            table.add_row(name.replace("_", " "), escape(in_words(value)))
+            table.add(styled(name.replace("_", " "), "dim"), in_words(value))
     return table
 
 
@@ -96,7 +95,7 @@ def show_pictures(
         if copy_to:
             path = numbered(copy_to, number)
             path.write_bytes(as_named(png, path))
-        console.print(f"  {picture.name}  {escape(str(_near(path)))}", soft_wrap=True)
+        console.print(f"  {picture.name}  {_near(path)}", soft_wrap=True)
 
 
 def as_named(png: bytes, path: Path) -> bytes:

@@ -14,10 +14,11 @@ from typing import Final
 from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
+from rich.text import Text
 
 from bots.cli import number
 from bots.options import Flag, Values, parse_values, split_message
-from bots.terminal.escaping import escape
+from bots.terminal.console import styled
 from bots.terminal.given import Given, where_to
 from bots.terminal.passport import WORKFLOW
 from bots.terminal.session import Session, looks_like_file, picture_file
@@ -85,11 +86,11 @@ class Conversation:
                 await self._act(word, rest.strip(), line)
         except UserError as error:
             self.failures += 1
-            self._console.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
+            self._console.print(styled(str(error), "red"), soft_wrap=True)
 
     async def _act(self, word: str, rest: str, line: str) -> None:
         if word == "/help":
-            self._console.print(HELP)
+            self._console.print(Text.from_markup(HELP, emoji=False))
         elif action := ACTIONS.get(word.lower()):
             await action(self._session, rest)
         elif file := dropped(line):
@@ -119,7 +120,7 @@ def _one_word(line: str) -> str | None:
 
 async def _typed(console: Console) -> AsyncIterator[str]:
     """Yield the lines that a person types, with editing and history; Ctrl-C or Ctrl-D ends."""
-    console.print("Say what you want to see. [dim]/help tells more.[/dim]")
+    console.print("Say what you want to see. ", styled("/help tells more.", "dim"), sep="")
     prompt: PromptSession[str] = PromptSession("marble> ")
     while True:
         try:

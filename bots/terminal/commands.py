@@ -15,6 +15,7 @@ from bots.cli import BAD_INPUT, OK, number, out_of, upscale_of, values_of, whole
 from bots.serve import serve as work
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
+from bots.terminal.console import open_console
 from bots.terminal.db import run as look_after
 from bots.terminal.doctor import doctor
 from bots.terminal.given import Given, where_to
@@ -119,7 +120,7 @@ async def pan(arguments: argparse.Namespace, settings: Settings) -> int:
 async def read(arguments: argparse.Namespace, settings: Settings) -> int:
     """Say what a picture was made from, whoever made it."""
     reading, names = read_picture(arguments.file)
-    show_reading(reading, Console(highlight=False), names)
+    show_reading(reading, open_console(), names)
     return OK
 
 
@@ -185,7 +186,7 @@ async def chat(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _session(
     settings: Settings, *, later: bool = False
 ) -> AsyncIterator[tuple[Session, Console]]:
-    console = Console(highlight=False)
+    console = open_console()
     async with open_app(settings) as app:
         session = Session(app, console, later=later)
         await session.recover()

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bots.terminal.escaping import printable
 from engine.errors import OptionError, UserError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def parse_age(text: str) -> timedelta:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{printable(text)}\n")
 
 
 async def _upgrade(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -2,21 +2,19 @@
 
 import argparse
 
-from rich.console import Console
-from rich.text import Text
-
 from bots.cli import FAILED, OK
 from bots.doctor import State, examine
 from bots.settings import Settings
+from bots.terminal.console import open_console, styled
 
 STYLES = {State.GOOD: "green", State.POOR: "yellow", State.BAD: "bold red"}
 
 
 async def doctor(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print what every check finds; return 1 if something is wrong."""
-    console, wrong = Console(highlight=False, soft_wrap=True), 0
+    console, wrong = open_console(soft_wrap=True), 0
     async for finding in examine(settings):
-        line = Text(str(finding))
+        line = styled(str(finding), "none")
         line.stylize(STYLES[finding.state], 0, len(finding.state))
         console.print(line)
         wrong += finding.state is State.BAD

@@ -1,4 +1,4 @@
-"""What strangers wrote, made fit for a terminal: no markup of rich's, no orders to the screen.
+"""What strangers wrote, made fit for a terminal: it gives no orders to the screen.
 
 A prompt may come from somebody's PNG: an escape sequence in it could set the window's title or
 clear the screen.
@@ -7,15 +7,19 @@ clear the screen.
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
-
-from rich import markup
 
 # C0 without tab and line feed, delete, and C1: ECMA-48's control functions begin with these. Halves
 # of surrogate pairs cannot be printed at all.
 CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def escape(text: str) -> str:
-    """Return a text whose every letter is shown as it is; what would be obeyed shows as \ufffd."""
-    return markup.escape(CONTROLS.sub("\ufffd", text))
+def printable(text: str) -> str:
+    """Return a text with U+FFFD in the place of everything that a terminal would obey."""
+    return CONTROLS.sub("\ufffd", text)
+
+
+def complain(sentence: str) -> None:
+    """Say on standard error what is wrong."""
+    sys.stderr.write(f"marble: {printable(sentence)}\n")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from bots.terminal.escaping import escape
+from bots.terminal.console import Listing, open_console, styled
 from engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.checkpoints import Checkpoint
 
 GIGABYTE: Final = 1_000_000_000
-FINE: Final = "[green]good[/green]"
+FINE: Final = Text("good", style="green")
 
 
 def add_parser(commands: Any) -> None:
@@ -52,9 +52,9 @@ async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
             _add(table, name, checkpoint, _defaults(checkpoint))
         except BrokenModel as error:
             _add(table, name, None, _red(error.reason))
-    console = Console(highlight=False)
+    console = open_console()
     console.print(table)
-    parts = [(escape(name), kind) for kind, name in list_parts(settings.models_dir)]
+    parts = [(name, kind) for kind, name in list_parts(settings.models_dir)]
     _print_parts(console, ("part", "kind"), parts)
     return 0
 
@@ -69,7 +69,7 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     parts = [each for each in list_parts(settings.models_dir) if not asked or each[1] in asked]
     named = {name for _, name in parts}
     models = [name for name in asked if name not in named] if asked else catalogue.names()
-    table, console, failures = _table("verdict"), Console(highlight=False), 0
+    table, console, failures = _table("verdict"), open_console(), 0
     verdicts = examine(catalogue, models)
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
@@ -78,13 +78,13 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
         found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
     if models:
         console.print(table)
-    rows = [(escape(each.name), each.kind, each.title, _verdict(each.problem)) for each in found]
+    rows = [(each.name, each.kind, each.title, _verdict(each.problem)) for each in found]
     _print_parts(console, ("part", "kind", "what it is", "verdict"), rows)
     return 1 if failures or any(each.problem for each in found) else 0
 
 
 def _print_parts(
-    console: Console, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+    console: Console, headings: tuple[str, ...], rows: Sequence[tuple[str | Text, ...]]
 ) -> None:
     """List what lies beside the models, if anything does."""
     if rows:
@@ -92,14 +92,14 @@ def _print_parts(
         console.print(_table_of(headings, rows))
 
 
-def _verdict(problem: str | None) -> str:
+def _verdict(problem: str | None) -> Text:
     return _red(problem) if problem else FINE
 
 
 async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.hub import OFFERS, fetch, find
 
-    console = Console(highlight=False)
+    console = open_console()
     if arguments.name is None:
         wanted = {offer.name: f"{offer.memory} GB" if offer.memory else "" for offer in OFFERS}
         offers = [(offer.name, wanted[offer.name], offer.title) for offer in OFFERS]
@@ -112,30 +112,27 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
         )
     file = await asyncio.to_thread(fetch, offer, settings.models_dir)
     # A file in the folder of models goes by its own name, everything else by what it was asked for.
-    name = escape(file.stem if offer.home == "checkpoints" else offer.name)
-    console.print(f"{escape(file.name)} is here; `marble models check {name}`.")
+    name = file.stem if offer.home == "checkpoints" else offer.name
+    console.print(f"{file.name} is here; `marble models check {name}`.")
     return 0
 
 
-def _table(last: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("model", "form", "size", last):
-        table.add_column(heading, no_wrap=heading == "size")
-    return table
+def _table(last: str) -> Listing:
+    return Listing("model", "form", "size", last)
 
 
-def _table_of(headings: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(*headings, box=None, pad_edge=False)
+def _table_of(headings: Iterable[str], rows: Iterable[tuple[str | Text, ...]]) -> Listing:
+    table = Listing(*headings)
     for row in rows:
-        table.add_row(*row)
+        table.add(*row)
     return table
 
 
-def _add(table: Table, name: str, checkpoint: Checkpoint | None, last: str) -> None:
+def _add(table: Listing, name: str, checkpoint: Checkpoint | None, last: str | Text) -> None:
     facts: Iterable[str] = ("", "")
     if checkpoint:
         facts = checkpoint.family.title, _size(checkpoint.size)
-    table.add_row(escape(name), *facts, last)
+    table.add(name, *facts, last)
 
 
 def _defaults(checkpoint: Checkpoint) -> str:
@@ -146,8 +143,8 @@ def _defaults(checkpoint: Checkpoint) -> str:
     )
 
 
-def _red(reason: str) -> str:
-    return f"[red]{escape(reason)}[/red]"
+def _red(reason: str) -> Text:
+    return styled(reason, "red")
 
 
 def _size(count: int) -> str:

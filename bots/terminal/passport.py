@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
-from bots.terminal.escaping import escape
+from bots.terminal.console import Listing, styled
 from engine import comfy
 from engine.a1111 import left_out
 from engine.errors import GraphError, ImageError, MetadataError, OptionError, UserError, shorten
@@ -78,16 +77,14 @@ def parse_graph(data: bytes) -> Any:
 
 def show(reading: Reading, console: Console, names: Mapping[str, str] | None = None) -> None:
     """Print a recipe, who wrote it, and what cannot be honoured; names: of pictures, by sha256."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column()
-    table.add_row("written by", reading.source)
+    table = Listing()
+    table.add(styled("written by", "dim"), reading.source)
     for key, value in reading.recipe.to_dict().items():
         if key != "version" and value not in ("", None):
             text = _plain(value)
             for stand_in, name in (names or {}).items():
                 text = text.replace(stand_in, name)
-            table.add_row(key.replace("_", " "), escape(text))
+            table.add(styled(key.replace("_", " "), "dim"), text)
     console.print(table)
     note(reading.ignored, console)
     if reading.source == "Marble":
@@ -97,7 +94,7 @@ def show(reading: Reading, console: Console, names: Mapping[str, str] | None = N
 def note(ignored: tuple[str, ...], console: Console) -> None:
     """Name what a recipe leaves out."""
     for each in ignored:
-        console.print(f"[dim]Not honoured: {escape(each)}[/dim]", soft_wrap=True)
+        console.print(styled(f"Not honoured: {each}", "dim"), soft_wrap=True)
 
 
 def _show_passport(recipe: Recipe, console: Console) -> None:
@@ -108,7 +105,7 @@ def _show_passport(recipe: Recipe, console: Console) -> None:
         ("No A1111 line", left_out(recipe)),
     ):
         for why in reasons:
-            console.print(f"[dim]{whose}: {escape(why)}.[/dim]", soft_wrap=True)
+            console.print(styled(f"{whose}: {why}.", "dim"), soft_wrap=True)
 
 
 def _plain(value: Any) -> str:

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from bots.presentation import waiting_line
-from bots.terminal.escaping import escape
+from bots.terminal.escaping import printable
 from bots.terminal.pictures import half_block_preview
 from bots.texts.en import EN
 from engine.events import News, Progress, Waiting
@@ -25,7 +25,7 @@ class LiveProgress:
     def __init__(self, console: Console, *, previews: bool) -> None:
         self._previews = previews and console.is_terminal
         self._bar = Bar(
-            TextColumn("{task.description:>18}"),
+            TextColumn("{task.description:>18}", markup=False),
             BarColumn(bar_width=32),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -52,14 +52,15 @@ class LiveProgress:
         """Replace what is shown by the latest news."""
         if isinstance(news, Waiting):
             self._say_pause(news.reason)
-            self._bar.update(self._task, description=escape(waiting_line(news, EN)))
+            self._bar.update(self._task, description=printable(waiting_line(news, EN)))
         else:
             self._show_progress(news)
 
     def _say_pause(self, reason: str | None) -> None:
         """Tell whoever sees no live line, once for each reason, why nothing is drawn."""
         if reason and reason != self._said and not self._live.console.is_terminal:
-            sys.stderr.write(f"Marble is paused: {reason.rstrip('.')}; Ctrl-C cancels.\n")
+            shown = printable(reason.rstrip("."))
+            sys.stderr.write(f"Marble is paused: {shown}; Ctrl-C cancels.\n")
         self._said = reason
 
     def _show_progress(self, progress: Progress) -> None:

@@ -1,7 +1,6 @@
 """`marble rules`: what holds in a place, and how the owner changes it."""
 
 import argparse
-import sys
 from typing import Any, Final
 
 from bots.app import roles_of, rules_of
@@ -12,6 +11,8 @@ from bots.offers import meant
 from bots.rulebook import RULES, write_rule
 from bots.rules import Rules
 from bots.settings import Settings
+from bots.terminal.console import Listing, open_console
+from bots.terminal.escaping import complain
 from bots.terminal.names import read_place
 from bots.terminal.session import person
 from engine.errors import UserError
@@ -30,12 +31,12 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
         if changes:
             await gate.change(place, changes, person())
         for error in missing:
-            sys.stderr.write(f"marble: {error} The rule waits for it.\n")
+            complain(f"{error} The rule waits for it.")
         holding = await gate.holding(place)
         for name, asked in holding.aside.items():
             what = f"{name}: its moderators asked for {write_rule(asked)}, of which you let nothing"
-            sys.stderr.write(f"marble: {what}; what you let holds.\n")
-        sys.stdout.write(_table(holding.rules))
+            complain(f"{what}; what you let holds.")
+        open_console().print(_table(holding.rules))
     return OK
 
 
@@ -46,8 +47,11 @@ def _read(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _table(held: Rules) -> str:
-    return "".join(f"{name:<18}{_written(name, held.get(name))}\n" for name in RULES)
+def _table(held: Rules) -> Listing:
+    table = Listing()
+    for name in RULES:
+        table.add(name, _written(name, held.get(name)))
+    return table
 
 
 def _written(name: str, value: Any) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 from bots.app import App
 from bots.studio import Asker, NothingYet
 from bots.terminal.answers import headline, recipe_table, show_pictures
-from bots.terminal.escaping import escape
+from bots.terminal.console import Listing, styled
 from bots.terminal.given import A_PICTURE, Given
 from bots.terminal.names import CARRIERS
 from bots.terminal.passport import note, read_workflow
@@ -116,14 +115,10 @@ class Session:
         if not jobs:
             self._console.print("Nothing yet. Try: marble imagine a marble scholar")
             return
-        table = Table(box=None, pad_edge=False)
-        for heading in ("id", "when", "status", "seed", "prompt"):
-            table.add_column(heading, no_wrap=heading != "prompt")
+        table = Listing("id", "when", "status", "seed", "prompt")
         for job in jobs:
             when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-            table.add_row(
-                str(job.id), when, job.status, str(job.recipe.seed), escape(job.recipe.prompt)
-            )
+            table.add(str(job.id), when, job.status, str(job.recipe.seed), job.recipe.prompt)
         self._console.print(table)
 
     async def named(self, name: str | None) -> str:
@@ -174,7 +169,7 @@ class Session:
         """Tell somebody new, once, what a model is not made for, where it says so."""
         note = self._app.studio.model(job.recipe.checkpoint).notes.get("en")
         if note and len(await self._app.storage.history.page(person=job.person, limit=2)) == 1:
-            self._console.print(f"[dim]{escape(note)}[/dim]")
+            self._console.print(styled(note, "dim"))
 
     def _show_pictures(self, pictures: Sequence[Picture], copy_to: Path | None) -> None:
         mode = self._app.settings.terminal_pictures
@@ -182,7 +177,8 @@ class Session:
         show_pictures(self._console, store, pictures, mode=mode, copy_to=copy_to)
         for each in pictures:  # whoever sits here owns them: they are told, and shown everything
             if each.verdict is Verdict.UNSAFE:
-                self._console.print(f"[dim]The safety check finds {each.name} unsafe.[/dim]")
+                finding = f"The safety check finds {each.name} unsafe."
+                self._console.print(styled(finding, "dim"))
 
 
 def picture_file(name: str, *others: str) -> Path | None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from bots.cli import OK
 from bots.settings import Settings, load_settings
+from bots.terminal.escaping import printable
 from engine.errors import SettingError
 
 ENV: Final = Path(".env")
@@ -110,7 +111,7 @@ def _ask(question: Question) -> str:
         error = SettingError(question.key, _hidden(question, answer), question.allowed)
         if not tty:
             raise error
-        sys.stdout.write(f"{error}\n")
+        sys.stdout.write(f"{printable(str(error))}\n")
 
 
 def _hidden(question: Question, answer: str) -> str:

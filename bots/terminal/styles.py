@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from bots.terminal.names import EVERYWHERE, PLACES, read_place
@@ -36,6 +35,7 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from bots.app import roles_of, rules_of
     from bots.gate import Gate
     from bots.styles import Stylebook
+    from bots.terminal.console import Listing, open_console
     from storage import Storage
 
     place = read_place(arguments.place)
@@ -43,11 +43,12 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
         await _change(book, place, arguments)
         styles = await book.list(place)
+    table = Listing()
     for style in styles:
         without = f" (not: {style.negative})" if style.negative else ""
-        sys.stdout.write(f"{style.name:<16}{style.prompt}{without}\n")
-    if not styles:
-        sys.stdout.write("No styles yet. Try: marble styles add noir film noir, hard shadows\n")
+        table.add(style.name, f"{style.prompt}{without}")
+    nothing = "No styles yet. Try: marble styles add noir film noir, hard shadows"
+    open_console().print(table if styles else nothing)
     return 0
 
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from bots.cli import OK
 from bots.line import Standing, look
 from bots.presentation import duration
 from bots.settings import Settings
+from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.watch import view
 from bots.texts.en import EN
 from storage import Job, Pause, Status, Storage
@@ -47,7 +46,7 @@ class Rates:
 
 async def top(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show it: live in a terminal, until interrupted; else once."""
-    console = Console(highlight=False)
+    console = open_console()
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if arguments.once or not console.is_terminal:
             console.print(await _look(storage, settings))
@@ -73,7 +72,9 @@ async def _look(storage: Storage, settings: Settings) -> RenderableType:
         f"disk                {free:.1f} GB free",
         *([f"device              {gpu}"] if gpu else []),
     ]
-    return Group(Text("\n".join(lines)), _errors(rates(latest, now)), view(standings, ROWS))
+    return Group(
+        styled("\n".join(lines), "none"), _errors(rates(latest, now)), view(standings, ROWS)
+    )
 
 
 def rates(latest: Sequence[Job], now: datetime) -> Rates:
@@ -129,7 +130,7 @@ def _hour(found: Rates) -> str:
 
 
 def _errors(found: Rates) -> RenderableType:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Listing()
     for text, count in found.errors:
-        table.add_row(Text(f"{count} ×", style="bold red"), Text(text))
+        table.add(styled(f"{count} ×", "bold red"), text)
     return table

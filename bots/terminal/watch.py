@@ -10,15 +10,13 @@ from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from bots.cli import OK
 from bots.line import Standing, look
 from bots.pausing import check_reason
 from bots.presentation import duration
 from bots.settings import Settings
-from bots.terminal.escaping import escape
+from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.session import person
 from bots.texts.en import EN
 from storage import Job, Pause, Storage
@@ -29,7 +27,7 @@ ROWS: Final = 40  # that are shown live; a table shows all
 
 async def queue(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show the queue: live in a terminal, until interrupted; else once."""
-    console = Console(highlight=False)
+    console = open_console()
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if arguments.once or not console.is_terminal:
             console.print(await _look(storage, settings))
@@ -72,19 +70,17 @@ def view(
     """Return the queue as a table of so many rows, with a line on what it leaves out."""
     if pause:
         since = duration((datetime.now(UTC) - pause.at).total_seconds(), EN)
-        head = Text(f"Paused for {since} by {pause.by}: {pause.reason}", style="bold")
+        head = styled(f"Paused for {since} by {pause.by}: {pause.reason}", "bold")
         # While nothing starts nobody can say when what waits will be ready.
         standings = [replace(s, eta=None if s.position else s.eta) for s in standings]
         return Group(head, view(standings, rows))
     if not standings:
-        return Text("Nothing runs and nothing waits.")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("place", "id", "person", "age", "ready in", "what"):
-        table.add_column(heading, no_wrap=heading != "what")
+        return "Nothing runs and nothing waits."
+    table = Listing("place", "id", "person", "age", "ready in", "what")
     for standing in standings[:rows]:
-        table.add_row(*_cells(standing))
+        table.add(*_cells(standing))
     hidden = len(standings[rows:]) if rows else 0
-    return Group(table, Text(f"… and {hidden:,} more")) if hidden else table
+    return Group(table, f"… and {hidden:,} more") if hidden else table
 
 
 def _cells(standing: Standing) -> list[str]:
@@ -92,7 +88,7 @@ def _cells(standing: Standing) -> list[str]:
     place = str(standing.position or "running")
     ready = "" if standing.eta is None else f"about {duration(standing.eta, EN)}"
     what = f"{_what(job)}{_fate(standing)}"
-    return [place, str(job.id), escape(job.person), duration(standing.age, EN), ready, what]
+    return [place, str(job.id), job.person, duration(standing.age, EN), ready, what]
 
 
 def _fate(standing: Standing) -> str:
@@ -106,6 +102,4 @@ def _what(job: Job) -> str:
     recipe = job.recipe
     pictures = len(recipe.pictures)
     count = f"{pictures} × " if pictures > 1 else ""
-    return escape(
-        f"{count}{recipe.width}×{recipe.height}, {recipe.steps} steps, {recipe.checkpoint}"
-    )
+    return f"{count}{recipe.width}×{recipe.height}, {recipe.steps} steps, {recipe.checkpoint}"

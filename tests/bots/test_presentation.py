@@ -237,6 +237,7 @@ class TestText:
             ("# title\n- item\n1. item", "\\# title\n\\- item\n1\\. item"),
             ("a marble scholar", "a marble scholar"),
             ("1.3 of 2-4", "1.3 of 2-4"),
+            ("a [cat:dog:0.5] :+1: 1:2", r"a \[cat\:dog:0.5\] \:+1: 1:2"),
         ],
     )
     def test_markdown_and_mentions_are_escaped(self, typed: str, escaped: str) -> None:

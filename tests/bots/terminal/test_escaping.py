@@ -1,16 +1,16 @@
-from bots.terminal.escaping import escape
+from bots.terminal.escaping import printable
 
 
 def test_what_a_terminal_would_obey_is_shown_instead() -> None:
     assert (
-        escape("a\x1b]0;PWNED\x07 \x1b[31mred\x9b2J")
+        printable("a\x1b]0;PWNED\x07 \x1b[31mred\x9b2J")
         == "a\ufffd]0;PWNED\ufffd \ufffd[31mred\ufffd2J"
     )
 
 
 def test_markup_and_plain_letters_stay() -> None:
-    assert escape("[bold]猫\tcat\n") == "\\[bold]猫\tcat\n"
+    assert printable("[bold]猫\tcat\n") == "[bold]猫\tcat\n"
 
 
 def test_half_a_surrogate_pair_can_be_printed() -> None:
-    assert escape("a \ud800 b").encode() == "a \ufffd b".encode()
+    assert printable("a \ud800 b").encode() == "a \ufffd b".encode()

@@ -5,7 +5,7 @@ def test_styles_are_kept_listed_drawn_with_and_removed(marble: Marble) -> None:
     assert "No styles yet" in marble("styles").out
     answer = marble("styles", "add", "Noir", "film", "noir, {prompt}", "--no", "colour")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out == "noir            film noir, {prompt} (not: colour)\n"
+    assert answer.out == "noir  film noir, {prompt} (not: colour)\n"
     drawn = marble("imagine", "a cat", "--style", "noir", "--model", "tiny", "--steps", "1")
     assert drawn.code == 0, drawn.err
     assert "film noir, a cat" in drawn.out
