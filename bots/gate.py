@@ -29,6 +29,7 @@ from engine.order import Caps
 from engine.ranges import one_of
 from engine.recipe import Recipe
 from storage import Storage
+from storage.audit import Entry
 from storage.ledger import Allow, Ledger, everything_passes
 
 
@@ -138,8 +139,8 @@ class Gate:
         self.roles.require(Role.OWNER, by, "change the rules")
         read = {name: read_rule(name, text) for name, text in changes.items()}
         stored = {PREFIX + name: value for name, value in read.items()}
-        kept = await self.storage.people.change_place_settings(place, stored)
-        await self.storage.moderation.record(by, "rules", place=place, detail=read)
+        log = [Entry(by=by, act="rules", place=place, detail=read)]
+        kept = await self.storage.people.change_place_settings(place, stored, log=log)
         return {name.removeprefix(PREFIX): v for name, v in kept.items() if name.startswith(PREFIX)}
 
     async def narrow(
@@ -155,17 +156,19 @@ class Gate:
             if name not in MODERATED:
                 raise OptionError("A rule", name, one_of(MODERATED))
         read = {name: read_rule(name, text) for name, text in changes.items()}
-        owners = with_stored(self.defaults, await self.storage.people.place_settings(place))
-        for name, value in read.items():
-            check_narrowing(owners, name, value)
+
+        def check(held: Mapping[str, Any]) -> None:
+            owners = with_stored(self.defaults, held)
+            for name, value in read.items():
+                check_narrowing(owners, name, value)
+
         stored = {POLICY + name: value for name, value in read.items()}
+        log = [Entry(by=by, act="policy", place=place, detail=read)] if read else []
         if is_open is not None:  # None lets what holds around it hold here again
             stored[OPEN] = None if is_open else False
-        await self.storage.people.change_place_settings(place, stored)
-        if read:
-            await self.storage.moderation.record(by, "policy", place=place, detail=read)
-        if is_open is not None:
-            await self.storage.moderation.record(by, "open", place=place, detail={OPEN: is_open})
+            log.append(Entry(by=by, act="open", place=place, detail={OPEN: is_open}))
+        people = self.storage.people
+        await people.change_place_settings(place, stored, check=check, log=log)
 
     def _held(self, stored: Mapping[str, Any]) -> Rules:
         """Return what holds by a place's settings: the owner's, narrowed by its moderators'."""

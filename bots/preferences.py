@@ -29,10 +29,17 @@ async def preferred(people: People, person: str) -> dict[str, str]:
 async def prefer(people: People, person: str, typed: Mapping[str, str]) -> dict[str, str]:
     """Save options, checked; an empty text removes one. Raises `UserError`."""
     parse_values((name, text) for name, text in typed.items() if text)
-    saved = {**await preferred(people, person), **typed}
-    saved = {name: text for name, text in saved.items() if text}
-    await people.change_settings(person, {SETTING: saved or None})
-    return saved
+
+    def changed(kept: Mapping[str, Any]) -> dict[str, Any]:
+        saved = {**(kept.get(SETTING) or {}), **typed}
+        return {SETTING: {name: text for name, text in saved.items() if text} or None}
+
+    return dict((await people.change_settings(person, changed)).get(SETTING) or {})
+
+
+async def forget_preferences(people: People, person: str) -> None:
+    """Remove all options that somebody saved."""
+    await people.change_settings(person, {SETTING: None})
 
 
 async def values_for(

@@ -197,9 +197,12 @@ class Studio:
 
         return await asyncio.to_thread(make)
 
-    async def cancel(self, job: int) -> Job:
-        """End a job in whatever state; raises `TooLate` once its pictures are there."""
-        return await self._worker.cancel(job)
+    async def cancel(self, job: int, *, by: str | None = None) -> Job:
+        """End a job in whatever state; raises `TooLate` once its pictures are there.
+
+        by: who ends it; the moderators' log tells of others' jobs.
+        """
+        return await self._worker.cancel(job, by=by)
 
     def follow(self, job: int) -> AsyncIterator[News]:
         """Yield a job's latest news until it is over: its place in line, then its progress."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.gate import Gate
-from bots.wishes import PROMPT, find_style, style_name
+from bots.wishes import PROMPT, UnknownStyle, find_style, style_name
 from engine.errors import OptionError
 from engine.ranges import at_most, characters
 from engine.sentences import Sentence
@@ -21,7 +21,7 @@ SOME_WORDS: Final = Sentence("given some words to add, or to leave out", "style_
 
 @dataclass(frozen=True, slots=True)
 class Stylebook:
-    """Add and remove styles; whoever calls says who may. The moderators' log records it."""
+    """Add and remove styles; whoever calls says who may. The moderators' log tells of it."""
 
     storage: Storage
     gate: Gate
@@ -41,22 +41,17 @@ class Stylebook:
                 raise OptionError(f"style {name}", text, ROOM_ONCE)
             take_loras(text)
         (await self.gate.rules(place)).check_words(prompt.replace(PROMPT, " "), negative)
-        style = await self.storage.styles.add(place, name, prompt, negative, by=by)
-        await self._record(by, "style", place, {"name": name, "prompt": prompt, "no": negative})
-        return style
+        return await self.storage.styles.add(place, name, prompt, negative, by=by)
 
     async def remove(self, place: str, name: str, *, by: str) -> Style:
         """Remove a place's own style; raises `UnknownStyle`."""
         known = await self.storage.styles.list(place)
         own = tuple(style for style in known if style.place == place)
         style = find_style(style_name(name), own)
-        await self.storage.styles.remove(place, style.name)
-        await self._record(by, "remove style", place, {"name": style.name})
+        if not await self.storage.styles.remove(place, style.name, by=by):  # just now, by another
+            raise UnknownStyle(style.name, [each.name for each in own if each != style])
         return style
 
     async def list(self, place: str) -> tuple[Style, ...]:
         """Return the styles that a place knows, by name."""
         return await self.storage.styles.list(place)
-
-    async def _record(self, by: str, act: str, place: str, detail: dict[str, str]) -> None:
-        await self.storage.moderation.record(by, act, place=place, detail=detail)

@@ -98,9 +98,12 @@ class Worker:
             async for news in feed.follow():
                 yield news
 
-    async def cancel(self, job: int) -> Job:
-        """End a job; one that runs stops within a step. Raises `TooLate` once it is rendered."""
-        cancelled = await self._jobs.cancel(job)
+    async def cancel(self, job: int, *, by: str | None = None) -> Job:
+        """End a job; one that runs stops within a step. Raises `TooLate` once it is rendered.
+
+        by: who ends it, for the moderators' log.
+        """
+        cancelled = await self._jobs.cancel(job, by=by)
         if self.queue.cancel(job):
             self._feeds.pop(job).close()
         elif job in self._feeds:

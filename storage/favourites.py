@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,28 +26,39 @@ class Favourites:
     database: Database
     now: Clock
 
-    async def add(self, person: str, job: int, picture: int) -> bool:
-        """Keep picture `picture` (from 0) of a job; False if it was kept already.
+    async def add(self, person: str, job: int, *meant: int) -> bool:
+        """Keep pictures (numbered from 0) of a job; False if all of them were kept already.
 
-        Raises `UnknownPicture`.
+        Raises `UnknownPicture`; none is then kept.
+        """
+        return await self.database.write(lambda c: self._add(c, person, job, meant))
+
+    async def remove(self, person: str, job: int, *meant: int) -> bool:
+        """Keep pictures no longer; False if none of them was kept."""
+        return await self.database.write(lambda c: _remove(c, person, job, meant))
+
+    async def toggle(self, person: str, job: int, *meant: int) -> bool:
+        """Keep pictures, or none of them any longer where all are; return whether they are now.
+
+        Raises `UnknownPicture`; nothing is then changed.
         """
 
         def unit(connection: Connection) -> bool:
-            known = and_(pictures.c.job == job, pictures.c.index == picture)
-            if not connection.scalar(select(exists().where(known))):
-                raise UnknownPicture(f"{job}.{picture + 1}")
-            greet(connection, people, person, self.now())
-            values = {"person": person, "job": job, "picture": picture, "created_at": self.now()}
-            return add_if_new(connection, favourites, values)
+            added = self._add(connection, person, job, meant)
+            return added or not _remove(connection, person, job, meant)
 
         return await self.database.write(unit)
 
-    async def remove(self, person: str, job: int, picture: int) -> bool:
-        """Keep a picture no longer; False if it was not kept."""
-        query = delete(favourites).where(
-            favourites.c.person == person, favourites.c.job == job, favourites.c.picture == picture
-        )
-        return await self.database.write(lambda c: c.execute(query).rowcount > 0)
+    def _add(self, connection: Connection, person: str, job: int, meant: Iterable[int]) -> bool:
+        greet(connection, people, person, self.now())
+        added = False
+        for picture in meant:
+            known = and_(pictures.c.job == job, pictures.c.index == picture)
+            if not connection.scalar(select(exists().where(known))):
+                raise UnknownPicture(f"{job}.{picture + 1}")
+            values = {"person": person, "job": job, "picture": picture, "created_at": self.now()}
+            added |= add_if_new(connection, favourites, values)
+        return added
 
     async def page(
         self, person: str, *, before: tuple[int, int] | None = None, limit: int = PAGE
@@ -73,3 +85,12 @@ class Favourites:
             )
 
         return await self.database.read(unit)
+
+
+def _remove(connection: Connection, person: str, job: int, meant: Iterable[int]) -> bool:
+    query = delete(favourites).where(
+        favourites.c.person == person,
+        favourites.c.job == job,
+        favourites.c.picture.in_(tuple(meant)),
+    )
+    return connection.execute(query).rowcount > 0

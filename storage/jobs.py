@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from engine.events import Picture as Drawn
-from storage import steps
+from storage import audit, steps
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
 from storage.errors import DatabaseFault, UnknownJob
@@ -145,12 +145,24 @@ class Jobs:
         """End a job that cannot be drawn, and put one sentence why into the outbox."""
         return await self._step(job, Step.FAILED, epoch=epoch, values=steps.why(error))
 
-    async def cancel(self, job: int) -> Job:
+    async def cancel(self, job: int, *, by: str | None = None) -> Job:
         """End a job that waits or runs; its worker's results are refused from now on.
 
-        Raises `TooLate` once it is rendered or failed; cancelling twice is no error.
+        by: who ends it; where the job is somebody else's, the moderators' log tells of it. Raises
+        `TooLate` once it is rendered or failed; cancelling twice is no error.
         """
-        return await self._step(job, Step.CANCEL)
+
+        def unit(connection: Connection) -> Job:
+            now = self.now()
+            row, changed = steps.take(connection, job, Step.CANCEL, now)
+            if changed and by is not None and by != row.person:
+                where = {"person": row.person, "place": row.place}
+                audit.note(connection, audit.on_job("cancel", by=by, job=job, **where), now)
+            return to_job(row)
+
+        done = await self.database.write(unit, OUTCOME)
+        self.arrived.set()
+        return done
 
     async def delivered(self, job: int, shown: Mapping[str, int | None] | None = None) -> Job:
         """Record that the reply arrived, and the messages that show it (id → picture or None)."""

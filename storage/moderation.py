@@ -7,17 +7,18 @@ that every process sees the same, restarts change nothing, and the log cannot di
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
+from storage.audit import Entry, note, on_job
 from storage.clock import Clock
 from storage.database import Database
 from storage.people import EVERYWHERE, above, add_if_new, settings_within
-from storage.records import Act, Ban, Pause
+from storage.records import Act, Ban, Job, Pause
 from storage.tables import audit, bans, seen_events
 
 QUEUE: Final = "queue"  # the target of the acts below
@@ -50,7 +51,8 @@ class Moderation:
             values = {"person": person, "place": place, "reason": reason, "by": by, "until": until}
             connection.execute(insert(bans), {**values, "created_at": self.now()})
             detail = {"reason": reason, "until": until and until.isoformat()}
-            self._note(connection, by, "ban", person, place, detail)
+            act = Entry(by=by, act="ban", target=person, place=place, detail=detail)
+            note(connection, act, self.now())
             return ban
 
         return await self.database.write(unit)
@@ -61,7 +63,8 @@ class Moderation:
         def unit(connection: Connection) -> bool:
             found = connection.execute(_ban_of(person, place)).rowcount > 0
             if found:
-                self._note(connection, by, "lift ban", person, place, {})
+                act = Entry(by=by, act="lift ban", target=person, place=place)
+                note(connection, act, self.now())
             return found
 
         return await self.database.write(unit)
@@ -80,8 +83,8 @@ class Moderation:
 
     async def pause(self, reason: str, *, by: str) -> None:
         """Let no process start anything more; a newer reason replaces an older."""
-        detail = {"reason": reason}
-        await self.database.write(lambda c: self._note(c, by, PAUSE, QUEUE, None, detail))
+        act = Entry(by=by, act=PAUSE, target=QUEUE, detail={"reason": reason})
+        await self.database.write(lambda c: note(c, act, self.now()))
 
     async def resume(self, *, by: str) -> bool:
         """Lift the pause; False if there was none."""
@@ -89,7 +92,7 @@ class Moderation:
         def unit(connection: Connection) -> bool:
             found = _pause(connection) is not None
             if found:
-                self._note(connection, by, RESUME, QUEUE, None, {})
+                note(connection, Entry(by=by, act=RESUME, target=QUEUE), self.now())
             return found
 
         return await self.database.write(unit)
@@ -98,19 +101,15 @@ class Moderation:
         """Return the pause of the queue, or None."""
         return await self.database.read(_pause)
 
-    async def record(
-        self,
-        by: str,
-        act: str,
-        *,
-        target: str | None = None,
-        place: str | None = None,
-        detail: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Record an act of a moderator or operator."""
-        await self.database.write(
-            lambda c: self._note(c, by, act, target, place, dict(detail or {}))
-        )
+    async def record(self, entry: Entry) -> None:
+        """Record an act of a moderator or operator that changes nothing in the database itself."""
+        await self.database.write(lambda c: note(c, entry, self.now()))
+
+    async def record_removal(self, job: Job, *, by: str) -> None:
+        """Record that a message that shows a job was deleted by somebody else than its author."""
+        if by != job.person:
+            where = {"person": job.person, "place": job.place}
+            await self.record(on_job("delete", by=by, job=job.id, **where))
 
     async def acts(
         self, *, within: str | None = None, before: int | None = None, limit: int = PAGE
@@ -137,18 +136,6 @@ class Moderation:
         """Remember somebody's event that makes no job; False if it was seen before."""
         values = {"id": event, "person": person, "created_at": self.now()}
         return await self.database.write(lambda c: add_if_new(c, seen_events, values))
-
-    def _note(
-        self,
-        connection: Connection,
-        by: str,
-        act: str,
-        target: str | None,
-        place: str | None,
-        detail: dict[str, Any],
-    ) -> None:
-        values = {"by": by, "act": act, "target": target, "place": place, "detail": detail}
-        connection.execute(insert(audit), {**values, "at": self.now()})
 
 
 def _pause(connection: Connection) -> Pause | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,12 +10,15 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Table, bindparam, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage.audit import Entry, note
 from storage.clock import Clock
 from storage.database import Database
 from storage.tables import people, person_settings, place_settings, places
 
 EVERYWHERE: Final = "*"  # the place that all places lie in
 DEEPEST: Final = 8  # a topic in a chat in a server is 3
+
+Values = Mapping[str, Any]  # of settings, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,21 @@ class People:
         """Return what somebody prefers."""
         return await self.database.read(lambda c: _read(c, person_settings, person))
 
-    async def change_settings(self, person: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change some settings (None removes one) and return them all."""
+    async def change_settings(
+        self, person: str, changes: Values | Callable[[Values], Values]
+    ) -> dict[str, Any]:
+        """Change some settings (None removes one) and return them all.
+
+        changes: the new values, or a function that makes them of those that are kept; it is called
+        under the write lock, so that of two changes at once neither is lost.
+        """
 
         def unit(connection: Connection) -> dict[str, Any]:
             greet(connection, people, person, self.now())
-            return _change(connection, person_settings, person, changes)
+            if not callable(changes):
+                return _change(connection, person_settings, person, changes)
+            kept = _read(connection, person_settings, person)
+            return _change(connection, person_settings, person, changes(kept))
 
         return await self.database.write(unit)
 
@@ -62,11 +74,27 @@ class People:
         kept = {row.place: row._mapping["values"].get(name) for row in rows}
         return {place: value for place, value in kept.items() if value is not None}
 
-    async def change_place_settings(self, place: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change some of a place's own settings (None removes one) and return these."""
+    async def change_place_settings(
+        self,
+        place: str,
+        changes: Values,
+        *,
+        check: Callable[[Values], None] | None = None,
+        log: Sequence[Entry] = (),
+    ) -> dict[str, Any]:
+        """Change some of a place's own settings (None removes one) and return these.
+
+        check: is given what holds in the place so far (`place_settings`), under the write lock,
+        and raises where the change may not be. log: what the moderators' log says of it, in the
+        same transaction.
+        """
 
         def unit(connection: Connection) -> dict[str, Any]:
             greet(connection, places, place, self.now())
+            if check:
+                check(settings_within(connection, above(connection, place)))
+            for entry in log:
+                note(connection, entry, self.now())
             return _change(connection, place_settings, place, changes)
 
         return await self.database.write(unit)
@@ -140,9 +168,7 @@ def _read(connection: Connection, table: Table, key: str) -> dict[str, Any]:
     return dict(found or {})
 
 
-def _change(
-    connection: Connection, table: Table, key: str, changes: Mapping[str, Any]
-) -> dict[str, Any]:
+def _change(connection: Connection, table: Table, key: str, changes: Values) -> dict[str, Any]:
     [owner] = table.primary_key.columns
     values = {**_read(connection, table, key), **changes}
     values = {name: value for name, value in values.items() if value is not None}

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Delete, delete, func, insert, select
 
+from storage.audit import Entry, note
 from storage.clock import Clock
 from storage.database import Database
 from storage.errors import TooManyStyles
@@ -26,7 +27,7 @@ class Styles:
     now: Clock
 
     async def add(self, place: str, name: str, prompt: str, negative: str, *, by: str) -> Style:
-        """Keep a style in a place; one of the same name there is replaced.
+        """Keep a style in a place; one of the same name there is replaced, and the log tells of it.
 
         Raises `TooManyStyles`, or `OptionError` for a text that cannot be kept.
         """
@@ -48,15 +49,23 @@ class Styles:
                 created_at=self.now(),
             )
             connection.execute(insert(styles), asdict(style))
+            detail = {"name": name, "prompt": prompt, "no": negative}
+            note(connection, Entry(by=by, act="style", place=place, detail=detail), self.now())
             return style
 
         return await self.database.write(unit)
 
-    async def remove(self, place: str, name: str) -> bool:
-        """Remove a place's own style; False if it has none of that name."""
-        return await self.database.write(
-            lambda connection: connection.execute(_named(place, name)).rowcount > 0
-        )
+    async def remove(self, place: str, name: str, *, by: str) -> bool:
+        """Remove a place's own style, which the log tells of; False if it has none of that name."""
+        removal = Entry(by=by, act="remove style", place=place, detail={"name": name})
+
+        def unit(connection: Connection) -> bool:
+            found = connection.execute(_named(place, name)).rowcount > 0
+            if found:
+                note(connection, removal, self.now())
+            return found
+
+        return await self.database.write(unit)
 
     async def list(self, place: str) -> tuple[Style, ...]:
         """Return the styles that a place knows, by name.

@@ -115,20 +115,21 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
 
 async def star(desk: Desk, visit: Visit, name: str) -> None:
     """Keep it among one's favourites; pressed again, no longer."""
-    _, pictures = await desk.pictures(name)
-    kept = desk.storage.favourites
-    added = [await kept.add(visit.person, each.job, each.index) for each in pictures]
-    if any(added) or not isinstance(visit, Click):
+    job, pictures = await desk.pictures(name)
+    favourites, meant = desk.storage.favourites, [each.index for each in pictures]
+    pressed = isinstance(visit, Click)
+    keep = favourites.toggle if pressed else favourites.add
+    if await keep(visit.person, job.id, *meant) or not pressed:
         await visit.nod(visit.words.favourite_added.format(name=name))
-        return
-    await unstar(desk, visit, name)
-    await visit.nod(visit.words.favourite_removed.format(name=name))
+    else:
+        await visit.nod(visit.words.favourite_removed.format(name=name))
 
 
 async def unstar(desk: Desk, visit: Visit, name: str) -> None:
     """Take it out of one's favourites."""
-    for each in (await desk.pictures(name))[1]:
-        await desk.storage.favourites.remove(visit.person, each.job, each.index)
+    job, pictures = await desk.pictures(name)
+    meant = [each.index for each in pictures]
+    await desk.storage.favourites.remove(visit.person, job.id, *meant)
 
 
 async def drop(desk: Desk, visit: Visit, name: str) -> None:
@@ -137,10 +138,11 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
     desk.require_owner(visit, job)
     if job.status in (Status.QUEUED, Status.RUNNING):
         with suppress(TooLate):
-            await desk.studio.cancel(job.id)
+            await desk.studio.cancel(job.id, by=visit.person)
             await visit.nod(visit.words.cancel_asked.format(job=job.id))
             return
     await visit.remove_message()
+    await desk.storage.moderation.record_removal(job, by=visit.person)
     await visit.nod(visit.words.deleted)
 
 

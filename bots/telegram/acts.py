@@ -114,7 +114,7 @@ async def recipe(errand: Errand, target: Target) -> str | None:
 async def cancel(errand: Errand, target: Target) -> str | None:
     """End a job that waits or runs."""
     await errand.check_owner(target.job)
-    await errand.app.studio.cancel(target.job.id)
+    await errand.app.studio.cancel(target.job.id, by=errand.asker.person)
     return errand.words.cancel_asked.format(job=target.job.id)
 
 
@@ -123,11 +123,12 @@ async def delete(errand: Errand, target: Target) -> str | None:
     await errand.check_owner(target.job)
     if target.job.status not in OVER:
         with suppress(TooLate):
-            await errand.app.studio.cancel(target.job.id)
+            await errand.app.studio.cancel(target.job.id, by=errand.asker.person)
     try:
         await errand.bot.delete_message(errand.address.chat, target.message)
     except BadRequest:  # older than Telegram lets bots delete, or gone
         await errand.mark(target.message, None)
+    await errand.app.storage.moderation.record_removal(target.job, by=errand.asker.person)
     return errand.words.deleted
 
 

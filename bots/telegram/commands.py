@@ -8,7 +8,7 @@ from typing import Final
 
 from bots.line import look
 from bots.options import split_message
-from bots.preferences import PREFERABLE, prefer, preferred
+from bots.preferences import PREFERABLE, forget_preferences, prefer, preferred
 from bots.presentation import quote_names
 from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
 from bots.privacy import privacy_text
@@ -105,7 +105,7 @@ async def _cancel(errand: Errand, said: Said) -> str | None:
     """Cancel the job that is named or answered, else one's latest that is not over."""
     job = await _meant(errand, said)
     await errand.check_owner(job)
-    await errand.app.studio.cancel(job.id)
+    await errand.app.studio.cancel(job.id, by=errand.asker.person)
     return errand.words.cancel_asked.format(job=job.id)
 
 
@@ -126,9 +126,8 @@ async def _meant(errand: Errand, said: Said) -> Job:
 async def _settings(errand: Errand, said: Said) -> str | None:
     """Show what somebody saved, change it, or forget it."""
     people, person, words = errand.app.storage.people, errand.asker.person, errand.words
-    saved = await preferred(people, person)
     if said.text == "reset":
-        await prefer(people, person, dict.fromkeys(saved, ""))
+        await forget_preferences(people, person)
         return words.settings_reset
     text, typed = split_message(said.text)
     preferable = [option.name for option in PREFERABLE]
@@ -137,8 +136,7 @@ async def _settings(errand: Errand, said: Said) -> str | None:
             raise UnknownOption(f"--{name}", (f"--{known}" for known in preferable))
     if text:
         raise UnknownOption(text, ["reset", *(f"--{known}" for known in preferable)])
-    if typed:
-        saved = await prefer(people, person, dict(typed))
+    saved = await (prefer(people, person, dict(typed)) if typed else preferred(people, person))
     lines = [words.settings_saved] if typed else []
     lines += settings_lines(saved, words)
     await errand.say("\n".join(lines), marked=words.settings_how)

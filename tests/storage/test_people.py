@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from storage import Storage, UnknownPicture
+from storage.audit import Entry
 from tests.storage.conftest import Home, a_job, drawn
 
 
@@ -89,7 +90,9 @@ async def test_a_ban_ends_when_it_was_said_to(home: Home) -> None:
 
 
 async def test_an_act_is_recorded(storage: Storage) -> None:
-    await storage.moderation.record("x:mod", "delete", target="12", detail={"why": "nsfw"})
+    await storage.moderation.record(
+        Entry(by="x:mod", act="delete", target="12", detail={"why": "nsfw"})
+    )
     [act] = await storage.moderation.acts()
     assert (act.act, act.target, act.place, act.detail) == ("delete", "12", None, {"why": "nsfw"})
 
@@ -99,9 +102,11 @@ async def test_what_was_done_in_a_place_is_found_however_much_was_done_elsewhere
 ) -> None:
     places = ["discord:1", "discord:1/7", "discord:12", "discord:_", "discord:1/8"]
     for place in places:
-        await storage.moderation.record("discord:9", "rules", place=place)
+        await storage.moderation.record(Entry(by="discord:9", act="rules", place=place))
     for number in range(200):
-        await storage.moderation.record("discord:9", f"rules {number}", place="discord:2")
+        await storage.moderation.record(
+            Entry(by="discord:9", act=f"rules {number}", place="discord:2")
+        )
     acts = await storage.moderation.acts(within="discord:1")
     assert [act.place for act in acts] == ["discord:1/8", "discord:1/7", "discord:1"]
     assert [act.place for act in await storage.moderation.acts(within="discord:_")] == ["discord:_"]

@@ -26,8 +26,8 @@ async def test_a_place_knows_its_own_styles_and_those_of_what_it_lies_in(storage
         ("noir", "for the server"),
     ]
     assert [style.prompt for style in await styles.list("x:9")] == ["for all"]
-    assert not await styles.remove("x:1/2", "noir")
-    assert await styles.remove("x:1", "noir")
+    assert not await styles.remove("x:1/2", "noir", by="x:mod")
+    assert await styles.remove("x:1", "noir", by="x:mod")
     assert [style.prompt for style in await styles.list("x:1/2")] == ["gilded", "for all"]
 
 

@@ -81,7 +81,7 @@ async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:
     """Stop a job."""
     await visit.open(private=True)
     found = await _to_cancel(desk, visit, job)
-    await desk.studio.cancel(found.id)
+    await desk.studio.cancel(found.id, by=visit.person)
     await visit.tell(visit.words.cancel_asked.format(job=found.id))
 
 

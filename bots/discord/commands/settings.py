@@ -12,7 +12,7 @@ from bots.discord.commands.define import define, group
 from bots.discord.parameters import with_options
 from bots.discord.replies import listed
 from bots.discord.visits import Click
-from bots.preferences import PREFERABLE, prefer, preferred
+from bots.preferences import PREFERABLE, forget_preferences, prefer, preferred
 from bots.presentation.listings import settings_lines
 from bots.texts import Words
 
@@ -40,8 +40,7 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     async def reset(interaction: discord.Interaction[Any]) -> None:
         visit = Click(interaction)
         async with desk.receive(visit):
-            saved = await preferred(people, visit.person)
-            await prefer(people, visit.person, dict.fromkeys(saved, ""))
+            await forget_preferences(people, visit.person)
             await visit.tell(visit.words.settings_reset)
 
     settings = group("settings")
