@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from typing import Any, Final
@@ -171,14 +171,12 @@ class _Encoder:
             max_length=self._encoder.config.max_position_embeddings,
         )
 
-    def _ids(self, text: str) -> list[int]:
-        """Return a text's token ids, embeddings among them."""
-        ids: list[int] = []
+    def _ids(self, text: str) -> Iterator[list[int]]:
+        """Yield a text's token ids in groups: each embedding's, and those of the words between."""
         for piece in self._embeddings.split(text):
             if isinstance(piece, str):
                 piece = self._tokenizer(piece, add_special_tokens=False).input_ids
-            ids += piece
-        return ids
+            yield piece
 
     def _forward(
         self, chunks: Sequence[Sequence[Token]], clip_skip: int | None

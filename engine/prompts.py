@@ -13,7 +13,7 @@ there; `BREAK` is A1111's. Standard library only: prompts are read without a mod
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -22,13 +22,14 @@ from engine.sentences import Sentence
 from engine.wording import mend_surrogates
 
 EMPHASIS: Final = 1.1
-SPLITTING: Final = 8  # tokens; from here on a span may be split between two windows
+SPLITTING: Final = 8  # tokens; from here on a group may be split between two windows
 FLOAT32_MAX: Final = 3.4028234663852886e38
 
 # Blanks are tried from their first one only, so that many of them cost no quadratic time.
 BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
-Encode = Callable[[str], Sequence[int]]
+# A text → its ids in groups, each of which a window's end cuts only where it is long.
+Encode = Callable[[str], Iterable[Sequence[int]]]
 
 
 class Span(NamedTuple):
@@ -81,9 +82,10 @@ def chunk(
 ) -> list[list[Token]]:
     """Fill windows of max_length tokens: BOS, spans, EOS, padding. There is at least one window.
 
-    encode gives a text's ids without BOS and EOS; pad is EOS unless given. A span of 8 tokens or
-    more is split where a window ends, a shorter one moves to the next window. Windows that `BREAK`
-    leaves empty are left out.
+    encode gives a text's ids without BOS and EOS, in groups: the words between two embeddings, or
+    an embedding's vectors. pad is EOS unless given. A group of 8 tokens or more is split where a
+    window ends, a shorter one moves to the next window. Windows that `BREAK` leaves empty are left
+    out.
     """
     room = max_length - 2
     if room < 1:
@@ -185,12 +187,13 @@ def _unescape(text: str) -> str:
 
 
 def _pieces(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:
-    """Give the weighted tokens of each span, and None for each `BREAK`."""
+    """Give the weighted tokens of each group of each span, and None for each `BREAK`."""
     for text, weight in spans:
         for i, part in enumerate(BREAK.split(text)):
             if i > 0:
                 yield None
-            yield [Token(id_, weight) for id_ in encode(part)]
+            for group in encode(part):
+                yield [Token(id_, weight) for id_ in group]
 
 
 def _window(body: list[Token], bos: int, eos: int, pad: int, max_length: int) -> list[Token]:

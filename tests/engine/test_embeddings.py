@@ -54,6 +54,16 @@ def test_one_vector_may_lack_its_dimension_and_words_around_it_stay(
 
 
 @torch.inference_mode()
+def test_an_embedding_at_a_windows_end_is_kept_whole(small: Model, tmp_path: Path) -> None:
+    home = write(tmp_path, "four", emb_params=rows_of(small, "wxyz"))
+    text = TextEncoder(small, embeddings(home))
+    words = "a " * 73  # leaves room for two of 75 tokens
+    said = text.encode(f"{words}embedding:four c").embeds
+    # Words that BREAK puts into the second window are what it must be.
+    assert torch.equal(said, text.encode(f"{words}BREAK wxyz c").embeds)
+
+
+@torch.inference_mode()
 def test_sdxl_takes_a_set_for_each_encoder(tmp_path: Path) -> None:
     xl = make_true_model(tmp_path / "xl", "sdxl")
     ids = xl.tokenizer("cat", add_special_tokens=False).input_ids

@@ -90,7 +90,7 @@ def test_a_control_models_values_are_looked_at(model: Model, tmp_path: Path) -> 
 OVERFLOW = "a (marble:3e38) scholar"  # what a person may type
 
 
-@pytest.mark.parametrize("count", [1])
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_job_whose_values_are_no_numbers_ends_alone_and_in_one_sentence(
     model: Model, count: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,9 +22,10 @@ BOS, EOS = 1, 2
 GRAMMAR = st.text(st.sampled_from(r"ab :.1290-()\(\)" + "\n"), max_size=60)
 
 
-def letters(text: str) -> list[int]:
-    """Encode a text as one token a character, spaces left out."""
-    return [ord(char) for char in text if not char.isspace()]
+def letters(text: str) -> list[list[int]]:
+    """Encode a text as one token a character, spaces left out; what braces hold is a group."""
+    groups = re.split(r"[{}]", text)
+    return [[ord(char) for char in group if not char.isspace()] for group in groups]
 
 
 def ids(prompt: str, max_length: int = 12, pad: int | None = None) -> list[list[int]]:
@@ -36,18 +38,17 @@ def body(window: list[int]) -> str:
 
 
 @pytest.fixture(scope="module")
-def encode(shared: Path) -> Callable[[str], list[int]]:
+def encode(shared: Path) -> Callable[[str], list[list[int]]]:
     tokenizer = CLIPTokenizer.from_pretrained(str(shared / "specs/clip_tokenizer"))
 
-    def encode(word: str) -> list[int]:
-        found: list[int] = tokenizer(word, add_special_tokens=False)["input_ids"]
-        return found
+    def encode(words: str) -> list[list[int]]:
+        return [tokenizer(words, add_special_tokens=False)["input_ids"]]
 
     return encode
 
 
 def test_tokens_and_weights_equal_the_reference(
-    shared: Path, encode: Callable[[str], list[int]]
+    shared: Path, encode: Callable[[str], list[list[int]]]
 ) -> None:
     reference: dict[str, Any] = json.loads((shared / "reference/clip_tokens.json").read_text())
     for prompt, expected in reference.items():
@@ -195,6 +196,18 @@ def test_a_short_span_moves_to_the_next_window() -> None:
 
 def test_a_long_span_is_split() -> None:
     assert [body(window) for window in ids("aaaaaa (bb bb bbbb)", 12)] == ["aaaaaabbbb", "bbbb"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "windows"),
+    [
+        ("aaaaaaaa {bbbb} cc", ["aaaaaaaa", "bbbbcc"]),  # moved whole, though the span is long
+        ("aaaaaaaa {bb} cc", ["aaaaaaaabb", "cc"]),
+        ("aaaaaa {bbbbbbbb} cc", ["aaaaaabbbb", "bbbbcc"]),  # long: split, as by ComfyUI
+    ],
+)
+def test_a_short_group_of_a_span_moves_to_the_next_window(prompt: str, windows: list[str]) -> None:
+    assert [body(window) for window in ids(prompt, 12)] == windows
 
 
 def test_a_full_window_starts_no_empty_one() -> None:

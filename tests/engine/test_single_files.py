@@ -115,7 +115,7 @@ def test_the_shipped_tokenizer_gives_the_reference_ids(shared: Path) -> None:
     for prompt, expected in reference.items():
         windows = tokenize(
             prompt,
-            lambda text: tokenizer(text, add_special_tokens=False).input_ids,
+            lambda text: [tokenizer(text, add_special_tokens=False).input_ids],
             bos=tokenizer.bos_token_id,
             eos=tokenizer.eos_token_id,
         )
