@@ -57,28 +57,40 @@ def names_in_loras(
 ) -> Iterator[tuple[str, str]]:
     """Yield each name by which LoRA files mean a module of a part, and the module's own.
 
-    kohya's trainers join a name by underscores (of the original U-Net for SDXL), diffusers and peft
-    keep its dots; the oldest files of diffusers count attention's projections to its processor.
+    kohya's trainers and LyCORIS join a name by underscores (of the original U-Net for SDXL),
+    diffusers and peft keep its dots, as do ComfyUI and OneTrainer with the original names; the
+    oldest files of diffusers count attention's projections to its processor.
     """
     for module in modules:
         full = module if part == "unet" else f"text_model.{module.removeprefix('text_model.')}"
-        for prefix in KOHYA[part]:
-            yield f"{prefix}{full.replace('.', '_')}", module
         for spelling in {module, full}:
-            yield f"{part}.{spelling}", module
-            for pattern, place in OLD.items():
-                yield f"{part}.{pattern.sub(place, spelling)}", module
-        if part == "unet":
-            yield module, module
-            if original := original_name(module, config):
-                yield f"lora_unet_{original.replace('.', '_')}", module
+            for prefix in JOINED[part]:
+                yield f"{prefix}{spelling.replace('.', '_')}", module
+            for prefix in DOTTED[part]:
+                yield f"{prefix}{spelling}", module
+                for pattern, place in OLD.items():
+                    yield f"{prefix}{pattern.sub(place, spelling)}", module
+        if part == "unet" and (original := original_name(module, config)):
+            yield f"lora_unet_{original.replace('.', '_')}", module
+            for prefix in ORIGINAL:
+                yield f"{prefix}{original}", module
 
 
-KOHYA: Final = {
-    "unet": ("lora_unet_",),
+JOINED: Final = {
+    "unet": ("lora_unet_", "lycoris_"),
     "text_encoder": ("lora_te_", "lora_te1_"),
     "text_encoder_2": ("lora_te2_",),
 }
+# diffusers', OneTrainer's, ComfyUI's.
+DOTTED: Final = {
+    "unet": ("unet.", ""),
+    "text_encoder": (
+        "text_encoder.", "clip_l.", "text_encoders.clip_l.transformer.",
+        "text_encoders.clip_h.transformer.",
+    ),
+    "text_encoder_2": ("text_encoder_2.", "clip_g.", "text_encoders.clip_g.transformer."),
+}  # fmt: skip
+ORIGINAL: Final = ("unet.", "diffusion_model.", "model.diffusion_model.")
 OLD: Final = {
     re.compile(r"\.to_(q|k|v|out)(\.0)?$"): r".processor.to_\1_lora",
     re.compile(r"\.(q|k|v|out)_proj$"): r".to_\1_lora",

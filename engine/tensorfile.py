@@ -20,7 +20,16 @@ from typing import Any, Final
 
 LONGEST: Final = 100_000_000  # bytes of a header, as the format allows
 # Bytes a value of the dtypes that weights come in. Quantised ones need kernels of their own.
-SIZES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1}
+SIZES: Final = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+# How `struct` reads a value of each; BF16 is the upper half of a value of F32.
+LETTERS: Final = {
+    "F64": "d", "F32": "f", "F16": "e", "BF16": "f",
+    "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U64": "Q", "U32": "I", "U16": "H", "U8": "B",
+    "BOOL": "?",
+}  # fmt: skip
 QUANTISED: Final = ("F8_E4M3", "F8_E5M2", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
 PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipped or bare
 
@@ -53,15 +62,16 @@ class Header:
         return found.shape if found else ()
 
     def values(self, name: str) -> list[float]:
-        """Read a small tensor of 16 or 32 bits."""
+        """Read a small tensor, each value by the tensor's dtype; raises `BadFile` for others."""
         tensor = self.tensors[name]
+        if tensor.dtype not in LETTERS:
+            raise BadFile(f"{name!r} holds values of the kind {tensor.dtype}")
         with self.path.open("rb") as file:
             file.seek(tensor.start)
             data = file.read(tensor.end - tensor.start)
-        if tensor.dtype == "BF16":  # the upper half of fp32
+        if tensor.dtype == "BF16":
             data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
-        letter = "e" if tensor.dtype == "F16" else "f"
-        return [value for (value,) in struct.iter_unpack(f"<{letter}", data)]
+        return [float(v) for (v,) in struct.iter_unpack(f"<{LETTERS[tensor.dtype]}", data)]
 
 
 def read_header(path: Path) -> Header:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.lora import LAYERS
+from engine.additions import LAYERS
 from engine.names import original_name
 
 RANK: Final = 2

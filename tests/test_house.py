@@ -65,6 +65,7 @@ MAY_IMPORT = {
             "engine.checkup",
             "engine.embeddings",
             "engine.lora",
+            "engine.additions",
             "engine.other_vae",
             "engine.parts",
             "engine.vocabulary",

@@ -219,7 +219,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "half": (without_half, "is missing"),
     "nan": (with_nan, "holds values that are no numbers"),
     "no LoRA": (lambda path: save(path, {"a": torch.zeros(2)}), "it is no LoRA"),
-    "LoHa": (lambda path: save(path, {"x.hada_w1_a": torch.zeros(2)}), "it is a LoHa"),
+    "OFT": (lambda path: save(path, {"x.oft_blocks": torch.zeros(2)}), "it is an OFT"),
     "unknown": (
         lambda path: save(
             path, {"q.lora_down.weight": torch.zeros(1, 2), "q.lora_up.weight": torch.zeros(2, 1)}
