@@ -5,7 +5,8 @@ ways to send, best first: edit the placeholder, else a new message, else words a
 raises says what happens next:
 
     TryLater        the platform said when: wait so long; no try is lost, no other chat waits
-    OSError, TimeoutError   the network: back off and try again, for as long as it takes
+    OSError, TimeoutError   the network: back off and try again, for as long as it takes; once a
+                    reply of that adapter arrives, those that wait for the network are due at once
     WayClosed       this way will never work (an expired token, a deleted placeholder): next way
     Undeliverable   no way will (the chat is gone): the reply is closed, its job stays rendered
     AdapterStopped  the token was revoked: this adapter rests until it is started anew
@@ -26,7 +27,7 @@ from storage import DatabaseFault, Jobs, Outbox, Parcel, StorageError
 
 TRIES: Final = 5  # failures of one way that are no fault of the network
 FIRST: Final = 1.0  # seconds of back-off, doubled with each try
-LONGEST: Final = 60.0
+LONGEST: Final = 20.0
 SEND: Final = 120.0  # seconds that one try may take
 LOOK: Final = 1.0  # seconds between looks for replies that other processes left
 AT_ONCE: Final = 16  # replies in flight for one adapter
@@ -85,6 +86,8 @@ class Delivery:
     waits: int = 0  # times that a platform asked to wait
     possible_duplicates: int = 0  # sent again though an unrepeatable send may have arrived
     _stopped: set[str] = field(default_factory=set)
+    # The adapters of the replies that the network failed, by job; None: was made due early once.
+    _unreached: dict[int, str | None] = field(default_factory=dict)
     _flying: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
     _landed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -193,6 +196,7 @@ class Delivery:
         else:
             await self._record(job, shown)
             self.delivered += 1
+            await self._hasten(parcel)
 
     async def _record(self, job: int, shown: Shown) -> None:
         """Record a reply that arrived: while the database fails, hold on to it, never resend."""
@@ -206,6 +210,17 @@ class Delivery:
             else:
                 return
 
+    async def _hasten(self, arrived: Parcel) -> None:
+        """Make due what waits for the network that a reply has just come through.
+
+        Each reply once: whichever fails for another reason goes on backing off.
+        """
+        self._unreached.pop(arrived.job.id, None)
+        due = [job for job, adapter in self._unreached.items() if adapter == arrived.adapter]
+        if due:
+            await self.outbox.hasten(due)
+            self._unreached.update(dict.fromkeys(due))
+
     async def _after(self, error: Exception, parcel: Parcel, way: Way) -> None:
         job, reason = parcel.job.id, f"{way.name}: {error or type(error).__name__}"
         match error:
@@ -214,6 +229,7 @@ class Delivery:
                 await self.outbox.postpone(job, error.seconds, reason, failed=False)
             case OSError() | TimeoutError():
                 # It may have arrived: the answer is what got lost.
+                self._unreached.setdefault(job, parcel.adapter)
                 wait = back_off(parcel.tries)
                 await self.outbox.postpone(job, wait, reason, unknown=True)
             case WayClosed():
@@ -232,6 +248,7 @@ class Delivery:
 
     async def _abandon(self, parcel: Parcel, reason: str) -> None:
         await self.outbox.abandon(parcel.job.id, reason)
+        self._unreached.pop(parcel.job.id, None)
         self.abandoned += 1
         _log.error("The reply of job %d cannot be delivered: %s", parcel.job.id, reason)
 

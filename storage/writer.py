@@ -8,6 +8,7 @@ commit failed), so it must do nothing but use its connection, and be right when 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -26,6 +27,7 @@ Unit = Callable[[Connection], T]
 BATCH: Final = 256  # units that share a transaction at most
 LOOK: Final = 0.1  # seconds between looks at whose patience has ended
 PAUSES: Final = (0.02, 0.05, 0.1, 0.25, 0.5)  # seconds between tries of a database that fails
+_log: Final = logging.getLogger("marble.storage")
 
 
 @dataclass(slots=True, eq=False)
@@ -113,10 +115,14 @@ class Writer:
             try:
                 batch, results = await self._in_time(self.lane.run(self._transact))
             except Exception as error:
+                if not failures:
+                    _log.info("%d commits wait for the database", len(self._waiting))
                 self._note(error)
                 await self._pause(failures)
                 failures += 1
             else:
+                if failures:
+                    _log.info("the database takes commits again")
                 failures = 0
                 for item, outcome in zip(batch, results, strict=True):
                     item.settle(*outcome)

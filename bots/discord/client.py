@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import discord
 from discord import app_commands
+from discord.backoff import ExponentialBackoff
 
 from bots.app import App
 from bots.discord.acts import ACTS
@@ -41,6 +42,18 @@ REACTIONS: Final = {
 }
 TAKEN_BACK: Final = {"⭐": "unstar"}
 
+
+class Backoff(ExponentialBackoff[Literal[False]]):
+    """Wait up to 16 s before the gateway is tried again; discord.py waits up to 17 minutes, and
+    forgets earlier failures only after 34 minutes, so that an hour without network costs more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._max = 4
+
+
+# discord.py has no setting for it.
+discord.client.ExponentialBackoff = Backoff  # type: ignore[attr-defined, assignment]
 
 # Marble has no voice: what it would need for one is missing on purpose.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False

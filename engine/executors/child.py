@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import EngineError, Lost
+from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health, Spec, wire
 from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
@@ -66,7 +67,7 @@ class ChildExecutor(QueueingExecutor):
         self._ready = asyncio.Event()
         self._settled = asyncio.Event()  # it is ready, or known not to start
         self._expected = 0  # how many wait for it to be ready
-        self._failures = 0  # deaths since the last job that ended well
+        self._failures = 0  # deaths since the last child that drew anything
         self._stillborn = 0  # deaths in a row before it was ready
         self._restarts = 0
 
@@ -144,7 +145,9 @@ class ChildExecutor(QueueingExecutor):
             if self._stillborn >= STARTS:
                 self._settled.set()
                 self._end_all(EngineError(NOT_STARTING))
-            await asyncio.sleep(self._backoff(self._failures))
+            wait = self._backoff(self._failures)
+            log.info("the engine's process may start again in %.1f s", wait)
+            await asyncio.sleep(wait)
             if self._held or self._expected:
                 self._wanted.set()
 
@@ -160,6 +163,7 @@ class ChildExecutor(QueueingExecutor):
         with closing(writer):
             with theirs:
                 process = self._process = _spawn(theirs)
+            log.info("the engine's process starts")
             self._heard_at = time.monotonic()
             watching = asyncio.create_task(self._watch_silence(process), name="marble-silence")
             try:
@@ -196,6 +200,7 @@ class ChildExecutor(QueueingExecutor):
             self._heard_at = time.monotonic()
             if "ready" in frame.header:
                 self._stillborn = 0
+                log.info("the engine's process is ready")
                 self._ready.set()
                 self._settled.set()
                 self._pass_on()
@@ -208,9 +213,23 @@ class ChildExecutor(QueueingExecutor):
                 self._hear(wire.unpack(frame))
 
     def _hear(self, report: Report) -> None:
-        if isinstance(report.news, Ended) and report.news.error is None:
+        if _has_drawn(report.news):
             self._failures = 0
         self._receive(report)
+
+
+def _has_drawn(news: Event | Ended) -> bool:
+    """Return whether news show that the engine works, whatever ends it later.
+
+    Who kills a working engine again and again is a job, which quarantine stops; waiting ever longer
+    before each start is for an engine that cannot draw at all.
+    """
+    match news:
+        case Progress():
+            return news.stage is Stage.DENOISE and news.step > 0
+        case Ended():
+            return news.error is None
+    return isinstance(news, Picture)
 
 
 def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from PIL import Image
@@ -18,6 +19,7 @@ from bots.presentation import compose
 from engine.recipe import Recipe
 from tests.chaos.account import Asked, Kept, Seen
 from tests.chaos.deeds import DISCORD, TELEGRAM, Deed
+from tests.chaos.recovery import DOWN, Span, job_spans, logged_spans, shares
 from tests.chaos.stage import Stage
 from tests.chaos.witness import END, Sighting, State
 
@@ -199,6 +201,28 @@ def latencies(stage: Stage, rows: Mapping[int, Row]) -> dict[str, list[float]]:
             if deed.platform == platform and jobs.get(deed.event) in ends
         ]
     return {name: sorted(values) for name, values in found.items() if values}
+
+
+def recovery(stage: Stage, begins: float, ends: float) -> dict[str, float]:
+    """Return where the seconds between the last fault and the end of all work went, by kind.
+
+    begins, ends: by the time of day. What Marble wrote while its clock was off is only as right.
+    """
+    spans = list(logged_spans(stage.service.marble.log, ends))
+    spans += [Span(DOWN, *each) for each in stage.service.absences(ends)]
+    with closing(sqlite3.connect(stage.database)) as database:
+        for times in database.execute(
+            "SELECT jobs.created_at, jobs.started_at, jobs.finished_at, outbox.closed_at "
+            "FROM jobs LEFT JOIN outbox ON outbox.job = jobs.id"
+        ):
+            spans += job_spans([_seconds(each) for each in times], ends)
+    return shares(begins, ends, spans)
+
+
+def _seconds(written: str | None) -> float | None:
+    return (
+        None if written is None else datetime.fromisoformat(written).replace(tzinfo=UTC).timestamp()
+    )
 
 
 def states(stage: Stage) -> dict[str, int]:

@@ -63,6 +63,7 @@ class Outcome:
     failures: Counter[str] = field(default_factory=Counter)  # what people were told
     starts: int = 0
     drained: float = 0.0  # seconds from the last fault to the end of all work
+    recovery: Mapping[str, float] = field(default_factory=dict)  # … by what they went into
     redrawn: int = 0
     disk: str = ""
     wrong: list[str] = field(default_factory=list)
@@ -82,7 +83,9 @@ async def run(plan: Plan, folder: Path, *, mount: bool, **settings: str) -> Outc
         try:
             await stage.ready()
             await _let_happen(stage, plan)
+            healed = time.time()
             await _settle(stage, outcome)
+            drained = healed + outcome.drained
             await _compare_metric(stage, outcome)
             await stage.service.stop()
         finally:
@@ -90,6 +93,7 @@ async def run(plan: Plan, folder: Path, *, mount: bool, **settings: str) -> Outc
             with suppress(asyncio.CancelledError):
                 await keeping
         stage.crowd.witness.look()
+        outcome.recovery = evidence.recovery(stage, healed, drained)
         await _judge(stage, outcome)
     return outcome
 
@@ -122,6 +126,7 @@ async def _settle(stage: Stage, outcome: Outcome) -> None:
         if left:
             quiet = now
         if left and now - began > QUIET:
+            outcome.drained = now - began
             outcome.wrong.append(f"{left} after {QUIET:.0f} s without a fault")
             return
         await asyncio.sleep(0.2)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class Service:
     drains: list[float] = field(default_factory=list)  # seconds from SIGTERM to the end
     engines: set[int] = field(default_factory=set)  # processes that the engine ever had
     up: asyncio.Event = field(default_factory=asyncio.Event)
+    _runs: list[tuple[float, float | None]] = field(default_factory=list)  # by the time of day
     _why: str = ""
     _wanted: bool = True
 
@@ -43,9 +45,12 @@ class Service:
             before = self.marble.log.count(SERVES)
             await self.marble.start()
             self.starts += 1
+            began = time.time()
+            self._runs.append((began, None))
             self.up.set()
             code = await self.marble.ended(within=None)
             self.up.clear()
+            self._runs[-1] = (began, time.time())
             if self._why == TOLD and self.marble.log.count(SERVES) == before:
                 self._why = EARLY
             self.ends.append((self._why, code))
@@ -62,7 +67,8 @@ class Service:
         self.note_engine()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._why = TOLD if twice_after is None else TWICE
+        again = twice_after is not None or self._why in (TOLD, TWICE)
+        self._why = TWICE if again else TOLD
         process = self.marble.pid
         self.marble.send(signal.SIGTERM)
         if twice_after is not None:
@@ -101,6 +107,12 @@ class Service:
             with suppress(ProcessLookupError):
                 os.kill(child, how)
         return bool(children)
+
+    def absences(self, until: float) -> list[tuple[float, float]]:
+        """Return from when to when no process was there, by the time of day."""
+        begins = [began for began, _ in self._runs[1:]] + [until]
+        ends = [until if ended is None else ended for _, ended in self._runs]
+        return [span for span in zip(ends, begins, strict=True) if span[0] < span[1]]
 
     def left(self) -> list[int]:
         """Return the engines' processes that still run."""

@@ -402,6 +402,26 @@ def test_waits_between_starts_grow_to_a_limit() -> None:
     assert (waits[0], waits[-1]) == (0.4, 30.0)
 
 
+@pytest.mark.parametrize(
+    ("word", "failures"), [("die in encode", [1, 2, 3]), ("die in decode", [1, 1, 1])]
+)
+async def test_the_wait_before_a_start_grows_only_while_no_child_draws_anything(
+    word: str, failures: list[int]
+) -> None:
+    counted: list[int] = []
+
+    def backoff(deaths: int) -> float:
+        counted.append(deaths)
+        return 0
+
+    async with ChildExecutor(STUB, backoff=backoff) as child:
+        for job in range(1, 4):
+            with pytest.raises(Lost):
+                await collect(child, make_spec(word, job=job))
+        await child.start()
+    assert counted == failures
+
+
 def test_an_executor_of_ones_own_is_found_by_its_place(tmp_path: Path) -> None:
     config = EngineConfig(models_dir=tmp_path)
     executor = make_executor("engine.executors.child:ChildExecutor", config)

@@ -14,8 +14,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+import discord
 from PIL import Image
 
+from bots.discord.client import Backoff
 from bots.discord.desk import AT_ONCE
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
@@ -446,3 +448,9 @@ async def test_a_revoked_token_stops_this_adapter_alone_and_loudly(
     assert len(discord.requests) == before  # no storm
     assert "discord refuses Marble" in marble.log
     assert discord.token not in marble.log
+
+
+def test_the_gateway_is_tried_again_within_seconds_however_long_the_network_was_away() -> None:
+    assert discord.client.ExponentialBackoff is Backoff  # type: ignore[attr-defined]
+    backoff = Backoff()
+    assert max(backoff.delay() for _ in range(200)) <= 16
