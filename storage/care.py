@@ -10,7 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    select,
+    true,
+)
 
 from storage import backups, checks
 from storage.clock import Clock
@@ -21,6 +32,7 @@ from storage.records import Pruned, Report
 from storage.rows import to_picture
 from storage.tables import favourites, inputs, jobs, outbox, pictures, seen_events
 
+NAMING: Final[tuple[Table, ...]] = (pictures, inputs)  # whose rows name files
 CHUNK: Final = 200  # rows or files that are dealt with under one write lock
 PAGE: Final = 1_000  # rows that are read at once
 UNUSED: Final = 3600.0  # seconds for which a file waits for the job that starts from it
@@ -108,16 +120,23 @@ class Care:
             last = ids[-1]
         return count, list(files)
 
-    async def drop(self, files: Sequence[str], unused_for: float) -> int:
+    async def drop(
+        self,
+        files: Sequence[str],
+        unused_for: float,
+        *,
+        named_by: Sequence[Table] = NAMING,
+    ) -> int:
         """Remove those of the named files that no row names and nobody just wrote; return how many.
 
-        The write lock is held meanwhile, and `Jobs.rendered` looks for its files under the same
-        lock, so that no file is removed that a row is about to name.
+        Call it once the rows that named them are gone for good. The write lock is held meanwhile,
+        and `Jobs.rendered` looks for its files under the same lock, so that no file is removed
+        that a row is about to name. named_by: the tables whose rows keep a file.
         """
         removed = 0
         for start in range(0, len(files), CHUNK):
             chunk = files[start : start + CHUNK]
-            removed += await self._drop_some(chunk, unused_for)
+            removed += await self._drop_some(chunk, unused_for, named_by)
         return removed
 
     async def _remove_some(self, which: ColumnElement[bool], files: dict[str, None]) -> list[int]:
@@ -126,7 +145,7 @@ class Care:
             ids = list(connection.execute(query).scalars())
             names = [
                 name
-                for table in (pictures, inputs)
+                for table in NAMING
                 for name in connection.execute(
                     select(table.c.sha256).where(table.c.job.in_(ids))
                 ).scalars()
@@ -138,11 +157,13 @@ class Care:
         files.update(dict.fromkeys(names))
         return ids
 
-    async def _drop_some(self, files: Sequence[str], unused_for: float) -> int:
+    async def _drop_some(
+        self, files: Sequence[str], unused_for: float, named_by: Sequence[Table]
+    ) -> int:
         def unit(connection: Connection) -> int:
             needed = {
                 name
-                for table in (pictures, inputs)
+                for table in named_by
                 for name in connection.execute(
                     select(table.c.sha256).where(table.c.sha256.in_(files))
                 ).scalars()
@@ -153,7 +174,7 @@ class Care:
                 if name not in needed and not self.pictures.wanted(name, unused_for)
             )
 
-        return await self.database.write(unit, OUTCOME)
+        return await self.database.exclusively(unit, OUTCOME)
 
     async def _pictures(self) -> AsyncIterator[Row[Any]]:
         """Yield one row for each file, in the order of their names."""

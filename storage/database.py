@@ -85,6 +85,14 @@ class Database:
         """Run a unit in the writer's next transaction; see `Writer.write`."""
         return await self._writer.write(unit, patience)
 
+    async def exclusively(self, unit: Unit[T], patience: float = ADMISSION) -> T:
+        """Run a unit that writes no row, while no process can write one.
+
+        It sees what is committed and nothing else, and nothing of it can be undone: the place for
+        what the database cannot take back, such as removing files that no row names any more.
+        """
+        return await self._writer.write(unit, patience, alone=True)
+
     async def close(self) -> None:
         """Commit what waits, then close every connection."""
         await self._writer.close()

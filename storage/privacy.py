@@ -6,9 +6,10 @@ import asyncio
 import dataclasses
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,21 +99,12 @@ class Privacy:
     async def _remove(self, person: str) -> tuple[int, int]:
         """Remove what somebody gave, then their jobs; return how many jobs and files."""
         removed = 0
-        while more := await self.database.write(lambda c: self._take_back(c, person), OUTCOME):
-            removed += more
+        while given := await self.database.write(lambda c: _take_back(c, person), OUTCOME):
+            # A job that names one since is refused its start image: its giver took it back.
+            removed += await self.care.drop(given, unused_for=0, named_by=(pictures,))
+            await self.database.write(partial(_let_go, given), OUTCOME)
         count, files = await self.care.remove_jobs(jobs.c.person == person)
         return count, removed + await self.care.drop(files, unused_for=0)
-
-    def _take_back(self, connection: Connection, person: str) -> int:
-        """Remove some of what a person gave, and every row that names it; return how many.
-
-        `Jobs.add` looks for its files under the same lock, so no job names one that goes.
-        """
-        names = connection.execute(_given(person).limit(CHUNK)).scalars().all()
-        connection.execute(delete(inputs).where(inputs.c.sha256.in_(names)))
-        for name in names:
-            self.pictures.remove(name)
-        return len(names)
 
     def _write(
         self, target: Path, about: dict[str, Any], drawn: Iterable[Picture], given: Iterable[str]
@@ -148,6 +140,17 @@ def _given(person: str) -> Select[str]:
     """
     drawn = exists().where(pictures.c.sha256 == inputs.c.sha256)  # it came out the same since
     return select(inputs.c.sha256).where(inputs.c.owner == person, ~drawn).distinct()
+
+
+def _take_back(connection: Connection, person: str) -> Sequence[str]:
+    """Remove every row that names some of what a person gave; return the names of these files."""
+    names = connection.execute(_given(person).limit(CHUNK)).scalars().all()
+    _let_go(names, connection)
+    return names
+
+
+def _let_go(names: Sequence[str], connection: Connection) -> None:
+    connection.execute(delete(inputs).where(inputs.c.sha256.in_(names)))
 
 
 def _about(connection: Connection, person: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class _Item:
     unit: Unit[Any]
     deadline: float  # of the loop's clock
     done: asyncio.Future[Any]
+    alone: bool = False  # shares its transaction with nobody
     begun: bool = False
     withdrawn: bool = False
     fault: DatabaseFault | None = None
@@ -71,8 +72,10 @@ class Writer:
         if self._task is not None:
             await self._task
 
-    async def write(self, unit: Unit[T], patience: float) -> T:
+    async def write(self, unit: Unit[T], patience: float, *, alone: bool = False) -> T:
         """Run a unit in the next transaction and return its result once it is committed.
+
+        alone: in a transaction that it shares with no other unit.
 
         Waits at most `patience` seconds for a database that is locked, full or out of reach,
         then raises that fault, and nothing of the unit was written. A cancelled caller's unit
@@ -82,7 +85,7 @@ class Writer:
             raise Closed(self.where)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        item = _Item(unit, loop.time() + patience, done)
+        item = _Item(unit, loop.time() + patience, done, alone)
         self._waiting.append(item)
         self._wake.set()
         try:
@@ -187,6 +190,8 @@ class Writer:
         batch: list[_Item] = []
         with self._guard:
             while self._waiting and len(batch) < BATCH:
+                if batch and (batch[0].alone or self._waiting[0].alone):
+                    break
                 item = self._waiting.popleft()
                 if not item.withdrawn:
                     item.begun = True
