@@ -18,6 +18,14 @@ from typing import Final
 from bots.redaction import Redacting
 
 OURS: Final = ("bots", "engine", "storage", "marble")  # who may say more than warnings
+# Libraries that would write addresses with tokens, people's words or the rows of the database.
+TALKATIVE: Final[Mapping[str, int]] = {
+    "aiosqlite": logging.INFO,
+    "discord": logging.INFO,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "telegram": logging.INFO,
+}
 _about: ContextVar[Mapping[str, int]] = ContextVar("about", default={})  # noqa: B039  # never changed
 
 
@@ -68,6 +76,8 @@ def set_up(debug: bool, secrets: Sequence[str] = (), *, service: bool = False) -
     handler.setFormatter(Redacting(inner, secrets))
     level = logging.DEBUG if debug else logging.WARNING if service else logging.ERROR
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name, least in TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(level, least))
     for name in OURS:
         logging.getLogger(name).setLevel(
             logging.INFO if collected and not debug else logging.NOTSET

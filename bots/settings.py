@@ -6,11 +6,12 @@ Each variable has one entry here and one in `.env.example`; a test compares the 
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, unquote_plus
 
 from dotenv import dotenv_values
 
@@ -32,7 +33,7 @@ class Settings:
     """Hold what the owner has decided; see `.env.example` for each field's meaning."""
 
     data_dir: Path
-    database_url: str | None
+    database_url: str | None = field(repr=False)  # it may hold a password
     models_dir: Path | None
     device: str
     executor: str
@@ -72,7 +73,19 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return what must never be shown, in a log least of all."""
-        return tuple(filter(None, (self.telegram_token, self.discord_token)))
+        url = self.database_url
+        tokens = filter(None, (self.telegram_token, self.discord_token))
+        return (*tokens, *(_passwords(url) if url else ()))
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Yield the passwords of a database's URL, as they are written there and as they are meant."""
+    before, _, query = url.partition("?")
+    user = before.partition("://")[2].rpartition("@")[0]
+    fields = (field.partition("=") for field in query.split("&"))
+    for written in (user.partition(":")[2], *(v for name, _, v in fields if name == "password")):
+        if written:
+            yield from dict.fromkeys((written, unquote(written), unquote_plus(written)))
 
 
 class EnvFileOpen(UserError):

@@ -46,7 +46,7 @@ class Asker:
 
     person: str
     place: str
-    reply: Mapping[str, Any] = field(default_factory=dict)
+    reply: Mapping[str, Any] = field(default_factory=dict, repr=False)
     event: str | None = None
     later: bool = False  # leave the job to a process that serves
 

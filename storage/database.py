@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,7 +31,7 @@ OUTCOME: Final = 60.0  # seconds for which the outcome of finished work is held 
 class Database:
     """Run units of work; every error of the driver comes out as a `StorageError`."""
 
-    url: URL
+    url: URL = field(repr=False)  # its query may hold a password
     where: str  # the file, or the URL without its password
     _lane: Lane
     _reads: AsyncEngine

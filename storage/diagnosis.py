@@ -47,7 +47,7 @@ async def look(folder: Path, url: str | None) -> Found:
         if await asyncio.to_thread(sqlite_files.look, file) is None:
             raise Corrupt(where, "it holds no tables of Marble's")
     try:
-        engine = create_async_engine(parsed, poolclass=NullPool)
+        engine = create_async_engine(parsed, poolclass=NullPool, hide_parameters=True)
     except (ArgumentError, ImportError) as error:
         raise BadURL(where, str(error)) from error
     try:

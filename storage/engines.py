@@ -43,6 +43,14 @@ _log: Final = logging.getLogger("marble.storage")
 _warned = False
 
 
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# Parameters hold people's words, which no error may carry into a log.
+_COMMON: Final[dict[str, Any]] = {"json_serializer": _json, "hide_parameters": True}
+
+
 def create(url: URL) -> tuple[Lane, AsyncEngine]:
     """Return the lane that writes and the engine that reads."""
     return (_sqlite if is_sqlite(url) else _postgres)(url)
@@ -50,12 +58,8 @@ def create(url: URL) -> tuple[Lane, AsyncEngine]:
 
 def _sqlite(url: URL) -> tuple[Lane, AsyncEngine]:
     _warn_of_wal(url)
-    writer = create_engine(
-        url.set(drivername="sqlite"), json_serializer=_json, pool_size=1, max_overflow=0
-    )
-    reader = create_async_engine(
-        url, json_serializer=_json, pool_size=READERS, max_overflow=0, pool_timeout=10
-    )
+    writer = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0, **_COMMON)
+    reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=10, **_COMMON)
     prepare(writer, _WRITER, "BEGIN IMMEDIATE")
     prepare(reader.sync_engine, _READER, "BEGIN")
     return ThreadLane(writer), reader
@@ -79,7 +83,7 @@ def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
 
 
 def _postgres(url: URL) -> tuple[Lane, AsyncEngine]:
-    make = partial(create_async_engine, url, json_serializer=_json, max_overflow=0)
+    make = partial(create_async_engine, url, max_overflow=0, **_COMMON)
     writer = make(pool_size=1, connect_args={"timeout": 5, "command_timeout": 30})
     reader = make(
         pool_size=READERS,
@@ -108,12 +112,9 @@ def alone(url: URL) -> AsyncEngine:
         url,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
         connect_args={"timeout": 5, "command_timeout": 30, "server_settings": settings},
     )
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _warn_of_wal(url: URL) -> None:

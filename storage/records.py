@@ -28,7 +28,7 @@ class NewJob:
     recipe: Recipe
     person: str
     place: str
-    reply: Json = field(default_factory=dict)
+    reply: Json = field(default_factory=dict, repr=False)  # may hold a platform's token
     parent: int | None = None
     parent_picture: int | None = None  # index from 0
     event: str | None = None
@@ -64,7 +64,7 @@ class Job:
     status: Status
     person: str
     place: str
-    reply: Json
+    reply: Json = field(repr=False)
     message: str | None  # the placeholder, as the adapter addresses it
     parent: int | None
     parent_picture: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 PLATFORM: Final = "discord"
@@ -21,7 +21,7 @@ class Address:
     language: str = "en"
     limit: int = LIMIT
     application: int = 0
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     until: float = 0.0  # seconds since 1970
     answers: int | None = None  # the message that a new one would reply to
 
@@ -37,7 +37,7 @@ class Address:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Address:
         """Read what `to_dict` wrote, by this version or another."""
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
 

@@ -43,7 +43,6 @@ class Telegram:
     name: str = NAME
 
     def __init__(self, app: App) -> None:
-        _hush()
         self._app = app
         self.bot = make_bot(app.settings)
         self._tasks: asyncio.TaskGroup | None = None
@@ -176,13 +175,3 @@ def read_reactions(settings: Mapping[str, str]) -> Mapping[str, Act]:
             raise SettingError(key, act, f"one of {', '.join(REACTIONS)}")
         found[emoji.replace(VARIATION, "")] = REACTIONS[act]
     return found
-
-
-def _hush() -> None:
-    """Keep addresses, which carry the token, out of the log, even when everything is logged."""
-    for name, level in (
-        ("httpx", logging.WARNING),
-        ("httpcore", logging.WARNING),
-        ("telegram", logging.INFO),
-    ):
-        logging.getLogger(name).setLevel(level)

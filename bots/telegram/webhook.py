@@ -64,7 +64,9 @@ class Webhook:
         return hmac.new(self.bot.token.encode(), b"webhook", hashlib.sha256).hexdigest()
 
     async def _receive(self, request: web.Request) -> web.Response:
-        if not hmac.compare_digest(request.headers.get(HEADER, ""), self._secret):
+        # A header may hold any bytes, which aiohttp keeps as surrogates.
+        given = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, self._secret.encode()):
             return web.Response(status=403)
         try:
             update = Update.de_json(json.loads(await request.read()), self.bot)

@@ -1,7 +1,21 @@
 import logging
+from pathlib import Path
+from typing import Any
 
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from bots import logs
+from bots.discord.address import Address
 from bots.redaction import HIDDEN, Redacting
 from bots.settings import load_settings
+from bots.studio import Asker
+from storage import Storage, engines, urls
+from storage.database import Database
+from storage.errors import Unreachable
+from storage.tables import bans
+from tests.storage.conftest import a_job
 
 TOKEN = "123456:AAcanary-canary-canary-canary_canary"
 
@@ -30,3 +44,48 @@ def test_settings_do_not_show_their_secrets() -> None:
     settings = load_settings({"MARBLE_TELEGRAM_TOKEN": TOKEN}, env_file="")
     assert settings.secrets == (TOKEN,)
     assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://marble:canary%20secret@host/marble",
+        "postgresql://marble@host/marble?password=canary+secret",
+        "postgresql+asyncpg://marble:canary%20secret@/marble?host=/run&password=canary+secret",
+    ],
+)
+def test_a_databases_password_is_shown_nowhere(url: str, tmp_path: Path) -> None:
+    settings = load_settings({"MARBLE_DATABASE_URL": url}, env_file="")
+    assert "canary" not in repr(settings)
+    redacting = Redacting(logging.Formatter(), settings.secrets)
+    assert "canary" not in redacting.redact(f"{url} canary secret")
+
+
+async def test_an_error_of_the_database_shows_neither_password_nor_rows(tmp_path: Path) -> None:
+    address = "postgresql://marble:canary-secret@127.0.0.1:9/marble?password=canary-secret"
+    with pytest.raises(Unreachable) as unreachable:
+        async with Storage.open(tmp_path, address):
+            pass
+    assert "canary" not in f"{unreachable.value!r} {unreachable.value}"
+    async with Storage.open(tmp_path) as storage:
+        row = {"person": "canary", "place": "*", "reason": None}
+        with pytest.raises(IntegrityError) as refused:
+            await storage.database.write(lambda c: c.execute(insert(bans), row))
+        assert "canary" not in f"{refused.value!r} {refused.value}"
+        job = await storage.jobs.add(a_job(reply={"token": "canary"}))
+        assert "canary" not in repr(job)
+    url = urls.resolve(tmp_path, address)
+    assert "canary" not in repr(Database(url, urls.show(url), *engines.create(url), Any))  # type: ignore[arg-type]
+
+
+def test_an_interactions_token_is_shown_nowhere() -> None:
+    address = Address(channel=1, person=2, token="canary")
+    asker = Asker(person="discord:2", place="discord:1", reply=address.to_dict())
+    assert "canary" not in f"{address!r} {asker!r}"
+
+
+def test_libraries_that_write_tokens_and_rows_are_quiet_even_when_everything_is_logged() -> None:
+    logs.set_up(debug=True)
+    for name in ("aiosqlite", "discord.gateway", "discord.http", "httpx", "httpcore.http11"):
+        assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("bots").isEnabledFor(logging.DEBUG)

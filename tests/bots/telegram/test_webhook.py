@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port
@@ -34,6 +35,8 @@ async def test_a_webhook_brings_updates_once_and_only_with_its_secret(
         assert await telegram.call_webhook(again) == 200
         forged = {"update_id": 999_999, "message": {**said, "text": "a forged dog"}}
         assert await telegram.call_webhook(forged, secret="guessed") == 403
+        assert await telegram.call_webhook(forged, secret="gu\u00e9ssed") == 403
+        assert b" 403 " in await post_bytes(listen, b"gu\xe9ssed")
         unreadable = {"update_id": 999_998, "message": {"message_id": "no message at all"}}
         assert await telegram.call_webhook(unreadable) == 200
         await ada.chat.picture(await ada.says("a second cat"))
@@ -42,4 +45,19 @@ async def test_a_webhook_brings_updates_once_and_only_with_its_secret(
         await marble.stop()
     assert telegram.polls == 0
     assert TOKEN_SECRET not in marble.log
+    assert "Traceback" not in marble.log.partition("an update is left out")[0]
     assert telegram.webhook["secret_token"] not in marble.log
+
+
+async def post_bytes(listen: str, secret: bytes) -> bytes:
+    """Bring an update whose secret is no text at all; return the first line of the answer."""
+    host, _, port = listen.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /telegram HTTP/1.1\r\nHost: marble.example\r\nContent-Length: 2\r\n"
+        b"X-Telegram-Bot-Api-Secret-Token: " + secret + b"\r\n\r\n{}"
+    )
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return line
