@@ -18,7 +18,8 @@ from engine.errors import UserError
 from engine.queue import Queue
 from storage import Storage, backups
 from storage.intake import ROOM
-from storage.people import EVERYWHERE
+from storage.records import EVERYWHERE
+from storage.tree import ruled_by
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +91,13 @@ class Caretaker:
 
     async def prune(self) -> int:
         """Remove jobs that are older than their place keeps them; return how many."""
-        keeps = await self.storage.people.places_with(PREFIX + KEEP)
-        others = keeps.pop(EVERYWHERE, self.settings.keep_days)
-        count = 0
-        for place, days in keeps.items():
-            if days:
-                pruned = await self.storage.care.prune(timedelta(days=days), place=place)
+        rule, count = PREFIX + KEEP, 0
+        kept = await self.storage.people.places_with(rule)
+        for place, days in {EVERYWHERE: self.settings.keep_days, **kept}.items():
+            if days:  # 0 is no limit
+                which = ruled_by(rule, place)
+                pruned = await self.storage.care.prune(timedelta(days=days), which=which)
                 count += pruned.jobs
-        if others:
-            pruned = await self.storage.care.prune(timedelta(days=others), but=[*keeps])
-            count += pruned.jobs
         return count
 
     @property

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bots.hooks import Hook, ask
+from bots.inforce import InForce, nowhere, resolve
 from bots.policy import Role, Roles
 from bots.rates import Rates
 from bots.rulebook import (
@@ -18,12 +19,9 @@ from bots.rulebook import (
     POLICY,
     PREFIX,
     check_narrowing,
-    narrowed,
     read_rule,
-    set_aside,
-    with_stored,
 )
-from bots.rules import DAY, Rules, ban_refusal, closed_refusal
+from bots.rules import DAY, Rules, ban_refusal, check_rate, closed_refusal
 from engine.errors import OptionError
 from engine.order import Caps
 from engine.ranges import one_of
@@ -31,6 +29,10 @@ from engine.recipe import Recipe
 from storage import Storage
 from storage.audit import Entry
 from storage.ledger import Allow, Ledger, everything_passes
+from storage.records import Line
+
+RATES: Final = ("per_minute", "place_per_minute")
+LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the database
 
 
 class Asking(Protocol):
@@ -49,15 +51,6 @@ class Admission:
 
     allow: Allow = everything_passes
     caps: Caps = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
-    """Hold what holds in a place, as people are shown it."""
-
-    rules: Rules
-    is_open: bool  # whether anything may be asked for
-    aside: Mapping[str, Any]  # what moderators asked for and the owner has since left nothing of
 
 
 async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
@@ -85,51 +78,52 @@ class Gate:
 
         Many may pass here at once who cannot all be admitted: that is decided under the lock.
         """
-        rules = await self.admit(asker)
-        if rules is None:
+        held = await self.admit(asker)
+        if held is None:
             return Admission()
-        rules.check(recipe)
+        held.rules.check(recipe)
         allow = everything_passes
-        if rules.daily or rules.waiting or rules.place_waiting:
-            allow = partial(self._allow, rules, recipe)
-            await self.storage.jobs.may(asker.person, asker.place, allow)
+        if any(held.limits[name] for name in LEDGERED):
+            allow = partial(self._allow, held, recipe)
+            await self.storage.jobs.may(asker.person, allow)
         if self.hook:
             await ask(self.hook, recipe, asker.person, asker.place)
-        self._count(rules, asker)
-        return Admission(allow, await self._caps(rules, asker.person, asker.place))
+        self._count(held, asker.person)
+        return Admission(allow, _caps(held, asker.person))
 
     async def caps(self, person: str, place: str) -> Caps:
         """Return how many jobs may run beside one that was asked for so, by the groups it is in."""
         if self.roles.of(person) >= Role.MODERATOR:
             return ()
-        return await self._caps(await self.rules(place), person, place)
+        return _caps(await self.in_force(place), person)
 
-    async def admit(self, asker: Asking) -> Rules | None:
-        """Return what holds for somebody in a place; None where they pass freely.
+    async def admit(self, asker: Asking) -> InForce | None:
+        """Return what is in force for somebody in a place; None where they pass freely.
 
         Raises `Refusal` for who is banned, and where nothing may be asked for.
         """
         if self.roles.of(asker.person) >= Role.MODERATOR:
             return None
-        ban, stored = await self.storage.moderation.admission(asker.person, asker.place)
+        ban, line = await self.storage.moderation.admission(asker.person, asker.place)
         if ban:
             raise ban_refusal(ban.reason, ban.until)
-        if stored.get(OPEN) is False:
+        held = resolve(self.defaults, line)
+        if not held.is_open:
             raise closed_refusal()
-        return self._held(stored)
+        return held
+
+    async def in_force(self, place: str, adult: Callable[[str], bool] = nowhere) -> InForce:
+        """Return what is in force in a place (`*`: everywhere).
+
+        adult: says of a place whether its platform lets only adults in; what lies in it is as it.
+        """
+        line = await self.storage.people.line(place)
+        only_adults = any(adult(level.place) for level in line)
+        return resolve(self.defaults, line, adult=only_adults)
 
     async def rules(self, place: str) -> Rules:
-        """Return what holds in a place (`*`: everywhere)."""
-        return self._held(await self.storage.people.place_settings(place))
-
-    async def holding(self, place: str) -> Holding:
-        """Return all that is shown of what holds in a place."""
-        stored = await self.storage.people.place_settings(place)
-        return Holding(
-            rules=self._held(stored),
-            is_open=stored.get(OPEN) is not False,
-            aside=set_aside(with_stored(self.defaults, stored), stored),
-        )
+        """Return the rules in force in a place (`*`: everywhere)."""
+        return (await self.in_force(place)).rules
 
     async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
         """Change a place's own rules (an empty text removes one), and return all that it keeps.
@@ -157,8 +151,8 @@ class Gate:
                 raise OptionError("A rule", name, one_of(MODERATED))
         read = {name: read_rule(name, text) for name, text in changes.items()}
 
-        def check(held: Mapping[str, Any]) -> None:
-            owners = with_stored(self.defaults, held)
+        def check(line: Line) -> None:
+            owners = resolve(self.defaults, line).owners
             for name, value in read.items():
                 check_narrowing(owners, name, value)
 
@@ -170,42 +164,34 @@ class Gate:
         people = self.storage.people
         await people.change_place_settings(place, stored, check=check, log=log)
 
-    def _held(self, stored: Mapping[str, Any]) -> Rules:
-        """Return what holds by a place's settings: the owner's, narrowed by its moderators'."""
-        return narrowed(with_stored(self.defaults, stored), stored)
-
-    async def _caps(self, rules: Rules, person: str, place: str) -> Caps:
-        found = []
-        for name, who, most in (
-            ("running", f"{person} in ", rules.running),
-            ("place_running", "", rules.place_running),
-        ):
-            if most:
-                within = await self.storage.people.within(place, PREFIX + name)
-                found.append((who + within, most))
-        return tuple(found)
-
-    def _count(self, rules: Rules, asker: Asking) -> None:
+    def _count(self, held: InForce, person: str) -> None:
+        """Take one from each bucket, or raise `Refusal` where one is empty."""
         now = self.clock()
         buckets = [
-            ((asker.person, asker.place), rules.per_minute),
-            (asker.place, rules.place_per_minute),
+            (name, limit, (limit.rule, person if name == "per_minute" else None, limit.counted_in))
+            for name in RATES
+            for limit in held.limits[name]
         ]
-        mine, everybodys = (
-            self._rates.wait(key, limit, now) if limit else 0.0 for key, limit in buckets
-        )
-        rules.check_rate(mine, everybodys)
-        for key, limit in buckets:
-            if limit:
-                self._rates.take(key, limit, now)
+        for name, limit, key in buckets:
+            check_rate(name, limit.most, self._rates.wait(key, limit.most, now))
+        for _, limit, key in buckets:
+            self._rates.take(key, limit.most, now)
 
-    def _allow(self, rules: Rules, recipe: Recipe, ledger: Ledger) -> None:
+    def _allow(self, held: InForce, recipe: Recipe, ledger: Ledger) -> None:
         """Raise `Refusal` for what is too much beside what was asked for before."""
         mine, everybodys = (
-            ledger.waiting(ledger.within(PREFIX + name), mine=name == "waiting") if most else 0
-            for name, most in (("waiting", rules.waiting), ("place_waiting", rules.place_waiting))
+            sum(
+                ledger.waiting(limit.rule, limit.counted_in, mine=name == "waiting")
+                for limit in held.limits[name]
+            )
+            for name in ("waiting", "place_waiting")
         )
-        rules.check_waiting(mine, everybodys)
-        if rules.daily:
-            since = self.today() - DAY
-            rules.check_budget(recipe, ledger.spent(since), lambda: ledger.costs(since))
+        held.rules.check_waiting(mine, everybodys)
+        for limit in held.limits["daily"]:
+            counted = self.today() - DAY, limit.rule, limit.counted_in
+            held.rules.check_budget(recipe, ledger.spent(*counted), partial(ledger.costs, *counted))
+
+
+def _caps(held: InForce, person: str) -> Caps:
+    own = [(f"{person} in {each.counted_in}", each.most) for each in held.limits["running"]]
+    return (*own, *((each.counted_in, each.most) for each in held.limits["place_running"]))

@@ -63,6 +63,29 @@ def set_aside(rules: Rules, stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: new for name, new in asked.items() if _leaves_nothing(name, rules, new)}
 
 
+def sources(rules: Rules, stored: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return by the names of what makes up each rule in force: the owner's, the moderators', both.
+
+    rules: the owner's, as `with_stored` returns them.
+    """
+    asked, aside = _kept(stored, POLICY, MODERATED), set_aside(rules, stored)
+    found: dict[str, tuple[str, ...]] = {}
+    for name in RULES:
+        held, theirs = _plain(rules.get(name)), asked.get(name)
+        narrows = theirs is not None and name not in aside
+        left = _plain(_left(name, rules, theirs)) if narrows else held
+        if left == held:
+            found[name] = (PREFIX + name,)
+        else:
+            found[name] = (POLICY + name,) if left == theirs else (PREFIX + name, POLICY + name)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a rule's value as places keep it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def check_narrowing(rules: Rules, name: str, asked: Any) -> None:
     """Raise `OptionError` for a moderators' rule that leaves nothing of what the owner lets."""
     if _leaves_nothing(name, rules, asked):
@@ -166,6 +189,11 @@ RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     **dict.fromkeys(MEASURES, _bounds),
     **dict.fromkeys(NAMED, _names),
 }
+# Limits of how much is asked for, waits or runs.
+COUNTED: Final = (
+    *("per_minute", "place_per_minute", "daily"),
+    *("waiting", "place_waiting", "running", "place_running"),
+)
 # What a place's own moderators may narrow.
 MODERATED: Final = (
     *("per_minute", "place_per_minute", "blocked", "safety"),

@@ -78,17 +78,6 @@ class Rules:
                 text = f"The word {word!r} is not allowed here; try it without."
                 raise Refusal(Sentence(text, "blocked_word", word=word))
 
-    def check_rate(self, mine: float, everybodys: float) -> None:
-        """Raise `Refusal` while a person, or their place, has asked too often; seconds to wait."""
-        if mine > 0:
-            jobs, wait = _jobs(self.per_minute), _seconds(mine)
-            text = f"You may ask for {jobs} a minute here; try again in {wait} s."
-            raise Refusal(Sentence(text, "too_often", most=self.per_minute, wait=wait))
-        if everybodys > 0:
-            most, wait = self.place_per_minute, _seconds(everybodys)
-            text = f"Here all together may ask for {_jobs(most)} a minute; try again in {wait} s."
-            raise Refusal(Sentence(text, "all_too_often", most=most, wait=wait))
-
     def check_waiting(self, mine: int, everybodys: int) -> None:
         """Raise `Refusal` where as many jobs wait as may, of a person or of all together."""
         if self.waiting and mine >= self.waiting:
@@ -136,6 +125,21 @@ class Rules:
                 break
         text = f"{start}; it is possible from {when} on."
         raise Refusal(Sentence(text, "spent", when=when, **facts))
+
+
+def check_rate(name: str, most: int, seconds: float) -> None:
+    """Raise `Refusal` while a person (`per_minute`), or their place, has asked too often.
+
+    most: jobs a minute; seconds: to wait until the next.
+    """
+    if seconds <= 0:
+        return
+    wait = _seconds(seconds)
+    if name == "per_minute":
+        text = f"You may ask for {_jobs(most)} a minute here; try again in {wait} s."
+        raise Refusal(Sentence(text, "too_often", most=most, wait=wait))
+    text = f"Here all together may ask for {_jobs(most)} a minute; try again in {wait} s."
+    raise Refusal(Sentence(text, "all_too_often", most=most, wait=wait))
 
 
 def ban_refusal(reason: str, until: datetime | None) -> Refusal:

@@ -13,18 +13,17 @@ not, and a preview as a picture that nobody checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bots.inforce import InForce, nowhere
 from bots.presentation import blank
-from bots.rulebook import PREFIX
-from bots.rules import Rules, Safety
+from bots.rules import Safety
 from engine.errors import UserError
 from engine.events import Verdict
 from engine.sentences import Sentence
 from storage import Picture, Storage
-from storage.people import EVERYWHERE
 from storage.pictures import Pictures
 
 UNSAFE: Final = Sentence(
@@ -37,7 +36,6 @@ SOME: Final = Sentence("What the safety check does not let be shown here is left
 NO_VEIL: Final = Sentence(
     "This picture is shown here behind a spoiler only, which files cannot have.", "no_veil"
 )
-RULE: Final = PREFIX + "safety"
 
 
 class Withheld(UserError):
@@ -45,9 +43,9 @@ class Withheld(UserError):
 
 
 class Ruling(Protocol):
-    """Know what holds in a place."""
+    """Know what is in force in a place."""
 
-    async def rules(self, place: str) -> Rules: ...
+    async def in_force(self, place: str, adult: Callable[[str], bool] = ...) -> InForce: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +109,7 @@ class Screen:
     storage: Storage
     ruling: Ruling
 
-    async def of(self, place: str, *, adult: bool = False) -> View:
-        """Return what may be seen in a place; `adult`: its platform lets only adults in.
-
-        Such a place shows everything, unless a rule of its own says otherwise.
-        """
-        if adult and RULE not in await self.storage.people.own_settings(place):
-            return View(self.storage.pictures)
-        return View(self.storage.pictures, (await self.ruling.rules(place)).safety)
-
-    async def in_private(self) -> View:
-        """Return what may be sent to a person by direct message."""
-        return await self.of(EVERYWHERE)
+    async def of(self, place: str, adult: Callable[[str], bool] = nowhere) -> View:
+        """Return what may be seen in a place; `adult`: see `Gate.in_force`."""
+        held = await self.ruling.in_force(place, adult)
+        return View(self.storage.pictures, held.rules.safety)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -87,18 +87,16 @@ class Care:
         self,
         older_than: timedelta,
         *,
-        place: str | None = None,
-        but: Collection[str] = (),
+        which: ColumnElement[bool] | None = None,
         unused_for: float = UNUSED,
     ) -> Pruned:
         """Remove jobs that have ended and are older, but no favourite and nothing undelivered.
 
-        Those of one place, where it is given; none of the places in `but`. Their files go as by
-        `sweep`: one that was given again just now is left.
+        which: says of jobs whether they are meant (`tree.ruled_by`); all, where it is not given.
+        Their files go as by `sweep`: one that was given again just now is left.
         """
         old = and_(
-            true() if place is None else jobs.c.place == place,
-            jobs.c.place.not_in(but) if but else true(),
+            true() if which is None else which,
             jobs.c.created_at < self.now() - older_than,
             jobs.c.status.in_([status.value for status in OVER]),
             ~exists().where(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None)),

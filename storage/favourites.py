@@ -11,9 +11,9 @@ from sqlalchemy import Connection, and_, delete, exists, select, tuple_
 from storage.clock import Clock
 from storage.database import Database
 from storage.errors import UnknownPicture
-from storage.people import add_if_new, greet
+from storage.people import greet
 from storage.records import Favourite
-from storage.rows import jobs_by_id
+from storage.rows import add_if_new, jobs_by_id
 from storage.tables import favourites, people, pictures
 
 PAGE: Final = 20

@@ -15,6 +15,7 @@ from storage.records import Job, Lineage, Stats
 from storage.rows import JOB, to_jobs
 from storage.steps import find
 from storage.tables import favourites, jobs, people, pictures
+from storage.tree import within
 
 PAGE: Final = 20
 BATCH: Final = 200
@@ -87,23 +88,27 @@ class History:
         return await self.database.read(unit)
 
     async def stats(self, *, person: str | None = None, place: str | None = None) -> Stats:
-        """Count jobs by status, pictures and their bytes, people and favourites."""
+        """Count jobs by status, pictures and their bytes, people and favourites.
+
+        Those of a person, or of a place and all that lies in it.
+        """
+        of = [*([jobs.c.person == person] if person else []), *([within(place)] if place else [])]
 
         def unit(connection: Connection) -> Stats:
-            by_status = _of(select(jobs.c.status, func.count()), person, place)
-            counted = connection.execute(by_status.group_by(jobs.c.status))
+            by_status = select(jobs.c.status, func.count()).where(*of).group_by(jobs.c.status)
+            counted = connection.execute(by_status)
             drawn = select(func.count(), func.coalesce(func.sum(pictures.c.size), 0))
-            if person or place:
-                drawn = _of(drawn.join(jobs, jobs.c.id == pictures.c.job), person, place)
+            if of:
+                drawn = drawn.join(jobs, jobs.c.id == pictures.c.job).where(*of)
             count, size = connection.execute(drawn.select_from(pictures)).one()
             kept = select(func.count()).select_from(favourites)
             if place:
-                kept = kept.join(jobs, jobs.c.id == favourites.c.job).where(jobs.c.place == place)
+                kept = kept.join(jobs, jobs.c.id == favourites.c.job).where(within(place))
             if person:
                 kept = kept.where(favourites.c.person == person)
             askers = select(func.count()).select_from(people)
-            if place or person:
-                askers = _of(select(func.count(jobs.c.person.distinct())), person, place)
+            if of:
+                askers = select(func.count(jobs.c.person.distinct())).where(*of)
             return Stats(
                 jobs={Status(status): number for status, number in counted},
                 pictures=count,

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, delete, insert, select
 
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
-from storage.people import add_if_new
 from storage.records import Letter
+from storage.rows import add_if_new
 from storage.tables import letters, seen_events
 
 

@@ -18,12 +18,13 @@ from storage.database import Database
 from storage.errors import DiskFull
 from storage.ledger import Allow, Ledger, everything_passes
 from storage.life import Status
-from storage.people import add_if_new, greet
+from storage.people import greet
 from storage.pictures import Pictures
 from storage.quick import insert_quickly
 from storage.records import Job, NewJob
-from storage.rows import pictures_of, to_job
-from storage.tables import inputs, jobs, people, pictures, places, seen_events
+from storage.rows import add_if_new, pictures_of, to_job
+from storage.tables import inputs, jobs, people, pictures, seen_events
+from storage.tree import greet_place
 from storage.words import index
 from storage.workers import Worker
 
@@ -58,10 +59,10 @@ class Intake:
             for needed in new.recipe.inputs:
                 if not self.files.has(needed):
                     raise MissingPicture(needed)
-            allow(Ledger(connection, new.person, new.place))
+            allow(Ledger(connection, new.person))
             if introduce:
                 greet(connection, people, new.person, values["created_at"])
-                greet(connection, places, new.place, values["created_at"])
+                greet_place(connection, new.place, values["created_at"])
             return _insert(connection, new, values, claimer)
 
         introduce = guest not in self._greeted

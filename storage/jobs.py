@@ -51,9 +51,9 @@ class Jobs:
         """
         return await self.intake.add(new, self.worker if claim else None, allow)
 
-    async def may(self, person: str, place: str, allow: Allow) -> None:
+    async def may(self, person: str, allow: Allow) -> None:
         """Raise what `allow` would, as things stand now."""
-        await self.database.read(lambda c: allow(Ledger(c, person, place)))
+        await self.database.read(lambda c: allow(Ledger(c, person)))
 
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""

@@ -17,8 +17,8 @@ from engine.errors import UserError
 from engine.recipe import Recipe
 from engine.work import pixel_steps
 from storage.life import Status
-from storage.people import holder
-from storage.tables import jobs, places
+from storage.tables import jobs
+from storage.tree import ruled_by
 
 SPARED: Final = (Status.FAILED.value, Status.CANCELLED.value)
 
@@ -29,42 +29,36 @@ class Ledger:
 
     connection: Connection
     person: str
-    place: str
 
-    def spent(self, since: datetime) -> int:
+    def spent(self, since: datetime, rule: str, counted_in: str) -> int:
         """Return the pixels × steps that the person asked for after a time.
 
-        What failed or was cancelled costs nothing.
+        Of what was asked for where a `rule` of `counted_in` applies; what failed or was cancelled
+        costs nothing.
         """
-        query = select(func.coalesce(func.sum(jobs.c.cost), 0)).where(self._paid(since))
+        paid = self._paid(since, rule, counted_in)
+        query = select(func.coalesce(func.sum(jobs.c.cost), 0)).where(paid)
         return int(self.connection.execute(query).scalar_one())
 
-    def costs(self, since: datetime) -> list[tuple[datetime, int]]:
+    def costs(self, since: datetime, rule: str, counted_in: str) -> list[tuple[datetime, int]]:
         """Return when each of them was asked for, and its pixels × steps; the oldest first."""
-        query = select(jobs.c.created_at, jobs.c.cost).where(self._paid(since))
+        query = select(jobs.c.created_at, jobs.c.cost).where(self._paid(since, rule, counted_in))
         rows = self.connection.execute(query.order_by(jobs.c.created_at))
         return [(row.created_at, row.cost) for row in rows]
 
-    def _paid(self, since: datetime) -> ColumnElement[bool]:
+    def _paid(self, since: datetime, rule: str, counted_in: str) -> ColumnElement[bool]:
         return and_(
             jobs.c.person == self.person,
             jobs.c.created_at > since,
             jobs.c.status.not_in(SPARED),
             jobs.c.cost.is_not(None),
+            ruled_by(rule, counted_in),
         )
 
-    def within(self, setting: str) -> str:
-        """Return for which place a setting holds here: the innermost that has it, or the whole
-        server or chat where it holds everywhere.
-        """
-        return holder(self.connection, self.place, setting)
-
-    def waiting(self, within: str, *, mine: bool) -> int:
-        """Return how many jobs wait in a place and all that lies in it; `mine`: the person's."""
-        below = select(places.c.id).where(places.c.id == within).cte("below", recursive=True)
-        below = below.union(select(places.c.id).where(places.c.parent == below.c.id))
+    def waiting(self, rule: str, counted_in: str, *, mine: bool) -> int:
+        """Return how many jobs wait where a rule of one place applies; `mine`: the person's."""
         query = select(func.count()).where(
-            jobs.c.status == Status.QUEUED.value, jobs.c.place.in_(select(below.c.id))
+            jobs.c.status == Status.QUEUED.value, ruled_by(rule, counted_in)
         )
         if mine:
             query = query.where(jobs.c.person == self.person)

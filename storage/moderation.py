@@ -17,9 +17,10 @@ from sqlalchemy import Connection, delete, insert, or_, select
 from storage.audit import Entry, note, on_job
 from storage.clock import Clock
 from storage.database import Database
-from storage.people import EVERYWHERE, above, add_if_new, settings_within
-from storage.records import Act, Ban, Job, Pause
+from storage.records import EVERYWHERE, Act, Ban, Job, Line, Pause
+from storage.rows import add_if_new
 from storage.tables import audit, bans, seen_events
+from storage.tree import line_of
 
 QUEUE: Final = "queue"  # the target of the acts below
 PAUSE: Final = "pause"
@@ -69,15 +70,15 @@ class Moderation:
 
         return await self.database.write(unit)
 
-    async def admission(self, person: str, place: str) -> tuple[Ban | None, dict[str, Any]]:
+    async def admission(self, person: str, place: str) -> tuple[Ban | None, Line]:
         """Return what decides whether somebody may ask for something in a place, in one read: the
-        ban that keeps them from it, or None, and what holds there (`People.place_settings`).
+        ban that keeps them from it, or None, and the settings that apply there (`People.line`).
         """
 
-        def unit(connection: Connection) -> tuple[Ban | None, dict[str, Any]]:
-            line = above(connection, place)
-            found = _latest_ban(connection, person, line, self.now())
-            return found, settings_within(connection, line)
+        def unit(connection: Connection) -> tuple[Ban | None, Line]:
+            line = line_of(connection, place)
+            names = [level.place for level in line]
+            return _latest_ban(connection, person, names, self.now()), line
 
         return await self.database.read(unit)
 
@@ -149,13 +150,13 @@ def _pause(connection: Connection) -> Pause | None:
 
 
 def _latest_ban(
-    connection: Connection, person: str, line: Sequence[str], now: datetime
+    connection: Connection, person: str, places: Sequence[str], now: datetime
 ) -> Ban | None:
     query = (
         select(bans)
         .where(
             bans.c.person == person,
-            bans.c.place.in_([*line, EVERYWHERE]),
+            bans.c.place.in_(places),
             or_(bans.c.until.is_(None), bans.c.until > now),
         )
         .order_by(bans.c.created_at.desc())

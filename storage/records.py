@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from engine.events import Verdict
 from engine.recipe import Recipe
@@ -13,6 +13,7 @@ from storage.errors import UnknownPicture
 from storage.life import Status
 
 Json = Mapping[str, Any]
+EVERYWHERE: Final = "*"  # the place that all places lie in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,17 @@ class Style:
     negative: str
     made_by: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """Hold a place and the settings of its own."""
+
+    place: str
+    settings: Json
+
+
+Line = tuple[Level, ...]  # a place, what it lies in, what that lies in …; `EVERYWHERE` is last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Turn rows into records."""
+"""Turn rows into records, and insert those that are new."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.errors import UserError
 from engine.events import Verdict
@@ -75,3 +76,10 @@ def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Pictu
     for row in connection.execute(query.order_by(pictures.c.job, pictures.c.index)):
         found[row.job] = (*found.get(row.job, ()), to_picture(row))
     return found
+
+
+def add_if_new(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless its key is there; return whether it was new."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    query = insert(table).values(dict(values)).on_conflict_do_nothing()
+    return connection.execute(query).rowcount > 0

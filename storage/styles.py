@@ -12,9 +12,9 @@ from storage.clock import Clock
 from storage.database import Database
 from storage.errors import TooManyStyles
 from storage.intake import check_text
-from storage.people import EVERYWHERE, above, greet
 from storage.records import Style
-from storage.tables import places, styles
+from storage.tables import styles
+from storage.tree import above, greet_place
 
 MOST: Final = 100  # of one place
 
@@ -35,7 +35,7 @@ class Styles:
             check_text("style", text)
 
         def unit(connection: Connection) -> Style:
-            greet(connection, places, place, self.now())
+            greet_place(connection, place, self.now())
             connection.execute(_named(place, name))
             count = select(func.count()).select_from(styles).where(styles.c.place == place)
             if connection.execute(count).scalar_one() >= MOST:
@@ -74,7 +74,7 @@ class Styles:
         """
 
         def unit(connection: Connection) -> tuple[Style, ...]:
-            line = [*above(connection, place), EVERYWHERE]
+            line = above(connection, place)
             rows = connection.execute(select(styles).where(styles.c.place.in_(line))).all()
             known: dict[str, Style] = {}
             for row in sorted(rows, key=lambda row: -line.index(row.place)):

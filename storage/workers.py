@@ -28,9 +28,8 @@ from storage.database import ADMISSION, OUTCOME, Database
 from storage.errors import SeveralMachines, StorageError
 from storage.life import MAX_ATTEMPTS, Status, Step
 from storage.locks import boot
-from storage.people import add_if_new
 from storage.records import Job
-from storage.rows import to_job
+from storage.rows import add_if_new, to_job
 from storage.steps import take, why
 from storage.tables import jobs, outbox, workers
 from storage.writer import Unit

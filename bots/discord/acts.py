@@ -98,7 +98,7 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
         raise Refusal(visit.words.not_drawn)
     await visit.open(private=True)
     text = recipe_text(job, parse_name(name)[1], visit.words)
-    seen = await desk.app.screen.in_private()
+    seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
     shown = [each for each in pictures if seen.shows(each)]
     files = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
     if left_out := say(seen.note(pictures), visit.words):

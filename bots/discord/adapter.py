@@ -136,8 +136,8 @@ class DiscordAdapter:
     async def _seen(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
         """Return what may be seen where a reply arrives by a way."""
         if way == BY_DM:
-            return await self._app.screen.in_private()
-        return await self._app.screen.of(job.place, adult=client.is_adult(address.channel))
+            return await self._app.screen.of(await client.dm_place(address.person))
+        return await self._app.screen.of(job.place, client.is_adult)
 
     async def _send(
         self,

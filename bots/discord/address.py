@@ -51,6 +51,12 @@ def place_key(guild: int | None, channel: int) -> str:
     return f"{PLATFORM}:{guild}/{channel}" if guild else f"{PLATFORM}:@me/{channel}"
 
 
+def channel_of(place: str) -> int | None:
+    """Return the channel or thread that a place is; None where it is a server."""
+    _, lies_in, channel = place.partition("/")
+    return int(channel) if lies_in and channel.isdecimal() else None
+
+
 def guild_key(guild: int) -> str:
     """Return how a server is known in storage."""
     return f"{PLATFORM}:{guild}"

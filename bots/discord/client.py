@@ -12,7 +12,15 @@ from discord.backoff import ExponentialBackoff
 
 from bots.app import App
 from bots.discord.acts import ACTS
-from bots.discord.address import PLATFORM, Address, message_id, message_key, person_key
+from bots.discord.address import (
+    PLATFORM,
+    Address,
+    channel_of,
+    message_id,
+    message_key,
+    person_key,
+    place_key,
+)
 from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
 from bots.discord.commands import add_commands
 from bots.discord.desk import LANGUAGE, Desk
@@ -166,13 +174,14 @@ class MarbleClient(discord.Client):
         finally:
             self._doing.discard(visit.event)
 
-    def is_adult(self, channel: int) -> bool:
-        """Say whether a channel is known to be age-restricted; a thread is as its channel is.
+    def is_adult(self, place: str) -> bool:
+        """Say whether a place is a channel that is known to be age-restricted.
 
-        Direct messages are not, nor are servers of which Marble is no member.
+        Direct messages are not, nor are servers of which Marble is no member. A thread that is not
+        known is as what it lies in, which whoever asks goes through (`Gate.in_force`).
         """
-        known = self.get_channel(channel)
-        restricted = getattr(known, "is_nsfw", None)
+        channel = channel_of(place)
+        restricted = getattr(self.get_channel(channel) if channel else None, "is_nsfw", None)
         return bool(restricted and restricted())
 
     async def language_of(self, user: int) -> str | None:
@@ -188,6 +197,10 @@ class MarbleClient(discord.Client):
                 message_id=address.answers, channel_id=address.channel, fail_if_not_exists=False
             )
         return await channel.send(**message)
+
+    async def dm_place(self, user: int) -> str:
+        """Return the place of somebody's direct messages."""
+        return place_key(None, (await self.create_dm(discord.Object(user))).id)
 
     async def send_dm(self, user: int, **message: Any) -> int:
         """Send a direct message; raises `discord.Forbidden` where they take none."""
@@ -220,7 +233,7 @@ class MarbleClient(discord.Client):
         """Return the preview that comes with news, as far as the rules of now let it be seen."""
         if not isinstance(news, Progress) or not news.preview:
             return None
-        seen = await self.app.screen.of(job.place, adult=self.is_adult(address.channel))
+        seen = await self.app.screen.of(job.place, self.is_adult)
         return news.preview if seen.previews else None
 
 

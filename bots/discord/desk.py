@@ -159,8 +159,7 @@ class Desk:
     async def seen(self, visit: Visit) -> View:
         """Return what may be seen where a visit is answered."""
         await self.know_place(visit)
-        adult = self.client.is_adult(visit.address.channel)
-        return await self.app.screen.of(visit.place, adult=adult)
+        return await self.app.screen.of(visit.place, self.client.is_adult)
 
     async def press(
         self, interaction: discord.Interaction[MarbleClient], act: str, name: str
@@ -185,6 +184,7 @@ class Desk:
         """Tell storage what the place lies in, so that what holds there holds here."""
         if visit.guild is None or visit.place in self._places:
             return
+        await visit.find_channel()
         server = guild_key(visit.guild)
         above = server
         if visit.parent:

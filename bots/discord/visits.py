@@ -96,6 +96,13 @@ class Visit(ABC):
         return Asker(person=self.person, place=self.place, reply=reply, event=self.event)
 
     @abstractmethod
+    async def find_channel(self) -> None:
+        """Ask Discord for the channel where it is not known, so that `parent` says what it lies in.
+
+        Raises `discord.HTTPException`.
+        """
+
+    @abstractmethod
     def check_permissions(self) -> None:
         """Raise `MissingPermission` where an answer could not be shown."""
 
@@ -157,6 +164,9 @@ class Click(Visit):
         self.note = ""  # what they alone are told beside the job that they asked for
         self._answer = Answer.NONE
         self._message: int | None = None
+
+    async def find_channel(self) -> None:
+        """Do nothing: an interaction tells of its channel."""
 
     def check_permissions(self) -> None:
         """Raise `MissingPermission` where an answer could not be shown."""
@@ -263,6 +273,12 @@ class Reaction(Visit):
             limit=guild.filesize_limit if guild else LIMIT,
             answers=payload.message_id,
         )
+
+    async def find_channel(self) -> None:
+        """Ask Discord for a thread that it has not told of: an archived one, or a private one."""
+        if self.guild is not None and self._channel is None:
+            found = await self.client.fetch_channel(self.address.channel)
+            self.parent = found.parent_id if isinstance(found, discord.Thread) else None
 
     def check_permissions(self) -> None:
         """Raise `MissingPermission` where an answer could not be shown."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from bots.gate import Holding
+from bots.inforce import InForce
 from bots.line import Standing
 from bots.presentation.lines import duration
 from bots.presentation.text import cut
@@ -112,16 +112,28 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
         yield line.format(name=style.name, **parts)
 
 
-def rule_lines(holding: Holding, words: Words) -> Iterator[str]:
-    """List what holds in a place, without what is no limit, and what does not hold any more."""
-    held = holding.rules
-    yield words.rules_open.format(open=words.yes if holding.is_open else words.no)
+def rule_lines(
+    held: InForce, words: Words, called: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """List what is in force in a place, without what is no limit, and what was set aside.
+
+    called: what people call the places that this one lies in, to say which rules are theirs.
+    """
+    yield words.rules_open.format(open=words.yes if held.is_open else words.no)
     for name in RULES:
-        value = held.get(name)
-        if value or name in held.allowed:  # no name at all may be allowed
-            line = f"{_label(name, words)}: {write_rule(value) or REMOVED}"
-            asked = holding.aside.get(name)
-            yield f"{line} {words.rule_aside.format(asked=write_rule(asked))}" if asked else line
+        value = held.rules.get(name)
+        if not value and name not in held.rules.allowed:  # no name at all may be allowed
+            continue
+        parts = [f"{_label(name, words)}: {write_rule(value) or REMOVED}"]
+        theirs = [place for place in held.set_in.get(name, ()) if place != held.place]
+        parts += [
+            words.rule_from.format(where=where)
+            for place, where in (called or {}).items()
+            if place in theirs
+        ]
+        if asked := held.aside.get(name):
+            parts.append(words.rule_aside.format(asked=write_rule(asked)))
+        yield " ".join(parts)
 
 
 def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:

@@ -68,5 +68,6 @@ def _read_answer(text: str | None) -> bool | None:
 async def _shown(errand: Errand, place: str, *, topic: bool) -> str:
     words = errand.words
     title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
-    lines = rule_lines(await errand.app.gate.holding(place), words)
+    called = {place_of(errand.address.chat): words.this_group}
+    lines = rule_lines(await errand.app.gate.in_force(place), words, called)
     return "\n".join([title, *lines])

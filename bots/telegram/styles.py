@@ -8,7 +8,7 @@ from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from engine.errors import UnknownOption, UserError
-from storage.people import EVERYWHERE
+from storage.records import EVERYWHERE
 
 
 async def style(errand: Errand, said: Said) -> str | None:

@@ -6,10 +6,10 @@ from typing import Any, Final
 from bots.app import roles_of, rules_of
 from bots.cli import OK
 from bots.gate import Gate
+from bots.inforce import InForce
 from bots.measures import NAMED
 from bots.offers import meant
 from bots.rulebook import RULES, write_rule
-from bots.rules import Rules
 from bots.settings import Settings
 from bots.terminal.console import Listing, open_console
 from bots.terminal.escaping import complain
@@ -17,8 +17,10 @@ from bots.terminal.names import read_place
 from bots.terminal.session import person
 from engine.errors import UserError
 from storage import Storage
+from storage.records import platform
 
 NOTHING: Final = ","  # none of these names may be used: as it is typed
+RESTRICTING: Final = ("*", "discord")  # places that may be, or hold, age-restricted channels
 
 
 async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -32,11 +34,12 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
             await gate.change(place, changes, person())
         for error in missing:
             complain(f"{error} The rule waits for it.")
-        holding = await gate.holding(place)
-        for name, asked in holding.aside.items():
+        held = await gate.in_force(place)
+        for name, asked in held.aside.items():
             what = f"{name}: its moderators asked for {write_rule(asked)}, of which you let nothing"
             complain(f"{what}; what you let holds.")
-        open_console().print(_table(holding.rules))
+        adults = await gate.in_force(place, lambda place: True)
+        open_console().print(_table(held, adults))
     return OK
 
 
@@ -47,10 +50,18 @@ def _read(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _table(held: Rules) -> Listing:
+def _table(held: InForce, adults: InForce) -> Listing:
+    """Return each rule with its value, and where it was set if that is further out.
+
+    adults: what is in force where the place is an age-restricted channel, or has some.
+    """
     table = Listing()
     for name in RULES:
-        table.add(name, _written(name, held.get(name)))
+        notes = [place for place in held.set_in.get(name, ()) if place != held.place]
+        if adults.rules.get(name) != held.rules.get(name) and platform(held.place) in RESTRICTING:
+            notes.append(f"{_written(name, adults.rules.get(name))} in age-restricted channels")
+        value = _written(name, held.rules.get(name))
+        table.add(name, f"{value}  ({', '.join(notes)})" if notes else value)
     return table
 
 

@@ -129,6 +129,7 @@ EN: Final = Words(
     rules_title="What holds in {where}",
     rules_open="Pictures may be asked for: {open}",
     rule_aside="(moderators asked for {asked}, of which Marble's owner lets nothing any more)",
+    rule_from="(set for {where})",
     rules_how="Bounds are written 1-30, several models or words with commas; “none” removes "
     "a rule. Nothing here widens what Marble's owner allows.",
     telegram_rules_how="Change them with `/rules --steps 1-30 --models starter --open no`; `none` "
@@ -167,6 +168,7 @@ EN: Final = Words(
     this_server="this server",
     this_group="this group",
     this_topic="this topic",
+    channel_of_thread="the channel of this thread",
     yes="yes",
     no="no",
     queue_paused="The queue is paused: {reason}",

@@ -119,6 +119,7 @@ class Words:
     rules_title: str
     rules_open: str
     rule_aside: str
+    rule_from: str
     rules_how: str
     telegram_rules_how: str
     rules_in_groups: str
@@ -128,6 +129,7 @@ class Words:
     this_server: str
     this_group: str
     this_topic: str
+    channel_of_thread: str
     yes: str
     no: str
     queue_paused: str

@@ -128,6 +128,7 @@ ZH: Final = Words(
     rules_title="{where}的规则",
     rules_open="可以请求图片：{open}",
     rule_aside="（管理员设定的 {asked} 已全部不为 Marble 所有者所允许，暂不生效）",
+    rule_from="（由{where}设定）",
     rules_how="范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。"
     "这里不能放宽 Marble 所有者的规定。",
     telegram_rules_how="用 `/rules --steps 1-30 --models starter --open no` 修改；`none` 删除一条"
@@ -165,6 +166,7 @@ ZH: Final = Words(
     this_server="此服务器",
     this_group="此群组",
     this_topic="此话题",
+    channel_of_thread="此子区所属的频道",
     yes="是",
     no="否",
     queue_paused="队列已暂停：{reason}",

@@ -6,7 +6,7 @@ import pytest
 from bots.measures import MEASURES, NAMED
 from bots.options import OPTIONS
 from bots.rulebook import RULES, narrowed, read_rule, set_aside, with_stored, write_rule
-from bots.rules import Refusal, Rules, Safety
+from bots.rules import Refusal, Rules, Safety, check_rate
 from engine.errors import OptionError, UnknownPart
 from engine.sources import Control, Lora, Upscale
 from engine.work import MILLION, pixel_steps
@@ -76,12 +76,11 @@ def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() ->
 
 
 def test_who_asks_too_often_is_told_until_when() -> None:
-    rules = Rules(per_minute=12, place_per_minute=1)
-    rules.check_rate(0.0, 0.0)
+    check_rate("per_minute", 12, 0.0)
     with pytest.raises(Refusal, match=r"You may ask for 12 jobs a minute here; try again in 5 s"):
-        rules.check_rate(4.2, 0.0)
+        check_rate("per_minute", 12, 4.2)
     with pytest.raises(Refusal, match=r"all together may ask for one job a minute; try .* 60 s"):
-        rules.check_rate(0.0, 60.0)
+        check_rate("place_per_minute", 1, 60.0)
 
 
 def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() -> None:

@@ -93,7 +93,8 @@ def test_of_several_those_that_may_not_be_seen_are_blank_and_the_rest_keep_their
         ({}, "x:1", True, Safety.OFF),
         ({"x:1": "refuse"}, "x:1", True, Safety.REFUSE),
         ({"x:0": "refuse"}, "x:1", False, Safety.REFUSE),
-        ({"x:0": "refuse"}, "x:1", True, Safety.OFF),
+        ({"x:0": "refuse"}, "x:1", True, Safety.REFUSE),
+        ({"*": "refuse"}, "x:1", True, Safety.OFF),
         ({"*": "off"}, "x:1", False, Safety.OFF),
         ({"x:1": "off"}, "x:2", False, Safety.SPOILER),
     ],
@@ -106,9 +107,11 @@ async def test_the_nearest_rule_holds_and_adults_see_all_that_their_place_does_n
         for each, text in places.items():
             await storage.people.change_place_settings(each, {"rules.safety": text})
         gate = Gate(storage, Roles(), Rules(safety=Safety.SPOILER))
-        assert (await Screen(storage, gate).of(place, adult=adult)).rule is rule
-        private = Safety(places.get("*", "spoiler"))
-        assert (await Screen(storage, gate).in_private()).rule is private
+        screen = Screen(storage, gate)
+        assert (await screen.of(place, lambda each: adult and each == place)).rule is rule
+        assert (await screen.of(place, lambda each: adult and each == "x:0")).rule is (
+            rule if place == "x:1" else Safety.SPOILER
+        )
 
 
 def attributes(path: Path) -> Sequence[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from bots.options import parse_values
 from bots.presentation import ignored_text
-from bots.rules import Refusal, Rules
+from bots.rules import Refusal, Rules, check_rate
 from bots.texts import say, tell, words_of
 from bots.texts.sentences import TABLES
 from engine.a1111 import from_a1111
@@ -131,7 +131,7 @@ def test_rules_speak_every_language() -> None:
         Rules(blocked=("猫",)).check(make_recipe(prompt="一只猫"))
     assert tell(caught.value, ZH) == "此处不允许使用“猫”一词；请换个说法。"
     with pytest.raises(Refusal) as caught:
-        Rules(per_minute=1).check_rate(59.1, 0)
+        check_rate("per_minute", 1, 59.1)
     assert tell(caught.value, ZH) == "你在此处每分钟最多可请求 1 次；请在 60 秒后再试。"
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event
 
 from engine.recipe import Recipe
@@ -14,10 +15,12 @@ from engine.sources import LANCZOS, Upscale
 from engine.work import pixel_steps
 from storage import Job, Status, Storage
 from storage.ledger import Ledger
+from storage.records import EVERYWHERE
 from tests.storage.conftest import Home, a_job, a_recipe
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PEOPLE = ("x:ada", "x:bob")
+DAILY = "rules.daily"
 
 
 def any_recipe(dice: random.Random, image: str) -> Recipe:
@@ -68,8 +71,9 @@ async def test_a_day_costs_what_its_recipes_cost_when_they_are_read_one_by_one(h
                 def counted(
                     connection: Connection, person: str = person, at: datetime = since
                 ) -> Any:
-                    ledger = Ledger(connection, person, "terminal")
-                    return ledger.spent(at), sorted(ledger.costs(at))
+                    ledger = Ledger(connection, person)
+                    counted = at, DAILY, EVERYWHERE
+                    return ledger.spent(*counted), sorted(ledger.costs(*counted))
 
                 assert await storage.database.read(counted) == (
                     sum(c for _, c in read),
@@ -77,7 +81,8 @@ async def test_a_day_costs_what_its_recipes_cost_when_they_are_read_one_by_one(h
                 )
 
 
-async def test_a_day_is_added_up_along_an_index(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [EVERYWHERE, "x:1"])
+async def test_a_day_is_added_up_along_an_index(tmp_path: Path, place: str) -> None:
     asked: list[tuple[str, Any]] = []
 
     def plan(connection: Connection) -> str:
@@ -85,7 +90,7 @@ async def test_a_day_is_added_up_along_an_index(tmp_path: Path) -> None:
         def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
             asked.append((statement, values))
 
-        Ledger(connection, "x:ada", "terminal").spent(START)
+        Ledger(connection, "x:ada").spent(START, DAILY, place)
         statement, values = asked[-1]
         return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
 

@@ -73,7 +73,7 @@ async def test_what_could_not_be_changed_is_not_in_the_log(storage: Storage) -> 
         await gate(storage).narrow("x:1", {"steps": "20-30"}, "x:mod", is_open=False)
     assert not await storage.styles.remove("x:1", "noir", by="x:mod")
     assert [act.act for act in await storage.moderation.acts()] == ["rules"]
-    assert (await gate(storage).holding("x:1")).is_open
+    assert (await gate(storage).in_force("x:1")).is_open
 
 
 async def test_moderators_are_held_to_what_the_owner_says_at_the_same_moment(

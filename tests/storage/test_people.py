@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import ColumnElement, func, select
 
 from storage import Storage, UnknownPicture
 from storage.audit import Entry
+from storage.tables import jobs
+from storage.tree import within
 from tests.storage.conftest import Home, a_job, drawn
 
 
@@ -13,6 +16,15 @@ async def with_pictures(storage: Storage, *contents: bytes) -> int:
     job = await storage.jobs.add(a_job(), claim=True)
     await storage.jobs.rendered(job.id, job.epoch, drawn(*contents))
     return job.id
+
+
+async def places_of(storage: Storage, place: str) -> list[str]:
+    return [level.place for level in await storage.people.line(place)]
+
+
+async def counted(storage: Storage, which: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(jobs).where(which)
+    return await storage.database.read(lambda c: c.scalar(query) or 0)
 
 
 async def test_favourites_are_kept_once_and_listed_from_the_newest(storage: Storage) -> None:
@@ -49,15 +61,36 @@ async def test_a_place_inherits_from_what_it_lies_in(storage: Storage) -> None:
     await storage.people.add_place("x:topic", "x:chat")
     await storage.people.change_place_settings("x:server", {"nsfw": False, "count": 4})
     await storage.people.change_place_settings("x:topic", {"count": 1})
-    assert await storage.people.place_settings("x:topic") == {"nsfw": False, "count": 1}
-    assert await storage.people.place_settings("x:chat") == {"nsfw": False, "count": 4}
-    assert await storage.people.place_settings("x:nowhere") == {}
+    topic, chat, server, everywhere = await storage.people.line("x:topic")
+    assert (topic.place, topic.settings) == ("x:topic", {"count": 1})
+    assert (chat.place, chat.settings) == ("x:chat", {})
+    assert (server.place, server.settings) == ("x:server", {"nsfw": False, "count": 4})
+    assert (everywhere.place, everywhere.settings) == ("*", {})
+    assert await places_of(storage, "x:chat") == ["x:chat", "x:server", "*"]
+    assert await places_of(storage, "x:nowhere") == ["x:nowhere", "*"]
+
+
+async def test_a_place_lies_in_what_its_name_says_until_more_is_known(storage: Storage) -> None:
+    assert await places_of(storage, "x:-1/23") == ["x:-1/23", "x:-1", "*"]
+    await storage.jobs.add(a_job(place="x:-1/23"))
+    await storage.people.change_place_settings("x:-1/24", {"count": 1})
+    await storage.people.add_place("x:-1/25")
+    for place in ("x:-1/23", "x:-1/24", "x:-1/25"):
+        assert await places_of(storage, place) == [place, "x:-1", "*"]
+    await storage.people.add_place("x:-1/23", "x:-1/24")
+    await storage.jobs.add(a_job(place="x:-1/23"))
+    await storage.people.add_place("x:-1/23")
+    assert await places_of(storage, "x:-1/23") == ["x:-1/23", "x:-1/24", "x:-1", "*"]
+    for alone in ("x:@me/5", "x:app/1/", "terminal"):
+        assert await places_of(storage, alone) == [alone, "*"]
 
 
 async def test_a_place_that_lies_in_itself_ends_no_loop(storage: Storage) -> None:
     await storage.people.add_place("x:1", "x:2")
     await storage.people.add_place("x:2", "x:1")
-    assert await storage.people.place_settings("x:1") == {}
+    assert await places_of(storage, "x:1") == ["x:1", "x:2", "*"]
+    await storage.jobs.add(a_job(place="x:1"))
+    assert await counted(storage, within("x:2")) == 1
 
 
 async def test_a_ban_holds_where_it_was_said_and_below(storage: Storage) -> None:

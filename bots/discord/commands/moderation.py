@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import discord
 from discord import app_commands
 
-from bots.discord.address import person_key
+from bots.discord.address import guild_key, person_key, place_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.replies import CONTENT, SMALL_TEXT
-from bots.discord.visits import Click, Refusal
+from bots.discord.visits import Click, Refusal, Visit
 from bots.moderating import hold
 from bots.presentation import cut, escape_markdown
 from bots.presentation.listings import act_detail, rule_lines
@@ -114,7 +114,7 @@ async def channel(
     await desk.know_place(visit)
     given = {name: text for name, text in typed.items() if text}
     await hold(desk.app.gate, desk.studio, place, given, open, by=visit.person)
-    await visit.tell(await rules_text(desk, place, visit.words, server=server))
+    await visit.tell(await rules_text(desk, visit, place))
 
 
 async def log(desk: Desk, visit: Click) -> None:
@@ -147,11 +147,16 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 }
 
 
-async def rules_text(desk: Desk, place: str, words: Words, *, server: bool) -> str:
-    """List what holds in a place."""
-    where = words.this_server if server else words.this_channel
-    title = words.rules_title.format(where=where)
-    lines = map(escape_markdown, rule_lines(await desk.app.gate.holding(place), words))
+async def rules_text(desk: Desk, visit: Visit, place: str) -> str:
+    """List what is in force in a place: the visit's own, or its server."""
+    assert visit.guild
+    words = visit.words
+    called = {guild_key(visit.guild): words.this_server}
+    if visit.parent:
+        called[place_key(visit.guild, visit.parent)] = words.channel_of_thread
+    title = words.rules_title.format(where=called.get(place, words.this_channel))
+    held = await desk.app.gate.in_force(place, desk.client.is_adult)
+    lines = map(escape_markdown, rule_lines(held, words, called))
     text = "\n".join([f"**{title}**", *lines, f"{SMALL_TEXT}{words.rules_how}"])
     return cut(text, CONTENT)
 

@@ -17,7 +17,7 @@ from bots.policy import Role
 from bots.presentation import escape_markdown
 from bots.presentation.listings import style_lines
 from bots.styles import LONGEST
-from storage.people import EVERYWHERE
+from storage.records import EVERYWHERE
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
