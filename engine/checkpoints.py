@@ -15,8 +15,6 @@ from typing import Any, Final
 from engine.errors import BrokenModel, OptionError, UnknownModel
 from engine.families import (
     GUIDED,
-    INPAINTING,
-    PURPOSES,
     SDXL,
     Defaults,
     Family,
@@ -24,16 +22,23 @@ from engine.families import (
     fit_to_variant,
     identify,
 )
+from engine.guards import (
+    PREDICTIONS,
+    check_channels,
+    check_family,
+    check_guidance,
+    check_scheduler,
+    check_unet,
+    check_vae,
+)
 from engine.hub_files import half_fetched
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
 from engine.recipe import CHOICES, RANGES, check
-from engine.signatures import LATER
 from engine.signatures import identify as identify_file
 from engine.tensorfile import BadFile, read_header
 from engine.weights import PARTS, part_files
 
 STARTER: Final = "starter"
-PREDICTIONS: Final = ("epsilon", "v_prediction")
 STARTER_FOLDER: Final = Path(__file__).parent / "starter" / "model"
 
 
@@ -114,15 +119,23 @@ class Catalogue:
 def describe(name: str, folder: Path) -> Checkpoint:
     """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
     family, unet = _family(name, folder)
-    guided = unet.get("time_cond_proj_dim") is not None
     vae = _read_json(name, folder / "vae" / "config.json")
-    _check_channels(name, unet, vae)
-    _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
+    scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
+    guided = unet.get("time_cond_proj_dim")
+    try:
+        check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
+        check_unet(unet)
+        check_guidance(guided)
+        check_scheduler(scheduler)
+        check_vae(vae)
+        _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
     size = int(unet.get("sample_size") or 64) * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
         folder / "marble.json",
-        guided=guided,
+        guided=guided is not None,
     )
 
 
@@ -152,13 +165,17 @@ def describe_file(name: str, file: Path) -> Checkpoint:
 def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
     """Return a folder's family and its U-Net's configuration."""
     index = _read_json(name, folder / "model_index.json")
-    family = identify(index)
+    family, unet = identify(index), dict[str, Any]()
+    if family and family.loadable:  # others need not have a U-Net
+        unet = _read_json(name, folder / "unet" / "config.json")
+        family = identify(index, unet) or family
     if family is None:
         raise BrokenModel(name, f"its form {index.get('_class_name')!r} is not known to Marble.")
-    if not family.loadable:
-        raise BrokenModel(name, f"it is a {family.title} model, {LATER}.")
-    unet = _read_json(name, folder / "unet" / "config.json")
-    return identify(index, unet) or family, unet
+    try:
+        check_family(family)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    return family, unet
 
 
 def _read_json(name: str, path: Path) -> dict[str, Any]:
@@ -176,26 +193,26 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_channels(name: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    taken, given = unet.get("in_channels"), vae.get("latent_channels")
-    if taken == given or (given == 4 and taken == INPAINTING):
-        return
-    if given == 4 and taken in PURPOSES:
-        raise BrokenModel(name, f"it is a model for {PURPOSES[taken]} ({taken} channels), {LATER}.")
-    raise BrokenModel(name, f"its U-Net takes {taken} channels and its VAE gives {given}.")
-
-
 def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
     if repo := half_fetched(folder):
         raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
     for part in PARTS if two_encoders else PARTS[:3]:
-        if part_files(folder / part):
+        if files := part_files(folder / part):
+            for file in files:
+                _check_header(part, file)
             continue
         if any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
             raise BrokenModel(
                 name, f"{part}/ holds pickled weights, which can run code; convert to safetensors."
             )
         raise BrokenModel(name, f"{part}/ holds no safetensors file.")
+
+
+def _check_header(part: str, file: Path) -> None:
+    try:
+        read_header(file)
+    except BadFile as error:
+        raise BadFile(f"{part}: {error} ({file.name})") from None
 
 
 def _with_own(checkpoint: Checkpoint, own: Path, *, guided: bool) -> Checkpoint:

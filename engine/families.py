@@ -30,6 +30,7 @@ class Defaults:
 class Family:
     """Describe models of one form.
 
+    `pipeline` is what diffusers calls their pipelines; how it begins, where they are only named.
     `context_width` is that of their text embeddings, `added_width` that of what else conditions
     the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end;
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does.
@@ -67,7 +68,37 @@ class Family:
 
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
-SAME: Final = {"LatentConsistencyModelPipeline": SD}  # of the same form, by another name
+# Pipelines of the same parts, by other names; what a U-Net takes is told by its configuration.
+SAME: Final = {
+    **dict.fromkeys(
+        (
+            "LatentConsistencyModelPipeline",
+            "LatentConsistencyModelImg2ImgPipeline",
+            "StableDiffusionImg2ImgPipeline",
+            "StableDiffusionInpaintPipeline",
+            "StableDiffusionInpaintPipelineLegacy",
+            "StableDiffusionPAGPipeline",
+            "StableDiffusionPAGImg2ImgPipeline",
+            "StableDiffusionPAGInpaintPipeline",
+            "StableDiffusionPipelineSafe",
+            "StableDiffusionInstructPix2PixPipeline",
+            "StableDiffusionUpscalePipeline",
+            "StableDiffusionDepth2ImgPipeline",
+        ),
+        SD,
+    ),
+    **dict.fromkeys(
+        (
+            "StableDiffusionXLImg2ImgPipeline",
+            "StableDiffusionXLInpaintPipeline",
+            "StableDiffusionXLPAGPipeline",
+            "StableDiffusionXLPAGImg2ImgPipeline",
+            "StableDiffusionXLPAGInpaintPipeline",
+            "StableDiffusionXLInstructPix2PixPipeline",
+        ),
+        SDXL,
+    ),
+}
 
 
 def _later(key: str, title: str, pipeline: str) -> Family:
@@ -101,27 +132,38 @@ FAMILIES: Final = (
         last_layer=2,
         tiny_vae="taesdxl",
     ),
-    Family(key="xl", title="Stable Diffusion XL form", pipeline=SDXL, last_layer=2),
     Family(
         key="refiner",
         title="Stable Diffusion XL refiner",
-        pipeline="StableDiffusionXLImg2ImgPipeline",
+        pipeline=SDXL,
         context_width=1280,
         added_width=2560,
         loadable=False,
     ),
-    _later("sd3", "Stable Diffusion 3", "StableDiffusion3Pipeline"),
-    _later("flux", "FLUX", "FluxPipeline"),
-    _later("flux2", "FLUX.2", "Flux2Pipeline"),
-    _later("chroma", "Chroma", "ChromaPipeline"),
-    _later("qwen", "Qwen-Image", "QwenImagePipeline"),
-    _later("z", "Z-Image", "ZImagePipeline"),
-    _later("lumina2", "Lumina 2", "Lumina2Pipeline"),
-    _later("auraflow", "AuraFlow", "AuraFlowPipeline"),
-    _later("pixart", "PixArt", "PixArtSigmaPipeline"),
-    _later("hunyuan", "HunyuanDiT", "HunyuanDiTPipeline"),
-    _later("cascade", "Stable Cascade", "StableCascadeDecoderPipeline"),
-    _later("wan", "Wan", "WanPipeline"),
+    Family(key="xl", title="Stable Diffusion XL form", pipeline=SDXL, last_layer=2),
+    _later("sd3", "Stable Diffusion 3", "StableDiffusion3"),
+    _later("flux2", "FLUX.2", "Flux2"),
+    _later("flux", "FLUX", "Flux"),
+    _later("chroma", "Chroma", "Chroma"),
+    _later("qwen", "Qwen-Image", "QwenImage"),
+    _later("z", "Z-Image", "ZImage"),
+    _later("lumina2", "Lumina 2", "Lumina2"),
+    _later("lumina", "Lumina-Next", "Lumina"),
+    _later("omnigen2", "OmniGen 2", "OmniGen2"),
+    _later("auraflow", "AuraFlow", "AuraFlow"),
+    _later("pixart", "PixArt", "PixArt"),
+    _later("sana", "Sana", "Sana"),
+    _later("kolors", "Kolors", "Kolors"),
+    _later("hunyuan", "HunyuanDiT", "HunyuanDiT"),
+    _later("hunyuan_video", "HunyuanVideo or HunyuanImage", "Hunyuan"),
+    _later("hidream", "HiDream", "HiDream"),
+    _later("cascade", "Stable Cascade", "StableCascade"),
+    _later("video", "Stable Video Diffusion", "StableVideoDiffusion"),
+    _later("wan", "Wan", "Wan"),
+    _later("ltx", "LTX", "LTX"),
+    _later("mochi", "Mochi", "Mochi"),
+    _later("cogvideo", "CogVideoX", "CogVideoX"),
+    _later("cosmos", "Cosmos", "Cosmos"),
 )
 BY_KEY: Final = {family.key: family for family in FAMILIES}
 TINY_VAES: Final = frozenset(family.tiny_vae for family in FAMILIES if family.tiny_vae)
@@ -133,9 +175,15 @@ INPAINTING: Final = 9  # latents, a mask, and the latents of the picture without
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Describe models distilled to few steps, by a word in their name."""
+    """Describe models distilled to few steps, by a word in their name.
+
+    A word that is also one of everyday names (`hyperRealism`, `turboCar`) counts where nothing
+    follows it but its usual company: numbers, and words of `COMPANY` or of its own `company`.
+    """
 
     word: str
+    everyday: bool = False
+    company: tuple[str, ...] = ()
     steps: int
     guidance_scale: float = 1.0
     sampler: str = "euler"
@@ -145,17 +193,27 @@ class Variant:
 # As their makers recommend. The schedules hold where a model was distilled: at timesteps spaced
 # evenly from the top.
 VARIANTS: Final = (
-    Variant(word="turbo", steps=4, sampler="euler_ancestral"),
-    Variant(word="lightning", steps=4),
-    Variant(word="hyper", steps=8),
+    Variant(word="turbo", everyday=True, company=("vision",), steps=4, sampler="euler_ancestral"),
+    Variant(word="lightning", everyday=True, steps=4),
+    Variant(word="hyper", everyday=True, steps=8),
     Variant(word="lcm", steps=6, guidance_scale=1.5, sampler="lcm"),
     Variant(word="dmd2", steps=4, sampler="lcm"),
     Variant(word="schnell", steps=4),
 )
+# What follows a variant's word in names: forms, precisions, samplers, versions, other variants.
+COMPANY: Final = frozenset(
+    (
+        *("sd", "sdxl", "xl", "vae", "bakedvae", "baked", "unet", "model", "checkpoint", "merge"),
+        *("fp", "bf", "pruned", "ema", "emaonly", "v", "ver", "version", "final", "beta", "alpha"),
+        *("step", "steps", "cfg", "dpm", "dpmpp", "dpmsde", "sde", "karras", "euler", "lora"),
+        *("inpaint", "inpainting", "turbo", "lightning", "hyper", "lcm", "dmd"),
+        *("pony", "illustrious", "noob", "by", "no", "with"),
+    )
+)
 # LCM's first form, whose guidance is built in, and which its weights tell.
 GUIDED: Final = Variant(word="lcm", steps=4, guidance_scale=8.0, sampler="lcm")
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
-_STEPS: Final = re.compile(r"(?<!\d)(\d{1,2})[ _-]?steps?(?![a-z])", re.IGNORECASE)
+_STEPS: Final = re.compile(r"(?<!\d)([1-9]\d?)[ _-]?steps?(?![a-z])", re.IGNORECASE)
 
 
 def identify(index: Mapping[str, Any], unet: Mapping[str, Any] | None = None) -> Family | None:
@@ -164,22 +222,37 @@ def identify(index: Mapping[str, Any], unet: Mapping[str, Any] | None = None) ->
     Without the latter it is the first that makes the same kind of pipeline.
     """
     kind = str(index.get("_class_name"))
+    kind = SAME.get(kind, kind)
+    if kind == SDXL and not any(index.get("text_encoder") or [True]):
+        return BY_KEY["refiner"]  # which reads by SDXL's second encoder alone
     for family in FAMILIES:
         widths = (None, unet.get("cross_attention_dim")) if unet else (family.context_width,)
-        if family.pipeline == SAME.get(kind, kind) and family.context_width in widths:
+        if family.pipeline == kind and family.context_width in widths:
             return family
-    return None
+    named = (family for family in FAMILIES if not family.loadable)
+    return next((family for family in named if kind.startswith(family.pipeline)), None)
 
 
 def fit_to_name(defaults: Defaults, name: str) -> Defaults:
     """Return the defaults of a model distilled to few steps where its name says that it is one."""
-    words = {word.lower() for word in _WORDS.findall(name)}
-    for variant in VARIANTS:
-        if variant.word in words:
-            steps = _STEPS.search(name)
-            fitting = fit_to_variant(defaults, variant)
-            return replace(fitting, steps=int(steps[1])) if steps else fitting
-    return defaults
+    variant = next((each for each in VARIANTS if _names(name, each)), None)
+    if variant is None:
+        return defaults
+    steps = _STEPS.search(name)
+    fitting = fit_to_variant(defaults, variant)
+    return replace(fitting, steps=int(steps[1])) if steps else fitting
+
+
+def _names(name: str, variant: Variant) -> bool:
+    """Say whether a variant's word stands in a name, a path, as a word of its own."""
+    for part in name.removesuffix(".safetensors").removesuffix(".sft").split("/"):
+        words = [word.lower() for word in _WORDS.findall(part)]
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            company = following.rstrip("0123456789")
+            alone = not company or company in COMPANY or company in variant.company
+            if word == variant.word and (alone or not variant.everyday):
+                return True
+    return False
 
 
 def fit_to_variant(defaults: Defaults, variant: Variant) -> Defaults:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from engine.errors import nearest
 from engine.families import identify
+from engine.guards import LATER
 from engine.hub_files import (
     NOTE,
     HubError,
@@ -28,7 +29,6 @@ from engine.hub_files import (
     read,
     write,
 )
-from engine.signatures import LATER
 from engine.weights import HALF, PARTS, choose
 
 INDEX: Final = "model_index.json"

@@ -1,11 +1,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.checkpoints import STARTER_FOLDER, Catalogue, describe
 from engine.errors import BrokenModel, UnknownModel
+from engine.families import identify
 
 
 @pytest.fixture
@@ -100,10 +102,94 @@ def test_models_of_other_forms_are_named_but_not_loaded(folder: Path) -> None:
 
 def test_a_unet_that_edits_images_is_refused_with_its_channels(folder: Path) -> None:
     edit(folder / "unet" / "config.json", in_channels=8)
-    with pytest.raises(BrokenModel, match="it is a model for image editing"):
+    with pytest.raises(BrokenModel, match=r"model for image editing \(8 channels\)"):
         describe("mine", folder)
 
 
 def test_a_unet_for_inpainting_is_known(folder: Path) -> None:
     edit(folder / "unet" / "config.json", in_channels=9)
     assert describe("mine", folder).family == describe("starter", STARTER_FOLDER).family
+
+
+INPAINTING = [
+    "StableDiffusionPipeline",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionInpaintPipelineLegacy",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionPAGInpaintPipeline",
+]
+
+
+@pytest.mark.parametrize("kind", INPAINTING)
+def test_what_a_folder_does_is_told_by_its_channels_not_its_class(folder: Path, kind: str) -> None:
+    edit(folder / "model_index.json", _class_name=kind)
+    assert describe("mine", folder).family.key == "sd"
+    edit(folder / "unet" / "config.json", in_channels=9, cross_attention_dim=768)
+    assert describe("mine", folder).family.key == "sd1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("StableDiffusionXLInpaintPipeline", "sdxl"),
+        ("StableDiffusionXLImg2ImgPipeline", "sdxl"),
+        ("FluxFillPipeline", "flux"),
+        ("Flux2Pipeline", "flux2"),
+        ("StableDiffusion3Img2ImgPipeline", "sd3"),
+        ("HunyuanVideoPipeline", "hunyuan_video"),
+        ("HunyuanDiTPipeline", "hunyuan"),
+        ("KolorsPipeline", "kolors"),
+        ("Lumina2Text2ImgPipeline", "lumina2"),
+        ("StableCascadeCombinedPipeline", "cascade"),
+    ],
+)
+def test_a_folders_family_is_known_by_any_of_its_pipelines(kind: str, key: str) -> None:
+    family = identify({"_class_name": kind}, {"cross_attention_dim": 2048})
+    assert family is not None
+    assert family.key == key
+
+
+@pytest.mark.parametrize(
+    ("index", "unet"),
+    [
+        ({"text_encoder": [None, None]}, None),  # all that the hub's index tells
+        ({}, {"cross_attention_dim": 1280}),
+    ],
+)
+def test_a_refiner_is_named(index: dict[str, Any], unet: dict[str, Any] | None) -> None:
+    family = identify({"_class_name": "StableDiffusionXLImg2ImgPipeline", **index}, unet)
+    assert family is not None
+    assert family.key == "refiner"
+
+
+EDM = "it predicts in EDM's form"
+FLOW = "it is trained by flow matching"
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "EDM": ("scheduler", {"_class_name": "EDMDPMSolverMultistepScheduler"}, EDM),
+    "EDM, by its data": ("scheduler", {"sigma_data": 0.5}, EDM),
+    "flow": ("scheduler", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, FLOW),
+    "flow, by its sigmas": ("scheduler", {"use_flow_sigmas": True}, FLOW),
+    "flow, by what it predicts": ("scheduler", {"prediction_type": "flow_prediction"}, FLOW),
+    "sample": ("scheduler", {"prediction_type": "sample"}, "it predicts 'sample'"),
+    "a VAE's mean": ("vae", {"latents_mean": [1.0] * 4}, "its VAE scales latents channel by"),
+    "classes": ("unet", {"num_class_embeds": 1000}, "its U-Net is told a class or a level"),
+    "depth": ("unet", {"in_channels": 5}, r"model for depth \(5 channels\)"),
+    "strange": ("unet", {"in_channels": 6}, "takes 6 channels and its VAE gives 4"),
+    "guidance": ("unet", {"time_cond_proj_dim": 2}, "told the guidance scale in 2 values"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_folders_configuration_says_is_refused_by_name(folder: Path, case: str) -> None:
+    part, changes, said = REFUSED[case]
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    edit(folder / part / name, **changes)
+    with pytest.raises(BrokenModel, match=said):
+        describe("mine", folder)
+
+
+def test_a_folders_weights_are_held_to_the_format_before_they_are_read(folder: Path) -> None:
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(BrokenModel, match=r"vae: it is cut short: .* \(diffusion_.*\)"):
+        describe("mine", folder)

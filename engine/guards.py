@@ -1,0 +1,89 @@
+"""What Marble cannot run, told alike of a single file's header and a folder's configurations.
+
+Each raises `BadFile` with the rest of a sentence that begins with the model. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from engine.families import INPAINTING, PURPOSES, Family
+from engine.tensorfile import BadFile
+
+LATER: Final = "which Marble cannot run yet"
+LEAST_GUIDANCE: Final = 4  # values in which it is told the scale: fewer have no frequencies
+PREDICTIONS: Final = ("epsilon", "v_prediction")
+EDM: Final = f"it predicts in EDM's form (Playground 2.5), {LATER}"
+FLOW: Final = f"it is trained by flow matching, {LATER}"
+# How diffusers' schedulers of other kinds begin their names, and what other ones say of it.
+SCHEDULERS: Final = {"EDM": EDM, "FlowMatch": FLOW}
+SIGNS: Final = {"sigma_data": EDM, "use_flow_sigmas": FLOW}
+FLOWS: Final = ("flow_prediction", "flow", "rectified_flow")
+# What a U-Net may be told beside timesteps and words, by diffusers' names for it.
+INPUTS: Final = {
+    "class_embed_type": "a class",
+    "num_class_embeds": "a class or a level of noise",
+    "encoder_hid_dim_type": "words or pictures by an encoder of another kind",
+}
+
+
+def check_family(family: Family) -> None:
+    """Refuse a family that is only named."""
+    if not family.loadable:
+        raise BadFile(f"it is a {family.title} model, {LATER}")
+
+
+def check_channels(family: Family, taken: object, given: object = 4) -> None:
+    """Refuse a U-Net that sees something else than noised latents, or those for inpainting.
+
+    taken, given: channels that the U-Net takes and the VAE gives.
+    """
+    if taken == given or (given == 4 and taken == INPAINTING):
+        return
+    if given == 4 and isinstance(taken, int) and taken in PURPOSES:
+        what = f"{family.title} model for {PURPOSES[taken]} ({taken} channels)"
+        raise BadFile(f"it is a {what}, {LATER}")
+    raise BadFile(f"its U-Net takes {taken} channels and its VAE gives {given}")
+
+
+def check_guidance(values: object) -> None:
+    """Refuse a U-Net that is told its guidance's scale in too few values; None: it is not told."""
+    if values is not None and not (isinstance(values, int) and values >= LEAST_GUIDANCE):
+        raise BadFile(
+            f"its U-Net is told the guidance scale in {values} values, where {LEAST_GUIDANCE} or "
+            "more are due"
+        )
+
+
+def check_unet(config: Mapping[str, Any]) -> None:
+    """Refuse a folder's U-Net that is told more than Marble has."""
+    for key, what in INPUTS.items():
+        if config.get(key) is not None:
+            raise BadFile(f"its U-Net is told {what} ({key}), {LATER}")
+
+
+def check_scheduler(config: Mapping[str, Any]) -> None:
+    """Refuse a folder whose scheduler says that the model predicts in another form."""
+    kind = str(config.get("_class_name"))
+    for start, reason in SCHEDULERS.items():
+        if kind.startswith(start):
+            raise BadFile(reason)
+    for key, reason in SIGNS.items():
+        if config.get(key):
+            raise BadFile(reason)
+    check_prediction(config.get("prediction_type", PREDICTIONS[0]))
+
+
+def check_prediction(prediction: object) -> None:
+    """Refuse a parameterisation that is not ε or v."""
+    if prediction in FLOWS:
+        raise BadFile(FLOW)
+    if prediction not in PREDICTIONS:
+        raise BadFile(f"it predicts {prediction!r}, {LATER}: {' and '.join(PREDICTIONS)} it can")
+
+
+def check_vae(config: Mapping[str, Any]) -> None:
+    """Refuse a VAE whose latents are scaled channel by channel."""
+    if config.get("latents_mean") or config.get("latents_std"):
+        raise BadFile(f"its VAE scales latents channel by channel (latents_mean), {LATER}")
