@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bots import logs
-from bots.options import OPTIONS, parse_values
+from bots.options import OPTIONS
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models, styles
 from bots.terminal.escaping import complain
@@ -240,10 +240,12 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     return await working
 
 
-def values_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the recipe values that were typed as options."""
-    typed = ((option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS)
-    return parse_values((name, text) for name, text in typed if text is not None)
+def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the options of pictures that were typed, by their names."""
+    typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS]
+    typed += [("image", arguments.image), ("mask", arguments.mask)]
+    typed += [("control", text) for text in arguments.control or ()]
+    return [(name, text) for name, text in typed if text is not None]
 
 
 def upscale_of(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -4,10 +4,9 @@ An option turns what was typed into values of the recipe's fields; the ranges ar
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
 from bots.wishes import NO_STYLE, STYLE, Aspect, style_name
@@ -127,6 +126,7 @@ class Flag:
     aliases: tuple[str, ...] = ()
     example: str
     spoken: bool = False  # its value is words, and runs on to the next flag
+    many: bool = False  # it may be given several times, and all of them count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,19 +288,16 @@ OPTIONS: Final = (
     ),
 )
 
-_BY_NAME: Final = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
-
-# Phones turn two hyphens into a dash; people mean the same.
-_FLAG: Final = re.compile(r"(?<!\S)(?:--|—|–)([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
-_QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
+BY_NAME: Final = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
 
 
 def find(name: str) -> Option:
     """Return the option by its name or an alias, or raise `UnknownOption`."""
-    return _find(name, _BY_NAME)
+    return find_flag(name, BY_NAME)
 
 
-def _find(name: str, known: Mapping[str, AnyFlag]) -> AnyFlag:
+def find_flag(name: str, known: Mapping[str, AnyFlag]) -> AnyFlag:
+    """Return what is typed by a name, or raise `UnknownOption`."""
     try:
         return known[name.lower()]
     except KeyError:
@@ -313,46 +310,3 @@ def parse_values(typed: Iterable[tuple[str, str]]) -> Values:
     for name, text in typed:
         values |= find(name).parse(text)
     return values
-
-
-def parse_message(text: str) -> Values:
-    """Read a chat message as values of recipe fields; see `split_message`."""
-    prompt, typed = split_message(text)
-    return {"prompt": prompt} | parse_values(typed)
-
-
-def split_message(text: str, more: Sequence[Flag] = ()) -> tuple[str, list[tuple[str, str]]]:
-    """Split a chat message: words are the prompt, `--name value` anywhere an option.
-
-    A value is one word or a quoted text; that of a spoken option runs to the next option. Further
-    lines are the negative prompt. Nothing that was typed is dropped without a word. Options come
-    by their own names, as they were typed. more: flags that only one place knows.
-    """
-    known: Mapping[str, Flag] = {**_BY_NAME, **{flag.name: flag for flag in more}}
-    first, _, rest = text.strip().partition("\n")
-    flags = list(_FLAG.finditer(first))
-    prompt = [first[: flags[0].start()] if flags else first]
-    typed: list[tuple[str, str]] = []
-    if negative := rest.strip():
-        typed.append(("negative", negative))
-    for flag, following in zip_longest(flags, flags[1:]):
-        option = _find(flag[1], known)
-        tail = first[flag.end() : following.start() if following else None].strip()
-        value, words = _take_value(option, tail)
-        typed.append((option.name, value))
-        prompt.append(words)
-    return " ".join(part.strip() for part in prompt if part.strip()), typed
-
-
-def _take_value(option: Flag, tail: str) -> tuple[str, str]:
-    """Split what follows a flag into its value and words that belong to the prompt."""
-    if not tail:
-        text, example = f"followed by a value ({option.example})", option.example
-        allowed = Sentence(text, "followed_by", example=example)
-        raise OptionError(f"--{option.name}", "", allowed)
-    if (closing := _QUOTES.get(tail[0])) and (end := tail.find(closing, 1)) > 0:
-        return tail[1:end], tail[end + 1 :]
-    if option.spoken:
-        return tail, ""
-    value, _, words = tail.partition(" ")
-    return value, words

@@ -26,6 +26,7 @@ from engine.events import News
 from engine.headers import read_header
 from engine.images import encode_png, read_image, read_stored
 from engine.masks import channel_mask, colour_mask, read_mask, transparency_mask
+from engine.ranges import check_words
 from engine.recipe import Recipe, random_seed
 from engine.sentences import Sentence
 from engine.shelves import controls, loras, upscalers, vaes
@@ -112,6 +113,7 @@ class Studio:
         It wears the style whose words it holds, as the place knows them.
         """
         asked = STYLE in values
+        check_words(recipe.prompt)
         values, style = await self._styled(values, asker, recipe)
         recipe = self._changed(recipe, values)
         if not asked:
@@ -364,6 +366,7 @@ def spoken(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
             found[name] = choose(text, seed)
     if isinstance(prompt := found.get("prompt"), str):
         found["prompt"], tagged = take_loras(prompt)
+        check_words(found["prompt"])
         if tagged:
             found["loras"] = (*found.get("loras", ()), *tagged)
     return found

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.gate import Gate
+from bots.typed import join_options, split_message
 from bots.wishes import PROMPT, UnknownStyle, find_style, style_name
-from engine.errors import OptionError
-from engine.ranges import at_most, characters
+from engine.errors import OptionError, UnknownOption
+from engine.ranges import at_most, characters, is_blank
 from engine.sentences import Sentence
 from engine.wording import take_loras
 from storage import Storage
@@ -17,6 +18,19 @@ from storage.records import Style
 LONGEST: Final = 1_000  # characters: half of what a prompt may have
 ROOM_ONCE: Final = Sentence(f"words with {PROMPT} once at most", "style_room_once")
 SOME_WORDS: Final = Sentence("given some words to add, or to leave out", "style_words")
+
+
+def read_words(text: str, negative: str = "", *, lines: bool = False) -> tuple[str, str]:
+    """Read a style's words: what it adds, and after `--no` what the picture should not show.
+
+    negative: what is given for that beside the text. lines: as `split_message` takes it. Raises
+    `UnknownOption` for other options, and as `join_options` says.
+    """
+    words, typed = split_message(text, lines=lines)
+    typed = join_options([("negative", negative)] if negative else [], typed)
+    if others := [name for name, _ in typed if name != "negative"]:
+        raise UnknownOption(f"--{others[0]}", ["--no"])
+    return words, dict(typed).get("negative", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +46,7 @@ class Stylebook:
         Raises `OptionError`, `PromptError`, `TooManyStyles`, or `Refusal` for blocked words.
         """
         name, prompt, negative = style_name(name), prompt.strip(), negative.strip()
-        if not (prompt or negative):
+        if is_blank(prompt + negative):
             raise OptionError(f"style {name}", "", SOME_WORDS)
         for text in (prompt, negative):
             if len(text) > LONGEST:

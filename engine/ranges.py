@@ -15,6 +15,14 @@ SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
 SEEDS: Final = Sentence(
     f"a whole number from 0 to {SEED_LIMIT - 1}", "a_seed", most=str(SEED_LIMIT - 1)
 )
+# Blanks, control characters, and what Unicode (DerivedCoreProperties.txt) calls ignorable where it
+# is shown: joiners, marks of direction, variation selectors, tags, fillers. And the empty pattern
+# of Braille, which is no blank to Unicode.
+_INVISIBLE: Final = re.compile(
+    "[\\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
 SHA256: Final = "the sha256 of a stored picture (64 hexadecimal digits)"
 
 SAMPLERS: Final = (
@@ -134,6 +142,19 @@ def check(name: str, value: object) -> None:
             raise OptionError(name, value, SHA256)
     else:
         _check_text(name, value)
+
+
+def check_words(prompt: str) -> None:
+    """Raise `OptionError` for a new prompt of which nothing can be seen, or that is too long.
+
+    Recipes that are kept may have one that cannot be seen: it was drawn before.
+    """
+    check("prompt", "" if is_blank(prompt) else prompt)
+
+
+def is_blank(text: str) -> bool:
+    """Say whether a text shows nothing: it is empty, or all blanks and invisible characters."""
+    return not _INVISIBLE.sub("", text)
 
 
 def parse_seed(text: object) -> int:

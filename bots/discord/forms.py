@@ -11,12 +11,13 @@ import discord
 from discord import TextStyle, ui
 
 from bots.discord.visits import Click
-from bots.options import parse_message, parse_values
+from bots.options import OPTIONS, parse_values
 from bots.presentation import cut
 from bots.studio import Asker
 from bots.texts import Words
-from engine.ranges import PROMPT_LIMIT
-from engine.recipe import Recipe, check
+from bots.typed import join_options, only_options, read_request
+from engine.ranges import PROMPT_LIMIT, check_words
+from engine.recipe import Recipe
 from storage import Job
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 TEMPLATE: Final = re.compile(r"marble-form:(?P<kind>edit|start):(?P<about>[\w.]+)")
 SEED: Final = 20  # characters
 LINE: Final = 400
-OPTIONAL: Final = ("seed", "strength")
+BOXES: Final = ("negative", "seed", "strength")  # fields that are options
+_NAMES: Final = tuple(option.name for option in OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,11 @@ class EditForm(Form):
     """Ask for changes to a recipe."""
 
     def __init__(self, name: str, recipe: Recipe, words: Words) -> None:
+        shown = shown_of(recipe)
         fields = (
-            Field("prompt", words.edit_prompt, PROMPT_LIMIT, recipe.prompt),
-            Field("negative", words.edit_negative, PROMPT_LIMIT, recipe.negative_prompt),
-            Field("seed", words.edit_seed, SEED, str(recipe.seed), words.edit_seed_hint),
+            Field("prompt", words.edit_prompt, PROMPT_LIMIT, shown["prompt"]),
+            Field("negative", words.edit_negative, PROMPT_LIMIT, shown["negative"]),
+            Field("seed", words.edit_seed, SEED, shown["seed"], words.edit_seed_hint),
             Field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
         )
         super().__init__("edit", name, words.edit_title, fields)
@@ -93,26 +96,43 @@ async def read_form(interaction: discord.Interaction[MarbleClient]) -> None:
     kind, about = found["kind"], found["about"]
     visit, desk = Click(interaction), interaction.client.desk
 
+    fields = dict(_fields(data.get("components", ())))
+
     async def ask(asker: Asker) -> Job:
         if kind == "edit":
-            return await desk.studio.rerun(about, values, asker)
-        return await desk.studio.imagine({**values, "image": about}, asker)
+            job, _ = await desk.studio.get(about)
+            return await desk.studio.rerun(about, values_of(fields, shown_of(job.recipe)), asker)
+        return await desk.studio.imagine({**values_of(fields), "image": about}, asker)
 
-    async with desk.receive(visit):
-        values = values_of(dict(_fields(data.get("components", ()))))
-        await desk.draw(visit, ask)
+    await desk.draw(visit, ask)
 
 
-def values_of(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the recipe values that a form's fields say; raises `UserError`."""
-    check("prompt", fields["prompt"])
-    values: dict[str, Any] = {"prompt": fields["prompt"]}
-    if "negative" in fields:
-        values["negative_prompt"] = fields["negative"]
-    changes = parse_message(fields.get("changes") or "")
-    del changes["prompt"]
-    typed = {name: fields[name].strip() for name in OPTIONAL if name in fields}
-    return values | parse_values((name, text) for name, text in typed.items() if text) | changes
+def shown_of(recipe: Recipe) -> dict[str, str]:
+    """Return what an edit form's fields hold when it opens."""
+    seed = str(recipe.seed)
+    return {"prompt": recipe.prompt, "negative": recipe.negative_prompt, "seed": seed}
+
+
+def values_of(fields: Mapping[str, str], shown: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the recipe values that a form's fields say; raises `UserError`.
+
+    shown: what they held when the form opened. What is left as it was gives way to options among
+    the words, and words that are left so hold none.
+    """
+    shown = shown or {}
+    changed = {
+        name: text for name, text in fields.items() if text.strip() != shown.get(name, "").strip()
+    }
+    given = [(name, changed[name].strip()) for name in BOXES if changed.get(name, "").strip()]
+    options = join_options(given, only_options(fields.get("changes") or "", _NAMES))
+    words = shown.get("prompt", "")
+    if "prompt" in changed:
+        words, options = read_request(changed["prompt"], options)
+    check_words(words)
+    values: dict[str, Any] = {"prompt": words}
+    if "negative" in changed:
+        values["negative_prompt"] = changed["negative"]
+    return values | parse_values(options)
 
 
 def _fields(components: Any) -> Iterator[tuple[str, str]]:

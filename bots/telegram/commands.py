@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.line import look
-from bots.options import split_message
 from bots.preferences import PREFERABLE, forget_preferences, prefer, preferred
 from bots.presentation import quote_names
 from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
@@ -21,6 +20,7 @@ from bots.telegram.reading import Said
 from bots.telegram.rules import rules
 from bots.telegram.styles import style
 from bots.texts.commands import COMMANDS as TEXTS
+from bots.typed import only_options
 from engine.errors import UnknownOption, UserError
 from storage import Job, parse_name
 from storage.life import OVER
@@ -129,13 +129,7 @@ async def _settings(errand: Errand, said: Said) -> str | None:
     if said.text == "reset":
         await forget_preferences(people, person)
         return words.settings_reset
-    text, typed = split_message(said.text)
-    preferable = [option.name for option in PREFERABLE]
-    for name, _ in typed:
-        if name not in preferable:
-            raise UnknownOption(f"--{name}", (f"--{known}" for known in preferable))
-    if text:
-        raise UnknownOption(text, ["reset", *(f"--{known}" for known in preferable)])
+    typed = only_options(said.text, (option.name for option in PREFERABLE), ["reset"])
     saved = await (prefer(people, person, dict(typed)) if typed else preferred(people, person))
     lines = [words.settings_saved] if typed else []
     lines += settings_lines(saved, words)

@@ -7,7 +7,7 @@ from typing import Final
 
 from telegram import Document, ForceReply, PhotoSize
 
-from bots.options import Values, parse_values, split_message
+from bots.options import Values, parse_values
 from bots.preferences import values_for
 from bots.presentation import ignored_text
 from bots.telegram.acts import Target
@@ -15,6 +15,7 @@ from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
 from bots.telegram.progress import answering
 from bots.telegram.reading import Picture, Said
+from bots.typed import split_message
 from engine.errors import UserError
 from engine.metadata import Reading, read_recipe
 

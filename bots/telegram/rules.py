@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from bots.moderating import NOTHING, hold
-from bots.options import Flag, split_message
+from bots.options import Flag
 from bots.presentation.listings import rule_lines
 from bots.rulebook import MODERATED, OPEN
 from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from bots.texts import LANGUAGES
+from bots.typed import split_message
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.ranges import one_of
 

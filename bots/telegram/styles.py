@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bots.options import split_message
 from bots.presentation.listings import style_lines
+from bots.styles import read_words
 from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
@@ -30,11 +30,7 @@ async def style(errand: Errand, said: Said) -> str | None:
 
 
 async def _add(errand: Errand, name: str, words: str) -> str | None:
-    prompt, typed = split_message(words)
-    others = [option for option, _ in typed if option != "negative"]
-    if others:
-        raise UnknownOption(f"--{others[0]}", ["--no"])
-    negative = dict(typed).get("negative", "")
+    prompt, negative = read_words(words, lines=True)
     place, by = _place(errand), errand.asker.person
     style = await errand.app.styles.add(place, name, prompt, negative, by=by)
     await errand.say("", marked=errand.words.style_kept.format(name=style.name))

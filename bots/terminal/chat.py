@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.cli import number
-from bots.options import Flag, Values, parse_values, split_message
+from bots.options import Values, parse_values
 from bots.terminal.console import styled
-from bots.terminal.given import Given, where_to
+from bots.terminal.given import PICTURES, Given, where_to
 from bots.terminal.passport import WORKFLOW
 from bots.terminal.session import Session, looks_like_file, picture_file
+from bots.typed import split_message
 from engine.errors import UnknownOption, UserError, shorten
 
 HELP: Final = """\
@@ -39,13 +40,6 @@ HELP: Final = """\
 [bold]/quit[/bold]                the end, as Ctrl-D; Ctrl-C stops a picture"""
 
 LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refused by its length
-
-# Only a terminal has files at hand; the other chats take pictures as attachments.
-PICTURES: Final = (
-    Flag(name="image", example="FILE"),
-    Flag(name="mask", example="FILE"),
-    Flag(name="control", example="MODEL:FILE"),
-)
 
 Action = Callable[[Session, str], Awaitable[object]]
 
@@ -150,15 +144,7 @@ async def _piped() -> AsyncIterator[str]:
 async def _request(session: Session, text: str) -> Values:
     """Read words and options, pictures among them, as values of recipe fields."""
     prompt, typed = split_message(text, PICTURES)
-    pictures: dict[str, list[str]] = {flag.name: [] for flag in PICTURES}
-    options = []
-    for name, value in typed:
-        if name in pictures:
-            pictures[name].append(value)
-        else:
-            options.append((name, value))
-    image, mask = (next(reversed(pictures[name]), None) for name in ("image", "mask"))
-    given = Given.read(image, mask, pictures["control"] or None)
+    given, options = Given.take(typed)
     values = {"prompt": prompt} | parse_values(options)
     return {**values, **await session.given(given)}
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from rich.console import Console
 
 from bots.app import open_app
-from bots.cli import BAD_INPUT, OK, number, out_of, upscale_of, values_of, whole_number
+from bots.cli import BAD_INPUT, OK, number, options_of, out_of, upscale_of, whole_number
+from bots.options import Values, parse_values
 from bots.serve import serve as work
 from bots.settings import Settings
 from bots.terminal.chat import Conversation
 from bots.terminal.console import open_console
 from bots.terminal.db import run as look_after
 from bots.terminal.doctor import doctor
-from bots.terminal.given import Given, where_to
+from bots.terminal.given import PICTURES, Given, where_to
 from bots.terminal.models import run as look_at_models
 from bots.terminal.passport import read_picture
 from bots.terminal.passport import show as show_reading
@@ -28,7 +29,8 @@ from bots.terminal.setup import setup
 from bots.terminal.styles import run as look_at_styles
 from bots.terminal.top import top
 from bots.terminal.watch import pause, queue, resume
-from engine.recipe import check
+from bots.typed import read_request
+from engine.ranges import check_words
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,8 @@ __all__ = [
 async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw what the words say."""
     # All that can be wrong with the words themselves is said before anything is opened.
-    check("prompt", arguments.prompt)
-    values, copy_to = {"prompt": arguments.prompt, **values_of(arguments)}, out_of(arguments)
-    given = Given.read(arguments.image, arguments.mask, arguments.control)
+    values, given = _read(arguments.prompt, arguments)
+    copy_to = out_of(arguments)
     async with _session(settings, later=arguments.later) as (session, _):
         values |= await session.given(given)
         await session.imagine(values, copy_to)
@@ -72,11 +73,8 @@ async def imagine(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def rerun(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw a job or one of its pictures again."""
-    values, copy_to = values_of(arguments), out_of(arguments)
-    if arguments.prompt is not None:
-        check("prompt", arguments.prompt)
-        values["prompt"] = arguments.prompt
-    given = Given.read(arguments.image, arguments.mask, arguments.control)
+    values, given = _read(arguments.prompt, arguments)
+    copy_to = out_of(arguments)
     async with _session(settings, later=arguments.later) as (session, _):
         values |= await session.given(given)
         await session.rerun(arguments.id, values, copy_to)
@@ -126,8 +124,10 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Draw what a ComfyUI workflow says."""
-    values, copy_to = values_of(arguments), out_of(arguments)
+    values, given = _read(None, arguments)
+    copy_to = out_of(arguments)
     async with _session(settings, later=arguments.later) as (session, _):
+        values |= await session.given(given)
         await session.run(Path(arguments.file), values, copy_to)
     return OK
 
@@ -180,6 +180,18 @@ async def chat(arguments: argparse.Namespace, settings: Settings) -> int:
         conversation = Conversation(session, console)
         await conversation.run()
     return BAD_INPUT if conversation.failures and not console.is_terminal else OK
+
+
+def _read(prompt: str | None, arguments: argparse.Namespace) -> tuple[Values, Given]:
+    """Return the values and pictures that were typed, those among a prompt's words, too."""
+    typed = options_of(arguments)
+    words: Values = {}
+    if prompt is not None:
+        text, typed = read_request(prompt, typed, PICTURES)
+        check_words(text)
+        words["prompt"] = text
+    given, options = Given.take(typed)
+    return words | parse_values(options), given
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from bots.derive import DIRECTIONS, the_picture
+from bots.options import Flag
 from bots.studio import ALPHA, Studio
 from bots.terminal.controls import NO_CONTROL, TypedControl
 from engine.errors import OptionError, UserError
@@ -23,6 +24,12 @@ from storage.pictures import Pictures
 
 PICTURE_NAME: Final = r"#?\d{1,18}(\.\d+)?"
 A_PICTURE: Final = "a picture file, or a picture's name like 12.3"
+# Only a terminal has files at hand; the chats take pictures as attachments.
+PICTURES: Final = (
+    Flag(name="image", example="FILE"),
+    Flag(name="mask", example="FILE"),
+    Flag(name="control", example="MODEL:FILE", many=True),
+)
 A_MASK: Final = f"{A_PICTURE}, {ALPHA!r}, or a colour like red"
 
 
@@ -35,8 +42,23 @@ class Given:
     controls: tuple[TypedControl, ...] | None = None  # empty takes those of a job drawn again
 
     @classmethod
-    def read(cls, image: str | None, mask: str | None, controls: Iterable[str] | None) -> Self:
-        """Read what can be read before any file; raises `UserError`."""
+    def take(cls, typed: Iterable[tuple[str, str]]) -> tuple[Self, list[tuple[str, str]]]:
+        """Take pictures out of what was typed, the last of each, and return the other options.
+
+        Reads what can be read before any file; raises `UserError`.
+        """
+        pictures: dict[str, list[str]] = {flag.name: [] for flag in PICTURES}
+        options = []
+        for name, text in typed:
+            if name in pictures:
+                pictures[name].append(text)
+            else:
+                options.append((name, text))
+        image, mask = (next(reversed(pictures[name]), None) for name in ("image", "mask"))
+        return cls._read(image, mask, pictures["control"] or None), options
+
+    @classmethod
+    def _read(cls, image: str | None, mask: str | None, controls: Iterable[str] | None) -> Self:
         if image is None and mask is not None:
             raise OptionError("--mask", mask, "used together with --image")
         if controls is None:

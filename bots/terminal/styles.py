@@ -53,10 +53,11 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _change(book: Stylebook, place: str, arguments: argparse.Namespace) -> None:
+    from bots.styles import read_words
     from bots.terminal.session import person
 
     if arguments.act == "add":
-        prompt = " ".join(arguments.prompt)
-        await book.add(place, arguments.name, prompt, arguments.no, by=person())
+        prompt, negative = read_words(" ".join(arguments.prompt), arguments.no)
+        await book.add(place, arguments.name, prompt, negative, by=person())
     elif arguments.act == "remove":
         await book.remove(place, arguments.name, by=person())

@@ -252,6 +252,7 @@ EN: Final = Words(
         "\n"
         "**Shape and style** `size` takes 768x512 or a shape like 3:2 · `style` adds words that "
         "this server keeps by a name (`/style list`) · `model` and `lora` say which hand draws.\n"
+        "Options may stand among your words, too: `--seed 7 --size 3:2 --no fog`.\n"
         "\n"
         "**Buttons** U1–U4 enlarge one of a grid, V1–V4 draw others like it, 🔁 all anew; below a "
         "single picture: vary, enlarge, zoom out, go on to a side, edit its recipe. They work for "

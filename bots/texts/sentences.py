@@ -45,6 +45,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "style_room_once": "最多含一个 {{prompt}} 的文字",
     "style_words": "要添加或排除的文字",
     "unknown_option": "没有选项 {name}{near}。",
+    "given_twice": "{name} 给了两次：{first} 和 {second}；请只给一次。",
     "nearest": "（是不是 {name!r}？）",
     # Words and pictures that people give
     "bad_weight": "{words} 的权重必须是有限的数，而不是 {weight}；"

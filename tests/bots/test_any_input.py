@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bots.options import parse_message
 from bots.rulebook import RULES, read_rule
 from bots.studio import Asker
 from engine.errors import UserError
 from tests.bots.conftest import House
+from tests.bots.messages import read_typed
 
 MANY = settings(
     max_examples=int(os.environ.get("MARBLE_FUZZ", "60")),
@@ -126,7 +126,7 @@ async def test_any_message_is_answered(house: House, answer: Ask) -> None:
     @given(MESSAGES)
     def asked(message: str) -> None:
         async def imagine() -> None:
-            job = await house.studio.imagine(parse_message(message), ADA)
+            job = await house.studio.imagine(read_typed(message), ADA)
             await house.studio.cancel(job.id)
 
         answer(imagine)

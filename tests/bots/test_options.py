@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.options import OPTIONS, parse_message, parse_values
+from bots.options import OPTIONS, parse_values
 from engine.errors import OptionError, UnknownOption, UserError
+from engine.ranges import is_blank
 from engine.sources import Lora
+from tests.bots.messages import read_typed
 
 
 @pytest.mark.parametrize(
@@ -48,17 +50,17 @@ from engine.sources import Lora
     ],
 )
 def test_a_message_is_read_as_its_writer_meant_it(text: str, values: dict[str, Any]) -> None:
-    assert parse_message(text) == values
+    assert read_typed(text) == values
 
 
 def test_an_unknown_option_is_answered_with_the_nearest_known_one() -> None:
     with pytest.raises(UnknownOption, match="did you mean '--steps'"):
-        parse_message("a cat --stepps 5")
+        read_typed("a cat --stepps 5")
 
 
 def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
     with pytest.raises(UnknownOption, match=r"There is no option '--bogus'\.$"):
-        parse_message("a cat --bogus 5")
+        read_typed("a cat --bogus 5")
 
 
 @pytest.mark.parametrize(
@@ -81,13 +83,13 @@ def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
 )
 def test_a_bad_value_says_what_would_be_right(text: str, message: str) -> None:
     with pytest.raises(OptionError, match=re.escape(message)):
-        parse_message(text)
+        read_typed(text)
 
 
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused_in_one_sentence(text: str) -> None:
     try:
-        said = parse_message(text)["prompt"]
+        said = read_typed(text)["prompt"]
     except UserError as error:
         said = str(error)
     assert "\n" not in said
@@ -97,7 +99,7 @@ def test_any_text_is_read_or_refused_in_one_sentence(text: str) -> None:
     st.text(alphabet=st.characters(exclude_characters="-—–\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
 )
 def test_a_prompt_without_options_is_kept_as_it_is(text: str) -> None:
-    assert parse_message(text) == {"prompt": text.strip()}
+    assert read_typed(text) == {"prompt": "" if is_blank(text) else text.strip()}
 
 
 def test_new_seeds_differ() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,26 @@ async def test_a_refused_request_leaves_nothing_behind(
     with pytest.raises(error):
         await house.studio.imagine(values, ADA)
     assert not await house.storage.history.page(person=ADA.person)
+
+
+@pytest.mark.parametrize("prompt", ["\u200b", "\u2800\u3164", "\ufe0f \x00", "<lora:ink>\u200d"])
+async def test_words_that_cannot_be_seen_are_refused_as_none_at_all(
+    house: House, prompt: str
+) -> None:
+    drawn = await house.studio.imagine({"prompt": "👩\u200d🎨"}, ADA)
+    assert drawn.recipe.prompt == "👩\u200d🎨", "what joins an emoji stays"
+    seen = make_recipe(prompt=prompt, checkpoint="tiny")
+    studio, words = house.studio, {"prompt": prompt}
+    asked = (
+        studio.imagine(words, ADA),
+        studio.rerun(str(drawn.id), words, ADA),
+        studio.remake(replace(seen, prompt="\u200b"), {}, ADA),
+        studio.remake(seen, words, ADA),
+    )
+    for asking in asked:
+        with pytest.raises(OptionError, match="some words that describe the picture, not ''"):
+            await asking
+    assert len(await house.storage.history.page(person=ADA.person)) == 1
 
 
 async def test_a_job_is_committed_before_anybody_is_told(house: House) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bots.gate import Gate
-from bots.options import parse_message
 from bots.policy import Roles
 from bots.preferences import prefer, values_for
 from bots.rules import Refusal, Rules
@@ -18,6 +17,7 @@ from bots.wishes import UnknownStyle, add_words, styled
 from engine.errors import OptionError, PromptError
 from storage.records import Style
 from tests.bots.conftest import ADA, House
+from tests.bots.messages import read_typed
 
 HERE = "terminal"
 
@@ -60,7 +60,7 @@ async def test_the_recipe_holds_the_words_and_the_job_the_name(
     house: House, book: Stylebook
 ) -> None:
     await book.add(HERE, "Noir", "film noir", "colour", by=ADA.person)
-    job = await house.studio.imagine(parse_message("a cat --no dogs --style NOIR"), ADA)
+    job = await house.studio.imagine(read_typed("a cat --no dogs --style NOIR"), ADA)
     assert job.style == "noir"
     assert job.recipe.prompt == "a cat, film noir"
     assert job.recipe.negative_prompt == "dogs, colour"
@@ -156,11 +156,11 @@ async def test_a_saved_style_holds_where_it_is_known(house: House, book: Stylebo
 
 
 async def test_a_shape_becomes_a_size_that_the_model_draws_well(house: House) -> None:
-    job = await house.studio.imagine(parse_message("a cat --ar 4:1"), ADA)
+    job = await house.studio.imagine(read_typed("a cat --ar 4:1"), ADA)
     assert (job.recipe.width, job.recipe.height) == (128, 64)  # no side may be shorter
-    square = {**parse_message("a cat --size 1:1")}
+    square = {**read_typed("a cat --size 1:1")}
     again = await house.studio.rerun(str(job.id), square, ADA)
     assert (again.recipe.width, again.recipe.height) == (88, 88)  # as many pixels as there were
-    typed = {**parse_message("a cat --size 3:2"), "width": 64, "height": 96}
+    typed = {**read_typed("a cat --size 3:2"), "width": 64, "height": 96}
     sized = await house.studio.imagine(typed, ADA)
     assert (sized.recipe.width, sized.recipe.height) == (64, 96)

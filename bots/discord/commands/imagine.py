@@ -14,7 +14,8 @@ from bots.discord.visits import Click, Refusal
 from bots.options import parse_values
 from bots.preferences import values_for
 from bots.studio import Asker
-from engine.recipe import check
+from bots.typed import read_request
+from engine.ranges import check_words
 from storage import Job
 
 if TYPE_CHECKING:
@@ -27,23 +28,24 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     async def imagine(interaction: discord.Interaction[Any], prompt: str, **typed: Any) -> None:
         visit = Click(interaction)
         image, mask = typed.pop("image", None), typed.pop("mask", None)
-        texts = {name: str(value) for name, value in typed.items()}
+        given = [(name, str(value)) for name, value in typed.items()]
 
         async def ask(asker: Asker) -> Job:
             if image:  # nothing is fetched for who may not ask
                 await desk.admit(visit)
-            values = await values_for(desk.storage, visit.person, visit.place, texts)
+            values = await values_for(desk.storage, visit.person, visit.place, dict(options))
             if image:
                 values["image"] = kept = await desk.studio.keep_image(await read_attachment(image))
                 if mask:
-                    given = await read_attachment(mask)
-                    values["mask"] = await desk.studio.keep_mask(kept, given)
-            return await desk.studio.imagine({**values, "prompt": prompt}, asker)
+                    drawn = await read_attachment(mask)
+                    values["mask"] = await desk.studio.keep_mask(kept, drawn)
+            return await desk.studio.imagine({**values, "prompt": words}, asker)
 
         async with desk.receive(visit):
             # What is wrong with the words themselves is said before anything else is done.
-            check("prompt", prompt)
-            parse_values(texts.items())
+            words, options = read_request(prompt, given)
+            check_words(words)
+            parse_values(options)
             if mask and not image:
                 raise Refusal(visit.words.mask_alone)
             await desk.draw(visit, ask)

@@ -16,7 +16,7 @@ from bots.discord.visits import Click
 from bots.policy import Role
 from bots.presentation import escape_markdown
 from bots.presentation.listings import style_lines
-from bots.styles import LONGEST
+from bots.styles import LONGEST, read_words
 from storage.records import EVERYWHERE
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ async def keep(
 ) -> None:
     """Keep a style in this server."""
     place = _place(desk, visit)
-    style = await desk.app.styles.add(place, name, prompt, negative or "", by=visit.person)
+    words, no = read_words(prompt, negative or "")
+    style = await desk.app.styles.add(place, name, words, no, by=visit.person)
     await visit.tell(visit.words.style_kept.format(name=escape_markdown(style.name)))
 
 

@@ -148,6 +148,10 @@ async def test_a_form_edits_the_recipe(discord: FakeDiscord, marble: Marble, ann
     fresh = await ann.submits(form, seed="new")
     assert pixels_of(await fresh.picture()) != pixels_of(png)
     form = await ann.clicks("Edit", first)
+    typed = await ann.submits(form, prompt="a gold cat --seed 8 —steps 4")
+    recipe = read_recipe(await typed.picture()).recipe
+    assert (recipe.prompt, recipe.steps, recipe.seed) == ("a gold cat", 4, 8)
+    form = await ann.clicks("Edit", first)
     refused = await ann.submits(form, changes="--stesp 9")
     assert "did you mean" in await refused.said("stesp")
     assert refused.ephemeral

@@ -31,6 +31,17 @@ async def test_words_become_a_picture(discord: FakeDiscord, marble: Marble, ann:
     assert discord.shown() == [reply.message]
 
 
+async def test_options_are_read_among_the_words_as_other_chats_read_them(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("art -- deco —seed 7 --no cats --ar 3:2", steps=5)
+    recipe = read_recipe(await reply.picture()).recipe
+    assert (recipe.prompt, recipe.seed, recipe.steps) == ("art -- deco", 7, 5)
+    assert recipe.negative_prompt == "cats"
+    assert recipe.width > recipe.height
+    assert reply.text.startswith("art -- deco\n")
+
+
 async def test_several_pictures_come_as_a_numbered_grid(
     discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:

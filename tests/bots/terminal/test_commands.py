@@ -58,6 +58,34 @@ def test_a_rerun_takes_other_words_and_values(marble: Marble) -> None:
     assert (recipe.steps, recipe.seed) == (3, 7)
 
 
+def test_options_in_quoted_words_mean_what_they_mean_elsewhere(marble: Marble) -> None:
+    answer = marble("imagine", "a cat —seed 7 --no fog", "at night", *TINY)
+    recipe = read_recipe(path_of(answer.out, "1.1").read_bytes()).recipe
+    assert (recipe.prompt, recipe.seed, recipe.negative_prompt) == ("a cat", 7, "fog at night")
+    again = marble("rerun", "1", "--prompt", "art -- deco --seed 8")
+    recipe = read_recipe(path_of(again.out, "2.1").read_bytes()).recipe
+    assert (recipe.prompt, recipe.seed) == ("art -- deco", 8)
+    for words, said in (
+        (["imagine", "a cat --stepps 5"], "did you mean '--steps'"),
+        (["imagine", "a cat --seed 7", "--seed", "8"], "--seed is given twice, as '8' and as '7'"),
+        (["imagine", "\u200b"], "some words that describe the picture"),
+        (["rerun", "--prompt", "a cat --v 5"], "There is no option '--v'"),
+        (["styles", "add", "odd", "gold --steps 5"], "There is no option '--steps'"),
+    ):
+        refused = marble(*words)
+        assert (refused.code, said in refused.err) == (2, True), refused
+
+
+def test_a_workflow_or_file_starts_from_a_picture_that_is_given(
+    marble: Marble, tmp_path: Path
+) -> None:
+    marble("imagine", "a cat", "--seed", "7", "--out", "cat.png", *TINY)
+    answer = marble("run", "cat.png", "--image", "1.1", "--strength", "0.5")
+    assert answer.code == 0, answer.err
+    recipe = read_recipe(path_of(answer.out, "2.1").read_bytes()).recipe
+    assert recipe.image is not None
+
+
 def test_history_and_show_tell_what_was_drawn_from_what(marble: Marble) -> None:
     assert "Nothing yet" in marble("history").out
     marble("imagine", "a [bold]cat[/bold]", "--seed", "7", *TINY)

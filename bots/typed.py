@@ -1,0 +1,126 @@
+"""What people type in one text: words, and options among them as `--name value`.
+
+Every place where a prompt can be typed reads it here, so that a text means the same in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from bots.options import BY_NAME, Flag, find_flag
+from engine.errors import OptionError, UnknownOption, UserError, shorten
+from engine.ranges import is_blank
+from engine.sentences import Sentence
+
+Typed = list[tuple[str, str]]  # options by their own names, and their texts
+
+# Where no blank is written between words and options: Chinese, Japanese, Korean, and punctuation.
+_CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
+# Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
+_FLAG: Final = re.compile(rf"(?:^|(?<=[\s{_CLOSE}]))(?:--|——?|–)([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
+_QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
+
+
+class GivenTwice(UserError):
+    """Say which option was given twice, and as what."""
+
+    def __init__(self, name: str, first: str, second: str) -> None:
+        facts = {"name": f"--{name}", "first": shorten(first), "second": shorten(second)}
+        text = "{name} is given twice, as {first} and as {second}; give it once.".format(**facts)
+        super().__init__(Sentence(text, "given_twice", **facts))
+
+
+def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -> tuple[str, Typed]:
+    """Split a text: words are the prompt, `--name value` anywhere an option.
+
+    A value is one word or a quoted text; that of a spoken option runs to the next option, or to the
+    line's end. Nothing that was typed is dropped without a word. Options come by their own names,
+    as they were typed; a prompt in which nothing can be seen comes as "".
+
+    more: flags that only one place knows. lines: words in further lines are the negative prompt;
+    else they go on with the prompt, as where a negative prompt has a field of its own.
+    """
+    known: Mapping[str, Flag] = {**BY_NAME, **{flag.name: flag for flag in more}}
+    if not lines:
+        words, typed = _split(text, known)
+        return "" if is_blank(words) else words, typed
+    first, _, rest = text.strip().partition("\n")
+    (words, typed), (negative, below) = _split(first, known), _split(rest.strip(), known)
+    negatives = [("negative", negative)] if negative else []
+    return "" if is_blank(words) else words, [*negatives, *typed, *below]
+
+
+def _split(text: str, known: Mapping[str, Flag]) -> tuple[str, Typed]:
+    flags = list(_flags(text, known))
+    if not flags:
+        return text, []
+    parts, typed = [text[: flags[0].start()]], []
+    for flag, following in zip_longest(flags, flags[1:]):
+        option = find_flag(flag[1], known)
+        tail = text[flag.end() : following.start() if following else None].strip()
+        value, words = _take_value(option, tail)
+        typed.append((option.name, value))
+        parts.append(words)
+    return " ".join(part.strip() for part in parts if part.strip()), typed
+
+
+def read_request(
+    text: str, given: Iterable[tuple[str, str]] = (), more: Sequence[Flag] = ()
+) -> tuple[str, Typed]:
+    """Read a prompt beside which options can be given, too: its words, and all options.
+
+    Its lines are all words. Raises `GivenTwice` for an option that is given beside the prompt and
+    in it, with other values; otherwise as `split_message`.
+    """
+    words, typed = split_message(text, more, lines=False)
+    return words, join_options(given, typed, more)
+
+
+def join_options(
+    given: Iterable[tuple[str, str]], typed: Typed, more: Sequence[Flag] = ()
+) -> Typed:
+    """Return options of two places together, or raise `GivenTwice`."""
+    given, several = list(given), {flag.name for flag in more if flag.many}
+    for name, second in typed:
+        for known, first in given:
+            if name == known and name not in several and first.strip() != second.strip():
+                raise GivenTwice(name, first, second)
+    return [*given, *typed]
+
+
+def only_options(text: str, names: Iterable[str], others: Sequence[str] = ()) -> Typed:
+    """Read a text of options alone; raises `UnknownOption` for words, and for other options.
+
+    others: words that are known there, for the answer.
+    """
+    known = [*others, *(f"--{name}" for name in names)]
+    words, typed = split_message(text, lines=False)
+    for each in (*(f"--{name}" for name, _ in typed), *([words] if words else [])):
+        if each not in known:
+            raise UnknownOption(each, known)
+    return typed
+
+
+def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
+    """Yield where options begin: known ones anywhere, and others only where a blank is before."""
+    for found in _FLAG.finditer(text):
+        before = text[found.start() - 1 : found.start()]
+        if not before.strip() or found[1].lower() in known:
+            yield found
+
+
+def _take_value(option: Flag, tail: str) -> tuple[str, str]:
+    """Split what follows a flag into its value and words that belong to the prompt."""
+    if not tail:
+        text, example = f"followed by a value ({option.example})", option.example
+        allowed = Sentence(text, "followed_by", example=example)
+        raise OptionError(f"--{option.name}", "", allowed)
+    if (closing := _QUOTES.get(tail[0])) and (end := tail.find(closing, 1)) > 0:
+        return tail[1:end], tail[end + 1 :]
+    if option.spoken:
+        return tail, ""
+    value, *words = tail.split(maxsplit=1)
+    return value, "".join(words)

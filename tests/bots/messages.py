@@ -1,0 +1,12 @@
+"""Read a message of a chat as the chats do."""
+
+from typing import Any
+
+from bots.options import parse_values
+from bots.typed import split_message
+
+
+def read_typed(text: str) -> dict[str, Any]:
+    """Return a message's values of recipe fields."""
+    prompt, options = split_message(text)
+    return {"prompt": prompt} | parse_values(options)

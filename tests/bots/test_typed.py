@@ -1,0 +1,175 @@
+"""One reader of words and options, for every place where a prompt can be typed."""
+
+import re
+
+import pytest
+
+from bots.discord.forms import shown_of, values_of
+from bots.options import Flag, find
+from bots.styles import read_words
+from bots.texts import tell
+from bots.texts.zh import ZH
+from bots.typed import GivenTwice, join_options, only_options, read_request, split_message
+from engine.errors import OptionError, UnknownOption, UserError
+from engine.ranges import is_blank
+from tests.factories import make_recipe
+
+INVISIBLE = (
+    "", " \n\t", "\u200b\u200c\u200d", "\u2800\u2800", "\u3164", "\ufe0f", "\U000e0041\U000e007f",
+    "\x00\x1b", "\xad\u034f\u2060", "\ufeff \uffa0",
+)  # fmt: skip
+SEEN = (
+    "a",
+    "猫",
+    "👩\u200d🎨",
+    "1\ufe0f\u20e3",
+    "🏴\U000e0067\U000e007f",
+    "\u0301",
+    "…",
+    "\u200bx",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "options"),
+    [
+        ("a cat --ar 3:2 --seed 7", "a cat", [("size", "3:2"), ("seed", "7")]),
+        ("a cat —ar 3:2 –seed 7", "a cat", [("size", "3:2"), ("seed", "7")]),
+        ("一只猫 ——seed 7", "一只猫", [("seed", "7")]),
+        ("一只猫，--seed 7", "一只猫，", [("seed", "7")]),
+        ("一只猫--seed 7", "一只猫", [("seed", "7")]),
+        ("a cat,--seed 7", "a cat,", [("seed", "7")]),
+        ("a cat --seed 7 in a hat", "a cat in a hat", [("seed", "7")]),
+        ("art -- deco", "art -- deco", []),
+        ("art - deco —", "art - deco —", []),
+        ("well--known, he said——Tom", "well--known, he said——Tom", []),
+        ("猫--deco", "猫--deco", []),
+        ('a sign that says "--exit"', 'a sign that says "--exit"', []),
+    ],
+)
+def test_options_among_words_are_read_and_words_are_left_as_they_are(
+    text: str, words: str, options: list[tuple[str, str]]
+) -> None:
+    assert split_message(text) == (words, options)
+    assert read_request(text) == (words, options)
+
+
+def test_what_nobody_knows_is_refused_by_its_name() -> None:
+    for text in ("art --deco", "a cat —deco", "a\ncat --deco 1", "cat\n--deco"):
+        for read in (split_message, read_request):
+            with pytest.raises(UnknownOption, match="There is no option '--deco'"):
+                read(text)
+
+
+def test_a_further_line_is_the_negative_prompt_and_its_options_are_read() -> None:
+    read = split_message("a cat --no fog\nblur --seed 7\n--steps 5")
+    assert read == (
+        "a cat",
+        [("negative", "blur"), ("negative", "fog"), ("seed", "7"), ("steps", "5")],
+    )
+    assert split_message("a cat\n--seed 7") == ("a cat", [("seed", "7")])
+
+
+def test_where_a_negative_prompt_has_its_field_lines_are_words() -> None:
+    assert read_request(" a cat\n\nin a hat ") == (" a cat\n\nin a hat ", [])
+    assert read_request("a cat\nin a hat\n--seed 7\nat night") == (
+        "a cat\nin a hat at night",
+        [("seed", "7")],
+    )
+
+
+def test_an_option_given_beside_the_words_and_among_them_is_refused() -> None:
+    with pytest.raises(GivenTwice) as error:
+        read_request("a cat --seed 8", [("seed", "7")])
+    assert str(error.value) == "--seed is given twice, as '7' and as '8'; give it once."
+    assert tell(error.value, ZH) == "--seed 给了两次：'7' 和 '8'；请只给一次。"
+    same = read_request("a cat --seed 7 --ar 3:2", [("seed", " 7"), ("size", "3:2")])
+    assert dict(same[1])["seed"] == "7"
+    twice = read_request("a cat --seed 7 --seed 8")[1]
+    assert twice[-1] == ("seed", "8"), "the last one of a text wins"
+
+
+def test_what_may_be_given_several_times_is() -> None:
+    control = Flag(name="control", example="X", many=True)
+    given = [("control", "a")]
+    assert join_options(given, [("control", "b")], (control,)) == [
+        ("control", "a"),
+        ("control", "b"),
+    ]
+
+
+def test_where_options_stand_alone_words_are_refused() -> None:
+    names = ["steps", "size"]
+    assert only_options("--steps 5\n--ar 3:2", names) == [("steps", "5"), ("size", "3:2")]
+    with pytest.raises(UnknownOption, match="'steps 5'"):
+        only_options("steps 5", names)
+    with pytest.raises(UnknownOption, match="'--seed'"):
+        only_options("--seed 5", names)
+
+
+@pytest.mark.parametrize("text", INVISIBLE)
+def test_words_that_cannot_be_seen_are_none(text: str) -> None:
+    assert is_blank(text)
+    assert split_message(f"{text} --seed 7")[0] == ""
+    assert read_request(f"{text} --seed 7")[0] == ""
+    assert read_request(text)[0] == ""
+
+
+@pytest.mark.parametrize("text", SEEN)
+def test_words_that_can_be_seen_keep_what_joins_them(text: str) -> None:
+    assert not is_blank(text)
+    assert split_message(text) == (text, [])
+
+
+def test_a_style_is_read_as_prompts_are() -> None:
+    assert read_words("film noir, {prompt} --no colour") == ("film noir, {prompt}", "colour")
+    assert read_words("film noir", "colour") == ("film noir", "colour")
+    with pytest.raises(GivenTwice):
+        read_words("film noir --no colour", "fog")
+    with pytest.raises(UnknownOption, match="'--steps'"):
+        read_words("film noir --steps 5")
+
+
+RECIPE = make_recipe(prompt="a cat --v 5", negative_prompt="fog")
+
+
+@pytest.mark.parametrize(
+    ("fields", "values"),
+    [
+        ({}, {"prompt": "a cat --v 5"}),  # as it was drawn; nobody typed it now
+        ({"prompt": "a dog —ar 3:2 --seed 9"}, {"prompt": "a dog", "seed": 9}),
+        ({"prompt": "a dog --no blur"}, {"prompt": "a dog", "negative_prompt": "blur"}),
+        ({"negative": ""}, {"prompt": "a cat --v 5", "negative_prompt": ""}),
+        ({"seed": "9", "changes": "--steps 5"}, {"prompt": "a cat --v 5", "seed": 9, "steps": 5}),
+        ({"seed": "", "changes": ""}, {"prompt": "a cat --v 5"}),
+    ],
+)
+def test_a_form_gives_way_to_options_among_its_words(
+    fields: dict[str, str], values: dict[str, object]
+) -> None:
+    found = values_of({**shown_of(RECIPE), "changes": "", **fields}, shown_of(RECIPE))
+    for size in ("width", "height"):
+        found.pop(size, None)
+    assert found == values
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"prompt": "a dog --seed 8", "seed": "9"}, "--seed is given twice, as '9' and as '8'"),
+        ({"seed": "9", "changes": "--seed 8"}, "--seed is given twice, as '9' and as '8'"),
+        ({"prompt": "a dog --steps 8", "changes": "--steps 9"}, "--steps is given twice"),
+        ({"changes": "steps 9"}, "There is no option 'steps 9'"),
+        ({"prompt": "a dog --v 6"}, "There is no option '--v'"),
+        ({"prompt": "\u200b"}, "some words that describe the picture"),
+    ],
+)
+def test_a_form_refuses_what_is_unclear_in_one_sentence(fields: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        values_of({**shown_of(RECIPE), "changes": "", **fields}, shown_of(RECIPE))
+
+
+def test_a_value_that_is_missing_is_asked_for() -> None:
+    with pytest.raises(OptionError, match="--seed must be followed by a value"):
+        read_request("a cat --seed")
+    assert find("ar").name == "size"
