@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -89,7 +90,8 @@ class Denoising:
         told = stack([text.sized(ground.width, ground.height) for text in texts])
         self.conditioning = told.guided(recipe.guidance_scale, built_in)
         self.denoised: Tensor | None = None
-        # Whom it led in its last call, and their conditions: mostly the next call's, too.
+        # Whom it led in its last call, and their conditions: mostly the next call's, too. Known
+        # weakly: it is one of them, and a circle would keep what its controls hold.
         self.gathered: tuple[tuple[object, ...], Conditioning] | None = None
         self._sampling, self.total = _sampling(model, recipe, picture, ground)
         self._state: Request | Tensor = advance(self._sampling)
@@ -145,7 +147,7 @@ class Denoising:
             self.denoised = denoised
         self._state = advance(self._sampling, denoised)
         if self.request is None:
-            self.gathered = None  # or who is done would keep whom it led, and they their company
+            self.gathered = None  # its memory is not to wait for the picture's end
 
 
 def shape_of(model: Model, width: int, height: int) -> Shape:
@@ -214,7 +216,7 @@ def _timestep(schedule: NoiseSchedule, sigma: float) -> float:
 
 def _gather(batch: Sequence[Denoising], padding: int) -> Conditioning:
     """Stack the batch's conditions, unless its first one has."""
-    company = (*batch, padding)
+    company = (*map(ref, batch), padding)
     leader = batch[0]
     if leader.gathered is None or leader.gathered[0] != company:
         leader.gathered = company, stack([picture.conditioning for picture in batch], padding)

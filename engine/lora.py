@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from weakref import ref
 
 import torch
 from safetensors import safe_open
@@ -67,14 +69,14 @@ class Loras:
             for layer, found in self._read(lora, path):
                 changes[layer].append(found)
         for layer in changes.keys() - self._hooked:
-            layer.register_forward_hook(self._add)
+            layer.register_forward_hook(_Hook(ref(self)))
             self._hooked.add(layer)
         device = self._model.device
         return {layer: join(layer, found, device) for layer, found in changes.items()}
 
-    def _add(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        addition = self._active.get(layer)
-        return None if addition is None else output + addition(layer, inputs[0])
+    def active(self, layer: Any) -> Addition | None:
+        """Return what the set in use adds to a layer."""
+        return self._active.get(layer)
 
     def _read(self, lora: Lora, path: Path) -> Iterator[tuple[Any, Found]]:
         """Yield each entry of a file: its layer and what it changes there, by the LoRA's weight."""
@@ -140,3 +142,18 @@ def _fit(
 
 def _has_weight(module: Any) -> bool:
     return isinstance(getattr(module, "weight", None), torch.nn.Parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """Add to a layer's answers what the set in use says.
+
+    It knows the sets weakly: they know all layers, and a circle would keep a model that is dropped.
+    """
+
+    adapters: ref[Loras]
+
+    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        adapters = self.adapters()
+        addition = adapters and adapters.active(layer)
+        return output + addition(layer, inputs[0]) if addition else None

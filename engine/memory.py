@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections import OrderedDict
@@ -138,6 +139,9 @@ class Residents:
     def _drop(self, name: str) -> None:
         log.info("the model %r makes room", name)
         del self._residents[name]
+        # Marble makes no circles of it, but torch's compiler does: it is to be gone now, not when
+        # the collector happens to run.
+        gc.collect()
         empty_cache()
 
     def _used(self) -> int:

@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ from engine.running import Enlarge, Running, key_of, start
 from engine.shelves import upscalers
 
 log = logging.getLogger(__name__)
+
+Exc = TypeVar("Exc", bound=BaseException)
 
 
 class Pipeline:
@@ -190,8 +193,9 @@ class Pipeline:
         answers = resident.evaluate([turn.picture for turn in batch.turns], batch.rows)
         failed: dict[Key, Exception] = {}
         for turn, owner, answer in zip(batch.turns, owners, answers, strict=True):
-            if error := _advance(turn.picture, answer):
-                failed.setdefault(owner.key, error)
+            error = _advance(turn.picture, answer)
+            if error and failed.setdefault(owner.key, error) is not error:
+                _bare(error)  # its sibling's is told
         for key, error in failed.items():
             yield self._end(key, error)
         if resident.cramped:
@@ -250,10 +254,13 @@ class Pipeline:
     def _end(self, key: Key, error: BaseException | None = None) -> Report:
         self._forget(key)
         self._counts["out of memory"] += isinstance(error, OutOfMemory)
-        if error is None or isinstance(error, MarbleError):
-            return Report(key, Ended(error))
-        log.error("job %d failed", key.job, exc_info=error)
-        return Report(key, Ended(EngineError(f"{type(error).__name__}: {error}")))
+        if error is None:
+            return Report(key, Ended())
+        if not isinstance(error, MarbleError):
+            log.error("job %d failed", key.job, exc_info=error)
+            _bare(error)
+            error = EngineError(f"{type(error).__name__}: {error}")
+        return Report(key, Ended(_bare(error)))
 
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
@@ -271,3 +278,12 @@ def _advance(picture: Denoising, answer: Tensor | Exception) -> Exception | None
     except Exception as error:
         return error
     return None
+
+
+def _bare(error: Exc) -> Exc:
+    """Take from an error the frames that it came through: whoever keeps it would keep a model.
+
+    So would the frames themselves, of which one holds the error.
+    """
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error

@@ -325,6 +325,7 @@ class Resident:
         """See that a part is on the device, when not all of them can be."""
         if not self._offloaded or self._present == part:
             return
+        self._present = None  # until all is done: a move that fails leaves a part in two places
         for other in PARTS:
             if other != part:
                 self._move(other, torch.device("cpu"))
