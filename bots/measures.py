@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.naming import means
 from engine.ranges import CHOICES, LARGEST, RANGES, Range
 from engine.recipe import Recipe
 
@@ -73,14 +74,20 @@ NAMED: Final[Mapping[str, Named]] = {
 }
 
 
-def is_among(name: str, allowed: Iterable[str]) -> bool:
-    """Say whether a name is one of those, however it is written."""
-    return plain_name(name) in map(plain_name, allowed)
+def is_among(rule: str, name: str, allowed: Iterable[str]) -> bool:
+    """Say whether a name of a recipe is one of those that a rule of `NAMED` allows.
+
+    Files are meant as everywhere (`engine.naming`): a bare name in a rule stands for a file of that
+    name in any folder. Names that are known beforehand may be written in any way.
+    """
+    if NAMED[rule].known:
+        return plain_name(name) in map(plain_name, allowed)
+    return any(means(each, name) for each in allowed)
 
 
 def plain_name(name: str) -> str:
-    """Return a name without what people leave out or write otherwise."""
-    return name.strip().casefold().removesuffix(".safetensors").replace("-", "_")
+    """Return one of the known names without what people write otherwise."""
+    return name.strip().casefold().replace("-", "_")
 
 
 def _given(*values: float | None) -> list[float]:

@@ -125,7 +125,9 @@ def _left(name: str, rules: Rules, asked: Any) -> Any:
         both = [max(asked[0], held[0]), min(asked[1], held[1])]
         return both if both[0] <= both[1] else []
     if name in NAMED and held is not None:
-        return [each for each in asked if is_among(each, held)]
+        # Of a bare name and a file that it stands for, the file is what both let.
+        files = [each for each in held if each not in asked and is_among(name, each, asked)]
+        return [*(each for each in asked if is_among(name, each, held)), *files]
     if name == "blocked":
         return list(dict.fromkeys([*held, *asked]))
     if name == "safety":
@@ -162,7 +164,7 @@ def _bounds(name: str, text: str) -> list[float]:
 def _names(name: str, text: str) -> list[str]:
     names, known = _words(name, text), NAMED[name].known
     for each in names:
-        if known and not is_among(each, known):
+        if known and not is_among(name, each, known):
             raise UnknownPart(name, each, known)
     return [plain_name(each) for each in names] if known else names
 

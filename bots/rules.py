@@ -65,7 +65,7 @@ class Rules:
                     raise Refusal(_out_of_bounds(name, low, high, value))
         for name, names in self.allowed.items():
             for used in NAMED[name].of(recipe):
-                if not is_among(used, names):
+                if not is_among(name, used, names):
                     raise Refusal(_not_among(name, names, used))
         # Guidance below 1 turns towards the negative prompt: then that is what is drawn.
         turned = recipe.negative_prompt if recipe.guidance_scale < 1 else ""

@@ -32,7 +32,8 @@ from engine.guards import (
     check_vae,
 )
 from engine.hub_files import half_fetched
-from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find, match
+from engine.naming import Names
+from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find
 from engine.recipe import CHOICES, RANGES, check
 from engine.signatures import identify as identify_file
 from engine.tensorfile import BadFile, read_header
@@ -91,19 +92,22 @@ class Catalogue:
         return sorted(self._places, key=lambda name: (name != STARTER, name))
 
     def get(self, name: str) -> Checkpoint:
-        """Describe the model by that name, or raise `UnknownModel` or `BrokenModel`.
+        """Describe the model by that name, or raise `UnknownModel`, `WhichOne` or `BrokenModel`.
 
-        A file's ending and folder may be left out.
+        A file's ending and folder may be left out where that is clear.
         """
         found = self.named(name)
         place = self._places[found]
         return describe(found, place) if place.is_dir() else describe_file(found, place)
 
     def named(self, name: str) -> str:
-        """Return the name of the model that is meant, broken or not, or raise `UnknownModel`."""
-        if (found := match(name, self._places)) is None:
+        """Return the name of the model that is meant, broken or not.
+
+        Raises `UnknownModel`, or `WhichOne` where it is unclear.
+        """
+        if (found := Names(self._places).choose("model", name)) is None:
             self._places = self._look()
-            found = match(name, self._places)
+            found = Names(self._places).choose("model", name)
         if found is None:
             raise UnknownModel(name, self._places)
         return found

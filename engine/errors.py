@@ -8,6 +8,7 @@ MarbleError
 │   ├── ImageError             a picture or mask that was given cannot be used
 │   ├── UnknownModel           no model by that name
 │   ├── UnknownPart            no upscaler or control model by that name
+│   ├── WhichOne               a name fits several files
 │   ├── WrongFamily            a control model is made for other models
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
@@ -164,6 +165,23 @@ class UnknownPart(UserError):
         )
 
 
+class WhichOne(UserError):
+    """Name the files that a name fits, so that one of them can be named in full."""
+
+    def __init__(self, kind: str, name: str, fitting: Sequence[str]) -> None:
+        self.name = name
+        short, listed = shorten(name), some(fitting)
+        super().__init__(
+            Sentence(
+                f"The name {short} fits several files ({kind}): {listed}; write which one in full.",
+                "which_one",
+                kind=kind,
+                name=short,
+                fitting=listed,
+            )
+        )
+
+
 class WrongFamily(UserError):
     """Say what a control model is made for, and what it was to steer."""
 
@@ -295,7 +313,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if len(name) > LONGEST:  # comparing takes a while for each letter
         return ""
     plain = {each.lstrip("-"): each for each in known}  # what all options share is no likeness
-    found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)
+    # A file in another folder is near, however long the folder's name.
+    found = get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6) or get_close_matches(
+        name.rpartition("/")[2], plain, n=1, cutoff=0.8
+    )
     if not found:
         return ""
     near = plain[found[0]]

@@ -17,6 +17,7 @@ from engine.families import BY_KEY, TINY_VAES
 from engine.finite import check_weights
 from engine.ladder import ran_out
 from engine.loading import Model, brief, is_xl, read_tensors
+from engine.naming import stem
 from engine.shelves import Shelf
 from engine.tiny_vae import is_tiny, read_tiny
 
@@ -79,7 +80,7 @@ class Vaes:
 
     def _tiny(self, name: str, path: Path) -> AutoencoderTiny:
         family = self._model.checkpoint.family
-        if name.lower() in TINY_VAES - {family.tiny_vae}:
+        if stem(name).lower() in TINY_VAES - {family.tiny_vae}:
             # Their shapes are the same, their colours are not.
             raise BrokenModel(name, f"it does not decode what {family.title} models draw.")
         return self._fit(name, read_tiny(name, path))

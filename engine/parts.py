@@ -41,9 +41,10 @@ class Part:
 
 def examine_parts(models_dir: Path | None, parts: Iterable[tuple[Kind, str]]) -> Iterator[Part]:
     """Read parts of a folder, and look at every value of most of them."""
+    shelves = {kind: shelf(models_dir) for kind, shelf in SHELVES.items()}
     for kind, name in parts:
         try:
-            path = SHELVES[kind](models_dir).get(name)
+            path = shelves[kind].get(name)
             assert path is not None  # it has a file
             yield Part(name=name, kind=kind, title=LOOKS[kind](name, path))
         except BrokenModel as error:

@@ -15,6 +15,7 @@ from stat import S_ISDIR
 from typing import Final
 
 from engine.extra_paths import extra_folders
+from engine.weights import variant
 
 
 class Kind(StrEnum):
@@ -103,27 +104,9 @@ def find(root: Path | None, kind: Kind) -> dict[str, Path]:
     return found
 
 
-def match(name: str, known: dict[str, Path]) -> str | None:
-    """Return the known name that is meant: itself, without its ending, its folder, or its case."""
-    if name in known:
-        return name
-    lower = name.replace("\\", "/").lower()
-    # With another ending it may be the same model, converted.
-    for wanted in (lower, _without_ending(lower)):
-        for loosen in (str.lower, _without_ending, _last_part):
-            meant = [each for each in known if loosen(each.lower()) == wanted]
-            if len(meant) == 1:
-                return meant[0]
-    return None
-
-
-def _without_ending(name: str) -> str:
-    stem, dot, ending = name.rpartition(".")
-    return stem if dot and f".{ending}" in (*SAFE, *PICKLES) else name
-
-
-def _last_part(name: str) -> str:
-    return _without_ending(name).rpartition("/")[2]
+def is_diffusers(path: Path) -> bool:
+    """Say whether a file has a name that diffusers gives to weights."""
+    return variant(f"{path.stem}{SAFE[0]}") is not None or path.stem.startswith("pytorch_model")
 
 
 def _is_weights(path: Path) -> bool:
@@ -131,6 +114,12 @@ def _is_weights(path: Path) -> bool:
 
 
 def _part_of_a_folder(path: Path, top: Path) -> bool:
-    """Say whether a file belongs to a model in diffusers' layout."""
-    parents = path.parents[: len(path.relative_to(top).parts)]
-    return any((parent / "model_index.json").exists() for parent in parents)
+    """Say whether a file belongs to a model in diffusers' layout: it lies in one of its parts.
+
+    What lies beside `model_index.json` is a file of its own, unless it has a part's name.
+    """
+    above = [path.parent, *path.parents[1 : len(path.relative_to(top).parts)]]
+    indexed = [folder for folder in above if (folder / "model_index.json").exists()]
+    return any(folder not in (path.parent, top) for folder in indexed) or (
+        bool(indexed) and is_diffusers(path)
+    )

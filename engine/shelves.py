@@ -1,18 +1,22 @@
 """Shelves: folders beside the models in which people keep LoRAs, VAEs, upscalers and the like.
 
-Where the folders are is `engine.places`'s matter; a file is named by its stem. A name is a key of
-what was found, never a path.
+Where the folders are, and which file a name means, is `engine.places`'s matter. A file is told by
+its bare name where no other bears it, and by its path where one does. A name is a key of what was
+found, never a path of the file system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from engine.errors import BrokenModel, UnknownPart
-from engine.places import PICKLES, SAFE, Kind, folders
+from engine.naming import Names, without_ending, without_twins
+from engine.places import PICKLES, SAFE, Kind, folders, is_diffusers
 from engine.sources import LANCZOS, LATENT
+from engine.weights import variant
 
 ENDINGS: Final = (*SAFE, *PICKLES)
 
@@ -28,57 +32,88 @@ class Shelf:
         self.kind = kind
         self._models_dir = models_dir
         self._built_in = tuple(built_in)
-        self._paths = self._look()
+        self._look()
 
     def names(self) -> list[str]:
         """Return all names, those that need no file first."""
-        self._paths = self._look()
-        return [*self._built_in, *sorted(self._paths)]
+        self._look()
+        return [*self._built_in, *self._listed()]
 
     def named(self, name: str) -> str:
         """Return the name that is meant: with an ending or a folder, or in another case.
 
-        Raises `UnknownPart`.
+        Raises `UnknownPart`, or `WhichOne` where it is unclear.
         """
-        if name in self._built_in or name in self._paths:
-            return name
-        stem = PurePosixPath(name.replace("\\", "/")).name
-        stem = stem.rpartition(".")[0] if stem.lower().endswith(ENDINGS) else stem
-        known = self.names()
-        meant = [each for each in known if each.lower() == stem.lower()]
-        if len(meant) != 1:
-            raise UnknownPart(self.kind, name, known)
-        return meant[0]
+        if built_in := self._find_built_in(name):
+            return built_in
+        return self.named_file(name)
+
+    def named_file(self, name: str) -> str:
+        """Return the name of the file or folder that is meant; raises as `named` does."""
+        return self._short[self._find(name)]
 
     def files(self) -> Mapping[str, Path]:
         """Return the names that need a file or a folder, in order, and where it lies."""
-        self._paths = self._look()
-        return dict(sorted(self._paths.items()))
+        self._look()
+        return {short: self._files[path] for short, path in self._listed().items()}
 
     def get(self, name: str) -> Path | None:
         """Return where a name's file or folder lies, None if it needs none.
 
-        Raises `UnknownPart`, or `BrokenModel` for a pickled file.
+        Raises `UnknownPart`, `WhichOne`, or `BrokenModel` for a pickled file.
         """
-        name = self.named(name)
-        if name in self._built_in:
+        if self._find_built_in(name):
             return None
-        path = self._paths[name]
-        if path.suffix in PICKLES:
+        full = self._find(name)
+        path = self._files[full]
+        if path.suffix.lower() in PICKLES and path.is_file():
             raise BrokenModel(
-                name, f"{path.name} is a pickle, which can run code; convert it to safetensors."
+                self._short[full],
+                f"{path.name} is a pickle, which can run code; convert it to safetensors.",
             )
         return path
 
-    def _look(self) -> dict[str, Path]:
+    def _find_built_in(self, name: str) -> str | None:
+        return next((each for each in self._built_in if each.casefold() == name.casefold()), None)
+
+    def _find(self, name: str) -> str:
+        """Return the full name of the file that is meant, or raise as `named` does."""
+        if name not in self._files:
+            self._look()
+        for spelling in spellings(self.kind, name):
+            if found := self._names.choose(self.kind, spelling):
+                return found
+        raise UnknownPart(self.kind, name, [*self._built_in, *self._listed()])
+
+    def _listed(self) -> dict[str, str]:
+        """Return short name → full name of all but pickles beside their converted selves."""
+        return dict(sorted((self._short[path], path) for path in without_twins(self._files)))
+
+    def _look(self) -> None:
         found: dict[str, Path] = {}
         for kind in (self.kind, *ALSO.get(self.kind, ())):
             for folder in folders(self._models_dir, kind) if self._models_dir else []:
-                offered = _find(folder)
+                offered = find(folder)
                 offered = decoders(offered) if kind == Kind.TINY_VAE else offered
                 for name, path in offered.items():
                     found.setdefault(name, path)
-        return found
+        self._files = found  # by their full names
+        self._names = Names(found)
+        self._short = self._names.shortest(self._built_in)
+
+
+def spellings(kind: Kind, name: str) -> list[str]:
+    """Return how files of a kind may be spelled that a name means: as it is, first.
+
+    ComfyUI names the one file of a diffusers folder, and a tiny VAE by what it is a part of.
+    """
+    found, plain = [name], without_ending(name.replace("\\", "/"))
+    folder, _, last = plain.rpartition("/")
+    if folder and variant(f"{last}{SAFE[0]}") is not None:
+        found.append(folder)
+    if kind == Kind.VAE and plain.endswith(DECODER):
+        found.append(plain.removesuffix(DECODER))
+    return found
 
 
 # What else lies on a shelf than its own kind, after it.
@@ -127,29 +162,38 @@ def list_parts(models_dir: Path | None) -> list[tuple[Kind, str]]:
     return [(kind, name) for kind, files in shelves for name in files]
 
 
+def find_parts(models_dir: Path | None, name: str) -> list[tuple[Kind, str]]:
+    """Return kind and name of what a name means on each shelf; raises `WhichOne`."""
+    found = []
+    for kind, shelf in SHELVES.items():
+        with suppress(UnknownPart):
+            found.append((kind, shelf(models_dir).named_file(name)))
+    return found
+
+
 def decoders(found: Mapping[str, Path]) -> dict[str, Path]:
     """Return tiny VAEs by ComfyUI's names for them: `taesd` for `taesd_decoder.safetensors`.
 
     Of the other files beside them only whole ones count: encoders and A1111's linear maps do not.
     """
-    return {
-        name.removesuffix(DECODER): path
-        for name, path in found.items()
-        if name.endswith(DECODER) or path.is_dir() or (path.suffix in SAFE and ENCODER not in name)
-    }
+    kept = {}
+    for name, path in found.items():
+        plain = without_ending(name)
+        if plain.endswith(DECODER):
+            kept[plain.removesuffix(DECODER) + name.removeprefix(plain)] = path
+        elif path.is_dir() or (path.suffix.lower() in SAFE and ENCODER not in plain):
+            kept[name] = path
+    return kept
 
 
-def _find(folder: Path) -> dict[str, Path]:
-    """Return name → path; of two with one name the safe one, then the first one, is taken."""
-    whole = [config.parent for config in folder.rglob("config.json")]
-    inside = set(whole)
-    files = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix in ENDINGS and path.parent not in inside and path.is_file()
-    ]
-    found: dict[str, Path] = {}
-    for path in sorted([*whole, *files], key=lambda path: (path.suffix in PICKLES, path)):
-        name = path.stem if path.is_file() else path.name
-        found.setdefault(name, path)
-    return found
+def find(folder: Path) -> dict[str, Path]:
+    """Return path below a folder → file or diffusers folder, in order.
+
+    A diffusers folder has its weights beside its `config.json`; other files are files of their own.
+    """
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS]
+    files = [path for path in files if path.is_file()]
+    weights = [path for path in files if is_diffusers(path)]
+    whole = {path.parent for path in weights if (path.parent / "config.json").is_file()} - {folder}
+    single = [path for path in files if path.parent not in whole or not is_diffusers(path)]
+    return {path.relative_to(folder).as_posix(): path for path in sorted([*whole, *single])}

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.terminal.console import Listing, open_console, styled
-from engine.errors import UserError
+from engine.errors import UnknownModel, UserError
 
 if TYPE_CHECKING:
     from bots.settings import Settings
-    from engine.checkpoints import Checkpoint
+    from engine.checkpoints import Catalogue, Checkpoint
+    from engine.places import Kind
 
 GIGABYTE: Final = 1_000_000_000
 FINE: Final = Text("good", style="green")
@@ -65,10 +66,11 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.parts import examine_parts
     from engine.shelves import list_parts
 
-    catalogue, asked = Catalogue(settings.models_dir), arguments.name
-    parts = [each for each in list_parts(settings.models_dir) if not asked or each[1] in asked]
-    named = {name for _, name in parts}
-    models = [name for name in asked if name not in named] if asked else catalogue.names()
+    catalogue = Catalogue(settings.models_dir)
+    if arguments.name:
+        models, parts = _meant(catalogue, arguments.name)
+    else:
+        models, parts = catalogue.names(), list_parts(settings.models_dir)
     table, console, failures = _table("verdict"), open_console(), 0
     verdicts = examine(catalogue, models)
     with console.status("Loading each model …"):
@@ -81,6 +83,22 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     rows = [(each.name, each.kind, each.title, _verdict(each.problem)) for each in found]
     _print_parts(console, ("part", "kind", "what it is", "verdict"), rows)
     return 1 if failures or any(each.problem for each in found) else 0
+
+
+def _meant(catalogue: Catalogue, names: Sequence[str]) -> tuple[list[str], list[tuple[Kind, str]]]:
+    """Return the models and the parts that names mean; raises `UserError` for one of neither."""
+    from engine.shelves import find_parts
+
+    models, parts = [], []
+    for name in names:
+        found = find_parts(catalogue.models_dir, name)
+        parts += found
+        try:
+            models.append(catalogue.named(name))
+        except UnknownModel:
+            if not found:
+                raise
+    return models, parts
 
 
 def _print_parts(

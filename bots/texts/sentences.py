@@ -70,6 +70,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     # Models, and what becomes of a job
     "unknown_model": "没有模型 {name}{near}；现有模型：{known}。",
     "unknown_part": "没有名为 {name} 的 {kind}{near}；现有：{known}。",
+    "which_one": "名称 {name} 对应多个文件（{kind}）：{fitting}；请写出完整名称。",
     "no_part": "没有名为 {name} 的 {kind}；这里一个也没有。",
     "wrong_family": "控制模型 {name!r} 适用于 {family}；而模型 {model!r} 是 {its}。",
     "broken_model": "无法载入模型 {name!r}：{reason}",

@@ -9,7 +9,7 @@ from typing import Final
 from engine.graphs.graph import Link
 from engine.graphs.meaning import Model, Vae
 from engine.graphs.nodes import KINDS
-from engine.graphs.reader import Reader, Rule, stem
+from engine.graphs.reader import Reader, Rule, file_named
 from engine.sources import Lora
 
 
@@ -47,7 +47,7 @@ def _own_vae(reader: Reader, link: Link) -> Vae:
 
 
 def _other_vae(reader: Reader, link: Link) -> Vae:
-    return Vae(name=stem(str(reader.graph.value(link.node, "vae_name"))))
+    return Vae(name=file_named(reader.graph.value(link.node, "vae_name")))
 
 
 def loras(reader: Reader, model: Model, encoder: Model) -> tuple[Lora, ...]:
@@ -55,7 +55,7 @@ def loras(reader: Reader, model: Model, encoder: Model) -> tuple[Lora, ...]:
     unet, text = dict(model.loras), dict(encoder.loras)
     return tuple(
         Lora(
-            name=stem(str(reader.graph.value(node, "lora_name"))),
+            name=file_named(reader.graph.value(node, "lora_name")),
             weight=unet.get(node, 0.0),
             text_weight=text.get(node, 0.0),
         )

@@ -10,7 +10,7 @@ from typing import Final
 from engine.errors import GraphError, shorten
 from engine.graphs.graph import Link
 from engine.graphs.meaning import Draft, Larger
-from engine.graphs.reader import Reader, Rule, stem
+from engine.graphs.reader import Reader, Rule, file_named
 from engine.sentences import Sentence
 from engine.sources import LANCZOS
 
@@ -44,7 +44,7 @@ def _scaled_by(reader: Reader, link: Link) -> Draft:
 def _by_model(reader: Reader, link: Link) -> Draft:
     draft = reader.image(link.node, "image")
     loader = reader.graph.link(link.node, "upscale_model").node
-    model = stem(str(reader.graph.value(loader, "model_name")))
+    model = file_named(reader.graph.value(loader, "model_name"))
     told = factor_told(model)
     if told is None:
         text = f"its model does not tell how much it enlarges: by {GUESSED}"

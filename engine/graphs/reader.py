@@ -14,6 +14,7 @@ from typing import Any
 from engine.errors import GraphError, shorten
 from engine.graphs.graph import Graph, Link
 from engine.graphs.meaning import Draft, Given, Model, Vae, Words
+from engine.naming import without_ending
 from engine.sentences import Sentence
 
 # What is made of an output of a node of some kind.
@@ -63,7 +64,7 @@ class Reader:
 
     def file(self, name: str, option: str, value: str) -> str:
         """Return the file that the loader behind an input names, as shelves name it."""
-        return stem(str(self.graph.value(self.graph.link(name, option).node, value)))
+        return file_named(self.graph.value(self.graph.link(name, option).node, value))
 
     def given(self, name: str) -> Given:
         """Return the picture that a node loads."""
@@ -94,7 +95,6 @@ class Reader:
         return self._known[link]
 
 
-def stem(file: str) -> str:
-    """Return a file's name without its folder and ending, as shelves name it."""
-    name = file.replace("\\", "/").rpartition("/")[2]
-    return name.rpartition(".")[0] or name
+def file_named(file: object) -> str:
+    """Return a file's path without its ending, which others may lack, as shelves read it."""
+    return without_ending(str(file).replace("\\", "/"))

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from bots.measures import MEASURES, NAMED
+from bots.measures import MEASURES, NAMED, is_among
 from bots.options import OPTIONS
 from bots.rulebook import RULES, narrowed, read_rule, set_aside, with_stored, write_rule
 from bots.rules import Refusal, Rules, Safety, check_rate
@@ -45,6 +45,38 @@ def test_only_the_models_of_a_place_draw_there() -> None:
         Rules(allowed={"models": ("sd15",)}).check(make_recipe(checkpoint="starter"))
     with pytest.raises(Refusal, match="one of none, not"):
         Rules(allowed={"models": ()}).check(make_recipe(checkpoint="starter"))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "name", "right"),
+    [
+        ("sub/dream.safetensors", "sub/dream.safetensors", True),
+        ("sub/dream", "sub/dream.safetensors", True),
+        ("Sub\\Dream", "sub/dream.safetensors", True),
+        ("dream", "sub/dream.safetensors", True),
+        ("dream.safetensors", "sub/dream.safetensors", True),
+        ("dream", "dream", True),
+        ("other/dream", "sub/dream.safetensors", False),
+        ("sub/dream", "dream", False),
+        ("dream-x", "dream_x.safetensors", False),
+        ("dream", "dreamy.safetensors", False),
+    ],
+)
+def test_a_rules_names_mean_files_as_everywhere(allowed: str, name: str, right: bool) -> None:
+    for rule in ("models", "lora", "control", "upscaler", "vae"):
+        assert is_among(rule, name, [allowed]) is right
+    rules = Rules(allowed={"models": (allowed,)})
+    if right:
+        rules.check(make_recipe(checkpoint=name))
+    else:
+        with pytest.raises(Refusal):
+            rules.check(make_recipe(checkpoint=name))
+
+
+def test_of_a_bare_name_and_a_file_both_rules_let_the_file() -> None:
+    for owner, asked in (("dream", "sub/dream.safetensors"), ("sub/dream.safetensors", "dream")):
+        held = narrowed(Rules(allowed={"models": (owner,)}), {"policy.models": [asked]})
+        assert held.allowed["models"] == ("sub/dream.safetensors",)
 
 
 def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() -> None:

@@ -47,7 +47,7 @@ def same_but(recipe: Recipe, **changes: Any) -> None:
 
 
 def test_loras_layers_rescale_and_vae() -> None:
-    lora = {"lora_name": "style/ink.safetensors", "strength_model": 0.8, "strength_clip": 0.5}
+    lora = {"lora_name": "style\\ink.safetensors", "strength_model": 0.8, "strength_clip": 0.5}
     other = {"lora_name": "gold.safetensors", "strength_model": 1.0, "strength_clip": 1.0}
     recipe = read(
         {
@@ -62,7 +62,7 @@ def test_loras_layers_rescale_and_vae() -> None:
         n23={"RescaleCFG": {"multiplier": 0.7, "model": ["21", 0]}},
         n24={"VAELoader": {"vae_name": "vae-ft-mse.safetensors"}},
     )
-    loras = (Lora(name="ink", weight=0.8, text_weight=0.5), Lora(name="gold"))
+    loras = (Lora(name="style/ink", weight=0.8, text_weight=0.5), Lora(name="gold"))
     same_but(recipe, loras=loras, clip_skip=2, guidance_rescale=0.7, vae="vae-ft-mse")
 
 

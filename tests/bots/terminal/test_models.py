@@ -62,6 +62,28 @@ def test_what_lies_beside_the_models_is_listed_and_examined_too(
     assert "LoRA              it is empty." in capsys.readouterr().out
 
 
+def test_a_check_finds_names_as_everything_does(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_makers(models / "vae_approx", makers_decoder())
+    (models / "loras" / "sub").mkdir(parents=True)
+    for path in ("loras/bad.safetensors", "loras/sub/bad.safetensors"):
+        (models / path).write_bytes(b"")
+    assert main(["models", "check", "MINE", "taesd_decoder.safetensors"]) == 0
+    assert {"mine", "taesd"} <= rows(capsys.readouterr().out).keys()
+    assert main(["models", "check", "sub/bad"]) == 1
+    table = rows(capsys.readouterr().out)
+    assert "sub/bad" in table
+    assert "bad" not in table
+    assert main(["models", "check", "broken"]) == 1
+    (models / "loras" / "sub" / "x").mkdir()
+    (models / "loras" / "bad.safetensors").rename(
+        models / "loras" / "sub" / "x" / "bad.safetensors"
+    )
+    assert main(["models", "check", "bad"]) == 2
+    assert "fits several files (LoRA)" in capsys.readouterr().err
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones(
     models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
