@@ -16,7 +16,7 @@ from bots.rulebook import KEEP, PREFIX
 from bots.settings import Settings
 from engine.errors import UserError
 from engine.queue import Queue
-from storage import Storage, backups
+from storage import Storage, backups, private
 from storage.intake import ROOM
 from storage.records import EVERYWHERE
 from storage.tree import ruled_by
@@ -78,10 +78,11 @@ class Caretaker:
 
     async def back_up(self) -> Path:
         """Write today's backup, and remove those that are too many; none where nobody asked yet."""
+        private.make_folder(self.folder)
+        self.folder.chmod(private.FOLDER)  # earlier versions made it for all to read
         target = self.folder / f"marble-{self.now():%Y-%m-%d}.backup"
         if not target.exists() and await self.storage.history.page(limit=1):
             size = await self.storage.care.backup(target)
-            target.chmod(0o600)
             log.info("care: the database was backed up to %s (%d bytes)", target, size)
         for old in sorted(self.folder.glob(NAME))[: -self.settings.backups]:
             old.unlink(missing_ok=True)

@@ -18,9 +18,12 @@ from sqlalchemy.engine import URL
 from storage import schema, server_files, sqlite_files, urls
 from storage.clock import Clock, utc_now
 from storage.errors import Corrupt, FileThere, NewerSchema, NoBackup, NoProgram
+from storage.faults import explain
+from storage.occupancy import alone_at
 from storage.pictures import UNFINISHED, remove_abandoned
 
 KEPT: Final = 3  # backups made before upgrades
+SERVER: Final = "postgres"  # what copies of a server's database are named after
 _log: Final = logging.getLogger("marble.storage")
 
 
@@ -45,26 +48,54 @@ async def backup(url: URL, target: Path) -> int:
     return (await asyncio.to_thread(target.stat)).st_size
 
 
-async def restore(url: URL, source: Path, *, now: Clock = utc_now) -> Restored:
+async def restore(url: URL, source: Path, folder: Path, *, now: Clock = utc_now) -> Restored:
     """Put a backup in the database's place; no other process may have it open.
 
-    Raises `StorageError`: the backup is damaged, made by a newer Marble, or no database of
-    Marble's; or the database is in use. Nothing was then changed.
+    What is there is kept beside the database, or in the data folder. Raises `StorageError`: the
+    backup is damaged, made by a newer Marble, or no database of Marble's; or the database is in
+    use. Nothing was then changed.
     """
-    file = urls.file_of(url)
-    if not file:
-        await asyncio.to_thread(server_files.restore, url, source)
-        return Restored(revision=None, before=None)
+    if file := urls.file_of(url):
+        return await asyncio.to_thread(_restore_file, file, source, now)
+    return await _restore_server(url, source, folder, now)
+
+
+def _restore_file(file: Path, source: Path, now: Clock) -> Restored:
     try:
-        revision = await asyncio.to_thread(sqlite_files.look, source)
+        revision = sqlite_files.look(source)
     except Corrupt as error:
         raise NoBackup(source, error.detail) from error
     if revision is None:
         raise NoBackup(source, "it holds no tables of Marble's")
+    _check_revision(source, revision)
+    return Restored(revision=revision, before=sqlite_files.put(source, file, now()))
+
+
+async def _restore_server(url: URL, source: Path, folder: Path, now: Clock) -> Restored:
+    place = folder / SERVER
+    script = sqlite_files.part_of(place.with_name(f"{place.name}.before-restore"))
+    try:
+        await asyncio.to_thread(sqlite_files.open_part, script)
+        revision = await asyncio.to_thread(server_files.unpack, source, script)
+        _check_revision(source, revision)
+        async with alone_at(url) as there:
+            before = await _keep(url, place, now) if there else None
+            await asyncio.to_thread(server_files.put, url, script)
+    except OSError as error:
+        raise explain(error, str(script)) or error from error
+    finally:
+        script.unlink(missing_ok=True)
+    return Restored(revision=revision, before=before)
+
+
+async def _keep(url: URL, place: Path, now: Clock) -> Path:
+    stamp = f"before-restore-{now().strftime(sqlite_files.STAMP)}"
+    return await _backup_beside(url, place.with_name(f"{place.name}.{stamp}"))
+
+
+def _check_revision(source: Path, revision: str) -> None:
     if revision not in schema.known():
         raise NewerSchema(str(source), f"revision {revision}")
-    before = await asyncio.to_thread(sqlite_files.put, source, file, now())
-    return Restored(revision=revision, before=before)
 
 
 async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Path | None:
@@ -73,7 +104,7 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
     A server without `pg_dump` at hand is upgraded without: its migrations are one transaction.
     """
     stamp = f"before-upgrade-{now().strftime(sqlite_files.STAMP)}"
-    place = urls.file_of(url) or folder / "postgres"
+    place = urls.file_of(url) or folder / SERVER
     wanted = place.with_name(f"{place.name}.{stamp}")
     try:
         target = await _backup_beside(url, wanted)
@@ -87,7 +118,7 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
 
 
 async def _backup_beside(url: URL, wanted: Path) -> Path:
-    """Back up to a name or, where another upgrade of the same second has it, to one behind it."""
+    """Back up to a name or, where another copy of the same second has it, to one behind it."""
     for target in sqlite_files.names_from(wanted):
         with suppress(FileThere):
             await backup(url, target)
@@ -101,7 +132,7 @@ def beside(url: URL, folder: Path) -> list[Path]:
     Those that serving makes every night lie in the data folder's `backups`. Copies that are not
     whole, and may never be, hold rows as well.
     """
-    place = urls.file_of(url) or folder / "postgres"
+    place = urls.file_of(url) or folder / SERVER
     before, part = f"{place.name}.before-*", UNFINISHED
     nightly = folder / "backups"
     return sorted(
@@ -121,7 +152,6 @@ def remove_unfinished(url: URL, folder: Path) -> None:
     remove_abandoned(path for path in beside(url, folder) if path.suffix == UNFINISHED)
 
 
-def orphans_are_kept(url: URL) -> bool:
-    """Say whether a replaced database still lies beside ours: it may yet want its pictures."""
-    file = urls.file_of(url)
-    return file is not None and any(".before-restore-" in path.name for path in beside(url, file))
+def orphans_are_kept(url: URL, folder: Path) -> bool:
+    """Say whether a replaced database is still kept: it may yet want its pictures."""
+    return any(".before-restore-" in path.name for path in beside(url, folder))

@@ -77,7 +77,7 @@ class Care:
         that is about to name it. Nothing is removed while a database that `restore` replaced still
         lies beside ours.
         """
-        if backups.orphans_are_kept(self.database.url):
+        if backups.orphans_are_kept(self.database.url, self.pictures.folder.parent):
             return 0
         await asyncio.to_thread(self.pictures.remove_unfinished)
         old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))

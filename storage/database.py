@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage import backups, engines, schema, urls
+from storage import backups, engines, private, schema, urls
 from storage.errors import BadURL, DatabaseBusy, DatabaseFault, ReadOnly, StorageError
 from storage.faults import explain
 from storage.lanes import Lane
@@ -47,7 +48,7 @@ class Database:
         await asyncio.to_thread(_make_folder, folder)
         if file := urls.file_of(url):
             await asyncio.to_thread(_make_folder, file.parent)
-            await asyncio.to_thread(_check_rights, file)
+            await asyncio.to_thread(_prepare, file)
         try:
             lane, reads = engines.create(url)
         except (ArgumentError, ImportError) as error:
@@ -158,13 +159,21 @@ def _empty_log(connection: Connection) -> None:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_folder(folder)
     except OSError as error:
         fault: DatabaseFault = explain(error, str(folder)) or ReadOnly(str(folder))
         raise fault from error
 
 
-def _check_rights(file: Path) -> None:
-    """Say in time what SQLite would only call "unable to open": it writes beside the file too."""
+def _prepare(file: Path) -> None:
+    """Make a new database's file, closed to others: SQLite gives its log and index the same rights.
+
+    Says in time what SQLite would only call "unable to open": it writes beside the file too.
+    """
     if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
         raise ReadOnly(str(file))
+    try:
+        with suppress(FileExistsError):
+            private.create(file)
+    except OSError as error:
+        raise explain(error, str(file)) or error from error

@@ -150,6 +150,7 @@ class ProgramFailed(StorageError):
     """Say what one of PostgreSQL's programs complained of."""
 
     def __init__(self, program: str, complaint: str) -> None:
+        self.complaint = complaint
         super().__init__(f"{program} failed: {complaint}")
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from storage import private
 from storage.errors import Corrupt, FileThere, NoSuchFile
 from storage.faults import explain
 from storage.pictures import UNFINISHED, sync_folder
@@ -28,8 +29,7 @@ def copy(source: Path, target: Path) -> None:
         raise FileThere(target)
     part = part_of(target)
     with _faults(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
+        open_part(part)
     try:
         with _faults(source), closing(_connect(source)) as connection:
             connection.execute("VACUUM INTO ?", (str(part),))
@@ -68,25 +68,36 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
     kept = place.with_name(f"{place.name}.before-restore-{now.strftime(STAMP)}")
     kept = next(name for name in names_from(kept) if not name.exists())
     part = place.with_name(f"{place.name}{UNFINISHED}")
-    with _faults(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, part)
-        _sync(part)
-        there = place.exists()
-        if there:
-            _close(place)
-            for end in ("", *BESIDE):
-                beside = place.with_name(f"{place.name}{end}")
-                if beside.exists():
-                    beside.replace(kept.with_name(f"{kept.name}{end}"))
-        part.replace(place)
-        sync_folder(place.parent)
+    try:
+        with _faults(place):
+            open_part(part)
+            shutil.copyfile(file, part)
+            _sync(part)
+            there = place.exists()
+            if there:
+                shutil.copymode(place, part)  # as its owner may have shared it
+                _close(place)
+                for end in ("", *BESIDE):
+                    beside = place.with_name(f"{place.name}{end}")
+                    if beside.exists():
+                        beside.replace(kept.with_name(f"{kept.name}{end}"))
+            part.replace(place)
+            sync_folder(place.parent)
+    finally:
+        part.unlink(missing_ok=True)
     return kept if there else None
 
 
 def part_of(target: Path) -> Path:
     """Return the name under which this process writes a file that is not whole yet."""
     return target.with_name(f"{target.name}.{os.getpid()}{UNFINISHED}")
+
+
+def open_part(part: Path) -> None:
+    """Make an empty file, closed to others, for what gets its name once it is whole; blocks."""
+    private.make_folder(part.parent)
+    part.unlink(missing_ok=True)
+    private.create(part)
 
 
 def take_name(part: Path, target: Path) -> None:

@@ -112,7 +112,7 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
     from storage import Storage, backups, urls
 
     url = urls.resolve(settings.data_dir, settings.database_url)
-    restored = await backups.restore(url, arguments.file)
+    restored = await backups.restore(url, arguments.file, settings.data_dir)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         report = await storage.care.check()
     _say(f"{arguments.file} is now {urls.show(url)}.")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import inspect, text
 
 from engine.errors import MissingPicture
-from storage import NewJob, StaleEpoch, Status, Storage, backups, urls
+from storage import NewJob, StaleEpoch, Status, Storage, backups, schema, server_files, urls
 from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoBackup, NoSuchFile
 from storage.pictures import Pictures
 from tests.factories import make_recipe
@@ -215,8 +216,9 @@ async def test_a_backup_taken_under_load_restores_and_checks_clean(
         stop.set()
         assert sum(await asyncio.gather(*tasks)) > 0
         count = sum((await storage.history.stats()).jobs.values())
-    restored = await backups.restore(urls.resolve(home.folder, home.url), file)
-    assert (restored.before is not None) == (home.url is None)
+    restored = await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
+    assert restored.before
+    assert restored.before.parent == home.folder
     async with home.open() as storage:
         assert (await storage.care.check(deep=True)).problems == ()
         assert 20 <= sum((await storage.history.stats()).jobs.values()) <= count
@@ -233,48 +235,165 @@ async def test_a_backup_overwrites_nothing(storage: Storage, tmp_path: Path) -> 
     assert file.read_bytes() == b"precious"
 
 
-async def test_orphans_stay_while_a_replaced_database_lies_there(tmp_path: Path) -> None:
-    folder, file = tmp_path / "data", tmp_path / "backup"
-    async with Storage.open(folder) as storage:
+async def test_orphans_stay_while_a_replaced_database_is_kept(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    async with home.open() as storage:
         await storage.care.backup(file)
         await delivered(storage, a_job(), b"newer than the backup")
-    restored = await backups.restore(urls.resolve(folder, None), file)
+    restored = await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
     assert restored.before
-    async with Storage.open(folder) as storage:
+    async with home.open() as storage:
+        assert await storage.history.page() == ()
         assert await storage.care.sweep(unused_for=0) == 0
         restored.before.unlink()
         assert await storage.care.sweep(unused_for=0) == 1
 
 
-async def test_nothing_is_restored_over_a_file_in_use(tmp_path: Path) -> None:
+async def test_what_was_there_before_a_restore_can_be_restored(home: Home, tmp_path: Path) -> None:
+    file, url = tmp_path / "backup", urls.resolve(home.folder, home.url)
+    async with home.open() as storage:
+        await storage.care.backup(file)
+        job = await storage.jobs.add(a_job("newer than the backup"))
+    kept = (await backups.restore(url, file, home.folder)).before
+    assert kept
+    again = await backups.restore(url, kept, home.folder)
+    assert again.revision == schema.head()
+    assert again.before != kept
+    async with home.open() as storage:
+        assert await storage.history.page() == (job,)
+        assert [each.id for each in await storage.history.search("newer")] == [job.id]
+
+
+async def test_nothing_is_restored_over_a_database_in_use(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "backup"
-    async with Storage.open(tmp_path / "data") as storage:
+    async with home.open() as storage:
         await storage.care.backup(file)
         job = await storage.jobs.add(a_job())
         with pytest.raises(DatabaseBusy, match="locked by another program"):
-            await backups.restore(storage.database.url, file)
+            await backups.restore(storage.database.url, file, home.folder)
         assert await storage.jobs.get(job.id) == job
+        assert await storage.jobs.add(a_job())
+    assert backups.beside(urls.resolve(home.folder, home.url), home.folder) == []
+
+
+async def test_tables_of_a_newer_version_do_not_outlive_a_restore(
+    home: Home, tmp_path: Path
+) -> None:
+    """As where an upgrade is taken back, whose tables point at those that it found."""
+    file = tmp_path / "backup"
+    async with home.open() as storage:
+        await storage.care.backup(file)
+        newer = text("CREATE TABLE newer (job INTEGER REFERENCES jobs (id))")
+        await storage.database.write(lambda c: c.execute(newer))
+    await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
+    async with home.open() as storage:
+        names = await storage.database.read(lambda c: inspect(c).get_table_names())
+        assert "newer" not in names
+        assert "jobs" in names
+
+
+async def test_only_a_whole_backup_of_this_version_is_restored_to_a_server(
+    server_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, url = tmp_path / "backup", urls.resolve(server_home.folder, server_home.url)
+
+    async def restore() -> None:
+        await backups.restore(url, file, server_home.folder)
+
+    with pytest.raises(NoSuchFile, match="There is no file"):
+        await restore()
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(NoBackup, match=r"backup is damaged or no backup of .* db backup FILE`"):
+        await restore()
+    file.unlink()
+    await asyncio.to_thread(server_files.dump, url, file)
+    with pytest.raises(NoBackup, match="no tables of Marble's"):
+        await restore()
+    file.unlink()
+    async with server_home.open() as storage:
+        job = await storage.jobs.add(a_job())
+        await storage.care.backup(file)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(NoBackup, match="damaged"):
+        await restore()
+    file.write_bytes(whole)
+    with monkeypatch.context() as older:
+        older.setattr(schema, "known", lambda: frozenset({"0001"}))
+        with pytest.raises(NewerSchema, match="newer Marble"):
+            await restore()
+    async with server_home.open() as storage:
+        assert await storage.jobs.get(job.id) == job
+    assert not list(server_home.folder.glob("postgres*"))
+
+
+async def test_backups_and_what_holds_rows_are_closed_to_others(home: Home, tmp_path: Path) -> None:
+    backup, fresh = tmp_path / "new" / "backup", tmp_path / "fresh"
+    url = urls.resolve(home.folder, home.url)
+    usual = os.umask(0)
+    try:
+        async with home.open() as storage:
+            await storage.jobs.add(a_job())
+            await storage.care.backup(backup)
+        upgraded = await backups.before_upgrade(url, home.folder)
+        restored = await backups.restore(url, backup, home.folder)
+        async with Storage.open(fresh) as storage:
+            await storage.jobs.add(a_job())
+            made = [backup, upgraded, *filter(Path.is_file, fresh.glob("marble.db*"))]
+            if home.url:  # a file keeps the rights that its owner gave it
+                made.append(restored.before)
+            modes = {path.name: path.stat().st_mode & 0o077 for path in made if path}
+        folders = [path.stat().st_mode & 0o077 for path in (backup.parent, fresh)]
+    finally:
+        os.umask(usual)
+    assert len(modes) >= 5
+    assert set(modes.values()) == {0}
+    assert folders == [0, 0]
+
+
+def test_backups_are_of_the_server_that_marble_works_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its address is written, and with the password where no other user sees it."""
+    told = tmp_path / "told"
+    program = tmp_path / "pg_dump"
+    program.write_text(f'#!/bin/sh\necho "$@" "$PGPASSWORD" "$PGSSLMODE" >> {told}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(server_files, "_find", lambda name: str(tmp_path / name))
+    for number, address in enumerate(
+        (
+            "postgresql://ada:p%20w@host:5/marble?ssl=require",
+            "postgresql://ada@/marble?host=host&port=5&password=p%20w&ssl=require",
+        )
+    ):
+        target = tmp_path / str(number)
+        server_files.dump(urls.resolve(tmp_path, address), target)
+        written = told.read_text()
+        told.unlink()
+        options, _, rest = written.partition(" --format")
+        assert options == "--host=host --port=5 --username=ada --dbname=marble"
+        assert rest.endswith("p w require\n")
 
 
 async def test_only_a_sound_backup_is_restored(tmp_path: Path) -> None:
     url = urls.resolve(tmp_path / "data", None)
     file = tmp_path / "backup"
     with pytest.raises(NoSuchFile, match="There is no file"):
-        await backups.restore(url, file)
+        await backups.restore(url, file, tmp_path)
     file.write_bytes(b"no database" * 1000)
     with pytest.raises(NoBackup, match=r"backup is damaged or no backup of .* db backup FILE`"):
-        await backups.restore(url, file)
+        await backups.restore(url, file, tmp_path)
     file.unlink()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE t (x)")
     with pytest.raises(NoBackup, match="no tables of Marble's"):
-        await backups.restore(url, file)
+        await backups.restore(url, file, tmp_path)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num)")
         connection.execute("INSERT INTO alembic_version VALUES ('9999')")
         connection.commit()
     with pytest.raises(NewerSchema, match="newer Marble"):
-        await backups.restore(url, file)
+        await backups.restore(url, file, tmp_path)
     assert not (tmp_path / "data" / "marble.db").exists()
 
 
@@ -287,7 +406,7 @@ async def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
     with pytest.raises(Corrupt, match="marble db restore FILE"):
         async with Storage.open(folder):
             pass
-    await backups.restore(urls.resolve(folder, None), file)
+    await backups.restore(urls.resolve(folder, None), file, folder)
     async with Storage.open(folder) as storage:
         assert (await storage.jobs.get(job.id)).id == job.id
 

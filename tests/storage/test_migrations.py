@@ -150,7 +150,7 @@ async def test_an_upgrade_is_backed_up_first(
         async with Storage.open(tmp_path) as storage:
             await storage.jobs.cancel(job.id)
     [copy] = backups.beside(urls.resolve(tmp_path, None), tmp_path)
-    await backups.restore(urls.resolve(tmp_path, None), copy)
+    await backups.restore(urls.resolve(tmp_path, None), copy, tmp_path)
     async with Storage.open(tmp_path) as storage:
         assert await storage.jobs.get(job.id) == job
 
@@ -171,7 +171,7 @@ async def test_upgrades_and_restores_of_one_second_keep_all_that_was_before(tmp_
         "marble.db.before-upgrade-20260601-120000",
         "marble.db.before-upgrade-20260601-120000.002",
     )
-    kept = [(await backups.restore(url, first, now=now)).before for _ in range(2)]
+    kept = [(await backups.restore(url, first, home, now=now)).before for _ in range(2)]
     assert [path and path.name.rpartition("-")[2] for path in kept] == ["120000", "120000.002"]
     for path in (first, second, *filter(None, kept)):
         assert sqlite_files.look(path) == schema.head()
@@ -297,7 +297,7 @@ async def test_the_first_schema_is_upgraded_with_its_data_and_there_is_a_way_bac
             async with Storage.open(tmp_path):
                 pass
         [copy] = backups.beside(url, tmp_path)
-        await backups.restore(url, copy)
+        await backups.restore(url, copy, tmp_path)
         copy.unlink()  # another one may be made within the same second
         lane, reads = engines.create(url)
         try:

@@ -1,0 +1,23 @@
+"""Files and folders that hold people's words and pictures: closed to other users from the start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+FILE: Final = 0o600
+FOLDER: Final = 0o700
+
+
+def create(path: Path) -> None:
+    """Make an empty file that its owner alone may read and write.
+
+    What is written to it later keeps that. Raises `FileExistsError`, or another `OSError`.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE))
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that its owner alone may enter; one that is there stays as it is."""
+    path.mkdir(mode=FOLDER, parents=True, exist_ok=True)
