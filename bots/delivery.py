@@ -7,10 +7,15 @@ raises says what happens next:
     TryLater        the platform said when: wait so long; no try is lost, no other chat waits
     OSError, TimeoutError   the network: back off and try again, for as long as it takes; once a
                     reply of that adapter arrives, those that wait for the network are due at once
+    UnknownAnswer   an answer whose meaning nobody knows: back off, after `UNKNOWN` tries next way
     WayClosed       this way will never work (an expired token, a deleted placeholder): next way
     Undeliverable   no way will (the chat is gone): the reply is closed, its job stays rendered
-    AdapterStopped  the token was revoked: this adapter rests until it is started anew
+    AdapterStopped  the token is refused: the platform is asked again, and if it says so a second
+                    time this adapter rests until the token works
     anything else   a mistake: back off, and after `TRIES` tries the next way
+
+Only what the platform itself says, in a form and with a code that are known, is a verdict. A page
+of a proxy, or of whatever else stands between, is the network's.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -26,9 +32,11 @@ from engine.errors import MarbleError
 from storage import DatabaseFault, Jobs, Outbox, Parcel, StorageError
 
 TRIES: Final = 5  # failures of one way that are no fault of the network
+UNKNOWN: Final = 100  # answers to one way whose meaning nobody knows: about half an hour
 FIRST: Final = 1.0  # seconds of back-off, doubled with each try
 LONGEST: Final = 20.0
 SEND: Final = 120.0  # seconds that one try may take
+ASK: Final = 60.0  # seconds that it may take to ask whether the token works
 LOOK: Final = 1.0  # seconds between looks for replies that other processes left
 AT_ONCE: Final = 16  # replies in flight for one adapter
 _log: Final = logging.getLogger("marble.delivery")
@@ -52,6 +60,15 @@ class Adapter(Protocol):
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Send a reply and return the messages that show it, or raise as the module says."""
+        ...
+
+    async def check(self) -> None:
+        """Ask the platform whether it knows the token.
+
+        Raises `AdapterStopped` where the platform itself says no; anything else means that nobody
+        knows.
+        """
+        ...
 
 
 class TryLater(MarbleError):
@@ -60,6 +77,10 @@ class TryLater(MarbleError):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(f"asked to wait {seconds:g} s")
+
+
+class UnknownAnswer(MarbleError):
+    """Say that an answer means nothing that is known."""
 
 
 class WayClosed(MarbleError):
@@ -85,9 +106,10 @@ class Delivery:
     abandoned: int = 0
     waits: int = 0  # times that a platform asked to wait
     possible_duplicates: int = 0  # sent again though an unrepeatable send may have arrived
-    _stopped: set[str] = field(default_factory=set)
     # The adapters of the replies that the network failed, by job; None: was made due early once.
     _unreached: dict[int, str | None] = field(default_factory=dict)
+    _stopped: dict[str, str] = field(default_factory=dict)  # adapters, and why they rest
+    _refusals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     _flying: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
     _landed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -105,7 +127,7 @@ class Delivery:
     async def deliver_due(self) -> int:
         """Start every delivery that is due and has room; return how many were started."""
         started = 0
-        for name in self.adapters.keys() - self._stopped:
+        for name in self.adapters.keys() - self._stopped.keys():
             room = AT_ONCE - sum(parcel.adapter == name for parcel, _ in self._flying.values())
             try:
                 # Those in flight are listed as well, so there is always one more than they are.
@@ -132,18 +154,25 @@ class Delivery:
 
     def resume(self, adapter: str) -> None:
         """Let an adapter that was stopped try again."""
-        self._stopped.discard(adapter)
+        self._stopped.pop(adapter, None)
+        self._refusals[adapter].clear()
         self._landed.set()
 
     def stop(self, adapter: str, reason: str) -> None:
-        """Let an adapter's replies wait until it is started again, and say so."""
+        """Let an adapter's replies wait until it is resumed, and say so."""
         if adapter not in self._stopped:
-            self._stopped.add(adapter)
+            self._stopped[adapter] = reason
+            self._refusals[adapter].set()
             _log.critical(
-                "%s refuses Marble: %s. Its replies wait until it is started again.",
+                "%s refuses Marble: %s. Its replies wait, and it is asked again now and then.",
                 adapter,
                 reason,
             )
+
+    async def refusal(self, adapter: str) -> str:
+        """Wait until an adapter is stopped; return why."""
+        await self._refusals[adapter].wait()
+        return self._stopped[adapter]
 
     def stopped(self) -> frozenset[str]:
         """Return the adapters that their platforms refuse."""
@@ -237,14 +266,34 @@ class Delivery:
             case Undeliverable():
                 await self._abandon(parcel, reason)
             case AdapterStopped():
-                self.stop(parcel.adapter, str(error))
-                await self.outbox.postpone(job, 0, reason, failed=False)
+                await self._refused(parcel, reason)
+            case UnknownAnswer():
+                _log.warning("Job %d: an unknown answer (%s)", job, reason)
+                await self._again(parcel, reason, UNKNOWN)
             case _:
                 _log.exception("Job %d could not be delivered (%s)", job, way.name, exc_info=error)
-                if parcel.tries + 1 < TRIES:
-                    await self.outbox.postpone(job, back_off(parcel.tries), reason)
-                else:
-                    await self.outbox.next_way(job, reason)
+                await self._again(parcel, reason, TRIES)
+
+    async def _again(self, parcel: Parcel, reason: str, tries: int) -> None:
+        """Try the same way so many times, then the next."""
+        if parcel.tries + 1 < tries:
+            await self.outbox.postpone(parcel.job.id, back_off(parcel.tries), reason)
+        else:
+            await self.outbox.next_way(parcel.job.id, reason)
+
+    async def _refused(self, parcel: Parcel, reason: str) -> None:
+        """Stop an adapter whose platform says twice that it does not know the token."""
+        wait = back_off(parcel.tries)
+        try:
+            if parcel.adapter not in self._stopped:
+                async with asyncio.timeout(ASK):
+                    await self.adapters[parcel.adapter].check()
+        except AdapterStopped as error:
+            self.stop(parcel.adapter, str(error))
+            wait = 0
+        except Exception as error:
+            _log.warning("%s cannot be asked about its token: %s", parcel.adapter, error)
+        await self.outbox.postpone(parcel.job.id, wait, reason, failed=wait > 0)
 
     async def _abandon(self, parcel: Parcel, reason: str) -> None:
         await self.outbox.abandon(parcel.job.id, reason)
@@ -253,6 +302,6 @@ class Delivery:
         _log.error("The reply of job %d cannot be delivered: %s", parcel.job.id, reason)
 
 
-def back_off(tries: int) -> float:
+def back_off(tries: int, longest: float = LONGEST) -> float:
     """Return seconds that double with each try, spread so that not all come back at once."""
-    return min(FIRST * 2.0 ** min(tries, 10), LONGEST) * random.uniform(0.75, 1.25)
+    return min(FIRST * 2.0 ** min(tries, 10), longest) * random.uniform(0.75, 1.25)

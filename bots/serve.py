@@ -3,8 +3,9 @@
 One event loop holds the engine's queue, the delivery and any number of adapters:
 
     an adapter that fails         is started again, with back-off
-    … that its platform refuses   (`AdapterStopped`: a revoked token) rests, with its reason in
-                                  the log, while the others go on
+    … that its platform refuses   (`AdapterStopped`: a revoked token) is asked for once more; if
+                                  the platform says so again it rests, with its reason in the log,
+                                  while the others go on, and begins again when the token works
     SIGTERM or Ctrl-C             nothing is taken in and nothing new is started; what is at work
                                   and what is ready to be sent has the grace time to end, and what
                                   then still runs goes back to the queue, no attempt burnt
@@ -23,11 +24,12 @@ from importlib import import_module
 from typing import Final, Protocol, cast
 
 from bots.app import App, open_app
-from bots.delivery import Adapter, AdapterStopped, Delivery, Shown, Way, back_off
+from bots.delivery import ASK, Adapter, AdapterStopped, Delivery, Shown, Way, back_off
 from bots.monitor import monitored
 from bots.settings import Settings
 from storage import Parcel
 
+RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
 STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
 RESTARTING: Final = "Marble is being restarted."
 
@@ -40,8 +42,9 @@ class ServedAdapter(Adapter, Protocol):
     async def run(self) -> None:
         """Take in what people say until cancelled.
 
-        Raises `AdapterStopped` where starting again cannot help; after anything else `run` is
-        called again. Returns early only where there is nothing to take in.
+        Raises `AdapterStopped` where the platform refuses it: `run` is called again once `check`
+        passes. After anything else it is called again soon. Returns early only where there is
+        nothing to take in.
         """
         ...
 
@@ -68,6 +71,9 @@ class Shelf:
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Do nothing: there is no message to send."""
         return {}
+
+    async def check(self) -> None:
+        """Do nothing: there is nobody to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,26 +154,78 @@ class Service:
                 task.cancel()
 
     async def _supervise(self, adapter: ServedAdapter) -> None:
-        """Keep an adapter running, unless its platform refuses it."""
+        """Keep an adapter running; while its platform refuses it, let it rest."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
             began = loop.time()
             try:
-                await adapter.run()
-                return
-            except AdapterStopped as error:
-                self.troubles[adapter.name] = str(error)
-                self.delivery.stop(adapter.name, str(error))
+                await self._run_until_refused(adapter)
                 return
             except Exception as error:
                 failures = 0 if loop.time() - began > STEADY else failures
-                wait = back_off(failures)
-                self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
-                log.exception("%s failed and is started again in %.0f s", adapter.name, wait)
+                if isinstance(error, AdapterStopped):
+                    await self._rest(adapter, error, failures)
+                else:
+                    await self._pause(adapter, error, failures)
             failures += 1
-            await asyncio.sleep(wait)
-            del self.troubles[adapter.name]
+            self.troubles.pop(adapter.name, None)
+
+    async def _run_until_refused(self, adapter: ServedAdapter) -> None:
+        """Run an adapter; raises `AdapterStopped`, too, where a delivery was refused."""
+        running = asyncio.create_task(adapter.run(), name=f"{adapter.name}-run")
+        refusal = asyncio.create_task(
+            self.delivery.refusal(adapter.name), name=f"{adapter.name}-refusal"
+        )
+        try:
+            await asyncio.wait([running, refusal], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                raise AdapterStopped(refusal.result())
+            running.result()
+        finally:
+            running.cancel()
+            refusal.cancel()
+            await asyncio.gather(running, refusal, return_exceptions=True)
+
+    async def _pause(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
+        wait = back_off(failures)
+        self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
+        log.error("%s failed and is started again in %.0f s", adapter.name, wait, exc_info=error)
+        await asyncio.sleep(wait)
+
+    async def _rest(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
+        """Wait until the platform knows the token, which it is asked with growing pauses.
+
+        Where it does at once, only this start was refused: the next one waits all the same, since
+        platforms count starts.
+        """
+        name, tries = adapter.name, failures
+        self.troubles[name] = str(error)
+        refused = await self._ask(adapter)
+        while refused or (refused is None and name in self.delivery.stopped()):
+            await asyncio.sleep(back_off(tries, RARELY))
+            tries += 1
+            refused = await self._ask(adapter)
+        if tries == failures:
+            log.warning("%s refused a start, though not the token: %s", name, error)
+            await asyncio.sleep(back_off(failures, RARELY))
+        elif name in self.delivery.stopped():
+            log.warning("%s takes Marble's token again", name)
+        self.delivery.resume(name)
+
+    async def _ask(self, adapter: ServedAdapter) -> bool | None:
+        """Return whether the platform refuses the token, or None where it cannot be asked."""
+        try:
+            async with asyncio.timeout(ASK):
+                await adapter.check()
+        except AdapterStopped as error:
+            self.troubles[adapter.name] = str(error)
+            self.delivery.stop(adapter.name, str(error))
+            return True
+        except Exception as error:
+            log.warning("%s cannot be asked about its token: %s", adapter.name, error)
+            return None
+        return False
 
     async def _wind_down(self) -> None:
         """Start nothing more, and give what is at work the grace time to reach its people."""

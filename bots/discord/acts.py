@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import discord
 
 from bots.derive import DIRECTIONS
 from bots.discord.address import LIMIT, message_key
+from bots.discord.faults import takes_no_dm
 from bots.discord.forms import EditForm
 from bots.discord.pages import favourites_page, history_page
-from bots.discord.replies import CONTENT, Attached, pictures_reply
+from bots.discord.patience import patiently
+from bots.discord.replies import CONTENT, Attached, Reply, pictures_reply
 from bots.discord.visits import Click, Refusal, Visit
 from bots.options import parse_values
 from bots.presentation import Limit, alt_text, cut, escape_markdown, fit, recipe_lines
@@ -103,12 +107,15 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
     files = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
     if left_out := say(seen.note(pictures), visit.words):
         text = f"{cut(text, CONTENT - len(left_out) - 1)}\n{left_out}"
+    person = visit.address.person
+    replies = [Reply(content="", files=tuple(batch)) for batch in _batches(files)]
+    replies[0] = replace(replies[0], content=text)
     try:
-        for batch in _batches(files):
-            opened = [each.open() for each in batch]
-            await desk.client.send_dm(visit.address.person, content=text, files=opened)
-            text = ""
-    except discord.Forbidden:
+        for reply in replies:
+            await patiently(partial(desk.client.send_dm, person, reply), repeatable=False)
+    except discord.HTTPException as error:
+        if not takes_no_dm(error):
+            raise
         raise Refusal(visit.words.dm_closed) from None
     await visit.nod(visit.words.sent_by_dm)
 

@@ -15,9 +15,9 @@ from yarl import URL
 from bots.app import App
 from bots.delivery import Shown, TryLater, Way, WayClosed
 from bots.discord.address import PLATFORM, Address, message_id, message_key
-from bots.discord.client import MarbleClient
-from bots.discord.faults import too_large, translate
-from bots.discord.replies import Reply, outcome_reply
+from bots.discord.client import INTENTS, MarbleClient
+from bots.discord.faults import UNKNOWN_MESSAGE, refused_by, too_large, translate
+from bots.discord.replies import Reply, outcome_reply, reply_in_words
 from bots.screen import View
 from bots.settings import Settings
 from storage import Job, Parcel
@@ -46,29 +46,45 @@ async def _by_edit(client: MarbleClient, job: Job, address: Address, reply: Repl
 
 
 async def _by_message(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
-    message = await client.send(address, **reply.new(), nonce=str(job.id))
+    message = await client.send(address, reply, nonce=str(job.id))
     if message.content == reply.content and len(message.attachments) == len(reply.files):
         return message.id
     # Discord answers a repeated nonce with the message it has: this is the placeholder.
     try:
         await client.edit(address, message.id, reply)
-    except discord.NotFound:  # which somebody has deleted
-        message = await client.send(address, **reply.new(), nonce=f"{job.id}-anew")
+    except discord.HTTPException as error:
+        if not refused_by(error, UNKNOWN_MESSAGE):  # which somebody has deleted
+            raise
+        message = await client.send(address, reply, nonce=f"{job.id}-anew")
     return message.id
 
 
 async def _by_dm(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
     # Nonces are one's own everywhere: the placeholder's would be answered by the placeholder.
-    return await client.send_dm(address.person, **reply.new(), nonce=f"{job.id}-dm")
+    return await client.send_dm(address.person, reply, nonce=f"{job.id}-dm")
+
+
+async def _in_words(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+    """Edit the placeholder, which took no picture, by whichever of the two ways is open."""
+    try:
+        return await _by_token(client, job, address, reply)
+    except WayClosed:
+        return await _by_edit(client, job, address, reply)
+    except discord.HTTPException as error:
+        if not isinstance(translate(error), WayClosed):
+            raise
+        return await _by_edit(client, job, address, reply)
 
 
 BY_DM: Final = Way("direct message", repeatable=False)
+IN_WORDS: Final = Way("edit in words", repeatable=True)
 WAYS: Final[Mapping[Way, Send]] = {
     Way("token", repeatable=True): _by_token,
     Way("edit", repeatable=True): _by_edit,
     # Discord drops a repeated nonce, but only for some minutes.
     Way("message", repeatable=False): _by_message,
     BY_DM: _by_dm,
+    IN_WORDS: _in_words,
 }
 
 
@@ -98,10 +114,20 @@ class DiscordAdapter:
             async with MarbleClient(self._app) as client:
                 self._client = client
                 await client.start(token)
-        except (discord.DiscordException, OSError) as error:
+        except Exception as error:
             raise translate(error) from error
         finally:
             self._client = None
+
+    async def check(self) -> None:
+        """Ask who the bot is; raises as `faults.translate` says."""
+        token = self._app.settings.discord_token
+        assert token
+        try:
+            async with discord.Client(intents=INTENTS) as client:
+                await client.login(token)
+        except Exception as error:
+            raise translate(error) from None
 
     def stop_intake(self) -> None:
         """Refuse what people ask for from now on, with a sentence."""
@@ -116,8 +142,11 @@ class DiscordAdapter:
         job = await self._app.storage.jobs.get(parcel.job.id)
         address = Address.from_dict(job.reply)
         try:
-            seen = await self._seen(client, job, address, way)
-            message = await self._send(client, parcel, address, WAYS[way], job, seen)
+            if way == IN_WORDS:
+                message = await _in_words(client, job, address, reply_in_words(parcel))
+            else:
+                seen = await self._seen(client, job, address, way)
+                message = await self._send(client, parcel, address, WAYS[way], job, seen)
         except Exception as error:
             raise translate(error) from error
         return {message_key(message): None}

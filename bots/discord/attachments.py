@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import discord
 
+from bots.discord.faults import UNKNOWN
+from bots.fetching import Unfetched
 from engine.images import check_bytes
+
+log = logging.getLogger(__name__)
 
 
 def is_picture(attachment: discord.Attachment) -> bool:
@@ -13,6 +19,13 @@ def is_picture(attachment: discord.Attachment) -> bool:
 
 
 async def read_attachment(attachment: discord.Attachment) -> bytes:
-    """Return an attachment's bytes; raises `ImageError` before too many are fetched."""
+    """Return an attachment's bytes; raises `ImageError` before too many are fetched.
+
+    Raises `Unfetched` where Discord does not hand them over.
+    """
     check_bytes(attachment.size)
-    return await attachment.read()
+    try:
+        return await attachment.read()
+    except (discord.HTTPException, *UNKNOWN) as error:
+        log.warning("an attachment could not be fetched: %s", error)
+        raise Unfetched from None

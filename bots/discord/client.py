@@ -24,6 +24,7 @@ from bots.discord.address import (
 from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
 from bots.discord.commands import add_commands
 from bots.discord.desk import LANGUAGE, Desk
+from bots.discord.faults import no_reference
 from bots.discord.forms import read_form
 from bots.discord.progress import Watching
 from bots.discord.replies import Reply, progress_reply
@@ -189,23 +190,28 @@ class MarbleClient(discord.Client):
         settings = await self.app.storage.people.settings(person_key(user))
         return settings.get(LANGUAGE)
 
-    async def send(self, address: Address, **message: Any) -> discord.Message:
+    async def send(self, address: Address, reply: Reply, **more: Any) -> discord.Message:
         """Send a message to a channel, as a reply where there is something to reply to."""
         channel = self.get_partial_messageable(address.channel)
         if address.answers:
-            message["reference"] = discord.MessageReference(
+            reference = discord.MessageReference(
                 message_id=address.answers, channel_id=address.channel, fail_if_not_exists=False
             )
-        return await channel.send(**message)
+            try:
+                return await channel.send(reference=reference, **reply.new(), **more)
+            except discord.HTTPException as error:
+                if not no_reference(error):
+                    raise
+        return await channel.send(**reply.new(), **more)
 
     async def dm_place(self, user: int) -> str:
         """Return the place of somebody's direct messages."""
         return place_key(None, (await self.create_dm(discord.Object(user))).id)
 
-    async def send_dm(self, user: int, **message: Any) -> int:
-        """Send a direct message; raises `discord.Forbidden` where they take none."""
+    async def send_dm(self, user: int, reply: Reply, **more: Any) -> int:
+        """Send a direct message; `faults.takes_no_dm` knows the error where none is taken."""
         channel = await self.create_dm(discord.Object(user))
-        return (await channel.send(**message)).id
+        return (await channel.send(**reply.new(), **more)).id
 
     async def edit(self, address: Address, message: int, reply: Reply) -> None:
         """Edit one of Marble's own messages in a channel."""

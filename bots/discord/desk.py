@@ -28,7 +28,7 @@ from storage import DatabaseFault, Job, Picture, UnknownPicture, parse_name
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
 
-AT_ONCE: Final = 16  # commands that are committed and announced at once: bursts wait their turn
+AT_ONCE: Final = 16  # commands that are committed at once: bursts wait their turn
 PLACES: Final = 10_000  # and people, that are remembered as known
 LANGUAGE: Final = "language"  # a person's setting
 
@@ -60,21 +60,25 @@ class Desk:
             await visit.open()
             async with self._turns.take():
                 await self.know_place(visit)  # the studio asks the gate by it
-                await self._announce(visit, await ask(visit.asker))
+                job = await ask(visit.asker)
+            await self._announce(visit, job)
 
     async def _announce(self, visit: Visit, job: Job) -> None:
-        """Show that a job is on its way. It is committed: whatever fails here, it is no refusal."""
+        """Show that a job is on its way, and how far it is.
+
+        It is committed: whatever fails here, it is no refusal, and its reply will come.
+        """
         self._announcing[job.id] = announced = asyncio.Event()
         try:
             if message := await visit.announce(job):
                 job = await self.storage.jobs.acknowledged(job.id, message_key(message))
-            self.client.watching.watch(job)
             await self._note_language(visit)
-        except (UserError, discord.HTTPException, *UNKNOWN) as error:
-            log.warning("job %d could not be announced: %s", job.id, error)
+        except Exception as error:
+            _log_error(error, "job %d could not be announced", job.id)
         finally:
             del self._announcing[job.id]
             announced.set()
+        self.client.watching.watch(job)
 
     async def announced(self, job: int) -> None:
         """Wait until a job's placeholder is there, if it is about to be."""
@@ -93,21 +97,18 @@ class Desk:
             await self._refuse(visit, visit.words.busy)
         except UserError as error:
             await self._refuse(visit, escape_sentence(tell(error, visit.words)))
-        except UNKNOWN as error:
-            log.warning("Discord cannot be reached (%s): %s", visit.event, error)
-            await self._refuse(visit, visit.words.unexpected)
-        except discord.HTTPException as error:
-            log.warning("Discord refused an answer (%s): %s", visit.event, error)
-        except Exception:
-            log.exception("%s met an error", visit.event)
+        except Exception as error:
+            _log_error(error, "%s met an error", visit.event)
             await self._refuse(visit, visit.words.unexpected)
 
     async def _refuse(self, visit: Visit, sentence: str) -> None:
         visit.refused = True
         try:
             await visit.refuse(cut(sentence, CONTENT))
-        except (discord.HTTPException, Gone, *UNKNOWN) as error:
-            log.warning("a refusal could not be said (%s): %s", visit.event, error)
+        except Gone:
+            log.info("a deed came twice or too late (%s)", visit.event)
+        except Exception as error:
+            _log_error(error, "a refusal could not be said (%s)", visit.event)
 
     def require_open(self, visit: Visit) -> None:
         """Raise `Refusal` for new work while Marble ends; all else is done as long as it can."""
@@ -194,3 +195,16 @@ class Desk:
         if len(self._places) >= PLACES:
             self._places.clear()
         self._places.add(visit.place)
+
+
+def _log_error(error: Exception, what: str, which: object) -> None:
+    """Log an error: in a sentence where it came from Discord or on the way there."""
+    outside = isinstance(error, (UserError, discord.DiscordException, *UNKNOWN))
+    message = f"{what}: %s"
+    log.log(
+        logging.WARNING if outside else logging.ERROR,
+        message,
+        which,
+        error,
+        exc_info=None if outside else error,
+    )

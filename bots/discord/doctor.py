@@ -7,8 +7,10 @@ from typing import Final
 
 import discord
 
+from bots.delivery import AdapterStopped
 from bots.discord.adapter import point_at
 from bots.discord.client import INTENTS
+from bots.discord.faults import translate
 from bots.discord.invitation import invite_link, lacking
 from bots.doctor import Finding, State
 from bots.settings import Settings
@@ -24,13 +26,14 @@ async def check_discord(settings: Settings) -> AsyncIterator[Finding]:
     async with discord.Client(intents=INTENTS) as client:
         try:
             await client.login(settings.discord_token)
-        except discord.LoginFailure:
-            cure = "copy it anew from discord.com/developers (Bot, Reset Token) into .env"
-            yield Finding(WHAT, State.BAD, "the token is refused", cure)
-            return
-        except (OSError, discord.HTTPException) as error:
+        except Exception as error:
+            found = translate(error)
+            if isinstance(found, AdapterStopped):
+                cure = "copy it anew from discord.com/developers (Bot, Reset Token) into .env"
+                yield Finding(WHAT, State.BAD, "the token is refused", cure)
+                return
             cure = "look at the network, then at discordstatus.com"
-            yield Finding(WHAT, State.BAD, f"Discord cannot be reached ({error})", cure)
+            yield Finding(WHAT, State.BAD, f"Discord cannot be reached ({found})", cure)
             return
         for finding in await _look(client):
             yield finding

@@ -1,49 +1,138 @@
-"""What Discord's refusals mean for a delivery."""
+"""What Discord's refusals mean: a table of its codes; what has none of them is not Discord's word.
+
+A page of Cloudflare or of a proxy, code 0 and codes that nobody knows are no verdict. Codes are
+those of https://docs.discord.com/developers/topics/opcodes-and-status-codes.
+"""
 
 from __future__ import annotations
 
+from traceback import walk_tb
 from typing import Final
 
 import aiohttp
 import discord
 
-from bots.delivery import AdapterStopped, TryLater, WayClosed
+from bots.delivery import AdapterStopped, TryLater, UnknownAnswer, WayClosed
 
+UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
-NO_WEBHOOK_TOKEN: Final = 50027
-TOO_LARGE: Final = 413
+UNKNOWN_INTERACTION: Final = 10062
+TOO_LARGE: Final = 40005
+ALREADY_ACKNOWLEDGED: Final = 40060
+INTERNAL: Final = 40333  # "internal network error": something between, not a verdict
+NO_DM: Final = 50007
+NO_COMMON_SERVER: Final = 50278
+BAD_FORM: Final = 50035
+NO_READING_BACK: Final = 160002  # what one may not read, one cannot reply to
+
+# This way will not work: what is named is gone, or Marble may not write there.
+CLOSED: Final = frozenset(
+    {
+        *(UNKNOWN_CHANNEL, 10004, UNKNOWN_MESSAGE, 10013, 10015, UNKNOWN_INTERACTION),
+        20009,  # held to be explicit content
+        30046,  # edited too often
+        40007,  # banned from the server
+        40058,  # a forum takes threads, no messages
+        *(TOO_LARGE, 50045),
+        40094,  # too many private answers
+        *(50001, 50005, NO_DM, 50008, 50009, 50013, 50021, 50024, 50033, NO_COMMON_SERVER),
+        50027,  # the interaction's token expired
+        50083,  # the thread is archived
+        *(NO_READING_BACK, 160005),  # … or locked
+        *(200000, 200001, 240000),  # a server's own filters
+    }
+)
+# What was sent is wrong, which is Marble's mistake.
+MISTAKES: Final = frozenset({50006, BAD_FORM, 50046, 50068, 50109})
+# Too much for now, though not always said by a 429.
+LATER: Final = frozenset({20016, 20022, 20028, 20029, 40003, 40004, 40006, 130000})
 TOO_MANY: Final = 429
 # What the network raises where nobody knows whether a request arrived.
 UNKNOWN: Final = (aiohttp.ClientError, OSError)
+# What discord.py raises over an answer of another form than Discord's.
+STRANGE: Final = (TypeError, KeyError, ValueError)
 WAIT: Final = 60.0  # seconds, where Discord does not say how long
+JSON: Final = "application/json"
+NO_TOKEN: Final = "Discord does not know its token; put the bot's own into MARBLE_DISCORD_TOKEN"
+BAD_TOKEN: Final = 4004  # code with which the gateway closes
 
 
 def translate(error: Exception) -> Exception:
     """Return what `bots.delivery` is told of an error; one that it does not know stays itself."""
     if isinstance(error, discord.RateLimited):
         return TryLater(error.retry_after)
-    if isinstance(error, discord.LoginFailure | discord.PrivilegedIntentsRequired):
-        return AdapterStopped(str(error))
+    if isinstance(error, discord.LoginFailure):
+        cause = error.__cause__
+        return translate(cause) if isinstance(cause, discord.HTTPException) else error
     if isinstance(error, discord.ConnectionClosed):
-        return AdapterStopped(f"the gateway refuses the token or intents (code {error.code})")
+        if error.code == BAD_TOKEN:
+            return AdapterStopped(NO_TOKEN)
+        return AdapterStopped(f"the gateway closes with code {error.code}")
+    if isinstance(error, discord.PrivilegedIntentsRequired):
+        return AdapterStopped(str(error))
     if isinstance(error, discord.HTTPException):
         return _translate_answer(error)
-    if isinstance(error, aiohttp.ClientError):
+    if isinstance(error, discord.GatewayNotFound | aiohttp.ClientError):
         return ConnectionError(str(error) or type(error).__name__)
+    if isinstance(error, STRANGE) and _raised_within(error, "discord"):
+        return UnknownAnswer(f"discord.py cannot read an answer: {type(error).__name__}: {error}")
     return error
 
 
+def is_discords(error: discord.HTTPException) -> bool:
+    """Say whether an answer is Discord's own: its JSON, with a sentence in it."""
+    headers = getattr(error.response, "headers", {})
+    return headers.get("Content-Type") == JSON and bool(error.text)
+
+
+def refused_by(error: discord.HTTPException, *codes: int) -> bool:
+    """Say whether Discord itself refuses something by one of these codes."""
+    return is_discords(error) and error.code in codes
+
+
 def too_large(error: discord.HTTPException) -> bool:
-    """Say whether an upload was refused for its size."""
-    return error.status == TOO_LARGE
+    """Say whether an upload was refused for its size, by whoever it passes."""
+    return error.status == 413
+
+
+def no_reference(error: discord.HTTPException) -> bool:
+    """Say whether the message that one would reply to is why it was refused."""
+    about_it = error.code == BAD_FORM and "message_reference" in error.text
+    return is_discords(error) and (about_it or error.code in (UNKNOWN_MESSAGE, NO_READING_BACK))
+
+
+def takes_no_dm(error: discord.HTTPException) -> bool:
+    """Say whether somebody takes no direct messages from Marble."""
+    return refused_by(error, NO_DM, NO_COMMON_SERVER)
 
 
 def _translate_answer(error: discord.HTTPException) -> Exception:
+    if error.status == TOO_MANY or refused_by(error, *LATER):
+        return TryLater(_seconds_of(error))
     if error.status >= 500:
         return ConnectionError(f"Discord answers {error.status}")
-    if error.status == TOO_MANY:
-        return TryLater(WAIT)
-    if error.status == 401 and error.code != NO_WEBHOOK_TOKEN:
-        return AdapterStopped("the token was revoked")
-    # The token expired, the message or channel is gone, or we may no longer see or write there.
-    return WayClosed(str(error)) if error.status in (401, 403, 404) else error
+    if refused_by(error, *CLOSED):
+        return WayClosed(str(error))
+    if refused_by(error, *MISTAKES):
+        return error
+    if is_discords(error) and error.status == 401:
+        return AdapterStopped(NO_TOKEN)
+    if is_discords(error) and error.code not in (0, INTERNAL):
+        return UnknownAnswer(str(error))
+    return ConnectionError(f"what answers {error.status} is not Discord")
+
+
+def _seconds_of(error: discord.HTTPException) -> float:
+    """Return how long an answer asks to wait."""
+    asked = getattr(error.response, "headers", {}).get("Retry-After", "")
+    try:
+        return min(max(float(asked), 1.0), 3600.0)
+    except ValueError:
+        return WAIT
+
+
+def _raised_within(error: Exception, package: str) -> bool:
+    """Say whether an error came out of a package's code."""
+    frames = walk_tb(error.__traceback__)
+    names = (str(frame.f_globals.get("__name__", "")) for frame, _ in frames)
+    return any(name.partition(".")[0] == package for name in names)

@@ -92,6 +92,23 @@ async def outcome_reply(parcel: Parcel, seen: View, limit: int) -> Reply:
     words = words_of(Address.from_dict(job.reply).language)
     if parcel.outcome is Status.RENDERED:
         return await pictures_reply(job, job.pictures, seen, limit, words)
+    return _end_reply(parcel, words)
+
+
+def reply_in_words(parcel: Parcel) -> Reply:
+    """Say what came of a job whose pictures Discord does not take where they belong."""
+    job = parcel.job
+    words = words_of(Address.from_dict(job.reply).language)
+    if parcel.outcome is not Status.RENDERED:
+        return _end_reply(parcel, words)
+    name = name_of(job, None)
+    text = _caption(job, name, words, words.not_shown.format(name=name))
+    return Reply(content=text, view=result_view(job, job.pictures, words))
+
+
+def _end_reply(parcel: Parcel, words: Words) -> Reply:
+    """Say how a job without pictures ended."""
+    job = parcel.job
     if parcel.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
     reason = escape_sentence(say(job.error or "", words))

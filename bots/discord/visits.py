@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from bots.discord.address import LIMIT, Address, person_key, place_key
-from bots.discord.faults import UNKNOWN
+from bots.discord.faults import (
+    ALREADY_ACKNOWLEDGED,
+    UNKNOWN,
+    UNKNOWN_CHANNEL,
+    UNKNOWN_INTERACTION,
+    UNKNOWN_MESSAGE,
+    refused_by,
+    takes_no_dm,
+)
 from bots.discord.invitation import spoken
+from bots.discord.patience import patiently
 from bots.discord.replies import Attached, Reply
 from bots.studio import Asker
 from bots.texts import Words, language_of, words_of
@@ -26,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALREADY_ACKNOWLEDGED: Final = 40060
-UNKNOWN_INTERACTION: Final = 10062
 NEEDED: Final = ("view_channel", "send_messages", "attach_files")
 NEEDED_BY_GUEST: Final = ("attach_files",)  # where only its person has installed Marble
 MODERATES: Final = ("manage_messages", "manage_guild", "administrator")
@@ -198,23 +205,28 @@ class Click(Visit):
         try:
             return await defer()
         except discord.HTTPException as error:
-            if error.code != ALREADY_ACKNOWLEDGED:
+            if not refused_by(error, ALREADY_ACKNOWLEDGED):
                 raise
             return None
 
     async def announce(self, job: Job) -> int | None:
         """Keep "thinking": the first news of the job replace it."""
         if self.note:
-            with suppress(discord.HTTPException):  # the job is there, noted or not
+            try:
                 # The first follow-up would else become "thinking"'s text, which all see.
                 await self.interaction.edit_original_response(content=self.words.submitted)
                 await self.interaction.followup.send(self.note, ephemeral=True)
+            except Exception as error:  # the job is there, noted or not
+                log.warning("a note to job %d was not shown: %s", job.id, error)
         return self._message
 
     async def show(self, reply: Reply) -> int:
         """Put it where the acknowledgement is."""
-        message = await self.interaction.edit_original_response(**reply.edit())
-        return message.id
+        return (await self._edit(reply)).id
+
+    async def _edit(self, reply: Reply) -> discord.InteractionMessage:
+        edit = self.interaction.edit_original_response
+        return await patiently(lambda: edit(**reply.edit()), repeatable=True)
 
     async def tell(
         self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
@@ -222,15 +234,17 @@ class Click(Visit):
         """Say something that nobody else sees."""
         reply = Reply(content=text, files=tuple(files), view=view)
         if self._answer is Answer.PRIVATE:
-            await self.interaction.edit_original_response(**reply.edit())
+            await self._edit(reply)
         elif self._answer is Answer.NONE:
+            answer = self.interaction.response.send_message
             with _answered():
-                await self.interaction.response.send_message(**reply.new(), ephemeral=True)
+                await patiently(lambda: answer(**reply.new(), ephemeral=True), repeatable=False)
             self._answer = Answer.PRIVATE
         else:
             # Who can see an answer was decided by acknowledging it: that one has to go first.
             await self._take_back()
-            await self.interaction.followup.send(**reply.new(), ephemeral=True)
+            follow = self.interaction.followup.send
+            await patiently(lambda: follow(**reply.new(), ephemeral=True), repeatable=False)
 
     async def remove_message(self) -> None:
         """Delete the message whose button it was, by the interaction itself: it always may."""
@@ -241,8 +255,8 @@ class Click(Visit):
 
     async def _take_back(self) -> None:
         if self._answer is Answer.PUBLIC:
-            with suppress(discord.NotFound):
-                await self.interaction.delete_original_response()
+            with _gone():
+                await patiently(self.interaction.delete_original_response, repeatable=True)
         self._answer = Answer.REMOVED
 
 
@@ -296,32 +310,46 @@ class Reaction(Visit):
 
     async def announce(self, job: Job) -> int | None:
         """Send the message that becomes the job's reply."""
-        return await self._send(Reply(content=self.words.submitted), nonce=str(job.id))
+        reply = Reply(content=self.words.submitted)
+        return (await self.client.send(self.address, reply, nonce=str(job.id))).id
 
     async def show(self, reply: Reply) -> int:
         """Send a message that replies to the one with the reaction."""
-        return await self._send(reply)
+        message = await patiently(lambda: self.client.send(self.address, reply), repeatable=False)
+        return message.id
 
     async def tell(
         self, text: str, files: Sequence[Attached] = (), view: discord.ui.View | None = None
     ) -> None:
         """Write a direct message, if they take any."""
         reply = Reply(content=text, files=tuple(files), view=view)
-        with suppress(discord.Forbidden):
-            await self.client.send_dm(self.address.person, **reply.new())
+        person = self.address.person
+        try:
+            await patiently(lambda: self.client.send_dm(person, reply), repeatable=False)
+        except discord.HTTPException as error:
+            if not takes_no_dm(error):
+                raise
 
     async def remove_message(self) -> None:
         """Delete the message with the reaction; raises `discord.HTTPException`."""
         channel = self.client.get_partial_messageable(self.address.channel)
-        with suppress(discord.NotFound):
-            assert self.address.answers
-            await channel.get_partial_message(self.address.answers).delete()
+        assert self.address.answers
+        message = channel.get_partial_message(self.address.answers)
+        with _gone():
+            await patiently(message.delete, repeatable=True)
 
     async def nod(self, text: str) -> None:
         """Say nothing: the reaction itself can be seen."""
 
-    async def _send(self, reply: Reply, **more: Any) -> int:
-        return (await self.client.send(self.address, **reply.new(), **more)).id
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """Take it for deleted what Discord no longer knows."""
+    try:
+        yield
+    except discord.HTTPException as error:
+        if not refused_by(error, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL):
+            raise
 
 
 @contextmanager
@@ -330,6 +358,6 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except discord.HTTPException as error:
-        if error.code in (ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION):
+        if refused_by(error, ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION):
             raise Gone from error
         raise

@@ -17,7 +17,7 @@ from bots.presentation.listings import history_lines
 from bots.telegram import keyboards, mydata
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
-from bots.telegram.progress import answering
+from bots.telegram.sending import post
 from engine.errors import UserError
 from storage import Job, Picture, TooLate
 from storage.life import OVER
@@ -94,12 +94,8 @@ async def original(errand: Errand, target: Target) -> str | None:
     for picture in target.pictures:
         # Telegram has no spoilers for files.
         png = await asyncio.to_thread(seen.read_open, picture)
-        await errand.bot.send_document(
-            errand.address.chat,
-            InputFile(png, filename=f"marble-{picture.name}.png"),
-            message_thread_id=errand.address.thread,
-            reply_parameters=answering(errand.address),
-        )
+        file = InputFile(png, filename=f"marble-{picture.name}.png")
+        await post(errand.bot.send_document, errand.address, file)
     return None
 
 

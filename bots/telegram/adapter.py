@@ -10,13 +10,13 @@ from typing import Any, Final
 from telegram.constants import ReactionEmoji
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
-from telegram.request import HTTPXRequest
 
 from bots.app import App
 from bots.delivery import Shown, TryLater, Way
 from bots.settings import Settings
 from bots.telegram.acts import REACTIONS, Act
 from bots.telegram.addresses import NAME
+from bots.telegram.connection import Connection
 from bots.telegram.desk import Desk
 from bots.telegram.intake import Intake
 from bots.telegram.pace import Pace
@@ -70,6 +70,16 @@ class Telegram:
         if self._tasks is None:
             raise TryLater(1.0)
         return await self._replies.deliver(parcel, way)
+
+    async def check(self) -> None:
+        """Ask who the bot is; raises as `troubles.explain` says."""
+        bot = make_bot(self._app.settings)  # the other may be shut down
+        try:
+            await bot.initialize()
+        except TelegramError as error:
+            raise explain(error) from None
+        finally:
+            await bot.shutdown()
 
     def stop_intake(self) -> None:
         """Ask Telegram for nothing more; what was taken in is still dealt with."""
@@ -148,7 +158,7 @@ def make_bot(settings: Settings) -> ExtBot[str]:
         settings.telegram_token,
         base_url=f"{settings.telegram_api_base}/bot",
         base_file_url=f"{settings.telegram_file_base}/bot",
-        request=HTTPXRequest(
+        request=Connection(
             connection_pool_size=CONNECTIONS,
             connect_timeout=CONNECT,
             read_timeout=ANSWER,
@@ -156,7 +166,7 @@ def make_bot(settings: Settings) -> ExtBot[str]:
             pool_timeout=ANSWER,
             media_write_timeout=UPLOAD,
         ),
-        get_updates_request=HTTPXRequest(
+        get_updates_request=Connection(
             connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT
         ),
         rate_limiter=Pace(),

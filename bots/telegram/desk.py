@@ -14,6 +14,7 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bots.app import App
+from bots.delivery import WayClosed
 from bots.presentation import cut, quote_names, utf16_length
 from bots.studio import Asker
 from bots.telegram import commands
@@ -179,8 +180,11 @@ async def _sentence(act: Awaitable[str | None], words: Words, *, quiet: bool = F
         return words.busy
     except UserError as error:
         return quote_names(tell(error, words))
-    except TelegramError:
-        raise
+    except TelegramError as error:
+        if not isinstance(found := explain(error), WayClosed):
+            raise  # it may have arrived, or nobody is there
+        log.warning("an errand was refused by Telegram: %s", found)
+        return words.unexpected
     except Exception:
         log.exception("an errand failed")
         return words.unexpected

@@ -18,8 +18,9 @@ from bots.policy import Role
 from bots.presentation import cut, utf16_length
 from bots.studio import Asker
 from bots.telegram.addresses import Address, place_of, user_of
-from bots.telegram.progress import Placeholders, answering
+from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
+from bots.telegram.sending import post
 from bots.telegram.troubles import explain
 from bots.texts import Words
 from engine.errors import UserError
@@ -53,12 +54,11 @@ class Errand:
         """Answer with words as they are; `marked` ones below have **bold** and `code` in them."""
         below = cut(f"\n\n{marked}" if text and marked else marked, TEXT, utf16_length)
         text = cut(text, TEXT - utf16_length(below), utf16_length)
-        return await self.bot.send_message(
-            self.address.chat,
+        return await post(
+            self.bot.send_message,
+            self.address,
             html.escape(text, quote=False) + to_html(below) if marked else text,
             parse_mode=ParseMode.HTML if marked else None,
-            message_thread_id=self.address.thread,
-            reply_parameters=answering(self.address),
             reply_markup=buttons,
         )
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from telegram import Document, ForceReply, PhotoSize
+from telegram.error import TelegramError
 
+from bots.fetching import Unfetched
 from bots.options import Values, parse_values
 from bots.preferences import values_for
 from bots.presentation import ignored_text
 from bots.telegram.acts import Target
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
-from bots.telegram.progress import answering
 from bots.telegram.reading import Picture, Said
+from bots.telegram.sending import post
+from bots.telegram.troubles import explain
 from bots.typed import split_message
 from engine.errors import UserError
 from engine.metadata import Reading, read_recipe
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
+
+log = logging.getLogger(__name__)
 
 
 async def imagine(errand: Errand, said: Said) -> str | None:
@@ -102,12 +108,11 @@ async def _ask(errand: Errand, picture: Picture | None, *, nothing: bool) -> str
         await errand.say(words.empty_prompt, ForceReply(selective=True))
         return None
     send = errand.bot.send_photo if isinstance(picture, PhotoSize) else errand.bot.send_document
-    await send(
-        address.chat,
+    await post(
+        send,
+        address,
         picture.file_id,
         caption=words.photo_question,
-        message_thread_id=address.thread,
-        reply_parameters=answering(address),
         reply_markup=ForceReply(selective=True),
     )
     return None
@@ -121,5 +126,9 @@ async def _keep(errand: Errand, picture: Picture) -> str:
 
 
 async def _fetch(errand: Errand, picture: Picture) -> bytes:
-    file = await errand.bot.get_file(picture.file_id)
-    return bytes(await file.download_as_bytearray())
+    try:
+        file = await errand.bot.get_file(picture.file_id)
+        return bytes(await file.download_as_bytearray())
+    except TelegramError as error:
+        log.warning("a picture could not be fetched: %s", explain(error))
+        raise Unfetched from None

@@ -15,14 +15,13 @@ from typing import Final
 from warnings import catch_warnings, simplefilter
 
 from telegram import Update
-from telegram.error import NetworkError, RetryAfter, TelegramError, TimedOut
+from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import ExtBot
 from telegram.warnings import PTBUserWarning
 
 from bots.delivery import back_off
 from bots.telegram.addresses import NAME
-from bots.telegram.pace import seconds_of
-from bots.telegram.troubles import explain
+from bots.telegram.troubles import explain, seconds_of
 from storage import DatabaseFault, Letter
 from storage.inbox import Inbox
 
@@ -109,7 +108,7 @@ class Intake:
         """Wait where waiting helps, and raise where it does not."""
         if isinstance(error, RetryAfter):
             await asyncio.sleep(seconds_of(error))
-        elif type(error) in (NetworkError, TimedOut):
+        elif isinstance(error, NetworkError) and not isinstance(error, BadRequest):
             wait = back_off(failures)
             log.warning("Telegram cannot be reached (%s); again in %.0f s", explain(error), wait)
             await asyncio.sleep(wait)

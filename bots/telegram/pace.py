@@ -10,12 +10,14 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine
+from itertools import count
 from typing import Any, Final
 
-from telegram.error import RetryAfter
+from telegram.error import RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter
 
-from bots.delivery import TryLater
+from bots.delivery import TryLater, back_off
+from bots.telegram.troubles import never_sent, seconds_of
 from engine.errors import MarbleError
 
 # Telegram's are thirty a second over all chats and twenty a minute in a group; these leave some
@@ -27,9 +29,12 @@ RESERVED: Final = 10  # of a group's messages: progress leaves these to answers 
 SPARE: Final = "spare"  # what may as well be left unsaid: sent at once or not at all
 BRIEFLY: Final = "briefly"  # what is to be tried again rather than waited for: see `TryLater`
 BRIEF: Final = 0.5  # seconds that it waits all the same
+PATIENCE: Final = 900.0  # seconds that an ordinary answer is tried for
 LANES: Final = 1_000  # chats that are remembered
 # What counts as a message; to answer a button or delete a message does not.
 COUNTED: Final = re.compile(r"(send|edit|copy|forward)(?!ChatAction)")
+# What somebody's answer is made of; all else is tried again by whoever calls it, if at all.
+ANSWERS: Final = re.compile(rf"{COUNTED.pattern}|deleteMessage|getFile|getChatMember")
 
 
 class Crowded(MarbleError):
@@ -118,22 +123,32 @@ class Pace(BaseRateLimiter[str]):
         """Make a request when its turn has come; a flood wait holds up its own chat only.
 
         Raises `Crowded` for what is to spare and would have to wait, `TryLater` for what waits
-        `BRIEFLY` and would have to wait longer.
+        `BRIEFLY` and would have to wait longer. An ordinary answer waits out flood waits, and is
+        sent again while it cannot have arrived, for as long as somebody may still wait for it.
         """
         chat = data.get("chat_id")
-        if chat is None or not COUNTED.match(endpoint):
-            return await callback(*args, **kwargs)
-        lane = self._lane(chat)
-        if rate_limit_args == SPARE:
-            self._spare(lane)
-        else:
-            await self._wait(lane, rate_limit_args == BRIEFLY)
-        try:
-            return await callback(*args, **kwargs)
-        except RetryAfter as error:
-            self.waits += 1
-            lane.pause(_now(), seconds_of(error))
-            raise
+        lane = self._lane(chat) if chat is not None and COUNTED.match(endpoint) else None
+        patient = rate_limit_args is None and ANSWERS.match(endpoint)
+        end = _now() + (PATIENCE if patient else 0)
+        for tries in count():
+            if lane and rate_limit_args == SPARE:
+                self._spare(lane)
+            elif lane:
+                await self._wait(lane, rate_limit_args == BRIEFLY)
+            try:
+                return await callback(*args, **kwargs)
+            except RetryAfter as error:
+                self.waits += 1
+                wait = seconds_of(error)
+                if lane:
+                    lane.pause(_now(), wait)
+                if _now() + wait > end:
+                    raise
+            except TelegramError as error:
+                wait = back_off(tries)
+                if not never_sent(error) or _now() + wait > end:
+                    raise
+            await asyncio.sleep(wait)
 
     async def _wait(self, lane: Lane, briefly: bool) -> None:
         seconds = lane.wait(_now())
@@ -158,12 +173,6 @@ class Pace(BaseRateLimiter[str]):
             now = _now()
             self._lanes = {key: lane for key, lane in self._lanes.items() if not lane.idle(now)}
         return self._lanes.setdefault(chat, Lane(chat))
-
-
-def seconds_of(error: RetryAfter) -> float:
-    """Return how long Telegram asks to wait."""
-    asked = error.retry_after
-    return float(asked) if isinstance(asked, int) else asked.total_seconds()
 
 
 async def _sleep(wait: Callable[[float], float]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from telegram import InputMediaPhoto, ReplyParameters
+from telegram import InputMediaPhoto
 from telegram.error import RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
@@ -19,6 +19,7 @@ from bots.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import ALL, BRIEF, SPARE, Crowded
+from bots.telegram.sending import post
 from bots.telegram.troubles import explain, never_sent
 from engine.errors import MarbleError
 from engine.events import News, Progress
@@ -104,11 +105,10 @@ class Placeholders:
         failures = 0
         while True:
             try:
-                message = await self.bot.send_message(
-                    address.chat,
+                message = await post(
+                    self.bot.send_message,
+                    address,
                     address.words.submitted,
-                    message_thread_id=address.thread,
-                    reply_parameters=answering(address),
                     reply_markup=keyboards.of_waiting(job.id, address.words),
                 )
                 break
@@ -171,10 +171,3 @@ class Placeholders:
         except TelegramError as error:
             log.debug("job %d: progress was not shown: %s", job.id, error)
         return True
-
-
-def answering(address: Address) -> ReplyParameters | None:
-    """Return what makes a message an answer, if there is still something to answer."""
-    if address.to is None:
-        return None
-    return ReplyParameters(address.to, allow_sending_without_reply=True)

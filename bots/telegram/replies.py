@@ -3,13 +3,16 @@
 A reply that would have to wait for its chat is put off, so that it takes no place from others.
 An edit may be made twice and leaves one picture, so it comes first. Where there is no placeholder
 or it is gone, the picture comes as a message of its own; where a photo is refused, as a document.
+Where no picture is taken, the placeholder says so; where it is gone, a message of words alone does,
+which has nothing left that could be refused but the chat.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
@@ -22,7 +25,8 @@ from bots.screen import Screen, View, Withheld
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import BRIEFLY
-from bots.telegram.progress import Placeholders, answering
+from bots.telegram.progress import Placeholders
+from bots.telegram.sending import post
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
 from bots.texts import Words, say, tell
 from storage import DatabaseFault, Job, Parcel, Picture, Status
@@ -35,7 +39,10 @@ NOTHING: Final = (256, 256)  # pixels of what stands where nothing may be seen
 
 EDIT: Final = Way("edit", repeatable=True)
 MESSAGE: Final = Way("message", repeatable=False)
-WORDS: Final = Way("words", repeatable=False)
+IN_WORDS: Final = Way("edit in words", repeatable=True)
+ALONE: Final = Way("words alone", repeatable=False)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +66,15 @@ class Replies:
     bot: ExtBot[str]
     screen: Screen
     placeholders: Placeholders
-    ways: Sequence[Way] = (EDIT, MESSAGE, WORDS)
+    ways: Sequence[Way] = (EDIT, MESSAGE, IN_WORDS, ALONE)
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Send a reply and return the message that shows it, or raise as `delivery` says."""
         send: Mapping[Way, Callable[[Parcel], Awaitable[Shown]]] = {
             EDIT: self._edit,
             MESSAGE: self._send,
-            WORDS: self._say,
+            IN_WORDS: self._edit_in_words,
+            ALONE: self._say,
         }
         try:
             return await send[way](parcel)
@@ -74,10 +82,16 @@ class Replies:
             raise explain(error) from None
 
     async def _edit(self, parcel: Parcel) -> Shown:
+        return await self._turn_into(parcel, await self.compose(parcel))
+
+    async def _edit_in_words(self, parcel: Parcel) -> Shown:
+        return await self._turn_into(parcel, self.compose_in_words(parcel))
+
+    async def _turn_into(self, parcel: Parcel, answer: Answer) -> Shown:
+        """Turn the placeholder into an answer."""
         standing = await self.placeholders.settle(parcel.job)
         if standing.message is None:
             raise WayClosed("there is no placeholder")
-        answer = await self.compose(parcel)
         chat, message = message_of(standing.message)
         where = {
             "chat_id": chat,
@@ -126,46 +140,50 @@ class Replies:
 
     async def _send(self, parcel: Parcel) -> Shown:
         answer = await self.compose(parcel)
-        return {await self._post(answer, _address(parcel), BRIEFLY): answer.picture}
+        sent = await self._post(answer, _address(parcel), BRIEFLY)
+        await self._remove_placeholder(parcel)
+        return {sent: answer.picture}
 
     async def _say(self, parcel: Parcel) -> Shown:
-        answer = replace(await self.compose(parcel), photo=None)
-        return {await self._post(answer, _address(parcel), BRIEFLY): answer.picture}
+        answer, address = self.compose_in_words(parcel), _address(parcel)
+        text = cut(answer.text, TEXT, utf16_length)
+        message = await self.bot.send_message(address.chat, text, rate_limit_args=BRIEFLY)
+        return {message_key(address.chat, message.message_id): None}
+
+    async def _remove_placeholder(self, parcel: Parcel) -> None:
+        """Remove a placeholder that could not become the reply, as far as Telegram lets."""
+        if parcel.job.message is None:
+            return
+        try:
+            await self.bot.delete_message(*message_of(parcel.job.message))
+        except TelegramError as error:
+            log.info("the placeholder of job %d stays: %s", parcel.job.id, explain(error))
 
     async def _post(self, answer: Answer, address: Address, pace: str | None = None) -> str:
         """Send an answer as a new message and return its name."""
-        where: dict[str, Any] = {
-            "chat_id": address.chat,
-            "message_thread_id": address.thread,
-            "reply_parameters": answering(address),
-            "reply_markup": answer.buttons,
-            "rate_limit_args": pace,
-        }
+        more: dict[str, Any] = {"reply_markup": answer.buttons, "rate_limit_args": pace}
         if answer.photo is None:
             text = cut(answer.text, TEXT, utf16_length)
-            message = await self.bot.send_message(text=text, **where)
+            message = await post(self.bot.send_message, address, text, **more)
             return message_key(address.chat, message.message_id)
-        where["caption"] = answer.text
+        more["caption"] = answer.text
         try:
-            message = await self.bot.send_photo(
-                photo=answer.photo, has_spoiler=answer.spoiler, **where
+            message = await post(
+                self.bot.send_photo, address, answer.photo, has_spoiler=answer.spoiler, **more
             )
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
-            message = await self.bot.send_document(
-                document=_file(answer), filename=answer.name, **where
+            message = await post(
+                self.bot.send_document, address, _file(answer), filename=answer.name, **more
             )
         return message_key(address.chat, message.message_id)
 
     async def compose(self, parcel: Parcel) -> Answer:
         """Return what a reply shows."""
         job, words = parcel.job, _address(parcel).words
-        if parcel.outcome is Status.CANCELLED:
-            return Answer(text=words.cancelled, buttons=None)
-        if parcel.outcome is Status.FAILED:
-            text = words.failed.format(reason=quote_names(say(job.error or "", words)))
-            return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
+        if parcel.outcome is not Status.RENDERED:
+            return self._compose_end(parcel, words)
         try:
             seen = await self.screen.of(job.place)
             return await asyncio.to_thread(self._picture, job, job.pictures, seen, words)
@@ -173,6 +191,24 @@ class Replies:
             if fault.passing:
                 raise ConnectionError(str(fault)) from fault
             return Answer(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
+
+    def compose_in_words(self, parcel: Parcel) -> Answer:
+        """Return what a reply says whose picture Telegram does not take."""
+        job, words = parcel.job, _address(parcel).words
+        if parcel.outcome is not Status.RENDERED:
+            return self._compose_end(parcel, words)
+        note = words.not_shown.format(name=job.id)
+        return Answer(
+            text=_captioned(job, words, note), buttons=keyboards.of_result(job, None, words)
+        )
+
+    def _compose_end(self, parcel: Parcel, words: Words) -> Answer:
+        """Return what a reply says to a job without pictures."""
+        job = parcel.job
+        if parcel.outcome is Status.CANCELLED:
+            return Answer(text=words.cancelled, buttons=None)
+        text = words.failed.format(reason=quote_names(say(job.error or "", words)))
+        return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
 
     def _picture(self, job: Job, pictures: Sequence[Picture], seen: View, words: Words) -> Answer:
         """Read pictures, as one grid where there are several; blocks."""

@@ -18,7 +18,6 @@ from telegram.error import (
 )
 
 from bots.delivery import AdapterStopped, TryLater, Undeliverable, WayClosed
-from bots.telegram.pace import seconds_of
 from engine.errors import MarbleError
 
 REFUSED: Final = (
@@ -35,20 +34,39 @@ NO_PHOTO: Final = (
     "not enough rights to send photos",
 )
 MEDIA_NOW: Final = ("there is no text in the message to edit",)
-CLOSED: Final = (
-    "message to edit not found",
-    "message can't be edited",
-    "message_id_invalid",
-    "message to be replied not found",
+# Where a message would go in a chat is no more: its topic, or what it answers.
+NO_SPOT: Final = (
     "message thread not found",
     "topic_closed",
-    "not enough rights",
-    "file is too big",
-    "request entity too large",
+    "topic_deleted",
+    "topic_id_invalid",
+    "message to be replied not found",
+    "message to reply not found",
+    "reply message not found",
+    "reply_message_id_invalid",
 )
-GONE: Final = ("chat not found", "user is deactivated", "peer_id_invalid", "group chat was deleted")
+TOO_LARGE: Final = ("request entity too large",)
+GONE: Final = (
+    "chat not found",
+    "user is deactivated",
+    "peer_id_invalid",
+    "group chat was deleted",
+    "bot was blocked",
+    "bot was kicked",
+    "bot is not a member",
+    "bot can't initiate conversation",
+    "bot can't send messages to bots",
+)
 # Errors of the connection that come before a request is sent.
 UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class ForeignAnswer(NetworkError):
+    """Say that an answer came, and not from Telegram."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"what answered {status} is not Telegram")
 
 
 class Contested(MarbleError):
@@ -68,8 +86,12 @@ def says(error: TelegramError, sentences: tuple[str, ...]) -> bool:
 
 
 def never_sent(error: TelegramError) -> bool:
-    """Say whether a request cannot have reached Telegram."""
-    return isinstance(error.__cause__, UNSENT)
+    """Say whether a request cannot have reached Telegram.
+
+    A gateway that fails (5xx) may have passed it on; whatever refuses it before did not.
+    """
+    refused = isinstance(error, ForeignAnswer) and 400 <= error.status < 500
+    return refused or isinstance(error.__cause__, UNSENT)
 
 
 def explain(error: TelegramError) -> Exception:
@@ -83,14 +105,20 @@ def explain(error: TelegramError) -> Exception:
             return Contested()
         case ChatMigrated():
             return WayClosed(f"the group is now {error.new_chat_id}")
-        case Forbidden():
+        case Forbidden() | BadRequest() if says(error, GONE):
             return Undeliverable(error.message)
-        case BadRequest() if says(error, GONE):
-            return Undeliverable(error.message)
-        case BadRequest():
+        case Forbidden() | BadRequest():
+            return WayClosed(error.message)
+        case NetworkError() if says(error, TOO_LARGE):
             return WayClosed(error.message)
         case TimedOut():
             return TimeoutError("Telegram did not answer in time")
         case NetworkError():
             return ConnectionError(error.message)
     return MarbleError(error.message)
+
+
+def seconds_of(error: RetryAfter) -> float:
+    """Return how long Telegram asks to wait."""
+    asked = error.retry_after
+    return float(asked) if isinstance(asked, int) else asked.total_seconds()

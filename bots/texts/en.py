@@ -26,6 +26,7 @@ EN: Final = Words(
     cancelled="Cancelled.",
     failed="This could not be drawn. {reason}",
     lost_picture="The picture's file is gone; a rerun draws it again.",
+    not_shown="The picture is drawn and kept, but it cannot be shown here; /show {name} shows it.",
     shrunk="Shown smaller, to fit this place's limit; the recipe gives the full size by DM.",
     alt_text="Generated picture: {prompt}",
     alt_text_grid="Grid of {count} generated pictures, numbered from the top left: {prompt}",

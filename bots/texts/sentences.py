@@ -67,6 +67,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "black_mask": "蒙版全黑，没有可画之处；请把要重画的地方涂白。",
     "black_where_drawn": "在要画的区域内蒙版全黑，没有可画之处。",
     "nothing_transparent": "图片没有透明之处，没有可画的；请提供蒙版。",
+    "unfetched": "无法取得图片；请稍后再试。",
     # Models, and what becomes of a job
     "unknown_model": "没有模型 {name}{near}；现有模型：{known}。",
     "unknown_part": "没有名为 {name} 的 {kind}{near}；现有：{known}。",

@@ -32,6 +32,7 @@ class Words:
     cancelled: str
     failed: str
     lost_picture: str
+    not_shown: str
     shrunk: str
 
     # A picture and its recipe

@@ -26,6 +26,7 @@ ZH: Final = Words(
     cancelled="已取消。",
     failed="这张图没能画出来。{reason}",
     lost_picture="图片文件已不在；重画即可得到同一张图。",
+    not_shown="图片已画好并保存，但无法在此显示；用 /show {name} 查看。",
     shrunk="受此处大小限制，显示的是缩小版；点“配方”可私信获取原图。",
     alt_text="生成的图片：{prompt}",
     alt_text_grid="{count} 张生成图片的拼图，从左上角起编号：{prompt}",

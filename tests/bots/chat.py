@@ -29,6 +29,14 @@ class Chat:
     gated: set[int] | None = None  # … all of them, or those of these jobs
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    verdicts: list[Exception] = field(default_factory=list)  # on the token; then it is known
+    checks: int = 0
+
+    async def check(self) -> None:
+        """Say whether the token is known."""
+        self.checks += 1
+        if self.verdicts:
+            raise self.verdicts.pop(0)
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Send one reply."""

@@ -15,10 +15,12 @@ from bots.delivery import (
     AT_ONCE,
     LONGEST,
     TRIES,
+    UNKNOWN,
     AdapterStopped,
     Delivery,
     TryLater,
     Undeliverable,
+    UnknownAnswer,
     Way,
     WayClosed,
 )
@@ -236,6 +238,7 @@ async def test_a_revoked_token_stops_its_adapter_alone(
         scene.storage.jobs, scene.storage.outbox, {"terminal": scene.chat, "discord": other}
     )
     scene.chat.trouble = always(AdapterStopped("401"))
+    scene.chat.verdicts = [AdapterStopped("401")]
     mine, theirs = await scene.rendered(), await scene.rendered("discord:1")
     for _ in range(3):
         await delivery.deliver_due()
@@ -243,11 +246,47 @@ async def test_a_revoked_token_stops_its_adapter_alone(
     assert delivery.stopped() == {"terminal"}
     assert (scene.chat.replies(mine), other.replies(theirs)) == (0, 1)
     assert caplog.text.count("refuses Marble") == 1
+    assert scene.chat.checks == 1
     scene.chat.trouble = lambda parcel, way: None
     delivery.resume("terminal")
     await delivery.deliver_due()
     await delivery.drain()
     assert scene.chat.replies(mine) == 1
+
+
+@pytest.mark.parametrize("verdict", [None, OSError("a page of a proxy")])
+async def test_one_refusal_stops_no_adapter_whose_token_is_known(
+    scene: Scene, verdict: Exception | None
+) -> None:
+    job = await scene.rendered()
+    scene.chat.trouble = once(AdapterStopped("401"))
+    scene.chat.verdicts = [verdict] if verdict else []
+    await scene.round()
+    assert (scene.chat.checks, scene.delivery.stopped()) == (1, frozenset())
+    scene.clock.move(minutes=2)
+    await scene.round()
+    assert scene.chat.replies(job) == 1
+
+
+async def test_an_answer_that_means_nothing_known_is_outlasted(scene: Scene) -> None:
+    job = await scene.rendered()
+    scene.chat.trouble = always(UnknownAnswer("code 123456"))
+    for _ in range(4 * TRIES):
+        assert await scene.round() == 1
+        scene.clock.move(minutes=2)
+    scene.chat.trouble = lambda parcel, way: None
+    await scene.round()
+    assert scene.chat.edits == {job: Status.RENDERED}
+
+
+async def test_an_answer_that_means_nothing_for_long_leads_to_the_next_way(scene: Scene) -> None:
+    job = await scene.rendered()
+    scene.chat.trouble = always(UnknownAnswer("code 123456"), way=EDIT)
+    for _ in range(UNKNOWN):
+        assert await scene.round() == 1
+        scene.clock.move(minutes=2)
+    await scene.round()
+    assert scene.chat.messages[job] == ["rendered"]
 
 
 async def test_an_answer_lost_on_a_repeatable_way_leaves_one_reply(scene: Scene) -> None:

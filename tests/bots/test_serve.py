@@ -13,14 +13,14 @@ import pytest
 
 from bots import serve
 from bots.app import App, roles_of, rules_of
-from bots.delivery import AdapterStopped
+from bots.delivery import AdapterStopped, Way
 from bots.gate import Gate
 from bots.pausing import Pausing
 from bots.serve import Entry, Service, make_adapters, serving
 from bots.settings import load_settings
 from bots.studio import Asker
 from bots.styles import Stylebook
-from storage import Job, Status
+from storage import Job, Parcel, Status
 from tests.bots.chat import Chat
 from tests.bots.conftest import House
 
@@ -104,7 +104,7 @@ def note_waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let nothing wait before it is started again; return which waits were asked for."""
     waits: list[int] = []
 
-    def note(tries: int) -> float:
+    def note(tries: int, longest: float = 0.0) -> float:
         waits.append(tries)
         return 0.0
 
@@ -136,7 +136,8 @@ async def test_one_that_fails_is_started_again(
 async def test_one_that_is_refused_rests_with_its_reason_while_the_others_go_on(
     scene: Scene, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    red, blue = Home("red", script=[AdapterStopped("its token was revoked")]), Home("blue")
+    refusal = AdapterStopped("its token was revoked")
+    red, blue = Home("red", script=[refusal], verdicts=[refusal] * 9), Home("blue")
     service, _ = start(red, blue)
     await blue.connected.wait()
     waiting, job = await scene.ask("red"), await scene.ask("blue")
@@ -146,6 +147,50 @@ async def test_one_that_is_refused_rests_with_its_reason_while_the_others_go_on(
     assert service.troubles == {"red": "its token was revoked"}
     assert "red refuses Marble: its token was revoked" in caplog.text
     assert await scene.status(waiting) is not Status.DELIVERED
+
+
+async def test_one_that_was_refused_goes_on_by_itself_when_its_token_works(
+    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits = note_waits(monkeypatch)
+    refusal = AdapterStopped("its token was revoked")
+    red = Home("red", script=[refusal], verdicts=[refusal, refusal, OSError("no route"), refusal])
+    service, _ = start(red)
+    await red.connected.wait()
+    job = await scene.ask("red")
+    await red.arrived.wait()
+    assert red.edits == {job.id: Status.RENDERED}
+    assert (red.runs, waits, service.ailing()) == (2, [0, 1, 2, 3], {})
+    assert caplog.text.count("red refuses Marble") == 1
+
+
+async def test_one_that_is_refused_once_only_is_started_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits = note_waits(monkeypatch)
+    red = Home("red", script=[AdapterStopped("a page said 401"), AdapterStopped("code 4004")])
+    service, _ = start(red)
+    await red.connected.wait()
+    assert (red.runs, red.checks, waits, service.ailing()) == (3, 2, [0, 1], {})
+    assert "refuses Marble" not in caplog.text
+
+
+async def test_one_whose_delivery_is_refused_rests_and_goes_on(
+    scene: Scene, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal, troubles = AdapterStopped("401"), [AdapterStopped("401")]
+
+    def refuse(parcel: Parcel, way: Way) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    red = Home("red", trouble=refuse, verdicts=[refusal, refusal])
+    note_waits(monkeypatch)
+    start(red)
+    await red.connected.wait()
+    job = await scene.ask("red")
+    await red.arrived.wait()
+    assert (red.edits, red.runs, red.checks) == ({job.id: Status.RENDERED}, 2, 3)
 
 
 async def test_told_to_stop_it_finishes_what_is_at_work_and_begins_nothing(

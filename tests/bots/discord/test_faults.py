@@ -313,6 +313,109 @@ async def guest(scene: Scene) -> str:
     return "the picture comes by direct message"
 
 
+async def cloudflare(scene: Scene) -> str:
+    """Cloudflare's pages answer instead (403, 404, 401, 503)"""
+    reply = await scene.waiting()
+    statuses = (403, 404, 401, 503)
+    faults = [scene.discord.faults.page("(PATCH|POST) .*", status) for status in statuses]
+    scene.go()
+    await scene.alone(reply.message)
+    assert all(fault.seen for fault in faults)
+    return "they are the network: it is tried again until it arrives"
+
+
+async def no_verdicts(scene: Scene) -> str:
+    """JSON with code 40333, 0, or one that nobody knows"""
+    reply = await scene.waiting()
+    codes = ((403, 40333), (404, 0), (403, 499_999))
+    faults = [scene.discord.faults.add("PATCH .*", *code) for code in codes]
+    scene.go()
+    await scene.alone(reply.message)
+    assert all(fault.seen for fault in faults)
+    return "they are no verdicts: it is tried again until it arrives"
+
+
+async def no_picture_taken(scene: Scene) -> str:
+    """the picture is refused by every way (403/20009, 50007)"""
+    reply = await scene.waiting()
+    faults = scene.discord.faults
+    for route in ("PATCH /webhooks/.*", "PATCH /channels/.*", "POST /channels/.*/messages"):
+        faults.add(route, 403, 20009)
+    faults.add("POST /channels/.*/messages", 403, 50007)
+    scene.go()
+    text = await reply.said("drawn and kept")
+    assert f"/show {text.partition('/show ')[2].partition(' ')[0]} " in text
+    assert scene.discord.shown() == [reply.message]
+    return "its message says so, and how to see it"
+
+
+async def archived_thread(scene: Scene) -> str:
+    """the thread is archived meanwhile (400/50083)"""
+    thread = scene.discord.add_thread(scene.discord.channel)
+    there = scene.ann.at(thread)
+    first = await there.imagine("a cat")
+    await first.picture()
+    scene.marble.gate.unlink(missing_ok=True)
+    reply = await there.imagine("wait for a scholar")
+    await reply.said("Chiselling")
+    scene.discord.faults.add("PATCH .*", 400, 50083, times=2)  # by token, and as a message
+    scene.go()
+    await scene.discord.until(
+        lambda: len([m for m in scene.discord.shown(thread) if _is_picture(m)]) == 2, "a message"
+    )
+    return "a new message wakes the thread"
+
+
+async def locked_thread(scene: Scene) -> str:
+    """the thread is locked meanwhile (400/50083, 403/160005)"""
+    reply = await scene.waiting()
+    scene.discord.faults.add("PATCH .*", 400, 50083, times=2)
+    scene.discord.faults.add("POST /channels/.*/messages", 403, 160005)
+    scene.go()
+    assert _is_picture((await scene.ann.gets_dm("scholar")).message)
+    assert reply.text
+    return "the picture comes by direct message"
+
+
+async def answered_deleted(scene: Scene) -> str:
+    """what a reply answers is gone (400/50035)"""
+    first = await scene.ann.imagine("a cat")
+    await first.picture()
+    errors = {"message_reference": {"_errors": [{"code": "X", "message": "Unknown message"}]}}
+    fault = scene.discord.faults.add("POST /channels/.*/messages", 400, 50035, errors=errors)
+    await scene.ann.reacts("🌱", first)
+    await scene.discord.until(
+        lambda: len([m for m in scene.discord.shown() if _is_picture(m)]) == 2, "the picture"
+    )
+    assert fault.seen == 1
+    assert scene.discord.shown()[-1].reference is None
+    return "it is sent as no reply"
+
+
+async def placeholder_limited(scene: Scene) -> str:
+    """a reaction's placeholder is limited for longer than is waited for (429)"""
+    first = await scene.ann.imagine("a cat")
+    await first.picture()
+    fault = scene.discord.faults.limit("POST /channels/.*/messages", 61.0)
+    await scene.ann.reacts("🌱", first)
+    again = await scene.ann.gets_reply_to(first)
+    await again.picture()
+    assert fault.seen == 1
+    assert scene.discord.shown() == [first.message, again.message]
+    return "the job is drawn, and comes as a new message"
+
+
+async def answer_limited(scene: Scene) -> str:
+    """an ordinary answer is limited, by pages, too (429)"""
+    await (await scene.ann.imagine("a cat")).picture()
+    fault = scene.discord.faults.page("PATCH /webhooks/.*", 429, Retry_After="1")
+    other = scene.discord.faults.page("PATCH /webhooks/.*", 403)
+    history = await scene.ann.types("history")
+    await history.said("a cat")
+    assert (fault.seen, other.seen) == (1, 1)
+    return "it waits, and is sent"
+
+
 FAULTS: Final[tuple[Callable[[Scene], Awaitable[str]], ...]] = (
     deadline,
     expiry,
@@ -330,6 +433,14 @@ FAULTS: Final[tuple[Callable[[Scene], Awaitable[str]], ...]] = (
     placeholder_deleted,
     resume,
     reconnect,
+    cloudflare,
+    no_verdicts,
+    no_picture_taken,
+    archived_thread,
+    locked_thread,
+    answered_deleted,
+    placeholder_limited,
+    answer_limited,
     invalid_session,
     duplicates,
     restart,
@@ -436,18 +547,49 @@ async def test_while_it_ends_new_work_is_refused_in_words(
     await (await ann.gets_reply_to(first)).picture()
 
 
-async def test_a_revoked_token_stops_this_adapter_alone_and_loudly(
-    discord: FakeDiscord, marble: Marble
+async def says(marble: Marble, words: str) -> None:
+    """Wait until something is logged."""
+    async with asyncio.timeout(PATIENCE):
+        while words not in marble.log:
+            await asyncio.to_thread(time.sleep, 0.05)
+
+
+async def test_a_revoked_token_stops_this_adapter_alone_and_loudly_until_it_works(
+    discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:
     before = len(discord.requests)
-    discord.token = "another.discord.token"
+    kept, discord.token = discord.token, "another.discord.token"
     await discord.gateway.invalidate()
     await discord.until(lambda: discord.refused, "the refusal")
-    assert await marble.stop() == 0  # it served on until it was told to stop
+    await says(marble, "discord refuses Marble: Discord does not know its token")
     assert discord.refused == 1
-    assert len(discord.requests) == before  # no storm
-    assert "discord refuses Marble" in marble.log
+    assert {path for _, _, path in discord.requests[before:]} == {"/users/@me"}
+    assert len(discord.requests) - before <= 2  # no storm
+    discord.token = kept
+    await discord.until(lambda: discord.gateway.connected, "connecting")
+    await (await ann.imagine("a cat")).picture()
     assert discord.token not in marble.log
+    assert await marble.stop() == 0
+
+
+async def test_a_gateway_that_closes_with_4004_is_asked_about_the_token_first(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    identified = discord.gateway.identified
+    await discord.gateway.drop(4004)
+    await discord.until(lambda: discord.gateway.identified > identified, "identifying")
+    await (await ann.imagine("a cat")).picture()
+    assert "refuses Marble" not in marble.log
+
+
+async def test_a_page_at_the_start_is_no_verdict_on_the_token(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    pages = [discord.faults.page("GET /users/@me", status) for status in (401, 403, 407)]
+    await cold.start()
+    await (await ann.imagine("a cat")).picture()
+    assert all(page.seen for page in pages)
+    assert "refuses Marble" not in cold.log
 
 
 def test_the_gateway_is_tried_again_within_seconds_however_long_the_network_was_away() -> None:

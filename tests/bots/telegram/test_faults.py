@@ -18,8 +18,9 @@ from aiohttp import ClientSession
 
 from bots.delivery import AT_ONCE
 from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port, a_marble, a_server
+from tests.bots.test_presentation import png
 from tests.fakes.process import Marble
-from tests.fakes.telegram.faults import Fault, flood, lose_answer, refuse
+from tests.fakes.telegram.faults import Fault, flood, lose_answer, page, refuse
 from tests.fakes.telegram.people import Person, group, is_result, labels, person, text_of
 from tests.fakes.telegram.server import TelegramServer
 
@@ -213,6 +214,107 @@ async def test_a_server_that_fails_is_asked_again(ada: Person, spoil: Spoil, gat
     assert len(ada.chat.shown) == 1
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 407, 413, 503])
+async def test_a_page_of_a_proxy_is_no_verdict(
+    ada: Person, spoil: Spoil, gate: Path, marble: Marble, status: int
+) -> None:
+    fault = spoil(page(EDITS, "sendPhoto", status=status, times=2))
+    await ada.chat.picture(await asks(ada, gate, fault))
+    assert fault.hits == 2
+    assert len(ada.chat.shown) == 1
+    assert "refuses Marble" not in marble.log
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_page_instead_of_a_placeholder_or_an_answer_is_outlasted(
+    ada: Person, spoil: Spoil, gate: Path, status: int
+) -> None:
+    spoil(page("sendMessage", status=status, times=2))
+    said = await ada.says("a cat wait")
+    await ada.chat.words(said, "1/")
+    await asyncio.to_thread(gate.touch)
+    await ada.chat.picture(said)
+    spoil(page("sendMessage", status=status, times=2))
+    await ada.chat.words(await ada.says("/stats"), "You")
+
+
+async def test_an_ordinary_answer_waits_out_a_flood_wait(ada: Person, spoil: Spoil) -> None:
+    fault = spoil(flood(ada.id, 2, "sendMessage"))
+    await ada.chat.words(await ada.says("/stats"), "You")
+    assert fault.hits == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_page_while_asking_for_updates_is_outlasted(
+    ada: Person, telegram: TelegramServer, marble: Marble, status: int
+) -> None:
+    fault = page("getUpdates", status=status, times=2)
+    telegram.faults.append(fault)
+    telegram.polls += 1  # ends the poll that is under way
+    telegram.change()
+    await ada.chat.picture(await ada.says("a cat"))
+    assert fault.hits == 2
+    assert "refuses Marble" not in marble.log
+
+
+async def test_a_photo_that_cannot_be_fetched_is_answered(ada: Person, spoil: Spoil) -> None:
+    ada.server.faults.append(refuse("Bad Request: file is temporarily unavailable", "getFile"))
+    said = await ada.sends_photo(png(), "a cat")
+    await ada.chat.words(said, "could not be fetched")
+
+
+async def test_a_picture_that_is_not_taken_by_any_way_leaves_a_sentence(
+    ada: Person, spoil: Spoil, gate: Path
+) -> None:
+    said = await ada.says("a cat wait")
+    await ada.chat.words(said, "1/")
+    for method in (EDITS, "sendPhoto"):
+        spoil(refuse("Bad Request: MEDIA_EMPTY", method))
+    await asyncio.to_thread(gate.touch)
+    sentence = await ada.chat.words(said, "drawn and kept")
+    assert ada.chat.shown == [sentence]
+    number = text_of(sentence).partition("/show ")[2].partition(" ")[0]
+    await ada.chat.picture(await ada.says(f"/show {number}"))
+
+
+async def test_where_not_even_that_is_edited_words_alone_arrive(
+    ada: Person, spoil: Spoil, gate: Path
+) -> None:
+    said = await ada.says("a cat wait")
+    await ada.chat.words(said, "1/")
+    for method in (EDITS, "sendPhoto", "editMessageText"):
+        spoil(refuse("Bad Request: MESSAGE_ODD", method))
+    await asyncio.to_thread(gate.touch)
+    await ada.server.until(lambda: [m for m in ada.chat.shown if "drawn and" in text_of(m)])
+
+
+@pytest.mark.parametrize("refusal", ["message thread not found", "TOPIC_CLOSED", "TOPIC_DELETED"])
+async def test_a_topic_that_is_gone_sends_answers_to_its_group(
+    ada: Person, telegram: TelegramServer, gate: Path, refusal: str
+) -> None:
+    statues = group(telegram, next(NUMBERS))
+    topic = statues.topic(7)
+    said = await ada.says("/imagine a cat wait", to=topic)
+    placeholder = await topic.words(said, "1/")
+    telegram.closed_topics[statues.id, 7] = refusal
+    del telegram.messages[statues.id, placeholder["message_id"]]
+    await asyncio.to_thread(gate.touch)
+    await telegram.until(lambda: any(is_result(m) for m in statues.shown))
+    other = await ada.says("/imagine a dog", to=topic)
+    await telegram.until(lambda: sum(is_result(m) for m in statues.shown) == 2)
+    await ada.says("/stats", to=topic)
+    await telegram.until(lambda: [m for m in statues.shown if "You" in text_of(m)])
+    assert other
+
+
+async def test_an_answered_message_that_is_gone_is_left_out(
+    ada: Person, spoil: Spoil, gate: Path
+) -> None:
+    spoil(refuse("Bad Request: message to be replied not found", "sendMessage"))
+    await ada.says("/stats")
+    await ada.server.until(lambda: [m for m in ada.chat.shown if "You" in text_of(m)])
+
+
 async def test_a_chat_that_is_gone_is_given_up(
     ada: Person, bob: Person, spoil: Spoil, marble: Marble, gate: Path
 ) -> None:
@@ -246,7 +348,31 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_a_revoked_token_stops_telegram_alone_and_loudly(folder: Path) -> None:
+async def test_a_page_at_the_start_is_no_verdict_on_the_token(folder: Path) -> None:
+    async with a_server() as server:
+        pages = [page("getMe", status=status) for status in (401, 403, 404)]
+        server.faults.extend(pages)
+        async with a_marble(server, folder) as marble:
+            ada = person(server)
+            await ada.chat.picture(await ada.says("a cat"))
+            assert all(each.hits for each in pages)
+            assert "refuses Marble" not in marble.log
+
+
+async def test_one_401_that_is_not_said_again_stops_nothing(folder: Path) -> None:
+    async with a_server() as server, a_marble(server, folder) as marble:
+        ada = person(server)
+        server.faults.append(refuse("Unauthorized", "getUpdates", status=401))
+        server.faults.append(refuse("Unauthorized", EDITS, status=401))
+        server.polls += 1
+        server.change()
+        await ada.chat.picture(await ada.says("a cat"))
+        assert "refuses Marble" not in marble.log
+
+
+async def test_a_revoked_token_stops_telegram_alone_and_loudly_until_it_works(
+    folder: Path,
+) -> None:
     async with a_server() as server, a_marble(server, folder) as marble:
         ada = person(server)
         await ada.chat.picture(await ada.says("a cat"))
@@ -254,12 +380,13 @@ async def test_a_revoked_token_stops_telegram_alone_and_loudly(folder: Path) -> 
         server.polls += 1
         server.change()
         await marble.says("telegram refuses Marble")
-        await ada.says("a dog")
+        said = await ada.says("a dog")
+        refused = [call for call in server.calls if call.status == 401]
+        assert len(refused) <= 3
         server.token = kept
+        await ada.chat.picture(said)
         code = await marble.stop()
-    assert code == 0  # it went on serving the others
-    refused = [call for call in server.calls if call.status == 401]
-    assert len(refused) <= 2
+    assert code == 0
     assert marble.log.count("telegram refuses Marble") == 1
     assert "put the one that @BotFather shows into MARBLE_TELEGRAM_TOKEN" in marble.log
 

@@ -21,6 +21,7 @@ class Fault:
     times: int = 1
     seen: int = 0
     lost: bool = False  # the request is heard, and its answer is not
+    page: bool = False  # what answers is not Discord, but something before it
 
 
 @dataclass
@@ -29,10 +30,14 @@ class Faults:
 
     waiting: list[Fault] = field(default_factory=list)
 
-    def add(self, route: str, status: int, code: int = 0, *, times: int = 1) -> Fault:
+    def add(self, route: str, status: int, code: int = 0, *, times: int = 1, **more: Any) -> Fault:
         """Refuse requests as the API does; 5xx answers have no JSON."""
-        body = {"message": f"scripted {status}", "code": code}
+        body = {"message": f"scripted {status}", "code": code, **more}
         return self._keep(Fault(route, status, body, times=times))
+
+    def page(self, route: str, status: int, *, times: int = 1, **headers: str) -> Fault:
+        """Answer in Discord's stead, as Cloudflare and proxies do."""
+        return self._keep(Fault(route, status, {}, headers, times=times, page=True))
 
     def limit(
         self, route: str, seconds: float, *, everywhere: bool = False, times: int = 1
@@ -78,6 +83,12 @@ class Faults:
 
 
 def _respond(fault: Fault) -> web.Response:
+    if fault.page:
+        text = "<html><body><h1>Access denied</h1>cloudflare</body></html>"
+        headers = {name.replace("_", "-"): value for name, value in fault.headers.items()}
+        return web.Response(
+            text=text, status=fault.status, content_type="text/html", headers=headers
+        )
     text = "upstream" if fault.status >= 500 else json.dumps(fault.body)
     kind = "text/plain" if fault.status >= 500 else "application/json"
     return web.Response(

@@ -25,6 +25,7 @@ class Fault:
     seconds: int = 0
     cut: bool = False
     takes: bool = True
+    page: bool = False  # what answers is not Telegram, but something before it
     before: Callable[[], Awaitable[Any]] | None = None
     after: Callable[[], Awaitable[Any]] | None = None
     hits: int = 0
@@ -48,6 +49,11 @@ def flood(chat: int, seconds: int, *methods: str) -> Fault:
 def refuse(says: str, *methods: str, status: int = 400, times: int = 1) -> Fault:
     """Refuse a call in Telegram's words."""
     return Fault(methods, times=times, status=status, says=says)
+
+
+def page(*methods: str, status: int = 403, times: int = 1) -> Fault:
+    """Answer in Telegram's stead, as proxies do."""
+    return Fault(methods, times=times, status=status, page=True)
 
 
 def lose_answer(*methods: str, times: int = 1) -> Fault:

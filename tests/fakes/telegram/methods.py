@@ -201,6 +201,8 @@ def _send(server: TelegramServer, values: Json, **content: Any) -> Json:
         elif not answered.get("allow_sending_without_reply"):
             raise Refusal(400, "Bad Request: message to be replied not found")
     if thread := values.get("message_thread_id"):
+        if refusal := server.closed_topics.get((chat, thread)):
+            raise Refusal(400, f"Bad Request: {refusal}")
         content |= {"message_thread_id": thread, "is_topic_message": True}
     markup = values.get("reply_markup", {})
     if "inline_keyboard" in markup:  # others are not part of the message

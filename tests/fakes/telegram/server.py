@@ -64,6 +64,7 @@ class TelegramServer:
     answers: dict[str, str] = field(default_factory=dict)  # callback query → what was shown
     commands: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
     webhook: Json | None = None
+    closed_topics: dict[tuple[int, int], str] = field(default_factory=dict)  # and how they refuse
     blocked: set[int] = field(default_factory=set)
     shown: Counter[tuple[int, int]] = field(default_factory=Counter)  # pictures by message
     limits: bool = True
@@ -218,6 +219,10 @@ class TelegramServer:
             self.change()
             if fault.before:
                 await fault.before()
+            if fault.page:
+                self._note(Call(method, values, fault.status, "a page", time.monotonic()))
+                text = "<html><body>Access denied</body></html>"
+                return web.Response(text=text, status=fault.status, content_type="text/html")
             if fault.status:
                 return self._error(method, values, fault.status, fault.says, fault.seconds)
             if fault.cut and not fault.takes:

@@ -1,0 +1,50 @@
+"""Answers wait while Discord asks them to, and are sent again while they cannot have arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Final, TypeVar
+
+import discord
+
+from bots.delivery import TryLater, back_off
+from bots.discord.faults import translate
+
+PATIENCE: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+async def patiently(send: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+    """Send an answer, for as long as somebody can still hear it.
+
+    One that is not `repeatable` would stand there twice if it was heard and its answer lost; it is
+    sent again only after an answer that says that it was not. Raises what the last try raised.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE
+    for tries in count():
+        try:
+            return await send()
+        except Exception as error:
+            wait = _wait(error, tries, repeatable=repeatable)
+            if wait is None or loop.time() + wait > end:
+                raise
+            log.info("an answer is sent again in %.0f s: %s", wait, error)
+        await asyncio.sleep(wait)
+    raise AssertionError("count() has no end")
+
+
+def _wait(error: Exception, tries: int, *, repeatable: bool) -> float | None:
+    """Return the seconds until an answer is sent again, or None where it is not."""
+    found = translate(error)
+    if isinstance(found, TryLater):
+        return found.seconds
+    unheard = isinstance(error, discord.HTTPException) and error.status < 500
+    if isinstance(found, OSError) and (repeatable or unheard):
+        return back_off(tries)
+    return None
