@@ -91,6 +91,9 @@ class Chat:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
+    async def check(self) -> None:
+        """Know the token."""
+
     def stop_intake(self) -> None:
         pass
 
