@@ -1,6 +1,7 @@
 """What a prompt says beside its words: LoRAs to use, and choices that the seed makes.
 
     <lora:name>  <lora:name:0.8>  <lora:name:0.8:0.5>    a LoRA, its weight, and the U-Net's own
+    <lora:name:te=0.8:unet=0.5>  <lyco:name>             the same, in other spellings
     {a|b|c}                                              one of these, by the seed
 
 Both are resolved before a recipe is made, so that the recipe says what was drawn. The tags are
@@ -21,7 +22,8 @@ from engine.sources import Lora
 
 LONGEST: Final = 10_000  # characters in which choices are made; a recipe takes 2,000
 # Hostile texts are read in linear time: no blank is tried twice.
-TAG: Final = re.compile(r"(?<![ \t])[ \t]*<lora:([^<>]*)>", re.IGNORECASE)
+TAG: Final = re.compile(r"(?<![ \t])[ \t]*<(lora|lyco|hypernet):([^<>]*)>", re.IGNORECASE)
+WEIGHTS: Final = ("te", "unet")  # by name: of the text encoders, of the U-Net
 # An escaped character, a sign of choices, or text up to the next of these.
 PIECE: Final = re.compile(r"\\.|[{}|]|[^{}|\\]+|\\", re.DOTALL)
 
@@ -30,7 +32,7 @@ Choice = list[list[str]]  # one that is not closed yet: its options, each in pie
 
 def take_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
     """Return the prompt without its LoRA tags, and the LoRAs; `PromptError` for a bad tag."""
-    found = tuple(_lora(tag[1]) for tag in TAG.finditer(prompt))
+    found = tuple(_lora(tag[1].lower(), tag[2]) for tag in TAG.finditer(prompt))
     return (TAG.sub("", prompt).strip(" \t"), found) if found else (prompt, ())
 
 
@@ -99,19 +101,33 @@ def _leave(opened: list[Choice], settled: list[str]) -> None:
     opened.clear()
 
 
-def _lora(tag: str) -> Lora:
+def _lora(kind: str, tag: str) -> Lora:
+    written = shorten(f"<{kind}:{tag}>")
+    if kind == "hypernet":
+        sentence = f"{written} is a hypernetwork, which Marble cannot use; leave it out."
+        raise PromptError(Sentence(sentence, "no_hypernetworks", written=written))
     name, *weights = (part.strip() for part in tag.split(":"))
     try:
         if not name or len(weights) > 2:
             raise ValueError
-        numbers = [float(weight) for weight in weights]
+        text, unet = _weights(weights)
     except ValueError:
-        written = shorten(f"<lora:{tag}>")
         sentence = f"{written} must be written <lora:name> or <lora:name:0.8>."
         raise PromptError(Sentence(sentence, "bad_lora_tag", written=written)) from None
-    # With two weights the first is the text encoder's.
-    text, unet = (numbers[0], numbers[-1]) if numbers else (1.0, 1.0)
     return Lora(name=name, weight=unet, text_weight=text)
+
+
+def _weights(written: list[str]) -> tuple[float, float]:
+    """Return a LoRA's weights in the text encoders and the U-Net; raises `ValueError`.
+
+    By order the first is the text encoders', and the U-Net's too where it is the only one.
+    """
+    named = dict(re.split(r"\s*=\s*", part.lower(), maxsplit=1) for part in written if "=" in part)
+    numbers = [float(part) for part in written if "=" not in part]
+    if not named.keys() <= set(WEIGHTS):
+        raise ValueError
+    text = float(named.get("te", numbers[0] if numbers else 1.0))
+    return text, float(named.get("unet", numbers[1] if len(numbers) > 1 else text))
 
 
 def _tag(lora: Lora) -> str:

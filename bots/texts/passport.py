@@ -83,6 +83,12 @@ ZH_PASSPORT: Final[Mapping[str, str]] = {
     "a1111_drawn_in": "用 {steps} 步画",
     "a1111_turned": "噪声整体转向，而不是逐行",
     "a1111_no_map": "这一行里没有控制图",
+    "a1111_words": "{words}（{why}）",
+    "a1111_network": "Marble 没有这样的网络，已略去",
+    "a1111_embedding": "在文字中没有找到",
+    "a1111_changing": "按文字画出；Marble 不在步数之间更换文字",
+    "a1111_weaker": "按文字画出；减弱权重请写作 (文字:0.9)",
+    "a1111_and": "按文字画出；Marble 只读一个提示词",
     "a1111_missing": "A1111 文字没有说明：{names}。",
     "a1111_note": "{name}: {value}（{why}）",
     # The texts themselves

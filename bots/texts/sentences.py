@@ -51,6 +51,7 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "bad_weight": "{words} 的权重必须是有限的数，而不是 {weight}；"
     "属于文字本身的括号请写成 \\( 和 \\)。",
     "bad_lora_tag": "{written} 应写成 <lora:名称> 或 <lora:名称:0.8>。",
+    "no_hypernetworks": "{written} 是超网络（hypernetwork），Marble 不能使用；请去掉它。",
     "empty_file": "文件是空的。",
     "too_many_bytes": "文件有 {size} MiB；图片最多 {most} MiB。",
     "damaged_picture": "图片已损坏或不完整；请重新存为 PNG、JPEG 或 WEBP。",

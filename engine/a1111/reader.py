@@ -13,17 +13,17 @@ from engine.a1111.names import (
     sampling,
 )
 from engine.a1111.settings import NEGATIVE, Settings, number
+from engine.a1111.syntax import name_embeddings, name_syntax, take_networks
 from engine.errors import GraphError, MetadataError
 from engine.graphs.larger import factor_to
 from engine.recipe import Recipe, parse_seed
 from engine.sentences import Sentence
 from engine.sources import Control, Upscale, Variation
-from engine.wording import take_loras
 
 NECESSARY: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
 # What does not change a picture, or is in the prompt as well.
 SAID: Final = (
-    "Model hash", "VAE hash", "Lora hashes", "TI hashes", "Version", "User", "Init image hash",
+    "Model hash", "VAE hash", "Lora hashes", "Version", "User", "Init image hash",
 )  # fmt: skip
 MOST_STEPS: Final = 10**6
 LONGEST: Final = 100_000  # characters of a text; the longest of A1111's own have some thousands
@@ -44,8 +44,10 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
     settings.need(*NECESSARY)
     for name in SAID:
         settings.take(name)
-    prompt, negative_prompt = _prompts(lines)
-    prompt, loras = take_loras(prompt)
+    texts = _prompts(lines)
+    prompt, loras = take_networks(texts[0], settings)
+    prompt, negative_prompt = texts = name_embeddings((prompt, texts[1]), settings)
+    name_syntax(texts, settings)
     width, _, height = settings.text("Size").partition("x")
     values: dict[str, Any] = {"width": number(int, width), "height": number(int, height)}
     values |= _plain(settings)

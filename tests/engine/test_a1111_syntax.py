@@ -1,0 +1,100 @@
+"""What A1111 reads in prompts beside words: read as what it means, or named."""
+
+import pytest
+
+from bots.texts import say
+from bots.texts.zh import ZH
+from engine.a1111 import from_a1111
+from engine.errors import PromptError, UserError
+from engine.recipe import Recipe
+from engine.sources import Lora
+from engine.wording import take_loras
+
+LINE = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model: m, RNG: CPU"
+
+
+def read(prompt: str, negative: str = "", more: str = "") -> tuple[Recipe, tuple[str, ...]]:
+    return from_a1111(f"{prompt}\nNegative prompt: {negative}\n{LINE}{more}")
+
+
+def test_embeddings_are_found_by_the_names_that_the_line_lists() -> None:
+    more = ', TI hashes: "EasyNegative: c74b4e810b03, bad-hands-5: aa7651be154c, EasyNegative: c7"'
+    recipe, ignored = read("a king, EasyNegatives", "(easynegative:1.2), bad-hands-5, a", more)
+    assert recipe.prompt == "a king, EasyNegatives"
+    assert recipe.negative_prompt == "(embedding:EasyNegative:1.2), embedding:bad-hands-5, a"
+    assert ignored == ()
+
+
+def test_a_longer_name_is_not_torn_by_a_shorter_one() -> None:
+    recipe, _ = read("by style and style-2", more=', TI hashes: "style: 1a, style-2: 2b"')
+    assert recipe.prompt == "by embedding:style and embedding:style-2"
+
+
+def test_an_embedding_that_no_prompt_can_name_is_noted() -> None:
+    _, ignored = read("by my style", more=', TI hashes: "my style: 1a, gone: 2b"')
+    assert ignored == ("my style, gone (not found among the words)",)
+
+
+def test_networks_are_loras_or_noted() -> None:
+    recipe, ignored = read(
+        "a king <lyco:x:0.6> <hypernet:y:0.7> <lora:z:1:1:1:1> <what:a> at night"
+    )
+    assert recipe.prompt == "a king at night"
+    assert recipe.loras == (Lora(name="x", weight=0.6, text_weight=0.6),)
+    assert ignored == (
+        "<hypernet:y:0.7>, <lora:z:1:1:1:1>, <what:a> (Marble has nothing like it; left out)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "weight", "text"),
+    [
+        ("<lora:x:te=0.5:unet=1>", 1.0, 0.5),
+        ("<lora:x:te=0.5>", 0.5, 0.5),
+        ("<lora:x:0.5:UNET = 0.25>", 0.25, 0.5),
+        ("<lyco:x:unet=0.25>", 0.25, 1.0),
+    ],
+)
+def test_weights_may_bear_names(tag: str, weight: float, text: float) -> None:
+    lora = Lora(name="x", weight=weight, text_weight=text)
+    assert take_loras(f"a king {tag}") == ("a king", (lora,))
+    assert read(f"a king {tag}")[0].loras == (lora,)
+
+
+def test_words_that_change_and_several_prompts_are_noted_and_stay() -> None:
+    prompt = r"a [cat:dog:0.5] AND a [tree|bush], [fog:3], [x::2], [soft], \[kept\] BRAND a:b"
+    recipe, ignored = read(prompt, "[old:new:0.2], x AND y")
+    assert recipe.prompt == prompt
+    assert ignored == (
+        "[cat:dog:0.5], [tree|bush], [fog:3], [x::2], [old:new:0.2] "
+        "(drawn as words; Marble does not change words between steps)",
+        "[soft] (drawn as words; less weight is written (words:0.9))",
+        "AND (drawn as a word; Marble reads one prompt)",
+    )
+    assert [say(each, ZH).partition("（")[2] for each in ignored] == [
+        "按文字画出；Marble 不在步数之间更换文字）",
+        "按文字画出；减弱权重请写作 (文字:0.9)）",
+        "按文字画出；Marble 只读一个提示词）",
+    ]
+
+
+def test_plain_words_are_no_syntax() -> None:
+    assert read("a king (gold:1.2), and a queen: 3 < 5, BREAK at 12:30")[1] == ()
+
+
+def test_a_typed_hypernetwork_is_refused_by_its_name() -> None:
+    with pytest.raises(PromptError, match="'<hypernet:y:1>' is a hypernetwork"):
+        take_loras("a king <hypernet:y:1>")
+    with pytest.raises(PromptError, match="must be written <lora:name>"):
+        take_loras("a king <lora:x:dyn=4>")
+    assert take_loras("a [cat:dog:0.5] AND a [tree|bush]") == (
+        "a [cat:dog:0.5] AND a [tree|bush]",
+        (),
+    )
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "[a:" * 20_000, "<lora:" * 10_000, " " * 90_000])
+def test_hostile_prompts_are_read_at_once(text: str) -> None:
+    more = ', TI hashes: "' + "a: 1, " * 300 + '"'
+    with pytest.raises(UserError, match="2,000 characters"):
+        read(f"a{text}a", more=more)
