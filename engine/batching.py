@@ -18,9 +18,9 @@ from math import lcm
 from typing import Final, Generic, TypeVar
 
 from engine.buckets import CHEAP, Buckets
+from engine.contexts import share_a_call, weight
 
 SHORT: Final = 4  # a job is short beside one that asks for this many times as much
-LONGEST: Final = 6 * 77  # tokens that contexts of different lengths may be repeated to
 
 T = TypeVar("T")
 
@@ -48,8 +48,9 @@ class Account:
 class Turn(Generic[T]):
     """Hold a picture that waits for its next call, and what decides about its company.
 
-    Pictures of one `kind` (model, dtype, latent shape, LoRAs) may share calls; `left` counts those
-    that the picture still takes. One that is `alone` shares with nobody but its job's others.
+    Pictures of one `kind` (model, dtype, latent shape, LoRAs) may share calls; `left` counts the
+    answers that the picture still takes, `tokens` holds how long its context is in each of the
+    calls that make one. One that is `alone` shares with nobody but its job's others.
     """
 
     picture: T
@@ -57,14 +58,14 @@ class Turn(Generic[T]):
     kind: Hashable
     buckets: Buckets
     rows: int
-    tokens: int
+    tokens: tuple[int, ...]
     left: int
     alone: bool = False
 
     @property
     def cost(self) -> float:
-        """Return the seconds of a call for this picture alone."""
-        return self.buckets.cost(self.rows)
+        """Return the seconds of an answer for this picture alone."""
+        return self.buckets.cost(self.rows) * sum(map(weight, self.tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ class Batch(Generic[T]):
 
     @property
     def cost(self) -> float:
-        """Return the seconds of its call."""
-        return self.turns[0].buckets.cost(self.rows)
+        """Return the seconds of its calls."""
+        lengths = (lcm(*tokens) for tokens in _by_call(self.turns))
+        return self.turns[0].buckets.cost(self.rows) * sum(map(weight, lengths))
 
 
 class Wheel(Generic[T]):
@@ -147,9 +149,14 @@ class Wheel(Generic[T]):
             return other.tokens == leader.tokens and self._room(other) == self._room(leader)
         # A short job is in haste: those much longer join only where that costs it next to nothing.
         hurry = leader.account.asks * SHORT <= other.account.asks
-        if hurry and leader.buckets.cost(rows) > CHEAP * leader.cost:
+        if hurry and leader.buckets.cost(rows) > CHEAP * leader.buckets.cost(leader.rows):
             return False
-        return lcm(*(turn.tokens for turn in (*chosen, other))) <= max(LONGEST, other.tokens)
+        return all(map(share_a_call, _by_call((*chosen, other))))
+
+
+def _by_call(turns: Sequence[Turn[T]]) -> list[tuple[int, ...]]:
+    """Return the lengths of the turns' contexts, together for each call."""
+    return list(zip(*(turn.tokens for turn in turns), strict=True))
 
 
 def _rank(turn: Turn[T], leader: Turn[T]) -> tuple[bool, float, int]:

@@ -19,7 +19,7 @@ from engine.places import Kind
 from engine.prompts import Token, tokenize
 from engine.shelves import Shelf
 
-CACHED_PROMPTS: Final = 256  # about 60 KB each for SD1.x, 330 KB for SDXL
+CACHED: Final = 64 * 2**20  # bytes of prompts: 283 windows of SD1.x, 106 of SDXL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +45,12 @@ class Conditioning:
     def tokens(self) -> int:
         """Return how many tokens long it is."""
         return self.embeds.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that it takes."""
+        held = (self.embeds, self.pooled, self.sizes, self.guidance)
+        return sum(each.nbytes for each in held if each is not None)
 
     def sized(self, width: int, height: int) -> Conditioning:
         """Add the size of the picture in pixels: drawn so, cut nowhere, wanted so.
@@ -107,7 +113,10 @@ def _given(tensor: Tensor | None) -> Tensor:
 
 
 class TextEncoder:
-    """Encode prompts with a model's CLIP, remembering the latest (the empty one above all)."""
+    """Encode prompts with a model's CLIP, remembering the latest (the empty one above all).
+
+    cached: the bytes of those that are remembered.
+    """
 
     def __init__(self, model: Model, embeddings: Shelf | None = None) -> None:
         self._model = model
@@ -117,6 +126,7 @@ class TextEncoder:
             for number, (tokenizer, encoder) in enumerate(model.encoders)
         ]
         self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
+        self.cached = 0  # bytes
 
     def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
         """Return the prompt's conditioning, one row of 77·chunks tokens.
@@ -136,8 +146,9 @@ class TextEncoder:
         answers = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
         found = Conditioning(torch.cat([a.embeds for a in answers], dim=-1), answers[-1].pooled)
         self._cache[entry] = found
-        if len(self._cache) > CACHED_PROMPTS:
-            self._cache.popitem(last=False)
+        self.cached += found.nbytes
+        while self.cached > CACHED:
+            self.cached -= self._cache.popitem(last=False)[1].nbytes
         return found
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.conditioning import Conditioning, stack
+from engine.contexts import share_a_call
 from engine.control import Steer, steered
 from engine.guidance import guide, needs_negative, rescale
 from engine.inpainting import hold
@@ -63,9 +64,10 @@ class Line(NamedTuple):
 class Denoising:
     """Hold one picture's state between steps: what its sampler asks for, and how far it is.
 
-    Without a ground it begins on noise, at the recipe's size. `conditioning` holds the rows that it
-    brings to each call, 1 or 2: the negative prompt's, where guidance needs it, before the
-    prompt's.
+    Without a ground it begins on noise, at the recipe's size. `conditions` holds what it brings to
+    each of the calls that answer a request: mostly one call, of 1 or 2 rows, the negative prompt's,
+    where guidance needs it, before the prompt's. Where their lengths are too different each row has
+    a call of its own.
     """
 
     def __init__(
@@ -87,12 +89,16 @@ class Denoising:
         self.guidance_rescale = recipe.guidance_rescale
         self.loras = recipe.loras
         texts = (negative, positive) if needs_negative(self.guidance_scale) else (positive,)
-        told = stack([text.sized(ground.width, ground.height) for text in texts])
-        self.conditioning = told.guided(recipe.guidance_scale, built_in)
+        told = [
+            text.sized(ground.width, ground.height).guided(recipe.guidance_scale, built_in)
+            for text in texts
+        ]
+        together = share_a_call([text.tokens for text in texts])
+        self.conditions = (stack(told),) if together else tuple(told)
         self.denoised: Tensor | None = None
         # Whom it led in its last call, and their conditions: mostly the next call's, too. Known
         # weakly: it is one of them, and a circle would keep what its controls hold.
-        self.gathered: tuple[tuple[object, ...], Conditioning] | None = None
+        self.gathered: tuple[tuple[object, ...], list[Conditioning]] | None = None
         self._sampling, self.total = _sampling(model, recipe, picture, ground)
         self._state: Request | Tensor = advance(self._sampling)
         assert isinstance(self._state, Request), "at least one step"
@@ -106,17 +112,20 @@ class Denoising:
     @property
     def rows(self) -> int:
         """Return how many rows it brings to a call: two with guidance, else one."""
-        return self.conditioning.rows
+        return self.conditions[0].rows
 
     @property
     def kind(self) -> tuple[Hashable, ...]:
-        """Return what the pictures of one call must have in common: shape, LoRAs and controls."""
-        return self.shape, self.loras, *(steer.key for steer in self.steers)
+        """Return what the pictures of one call must have in common: shape, LoRAs and controls, and
+        how many calls answer them.
+        """
+        steers = (steer.key for steer in self.steers)
+        return self.shape, self.loras, len(self.conditions), *steers
 
     @property
-    def tokens(self) -> int:
-        """Return how many tokens long its context is."""
-        return self.conditioning.tokens
+    def tokens(self) -> tuple[int, ...]:
+        """Return how many tokens long its context is in each of the calls that answer it."""
+        return tuple(each.tokens for each in self.conditions)
 
     @property
     def request(self) -> Request | None:
@@ -174,10 +183,10 @@ def _sampling(model: Model, recipe: Recipe, picture: int, ground: Ground) -> tup
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
-    """Call the U-Net once for a batch; return each picture's guided `denoised`, [1, C, h, w].
+    """Call the U-Net for a batch; return each picture's guided `denoised`, [1, C, h, w].
 
     Every picture of the batch must have a request, and all one kind. Timesteps differ by row, and
-    contexts of different lengths are repeated to a common one. The call is padded to `rows` rows,
+    contexts of different lengths are repeated to a common one. Each call is padded to `rows` rows,
     since their number moves the last bits of each row: at one number a picture's are always the
     same.
     """
@@ -189,16 +198,20 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
     levels = torch.tensor([sigmas, timesteps]).to(model.device)
     extras = [line.extra for line in lines if line.extra is not None]
-    denoised = _predict(
+    predict = partial(
+        _predict,
         model,
         torch.cat([line.x for line in lines]),
         torch.cat(extras) if extras else None,
         levels,
-        _gather(batch, len(lines) - used),
-        partial(steered, batch[0].steers, [line.says for line in lines]),
-    )[:used]
-    parts = torch.split(denoised, [picture.rows for picture in batch])
-    return [_guide(part, picture) for part, picture in zip(parts, batch, strict=True)]
+        steer=partial(steered, batch[0].steers, [line.says for line in lines]),
+    )
+    answers = [predict(conditions)[:used] for conditions in _gather(batch, len(lines) - used)]
+    by_call = [torch.split(answer, [picture.rows for picture in batch]) for answer in answers]
+    return [
+        _guide(torch.cat(parts), picture)
+        for parts, picture in zip(zip(*by_call, strict=True), batch, strict=True)
+    ]
 
 
 def _guide(denoised: Tensor, picture: Denoising) -> Tensor:
@@ -214,12 +227,13 @@ def _timestep(schedule: NoiseSchedule, sigma: float) -> float:
     return float(schedule.timestep(sigma))
 
 
-def _gather(batch: Sequence[Denoising], padding: int) -> Conditioning:
-    """Stack the batch's conditions, unless its first one has."""
+def _gather(batch: Sequence[Denoising], padding: int) -> list[Conditioning]:
+    """Stack the batch's conditions, a row each for each call, unless its first one has."""
     company = (*map(ref, batch), padding)
     leader = batch[0]
     if leader.gathered is None or leader.gathered[0] != company:
-        leader.gathered = company, stack([picture.conditioning for picture in batch], padding)
+        by_call = zip(*(picture.conditions for picture in batch), strict=True)
+        leader.gathered = company, [stack(parts, padding) for parts in by_call]
     return leader.gathered[1]
 
 

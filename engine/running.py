@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.batching import Account, Turn
 from engine.canvas import Canvas
+from engine.contexts import weight
 from engine.decode import Pixels
 from engine.denoise import Denoising
 from engine.events import Progress, Stage
@@ -168,7 +169,8 @@ def start(
 
 def cost_of(resident: Resident, picture: Denoising) -> float:
     """Return the seconds that all calls for a picture would take alone."""
-    return picture.evaluations * resident.buckets(picture).cost(picture.rows)
+    one = resident.buckets(picture).cost(picture.rows)
+    return picture.evaluations * one * sum(map(weight, picture.tokens))
 
 
 def turn_of(

@@ -1,6 +1,7 @@
 """How much work a recipe is, how long a unit of it takes, and who used the engine for how long.
 
-A unit of work is one row of a million pixels through the network once. Standard library only.
+A unit of work is one row of a million pixels and a prompt of one window through the network once.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.contexts import estimate, mean_weight
 from engine.cuts import drawn
 from engine.recipe import Recipe
 
@@ -28,7 +30,7 @@ class Work:
     """Hold what a job asks of the engine: `width` units in each of its `calls`, then a decode."""
 
     model: str
-    width: float  # 10⁶ pixels × rows × pictures
+    width: float  # 10⁶ pixels × rows × pictures, rows with long prompts counting more
     calls: float
     pixels: float = 0.0  # 10⁶ pixels × pictures, to decode
 
@@ -74,12 +76,15 @@ def pixel_steps(recipe: Recipe) -> int:
 
 
 def work_of(recipe: Recipe) -> Work:
-    """Return pixels × rows × pictures, more with controls, and the calls: steps × evaluations.
+    """Return pixels × rows × pictures, more with controls and long prompts, and the calls: steps ×
+    evaluations.
 
     Calls of a pass at another size count by their pixels, of one in tiles by those of all tiles.
     """
     each = 2 if recipe.sampler in TWICE else 1
-    rows = 1 if math.isclose(recipe.guidance_scale, 1.0) else 2
+    guided = not math.isclose(recipe.guidance_scale, 1.0)
+    texts = (recipe.negative_prompt, recipe.prompt) if guided else (recipe.prompt,)
+    rows = len(texts) * mean_weight([estimate(text) for text in texts])
     said = 1 + CONTROL * sum(control.end - control.start for control in recipe.controls)
     todo = passes(recipe)
     size = _pixels(recipe) / MILLION

@@ -35,6 +35,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.errors",
     "engine.sentences",
     "engine.blobs",
+    "engine.contexts",
     "engine.cuts",
     "engine.work",
 )

@@ -21,7 +21,7 @@ def make_turn(name: str, left: int = 10, **changes: Any) -> Turn[str]:
         kind="starter",
         buckets=UNMEASURED,
         rows=2,
-        tokens=77,
+        tokens=(77,),
         left=left,
     )
     return replace(turn, **changes)
@@ -61,7 +61,7 @@ def test_where_rows_are_nearly_free_all_of_a_kind_share_a_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"kind": "other"}, {"tokens": 154}, {"alone": True}], ids=lambda c: next(iter(c))
+    "changes", [{"kind": "other"}, {"tokens": (154,)}, {"alone": True}], ids=lambda c: next(iter(c))
 )
 def test_what_differs_shares_no_call_in_exact_mode(changes: dict[str, Any]) -> None:
     turns = [make_turn("a", buckets=ROOMY), make_turn("b", buckets=ROOMY, **changes)]
@@ -69,10 +69,28 @@ def test_what_differs_shares_no_call_in_exact_mode(changes: dict[str, Any]) -> N
 
 
 def test_different_lengths_share_a_call_in_throughput_mode_up_to_a_limit() -> None:
-    turns = [make_turn(str(n), buckets=ROOMY, tokens=77 * n) for n in (1, 2, 3, 5)]
+    turns = [make_turn(str(n), buckets=ROOMY, tokens=(77 * n,)) for n in (1, 2, 3, 4)]
     batch = Wheel[str](Batching.THROUGHPUT).choose(turns)
-    assert sorted(turn.tokens // 77 for turn in batch.turns) == [1, 2, 3]
+    assert sorted(turn.tokens[0] // 77 for turn in batch.turns) == [1, 2, 4]
     assert batch.rows == 6
+
+
+def test_pictures_of_two_calls_share_both_where_both_lengths_fit() -> None:
+    turns = [
+        make_turn(name, kind="split", buckets=ROOMY, rows=1, tokens=(77, 77 * n))
+        for name, n in (("a", 5), ("b", 10), ("c", 7))
+    ]
+    batch = Wheel[str](Batching.THROUGHPUT).choose(turns)
+    assert {turn.picture for turn in batch.turns} == {"a", "b"}
+    assert batch.cost > ROOMY.cost(2) * 2  # two calls, one of them with a longer context
+
+
+def test_a_long_prompt_is_charged_for_its_length() -> None:
+    short, long = make_turn("a"), make_turn("b", tokens=(77 * 70,))
+    wheel = Wheel[str](Batching.EXACT)
+    for turn in (short, long):
+        wheel.choose([turn])
+    assert long.account.had > 2 * short.account.had
 
 
 def test_a_compiled_model_is_called_with_powers_of_two() -> None:

@@ -24,6 +24,16 @@ def test_without_guidance_a_picture_is_one_row() -> None:
     assert work_of(make_recipe(guidance_scale=1)).width * 2 == work_of(make_recipe()).width
 
 
+def test_a_long_prompt_is_more_work_than_a_short_one() -> None:
+    plain, text = work_of(make_recipe()).width, "a marble scholar holding a book, " * 60
+    both = work_of(make_recipe(prompt=text, negative_prompt=text)).width
+    one = work_of(make_recipe(prompt=text)).width
+    other = work_of(make_recipe(negative_prompt=text)).width
+    assert plain < one == other < both < 2 * plain
+    unguided = make_recipe(guidance_scale=1, negative_prompt=text)  # it is not read
+    assert work_of(unguided).width * 2 == plain
+
+
 def test_controls_are_work_while_they_have_their_say() -> None:
     whole, half = (Control(model="x", image="a" * 64, end=end) for end in (1.0, 0.5))
     plain = work_of(make_recipe()).width
