@@ -17,6 +17,7 @@ from bots.policy import Roles
 from bots.rules import Rules, Safety
 from bots.screen import Screen
 from bots.settings import Settings
+from bots.sight import Sights
 from bots.studio import Studio
 from bots.styles import Stylebook
 from bots.worker import Worker
@@ -50,6 +51,11 @@ class App:
     def screen(self) -> Screen:
         """Return what knows which pictures may be seen where."""
         return Screen(self.storage, self.gate)
+
+    @property
+    def sights(self) -> Sights:
+        """Return what knows who may see which picture."""
+        return Sights(self.storage.jobs, self.gate)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

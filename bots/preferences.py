@@ -43,15 +43,17 @@ async def forget_preferences(people: People, person: str) -> None:
 
 
 async def values_for(
-    storage: Storage, person: str, place: str, typed: Mapping[str, str]
+    storage: Storage, person: str | None, place: str, typed: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return recipe values: what was typed, over what somebody saved. Raises `UserError`.
 
+    person: None for a group or channel in whose name several people write, who save nothing.
     What was saved and can be read no longer is left out, and so is a style that another place
     keeps.
     """
     values: dict[str, Any] = {}
-    for name, text in (await preferred(storage.people, person)).items():
+    saved = await preferred(storage.people, person) if person else {}
+    for name, text in saved.items():
         try:
             values |= find(name).parse(text)
         except UserError:

@@ -108,10 +108,12 @@ class TooManyStyles(StorageError):
 
 
 class UnreadableRecipe(StorageError):
-    """Say that a stored recipe cannot be read by this version."""
+    """Say that a stored recipe cannot be read by this version; who asked for it, and where."""
 
-    def __init__(self, job: int, reason: str) -> None:
+    def __init__(self, job: int, reason: str, *, person: str, place: str) -> None:
         self.job = job
+        self.person = person
+        self.place = place
         text = f"The recipe of job {job} cannot be read: {reason}"
         super().__init__(Sentence(text, "unreadable_recipe", job=job, reason=reason))
 

@@ -34,7 +34,7 @@ class Favourites:
         return await self.database.write(lambda c: self._add(c, person, job, meant))
 
     async def remove(self, person: str, job: int, *meant: int) -> bool:
-        """Keep pictures no longer; False if none of them was kept."""
+        """Keep pictures of a job (none named: all) no longer; False if none of them was kept."""
         return await self.database.write(lambda c: _remove(c, person, job, meant))
 
     async def toggle(self, person: str, job: int, *meant: int) -> bool:
@@ -88,9 +88,7 @@ class Favourites:
 
 
 def _remove(connection: Connection, person: str, job: int, meant: Iterable[int]) -> bool:
-    query = delete(favourites).where(
-        favourites.c.person == person,
-        favourites.c.job == job,
-        favourites.c.picture.in_(tuple(meant)),
-    )
+    query = delete(favourites).where(favourites.c.person == person, favourites.c.job == job)
+    if chosen := tuple(meant):
+        query = query.where(favourites.c.picture.in_(chosen))
     return connection.execute(query).rowcount > 0

@@ -211,6 +211,11 @@ class Jobs:
 
         return await self.database.read(unit)
 
+    async def is_shown(self, job: int, message: str) -> bool:
+        """Say whether a message is one of those that show a job."""
+        query = select(messages.c.job).where(messages.c.id == message)
+        return await self.database.read(lambda c: c.scalar(query)) == job
+
     async def _keep(self, drawn: Iterable[Drawn]) -> list[Stored]:
         """Write files, waiting out a full disk for as long as an outcome is held in memory."""
         loop = asyncio.get_running_loop()

@@ -30,7 +30,8 @@ def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
     try:
         recipe = Recipe.from_dict(values["recipe"])
     except UserError as error:
-        raise UnreadableRecipe(values["id"], str(error)) from error
+        asked = {"person": values["person"], "place": values["place"]}
+        raise UnreadableRecipe(values["id"], str(error), **asked) from error
     known = {column.name: values[column.name] for column in JOB}
     known["error"] = _sentence(known["error"], known.pop("told"))
     return Job(

@@ -26,6 +26,7 @@ from bots.options import parse_values
 from bots.presentation import Limit, alt_text, cut, escape_markdown, fit, recipe_lines
 from bots.presentation.lines import name_of
 from bots.screen import View
+from bots.sight import Deed, Found, Sight
 from bots.texts import Words, say
 from storage import Job, Picture, Status, TooLate, parse_name
 
@@ -38,70 +39,73 @@ UPLOADS: Final = 10  # files in one message
 
 async def again(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it again from its seed."""
-    await desk.draw(visit, lambda asker: desk.studio.rerun(name, {}, asker))
+    await desk.draw(visit, lambda asker: desk.studio.rerun(name, {}, asker), name)
 
 
 async def dice(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it again with a new seed."""
     seed = parse_values([("seed", "new")])
-    await desk.draw(visit, lambda asker: desk.studio.rerun(name, seed, asker))
+    await desk.draw(visit, lambda asker: desk.studio.rerun(name, seed, asker), name)
 
 
 async def subtle(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it with small changes."""
-    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=False))
+    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=False), name)
 
 
 async def strong(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it with large changes."""
-    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=True))
+    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=True), name)
 
 
 async def upscale(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it larger."""
-    await desk.draw(visit, lambda asker: desk.studio.upscale(name, asker))
+    await desk.draw(visit, lambda asker: desk.studio.upscale(name, asker), name)
 
 
 async def zoom(desk: Desk, visit: Visit, name: str) -> None:
     """Draw it from farther away."""
-    await desk.draw(visit, lambda asker: desk.studio.zoom(name, asker))
+    await desk.draw(visit, lambda asker: desk.studio.zoom(name, asker), name)
 
 
 def _pan(direction: str) -> Act:
     async def pan(desk: Desk, visit: Visit, name: str) -> None:
-        await desk.draw(visit, lambda asker: desk.studio.pan(name, asker, direction))
+        await desk.draw(visit, lambda asker: desk.studio.pan(name, asker, direction), name)
 
     return pan
 
 
 async def pick(desk: Desk, visit: Visit, name: str) -> None:
-    """Show a picture of a grid by itself, or all of a job, with buttons of its own."""
-    job, pictures = await desk.pictures(name)
-    if not pictures:
-        raise Refusal(visit.words.not_drawn)
+    """Show a picture of a grid by itself, or all of a job, with buttons of its own.
+
+    Where others read who may not see it, they are shown it alone.
+    """
+    found = await desk.find(visit, name, Deed.POST)
+    if found.sight is not Sight.ALL:
+        await _show_alone(desk, visit, found)
+        return
+    pictures = _drawn(found, visit.words)
     visit.check_permissions()
     await visit.open()
-    await desk.admit(visit)
     seen, limit = await desk.seen(visit), visit.address.limit
-    reply = await pictures_reply(job, pictures, seen, limit, visit.words)
+    reply = await pictures_reply(found.job, pictures, seen, limit, visit.words)
     index = pictures[0].index if len(pictures) == 1 else None
     message = await visit.show(reply)
-    await desk.storage.jobs.shown(job.id, {message_key(message): index})
+    await desk.storage.jobs.shown(found.job.id, {message_key(message): index})
 
 
 async def recipe(desk: Desk, visit: Visit, name: str) -> None:
     """Tell what it was made from."""
-    job, picture = await desk.studio.get(name)
-    await visit.tell(recipe_text(job, picture, visit.words))
+    found = await desk.find(visit, name, Deed.TELL)
+    await visit.tell(recipe_text(found.job, found.picture, visit.words))
 
 
 async def mail(desk: Desk, visit: Visit, name: str) -> None:
     """Send the recipe and the pictures in full size by direct message."""
-    job, pictures = await desk.pictures(name)
-    if not pictures:
-        raise Refusal(visit.words.not_drawn)
+    found = await desk.find(visit, name, Deed.SEND)
+    job, pictures = found.job, _drawn(found, visit.words)
     await visit.open(private=True)
-    text = recipe_text(job, parse_name(name)[1], visit.words)
+    text = recipe_text(job, found.picture, visit.words)
     seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
     shown = [each for each in pictures if seen.shows(each)]
     files = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
@@ -122,32 +126,34 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
 
 async def star(desk: Desk, visit: Visit, name: str) -> None:
     """Keep it among one's favourites; pressed again, no longer."""
-    job, pictures = await desk.pictures(name)
-    favourites, meant = desk.storage.favourites, [each.index for each in pictures]
+    found = await desk.find(visit, name, Deed.TELL)
+    favourites, meant = desk.storage.favourites, [e.index for e in _drawn(found, visit.words)]
     pressed = isinstance(visit, Click)
     keep = favourites.toggle if pressed else favourites.add
-    if await keep(visit.person, job.id, *meant) or not pressed:
+    if await keep(visit.person, found.job.id, *meant) or not pressed:
         await visit.nod(visit.words.favourite_added.format(name=name))
     else:
         await visit.nod(visit.words.favourite_removed.format(name=name))
 
 
 async def unstar(desk: Desk, visit: Visit, name: str) -> None:
-    """Take it out of one's favourites."""
-    job, pictures = await desk.pictures(name)
-    meant = [each.index for each in pictures]
-    await desk.storage.favourites.remove(visit.person, job.id, *meant)
+    """Take it out of one's favourites, whether or not it may still be seen."""
+    job, picture = parse_name(name)
+    meant = () if picture is None else (picture,)
+    await desk.storage.favourites.remove(visit.person, job, *meant)
 
 
 async def drop(desk: Desk, visit: Visit, name: str) -> None:
     """Cancel what is on its way, or delete the message that shows it."""
-    job, _ = await desk.studio.get(name)
-    desk.require_owner(visit, job)
+    found = await desk.find(visit, name, Deed.END)
+    job = found.job
     if job.status in (Status.QUEUED, Status.RUNNING):
         with suppress(TooLate):
             await desk.studio.cancel(job.id, by=visit.person)
             await visit.nod(visit.words.cancel_asked.format(job=job.id))
             return
+    if not (found.shown or visit.about_alone):
+        raise Refusal(visit.words.unknown_message)
     await visit.remove_message()
     await desk.storage.moderation.record_removal(job, by=visit.person)
     await visit.nod(visit.words.deleted)
@@ -155,9 +161,9 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
 
 async def edit(desk: Desk, visit: Visit, name: str) -> None:
     """Open a form with the recipe."""
-    job, picture = await desk.studio.get(name)
+    found = await desk.find(visit, name, Deed.DRAW)
     assert isinstance(visit, Click)
-    form = EditForm(name_of(job, picture), job.recipe, visit.words)
+    form = EditForm(name_of(found.job, found.picture), found.job.recipe, visit.words)
     await visit.interaction.response.send_modal(form)
 
 
@@ -177,10 +183,14 @@ async def favourites(desk: Desk, visit: Visit, name: str) -> None:
 
 async def show(desk: Desk, visit: Visit, name: str) -> None:
     """Show pictures to oneself alone, with their buttons."""
-    job, pictures = await desk.pictures(name)
+    await _show_alone(desk, visit, await desk.find(visit, name, Deed.TELL))
+
+
+async def _show_alone(desk: Desk, visit: Visit, found: Found) -> None:
+    pictures = _drawn(found, visit.words)
     await visit.open(private=True)
     seen, limit = await desk.seen(visit), visit.address.limit
-    reply = await pictures_reply(job, pictures, seen, limit, visit.words)
+    reply = await pictures_reply(found.job, pictures, seen, limit, visit.words)
     await visit.tell(reply.content, reply.files, reply.view)
 
 
@@ -215,6 +225,17 @@ ACTS: Final[Mapping[str, Act]] = {
     "drop": drop,
     "edit": edit,
 }
+
+
+def _pictures(found: Found) -> list[Picture]:
+    return [each for each in found.job.pictures if found.picture in (None, each.index)]
+
+
+def _drawn(found: Found, words: Words) -> list[Picture]:
+    """Return the pictures that are meant; raises `Refusal` where none is drawn yet."""
+    if not (pictures := _pictures(found)):
+        raise Refusal(words.not_drawn)
+    return pictures
 
 
 def recipe_text(job: Job, picture: int | None, words: Words) -> str:

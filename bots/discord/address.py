@@ -57,6 +57,15 @@ def channel_of(place: str) -> int | None:
     return int(channel) if lies_in and channel.isdecimal() else None
 
 
+def read_place(place: str) -> tuple[int, int] | None:
+    """Return the server and the channel of a place; None for one that is in no server."""
+    platform, _, rest = place.partition(":")
+    guild, _, channel = rest.partition("/")
+    if platform != PLATFORM or not (guild.isdigit() and channel.isdigit()):
+        return None
+    return int(guild), int(channel)
+
+
 def guild_key(guild: int) -> str:
     """Return how a server is known in storage."""
     return f"{PLATFORM}:{guild}"

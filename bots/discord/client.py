@@ -113,7 +113,10 @@ class MarbleClient(discord.Client):
             await read_form(interaction)
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
-        """Do what a reaction means, on Marble's own results only."""
+        """Do what a person's reaction means, on Marble's own results only."""
+        member = payload.member
+        if payload.guild_id and (member is None or member.bot):  # bots send no direct messages
+            return
         emoji = payload.emoji.name.replace(VARIATION, "") if payload.emoji.name else ""
         act = REACTIONS.get(emoji) or ("pick" if emoji in _KEYCAPS else None)
         if act:

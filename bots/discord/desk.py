@@ -15,15 +15,17 @@ from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.faults import UNKNOWN
 from bots.discord.replies import CONTENT
+from bots.discord.sight import Onlooker
 from bots.discord.turns import Turns
 from bots.discord.visits import Click, Gone, Refusal, Visit
 from bots.policy import Role
 from bots.presentation import cut, escape_sentence
 from bots.screen import View
+from bots.sight import Deed, Found
 from bots.studio import Asker
 from bots.texts import DEFAULT, tell
 from engine.errors import UserError
-from storage import DatabaseFault, Job, Picture, UnknownPicture, parse_name
+from storage import DatabaseFault, Job, parse_name
 
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
@@ -52,14 +54,19 @@ class Desk:
         self._places: set[str] = set()
         self._languages: dict[str, str] = {}
 
-    async def draw(self, visit: Visit, ask: Ask) -> None:
-        """Acknowledge, commit what is asked for, and show that it is on its way."""
+    async def draw(self, visit: Visit, ask: Ask, about: str | None = None) -> None:
+        """Acknowledge, commit what is asked for, and show that it is on its way.
+
+        about: the name of the picture that it is made from.
+        """
         async with self.receive(visit):
             self.require_open(visit)
             visit.check_permissions()
             await visit.open()
             async with self._turns.take():
                 await self.know_place(visit)  # the studio asks the gate by it
+                if about is not None:
+                    await self.find(visit, about, Deed.DRAW)
                 job = await ask(visit.asker)
             await self._announce(visit, job)
 
@@ -134,28 +141,13 @@ class Desk:
             raise Refusal(visit.words.not_of_server)
         return guild_key(visit.guild)
 
-    def require_owner(self, visit: Visit, job: Job) -> None:
-        """Raise `Refusal` for whoever did not ask for the job and does not moderate its place."""
-        here = job.place == visit.place and visit.moderates
-        everywhere = self.roles.of(visit.person) >= Role.MODERATOR
-        if job.person != visit.person and not here and not everywhere:
-            raise Refusal(visit.words.not_yours)
+    async def find(self, visit: Visit, name: str, deed: Deed) -> Found:
+        """Return the picture that somebody names, for what they want with it.
 
-    def require_sight(self, visit: Visit, job: Job) -> None:
-        """Raise `Refusal` for a job of somebody else that was asked for elsewhere."""
-        if visit.person == job.person or visit.place == job.place:
-            return
-        server = visit.guild and f"{guild_key(visit.guild)}/"
-        if not (server and job.place.startswith(server)):
-            raise Refusal(visit.words.not_visible.format(name=job.id))
-
-    async def pictures(self, name: str) -> tuple[Job, list[Picture]]:
-        """Return a job and those of its pictures that a name means; raises `UnknownPicture`."""
-        job, picture = await self.studio.get(name)
-        found = [each for each in job.pictures if picture in (None, each.index)]
-        if not found and picture is not None:
-            raise UnknownPicture(name)
-        return job, found
+        Raises `UserError` as `bots.sight.Sights.find` does, and for who may ask for nothing.
+        """
+        await self.know_place(visit)
+        return await self.app.sights.find(name, Onlooker(visit), deed, visit.message)
 
     async def seen(self, visit: Visit) -> View:
         """Return what may be seen where a visit is answered."""
@@ -169,6 +161,8 @@ class Desk:
         visit = Click(interaction)
         async with self.receive(visit):
             parse_name(name)
+            if act not in ACTS:
+                raise Refusal(visit.words.unknown_message)
             await ACTS[act](self, visit, name)
 
     async def _note_language(self, visit: Visit) -> None:

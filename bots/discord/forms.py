@@ -104,7 +104,7 @@ async def read_form(interaction: discord.Interaction[MarbleClient]) -> None:
             return await desk.studio.rerun(about, values_of(fields, shown_of(job.recipe)), asker)
         return await desk.studio.imagine({**values_of(fields), "image": about}, asker)
 
-    await desk.draw(visit, ask)
+    await desk.draw(visit, ask, about if kind == "edit" else None)
 
 
 def shown_of(recipe: Recipe) -> dict[str, str]:

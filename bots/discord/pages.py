@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bots.discord.buttons import button, menu, view_of
 from bots.discord.replies import CONTENT, SMALL_TEXT, Attached, Reply
+from bots.discord.sight import Onlooker
 from bots.presentation import Limit, compose, cut, escape_markdown, fit
 from bots.presentation.lines import ALT_LIMIT
 from bots.screen import View, Withheld
+from bots.sight import Sight
 from bots.texts import Words
 from storage import DatabaseFault, Job, Picture, parse_name
 
@@ -60,6 +62,10 @@ async def favourites_page(desk: Desk, visit: Visit, before: str) -> Reply:
     entries = [Entry(each.picture.name, each.job, each.picture) for each in kept]
     words = visit.words
     turns = list(_turns("favourites", entries, before, words))
+    sights, onlooker = desk.app.sights, Onlooker(visit)
+    entries = [
+        entry for entry in entries if await sights.sight(entry.job, onlooker) is not Sight.NONE
+    ]
     if not entries:
         return Reply(content=words.no_favourites, view=view_of(*turns))
     return await _page(desk, visit, words.favourites_title, entries, turns)

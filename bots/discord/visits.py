@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
-from bots.discord.address import LIMIT, Address, person_key, place_key
+from bots.discord.address import LIMIT, Address, message_key, person_key, place_key
 from bots.discord.faults import (
     ALREADY_ACKNOWLEDGED,
     UNKNOWN,
@@ -25,6 +25,7 @@ from bots.discord.faults import (
 from bots.discord.invitation import spoken
 from bots.discord.patience import patiently
 from bots.discord.replies import Attached, Reply
+from bots.discord.sight import moderates
 from bots.studio import Asker
 from bots.texts import Words, language_of, words_of
 from engine.errors import UserError
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 NEEDED: Final = ("view_channel", "send_messages", "attach_files")
 NEEDED_BY_GUEST: Final = ("attach_files",)  # where only its person has installed Marble
-MODERATES: Final = ("manage_messages", "manage_guild", "administrator")
 
 
 class Refusal(UserError):
@@ -65,10 +65,6 @@ class Answer(Enum):
     REMOVED = auto()
 
 
-def _moderates(rights: discord.Permissions | None) -> bool:
-    return rights is not None and any(getattr(rights, name) for name in MODERATES)
-
-
 class Visit(ABC):
     """Hold who wants something, and answer them."""
 
@@ -78,6 +74,10 @@ class Visit(ABC):
     parent: int | None  # the channel that a thread lies in
     moderates: bool  # the channel's own moderator
     governs: bool  # … and that of all the server
+    member: discord.Member | None  # … as whom they act in a server
+    in_private: bool  # nobody else reads there
+    about: int | None  # the message that they act on
+    about_alone = False  # … which they alone see
     event: str
     refused = False  # was told why not
 
@@ -95,6 +95,11 @@ class Visit(ABC):
     def place(self) -> str:
         """Return where it is, as storage knows it."""
         return place_key(self.guild, self.address.channel)
+
+    @property
+    def message(self) -> str | None:
+        """Return the message that they act on, as storage knows it."""
+        return message_key(self.about) if self.about else None
 
     @property
     def asker(self) -> Asker:
@@ -154,9 +159,15 @@ class Click(Visit):
         channel = interaction.channel
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
         # What an interaction tells of rights holds for its channel, which may give more of its own.
-        self.moderates = _moderates(interaction.permissions)
-        member = interaction.user if isinstance(interaction.user, discord.Member) else None
-        self.governs = _moderates(member.guild_permissions if member else None)
+        self.moderates = moderates(interaction.permissions)
+        self.member = member = (
+            interaction.user if isinstance(interaction.user, discord.Member) else None
+        )
+        self.governs = moderates(member.guild_permissions if member else None)
+        # Marble may be used in others' direct messages, too, where its answers are read by both.
+        self.in_private = self.guild is None and interaction.context.dm_channel
+        self.about = interaction.message.id if interaction.message else None
+        self.about_alone = bool(interaction.message and interaction.message.flags.ephemeral)
         self.event = f"discord:{interaction.id}"
         self.address = Address(
             channel=interaction.channel_id or 0,
@@ -166,7 +177,7 @@ class Click(Visit):
             application=interaction.application_id,
             token=interaction.token,
             until=interaction.expires_at.timestamp(),
-            answers=interaction.message.id if interaction.message else None,
+            answers=self.about,
         )
         self.note = ""  # what they alone are told beside the job that they asked for
         self._answer = Answer.NONE
@@ -276,9 +287,11 @@ class Reaction(Visit):
         channel = guild.get_channel_or_thread(payload.channel_id) if guild else None
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
         self._channel = channel
-        member = payload.member
-        self.moderates = _moderates(channel.permissions_for(member) if channel and member else None)
-        self.governs = _moderates(member.guild_permissions if member else None)
+        self.member = member = payload.member
+        self.moderates = moderates(channel.permissions_for(member) if channel and member else None)
+        self.governs = moderates(member.guild_permissions if member else None)
+        self.in_private = self.guild is None  # Marble hears of reactions in no others'
+        self.about = payload.message_id
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
         self.address = Address(
             channel=payload.channel_id,

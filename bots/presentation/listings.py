@@ -22,21 +22,26 @@ REMOVED: Final = "–"  # a rule that no longer is
 RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes one
 
 
-def queue_lines(standings: Sequence[Standing], person: str, words: Words) -> Iterator[str]:
-    """List what runs and what waits; of others' jobs no more than how much they are."""
+def queue_lines(
+    standings: Sequence[Standing], person: str, words: Words, place: str | None = None
+) -> Iterator[str]:
+    """List what runs and what waits; of others' jobs no more than how much they are.
+
+    place: where all may read the list; of jobs from elsewhere it tells no more than of others'.
+    """
     if not standings:
         yield words.queue_empty
         return
     yield words.queue_title
     for standing in standings[:QUEUE]:
-        yield _queue_line(standing, person, words)
+        own = standing.job.person == person and place in (None, standing.job.place)
+        yield _queue_line(standing, own, words)
     if hidden := len(standings[QUEUE:]):
         yield words.queue_more.format(count=hidden)
 
 
-def _queue_line(standing: Standing, person: str, words: Words) -> str:
+def _queue_line(standing: Standing, own: bool, words: Words) -> str:
     job, recipe = standing.job, standing.job.recipe
-    own = job.person == person
     what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {recipe.checkpoint}"
     if own:
         what += f": {cut(recipe.prompt, PROMPT)}"
@@ -70,11 +75,12 @@ def model_lines(studio: Studio, words: Words) -> Iterator[str]:
         )
 
 
-def stats_lines(own: Stats, here: Stats, words: Words) -> Iterator[str]:
-    """Count what somebody drew, and what was drawn where they are."""
-    yield words.stats_yours.format(
-        jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
-    )
+def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:
+    """Count what somebody drew, where they are told, and what was drawn where they are."""
+    if own is not None:
+        yield words.stats_yours.format(
+            jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
+        )
     yield words.stats_here.format(
         jobs=sum(here.jobs.values()), pictures=here.pictures, people=here.people
     )

@@ -14,12 +14,12 @@ from telegram.error import BadRequest
 from bots.options import parse_values
 from bots.presentation import name_of, recipe_lines
 from bots.presentation.listings import history_lines
+from bots.sight import Deed, Found, check_personal
 from bots.telegram import keyboards, mydata
-from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
 from bots.telegram.sending import post
 from engine.errors import UserError
-from storage import Job, Picture, TooLate
+from storage import Job, Picture, TooLate, parse_name
 from storage.life import OVER
 
 DOCUMENT: Final = 50_000_000  # bytes
@@ -32,7 +32,13 @@ class Target:
 
     job: Job
     picture: int | None
-    message: int
+    message: int | None = None
+    shown: bool = False  # the message shows the job
+
+    @classmethod
+    def of(cls, found: Found, message: int | None = None) -> Target:
+        """Return what was found, as somebody acts on it by a message."""
+        return cls(job=found.job, picture=found.picture, message=message, shown=found.shown)
 
     @property
     def name(self) -> str:
@@ -46,7 +52,15 @@ class Target:
         return tuple(each for each in self.job.pictures if self.picture in (None, each.index))
 
 
-Act = Callable[[Errand, Target], Awaitable[str | None]]  # returns what is shown above the chat
+Do = Callable[[Errand, Target], Awaitable[str | None]]  # returns what is shown above the chat
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Say what is done to a picture, and as what it counts for who may."""
+
+    do: Do
+    deed: Deed
 
 
 async def same(errand: Errand, target: Target) -> str | None:
@@ -109,21 +123,20 @@ async def recipe(errand: Errand, target: Target) -> str | None:
 
 async def cancel(errand: Errand, target: Target) -> str | None:
     """End a job that waits or runs."""
-    await errand.check_owner(target.job)
     await errand.app.studio.cancel(target.job.id, by=errand.asker.person)
     return errand.words.cancel_asked.format(job=target.job.id)
 
 
 async def delete(errand: Errand, target: Target) -> str | None:
     """Take a message away, and cancel what it waits for."""
-    await errand.check_owner(target.job)
+    message = _own_message(errand, target)
     if target.job.status not in OVER:
         with suppress(TooLate):
             await errand.app.studio.cancel(target.job.id, by=errand.asker.person)
     try:
-        await errand.bot.delete_message(errand.address.chat, target.message)
+        await errand.bot.delete_message(errand.address.chat, message)
     except BadRequest:  # older than Telegram lets bots delete, or gone
-        await errand.mark(target.message, None)
+        await errand.mark(message, None)
     await errand.app.storage.moderation.record_removal(target.job, by=errand.asker.person)
     return errand.words.deleted
 
@@ -131,13 +144,24 @@ async def delete(errand: Errand, target: Target) -> str | None:
 async def pick(errand: Errand, target: Target) -> str | None:
     """Show the buttons of one picture of a grid, or those of the grid again."""
     buttons = keyboards.of_result(target.job, target.picture, errand.words)
-    await errand.mark(target.message, buttons)
+    await errand.mark(_own_message(errand, target), buttons)
     return None
 
 
-async def older(errand: Errand, target: Target) -> str | None:
+def _own_message(errand: Errand, target: Target) -> int:
+    """Return the message that shows the job; raises `UserError` where another is acted on.
+
+    What a button carries comes from an app, and an app can be changed.
+    """
+    if target.message is None or not target.shown:
+        raise UserError(errand.words.unknown_message)
+    return target.message
+
+
+async def older(errand: Errand, before: str, message: int) -> str | None:
     """Show the page of one's history that follows a job."""
-    await show_history(errand, before=target.job.id, message=target.message)
+    check_personal(errand.viewer)
+    await show_history(errand, before=parse_name(before)[0], message=message)
     return None
 
 
@@ -167,40 +191,33 @@ async def show_pictures(errand: Errand, target: Target) -> None:
 async def press(errand: Errand, data: str, message: int) -> str | None:
     """Do what a button carries."""
     act, _, name = data.partition(":")
-    if act == "forget":
-        return await mydata.forget(errand, name)
+    if act == mydata.FORGET:
+        return await mydata.forget(errand)
+    if act == keyboards.OLDER:
+        return await older(errand, name, message)
     if act not in BUTTONS:
         raise UserError(errand.words.unknown_message)
-    job, picture = await errand.app.studio.get(name)
-    await _check_sight(errand, job, message)
-    return await BUTTONS[act](errand, Target(job=job, picture=picture, message=message))
+    return await perform(errand, BUTTONS[act], name, message)
 
 
-async def _check_sight(errand: Errand, job: Job, message: int) -> None:
-    """Raise `UserError` for a job that is neither shown by the message nor the asker's own.
-
-    What a button carries comes from an app, and an app can be changed.
-    """
-    shown = await errand.app.storage.jobs.by_message(message_key(errand.address.chat, message))
-    if job.person != errand.asker.person and (shown is None or shown[0].id != job.id):
-        raise UserError(errand.words.unknown_message)
+async def perform(errand: Errand, act: Act, name: str, message: int) -> str | None:
+    """Do something to a picture that is named by a button or shown by a message."""
+    found = await errand.find(name, act.deed, message)
+    return await act.do(errand, Target.of(found, message))
 
 
 BUTTONS: Final[Mapping[str, Act]] = {
-    "same": same,
-    "new": new,
-    "vary": vary,
-    "vary-strong": vary_strong,
-    "upscale": upscale,
-    "zoom": zoom,
-    "original": original,
-    "recipe": recipe,
-    "cancel": cancel,
-    "delete": delete,
-    "pick": pick,
-    "older": older,
+    "same": Act(same, Deed.DRAW),
+    "new": Act(new, Deed.DRAW),
+    "vary": Act(vary, Deed.DRAW),
+    "vary-strong": Act(vary_strong, Deed.DRAW),
+    "upscale": Act(upscale, Deed.DRAW),
+    "zoom": Act(zoom, Deed.DRAW),
+    "original": Act(original, Deed.SEND),
+    "recipe": Act(recipe, Deed.TELL),
+    "cancel": Act(cancel, Deed.END),
+    "delete": Act(delete, Deed.END),
+    "pick": Act(pick, Deed.TELL),
 }
 # What reactions may be set to do: all that needs no message of its own to act on.
-REACTIONS: Final[Mapping[str, Act]] = {
-    name: act for name, act in BUTTONS.items() if name not in ("pick", "older")
-}
+REACTIONS: Final[Mapping[str, Act]] = {name: act for name, act in BUTTONS.items() if name != "pick"}

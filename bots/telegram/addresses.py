@@ -11,6 +11,8 @@ from telegram import Chat, Message, User
 from bots.texts import Words, words_of
 
 NAME: Final = "telegram"
+# Telegram's own accounts, which stand for a group's anonymous administrators and for channels.
+ANONYMOUS: Final = frozenset({1087968824, 136817688, 777000})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,12 @@ def place_of(chat: int, thread: int | None = None) -> str:
     return f"{NAME}:{chat}" if thread is None else f"{NAME}:{chat}/{thread}"
 
 
+def chat_of(place: str) -> int | None:
+    """Return the chat of a place, or of a topic in it; None for a place of another platform."""
+    platform, _, rest = place.partition(":")
+    return int(rest.partition("/")[0]) if platform == NAME else None
+
+
 def person_of(user: User | None, chat: Chat | None = None) -> str:
     """Return the name of a person; an anonymous administrator writes as their chat."""
     if chat is not None:
@@ -87,6 +95,11 @@ def message_of(key: str) -> tuple[int, int]:
     """Return the chat and the message that a name stands for."""
     chat, _, message = key.removeprefix(f"{NAME}:").partition("/")
     return int(chat), int(message)
+
+
+def is_person(key: str) -> bool:
+    """Say whether a name is one person's, and not one in which several write or react."""
+    return user_of(key) > 0 and user_of(key) not in ANONYMOUS
 
 
 def user_of(person: str) -> int:

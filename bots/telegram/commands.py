@@ -8,9 +8,10 @@ from typing import Final
 
 from bots.line import look
 from bots.preferences import PREFERABLE, forget_preferences, prefer, preferred
-from bots.presentation import quote_names
+from bots.presentation import name_of, quote_names
 from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
 from bots.privacy import privacy_text
+from bots.sight import Deed, check_personal
 from bots.telegram import moderating, mydata
 from bots.telegram.acts import Target, show_history, show_pictures
 from bots.telegram.addresses import message_key
@@ -46,7 +47,7 @@ async def obey(errand: Errand, said: Said) -> str | None:
     if said.command is None:
         return await imagine(errand, said)
     if command := COMMANDS.get(said.command):
-        if command.moderators and not await errand.moderates(errand.asker.place):
+        if command.moderators and not await errand.moderates():
             raise UserError(errand.words.moderators_only)
         return await command.do(errand, said)
     if errand.address.private:
@@ -65,8 +66,10 @@ async def _privacy(errand: Errand, said: Said) -> str | None:
 
 
 async def _queue(errand: Errand, said: Said) -> str | None:
+    """List the queue; words that somebody asked for elsewhere are not told here."""
     standings = await look(errand.app.storage, errand.app.settings)
-    return "\n".join(queue_lines(standings, errand.asker.person, errand.words))
+    place = None if errand.address.private else errand.asker.place
+    return "\n".join(queue_lines(standings, errand.asker.person, errand.words, place))
 
 
 async def _models(errand: Errand, said: Said) -> str | None:
@@ -74,28 +77,31 @@ async def _models(errand: Errand, said: Said) -> str | None:
 
 
 async def _stats(errand: Errand, said: Said) -> str | None:
+    """Count what was drawn here; what somebody drew themselves is told in private."""
     history = errand.app.storage.history
-    own = await history.stats(person=errand.asker.person)
+    person = errand.asker.person
+    own = await history.stats(person=person) if errand.address.private else None
     here = await history.stats(place=errand.asker.place)
     return "\n".join(stats_lines(own, here, errand.words))
 
 
 async def _history(errand: Errand, said: Said) -> str | None:
+    check_personal(errand.viewer)
     await show_history(errand)
     return None
 
 
 async def _show(errand: Errand, said: Said) -> str | None:
-    """Show pictures again that somebody asked for, or that were asked for here."""
-    job, picture = await errand.app.studio.get(said.text or str((await _latest(errand)).id))
-    if job.place != errand.asker.place:
-        await errand.check_owner(job)
-    await show_pictures(errand, Target(job=job, picture=picture, message=0))
+    """Show pictures again: those that are named, or the latest that somebody asked for here."""
+    name = said.text or str((await _latest(errand)).id)
+    found = await errand.find(name, Deed.POST)
+    await show_pictures(errand, Target.of(found))
     return None
 
 
 async def _latest(errand: Errand) -> Job:
-    for job in await errand.app.storage.history.page(person=errand.asker.person):
+    place = None if errand.address.private else errand.asker.place
+    for job in await errand.app.storage.history.page(person=errand.asker.person, place=place):
         if job.pictures:
             return job
     raise UserError(errand.words.nothing_yet)
@@ -103,28 +109,30 @@ async def _latest(errand: Errand) -> Job:
 
 async def _cancel(errand: Errand, said: Said) -> str | None:
     """Cancel the job that is named or answered, else one's latest that is not over."""
-    job = await _meant(errand, said)
-    await errand.check_owner(job)
+    job = (await errand.find(await _meant(errand, said), Deed.END, said.answers)).job
     await errand.app.studio.cancel(job.id, by=errand.asker.person)
     return errand.words.cancel_asked.format(job=job.id)
 
 
-async def _meant(errand: Errand, said: Said) -> Job:
-    jobs = errand.app.storage.jobs
+async def _meant(errand: Errand, said: Said) -> str:
+    """Return the name of the job that is to be cancelled; raises `UserError` for none."""
     if said.text:
-        return await jobs.get(parse_name(said.text)[0])
+        return str(parse_name(said.text)[0])
     if said.answers is not None:
         key = message_key(errand.address.chat, said.answers)
-        if found := await jobs.by_message(key):
-            return found[0]
-    for job in await errand.app.storage.history.page(person=errand.asker.person):
+        if found := await errand.app.storage.jobs.by_message(key):
+            return name_of(found[0])
+    viewer = errand.viewer
+    place = None if viewer.is_person else viewer.place
+    for job in await errand.app.storage.history.page(person=viewer.person, place=place):
         if job.status not in OVER:
-            return job
+            return name_of(job)
     raise UserError(errand.words.nothing_to_cancel)
 
 
 async def _settings(errand: Errand, said: Said) -> str | None:
     """Show what somebody saved, change it, or forget it."""
+    check_personal(errand.viewer)
     people, person, words = errand.app.storage.people, errand.asker.person, errand.words
     if said.text == "reset":
         await forget_preferences(people, person)

@@ -15,14 +15,14 @@ from telegram.ext import ExtBot
 
 from bots.app import App
 from bots.delivery import WayClosed
-from bots.presentation import cut, quote_names, utf16_length
+from bots.presentation import cut, name_of, quote_names, utf16_length
 from bots.studio import Asker
 from bots.telegram import commands
-from bots.telegram.acts import Act, Target, press
+from bots.telegram.acts import Act, perform, press
 from bots.telegram.addresses import Address, message_key, person_of, place_of
 from bots.telegram.errand import Errand
 from bots.telegram.progress import Placeholders
-from bots.telegram.reading import Said, new_emoji, read
+from bots.telegram.reading import Said, is_bot, new_emoji, read
 from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
 from bots.texts import Words, tell, words_of
@@ -127,6 +127,8 @@ class Desk:
 
     async def _react(self, letter: Letter, reaction: MessageReactionUpdated) -> None:
         """Do what a new reaction on one of our pictures says."""
+        if is_bot(reaction.user):  # or a channel, or an anonymous administrator
+            return
         chat, message = reaction.chat.id, reaction.message_id
         found = await self.app.storage.jobs.by_message(message_key(chat, message))
         emoji = new_emoji(reaction.old_reaction, reaction.new_reaction)
@@ -136,10 +138,9 @@ class Desk:
         language = reaction.user.language_code if reaction.user else None
         thread = found[0].reply.get("thread")
         address = Address(chat=chat, thread=thread, to=message, language=language)
-        person = person_of(reaction.user, reaction.actor_chat)
-        errand = self._errand(letter, address, person)
-        target = Target(job=found[0], picture=found[1], message=message)
-        if sentence := await _sentence(wanted[0](errand, target), errand.words, quiet=True):
+        errand = self._errand(letter, address, person_of(reaction.user))
+        act = perform(errand, wanted[0], name_of(*found), message)
+        if sentence := await _sentence(act, errand.words, quiet=True):
             await errand.say(sentence)
 
     def _errand(self, letter: Letter, address: Address, person: str) -> Errand:

@@ -8,28 +8,36 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from telegram import InlineKeyboardMarkup, Message
+from telegram import ChatMemberRestricted, InlineKeyboardMarkup, Message
 from telegram.constants import ChatMemberStatus, ParseMode
-from telegram.error import BadRequest
+from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bots.app import App, roles_of
 from bots.policy import Role
 from bots.presentation import cut, utf16_length
+from bots.sight import Deed, Found, Relation, Viewer
 from bots.studio import Asker
-from bots.telegram.addresses import Address, place_of, user_of
+from bots.telegram.addresses import (
+    Address,
+    chat_of,
+    is_person,
+    message_key,
+    place_of,
+    user_of,
+)
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
 from bots.telegram.sending import post
 from bots.telegram.troubles import explain
 from bots.texts import Words
-from engine.errors import UserError
 from storage import Job
 from storage.life import OVER
 
 TEXT: Final = 4096  # UTF-16 units
 _MARKED: Final = re.compile(r"\*\*(.+?)\*\*|`(.+?)`")
 ADMINISTRATORS: Final = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
+MEMBERS: Final = (*ADMINISTRATORS, ChatMemberStatus.MEMBER)
 
 log = logging.getLogger(__name__)
 
@@ -71,29 +79,52 @@ class Errand:
         if job.status not in OVER:
             self.placeholders.begin(job)
 
-    async def check_owner(self, job: Job) -> None:
-        """Raise `UserError` unless a job is the asker's own, or the asker moderates its place."""
-        if job.person != self.asker.person and not await self.moderates(job.place):
-            raise UserError(self.words.not_yours)
+    async def find(self, name: str, deed: Deed, message: int | None = None) -> Found:
+        """Return the picture that is named, for what is wanted with it.
 
-    async def moderates(self, place: str) -> bool:
-        """Say whether the asker is a moderator, here or everywhere.
-
-        In a group, its administrators moderate what was asked for there.
+        message: the one acted on. Raises `UserError` as `bots.sight.Sights.find` does.
         """
+        key = message_key(self.address.chat, message) if message else None
+        return await self.app.sights.find(name, self, deed, key)
+
+    @property
+    def viewer(self) -> Viewer:
+        """Return who asks, where, and who reads the answer."""
+        return Viewer(
+            person=self.asker.person,
+            place=self.asker.place,
+            is_person=is_person(self.asker.person),
+            in_private=self.address.private,
+        )
+
+    def shares(self, place: str) -> bool:
+        """Say whether a place is in this chat: its members see all of its topics."""
+        return chat_of(place) == self.address.chat
+
+    async def relation(self, place: str) -> Relation:
+        """Return what the asker has to do with a place; `NONE` where Telegram does not tell."""
+        chat, person = chat_of(place), self.asker.person
+        if chat is None or chat > 0:
+            return Relation.PRIVATE
+        if person == place_of(chat):  # an anonymous administrator
+            return Relation.MODERATES
+        if not is_person(person):
+            return Relation.NONE
+        try:
+            member = await self.bot.get_chat_member(chat, user_of(person))
+        except TelegramError as error:  # Marble is no administrator there, or not there any more
+            log.info("%s counts as no member: %s", person, explain(error))
+            return Relation.NONE
+        if member.status in ADMINISTRATORS:
+            return Relation.MODERATES
+        there = isinstance(member, ChatMemberRestricted) and member.is_member
+        return Relation.SEES if there or member.status in MEMBERS else Relation.NONE
+
+    async def moderates(self) -> bool:
+        """Say whether the asker is a moderator, of this group or everywhere."""
         if roles_of(self.app.settings).of(self.asker.person) >= Role.MODERATOR:
             return True
-        here = place_of(self.address.chat)
-        if self.address.private or place.partition("/")[0] != here:
-            return False
-        if self.asker.person == here:  # an anonymous administrator
-            return True
-        try:
-            member = await self.bot.get_chat_member(self.address.chat, user_of(self.asker.person))
-        except BadRequest as error:  # who writes as a channel is no member, and some are hidden
-            log.info("%s counts as no administrator: %s", self.asker.person, explain(error))
-            return False
-        return member.status in ADMINISTRATORS
+        return await self.relation(self.asker.place) is Relation.MODERATES
 
 
 def to_html(text: str) -> str:

@@ -12,7 +12,8 @@ from telegram.error import TelegramError
 from bots.fetching import Unfetched
 from bots.options import Values, parse_values
 from bots.preferences import values_for
-from bots.presentation import ignored_text
+from bots.presentation import ignored_text, name_of
+from bots.sight import Deed
 from bots.telegram.acts import Target
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
@@ -33,36 +34,40 @@ async def imagine(errand: Errand, said: Said) -> str | None:
 
     Words that answer a result draw that with these words.
     """
-    if target := await _result(errand, said):
-        return await _redraw(errand, said, target)
+    if name := await _result(errand, said):
+        return await _redraw(errand, said, name)
     if said.answers is not None and not (said.asked or said.command or errand.address.private):
         return None  # talk below something else that we said
     prompt, typed = split_message(said.text)
     picture = said.picture or said.answered
+    if picture:  # nothing is fetched for who may not ask
+        await errand.app.gate.admit(errand.asker)
     file = picture if isinstance(picture, Document) and not prompt else None
     if file and (reading := await _recipe_in(errand, file)):
         await _remake(errand, reading, parse_values(typed))
         return None
     if not prompt:
         return await _ask(errand, picture, nothing=not said.text and not said.command)
-    asker = errand.asker
-    values = await values_for(errand.app.storage, asker.person, asker.place, dict(typed))
+    viewer = errand.viewer
+    person = viewer.person if viewer.is_person else None
+    values = await values_for(errand.app.storage, person, viewer.place, dict(typed))
     if picture:
         values["image"] = await _keep(errand, picture)
     errand.begin(await errand.app.studio.imagine({**values, "prompt": prompt}, errand.asker))
     return None
 
 
-async def _result(errand: Errand, said: Said) -> Target | None:
-    """Return the result that is answered; who brings a picture means that one."""
+async def _result(errand: Errand, said: Said) -> str | None:
+    """Return the name of the result that is answered; who brings a picture means that one."""
     if said.answers is None or said.asked or said.picture:
         return None
     key = message_key(errand.address.chat, said.answers)
     found = await errand.app.storage.jobs.by_message(key)
-    return found and Target(job=found[0], picture=found[1], message=said.answers)
+    return found and name_of(*found)
 
 
-async def _redraw(errand: Errand, said: Said, target: Target) -> str | None:
+async def _redraw(errand: Errand, said: Said, name: str) -> str | None:
+    target = Target.of(await errand.find(name, Deed.DRAW, said.answers))
     prompt, typed = split_message(said.text)
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     if not values:

@@ -12,6 +12,7 @@ from bots.texts import Words
 from storage import Job
 
 PICKS: Final = 4  # numbers in a row
+OLDER: Final = "older"  # the act of the button below a page of somebody's history
 
 # Acts and the field of `Words` that is their label, a row each.
 ON_PICTURE: Final = (
@@ -47,7 +48,7 @@ def of_waiting(job: int, words: Words) -> InlineKeyboardMarkup:
 
 def of_page(last: int, words: Words) -> InlineKeyboardMarkup:
     """Return the button below a page of somebody's history."""
-    return InlineKeyboardMarkup([[_button(words.older, "older", str(last))]])
+    return InlineKeyboardMarkup([[_button(words.older, OLDER, str(last))]])
 
 
 def of_failure(job: int, words: Words) -> InlineKeyboardMarkup:

@@ -11,6 +11,7 @@ from typing import Final
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import Forbidden
 
+from bots.sight import check_personal
 from bots.telegram.addresses import place_of, user_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
@@ -19,10 +20,12 @@ from engine.errors import UserError
 from storage.records import Exported
 
 DOCUMENT: Final = 50_000_000  # bytes
+FORGET: Final = "forget"  # what the button carries
 
 
 async def mydata(errand: Errand, said: Said) -> str | None:
     """Do what the word behind the command says, or say which words there are."""
+    check_personal(errand.viewer)
     act = ACTS.get(said.text.lower())
     if act is None:
         await errand.say("", marked=errand.words.mydata_how)
@@ -49,7 +52,7 @@ async def export(errand: Errand) -> str | None:
         )
     except Forbidden:
         raise UserError(words.dm_closed) from None
-    return None if errand.address.private else words.sent_by_dm
+    return None
 
 
 def _caption(found: Exported, words: Words) -> str:
@@ -62,15 +65,14 @@ def _caption(found: Exported, words: Words) -> str:
 async def ask_to_forget(errand: Errand) -> str | None:
     """Ask whether everything is to be removed."""
     user = user_of(errand.asker.person)
-    sure = InlineKeyboardButton(errand.words.forget_confirm, callback_data=f"forget:{user}")
+    sure = InlineKeyboardButton(errand.words.forget_confirm, callback_data=f"{FORGET}:{user}")
     await errand.say(errand.words.forget_question, InlineKeyboardMarkup([[sure]]))
     return None
 
 
-async def forget(errand: Errand, whom: str) -> str | None:
-    """Remove everything of whoever presses their own button."""
-    if whom != str(user_of(errand.asker.person)):
-        raise UserError(errand.words.not_for_you)
+async def forget(errand: Errand) -> str | None:
+    """Remove everything of whoever presses the button, which is theirs: it stands in private."""
+    check_personal(errand.viewer)
     gone = await errand.app.storage.privacy.forget(errand.asker.person)
     if not gone.known:
         return errand.words.forget_nothing

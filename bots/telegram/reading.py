@@ -46,6 +46,8 @@ def read(message: Message, me: User) -> Said | None:
     """
     if message.is_automatic_forward or (message.via_bot and message.via_bot.id == me.id):
         return None
+    if message.sender_chat is None and is_bot(message.from_user):
+        return None
     text = _said(message)
     found = _COMMAND.match(text)
     if found and found[2] and found[2].lower() != (me.username or "").lower():
@@ -89,15 +91,23 @@ def picture_of(message: Message) -> Picture | None:
 
 
 def sender(update: Update, me: User) -> str | None:
-    """Return who sent something that is meant for Marble, or None: the rest is not even kept."""
+    """Return who sent something that is meant for Marble, or None: the rest is not even kept.
+
+    Reactions are heard of people only, not of bots, channels and anonymous administrators.
+    """
     if query := update.callback_query:
-        return person_of(query.from_user) if query.data else None
+        return person_of(query.from_user) if query.data and not is_bot(query.from_user) else None
     if reaction := update.message_reaction:
         added = new_emoji(reaction.old_reaction, reaction.new_reaction)
-        return person_of(reaction.user, reaction.actor_chat) if added else None
+        return person_of(reaction.user) if added and not is_bot(reaction.user) else None
     if (message := update.message) and read(message, me):
         return person_of(message.from_user, message.sender_chat)
     return None
+
+
+def is_bot(user: User | None) -> bool:
+    """Say whether a user is a bot, or none at all."""
+    return user is None or user.is_bot
 
 
 def new_emoji(old: tuple[ReactionType, ...], new: tuple[ReactionType, ...]) -> tuple[str, ...]:

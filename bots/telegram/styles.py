@@ -15,7 +15,7 @@ async def style(errand: Errand, said: Said) -> str | None:
     """List the styles that hold here; `add noir WORDS --no WORDS` keeps one, `remove` removes."""
     act, _, rest = said.text.partition(" ")
     name, _, words = rest.strip().partition(" ")
-    if act in ("add", "remove") and not await errand.moderates(errand.asker.place):
+    if act in ("add", "remove") and not await errand.moderates():
         raise UserError(errand.words.moderators_only)
     if act == "add":
         return await _add(errand, name, words)

@@ -126,7 +126,6 @@ EN: Final = Words(
     you="you",
     somebody="somebody",
     nothing_to_cancel="You have no job that waits or is drawn.",
-    not_visible="There is no picture {name} here.",
     rules_title="What holds in {where}",
     rules_open="Pictures may be asked for: {open}",
     rule_aside="(moderators asked for {asked}, of which Marble's owner lets nothing any more)",
@@ -188,8 +187,6 @@ EN: Final = Words(
     style_how="Add one with `/style add noir film noir, hard shadows --no colour`, remove it with "
     "`/style remove noir`, use it with `--style noir`.",
     ban_whom="Answer a message of whoever is meant, or name them like telegram:123456.",
-    not_yours="Only who asked for it, or a moderator, can do that.",
-    not_for_you="Only who asked can use these buttons.",
     unknown_message="I know of no picture in that message.",
     not_drawn="That picture is not drawn yet.",
     busy="That takes too long right now and nothing was queued; try again in a moment.",

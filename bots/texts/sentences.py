@@ -125,6 +125,10 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "unchecked": "请求暂时无法审查，因此都不接受；请稍后再试。",
     "owners_only": "只有所有者可以这样做。",
     "moderators_only": "只有管理员可以这样做。",
+    "unseen_picture": "这里没有你可以看的图片 {name}。如果它发在别的频道或群里，请到那里去要。",
+    "posted_elsewhere": "图片 {name} 发在别处，这里并非人人都可以看到它：请到那里去要，或私信我。",
+    "not_yours": "只有提出请求的人或管理员可以这样做。",
+    "ask_in_private": "这只关乎一个人：请以你本人的身份，在与我的私聊中提出。",
 }
 TABLES: Final[Mapping[str, Mapping[str, str]]] = {ZH.language: {**ZH_SENTENCES, **ZH_PASSPORT}}
 

@@ -116,7 +116,6 @@ class Words:
     you: str
     somebody: str
     nothing_to_cancel: str
-    not_visible: str
     rules_title: str
     rules_open: str
     rule_aside: str
@@ -148,8 +147,6 @@ class Words:
     ban_whom: str
 
     # Refusals
-    not_yours: str
-    not_for_you: str
     unknown_message: str
     not_drawn: str
     busy: str

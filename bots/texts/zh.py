@@ -125,7 +125,6 @@ ZH: Final = Words(
     you="你",
     somebody="某人",
     nothing_to_cancel="你没有等待或绘制中的任务。",
-    not_visible="这里没有图片 {name}。",
     rules_title="{where}的规则",
     rules_open="可以请求图片：{open}",
     rule_aside="（管理员设定的 {asked} 已全部不为 Marble 所有者所允许，暂不生效）",
@@ -184,8 +183,6 @@ ZH: Final = Words(
     style_how="用 `/style add noir 黑色电影，强烈阴影 --no 彩色` 添加，用 `/style remove noir` "
     "删除，用 `--style noir` 选用。",
     ban_whom="请回复该成员的一条消息，或写出其编号，例如 telegram:123456。",
-    not_yours="只有提出请求的人或管理员可以这样做。",
-    not_for_you="只有提出请求的人可以用这些按钮。",
     unknown_message="那条消息里没有我认识的图片。",
     not_drawn="那张图还没有画好。",
     busy="现在太忙，什么都没有排队；请稍后再试。",

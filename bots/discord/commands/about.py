@@ -15,7 +15,8 @@ from bots.line import look
 from bots.presentation import cut
 from bots.presentation.listings import model_lines, queue_lines, stats_lines
 from bots.privacy import privacy_text
-from storage import Job, Status, parse_name
+from bots.sight import Deed
+from storage import Job, Status
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
@@ -107,6 +108,4 @@ async def _to_cancel(desk: Desk, visit: Visit, name: str | None) -> Job:
         if not jobs:
             raise Refusal(visit.words.nothing_to_cancel)
         return jobs[0]
-    job = await desk.storage.jobs.get(parse_name(name)[0])
-    desk.require_owner(visit, job)
-    return job
+    return (await desk.find(visit, name, Deed.END)).job

@@ -41,6 +41,7 @@ def _menu(label: str, act: str, desk: Desk) -> app_commands.ContextMenu:
     async def choose(interaction: discord.Interaction[Any], message: discord.Message) -> None:
         visit = Click(interaction)
         async with desk.receive(visit):
+            visit.about = message.id
             found = await desk.storage.jobs.by_message(message_key(message.id))
             if found is not None:
                 await ACTS[act](desk, visit, name_of(*found))

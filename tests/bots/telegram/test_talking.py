@@ -36,6 +36,7 @@ from tests.fakes.telegram.server import BOT, NAME, TelegramServer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
 BOSS = 900
+IN_PRIVATE = "That is about one person alone: ask for it as yourself, in a private chat with me."
 Json = dict[str, Any]
 
 
@@ -136,7 +137,7 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("a cat --model nowhere", "There is no model 'nowhere'; known models: starter."),
         ("a" * 2001, "prompt must be at most 2,000 characters, not 2,001 characters."),
         ("/paint a cat", "There is no option '/paint'"),
-        ("/show 99999", "There is no job 99999."),
+        ("/show 99999", "There is no picture 99999 that you may see here."),
         ("/show ../../etc/passwd", "a picture is named like 12 or 12.3."),
         ("fail", "The marble cracked."),
         ("break", "Marble met an error that it did not expect"),
@@ -228,10 +229,31 @@ async def test_a_changed_app_sees_nobody_elses_pictures(
     secret = await ada.chat.picture(await ada.says("a secret"))
     own = await bob.chat.picture(await bob.says("a cat"))
     number = text_of(secret).splitlines()[1].partition(" ")[0]
-    for data in (f"recipe:{number}", f"original:{number}", f"same:{number}", "nonsense", "x:y:z"):
+    acts = ("recipe", "original", "same", "vary", "upscale", "zoom", "cancel", "delete", "pick")
+    for act in acts:
+        for name in (number, "99999"):  # what is not there is told of in the same words
+            answer = await telegram.answer_to(await bob.sends_data(own, f"{act}:{name}"))
+            assert answer.startswith(f"There is no picture {name} that you may see here."), act
+    for data in ("nonsense", "x:y:z"):
         answer = await telegram.answer_to(await bob.sends_data(own, data))
         assert answer == "I know of no picture in that message."
-    assert len(bob.chat.shown) == 1
+    assert bob.chat.shown == [own]
+
+
+async def test_a_changed_app_changes_no_message_that_shows_another_picture(
+    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+) -> None:
+    others = await statues.picture(await ada.says("/imagine a cat", to=statues))
+    own = await statues.picture(await bob.says("/imagine a dog", to=statues))
+    number = text_of(own).splitlines()[1].partition(" ")[0]
+    buttons = labels(others)
+    for data in (f"delete:{number}", f"pick:{number}"):
+        answer = await telegram.answer_to(await bob.sends_data(others, data))
+        assert answer == "I know of no picture in that message."
+    answer = await telegram.answer_to(await bob.sends_data(others, f"older:{number}"))
+    assert answer == IN_PRIVATE
+    assert labels(others) == buttons
+    assert statues.shown == [others, own]
 
 
 async def test_in_groups_marble_hears_only_what_is_meant_for_it(ada: Person, statues: Chat) -> None:
@@ -436,10 +458,10 @@ async def test_settings_hold_where_nothing_else_is_typed(ada: Person) -> None:
 
 
 async def test_people_get_what_is_kept_of_them_and_have_it_removed(
-    telegram: TelegramServer, ada: Person, bob: Person, statues: Chat
+    telegram: TelegramServer, ada: Person
 ) -> None:
     await ada.chat.picture(await ada.says("a private owl"))
-    await ada.says("/mydata export", to=statues)
+    await ada.says("/mydata export")
     [export] = await telegram.until(
         lambda: [m for m in ada.chat.shown if "1 pictures and your history" in text_of(m)]
     )
@@ -447,12 +469,9 @@ async def test_people_get_what_is_kept_of_them_and_have_it_removed(
         about = json.loads(archive.read("person.json"))
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 1
     assert about["jobs"][0]["recipe"]["prompt"] == "a private owl"
-    said = await ada.says("/mydata delete", to=statues)
-    question = await statues.words(said, "for good. Sure?")
-    query = await bob.presses(question, "Remove everything")
-    assert await telegram.answer_to(query) == "Only who asked can use these buttons."
+    question = await ada.chat.words(await ada.says("/mydata delete"), "for good. Sure?")
     await ada.presses(question, "Remove everything")
-    await statues.words(question, "Removed: 1 jobs")
+    await ada.chat.words(question, "Removed: 1 jobs")
     await ada.chat.words(await ada.says("/history"), "Nothing yet.")
 
 

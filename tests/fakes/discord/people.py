@@ -171,6 +171,13 @@ class Person:
             data["values"] = [value or values[0]]
         return await self._does(self._interaction(COMPONENT, data, message))
 
+    async def forges(self, custom_id: str, on: Reply | Message) -> Reply:
+        """Press a button that Marble did not put on a message: it stands there from now on."""
+        message, label = self._message(on), custom_id
+        item = {"type": BUTTON, "style": 2, "label": label, "custom_id": custom_id}
+        message.components = [{"type": 1, "components": [item]}]
+        return await self.clicks(label, message)
+
     async def submits(self, modal: Reply, **fields: str) -> Reply:
         """Fill in a form's fields by their custom id, leave the others, and send it."""
         assert modal.interaction

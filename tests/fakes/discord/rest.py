@@ -20,6 +20,7 @@ from tests.fakes.discord.world import (
     Channel,
     Interaction,
     Message,
+    member,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Rest:
             web.delete(f"{messages}/{{message}}", self.delete),
             web.post(f"{api}/users/@me/channels", self.open_dm),
             web.get(f"{api}/users/{{user}}", self.user),
+            web.get(f"{api}/guilds/{{guild}}/members/{{user}}", self.member),
             web.get("/attachments/{channel}/{id}/{name}", self.download),
         ]
 
@@ -127,6 +129,15 @@ class Rest:
 
     async def user(self, request: web.Request) -> web.Response:
         return answer(self._user(int(request.match_info["user"])).json)
+
+    async def member(self, request: web.Request) -> web.Response:
+        user = int(request.match_info["user"])
+        for guild in self.discord.guilds:
+            if guild.id == int(request.match_info["guild"]) and guild.joined:
+                if user in guild.members:
+                    return answer(member(self.discord.people[user]))
+                raise Refused(404, 10007, "Unknown Member")
+        raise Refused(403, 50001, "Missing Access")
 
     async def application(self, request: web.Request) -> web.Response:
         bot = self.discord.bot

@@ -114,8 +114,8 @@ class FakeDiscord:
             guild.channels.append(channel)
         return channel
 
-    def add_thread(self, parent: Channel) -> Channel:
-        return self.add_channel(parent.guild, kind=THREAD, parent=parent)
+    def add_thread(self, parent: Channel, kind: int = THREAD) -> Channel:
+        return self.add_channel(parent.guild, kind=kind, parent=parent)
 
     def person(self, name: str, permissions: int = 0, **facts: Any) -> Person:
         """Let somebody join the server."""

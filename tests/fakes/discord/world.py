@@ -9,7 +9,7 @@ from typing import Any, Final
 
 EPOCH: Final = 1_420_070_400_000  # ms; Discord's ids begin on 2015-01-01
 LOADING, EPHEMERAL = 1 << 7, 1 << 6
-TEXT, DM, THREAD = 0, 1, 11
+TEXT, DM, THREAD, PRIVATE_THREAD = 0, 1, 11, 12
 MEGABYTE: Final = 2**20
 # What a bot that was invited with these permissions may do; see `docs/discord.md`.
 VIEW_CHANNEL, SEND, ATTACH, HISTORY, IN_THREADS = 1 << 10, 1 << 11, 1 << 15, 1 << 16, 1 << 38
@@ -78,7 +78,9 @@ class Guild:
             "features": [],
             "member_count": 1 + len(self.members),
             "channels": [each.json for each in self.channels if each.kind == TEXT],
-            "threads": [each.json for each in self.channels if each.kind == THREAD],
+            "threads": [
+                each.json for each in self.channels if each.kind in (THREAD, PRIVATE_THREAD)
+            ],
             "members": [{**member(bot), "user": bot.json}],
             "preferred_locale": "en-US",
             "premium_tier": {10: 0, 50: 2, 100: 3}.get(self.filesize_limit // MEGABYTE, 0),
@@ -126,6 +128,7 @@ class Channel:
     visible: bool = True  # to the bot
     nsfw: bool = False
     members: dict[int, int] = field(default_factory=dict)  # person → permissions here, too
+    denied: int = 0  # to everybody else
     id: int = field(default_factory=snowflake)
 
     @property
@@ -137,15 +140,12 @@ class Channel:
         found |= {
             "name": f"channel-{self.id}",
             "position": 0,
-            "permission_overwrites": [
-                {"id": str(person), "type": 1, "allow": str(allowed), "deny": "0"}
-                for person, allowed in self.members.items()
-            ],
+            "permission_overwrites": self._overwrites(),
             "nsfw": self.nsfw,
             "guild_id": str(self.guild.id) if self.guild else None,
             "parent_id": str(self.parent.id) if self.parent else None,
         }
-        if self.kind == THREAD:
+        if self.kind in (THREAD, PRIVATE_THREAD):
             found |= {
                 "owner_id": "1",
                 "message_count": 0,
@@ -158,6 +158,16 @@ class Channel:
                 },
             }
         return found
+
+    def _overwrites(self) -> list[Json]:
+        for_all = {"id": str(self.guild.id if self.guild else 0), "type": 0, "allow": "0"}
+        return [
+            *([{**for_all, "deny": str(self.denied)}] if self.denied else []),
+            *(
+                {"id": str(person), "type": 1, "allow": str(allowed), "deny": "0"}
+                for person, allowed in self.members.items()
+            ),
+        ]
 
 
 @dataclass(eq=False)

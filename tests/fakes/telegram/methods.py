@@ -156,6 +156,8 @@ async def getChatMember(server: TelegramServer, values: Json, files: Files) -> J
         raise Refusal(400, "Bad Request: invalid user_id specified")
     admin = user in server.administrators[values["chat_id"]]
     about = {"user": {"id": user, "is_bot": False, "first_name": "Somebody"}}
+    if (values["chat_id"], user) in server.strangers:
+        return {"status": "left", **about}
     if not admin:
         return {"status": "member", **about}
     rights = dict.fromkeys(

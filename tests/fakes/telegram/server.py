@@ -57,6 +57,7 @@ class TelegramServer:
     offset: int = 0  # everything below it is forgotten
     chats: dict[int, Json] = field(default_factory=dict)
     administrators: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    strangers: set[tuple[int, int]] = field(default_factory=set)  # a chat, who is no member of it
     messages: dict[tuple[int, int], Json] = field(default_factory=dict)
     questions: set[tuple[int, int]] = field(default_factory=set)  # sent with ForceReply
     deleted: set[tuple[int, int]] = field(default_factory=set)

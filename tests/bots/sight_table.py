@@ -1,0 +1,99 @@
+"""Who may do what with which picture: the table that both platforms are held to, and the docs show.
+
+A row says where the picture was asked for, where somebody asks for it now, and who; its cells what
+comes of it on Discord and on Telegram, by `PATHS` in order:
+
+    all      it is answered where all see it
+    alone    to who asks alone (Discord: an answer that nobody else sees, or a direct message)
+    yes      it is done
+    no       nothing is told, in the same words as of a picture that is not there; or that it is
+             for who asked and for moderators, where the picture itself is in sight
+    –        that cannot happen there
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+PATHS: Final = ("show", "file", "recipe", "draw", "end")
+TITLES: Final = {
+    "show": "the picture again",
+    "file": "its files",
+    "recipe": "its recipe",
+    "draw": "another made from it",
+    "end": "cancel, delete",
+}
+HERE, THERE, DM = "in the same channel", "in another channel", "in private"
+ASKER, MEMBER, STRANGER = "who asked for it", "who may see where it was", "who may not"
+UNKNOWN, MODERATOR = "of whom that is not known", "who moderates where it was"
+MARBLES, OWNER, BANNED = "Marble's moderator", "Marble's owner", "who is banned there"
+CHANNEL, CLOSED, GONE = "a channel or group", "a private chat", "nowhere: no such picture"
+THREAD = "a private thread"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Hold one row."""
+
+    posted: str
+    asked: str
+    who: str
+    discord: str
+    telegram: str
+
+    def cells(self, platform: str) -> dict[str, str]:
+        """Return what comes of each path on a platform; nothing where that cannot happen."""
+        cells = getattr(self, platform).split()
+        return dict(zip(PATHS, cells, strict=True)) if cells else {}
+
+
+NO: Final = "no no no no no"
+ROWS: Final = (
+    Row(CHANNEL, HERE, ASKER, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, HERE, MEMBER, "all alone alone all no", "all all all all no"),
+    Row(CHANNEL, HERE, MODERATOR, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, HERE, MARBLES, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, HERE, OWNER, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, HERE, BANNED, "no no alone no no", "no no all no no"),
+    Row(CHANNEL, THERE, ASKER, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, THERE, MEMBER, "alone alone alone no no", NO),
+    Row(CHANNEL, THERE, STRANGER, NO, NO),
+    Row(CHANNEL, THERE, UNKNOWN, "", NO),
+    Row(CHANNEL, THERE, MODERATOR, "alone alone alone no yes", "no no no no yes"),
+    Row(CHANNEL, THERE, MARBLES, "alone alone alone no yes", "no no no no yes"),
+    Row(CHANNEL, THERE, OWNER, "alone alone alone no yes", "no no no no yes"),
+    Row(CHANNEL, DM, ASKER, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, DM, MEMBER, "all alone alone all no", "all all all all no"),
+    Row(CHANNEL, DM, STRANGER, NO, NO),
+    Row(CHANNEL, DM, UNKNOWN, NO, NO),
+    Row(CHANNEL, DM, MODERATOR, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, DM, MARBLES, "all alone alone all yes", "all all all all yes"),
+    Row(CHANNEL, DM, OWNER, "all alone alone all yes", "all all all all yes"),
+    Row(THREAD, HERE, MEMBER, "all alone alone all no", ""),
+    Row(THREAD, THERE, UNKNOWN, NO, ""),
+    Row(THREAD, DM, UNKNOWN, NO, ""),
+    Row(CLOSED, THERE, ASKER, "all alone alone all yes", "all all all all yes"),
+    Row(CLOSED, THERE, STRANGER, NO, NO),
+    Row(CLOSED, DM, STRANGER, NO, NO),
+    Row(CLOSED, DM, MARBLES, "no no no no yes", "no no no no yes"),
+    Row(CLOSED, DM, OWNER, "all alone alone all yes", "all all all all yes"),
+    Row(GONE, THERE, STRANGER, NO, NO),
+    Row(GONE, DM, STRANGER, NO, NO),
+    Row(GONE, DM, OWNER, NO, NO),
+)
+
+
+def markdown() -> Iterator[str]:
+    """Yield the table's lines as the docs show them."""
+    for platform in ("Discord", "Telegram"):
+        yield f"### {platform}"
+        yield ""
+        titles = ("the picture was asked for in", "somebody asks", "who", *TITLES.values())
+        yield f"| {' | '.join(titles)} |"
+        yield f"|{'---|' * len(titles)}"
+        for row in ROWS:
+            if cells := row.cells(platform.lower()):
+                yield f"| {' | '.join((row.posted, row.asked, row.who, *cells.values()))} |"
+        yield ""

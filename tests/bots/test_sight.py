@@ -1,0 +1,65 @@
+"""Who may see and end a picture, as plain rules; the platforms' tests play them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bots.policy import Role
+from bots.sight import (
+    Facts,
+    NotInPrivate,
+    Relation,
+    Sight,
+    Viewer,
+    check_personal,
+    may_end,
+    sight_of,
+)
+from storage.errors import UnreadableRecipe
+from tests.bots.sight_table import markdown
+from tests.conftest import ROOT
+
+POSTED = UnreadableRecipe(1, "", person="x:ada", place="x:1")  # it says who asked, and where
+BOB = Viewer(person="x:bob", place="x:2")
+PAGE = ROOT / "docs" / "sight.md"
+
+
+def test_the_docs_show_the_table_that_the_platforms_are_held_to() -> None:
+    table = "\n".join(markdown()).strip()
+    assert PAGE.read_text(encoding="utf-8").rstrip().endswith(table)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("relation", [None, *Relation])
+def test_nobody_but_an_owner_sees_what_was_asked_for_in_private(
+    role: Role, relation: Relation | None
+) -> None:
+    sight = sight_of(POSTED, BOB, Facts(role=role, relation=relation))
+    if relation in (None, Relation.PRIVATE):
+        assert (sight is Sight.ALONE) == (role is Role.OWNER)
+    sees = relation in (Relation.SEES, Relation.MODERATES)
+    known = relation is Relation.NONE and role >= Role.MODERATOR
+    assert (sight is not Sight.NONE) == (sees or known or role is Role.OWNER)
+
+
+def test_a_name_that_several_write_in_owns_what_it_asked_for_here_alone() -> None:
+    group = Viewer(person="x:ada", place="x:2", is_person=False)
+    here, elsewhere = Facts(role=Role.MEMBER, shared=True), Facts(role=Role.MEMBER)
+    assert (sight_of(POSTED, group, here), may_end(POSTED, group, here)) == (Sight.ALL, True)
+    assert sight_of(POSTED, group, elsewhere) is Sight.NONE
+    assert not may_end(POSTED, group, elsewhere)
+
+
+@pytest.mark.parametrize("is_person", [True, False])
+@pytest.mark.parametrize("in_private", [True, False])
+@pytest.mark.parametrize("answered_alone", [True, False])
+def test_what_is_personal_is_told_to_a_person_whom_nobody_else_hears(
+    is_person: bool, in_private: bool, answered_alone: bool
+) -> None:
+    facts = {"is_person": is_person, "in_private": in_private, "answered_alone": answered_alone}
+    viewer = Viewer(person="x:ada", place="x:1", **facts)
+    if is_person and (in_private or answered_alone):
+        check_personal(viewer)
+    else:
+        with pytest.raises(NotInPrivate):
+            check_personal(viewer)
