@@ -21,7 +21,7 @@ from engine.blobs import Folder
 from engine.canvas import lay
 from engine.checkpoints import STARTER, Catalogue, Checkpoint
 from engine.control_files import find_control
-from engine.errors import UserError
+from engine.errors import MissingVae, UserError
 from engine.events import News
 from engine.headers import read_header
 from engine.images import encode_png, read_image, read_stored
@@ -261,6 +261,8 @@ class Studio:
         Raises `UserError` for what is not there, or not made for the model.
         """
         checkpoint = self._catalogue.get(recipe.checkpoint)
+        if not (checkpoint.has_vae or recipe.vae):
+            raise MissingVae(checkpoint.name, self.vaes())
         return replace(
             recipe,
             checkpoint=checkpoint.name,

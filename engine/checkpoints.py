@@ -36,6 +36,7 @@ from engine.naming import Names
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find
 from engine.recipe import CHOICES, RANGES, check
 from engine.signatures import identify as identify_file
+from engine.spellings import respelled
 from engine.tensorfile import BadFile, read_header
 from engine.weights import PARTS, part_files
 
@@ -47,8 +48,9 @@ STARTER_FOLDER: Final = Path(__file__).parent / "starter" / "model"
 class Checkpoint:
     """Describe one model: where it lies, what it is, and what it draws well with.
 
-    `folder` describes its modules; their weights lie there, too, or all in one `file`, whose
-    `prediction` and `zero_snr` are then its own.
+    `folder` describes its modules; their weights lie there, too, or all in one `file`. `prediction`
+    and `zero_snr` are what its owner or its file says (None: what the folder's scheduler says).
+    Without a VAE (`has_vae`) it draws with one that a recipe names.
     """
 
     name: str
@@ -57,7 +59,8 @@ class Checkpoint:
     defaults: Defaults
     file: Path | None = None
     prediction: str | None = None
-    zero_snr: bool = False
+    zero_snr: bool | None = None
+    has_vae: bool = True
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
     detail: float = 0.3  # strength of the second pass when a picture is enlarged
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode`
@@ -138,7 +141,8 @@ def describe(name: str, folder: Path) -> Checkpoint:
     size = int(unet.get("sample_size") or 64) * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
-        folder / "marble.json",
+        "marble.json",
+        _read_own(name, folder / "marble.json"),
         guided=guided is not None,
     )
 
@@ -147,8 +151,10 @@ def describe_file(name: str, file: Path) -> Checkpoint:
     """Read a single file's header, or raise `BrokenModel` with the reason."""
     if file.suffix.lower() not in SAFE:
         raise BrokenModel(name, "it is a pickle, which can run code; convert it to safetensors.")
+    own = file.with_suffix(".marble.json")
+    extra = _read_own(name, own)
     try:
-        form = identify_file(read_header(file))
+        form = identify_file(respelled(read_header(file)), told="prediction" in extra)
     except BadFile as error:
         raise BrokenModel(name, f"{error}.") from None
     return _with_own(
@@ -160,8 +166,10 @@ def describe_file(name: str, file: Path) -> Checkpoint:
             defaults=form.family.defaults(form.sample_size * 8),
             prediction=form.prediction,
             zero_snr=form.zero_snr,
+            has_vae=form.has_vae,
         ),
-        file.with_suffix(".marble.json"),
+        own.name,
+        extra,
         guided=form.guided,
     )
 
@@ -219,24 +227,35 @@ def _check_header(part: str, file: Path) -> None:
         raise BadFile(f"{part}: {error} ({file.name})") from None
 
 
-def _with_own(checkpoint: Checkpoint, own: Path, *, guided: bool) -> Checkpoint:
+def _read_own(name: str, own: Path) -> dict[str, Any]:
+    """Return what a model's owner wrote beside it, nothing where there is no such file."""
+    return _read_json(name, own) if own.exists() else {}
+
+
+def _with_own(
+    checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], *, guided: bool
+) -> Checkpoint:
     """Return the checkpoint with what its name suggests, and what its owner wrote beside it.
 
-    guided: its guidance is built in, which tells more than its name.
+    own: the name of the owner's file; guided: its guidance is built in, which tells more than its
+    name.
     """
     name = checkpoint.name
-    extra = _read_json(name, own) if own.exists() else {}
     usual = checkpoint.defaults
     defaults = fit_to_variant(usual, GUIDED) if guided else fit_to_name(usual, name)
     prediction = extra.get("prediction", checkpoint.prediction)
     if prediction not in (None, *PREDICTIONS):
-        raise BrokenModel(name, f"{own.name}: prediction must be one of {', '.join(PREDICTIONS)}.")
+        raise BrokenModel(name, f"{own}: prediction must be one of {', '.join(PREDICTIONS)}.")
+    zero_snr = extra.get("zero_snr", checkpoint.zero_snr)
+    if not (zero_snr is None or isinstance(zero_snr, bool)):
+        raise BrokenModel(name, f"{own}: zero_snr must be true or false.")
     return replace(
         checkpoint,
-        defaults=_own_defaults(own.name, name, defaults, extra.get("defaults", {})),
+        defaults=_own_defaults(own, name, defaults, extra.get("defaults", {})),
         prediction=prediction,
+        zero_snr=zero_snr,
         notes=extra.get("notes", {}),
-        detail=_own_detail(own.name, name, extra.get("detail", checkpoint.detail)),
+        detail=_own_detail(own, name, extra.get("detail", checkpoint.detail)),
         preview=extra.get("preview"),
     )
 
@@ -251,6 +270,8 @@ def _own_detail(file: str, name: str, detail: Any) -> float:
 
 def _own_defaults(file: str, name: str, defaults: Defaults, own: Mapping[str, Any]) -> Defaults:
     known = {entry.name for entry in fields(Defaults)}
+    if not isinstance(own, Mapping):
+        raise BrokenModel(name, f'{file}: defaults must be an object, like {{"steps": 20}}.')
     try:
         for key, value in own.items():
             if key not in known:

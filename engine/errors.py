@@ -8,6 +8,7 @@ MarbleError
 │   ├── ImageError             a picture or mask that was given cannot be used
 │   ├── UnknownModel           no model by that name
 │   ├── UnknownPart            no upscaler or control model by that name
+│   ├── MissingVae             a model's file holds no VAE, and none is named
 │   ├── WhichOne               a name fits several files
 │   ├── WrongFamily            a control model is made for other models
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
@@ -162,6 +163,22 @@ class UnknownPart(UserError):
             )
             if names
             else Sentence(f"{start}; there is none at all.", "no_part", kind=kind, name=short)
+        )
+
+
+class MissingVae(UserError):
+    """Say that a model lacks a VAE, and which could stand in for it."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        listed = f" ({some(known)})" if known else ""
+        super().__init__(
+            Sentence(
+                f"The model {name!r} holds no VAE: name one of vae/ beside it with --vae{listed}; "
+                "a tiny one only decodes.",
+                "missing_vae",
+                name=name,
+                known=listed,
+            )
         )
 
 

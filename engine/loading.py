@@ -32,8 +32,10 @@ from engine.errors import BrokenModel
 from engine.families import SDXL
 from engine.finite import check_present, check_values
 from engine.ladder import ran_out
+from engine.no_vae import NoVae
 from engine.schedules import NoiseSchedule
-from engine.signatures import CONV_IN, GUIDANCE_IN
+from engine.signatures import CONV_IN, GUIDANCE_IN, VAE
+from engine.spellings import spellings
 from engine.tensorfile import BadFile, read_header
 from engine.vocabulary import make_tokenizer
 from engine.weights import part_variant
@@ -44,6 +46,7 @@ ENCODERS: Final = ("text_encoder", "text_encoder_2")
 # diffusers does not know the original name of this weight.
 _UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
 _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
+LEFT_BEHIND: Final = ("loss.", "model_ema.")  # by a VAE's training
 # bf16 and fp16 are unusable on most CPUs; channels_last halves a U-Net call there.
 PRECISIONS: Final = {"cpu": torch.float32, "cuda": torch.float16, "mps": torch.float16}
 
@@ -119,7 +122,11 @@ def load(
     place = place or device
     parts = _Parts(checkpoint, place)
     unet = parts.weights("unet", UNet2DConditionModel, dtype)
-    vae = parts.weights("vae", AutoencoderKL, torch.float32)
+    vae: Any = (
+        parts.weights("vae", AutoencoderKL, torch.float32)
+        if checkpoint.has_vae
+        else NoVae(checkpoint.name, checkpoint.folder)
+    )
     text_encoder = parts.weights("text_encoder", CLIPTextModel, dtype)
     second = is_xl(checkpoint)
     text_encoder_2 = (
@@ -155,6 +162,30 @@ def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
         raise BrokenModel(name, f"it cannot be read ({error}).") from None
 
 
+def read_respelled(name: str, file: Path) -> dict[str, Tensor]:
+    """Map a file's tensors as `read_tensors` does, by their names as they are spelled today."""
+    tensors = read_tensors(name, file)
+    today = spellings(tensors)
+    return {today[key]: tensor for key, tensor in tensors.items()}
+
+
+def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of a VAE, whether the file holds more or not, by their own names.
+
+    What its training left behind is dropped. Attention may be saved as convolutions of one pixel,
+    which diffusers sees to under the original names alone.
+    """
+    inside = any(name.startswith(VAE) for name in tensors)
+    found = {}
+    for name, tensor in tensors.items():
+        own = name.removeprefix(VAE)
+        if (inside and own == name) or own.startswith(LEFT_BEHIND):
+            continue
+        flat = "mid_block.attentions" in own and tensor.ndim == 4
+        found[own] = tensor.flatten(1) if flat else tensor
+    return found
+
+
 class _Parts:
     """Read a checkpoint's parts and turn whatever goes wrong into `BrokenModel`.
 
@@ -166,7 +197,7 @@ class _Parts:
         self._place = place
         # Mapped, not read: the bytes go from the file straight to where they are to lie.
         file = checkpoint.file
-        self._tensors = read_tensors(checkpoint.name, file) if file else {}
+        self._tensors = read_respelled(checkpoint.name, file) if file else {}
 
     def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
@@ -221,9 +252,10 @@ class _Parts:
             )
         # One configuration serves a family; what a U-Net sees beside latents its weights tell.
         seen = _seen(self._tensors) if part == "unet" else {}
+        tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
         try:
             return kind.from_single_file(
-                self._tensors,
+                tensors,
                 **seen,
                 config=config,
                 subfolder=part,
@@ -237,13 +269,14 @@ class _Parts:
     def _read_noise_schedule(self) -> NoiseSchedule:
         file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"
         config = json.loads(file.read_text(encoding="utf-8"))
+        zero_snr = self._checkpoint.zero_snr
         return NoiseSchedule(
             beta_start=config.get("beta_start", 0.0001),
             beta_end=config.get("beta_end", 0.02),
             beta_schedule=config.get("beta_schedule", "linear"),
             num_train_timesteps=config.get("num_train_timesteps", 1000),
             prediction_type=self._checkpoint.prediction or config.get("prediction_type", "epsilon"),
-            zero_snr=self._checkpoint.zero_snr or config.get("rescale_betas_zero_snr", False),
+            zero_snr=bool(config.get("rescale_betas_zero_snr") if zero_snr is None else zero_snr),
         )
 
     def _broken(self, part: str, reason: str) -> BrokenModel:

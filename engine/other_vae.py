@@ -12,12 +12,13 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-from engine.errors import BrokenModel, UnknownPart
+from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
 from engine.finite import check_weights
 from engine.ladder import ran_out
-from engine.loading import Model, brief, is_xl, read_tensors
+from engine.loading import Model, brief, is_xl, read_respelled, vae_tensors
 from engine.naming import stem
+from engine.no_vae import NoVae
 from engine.shelves import Shelf
 from engine.tiny_vae import is_tiny, read_tiny
 
@@ -40,7 +41,7 @@ class Vaes:
         A tiny VAE only decodes; the model's own, of the same latents, is by far the better encoder.
         """
         lent = self.lend(name)
-        return self._model if isinstance(lent.vae, AutoencoderTiny) else lent
+        return self.lend(None) if isinstance(lent.vae, AutoencoderTiny) else lent
 
     def tiny(self) -> AutoencoderTiny | None:
         """Return the tiny VAE of the model's family for previews, None where there is none."""
@@ -55,12 +56,19 @@ class Vaes:
             return None
         return vae and vae.to(self._model.dtype)
 
+    def for_previews(self) -> Model:
+        """Return the model with its own VAE, or with the last one lent where it has none."""
+        bare = isinstance(self._model.vae, NoVae) and self._models
+        return self._models[next(reversed(self._models))] if bare else self._model
+
     def lend(self, name: str | None) -> Model:
         """Return the model with the VAE of that name (None: its own).
 
-        Raises `UnknownPart`, or `BrokenModel` with the reason.
+        Raises `UnknownPart`, `MissingVae`, or `BrokenModel` with the reason.
         """
         if name is None:
+            if isinstance(self._model.vae, NoVae):
+                raise MissingVae(self._model.checkpoint.name, self._shelf.names())
             return self._model
         if name not in self._models:
             path = self._shelf.get(name)
@@ -127,7 +135,7 @@ def _read(path: Path, form: Path) -> AutoencoderKL:
             raise BrokenModel(path.name, f"its weights lack {missing[0]!r}.")
         return vae
     return AutoencoderKL.from_single_file(
-        read_tensors(path.stem, path),
+        vae_tensors(read_respelled(path.stem, path)),
         config=str(form),
         subfolder="vae",
         dtype=torch.float32,

@@ -309,7 +309,7 @@ class Resident:
     @cached_property
     def _preview(self) -> Previewer:
         self._bring("vae")
-        return Previewer(self.model, self._vaes.tiny())
+        return Previewer(self._vaes.for_previews(), self._vaes.tiny())
 
     @cached_property
     def _form(self) -> str:

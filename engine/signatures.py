@@ -2,18 +2,20 @@
 
     found = identify(read_header(path))      # a Form, or BadFile with what it is instead
 
-Names are those of Stability's original code, which all single files follow.
+Names are those of Stability's original code, which all single files follow; older spellings are
+`engine.spellings`'s matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import pstdev
 from typing import Final
 
 from engine.families import BY_KEY, Family
-from engine.guards import EDM, check_channels, check_family, check_guidance
+from engine.guards import check_channels, check_family, check_guidance
+from engine.marks import has_zero_snr, marked_prediction
 from engine.strangers import family_of, name_stranger
 from engine.tensorfile import BadFile, Header
 
@@ -28,8 +30,8 @@ TELLTALE: Final = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 WIDE: Final = 0.09
 SAMPLE_SIZES: Final = {"epsilon": 64, "v_prediction": 96}  # of SD2's latents
 
-# What must be there beside the U-Net, by what its names begin with.
-VAE: Final = ("first_stage_model.",)
+# What is there beside the U-Net, by what its names begin with; text encoders must be.
+VAE: Final = "first_stage_model."
 TEXT: Final[Mapping[str, tuple[str, ...]]] = {
     "sd1": ("cond_stage_model.transformer.",),
     "sd2": ("cond_stage_model.model.",),
@@ -44,26 +46,32 @@ class Form:
     family: Family
     prediction: str = "epsilon"
     zero_snr: bool = False
+    has_vae: bool = True
     sample_size: int  # side of the latents that it was trained with
     guided: bool = False  # its guidance is built in
 
 
-def identify(header: Header) -> Form:
-    """Return the form of a file that Marble can run, or raise `BadFile` with what it is."""
+def identify(header: Header, *, told: bool = False) -> Form:
+    """Return the form of a file that Marble can run, or raise `BadFile` with what it is.
+
+    Names are as they are spelled today; told: its owner says what it predicts.
+    """
     if CONV_IN not in header.tensors:
         raise BadFile(name_stranger(header))
     family = _family(header)
     check_family(family)
     shape = header.shape(CONV_IN)
     check_channels(family, shape[1] if len(shape) == 4 else 0)
-    _check_parts(header, family)
+    _check_texts(header, family)
     _check_guidance(header)
-    prediction, zero_snr = PREDICTIONS[family.key](header)
+    marked = marked_prediction(header, told=told)
+    prediction = marked or (_by_telltale(header) if family.key == "sd2" else "epsilon")
     size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
     return Form(
         family=family,
         prediction=prediction,
-        zero_snr=zero_snr,
+        zero_snr=has_zero_snr(header, prediction),
+        has_vae=any(name.startswith(VAE) for name in header.tensors),
         sample_size=size,
         guided=GUIDANCE_IN in header.tensors,
     )
@@ -92,32 +100,15 @@ def _check_guidance(header: Header) -> None:
     check_guidance(shape[1] if shape else None)
 
 
-def _check_parts(header: Header, family: Family) -> None:
-    for what, starts in (("VAE", VAE), ("text encoder", TEXT[family.key])):
-        for start in starts:
-            if not any(name.startswith(start) for name in header.tensors):
-                raise BadFile(f"it holds no {what} (no tensor's name begins with {start!r})")
+def _check_texts(header: Header, family: Family) -> None:
+    for start in TEXT[family.key]:
+        if not any(name.startswith(start) for name in header.tensors):
+            raise BadFile(
+                f"it holds no text encoder (no tensor's name begins with {start!r}); save it "
+                "together with one, as ComfyUI's node CheckpointSave does"
+            )
 
 
-def _always_epsilon(header: Header) -> tuple[str, bool]:
-    return "epsilon", False
-
-
-def _by_telltale(header: Header) -> tuple[str, bool]:
+def _by_telltale(header: Header) -> str:
     wide = TELLTALE in header.tensors and pstdev(header.values(TELLTALE)) > WIDE
-    return ("v_prediction" if wide else "epsilon"), False
-
-
-def _by_mark(header: Header) -> tuple[str, bool]:
-    """Read the empty tensors by which makers of SDXL models tell what theirs predicts."""
-    if any(name.startswith("edm_") for name in header.tensors):
-        raise BadFile(EDM)
-    marked = "v_pred" in header.tensors
-    return ("v_prediction" if marked else "epsilon"), marked and "ztsnr" in header.tensors
-
-
-PREDICTIONS: Final[Mapping[str, Callable[[Header], tuple[str, bool]]]] = {
-    "sd1": _always_epsilon,
-    "sd2": _by_telltale,
-    "sdxl": _by_mark,
-}
+    return "v_prediction" if wide else "epsilon"

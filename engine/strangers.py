@@ -35,6 +35,8 @@ ADAPTERS: Final = (
     ("zero_convs.", CONTROL),
 )
 PARTS: Final = (
+    ("model_ema.", "the averaged copy of a model alone (model_ema); the model itself is needed"),
+    ("input_blocks.0.0.weight", "a U-Net alone; save it together with its text encoders"),
     ("emb_params", "an embedding; it belongs into embeddings/"),
     ("down_blocks.0.resnets", "one part of a diffusers folder; all parts are needed, in a folder"),
     ("encoder.down.0.block", "a VAE; it belongs into vae/"),

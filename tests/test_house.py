@@ -63,6 +63,7 @@ MAY_IMPORT = {
             "engine.control",
             "engine.upscale",
             "engine.loading",
+            "engine.no_vae",
             "engine.checkup",
             "engine.embeddings",
             "engine.lora",

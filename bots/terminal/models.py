@@ -76,7 +76,8 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
             failures += verdict.problem is not None
-            _add(table, verdict.name, verdict.checkpoint, _verdict(verdict.problem))
+            verdict_of = _verdict(verdict.problem, _lacking(verdict.checkpoint))
+            _add(table, verdict.name, verdict.checkpoint, verdict_of)
         found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
     if models:
         console.print(table)
@@ -110,8 +111,13 @@ def _print_parts(
         console.print(_table_of(headings, rows))
 
 
-def _verdict(problem: str | None) -> Text:
-    return _red(problem) if problem else FINE
+def _verdict(problem: str | None, lacking: str = "") -> Text:
+    return _red(problem) if problem else FINE + Text(lacking)
+
+
+def _lacking(checkpoint: Checkpoint | None) -> str:
+    """Return what a model must be given beside its own, as the end of what is said of it."""
+    return "" if checkpoint is None or checkpoint.has_vae else ", with a VAE that --vae names"
 
 
 async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -157,7 +163,7 @@ def _defaults(checkpoint: Checkpoint) -> str:
     its = checkpoint.defaults
     return (
         f"{its.width}×{its.height}, {its.steps} steps, guidance {its.guidance_scale:g}, "
-        f"{its.sampler} {its.schedule}"
+        f"{its.sampler} {its.schedule}{_lacking(checkpoint)}"
     )
 
 

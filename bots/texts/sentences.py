@@ -72,6 +72,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     # Models, and what becomes of a job
     "unknown_model": "没有模型 {name}{near}；现有模型：{known}。",
     "unknown_part": "没有名为 {name} 的 {kind}{near}；现有：{known}。",
+    "missing_vae": "模型 {name!r} 不含 VAE：请用 --vae 指定 vae/ 中的一个{known}；"
+    "微型 VAE 只能解码。",
     "which_one": "名称 {name} 对应多个文件（{kind}）：{fitting}；请写出完整名称。",
     "no_part": "没有名为 {name} 的 {kind}；这里一个也没有。",
     "wrong_family": "控制模型 {name!r} 适用于 {family}；而模型 {model!r} 是 {its}。",

@@ -1,0 +1,27 @@
+"""What stands in a model for the VAE that its file lacks: it says so where one is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from diffusers.configuration_utils import FrozenDict
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from engine.errors import MissingVae
+
+
+class NoVae(torch.nn.Module):
+    """Know the form of a family's latents, and neither encode nor decode them."""
+
+    def __init__(self, name: str, form: Path) -> None:
+        super().__init__()
+        self.config = FrozenDict(AutoencoderKL.load_config(str(form), subfolder="vae"))
+        self._name = name
+
+    def fail(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise `MissingVae`."""
+        raise MissingVae(self._name)
+
+    encode = decode = fail
