@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import discord
-from discord.gateway import DiscordWebSocket
-from discord.http import Route
-from yarl import URL
 
 from bots.app import App
 from bots.delivery import Shown, TryLater, Way, WayClosed
 from bots.discord.address import PLATFORM, Address, message_id, message_key
-from bots.discord.client import INTENTS, MarbleClient
+from bots.discord.client import MarbleClient
+from bots.discord.connection import Connection, point_at
 from bots.discord.faults import UNKNOWN_MESSAGE, refused_by, too_large, translate
 from bots.discord.replies import Reply, outcome_reply, reply_in_words
 from bots.screen import View
-from bots.settings import Settings
 from storage import Job, Parcel
 
 STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off
@@ -88,12 +86,6 @@ WAYS: Final[Mapping[Way, Send]] = {
 }
 
 
-def point_at(settings: Settings) -> None:
-    """Let discord.py speak with the server that the settings name."""
-    Route.BASE = settings.discord_api_base
-    DiscordWebSocket.DEFAULT_GATEWAY = URL(settings.discord_gateway)
-
-
 class DiscordAdapter:
     """Connect Marble to Discord."""
 
@@ -124,7 +116,7 @@ class DiscordAdapter:
         token = self._app.settings.discord_token
         assert token
         try:
-            async with discord.Client(intents=INTENTS) as client:
+            async with Connection() as client:
                 await client.login(token)
         except Exception as error:
             raise translate(error) from None
@@ -152,14 +144,12 @@ class DiscordAdapter:
         return {message_key(message): None}
 
     async def _started(self) -> MarbleClient:
-        """Return the client once it can send."""
-        if self._client:
-            try:
+        """Return the client once it can send; raises `TryLater`."""
+        if client := self._client:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(STARTING):
-                    await self._client.started.wait()
-            except TimeoutError:
-                raise TryLater(STARTING) from None
-            return self._client
+                    await client.started.wait()
+                return client
         raise TryLater(1.0)
 
     async def _seen(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import discord
 from discord import app_commands
-from discord.backoff import ExponentialBackoff
 
 from bots.app import App
 from bots.discord.acts import ACTS
@@ -23,6 +22,7 @@ from bots.discord.address import (
 )
 from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
 from bots.discord.commands import add_commands
+from bots.discord.connection import Connection
 from bots.discord.desk import LANGUAGE, Desk
 from bots.discord.faults import no_reference
 from bots.discord.forms import read_form
@@ -36,8 +36,6 @@ from bots.texts import words_of
 from engine.events import News, Progress
 from storage import DatabaseFault, Job
 
-# None of these is privileged: Marble reads no messages and knows no member lists.
-INTENTS: Final = discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
 PATIENCE: Final = 60.0  # seconds of a rate limit that discord.py waits out by itself
 VARIATION: Final = "\ufe0f"  # what some clients put behind an emoji
 ONCE: Final = frozenset({"again", "dice", "pick", "mail"})  # a reaction does these once
@@ -52,28 +50,15 @@ REACTIONS: Final = {
 TAKEN_BACK: Final = {"⭐": "unstar"}
 
 
-class Backoff(ExponentialBackoff[Literal[False]]):
-    """Wait up to 16 s before the gateway is tried again; discord.py waits up to 17 minutes, and
-    forgets earlier failures only after 34 minutes, so that an hour without network costs more."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._max = 4
-
-
-# discord.py has no setting for it.
-discord.client.ExponentialBackoff = Backoff  # type: ignore[attr-defined, assignment]
-
 # Marble has no voice: what it would need for one is missing on purpose.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 
-class MarbleClient(discord.Client):
+class MarbleClient(Connection):
     """Speak with Discord."""
 
     def __init__(self, app: App) -> None:
         super().__init__(
-            intents=INTENTS,
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
             member_cache_flags=discord.MemberCacheFlags.none(),
@@ -96,6 +81,7 @@ class MarbleClient(discord.Client):
 
     async def setup_hook(self) -> None:
         """Get everything ready before the first event comes."""
+        await super().setup_hook()
         self.add_dynamic_items(ActButton, ActMenu)
         await self.tree.set_translator(Tables())
         await sync(self.tree, self.app)

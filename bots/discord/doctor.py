@@ -8,8 +8,7 @@ from typing import Final
 import discord
 
 from bots.delivery import AdapterStopped
-from bots.discord.adapter import point_at
-from bots.discord.client import INTENTS
+from bots.discord.connection import Connection, point_at
 from bots.discord.faults import translate
 from bots.discord.invitation import invite_link, lacking
 from bots.doctor import Finding, State
@@ -23,7 +22,7 @@ async def check_discord(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the token, at the application, and at what the bot may do in each server."""
     assert settings.discord_token
     point_at(settings)
-    async with discord.Client(intents=INTENTS) as client:
+    async with Connection() as client:
         try:
             await client.login(settings.discord_token)
         except Exception as error:

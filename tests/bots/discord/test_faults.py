@@ -14,10 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-import discord
 from PIL import Image
 
-from bots.discord.client import Backoff
 from bots.discord.desk import AT_ONCE
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
@@ -590,9 +588,3 @@ async def test_a_page_at_the_start_is_no_verdict_on_the_token(
     await (await ann.imagine("a cat")).picture()
     assert all(page.seen for page in pages)
     assert "refuses Marble" not in cold.log
-
-
-def test_the_gateway_is_tried_again_within_seconds_however_long_the_network_was_away() -> None:
-    assert discord.client.ExponentialBackoff is Backoff  # type: ignore[attr-defined]
-    backoff = Backoff()
-    assert max(backoff.delay() for _ in range(200)) <= 16
