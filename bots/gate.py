@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bots.hooks import Hook, ask
 from bots.inforce import InForce, nowhere, resolve
@@ -31,7 +31,6 @@ from storage.audit import Entry
 from storage.ledger import Allow, Ledger, everything_passes
 from storage.records import Line
 
-RATES: Final = ("per_minute", "place_per_minute")
 LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the database
 
 
@@ -51,6 +50,14 @@ class Admission:
 
     allow: Allow = everything_passes
     caps: Caps = ()
+
+
+class Bucket(NamedTuple):
+    """Name what is counted a minute: by which rule, of whom (None: of all), in which place."""
+
+    rule: str
+    person: str | None
+    counted_in: str
 
 
 async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
@@ -125,6 +132,19 @@ class Gate:
         """Return the rules in force in a place (`*`: everywhere)."""
         return (await self.in_force(place)).rules
 
+    def move(self, old: str, new: str) -> None:
+        """Count under a place's new id what was counted under its old one."""
+
+        def named(key: Bucket) -> Bucket:
+            place, inside = key.counted_in, key.counted_in.startswith(f"{old}/")
+            return Bucket(
+                rule=key.rule,
+                person=new if key.person == old else key.person,
+                counted_in=new + place.removeprefix(old) if inside or place == old else place,
+            )
+
+        self._rates.rename(named)
+
     async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
         """Change a place's own rules (an empty text removes one), and return all that it keeps.
 
@@ -168,8 +188,8 @@ class Gate:
         """Take one from each bucket, or raise `Refusal` where one is empty."""
         now = self.clock()
         buckets = [
-            (name, limit, (limit.rule, person if name == "per_minute" else None, limit.counted_in))
-            for name in RATES
+            (name, limit, Bucket(limit.rule, who, limit.counted_in))
+            for name, who in (("per_minute", person), ("place_per_minute", None))
             for limit in held.limits[name]
         ]
         for name, limit, key in buckets:

@@ -19,6 +19,7 @@ from storage.intake import Intake
 from storage.jobs import Jobs
 from storage.life import Status
 from storage.moderation import Moderation
+from storage.moving import Moving
 from storage.outbox import Outbox
 from storage.people import People
 from storage.pictures import Pictures
@@ -42,6 +43,7 @@ class Storage:
     favourites: Favourites
     people: People
     moderation: Moderation
+    moving: Moving
     styles: Styles
     care: Care
     privacy: Privacy
@@ -79,6 +81,7 @@ class Storage:
                 favourites=Favourites(database, now),
                 people=People(database, now),
                 moderation=Moderation(database, now),
+                moving=Moving(database, now),
                 styles=Styles(database, now),
                 care=care,
                 privacy=Privacy(database, care, history, pictures, now),

@@ -57,7 +57,7 @@ def above(connection: Connection, place: str) -> list[str]:
     """
     line = [place, *connection.scalars(_ABOVE, {"place": place})]
     if parent := named_parent(line[-1]):
-        line.append(parent)
+        line += [parent, *connection.scalars(_ABOVE, {"place": parent})]
     return list(dict.fromkeys([*line, EVERYWHERE]))
 
 

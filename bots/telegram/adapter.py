@@ -19,6 +19,7 @@ from bots.telegram.addresses import NAME
 from bots.telegram.connection import Connection
 from bots.telegram.desk import Desk
 from bots.telegram.intake import Intake
+from bots.telegram.moves import Following, Moves
 from bots.telegram.pace import Pace
 from bots.telegram.progress import Placeholders
 from bots.telegram.publishing import publish
@@ -44,15 +45,18 @@ class Telegram:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self.bot = make_bot(app.settings)
+        storage = app.storage
+        self._moves = Moves(storage.moving, app.gate)
+        self.bot = make_bot(app.settings, Following(self._moves))
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
-        storage = app.storage
         placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.screen, self._spawn)
         self._placeholders = placeholders
         self._replies = Replies(self.bot, app.screen, placeholders)
         reactions = read_reactions(app.settings.telegram_reactions)
-        self._desk = Desk(app, self.bot, placeholders, self._replies, self._spawn, reactions)
+        self._desk = Desk(
+            app, self.bot, placeholders, self._replies, self._spawn, reactions, self._moves
+        )
         self._intake = Intake(
             self.bot,
             storage.inbox,
@@ -127,6 +131,7 @@ class Telegram:
 
     async def _recover(self) -> None:
         """Go on with what a process before this one left: letters and placeholders."""
+        await self._moves.recall()
         for letter in await self._app.storage.inbox.waiting(NAME):
             self._desk.hand_in(letter)
         jobs = self._app.storage.jobs
@@ -151,7 +156,7 @@ class Telegram:
             log.exception("a task for Telegram failed")
 
 
-def make_bot(settings: Settings) -> ExtBot[str]:
+def make_bot(settings: Settings, pace: Pace | None = None) -> ExtBot[str]:
     """Return a client for the bot that the settings name."""
     assert settings.telegram_token is not None
     return ExtBot(
@@ -169,7 +174,7 @@ def make_bot(settings: Settings) -> ExtBot[str]:
         get_updates_request=Connection(
             connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT
         ),
-        rate_limiter=Pace(),
+        rate_limiter=pace or Pace(),
     )
 
 

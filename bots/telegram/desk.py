@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -21,8 +21,9 @@ from bots.telegram import commands
 from bots.telegram.acts import Act, perform, press
 from bots.telegram.addresses import Address, message_key, person_of, place_of
 from bots.telegram.errand import Errand
+from bots.telegram.moves import Moves
 from bots.telegram.progress import Placeholders
-from bots.telegram.reading import Said, is_bot, new_emoji, read
+from bots.telegram.reading import Said, is_bot, move_of, new_emoji, read, tells_of_move
 from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
 from bots.texts import Words, tell, words_of
@@ -45,18 +46,26 @@ class Desk:
     replies: Replies
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     reactions: Mapping[str, Act]
+    moves: Moves
     _topics: set[str] = field(default_factory=set)  # known to lie in their groups
     _turns: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def hand_in(self, letter: Letter) -> None:
-        """Deal with a letter soon."""
+        """Deal with a letter soon; whatever comes after a group's move waits for that."""
+        if tells_of_move(letter.body):
+            self.moves.announce()
         self.spawn(self._deal(letter), f"telegram-letter-{letter.id}")
 
     async def _deal(self, letter: Letter) -> None:
         """Deal with a letter; one that a process did not finish is found again by the next."""
+        moves = tells_of_move(letter.body)
         try:
+            if not moves:
+                await self.moves.settled()
             update = Update.de_json(dict(letter.body), self.bot)
-            if update.callback_query:
+            if update.message and (move := move_of(update.message)):
+                await self.moves.move(*move)
+            elif update.callback_query:
                 await self._press(letter, update.callback_query)
             elif update.message_reaction:
                 await self._react(letter, update.message_reaction)
@@ -66,6 +75,9 @@ class Desk:
             log.warning("%s was not answered: %s", letter.id, explain(error))
         except Exception:  # it would fail again
             log.exception("%s cannot be dealt with", letter.id)
+        finally:
+            if moves:
+                self.moves.conclude()
         try:
             await self.app.storage.inbox.done(letter.id)
         except StorageError as error:
@@ -144,10 +156,12 @@ class Desk:
             await errand.say(sentence)
 
     def _errand(self, letter: Letter, address: Address, person: str) -> Errand:
+        now = self.moves.now(address.chat)
+        there = address if now == address.chat else replace(address, chat=now, to=None)
         asker = Asker(
-            person=person,
-            place=place_of(address.chat, address.thread),
-            reply=address.to_reply(),
+            person=self.moves.now_called(person),
+            place=there.place,
+            reply=there.to_reply(),
             event=letter.id,
         )
         return Errand(

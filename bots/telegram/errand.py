@@ -58,6 +58,11 @@ class Errand:
         """Return the messages in the asker's language."""
         return self.address.words
 
+    @property
+    def group(self) -> str:
+        """Return the place of the whole chat, whatever topic this is, under the id it has now."""
+        return self.asker.place.partition("/")[0]
+
     async def say(self, text: str, buttons: Any = None, *, marked: str = "") -> Message:
         """Answer with words as they are; `marked` ones below have **bold** and `code` in them."""
         below = cut(f"\n\n{marked}" if text and marked else marked, TEXT, utf16_length)
@@ -99,7 +104,7 @@ class Errand:
 
     def shares(self, place: str) -> bool:
         """Say whether a place is in this chat: its members see all of its topics."""
-        return chat_of(place) == self.address.chat
+        return chat_of(place) == chat_of(self.asker.place)
 
     async def relation(self, place: str) -> Relation:
         """Return what the asker has to do with a place; `NONE` where Telegram does not tell."""

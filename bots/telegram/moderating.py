@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bots.presentation.listings import act_lines
-from bots.telegram.addresses import NAME, place_of
+from bots.telegram.addresses import NAME
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from engine.errors import UserError
@@ -78,4 +78,4 @@ async def _whom(errand: Errand, said: Said) -> tuple[str, str]:
 
 def _place(errand: Errand) -> str:
     """Return what a moderator speaks for: the whole group, or in private everywhere."""
-    return EVERYWHERE if errand.address.private else place_of(errand.address.chat)
+    return EVERYWHERE if errand.address.private else errand.group

@@ -121,7 +121,7 @@ class Placeholders:
                     return None
                 await asyncio.sleep(back_off(failures))
                 failures += 1
-        key = message_key(address.chat, message.message_id)
+        key = message_key(message.chat.id, message.message_id)
         try:
             await self.jobs.acknowledged(job.id, key)
         except StorageError as error:

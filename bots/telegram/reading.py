@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
@@ -100,7 +101,7 @@ def sender(update: Update, me: User) -> str | None:
     if reaction := update.message_reaction:
         added = new_emoji(reaction.old_reaction, reaction.new_reaction)
         return person_of(reaction.user) if added and not is_bot(reaction.user) else None
-    if (message := update.message) and read(message, me):
+    if (message := update.message) and (read(message, me) or move_of(message)):
         return person_of(message.from_user, message.sender_chat)
     return None
 
@@ -108,6 +109,21 @@ def sender(update: Update, me: User) -> str | None:
 def is_bot(user: User | None) -> bool:
     """Say whether a user is a bot, or none at all."""
     return user is None or user.is_bot
+
+
+def move_of(message: Message) -> tuple[int, int] | None:
+    """Return which group became which supergroup, by the message that says so; None for others."""
+    if message.migrate_to_chat_id:
+        return message.chat.id, message.migrate_to_chat_id
+    if message.migrate_from_chat_id:
+        return message.migrate_from_chat_id, message.chat.id
+    return None
+
+
+def tells_of_move(update: Mapping[str, Any]) -> bool:
+    """Say of an update as it came whether it is a message of which `move_of` returns something."""
+    message = update.get("message") or {}
+    return "migrate_to_chat_id" in message or "migrate_from_chat_id" in message
 
 
 def new_emoji(old: tuple[ReactionType, ...], new: tuple[ReactionType, ...]) -> tuple[str, ...]:

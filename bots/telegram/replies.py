@@ -165,7 +165,7 @@ class Replies:
         if answer.photo is None:
             text = cut(answer.text, TEXT, utf16_length)
             message = await post(self.bot.send_message, address, text, **more)
-            return message_key(address.chat, message.message_id)
+            return message_key(message.chat.id, message.message_id)
         more["caption"] = answer.text
         try:
             message = await post(
@@ -177,7 +177,7 @@ class Replies:
             message = await post(
                 self.bot.send_document, address, _file(answer), filename=answer.name, **more
             )
-        return message_key(address.chat, message.message_id)
+        return message_key(message.chat.id, message.message_id)
 
     async def compose(self, parcel: Parcel) -> Answer:
         """Return what a reply shows."""

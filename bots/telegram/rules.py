@@ -8,7 +8,6 @@ from bots.moderating import NOTHING, hold
 from bots.options import Flag
 from bots.presentation.listings import rule_lines
 from bots.rulebook import MODERATED, OPEN
-from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from bots.texts import LANGUAGES
@@ -37,7 +36,7 @@ async def rules(errand: Errand, said: Said) -> str | None:
     whole, typed = _read(said.text)
     is_open = _read_answer(typed.pop(OPEN, None))
     topic = errand.address.thread is not None and not whole
-    place = errand.asker.place if topic else place_of(errand.address.chat)
+    place = errand.asker.place if topic else errand.group
     app = errand.app
     if typed or is_open is not None:
         await hold(app.gate, app.studio, place, typed, is_open, by=errand.asker.person)
@@ -69,6 +68,6 @@ def _read_answer(text: str | None) -> bool | None:
 async def _shown(errand: Errand, place: str, *, topic: bool) -> str:
     words = errand.words
     title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
-    called = {place_of(errand.address.chat): words.this_group}
+    called = {errand.group: words.this_group}
     lines = rule_lines(await errand.app.gate.in_force(place), words, called)
     return "\n".join([title, *lines])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bots.presentation.listings import style_lines
 from bots.styles import read_words
-from bots.telegram.addresses import place_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from engine.errors import UnknownOption, UserError
@@ -44,4 +43,4 @@ async def _remove(errand: Errand, name: str) -> str | None:
 
 def _place(errand: Errand) -> str:
     """Return what styles are kept for: the whole group, or in private everywhere."""
-    return EVERYWHERE if errand.address.private else place_of(errand.address.chat)
+    return EVERYWHERE if errand.address.private else errand.group

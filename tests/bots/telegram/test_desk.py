@@ -6,6 +6,7 @@ from typing import Any
 from telegram import Bot
 
 from bots.telegram.desk import Desk
+from bots.telegram.moves import Moves
 from bots.texts import words_of
 from storage import Letter
 from storage.errors import DatabaseBusy
@@ -36,7 +37,8 @@ async def hear(text: str) -> Any:
     locked: Any = Locked()
     app: Any = SimpleNamespace(storage=SimpleNamespace(people=locked, inbox=locked))
     tasks: list[Any] = []
-    desk = Desk(app, locked, locked, locked, lambda task, name: tasks.append(task), {})
+    moves = Moves(locked, locked)
+    desk = Desk(app, locked, locked, locked, lambda task, name: tasks.append(task), {}, moves)
     chat = {"id": -5, "type": "supergroup", "title": "Statues", "is_forum": True}
     ada = {"id": 7, "is_bot": False, "first_name": "Ada"}
     message = {"message_id": 1, "date": NOW, "chat": chat, "from": ada, "text": text}

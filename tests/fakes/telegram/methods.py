@@ -16,10 +16,18 @@ Files = dict[str, bytes]
 class Refusal(Exception):
     """Carry how Telegram refuses a call."""
 
-    def __init__(self, status: int, says: str) -> None:
+    def __init__(self, status: int, says: str, migrated: int = 0) -> None:
         self.status = status
         self.says = says
+        self.migrated = migrated  # the supergroup that the group has become
         super().__init__(says)
+
+
+def refuse_migrated(server: TelegramServer, values: Json) -> None:
+    """Raise `Refusal` for whatever is wanted of a group that became a supergroup."""
+    if new := server.migrated.get(values.get("chat_id", 0)):
+        says = "Bad Request: group chat was upgraded to a supergroup chat"
+        raise Refusal(400, says, migrated=new)
 
 
 async def getMe(server: TelegramServer, values: Json, files: Files) -> Json:

@@ -26,6 +26,22 @@ class Chat:
         """Return a topic of this group."""
         return Chat(self.server, self.id, thread)
 
+    async def becomes_supergroup(self, number: int, *, told: bool = True) -> Chat:
+        """Give this group a new id, as Telegram does; the bot is told of it, or only when it asks.
+
+        Messages stay where they are, and who is an administrator stays one.
+        """
+        server, new = self.server, group(self.server, number)
+        server.administrators[new.id] |= server.administrators[self.id]
+        server.migrated[self.id] = new.id
+        if told:
+            ends = server.new_message(self.id, migrate_to_chat_id=new.id)
+            begins = server.new_message(new.id, migrate_from_chat_id=self.id)
+            for message in (ends, begins):
+                anonymous = {"from": ANONYMOUS, "sender_chat": message["chat"]}
+                await server.add_update("message", {**message, **anonymous})
+        return new
+
     def promote(self, who: int = BOT) -> None:
         """Make somebody, or the bot, an administrator."""
         self.server.administrators[self.id].add(who)
@@ -202,6 +218,12 @@ def person(server: TelegramServer, number: int = 1, language: str = "en") -> Per
     somebody = Person(server, FIRST_PERSON + number, language)
     assert somebody.chat
     return somebody
+
+
+def basic_group(server: TelegramServer, number: int = 1) -> Chat:
+    """Return a group, not yet a supergroup, that the bot is a member of."""
+    server.chats[-number] = {"id": -number, "type": "group", "title": f"Group {number}"}
+    return Chat(server, -number)
 
 
 def group(server: TelegramServer, number: int = 1) -> Chat:

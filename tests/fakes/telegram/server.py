@@ -67,6 +67,7 @@ class TelegramServer:
     webhook: Json | None = None
     closed_topics: dict[tuple[int, int], str] = field(default_factory=dict)  # and how they refuse
     blocked: set[int] = field(default_factory=set)
+    migrated: dict[int, int] = field(default_factory=dict)  # groups that became supergroups
     shown: Counter[tuple[int, int]] = field(default_factory=Counter)  # pictures by message
     limits: bool = True
     reads_all: bool = False  # privacy mode is off
@@ -235,9 +236,12 @@ class TelegramServer:
             self.floods.append(self.calls[-1])
             return error
         try:
+            methods.refuse_migrated(self, values)
             result = await getattr(methods, method)(self, values, files)
         except methods.Refusal as refusal:
-            return self._error(method, values, refusal.status, refusal.says)
+            return self._error(
+                method, values, refusal.status, refusal.says, migrated=refusal.migrated
+            )
         if fault is not None and fault.after:
             await fault.after()
         self._note(Call(method, values, 200, "", time.monotonic()))
@@ -250,12 +254,20 @@ class TelegramServer:
         self.change()
 
     def _error(
-        self, method: str, values: Json, status: int, says: str, seconds: int = 0
+        self,
+        method: str,
+        values: Json,
+        status: int,
+        says: str,
+        seconds: int = 0,
+        migrated: int = 0,
     ) -> web.Response:
         self._note(Call(method, values, status, says, time.monotonic()))
         body: Json = {"ok": False, "error_code": status, "description": says}
         if seconds:
             body["parameters"] = {"retry_after": seconds}
+        if migrated:
+            body["parameters"] = {"migrate_to_chat_id": migrated}
         return web.json_response(body, status=status)
 
     def _cut(self, request: web.Request) -> web.StreamResponse:
