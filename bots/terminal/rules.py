@@ -13,7 +13,7 @@ from bots.rulebook import RULES, write_rule
 from bots.settings import Settings
 from bots.terminal.console import Listing, open_console
 from bots.terminal.escaping import complain
-from bots.terminal.names import read_place
+from bots.terminal.names import present_place, read_place
 from bots.terminal.session import person
 from engine.errors import UserError
 from storage import Storage
@@ -28,6 +28,7 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
     place = read_place(arguments.place)
     changes = dict(_read(text) for text in arguments.rules)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        place = await present_place(storage, place)
         gate = Gate(storage, roles_of(settings), rules_of(settings))
         changes, missing = meant(settings.models_dir, changes, ahead=arguments.ahead)
         if changes:

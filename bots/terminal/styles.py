@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
-from bots.terminal.names import EVERYWHERE, PLACES, read_place
+from bots.terminal.names import EVERYWHERE, PLACES, present_place, read_place
 
 if TYPE_CHECKING:
     from bots.settings import Settings
@@ -40,6 +40,7 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     place = read_place(arguments.place)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
+        place = await present_place(storage, place)
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
         await _change(book, place, arguments)
         styles = await book.list(place)

@@ -123,6 +123,30 @@ async def test_each_place_keeps_its_jobs_as_long_as_it_says(caretaker: Caretaker
     assert await caretaker.prune() == 2
 
 
+@pytest.mark.parametrize(
+    ("default", "rules", "place", "goes"),
+    [
+        (30, {"x:1": 3650}, "x:1/2", False),
+        (30, {"x:1": 3650}, "x:1/3", False),  # a thread of x:1/2
+        (0, {"x:1": 30}, "x:1/3", True),
+        (0, {"x:1": 3650, "x:1/2": 30}, "x:1/3", True),
+        (30, {"x:1": 30, "x:1/2": 0}, "x:1/3", False),
+        (30, {"*": 0, "x:1/2": 30}, "x:1/3", True),
+        (30, {"*": 0, "x:1/3": 30}, "x:1/2", False),
+    ],
+)
+async def test_what_a_place_keeps_holds_in_all_that_lies_in_it(
+    caretaker: Caretaker, default: int, rules: dict[str, int], place: str, goes: bool
+) -> None:
+    people = caretaker.storage.people
+    await people.add_place("x:1/3", "x:1/2")
+    for where, days in rules.items():
+        await people.change_place_settings(where, {"rules.keep_days": days})
+    caretaker.settings = replace(caretaker.settings, keep_days=default)
+    await ended(caretaker, place, timedelta(days=100))
+    assert await caretaker.prune() == goes
+
+
 async def test_without_a_setting_nothing_is_removed(caretaker: Caretaker) -> None:
     await ended(caretaker, "x:1", timedelta(days=5000))
     assert await caretaker.prune() == 0

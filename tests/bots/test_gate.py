@@ -390,3 +390,23 @@ async def test_as_many_of_a_server_run_at_once_as_may_and_the_next_when_one_has_
             pass
     ended = [(await house.storage.jobs.get(job.id)).status for job in jobs]
     assert (ended, house.executor.most) == ([Status.RENDERED] * 4, 2)
+
+
+async def test_what_was_counted_for_a_place_counts_under_its_new_id(
+    storage: Storage, clock: Clock
+) -> None:
+    ask = gate(storage, clock, per_minute=2, place_per_minute=3)
+    await ask.change("x:1/3", {"per_minute": "1"}, "x:own")
+    old, new, topic = (Asker(person="x:ada", place=place) for place in ("x:1", "x:8", "x:8/3"))
+    await ask(make_recipe(), old)
+    await ask(make_recipe(), Asker(person="x:ada", place="x:1/3"))
+    await ask(make_recipe(), new)  # before the move is known
+    await storage.moving.move("x:1", "x:8", reply={})
+    ask.move("x:1", "x:8")
+    with pytest.raises(Refusal, match="You may ask for one job a minute here"):
+        await ask(make_recipe(), topic)
+    await ask(make_recipe(), new)
+    with pytest.raises(Refusal, match="You may ask for 2 jobs a minute here"):
+        await ask(make_recipe(), new)
+    with pytest.raises(Refusal, match="all together may ask for 3 jobs"):
+        await ask(make_recipe(), Asker(person="x:bob", place="x:8"))

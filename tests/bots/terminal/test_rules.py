@@ -93,3 +93,41 @@ def test_the_owner_hears_of_what_moderators_asked_for_in_vain(marble: Marble, da
         "holds.\n"
     )
     assert "steps             10-30\n" in answer.out
+
+
+def test_it_is_told_where_a_rule_was_set(marble: Marble, data: Path) -> None:
+    marble("rules", "*", "steps=1-50")
+    marble("rules", "discord:1", "keep_days=3650", "safety=spoiler")
+    shown = marble("rules", "discord:1/2").out
+    for line in (
+        "steps             1-50  (*)",
+        "keep_days         3650  (discord:1)",
+        "safety            spoiler  (discord:1)",
+        "per_minute        30",
+    ):
+        assert f"{line}\n" in shown
+    assert "keep_days         3650\n" in marble("rules", "discord:1").out
+    shown = marble("rules", "*", "safety=refuse").out
+    assert "safety            refuse  (off in age-restricted channels)\n" in shown
+    assert "safety            refuse  (*)\n" in marble("rules", "telegram:5").out
+    shown = marble("rules", "discord:1/2", "keep_days=0").out
+    assert "keep_days         -\n" in shown  # no limit, whatever the server says
+
+
+def test_a_group_that_became_a_supergroup_is_asked_about_by_either_id(
+    marble: Marble, data: Path
+) -> None:
+    marble("rules", "telegram:-5", "steps=1-9")
+
+    async def move() -> None:
+        async with Storage.open(data) as storage:
+            await storage.moving.move("telegram:-5", "telegram:-1005", reply={})
+
+    asyncio.run(move())
+    answer = marble("rules", "telegram:-5", "count=1-2")
+    assert "telegram:-5 became a supergroup and is telegram:-1005 now" in answer.err
+    assert marble("rules", "telegram:-1005").out == answer.out
+    assert "steps             1-9\n" in answer.out
+    assert "count             1-2\n" in answer.out
+    assert marble("styles", "--place", "telegram:-5", "add", "gold", "gilded").code == 0
+    assert "gold" in marble("styles", "--place", "telegram:-1005").out
