@@ -48,6 +48,7 @@ class Caretaker:
 
     async def run(self) -> None:
         """Look now and then until cancelled."""
+        await self.storage.exports.sweep()  # what a process left that died
         while True:
             try:
                 self.watch_disk()

@@ -22,7 +22,7 @@
 
 Beside these: `inbox` (what a platform handed over), `history.lineage` and `.stats`, `favourites`,
 `people` (settings), `styles`, `moderation` (bans, pauses, acts), `care` (check, backup, prune),
-`privacy` (export, forget): docs/storage.md.
+`exports`, `privacy` (forget): docs/storage.md.
 Records are frozen. Every error is an `engine.errors.UserError`: one sentence fit for people.
 Several processes may open one database: a process never touches a living one's running jobs.
 """

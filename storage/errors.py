@@ -11,6 +11,7 @@ UserError
     ├── UnreadableRecipe                a recipe was written by a newer Marble
     ├── FileThere, NoSuchFile           a backup's file must be new, or be there
     ├── NoBackup                        what is to be restored is damaged or something else
+    ├── ExportUnderWay, TooLargeExport, NoRoom    an export cannot be made now, or not be sent
     ├── NoProgram, ProgramFailed        PostgreSQL's own programs are missing or fail
     ├── BadURL                          MARBLE_DATABASE_URL is of no kind that Marble knows
     └── DatabaseFault                   the database itself; `passing` says whether waiting helps
@@ -29,6 +30,7 @@ Constructors take facts and write the sentence: what is wrong, where, and what t
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 from typing import ClassVar
 
@@ -139,6 +141,39 @@ class NoBackup(StorageError):
         said = f" ({detail})" if detail else ""
         right = "give a file that `marble db backup FILE` wrote"
         super().__init__(f"{file} is damaged or no backup of Marble's{said}; {right}.")
+
+
+class ExportUnderWay(StorageError):
+    """Say that an export of the same person is being made."""
+
+    def __init__(self) -> None:
+        text = "Your export is being made already; wait until it has arrived."
+        super().__init__(Sentence(text, "export_under_way"))
+
+
+class TooLargeExport(StorageError):
+    """Say that an export is more than messages can carry."""
+
+    def __init__(self, size: int) -> None:
+        megabytes = round(size / 2**20)
+        text = (
+            f"Your export has {megabytes} MB, too much for messages here; ask who runs this Marble "
+            "for it (`marble db export`)."
+        )
+        super().__init__(Sentence(text, "too_large_export", size=megabytes))
+
+
+class NoRoom(StorageError):
+    """Say that a disk has no room for an export."""
+
+    def __init__(self, folder: Path, needed: int, free: int) -> None:
+        self.folder = folder
+        facts = {"needed": ceil(needed / 2**20), "free": free // 2**20}
+        text = (
+            "The export needs {needed} MB of disk, and {free} MB are free; try again once there is "
+            "room."
+        )
+        super().__init__(Sentence(text.format(**facts), "export_no_room", **facts))
 
 
 class NoProgram(StorageError):

@@ -12,6 +12,7 @@ from storage.alive import FileAlive, ServerAlive
 from storage.care import Care
 from storage.clock import Clock, utc_now
 from storage.database import Database
+from storage.exports import Exports
 from storage.favourites import Favourites
 from storage.history import History
 from storage.inbox import Inbox
@@ -47,6 +48,7 @@ class Storage:
     styles: Styles
     care: Care
     privacy: Privacy
+    exports: Exports
 
     @classmethod
     @asynccontextmanager
@@ -84,7 +86,8 @@ class Storage:
                 moving=Moving(database, now),
                 styles=Styles(database, now),
                 care=care,
-                privacy=Privacy(database, care, history, pictures, now),
+                privacy=Privacy(database, care),
+                exports=Exports(database, history, pictures, folder / "exports"),
             )
         finally:
             await worker.close()

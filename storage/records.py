@@ -212,10 +212,12 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """Count the pictures of a person that were handed out, and those that may not be."""
+    """Count the pictures of a person that an export holds, those that may not be shown where it
+    is sent, and those that are larger than what can be sent there."""
 
     pictures: int
     left_out: int
+    too_large: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

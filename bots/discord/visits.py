@@ -182,6 +182,7 @@ class Click(Visit):
         self.note = ""  # what they alone are told beside the job that they asked for
         self._answer = Answer.NONE
         self._message: int | None = None
+        self._handed_over = False
 
     async def find_channel(self) -> None:
         """Do nothing: an interaction tells of its channel."""
@@ -256,6 +257,27 @@ class Click(Visit):
             await self._take_back()
             follow = self.interaction.followup.send
             await patiently(lambda: follow(**reply.new(), ephemeral=True), repeatable=False)
+
+    async def hand_over(self, text: str, file: Attached) -> None:
+        """Give a file to them alone, after `open` in private: each in a message of its own.
+
+        By direct message once the interaction has ended: there were many, or the line is slow.
+        Raises `Refusal` where they take none.
+        """
+        reply, person = Reply(content=text, files=(file,)), self.address.person
+        if not self._handed_over and not self.address.expired:
+            await self._edit(reply)
+        elif not self.address.expired:
+            follow = self.interaction.followup.send
+            await patiently(lambda: follow(**reply.new(), ephemeral=True), repeatable=False)
+        else:
+            try:
+                await patiently(lambda: self.client.send_dm(person, reply), repeatable=False)
+            except discord.HTTPException as error:
+                if not takes_no_dm(error):
+                    raise
+                raise Refusal(self.words.dm_closed) from None
+        self._handed_over = True
 
     async def remove_message(self) -> None:
         """Delete the message whose button it was, by the interaction itself: it always may."""

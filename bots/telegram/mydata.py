@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import Forbidden
 
+from bots.exports import PARTS, export_text
 from bots.sight import check_personal
 from bots.telegram.addresses import place_of, user_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
-from bots.texts import Words
 from engine.errors import UserError
-from storage.records import Exported
 
 DOCUMENT: Final = 50_000_000  # bytes
 FORGET: Final = "forget"  # what the button carries
@@ -36,30 +33,21 @@ async def mydata(errand: Errand, said: Said) -> str | None:
 async def export(errand: Errand) -> str | None:
     """Send everything that is kept of somebody to them alone."""
     person, words = errand.asker.person, errand.words
-    with TemporaryDirectory(dir=errand.app.settings.data_dir) as folder:
-        file = Path(folder) / "marble.zip"
-        seen = await errand.app.screen.of(place_of(user_of(person)))  # where it is sent
-        found = await errand.app.storage.privacy.export(person, file, may=seen.shows)
-        size = file.stat().st_size
-        if size > DOCUMENT:
-            raise UserError(words.too_large_export.format(size=round(size / 2**20)))
-        data = await asyncio.to_thread(file.read_bytes)
-    try:
-        await errand.bot.send_document(
-            user_of(person),
-            InputFile(data, filename="marble.zip"),
-            caption=_caption(found, words),
-        )
-    except Forbidden:
-        raise UserError(words.dm_closed) from None
+    seen = await errand.app.screen.of(place_of(user_of(person)))  # where it is sent
+    exports = errand.app.storage.exports
+    async with exports.begin(person, most=DOCUMENT, parts=PARTS, may=seen.shows) as export:
+        for number in export.numbers:
+            async with export.part(number) as part:
+                data = await asyncio.to_thread(part.file.read_bytes)
+                try:
+                    await errand.bot.send_document(
+                        user_of(person),
+                        InputFile(data, filename=part.file.name),
+                        caption=export_text(export.plan.exported, part, words),
+                    )
+                except Forbidden:
+                    raise UserError(words.dm_closed) from None
     return None
-
-
-def _caption(found: Exported, words: Words) -> str:
-    text = words.export_ready.format(pictures=found.pictures)
-    if found.left_out:
-        text += " " + words.export_without.format(count=found.left_out)
-    return text
 
 
 async def ask_to_forget(errand: Errand) -> str | None:

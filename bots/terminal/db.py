@@ -140,7 +140,7 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if not await storage.privacy.knows(arguments.person):
             raise Unknown(arguments.person)
-        found = await storage.privacy.export(arguments.person, arguments.file)
+        found = await storage.exports.to_file(arguments.person, arguments.file)
     who, file = arguments.person, arguments.file
     _say(f"All that is kept of {who} is in {file}, with {found.pictures} pictures.")
     return 0

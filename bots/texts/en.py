@@ -116,6 +116,9 @@ EN: Final = Words(
     export_ready="Everything that is kept of you: {pictures} pictures and your history.",
     export_without="{count} more pictures are left out: the safety check does not let them be "
     "shown here. Whoever runs this Marble can hand them to you.",
+    export_too_large="{count} more files are left out: a message here cannot carry them. Whoever "
+    "runs this Marble can hand them to you.",
+    export_part="Part {part} of {count}.",
     forget_question="This removes your jobs, pictures, favourites and settings for good. Sure?",
     forget_confirm="Remove everything",
     forgotten="Removed: {jobs} jobs and {files} picture files. Messages in chats stay where they "
@@ -209,8 +212,6 @@ EN: Final = Words(
     starts_from_others="That recipe starts from a picture that its file does not hold; give that "
     "picture to /imagine as its image.",
     not_a_picture="Marble can start from no such thing; send a photo, or a PNG, JPEG or WebP file.",
-    too_large_export="Your export has {size} MB, too much for a message here; ask who runs this "
-    "Marble for it (`marble db export`).",
     restarting="Marble is being restarted; please ask again in a minute.",
     empty_prompt="Describe a picture, for example: a marble scholar.",
     unexpected="Something went wrong here, and its owner finds it in the log. Please try again.",

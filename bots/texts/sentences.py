@@ -96,6 +96,10 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "unknown_picture": "没有图片 {name}；图片的名字形如 12 或 12.3。",
     "one_picture_in_job": "没有图片 {name}：任务 {job} 只有一张图，即 {first}。",
     "pictures_in_job": "没有图片 {name}：任务 {job} 有 {count} 张图，{first} 到 {last}。",
+    "export_under_way": "你的导出已在进行；请等它送到。",
+    "too_large_export": "你的导出有 {size} MB，超过这里的消息能送的大小；请向此 Marble 的"
+    "运营者索取（`marble db export`）。",
+    "export_no_room": "导出需要 {needed} MB 磁盘空间，而剩余 {free} MB；有空间后再试。",
     "unreadable_recipe": "任务 {job} 的配方无法读取：{reason}",
     "too_late": "太晚了：任务 {job} 已经结束。",
     "no_pictures": "任务 {job} 没有可以用作起点的图片。",

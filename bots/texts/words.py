@@ -105,6 +105,8 @@ class Words:
     stats_here: str
     export_ready: str
     export_without: str
+    export_too_large: str
+    export_part: str
     forget_question: str
     forget_confirm: str
     forgotten: str
@@ -160,7 +162,6 @@ class Words:
     not_honoured: str
     ignored: str
     starts_from_others: str
-    too_large_export: str
     restarting: str
     empty_prompt: str
     unexpected: str

@@ -116,6 +116,9 @@ ZH: Final = Words(
     export_ready="保存的关于你的全部内容：{pictures} 张图片和你的历史。",
     export_without="另有 {count} 张图因安全检查不能在此处显示而未附上；"
     "可向此 Marble 的运营者索取。",
+    export_too_large="另有 {count} 个文件因超过这里单条消息的大小而未附上；"
+    "可向此 Marble 的运营者索取。",
+    export_part="第 {part} 部分，共 {count} 部分。",
     forget_question="这将永久删除你的任务、图片、收藏和设置。确定吗？",
     forget_confirm="全部删除",
     forgotten="已删除 {jobs} 个任务和 {files} 个图片文件。聊天中的消息仍在原处，请自行删除。",
@@ -201,8 +204,6 @@ ZH: Final = Words(
     ignored="未能采用：{what}。",
     starts_from_others="该配方从另一张图开始，而文件里没有那张图；请用 /imagine 的 image 提供它。",
     not_a_picture="这不是可以用作起点的图片；请发送照片，或 PNG、JPEG、WebP 文件。",
-    too_large_export="你的导出有 {size} MB，超过这里的消息大小；请向此 Marble 的"
-    "运营者索取（`marble db export`）。",
     restarting="Marble 正在重启，请一分钟后再试。",
     empty_prompt="请描述一张图片，例如：一位大理石学者。",
     unexpected="这里出了问题，运营者可在日志中看到。请重试。",

@@ -148,7 +148,7 @@ async def test_an_export_holds_everything_of_one_person(storage: Storage, tmp_pa
     await storage.moderation.ban("x:a", by="x:mod", reason="spam")
     await storage.favourites.add("x:a", mine, 1)
     target = tmp_path / "ada.zip"
-    assert (await storage.privacy.export("x:a", target)).pictures == 2
+    assert (await storage.exports.to_file("x:a", target)).pictures == 2
     with zipfile.ZipFile(target) as archive:
         assert archive.read("pictures/1.2.png") == b"two"
         assert len(archive.namelist()) == 3
@@ -159,7 +159,7 @@ async def test_an_export_holds_everything_of_one_person(storage: Storage, tmp_pa
     assert [len(about[name]) for name in ("favourites", "bans", "acts", "messages")] == [1] * 4
     assert "secret" not in text
     with pytest.raises(FileThere, match=r"ada\.zip exists already"):
-        await storage.privacy.export("x:a", target)
+        await storage.exports.to_file("x:a", target)
 
 
 async def test_whoever_asks_is_forgotten_in_every_status(home: Home) -> None:
@@ -499,7 +499,7 @@ async def test_a_start_image_is_exported_to_whoever_gave_it_alone(
     given = f"given/{image}.png"
     for person, has_it in (("x:a", True), ("x:b", False)):
         target = tmp_path / f"{person[2:]}.zip"
-        await storage.privacy.export(person, target)
+        await storage.exports.to_file(person, target)
         with zipfile.ZipFile(target) as archive:
             assert (given in archive.namelist()) == has_it
 

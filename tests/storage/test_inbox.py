@@ -37,6 +37,6 @@ async def test_a_letter_makes_one_job_however_often_it_is_read(storage: Storage)
 
 async def test_whoever_is_forgotten_leaves_no_letter(storage: Storage, tmp_path: Path) -> None:
     await storage.inbox.add([letter(1), letter(2, person="telegram:2")])
-    await storage.privacy.export("telegram:1", tmp_path / "mine.zip")
+    await storage.exports.to_file("telegram:1", tmp_path / "mine.zip")
     await storage.privacy.forget("telegram:1")
     assert await storage.inbox.waiting("telegram") == (letter(2, person="telegram:2"),)

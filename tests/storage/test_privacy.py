@@ -24,8 +24,8 @@ async def test_a_start_image_stays_its_givers_when_their_job_is_pruned(
         now += timedelta(days=9)
         await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
         assert (await storage.care.prune(timedelta(days=5), unused_for=0)).jobs == 1
-        await storage.privacy.export("x:b", tmp_path / "b.zip")
-        await storage.privacy.export("x:a", tmp_path / "a.zip")
+        await storage.exports.to_file("x:b", tmp_path / "b.zip")
+        await storage.exports.to_file("x:a", tmp_path / "a.zip")
         given = [
             f"given/{image}.png" in zipfile.ZipFile(tmp_path / name).namelist()
             for name in ("a.zip", "b.zip")

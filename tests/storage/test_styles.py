@@ -49,7 +49,7 @@ async def test_who_made_a_style_gets_it_exported_and_is_forgotten_the_style_is_n
 ) -> None:
     await storage.styles.add("x:1", "noir", "hard shadows", "", by="x:mod")
     await storage.jobs.add(a_job(person="x:mod", style="noir"))
-    await storage.privacy.export("x:mod", tmp_path / "mod.zip")
+    await storage.exports.to_file("x:mod", tmp_path / "mod.zip")
     about = json.loads(zipfile.ZipFile(tmp_path / "mod.zip").read("person.json"))
     assert [style["name"] for style in about["styles"]] == ["noir"]
     assert about["jobs"][0]["style"] == "noir"

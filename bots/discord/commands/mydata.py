@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from discord import ButtonStyle, app_commands
 
 from bots.discord.buttons import button, view_of
 from bots.discord.commands.define import answering, define, group
 from bots.discord.replies import Attached
-from bots.discord.visits import Click, Refusal
+from bots.discord.visits import Click
+from bots.exports import PARTS, export_text
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
-
-FILE: Final = "marble.zip"
 
 
 def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
@@ -31,19 +28,14 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
 async def export(desk: Desk, visit: Click) -> None:
     """Hand over everything that is kept of who asks."""
     await visit.open(private=True)
-    with TemporaryDirectory(dir=desk.app.settings.data_dir) as folder:
-        file = Path(folder) / FILE
-        seen = await desk.seen(visit)
-        found = await desk.storage.privacy.export(visit.person, file, may=seen.shows)
-        size = file.stat().st_size
-        if size > visit.address.limit:
-            megabytes = round(size / 2**20)
-            raise Refusal(visit.words.too_large_export.format(size=megabytes))
-        data = await asyncio.to_thread(file.read_bytes)
-    text = visit.words.export_ready.format(pictures=found.pictures)
-    if found.left_out:
-        text += " " + visit.words.export_without.format(count=found.left_out)
-    await visit.tell(text, [Attached(name=FILE, data=data)])
+    seen, most = await desk.seen(visit), visit.address.limit
+    exports = desk.storage.exports
+    async with exports.begin(visit.person, most=most, parts=PARTS, may=seen.shows) as export:
+        for number in export.numbers:
+            async with export.part(number) as part:
+                text = export_text(export.plan.exported, part, visit.words)
+                data = await asyncio.to_thread(part.file.read_bytes)
+                await visit.hand_over(text, Attached(name=part.file.name, data=data))
 
 
 async def delete(desk: Desk, visit: Click) -> None:

@@ -124,6 +124,33 @@ async def test_people_get_their_data_and_have_it_removed(
     assert await gone.said("There is no picture 1 that you may see here.")
 
 
+async def test_an_export_that_one_message_cannot_carry_comes_in_several(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    await (await ann.imagine("a cat", count=4, size="64")).picture()
+    files = [path.read_bytes() for path in (marble.data / "pictures").rglob("*.png")]
+    discord.guild.filesize_limit = max(map(len, files)) + 4_000
+    export = await ann.types("mydata export")
+    assert export.interaction
+    parts = export.interaction.followups
+    await discord.until(
+        lambda: parts and re.fullmatch(r"Part (\d+) of \1\.", parts[-1].content), "all parts"
+    )
+    assert export.interaction.original
+    messages = [export.interaction.original, *parts]
+    assert all(each.ephemeral for each in messages)
+    assert "4 pictures" in messages[0].content
+    assert len(messages) > 1
+    names: list[str] = []
+    for number, each in enumerate(messages, 1):
+        [attached] = each.attachments
+        assert attached.filename == f"marble-{number}-of-{len(messages)}.zip"
+        names += zipfile.ZipFile(io.BytesIO(attached.data)).namelist()
+    assert sorted(names) == ["person.json", *(f"pictures/1.{n}.png" for n in range(1, 5))]
+    await marble.stop()
+    assert not list((marble.data / "exports").iterdir())
+
+
 async def test_moderators_ban_and_lift_bans(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:

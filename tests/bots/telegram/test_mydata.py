@@ -1,0 +1,84 @@
+"""Exports in Telegram: as many files as it takes, and nothing left where one is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from telegram import InputFile
+from telegram.error import Forbidden
+
+from bots.gate import Gate
+from bots.policy import Roles
+from bots.rules import Rules
+from bots.screen import Screen
+from bots.settings import load_settings
+from bots.studio import Asker
+from bots.telegram import mydata
+from bots.telegram.addresses import Address
+from bots.telegram.errand import Errand
+from engine.errors import UserError
+from storage import Storage
+from tests.storage.conftest import a_job
+from tests.storage.test_care import delivered
+
+MOST = 20_000
+
+
+@dataclass
+class Chat:
+    """Take documents as Telegram does, or none."""
+
+    closed: bool = False
+    sent: list[tuple[int, str, int, str]] = field(default_factory=list)
+
+    async def send_document(self, chat: int, document: InputFile, *, caption: str) -> None:
+        if self.closed:
+            raise Forbidden("bot was blocked by the user")
+        content = document.input_file_content
+        assert isinstance(content, bytes)
+        self.sent.append((chat, document.filename, len(content), caption))
+
+
+async def export(storage: Storage, chat: Chat, folder: Path) -> str | None:
+    settings = replace(load_settings({}, env_file=""), data_dir=folder)
+    screen = Screen(storage, Gate(storage, Roles(), Rules()))
+    app = SimpleNamespace(storage=storage, settings=settings, screen=screen)
+    errand = Errand(
+        app=cast(Any, app),
+        bot=cast(Any, chat),
+        placeholders=cast(Any, None),
+        replies=cast(Any, None),
+        asker=Asker(person="telegram:7", place="telegram:7"),
+        address=Address(chat=7),
+    )
+    return await mydata.export(errand)
+
+
+async def test_an_export_that_one_file_cannot_hold_comes_in_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mydata, "DOCUMENT", MOST)
+    chat = Chat()
+    async with Storage.open(tmp_path) as storage:
+        pictures = [bytes([number]) * 9_000 for number in range(5)]
+        await delivered(storage, a_job(person="telegram:7"), *pictures)
+        assert await export(storage, chat, tmp_path) is None
+    names = [f"marble-{number}-of-3.zip" for number in (1, 2, 3)]
+    assert [(who, name) for who, name, _, _ in chat.sent] == [(7, name) for name in names]
+    assert all(size <= MOST for _, _, size, _ in chat.sent)
+    captions = [caption for *_, caption in chat.sent]
+    assert captions[0].startswith("Part 1 of 3. Everything that is kept of you: 5 pictures")
+    assert captions[1:] == ["Part 2 of 3.", "Part 3 of 3."]
+    assert not list((tmp_path / "exports").iterdir())
+
+
+async def test_whoever_takes_no_messages_hears_so_and_nothing_is_left(tmp_path: Path) -> None:
+    async with Storage.open(tmp_path) as storage:
+        await delivered(storage, a_job(person="telegram:7"), b"drawn")
+        with pytest.raises(UserError, match="cannot write to you"):
+            await export(storage, Chat(closed=True), tmp_path)
+    assert not list((tmp_path / "exports").iterdir())
