@@ -14,6 +14,7 @@ from bots.app import App, roles_of
 from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.faults import UNKNOWN
+from bots.discord.forms import seal_of
 from bots.discord.replies import CONTENT
 from bots.discord.sight import Onlooker
 from bots.discord.turns import Turns
@@ -148,6 +149,12 @@ class Desk:
         """
         await self.know_place(visit)
         return await self.app.sights.find(name, Onlooker(visit), deed, visit.message)
+
+    def seal(self, visit: Visit, image: str) -> str:
+        """Return the seal of a form in which somebody starts from an image that they chose."""
+        token = self.app.settings.discord_token
+        assert token
+        return seal_of(token, visit.person, image)
 
     async def seen(self, visit: Visit) -> View:
         """Return what may be seen where a visit is answered."""

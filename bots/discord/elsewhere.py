@@ -47,6 +47,7 @@ async def again(desk: Desk, visit: Click, file: discord.Attachment) -> None:
     """
 
     async def ask(asker: Asker) -> Job:
+        await desk.admit(visit)  # nothing is fetched for who may not ask
         reading = await _read(file)
         if reading.recipe.inputs:
             raise Refusal(visit.words.starts_from_others)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import TextStyle, ui
 
-from bots.discord.visits import Click
+from bots.discord.visits import Click, Refusal
 from bots.options import OPTIONS, parse_values
 from bots.presentation import cut
 from bots.studio import Asker
@@ -23,7 +25,10 @@ from storage import Job
 if TYPE_CHECKING:
     from bots.discord.client import MarbleClient
 
-TEMPLATE: Final = re.compile(r"marble-form:(?P<kind>edit|start):(?P<about>[\w.]+)")
+TEMPLATE: Final = re.compile(
+    r"marble-form:(?P<kind>edit|start):(?P<about>[\w.]+)(?::(?P<seal>[0-9a-f]+))?"
+)
+SEAL: Final = 16  # characters: an id has room for no more beside a sha256
 SEED: Final = 20  # characters
 LINE: Final = 400
 BOXES: Final = ("negative", "seed", "strength")  # fields that are options
@@ -76,15 +81,24 @@ class EditForm(Form):
 
 
 class StartForm(Form):
-    """Ask what is to be made from a start image, which is known by its sha256."""
+    """Ask what is to be made from a start image, which is known by its sha256.
 
-    def __init__(self, image: str, words: Words) -> None:
+    The seal keeps the form to whoever chose that image: the sha256 of others' stand in recipes.
+    """
+
+    def __init__(self, image: str, seal: str, words: Words) -> None:
         fields = (
             Field("prompt", words.start_prompt, PROMPT_LIMIT),
             Field("strength", words.start_strength, SEED),
             Field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
         )
-        super().__init__("start", image, words.start_title, fields)
+        super().__init__("start", f"{image}:{seal}", words.start_title, fields)
+
+
+def seal_of(token: str, person: str, image: str) -> str:
+    """Return what only Marble can put beside an image in a person's form; the token is its key."""
+    said = f"start form {person} {image}".encode()
+    return hmac.new(token.encode(), said, hashlib.sha256).hexdigest()[:SEAL]
 
 
 async def read_form(interaction: discord.Interaction[MarbleClient]) -> None:
@@ -93,7 +107,7 @@ async def read_form(interaction: discord.Interaction[MarbleClient]) -> None:
     found = TEMPLATE.fullmatch(str(data.get("custom_id")))
     if not found:
         return
-    kind, about = found["kind"], found["about"]
+    kind, about, seal = found["kind"], found["about"], found["seal"]
     visit, desk = Click(interaction), interaction.client.desk
 
     fields = dict(_fields(data.get("components", ())))
@@ -102,6 +116,8 @@ async def read_form(interaction: discord.Interaction[MarbleClient]) -> None:
         if kind == "edit":
             job, _ = await desk.studio.get(about)
             return await desk.studio.rerun(about, values_of(fields, shown_of(job.recipe)), asker)
+        if not hmac.compare_digest(desk.seal(visit, about), seal or ""):
+            raise Refusal(visit.words.unknown_form)
         return await desk.studio.imagine({**values_of(fields), "image": about}, asker)
 
     await desk.draw(visit, ask, about if kind == "edit" else None)

@@ -83,14 +83,14 @@ class Desk:
         except StorageError as error:
             log.error("%s is dealt with, which cannot be recorded: %s", letter.id, error)
 
-    async def _know(self, message: Message) -> None:
+    async def _know(self, address: Address) -> None:
         """Tell storage which group a topic lies in, so that what holds there holds here.
 
         Raises `DatabaseFault`: before that is known, nothing may be done there.
         """
-        topic = place_of(message.chat.id, message.message_thread_id)
-        if message.is_topic_message and topic not in self._topics:
-            await self.app.storage.people.add_place(topic, place_of(message.chat.id))
+        topic = address.place
+        if address.thread is not None and topic not in self._topics:
+            await self.app.storage.people.add_place(topic, place_of(address.chat))
             self._topics.add(topic)
 
     async def _hear(self, letter: Letter, message: Message) -> None:
@@ -108,7 +108,7 @@ class Desk:
     async def _obey(self, errand: Errand, message: Message, said: Said | None) -> str | None:
         if said is None:  # talk that is not for us costs nothing, and is never answered
             return None
-        await self._know(message)
+        await self._know(errand.address)
         return await commands.obey(errand, said)
 
     async def _press(self, letter: Letter, query: CallbackQuery) -> None:
@@ -134,7 +134,7 @@ class Desk:
             await errand.say(sentence)
 
     async def _pressed(self, errand: Errand, message: Message, data: str) -> str | None:
-        await self._know(message)
+        await self._know(errand.address)
         return await press(errand, data, message.message_id)
 
     async def _react(self, letter: Letter, reaction: MessageReactionUpdated) -> None:
@@ -151,9 +151,13 @@ class Desk:
         thread = found[0].reply.get("thread")
         address = Address(chat=chat, thread=thread, to=message, language=language)
         errand = self._errand(letter, address, person_of(reaction.user))
-        act = perform(errand, wanted[0], name_of(*found), message)
+        act = self._reacted(errand, wanted[0], name_of(*found), message)
         if sentence := await _sentence(act, errand.words, quiet=True):
             await errand.say(sentence)
+
+    async def _reacted(self, errand: Errand, act: Act, name: str, message: int) -> str | None:
+        await self._know(errand.address)
+        return await perform(errand, act, name, message)
 
     def _errand(self, letter: Letter, address: Address, person: str) -> Errand:
         now = self.moves.now(address.chat)

@@ -191,6 +191,8 @@ EN: Final = Words(
     "`/style remove noir`, use it with `--style noir`.",
     ban_whom="Answer a message of whoever is meant, or name them like telegram:123456.",
     unknown_message="I know of no picture in that message.",
+    unknown_form="I did not open that form for you: choose “Use as start image” on the picture "
+    "again.",
     not_drawn="That picture is not drawn yet.",
     busy="That takes too long right now and nothing was queued; try again in a moment.",
     missing_permission="I need the permission “{permission}” in this channel to answer; a "

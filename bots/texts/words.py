@@ -150,6 +150,7 @@ class Words:
 
     # Refusals
     unknown_message: str
+    unknown_form: str
     not_drawn: str
     busy: str
     missing_permission: str

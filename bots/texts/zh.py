@@ -187,6 +187,7 @@ ZH: Final = Words(
     "删除，用 `--style noir` 选用。",
     ban_whom="请回复该成员的一条消息，或写出其编号，例如 telegram:123456。",
     unknown_message="那条消息里没有我认识的图片。",
+    unknown_form="这个表单不是为你打开的：请在图片上重新选择“用作起始图”。",
     not_drawn="那张图还没有画好。",
     busy="现在太忙，什么都没有排队；请稍后再试。",
     missing_permission="我需要此频道的“{permission}”权限才能回复；请管理员授予。",

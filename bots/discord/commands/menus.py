@@ -66,6 +66,7 @@ def _start_menu(desk: Desk) -> app_commands.ContextMenu:
                     image = await desk.studio.keep_image(await read_attachment(pictures[0]))
             except TimeoutError:
                 raise Refusal(visit.words.slow_picture) from None
-            await visit.interaction.response.send_modal(StartForm(image, visit.words))
+            form = StartForm(image, desk.seal(visit, image), visit.words)
+            await visit.interaction.response.send_modal(form)
 
     return app_commands.ContextMenu(name=name_text(f"menu {START}", START), callback=start)

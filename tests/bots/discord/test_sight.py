@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from PIL import Image
+
+from engine.metadata import encode_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.sight_table import (
     ASKER,
@@ -27,8 +30,16 @@ from tests.bots.sight_table import (
     UNKNOWN,
     Row,
 )
+from tests.bots.test_presentation import png
+from tests.factories import make_recipe
 from tests.fakes.discord import FakeDiscord, Message, Person, Reply, User
-from tests.fakes.discord.world import INVITED, MANAGE_MESSAGES, PRIVATE_THREAD, VIEW_CHANNEL
+from tests.fakes.discord.world import (
+    GROUP_DM,
+    INVITED,
+    MANAGE_MESSAGES,
+    PRIVATE_THREAD,
+    VIEW_CHANNEL,
+)
 
 NUMBER_OF_NOTHING: Final = "999"
 NO: Final = ("that you may see here", "everybody here may see it", "may not ask", "Only who asked")
@@ -191,6 +202,56 @@ async def test_a_form_is_held_to_the_same_rules_when_it_comes_back(
     refused = await bob.submits(form, prompt="a dog")
     assert await refused.said("may see here")
     assert refused.ephemeral
+
+
+async def test_a_start_image_is_one_that_somebody_chose_themselves(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    secret, own = (who.posts("a.png", png(64, 64, seed=n)) for n, who in enumerate((ann, bob)))
+    forms = [await who.chooses("Use as start image", on) for who, on in ((ann, secret), (bob, own))]
+    theirs, his = (form.interaction.answer for form in forms if form.interaction)
+    assert theirs
+    assert his
+    good = his["custom_id"]
+    *_, image, _ = theirs["custom_id"].split(":")
+    *_, seal = good.split(":")
+    for forged in (theirs["custom_id"], f"marble-form:start:{image}:{seal}", good[:-17]):
+        his["custom_id"] = forged
+        refused = await bob.submits(forms[1], prompt="a dog")
+        assert await refused.said("did not open that form for you")
+        assert refused.ephemeral
+    his["custom_id"] = good
+    assert await (await bob.submits(forms[1], prompt="a dog")).picture()
+
+
+async def test_in_direct_messages_of_others_pictures_of_elsewhere_are_shown_alone(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a marble scholar", size="64")
+    await first.picture()
+    among_friends = bob.at(discord.add_channel(None, kind=GROUP_DM))
+    shown = await among_friends.types("show", picture=name_of(first))
+    await shown.said("a marble scholar")
+    assert shown.ephemeral
+    assert shown.message.attachments
+    refused = await among_friends.clicks("Same seed", shown)
+    assert await refused.said("everybody here may see it")
+
+
+async def test_nothing_is_fetched_for_who_may_not_ask(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES)
+    message = ann.posts("a.png", encode_png(Image.new("RGB", (64, 64)), make_recipe(), 0))
+    await judge.types("moderate ban", person=bob, reason="rude")
+    given = bob.uploads("a.png", png(64, 64))
+    for reply in (
+        await bob.chooses("Rerun", message),
+        await bob.chooses("Use as start image", message),
+        await bob.imagine("a cat", image=given),
+    ):
+        assert await reply.said("may not ask for pictures here")
+    assert discord.downloads == []
 
 
 async def test_favourites_show_what_may_still_be_seen(

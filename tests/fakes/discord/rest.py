@@ -282,6 +282,7 @@ class Rest:
 
     async def download(self, request: web.Request) -> web.Response:
         wanted = int(request.match_info["id"])
+        self.discord.downloads.append(wanted)
         found = self.discord.uploads.get(wanted)
         for message in self.discord.messages.values():
             for each in message.attachments:

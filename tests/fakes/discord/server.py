@@ -54,6 +54,7 @@ class FakeDiscord:
         self.messages: dict[int, Message] = {}
         self.interactions: dict[int, Interaction] = {}
         self.uploads: dict[int, Attachment] = {}
+        self.downloads: list[int] = []  # of files, by their number
         self.commands: list[dict[str, Any]] = []
         self.requests: list[tuple[float, str, str]] = []
         self.syncs = 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 EPOCH: Final = 1_420_070_400_000  # ms; Discord's ids begin on 2015-01-01
 LOADING, EPHEMERAL = 1 << 7, 1 << 6
-TEXT, DM, THREAD, PRIVATE_THREAD = 0, 1, 11, 12
+TEXT, DM, GROUP_DM, THREAD, PRIVATE_THREAD = 0, 1, 3, 11, 12
 MEGABYTE: Final = 2**20
 # What a bot that was invited with these permissions may do; see `docs/discord.md`.
 VIEW_CHANNEL, SEND, ATTACH, HISTORY, IN_THREADS = 1 << 10, 1 << 11, 1 << 15, 1 << 16, 1 << 38
@@ -134,7 +134,7 @@ class Channel:
     @property
     def json(self) -> Json:
         found: Json = {"id": str(self.id), "type": self.kind, "flags": 0}
-        if self.kind == DM:
+        if self.kind in (DM, GROUP_DM):
             recipients = [self.recipient.json] if self.recipient else []
             return {**found, "recipients": recipients, "last_message_id": None}
         found |= {
@@ -307,7 +307,7 @@ class Interaction:
             "entitlements": [],
             "attachment_size_limit": guild.filesize_limit if guild else 10 * MEGABYTE,
             "authorizing_integration_owners": self._owners(),
-            "context": 0 if guild else 1,
+            "context": 0 if guild else 1 if self.channel.recipient else 2,
         }
         if guild:
             found |= {
