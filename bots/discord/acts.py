@@ -108,9 +108,11 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
     text = recipe_text(job, found.picture, visit.words)
     seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
     shown = [each for each in pictures if seen.shows(each)]
-    files = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
-    if left_out := say(seen.note(pictures), visit.words):
-        text = f"{cut(text, CONTENT - len(left_out) - 1)}\n{left_out}"
+    fitted = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
+    files, whole = [file for file, _ in fitted], all(whole for _, whole in fitted)
+    notes = ("" if whole else visit.words.shrunk_everywhere, say(seen.note(pictures), visit.words))
+    for note in filter(None, notes):
+        text = f"{cut(text, CONTENT - len(note) - 1)}\n{note}"
     person = visit.address.person
     replies = [Reply(content="", files=tuple(batch)) for batch in _batches(files)]
     replies[0] = replace(replies[0], content=text)
@@ -248,14 +250,15 @@ def recipe_text(job: Job, picture: int | None, words: Words) -> str:
     return cut("\n".join([f"**{title}**", *lines]), CONTENT)
 
 
-async def _file(seen: View, picture: Picture, job: Job, words: Words) -> Attached:
-    """Return a picture as it is, or as a direct message can carry it."""
+async def _file(seen: View, picture: Picture, job: Job, words: Words) -> tuple[Attached, bool]:
+    """Return a picture as it is, or as a direct message can carry it, and whether it is whole."""
     data = await asyncio.to_thread(seen.read, picture)
     fitted = await asyncio.to_thread(fit, data, Limit(size=LIMIT))
     alt = alt_text(job, words)
     name = f"marble-{picture.name}.{fitted.suffix}"
     veiled = seen.veils([picture])
-    return Attached(name=name, data=fitted.data, description=alt, spoiler=veiled)
+    file = Attached(name=name, data=fitted.data, description=alt, spoiler=veiled)
+    return file, fitted.whole
 
 
 def _batches(files: Sequence[Attached]) -> list[list[Attached]]:

@@ -99,14 +99,14 @@ class Desk:
         try:
             yield
         except Gone:
-            log.info("a deed came twice or too late (%s)", visit.event)
+            log.info("a deed came twice or too late (%s)", visit.deed)
         except DatabaseFault as fault:
             log.warning("somebody was turned away: %s", fault)
             await self._refuse(visit, visit.words.busy)
         except UserError as error:
             await self._refuse(visit, escape_sentence(tell(error, visit.words)))
         except Exception as error:
-            _log_error(error, "%s met an error", visit.event)
+            _log_error(error, "%s met an error", visit.deed)
             await self._refuse(visit, visit.words.unexpected)
 
     async def _refuse(self, visit: Visit, sentence: str) -> None:
@@ -114,9 +114,9 @@ class Desk:
         try:
             await visit.refuse(cut(sentence, CONTENT))
         except Gone:
-            log.info("a deed came twice or too late (%s)", visit.event)
+            log.info("a deed came twice or too late (%s)", visit.deed)
         except Exception as error:
-            _log_error(error, "a refusal could not be said (%s)", visit.event)
+            _log_error(error, "a refusal could not be said (%s)", visit.deed)
 
     def require_open(self, visit: Visit) -> None:
         """Raise `Refusal` for new work while Marble ends; all else is done as long as it can."""

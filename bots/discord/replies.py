@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import discord
 
-from bots.discord.address import Address
+from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import cancel_view, failure_view, result_view
 from bots.presentation import (
     Limit,
@@ -137,8 +137,13 @@ async def pictures_reply(
         description=alt_text(job, words, len(pictures)),
         spoiler=seen.veils(pictures),
     )
-    notes = ("" if whole else words.shrunk, say(seen.note(pictures), words))
+    notes = ("" if whole else _shrunk(pictures[0], words), say(seen.note(pictures), words))
     return Reply(content=_caption(job, name, words, *notes), files=(file,), view=buttons)
+
+
+def _shrunk(picture: Picture, words: Words) -> str:
+    """Say that a picture is shown smaller, and who hands out the whole one."""
+    return words.shrunk if picture.size <= LIMIT else words.shrunk_everywhere
 
 
 def _draw(pictures: Sequence[Picture], seen: View, limit: int) -> tuple[Any, bool]:

@@ -82,6 +82,11 @@ class Visit(ABC):
     refused = False  # was told why not
 
     @property
+    def deed(self) -> str:
+        """Return what the log calls it: `event` without the person."""
+        return self.event
+
+    @property
     def words(self) -> Words:
         """Return messages in their language."""
         return words_of(self.address.language)
@@ -213,7 +218,7 @@ class Click(Visit):
         try:
             return await defer()
         except UNKNOWN as error:
-            log.info("an acknowledgement may be lost (%s): %s", self.event, error)
+            log.info("an acknowledgement may be lost (%s): %s", self.deed, error)
         try:
             return await defer()
         except discord.HTTPException as error:
@@ -314,6 +319,7 @@ class Reaction(Visit):
         self.governs = moderates(member.guild_permissions if member else None)
         self.in_private = self.guild is None  # Marble hears of reactions in no others'
         self.about = payload.message_id
+        self._emoji = emoji
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
         self.address = Address(
             channel=payload.channel_id,
@@ -339,6 +345,11 @@ class Reaction(Visit):
         for name in ("view_channel", send, "attach_files"):
             if not getattr(has, name):
                 raise MissingPermission(name, self.words)
+
+    @property
+    def deed(self) -> str:
+        """Return what the log calls it: `event` without the person."""
+        return f"discord:{self.address.answers}:{self._emoji}"
 
     async def open(self, *, private: bool = False) -> None:
         """Do nothing: a reaction needs no acknowledgement."""

@@ -118,7 +118,7 @@ class Errand:
         try:
             member = await self.bot.get_chat_member(chat, user_of(person))
         except TelegramError as error:  # Marble is no administrator there, or not there any more
-            log.info("%s counts as no member: %s", person, explain(error))
+            log.info("somebody counts as no member: %s", explain(error))
             return Relation.NONE
         if member.status in ADMINISTRATORS:
             return Relation.MODERATES

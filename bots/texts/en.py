@@ -27,7 +27,9 @@ EN: Final = Words(
     failed="This could not be drawn. {reason}",
     lost_picture="The picture's file is gone; a rerun draws it again.",
     not_shown="The picture is drawn and kept, but it cannot be shown here; /show {name} shows it.",
-    shrunk="Shown smaller, to fit this place's limit; the recipe gives the full size by DM.",
+    shrunk="Shown smaller, to fit this place's limit; ✉️ sends it in full size by DM.",
+    shrunk_everywhere="Smaller than it is, to fit what a message can carry; whoever runs this "
+    "Marble has it in full size.",
     alt_text="Generated picture: {prompt}",
     alt_text_grid="Grid of {count} generated pictures, numbered from the top left: {prompt}",
     made_from="from {parent}",
@@ -119,7 +121,8 @@ EN: Final = Words(
     export_too_large="{count} more files are left out: a message here cannot carry them. Whoever "
     "runs this Marble can hand them to you.",
     export_part="Part {part} of {count}.",
-    forget_question="This removes your jobs, pictures, favourites and settings for good. Sure?",
+    forget_question="This removes your jobs, pictures, start images, favourites and settings for "
+    "good. Sure?",
     forget_confirm="Remove everything",
     forgotten="Removed: {jobs} jobs and {files} picture files. Messages in chats stay where they "
     "are; delete them there.",
@@ -185,7 +188,7 @@ EN: Final = Words(
     styles_empty="No styles are kept here yet; moderators add them with /style add.",
     style_line="{name}: {prompt}",
     style_line_without="{name}: {prompt} (not: {negative})",
-    style_kept="Style {name} is kept: `/imagine` takes it as `style`.",
+    style_kept="Style {name} is kept; `--style` and its name, among the words of a prompt, use it.",
     style_removed="Style {name} is gone; pictures that were drawn with it keep its words.",
     style_how="Add one with `/style add noir film noir, hard shadows --no colour`, remove it with "
     "`/style remove noir`, use it with `--style noir`.",
@@ -249,7 +252,7 @@ EN: Final = Words(
         "\n"
         "**Options** `steps` more is finer and slower · `guidance` how closely your words are "
         "followed · `negative` what to leave out · `count` several at once · `seed` the number "
-        "that decides the noise: the same seed and words give the same picture, always.\n"
+        "that decides the noise: the same seed, words and options give the same picture, always.\n"
         "\n"
         "**Shape and style** `size` takes 768x512 or a shape like 3:2 · `style` adds words that "
         "this server keeps by a name (`/style list`) · `model` and `lora` say which hand draws.\n"
@@ -275,8 +278,9 @@ EN: Final = Words(
         "\n"
         "**Options** anywhere among the words: `--steps` more is finer and slower · `--guidance` "
         "how closely your words are followed · `--no` what to leave out · `--count` several at "
-        "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed and "
-        "words give the same picture, always. A second line says what to leave out, too.\n"
+        "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed, "
+        "words and options give the same picture, always. A second line says what to leave out, "
+        "too.\n"
         "\n"
         "`--style` adds words that the group keeps by a name; `/style` lists them. "
         "Administrators say by `/rules` what may be drawn in their group.\n"
@@ -285,12 +289,14 @@ EN: Final = Words(
         "recipe. Answer a picture with other words to draw it again with these."
     ),
     privacy=(
-        "**What is kept:** the recipes you ask for, their pictures, where and when you asked, your "
-        "favourites and settings, the styles that you made for others, all on the machine of "
-        "whoever runs this Marble.\n"
-        "**What is not:** other messages. Marble reads only commands, buttons and reactions to its "
-        "own pictures.\n"
+        "**What is kept:** the recipes you ask for, their pictures, the pictures you give to start "
+        "from, where and when you asked, your favourites and settings, the styles that you made "
+        "for others, bans, and what you did as a moderator: all with whoever runs this Marble.\n"
+        "**What is not:** other messages. Marble reads only what is said to it: commands and "
+        "menus, buttons, reactions and answers to its own pictures, and what you write to it in "
+        "private.\n"
         "**What you can do:** `/mydata export` hands you everything, `/mydata delete` removes it "
-        "for good. Bans stay, so that they hold, and styles, without your name."
+        "for good. Bans stay, so that they hold; styles and what you did as a moderator stay "
+        "without your name. Backups hold what they held until newer ones replace them."
     ),
 )

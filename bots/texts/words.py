@@ -34,6 +34,7 @@ class Words:
     lost_picture: str
     not_shown: str
     shrunk: str
+    shrunk_everywhere: str
 
     # A picture and its recipe
     alt_text: str

@@ -27,7 +27,8 @@ ZH: Final = Words(
     failed="这张图没能画出来。{reason}",
     lost_picture="图片文件已不在；重画即可得到同一张图。",
     not_shown="图片已画好并保存，但无法在此显示；用 /show {name} 查看。",
-    shrunk="受此处大小限制，显示的是缩小版；点“配方”可私信获取原图。",
+    shrunk="受此处大小限制，显示的是缩小版；点 ✉️ 可私信获取原图。",
+    shrunk_everywhere="受消息大小限制，这是缩小版；原图可向此 Marble 的运营者索取。",
     alt_text="生成的图片：{prompt}",
     alt_text_grid="{count} 张生成图片的拼图，从左上角起编号：{prompt}",
     made_from="源自 {parent}",
@@ -119,7 +120,7 @@ ZH: Final = Words(
     export_too_large="另有 {count} 个文件因超过这里单条消息的大小而未附上；"
     "可向此 Marble 的运营者索取。",
     export_part="第 {part} 部分，共 {count} 部分。",
-    forget_question="这将永久删除你的任务、图片、收藏和设置。确定吗？",
+    forget_question="这将永久删除你的任务、图片、起始图、收藏和设置。确定吗？",
     forget_confirm="全部删除",
     forgotten="已删除 {jobs} 个任务和 {files} 个图片文件。聊天中的消息仍在原处，请自行删除。",
     forget_nothing="没有保存任何关于你的内容。",
@@ -181,7 +182,7 @@ ZH: Final = Words(
     styles_empty="此处还没有风格；管理员可用 /style add 添加。",
     style_line="{name}：{prompt}",
     style_line_without="{name}：{prompt}（不要：{negative}）",
-    style_kept="风格 {name} 已保存：`/imagine` 的 `style` 可以选用它。",
+    style_kept="风格 {name} 已保存；在提示词中写 `--style` 和它的名称即可使用。",
     style_removed="风格 {name} 已删除；用它画的图仍保留其文字。",
     style_how="用 `/style add noir 黑色电影，强烈阴影 --no 彩色` 添加，用 `/style remove noir` "
     "删除，用 `--style noir` 选用。",
@@ -239,7 +240,8 @@ ZH: Final = Words(
         "图片是一步步画出来的：起初全是噪声，每一步凿去一些。\n"
         "\n"
         "**选项** `steps` 步数越多越细、越慢 · `guidance` 贴合文字的程度 · `negative` 不要出现的"
-        "内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子和文字，永远得到同一张图。\n"
+        "内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子、文字和选项，"
+        "永远得到同一张图。\n"
         "\n"
         "**形状与风格** `size` 可填 768x512 或 3:2 这样的比例 · `style` 加上此服务器保存的风格文字"
         "（`/style list`）· `model` 和 `lora` 决定由谁来画。\n"
@@ -263,7 +265,8 @@ ZH: Final = Words(
         "\n"
         "**选项** 可写在文字中的任何位置：`--steps` 步数越多越精细也越慢 · `--guidance` "
         "贴合文字的程度 · `--no` 不要出现的内容 · `--count` 一次画几张 · `--size 512x768` · "
-        "`--seed` 决定噪声的数字：相同的种子和文字永远得到相同的图。第二行也表示不要出现的内容。\n"
+        "`--seed` 决定噪声的数字：相同的种子、文字和选项永远得到相同的图。"
+        "第二行也表示不要出现的内容。\n"
         "\n"
         "`--style` 加上群组保存的风格文字；`/style` 列出它们。管理员用 `/rules` 规定群组里"
         "可以画什么。\n"
@@ -272,10 +275,12 @@ ZH: Final = Words(
         "用新的文字回复一张图，就会用这些文字重画。"
     ),
     privacy=(
-        "**保存的内容：** 你请求的配方及其图片、请求的时间和地点、你的收藏和设置、"
-        "你为大家做的风格，都在运行此 Marble 的机器上。\n"
-        "**不保存：** 其他消息。Marble 只读取命令、按钮和对自己图片的表情。\n"
+        "**保存的内容：** 你请求的配方及其图片、你提供的起始图、请求的时间和地点、你的收藏和设置、"
+        "你为大家做的风格、封禁，以及你作为管理员的操作，都在此 Marble 的运营者那里。\n"
+        "**不保存：** 其他消息。Marble 只读取对它说的话：命令和菜单、按钮、对自己图片的表情和回复，"
+        "以及你私下写给它的内容。\n"
         "**你可以：** 用 `/mydata export` 取得全部内容，用 `/mydata delete` 永久删除。"
-        "封禁会保留，以便继续有效。"
+        "封禁会保留，以便继续有效；风格和你作为管理员的操作会保留，但不留你的名字。"
+        "备份在被新的替换之前仍有当时的内容。"
     ),
 )

@@ -1,11 +1,16 @@
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from string import Formatter
 
 import pytest
 
+from bots.discord.client import REACTIONS
 from bots.options import OPTIONS
+from bots.telegram.commands import COMMANDS as TELEGRAM
+from bots.telegram.rules import NAMES
 from bots.texts import LANGUAGES, Words, language_of, words_of
+from bots.texts.commands import COMMANDS
 from engine.events import Stage
 from storage import Status
 
@@ -50,6 +55,62 @@ def test_every_stage_status_and_option_has_words(language: str) -> None:
     assert words.statuses.keys() == {status.value for status in Status}
     for option in OPTIONS:
         assert option.help[language]
+
+
+# What messages name: commands, options, and emoji that do something.
+COMMAND = re.compile(r"/([a-z]+)(?: ([a-z]+))?")
+CODE = re.compile(r"`([^`]+)`")
+FLAG = re.compile(r"--([a-z-]+)")
+EMOJI = re.compile(r"[\u2600-\u27bf\U0001f300-\U0001faff]")
+KNOWN = {name.partition(" ")[0] for name in COMMANDS} | TELEGRAM.keys()
+
+
+def named(text: str) -> set[str]:
+    """Return the commands, options and emoji that a message names."""
+    commands = {found[1] for found in COMMAND.finditer(text)} & KNOWN
+    return {*commands, *FLAG.findall(text), *EMOJI.findall(text)}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_language_names_the_same_commands_options_and_emoji(language: str) -> None:
+    english, other = messages(LANGUAGES["en"]), messages(LANGUAGES[language])
+    for name, text in english.items():
+        assert named(text) == named(other[name]), name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_commands_and_options_that_messages_name_are_there(language: str) -> None:
+    flags = {each for option in OPTIONS for each in (option.name, *option.aliases)} | {*NAMES}
+    for name, text in messages(LANGUAGES[language]).items():
+        for code in CODE.findall(text):
+            found = COMMAND.match(code)
+            assert found is None or found[1] in KNOWN, (name, code)
+            assert set(FLAG.findall(code)) <= flags, (name, code)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_reaction_does_what_messages_say_of_it(language: str) -> None:
+    words = LANGUAGES[language]
+    said = set(EMOJI.findall(words.help)) - {"➡"}
+    assert said <= REACTIONS.keys()
+    [way] = EMOJI.findall(words.shrunk)  # to the picture in full size
+    assert REACTIONS[way] == "mail"
+
+
+def test_what_is_kept_and_removed_is_said_alike_in_every_language() -> None:
+    """Each language's word for what an export holds, and for what stays."""
+    told = {
+        "en": ("recipes", "pictures", "start", "favourites", "settings", "styles", "moderator"),
+        "zh": ("配方", "图片", "起始图", "收藏", "设置", "风格", "管理员"),
+    }
+    stays = {
+        "en": ("Bans", "styles", "moderator", "Backups"),
+        "zh": ("封禁", "风格", "管理员", "备份"),
+    }
+    for language, words in LANGUAGES.items():
+        kept, _, can = words.privacy.split("\n")
+        assert all(each in kept for each in told[language]), language
+        assert all(each in can for each in stays[language]), language
 
 
 def test_chinese_is_not_english() -> None:
