@@ -270,8 +270,7 @@ class Studio:
             upscale=recipe.upscale and self._upscale(recipe.upscale),
             vae=recipe.vae and vaes(self._catalogue.models_dir).named(recipe.vae),
             controls=tuple(
-                replace(each, model=find_control(self._controls, each.model, checkpoint))
-                for each in recipe.controls
+                find_control(self._controls, each, checkpoint) for each in recipe.controls
             ),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,23 +18,35 @@ from typing import Any, Final
 import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.control_files import check_family
+from engine.control_files import KINDS, check_family, check_kind, is_union
+from engine.control_union import Union, union_config
 from engine.encode import Pixels
 from engine.errors import BrokenModel
 from engine.finite import check_weights
 from engine.hints import Hint
 from engine.ladder import ran_out
-from engine.loading import Model
+from engine.loading import Model, brief
 from engine.shelves import Shelf
+from engine.unused import check_unused, unused
 
 ADDED: Final = {
     "label_emb.0.0": "add_embedding.linear_1",
     "label_emb.0.2": "add_embedding.linear_2",
 }
+HINT_CHANNELS: Final = (
+    16,
+    32,
+    96,
+    256,
+)  # of what reads a map; all networks that are known have them
+FREQUENCIES: Final = 256  # values in which SDXL's sizes and a union's kinds are told
 KEPT: Final = 4  # control models of one model
+# Files may hold the model beside which the network was trained.
+HARMLESS: Final = re.compile(r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.")
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +103,12 @@ class Controls:
         Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
         """
         control = hint.control
+        network = self._get(control.model, model)
+        if isinstance(network, ControlNetUnionModel):
+            check_kind(control.model, control.preprocessor)
+            network = Union(network, KINDS[control.preprocessor])
         return Steer(
-            network=self._get(control.model, model),
+            network=network,
             hint=to_hint(hint.at(width, height), model),
             strength=control.strength,
             start=control.start,
@@ -159,17 +176,15 @@ def load_control(name: str, path: Path, model: Model) -> Any:
     """
     check_family(name, path, model.checkpoint)
     read = _from_folder if path.is_dir() else _from_file
+    kind = ControlNetUnionModel if is_union(name, path) else ControlNetModel
     try:
-        network = read(path, model)
+        network = read(path, model, kind)
     # The libraries raise a dozen kinds of errors for a broken file.
     except Exception as error:
         if ran_out(error):
             raise
         log.debug("loading the control model %s failed", name, exc_info=True)
-        lines = (str(error) or type(error).__name__).strip().splitlines()
-        # torch announces what is wrong before it says it.
-        reason = lines[1 if len(lines) > 1 and lines[0].startswith("Error(s)") else 0]
-        raise BrokenModel(name, f"{reason.strip()[:200].rstrip('.')}.") from error
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
     for key in SHARED:
         its, wanted = (_plain(config.get(key)) for config in (network.config, model.unet.config))
         if its != wanted:
@@ -180,8 +195,8 @@ def load_control(name: str, path: Path, model: Model) -> Any:
     return network
 
 
-def _from_folder(path: Path, model: Model) -> Any:
-    network, info = ControlNetModel.from_pretrained(
+def _from_folder(path: Path, model: Model, kind: Any) -> Any:
+    network, info = kind.from_pretrained(
         str(path),
         dtype=model.dtype,
         local_files_only=True,
@@ -190,20 +205,28 @@ def _from_folder(path: Path, model: Model) -> Any:
     )
     # The library would go on with random numbers in these places.
     _check_complete(info["missing_keys"])
+    check_unused(info["unexpected_keys"])
     return network
 
 
-def _from_file(path: Path, model: Model) -> Any:
+def _from_file(path: Path, model: Model, kind: Any) -> Any:
     """Build the network in the form of the U-Net's lower half, as it was when it was trained."""
-    known = set(inspect.signature(ControlNetModel.__init__).parameters)
+    given = {name: each for name, each in load_file(path).items() if not HARMLESS.match(name)}
+    known = set(inspect.signature(kind.__init__).parameters)
     config = {key: value for key, value in model.unet.config.items() if key in known}
     config["in_channels"] = model.latent_channels
-    given = load_file(path)
+    config["conditioning_embedding_out_channels"] = HINT_CHANNELS
+    if kind is ControlNetUnionModel:
+        config["addition_time_embed_dim"] = config.get("addition_time_embed_dim") or FREQUENCIES
+        config |= union_config(given, config["addition_time_embed_dim"])
     weights = {**convert_controlnet_checkpoint(given, config), **_added(given)}
     with torch.device("meta"):
-        network = ControlNetModel.from_config(config)
-    weights = {name: weight.to(model.dtype) for name, weight in weights.items()}
-    _check_complete(network.load_state_dict(weights, strict=False, assign=True).missing_keys)
+        network = kind.from_config(config)
+    check_unused(unused(given, weights.values()))
+    typed = {name: weight.to(model.dtype) for name, weight in weights.items()}
+    found = network.load_state_dict(typed, strict=False, assign=True)
+    _check_complete(found.missing_keys)
+    check_unused(found.unexpected_keys)
     return network
 
 

@@ -6,29 +6,54 @@ A ControlNet steers models of the family it was trained beside, and no other.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.checkpoints import Checkpoint
-from engine.errors import BrokenModel, WrongFamily
+from engine.errors import BrokenModel, UnknownMapKind, WrongFamily
 from engine.families import FAMILIES
 from engine.shelves import Shelf
-from engine.tensorfile import BadFile, read_header
+from engine.sources import Control
+from engine.tensorfile import BadFile, Header, read_header
 
 CONTEXT: Final = "attn2.to_k.weight"  # [inner, width of the text embeddings]
-CLASS: Final = "ControlNetModel"
+CLASSES: Final = ("ControlNetModel", "ControlNetUnionModel")
+# What tells a union, one network for several kinds of maps: a folder's configuration (whatever
+# class it names), and a file's tensors.
+KINDS_IN_CONFIG: Final = "num_control_type"
+TYPES: Final = "control_add_embedding.linear_1.weight"
+TASKS: Final = "task_embedding"
+PROJECTION: Final = "spatial_ch_projs.weight"
+# A preprocessor → the place of its maps among a union's kinds: edges, line art, straight lines.
+KINDS: Final = {"canny": 3}
 
 
-def find_control(shelf: Shelf, name: str, checkpoint: Checkpoint) -> str:
-    """Return the full name of a control model that is there and made for a model.
+def find_control(shelf: Shelf, control: Control, checkpoint: Checkpoint) -> Control:
+    """Return a control by its model's full name, which is there and made for a model.
 
-    Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
+    Raises `UnknownPart`, `WrongFamily`, `UnknownMapKind` or `BrokenModel`.
     """
-    name = shelf.named(name)
+    name = shelf.named(control.model)
     path = shelf.get(name)
     assert path is not None  # no control model is built in
     check_family(name, path, checkpoint)
-    return name
+    if is_union(name, path):
+        check_kind(name, control.preprocessor)
+    return replace(control, model=name)
+
+
+def is_union(name: str, path: Path) -> bool:
+    """Say whether a folder or file holds a union, or raise `BrokenModel`."""
+    if path.is_dir():
+        return bool(read_config(name, path).get(KINDS_IN_CONFIG))
+    return {TYPES, TASKS, PROJECTION} <= _header(name, path).tensors.keys()
+
+
+def check_kind(name: str, preprocessor: str) -> None:
+    """Raise `UnknownMapKind` where it is not known which kind of map a union is given."""
+    if preprocessor not in KINDS:
+        raise UnknownMapKind(name, sorted(KINDS))
 
 
 def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
@@ -42,10 +67,9 @@ def context_width(name: str, path: Path) -> int | None:
     """Return the width of the text embeddings that it takes, None if it does not tell."""
     if path.is_dir():
         return _of_folder(name, path)
-    try:
-        header = read_header(path)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
+    header = _header(name, path)
+    if "lora_controlnet" in header.tensors:
+        raise BrokenModel(name, "it is a Control-LoRA, which Marble cannot run yet.")
     found = [tensor.shape for key, tensor in header.tensors.items() if key.endswith(CONTEXT)]
     if not found or not any("zero_convs" in k or "controlnet_down" in k for k in header.tensors):
         raise BrokenModel(name, "it is no ControlNet.")
@@ -53,14 +77,26 @@ def context_width(name: str, path: Path) -> int | None:
 
 
 def _of_folder(name: str, path: Path) -> int | None:
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        kind, width = config.get("_class_name"), config.get("cross_attention_dim")
-    except (OSError, ValueError, AttributeError):
-        raise BrokenModel(name, "its config.json cannot be read.") from None
-    if kind != CLASS:
-        raise BrokenModel(name, f"it is a {kind}, not a {CLASS}.")
+    config = read_config(name, path)
+    kind, width = config.get("_class_name"), config.get("cross_attention_dim")
+    if kind not in CLASSES:
+        raise BrokenModel(name, f"it is a {kind}, not a {CLASSES[0]}.")
     return width if isinstance(width, int) else None
+
+
+def read_config(name: str, path: Path) -> dict[str, Any]:
+    """Return a folder's configuration, or raise `BrokenModel`."""
+    try:
+        return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise BrokenModel(name, "its config.json cannot be read.") from None
+
+
+def _header(name: str, path: Path) -> Header:
+    try:
+        return read_header(path)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
 
 
 def title_of(width: int) -> str:

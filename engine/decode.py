@@ -98,7 +98,8 @@ class Previewer:
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            return None  # a smaller picture may fit, or the next one
+            self._tiny = None
+            return None
 
     def _by_map(self, denoised: Tensor) -> Tensor:
         return (

@@ -11,6 +11,7 @@ MarbleError
 │   ├── MissingVae             a model's file holds no VAE, and none is named
 │   ├── WhichOne               a name fits several files
 │   ├── WrongFamily            a control model is made for other models
+│   ├── UnknownMapKind         a union control model is not told which kind of map it sees
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── NotFinite              a network answered with values that are no numbers
@@ -213,6 +214,18 @@ class WrongFamily(UserError):
                 its=its,
             )
         )
+
+
+class UnknownMapKind(UserError):
+    """Name a union control model and the preprocessors whose maps it can be told."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        finds = " or ".join(f"find={each}" for each in known)
+        text = (
+            f"The control model {name!r} is a union for several kinds of maps, and must be told "
+            f"which: use it with {finds}, or a control model for one kind."
+        )
+        super().__init__(Sentence(text, "unknown_map_kind", name=name, finds=finds))
 
 
 class BrokenModel(UserError):

@@ -37,6 +37,7 @@ from engine.schedules import NoiseSchedule
 from engine.signatures import CONV_IN, GUIDANCE_IN, VAE
 from engine.spellings import spellings
 from engine.tensorfile import BadFile, read_header
+from engine.unused import VAE_HARMLESS
 from engine.vocabulary import make_tokenizer
 from engine.weights import part_variant
 
@@ -46,7 +47,6 @@ ENCODERS: Final = ("text_encoder", "text_encoder_2")
 # diffusers does not know the original name of this weight.
 _UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
 _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
-LEFT_BEHIND: Final = ("loss.", "model_ema.")  # by a VAE's training
 # bf16 and fp16 are unusable on most CPUs; channels_last halves a U-Net call there.
 PRECISIONS: Final = {"cpu": torch.float32, "cuda": torch.float16, "mps": torch.float16}
 
@@ -179,7 +179,7 @@ def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for name, tensor in tensors.items():
         own = name.removeprefix(VAE)
-        if (inside and own == name) or own.startswith(LEFT_BEHIND):
+        if (inside and own == name) or VAE_HARMLESS.match(own):
             continue
         flat = "mid_block.attentions" in own and tensor.ndim == 4
         found[own] = tensor.flatten(1) if flat else tensor
@@ -294,7 +294,9 @@ def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 def brief(reason: str) -> str:
     """Return a library's message as a part of a sentence: its first line, not too long."""
     lines = reason.strip().splitlines() or ["no reason was given"]
-    return lines[0][:200].rstrip(".")
+    # torch announces what is wrong before it says it.
+    first = lines[1 if len(lines) > 1 and lines[0].startswith("Error(s)") else 0]
+    return first.strip()[:200].rstrip(".")
 
 
 def _silence_libraries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import OrderedDict
 from dataclasses import replace
@@ -15,12 +16,15 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
 from engine.finite import check_weights
+from engine.guards import check_vae as check_config
 from engine.ladder import ran_out
 from engine.loading import Model, brief, is_xl, read_respelled, vae_tensors
 from engine.naming import stem
 from engine.no_vae import NoVae
 from engine.shelves import Shelf
+from engine.tensorfile import BadFile
 from engine.tiny_vae import is_tiny, read_tiny
+from engine.unused import VAE_HARMLESS, check_unused, check_vae
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +38,6 @@ class Vaes:
         self._model = model
         self._shelf = shelf
         self._models: OrderedDict[str, Model] = OrderedDict()
-
-    @property
-    def modules(self) -> list[Any]:
-        """Return the VAEs that are loaded."""
-        return [lent.vae for lent in self._models.values()]
 
     def lend_to_encode(self, name: str | None) -> Model:
         """Return the model with what encodes where the VAE of that name decodes.
@@ -116,6 +115,8 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
     """
     try:
         vae = _read(path, form)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
     except NotImplementedError as error:  # a weight without values cannot be moved
         raise BrokenModel(name, "its weights lack some that a VAE has.") from error
     # The libraries raise a dozen kinds of errors for a broken file.
@@ -129,6 +130,7 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
 
 def _read(path: Path, form: Path) -> AutoencoderKL:
     if path.is_dir():
+        check_config(json.loads((path / "config.json").read_text(encoding="utf-8")))
         vae, info = AutoencoderKL.from_pretrained(
             str(path),
             dtype=torch.float32,
@@ -138,9 +140,13 @@ def _read(path: Path, form: Path) -> AutoencoderKL:
         )
         if missing := sorted(info["missing_keys"]):  # random numbers would stand in for them
             raise BrokenModel(path.name, f"its weights lack {missing[0]!r}.")
+        check_unused(info["unexpected_keys"], VAE_HARMLESS)
         return vae
+    tensors = vae_tensors(read_respelled(path.stem, path))
+    with torch.device("meta"):
+        check_vae(tensors, AutoencoderKL.from_config(AutoencoderKL.load_config(form / "vae")))
     return AutoencoderKL.from_single_file(
-        vae_tensors(read_respelled(path.stem, path)),
+        tensors,
         config=str(form),
         subfolder="vae",
         dtype=torch.float32,

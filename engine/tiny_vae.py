@@ -26,6 +26,7 @@ from engine.finite import check_weights
 from engine.ladder import ran_out
 from engine.loading import brief
 from engine.tensorfile import BadFile, Header, read_header
+from engine.unused import check_unused
 
 CLASS: Final = "AutoencoderTiny"
 # A decoder's layers as its makers, ComfyUI's joined files and diffusers count them. The makers
@@ -39,6 +40,8 @@ SPELLINGS: Final = (
 # convolutions at its place.
 FIRST: Final = "layers.0.weight"
 BLOCK: Final = "layers.2.conv.4.weight"
+# The other half of it, and the scale of latents as ComfyUI keeps it: neither decodes.
+HARMLESS: Final = re.compile(r"(taesd_)?encoder\.|vae_(scale|shift)$")
 
 
 def is_tiny(path: Path) -> bool:
@@ -78,6 +81,7 @@ def _from_folder(path: Path) -> AutoencoderTiny:
     # The library would go on with random numbers in these places.
     if missing := sorted(info["missing_keys"]):
         raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
+    check_unused(info["unexpected_keys"], HARMLESS)
     return vae
 
 
@@ -90,6 +94,7 @@ def _from_file(path: Path) -> AutoencoderTiny:
         vae = AutoencoderTiny(latent_channels=header.shape(layers[FIRST])[1])
     vae.encoder = None
     _check_form(header, layers, vae.decoder.state_dict())
+    check_unused(header.tensors.keys() - layers.values(), HARMLESS)
     tensors = load_file(path)
     weights = {ours: tensors[theirs].float() for ours, theirs in layers.items()}
     vae.decoder.load_state_dict(weights, assign=True)

@@ -25,6 +25,7 @@ from torch import Tensor
 from engine.errors import BrokenModel, NotFinite
 from engine.finite import are_finite, check_weights
 from engine.ladder import ran_out
+from engine.loading import brief
 from engine.tiles import Tiling, tiled
 
 log = logging.getLogger(__name__)
@@ -105,8 +106,7 @@ def load_upscaler(name: str, path: Path, device: torch.device) -> Upscaler:
         if ran_out(error):
             raise
         log.debug("loading the upscaler %s failed", name, exc_info=True)
-        first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise BrokenModel(name, f"{first_line.rstrip('.')}.") from error
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
     _check(name, descriptor)
     check_weights(name, descriptor.model)
     return Upscaler(name, descriptor, device)

@@ -64,6 +64,8 @@ MAY_IMPORT = {
             "engine.upscale",
             "engine.loading",
             "engine.no_vae",
+            "engine.unused",
+            "engine.control_union",
             "engine.checkup",
             "engine.embeddings",
             "engine.lora",

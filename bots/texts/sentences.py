@@ -77,6 +77,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "which_one": "名称 {name} 对应多个文件（{kind}）：{fitting}；请写出完整名称。",
     "no_part": "没有名为 {name} 的 {kind}；这里一个也没有。",
     "wrong_family": "控制模型 {name!r} 适用于 {family}；而模型 {model!r} 是 {its}。",
+    "unknown_map_kind": "控制模型 {name!r} 是支持多种控制图的合并模型，必须指明种类："
+    "请配合 {finds} 使用，或换用只支持一种控制图的模型。",
     "broken_model": "无法载入模型 {name!r}：{reason}",
     "not_finite_step": "模型在第 {step}/{total} 步算出了无效数值（NaN 或无穷大）；"
     "减小词语和 LoRA 的权重、降低引导强度，或换一个模型，也许可以。",
