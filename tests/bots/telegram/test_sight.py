@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from PIL import Image
 
-from storage import Storage
 from tests.bots.sight_table import (
     ASKER,
     BANNED,
@@ -30,7 +29,7 @@ from tests.bots.sight_table import (
 from tests.bots.telegram.conftest import a_marble
 from tests.fakes.telegram.faults import Fault
 from tests.fakes.telegram.people import FIRST_PERSON, Chat, Person, group, person, text_of
-from tests.fakes.telegram.server import TelegramServer
+from tests.fakes.telegram.server import BOT, TelegramServer
 
 Json = dict[str, Any]
 NUMBER_OF_NOTHING: Final = "99999"
@@ -236,22 +235,17 @@ async def test_nothing_is_fetched_for_who_may_not_ask(
     assert telegram.calls_of("getFile") == []
 
 
-async def test_a_reaction_in_a_topic_is_held_to_the_rules_of_its_group(
+async def test_a_reaction_in_a_topic_is_held_to_the_bans_of_its_group(
     telegram: TelegramServer, tmp_path: Path, ada: Person
 ) -> None:
-    statues = group(telegram, 1)
-    statues.promote()
+    statues, judge = group(telegram, 1), person(telegram, ADMIN)
+    for who in (BOT, judge.id):
+        statues.promote(who)
     topic = statues.topic(7)
-    async with a_marble(telegram, tmp_path) as marble:
+    async with a_marble(telegram, tmp_path):
         picture = await topic.picture(await ada.says("/imagine a cat --size 64", to=topic))
-        # As an older Marble left it: nothing says yet in which group the topic lies.
-        await marble.stop()
-        async with Storage.open(marble.folder / "data") as storage:
-            await storage.people.add_place(f"telegram:{statues.id}/7")
-            place = f"telegram:{statues.id}"
-            rude = f"telegram:{ada.id}"
-            await storage.moderation.ban(rude, by="x:judge", reason="rude", place=place)
-        await marble.start()
+        banned = await judge.says(f"/ban telegram:{ada.id} rude", to=statues)
+        await statues.answer(banned)
         await ada.reacts(picture, "👍")
         await topic.words(picture, "You may not ask for pictures here: rude")
 
