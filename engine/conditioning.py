@@ -11,10 +11,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from engine.contexts import WINDOW
 from engine.embeddings import Embeddings
 from engine.families import SDXL
 from engine.guidance import embed_scale
-from engine.loading import Model
+from engine.loading import Model, is_xl
 from engine.places import Kind
 from engine.prompts import Token, tokenize
 from engine.shelves import Shelf
@@ -95,6 +96,22 @@ def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
         _some_rows([part.pooled for part in alike], padding),
         _some_rows([part.sizes for part in alike], padding),
         _some_rows([part.guidance for part in alike], padding),
+    )
+
+
+def blank(model: Model, rows: int) -> Conditioning:
+    """Return conditions in the form of a model's, of one window, that say nothing."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros((rows, *shape), device=model.device)
+
+    widths = [int(encoder.config.hidden_size) for _, encoder in model.encoders]
+    sized = is_xl(model.checkpoint)
+    return Conditioning(
+        zeros(WINDOW, sum(widths)),
+        zeros(int(model.text_encoder_2.config.projection_dim)) if sized else None,
+        zeros(6) if sized else None,
+        zeros(model.guidance_width) if model.guidance_width else None,
     )
 
 

@@ -98,8 +98,7 @@ class Previewer:
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            self._tiny = None
-            return None
+            return None  # a smaller picture may fit, or the next one
 
     def _by_map(self, denoised: Tensor) -> Tensor:
         return (

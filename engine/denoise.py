@@ -15,7 +15,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from engine.conditioning import Conditioning, stack
+from engine.conditioning import Conditioning, blank, stack
 from engine.contexts import share_a_call
 from engine.control import Steer, steered
 from engine.guidance import guide, needs_negative, rescale
@@ -212,6 +212,21 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
         _guide(torch.cat(parts), picture)
         for parts, picture in zip(zip(*by_call, strict=True), batch, strict=True)
     ]
+
+
+def rehearse(model: Model, shape: Shape, steers: Sequence[Steer], rows: int) -> None:
+    """Call the U-Net with so many rows of noise in one latent's shape, for what that costs.
+
+    Prompts are of one window, and all controls have their say.
+    """
+    channels, height, width = shape
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    x = draw((rows, channels, height, width)).to(model.device)
+    beside = int(model.unet.config.in_channels) - channels
+    extra = draw((rows, beside, height, width)).to(model.device) if beside else None
+    levels = torch.tensor([[1.0] * rows, [500.0] * rows]).to(model.device)
+    says = [(1.0,) * len(steers)] * rows
+    _predict(model, x, extra, levels, blank(model, rows), partial(steered, steers, says))
 
 
 def _guide(denoised: Tensor, picture: Denoising) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -36,17 +37,54 @@ class Rung(StrEnum):
     OFFLOAD = "offload"
 
 
+FIRST: Final = 60.0  # seconds until what had no room is tried again
+LONGEST: Final = 3600.0  # seconds, after it had none several times
+
+
+class Shortages:
+    """Remember what memory was too short for: for a minute, and each time again twice as long."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[Hashable, tuple[float, float]] = {}  # what → until when, and how long
+
+    def __contains__(self, what: Hashable) -> bool:
+        """Say whether it is too early to try."""
+        return what in self._known and self._clock() < self._known[what][0]
+
+    def __bool__(self) -> bool:
+        """Say whether anything is remembered."""
+        return bool(self._known)
+
+    def add(self, what: Hashable) -> None:
+        """Take note that there was no room; one that is known already is not tried later for it."""
+        if what in self:
+            return
+        now = self._clock()
+        # What went well for an hour after its time is no more likely to fail than anything else.
+        self._known = {key: its for key, its in self._known.items() if now < its[0] + LONGEST}
+        _, before = self._known.get(what, (now, FIRST / 2))
+        wait = min(LONGEST, 2 * before)
+        self._known[what] = now + wait, wait
+
+
 Way = tuple[Rung | None, Callable[[], T]]
 
 
 class Ladder:
     """Try one way after another, and count the rungs.
 
-    `make_room` frees what is not in use when memory runs out for the first time.
+    `make_room` frees what is not in use when memory runs out for the first time; `short` remembers
+    for all models what there was no room for.
     """
 
-    def __init__(self, make_room: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        make_room: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.make_room = make_room
+        self.short = Shortages(clock)
         self.counts: Counter[Rung] = Counter()
 
     def climb(self, stage: Stage, ways: Sequence[Way[T]]) -> T:

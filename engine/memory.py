@@ -14,10 +14,11 @@ import torch
 
 from engine.checkpoints import Catalogue, Checkpoint
 from engine.control import Controls
+from engine.costs import Measure, unmeasured
 from engine.events import Stage
 from engine.ladder import Ladder, Rung, Way, empty_cache
 from engine.loading import Model
-from engine.resident import Measure, Resident, unmeasured
+from engine.resident import Resident
 from engine.shelves import Shelf, controls, embeddings, loras, vaes
 
 log = logging.getLogger(__name__)

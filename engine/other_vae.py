@@ -39,6 +39,11 @@ class Vaes:
         self._shelf = shelf
         self._models: OrderedDict[str, Model] = OrderedDict()
 
+    @property
+    def modules(self) -> list[Any]:
+        """Return the VAEs that are loaded."""
+        return [lent.vae for lent in self._models.values()]
+
     def lend_to_encode(self, name: str | None) -> Model:
         """Return the model with what encodes where the VAE of that name decodes.
 

@@ -198,17 +198,18 @@ class Pipeline:
                 _bare(error)  # its sibling's is told
         for key, error in failed.items():
             yield self._end(key, error)
-        if resident.cramped:
-            self._narrow(resident)
+        self._narrow(resident)
         for running in dict.fromkeys(owners):
             if running.key not in failed:
                 yield from self._tell(running)
 
     def _narrow(self, resident: Resident) -> None:
+        """Give calls of their own to pictures of a form that has no room for more."""
         for running in self._running.values():
             if running.resident is resident:
                 for turn in running.turns:
-                    turn.buckets = turn.buckets.single(turn.rows)
+                    if resident.costs.is_cramped(turn.picture):
+                        turn.buckets = turn.buckets.single(turn.rows)
 
     def _count(self, batch: Batch[Denoising]) -> None:
         used = sum(turn.rows for turn in batch.turns)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from math import prod
-from typing import Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from engine.buckets import UNMEASURED, Buckets
 from engine.canvas import Canvas
 from engine.conditioning import Conditioning, TextEncoder
 from engine.control import Controls, Steer
+from engine.costs import Costs, Measure, unmeasured
 from engine.decode import Pixels, Previewer, decode, decode_tiled
-from engine.denoise import Denoising, Ground, Shape, evaluate
+from engine.denoise import Denoising, Ground, evaluate
 from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
 from engine.enlarge import stretch
 from engine.errors import NotFinite, OutOfMemory
@@ -27,33 +23,16 @@ from engine.events import Stage
 from engine.finite import are_finite
 from engine.hints import Hint
 from engine.inpainting import cover
-from engine.ladder import Ladder, Rung, Way, empty_cache, ran_out
+from engine.ladder import Ladder, Rung, Way, ran_out
 from engine.loading import Model
 from engine.lora import Loras
 from engine.other_vae import Vaes
 from engine.places import Kind
-from engine.probe import Call
+from engine.placing import PARTS, Placement
 from engine.recipe import Recipe
 from engine.shelves import Shelf, controls
 
-Measure = Callable[[torch.device, str, Call], Buckets]
-T = TypeVar("T")
-
 NO_CONTROLS: Final = controls(None)
-# What tells calls of other costs apart: a latent's shape, and how many controls are at work.
-Form = tuple[Shape, int]
-
-# What works at one time, by its first module; controls work with the U-Net.
-PARTS: Final = {
-    "text_encoder": ("text_encoder", "text_encoder_2"),
-    "unet": ("unet",),
-    "vae": ("vae",),
-}
-
-
-def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
-    """Take every row to cost the same, so that exact mode runs a picture a call."""
-    return UNMEASURED
 
 
 class Resident:
@@ -80,60 +59,24 @@ class Resident:
         self.controls = controls or Controls(NO_CONTROLS)
         self.users = 0  # jobs at work on it
         self._text = TextEncoder(model, embeddings)
-        self._measure = measure
         self._ladder = ladder or Ladder()
-        self.cramped = False  # batches ran out of memory: from now on a picture a call
-        self._offloaded = offloaded
-        self._present: str | None = None  # the part on the device, when offloaded
-        self.measured: dict[Form, Buckets] = {}  # what calls cost, by size and controls
+        name, short = model.checkpoint.name, self._ladder.short
+        modules = partial(_modules, model, self._vaes, self.controls)
+        self._parts = Placement(model.device, modules, name, short, offloaded=offloaded)
+        prepare = partial(_prepare, self._parts, self._loras)
+        self.costs = Costs(model, measure, self._ladder, prepare)
 
     @property
     def size(self) -> int:
         """Return the bytes that its weights take, and those of the controls it has loaded."""
-        modules = (module for part in PARTS for module in self._modules(part))
+        modules = (module for part in PARTS for module in self._parts.modules(part))
         return sum(weight.nbytes for module in modules for weight in module.parameters())
-
-    def _modules(self, part: str) -> list[torch.nn.Module]:
-        found = (getattr(self.model, name) for name in PARTS[part])
-        modules = [module for module in found if module is not None]
-        return modules + self.controls.modules if part == "unet" else modules
-
-    def buckets(self, sample: Denoising) -> Buckets:
-        """Return what calls for a picture cost, and for all others of its shape."""
-        form: Form = sample.shape, len(sample.steers)
-        if form not in self.measured and not self.cramped:
-            self._try_to_measure(form, sample)
-        if self.cramped:
-            return self._guess(form).single(sample.rows)
-        return self.measured[form]
-
-    def _try_to_measure(self, form: Form, sample: Denoising) -> None:
-        shape, controls = form
-        what = f"{self._form} | {self.model.dtype} | {'×'.join(map(str, shape))}"
-        what += f" | {controls} controls" if controls else ""
-        call = partial(self._call, [sample])
-        measure = partial(self._measure, self.model.device, what, call)
-        ways: list[Way[Buckets]] = [(None, measure), (Rung.EMPTY_CACHE, measure)]
-        try:
-            self.measured[form] = self._ladder.climb(Stage.DENOISE, ways)
-        except OutOfMemory:
-            self.cramped = True  # the picture itself may still fit, by other ways
-
-    def _guess(self, form: Form) -> Buckets:
-        """Return what calls cost at a size, by the elements of one that was measured if need be.
-
-        A device's time is shared between models by these figures, so their scale has to be right.
-        """
-        if form in self.measured or not self.measured:
-            return self.measured.get(form, UNMEASURED)
-        other, buckets = next(iter(self.measured.items()))
-        ratio = prod(form[0]) / prod(other[0])
-        return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
 
     def begin(
         self, recipe: Recipe, canvas: Canvas | None = None, hints: Sequence[Hint] = ()
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
+        self._parts.settle()
         self._vaes.lend(recipe.vae)  # a broken one is to be known before the work, not after it
         texts = self._read(recipe)
         steers = self._steers(hints, recipe.width, recipe.height)
@@ -185,7 +128,7 @@ class Resident:
         """Return the embeddings of the prompt and of the negative prompt."""
 
         def read() -> tuple[Conditioning, Conditioning]:
-            self._bring("text_encoder")
+            self._parts.bring("text_encoder")
             self._loras.use(recipe.loras)
             positive, negative = (
                 self._text.encode(words, recipe.clip_skip, key=recipe.loras)
@@ -196,7 +139,7 @@ class Resident:
         ways: list[Way[tuple[Conditioning, Conditioning]]] = [
             (None, read),
             (Rung.EMPTY_CACHE, read),
-            (Rung.OFFLOAD, partial(self._offloading, read)),
+            (Rung.OFFLOAD, partial(self._parts.offload, read)),
         ]
         return self._ladder.climb(Stage.ENCODE, ways)
 
@@ -236,7 +179,7 @@ class Resident:
 
     def _encode(self, images: Tensor, vae: str | None) -> Tensor:
         def way(encode: Callable[[Model, Tensor], Tensor]) -> Tensor:
-            self._bring("vae")
+            self._parts.bring("vae")
             return encode(self._vaes.lend_to_encode(vae), images)
 
         tiled = partial(way, encode_tiled)
@@ -244,7 +187,7 @@ class Resident:
             (None, partial(way, encode)),
             (Rung.EMPTY_CACHE, partial(way, encode)),
             (Rung.TILED_ENCODE, tiled),
-            (Rung.OFFLOAD, partial(self._offloading, tiled)),
+            (Rung.OFFLOAD, partial(self._parts.offload, tiled)),
         ]
         return self._ladder.climb(Stage.ENCODE, ways)
 
@@ -256,27 +199,35 @@ class Resident:
         """
         together = partial(self._call, batch, rows)
         ways: list[Way[list[Tensor]]] = [(None, together), (Rung.EMPTY_CACHE, together)]
+        short = False
         try:
             return _judged(batch, self._ladder.climb(Stage.DENOISE, ways))
         except OutOfMemory:
-            self.cramped = True
+            short = True
         except Exception as error:
             if len(batch) == 1:
                 return [error]
-        return _judged(batch, [self._alone(picture, rows) for picture in batch])
+        return _judged(batch, [self._alone(picture, rows, short) for picture in batch])
 
-    def _alone(self, picture: Denoising, rows: int) -> Tensor | Exception:
-        ways: list[Way[list[Tensor]]] = [(None, partial(self._call, [picture], rows))]
-        if self.cramped:
-            one = partial(self._call, [picture], picture.rows)
-            ways = [(Rung.BATCH_OF_ONE, one), (Rung.OFFLOAD, partial(self._offloading, one))]
+    def _alone(self, picture: Denoising, rows: int, short: bool) -> Tensor | Exception:
+        """Answer one picture's request, or return why not; `short`: those rows have no room."""
+
+        def one() -> list[Tensor]:
+            self.costs.cramp(picture)
+            return self._call([picture], picture.rows)
+
+        ways: list[Way[list[Tensor]]] = [
+            (None, partial(self._call, [picture], rows)),
+            (Rung.BATCH_OF_ONE, one),
+            (Rung.OFFLOAD, partial(self._parts.offload, one)),
+        ]
         try:
-            return self._ladder.climb(Stage.DENOISE, ways)[0]
+            return self._ladder.climb(Stage.DENOISE, ways[1:] if short else ways)[0]
         except Exception as error:
             return error
 
     def _call(self, batch: Sequence[Denoising], rows: int) -> list[Tensor]:
-        self._bring("unet")
+        self._parts.bring("unet")
         self._loras.use(batch[0].loras)
         return evaluate(self.model, batch, rows)
 
@@ -294,7 +245,7 @@ class Resident:
 
         # One picture a call: what stands beside it would move its last bits.
         def way(decode: Callable[[Model, Tensor], Pixels]) -> Pixels:
-            self._bring("vae")
+            self._parts.bring("vae")
             return decode(self._vaes.lend(vae), latents)
 
         tiled = partial(way, decode_tiled)
@@ -302,40 +253,27 @@ class Resident:
             (None, partial(way, decode)),
             (Rung.EMPTY_CACHE, partial(way, decode)),
             (Rung.TILED_DECODE, tiled),
-            (Rung.OFFLOAD, partial(self._offloading, tiled)),
+            (Rung.OFFLOAD, partial(self._parts.offload, tiled)),
         ]
         return self._ladder.climb(Stage.DECODE, ways)
 
     @cached_property
     def _preview(self) -> Previewer:
-        self._bring("vae")
+        self._parts.bring("vae")
         return Previewer(self._vaes.for_previews(), self._vaes.tiny())
 
-    @cached_property
-    def _form(self) -> str:
-        """Return what tells models of one form and size from others."""
-        form = json.dumps(dict(self.model.unet.config), sort_keys=True, default=str)
-        return hashlib.sha256(form.encode()).hexdigest()[:16]
 
-    def _offloading(self, way: Callable[[], T]) -> T:
-        self._offloaded = True
-        return way()
+def _modules(model: Model, vaes: Vaes, controls: Controls, part: str) -> list[Any]:
+    """Return what a part of a model consists of, and what is loaded to work with it."""
+    found = [getattr(model, name) for name in PARTS[part]]
+    beside = {"unet": controls.modules, "vae": vaes.modules}.get(part, [])
+    return [module for module in found if module is not None] + beside
 
-    def _bring(self, part: str) -> None:
-        """See that a part is on the device, when not all of them can be."""
-        if not self._offloaded or self._present == part:
-            return
-        self._present = None  # until all is done: a move that fails leaves a part in two places
-        for other in PARTS:
-            if other != part:
-                self._move(other, torch.device("cpu"))
-        self._move(part, self.model.device)
-        self._present = part
-        empty_cache()
 
-    def _move(self, part: str, device: torch.device) -> None:
-        for module in self._modules(part):
-            module.to(device)
+def _prepare(parts: Placement, loras: Loras) -> None:
+    """Let a U-Net be called as it is."""
+    parts.bring("unet")
+    loras.use(())
 
 
 def _judged(

@@ -169,7 +169,7 @@ def start(
 
 def cost_of(resident: Resident, picture: Denoising) -> float:
     """Return the seconds that all calls for a picture would take alone."""
-    one = resident.buckets(picture).cost(picture.rows)
+    one = resident.costs.of(picture).cost(picture.rows)
     return picture.evaluations * one * sum(map(weight, picture.tokens))
 
 
@@ -181,7 +181,7 @@ def turn_of(
         picture=picture,
         account=account,
         kind=(resident, *picture.kind),
-        buckets=resident.buckets(picture),
+        buckets=resident.costs.of(picture),
         rows=picture.rows,
         tokens=picture.tokens,
         left=picture.evaluations,

@@ -380,8 +380,7 @@ def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(
     true: Model, shelf_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[int] = []
-    resident = resident_of(true, shelf_folder)
-    resident.controls = Controls(controls(shelf_folder), asked.append)
+    resident = Resident(true, controls=Controls(controls(shelf_folder), asked.append))
     bare = resident.size
     by_marble(resident, make_recipe(steps=1, controls=TWO))
     both = sum(weight.nbytes for each in resident.controls.modules for weight in each.parameters())

@@ -22,8 +22,9 @@ from engine.loading import load
 from engine.memory import Residents
 from engine.opening import compile_blocks
 from engine.pipeline import Pipeline
+from engine.placing import PARTS
 from engine.reports import Key
-from engine.resident import PARTS, Resident
+from engine.resident import Resident
 from engine.sources import Control, Lora, Upscale
 from tests.engine.test_canvas import Kept
 from tests.engine.test_control import make_network
@@ -100,7 +101,9 @@ def watch(pipeline: Pipeline) -> dict[str, Any]:
     """Return weak references to all that a loaded model consists of."""
     resident = pipeline._models.get("a")
     assert resident
-    modules = {f"{part} {n}": m for part in PARTS for n, m in enumerate(resident._modules(part))}
+    modules = {
+        f"{part} {n}": m for part in PARTS for n, m in enumerate(resident._parts.modules(part))
+    }
     modules |= {f"lent {name}": lent.vae for name, lent in resident._vaes._models.items()}
     layers = {f"{name}: {n}": m for name, each in modules.items() for n, m in each.named_modules()}
     return {name: ref(each) for name, each in {"resident": resident, **layers}.items()}
@@ -189,9 +192,9 @@ def _compile_quickly(module: Any, **options: Any) -> None:
 @pytest.mark.parametrize("broken", ["text_encoder", "unet", "vae"])
 def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: str) -> None:
     resident = Resident(load(Catalogue(home).get("a"), CPU), offloaded=True)
-    resident._bring("vae" if broken == "unet" else "unet")
-    before = resident._present
-    module, moved = resident._modules(broken)[0], list[str]()
+    resident._parts.bring("vae" if broken == "unet" else "unet")
+    before = resident._parts.present
+    module, moved = resident._parts.modules(broken)[0], list[str]()
     move = module.to
 
     def fail(device: torch.device) -> Any:
@@ -204,9 +207,9 @@ def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "to", fail)
         with suppress(torch.OutOfMemoryError):
-            resident._bring(broken)
-        assert resident._present is None  # not the one before, which was sent away
+            resident._parts.bring(broken)
+        assert resident._parts.present is None  # not the one before, which was sent away
         assert before
-        resident._bring(before)  # which brings it back, rather than trust that it is there
-        assert resident._present == before
+        resident._parts.bring(before)  # which brings it back, rather than trust that it is there
+        assert resident._parts.present == before
         assert moved[-1] == "moved"

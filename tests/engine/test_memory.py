@@ -13,15 +13,16 @@ import torch
 
 from engine.buckets import Buckets
 from engine.checkpoints import Catalogue, Checkpoint
+from engine.costs import unmeasured
 from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.executors import Spec
-from engine.ladder import Ladder, Rung
+from engine.ladder import FIRST, LONGEST, Ladder, Rung, Shortages
 from engine.loading import Model, load
 from engine.memory import One, Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
 from engine.reports import Ended
-from engine.resident import Resident, unmeasured
+from engine.resident import Resident
 from engine.samplers import SAMPLERS, Request, Sampling
 from tests.engine.ticks import ROOMY, check_order, draw, drive, make_pipeline, pngs
 from tests.factories import make_recipe
@@ -125,11 +126,12 @@ def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model
     resident = Resident(model, lambda device, what, call: dear)
     recipe, larger = make_recipe(), make_recipe(width=128, height=128)
     [sample], [large] = resident.begin(recipe), resident.begin(larger)
-    assert resident.buckets(sample) is dear
-    resident.cramped = True
-    assert resident.buckets(sample).cost(2) == pytest.approx(0.02)
-    assert resident.buckets(sample).canonical(2) == 2
-    assert resident.buckets(large).cost(2) == pytest.approx(0.08)
+    assert resident.costs.of(sample) is dear
+    resident.costs.cramp(sample)
+    resident.costs.cramp(large)
+    assert resident.costs.of(sample).cost(2) == pytest.approx(0.02)
+    assert resident.costs.of(sample).canonical(2) == 2
+    assert resident.costs.of(large).cost(2) == pytest.approx(0.08)
 
 
 def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: Model) -> None:
@@ -141,10 +143,110 @@ def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: M
         list(pipeline.tick())
     [running] = pipeline._running.values()
     list(pipeline.tick())
-    assert running.resident.cramped
+    assert running.resident.costs.is_cramped(running.turns[0].picture)
     assert running.account.had == pytest.approx(0.02)
     drive(pipeline, {})
     pipeline.close()
+
+
+class Hand:
+    """Be a clock that goes when it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def at_work(model: Model, ladder: Ladder) -> Pipeline:
+    return Pipeline(One(model, lambda *_: ROOMY, ladder), ladder=ladder)
+
+
+def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Model) -> None:
+    ladder = Ladder()
+    pipeline, small = at_work(model, ladder), make_recipe(steps=1)
+    wide, long = make_recipe(width=128, height=128), make_recipe(prompt="a marble " * 40)
+    for large in (wide, long):
+        with failing(model.unet, "forward", 2):
+            assert list(pipeline.run(large))
+    costs = pipeline._models.get("starter").costs  # type: ignore[union-attr]
+    with torch.inference_mode():
+        starter = pipeline._models.get("starter")
+        assert starter
+        samples = [starter.begin(recipe)[0] for recipe in (wide, long, small)]
+    assert [costs.is_cramped(sample) for sample in samples] == [True, True, False]
+    assert [costs.of(sample).canonical(2) for sample in samples] == [2, 2, 8]
+
+
+def test_what_had_no_room_is_tried_again_later_and_later_still_each_time(model: Model) -> None:
+    hand = Hand()
+    pipeline = at_work(model, Ladder(clock=hand))
+
+    def rows() -> int:
+        before = pipeline.counts.get("rows", 0) + pipeline.counts.get("padding", 0)
+        list(pipeline.run(make_recipe(steps=1)))
+        return pipeline.counts["rows"] + pipeline.counts["padding"] - before
+
+    seen = []
+    for wait in (FIRST, 2 * FIRST):
+        with failing(model.unet, "forward", 2):
+            rows()
+        hand.now += wait - 1
+        seen.append(rows())  # not yet
+        hand.now += 2
+        seen.append(rows())
+    assert seen == [2, 8, 2, 8]
+
+
+def test_what_had_no_room_is_known_no_more_once_it_went_well_for_long() -> None:
+    hand = Hand()
+    short = Shortages(hand)
+    for wait in (FIRST, 2 * FIRST, FIRST):
+        short.add("this")
+        short.add("this")  # is the same shortage
+        hand.now += wait - 1
+        assert "this" in short
+        hand.now += 1
+        assert "this" not in short
+        if wait > FIRST:
+            hand.now += LONGEST
+            short.add("that")
+            assert list(short._known) == ["that"]
+
+
+def test_an_offloaded_model_is_whole_again_after_a_while_or_stays_if_it_still_does_not_fit(
+    model: Model,
+) -> None:
+    hand = Hand()
+    pipeline = at_work(model, Ladder(clock=hand))
+    with failing(model.unet, "forward", 3):
+        list(pipeline.run(make_recipe(steps=1)))
+    parts = pipeline._models.get("starter")._parts  # type: ignore[union-attr]
+    assert parts.offloaded
+    list(pipeline.run(make_recipe(steps=1)))
+    assert parts.offloaded  # it is too early
+    hand.now += FIRST
+    with failing(model.vae, "to", 1):
+        list(pipeline.run(make_recipe(steps=1)))
+    assert parts.offloaded  # and each part was brought when it was needed
+    hand.now += 2 * FIRST - 1
+    list(pipeline.run(make_recipe(steps=1)))
+    assert parts.offloaded
+    hand.now += 1
+    list(pipeline.run(make_recipe(steps=1)))
+    assert not parts.offloaded
+
+
+def test_a_model_that_was_loaded_offloaded_is_whole_again_after_a_while(model: Model) -> None:
+    hand = Hand()
+    resident = Resident(model, ladder=Ladder(clock=hand), offloaded=True)
+    with torch.inference_mode():
+        resident.begin(make_recipe())
+        assert resident._parts.offloaded
+        hand.now += FIRST
+        resident.begin(make_recipe())
+    assert not resident._parts.offloaded
 
 
 def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:

@@ -1,11 +1,27 @@
 """What is measured, when measuring stops, and that it is remembered."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from engine.probe import ROUNDS, Notes, Probe
+from engine.additions import Addition
+from engine.buckets import Buckets
+from engine.control import Steer
+from engine.denoise import rehearse
+from engine.loading import Model
+from engine.memory import One
+from engine.pipeline import Pipeline
+from engine.probe import ROUNDS, Call, Notes, Probe, software
+from engine.shelves import loras
+from engine.sources import Lora
+from tests.engine.test_control import make_network
+from tests.factories import make_recipe
+from tests.loras import random_lora, write_kohya
+from tests.single_files import make_true_model
 
 CPU = torch.device("cpu")
 
@@ -116,3 +132,93 @@ def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:
     machine.probe().buckets(CPU, "tiny", machine)
     assert torch.get_num_threads() == threads
     assert machine.probe().dtype(CPU) is torch.float32
+
+
+class Watched:
+    """Measure by a probe, and note what the U-Net is given for each number of rows."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.given: list[tuple[int, torch.Size, torch.Size, bool]] = []
+
+    def measure(self, device: torch.device, what: str, call: Call) -> Buckets:
+        forward = self.model.unet.forward
+
+        def watched(rows: int) -> None:
+            def watch(x: Tensor, t: Tensor, **told: Any) -> Any:
+                steered = "down_block_additional_residuals" in told
+                context = told["encoder_hidden_states"].shape
+                self.given.append((rows, x.shape, context, steered))
+                return forward(x, t, **told)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(self.model.unet, "forward", watch)
+                call(rows)
+
+        return Probe(Notes(None)).buckets(device, what, watched)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"guidance_scale": 1.0}, {"prompt": "marble " * 60}, {"loras": (Lora(name="ink"),)}],
+    ids=["guided", "unguided", "long", "LoRA"],
+)
+def test_a_probe_measures_a_row_of_its_own_whatever_the_first_job_is(
+    model: Model, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    pairs = random_lora({"unet": model.unet})
+    write_kohya(tmp_path / "loras" / "ink.safetensors", pairs, model.unet)
+    watched, adapters = Watched(model), []
+    pipeline = Pipeline(One(model, watched.measure, loras=loras(tmp_path)))
+    added = Addition.__call__
+
+    def watch(addition: Addition, layer: Any, x: Tensor) -> Tensor:
+        adapters.append(len(watched.given))
+        return added(addition, layer, x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Addition, "__call__", watch)
+        list(pipeline.run(make_recipe(steps=1, **changes)))
+    assert {rows for rows, *_ in watched.given} >= {1, 2}
+    for rows, x, context, _ in watched.given:
+        assert (x, context) == ((rows, 4, 8, 8), (rows, 77, 32))
+    assert set(adapters) <= {len(watched.given)}  # all of them after the measuring
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("form", [{}, {"in_channels": 9}, {"time_cond_proj_dim": 16}], ids=str)
+@torch.inference_mode()
+def test_every_form_of_model_can_be_measured(
+    tmp_path: Path, family: str, form: dict[str, int]
+) -> None:
+    model = make_true_model(tmp_path, family, **form)
+    for rows in (1, 3):
+        rehearse(model, (4, 8, 8), (), rows)
+
+
+@torch.inference_mode()
+def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
+    network = make_network(model.unet, 1)
+    hint = torch.zeros(1, 3, 64, 64)
+    steer = Steer(network=network, hint=hint, strength=1.0, start=0.5, end=1.0, key="late")
+    calls: list[int] = []
+    forward = network.forward
+
+    def watch(x: Tensor, *args: Any, **told: Any) -> Any:
+        calls.append(len(x))
+        return forward(x, *args, **told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "forward", watch)
+        rehearse(model, (4, 8, 8), (steer,), 2)
+    assert calls == [2]
+
+
+def test_notes_of_calls_that_were_measured_otherwise_are_not_trusted(tmp_path: Path) -> None:
+    old = f"calls | {software(CPU)} | tiny"
+    dtype = f"dtype | {software(CPU)}"
+    notes = {old: {"1": 9.0}, dtype: "torch.float32"}
+    (tmp_path / "measured.json").write_text(json.dumps(notes), encoding="utf-8")
+    machine = Machine(0.1, 0.1, 0.3)
+    assert machine.probe(tmp_path).buckets(CPU, "tiny", machine).seconds[1] == pytest.approx(0.1)
+    assert Notes(tmp_path).recall(dtype, lambda: "else") == "torch.float32"  # that one holds

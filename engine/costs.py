@@ -1,0 +1,98 @@
+"""What calls of a model's U-Net cost, by their form, and for which forms memory was too short."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable
+from functools import cached_property, partial
+from math import prod
+
+import torch
+
+from engine.buckets import UNMEASURED, Buckets
+from engine.denoise import Denoising, Shape, rehearse
+from engine.errors import OutOfMemory
+from engine.events import Stage
+from engine.ladder import Ladder, Rung, Way
+from engine.loading import Model
+from engine.probe import Call
+
+Measure = Callable[[torch.device, str, Call], Buckets]
+# What tells calls of other costs apart: a latent's shape, and how many controls are at work.
+Form = tuple[Shape, int]
+
+
+def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
+    """Take every row to cost the same, so that exact mode runs a picture a call."""
+    return UNMEASURED
+
+
+class Costs:
+    """Measure what calls cost, at the first picture of each form; no picture's own rows are used.
+
+    prepare: see that the U-Net can be called as it is, without LoRAs.
+    """
+
+    def __init__(
+        self, model: Model, measure: Measure, ladder: Ladder, prepare: Callable[[], object]
+    ) -> None:
+        self._model = model
+        self._measure = measure
+        self._ladder = ladder
+        self._prepare = prepare
+        self.measured: dict[Form, Buckets] = {}
+
+    def of(self, picture: Denoising) -> Buckets:
+        """Return what calls for a picture cost: a picture a call where more had no room lately."""
+        form: Form = picture.shape, len(picture.steers)
+        if form not in self.measured and not self.is_cramped(picture):
+            self._try_to_measure(form, picture)
+        if self.is_cramped(picture) or form not in self.measured:
+            return self._guess(form).single(picture.rows)
+        return self.measured[form]
+
+    def cramp(self, picture: Denoising) -> None:
+        """Take note that a call of several pictures of this form had no room."""
+        self._ladder.short.add(self._key(picture))
+
+    def is_cramped(self, picture: Denoising) -> bool:
+        """Say whether pictures of this form are to have calls of their own for now."""
+        return self._key(picture) in self._ladder.short
+
+    def _key(self, picture: Denoising) -> Hashable:
+        form = picture.shape, len(picture.steers), picture.tokens
+        return self._model.checkpoint.name, form
+
+    def _try_to_measure(self, form: Form, picture: Denoising) -> None:
+        shape, controls = form
+        what = f"{self._form} | {self._model.dtype} | {'×'.join(map(str, shape))}"
+        what += f" | {controls} controls" if controls else ""
+
+        def call(rows: int) -> None:
+            self._prepare()
+            rehearse(self._model, shape, picture.steers, rows)
+
+        measure = partial(self._measure, self._model.device, what, call)
+        ways: list[Way[Buckets]] = [(None, measure), (Rung.EMPTY_CACHE, measure)]
+        try:
+            self.measured[form] = self._ladder.climb(Stage.DENOISE, ways)
+        except OutOfMemory:
+            self.cramp(picture)  # itself it may still fit, by other ways
+
+    def _guess(self, form: Form) -> Buckets:
+        """Return what calls cost at a size, by the elements of one that was measured if need be.
+
+        A device's time is shared between models by these figures, so their scale has to be right.
+        """
+        if form in self.measured or not self.measured:
+            return self.measured.get(form, UNMEASURED)
+        other, buckets = next(iter(self.measured.items()))
+        ratio = prod(form[0]) / prod(other[0])
+        return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
+
+    @cached_property
+    def _form(self) -> str:
+        """Return what tells models of one form and size from others."""
+        form = json.dumps(dict(self._model.unet.config), sort_keys=True, default=str)
+        return hashlib.sha256(form.encode()).hexdigest()[:16]
