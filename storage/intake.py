@@ -53,7 +53,7 @@ class Intake:
         guest = (new.person, new.place)
 
         def unit(connection: Connection, introduce: bool) -> Job:
-            if new.event and (known := _by_event(connection, new.event)):
+            if new.event and (known := find_by_event(connection, new.event)):
                 return known
             # A sweep removes files under the same lock: what is here now will stay.
             for needed in new.recipe.inputs:
@@ -125,7 +125,8 @@ def check_text(name: str, written: str) -> None:
         raise OptionError(name, ascii(written), "whole characters (UTF-8)") from None
 
 
-def _by_event(connection: Connection, event: str) -> Job | None:
+def find_by_event(connection: Connection, event: str) -> Job | None:
+    """Return the job that an event made; None if none."""
     query = select(seen_events.c.job).where(seen_events.c.id == event)
     job = connection.execute(query).scalar_one_or_none()
     if job is None:

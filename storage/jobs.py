@@ -14,7 +14,7 @@ from storage import audit, steps
 from storage.clock import Clock
 from storage.database import OUTCOME, Database
 from storage.errors import DatabaseFault, UnknownJob
-from storage.intake import Intake
+from storage.intake import Intake, find_by_event
 from storage.ledger import Allow, Ledger, everything_passes
 from storage.life import Status, Step
 from storage.pictures import Pictures, Stored
@@ -215,6 +215,10 @@ class Jobs:
         """Say whether a message is one of those that show a job."""
         query = select(messages.c.job).where(messages.c.id == message)
         return await self.database.read(lambda c: c.scalar(query)) == job
+
+    async def by_event(self, event: str) -> Job | None:
+        """Return the job that an event made; None if none."""
+        return await self.database.read(lambda connection: find_by_event(connection, event))
 
     async def _keep(self, drawn: Iterable[Drawn]) -> list[Stored]:
         """Write files, waiting out a full disk for as long as an outcome is held in memory."""

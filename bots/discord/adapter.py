@@ -17,6 +17,7 @@ from bots.discord.client import MarbleClient
 from bots.discord.connection import Connection, point_at
 from bots.discord.faults import UNKNOWN_MESSAGE, refused_by, too_large, translate
 from bots.discord.replies import Reply, outcome_reply, reply_in_words
+from bots.discord.unanswered import Unanswered
 from bots.screen import View
 from storage import Job, Parcel
 
@@ -95,7 +96,7 @@ class DiscordAdapter:
     def __init__(self, app: App) -> None:
         self._app = app
         self._client: MarbleClient | None = None
-        self._connected = asyncio.Event()
+        self._unanswered = Unanswered(app.settings.data_dir)
         point_at(app.settings)
 
     async def run(self) -> None:
@@ -103,7 +104,10 @@ class DiscordAdapter:
         token = self._app.settings.discord_token
         assert token
         try:
-            async with MarbleClient(self._app) as client:
+            async with (
+                self._unanswered.writing(),
+                MarbleClient(self._app, self._unanswered) as client,
+            ):
                 self._client = client
                 await client.start(token)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import discord
 from discord import app_commands
 
 from bots.app import App
+from bots.delivery import WayClosed
 from bots.discord.acts import ACTS
 from bots.discord.address import (
     PLATFORM,
@@ -24,12 +26,14 @@ from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
 from bots.discord.commands import add_commands
 from bots.discord.connection import Connection
 from bots.discord.desk import LANGUAGE, Desk
-from bots.discord.faults import no_reference
+from bots.discord.faults import no_reference, translate
 from bots.discord.forms import read_form
+from bots.discord.patience import patiently
 from bots.discord.progress import Watching
 from bots.discord.replies import Reply, progress_reply
 from bots.discord.sync import sync
 from bots.discord.translate import Tables
+from bots.discord.unanswered import Question, Unanswered
 from bots.discord.visits import Reaction, Visit
 from bots.presentation.lines import name_of
 from bots.texts import words_of
@@ -37,6 +41,8 @@ from engine.events import News, Progress
 from storage import DatabaseFault, Job
 
 PATIENCE: Final = 60.0  # seconds of a rate limit that discord.py waits out by itself
+AT_ONCE: Final = 8  # questions of a former process that are answered at once
+ORIGINAL: Final = "@original"  # an interaction's first answer, as Discord names it
 VARIATION: Final = "\ufe0f"  # what some clients put behind an emoji
 ONCE: Final = frozenset({"again", "dice", "pick", "mail"})  # a reaction does these once
 REACTIONS: Final = {
@@ -50,6 +56,8 @@ REACTIONS: Final = {
 TAKEN_BACK: Final = {"⭐": "unstar"}
 
 
+log = logging.getLogger(__name__)
+
 # Marble has no voice: what it would need for one is missing on purpose.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
@@ -57,7 +65,7 @@ discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 class MarbleClient(Connection):
     """Speak with Discord."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, unanswered: Unanswered) -> None:
         super().__init__(
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
@@ -66,6 +74,8 @@ class MarbleClient(Connection):
             max_ratelimit_timeout=PATIENCE,
         )
         self.app = app
+        self.unanswered = unanswered
+        self._asking: asyncio.Task[None] | None = None
         self.desk = Desk(app, self)
         self.watching = Watching(app.studio, self._show_progress)
         self.started = asyncio.Event()
@@ -87,9 +97,12 @@ class MarbleClient(Connection):
         await sync(self.tree, self.app)
         self.started.set()
         await self._watch_again()
+        self._asking = asyncio.create_task(self._ask_again(), name="discord-ask-again")
 
     async def close(self) -> None:
         """End with the watching of jobs."""
+        if self._asking:
+            self._asking.cancel()
         await self.watching.close()
         await super().close()
 
@@ -140,6 +153,33 @@ class MarbleClient(Connection):
             for job in waiting:
                 self._watch_ours(job)
             after = waiting[-1].id
+
+    async def _ask_again(self) -> None:
+        """Answer what the process before this one acknowledged and left."""
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def answer(question: Question) -> None:
+            async with room:
+                try:
+                    await self._answer_left(question)
+                except Exception as error:
+                    found = translate(error)
+                    log.warning("%s is not answered: %s", question.event, found)
+                    if isinstance(found, WayClosed):
+                        self.unanswered.answered(question.event)
+
+        await asyncio.gather(*map(answer, await self.unanswered.left()))
+
+    async def _answer_left(self, question: Question) -> None:
+        """Ask somebody to ask again who waits for an answer still, and for no job's reply."""
+        if await self.app.storage.jobs.by_event(question.event) is None:
+            hook = discord.Webhook.partial(question.application, question.token, client=self)
+            original: Any = ORIGINAL
+            message = await patiently(lambda: hook.fetch_message(original), repeatable=True)
+            if message.flags.loading:
+                text = words_of(question.language).ask_again
+                await patiently(lambda: hook.edit_message(original, content=text), repeatable=True)
+        self.unanswered.answered(question.event)
 
     def _watch_ours(self, job: Job) -> None:
         if job.adapter == PLATFORM:
@@ -211,7 +251,7 @@ class MarbleClient(Connection):
         """Edit the answer to an interaction by its token, in whatever process."""
         assert address.token
         hook = discord.Webhook.partial(address.application, address.token, client=self)
-        which: Any = message or "@original"
+        which: Any = message or ORIGINAL
         return (await hook.edit_message(which, **reply.edit())).id
 
     async def _show_progress(self, job: Job, news: News) -> None:

@@ -96,20 +96,24 @@ class Desk:
     @asynccontextmanager
     async def receive(self, visit: Visit) -> AsyncIterator[None]:
         """Refuse with one sentence what cannot be done, whatever the reason."""
+        answered = True
         try:
             yield
         except Gone:
             log.info("a deed came twice or too late (%s)", visit.deed)
         except DatabaseFault as fault:
             log.warning("somebody was turned away: %s", fault)
-            await self._refuse(visit, visit.words.busy)
+            answered = await self._refuse(visit, visit.words.busy)
         except UserError as error:
-            await self._refuse(visit, escape_sentence(tell(error, visit.words)))
+            answered = await self._refuse(visit, escape_sentence(tell(error, visit.words)))
         except Exception as error:
             _log_error(error, "%s met an error", visit.deed)
-            await self._refuse(visit, visit.words.unexpected)
+            answered = await self._refuse(visit, visit.words.unexpected)
+        if answered:  # else the next process does it, if the token lives so long
+            self.client.unanswered.answered(visit.event)
 
-    async def _refuse(self, visit: Visit, sentence: str) -> None:
+    async def _refuse(self, visit: Visit, sentence: str) -> bool:
+        """Say why not; return whether that was said, or could be said to nobody."""
         visit.refused = True
         try:
             await visit.refuse(cut(sentence, CONTENT))
@@ -117,6 +121,8 @@ class Desk:
             log.info("a deed came twice or too late (%s)", visit.deed)
         except Exception as error:
             _log_error(error, "a refusal could not be said (%s)", visit.deed)
+            return False
+        return True
 
     def require_open(self, visit: Visit) -> None:
         """Raise `Refusal` for new work while Marble ends; all else is done as long as it can."""

@@ -26,6 +26,7 @@ from bots.discord.invitation import spoken
 from bots.discord.patience import patiently
 from bots.discord.replies import Attached, Reply
 from bots.discord.sight import moderates
+from bots.discord.unanswered import Question
 from bots.studio import Asker
 from bots.texts import Words, language_of, words_of
 from engine.errors import UserError
@@ -206,7 +207,19 @@ class Click(Visit):
                 raise MissingPermission(name, self.words)
 
     async def open(self, *, private: bool = False) -> None:
-        """Defer; raises `Gone` where Discord knows of it no more."""
+        """Defer; raises `Gone` where Discord knows of it no more.
+
+        What an answer takes is kept before: whatever happens to this process, there will be one.
+        """
+        await self.client.unanswered.keep(
+            Question(
+                event=self.event,
+                application=self.address.application,
+                token=self.interaction.token,
+                language=self.address.language,
+                until=self.address.until,
+            )
+        )
         with _answered():
             callback = await self._defer(private)
         self._answer = Answer.PRIVATE if private else Answer.PUBLIC

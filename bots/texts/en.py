@@ -220,6 +220,7 @@ EN: Final = Words(
     restarting="Marble is being restarted; please ask again in a minute.",
     empty_prompt="Describe a picture, for example: a marble scholar.",
     unexpected="Something went wrong here, and its owner finds it in the log. Please try again.",
+    ask_again="Marble was restarted before it could answer this. Please ask again.",
     ban_done="{who} may not ask for pictures here: {reason}",
     ban_lifted="{who} may ask for pictures here again.",
     no_ban="{who} was not banned here.",

@@ -167,6 +167,7 @@ class Words:
     restarting: str
     empty_prompt: str
     unexpected: str
+    ask_again: str
 
     # Moderators
     ban_done: str

@@ -209,6 +209,7 @@ ZH: Final = Words(
     restarting="Marble 正在重启，请一分钟后再试。",
     empty_prompt="请描述一张图片，例如：一位大理石学者。",
     unexpected="这里出了问题，运营者可在日志中看到。请重试。",
+    ask_again="Marble 在回答之前重启了。请再试一次。",
     ban_done="{who} 不能在这里请求图片：{reason}",
     ban_lifted="{who} 又可以在这里请求图片了。",
     no_ban="{who} 在这里没有被禁。",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import signal
@@ -86,3 +87,13 @@ def sent(config: EngineConfig) -> InstantExecutor:
 def recorded(config: EngineConfig) -> InstantExecutor:
     """Die when a delivery is recorded, before anything else."""
     return _after(Jobs, "delivered", config)
+
+
+def held(config: EngineConfig) -> InstantExecutor:
+    """Commit no job, for whoever kills this process from outside."""
+
+    async def wait(self: Jobs, *args: Any, **more: Any) -> Any:
+        await asyncio.Event().wait()
+
+    setattr(Jobs, "add", wait)  # noqa: B010  # as `_at` does
+    return make(config)

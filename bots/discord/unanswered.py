@@ -1,0 +1,171 @@
+"""Interactions that were acknowledged and are not answered yet, in a file of their own.
+
+Discord shows "thinking" from the acknowledgement on, and only the interaction's token can end that.
+What a process leaves unanswered when it is killed is answered by the next one, for as long as the
+token lives. The file holds nothing else, so that no token is in the database, its backups, exports
+or the log; an entry goes when it is answered, or with its token after 15 minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from storage.pictures import sync_folder
+from storage.private import FILE, make_folder
+
+NAME: Final = "discord-unanswered.jsonl"
+BRIEF: Final = 1.0  # seconds that an acknowledgement, due within three, waits for a slow disk
+LOOK: Final = 60.0  # seconds between looks for tokens that ended
+SPENT: Final = 200  # entries that are of no more use, before a file that is in use is rewritten
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Hold what it takes to answer an interaction; `until` is in seconds since 1970."""
+
+    event: str
+    application: int
+    token: str
+    language: str
+    until: float
+
+    def __repr__(self) -> str:
+        return f"Question({self.event!r})"
+
+
+class Unanswered:
+    """Keep questions while they are unanswered; many that come at once share one write."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._open: dict[str, Question] = {}
+        self._lines: list[str] = []
+        self._urgent: list[asyncio.Future[None]] = []
+        self._spent = 0
+        self._something = asyncio.Event()
+        self._left: dict[str, Question] | None = None
+
+    async def left(self) -> tuple[Question, ...]:
+        """Return what a process before this one left, as far as it is unanswered still."""
+        if self._left is None:
+            found = await asyncio.to_thread(_read, self._path)
+            self._left = {each.event: each for each in found}
+            self._open |= self._left
+            self._spent += 1  # whatever else the file holds
+            self._something.set()
+        now = time.time()
+        return tuple(q for key, q in self._left.items() if key in self._open and q.until > now)
+
+    async def keep(self, question: Question) -> None:
+        """Keep a question; waits until it is on the disk, though never for long."""
+        written = asyncio.get_running_loop().create_future()
+        self._open[question.event] = question
+        self._lines.append(json.dumps(asdict(question)))
+        self._urgent.append(written)
+        self._something.set()
+        await asyncio.wait([written], timeout=BRIEF)
+
+    def answered(self, event: str) -> None:
+        """Let go of a question; unknown ones are ignored."""
+        if self._open.pop(event, None):
+            self._lines.append(json.dumps({"event": event}))
+            self._spent += 1
+            self._something.set()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Write inside the block what is kept and let go of, and once more at its end."""
+        task = asyncio.create_task(self._write_on(), name="discord-unanswered")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self._write()
+
+    async def _write_on(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._something.wait()
+            self._something.clear()
+            await self._write()
+
+    async def _write(self) -> None:
+        """Write what is new, or all that is open anew where most of the file is of no more use."""
+        self._expire()
+        lines, self._lines = self._lines, []
+        urgent, self._urgent = self._urgent, []
+        anew = self._spent > (SPENT + len(self._open) if self._open else 0)
+        try:
+            if anew:
+                self._spent = 0
+                lines = [json.dumps(asdict(each)) for each in self._open.values()]
+                await asyncio.to_thread(_replace, self._path, lines)
+            elif lines:
+                await asyncio.to_thread(_append, self._path, lines, durable=bool(urgent))
+        except OSError as error:
+            log.warning("what is acknowledged cannot be kept in %s: %s", self._path, error)
+        finally:
+            for each in urgent:
+                if not each.done():
+                    each.set_result(None)
+
+    def _expire(self) -> None:
+        now = time.time()
+        ended = [event for event, question in self._open.items() if question.until < now]
+        for event in ended:
+            del self._open[event]
+        self._spent += len(ended)
+
+
+def _read(path: Path) -> list[Question]:
+    """Return the questions of a file that are open, whatever else it holds; blocks."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        log.warning("what is unanswered cannot be read in %s: %s", path, error)
+        return []
+    found: dict[str, Question] = {}
+    for line in text.splitlines():
+        with suppress(ValueError, TypeError, KeyError):  # a line that a power cut tore
+            values: Mapping[str, Any] = json.loads(line)
+            if "token" in values:
+                found[values["event"]] = Question(**values)
+            else:
+                found.pop(values["event"], None)
+    return [each for each in found.values() if each.until > time.time()]
+
+
+def _append(path: Path, lines: Iterable[str], *, durable: bool) -> None:
+    make_folder(path.parent)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE)
+    with open(handle, "ab") as file:
+        # A line before them may be torn: they begin on one of their own.
+        file.write("".join(f"\n{line}" for line in lines).encode())
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def _replace(path: Path, lines: Iterable[str]) -> None:
+    """Write a file anew; at any moment one of the two is whole."""
+    make_folder(path.parent)
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    _append(part, lines, durable=True)
+    part.replace(path)
+    sync_folder(path.parent)
