@@ -82,6 +82,7 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
     """
     found = await desk.find(visit, name, Deed.POST)
     if found.sight is not Sight.ALL:
+        await visit.open(private=True)
         await _show_alone(desk, visit, found)
         return
     pictures = _drawn(found, visit.words)
@@ -96,15 +97,16 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
 
 async def recipe(desk: Desk, visit: Visit, name: str) -> None:
     """Tell what it was made from."""
+    await visit.open(private=True)
     found = await desk.find(visit, name, Deed.TELL)
     await visit.tell(recipe_text(found.job, found.picture, visit.words))
 
 
 async def mail(desk: Desk, visit: Visit, name: str) -> None:
     """Send the recipe and the pictures in full size by direct message."""
+    await visit.open(private=True)
     found = await desk.find(visit, name, Deed.SEND)
     job, pictures = found.job, _drawn(found, visit.words)
-    await visit.open(private=True)
     text = recipe_text(job, found.picture, visit.words)
     seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
     shown = [each for each in pictures if seen.shows(each)]
@@ -128,6 +130,7 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
 
 async def star(desk: Desk, visit: Visit, name: str) -> None:
     """Keep it among one's favourites; pressed again, no longer."""
+    await visit.open(private=True)
     found = await desk.find(visit, name, Deed.TELL)
     favourites, meant = desk.storage.favourites, [e.index for e in _drawn(found, visit.words)]
     pressed = isinstance(visit, Click)
@@ -147,6 +150,7 @@ async def unstar(desk: Desk, visit: Visit, name: str) -> None:
 
 async def drop(desk: Desk, visit: Visit, name: str) -> None:
     """Cancel what is on its way, or delete the message that shows it."""
+    await visit.begin()
     found = await desk.find(visit, name, Deed.END)
     job = found.job
     if job.status in (Status.QUEUED, Status.RUNNING):
@@ -185,12 +189,12 @@ async def favourites(desk: Desk, visit: Visit, name: str) -> None:
 
 async def show(desk: Desk, visit: Visit, name: str) -> None:
     """Show pictures to oneself alone, with their buttons."""
+    await visit.open(private=True)
     await _show_alone(desk, visit, await desk.find(visit, name, Deed.TELL))
 
 
 async def _show_alone(desk: Desk, visit: Visit, found: Found) -> None:
     pictures = _drawn(found, visit.words)
-    await visit.open(private=True)
     seen, limit = await desk.seen(visit), visit.address.limit
     reply = await pictures_reply(found.job, pictures, seen, limit, visit.words)
     await visit.tell(reply.content, reply.files, reply.view)

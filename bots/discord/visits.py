@@ -63,7 +63,7 @@ class Answer(Enum):
     NONE = auto()
     PRIVATE = auto()
     PUBLIC = auto()
-    REMOVED = auto()
+    SILENT = auto()  # it shows nothing, or not any more
 
 
 class Visit(ABC):
@@ -129,6 +129,10 @@ class Visit(ABC):
         """Acknowledge; what follows will be seen by all, or in `private` by them alone."""
 
     @abstractmethod
+    async def begin(self) -> None:
+        """Acknowledge what changes the message that it is about, and shows nothing new."""
+
+    @abstractmethod
     async def announce(self, job: Job) -> int | None:
         """Show that a job is on its way; return the message, which becomes its reply."""
 
@@ -138,7 +142,7 @@ class Visit(ABC):
 
     @abstractmethod
     async def remove_message(self) -> None:
-        """Delete the message that it is about."""
+        """Delete the message that it is about, after `begin`."""
 
     @abstractmethod
     async def tell(
@@ -221,13 +225,19 @@ class Click(Visit):
             )
         )
         with _answered():
-            callback = await self._defer(private)
+            callback = await self._defer(ephemeral=private, thinking=True)
         self._answer = Answer.PRIVATE if private else Answer.PUBLIC
         self._message = callback.message_id if callback else None
 
-    async def _defer(self, private: bool) -> discord.InteractionCallbackResponse[Any] | None:
+    async def begin(self) -> None:
+        """Defer, and show nothing; raises `Gone` where Discord knows of it no more."""
+        with _answered():
+            await self._defer()
+        self._answer = Answer.SILENT
+
+    async def _defer(self, **how: bool) -> discord.InteractionCallbackResponse[Any] | None:
         """Defer; where the answer gets lost, once more: Discord then says whether it was heard."""
-        defer = partial(self.interaction.response.defer, ephemeral=private, thinking=True)
+        defer = partial(self.interaction.response.defer, **how)
         try:
             return await defer()
         except UNKNOWN as error:
@@ -299,16 +309,17 @@ class Click(Visit):
 
     async def remove_message(self) -> None:
         """Delete the message whose button it was, by the interaction itself: it always may."""
-        with _answered():
-            await self.interaction.response.defer()
-        self._answer = Answer.PUBLIC  # the original answer is the message itself
-        await self._take_back()
+        # After `begin` the original answer is that message.
+        await self._delete_original()
 
     async def _take_back(self) -> None:
         if self._answer is Answer.PUBLIC:
-            with _gone():
-                await patiently(self.interaction.delete_original_response, repeatable=True)
-        self._answer = Answer.REMOVED
+            await self._delete_original()
+        self._answer = Answer.SILENT
+
+    async def _delete_original(self) -> None:
+        with _gone():
+            await patiently(self.interaction.delete_original_response, repeatable=True)
 
 
 class Reaction(Visit):
@@ -365,6 +376,9 @@ class Reaction(Visit):
         return f"discord:{self.address.answers}:{self._emoji}"
 
     async def open(self, *, private: bool = False) -> None:
+        """Do nothing: a reaction needs no acknowledgement."""
+
+    async def begin(self) -> None:
         """Do nothing: a reaction needs no acknowledgement."""
 
     async def announce(self, job: Job) -> int | None:

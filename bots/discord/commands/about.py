@@ -21,6 +21,7 @@ from storage import Job, Status
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
 
+AT_ONCE: Final = ("help", "privacy")  # what is known without the database
 ON_ITS_WAY: Final = (Status.QUEUED, Status.RUNNING)
 CHOICE: Final = 100  # characters
 
@@ -40,7 +41,7 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
         ]
 
     for name, answer in ANSWERS.items():
-        callback = answering(desk, answer)
+        callback = answering(desk, answer, defer=name not in AT_ONCE)
         if name == "cancel":
             callback = app_commands.autocomplete(job=complete)(callback)
         tree.add_command(define(name, callback))
@@ -59,13 +60,11 @@ async def privacy(desk: Desk, visit: Click) -> None:
 
 async def models(desk: Desk, visit: Click) -> None:
     """List the models."""
-    await visit.open(private=True)
     await visit.tell(listed(model_lines(desk.studio, visit.words)))
 
 
 async def stats(desk: Desk, visit: Click) -> None:
     """Count what was drawn."""
-    await visit.open(private=True)
     history = desk.storage.history
     own, here = await history.stats(person=visit.person), await history.stats(place=visit.place)
     await visit.tell("\n".join(stats_lines(own, here, visit.words)))
@@ -73,14 +72,12 @@ async def stats(desk: Desk, visit: Click) -> None:
 
 async def queue(desk: Desk, visit: Click) -> None:
     """Say what runs and what waits."""
-    await visit.open(private=True)
     standings = await look(desk.storage, desk.app.settings)
     await visit.tell(listed(queue_lines(standings, visit.person, visit.words)))
 
 
 async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:
     """Stop a job."""
-    await visit.open(private=True)
     found = await _to_cancel(desk, visit, job)
     await desk.studio.cancel(found.id, by=visit.person)
     await visit.tell(visit.words.cancel_asked.format(job=found.id))

@@ -39,12 +39,18 @@ def define(key: str, callback: Callback, parent: app_commands.Group | None = Non
     return command
 
 
-def answering(desk: Desk, answer: Answer) -> Callback:
-    """Return a callback, as discord.py reads it, that receives a visit and answers it."""
+def answering(desk: Desk, answer: Answer, *, defer: bool = True) -> Callback:
+    """Return a callback, as discord.py reads it, that receives a visit and answers it.
+
+    It is acknowledged, for its person alone, before anything is done: Discord waits for 3 s, and a
+    database may be locked for longer. Without `defer` the answer does that, or comes at once.
+    """
 
     async def callback(interaction: discord.Interaction[Any], **typed: Any) -> None:
         visit = Click(interaction)
         async with desk.receive(visit):
+            if defer:
+                await visit.open(private=True)
             await answer(desk, visit, **typed)
 
     # discord.py needs the types themselves; the desk's is none of its business.

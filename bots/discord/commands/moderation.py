@@ -110,7 +110,6 @@ async def channel(
     if (rule is None) is not (value is None):
         raise Refusal(visit.words.rule_and_value)
     typed |= {rule: value} if rule else {}
-    await visit.open(private=True)
     await desk.know_place(visit)
     given = {name: text for name, text in typed.items() if text}
     await hold(desk.app.gate, desk.studio, place, given, open, by=visit.person)
@@ -120,7 +119,6 @@ async def channel(
 async def log(desk: Desk, visit: Click) -> None:
     """List what moderators did in this server."""
     server = desk.moderated(visit)
-    await visit.open(private=True)
     acts = await desk.storage.moderation.acts(within=server, limit=ACTS)
     await visit.tell(acts_text(acts, visit.words))
 

@@ -21,13 +21,12 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add the commands."""
     mydata = group("mydata")
     mydata.add_command(define("mydata export", answering(desk, export)))
-    mydata.add_command(define("mydata delete", answering(desk, delete)))
+    mydata.add_command(define("mydata delete", answering(desk, delete, defer=False)))
     tree.add_command(mydata)
 
 
 async def export(desk: Desk, visit: Click) -> None:
     """Hand over everything that is kept of who asks."""
-    await visit.open(private=True)
     seen, most = await desk.seen(visit), visit.address.limit
     exports = desk.storage.exports
     async with exports.begin(visit.person, most=most, parts=PARTS, may=seen.shows) as export:

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add the commands."""
     tree.add_command(define("history", answering(desk, history)))
-    tree.add_command(define("show", answering(desk, show)))
+    tree.add_command(define("show", answering(desk, show, defer=False)))
 
 
 async def history(
     desk: Desk, visit: Click, search: str | None = None, favourites: bool = False
 ) -> None:
     """Show somebody's latest pictures to them alone."""
-    await visit.open(private=True)
     if favourites:
         page = await favourites_page(desk, visit, FIRST)
     else:

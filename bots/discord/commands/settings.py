@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 
-from bots.discord.commands.define import define, group
+from bots.discord.commands.define import answering, define, group
 from bots.discord.parameters import with_options
 from bots.discord.replies import listed
 from bots.discord.visits import Click
@@ -22,32 +22,33 @@ if TYPE_CHECKING:
 
 def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
     """Add the commands."""
-    people = desk.storage.people
-
-    async def show(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await visit.tell(settings_text(await preferred(people, visit.person), visit.words))
 
     async def change(interaction: discord.Interaction[Any], **typed: Any) -> None:
         visit = Click(interaction)
         async with desk.receive(visit):
+            await visit.open(private=True)
             texts = {name: str(value) for name, value in typed.items()}
-            saved = await prefer(people, visit.person, texts)
+            saved = await prefer(desk.storage.people, visit.person, texts)
             text = settings_text(saved, visit.words)
             await visit.tell(f"{visit.words.settings_saved}\n{text}")
 
-    async def reset(interaction: discord.Interaction[Any]) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            await forget_preferences(people, visit.person)
-            await visit.tell(visit.words.settings_reset)
-
     settings = group("settings")
-    settings.add_command(define("settings show", show))
+    settings.add_command(define("settings show", answering(desk, show)))
     settings.add_command(define("settings set", with_options(change, desk, PREFERABLE)))
-    settings.add_command(define("settings reset", reset))
+    settings.add_command(define("settings reset", answering(desk, reset)))
     tree.add_command(settings)
+
+
+async def show(desk: Desk, visit: Click) -> None:
+    """Show what somebody saved."""
+    saved = await preferred(desk.storage.people, visit.person)
+    await visit.tell(settings_text(saved, visit.words))
+
+
+async def reset(desk: Desk, visit: Click) -> None:
+    """Forget what somebody saved."""
+    await forget_preferences(desk.storage.people, visit.person)
+    await visit.tell(visit.words.settings_reset)
 
 
 def settings_text(saved: Mapping[str, str], words: Words) -> str:

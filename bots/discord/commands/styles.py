@@ -46,7 +46,6 @@ async def _own(desk: Desk, interaction: discord.Interaction[Any], text: str) -> 
 
 async def list_(desk: Desk, visit: Click) -> None:
     """List the styles that hold here."""
-    await visit.open(private=True)
     await desk.know_place(visit)
     styles = await desk.app.styles.list(visit.place)
     await visit.tell(listed(style_lines(styles, visit.words)))

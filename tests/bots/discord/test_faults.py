@@ -21,8 +21,8 @@ from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
 from tests.conftest import PATIENCE
 from tests.fakes.discord import FakeDiscord, Person, Reply
-from tests.fakes.discord.rest import DEFER
-from tests.fakes.discord.world import MANAGE_MESSAGES, Interaction, Message
+from tests.fakes.discord.rest import DEFER, DEFER_UPDATE
+from tests.fakes.discord.world import MANAGE_GUILD, MANAGE_MESSAGES, Interaction, Message
 
 
 @dataclass
@@ -479,6 +479,51 @@ async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued
     assert refused.ephemeral
     assert str(marble.data) not in refused.text
     await (await ann.imagine("a cat")).picture()
+
+
+WRITING: Final[tuple[tuple[str, dict[str, object]], ...]] = (
+    ("settings set", {"steps": 9}),
+    ("settings reset", {}),
+    ("style add", {"name": "noir", "prompt": "dark"}),
+    ("style remove", {"name": "noir"}),
+    ("moderate ban", {"reason": "floods"}),
+    ("moderate unban", {}),
+    ("moderate channel", {"open": False}),
+    ("moderate pause", {"reason": "care"}),
+    ("moderate resume", {}),
+    ("cancel", {}),
+)
+
+
+async def test_while_the_database_is_locked_whatever_writes_is_acknowledged_first(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    judge = discord.person("judge", MANAGE_MESSAGES | MANAGE_GUILD)
+    cold.settings["MARBLE_OWNERS"] = f"discord:{judge.id}"
+    await cold.start()
+    first = await judge.imagine("a cat")
+    await first.picture()
+    waiting = await judge.imagine("wait for a scholar")
+    await waiting.said("Chiselling")
+    await (await judge.types("style add", name="noir", prompt="dark")).said("noir")
+    with closing(sqlite3.connect(cold.data / "marble.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        people = {"person": ann}
+        replies = [
+            await judge.types(name, **options, **(people if name.endswith("ban") else {}))
+            for name, options in WRITING
+        ]
+        replies.append(await judge.clicks("Favourite", first))
+        dropped = await judge.clicks("Cancel", waiting)
+        for reply in replies:
+            assert interaction(reply).first == DEFER
+        assert interaction(dropped).first == DEFER_UPDATE
+        other.execute("ROLLBACK")
+    for reply in replies:
+        await reply.said()
+        assert reply.ephemeral
+    await discord.until(lambda: interaction(dropped).followups, "an answer")
+    assert "Traceback" not in cold.log
 
 
 async def test_a_burst_while_the_database_is_locked_hears_so_together(
