@@ -27,13 +27,37 @@ LETTERS: Final = {
 SIGNS: Final = {"a": "@", "e": "€", "i": "|!", "s": "$"}
 # Thai and Lao, Burmese, Khmer, Japanese, Chinese.
 UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-_COMMA: Final = re.compile("[,，、]")
+# A part of a list: quoted, which a comma or the end follows, or plain.
+_QUOTED: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|“([^”]*)”)\s*(?:[,，、]|$)')
+_PLAIN: Final = re.compile(r"([^,，、]*)(?:[,，、]|$)")
+_TO_QUOTE: Final = re.compile(r'[,，、]|^\s*["“]|^\s|\s$')
 DRAWN_OUT: Final = re.compile(r"([^\W\d])\1{2,}")
 
 
 def read_list(text: str) -> list[str]:
-    """Read names or words with commas between, Chinese ones, too."""
-    return list(dict.fromkeys(part.strip() for part in _COMMA.split(text) if part.strip()))
+    """Read names or words with commas between, Chinese ones, too.
+
+    One that has commas itself stands in quotes, and a quote within these is doubled.
+    """
+    parts, at = [], 0
+    while at < len(text):
+        quoted = _QUOTED.match(text, at)
+        if found := quoted or _PLAIN.match(text, at):
+            part = found[1] if found[1] is not None else found[2]
+            parts.append(part.replace('""', '"') if quoted else part.strip())
+            at = found.end()
+    return list(dict.fromkeys(part for part in parts if part.strip()))
+
+
+def write_list(parts: Iterable[str]) -> str:
+    """Write names or words as `read_list` reads them."""
+    return ", ".join(quote(part) for part in parts)
+
+
+def quote(part: str) -> str:
+    """Return a name or word as it stands in a list."""
+    doubled = part.replace('"', '""')
+    return f'"{doubled}"' if _TO_QUOTE.search(part) else part
 
 
 def find_blocked(text: str, blocked: Iterable[str]) -> str | None:

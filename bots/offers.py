@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bots.blocking import read_list
+from bots.blocking import read_list, write_list
 from engine.checkpoints import Catalogue
 from engine.errors import UserError
 from engine.shelves import controls, loras, upscalers, vaes
@@ -45,5 +45,5 @@ def meant(
                 names.append(typed)
                 missing.append(error)
         if names:  # commas alone stand for none at all
-            found[rule] = ", ".join(names)
+            found[rule] = write_list(names)
     return found, missing

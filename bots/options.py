@@ -24,6 +24,7 @@ A_SIZE: Final = Sentence(
 )
 
 
+_LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may be quoted
 A_LORA: Final = Sentence(
     "written like name or name:0.8, several with commas between, or 'none'", "a_lora"
 )
@@ -77,7 +78,9 @@ def _loras(text: str) -> Values:
     """Read "name", "name:0.8" or several with commas between; "none" takes them all off."""
     if text.strip().lower() in ("", "none", "off"):
         return {"loras": ()}
-    tags = "".join(f"<lora:{part.strip()}>" for part in text.split(","))
+    parts = _LORA.findall(text)
+    names = (part.replace('"', "").strip() for part in parts)
+    tags = "".join(f"<lora:{name}>" for name in names)
     try:
         return {"loras": take_loras(tags)[1]}
     except PromptError:
@@ -126,6 +129,7 @@ class Flag:
     aliases: tuple[str, ...] = ()
     example: str
     spoken: bool = False  # its value is words, and runs on to the next flag
+    listed: bool = False  # its value is a list, in which names may be quoted
     many: bool = False  # it may be given several times, and all of them count
 
 
@@ -242,6 +246,7 @@ OPTIONS: Final = (
         name="lora",
         aliases=("loras",),
         parse=_loras,
+        listed=True,
         example="NAME:X",
         help={
             "en": "LoRAs with their weights: name:0.8, or several with commas between; 'none'",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from bots.blocking import read_list
+from bots.blocking import read_list, write_list
 from bots.measures import MEASURES, NAMED, is_among, plain_name
 from bots.rules import Rules, Safety, figure
 from engine.errors import OptionError, UnknownPart, some
@@ -39,7 +39,9 @@ def write_rule(value: Any) -> str:
     """Write a rule as people write it."""
     if not isinstance(value, (list, tuple)):
         return str(value)
-    return ", ".join(value) if all(isinstance(v, str) for v in value) else "-".join(map(str, value))
+    return (
+        write_list(value) if all(isinstance(v, str) for v in value) else "-".join(map(str, value))
+    )
 
 
 def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
@@ -196,6 +198,7 @@ COUNTED: Final = (
     *("per_minute", "place_per_minute", "daily"),
     *("waiting", "place_waiting", "running", "place_running"),
 )
+LISTED: Final = ("blocked", *NAMED)  # rules that are lists of words or names
 # What a place's own moderators may narrow.
 MODERATED: Final = (
     *("per_minute", "place_per_minute", "blocked", "safety"),

@@ -21,6 +21,8 @@ Typed = list[tuple[str, str]]  # options by their own names, and their texts
 _CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
 # Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
 _FLAG: Final = re.compile(rf"(?:^|(?<=[\s{_CLOSE}]))(?:--|——?|–)([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
+_WORD: Final = re.compile(r"\S+")
+_LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
 _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
 
@@ -118,9 +120,14 @@ def _take_value(option: Flag, tail: str) -> tuple[str, str]:
         text, example = f"followed by a value ({option.example})", option.example
         allowed = Sentence(text, "followed_by", example=example)
         raise OptionError(f"--{option.name}", "", allowed)
-    if (closing := _QUOTES.get(tail[0])) and (end := tail.find(closing, 1)) > 0:
+    if option.spoken and option.listed:
+        return tail, ""
+    closing = _QUOTES.get(tail[0])
+    end = tail.find(closing, 1) if closing else -1
+    if end > 0 and not (option.listed and tail[end + 1 : end + 2].strip()):
         return tail[1:end], tail[end + 1 :]
     if option.spoken:
         return tail, ""
-    value, *words = tail.split(maxsplit=1)
-    return value, "".join(words)
+    found = (_LIST if option.listed else _WORD).match(tail)
+    assert found  # it is stripped, and something is left
+    return found[0], tail[found.end() :].strip()

@@ -23,7 +23,7 @@ from bots.discord.patience import patiently
 from bots.discord.replies import CONTENT, Attached, Reply, pictures_reply
 from bots.discord.visits import Click, Refusal, Visit
 from bots.options import parse_values
-from bots.presentation import Limit, alt_text, cut, escape_markdown, fit, recipe_lines
+from bots.presentation import Limit, alt_text, escape_markdown, fit, fit_lines, recipe_lines
 from bots.presentation.lines import name_of
 from bots.screen import View
 from bots.sight import Deed, Found, Sight
@@ -107,14 +107,13 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
     await visit.open(private=True)
     found = await desk.find(visit, name, Deed.SEND)
     job, pictures = found.job, _drawn(found, visit.words)
-    text = recipe_text(job, found.picture, visit.words)
     seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
     shown = [each for each in pictures if seen.shows(each)]
     fitted = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
     files, whole = [file for file, _ in fitted], all(whole for _, whole in fitted)
     notes = ("" if whole else visit.words.shrunk_everywhere, say(seen.note(pictures), visit.words))
-    for note in filter(None, notes):
-        text = f"{cut(text, CONTENT - len(note) - 1)}\n{note}"
+    below = "".join(f"\n{note}" for note in notes if note)
+    text = recipe_text(job, found.picture, visit.words, CONTENT - len(below)) + below
     person = visit.address.person
     replies = [Reply(content="", files=tuple(batch)) for batch in _batches(files)]
     replies[0] = replace(replies[0], content=text)
@@ -244,14 +243,14 @@ def _drawn(found: Found, words: Words) -> list[Picture]:
     return pictures
 
 
-def recipe_text(job: Job, picture: int | None, words: Words) -> str:
-    """Return a recipe as lines of text."""
+def recipe_text(job: Job, picture: int | None, words: Words, limit: int = CONTENT) -> str:
+    """Return a recipe as lines of text, of so many characters at most."""
     title = words.recipe_title.format(name=name_of(job, picture))
     lines = [
         f"{escape_markdown(label)}: {escape_markdown(value)}"
         for label, value in recipe_lines(job, words, picture)
     ]
-    return cut("\n".join([f"**{title}**", *lines]), CONTENT)
+    return fit_lines([f"**{title}**", *lines], limit)
 
 
 async def _file(seen: View, picture: Picture, job: Job, words: Words) -> tuple[Attached, bool]:

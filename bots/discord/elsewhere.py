@@ -14,7 +14,7 @@ import discord
 from bots.discord.attachments import is_picture, read_attachment
 from bots.discord.replies import CONTENT
 from bots.discord.visits import Click, Refusal
-from bots.presentation import cut, escape_markdown, ignored_text, value_lines
+from bots.presentation import cut, escape_markdown, fit_lines, ignored_text, value_lines
 from bots.studio import Asker
 from bots.texts import Words
 from engine.metadata import Reading, read_recipe
@@ -70,7 +70,7 @@ def reading_text(reading: Reading, name: str, words: Words) -> str:
     ]
     below = f"\n{_not_honoured(reading, words)}" if reading.ignored else ""
     below = cut(below, CONTENT // 2)
-    return cut("\n".join([f"**{title}** ({reading.source})", *lines]), CONTENT - len(below)) + below
+    return fit_lines([f"**{title}** ({reading.source})", *lines], CONTENT - len(below)) + below
 
 
 def _not_honoured(reading: Reading, words: Words) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bots.discord.buttons import button, menu, view_of
 from bots.discord.replies import CONTENT, SMALL_TEXT, Attached, Reply
 from bots.discord.sight import Onlooker
-from bots.presentation import Limit, compose, cut, escape_markdown, fit
+from bots.presentation import Limit, compose, cut, escape_markdown, fit, fit_list
 from bots.presentation.lines import ALT_LIMIT
 from bots.screen import View, Withheld
 from bots.sight import Sight
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bots.discord.visits import Visit
 
 PAGE: Final = 6  # entries
+FOUND: Final = 100  # more that are counted, where something is searched
 FIRST: Final = "0"  # the name of the first page, which goes before no job
 LINE: Final = 120  # characters of a prompt
 SHEET: Final = 1024  # pixels of a contact sheet's longer side
@@ -42,8 +43,13 @@ async def history_page(desk: Desk, visit: Visit, before: str, search: str = "") 
     """Return somebody's jobs before the named one, newest first."""
     number = parse_name(before)[0] or None
     history, person = desk.storage.history, visit.person
+    more = ""
     if search:
-        jobs = await history.search(search, person=person, before=number, limit=PAGE)
+        found = await history.search(search, person=person, before=number, limit=PAGE + FOUND)
+        jobs = found[:PAGE]
+        if left := len(found) - len(jobs):
+            count = f"{left}+" if left == FOUND else str(left)
+            more = visit.words.and_more.format(count=count)
     else:
         jobs = await history.page(person=person, before=number, limit=PAGE)
     entries = [Entry(str(job.id), job, job.pictures[0] if job.pictures else None) for job in jobs]
@@ -51,7 +57,7 @@ async def history_page(desk: Desk, visit: Visit, before: str, search: str = "") 
     if not entries:
         return Reply(content=words.nothing_yet, view=view_of(*_turns("history", [], before, words)))
     turns = () if search else _turns("history", entries, before, words)
-    return await _page(desk, visit, words.history_title, entries, turns)
+    return await _page(desk, visit, words.history_title, entries, turns, more)
 
 
 async def favourites_page(desk: Desk, visit: Visit, before: str) -> Reply:
@@ -77,8 +83,11 @@ async def _page(
     title: str,
     entries: Sequence[Entry],
     turns: Iterator[ui.Item[Any]] | Sequence[ui.Item[Any]],
+    more: str = "",
 ) -> Reply:
+    """Return a page; more: what is said below it of what it leaves out."""
     lines = [_line(number, entry, visit.words) for number, entry in enumerate(_sorted(entries), 1)]
+    lines += [more] if more else []
     shown = [entry for entry in _sorted(entries) if entry.picture]
     files: tuple[Attached, ...] = ()
     items = list(turns)
@@ -90,7 +99,7 @@ async def _page(
         items.append(
             menu("show", "page", visit.words.open_one, [(e.name, e.name) for e in shown], row=0)
         )
-    content = cut("\n".join([f"**{title}**", *lines]), CONTENT)
+    content = fit_list([f"**{title}**", *lines], CONTENT, visit.words.and_more)
     return Reply(content=content, files=files, view=view_of(*items))
 
 

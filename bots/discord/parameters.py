@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
+from bots.discord.choices import LONGEST, choice, joined, whole
 from bots.discord.translate import description_text, name_text
 from bots.discord.visits import Click
-from bots.options import OPTIONS, Option
-from bots.presentation import cut
+from bots.options import OPTIONS, Option, find
+from bots.presentation.text import ELLIPSIS
 from bots.wishes import size_like
 from engine.checkpoints import STARTER
 from engine.errors import UserError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from bots.discord.desk import Desk
 
 CHOICES: Final = 25  # that Discord shows at most
-LONGEST: Final = 100  # characters of a choice
+FILES: Final = frozenset({"model", "lora", "vae"})  # options whose values are names of files
 ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))
 
 Callback = Callable[..., Coroutine[Any, Any, None]]
@@ -42,6 +43,8 @@ def with_options(
 
     async def command(interaction: discord.Interaction[Any], **typed: Any) -> None:
         given = {names.get(name, name): value for name, value in typed.items() if value is not None}
+        for name in given.keys() & FILES:
+            given[name] = await _whole(desk, name, given[name])
         await callback(interaction, **given)
 
     options = tuple(options)
@@ -111,11 +114,8 @@ def completing(offer: Offer, desk: Desk) -> Complete:
 
     async def complete(interaction: discord.Interaction[Any], text: str) -> Choices:
         offers = await offer(desk, interaction, text.strip())
-        return [
-            app_commands.Choice(name=cut(label, LONGEST), value=value)
-            for label, value in offers
-            if len(value) <= LONGEST
-        ][:CHOICES]
+        found = (choice(label, value) for label, value in offers)
+        return [each for each in found if len(str(each.value)) <= LONGEST][:CHOICES]
 
     return complete
 
@@ -133,7 +133,7 @@ async def _loras(desk: Desk, interaction: discord.Interaction[Any], text: str) -
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
     known = offered(last.strip(), await asyncio.to_thread(desk.studio.loras))
-    return [(f"{kept}{name}", f"{kept}{name}") for name, _ in known]
+    return [(f"{kept}{name}", joined(kept, name)) for name, _ in known]
 
 
 async def _styles(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
@@ -145,7 +145,8 @@ async def _styles(desk: Desk, interaction: discord.Interaction[Any], text: str) 
 async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer shapes, in the size that the model draws well."""
     try:
-        model = desk.studio.model(getattr(interaction.namespace, "model", None) or STARTER)
+        typed = getattr(interaction.namespace, "model", None) or STARTER
+        model = desk.studio.model(await _whole(desk, "model", typed))
     except UserError:  # a name that is still being typed
         return []
     area, found = model.defaults.width * model.defaults.height, []
@@ -161,6 +162,15 @@ async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -
 def offered(text: str, names: Iterable[str]) -> Offers:
     """Return those names that hold what is typed so far."""
     return [(name, name) for name in names if text.lower() in name.lower()]
+
+
+async def _whole(desk: Desk, option: str, text: str) -> str:
+    """Return what was chosen for an option with whole names in it."""
+    if ELLIPSIS not in text:
+        return text
+    studio = desk.studio
+    known = {"model": studio.models, "lora": studio.loras, "vae": studio.vaes}[option]
+    return whole(text, await asyncio.to_thread(known), listed=find(option).listed)
 
 
 COMPLETIONS: Final[Mapping[str, Offer]] = {

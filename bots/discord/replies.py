@@ -21,6 +21,7 @@ from bots.presentation import (
     escape_sentence,
     facts,
     fit,
+    fit_list,
     progress_line,
 )
 from bots.presentation.lines import SEPARATOR, name_of
@@ -72,10 +73,10 @@ class Reply:
         return found
 
 
-def listed(lines: Iterable[str]) -> str:
+def listed(lines: Iterable[str], words: Words) -> str:
     """Show a list: its first line as a title, where others follow; as they were written."""
     title, *rest = (escape_markdown(line) for line in lines)
-    return cut("\n".join([f"**{title}**" if rest else title, *rest]), CONTENT)
+    return fit_list([f"**{title}**" if rest else title, *rest], CONTENT, words.and_more)
 
 
 def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) -> Reply:

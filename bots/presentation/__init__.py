@@ -17,7 +17,15 @@ from bots.presentation.lines import (
     value_lines,
     waiting_line,
 )
-from bots.presentation.text import cut, escape_markdown, escape_sentence, quote_names, utf16_length
+from bots.presentation.text import (
+    cut,
+    escape_markdown,
+    escape_sentence,
+    fit_lines,
+    fit_list,
+    quote_names,
+    utf16_length,
+)
 
 __all__ = [
     "Fitted",
@@ -34,6 +42,8 @@ __all__ = [
     "escape_sentence",
     "facts",
     "fit",
+    "fit_lines",
+    "fit_list",
     "ignored_text",
     "name_of",
     "progress_line",

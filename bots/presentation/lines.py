@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from bots.presentation.text import cut
+from bots.presentation.text import cut, fit_list
 from bots.texts import Words, say
 from engine.events import News, Progress, Waiting
 from storage import Job
 
 BAR: Final = 12  # cells
 FULL, EMPTY = "▰", "▱"
+IGNORED: Final = 800  # characters of what is not honoured
 ALT_LIMIT: Final = 1024  # characters, Discord's; nobody listens to more
 SEPARATOR: Final = " · "
 Escape = Callable[[str], str]
@@ -97,7 +98,8 @@ def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, 
 
 def ignored_text(ignored: Iterable[str], words: Words) -> str:
     """Name what of a recipe from elsewhere is not honoured."""
-    return "; ".join(say(each, words) for each in ignored)
+    parts = (say(each, words) for each in ignored)
+    return fit_list(parts, IGNORED, words.and_more, joint="; ")
 
 
 def alt_text(job: Job, words: Words, pictures: int = 1) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from bots.blocking import quote
 from bots.inforce import InForce
 from bots.line import Standing
 from bots.presentation.lines import duration
-from bots.presentation.text import cut
+from bots.presentation.text import cut, fit_list
 from bots.rulebook import RULES, write_rule
 from bots.studio import Studio
 from bots.texts import Words, tell
@@ -17,6 +18,7 @@ from storage.records import Act, Stats, Style
 PROMPT: Final = 60  # characters of a prompt in a list
 QUEUE: Final = 15  # lines
 FIELDS: Final = {"guidance": "guidance_scale"}  # of a recipe, where a rule's name is another
+VALUE: Final = 300  # characters of a rule's or a detail's value
 STYLE: Final = 100  # characters of its words
 REMOVED: Final = "–"  # a rule that no longer is
 RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes one
@@ -37,7 +39,7 @@ def queue_lines(
         own = standing.job.person == person and place in (None, standing.job.place)
         yield _queue_line(standing, own, words)
     if hidden := len(standings[QUEUE:]):
-        yield words.queue_more.format(count=hidden)
+        yield words.and_more.format(count=hidden)
 
 
 def _queue_line(standing: Standing, own: bool, words: Words) -> str:
@@ -130,7 +132,7 @@ def rule_lines(
         value = held.rules.get(name)
         if not value and name not in held.rules.allowed:  # no name at all may be allowed
             continue
-        parts = [f"{_label(name, words)}: {write_rule(value) or REMOVED}"]
+        parts = [f"{_label(name, words)}: {_written(value, words)}"]
         theirs = [place for place in held.set_in.get(name, ()) if place != held.place]
         parts += [
             words.rule_from.format(where=where)
@@ -138,7 +140,7 @@ def rule_lines(
             if place in theirs
         ]
         if asked := held.aside.get(name):
-            parts.append(words.rule_aside.format(asked=write_rule(asked)))
+            parts.append(words.rule_aside.format(asked=_written(asked, words)))
         yield " ".join(parts)
 
 
@@ -164,9 +166,13 @@ def act_detail(act: Act, words: Words) -> str:
 
 
 def _written(value: Any, words: Words) -> str:
+    """Say a rule's or a detail's value; a list of names is cut between them."""
     if isinstance(value, bool):
         return words.yes if value else words.no
-    return REMOVED if value is None else write_rule(value) or REMOVED
+    if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
+        names = map(quote, value)
+        return fit_list(names, VALUE, words.and_more, joint=", ") or REMOVED
+    return REMOVED if value is None else cut(write_rule(value), VALUE) or REMOVED
 
 
 def _label(name: str, words: Words) -> str:

@@ -12,11 +12,11 @@ from telegram import InputFile
 from telegram.error import BadRequest
 
 from bots.options import parse_values
-from bots.presentation import name_of, recipe_lines
+from bots.presentation import fit_lines, name_of, recipe_lines, utf16_length
 from bots.presentation.listings import history_lines
 from bots.sight import Deed, Found, check_personal
 from bots.telegram import keyboards, mydata
-from bots.telegram.errand import Errand
+from bots.telegram.errand import TEXT, Errand
 from bots.telegram.sending import post
 from engine.errors import UserError
 from storage import Job, Picture, TooLate, parse_name
@@ -117,7 +117,8 @@ async def recipe(errand: Errand, target: Target) -> str | None:
     """Say what it was made from."""
     lines = recipe_lines(target.job, errand.words, target.picture)
     title = errand.words.recipe_title.format(name=target.name)
-    await errand.say("\n".join([title, *(f"{label}: {value}" for label, value in lines)]))
+    told = [title, *(f"{label}: {value}" for label, value in lines)]
+    await errand.say(fit_lines(told, TEXT, utf16_length))
     return None
 
 

@@ -69,11 +69,13 @@ async def _queue(errand: Errand, said: Said) -> str | None:
     """List the queue; words that somebody asked for elsewhere are not told here."""
     standings = await look(errand.app.storage, errand.app.settings)
     place = None if errand.address.private else errand.asker.place
-    return "\n".join(queue_lines(standings, errand.asker.person, errand.words, place))
+    await errand.say_list(queue_lines(standings, errand.asker.person, errand.words, place))
+    return None
 
 
 async def _models(errand: Errand, said: Said) -> str | None:
-    return quote_names("\n".join(model_lines(errand.app.studio, errand.words)))
+    await errand.say_list(map(quote_names, model_lines(errand.app.studio, errand.words)))
+    return None
 
 
 async def _stats(errand: Errand, said: Said) -> str | None:
@@ -141,7 +143,7 @@ async def _settings(errand: Errand, said: Said) -> str | None:
     saved = await (prefer(people, person, dict(typed)) if typed else preferred(people, person))
     lines = [words.settings_saved] if typed else []
     lines += settings_lines(saved, words)
-    await errand.say("\n".join(lines), marked=words.settings_how)
+    await errand.say_list(lines, marked=words.settings_how)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from telegram.ext import ExtBot
 
 from bots.app import App, roles_of
 from bots.policy import Role
-from bots.presentation import cut, utf16_length
+from bots.presentation import cut, fit_list, utf16_length
 from bots.sight import Deed, Found, Relation, Viewer
 from bots.studio import Asker
 from bots.telegram.addresses import (
@@ -74,6 +75,12 @@ class Errand:
             parse_mode=ParseMode.HTML if marked else None,
             reply_markup=buttons,
         )
+
+    async def say_list(self, lines: Iterable[str], *, marked: str = "") -> None:
+        """Answer with a list, cut between its lines; `marked` as `say` takes it."""
+        room = TEXT - utf16_length(f"\n\n{marked}")
+        text = fit_list(lines, room, self.words.and_more, length=utf16_length)
+        await self.say(text, marked=marked)
 
     async def mark(self, message: int, buttons: InlineKeyboardMarkup | None) -> None:
         """Put other buttons under a message."""

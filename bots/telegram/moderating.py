@@ -45,7 +45,8 @@ async def log(errand: Errand, said: Said) -> str | None:
     place = _place(errand)
     within = None if place == EVERYWHERE else place
     acts = await errand.app.storage.moderation.acts(within=within, limit=SHOWN)
-    return "\n".join(act_lines(acts, errand.words))
+    await errand.say_list(act_lines(acts, errand.words))
+    return None
 
 
 async def pause(errand: Errand, said: Said) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from bots.moderating import NOTHING, hold
 from bots.options import Flag
 from bots.presentation.listings import rule_lines
-from bots.rulebook import MODERATED, OPEN
+from bots.rulebook import LISTED, MODERATED, OPEN
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from bots.texts import LANGUAGES
@@ -26,7 +27,10 @@ def _flag(name: str) -> str:
 
 
 NAMES: Final = {_flag(name): name for name in (OPEN, *MODERATED)}
-FLAGS: Final = tuple(Flag(name=name, example=NOTHING[0], spoken=True) for name in NAMES)
+FLAGS: Final = tuple(
+    Flag(name=name, example=NOTHING[0], spoken=True, listed=rule in LISTED)
+    for name, rule in NAMES.items()
+)
 
 
 async def rules(errand: Errand, said: Said) -> str | None:
@@ -42,7 +46,7 @@ async def rules(errand: Errand, said: Said) -> str | None:
         await hold(app.gate, app.studio, place, typed, is_open, by=errand.asker.person)
     names = " ".join(f"`--{name}`" for name in NAMES)
     how = errand.words.telegram_rules_how.format(names=names)
-    await errand.say(await _shown(errand, place, topic=topic), marked=how)
+    await errand.say_list(await _shown(errand, place, topic=topic), marked=how)
     return None
 
 
@@ -65,9 +69,8 @@ def _read_answer(text: str | None) -> bool | None:
     return ANSWERS[text.lower()]
 
 
-async def _shown(errand: Errand, place: str, *, topic: bool) -> str:
+async def _shown(errand: Errand, place: str, *, topic: bool) -> Sequence[str]:
     words = errand.words
     title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
     called = {errand.group: words.this_group}
-    lines = rule_lines(await errand.app.gate.in_force(place), words, called)
-    return "\n".join([title, *lines])
+    return [title, *rule_lines(await errand.app.gate.in_force(place), words, called)]

@@ -24,7 +24,7 @@ async def style(errand: Errand, said: Said) -> str | None:
         raise UnknownOption(act, ["add", "remove"])
     styles = await errand.app.styles.list(errand.asker.place)
     lines = style_lines(styles, errand.words)
-    await errand.say("\n".join(lines), marked=errand.words.style_how)
+    await errand.say_list(lines, marked=errand.words.style_how)
     return None
 
 

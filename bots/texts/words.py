@@ -101,7 +101,7 @@ class Words:
     queue_empty: str
     queue_running: str
     queue_waiting: str
-    queue_more: str
+    and_more: str
     stats_yours: str
     stats_here: str
     export_ready: str

@@ -60,7 +60,7 @@ async def privacy(desk: Desk, visit: Click) -> None:
 
 async def models(desk: Desk, visit: Click) -> None:
     """List the models."""
-    await visit.tell(listed(model_lines(desk.studio, visit.words)))
+    await visit.tell(listed(model_lines(desk.studio, visit.words), visit.words))
 
 
 async def stats(desk: Desk, visit: Click) -> None:
@@ -73,7 +73,7 @@ async def stats(desk: Desk, visit: Click) -> None:
 async def queue(desk: Desk, visit: Click) -> None:
     """Say what runs and what waits."""
     standings = await look(desk.storage, desk.app.settings)
-    await visit.tell(listed(queue_lines(standings, visit.person, visit.words)))
+    await visit.tell(listed(queue_lines(standings, visit.person, visit.words), visit.words))
 
 
 async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:

@@ -14,7 +14,7 @@ from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal, Visit
 from bots.moderating import hold
-from bots.presentation import cut, escape_markdown
+from bots.presentation import escape_markdown, fit_list
 from bots.presentation.listings import act_detail, rule_lines
 from bots.texts import Words
 from storage.records import Act
@@ -155,8 +155,8 @@ async def rules_text(desk: Desk, visit: Visit, place: str) -> str:
     title = words.rules_title.format(where=called.get(place, words.this_channel))
     held = await desk.app.gate.in_force(place, desk.client.is_adult)
     lines = map(escape_markdown, rule_lines(held, words, called))
-    text = "\n".join([f"**{title}**", *lines, f"{SMALL_TEXT}{words.rules_how}"])
-    return cut(text, CONTENT)
+    below = f"\n{SMALL_TEXT}{words.rules_how}"
+    return fit_list([f"**{title}**", *lines], CONTENT - len(below), words.and_more) + below
 
 
 def acts_text(acts: Sequence[Act], words: Words) -> str:
@@ -169,7 +169,7 @@ def acts_text(acts: Sequence[Act], words: Words) -> str:
         name, detail = words.acts.get(act.act, act.act), act_detail(act, words)
         when = f"<t:{int(act.at.timestamp())}:f>"
         lines.append(" ".join(filter(None, (when, by, name, target, escape_markdown(detail)))))
-    return cut("\n".join([f"**{words.acts_title}**", *lines]), CONTENT)
+    return fit_list([f"**{words.acts_title}**", *lines], CONTENT, words.and_more)
 
 
 def _mention(key: str) -> str:

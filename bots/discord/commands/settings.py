@@ -53,4 +53,4 @@ async def reset(desk: Desk, visit: Click) -> None:
 
 def settings_text(saved: Mapping[str, str], words: Words) -> str:
     """List what somebody saved."""
-    return listed(settings_lines(saved, words, "{name}: {text}"))
+    return listed(settings_lines(saved, words, "{name}: {text}"), words)

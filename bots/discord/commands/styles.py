@@ -48,7 +48,7 @@ async def list_(desk: Desk, visit: Click) -> None:
     """List the styles that hold here."""
     await desk.know_place(visit)
     styles = await desk.app.styles.list(visit.place)
-    await visit.tell(listed(style_lines(styles, visit.words)))
+    await visit.tell(listed(style_lines(styles, visit.words), visit.words))
 
 
 async def keep(

@@ -144,6 +144,13 @@ async def test_parts_of_models_are_offered_while_they_are_typed(
     several = await ann.completes("imagine", "lora", "Ink_v2:0.5, go", prompt="a cat")
     assert several == ["Ink_v2:0.5, gold-leaf"]
     assert await ann.completes("imagine", "vae", "", prompt="a cat") == ["own", "sharp"]
+    long = f"{'a-very-long-name-' * 8}v2"
+    (tmp_path / "models" / "loras" / f"{long}.safetensors").touch()
+    [value] = await ann.completes("imagine", "lora", "name-v2", prompt="a cat")
+    assert len(value) <= 100
+    reply = await ann.imagine("a cat", lora=f"Ink_v2:0.5, {value}:0.8", size="64")
+    loras = read_recipe(await reply.picture()).recipe.loras
+    assert [(each.name, each.weight) for each in loras] == [("Ink_v2", 0.5), (long, 0.8)]
 
 
 async def test_a_shape_is_a_size_wherever_one_is_taken(
