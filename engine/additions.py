@@ -184,6 +184,10 @@ def join(layer: Any, found: Sequence[Found], device: torch.device) -> Addition:
     depends = any(isinstance(change, (Dora, Instead)) for change in changes)
     pairs = [] if depends else [change for change in changes if isinstance(change, Pair)]
     rest = tuple(_moved(c, device) for c in changes if depends or not isinstance(c, Pair))
+    if not depends:  # a difference as large as the weights is kept as small as they are
+        rest = tuple(
+            Whole(c.difference.to(weight.dtype)) if isinstance(c, Whole) else c for c in rest
+        )
     if not pairs:
         return Addition(changes=rest, bias=bias)
     to = partial(torch.Tensor.to, device=device, dtype=weight.dtype)

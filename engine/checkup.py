@@ -20,11 +20,15 @@ CPU: Final = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Say of a model what it is, and what is wrong with it (None: nothing)."""
+    """Say of a model what it is, and what is wrong with it (None: nothing).
+
+    unread: tensors of its file that nothing reads.
+    """
 
     name: str
     checkpoint: Checkpoint | None = None
     problem: str | None = None
+    unread: tuple[str, ...] = ()
 
 
 def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[Verdict]:
@@ -38,11 +42,11 @@ def _examine(catalogue: Catalogue, name: str) -> Verdict:
     checkpoint = None
     try:
         checkpoint = catalogue.get(name)
-        load(checkpoint, CPU, torch.float16)
+        unread = load(checkpoint, CPU, torch.float16).unread
     except BrokenModel as error:
         return Verdict(name=name, checkpoint=checkpoint, problem=error.reason)
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
         raise OutOfMemory(f"There is not enough memory to check the model {name!r}.") from None
-    return Verdict(name=checkpoint.name, checkpoint=checkpoint)
+    return Verdict(name=checkpoint.name, checkpoint=checkpoint, unread=unread)

@@ -25,6 +25,7 @@ WORD: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
 # How files name their vectors: A1111's one set, SDXL's two; diffusers names them by the word.
 ONE: Final = "emb_params"
 TWO: Final = ("clip_l", "clip_g")
+OTHERS: Final = ("t5xxl",)  # for encoders of other families, in files made for several
 
 
 class Embeddings:
@@ -105,5 +106,7 @@ def find_vectors(name: str, tensors: Mapping[str, Tensor], number: int) -> Tenso
     keys += list(tensors) if len(tensors) == 1 else []
     if not keys:
         raise BrokenModel(name, "it is no embedding: its vectors bear no name that is known.")
+    if left := sorted(tensors.keys() - {ONE, *TWO, *OTHERS, keys[0]}):
+        raise BrokenModel(name, f"it holds {left[0]!r}, which Marble cannot read.")
     vectors = tensors[keys[0]].float()
     return vectors[None] if vectors.ndim == 1 else vectors

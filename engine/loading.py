@@ -28,10 +28,12 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from engine.checkpoints import Checkpoint
-from engine.errors import BrokenModel
+from engine.errors import BrokenModel, some
 from engine.families import SDXL
 from engine.finite import check_present, check_values
 from engine.ladder import ran_out
+from engine.leftovers import left_over
+from engine.names import original_name
 from engine.no_vae import NoVae
 from engine.schedules import NoiseSchedule
 from engine.signatures import CONV_IN, GUIDANCE_IN, VAE
@@ -69,6 +71,7 @@ class Model:
     unet: Any
     vae: Any
     noise_schedule: NoiseSchedule
+    unread: tuple[str, ...] = ()  # tensors of its file that nothing reads
 
     @property
     def encoders(self) -> list[tuple[Any, Any]]:
@@ -132,6 +135,8 @@ def load(
     text_encoder_2 = (
         parts.weights("text_encoder_2", CLIPTextModelWithProjection, dtype) if second else None
     )
+    if unread := parts.unread(unet):
+        log.warning("the model %r: nothing reads %s", checkpoint.name, some(unread))
     return Model(
         checkpoint=checkpoint,
         device=device,
@@ -143,6 +148,7 @@ def load(
         unet=unet.to(memory_format=torch.channels_last),
         vae=vae.to(memory_format=torch.channels_last),
         noise_schedule=parts.noise_schedule(),
+        unread=unread,
     )
 
 
@@ -216,6 +222,12 @@ class _Parts:
     def noise_schedule(self) -> NoiseSchedule:
         schedule: NoiseSchedule = self.read("scheduler", self._read_noise_schedule)
         return schedule
+
+    def unread(self, unet: Any) -> tuple[str, ...]:
+        """Return the tensors of a single file that nothing reads."""
+        names = (name.rpartition(".") for name, _ in unet.named_parameters())
+        own = {f"{original_name(name, unet.config)}.{leaf}" for name, _, leaf in names}
+        return tuple(left_over(self._tensors, own))
 
     def read(self, part: str, reader: Callable[[], Any]) -> Any:
         try:

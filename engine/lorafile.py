@@ -51,6 +51,7 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "whole": ((), ("diff", "bias_diff")),
     "set": (("set",), ()),
 }  # fmt: skip
+NAMES: Final = {"hadamard": "a LoHa", "kronecker": "a LoKr"}
 MAGNITUDES: Final = ("magnitude", "row_magnitude")  # with them a pair or the like is a DoRA
 FULL: Final = ("pair", "hadamard", "kronecker")  # the kinds that alpha and magnitudes belong to
 PREFIX: Final = "base_model.model."  # peft's
@@ -143,7 +144,8 @@ def _entries(
         if not mine:
             continue
         for role in _lacking(kind, needed, mine):
-            raise BrokenModel(name, f"{layer}{_ending(mine, role)} is missing.")
+            start = f"it is {NAMES[kind]}, and " if kind in NAMES else ""
+            raise BrokenModel(name, f"{start}{layer}{_ending(mine, role)} is missing.")
         if kind in FULL:
             mine |= {role: roles[role] for role in MAGNITUDES if role in roles}
             alpha = _alpha(name, header, roles["alpha"]) if "alpha" in roles else None

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.terminal.console import Listing, open_console, styled
-from engine.errors import UnknownModel, UserError
+from engine.errors import UnknownModel, UserError, some
 
 if TYPE_CHECKING:
     from bots.settings import Settings
@@ -76,8 +76,8 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
             failures += verdict.problem is not None
-            verdict_of = _verdict(verdict.problem, _lacking(verdict.checkpoint))
-            _add(table, verdict.name, verdict.checkpoint, verdict_of)
+            more = _lacking(verdict.checkpoint) + _unread(verdict.unread)
+            _add(table, verdict.name, verdict.checkpoint, _verdict(verdict.problem, more))
         found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
     if models:
         console.print(table)
@@ -111,8 +111,12 @@ def _print_parts(
         console.print(_table_of(headings, rows))
 
 
-def _verdict(problem: str | None, lacking: str = "") -> Text:
-    return _red(problem) if problem else FINE + Text(lacking)
+def _verdict(problem: str | None, more: str = "") -> Text:
+    return _red(problem) if problem else FINE + Text(more)
+
+
+def _unread(names: Sequence[str]) -> str:
+    return f"; nothing reads {some(names)}" if names else ""
 
 
 def _lacking(checkpoint: Checkpoint | None) -> str:

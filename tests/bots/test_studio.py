@@ -1,11 +1,23 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bots.derive import NotInJob, change
 from bots.texts import tell, words_of
-from engine.errors import BrokenModel, OptionError, UnknownModel, UnknownPart
+from engine.checkpoints import Catalogue
+from engine.errors import (
+    BrokenModel,
+    MissingVae,
+    OptionError,
+    UnknownModel,
+    UnknownPart,
+    WhichOne,
+)
+from engine.shelves import loras
 from engine.sources import Lora
 from storage import Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House
@@ -109,6 +121,54 @@ def test_one_picture_of_a_grid_keeps_its_place_until_its_noise_changes(
 def test_a_whole_grid_with_a_new_seed_stays_a_grid() -> None:
     changed = change(make_recipe(seed=7, count=4), {"seed": 8})
     assert (changed.seed, changed.count, changed.picture) == (8, 4, None)
+
+
+async def test_a_model_without_a_vae_is_asked_for_with_one(house: House, more: Path) -> None:
+    names = (
+        "model.diffusion_model.input_blocks.0.0.weight",
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
+        "cond_stage_model.transformer.text_model.a",
+    )
+    shapes = ((4, 4, 3, 3), (4, 768), (1,))
+    tensors = {name: torch.zeros(shape) for name, shape in zip(names, shapes, strict=True)}
+    save_file(tensors, more / "bare.safetensors")
+    (more / "vae").mkdir()
+    (more / "vae" / "mse.safetensors").write_bytes(b"")
+    values = {"prompt": "a cat", "checkpoint": "bare"}
+    with pytest.raises(MissingVae) as caught:
+        house.studio.complete(values)
+    assert str(caught.value) == (
+        "The model 'bare.safetensors' holds no VAE: name one of vae/ beside it with --vae (mse); "
+        "a tiny one only decodes."
+    )
+    assert "不含 VAE" in tell(caught.value, words_of("zh"))
+    assert house.studio.complete({**values, "vae": "mse.safetensors"}).vae == "mse"
+    assert not await house.storage.history.page(person=ADA.person)
+
+
+async def test_names_are_asked_about_where_they_fit_several_files(house: House, more: Path) -> None:
+    for folder in ("sd15", "sdxl"):
+        path = more / "loras" / folder / "detail.safetensors"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    with pytest.raises(WhichOne) as caught:
+        house.studio.complete({"prompt": "a cat <lora:detail:0.5>"})
+    assert "sd15/detail.safetensors, sdxl/detail.safetensors" in str(caught.value)
+    assert "对应多个文件" in tell(caught.value, words_of("zh"))
+    recipe = house.studio.complete({"prompt": "a cat <lora:sdxl\\Detail.safetensors:0.5>"})
+    assert recipe.loras == (Lora(name="sdxl/detail", weight=0.5),)
+    assert house.studio.loras() == ["sd15/detail", "sdxl/detail"]
+
+
+@pytest.fixture
+def more(house: House, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a models folder of a test's own, which the house looks into."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    catalogue = Catalogue(folder, starter=models / "tiny")
+    monkeypatch.setattr(house.studio, "_catalogue", catalogue)
+    monkeypatch.setattr(house.studio, "_loras", loras(folder))
+    return folder
 
 
 async def test_words_may_name_loras_and_leave_choices_to_the_seed(house: House) -> None:

@@ -84,11 +84,15 @@ def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
     write(tmp_path, "wide", emb_params=torch.zeros(2, 1024))
     write(tmp_path, "nan", emb_params=torch.full((1, 768), torch.nan))
     write(tmp_path, "model", a=torch.zeros(2), b=torch.zeros(2))
+    write(tmp_path, "more", emb_params=torch.zeros(1, 768), weights=torch.zeros(1))
+    write(tmp_path, "several", clip_l=torch.zeros(1, 768), t5xxl=torch.zeros(1, 4096))
     text = TextEncoder(small, embeddings(tmp_path))
+    text.encode("a embedding:several")
     for name, said in (
         ("wide", "it is made for another model: vectors of 1024, not 768"),
         ("nan", "no numbers"),
         ("model", "it is no embedding"),
+        ("more", "it holds 'weights', which Marble cannot read"),
     ):
         with pytest.raises(BrokenModel, match=said):
             text.encode(f"a embedding:{name}")

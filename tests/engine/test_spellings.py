@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine import families
-from engine.checkpoints import Checkpoint, describe, describe_file
+from engine.checkpoints import Catalogue, Checkpoint, describe, describe_file
+from engine.checkup import examine
 from engine.decode import fit_preview
 from engine.errors import BrokenModel, MissingVae
 from engine.loading import Model, load
@@ -321,3 +322,39 @@ def test_a_unet_under_its_own_names_is_told(files: dict[str, Tensors], tmp_path:
     joined = {f"model_ema.{name.replace('.', '')}": tensor for name, tensor in bare.items()}
     with pytest.raises(BrokenModel, match="averaged copy of a model alone"):
         described(tmp_path, joined)
+
+
+HARMLESS = (
+    "alphas_cumprod", "betas", "sqrt_recipm1_alphas_cumprod", "posterior_variance", "global_step",
+    "denoiser.sigmas", "model_ema.decay", "model_ema.diffusion_modelinput_blocks00weight",
+    "first_stage_model.loss.logvar", "cond_stage_model.logit_scale", "v_pred",
+    "cond_stage_model.transformer.text_model.embeddings.position_ids",
+    "conditioner.embedders.0.transformer.text_projection.weight",
+)  # fmt: skip
+UNREAD = (
+    f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.processor.to_k_ip.weight",
+    f"{UNET}input_blocks.1.2.temporal.weight",
+    "control_model.zero_convs.0.0.weight",
+    "cond_stage_model.transformer.vision_model.embeddings.weight",
+    "first_stage_model.extra.weight",
+    "something",
+)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_every_tensor_is_read_or_harmless_or_named(
+    files: dict[str, Tensors], tmp_path: Path, family: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    harmless = {name: torch.zeros(1) for name in HARMLESS}
+    checkpoint = described(tmp_path, {**files[family], **harmless})
+    assert load(checkpoint, CPU, torch.float16).unread == ()
+    assert caplog.records == []
+    unread = {name: torch.zeros(1) for name in UNREAD}
+    checkpoint = described(tmp_path, {**files[family], **unread})
+    model = load(checkpoint, CPU, torch.float16)
+    assert set(model.unread) == set(UNREAD)
+    [told] = [record.getMessage() for record in caplog.records]
+    assert all(name in told for name in UNREAD)
+    (verdict,) = examine(Catalogue(tmp_path), ["it"])
+    assert verdict.problem is None
+    assert set(verdict.unread) == set(UNREAD)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bots.cli import main
 from tests.models import make_model
@@ -82,6 +84,22 @@ def test_a_check_finds_names_as_everything_does(
     )
     assert main(["models", "check", "bad"]) == 2
     assert "fits several files (LoRA)" in capsys.readouterr().err
+
+
+def test_what_a_model_lacks_is_said_in_the_list(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = (
+        "model.diffusion_model.input_blocks.0.0.weight",
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
+        "cond_stage_model.transformer.text_model.a",
+    )
+    shapes = ((4, 4, 3, 3), (4, 768), (1,))
+    tensors = {name: torch.zeros(shape) for name, shape in zip(names, shapes, strict=True)}
+    save_file(tensors, models / "bare.safetensors")
+    assert main(["models"]) == 0
+    row = rows(capsys.readouterr().out)["bare.safetensors"]
+    assert row.endswith("dpmpp_2m karras, with a VAE that --vae names")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(
