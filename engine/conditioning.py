@@ -138,12 +138,20 @@ class TextEncoder:
     def __init__(self, model: Model, embeddings: Shelf | None = None) -> None:
         self._model = model
         shelf = embeddings or Shelf(None, Kind.EMBEDDING)
+        self._embeddings = [
+            Embeddings(shelf, encoder, number) for number, (_, encoder) in enumerate(model.encoders)
+        ]
         self._encoders = [
-            _Encoder(tokenizer, encoder, model, Embeddings(shelf, encoder, number))
-            for number, (tokenizer, encoder) in enumerate(model.encoders)
+            _Encoder(tokenizer, encoder, model, its)
+            for (tokenizer, encoder), its in zip(model.encoders, self._embeddings, strict=True)
         ]
         self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
         self.cached = 0  # bytes
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the prompts that are remembered, and of embeddings."""
+        return self.cached + sum(each.size for each in self._embeddings)
 
     def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
         """Return the prompt's conditioning, one row of 77·chunks tokens.

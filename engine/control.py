@@ -22,6 +22,7 @@ from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.amounts import of_file
 from engine.control_files import KINDS, check_family, check_kind, is_union
 from engine.control_union import Union, union_config
 from engine.encode import Pixels
@@ -120,17 +121,12 @@ class Controls:
         if name not in self._loaded:
             path = self._shelf.get(name)
             assert path is not None  # no control model is built in
-            self._make_room(_size(path))
+            self._make_room(of_file(path))
             while len(self._loaded) >= KEPT:
                 self._loaded.popitem(last=False)
             self._loaded[name] = load_control(name, path, model)
         self._loaded.move_to_end(name)
         return self._loaded[name]
-
-
-def _size(path: Path) -> int:
-    files = path.glob("*.safetensors") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)
 
 
 def to_hint(pixels: Pixels, model: Model) -> Tensor:

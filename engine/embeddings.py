@@ -46,6 +46,11 @@ class Embeddings:
         """Return the first id that is no token of the encoder's own."""
         return int(self._encoder.config.vocab_size)
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of the vectors that are loaded."""
+        return sum(vector.nbytes for vector in self._vectors)
+
     def split(self, text: str) -> Iterator[str | list[int]]:
         """Yield a text's pieces in order: words, and ids in the place of each embedding.
 

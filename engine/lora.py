@@ -8,7 +8,7 @@ switching to another set is one assignment: jobs with different sets take turns 
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from engine.additions import SIZES, Addition, Found, join, read_change
+from engine.amounts import of_file, of_tensors
 from engine.control_files import title_of
 from engine.errors import BrokenModel
 from engine.finite import check_values
@@ -36,11 +37,17 @@ Set = tuple[Lora, ...]
 
 
 class Loras:
-    """Put sets of LoRAs on a model and take them off again."""
+    """Put sets of LoRAs on a model and take them off again.
 
-    def __init__(self, model: Model, shelf: Shelf) -> None:
+    make_room: is told how many bytes a file has before it is loaded.
+    """
+
+    def __init__(
+        self, model: Model, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+    ) -> None:
         self._model = model
         self._shelf = shelf
+        self._make_room = make_room
         self._layers = {
             part: {name: each for name, each in module.named_modules() if _has_weight(each)}
             for part in ("unet", *ENCODERS)
@@ -50,6 +57,11 @@ class Loras:
         self._sets: OrderedDict[Set, Mapping[Any, Addition]] = OrderedDict({(): {}})
         self._hooked: set[Any] = set()
         self._active: Mapping[Any, Addition] = {}
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the sets that are kept ready."""
+        return sum(of_tensors(each) for made in self._sets.values() for each in made.values())
 
     def use(self, loras: Set) -> None:
         """Put a set in the place of the one before; raises `UnknownPart` or `BrokenModel`."""
@@ -66,6 +78,7 @@ class Loras:
         for lora in loras:
             path = self._shelf.get(lora.name)
             assert path is not None  # none is built in
+            self._make_room(of_file(path))
             for layer, found in self._read(lora, path):
                 changes[layer].append(found)
         for layer in changes.keys() - self._hooked:

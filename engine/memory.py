@@ -6,12 +6,13 @@ import gc
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 import torch
 
+from engine.amounts import Holder
 from engine.checkpoints import Catalogue, Checkpoint
 from engine.control import Controls
 from engine.costs import Measure, unmeasured
@@ -64,7 +65,10 @@ Load = Callable[[Checkpoint, bool], Model]  # True: into the machine's memory, n
 
 
 class Residents:
-    """Hold the loaded models; the least recently used go when there is no room for a new one."""
+    """Hold the loaded models; the least recently used go when there is no room for a new one.
+
+    beside: what else takes room of theirs.
+    """
 
     def __init__(
         self,
@@ -73,12 +77,15 @@ class Residents:
         measure: Measure,
         ladder: Ladder,
         budget: int,
+        beside: Sequence[Holder] = (),
     ) -> None:
         self._catalogue = catalogue
         self._load = load
         self._measure = measure
         self._ladder = ladder
         self._budget = budget
+        self._beside = beside
+        self._sizes: dict[str, int] = {}  # what models took when they were loaded
         self._residents: OrderedDict[str, Resident] = OrderedDict()
         ladder.make_room = self.drop_idle
 
@@ -94,10 +101,9 @@ class Residents:
         A model is loaded in any case when no other is in use.
         """
         checkpoint = self._catalogue.get(name)
-        while self._residents and self._used() + checkpoint.size > self._budget:
-            if not (idle := self._idle()):
-                return None
-            self._drop(idle[0])
+        self.make_room(self._sizes.get(name, checkpoint.size))
+        if self._used() + self._sizes.get(name, checkpoint.size) > self._budget and self._residents:
+            return None
         plain = partial(self._make, checkpoint, offloaded=False)
         ways: list[Way[Resident]] = [
             (None, plain),
@@ -105,16 +111,32 @@ class Residents:
             (Rung.OFFLOAD, partial(self._make, checkpoint, offloaded=True)),
         ]
         resident = self._residents[name] = self._ladder.climb(Stage.LOAD, ways)
+        self._sizes[name] = resident.size
+        self.make_room(0, name)  # its file may be smaller than it is here
         return resident
 
     def drop_idle(self) -> None:
-        """Drop all models that nobody uses."""
+        """Drop all models that nobody uses, and what is loaded beside them."""
         for name in self._idle():
             self._drop(name)
+        for each in self._beside:
+            each.drop()
+
+    def make_room(self, size: int, owner: str | None = None) -> None:
+        """Drop idle models, but not the owner, until there is room for so many bytes more.
+
+        Then goes what is loaded beside them.
+        """
+        others = [name for name in self._idle() if name != owner]
+        while others and self._used() + size > self._budget:
+            self._drop(others.pop(0))
+        if self._used() + size > self._budget:
+            for each in self._beside:
+                each.drop()
 
     def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
         model = self._load(checkpoint, offloaded)
-        make_room = partial(self._make_room, checkpoint.name)
+        make_room = partial(self.make_room, owner=checkpoint.name)
         return Resident(
             model,
             self._measure,
@@ -124,15 +146,8 @@ class Residents:
             vaes=vaes(self._catalogue.models_dir),
             embeddings=embeddings(self._catalogue.models_dir),
             controls=Controls(controls(self._catalogue.models_dir), make_room),
+            make_room=make_room,
         )
-
-    def _make_room(self, owner: str, size: int) -> None:
-        """Drop idle models, but not the owner, until there is room for so many bytes more."""
-        while self._used() + size > self._budget:
-            others = [name for name in self._idle() if name != owner]
-            if not others:
-                return
-            self._drop(others[0])
 
     def _idle(self) -> list[str]:
         return [name for name, resident in self._residents.items() if not resident.users]
@@ -146,7 +161,8 @@ class Residents:
         empty_cache()
 
     def _used(self) -> int:
-        return sum(each.size for each in self._residents.values())
+        models = sum(each.size for each in self._residents.values())
+        return models + sum(each.size for each in self._beside)
 
 
 def budget(device: torch.device) -> int:

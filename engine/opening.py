@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
+from engine.amounts import Holder
 from engine.batching import Batching
 from engine.blobs import Folder
 from engine.checkpoints import Catalogue, Checkpoint
@@ -16,8 +17,11 @@ from engine.loading import Model, load, pick_device
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
-from engine.reveal import Judge, unjudged
+from engine.reveal import unjudged
 from engine.shelves import upscalers
+
+if TYPE_CHECKING:
+    from engine.safety import Guard
 
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
@@ -41,25 +45,32 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     catalogue = Catalogue(config.models_dir, config.starter)
     exact = config.batching == Batching.EXACT
     measure = probe.buckets if exact else probe.buckets_now
-    models = Residents(catalogue, load_one, measure, ladder, budget(device))
+    enlarger = Enlarger(upscalers(config.models_dir), device, ladder)
+    guard = open_guard(config)
+    # The safety check works on the processor: only there it takes models' room.
+    beside: list[Holder] = [enlarger]
+    if guard and device.type == "cpu":
+        beside.append(guard)
+    models = Residents(catalogue, load_one, measure, ladder, budget(device), beside)
+    enlarger.make_room = models.make_room
     return Pipeline(
         models,
         Batching(config.batching),
         blobs=Folder(config.pictures),
-        enlarger=Enlarger(upscalers(config.models_dir), device, ladder),
+        enlarger=enlarger,
         ladder=ladder,
         static=config.compile,
-        judge=open_judge(config),
+        judge=guard.judge if guard else unjudged,
     )
 
 
-def open_judge(config: EngineConfig) -> Judge:
-    """Return what judges finished pictures."""
+def open_guard(config: EngineConfig) -> Guard | None:
+    """Return what judges finished pictures, if anything does."""
     if not config.safety_model:
-        return unjudged
+        return None
     from engine.safety import Guard  # nobody pays for classifiers who has none
 
-    return Guard(config.safety_model, config.safety_labels).judge
+    return Guard(config.safety_model, config.safety_labels)
 
 
 def compile_blocks(model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
+from engine.amounts import of_file, of_modules
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
 from engine.finite import check_weights
@@ -32,12 +34,25 @@ KEPT: Final = 2  # that stay on the device
 
 
 class Vaes:
-    """Lend a model another VAE; those used last stay loaded."""
+    """Lend a model another VAE; those used last stay loaded.
 
-    def __init__(self, model: Model, shelf: Shelf) -> None:
+    make_room: is told how many bytes a file has before it is loaded.
+    """
+
+    def __init__(
+        self, model: Model, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+    ) -> None:
         self._model = model
         self._shelf = shelf
+        self._make_room = make_room
         self._models: OrderedDict[str, Model] = OrderedDict()
+        self._previewing: AutoencoderTiny | None = None
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of those that are loaded, the tiny one for previews among them."""
+        tiny = self._previewing
+        return of_modules(self.modules if tiny is None else [*self.modules, tiny])
 
     @property
     def modules(self) -> list[Any]:
@@ -63,7 +78,8 @@ class Vaes:
         except BrokenModel as error:
             log.warning("previews go without it: %s", error)
             return None
-        return vae and vae.to(self._model.dtype)
+        self._previewing = vae and vae.to(self._model.dtype)
+        return self._previewing
 
     def for_previews(self) -> Model:
         """Return the model with its own VAE, or with the last one lent where it has none."""
@@ -82,6 +98,7 @@ class Vaes:
         if name not in self._models:
             path = self._shelf.get(name)
             assert path is not None  # none is built in
+            self._make_room(of_file(path))
             self._models[name] = replace(self._model, vae=self._load(name, path))
             if len(self._models) > KEPT:
                 self._models.popitem(last=False)

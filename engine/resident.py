@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from torch import Tensor
 
+from engine.amounts import of_modules
 from engine.canvas import Canvas
 from engine.conditioning import Conditioning, TextEncoder
 from engine.control import Controls, Steer
@@ -52,10 +53,11 @@ class Resident:
         vaes: Shelf | None = None,
         embeddings: Shelf | None = None,
         controls: Controls | None = None,
+        make_room: Callable[[int], object] = lambda size: None,
     ) -> None:
         self.model = model
-        self._loras = Loras(model, loras or Shelf(None, Kind.LORA))
-        self._vaes = Vaes(model, vaes or Shelf(None, Kind.VAE))
+        self._loras = Loras(model, loras or Shelf(None, Kind.LORA), make_room)
+        self._vaes = Vaes(model, vaes or Shelf(None, Kind.VAE), make_room)
         self.controls = controls or Controls(NO_CONTROLS)
         self.users = 0  # jobs at work on it
         self._text = TextEncoder(model, embeddings)
@@ -68,9 +70,13 @@ class Resident:
 
     @property
     def size(self) -> int:
-        """Return the bytes that its weights take, and those of the controls it has loaded."""
-        modules = (module for part in PARTS for module in self._parts.modules(part))
-        return sum(weight.nbytes for module in modules for weight in module.parameters())
+        """Return the bytes that it takes on the device, with all that is loaded to work with it.
+
+        An offloaded model counts whole: it is to have room when it comes back.
+        """
+        own = (getattr(self.model, name) for names in PARTS.values() for name in names)
+        modules = [*filter(None, own), *self.controls.modules]
+        return of_modules(modules) + self._vaes.size + self._loras.size + self._text.size
 
     def begin(
         self, recipe: Recipe, canvas: Canvas | None = None, hints: Sequence[Hint] = ()

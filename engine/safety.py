@@ -21,6 +21,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
+from engine.amounts import of_modules
 from engine.decode import Pixels
 from engine.errors import UserError
 from engine.events import Verdict
@@ -100,6 +101,14 @@ class Guard:
     clock: Callable[[], float] = time.monotonic
     _classifier: Classifier | None = field(default=None, init=False)
     _not_before: float = field(default=-math.inf, init=False)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that the classifier takes in the machine's memory."""
+        return of_modules([self._classifier.model]) if self._classifier else 0
+
+    def drop(self) -> None:
+        """Keep it: every picture needs it."""
 
     def judge(self, pixels: Pixels) -> Verdict:
         """Return what a picture is, uint8 [height, width, 3]; blocks."""

@@ -144,6 +144,25 @@ def test_a_dropped_model_is_gone_whatever_was_used_on_it(home: Path, used: str) 
 
 
 @pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("used", [*USED, "everything"])
+def test_the_budget_counts_all_that_is_gone_with_a_model(home: Path, used: str) -> None:
+    pipeline = open_pipeline(home)
+    list(pipeline.run(make_recipe(checkpoint="a", steps=1)))  # small tables are made once
+    drop(pipeline)
+    before = tensor_bytes() - size(pipeline, "b")
+    list(pipeline.run(make_recipe(checkpoint="a", steps=5)))
+    changes = EVERYTHING if used == "everything" else USED[used]
+    list(pipeline.run(make_recipe(checkpoint="a", **changes)))
+    assert size(pipeline, "a") == pytest.approx(tensor_bytes() - before, rel=0.02)
+
+
+def size(pipeline: Pipeline, name: str) -> int:
+    resident = pipeline._models.get(name)
+    assert resident
+    return resident.size
+
+
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("end", ["cancelled", "broken", "refused"])
 def test_a_model_whose_job_did_not_end_well_is_gone_too(
     home: Path, end: str, monkeypatch: pytest.MonkeyPatch

@@ -18,14 +18,20 @@ from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.executors import Spec
 from engine.ladder import FIRST, LONGEST, Ladder, Rung, Shortages
 from engine.loading import Model, load
+from engine.lora import Loras
 from engine.memory import One, Residents, budget
+from engine.other_vae import Vaes
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
 from engine.reports import Ended
 from engine.resident import Resident
 from engine.samplers import SAMPLERS, Request, Sampling
+from engine.shelves import loras, vaes
+from engine.sources import Lora
 from tests.engine.ticks import ROOMY, check_order, draw, drive, make_pipeline, pngs
 from tests.factories import make_recipe
+from tests.loras import random_lora, write_kohya
+from tests.tiny_vaes import makers_decoder, write_makers
 
 CPU = torch.device("cpu")
 
@@ -424,14 +430,80 @@ def test_a_models_control_makes_other_models_go_but_not_its_own(catalogue: Catal
     models.load("c")
     own = models.load("b")
     assert own
-    models._make_room("b", own.size // 4)
+    models.make_room(own.size // 4, "b")
     assert models.get("b")
     assert models.get("c")
-    models._make_room("b", own.size)
+    models.make_room(own.size, "b")
     assert models.get("b")
     assert models.get("c") is None
-    models._make_room("b", 10 * own.size)
+    models.make_room(10 * own.size, "b")
     assert models.get("b")
+
+
+class Beside:
+    """Take room beside models until it is dropped."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def drop(self) -> None:
+        self.size = 0
+
+
+def test_what_is_loaded_beside_models_takes_their_room_and_goes_after_idle_ones(
+    catalogue: Catalogue,
+) -> None:
+    upscaler = Beside(room_for(catalogue, 1))
+    room = room_for(catalogue, 2.5)
+    models = Residents(catalogue, load_cpu, unmeasured, Ladder(), room, [upscaler])
+    models.load("b")
+    models.load("c")  # for three there is no room
+    assert (models.get("b"), upscaler.size) == (None, room_for(catalogue, 1))
+    models.make_room(2 * room_for(catalogue, 1))
+    assert (models.get("c"), upscaler.size) == (None, 0)
+    upscaler.size = 10 * room
+    models.drop_idle()
+    assert upscaler.size == 0
+
+
+def test_a_model_that_is_larger_than_its_file_makes_others_go_once_that_is_known(
+    catalogue: Catalogue,
+) -> None:
+    models = residents(catalogue, 3.5)
+    for name in ("b", "c"):
+        models.load(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loras, "size", room_for(catalogue, 1))  # each takes twice its file's bytes
+        models.load("starter")
+        assert [name for name in ("starter", "b", "c") if models.get(name)] == ["starter"]
+
+
+def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path: Path) -> None:
+    write_kohya(
+        tmp_path / "loras" / "ink.safetensors", random_lora({"unet": model.unet}), model.unet
+    )
+    model.vae.save_pretrained(tmp_path / "vae" / "other")
+    asked: list[int] = []
+    shelves = {"loras": loras(tmp_path), "vaes": vaes(tmp_path)}
+    resident = Resident(model, make_room=asked.append, **shelves)  # type: ignore[arg-type]
+    before = resident.size
+    recipe = make_recipe(loras=(Lora(name="ink"),), vae="other")
+    with torch.inference_mode():
+        resident.begin(recipe)
+        assert len(asked) == 2
+        assert resident.size - before == pytest.approx(sum(asked), rel=0.1)
+        resident.begin(recipe)
+    assert len(asked) == 2  # they were there
+
+
+def test_the_tiny_vae_for_previews_is_counted(model: Model, tmp_path: Path) -> None:
+    lender = Vaes(model, vaes(tmp_path))
+    write_makers(tmp_path / "vae_approx", makers_decoder(), "small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.checkpoint.family), "tiny_vae", "small", raising=False)
+        tiny = lender.tiny()
+    assert tiny
+    assert lender.size == sum(weight.nbytes for weight in tiny.parameters()) > 0
 
 
 def test_an_unknown_model_is_no_matter_of_memory(catalogue: Catalogue) -> None:

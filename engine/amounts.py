@@ -1,0 +1,47 @@
+"""How many bytes models, and what is loaded beside them, take where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.nn import Module
+
+
+class Holder(Protocol):
+    """Hold something on the device that can be loaded again."""
+
+    @property
+    def size(self) -> int:
+        """Return its bytes."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of it where nobody needs it just now."""
+        ...
+
+
+def of_modules(modules: Iterable[Module]) -> int:
+    """Return the bytes of modules' weights and buffers."""
+    tensors = (t for module in modules for t in (*module.parameters(), *module.buffers()))
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def of_tensors(thing: Any) -> int:
+    """Return the bytes of all tensors in a tensor, tuple or dataclass."""
+    if isinstance(thing, Tensor):
+        return thing.nbytes
+    if isinstance(thing, tuple):
+        return sum(map(of_tensors, thing))
+    if is_dataclass(thing):
+        return sum(of_tensors(getattr(thing, field.name)) for field in fields(thing))
+    return 0
+
+
+def of_file(path: Path) -> int:
+    """Return the bytes of a file of weights, or of those in a folder."""
+    files = path.glob("*.safetensors") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
