@@ -19,7 +19,7 @@ from engine.queue import Queue
 from storage import Storage, backups, private
 from storage.intake import ROOM
 from storage.records import EVERYWHERE
-from storage.tree import ruled_by
+from storage.tree import is_set, ruled_by
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,10 @@ class Caretaker:
 
     async def run(self) -> None:
         """Look now and then until cancelled."""
-        await self.storage.exports.sweep()  # what a process left that died
+        try:
+            await self.storage.exports.sweep()  # what a process left that died
+        except OSError as error:
+            log.error("what exports left could not be removed: %s", error)
         while True:
             try:
                 self.watch_disk()
@@ -70,11 +73,13 @@ class Caretaker:
 
     async def night(self) -> None:
         """Back up, remove what is older than its place keeps it, and files that nobody names."""
-        if self.settings.backups:
-            await self.back_up()
-        pruned = await self.prune()
-        swept = await self.storage.care.sweep()
-        log.info("care: %d jobs were removed, and %d files that nobody named", pruned, swept)
+        try:
+            if self.settings.backups:
+                await self.back_up()
+        finally:  # what nobody is to keep any longer goes all the same
+            pruned = await self.prune()
+            swept = await self.storage.care.sweep()
+            log.info("care: %d jobs were removed, and %d files that nobody named", pruned, swept)
         await asyncio.to_thread(self._mark.touch)
 
     async def back_up(self) -> Path:
@@ -97,7 +102,8 @@ class Caretaker:
         kept = await self.storage.people.places_with(rule)
         for place, days in {EVERYWHERE: self.settings.keep_days, **kept}.items():
             if days:  # 0 is no limit
-                which = ruled_by(rule, place)
+                # It may be changed while much is removed: then nothing more is, by what was read.
+                which = ruled_by(rule, place) & is_set(rule, place, kept.get(place))
                 pruned = await self.storage.care.prune(timedelta(days=days), which=which)
                 count += pruned.jobs
         return count

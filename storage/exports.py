@@ -41,6 +41,7 @@ from storage.sqlite_files import open_part, part_of, take_name
 PAGE: Final = 200  # jobs in a file of rows
 HEADERS: Final = 256  # bytes that a zip takes for an entry at most, beside its name twice
 END: Final = 128  # … and once
+TOKEN: Final = "token"  # of a reply's address: whoever has it can answer in Marble's name
 
 May = Callable[[Picture], bool]
 
@@ -173,7 +174,7 @@ class Exports:
         async for number, jobs in self._pages(person):
             files = await asyncio.to_thread(self._files_of, jobs, may, most)
             shown = await self.database.read(partial(messages_of, [job.id for job in jobs]))
-            rows = {"person": person, "jobs": list(map(plain, jobs)), "messages": shown}
+            rows = {"person": person, "jobs": list(map(_row, jobs)), "messages": shown}
             rows |= {"left_out": files.withheld, "too_large": files.too_large}
             texts.append(_text(number, rows | (first if number == 1 else {})))
             drawn += files.entries
@@ -228,6 +229,12 @@ def _file(path: Path, name: str) -> Entry | None:
         return Entry(name=name, size=path.stat().st_size, path=path)
     except FileNotFoundError:
         return None
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """Return a job's row, without what gives a right to act on the platform."""
+    reply = {name: value for name, value in job.reply.items() if name != TOKEN}
+    return {**plain(job), "reply": reply}
 
 
 def _text(number: int, rows: dict[str, Any]) -> Entry:

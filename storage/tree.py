@@ -11,7 +11,7 @@ import re
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, literal, select
 
 from storage.records import EVERYWHERE, Level, Line
 from storage.rows import add_if_new
@@ -101,3 +101,15 @@ def ruled_by(setting: str, place: str) -> ColumnElement[bool]:
     if place == EVERYWHERE:
         return jobs.c.place.not_in(below(own))
     return jobs.c.place.in_(below(select(literal(place)), own))
+
+
+def is_set(setting: str, place: str, number: int | None) -> ColumnElement[bool]:
+    """Say whether a place's own setting is a number; None: whether it has none.
+
+    Whoever acts on what they read can so make sure, as they act, that it has not changed since.
+    """
+    value = place_settings.c["values"][setting]
+    own = exists().where(place_settings.c.place == place)
+    if number is None:
+        return ~own.where(value.as_string().is_not(None))
+    return own.where(value.as_integer() == number)

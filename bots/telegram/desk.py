@@ -41,7 +41,7 @@ class Desk:
     """Deal with letters, each in a task of its own; `spawn` owns the tasks."""
 
     app: App
-    bot: ExtBot[str]
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
     placeholders: Placeholders
     replies: Replies
     spawn: Callable[[Coroutine[Any, Any, None], str], object]

@@ -6,7 +6,7 @@ import html
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from telegram import ChatMemberRestricted, InlineKeyboardMarkup, Message
@@ -48,7 +48,7 @@ class Errand:
     """Hold who asks, where the answer goes, and what it takes."""
 
     app: App
-    bot: ExtBot[str]
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
     placeholders: Placeholders
     replies: Replies
     asker: Asker

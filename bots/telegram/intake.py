@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from warnings import catch_warnings, simplefilter
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Intake:
     """Keep updates and hand them on, once each."""
 
-    bot: ExtBot[str]
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
     inbox: Inbox
     sender: Callable[[Update], str | None]  # who is to be listened to; None: not for us
     hand_on: Callable[[Letter], None]

@@ -52,7 +52,7 @@ class Standing:
 class Placeholders:
     """Send placeholders and keep them up to date; `spawn` owns the tasks."""
 
-    bot: ExtBot[str]
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
     jobs: Jobs
     studio: Studio
     screen: Screen

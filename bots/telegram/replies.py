@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
@@ -63,7 +63,7 @@ class Answer:
 class Replies:
     """Send replies."""
 
-    bot: ExtBot[str]
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
     screen: Screen
     placeholders: Placeholders
     ways: Sequence[Way] = (EDIT, MESSAGE, IN_WORDS, ALONE)

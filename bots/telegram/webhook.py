@@ -8,7 +8,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Webhook:
     """Listen for updates; each is answered once it is kept, and brought again if it is not."""
 
-    bot: ExtBot[str]
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
     url: str
     listen: str  # host:port
     take: Callable[[Sequence[Update]], Awaitable[None]]

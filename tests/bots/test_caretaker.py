@@ -4,16 +4,18 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bots.caretaker import FULL, Caretaker
 from bots.settings import load_settings
 from engine.queue import Queue
-from storage import NewJob, Storage
+from storage import NewJob, Storage, UnknownJob
 from storage.backups import beside
 from storage.errors import NoProgram
 from storage.intake import ROOM
+from storage.people import People
 from tests.factories import make_recipe
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -175,9 +177,48 @@ async def test_a_backup_that_fails_ends_nothing(
     async def stop(seconds: float) -> None:
         raise InterruptedError
 
-    await ended(caretaker, "x:1", timedelta())
+    old = await ended(caretaker, "x:1", timedelta(days=40))
+    caretaker.settings = replace(caretaker.settings, keep_days=30)
     monkeypatch.setattr(type(caretaker.storage.care), "backup", fail)
     monkeypatch.setattr("bots.caretaker.asyncio.sleep", stop)
     with pytest.raises(InterruptedError):
         await caretaker.run()
     assert "pg_dump" in caplog.text
+    with pytest.raises(UnknownJob):  # what is to be removed does not wait for backups
+        await caretaker.storage.jobs.get(old)
+
+
+@pytest.mark.parametrize("place", ["x:1", "*"])
+async def test_whoever_lets_jobs_be_kept_longer_as_the_night_begins_loses_none(
+    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    people, job = caretaker.storage.people, await ended(caretaker, "x:1", timedelta(days=40))
+    read, rule = type(people).places_with, "rules.keep_days"
+    await people.change_place_settings(place, {rule: 30})
+
+    async def change_then_go_on(self: People, name: str) -> dict[str, Any]:
+        found = await read(self, name)
+        await people.change_place_settings(place, {rule: 3650})
+        return found
+
+    monkeypatch.setattr(type(people), "places_with", change_then_go_on)
+    assert await caretaker.prune() == 0
+    assert await caretaker.storage.jobs.get(job)
+    monkeypatch.undo()
+    await people.change_place_settings(place, {rule: 30})
+    assert await caretaker.prune() == 1
+
+
+async def test_a_default_that_somebody_overrides_as_the_night_begins_removes_nothing(
+    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, job = caretaker.storage.people, await ended(caretaker, "x:1", timedelta(days=40))
+    caretaker.settings = replace(caretaker.settings, keep_days=30)
+
+    async def change_then_go_on(self: People, name: str) -> dict[str, Any]:
+        await people.change_place_settings("*", {name: 3650})
+        return {}
+
+    monkeypatch.setattr(type(people), "places_with", change_then_go_on)
+    assert await caretaker.prune() == 0
+    assert await caretaker.storage.jobs.get(job)

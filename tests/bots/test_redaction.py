@@ -1,11 +1,19 @@
 import logging
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
+import bots
+import storage
 from bots import logs
 from bots.discord.address import Address
 from bots.redaction import HIDDEN, Redacting
@@ -82,6 +90,34 @@ def test_an_interactions_token_is_shown_nowhere() -> None:
     address = Address(channel=1, person=2, token="canary")
     asker = Asker(person="discord:2", place="discord:1", reply=address.to_dict())
     assert "canary" not in f"{address!r} {asker!r}"
+
+
+def dataclasses_of(room: ModuleType) -> Iterator[type]:
+    for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+        if not module.name.endswith("__main__"):
+            for each in vars(import_module(module.name)).values():
+                # One that has a way of its own to show itself has no wrapped one.
+                if (
+                    isinstance(each, type)
+                    and is_dataclass(each)
+                    and hasattr(each.__repr__, "__wrapped__")
+                ):
+                    yield each
+
+
+@pytest.mark.parametrize("room", [bots, storage], ids=["bots", "storage"])
+def test_no_record_shows_a_token_a_password_or_what_holds_one(room: ModuleType) -> None:
+    secret = re.compile(r"token|password|secret|database_url")
+    holders = re.compile(r"\b(ExtBot|URL)\b")
+    shown = {
+        f"{each.__name__}.{field.name}"
+        for each in dataclasses_of(room)
+        for field in fields(each)
+        if field.repr
+        and field.type not in (bool, "bool")
+        and (secret.search(field.name) or holders.search(str(field.type)))
+    }
+    assert shown == set()
 
 
 def test_libraries_that_write_tokens_and_rows_are_quiet_even_when_everything_is_logged() -> None:

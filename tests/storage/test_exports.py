@@ -50,7 +50,7 @@ def named(folder: Path, pattern: str) -> list[Path]:
 
 async def test_what_is_more_than_a_message_takes_comes_in_parts(storage: Storage) -> None:
     contents = [bytes([number]) * 7_000 for number in range(5)]
-    await delivered(storage, a_job(person="x:a"), *contents)
+    await delivered(storage, a_job(person="x:a", reply={"token": "secret", "to": 3}), *contents)
     image = storage.pictures.add(b"photo" * 1_000)["sha256"]
     await delivered(storage, from_image(image, person="x:a"), b"small")
     parts = await collect(storage, "x:a")
@@ -60,6 +60,7 @@ async def test_what_is_more_than_a_message_takes_comes_in_parts(storage: Storage
     assert [whole[f"pictures/1.{number}.png"] for number in range(1, 6)] == contents
     assert whole[f"given/{image}.png"] == b"photo" * 1_000
     assert [job["id"] for job in json.loads(parts[0]["person.json"])["jobs"]] == [2, 1]
+    assert json.loads(parts[0]["person.json"])["jobs"][1]["reply"] == {"to": 3}
     assert left_behind(storage) == []
 
 
