@@ -51,12 +51,6 @@ def place_key(guild: int | None, channel: int) -> str:
     return f"{PLATFORM}:{guild}/{channel}" if guild else f"{PLATFORM}:@me/{channel}"
 
 
-def channel_of(place: str) -> int | None:
-    """Return the channel or thread that a place is; None where it is a server."""
-    _, lies_in, channel = place.partition("/")
-    return int(channel) if lies_in and channel.isdecimal() else None
-
-
 def read_place(place: str) -> tuple[int, int] | None:
     """Return the server and the channel of a place; None for one that is in no server."""
     platform, _, rest = place.partition(":")

@@ -16,11 +16,11 @@ from bots.discord.acts import ACTS
 from bots.discord.address import (
     PLATFORM,
     Address,
-    channel_of,
     message_id,
     message_key,
     person_key,
     place_key,
+    read_place,
 )
 from bots.discord.buttons import KEYCAPS, ActButton, ActMenu
 from bots.discord.commands import add_commands
@@ -210,8 +210,8 @@ class MarbleClient(Connection):
         Direct messages are not, nor are servers of which Marble is no member. A thread that is not
         known is as what it lies in, which whoever asks goes through (`Gate.in_force`).
         """
-        channel = channel_of(place)
-        restricted = getattr(self.get_channel(channel) if channel else None, "is_nsfw", None)
+        where = read_place(place)
+        restricted = getattr(self.get_channel(where[1]) if where else None, "is_nsfw", None)
         return bool(restricted and restricted())
 
     async def language_of(self, user: int) -> str | None:

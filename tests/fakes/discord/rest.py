@@ -79,6 +79,7 @@ class Rest:
             web.delete(f"{messages}/{{message}}", self.delete),
             web.post(f"{api}/users/@me/channels", self.open_dm),
             web.get(f"{api}/users/{{user}}", self.user),
+            web.get(f"{api}/channels/{{channel}}", self.channel),
             web.get(f"{api}/guilds/{{guild}}/members/{{user}}", self.member),
             web.get("/attachments/{channel}/{id}/{name}", self.download),
         ]
@@ -129,6 +130,12 @@ class Rest:
 
     async def user(self, request: web.Request) -> web.Response:
         return answer(self._user(int(request.match_info["user"])).json)
+
+    async def channel(self, request: web.Request) -> web.Response:
+        found = self.discord.channels.get(int(request.match_info["channel"]))
+        if found is None or not found.visible:
+            raise Refused(404, 10003, "Unknown Channel")
+        return answer(found.json)
 
     async def member(self, request: web.Request) -> web.Response:
         user = int(request.match_info["user"])
