@@ -19,6 +19,7 @@ from bots.discord.replies import CONTENT
 from bots.discord.sight import Onlooker
 from bots.discord.turns import Turns
 from bots.discord.visits import Click, Gone, Refusal, Visit
+from bots.faults import excuse
 from bots.policy import Role
 from bots.presentation import cut, escape_sentence
 from bots.screen import View
@@ -103,7 +104,7 @@ class Desk:
             log.info("a deed came twice or too late (%s)", visit.deed)
         except DatabaseFault as fault:
             log.warning("somebody was turned away: %s", fault)
-            answered = await self._refuse(visit, visit.words.busy)
+            answered = await self._refuse(visit, excuse(fault, visit.words))
         except UserError as error:
             answered = await self._refuse(visit, escape_sentence(tell(error, visit.words)))
         except Exception as error:

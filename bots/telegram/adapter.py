@@ -62,6 +62,7 @@ class Telegram:
             storage.inbox,
             lambda update: sender(update, self.bot.bot),
             self._desk.hand_in,
+            self._desk.put_off,
         )
 
     @property

@@ -15,20 +15,24 @@ from telegram.ext import ExtBot
 
 from bots.app import App
 from bots.delivery import WayClosed
+from bots.faults import excuse
 from bots.presentation import cut, name_of, quote_names, utf16_length
 from bots.studio import Asker
 from bots.telegram import commands
 from bots.telegram.acts import Act, perform, press
 from bots.telegram.addresses import Address, message_key, person_of, place_of
+from bots.telegram.albums import Albums
 from bots.telegram.errand import Errand
 from bots.telegram.moves import Moves
 from bots.telegram.progress import Placeholders
 from bots.telegram.reading import Said, is_bot, move_of, new_emoji, read, tells_of_move
 from bots.telegram.replies import Replies
+from bots.telegram.sending import post
 from bots.telegram.troubles import explain
 from bots.texts import Words, tell, words_of
 from engine.errors import UserError
 from storage import DatabaseFault, Letter, StorageError
+from storage.errors import DatabaseBusy
 
 ALERT: Final = 200  # characters that are shown above a chat
 PROMPTLY: Final = 1.0  # seconds after which a button is answered whatever its act does
@@ -47,6 +51,7 @@ class Desk:
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     reactions: Mapping[str, Act]
     moves: Moves
+    _albums: Albums = field(default_factory=Albums)
     _topics: set[str] = field(default_factory=set)  # known to lie in their groups
     _turns: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -54,7 +59,23 @@ class Desk:
         """Deal with a letter soon; whatever comes after a group's move waits for that."""
         if tells_of_move(letter.body):
             self.moves.announce()
+        self._albums.note(letter.body)
         self.spawn(self._deal(letter), f"telegram-letter-{letter.id}")
+
+    def put_off(self, update: Update, fault: DatabaseFault) -> None:
+        """Say soon why what has come in cannot be kept yet, and so is not dealt with."""
+        if not isinstance(fault, DatabaseBusy):  # that passes in seconds
+            name = f"telegram-put-off-{update.update_id}"
+            self.spawn(self._put_off(update, fault), name)
+
+    async def _put_off(self, update: Update, fault: DatabaseFault) -> None:
+        if query := update.callback_query:
+            words = words_of(query.from_user.language_code)
+            await self._answer(query, words.put_off.format(why=excuse(fault, words)))
+        elif message := update.message:
+            address = Address.of(message)
+            why = excuse(fault, address.words)
+            await post(self.bot.send_message, address, address.words.put_off.format(why=why))
 
     async def _deal(self, letter: Letter) -> None:
         """Deal with a letter; one that a process did not finish is found again by the next."""
@@ -108,6 +129,8 @@ class Desk:
     async def _obey(self, errand: Errand, message: Message, said: Said | None) -> str | None:
         if said is None:  # talk that is not for us costs nothing, and is never answered
             return None
+        if said.wordless:
+            return errand.words.album if self._albums.needs_answer(message) else None
         await self._know(errand.address)
         return await commands.obey(errand, said)
 
@@ -196,7 +219,7 @@ async def _sentence(act: Awaitable[str | None], words: Words, *, quiet: bool = F
         return None if quiet else said
     except DatabaseFault as fault:
         log.warning("somebody was turned away: %s", fault)
-        return words.busy
+        return excuse(fault, words)
     except UserError as error:
         return quote_names(tell(error, words))
     except TelegramError as error:

@@ -40,6 +40,7 @@ class Intake:
     inbox: Inbox
     sender: Callable[[Update], str | None]  # who is to be listened to; None: not for us
     hand_on: Callable[[Letter], None]
+    put_off: Callable[[Update, DatabaseFault], None]  # say why something is not kept yet
 
     async def poll(self) -> None:
         """Take updates in until cancelled; raises as `troubles.explain` says."""
@@ -84,7 +85,9 @@ class Intake:
 
     async def take(self, updates: Sequence[Update]) -> None:
         """Commit what is meant for us, waiting out a locked database, and hand on what is new."""
-        letters = [letter for update in updates if (letter := self._letter(update))]
+        arrived = [(letter, each) for each in updates if (letter := self._letter(each))]
+        letters = [letter for letter, _ in arrived]
+        told = False
         while letters:
             try:
                 for letter in await self.inbox.add(letters):
@@ -94,6 +97,9 @@ class Intake:
                 if not fault.passing:
                     raise
                 log.warning("%d updates wait: %s", len(letters), fault)
+                for _, update in () if told else arrived:
+                    self.put_off(update, fault)
+                told = True
                 await asyncio.sleep(RETRY)
 
     def _letter(self, update: Update) -> Letter | None:

@@ -36,6 +36,7 @@ class Said:
     answers: int | None  # the message of ours that it answers
     asked: bool  # … which is a question
     about: str | None  # who wrote what it answers
+    wordless: bool = False  # one of several pictures of an album, without words
 
 
 def read(message: Message, me: User) -> Said | None:
@@ -64,8 +65,9 @@ def read(message: Message, me: User) -> Said | None:
         return None
     if not (text or message.photo or message.effective_attachment):
         return None  # somebody joined, a message was pinned
-    if message.media_group_id and not text:
-        return None  # an album's words are with its first picture
+    wordless = message.media_group_id is not None and not text
+    if wordless and not private:
+        return None  # an album's words are with one of its pictures
     return Said(
         command=found[1].lower() if found else None,
         text=text[found.end() :].strip() if found else text.strip(),
@@ -74,6 +76,7 @@ def read(message: Message, me: User) -> Said | None:
         answers=answered.message_id if answered and ours else None,
         asked=answered is not None and ours and _said(answered) in QUESTIONS,
         about=person_of(answered.from_user, answered.sender_chat) if answered else None,
+        wordless=wordless,
     )
 
 

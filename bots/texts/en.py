@@ -198,6 +198,12 @@ EN: Final = Words(
     "again.",
     not_drawn="That picture is not drawn yet.",
     busy="That takes too long right now and nothing was queued; try again in a moment.",
+    disk_full="The disk of this Marble is full, so nothing can be kept; whoever runs it has to "
+    "make room.",
+    database_out="The database of this Marble cannot be used right now, so nothing can be kept; "
+    "whoever runs it finds the reason in the log.",
+    put_off="{why} What you sent is not lost: it is dealt with after that.",
+    album="Marble starts from one picture: answer the one that you mean with words.",
     missing_permission="I need the permission “{permission}” in this channel to answer; a "
     "moderator can give it to me.",
     permissions={

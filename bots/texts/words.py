@@ -154,6 +154,10 @@ class Words:
     unknown_form: str
     not_drawn: str
     busy: str
+    disk_full: str
+    database_out: str
+    put_off: str
+    album: str
     missing_permission: str
     permissions: Mapping[str, str]  # by Discord's names
     moderators_only: str

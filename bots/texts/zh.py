@@ -191,6 +191,10 @@ ZH: Final = Words(
     unknown_form="这个表单不是为你打开的：请在图片上重新选择“用作起始图”。",
     not_drawn="那张图还没有画好。",
     busy="现在太忙，什么都没有排队；请稍后再试。",
+    disk_full="此 Marble 的磁盘已满，什么都无法保存；请运营者腾出空间。",
+    database_out="此 Marble 的数据库暂时无法使用，什么都无法保存；运营者可在日志中看到原因。",
+    put_off="{why}你发来的内容没有丢失，之后会处理。",
+    album="Marble 从一张图开始：请用文字回复你要的那一张。",
     missing_permission="我需要此频道的“{permission}”权限才能回复；请管理员授予。",
     permissions={
         "view_channel": "查看频道",

@@ -1,29 +1,45 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from telegram import Bot
+import pytest
+from telegram import Bot, Message, Update
 
+from bots.faults import excuse
+from bots.telegram.albums import Albums
 from bots.telegram.desk import Desk
+from bots.telegram.intake import Intake
 from bots.telegram.moves import Moves
-from bots.texts import words_of
-from storage import Letter
-from storage.errors import DatabaseBusy
+from bots.texts import LANGUAGES, words_of
+from storage import DatabaseFault, Letter
+from storage.errors import DatabaseBusy, DiskFull, DiskTrouble, ReadOnly, Unreachable
 
 NOW = 1_800_000_000
+ADA: Any = {"id": 7, "is_bot": False, "first_name": "Ada"}
+PRIVATE: Any = {"id": 7, "type": "private", "first_name": "Ada"}
+SAID: Any = {
+    "update_id": 1,
+    "message": {"message_id": 1, "date": NOW, "chat": PRIVATE, "from": ADA, "text": "a cat"},
+}
+PRESSED: Any = {
+    "update_id": 2,
+    "callback_query": {"id": "3", "from": ADA, "chat_instance": "1", "data": "again:1"},
+}
 
 
 class Locked:
     """Be a storage in which places cannot be written, and a bot that notes what is said."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: type[DatabaseFault] = DatabaseBusy) -> None:
+        self.fault = fault
         self.bot = Bot("1:x")
         self.said: list[str] = []
         self.done_with: list[str] = []
 
     async def add_place(self, place: str, parent: str) -> None:
-        raise DatabaseBusy("marble.db")
+        raise self.fault("marble.db")
 
     async def done(self, letter: str) -> None:
         self.done_with.append(letter)
@@ -31,14 +47,21 @@ class Locked:
     async def send_message(self, chat: int, text: str, **more: Any) -> None:
         self.said.append(text)
 
+    async def answer_callback_query(self, query: str, text: str) -> None:
+        self.said.append(text)
 
-async def hear(text: str) -> Any:
-    """Return the chat in whose topic something was said while the database is locked."""
-    locked: Any = Locked()
+
+def desk_of(locked: Any, tasks: list[Any]) -> Desk:
     app: Any = SimpleNamespace(storage=SimpleNamespace(people=locked, inbox=locked))
-    tasks: list[Any] = []
     moves = Moves(locked, locked)
-    desk = Desk(app, locked, locked, locked, lambda task, name: tasks.append(task), {}, moves)
+    return Desk(app, locked, locked, locked, lambda task, name: tasks.append(task), {}, moves)
+
+
+async def hear(text: str, fault: type[DatabaseFault] = DatabaseBusy) -> Any:
+    """Return the chat in whose topic something was said while the database is locked."""
+    locked: Any = Locked(fault)
+    tasks: list[Any] = []
+    desk = desk_of(locked, tasks)
     chat = {"id": -5, "type": "supergroup", "title": "Statues", "is_forum": True}
     ada = {"id": 7, "is_bot": False, "first_name": "Ada"}
     message = {"message_id": 1, "date": NOW, "chat": chat, "from": ada, "text": text}
@@ -52,6 +75,63 @@ async def hear(text: str) -> Any:
 
 async def test_nothing_is_done_in_a_topic_whose_group_is_not_known() -> None:
     assert (await hear("/imagine a cat")).said == [words_of("en").busy]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_people_hear_what_keeps_the_database_from_keeping_anything(language: str) -> None:
+    words = words_of(language)
+    assert excuse(DatabaseBusy("marble.db"), words) == words.busy
+    assert excuse(DiskFull("marble.db"), words) == words.disk_full
+    for fault in (Unreachable, DiskTrouble, ReadOnly):
+        assert excuse(fault("marble.db"), words) == words.database_out
+    if language == "en":
+        assert (await hear("/imagine a cat", DiskFull)).said == [words.disk_full]
+
+
+class Inbox:
+    """Take letters once there is room."""
+
+    def __init__(self, *faults: DatabaseFault) -> None:
+        self.faults = list(faults)
+
+    async def add(self, letters: Sequence[Letter]) -> Sequence[Letter]:
+        if self.faults:
+            raise self.faults.pop(0)
+        return letters
+
+
+@pytest.mark.parametrize("fault", [DiskFull, DatabaseBusy])
+async def test_who_waits_for_room_on_the_disk_hears_so_once_and_is_heard_then(
+    monkeypatch: pytest.MonkeyPatch, fault: type[DatabaseFault]
+) -> None:
+    monkeypatch.setattr("bots.telegram.intake.RETRY", 0)
+    locked: Any = Locked()
+    tasks: list[Any] = []
+    desk, kept = desk_of(locked, tasks), list[Letter]()
+    inbox: Any = Inbox(fault("marble.db"), fault("marble.db"))
+    intake = Intake(locked, inbox, lambda update: "telegram:7", kept.append, desk.put_off)
+    locked.id = 1
+    await intake.take([Update.de_json(each, locked.bot) for each in (SAID, PRESSED)])
+    assert [each.body["update_id"] for each in kept] == [1, 2]
+    for task in tasks:
+        await task
+    why = words_of("en").put_off.format(why=words_of("en").disk_full)
+    assert locked.said == ([why, why] if fault is DiskFull else [])
+
+
+def test_an_album_is_answered_once_and_not_where_it_has_words() -> None:
+    albums = Albums()
+    photo = {**SAID["message"], "media_group_id": "9"}
+    del photo["text"]
+    first, second = (Message.de_json({**photo, "message_id": n}, None) for n in (1, 2))
+    assert [albums.needs_answer(each) for each in (first, second)] == [True, False]
+    other = Message.de_json({**photo, "media_group_id": "10"}, None)
+    albums.note({"message": {**photo, "media_group_id": "10", "caption": "as jade"}})
+    assert not albums.needs_answer(other)
+    assert not albums.needs_answer(Message.de_json(SAID["message"], None))
+    for number in range(2_000):
+        albums.note({"message": {"media_group_id": str(number), "caption": "a"}})
+    assert albums.needs_answer(first), "only so many are remembered"
 
 
 async def test_talk_that_is_not_for_marble_is_not_answered_while_the_database_is_locked() -> None:

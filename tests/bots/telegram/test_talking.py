@@ -527,6 +527,20 @@ async def test_a_photo_with_words_is_where_the_picture_starts(
     assert await image_of(telegram, ada, await ada.chat.picture(answer)) == image
 
 
+async def test_an_album_without_words_is_answered_once(ada: Person, statues: Chat) -> None:
+    photos = [await ada.sends_photo(a_picture(), album="9") for _ in range(3)]
+    await ada.chat.words(photos[0], "answer the one that you mean with words")
+    result = await ada.chat.picture(await ada.says("as jade", answering=photos[1]))
+    worded = [await ada.sends_photo(a_picture(), "as gold", album="10")]
+    worded += [await ada.sends_photo(a_picture(), album="10") for _ in range(2)]
+    other = await ada.chat.picture(worded[0])
+    await ada.sends_photo(a_picture(), album="11", to=statues)
+    last = await statues.picture(await ada.says("/imagine an owl", to=statues))
+    assert [each for each in ada.chat.shown if "photo" in each] == [result, other]
+    assert len(ada.chat.shown) == 3
+    assert statues.shown == [last]
+
+
 async def test_a_file_is_a_picture_too_where_it_is_one(ada: Person) -> None:
     await ada.chat.picture(await ada.sends_file(a_picture("WEBP"), "image/webp", "as marble"))
     said = await ada.sends_file(b"no picture", "image/png", "as marble")

@@ -140,9 +140,11 @@ class Person:
         caption: str | None = None,
         to: Chat | None = None,
         answering: Json | None = None,
+        album: str | None = None,
     ) -> Json:
-        """Send a photo, with words below it or none."""
+        """Send a photo, with words below it or none, alone or as one of an album."""
         words = {} if caption is None else {"caption": caption}
+        words |= {} if album is None else {"media_group_id": album}
         photo = self.server.photo(data)
         return await self._send(to or self.chat, answering, photo=photo, **words)
 
