@@ -62,10 +62,10 @@ class Worker:
         """
         async with self._once:
             if self._beating is None:
-                await self._refuse_others()
+                gone = await self._refuse_others()
                 await self.alive.take(self.name)
                 try:
-                    await self.announce()
+                    await self.announce(gone)
                 except BaseException:  # it will be tried anew, and leaves no sign until then
                     await self.alive.release()
                     raise
@@ -81,9 +81,15 @@ class Worker:
             await self.announce()
             return await self.database.write(unit, patience)
 
-    async def announce(self) -> None:
-        """Make this worker known, again if it was taken for dead by another process."""
-        await self.database.write(self._announce)
+    async def announce(self, gone: set[str] | None = None) -> None:
+        """Make this worker known, again if it was taken for dead by another process.
+
+        gone: the workers of other machines that have ended; raises `SeveralMachines` where one is
+        known that has not.
+        """
+        await self.database.write(
+            lambda c: self._announce(c) if gone is None else self._enter(c, gone)
+        )
 
     async def requeue_lost(self) -> tuple[Job, ...]:
         """Queue again, or quarantine, what dead or hung processes ran; return those jobs.
@@ -147,15 +153,25 @@ class Worker:
         }
         return {name for name, (_, since) in self._heard.items() if now - since >= LEASE}
 
-    async def _refuse_others(self) -> None:
-        """Refuse to share a SQLite file with another machine: its locks do not reach so far."""
+    async def _refuse_others(self) -> set[str]:
+        """Refuse to share a SQLite file with another machine: its locks do not reach so far.
+
+        Return the workers of other machines, or of this one before it was started anew, that have
+        ended.
+        """
         if not self.database.is_sqlite:
-            return
-        query = select(workers.c.id, workers.c.host)
-        rows = await self.database.read(lambda c: c.execute(query).all())
-        others = {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
-        if others - await self.alive.dead(others):
+            return set()
+        others = await self.database.read(_elsewhere)
+        gone = await self.alive.dead(others)
+        if others - gone:
             raise SeveralMachines(self.database.where)
+        return gone
+
+    def _enter(self, connection: Connection, gone: set[str]) -> None:
+        """Make this worker known, unless one of another machine came since those that are gone."""
+        if self.database.is_sqlite and _elsewhere(connection) - gone:
+            raise SeveralMachines(self.database.where)
+        self._announce(connection)
 
     def _announce(self, connection: Connection) -> None:
         host = f"{socket.gethostname()} {BOOT}"
@@ -196,6 +212,12 @@ class Worker:
         if attempts >= MAX_ATTEMPTS:
             step, values = Step.FAILED, why(_quarantined(attempts))
         return to_job(take(connection, job.id, step, self.now(), epoch=epoch, values=values)[0])
+
+
+def _elsewhere(connection: Connection) -> set[str]:
+    """Return the workers of other machines, and of this one before it was started anew."""
+    rows = connection.execute(select(workers.c.id, workers.c.host))
+    return {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
 
 
 def note(job: Job) -> None:

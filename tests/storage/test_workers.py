@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert
 
 from storage import StaleEpoch, Status, Storage
+from storage.alive import FileAlive
 from storage.errors import DatabaseBusy, SeveralMachines
 from storage.locks import FileLock
 from storage.tables import workers
@@ -101,6 +102,24 @@ async def test_a_file_serves_one_machine(tmp_path: Path) -> None:
         assert (await storage.jobs.add(a_job(), claim=True)).status is Status.RUNNING
 
 
+async def test_of_two_machines_that_come_at_once_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"id": "far", "host": "elsewhere other-boot", "process": 1, "beat": 0}
+    row["started_at"] = datetime.now(UTC)
+    async with Storage.open(tmp_path) as storage:
+        take = type(storage.worker.alive).take
+
+        async def come_meanwhile(self: FileAlive, name: str) -> None:
+            await storage.database.write(lambda c: c.execute(insert(workers), row))
+            await take(self, name)
+
+        monkeypatch.setattr(FileAlive, "take", come_meanwhile)
+        with pytest.raises(SeveralMachines):
+            await storage.jobs.add(a_job(), claim=True)
+        assert locks(tmp_path) == set()
+
+
 def locks(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "marble.db-workers").glob("*.lock")}
 
@@ -108,7 +127,7 @@ def locks(folder: Path) -> set[str]:
 async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def busy(self: Worker) -> None:
+    async def busy(self: Worker, gone: set[str]) -> None:
         assert locks(tmp_path) == {self.name}
         raise DatabaseBusy("marble.db")
 
