@@ -108,10 +108,9 @@ class Catalogue:
 
         Raises `UnknownModel`, or `WhichOne` where it is unclear.
         """
-        if (found := Names(self._places).choose("model", name)) is None:
+        if name not in self._places:  # what has come since may be it, or make it unclear
             self._places = self._look()
-            found = Names(self._places).choose("model", name)
-        if found is None:
+        if (found := Names(self._places).choose("model", name)) is None:
             raise UnknownModel(name, self._places)
         return found
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from time import time_ns
 from typing import Final
 
 from engine.errors import BrokenModel, UnknownPart
@@ -19,6 +21,27 @@ from engine.sources import LANCZOS, LATENT
 from engine.weights import variant
 
 ENDINGS: Final = (*SAFE, *PICKLES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Hold what a look at a shelf's folders found.
+
+    files: full name → where it lies; short: full name → the shortest one; stamps: when each folder
+    was last changed, in ns; unsure: one of them changed so lately that another change might bear
+    the same time.
+    """
+
+    homes: tuple[tuple[Kind, Path], ...]
+    files: Mapping[str, Path]
+    names: Names
+    short: Mapping[str, str]
+    stamps: Mapping[Path, int]
+    unsure: bool
+
+    def listed(self) -> dict[str, str]:
+        """Return short name → full name of all but pickles beside their converted selves."""
+        return dict(sorted((self.short[path], path) for path in without_twins(self.files)))
 
 
 class Shelf:
@@ -32,30 +55,28 @@ class Shelf:
         self.kind = kind
         self._models_dir = models_dir
         self._built_in = tuple(built_in)
-        self._look()
+        self._seen = self._look()
 
     def names(self) -> list[str]:
         """Return all names, those that need no file first."""
-        self._look()
-        return [*self._built_in, *self._listed()]
+        return [*self._built_in, *self._now().listed()]
 
     def named(self, name: str) -> str:
         """Return the name that is meant: with an ending or a folder, or in another case.
 
         Raises `UnknownPart`, or `WhichOne` where it is unclear.
         """
-        if built_in := self._find_built_in(name):
-            return built_in
-        return self.named_file(name)
+        return self._find_built_in(name) or self.named_file(name)
 
     def named_file(self, name: str) -> str:
         """Return the name of the file or folder that is meant; raises as `named` does."""
-        return self._short[self._find(name)]
+        seen, full = self._find(name)
+        return seen.short[full]
 
     def files(self) -> Mapping[str, Path]:
         """Return the names that need a file or a folder, in order, and where it lies."""
-        self._look()
-        return {short: self._files[path] for short, path in self._listed().items()}
+        seen = self._now()
+        return {short: seen.files[full] for short, full in seen.listed().items()}
 
     def get(self, name: str) -> Path | None:
         """Return where a name's file or folder lies, None if it needs none.
@@ -64,11 +85,11 @@ class Shelf:
         """
         if self._find_built_in(name):
             return None
-        full = self._find(name)
-        path = self._files[full]
+        seen, full = self._find(name)
+        path = seen.files[full]
         if path.suffix.lower() in PICKLES and path.is_file():
             raise BrokenModel(
-                self._short[full],
+                seen.short[full],
                 f"{path.name} is a pickle, which can run code; convert it to safetensors.",
             )
         return path
@@ -76,30 +97,60 @@ class Shelf:
     def _find_built_in(self, name: str) -> str | None:
         return next((each for each in self._built_in if each.casefold() == name.casefold()), None)
 
-    def _find(self, name: str) -> str:
+    def _find(self, name: str) -> tuple[Seen, str]:
         """Return the full name of the file that is meant, or raise as `named` does."""
-        if name not in self._files:
-            self._look()
+        seen = self._now()
         for spelling in spellings(self.kind, name):
-            if found := self._names.choose(self.kind, spelling):
-                return found
-        raise UnknownPart(self.kind, name, [*self._built_in, *self._listed()])
+            if found := seen.names.choose(self.kind, spelling):
+                return seen, found
+        raise UnknownPart(self.kind, name, [*self._built_in, *seen.listed()])
 
-    def _listed(self) -> dict[str, str]:
-        """Return short name → full name of all but pickles beside their converted selves."""
-        return dict(sorted((self._short[path], path) for path in without_twins(self._files)))
+    def _now(self) -> Seen:
+        """Return what lies there; folders are walked again where one has changed."""
+        seen = self._seen
+        if seen.unsure or _stamps(seen.stamps) != seen.stamps or self._homes() != seen.homes:
+            self._seen = seen = self._look()
+        return seen
 
-    def _look(self) -> None:
+    def _homes(self) -> tuple[tuple[Kind, Path], ...]:
+        kinds = (self.kind, *ALSO.get(self.kind, ())) if self._models_dir else ()
+        root = self._models_dir or Path()
+        return tuple((kind, folder) for kind in kinds for folder in folders(root, kind))
+
+    def _look(self) -> Seen:
+        begun, homes = time_ns(), self._homes()
         found: dict[str, Path] = {}
-        for kind in (self.kind, *ALSO.get(self.kind, ())):
-            for folder in folders(self._models_dir, kind) if self._models_dir else []:
-                offered = find(folder)
-                offered = decoders(offered) if kind == Kind.TINY_VAE else offered
-                for name, path in offered.items():
-                    found.setdefault(name, path)
-        self._files = found  # by their full names
-        self._names = Names(found)
-        self._short = self._names.shortest(self._built_in)
+        inside: list[Path] = []
+        for kind, folder in homes:
+            everything = list(folder.rglob("*"))
+            offered = find(folder, everything)
+            offered = decoders(offered) if kind == Kind.TINY_VAE else offered
+            for name, path in offered.items():
+                found.setdefault(name, path)
+            inside += [folder, *(path for path in everything if path.is_dir())]
+        names, stamps = Names(found), _stamps(inside)
+        return Seen(
+            homes=homes,
+            files=found,
+            names=names,
+            short=names.shortest(self._built_in),
+            stamps=stamps,
+            unsure=any(stamp > begun - MOMENT for stamp in stamps.values()),
+        )
+
+
+MOMENT: Final = 10**9  # ns; file systems tell times to between a nanosecond and a second
+
+
+def _stamps(inside: Iterable[Path]) -> dict[Path, int]:
+    """Return when each folder was last changed, in ns; 0 where it is gone."""
+    found = {}
+    for folder in inside:
+        try:
+            found[folder] = folder.stat().st_mtime_ns
+        except OSError:
+            found[folder] = 0
+    return found
 
 
 def spellings(kind: Kind, name: str) -> list[str]:
@@ -186,13 +237,13 @@ def decoders(found: Mapping[str, Path]) -> dict[str, Path]:
     return kept
 
 
-def find(folder: Path) -> dict[str, Path]:
+def find(folder: Path, everything: Iterable[Path]) -> dict[str, Path]:
     """Return path below a folder → file or diffusers folder, in order.
 
-    A diffusers folder has its weights beside its `config.json`; other files are files of their own.
+    everything: what lies in it, however deep. A diffusers folder has its weights beside its
+    `config.json`; other files are files of their own.
     """
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS]
-    files = [path for path in files if path.is_file()]
+    files = [path for path in everything if path.suffix.lower() in ENDINGS and path.is_file()]
     weights = [path for path in files if is_diffusers(path)]
     whole = {path.parent for path in weights if (path.parent / "config.json").is_file()} - {folder}
     single = [path for path in files if path.parent not in whole or not is_diffusers(path)]

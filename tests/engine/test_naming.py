@@ -1,5 +1,6 @@
 """One rule of names for files of every kind: ComfyUI's paths, and what may be left out of them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from engine.checkpoints import Catalogue
 from engine.errors import BrokenModel, UnknownModel, UnknownPart, UserError, WhichOne
 from engine.naming import Names
 from engine.places import Kind
-from engine.shelves import SHELVES, find_parts
+from engine.shelves import SHELVES, Seen, Shelf, find_parts
 
 FILES = (
     "detail.safetensors",
@@ -134,6 +135,16 @@ def test_a_file_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> No
     assert shelf.named("a/line") == "a/line"
 
 
+def test_a_model_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> None:
+    home = put(tmp_path / "checkpoints", "a/dream.safetensors")
+    catalogue = Catalogue(tmp_path)
+    assert catalogue.named("dream") == "a/dream.safetensors"
+    put(home, "b/dream.safetensors")
+    with pytest.raises(WhichOne, match=r"a/dream\.safetensors, b/dream\.safetensors"):
+        catalogue.get("dream")
+    assert catalogue.named("a/dream.safetensors") == "a/dream.safetensors"
+
+
 @pytest.mark.parametrize("kind", SHELVES)
 def test_a_config_among_files_hides_none(tmp_path: Path, kind: Kind) -> None:
     home = put(tmp_path / HOMES[kind], "config.json", "a.safetensors", "sub/b.safetensors")
@@ -190,3 +201,34 @@ def test_the_question_is_one_that_people_are_shown(tmp_path: Path, what: str) ->
     with pytest.raises(UserError) as caught:
         ASKED[what](tmp_path)
     assert caught.value.said.code == "which_one"  # type: ignore[attr-defined]  # a Sentence
+
+
+def test_folders_are_walked_anew_only_where_one_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = put(tmp_path / "loras", "a/line.safetensors", "b/ink.safetensors")
+    past = 10**9
+    for folder in (home, home / "a", home / "b"):
+        os.utime(folder, ns=(past, past))
+    shelf = SHELVES[Kind.LORA](tmp_path)
+    walks: list[Shelf] = []
+    walk = Shelf._look
+
+    def watched(self: Shelf) -> Seen:
+        walks.append(self)
+        return walk(self)
+
+    monkeypatch.setattr(Shelf, "_look", watched)
+    for _ in range(9):
+        assert shelf.named("line") == "line"
+        assert shelf.names() == ["ink", "line"]
+    assert walks == []
+    put(home, "b/line.safetensors")  # a moment ago: what comes in the same moment counts as well
+    assert shelf.names() == ["a/line", "b/line", "ink"]
+    put(home, "a/ink.safetensors")
+    assert shelf.names() == ["a/ink", "a/line", "b/ink", "b/line"]
+    (home / "a" / "line.safetensors").unlink()
+    assert shelf.named("line") == "line"
+    put(tmp_path, "Lora/x.safetensors")
+    assert shelf.named("x") == "x"
+    assert len(walks) == 4
