@@ -55,7 +55,7 @@ class Deed(Enum):
     END = auto()  # cancel what waits or runs, delete a message that shows it
 
 
-# Whoever is banned may not do these; the gate itself refuses what is to be drawn.
+# Whoever is banned may not do these: platforms ask the gate. It refuses itself what is to be drawn.
 ADMITTED: Final = frozenset({Deed.POST, Deed.SEND})
 
 
@@ -179,6 +179,7 @@ class Found:
 
     job: Job
     picture: int | None  # an index; None: all
+    deed: Deed
     sight: Sight
     shown: bool  # the message that they acted on shows it
 
@@ -195,8 +196,8 @@ class Sights:
     ) -> Found:
         """Return what a name means; `message` is the one acted on, as storage knows it.
 
-        Raises `UnknownPicture` for what is no name, `Unseen`, `NotInJob`, `NotYours`,
-        `PostedElsewhere`, `UnreadableRecipe`, or what the gate says of who may ask for nothing.
+        Only reads. Raises `UnknownPicture` for what is no name, `Unseen`, `NotInJob`, `NotYours`,
+        `PostedElsewhere` or `UnreadableRecipe`.
         """
         number, picture = parse_name(name)
         viewer = visitor.viewer
@@ -212,8 +213,9 @@ class Sights:
             raise
         facts = await self._facts(job, visitor, deed, shown=shown)
         sight = sight_of(job, viewer, facts)
+        found = Found(job=job, picture=picture, deed=deed, sight=sight, shown=shown)
         if deed is Deed.END and may_end(job, viewer, facts):
-            return Found(job=job, picture=picture, sight=sight, shown=shown)
+            return found
         if sight is Sight.NONE or (sight is Sight.ALONE and not viewer.answered_alone):
             raise Unseen(name)
         of_picture(job, picture)
@@ -221,9 +223,7 @@ class Sights:
             raise NotYours
         if deed is Deed.DRAW and sight is Sight.ALONE:
             raise PostedElsewhere(name)
-        if deed in ADMITTED:
-            await self.gate.admit(viewer)
-        return Found(job=job, picture=picture, sight=sight, shown=shown)
+        return found
 
     async def sight(self, posted: Posted, visitor: Visitor) -> Sight:
         """Return where somebody may be shown a picture that no message before them shows."""

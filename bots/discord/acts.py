@@ -88,6 +88,7 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
     pictures = _drawn(found, visit.words)
     visit.check_permissions()
     await visit.open()
+    await desk.admit_to(visit, found)
     seen, limit = await desk.seen(visit), visit.address.limit
     reply = await pictures_reply(found.job, pictures, seen, limit, visit.words)
     index = pictures[0].index if len(pictures) == 1 else None
@@ -107,6 +108,7 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
     await visit.open(private=True)
     found = await desk.find(visit, name, Deed.SEND)
     job, pictures = found.job, _drawn(found, visit.words)
+    await desk.admit_to(visit, found)
     seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
     shown = [each for each in pictures if seen.shows(each)]
     fitted = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
@@ -194,6 +196,7 @@ async def show(desk: Desk, visit: Visit, name: str) -> None:
 
 async def _show_alone(desk: Desk, visit: Visit, found: Found) -> None:
     pictures = _drawn(found, visit.words)
+    await desk.admit_to(visit, found)
     seen, limit = await desk.seen(visit), visit.address.limit
     reply = await pictures_reply(found.job, pictures, seen, limit, visit.words)
     await visit.tell(reply.content, reply.files, reply.view)

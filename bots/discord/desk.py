@@ -23,7 +23,7 @@ from bots.faults import excuse
 from bots.policy import Role
 from bots.presentation import cut, escape_sentence
 from bots.screen import View
-from bots.sight import Deed, Found
+from bots.sight import ADMITTED, Deed, Found
 from bots.studio import Asker
 from bots.texts import DEFAULT, tell
 from engine.errors import UserError
@@ -130,6 +130,14 @@ class Desk:
         if self.closed:
             raise Refusal(visit.words.restarting)
 
+    async def admit_to(self, visit: Visit, found: Found) -> None:
+        """Raise `UserError` for who is banned from what they want with a picture.
+
+        After it was acknowledged: to make a place known, the database is written to.
+        """
+        if found.deed in ADMITTED:
+            await self.admit(visit)
+
     async def admit(self, visit: Visit) -> None:
         """Make the place known; raise `UserError` for who is banned and where Marble is off."""
         await self.know_place(visit)
@@ -152,9 +160,8 @@ class Desk:
     async def find(self, visit: Visit, name: str, deed: Deed) -> Found:
         """Return the picture that somebody names, for what they want with it.
 
-        Raises `UserError` as `bots.sight.Sights.find` does, and for who may ask for nothing.
+        Raises `UserError` as `bots.sight.Sights.find` does.
         """
-        await self.know_place(visit)
         return await self.app.sights.find(name, Onlooker(visit), deed, visit.message)
 
     def seal(self, visit: Visit, image: str) -> str:

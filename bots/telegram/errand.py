@@ -17,7 +17,7 @@ from telegram.ext import ExtBot
 from bots.app import App, roles_of
 from bots.policy import Role
 from bots.presentation import cut, fit_list, utf16_length
-from bots.sight import Deed, Found, Relation, Viewer
+from bots.sight import ADMITTED, Deed, Found, Relation, Viewer
 from bots.studio import Asker
 from bots.telegram.addresses import (
     Address,
@@ -94,10 +94,14 @@ class Errand:
     async def find(self, name: str, deed: Deed, message: int | None = None) -> Found:
         """Return the picture that is named, for what is wanted with it.
 
-        message: the one acted on. Raises `UserError` as `bots.sight.Sights.find` does.
+        message: the one acted on. Raises `UserError` as `bots.sight.Sights.find` does, and for who
+        may ask for nothing.
         """
         key = message_key(self.address.chat, message) if message else None
-        return await self.app.sights.find(name, self, deed, key)
+        found = await self.app.sights.find(name, self, deed, key)
+        if deed in ADMITTED:
+            await self.app.gate.admit(self.asker)
+        return found
 
     @property
     def viewer(self) -> Viewer:
