@@ -128,7 +128,7 @@ async def build(discord: FakeDiscord, marble: Marble) -> World:
     }
     await marble.start()
     judge = discord.person("judge", MANAGE_MESSAGES)
-    await judge.types("moderate ban", person=people[BANNED], reason="rude")
+    await (await judge.types("moderate ban", person=people[BANNED], reason="rude")).said("rude")
     pictures = {}
     for posted, channel in {CHANNEL: staff, THREAD: thread, CLOSED: None}.items():
         there = ann.at(channel) if channel else ann.in_dm()
@@ -243,7 +243,7 @@ async def test_nothing_is_fetched_for_who_may_not_ask(
 ) -> None:
     judge = discord.person("judge", MANAGE_MESSAGES)
     message = ann.posts("a.png", encode_png(Image.new("RGB", (64, 64)), make_recipe(), 0))
-    await judge.types("moderate ban", person=bob, reason="rude")
+    await (await judge.types("moderate ban", person=bob, reason="rude")).said("rude")
     given = bob.uploads("a.png", png(64, 64))
     for reply in (
         await bob.chooses("Rerun", message),
@@ -263,8 +263,8 @@ async def test_favourites_show_what_may_still_be_seen(
     second = await ann.imagine("a dog for all", size="64")
     await first.picture()
     await second.picture()
-    await bob.at(staff).clicks("Favourite", first)
-    await bob.clicks("Favourite", second)
+    await (await bob.at(staff).clicks("Favourite", first)).said("among your favourites")
+    await (await bob.clicks("Favourite", second)).said("among your favourites")
     page = await bob.in_dm().types("history", favourites=True)
     assert "a staff cat" in await page.said("a dog for all")
     staff.denied = VIEW_CHANNEL
