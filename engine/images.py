@@ -12,17 +12,15 @@ from typing import Final, Literal, get_args
 
 from PIL import ExifTags, Image, ImageCms
 
+from engine.bare import EXIF, bare_jpeg, bare_png
 from engine.errors import ImageError
 from engine.headers import DAMAGED, Header, read_header
 from engine.sentences import Sentence
-from engine.tags import MARK
 
 Fit = Literal["crop", "pad", "resize"]
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 
 BYTES: Final = 20 * 2**20  # of a file
-EXIF: Final = 2**20  # bytes that are read; cameras write some thousands and a small picture
-SEGMENT: Final = 2**16  # of which one of a JPEG's segments holds so many at most
 PIXELS: Final = 16 * 2**20  # 4096²; decoding them takes 200 MB for a moment, as WEBP 340
 SHORTEST: Final = 8  # pixels of a side
 LONGEST: Final = 16  # times as long as the other side
@@ -151,14 +149,19 @@ def _judge(header: Header) -> None:
 
 
 def _decode(data: bytes, header: Header) -> Image.Image:
-    # Pillow reads a JPEG's Exif as soon as it opens it, and makes objects of all numbers of a tag.
-    # It looks for segments where no other reader does, so their marks are counted, wherever.
-    if header.kind == "JPEG" and data.count(MARK) > EXIF // SEGMENT:
-        raise ImageError(DAMAGED)
+    profile: bytes | None = None
+    if header.kind == "PNG":
+        data, profile = bare_png(data)
+    elif header.kind == "JPEG":
+        # Pillow reads a JPEG's Exif as soon as it opens it, and makes objects of all numbers of a
+        # tag: of what is bare there is a bearable amount.
+        data = bare_jpeg(data)
     image = Image.open(io.BytesIO(data), formats=[header.kind])
     if image.size != (header.width, header.height):
         raise ImageError(DAMAGED)  # a second header says otherwise than the first
     image.load()
+    if profile:
+        image.info["icc_profile"] = profile
     return image
 
 

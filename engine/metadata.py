@@ -110,14 +110,23 @@ def read_recipe(data: bytes, pictures: Mapping[str, Given] | None = None) -> Rea
 
 
 def read_texts(png: bytes) -> dict[str, str]:
-    """Return the texts of `READ` in a PNG; `MetadataError` if it is damaged or bloated.
+    """Return the texts of `READ` in a PNG; `MetadataError` if all of them are damaged or bloated.
 
     Pixels are not decoded, and no text grows beyond `TEXT_LIMIT`.
     """
+    found: dict[str, str] = {}
+    failures: list[MetadataError] = []
     # As with other readers, the last text of a name counts.
-    chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png)}
-    found = {key: chunks[key.encode()] for key in READ if key.encode() in chunks}
-    return {key: _decode(key, *chunk) for key, chunk in found.items()}
+    chunks = {body.partition(b"\0")[0]: (kind, body) for kind, body in _text_chunks(png, failures)}
+    for key in READ:
+        if key.encode() in chunks:
+            try:
+                found[key] = _decode(key, *chunks[key.encode()])
+            except MetadataError as error:
+                failures.append(error)
+    if failures and not found:
+        raise failures[0]
+    return found
 
 
 def graph_in(data: bytes) -> dict[str, Any] | None:
@@ -173,21 +182,27 @@ def _object(text: str) -> dict[str, Any]:
     return data
 
 
-def _text_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the kind and body of each text chunk, checked against its checksum."""
+def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the kind and body of each text chunk whose checksum is right.
+
+    What is wrong with others of `READ`, or with the file's end, is added to `failures`.
+    """
     if not png.startswith(SIGNATURE):
         raise MetadataError(Sentence("The file is not a PNG picture.", "not_a_png"))
     at, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(png):
-            raise MetadataError(Sentence("The PNG file is cut short.", "png_cut_short"))
+            failures.append(MetadataError(Sentence("The PNG file is cut short.", "png_cut_short")))
+            return
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 8 + length
         if kind in DECODERS:
             body = png[at + 8 : end]
-            if png[end : end + 4] != struct.pack(">I", zlib.crc32(kind + body)):
-                raise MetadataError(Sentence("The text in the PNG file is damaged.", "png_text"))
-            yield kind, body
+            if png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body)):
+                yield kind, body
+            elif body.partition(b"\0")[0].decode("latin-1") in READ:
+                said = Sentence("The text in the PNG file is damaged.", "png_text")
+                failures.append(MetadataError(said))
         at = end + 4
 
 

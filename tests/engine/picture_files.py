@@ -262,6 +262,7 @@ def strangers() -> Iterator[tuple[str, bytes, str]]:
         yield f"{kind} that says more than it holds", claims(kind, 640, 640), "damaged"
     yield "PNG without a size", claims("PNG", 0, 64), "each side"
     yield "PNG with more colours than there are", png(16, 16, 8, 5, bytes(400)), "damaged"
-    scans = saved(image, "JPEG", progressive=True)
-    yield "JPEG of endless scans", scans + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 500, "damaged"
+    scans = saved(image, "JPEG", progressive=True)[:-2]
+    scans += b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 500 + b"\xff\xd9"
+    yield "JPEG of endless scans", scans, "damaged"
     yield "too many bytes", saved(image, "PNG") + bytes(20 * 2**20), "MiB"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from engine import images
+from engine import bare, images
 from engine.errors import ImageError
 from engine.headers import read_header
 from engine.images import FITS, encode_png, fit, flatten, read_image
@@ -134,7 +134,7 @@ def test_exif_that_is_too_long_turns_nothing(kind: str) -> None:
     plain, exif = Image.fromarray(files.quartered(40, 24)), Image.Exif()
     exif[files.ORIENTATION] = 6
     assert read_image(files.saved(plain, kind, exif=exif)).size == (24, 40)
-    exif[0x010E] = "x" * images.EXIF
+    exif[0x010E] = "x" * bare.EXIF
     assert read_image(files.saved(plain, kind, exif=exif)).size == (40, 24)
 
 

@@ -271,7 +271,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "not a PNG, JPEG or WebP"),
     "GIF": (b"GIF89a", "not a PNG, JPEG or WebP"),
     "damaged JPEG": (b"\xff\xd8\xff\xe0 JFIF", "metadata is damaged"),
-    "cut": (png_with(prompt="{}")[:-20], "cut short"),
+    "cut": (png_with(prompt="{}")[:45], "cut short"),
     "length beyond the end": (png_with()[:8] + b"\xff\xff\xff\xffIDAT" + bytes(9), "cut short"),
     "flipped bit": (png_with(prompt="abc").replace(b"abc", b"abd"), "damaged"),
     "no text": (png_with(), "no recipe"),
