@@ -64,6 +64,7 @@ MAY_IMPORT = {
             "engine.upscale",
             "engine.loading",
             "engine.no_vae",
+            "engine.amounts",
             "engine.unused",
             "engine.control_union",
             "engine.checkup",
