@@ -65,6 +65,8 @@ MAY_IMPORT = {
             "engine.loading",
             "engine.no_vae",
             "engine.amounts",
+            "engine.costs",
+            "engine.placing",
             "engine.unused",
             "engine.control_union",
             "engine.checkup",
