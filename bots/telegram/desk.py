@@ -171,7 +171,9 @@ class Desk:
         if found is None or not wanted:
             return
         language = reaction.user.language_code if reaction.user else None
-        thread = found[0].reply.get("thread")
+        reply = found[0].reply
+        there = reply.get("chat") == self.moves.now(chat)  # else it was shown again elsewhere
+        thread = reply.get("thread") if there else None
         address = Address(chat=chat, thread=thread, to=message, language=language)
         errand = self._errand(letter, address, person_of(reaction.user))
         act = self._reacted(errand, wanted[0], name_of(*found), message)

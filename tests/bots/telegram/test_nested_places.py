@@ -1,0 +1,88 @@
+"""What is in force in a group or one of its topics: shown as it is enforced, on every way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from storage import Storage
+from tests.bots.telegram.conftest import a_marble
+from tests.bots.telegram.test_safety import refusal
+from tests.fakes.telegram.methods import VEIL
+from tests.fakes.telegram.people import Chat, Person, group, text_of
+from tests.fakes.telegram.server import TelegramServer
+
+Json = dict[str, Any]
+TOPIC: Final = 7
+UNSAFE: Final = "unsafe pictures"
+WITHHELD: Final = "the safety check could not look at it"
+NO_VEIL: Final = "behind a spoiler only"
+# The rules of a group and of its topic, and what becomes of unsafe pictures in the topic.
+KINDS: Final = {
+    "by the setting": ({}, {}, "refuse", ""),
+    "by its group": ({"rules.safety": "spoiler"}, {}, "spoiler", "(set for this group)"),
+    "by its moderators": ({"rules.safety": "off"}, {"policy.safety": "refuse"}, "refuse", ""),
+    "by its owner": ({"policy.safety": "off"}, {"rules.safety": "off"}, "off", ""),
+    "by its group's moderators": (
+        {"policy.safety": "spoiler"},
+        {"rules.safety": "off"},
+        "spoiler",
+        "(set for this group)",
+    ),
+}
+
+
+def kind_of(message: Json) -> str:
+    """Return what a message shows of a picture that is unsafe."""
+    if "photo" not in message:
+        return "refuse" if WITHHELD in text_of(message) else text_of(message)
+    return "spoiler" if VEIL in message else "off"
+
+
+async def shown(topic: Chat, said: Json) -> Json:
+    """Wait for what comes of a job, or is shown of it."""
+    found: Json = await topic.server.until(
+        lambda: next((m for m in topic._all_answers(said) if "seed" in text_of(m)), None)
+    )
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_shown_as_in_force_is_what_leaves_on_every_way(
+    telegram: TelegramServer, tmp_path: Path, ada: Person, kind: str
+) -> None:
+    of_group, of_topic, rule, note = KINDS[kind]
+    statues = group(telegram, 9)
+    statues.promote()
+    statues.promote(ada.id)
+    topic = statues.topic(TOPIC)
+    async with a_marble(telegram, tmp_path, MARBLE_SAFETY="refuse"):
+        async with Storage.open(tmp_path / "data") as storage:
+            places = f"telegram:{statues.id}", f"telegram:{statues.id}/{TOPIC}"
+            for place, values in zip(places, (of_group, of_topic), strict=True):
+                await storage.people.change_place_settings(place, values)
+        listed = text_of(await topic.words(await ada.says("/rules", to=topic), UNSAFE))
+        [line] = [line for line in listed.splitlines() if line.startswith(UNSAFE)]
+        assert (line, note in line) == (f"{UNSAFE}: {rule} {note}".strip(), True)
+        first = await shown(topic, await ada.says("/imagine an owl", to=topic))
+        job = text_of(first).splitlines()[1].split()[0]
+        again = await shown(topic, await ada.says(f"/show {job}", to=topic))
+        await ada.presses(again, "Same seed")
+        by_button = await shown(topic, again)
+        await ada.reacts(by_button, "👍")
+        by_reaction = await shown(topic, by_button)
+        for way, message in {
+            "answer": first,
+            "show": again,
+            "button": by_button,
+            "reaction": by_reaction,
+        }.items():
+            assert kind_of(message) == rule, way
+        if rule == "off":
+            await ada.presses(again, "Original")
+            await topic.picture_file(again)
+        else:
+            told = await refusal(telegram, ada, again, "Original")
+            assert (WITHHELD if rule == "refuse" else NO_VEIL) in told
