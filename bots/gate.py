@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from bots.hooks import Hook, ask
 from bots.inforce import InForce, nowhere, resolve
@@ -52,14 +52,6 @@ class Admission:
     caps: Caps = ()
 
 
-class Bucket(NamedTuple):
-    """Name what is counted a minute: by which rule, of whom (None: of all), in which place."""
-
-    rule: str
-    person: str | None
-    counted_in: str
-
-
 async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
     """Let everything pass."""
     return Admission()
@@ -79,6 +71,7 @@ class Gate:
     clock: Callable[[], float] = time.monotonic
     today: Callable[[], datetime] = lambda: datetime.now(UTC)
     _rates: Rates = field(default_factory=Rates)
+    _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
 
     async def __call__(self, recipe: Recipe, asker: Asking) -> Admission:
         """Raise `Refusal`, or count what passes and return what holds as it is committed.
@@ -96,13 +89,13 @@ class Gate:
         if self.hook:
             await ask(self.hook, recipe, asker.person, asker.place)
         self._count(held, asker.person)
-        return Admission(allow, _caps(held, asker.person))
+        return Admission(allow, self._caps(held, asker.person))
 
     async def caps(self, person: str, place: str) -> Caps:
         """Return how many jobs may run beside one that was asked for so, by the groups it is in."""
         if self.roles.of(person) >= Role.MODERATOR:
             return ()
-        return _caps(await self.in_force(place), person)
+        return self._caps(await self.in_force(place), person)
 
     async def admit(self, asker: Asking) -> InForce | None:
         """Return what is in force for somebody in a place; None where they pass freely.
@@ -133,17 +126,11 @@ class Gate:
         return (await self.in_force(place)).rules
 
     def move(self, old: str, new: str) -> None:
-        """Count under a place's new id what was counted under its old one."""
+        """Count a place under its new id together with what was counted under its old one.
 
-        def named(key: Bucket) -> Bucket:
-            place, inside = key.counted_in, key.counted_in.startswith(f"{old}/")
-            return Bucket(
-                rule=key.rule,
-                person=new if key.person == old else key.person,
-                counted_in=new + place.removeprefix(old) if inside or place == old else place,
-            )
-
-        self._rates.rename(named)
+        What is counted in memory keeps the old id until this process ends.
+        """
+        self._first_ids[new] = self._first_id(old)
 
     async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
         """Change a place's own rules (an empty text removes one), and return all that it keeps.
@@ -188,8 +175,8 @@ class Gate:
         """Take one from each bucket, or raise `Refusal` where one is empty."""
         now = self.clock()
         buckets = [
-            (name, limit, Bucket(limit.rule, who, limit.counted_in))
-            for name, who in (("per_minute", person), ("place_per_minute", None))
+            (name, limit, (limit.rule, who, self._first_id(limit.counted_in)))
+            for name, who in (("per_minute", self._first_id(person)), ("place_per_minute", None))
             for limit in held.limits[name]
         ]
         for name, limit, key in buckets:
@@ -211,7 +198,14 @@ class Gate:
             counted = self.today() - DAY, limit.rule, limit.counted_in
             held.rules.check_budget(recipe, ledger.spent(*counted), partial(ledger.costs, *counted))
 
+    def _caps(self, held: InForce, person: str) -> Caps:
+        own, everybodys = (
+            [(self._first_id(each.counted_in), each.most) for each in held.limits[name]]
+            for name in ("running", "place_running")
+        )
+        return (*((f"{person} in {place}", most) for place, most in own), *everybodys)
 
-def _caps(held: InForce, person: str) -> Caps:
-    own = [(f"{person} in {each.counted_in}", each.most) for each in held.limits["running"]]
-    return (*own, *((each.counted_in, each.most) for each in held.limits["place_running"]))
+    def _first_id(self, key: str) -> str:
+        """Return the id under which this process first knew a place, or who writes as one."""
+        whole, within, rest = key.partition("/")
+        return self._first_ids.get(whole, whole) + within + rest

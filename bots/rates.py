@@ -7,9 +7,9 @@ not (J. Turner: New directions in communications, IEEE Communications Magazine 2
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 MINUTE: Final = 60.0
 KEPT: Final = 10_000  # buckets; of more, those that were used longest ago are forgotten (full)
@@ -31,14 +31,6 @@ class Rates:
         self._buckets.move_to_end(key)
         if len(self._buckets) > KEPT:
             self._buckets.popitem(last=False)
-
-    def rename(self, named: Callable[[Any], Hashable]) -> None:
-        """Give buckets the keys that a function returns for theirs; the emptier of two stays."""
-        renamed: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
-        for key, bucket in self._buckets.items():
-            there = renamed.get(named(key), bucket)
-            renamed[named(key)] = min(there, bucket)
-        self._buckets = renamed
 
     def _level(self, key: Hashable, per_minute: float, now: float) -> float:
         level, at = self._buckets.get(key, (per_minute, now))

@@ -395,14 +395,15 @@ async def test_as_many_of_a_server_run_at_once_as_may_and_the_next_when_one_has_
 async def test_what_was_counted_for_a_place_counts_under_its_new_id(
     storage: Storage, clock: Clock
 ) -> None:
-    ask = gate(storage, clock, per_minute=2, place_per_minute=3)
+    ask = gate(storage, clock, per_minute=2, place_per_minute=3, running=4, place_running=5)
     await ask.change("x:1/3", {"per_minute": "1"}, "x:own")
     old, new, topic = (Asker(person="x:ada", place=place) for place in ("x:1", "x:8", "x:8/3"))
     await ask(make_recipe(), old)
     await ask(make_recipe(), Asker(person="x:ada", place="x:1/3"))
-    await ask(make_recipe(), new)  # before the move is known
+    running = await ask.caps("x:ada", "x:1/3")
     await storage.moving.move("x:1", "x:8", reply={})
     ask.move("x:1", "x:8")
+    assert await ask.caps("x:ada", "x:8/3") == running
     with pytest.raises(Refusal, match="You may ask for one job a minute here"):
         await ask(make_recipe(), topic)
     await ask(make_recipe(), new)
