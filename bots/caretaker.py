@@ -16,6 +16,7 @@ from bots.rulebook import KEEP, PREFIX
 from bots.settings import Settings
 from engine.errors import UserError
 from engine.queue import Queue
+from engine.sentences import Sentence
 from storage import Storage, backups, private
 from storage.intake import ROOM
 from storage.records import EVERYWHERE
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOK: Final = 30.0  # seconds between two looks at the disk and the clock
 AGAIN: Final = 3600.0  # seconds after which a night that failed is tried again
 NIGHT: Final = 3  # o'clock, where the machine is
-FULL: Final = "The disk is nearly full; its owner has been told."
+FULL: Final = Sentence("The disk is nearly full; its owner has been told.", "disk_nearly_full")
 DISK: Final = "disk"  # who pauses the queue
 NAME: Final = "marble-????-??-??.backup"
 

@@ -27,11 +27,12 @@ from bots.app import App, open_app
 from bots.delivery import ASK, Adapter, AdapterStopped, Delivery, Shown, Way, back_off
 from bots.monitor import monitored
 from bots.settings import Settings
+from engine.sentences import Sentence
 from storage import Parcel
 
 RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
 STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
-RESTARTING: Final = "Marble is being restarted."
+RESTARTING: Final = Sentence("Marble is being restarted.", "being_restarted")
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ def waiting_line(waiting: Waiting, words: Words, escape: Escape = str) -> str:
     else:
         line = words.nth_in_line.format(place=waiting.position)
     if waiting.reason:
-        return words.paused.format(line=line, reason=escape(waiting.reason))
+        reason = escape(say(waiting.reason, words))
+        return words.paused.format(line=line, reason=reason)
     if waiting.eta is None:
         return line
     return words.with_eta.format(line=line, time=duration(waiting.eta, words))

@@ -108,6 +108,8 @@ ZH_SENTENCES: Final[Mapping[str, str]] = {
     "which_picture": "任务 {job} 有 {count} 张图；请说明是哪一张，例如 {example}。",
     "nothing_yet": "你还没有图片；请先描述一张。",
     # Who may ask for what
+    "being_restarted": "Marble 正在重启。",
+    "disk_nearly_full": "磁盘将满；已告知其所有者。",
     "queue_full": "队列已满（{length:,} 个任务在等待）；请过几分钟再试。",
     "too_many_waiting": "你已有 {most:,} 个任务在等待，不能再多；请取消一个，或等一个开始后再试。",
     "out_of_bounds": "此处 {option} 须在 {low} 到 {high} 之间，而不是 {value}。",

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bots.caretaker import FULL
 from bots.presentation import (
     Limit,
     TooLarge,
@@ -178,6 +179,11 @@ class TestLines:
                 Waiting(position=2, eta=40, reason="no room on the disk"),
                 "Number 2 in line, paused: no room on the disk",
                 "排在第 2 位，已暂停：no room on the disk",
+            ),
+            (
+                Waiting(position=1, reason=FULL),
+                f"Next in line, paused: {FULL}",
+                "下一个就是你，已暂停：磁盘将满；已告知其所有者。",
             ),
             (
                 Progress(stage=Stage.DENOISE, step=6, total=12),

@@ -98,6 +98,13 @@ def test_what_may_be_given_several_times_is() -> None:
     ]
 
 
+def test_a_list_keeps_its_quotes_to_be_read_by_who_knows_lists() -> None:
+    rules = (Flag(name="models", example="none", spoken=True, listed=True),)
+    _, typed = split_message('--models "a, b", starter --seed 7', rules)
+    assert typed == [("models", '"a, b", starter'), ("seed", "7")]
+    assert split_message('--models "a, b"', rules)[1] == [("models", '"a, b"')]
+
+
 def test_where_options_stand_alone_words_are_refused() -> None:
     names = ["steps", "size"]
     assert only_options("--steps 5\n--ar 3:2", names) == [("steps", "5"), ("size", "3:2")]

@@ -1,10 +1,12 @@
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
 from storage import Storage
 from tests.bots.terminal.conftest import Marble
+from tests.models import make_model
 
 
 def test_rules_are_changed_and_shown(marble: Marble) -> None:
@@ -131,3 +133,16 @@ def test_a_group_that_became_a_supergroup_is_asked_about_by_either_id(
     assert "count             1-2\n" in answer.out
     assert marble("styles", "--place", "telegram:-5", "add", "gold", "gilded").code == 0
     assert "gold" in marble("styles", "--place", "telegram:-1005").out
+
+
+def test_a_model_with_a_comma_in_its_name_can_be_in_a_rule(
+    marble: Marble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gold, old", "tiny"):
+        make_model(tmp_path / "own" / name)
+    monkeypatch.setenv("MARBLE_MODELS_DIR", str(tmp_path / "own"))
+    shown = marble("rules", "*", 'models="gold, old", tiny').out
+    assert re.search(r'^models +"gold, old", tiny$', shown, re.M)
+    assert marble("rules", "*", 'models="gold, old", tiny').out == shown, "as it is shown"
+    assert marble("rules", "discord:1", "models=tiny").code == 0
+    assert re.search(r"^models +tiny$", marble("rules", "discord:1").out, re.M)
