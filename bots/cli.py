@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bots import logs
+from bots import logs, proxy
 from bots.options import OPTIONS
 from bots.settings import Settings, load_settings
 from bots.terminal import db, models, styles
@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parse(argv)
         settings = load_settings()
         service = arguments.command == "serve"
-        logs.set_up(settings.debug, settings.secrets, service=service)
+        secrets = (*settings.secrets, *proxy.secrets_of(settings))
+        logs.set_up(settings.debug, secrets, service=service)
+        proxy.export(settings)
         return asyncio.run(_run(arguments, settings))
     except UserError as error:
         complain(str(error))

@@ -22,6 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from bots import proxy
 from bots.settings import VARIABLES, Settings, unknown_settings
 from engine.errors import UserError, nearest
 
@@ -71,6 +72,7 @@ CHECKS: Final = (
     Entry("bots.doctor:check_python"),
     Entry("bots.doctor:check_settings"),
     Entry("bots.doctor:check_modes"),
+    Entry("bots.doctor:check_proxy"),
     Entry("bots.doctor:check_disk"),
     Entry("bots.doctor:check_database"),
     Entry("bots.doctor:check_device"),
@@ -134,6 +136,26 @@ async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> Asyn
             )
         else:
             yield Finding("privacy", State.GOOD, f"{path} is yours alone")
+
+
+async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at which proxy leads to whom."""
+    addresses = {
+        "Discord": settings.discord_api_base if settings.discord_token else "",
+        "Telegram": settings.telegram_api_base if settings.telegram_token else "",
+        "the hub": proxy.hub_address(),
+    }
+    ways: dict[str | None, list[str]] = {}
+    for name, address in addresses.items():
+        if address:
+            ways.setdefault(proxy.proxy_for(settings, address), []).append(name)
+    for way, names in ways.items():
+        whom = ", ".join(names)
+        if way:
+            text = f"{proxy.show(way)} leads to {whom} (by {proxy.source(settings)})"
+        else:
+            text = f"none is used to reach {whom}"
+        yield Finding("proxy", State.GOOD, text)
 
 
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:

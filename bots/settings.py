@@ -59,6 +59,7 @@ class Settings:
     metrics_port: int
     terminal_pictures: str
     debug: bool
+    proxy: str | None = field(repr=False)  # a URL, `off`, or None: the environment decides
     telegram_token: str | None = field(repr=False)
     telegram_api_base: str
     telegram_file_base: str
@@ -204,6 +205,14 @@ def _address(*schemes: str) -> Callable[[str, str], str]:
     return read
 
 
+def _proxy(key: str, text: str) -> str | None:
+    if text.lower() == NO_PROXY:
+        return NO_PROXY
+    if text and not re.fullmatch(r"https?://([^\s/@]+@)?[^\s/?#@:]+(:\d{1,5})?/?", text):
+        raise SettingError(key, "…", PROXY_FORM)  # there may be a password in it
+    return text.rstrip("/") or None
+
+
 def _optional_address(*schemes: str) -> Callable[[str, str], str | None]:
     read = _address(*schemes)
     return lambda key, text: read(key, text) if text else None
@@ -249,6 +258,9 @@ def _device(key: str, text: str) -> str:
     return text
 
 
+PROXY: Final = "MARBLE_PROXY"
+NO_PROXY: Final = "off"  # its value for none, whatever the environment says
+PROXY_FORM: Final = "a proxy like http://host:3128 or http://user:password@host:3128, or off"
 SECRET: Final = ("MARBLE_TELEGRAM_TOKEN", "MARBLE_DISCORD_TOKEN", "MARBLE_DATABASE_URL")
 VARIABLES: Final = (
     Variable("MARBLE_DATA_DIR", "data_dir", "data", _data_dir),
@@ -283,6 +295,7 @@ VARIABLES: Final = (
         _one_of("auto", "kitty", "iterm", "sixel", "blocks", "off"),
     ),
     Variable("MARBLE_DEBUG", "debug", "0", _switch),
+    Variable(PROXY, "proxy", "", _proxy),
     Variable("MARBLE_TELEGRAM_TOKEN", "telegram_token", "", _telegram_token),
     Variable(
         "MARBLE_TELEGRAM_API_BASE",
@@ -326,6 +339,7 @@ VARIABLES: Final = (
 def _refuse_open(file: Path, kept: Mapping[str, str | None]) -> None:
     """Raise `EnvFileOpen` for secrets in a file that others on this machine can read."""
     secrets = os.name == "posix" and any(kept.get(key) for key in SECRET)
+    secrets = secrets or (os.name == "posix" and "@" in (kept.get(PROXY) or ""))
     if secrets and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise EnvFileOpen(file)
 

@@ -120,7 +120,7 @@ class DiscordAdapter:
         token = self._app.settings.discord_token
         assert token
         try:
-            async with Connection() as client:
+            async with Connection(self._app.settings) as client:
                 await client.login(token)
         except Exception as error:
             raise translate(error) from None

@@ -67,6 +67,7 @@ class MarbleClient(Connection):
 
     def __init__(self, app: App, unanswered: Unanswered) -> None:
         super().__init__(
+            app.settings,
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
             member_cache_flags=discord.MemberCacheFlags.none(),
@@ -173,7 +174,7 @@ class MarbleClient(Connection):
     async def _answer_left(self, question: Question) -> None:
         """Ask somebody to ask again who waits for an answer still, and for no job's reply."""
         if await self.app.storage.jobs.by_event(question.event) is None:
-            hook = discord.Webhook.partial(question.application, question.token, client=self)
+            hook = self._hook(question.application, question.token)
             original: Any = ORIGINAL
             message = await patiently(lambda: hook.fetch_message(original), repeatable=True)
             if message.flags.loading:
@@ -250,9 +251,15 @@ class MarbleClient(Connection):
     async def edit_answer(self, address: Address, message: int | None, reply: Reply) -> int:
         """Edit the answer to an interaction by its token, in whatever process."""
         assert address.token
-        hook = discord.Webhook.partial(address.application, address.token, client=self)
+        hook = self._hook(address.application, address.token)
         which: Any = message or ORIGINAL
         return (await hook.edit_message(which, **reply.edit())).id
+
+    def _hook(self, application: int, token: str) -> discord.Webhook:
+        """Return what answers an interaction by its token."""
+        hook = discord.Webhook.partial(application, token, client=self)
+        hook.proxy = self.http.proxy  # it takes the session alone
+        return hook
 
     async def _show_progress(self, job: Job, news: News) -> None:
         """Edit a job's message, which is known since before the job was watched."""

@@ -18,6 +18,7 @@ from discord.http import Route
 from yarl import URL
 
 from bots.delivery import SEND
+from bots.proxy import proxy_for
 from bots.settings import Settings
 
 # None of these is privileged: Marble reads no messages and knows no member lists.
@@ -40,10 +41,12 @@ discord.client.ExponentialBackoff = Backoff  # type: ignore[attr-defined, assign
 
 
 class Connection(discord.Client):
-    """Speak with Discord within bounded times."""
+    """Speak with Discord within bounded times, through the proxy that the settings name."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(intents=INTENTS, **options)
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        # It takes requests, the gateway and attachments alike.
+        proxy = proxy_for(settings, settings.discord_api_base)
+        super().__init__(intents=INTENTS, proxy=proxy, **options)
 
     async def login(self, token: str) -> None:
         """Log in; raises `TimeoutError` where that takes more than `LOGIN` seconds."""

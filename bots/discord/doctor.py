@@ -22,7 +22,7 @@ async def check_discord(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the token, at the application, and at what the bot may do in each server."""
     assert settings.discord_token
     point_at(settings)
-    async with Connection() as client:
+    async with Connection(settings) as client:
         try:
             await client.login(settings.discord_token)
         except Exception as error:

@@ -13,6 +13,7 @@ from telegram.ext import ExtBot
 
 from bots.app import App
 from bots.delivery import Shown, TryLater, Way
+from bots.proxy import proxy_for
 from bots.settings import Settings
 from bots.telegram.acts import REACTIONS, Act
 from bots.telegram.addresses import NAME
@@ -160,6 +161,11 @@ class Telegram:
 def make_bot(settings: Settings, pace: Pace | None = None) -> ExtBot[str]:
     """Return a client for the bot that the settings name."""
     assert settings.telegram_token is not None
+    # The environment is looked at by `proxy_for` alone, for all chats alike.
+    out: dict[str, Any] = {
+        "proxy": proxy_for(settings, settings.telegram_api_base),
+        "httpx_kwargs": {"trust_env": False},
+    }
     return ExtBot(
         settings.telegram_token,
         base_url=f"{settings.telegram_api_base}/bot",
@@ -171,9 +177,10 @@ def make_bot(settings: Settings, pace: Pace | None = None) -> ExtBot[str]:
             write_timeout=ANSWER,
             pool_timeout=ANSWER,
             media_write_timeout=UPLOAD,
+            **out,
         ),
         get_updates_request=Connection(
-            connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT
+            connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT, **out
         ),
         rate_limiter=pace or Pace(),
     )

@@ -36,7 +36,7 @@ async def test_logging_in_ends_where_nothing_is_answered(
 ) -> None:
     monkeypatch.setattr("bots.discord.connection.LOGIN", SHORT)
     link.become(Mode.SILENT)
-    async with asyncio.timeout(PATIENCE), Connection() as client:
+    async with asyncio.timeout(PATIENCE), Connection(load_settings({}, env_file="")) as client:
         with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
             await client.login(discord.token)
 
@@ -46,7 +46,7 @@ async def test_a_request_ends_where_nothing_is_answered(
 ) -> None:
     limits = aiohttp.ClientTimeout(total=PATIENCE, sock_read=SHORT)
     monkeypatch.setattr("bots.discord.connection.REQUEST", limits)
-    async with asyncio.timeout(PATIENCE), Connection() as client:
+    async with asyncio.timeout(PATIENCE), Connection(load_settings({}, env_file="")) as client:
         await client.login(discord.token)
         link.become(Mode.SILENT)
         with pytest.raises(TimeoutError):
