@@ -30,6 +30,8 @@ async def test_history_turns_pages_and_opens_pictures(
     assert "scholar number 5" in await opened.said("scholar")
     assert opened.message.attachments
     assert "Same seed" in opened.message.buttons()
+    several = await ann.types("history", search="scholar")
+    assert (await several.said("… and 2 more")).endswith("… and 2 more")
     found = await ann.types("history", search="number 4")
     assert "**8**" not in await found.said("**4**")
     assert await (await bob.types("history")).said("Nothing yet")
