@@ -145,7 +145,8 @@ def _fit(
     check_values(lora.name, ((entry.tensors[role], its) for role, its in tensors.items()))
     try:
         return read_change(entry, tensors, layer, weight)
-    except (ValueError, RuntimeError) as error:  # torch's own, where sizes do not go together
+    # The last three are torch's own, where sizes do not go together.
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
         if isinstance(error, RuntimeError) and ran_out(error):
             raise
         what = str(error) if isinstance(error, ValueError) else SIZES

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from peft.tuners.loha import layer as loha_layer
 from peft.tuners.lokr import layer as lokr_layer
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from engine.errors import BrokenModel
 from engine.loading import Model
 from engine.lora import Loras
+from engine.lorafile import ROLES as ENDINGS
 from engine.lorafile import read_entries
 from engine.shelves import loras
 from engine.sources import Lora
@@ -459,3 +462,52 @@ def test_what_does_not_fit_the_model_is_named(small: Model, tmp_path: Path, what
     write(tmp_path, tensors)
     with pytest.raises(BrokenModel, match=reason):
         Loras(small, loras(tmp_path)).use((Lora(name="it"),))
+
+
+SIDES = st.sampled_from([1, 2, 4, 8, 16, 32, 64, 3])
+SHAPES = st.lists(SIDES, max_size=4).map(tuple)
+ROLES = st.dictionaries(st.sampled_from(sorted(ENDINGS)), SHAPES, min_size=1, max_size=5)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(roles=ROLES, layer=st.sampled_from([LINEAR, CONV, NORM, GROUP]))
+def test_whatever_sizes_tensors_have_a_file_works_or_is_refused_with_a_sentence(
+    small: Model, tmp_path: Path, roles: dict[str, tuple[int, ...]], layer: str
+) -> None:
+    write(tmp_path, {f"{layer}{ending}": torch.zeros(shape) for ending, shape in roles.items()})
+    adapters, plain = Loras(small, loras(tmp_path)), call(small, layer)
+    try:
+        adapters.use((Lora(name="it"),))
+        changed = call(small, layer)
+    except BrokenModel as error:
+        said: str | None = str(error)
+    else:
+        said = None
+    adapters.use(())
+    if said is not None:
+        assert "\n" not in said
+        return
+    assert changed.shape == plain.shape
+    # Zeros change nothing, unless they stand for weights or lengths.
+    replaced = {".set_weight", ".dora_scale", ".lora_magnitude_vector"} & roles.keys()
+    assert replaced or torch.equal(changed, plain)
+
+
+@torch.inference_mode()
+def call(model: Model, layer: str) -> Tensor:
+    """Return a layer's answer to some input."""
+    module = module_of(model, layer)
+    channels = module.weight.shape[1 if module.weight.ndim > 1 else 0]
+    x = draw(1, channels, 4, 4)
+    x = x if isinstance(module, (nn.Conv2d, nn.GroupNorm)) else x.flatten(2).mT
+    answer: Tensor = module(x)
+    return answer
+
+
+@pytest.mark.parametrize("layer", [LINEAR, CONV])
+def test_sizes_that_fit_are_among_those_tried(small: Model, tmp_path: Path, layer: str) -> None:
+    weight = module_of(small, layer).weight
+    tensors = {".lora_down.weight": (2, *weight.shape[1:]), ".lora_up.weight": (len(weight), 2)}
+    assert {side for shape in tensors.values() for side in shape} <= {1, 2, 3, 4, 8, 16, 32, 64}
+    write(tmp_path, {f"{layer}{end}": torch.zeros(shape) for end, shape in tensors.items()})
+    Loras(small, loras(tmp_path)).use((Lora(name="it"),))

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.checkpoints import Catalogue
 from engine.errors import BrokenModel, UnknownModel, UnknownPart, UserError, WhichOne
-from engine.naming import Names
+from engine.naming import Names, without_ending
 from engine.places import Kind
 from engine.shelves import SHELVES, Seen, Shelf, find_parts
 
@@ -75,6 +77,32 @@ def test_the_shortest_name_of_each_file_means_it_alone() -> None:
     assert short["sd15/detail.safetensors"] == "sd15/detail"
     assert short["sdxl/Ink v1.5.safetensors"] == "Ink v1.5"
     assert short["old.ckpt"] == "old.ckpt"  # the bare one is taken
+
+
+PARTS = st.sampled_from(["a", "A", "b", "a.b"])
+TREES = st.lists(
+    st.tuples(
+        st.lists(PARTS, min_size=1, max_size=3), st.sampled_from([".safetensors", ".pt", ""])
+    ),
+    max_size=9,
+).map(lambda files: list(dict.fromkeys("/".join(parts) + end for parts, end in files)))
+
+
+@given(tree=TREES, typed=st.lists(PARTS, min_size=1, max_size=2).map("/".join))
+def test_in_any_tree_every_file_has_names_of_its_own_and_none_is_taken_for_another(
+    tree: list[str], typed: str
+) -> None:
+    names = Names(tree)
+    short = names.shortest()
+    assert len(set(short.values())) == len(tree)
+    for path in tree:
+        assert names.meant(path) == [path]
+        assert names.meant(short[path]) == [path]
+    # What a name means ends in it, however it is written; where several do, they are asked about.
+    for path in names.meant(typed):
+        assert f"/{without_ending(path)}".casefold().endswith(
+            f"/{without_ending(typed)}".casefold()
+        )
 
 
 HOMES = {
