@@ -172,7 +172,7 @@ async def test_moderators_ban_and_lift_bans(
     assert f"<@{judge.id}> ban <@{ann.id}>" in log
     await (await bob.imagine("a dog", size="64")).picture()
     assert bob.last
-    await judge.clicks("Delete", bob.last)
+    await (await judge.clicks("Delete", bob.last)).said("Deleted")
     log = await (await judge.types("moderate log")).said("delete")
     assert f"<@{judge.id}> delete a picture of <@{bob.id}> job: " in log
     assert await (await judge.types("moderate unban", person=ann)).said("again")
