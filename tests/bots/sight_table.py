@@ -6,9 +6,8 @@ comes of it on Discord and on Telegram, by `PATHS` in order:
     all      it is answered where all see it
     alone    to who asks alone (Discord: an answer that nobody else sees, or a direct message)
     yes      it is done
-    no       nothing is told, in the same words as of a picture that is not there; or that it is
-             for who asked and for moderators, where the picture itself is in sight
-    –        that cannot happen there
+    refused  it is said why not
+    no       nothing is told, in the same words as of a picture that is not there
 """
 
 from __future__ import annotations
@@ -52,26 +51,32 @@ class Row:
 NO: Final = "no no no no no"
 ROWS: Final = (
     Row(CHANNEL, HERE, ASKER, "all alone alone all yes", "all all all all yes"),
-    Row(CHANNEL, HERE, MEMBER, "all alone alone all no", "all all all all no"),
+    Row(CHANNEL, HERE, MEMBER, "all alone alone all refused", "all all all all refused"),
     Row(CHANNEL, HERE, MODERATOR, "all alone alone all yes", "all all all all yes"),
     Row(CHANNEL, HERE, MARBLES, "all alone alone all yes", "all all all all yes"),
     Row(CHANNEL, HERE, OWNER, "all alone alone all yes", "all all all all yes"),
-    Row(CHANNEL, HERE, BANNED, "no no alone no no", "no no all no no"),
+    Row(
+        CHANNEL,
+        HERE,
+        BANNED,
+        "refused refused alone refused refused",
+        "refused refused all refused refused",
+    ),
     Row(CHANNEL, THERE, ASKER, "all alone alone all yes", "all all all all yes"),
-    Row(CHANNEL, THERE, MEMBER, "alone alone alone no no", NO),
+    Row(CHANNEL, THERE, MEMBER, "alone alone alone refused refused", NO),
     Row(CHANNEL, THERE, STRANGER, NO, NO),
     Row(CHANNEL, THERE, UNKNOWN, "", NO),
-    Row(CHANNEL, THERE, MODERATOR, "alone alone alone no yes", "no no no no yes"),
-    Row(CHANNEL, THERE, MARBLES, "alone alone alone no yes", "no no no no yes"),
-    Row(CHANNEL, THERE, OWNER, "alone alone alone no yes", "no no no no yes"),
+    Row(CHANNEL, THERE, MODERATOR, "alone alone alone refused yes", "no no no no yes"),
+    Row(CHANNEL, THERE, MARBLES, "alone alone alone refused yes", "no no no no yes"),
+    Row(CHANNEL, THERE, OWNER, "alone alone alone refused yes", "no no no no yes"),
     Row(CHANNEL, DM, ASKER, "all alone alone all yes", "all all all all yes"),
-    Row(CHANNEL, DM, MEMBER, "all alone alone all no", "all all all all no"),
+    Row(CHANNEL, DM, MEMBER, "all alone alone all refused", "all all all all refused"),
     Row(CHANNEL, DM, STRANGER, NO, NO),
     Row(CHANNEL, DM, UNKNOWN, NO, NO),
     Row(CHANNEL, DM, MODERATOR, "all alone alone all yes", "all all all all yes"),
     Row(CHANNEL, DM, MARBLES, "all alone alone all yes", "all all all all yes"),
     Row(CHANNEL, DM, OWNER, "all alone alone all yes", "all all all all yes"),
-    Row(THREAD, HERE, MEMBER, "all alone alone all no", ""),
+    Row(THREAD, HERE, MEMBER, "all alone alone all refused", ""),
     Row(THREAD, THERE, UNKNOWN, NO, ""),
     Row(THREAD, DM, UNKNOWN, NO, ""),
     Row(CLOSED, THERE, ASKER, "all alone alone all yes", "all all all all yes"),

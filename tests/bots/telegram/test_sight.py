@@ -34,7 +34,8 @@ from tests.fakes.telegram.server import BOT, TelegramServer
 Json = dict[str, Any]
 NUMBER_OF_NOTHING: Final = "99999"
 MO, OWEN, ADMIN = 900, 901, 902
-NO: Final = ("that you may see here", "may not ask", "Only who asked")
+NO: Final = "that you may see here"
+REFUSED: Final = ("may not ask", "Only who asked")
 BUTTONS: Final = {"file": "original", "recipe": "recipe", "draw": "same"}
 
 
@@ -99,8 +100,9 @@ class Scene:
         def known() -> str:
             texts = [text_of(each) for each in answers()]
             texts.append(self.server.answers.get(query) or "")
-            if any(sentence in text for sentence in NO for text in texts):
-                return "no"
+            for came, sentences in (("no", (NO,)), ("refused", REFUSED)):
+                if any(sentence in text for sentence in sentences for text in texts):
+                    return came
             signs = {
                 "show": any("photo" in each for each in answers()),
                 "file": any("document" in each for each in answers()),

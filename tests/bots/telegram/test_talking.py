@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from bots.telegram.acts import BUTTONS
 from engine.metadata import encode_png, read_recipe
 from tests.bots.telegram.conftest import a_marble, a_server
 from tests.factories import make_recipe
@@ -229,8 +230,7 @@ async def test_a_changed_app_sees_nobody_elses_pictures(
     secret = await ada.chat.picture(await ada.says("a secret"))
     own = await bob.chat.picture(await bob.says("a cat"))
     number = text_of(secret).splitlines()[1].partition(" ")[0]
-    acts = ("recipe", "original", "same", "vary", "upscale", "zoom", "cancel", "delete", "pick")
-    for act in acts:
+    for act in BUTTONS:
         for name in (number, "99999"):  # what is not there is told of in the same words
             answer = await telegram.answer_to(await bob.sends_data(own, f"{act}:{name}"))
             assert answer.startswith(f"There is no picture {name} that you may see here."), act
