@@ -10,8 +10,8 @@ from typing import Final
 import torch
 
 from engine.checkpoints import Catalogue, Checkpoint
+from engine.device import ran_out
 from engine.errors import BrokenModel, OutOfMemory
-from engine.ladder import ran_out
 from engine.loading import load
 
 # On the processor in half precision, a single file's weights stay where they are: mapped.

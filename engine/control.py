@@ -25,11 +25,11 @@ from torch import Tensor
 from engine.amounts import of_file
 from engine.control_files import KINDS, check_family, check_kind, is_union
 from engine.control_union import Union, union_config
+from engine.device import ran_out
 from engine.encode import Pixels
 from engine.errors import BrokenModel
 from engine.finite import check_weights
 from engine.hints import Hint
-from engine.ladder import ran_out
 from engine.loading import Model, brief
 from engine.shelves import Shelf
 from engine.unused import check_unused, unused

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from engine.device import ran_out
 from engine.errors import NotFinite
 from engine.finite import are_finite
-from engine.ladder import ran_out
 from engine.loading import Model
 from engine.tiled_vae import decode_large
 

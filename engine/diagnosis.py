@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 
+from engine.device import memory, name, pick_device, present
 from engine.errors import UserError
 from engine.memory import budget
 
@@ -39,38 +39,25 @@ def look(wanted: str) -> Device:
         raise DeviceFault(f"{device} does not work: {_first_line(error)}.") from error
     if not worked:
         raise DeviceFault(f"{device} computes wrongly: 64 ones do not make 64.")
-    memory = _memory(device)
     return Device(
-        name=_name(device),
+        name=name(device),
         kind=device.type,
         torch=torch.__version__,
-        memory=memory,
+        memory=memory(device),
         budget=budget(device),
     )
 
 
 def _find(wanted: str) -> torch.device:
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
-        return torch.device(next((kind for kind, is_there in there.items() if is_there), "cpu"))
+        return pick_device()
+    there = present()
     device = torch.device(wanted)
     if not there.get(device.type, True):
         raise DeviceFault(f"torch {torch.__version__} sees no {device.type} device.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceFault(f"there is no {device}; devices are counted from cuda:0.")
     return device
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else device.type
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,16 +10,13 @@ from collections.abc import Callable, Hashable, Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
 
-import torch
-
+from engine.device import empty_cache, ran_out
 from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
-# What a processor's allocator says; it has no kind of error of its own.
-PROCESSOR: Final = "can't allocate memory"
 NO_MEMORY: Final = Sentence(
     "There is not enough memory for this here; a smaller size may fit.", "out_of_memory"
 )
@@ -110,14 +107,3 @@ class Ladder:
     def _take(self, rung: Rung, stage: Stage) -> None:
         self.counts[rung] += 1
         log.warning("out of memory (%s): %s", stage, rung)
-
-
-def ran_out(error: Exception) -> bool:
-    """Tell whether an error means that memory ran out."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or PROCESSOR in str(error)
-
-
-def empty_cache() -> None:
-    """Give memory that nobody uses back to the device."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -28,10 +28,10 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from engine.checkpoints import Checkpoint
+from engine.device import layout, precision, ran_out
 from engine.errors import BrokenModel, some
 from engine.families import SDXL
 from engine.finite import check_present, check_values
-from engine.ladder import ran_out
 from engine.leftovers import left_over
 from engine.names import original_name
 from engine.no_vae import NoVae
@@ -49,8 +49,6 @@ ENCODERS: Final = ("text_encoder", "text_encoder_2")
 # diffusers does not know the original name of this weight.
 _UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
 _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
-# bf16 and fp16 are unusable on most CPUs; channels_last halves a U-Net call there.
-PRECISIONS: Final = {"cpu": torch.float32, "cuda": torch.float16, "mps": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +98,6 @@ class Model:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
 
-def pick_device(wanted: str = "auto") -> torch.device:
-    """Return the device by name; `auto` takes CUDA (or ROCm), then Apple's, then the CPU."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def load(
     checkpoint: Checkpoint,
     device: torch.device,
@@ -121,7 +110,7 @@ def load(
     device.
     """
     _silence_libraries()
-    dtype = dtype or PRECISIONS.get(device.type, torch.float32)
+    dtype = dtype or precision(device)
     place = place or device
     parts = _Parts(checkpoint, place)
     unet = parts.weights("unet", UNet2DConditionModel, dtype)
@@ -145,8 +134,8 @@ def load(
         text_encoder=text_encoder,
         tokenizer_2=parts.tokenizer("tokenizer_2", text_encoder_2) if second else None,
         text_encoder_2=text_encoder_2,
-        unet=unet.to(memory_format=torch.channels_last),
-        vae=vae.to(memory_format=torch.channels_last),
+        unet=unet.to(memory_format=layout(device)),
+        vae=vae.to(memory_format=layout(device)),
         noise_schedule=parts.noise_schedule(),
         unread=unread,
     )

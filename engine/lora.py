@@ -21,9 +21,9 @@ from torch import Tensor
 from engine.additions import SIZES, Addition, Found, join, read_change
 from engine.amounts import of_file, of_tensors
 from engine.control_files import title_of
+from engine.device import ran_out
 from engine.errors import BrokenModel
 from engine.finite import check_values
-from engine.ladder import ran_out
 from engine.loading import ENCODERS, Model
 from engine.lorafile import Entry, read_entries
 from engine.names import names_in_loras

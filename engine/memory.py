@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,8 +15,9 @@ from engine.amounts import Holder
 from engine.checkpoints import Catalogue, Checkpoint
 from engine.control import Controls
 from engine.costs import Measure, unmeasured
+from engine.device import empty_cache, memory
 from engine.events import Stage
-from engine.ladder import Ladder, Rung, Way, empty_cache
+from engine.ladder import Ladder, Rung, Way
 from engine.loading import Model
 from engine.resident import Resident
 from engine.shelves import Shelf, controls, embeddings, loras, vaes
@@ -167,14 +167,4 @@ class Residents:
 
 def budget(device: torch.device) -> int:
     """Return the bytes that models may take on a device."""
-    if device.type == "cuda":
-        return int(SHARE * torch.cuda.get_device_properties(device).total_memory)
-    return int(SHARE * _memory())
-
-
-def _memory() -> int:
-    """Return this machine's memory in bytes; 8 GiB where it does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 8 * 2**30
+    return int(SHARE * memory(device))

@@ -10,10 +10,11 @@ from engine.amounts import Holder
 from engine.batching import Batching
 from engine.blobs import Folder
 from engine.checkpoints import Catalogue, Checkpoint
+from engine.device import CUDA, pick_device
 from engine.enlarge import Enlarger
 from engine.executors.config import EngineConfig
 from engine.ladder import Ladder
-from engine.loading import Model, load, pick_device
+from engine.loading import Model, load
 from engine.memory import Residents, budget
 from engine.pipeline import Pipeline
 from engine.probe import Notes, Probe
@@ -29,7 +30,7 @@ SIZES: Final = 64  # that one compiled block is made for; for more it runs as it
 def open_pipeline(config: EngineConfig) -> Pipeline:
     """Return a pipeline that loads the models it is asked for."""
     device = pick_device(config.device)
-    if device.type == "cuda" and config.batching == Batching.EXACT:
+    if device.type == CUDA and config.batching == Batching.EXACT:
         # Of two kernels for one thing it takes the one that always adds in the same order.
         torch.backends.cudnn.deterministic = True
     probe = Probe(Notes(config.notes), kind="compiled" if config.compile else "")

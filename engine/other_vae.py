@@ -15,11 +15,11 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from engine.amounts import of_file, of_modules
+from engine.device import layout, ran_out
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
 from engine.finite import check_weights
 from engine.guards import check_vae as check_config
-from engine.ladder import ran_out
 from engine.loading import Model, brief, is_xl, read_respelled, vae_tensors
 from engine.naming import stem
 from engine.no_vae import NoVae
@@ -127,7 +127,7 @@ class Vaes:
                 f"{self._model.latent_channels}.",
             )
         made = vae.to(self._model.device).eval().requires_grad_(False)
-        return made.to(memory_format=torch.channels_last)
+        return made.to(memory_format=layout(self._model.device))
 
 
 def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:

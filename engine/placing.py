@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from engine.ladder import Shortages, empty_cache, ran_out
+from engine.device import empty_cache, ran_out
+from engine.ladder import Shortages
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 import torch
 
 from engine.buckets import GAIN, LARGEST, Buckets
+from engine.device import CUDA, empty_cache, name, precision, ran_out, wait
 from engine.drafts import replace_text
-from engine.ladder import empty_cache, ran_out
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +106,11 @@ class Probe:
         return Buckets(self._measure(device, call, time.perf_counter))
 
     def dtype(self, device: torch.device) -> torch.dtype:
-        """Return the dtype that a device multiplies fastest in; fp32 where that is a processor."""
-        if device.type != "cuda":
-            return torch.float32
-        name = self._notes.recall(f"dtype | {software(device)}", lambda: self._fastest(device))
-        return {str(dtype): dtype for dtype in DTYPES}[name]
+        """Return the dtype that CUDA multiplies fastest in; any other device's usual one."""
+        if device.type != CUDA:
+            return precision(device)
+        best = self._notes.recall(f"dtype | {software(device)}", lambda: self._fastest(device))
+        return {str(dtype): dtype for dtype in DTYPES}[best]
 
     def _measure(self, device: torch.device, call: Call, clock: Clock) -> dict[int, float]:
         """Double the rows for as long as it gains something, and memory lasts."""
@@ -139,9 +139,8 @@ class Probe:
 
 def software(device: torch.device) -> str:
     """Name a device and what runs on it."""
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)} | torch {torch.__version__}"
-    return f"{device.type}, {torch.get_num_threads()} threads | torch {torch.__version__}"
+    what = f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else name(device)
+    return f"{what} | torch {torch.__version__}"
 
 
 def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) -> float | None:
@@ -161,10 +160,10 @@ def _least(device: torch.device, clock: Clock, work: Callable[[], object]) -> fl
 
 
 def _time(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
-    _wait(device)
+    wait(device)
     begun = clock()
     work()
-    _wait(device)
+    wait(device)
     return clock() - begun
 
 
@@ -178,8 +177,3 @@ def _one_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -17,6 +17,7 @@ from engine.control import Controls, Steer
 from engine.costs import Costs, Measure, unmeasured
 from engine.decode import Pixels, Previewer, decode, decode_tiled
 from engine.denoise import Denoising, Ground, evaluate
+from engine.device import ran_out
 from engine.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
 from engine.enlarge import stretch
 from engine.errors import NotFinite, OutOfMemory
@@ -24,7 +25,7 @@ from engine.events import Stage
 from engine.finite import are_finite
 from engine.hints import Hint
 from engine.inpainting import cover
-from engine.ladder import Ladder, Rung, Way, ran_out
+from engine.ladder import Ladder, Rung, Way
 from engine.loading import Model
 from engine.lora import Loras
 from engine.other_vae import Vaes

@@ -18,6 +18,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import group_norm, interpolate
 
+from engine.device import MPS, finest
 from engine.tiles import Tiling, cut, tiled
 
 TILE: Final = 64  # latents, as many as most models are trained at
@@ -136,13 +137,15 @@ class Norms:
         return (x - mean) * scale + norm.bias.view(1, -1, 1, 1)
 
     def _measure(self, norm: torch.nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return how much of the picture it is, and each group's mean and variance, fp64."""
+        """Return how much of the picture it is, and each group's mean and variance in fp64."""
         assert self.weight is not None
-        weight = self.weight.to(x.device)[None, None]
-        weight = interpolate(weight, size=x.shape[2:], mode="area")[0, 0]
+        # MPS shrinks to whole fractions alone: there the processor does it.
+        weight = self.weight if x.device.type == MPS else self.weight.to(x.device)
+        weight = interpolate(weight[None, None], size=x.shape[2:], mode="area")[0, 0].to(x.device)
         share = weight.sum() / weight.numel()
         weight = weight / weight.sum() / (x.shape[1] // norm.num_groups)
         groups = x.float().view(norm.num_groups, -1, *x.shape[2:])
         mean = (groups * weight).sum((1, 2, 3))
         variance = ((groups - mean.view(-1, 1, 1, 1)) ** 2 * weight).sum((1, 2, 3))
-        return share.double(), mean.double(), variance.double()
+        fine = finest(x.device)
+        return share.to(fine), mean.to(fine), variance.to(fine)

@@ -21,9 +21,9 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.device import ran_out
 from engine.errors import BrokenModel
 from engine.finite import check_weights
-from engine.ladder import ran_out
 from engine.loading import brief
 from engine.tensorfile import BadFile, Header, read_header
 from engine.unused import check_unused

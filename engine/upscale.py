@@ -22,9 +22,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.device import CUDA, ran_out
 from engine.errors import BrokenModel, NotFinite
 from engine.finite import are_finite, check_weights
-from engine.ladder import ran_out
 from engine.loading import brief
 from engine.tiles import Tiling, tiled
 
@@ -46,7 +46,7 @@ class Upscaler:
 
     def __init__(self, name: str, descriptor: Any, device: torch.device) -> None:
         self.name = name
-        half = device.type == "cuda" and descriptor.supports_half
+        half = device.type == CUDA and descriptor.supports_half
         self.dtype = torch.float16 if half else torch.float32
         self.device = device
         self.scale = int(descriptor.scale)

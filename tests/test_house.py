@@ -81,6 +81,7 @@ MAY_IMPORT = {
             "engine.memory",
             "engine.probe",
             "engine.finite",
+            "engine.device",
             "engine.ladder",
             "engine.opening",
             "engine.diagnosis",

@@ -30,7 +30,8 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 
 from engine.batching import Batching
 from engine.checkpoints import STARTER_FOLDER, describe
-from engine.loading import Model, load, pick_device
+from engine.device import pick_device
+from engine.loading import Model, load
 from engine.probe import software
 from engine.recipe import Recipe
 from tests.bench.crowd import (

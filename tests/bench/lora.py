@@ -16,7 +16,8 @@ from statistics import median
 import torch
 
 from engine.checkpoints import describe_file
-from engine.loading import Model, load, pick_device
+from engine.device import pick_device
+from engine.loading import Model, load
 from engine.lora import Loras
 from engine.shelves import loras
 from engine.sources import Lora

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.checkpoints import describe
+from engine.device import pick_device
 from engine.errors import BrokenModel
-from engine.loading import Model, load, pick_device
+from engine.loading import Model, load
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,97 @@
+"""What differs between devices: CUDA (and ROCm), Apple's Metal (MPS), and the processor.
+
+MPS (https://docs.pytorch.org/docs/stable/mps.html) knows no fp64. Like CUDA it works while the
+program goes on, so that whoever reads a clock must wait for it. Its memory is the machine's, and it
+says how much of that a program should take.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Final
+
+import torch
+
+CUDA: Final = "cuda"
+MPS: Final = "mps"
+UNKNOWN: Final = 8 * 2**30  # bytes of memory where a machine does not tell
+# bf16 and fp16 are unusable on most CPUs; fp16 halves what Apple's share of the memory holds.
+PRECISIONS: Final = {"cpu": torch.float32, CUDA: torch.float16, MPS: torch.float16}
+# What allocators say that raise no kind of error of their own: the processor's, and Metal's two.
+SHORT: Final = ("can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """Return the device by name; `auto` takes CUDA (or ROCm), then Apple's, then the CPU."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device(next((kind for kind, there in present().items() if there), "cpu"))
+
+
+def present() -> dict[str, bool]:
+    """Return which kinds of devices beside the processor are there, the best first."""
+    return {CUDA: torch.cuda.is_available(), MPS: torch.backends.mps.is_available()}
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Return the dtype in which U-Nets and text encoders work there unless another is measured."""
+    return PRECISIONS.get(device.type, torch.float32)
+
+
+def finest(device: torch.device) -> torch.dtype:
+    """Return the finest dtype that a device knows."""
+    return torch.float32 if device.type == MPS else torch.float64
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """Return how weights of convolutions lie there.
+
+    With channels last a U-Net's call takes half as long on a processor. On MPS several versions of
+    torch compute wrongly with it.
+    """
+    return torch.contiguous_format if device.type == MPS else torch.channels_last
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a device has done all that it was told."""
+    if device.type == CUDA:
+        torch.cuda.synchronize(device)
+    elif device.type == MPS:
+        torch.mps.synchronize()
+
+
+def empty_cache() -> None:
+    """Give memory that nobody uses back to the devices."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def memory(device: torch.device) -> int:
+    """Return how many bytes of memory a program has there; 8 GiB where nothing tells."""
+    if device.type == CUDA:
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == MPS:
+        return int(torch.mps.recommended_max_memory())
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return UNKNOWN
+
+
+def name(device: torch.device) -> str:
+    """Return what people call a device."""
+    if device.type == CUDA:
+        return torch.cuda.get_device_name(device)
+    if device.type == MPS:
+        return f"Apple Metal, macOS {platform.mac_ver()[0]}"
+    return f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else device.type
+
+
+def ran_out(error: Exception) -> bool:
+    """Tell whether an error means that memory ran out."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(said in str(error) for said in SHORT)
