@@ -158,3 +158,22 @@ async def test_a_servers_rate_counts_all_its_channels_and_threads_together(
     refused = await ann.at(discord.add_thread(channels[0])).imagine("a marble scholar")
     assert "You may ask for 2 jobs a minute here" in await refused.said("minute")
     assert await (await bob.at(channels[0]).imagine("a marble scholar")).picture()
+
+
+async def test_what_is_sent_by_direct_message_follows_the_rule_of_that_chat(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    alone = ann.in_dm()
+    await set_rules(cold, {place_key(None, alone.channel.id): {"rules.safety": "spoiler"}})
+    cold.settings = {"MARBLE_SAFETY": "refuse"}
+    await cold.start()
+    before = len(discord.sent())
+    asked = await ann.imagine("a marble scholar", **DRAWN)
+    await asked.said("seed 7")
+    assert is_silent(discord.sent()[before:])
+    await ann.reacts("✉️", asked)
+    letter = await ann.gets_dm("Recipe of ")
+    assert is_veiled(letter.message.attachments)
+    told = await alone.imagine("a marble scholar", **DRAWN)
+    await told.said("seed 7")
+    assert is_veiled(told.message.attachments)
