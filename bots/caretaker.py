@@ -80,6 +80,7 @@ class Caretaker:
         finally:  # what nobody is to keep any longer goes all the same
             pruned = await self.prune()
             swept = await self.storage.care.sweep()
+            await self.storage.exports.sweep()
             log.info("care: %d jobs were removed, and %d files that nobody named", pruned, swept)
         await asyncio.to_thread(self._mark.touch)
 

@@ -34,7 +34,7 @@ from storage.history import History
 from storage.intake import ROOM
 from storage.kept import about, given_by, messages_of, plain
 from storage.locks import FileLock
-from storage.pictures import Pictures
+from storage.pictures import Pictures, remove_abandoned
 from storage.records import Exported, Job, Picture
 from storage.sqlite_files import open_part, part_of, take_name
 
@@ -157,6 +157,7 @@ class Exports:
         await asyncio.to_thread(self._sweep)
 
     def _sweep(self) -> None:
+        remove_abandoned(self.folder.parent.glob("tmp*/marble.zip*"))  # of versions before parts
         for name in {path.stem for path in self.folder.glob("*")}:
             lock = FileLock(self.folder / f"{name}.lock")
             if lock.take():

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import shutil
+import time
 import zipfile
 from collections import namedtuple
 from pathlib import Path
@@ -197,6 +199,17 @@ async def test_what_a_process_left_that_died_is_swept_and_what_one_writes_is_not
         held.release()
         await storage.exports.sweep()
         assert left_behind(storage) == []
+
+
+async def test_what_an_earlier_version_left_that_died_is_swept(storage: Storage) -> None:
+    """It wrote each export to a folder of its own, beside the database."""
+    data, hours_ago = storage.exports.folder.parent, time.time() - 30 * 3600
+    for name, age in (("tmpold1", hours_ago), ("tmpnew1", time.time())):
+        (data / name).mkdir()
+        (data / name / "marble.zip.part").write_bytes(b"private")
+        os.utime(data / name / "marble.zip.part", (age, age))
+    await storage.exports.sweep()
+    assert [path.parent.name for path in named(data, "tmp*/*")] == ["tmpnew1"]
 
 
 async def test_a_picture_that_is_removed_meanwhile_is_left_out(storage: Storage) -> None:
