@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,19 @@ from engine.checkpoints import Catalogue, Checkpoint, describe, describe_file
 from engine.checkup import examine
 from engine.decode import fit_preview
 from engine.errors import BrokenModel, MissingVae
+from engine.events import Picture, Progress
+from engine.executors import Spec
 from engine.loading import Model, load
+from engine.memory import One
 from engine.other_vae import Vaes, read_vae
+from engine.pipeline import Pipeline
+from engine.reports import Ended
 from engine.schedules import SCHEDULES, NoiseSchedule
 from engine.shelves import vaes
 from engine.spellings import spellings
-from tests.single_files import make_modules, single_file, small_forms
+from tests.engine.ticks import ROOMY, drive
+from tests.factories import make_recipe
+from tests.single_files import make_modules, make_true_model, single_file, small_forms
 from tests.tiny_vaes import makers_decoder, write_makers
 
 CPU = torch.device("cpu")
@@ -298,6 +307,24 @@ def test_a_model_without_a_vae_draws_with_one_that_is_named(bare: Model, tmp_pat
     with torch.inference_mode():
         assert lent.vae.decode(torch.zeros(1, 4, 8, 8)).sample.shape == (1, 3, 64, 64)
         assert fit_preview(lender.for_previews()).shape == (5, 3)
+
+
+def test_its_jobs_are_drawn_previews_included_or_told_what_is_missing(
+    bare: Model, tmp_path: Path
+) -> None:
+    whole = make_true_model(tmp_path / "true", "sd1")
+    model = replace(whole, vae=bare.vae, checkpoint=replace(whole.checkpoint, has_vae=False))
+    models = One(model, lambda *_: ROOMY, vaes=vaes(tmp_path))
+    seconds = count()
+    pipeline = Pipeline(models, clock=lambda: float(next(seconds)))
+    recipes = [make_recipe(steps=6, vae=name, seed=1) for name in ("mse", "taesd", None)]
+    told = drive(pipeline, {0: [Spec(job=n, epoch=1, recipe=r) for n, r in enumerate(recipes)]})
+    pipeline.close()
+    for number in (0, 1):
+        assert [type(news) for news in told[number]][-2:] == [Picture, Ended], told[number][-1]
+    assert any(isinstance(news, Progress) and news.preview for news in told[0] + told[1])
+    (ended,) = (news for news in told[2] if isinstance(news, Ended))
+    assert isinstance(ended.error, MissingVae)
 
 
 LACKS: dict[str, tuple[Callable[[str], bool], str]] = {
