@@ -24,7 +24,7 @@ from importlib import import_module
 from typing import Final, Protocol, cast
 
 from bots.app import App, open_app
-from bots.delivery import ASK, Adapter, AdapterStopped, Delivery, Shown, Way, back_off
+from bots.delivery import ASK, Adapter, AdapterStopped, Delivery, Shown, TryLater, Way, back_off
 from bots.monitor import monitored
 from bots.settings import Settings
 from engine.sentences import Sentence
@@ -190,6 +190,8 @@ class Service:
 
     async def _pause(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
         wait = back_off(failures)
+        if isinstance(error, TryLater):
+            wait = max(wait, error.seconds)
         self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
         log.error("%s failed and is started again in %.0f s", adapter.name, wait, exc_info=error)
         await asyncio.sleep(wait)

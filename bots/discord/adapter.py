@@ -19,6 +19,7 @@ from bots.discord.faults import UNKNOWN_MESSAGE, refused_by, too_large, translat
 from bots.discord.replies import Reply, outcome_reply, reply_in_words
 from bots.discord.unanswered import Unanswered
 from bots.screen import View
+from bots.texts import words_of
 from storage import Job, Parcel
 
 STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off
@@ -75,13 +76,14 @@ async def _in_words(client: MarbleClient, job: Job, address: Address, reply: Rep
         return await _by_edit(client, job, address, reply)
 
 
+# Discord drops a repeated nonce, but only for some minutes.
+BY_MESSAGE: Final = Way("message", repeatable=False)
 BY_DM: Final = Way("direct message", repeatable=False)
 IN_WORDS: Final = Way("edit in words", repeatable=True)
 WAYS: Final[Mapping[Way, Send]] = {
     Way("token", repeatable=True): _by_token,
     Way("edit", repeatable=True): _by_edit,
-    # Discord drops a repeated nonce, but only for some minutes.
-    Way("message", repeatable=False): _by_message,
+    BY_MESSAGE: _by_message,
     BY_DM: _by_dm,
     IN_WORDS: _in_words,
 }
@@ -145,7 +147,20 @@ class DiscordAdapter:
                 message = await self._send(client, parcel, address, WAYS[way], job, seen)
         except Exception as error:
             raise translate(error) from error
+        if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
+            await self._end_placeholder(client, job, address, way)
         return {message_key(message): None}
+
+    async def _end_placeholder(
+        self, client: MarbleClient, job: Job, address: Address, way: Way
+    ) -> None:
+        """Let a placeholder that took no picture say no longer that its job is on its way."""
+        words = words_of(address.language)
+        text = words.sent_by_dm if way == BY_DM else words.sent_anew
+        try:
+            await _in_words(client, job, address, Reply(content=text))
+        except Exception as error:  # mostly it is gone, or cannot be reached any more
+            log.info("the placeholder of job %d stays as it is: %s", job.id, translate(error))
 
     async def _started(self) -> MarbleClient:
         """Return the client once it can send; raises `TryLater`."""

@@ -94,10 +94,14 @@ async def _recipe_in(errand: Errand, file: Document) -> Reading | None:
 async def _remake(errand: Errand, reading: Reading, values: Values) -> None:
     """Draw a file's recipe, and name what of it is not honoured."""
     job = await errand.app.studio.remake(reading.recipe, values, errand.asker)
-    if reading.ignored:
-        what = ignored_text(reading.ignored, errand.words)
-        await errand.say(errand.words.not_honoured.format(what=what))
     errand.begin(job)
+    if not reading.ignored:
+        return
+    what = ignored_text(reading.ignored, errand.words)
+    try:
+        await errand.say(errand.words.not_honoured.format(what=what))
+    except TelegramError as error:  # the job is there, noted or not
+        log.warning("a note to job %d was not shown: %s", job.id, explain(error))
 
 
 async def _ask(errand: Errand, picture: Picture | None, *, nothing: bool) -> str | None:

@@ -148,6 +148,7 @@ class Replies:
         answer, address = self.compose_in_words(parcel), _address(parcel)
         text = cut(answer.text, TEXT, utf16_length)
         message = await self.bot.send_message(address.chat, text, rate_limit_args=BRIEFLY)
+        await self._remove_placeholder(parcel)
         return {message_key(message.chat.id, message.message_id): None}
 
     async def _remove_placeholder(self, parcel: Parcel) -> None:

@@ -96,6 +96,7 @@ EN: Final = Words(
     favourite_added="{name} is among your favourites.",
     favourite_removed="{name} is no longer among your favourites.",
     sent_by_dm="Sent to you by DM.",
+    sent_anew="The picture came as a new message.",
     dm_closed="I cannot write to you; allow direct messages from this server and try again.",
     pick="Which one?",
     nothing_yet="Nothing yet. Describe a picture and it will be here.",

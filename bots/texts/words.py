@@ -85,6 +85,7 @@ class Words:
     favourite_added: str
     favourite_removed: str
     sent_by_dm: str
+    sent_anew: str
     dm_closed: str
     pick: str
     nothing_yet: str

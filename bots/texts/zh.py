@@ -95,6 +95,7 @@ ZH: Final = Words(
     favourite_added="{name} 已加入收藏。",
     favourite_removed="{name} 已移出收藏。",
     sent_by_dm="已私信发给你。",
+    sent_anew="图片已作为新消息发出。",
     dm_closed="我无法给你发私信；请允许来自此服务器的私信后再试。",
     pick="选哪一张？",
     nothing_yet="还没有图片。描述一张，它就会出现在这里。",

@@ -13,7 +13,7 @@ import pytest
 
 from bots import serve
 from bots.app import App, roles_of, rules_of
-from bots.delivery import AdapterStopped, Way
+from bots.delivery import AdapterStopped, TryLater, Way
 from bots.gate import Gate
 from bots.pausing import Pausing
 from bots.serve import Entry, Service, make_adapters, serving
@@ -131,6 +131,16 @@ async def test_one_that_fails_is_started_again(
     assert (red.runs, blue.runs, waits) == (3, 1, [0, 1])
     assert service.troubles == {}
     assert "red failed and is started again" in caplog.text
+
+
+async def test_one_that_is_asked_to_wait_waits_as_long(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_waits(monkeypatch)
+    red = Home("red", script=[TryLater(0.6)])
+    start(red)
+    await red.connected.wait()
+    assert "red failed and is started again in 1 s" in caplog.text
 
 
 async def test_one_that_is_refused_rests_with_its_reason_while_the_others_go_on(

@@ -347,6 +347,18 @@ async def no_picture_taken(scene: Scene) -> str:
     return "its message says so, and how to see it"
 
 
+async def no_picture_here(scene: Scene) -> str:
+    """the picture is refused in the channel alone (403/20009)"""
+    reply = await scene.waiting()
+    faults = scene.discord.faults
+    for route in ("PATCH /webhooks/.*", "PATCH /channels/.*", "POST /channels/.*/messages"):
+        faults.add(route, 403, 20009)
+    scene.go()
+    assert _is_picture((await scene.ann.gets_dm("scholar")).message)
+    await reply.said("by DM")
+    return "it comes by direct message, and its message says so"
+
+
 async def archived_thread(scene: Scene) -> str:
     """the thread is archived meanwhile (400/50083)"""
     thread = scene.discord.add_thread(scene.discord.channel)
@@ -434,6 +446,7 @@ FAULTS: Final[tuple[Callable[[Scene], Awaitable[str]], ...]] = (
     cloudflare,
     no_verdicts,
     no_picture_taken,
+    no_picture_here,
     archived_thread,
     locked_thread,
     answered_deleted,
