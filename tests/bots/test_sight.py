@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import dataclass
+from pathlib import Path
 
-from bots.policy import Role
+import pytest
+from sqlalchemy import update
+
+from bots.gate import Gate
+from bots.policy import Role, Roles
+from bots.rules import Rules
 from bots.sight import (
+    Deed,
     Facts,
     NotInPrivate,
     Relation,
     Sight,
+    Sights,
+    Unseen,
     Viewer,
     check_personal,
     may_end,
     sight_of,
 )
+from storage import NewJob, Storage
 from storage.errors import UnreadableRecipe
+from storage.tables import jobs
 from tests.bots.sight_table import markdown
 from tests.conftest import ROOT
+from tests.factories import make_recipe
 
 POSTED = UnreadableRecipe(1, "", person="x:ada", place="x:1")  # it says who asked, and where
 BOB = Viewer(person="x:bob", place="x:2")
@@ -40,6 +52,39 @@ def test_nobody_but_an_owner_sees_what_was_asked_for_in_private(
     sees = relation in (Relation.SEES, Relation.MODERATES)
     known = relation is Relation.NONE and role >= Role.MODERATOR
     assert (sight is not Sight.NONE) == (sees or known or role is Role.OWNER)
+
+
+@dataclass(frozen=True)
+class Anybody:
+    """Be somebody who has nothing to do with any place but the one where they ask."""
+
+    viewer: Viewer
+
+    def shares(self, place: str) -> bool:
+        return place == self.viewer.place
+
+    async def relation(self, place: str) -> Relation:
+        return Relation.NONE
+
+
+async def test_a_job_that_cannot_be_read_tells_so_to_whoever_may_see_it_alone(
+    tmp_path: Path,
+) -> None:
+    async with Storage.open(tmp_path) as storage:
+        new = NewJob(recipe=make_recipe(), person="x:ada", place="x:1")
+        job = await storage.jobs.add(new)
+        newer = update(jobs).where(jobs.c.id == job.id).values(recipe={"version": 99})
+        await storage.database.write(lambda c: c.execute(newer))
+        sights = Sights(storage.jobs, Gate(storage, Roles(), Rules()))
+        ada = Anybody(Viewer(person="x:ada", place="x:2"))
+        with pytest.raises(UnreadableRecipe):
+            await sights.find("1", ada, Deed.TELL)
+        told = []
+        for name in ("1", "2"):
+            with pytest.raises(Unseen) as caught:
+                await sights.find(name, Anybody(BOB), Deed.TELL)
+            told.append(str(caught.value).replace(name, "N"))
+        assert told[0] == told[1]
 
 
 def test_a_name_that_several_write_in_owns_what_it_asked_for_here_alone() -> None:
