@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 from math import prod
+from weakref import WeakSet
 
 import torch
 
@@ -42,6 +43,7 @@ class Costs:
         self._ladder = ladder
         self._prepare = prepare
         self.measured: dict[Form, Buckets] = {}
+        self._apart: WeakSet[Denoising] = WeakSet()
 
     def of(self, picture: Denoising) -> Buckets:
         """Return what calls for a picture cost: a picture a call where more had no room lately."""
@@ -52,13 +54,16 @@ class Costs:
             return self._guess(form).single(picture.rows)
         return self.measured[form]
 
-    def cramp(self, picture: Denoising) -> None:
-        """Take note that a call of several pictures of this form had no room."""
-        self._ladder.short.add(self._key(picture))
+    def cramp(self, picture: Denoising, *, form: bool = True) -> None:
+        """Take note that a picture had room in a call of its own alone; all of its form, or it."""
+        if form:
+            self._ladder.short.add(self._key(picture))
+        else:
+            self._apart.add(picture)
 
     def is_cramped(self, picture: Denoising) -> bool:
-        """Say whether pictures of this form are to have calls of their own for now."""
-        return self._key(picture) in self._ladder.short
+        """Say whether a picture is to have calls of its own for now."""
+        return picture in self._apart or self._key(picture) in self._ladder.short
 
     def _key(self, picture: Denoising) -> Hashable:
         form = picture.shape, len(picture.steers), picture.tokens

@@ -201,35 +201,48 @@ class Resident:
     def evaluate(self, batch: Sequence[Denoising], rows: int) -> list[Tensor | Exception]:
         """Answer a batch's requests in one call padded to `rows`: each `denoised`, [1, C, h, w].
 
-        Where that fails each picture is tried alone, so that none fails by another's fault. A
-        picture whose values are no numbers gets `NotFinite`.
+        Where that fails each picture is tried alone, so that none fails by another's fault; with
+        the same number of rows, so that none loses its last bits by it either. A picture whose
+        values are no numbers gets `NotFinite`.
         """
-        together = partial(self._call, batch, rows)
-        ways: list[Way[list[Tensor]]] = [(None, together), (Rung.EMPTY_CACHE, together)]
-        short = False
+        first = self._try(batch, rows, None, Rung.EMPTY_CACHE)
+        if not isinstance(first, Exception):
+            return _judged(batch, first)
+        answers: list[Tensor | Exception] = [first]
+        if len(batch) > 1:
+            del first, answers[:]  # with the tensors of the frames that it came through
+            answers += [self._alone(picture, rows) for picture in batch]
+        return _judged(batch, self._narrowed(batch, rows, answers))
+
+    def _narrowed(
+        self, batch: Sequence[Denoising], rows: int, answers: Sequence[Tensor | Exception]
+    ) -> list[Tensor | Exception]:
+        """Return answers, tried again with a picture's own rows where `rows` had no room."""
+        fits = any(isinstance(answer, Tensor) for answer in answers)
+        found = list(answers)
+        for number, picture in enumerate(batch):
+            if isinstance(found[number], OutOfMemory):
+                ways = Rung.BATCH_OF_ONE, Rung.OFFLOAD
+                found[number] = self._alone(picture, picture.rows, *ways)
+                # Only what fits with fewer rows says something of their number.
+                if isinstance(found[number], Tensor) and picture.rows < rows:
+                    self.costs.cramp(picture, form=not fits)
+        return found
+
+    def _alone(self, picture: Denoising, rows: int, *rungs: Rung) -> Tensor | Exception:
+        """Answer one picture's request in a call padded to `rows`, or return why not."""
+        found = self._try([picture], rows, *rungs or (None,))
+        return found if isinstance(found, Exception) else found[0]
+
+    def _try(
+        self, batch: Sequence[Denoising], rows: int, *rungs: Rung | None
+    ) -> list[Tensor] | Exception:
+        """Call the U-Net for a batch, on these rungs in turn; return what it says, or why not."""
+        call = partial(self._call, batch, rows)
+        offloaded = partial(self._parts.offload, call)
+        ways = [(rung, offloaded if rung is Rung.OFFLOAD else call) for rung in rungs]
         try:
-            return _judged(batch, self._ladder.climb(Stage.DENOISE, ways))
-        except OutOfMemory:
-            short = True
-        except Exception as error:
-            if len(batch) == 1:
-                return [error]
-        return _judged(batch, [self._alone(picture, rows, short) for picture in batch])
-
-    def _alone(self, picture: Denoising, rows: int, short: bool) -> Tensor | Exception:
-        """Answer one picture's request, or return why not; `short`: those rows have no room."""
-
-        def one() -> list[Tensor]:
-            self.costs.cramp(picture)
-            return self._call([picture], picture.rows)
-
-        ways: list[Way[list[Tensor]]] = [
-            (None, partial(self._call, [picture], rows)),
-            (Rung.BATCH_OF_ONE, one),
-            (Rung.OFFLOAD, partial(self._parts.offload, one)),
-        ]
-        try:
-            return self._ladder.climb(Stage.DENOISE, ways[1:] if short else ways)[0]
+            return self._ladder.climb(Stage.DENOISE, ways)
         except Exception as error:
             return error
 

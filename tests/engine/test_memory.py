@@ -104,15 +104,24 @@ def test_at_the_ladders_end_there_is_a_clear_sentence(model: Model, stage: str) 
     assert "a smaller size may fit" in str(error)
 
 
-def test_memory_that_ran_out_for_a_batch_leaves_a_picture_a_call(model: Model) -> None:
+@pytest.mark.parametrize(
+    ("times", "ticks"),
+    [
+        (2, 4),  # each alone with as many rows, and then together again
+        (2 + 1, 4 + 3),  # one had room in a call of its own alone, and goes on so
+        (2 + 3, 1 + 3 * 3),  # none of them had more: three jobs of three more steps each
+    ],
+)
+def test_memory_that_ran_out_for_a_batch_leaves_a_picture_a_call(
+    model: Model, times: int, ticks: int
+) -> None:
     specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=4, seed=n)) for n in range(3)]
     pipeline = make_pipeline(model, ROOMY)
-    with failing(model.unet, "forward", 2):
+    with failing(model.unet, "forward", times):
         told = drive(pipeline, {0: specs})
     pipeline.close()
     assert all(len(pngs(told[n])) == 1 for n in range(3))
-    # One tick of three together, then three jobs of three more steps each by itself.
-    assert pipeline.counts["ticks"] == 1 + 3 * 3
+    assert pipeline.counts["ticks"] == ticks
 
 
 @pytest.mark.parametrize("times", range(1, 6))

@@ -1,28 +1,34 @@
-"""A storm: any mix of jobs, cancels and faults. Each job ends once, and nothing stays."""
+"""A storm: any mix of jobs, cancels and faults. Each job ends once, nothing stays, and those that
+nothing ails give the bytes that they give alone.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from engine.batching import Batching
 from engine.buckets import Buckets
-from engine.errors import Cancelled, MarbleError
+from engine.conditioning import Conditioning, TextEncoder
+from engine.errors import Cancelled, EngineError, MarbleError, NotFinite, OutOfMemory
 from engine.events import Picture
 from engine.executors import Spec
 from engine.loading import Model
 from engine.memory import One
 from engine.metadata import encode_png
 from engine.pipeline import Pipeline
+from engine.recipe import Recipe
 from engine.reports import Ended, Key
+from engine.running import Running
 from engine.sources import Upscale
-from tests.engine.ticks import ROOMY, STEEP, TIGHT, News
+from tests.engine.ticks import ROOMY, STEEP, TIGHT, News, drive, pngs
 from tests.factories import make_recipe
 
 LONGEST = 300  # ticks; a mix that takes more hangs
@@ -146,3 +152,130 @@ def _check(spec: Spec, news: list[News]) -> None:
         assert drawn == [*spec.recipe.pictures]
     elif isinstance(end.error, Cancelled):
         assert len(drawn) <= len(spec.recipe.pictures)
+
+
+# What ails a job, and how it is known by its prompt: where it fails, with what.
+LETTER = "q"  # healthy prompts are written without it
+OOM, BROKEN = ERRORS
+MARKS = {"unet broken": 1e4, "unet memory": 2e4, "nan": torch.nan, "infinite": torch.inf}
+AILMENTS: dict[str, type[Exception]] = {
+    "encode broken": EngineError,
+    "encode memory": OutOfMemory,
+    "unet broken": EngineError,
+    "unet memory": OutOfMemory,
+    "nan": NotFinite,
+    "infinite": NotFinite,
+    "decode broken": EngineError,
+    "decode memory": OutOfMemory,
+    "decode nan": NotFinite,
+    "png broken": EngineError,
+}
+FIVE, SEVEN = "marble " * 60, "statue " * 87  # windows, which share no call
+HEALTHY = [
+    make_recipe(prompt="a cat", steps=3, count=2),
+    make_recipe(prompt="a cat", steps=2, seed=8, guidance_scale=1.0),
+    make_recipe(prompt="a dog " * 50, steps=3, sampler="heun"),
+    make_recipe(prompt=FIVE, negative_prompt=SEVEN, steps=2),
+    make_recipe(prompt=SEVEN, steps=2, seed=9),
+    make_recipe(prompt="a cat", steps=2, upscale=Upscale(factor=1.5, strength=0.5)),
+]
+
+
+def ailing(what: str, count: int, long: bool) -> Recipe:
+    """Return a job that fails; of the healthy ones' size, so that it is in their calls."""
+    return make_recipe(prompt=f"{LETTER} {what} " + FIVE * long, count=count, steps=2)
+
+
+@contextmanager
+def ailments(model: Model) -> Iterator[None]:
+    """Let whatever works on a job's own tensors fail as its prompt says, for that job alone."""
+    read, forward = TextEncoder.encode, model.unet.forward
+    decode, show = model.vae.post_quant_conv.forward, Running.reveal
+
+    def encode(text: TextEncoder, prompt: str, *args: Any, **kwargs: Any) -> Conditioning:
+        what = next((each for each in AILMENTS if prompt.startswith(f"{LETTER} {each} ")), "")
+        if what.startswith("encode"):
+            raise OOM if "memory" in what else BROKEN
+        found = read(text, prompt, *args, **kwargs)
+        if what not in MARKS:
+            return found
+        return replace(found, embeds=torch.full_like(found.embeds, MARKS[what]))
+
+    def call(x: Tensor, t: Tensor, *, encoder_hidden_states: Tensor, **told: Any) -> Any:
+        for what, error in (("unet memory", OOM), ("unet broken", BROKEN)):
+            if bool((encoder_hidden_states == MARKS[what]).any()):
+                raise error
+        return forward(x, t, encoder_hidden_states=encoder_hidden_states, **told)
+
+    def reveal(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
+        prompt = current[-1].prompt
+        if not prompt.startswith(f"{LETTER} decode"):
+            return decode(latents, *args, **kwargs)
+        if "nan" not in prompt:
+            raise OOM if "memory" in prompt else BROKEN
+        return decode(latents * torch.nan, *args, **kwargs)
+
+    def write(pixels: Any, recipe: Recipe, *args: Any) -> bytes:
+        if recipe.prompt.startswith(f"{LETTER} png"):
+            raise BROKEN
+        return encode_png(pixels, recipe, *args)
+
+    def note(running: Running, *args: Any) -> Any:
+        current.append(running.recipe)
+        return show(running, *args)
+
+    current: list[Recipe] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextEncoder, "encode", encode)
+        patch.setattr(model.unet, "forward", call)
+        patch.setattr(model.vae.post_quant_conv, "forward", reveal)
+        patch.setattr(Running, "reveal", note)
+        patch.setattr("engine.reveal.encode_png", write)
+        yield
+
+
+def drawn_alone(model: Model, buckets: Buckets) -> list[list[bytes]]:
+    """Return each healthy job's pictures when nothing else is at work."""
+    made = []
+    for recipe in HEALTHY:
+        pipeline = Pipeline(One(model, lambda *_: buckets))
+        made.append([each.png for each in pipeline.run(recipe) if isinstance(each, Picture)])
+        pipeline.close()
+    return made
+
+
+@pytest.mark.parametrize("buckets", [ROOMY, STEEP, TIGHT], ids=["roomy", "steep", "tight"])
+def test_who_fails_changes_nobody_elses_bytes(model: Model, buckets: Buckets) -> None:
+    alone = drawn_alone(model, buckets)
+
+    @settings(max_examples=8, deadline=None, phases=[Phase.generate])
+    @given(
+        healthy=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), min_size=1, max_size=4),
+        ill=st.lists(
+            st.tuples(
+                st.sampled_from(sorted(AILMENTS)),
+                st.integers(1, 3),
+                st.booleans(),
+                st.integers(0, 6),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+    )
+    def storm(healthy: list[tuple[int, int]], ill: list[tuple[str, int, bool, int]]) -> None:
+        recipes = [HEALTHY[which] for which, _ in healthy]
+        recipes += [ailing(what, count, long) for what, count, long, _ in ill]
+        arrivals: dict[int, list[Spec]] = defaultdict(list)
+        for number, at in enumerate([*(at for _, at in healthy), *(at for *_, at in ill)]):
+            arrivals[at].append(Spec(job=number, epoch=1, recipe=recipes[number]))
+        pipeline = Pipeline(One(model, lambda *_: buckets))
+        with ailments(model):
+            told = drive(pipeline, arrivals)
+        pipeline.close()
+        ends = [told[number].pop() for number in range(len(recipes))]
+        errors = [type(end.error) for end in ends if isinstance(end, Ended)]
+        assert errors == [type(None)] * len(healthy) + [AILMENTS[what] for what, *_ in ill]
+        for number, (which, _) in enumerate(healthy):
+            assert pngs(told[number]) == alone[which]
+
+    storm()
