@@ -86,3 +86,20 @@ async def test_what_is_shown_as_in_force_is_what_leaves_on_every_way(
         else:
             told = await refusal(telegram, ada, again, "Original")
             assert (WITHHELD if rule == "refuse" else NO_VEIL) in told
+
+
+async def test_a_reaction_is_answered_in_the_group_where_the_picture_was_shown(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    statues, other = group(telegram, 9), group(telegram, 10)
+    other.promote()
+    async with a_marble(telegram, tmp_path):
+        topic = statues.topic(TOPIC)
+        first = await topic.picture(await ada.says("/imagine an owl", to=topic))
+        job = text_of(first).splitlines()[1].split()[0]
+        again = await other.picture(await ada.says(f"/show {job}", to=other))
+        await ada.reacts(again, "👍")
+        answer = await other.picture(again)
+        assert "message_thread_id" not in answer
+    async with Storage.open(tmp_path / "data") as storage:
+        assert (await storage.jobs.get(int(job) + 1)).place == f"telegram:{other.id}"
