@@ -34,6 +34,12 @@ HARMLESS: Final = (
     r"(?:v_pred|ztsnr)$",
 )
 _KNOWN: Final = re.compile("|".join((*READ, *HARMLESS)))
+_HARMLESS: Final = re.compile("|".join(HARMLESS))
+
+
+def harmful(names: Iterable[str]) -> list[str]:
+    """Return the tensors of those that a picture may hang on."""
+    return [name for name in names if not _HARMLESS.match(name)]
 
 
 def left_over(names: Iterable[str], unet: Collection[str]) -> list[str]:

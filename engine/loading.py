@@ -32,14 +32,14 @@ from engine.device import layout, precision, ran_out
 from engine.errors import BrokenModel, some
 from engine.families import SDXL
 from engine.finite import check_present, check_values
-from engine.leftovers import left_over
+from engine.leftovers import harmful, left_over
 from engine.names import original_name
 from engine.no_vae import NoVae
 from engine.schedules import NoiseSchedule
-from engine.signatures import CONV_IN, GUIDANCE_IN, VAE
+from engine.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
 from engine.spellings import spellings
 from engine.tensorfile import BadFile, read_header
-from engine.unused import VAE_HARMLESS
+from engine.unused import VAE_HARMLESS, left_in_text, left_in_vae
 from engine.vocabulary import make_tokenizer
 from engine.weights import part_variant
 
@@ -193,6 +193,7 @@ class _Parts:
         # Mapped, not read: the bytes go from the file straight to where they are to lie.
         file = checkpoint.file
         self._tensors = read_respelled(checkpoint.name, file) if file else {}
+        self._left: list[str] = []  # within the parts that were read
 
     def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
@@ -213,10 +214,10 @@ class _Parts:
         return schedule
 
     def unread(self, unet: Any) -> tuple[str, ...]:
-        """Return the tensors of a single file that nothing reads."""
+        """Return the tensors of a single file, or of a folder's parts, that nothing reads."""
         names = (name.rpartition(".") for name, _ in unet.named_parameters())
         own = {f"{original_name(name, unet.config)}.{leaf}" for name, _, leaf in names}
-        return tuple(left_over(self._tensors, own))
+        return tuple(dict.fromkeys((*left_over(self._tensors, own), *harmful(self._left))))
 
     def read(self, part: str, reader: Callable[[], Any]) -> Any:
         try:
@@ -243,19 +244,24 @@ class _Parts:
         )
         if missing := sorted(info["missing_keys"]):
             raise self._broken(part, f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
+        self._left += sorted(info["unexpected_keys"])
         return module
 
     def _from_file(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         config = str(self._checkpoint.folder)
         if part in ENCODERS:
-            return create_diffusers_clip_model_from_ldm(
+            encoder = create_diffusers_clip_model_from_ldm(
                 kind, self._tensors, part, config, dtype, local_files_only=True
             )
+            start = TEXT[self._checkpoint.family.key][ENCODERS.index(part)]
+            own = (name.removeprefix(start) for name in self._tensors if name.startswith(start))
+            self._left += [f"{start}{name}" for name in left_in_text(own, encoder)]
+            return encoder
         # One configuration serves a family; what a U-Net sees beside latents its weights tell.
         seen = _seen(self._tensors) if part == "unet" else {}
         tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
         try:
-            return kind.from_single_file(
+            module = kind.from_single_file(
                 tensors,
                 **seen,
                 config=config,
@@ -266,6 +272,9 @@ class _Parts:
             )
         except NotImplementedError as error:  # a weight without values cannot be moved
             raise self._broken(part, "its weights lack some that its form has") from error
+        if part == "vae":
+            self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
+        return module
 
     def _read_noise_schedule(self) -> NoiseSchedule:
         file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"

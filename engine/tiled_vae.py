@@ -137,7 +137,7 @@ class Norms:
         return (x - mean) * scale + norm.bias.view(1, -1, 1, 1)
 
     def _measure(self, norm: torch.nn.GroupNorm, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return how much of the picture it is, and each group's mean and variance in fp64."""
+        """Return its share of the picture, each group's mean and variance: fp64, on MPS fp32."""
         assert self.weight is not None
         # MPS shrinks to whole fractions alone: there the processor does it.
         weight = self.weight if x.device.type == MPS else self.weight.to(x.device)

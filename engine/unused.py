@@ -18,6 +18,13 @@ from engine.tensorfile import BadFile
 # What training leaves in a VAE's file and drawing does not need.
 VAE_HARMLESS: Final = re.compile(r"loss\.|model_ema\.|(.*\.)?num_batches_tracked$")
 
+# A text encoder's as OpenCLIP names them. SD2's leaves out the last block, which nobody reads.
+OPEN_CLIP: Final = re.compile(
+    r"transformer\.resblocks\.\d+\.(?:ln_[12]|attn\.out_proj|mlp\.c_fc|mlp\.c_proj)\.(?:weight|bias)|"
+    r"transformer\.resblocks\.\d+\.attn\.in_proj_(?:weight|bias)|"
+    r"token_embedding\.weight|positional_embedding|ln_final\.(?:weight|bias)|text_projection"
+)
+
 
 def check_unused(names: Iterable[str], harmless: re.Pattern[str] | None = None) -> None:
     """Raise `BadFile` for the first of some tensors that nothing used."""
@@ -29,12 +36,25 @@ def check_unused(names: Iterable[str], harmless: re.Pattern[str] | None = None) 
 
 def check_vae(tensors: Mapping[str, Tensor], module: Any) -> None:
     """Hold a VAE's tensors, named without a prefix and as today, to what was made of them."""
+    check_unused(left_in_vae(tensors, module), VAE_HARMLESS)
+
+
+def left_in_vae(tensors: Mapping[str, Tensor], module: Any) -> list[str]:
+    """Return which of a VAE's tensors, named without a prefix and as today, it does not use."""
     state = module.state_dict()
     if "encoder.conv_norm_out.weight" in tensors:  # diffusers' own names
-        left = [name for name in tensors if name not in state]
-    else:
-        left = unused(tensors, _converted(tensors, module))
-    check_unused(left, VAE_HARMLESS)
+        return [name for name in tensors if name not in state]
+    return unused(tensors, _converted(tensors, module))
+
+
+def left_in_text(names: Iterable[str], module: Any) -> list[str]:
+    """Return which of a text encoder's tensors, named without a prefix, it does not use."""
+    known = {name.removeprefix("text_model.") for name in module.state_dict()}
+    return [
+        name
+        for name in names
+        if name.removeprefix("text_model.") not in known and not OPEN_CLIP.fullmatch(name)
+    ]
 
 
 def unused(tensors: Mapping[str, Tensor], used: Iterable[Tensor]) -> list[str]:

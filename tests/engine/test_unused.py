@@ -1,5 +1,6 @@
 """Tensors that nothing would use: named for every kind of file, unless they are harmless."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,18 +9,22 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine import families
+from engine.checkpoints import describe, describe_file
 from engine.control import load_control
 from engine.errors import BrokenModel
-from engine.loading import Model
+from engine.loading import Model, load
 from engine.other_vae import read_vae
 from engine.tiny_vae import read_tiny
 from engine.upscale import load_upscaler
 from tests.engine.test_control import as_original, make_network
 from tests.engine.test_upscale import needs_spandrel, saved
+from tests.models import make_model
 from tests.single_files import (
     make_module,
+    make_modules,
     make_true_model,
     small_forms,
+    write_single_file,
 )
 from tests.tiny_vaes import makers_decoder, write_joined, write_makers
 
@@ -42,6 +47,58 @@ def add(file: Path, *names: str) -> Path:
         {**tensors, **{name: EXTRA.clone() for name in names}}, file, metadata={"format": "pt"}
     )
     return file
+
+
+LEFT = {
+    "sd1": [
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.fuser.linear.weight",
+        "first_stage_model.decoder.colour.weight",
+        "cond_stage_model.transformer.text_model.encoder.layers.0.self_attn.extra_proj.weight",
+    ],
+    "sd2": ["cond_stage_model.model.transformer.resblocks.0.attn.gate"],
+    "sdxl": [
+        "conditioner.embedders.0.transformer.text_model.encoder.adapter.weight",
+        "conditioner.embedders.1.model.transformer.resblocks.1.mlp.c_gate.weight",
+    ],
+}
+HARMLESS = [
+    "betas",
+    "model_ema.decay",
+    "first_stage_model.loss.logvar",
+    "cond_stage_model.transformer.text_model.embeddings.position_ids",
+    "cond_stage_model.model.logit_scale",
+    "conditioner.embedders.1.model.logit_scale",
+]
+
+
+@pytest.mark.parametrize("family", LEFT)
+def test_what_no_part_of_a_single_file_reads_is_named(family: str, tmp_path: Path) -> None:
+    modules = make_modules(families.FORMS / family)
+    path = write_single_file(tmp_path / "it.safetensors", family, modules)
+    add(path, *HARMLESS)
+    assert load(describe_file("it", path), CPU).unread == ()
+    add(path, *LEFT[family])
+    assert sorted(load(describe_file("it", path), CPU).unread) == sorted(LEFT[family])
+
+
+def test_what_no_part_of_a_folder_reads_is_named(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "it")
+    assert load(describe("it", folder), CPU).unread == ()
+    for part in ("unet", "vae", "text_encoder"):
+        (file,) = (folder / part).glob("*.safetensors")
+        add(file, f"{part}_extra.weight")
+    found = load(describe("it", folder), CPU).unread
+    assert {"unet_extra.weight", "vae_extra.weight"} <= set(found)
+    assert any(name.endswith("text_encoder_extra.weight") for name in found)
+
+
+def test_an_own_vae_of_another_scale_is_refused_as_a_models_is(tmp_path: Path) -> None:
+    vae = make_module(families.FORMS / "sd1" / "vae")
+    vae.save_pretrained(tmp_path / "playground")
+    config = tmp_path / "playground" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "latents_mean": [1.0] * 4}))
+    with pytest.raises(BrokenModel, match="its VAE scales latents channel by channel"):
+        read_vae("playground", tmp_path / "playground", families.FORMS / "sd1")
 
 
 def test_a_vaes_tensors_are_used_harmless_or_named(tmp_path: Path) -> None:
