@@ -15,44 +15,47 @@ from typing import Final
 
 from engine.tensorfile import Header
 
-# What is found in a name → what stands there today; all that fit, in order.
+# A part that a name must have (a file has thousands of names), what is found in it → what stands
+# there today; all that fit, in order.
 RULES: Final = tuple(
-    (re.compile(found), today)
-    for found, today in (
+    (part, re.compile(found), today)
+    for part, found, today in (
         # What a model was wrapped in when it was saved: by Lightning, in parallel, compiled.
-        (r"^(?:state_dict\.|module\.)+", ""),
-        (r"\b_orig_mod\.", ""),
+        ("state_dict.", r"^(?:state_dict\.|module\.)+", ""),
+        ("module.", r"^(?:state_dict\.|module\.)+", ""),
+        ("_orig_mod.", r"\b_orig_mod\.", ""),
         # The averaged copy of a U-Net, where it is the only one.
-        (r"^model_ema\.diffusion_model\.", "model.diffusion_model."),
+        ("model_ema.", r"^model_ema\.diffusion_model\.", "model.diffusion_model."),
         # CLIP before transformers 4.6 had no inner model (NovelAI's first, and its merges).
         (
+            ".transformer.",
             r"^(cond_stage_model|conditioner\.embedders\.0)\.transformer\."
             r"(?=embeddings\.|encoder\.|final_layer_norm\.)",
             r"\1.transformer.text_model.",
         ),
         # SD2's text encoder where Stability's later code (generative-models) puts it.
-        (r"^conditioner\.embedders\.0\.model\.", "cond_stage_model.model."),
+        ("embedders.0.model.", r"^conditioner\.embedders\.0\.model\.", "cond_stage_model.model."),
         # Attention of VAEs, as older versions of diffusers name it, and files half converted.
-        (r"\b(mid\.attn_1)\.(?:query|to_q)\.", r"\1.q."),
-        (r"\b(mid\.attn_1)\.(?:key|to_k)\.", r"\1.k."),
-        (r"\b(mid\.attn_1)\.(?:value|to_v)\.", r"\1.v."),
-        (r"\b(mid\.attn_1)\.(?:proj_attn|to_out\.0)\.", r"\1.proj_out."),
-        (r"\b(mid_block\.attentions\.0)\.query\.", r"\1.to_q."),
-        (r"\b(mid_block\.attentions\.0)\.key\.", r"\1.to_k."),
-        (r"\b(mid_block\.attentions\.0)\.value\.", r"\1.to_v."),
-        (r"\b(mid_block\.attentions\.0)\.proj_attn\.", r"\1.to_out.0."),
+        ("mid.attn_1.", r"\b(mid\.attn_1)\.(?:query|to_q)\.", r"\1.q."),
+        ("mid.attn_1.", r"\b(mid\.attn_1)\.(?:key|to_k)\.", r"\1.k."),
+        ("mid.attn_1.", r"\b(mid\.attn_1)\.(?:value|to_v)\.", r"\1.v."),
+        ("mid.attn_1.", r"\b(mid\.attn_1)\.(?:proj_attn|to_out\.0)\.", r"\1.proj_out."),
+        ("0.query.", r"\b(mid_block\.attentions\.0)\.query\.", r"\1.to_q."),
+        ("0.key.", r"\b(mid_block\.attentions\.0)\.key\.", r"\1.to_k."),
+        ("0.value.", r"\b(mid_block\.attentions\.0)\.value\.", r"\1.to_v."),
+        ("0.proj_attn.", r"\b(mid_block\.attentions\.0)\.proj_attn\.", r"\1.to_out.0."),
     )
 )
-_ANY: Final = re.compile("|".join(rule.pattern for rule, _ in RULES))
 
 
 def spellings(names: Collection[str]) -> dict[str, str]:
     """Return each name as it is spelled today; a name that is there already is not given twice."""
     taken, found = set(names), {name: name for name in names}
-    for name in filter(_ANY.search, names):
+    for name in names:
         today = name
-        for rule, place in RULES:
-            today = rule.sub(place, today)
+        for part, rule, place in RULES:
+            if part in today:
+                today = rule.sub(place, today)
         if today not in taken:
             found[name] = today
             taken.add(today)
