@@ -75,6 +75,13 @@ class Steer:
     end: float
     key: Hashable
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Return the configuration of its network."""
+        network = self.network.network if isinstance(self.network, Union) else self.network
+        config: Mapping[str, Any] = network.config
+        return config
+
     def say(self, step: int, total: int) -> float:
         """Return how much say it has in a step, counted from 0; as diffusers rounds it."""
         return self.strength if self.start <= step / total and (step + 1) / total <= self.end else 0

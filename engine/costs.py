@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property, partial
 from math import prod
-from weakref import WeakSet
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
@@ -20,8 +21,8 @@ from engine.loading import Model
 from engine.probe import Call
 
 Measure = Callable[[torch.device, str, Call], Buckets]
-# What tells calls of other costs apart: a latent's shape, and how many controls are at work.
-Form = tuple[Shape, int]
+# What tells calls of other costs apart: a latent's shape, and the forms of the controls at work.
+Form = tuple[Shape, tuple[str, ...]]
 
 
 def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
@@ -44,10 +45,11 @@ class Costs:
         self._prepare = prepare
         self.measured: dict[Form, Buckets] = {}
         self._apart: WeakSet[Denoising] = WeakSet()
+        self._forms: WeakKeyDictionary[Denoising, Form] = WeakKeyDictionary()
 
     def of(self, picture: Denoising) -> Buckets:
         """Return what calls for a picture cost: a picture a call where more had no room lately."""
-        form: Form = picture.shape, len(picture.steers)
+        form = self._form_of(picture)
         if form not in self.measured and not self.is_cramped(picture):
             self._try_to_measure(form, picture)
         if self.is_cramped(picture) or form not in self.measured:
@@ -66,13 +68,18 @@ class Costs:
         return picture in self._apart or self._key(picture) in self._ladder.short
 
     def _key(self, picture: Denoising) -> Hashable:
-        form = picture.shape, len(picture.steers), picture.tokens
-        return self._model.checkpoint.name, form
+        return self._model.checkpoint.name, self._form_of(picture), picture.tokens
+
+    def _form_of(self, picture: Denoising) -> Form:
+        if picture not in self._forms:
+            controls = sorted(_digest(steer.config) for steer in picture.steers)
+            self._forms[picture] = picture.shape, tuple(controls)
+        return self._forms[picture]
 
     def _try_to_measure(self, form: Form, picture: Denoising) -> None:
         shape, controls = form
         what = f"{self._form} | {self._model.dtype} | {'×'.join(map(str, shape))}"
-        what += f" | {controls} controls" if controls else ""
+        what += f" | controls {', '.join(controls)}" if controls else ""
 
         def call(rows: int) -> None:
             self._prepare()
@@ -99,5 +106,10 @@ class Costs:
     @cached_property
     def _form(self) -> str:
         """Return what tells models of one form and size from others."""
-        form = json.dumps(dict(self._model.unet.config), sort_keys=True, default=str)
-        return hashlib.sha256(form.encode()).hexdigest()[:16]
+        return _digest(self._model.unet.config)
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    """Return what tells networks of one form and size from others."""
+    form = json.dumps(dict(config), sort_keys=True, default=str)
+    return hashlib.sha256(form.encode()).hexdigest()[:16]

@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from engine.additions import Addition
 from engine.buckets import Buckets
+from engine.conditioning import TextEncoder
 from engine.control import Steer
-from engine.denoise import rehearse
+from engine.control_union import Union
+from engine.denoise import Denoising, Ground, rehearse
 from engine.loading import Model
 from engine.memory import One
 from engine.pipeline import Pipeline
 from engine.probe import ROUNDS, Call, Notes, Probe, software
+from engine.resident import Resident
 from engine.shelves import loras
 from engine.sources import Lora
 from tests.engine.test_control import make_network
@@ -212,6 +216,29 @@ def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
         patch.setattr(network, "forward", watch)
         rehearse(model, (4, 8, 8), (steer,), 2)
     assert calls == [2]
+
+
+def test_controls_of_another_form_are_measured_anew(model: Model) -> None:
+    whats: list[str] = []
+
+    def measure(device: torch.device, what: str, call: Call) -> Buckets:
+        whats.append(what)
+        return Buckets({1: 1.0})
+
+    plain = make_network(model.unet, 1)
+    wider = ControlNetModel.from_unet(
+        model.unet, load_weights_from_unet=False, conditioning_channels=6
+    )
+    costs = Resident(model, measure).costs
+    for network in (plain, wider, make_network(model.unet, 2), Union(wider, 0)):
+        steer = Steer(
+            network=network, hint=torch.zeros(1, 3, 64, 64), strength=1, start=0, end=1, key=""
+        )
+        ground = Ground(width=64, height=64, steps=1, steers=(steer,))
+        with torch.inference_mode():
+            text = TextEncoder(model).encode("")
+            costs.of(Denoising(model, make_recipe(steps=1), 0, text, text, ground))
+    assert len(set(whats)) == len(whats) == 2
 
 
 def test_notes_of_calls_that_were_measured_otherwise_are_not_trusted(tmp_path: Path) -> None:

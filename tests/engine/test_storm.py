@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -248,7 +248,7 @@ def drawn_alone(model: Model, buckets: Buckets) -> list[list[bytes]]:
 def test_who_fails_changes_nobody_elses_bytes(model: Model, buckets: Buckets) -> None:
     alone = drawn_alone(model, buckets)
 
-    @settings(max_examples=8, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
     @given(
         healthy=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), min_size=1, max_size=4),
         ill=st.lists(
@@ -262,6 +262,8 @@ def test_who_fails_changes_nobody_elses_bytes(model: Model, buckets: Buckets) ->
             max_size=4,
         ),
     )
+    @example([(0, 0), (0, 1)], [("unet memory", 2, False, 0), ("nan", 1, False, 0)])
+    @example([(0, 0), (3, 0)], [("unet broken", 2, False, 1), ("unet memory", 1, True, 0)])
     def storm(healthy: list[tuple[int, int]], ill: list[tuple[str, int, bool, int]]) -> None:
         recipes = [HEALTHY[which] for which, _ in healthy]
         recipes += [ailing(what, count, long) for what, count, long, _ in ill]
