@@ -187,8 +187,11 @@ def ailing(what: str, count: int, long: bool) -> Recipe:
 
 
 @contextmanager
-def ailments(model: Model) -> Iterator[None]:
-    """Let whatever works on a job's own tensors fail as its prompt says, for that job alone."""
+def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
+    """Let whatever works on a job's own tensors fail as its prompt says, for that job alone.
+
+    Yields each job's finished latents: pixels hide differences in the last bits.
+    """
     read, forward = TextEncoder.encode, model.unet.forward
     decode, show = model.vae.post_quant_conv.forward, Running.reveal
 
@@ -207,23 +210,26 @@ def ailments(model: Model) -> Iterator[None]:
                 raise error
         return forward(x, t, encoder_hidden_states=encoder_hidden_states, **told)
 
-    def reveal(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def reveal(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         prompt = current[-1].prompt
         if not prompt.startswith(f"{LETTER} decode"):
-            return decode(latents, *args, **kwargs)
+            return decode(x, *args, **kwargs)
         if "nan" not in prompt:
             raise OOM if "memory" in prompt else BROKEN
-        return decode(latents * torch.nan, *args, **kwargs)
+        return decode(x * torch.nan, *args, **kwargs)
 
     def write(pixels: Any, recipe: Recipe, *args: Any) -> bytes:
         if recipe.prompt.startswith(f"{LETTER} png"):
             raise BROKEN
         return encode_png(pixels, recipe, *args)
 
-    def note(running: Running, *args: Any) -> Any:
+    def note(running: Running, number: int, made: Any) -> Any:
         current.append(running.recipe)
-        return show(running, *args)
+        if isinstance(made, Tensor):
+            latents[running.key.job].append(made.clone())
+        return show(running, number, made)
 
+    latents: dict[int, list[Tensor]] = defaultdict(list)
     current: list[Recipe] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TextEncoder, "encode", encode)
@@ -231,16 +237,29 @@ def ailments(model: Model) -> Iterator[None]:
         patch.setattr(model.vae.post_quant_conv, "forward", reveal)
         patch.setattr(Running, "reveal", note)
         patch.setattr("engine.reveal.encode_png", write)
-        yield
+        yield latents
 
 
-def drawn_alone(model: Model, buckets: Buckets) -> list[list[bytes]]:
-    """Return each healthy job's pictures when nothing else is at work."""
+Drawn = tuple[list[bytes], list[Tensor]]  # a job's PNGs, and its latents
+
+
+def drawn(
+    model: Model, buckets: Buckets, arrivals: dict[int, list[Spec]]
+) -> tuple[dict[int, list[News]], dict[int, list[Tensor]]]:
+    """Let jobs arrive at their ticks; return the news and the latents of each."""
+    pipeline = Pipeline(One(model, lambda *_: buckets))
+    with ailments(model) as latents:
+        told = drive(pipeline, arrivals)
+    pipeline.close()
+    return told, latents
+
+
+def drawn_alone(model: Model, buckets: Buckets) -> list[Drawn]:
+    """Return what each healthy job gives when nothing else is at work."""
     made = []
     for recipe in HEALTHY:
-        pipeline = Pipeline(One(model, lambda *_: buckets))
-        made.append([each.png for each in pipeline.run(recipe) if isinstance(each, Picture)])
-        pipeline.close()
+        told, latents = drawn(model, buckets, {0: [Spec(job=0, epoch=1, recipe=recipe)]})
+        made.append((pngs(told[0]), latents[0]))
     return made
 
 
@@ -270,14 +289,13 @@ def test_who_fails_changes_nobody_elses_bytes(model: Model, buckets: Buckets) ->
         arrivals: dict[int, list[Spec]] = defaultdict(list)
         for number, at in enumerate([*(at for _, at in healthy), *(at for *_, at in ill)]):
             arrivals[at].append(Spec(job=number, epoch=1, recipe=recipes[number]))
-        pipeline = Pipeline(One(model, lambda *_: buckets))
-        with ailments(model):
-            told = drive(pipeline, arrivals)
-        pipeline.close()
+        told, latents = drawn(model, buckets, arrivals)
         ends = [told[number].pop() for number in range(len(recipes))]
         errors = [type(end.error) for end in ends if isinstance(end, Ended)]
         assert errors == [type(None)] * len(healthy) + [AILMENTS[what] for what, *_ in ill]
         for number, (which, _) in enumerate(healthy):
-            assert pngs(told[number]) == alone[which]
+            assert pngs(told[number]) == alone[which][0]
+            for got, wanted in zip(latents[number], alone[which][1], strict=True):
+                assert torch.equal(got, wanted)
 
     storm()
