@@ -21,7 +21,7 @@ from typing import Final
 from PIL import Image
 
 from engine.errors import ImageError
-from engine.headers import DAMAGED
+from engine.headers import CHUNKS, DAMAGED, MARKS
 from engine.tags import ALONE, APP1, END, MARK, MARKER, SCAN
 
 PROFILE: Final = 8 * 2**20  # bytes of a colour profile; a printer's largest have four
@@ -51,7 +51,9 @@ def bare_png(data: bytes) -> tuple[bytes, bytes | None]:
     """Return a PNG file with its pixels' chunks alone, and its colour profile."""
     kept, profile = [PNG_START], None
     at = len(PNG_START)
-    while at + 8 <= len(data):
+    for _ in range(CHUNKS):
+        if at + 8 > len(data):
+            break
         length, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + length]
         crc = data[at + 8 + length : at + 12 + length]
@@ -65,6 +67,8 @@ def bare_png(data: bytes) -> tuple[bytes, bytes | None]:
         elif sound and kind == b"iCCP" and profile is None:
             profile = _inflate(body.partition(b"\0")[2][1:])
         at += 12 + length
+    else:
+        raise ImageError(DAMAGED)
     return b"".join((*kept, LAST)), profile
 
 
@@ -119,7 +123,9 @@ class _Segment:
 def _segments(data: bytes) -> Iterator[_Segment]:
     """Yield the segments that are kept, up to the end of the pixels."""
     at, begun = 2, False
-    while marker := MARKER.match(data, at):
+    for _ in range(MARKS):
+        if not (marker := MARKER.match(data, at)):
+            return
         kind, at = marker[1][0], marker.end()
         if kind == END and begun:
             yield _Segment(END)
@@ -137,6 +143,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
             at = found.end()
         elif _is_kept(kind, body):
             yield _Segment(kind, body)
+    raise ImageError(DAMAGED)
 
 
 def _is_kept(kind: int, body: bytes) -> bool:
@@ -154,7 +161,9 @@ def _check_whole(bare: bytes, parts: list[_Segment]) -> None:
     restarts = any(part.kind == RESTART and any(part.body) for part in parts)
     if restarts or not _says_all(parts):
         raise ImageError(DAMAGED)
-    if len({_pixels(bare + pad + b"\xff\xd9") for pad in PADS}) > 1:
+    found = (_pixels(bare + pad + b"\xff\xd9") for pad in PADS)
+    first = next(found, None)
+    if any(other != first for other in found):
         raise ImageError(DAMAGED)
 
 

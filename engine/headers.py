@@ -22,6 +22,11 @@ DAMAGED: Final = Sentence(
     f"The picture is damaged or cut short; save it anew as {WANTED}.", "damaged_picture"
 )
 
+# Segments and marks of a JPEG outside its pixels, and chunks of a PNG: pictures have some dozens,
+# and of chunks of pixels some thousands. Each costs a step, and as little as two bytes.
+MARKS: Final = 5_000
+CHUNKS: Final = 50_000
+
 # What else people send, by its first bytes.
 OTHERS: Final[Mapping[bytes, str]] = {
     b"GIF8": "a GIF",
@@ -72,17 +77,21 @@ def _png(data: bytes) -> Header:
     at, moving = 8, False
     if data[12:16] != b"IHDR":
         raise ImageError(DAMAGED)
-    while (kind := data[at + 4 : at + 8]) != b"IDAT":
+    for _ in range(CHUNKS):
+        if (kind := data[at + 4 : at + 8]) == b"IDAT":
+            break
         (length,) = struct.unpack_from(">I", data, at)
         moving = moving or kind == b"acTL"
         at += 12 + length
+    else:
+        raise ImageError(DAMAGED)
     width, height = struct.unpack_from(">II", data, 16)
     return Header("PNG", width, height, moving)
 
 
 def _jpeg(data: bytes) -> Header:
     at = 2
-    while True:
+    for _ in range(MARKS):
         while data[at] == 0xFF == data[at + 1]:  # fill bytes
             at += 1
         marker = data[at + 1]
@@ -93,6 +102,7 @@ def _jpeg(data: bytes) -> Header:
             return Header("JPEG", width, height)
         (length,) = struct.unpack_from(">H", data, at + 2)
         at += 2 + length
+    raise ImageError(DAMAGED)
 
 
 def _webp(data: bytes) -> Header:

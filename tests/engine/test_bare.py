@@ -118,6 +118,25 @@ def test_a_png_that_lacks_pixels_is_refused_though_its_end_is_there() -> None:
             read_image(cut)
 
 
+HOSTILE = {
+    "marks": KINDS["JPEG"][:2] + b"\xff\xd0" * 2_000_000 + KINDS["JPEG"][2:],
+    "segments": KINDS["JPEG"][:2] + b"\xff\xdb\0\2" * 1_000_000 + KINDS["JPEG"][2:],
+    "segments behind the size": (
+        KINDS["JPEG"].replace(b"\xff\xda", b"\xff\xdb\0\2" * 1_000_000 + b"\xff\xda", 1)
+    ),
+    "chunks": PNG[:33] + files.chunk(b"tEXt", b"") * 500_000 + PNG[33:],
+    "chunks behind the pixels": PNG[:-12] + files.chunk(b"tEXt", b"") * 500_000 + PNG[-12:],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_file_of_nothing_but_steps_is_refused_after_a_bounded_number_of_them(
+    what: str,
+) -> None:
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(HOSTILE[what])
+
+
 def test_recipes_are_read_beside_damaged_texts_and_without_an_end() -> None:
     good = files.chunk(b"tEXt", b"parameters\0a cat")
     bad = wrong(files.chunk(b"tEXt", b"prompt\0{}"))
