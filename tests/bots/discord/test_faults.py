@@ -412,6 +412,8 @@ async def placeholder_limited(scene: Scene) -> str:
     await again.picture()
     assert fault.seen == 1
     assert scene.discord.shown() == [first.message, again.message]
+    told = [message.content for message in scene.discord.messages.values()]
+    assert not any("went wrong" in text for text in told)
     return "the job is drawn, and comes as a new message"
 
 
