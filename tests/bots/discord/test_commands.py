@@ -68,7 +68,7 @@ async def test_settings_hold_wherever_nothing_else_is_typed(
     refused = await ann.imagine("a cat")
     assert "no model 'nope'" in await refused.said("nope")  # … until then it is said
     assert refused.ephemeral
-    await ann.types("settings reset")
+    await (await ann.types("settings reset")).said("empty again")
     reply = await bob.imagine("a cat")
     await reply.picture()
     assert "128×128" in reply.text
@@ -161,7 +161,8 @@ async def test_moderators_ban_and_lift_bans(
     assert await refused.said("Only moderators")
     first = await ann.imagine("a cat")
     await first.picture()
-    await judge.types("moderate ban", person=ann, reason="too many *cats*", hours=2)
+    banned = await judge.types("moderate ban", person=ann, reason="too many *cats*", hours=2)
+    await banned.said("may not ask")
     refused = await ann.imagine("a cat")
     assert r"too many \*cats\*" in await refused.said("may not ask")
     assert refused.ephemeral

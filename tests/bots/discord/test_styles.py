@@ -48,8 +48,8 @@ async def test_a_style_stays_in_its_server_and_a_saved_one_holds_nobody_up_elsew
     discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:
     judge = discord.person("judge", MANAGE_MESSAGES)
-    await judge.types("style add", name="noir", prompt="film noir")
-    await ann.types("settings set", style="noir")
+    await (await judge.types("style add", name="noir", prompt="film noir")).said("noir")
+    await (await ann.types("settings set", style="noir")).said("Saved")
     first = await ann.imagine("a cat")
     assert read_recipe(await first.picture()).recipe.prompt == "a cat, film noir"
     alone = ann.in_dm()
