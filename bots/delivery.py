@@ -11,7 +11,7 @@ raises says what happens next:
     WayClosed       this way will never work (an expired token, a deleted placeholder): next way
     Undeliverable   no way will (the chat is gone): the reply is closed, its job stays rendered
     AdapterStopped  the token is refused: the platform is asked again, and if it says so a second
-                    time this adapter rests until the token works
+                    time this adapter rests until the token works; else as `UnknownAnswer`
     anything else   a mistake: back off, and after `TRIES` tries the next way
 
 Only what the platform itself says, in a form and with a code that are known, is a verdict. A page
@@ -283,17 +283,18 @@ class Delivery:
 
     async def _refused(self, parcel: Parcel, reason: str) -> None:
         """Stop an adapter whose platform says twice that it does not know the token."""
-        wait = back_off(parcel.tries)
         try:
             if parcel.adapter not in self._stopped:
                 async with asyncio.timeout(ASK):
                     await self.adapters[parcel.adapter].check()
         except AdapterStopped as error:
             self.stop(parcel.adapter, str(error))
-            wait = 0
         except Exception as error:
             _log.warning("%s cannot be asked about its token: %s", parcel.adapter, error)
-        await self.outbox.postpone(parcel.job.id, wait, reason, failed=wait > 0)
+        if parcel.adapter in self._stopped:
+            await self.outbox.postpone(parcel.job.id, 0, reason, failed=False)
+        else:  # the token works, and another way may, too
+            await self._again(parcel, reason, UNKNOWN)
 
     async def _abandon(self, parcel: Parcel, reason: str) -> None:
         await self.outbox.abandon(parcel.job.id, reason)

@@ -12,16 +12,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import discord
-
 from bots.derive import DIRECTIONS
 from bots.discord.address import LIMIT, message_key
-from bots.discord.faults import takes_no_dm
 from bots.discord.forms import EditForm
 from bots.discord.pages import favourites_page, history_page
 from bots.discord.patience import patiently
 from bots.discord.replies import CONTENT, Attached, Reply, pictures_reply
-from bots.discord.visits import Click, Refusal, Visit
+from bots.discord.visits import Click, Refusal, Visit, open_dms
 from bots.options import parse_values
 from bots.presentation import Limit, alt_text, escape_markdown, fit, fit_lines, recipe_lines
 from bots.presentation.lines import name_of
@@ -109,23 +106,21 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
     found = await desk.find(visit, name, Deed.SEND)
     job, pictures = found.job, _drawn(found, visit.words)
     await desk.admit_to(visit, found)
-    seen = await desk.app.screen.of(await desk.client.dm_place(visit.address.person))
+    person = visit.address.person
+    with open_dms(visit.words):
+        place = await patiently(partial(desk.client.dm_place, person), repeatable=True)
+    seen = await desk.app.screen.of(place)
     shown = [each for each in pictures if seen.shows(each)]
     fitted = await asyncio.gather(*(_file(seen, each, job, visit.words) for each in shown))
     files, whole = [file for file, _ in fitted], all(whole for _, whole in fitted)
     notes = ("" if whole else visit.words.shrunk_everywhere, say(seen.note(pictures), visit.words))
     below = "".join(f"\n{note}" for note in notes if note)
     text = recipe_text(job, found.picture, visit.words, CONTENT - len(below)) + below
-    person = visit.address.person
     replies = [Reply(content="", files=tuple(batch)) for batch in _batches(files)]
     replies[0] = replace(replies[0], content=text)
-    try:
+    with open_dms(visit.words):
         for reply in replies:
             await patiently(partial(desk.client.send_dm, person, reply), repeatable=False)
-    except discord.HTTPException as error:
-        if not takes_no_dm(error):
-            raise
-        raise Refusal(visit.words.dm_closed) from None
     await visit.nod(visit.words.sent_by_dm)
 
 

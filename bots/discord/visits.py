@@ -299,12 +299,8 @@ class Click(Visit):
             follow = self.interaction.followup.send
             await patiently(lambda: follow(**reply.new(), ephemeral=True), repeatable=False)
         else:
-            try:
+            with open_dms(self.words):
                 await patiently(lambda: self.client.send_dm(person, reply), repeatable=False)
-            except discord.HTTPException as error:
-                if not takes_no_dm(error):
-                    raise
-                raise Refusal(self.words.dm_closed) from None
         self._handed_over = True
 
     async def remove_message(self) -> None:
@@ -413,6 +409,17 @@ class Reaction(Visit):
 
     async def nod(self, text: str) -> None:
         """Say nothing: the reaction itself can be seen."""
+
+
+@contextmanager
+def open_dms(words: Words) -> Iterator[None]:
+    """Turn Discord's word that somebody takes no direct messages into a `Refusal`."""
+    try:
+        yield
+    except discord.HTTPException as error:
+        if not takes_no_dm(error):
+            raise
+        raise Refusal(words.dm_closed) from None
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bots.presentation.listings import act_lines
-from bots.telegram.addresses import NAME
+from bots.telegram.addresses import NAME, message_key
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from engine.errors import UserError
+from storage.records import EVERYWHERE
 
-EVERYWHERE: Final = "*"  # as storage names it
 SHOWN: Final = 15  # acts
 REASON: Final = 300  # characters
 _WHO: Final = re.compile(rf"({NAME}:-?\d{{1,20}})(?:\s+|$)")
@@ -69,8 +69,8 @@ async def _whom(errand: Errand, said: Said) -> tuple[str, str]:
     if named := _WHO.match(said.text):
         return named[1], said.text[named.end() :]
     if said.answers is not None:
-        jobs = errand.app.storage.jobs
-        if found := await jobs.by_message(f"{NAME}:{errand.address.chat}/{said.answers}"):
+        key = message_key(errand.address.chat, said.answers)
+        if found := await errand.app.storage.jobs.by_message(key):
             return found[0].person, said.text
     elif said.about is not None:
         return said.about, said.text

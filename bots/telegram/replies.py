@@ -35,6 +35,7 @@ PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozense
 DOCUMENT: Final = 50_000_000  # bytes
 CAPTION: Final = 1024  # UTF-16 units
 TEXT: Final = 4096
+REMOVAL: Final = 10.0  # seconds that a placeholder's removal may take: the reply stands already
 NOTHING: Final = (256, 256)  # pixels of what stands where nothing may be seen
 
 EDIT: Final = Way("edit", repeatable=True)
@@ -152,13 +153,19 @@ class Replies:
         return {message_key(message.chat.id, message.message_id): None}
 
     async def _remove_placeholder(self, parcel: Parcel) -> None:
-        """Remove a placeholder that could not become the reply, as far as Telegram lets."""
+        """Remove a placeholder that could not become the reply, as far as Telegram lets.
+
+        What takes longer would let the whole delivery fail, and the reply be sent again.
+        """
         if parcel.job.message is None:
             return
         try:
-            await self.bot.delete_message(*message_of(parcel.job.message))
+            async with asyncio.timeout(REMOVAL):
+                await self.bot.delete_message(*message_of(parcel.job.message))
         except TelegramError as error:
             log.info("the placeholder of job %d stays: %s", parcel.job.id, explain(error))
+        except TimeoutError:
+            log.info("the placeholder of job %d stays: that took too long", parcel.job.id)
 
     async def _post(self, answer: Answer, address: Address, pace: str | None = None) -> str:
         """Send an answer as a new message and return its name."""

@@ -279,9 +279,12 @@ async def test_an_answer_that_means_nothing_known_is_outlasted(scene: Scene) -> 
     assert scene.chat.edits == {job: Status.RENDERED}
 
 
-async def test_an_answer_that_means_nothing_for_long_leads_to_the_next_way(scene: Scene) -> None:
+@pytest.mark.parametrize("error", [UnknownAnswer("code 123456"), AdapterStopped("401")])
+async def test_a_way_whose_answers_mean_nothing_for_long_is_left_for_the_next(
+    scene: Scene, error: Exception
+) -> None:
     job = await scene.rendered()
-    scene.chat.trouble = always(UnknownAnswer("code 123456"), way=EDIT)
+    scene.chat.trouble = always(error, way=EDIT)
     for _ in range(UNKNOWN):
         assert await scene.round() == 1
         scene.clock.move(minutes=2)

@@ -99,6 +99,16 @@ async def test_the_letter_sends_recipe_and_full_size_by_dm(
     assert refused.ephemeral
 
 
+async def test_the_letter_says_why_where_no_channel_for_it_is_opened(
+    discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
+) -> None:
+    first = await ann.imagine("a marble scholar")
+    await first.picture()
+    discord.faults.add("POST /users/@me/channels", 403, 50278)
+    refused = await bob.clicks("✉️", first)
+    assert "cannot write to you" in await refused.said("cannot")
+
+
 async def test_favourites_come_and_go(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:
