@@ -117,7 +117,7 @@ class Caretaker:
 
     @property
     def _mark(self) -> Path:
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        private.make_folder(self.folder)
         return self.folder / ".done"
 
     def _is_due(self) -> bool:

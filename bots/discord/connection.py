@@ -1,8 +1,8 @@
 """The connection to Discord: where its servers are, and how long anything may take.
 
 discord.py lets a request wait five minutes for its answer, and the gateway 17 minutes for its next
-try, without a setting for either: behind a network that swallows what is sent, nothing would be
-delivered for so long after it works again.
+try, without a setting for either: after a network that drops packets and reports no error, nothing
+would be delivered for so long once it works again.
 """
 
 from __future__ import annotations

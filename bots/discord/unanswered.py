@@ -54,6 +54,7 @@ class Unanswered:
         self._urgent: list[asyncio.Future[None]] = []
         self._spent = 0
         self._something = asyncio.Event()
+        self._closing = False
         self._left: dict[str, Question] | None = None
 
     async def left(self) -> tuple[Question, ...]:
@@ -86,21 +87,23 @@ class Unanswered:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """Write inside the block what is kept and let go of, and once more at its end."""
+        self._closing = False
         task = asyncio.create_task(self._write_on(), name="discord-unanswered")
         try:
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await self._write()
+        finally:  # a write under way is not cut off: it would undo the last one
+            self._closing = True
+            self._something.set()
+            await task
 
     async def _write_on(self) -> None:
-        while True:
+        while not self._closing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await self._something.wait()
             self._something.clear()
             await self._write()
+        await self._write()
 
     async def _write(self) -> None:
         """Write what is new, or all that is open anew where most of the file is of no more use."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
 
+from bots.discord import unanswered as module
 from bots.discord.unanswered import NAME, SPENT, Question, Unanswered
 from storage import Storage
 from tests.bots.discord.conftest import Marble
@@ -169,6 +171,36 @@ async def test_many_at_once_share_their_writes(
     await asyncio.gather(*(unanswered.keep(a_question(str(n))) for n in range(1000)))
     assert len(await left_in(tmp_path)) == 1000
     assert len(synced) <= 3
+
+
+async def test_what_is_kept_at_the_end_outlasts_a_rewriting_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    replace = module._replace
+
+    def slow(path: Path, lines: Iterable[str]) -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+        replace(path, lines)
+        done.set()
+
+    monkeypatch.setattr(module, "_replace", slow)
+    monkeypatch.setattr(module, "BRIEF", 0.0)
+    questions = Unanswered(tmp_path)
+
+    async def serve() -> None:
+        async with questions.writing():
+            await questions.left()  # the file is written anew
+            await asyncio.to_thread(begun.wait, PATIENCE)
+            await questions.keep(a_question("last"))
+
+    serving = asyncio.create_task(serve())
+    await asyncio.wait([serving], timeout=0.5)
+    go_on.set()
+    await serving
+    await asyncio.to_thread(done.wait, PATIENCE)
+    assert await left_in(tmp_path) == {"last"}
 
 
 async def test_a_torn_line_costs_no_other(tmp_path: Path) -> None:
