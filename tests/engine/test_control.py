@@ -381,6 +381,7 @@ def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(
 ) -> None:
     asked: list[int] = []
     resident = Resident(true, controls=Controls(controls(shelf_folder), asked.append))
+    by_marble(resident, make_recipe(steps=1))  # what is remembered of its prompts counts, too
     bare = resident.size
     by_marble(resident, make_recipe(steps=1, controls=TWO))
     both = sum(weight.nbytes for each in resident.controls.modules for weight in each.parameters())
