@@ -273,7 +273,7 @@ class Click(Visit):
     ) -> None:
         """Say something that nobody else sees."""
         reply = Reply(content=text, files=tuple(files), view=view)
-        if self._answer is Answer.PRIVATE:
+        if self._answer is Answer.PRIVATE and not self._handed_over:  # else that message has a file
             await self._edit(reply)
         elif self._answer is Answer.NONE:
             answer = self.interaction.response.send_message

@@ -153,6 +153,23 @@ async def test_an_export_that_one_message_cannot_carry_comes_in_several(
     assert not list((marble.data / "exports").iterdir())
 
 
+async def test_what_was_handed_over_of_an_export_outlasts_a_part_that_is_refused(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    await (await ann.imagine("a cat", count=4, size="64")).picture()
+    files = [path.read_bytes() for path in (marble.data / "pictures").rglob("*.png")]
+    discord.guild.filesize_limit = max(map(len, files)) + 4_000
+    refusal = discord.faults.add("POST /webhooks/.*", 400, 50006)
+    export = await ann.types("mydata export")
+    assert export.interaction
+    await discord.until(lambda: refusal.seen, "a refusal")
+    assert export.interaction.original
+    first, told = export.interaction.original, export.interaction.followups
+    await discord.until(lambda: told or len(first.edits) > 1, "a sentence")
+    assert first.attachments
+    assert "went wrong" in told[0].content
+
+
 async def test_moderators_ban_and_lift_bans(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:
