@@ -133,15 +133,19 @@ class Wheel(Generic[T]):
             rows = 1 << (rows - 1).bit_length()
         return Batch(tuple(chosen), rows)
 
-    def _room(self, leader: Turn[T]) -> int:
+    def _room(self, turn: Turn[T]) -> int:
+        """Return how many rows a call with this picture may have."""
         if self.mode is Batching.EXACT:
-            return leader.buckets.canonical(leader.rows)
-        return max(leader.rows, leader.buckets.widest())
+            return turn.buckets.canonical(turn.rows)
+        return max(turn.rows, turn.buckets.widest())
 
     def _fits(self, other: Turn[T], chosen: Sequence[Turn[T]]) -> bool:
         leader = chosen[0]
         rows = sum(turn.rows for turn in chosen) + other.rows
-        if other.kind != leader.kind or rows > self._room(leader):
+        if other.kind != leader.kind:
+            return False
+        # Of one kind, only those with long prompts may be known to have no room beside others.
+        if rows > min(map(self._room, (*chosen, other))):
             return False
         if (leader.alone or other.alone) and other.account is not leader.account:
             return False

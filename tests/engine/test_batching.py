@@ -75,6 +75,13 @@ def test_different_lengths_share_a_call_in_throughput_mode_up_to_a_limit() -> No
     assert batch.rows == 6
 
 
+@pytest.mark.parametrize("mode", Batching)
+def test_a_picture_that_is_to_have_calls_of_its_own_joins_nobodys(mode: Batching) -> None:
+    turns = [make_turn(name, buckets=ROOMY) for name in "abc"]
+    turns[1].buckets = ROOMY.single(2)
+    assert names(Wheel[str](mode), turns) == ["a", "c"]
+
+
 def test_pictures_of_two_calls_share_both_where_both_lengths_fit() -> None:
     turns = [
         make_turn(name, kind="split", buckets=ROOMY, rows=1, tokens=(77, 77 * n))
