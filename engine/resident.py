@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -35,6 +35,8 @@ from engine.recipe import Recipe
 from engine.shelves import Shelf, controls
 
 NO_CONTROLS: Final = controls(None)
+
+T = TypeVar("T")
 
 
 class Resident:
@@ -84,7 +86,8 @@ class Resident:
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
         self._parts.settle()
-        self._vaes.lend(recipe.vae)  # a broken one is to be known before the work, not after it
+        # A broken one is to be known before the work, not after it.
+        self._load(partial(self._vaes.lend, recipe.vae))
         texts = self._read(recipe)
         steers = self._steers(hints, recipe.width, recipe.height)
         ground = replace(self._ground(recipe, canvas), steers=steers)
@@ -128,8 +131,11 @@ class Resident:
         def way() -> tuple[Steer, ...]:
             return tuple(self.controls.steer(hint, self.model, width, height) for hint in hints)
 
-        ways: list[Way[tuple[Steer, ...]]] = [(None, way), (Rung.EMPTY_CACHE, way)]
-        return self._ladder.climb(Stage.LOAD, ways)
+        return self._load(way)
+
+    def _load(self, way: Callable[[], T]) -> T:
+        """Load what works with the model, or raise `OutOfMemory`."""
+        return self._ladder.climb(Stage.LOAD, [(None, way), (Rung.EMPTY_CACHE, way)])
 
     def _read(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
         """Return the embeddings of the prompt and of the negative prompt."""

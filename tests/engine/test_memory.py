@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine import other_vae
 from engine.buckets import Buckets
 from engine.checkpoints import Catalogue, Checkpoint
 from engine.costs import unmeasured
@@ -503,6 +504,22 @@ def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path:
         assert resident.size - before == pytest.approx(sum(asked), rel=0.1)
         resident.begin(recipe)
     assert len(asked) == 2  # they were there
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
+    model: Model, tmp_path: Path, times: int
+) -> None:
+    model.vae.save_pretrained(tmp_path / "vae" / "other")
+    pipeline = Pipeline(One(model, vaes=vaes(tmp_path)))
+    with failing(other_vae, "read_vae", times):
+        (*_, last) = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=make_recipe(vae="other"))]})[
+            1
+        ]
+    pipeline.close()
+    assert isinstance(last, Ended)
+    assert isinstance(last.error, OutOfMemory) == (times == 2)
+    assert (last.error is None) == (times == 1)
 
 
 def test_the_tiny_vae_for_previews_is_counted(model: Model, tmp_path: Path) -> None:
