@@ -1,4 +1,4 @@
-"""Leave of a picture's file only what its pixels hang on.
+"""Keep of a picture's file only what its pixels depend on.
 
 What else is in files (bytes after the end, texts, other programs' chunks, checksums of those) does
 not decide over a picture whose pixels are whole: it is dropped before a library sees it. What is

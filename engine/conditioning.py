@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from engine.amounts import of_tensors
 from engine.contexts import WINDOW
 from engine.embeddings import Embeddings
 from engine.families import SDXL
@@ -50,8 +51,7 @@ class Conditioning:
     @property
     def nbytes(self) -> int:
         """Return the bytes that it takes."""
-        held = (self.embeds, self.pooled, self.sizes, self.guidance)
-        return sum(each.nbytes for each in held if each is not None)
+        return of_tensors(self)
 
     def sized(self, width: int, height: int) -> Conditioning:
         """Add the size of the picture in pixels: drawn so, cut nowhere, wanted so.

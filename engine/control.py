@@ -38,12 +38,7 @@ ADDED: Final = {
     "label_emb.0.0": "add_embedding.linear_1",
     "label_emb.0.2": "add_embedding.linear_2",
 }
-HINT_CHANNELS: Final = (
-    16,
-    32,
-    96,
-    256,
-)  # of what reads a map; all networks that are known have them
+HINT_CHANNELS: Final = (16, 32, 96, 256)  # of what reads a map, in all networks that are known
 FREQUENCIES: Final = 256  # values in which SDXL's sizes and a union's kinds are told
 KEPT: Final = 4  # control models of one model
 # Files may hold the model beside which the network was trained.

@@ -47,7 +47,7 @@ def _checked(images: Tensor, latents: Tensor) -> Tensor:
 
     VAEs work in fp32, so that no other precision would make numbers of it.
     """
-    if are_finite([images]) == [False]:
+    if not all(are_finite([images])):
         raise NotFinite.in_vae() if all(are_finite([latents])) else NotFinite.in_latents()
     return images
 

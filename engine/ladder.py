@@ -49,12 +49,8 @@ class Shortages:
         """Say whether it is too early to try."""
         return what in self._known and self._clock() < self._known[what][0]
 
-    def __bool__(self) -> bool:
-        """Say whether anything is remembered."""
-        return bool(self._known)
-
     def add(self, what: Hashable) -> None:
-        """Take note that there was no room; one that is known already is not tried later for it."""
+        """Take note that there was no room; until it is tried again, more notes change nothing."""
         if what in self:
             return
         now = self._clock()

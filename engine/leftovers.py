@@ -19,8 +19,8 @@ READ: Final = (
     r"(?:cond_stage_model|conditioner\.embedders\.1)\.model\."
     r"(?:transformer\.resblocks\.|token_embedding|positional_embedding|ln_final|text_projection)",
 )
-# What a picture does not hang on: tables that follow from the noise schedule, copies and counts of
-# training, what CLIP compares with pictures, and marks (`engine.marks`).
+# What a picture does not depend on: tables that follow from the noise schedule, copies and counts
+# of training, what CLIP compares with pictures, and marks (`engine.marks`).
 HARMLESS: Final = (
     r"(?:model\.)?(?:betas|alphas_cumprod|alphas_cumprod_prev|logvar|lvlb_weights|scale_factor)$",
     r"(?:sqrt|log)_(?:one_minus_|recip_|recipm1_)?alphas_cumprod$",
@@ -38,7 +38,7 @@ _HARMLESS: Final = re.compile("|".join(HARMLESS))
 
 
 def harmful(names: Iterable[str]) -> list[str]:
-    """Return the tensors of those that a picture may hang on."""
+    """Return those of some tensors that a picture may depend on."""
     return [name for name in names if not _HARMLESS.match(name)]
 
 

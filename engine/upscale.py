@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.amounts import of_modules
 from engine.device import CUDA, ran_out
 from engine.errors import BrokenModel, NotFinite
 from engine.finite import are_finite, check_weights
@@ -57,7 +58,7 @@ class Upscaler:
     @property
     def size(self) -> int:
         """Return the bytes that its weights take."""
-        return sum(weight.nbytes for weight in self._network.model.parameters())
+        return of_modules([self._network.model])
 
     def __call__(self, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
         """Enlarge an image [1, 3, H, W], fp32 in 0…1, to [1, 3, scale·H, scale·W], tile by tile.
@@ -73,7 +74,7 @@ class Upscaler:
             outside=self.unit * self.scale,
         )
         large = tiled(self._call, _padded(image, self.unit), tiling)
-        if are_finite([large]) == [False]:
+        if not all(are_finite([large])):
             if self.dtype is torch.float32:
                 raise NotFinite.in_upscaler(self.name)
             log.warning(
