@@ -249,6 +249,9 @@ class Resident:
         ways = [(rung, offloaded if rung is Rung.OFFLOAD else call) for rung in rungs]
         try:
             return self._ladder.climb(Stage.DENOISE, ways)
+        except OutOfMemory as error:
+            # Its frames hold whoever asked, and those hold it: such a circle keeps the model.
+            return error.with_traceback(None)
         except Exception as error:
             return error
 

@@ -162,8 +162,13 @@ def size(pipeline: Pipeline, name: str) -> int:
     return resident.size
 
 
+def run_out(*_: object) -> None:
+    """Stand before a module and run out of memory."""
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+
 @pytest.mark.usefixtures("uncollected")
-@pytest.mark.parametrize("end", ["cancelled", "broken", "refused"])
+@pytest.mark.parametrize("end", ["cancelled", "broken", "refused", "without memory"])
 def test_a_model_whose_job_did_not_end_well_is_gone_too(
     home: Path, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +185,11 @@ def test_a_model_whose_job_did_not_end_well_is_gone_too(
         resident = pipeline._models.get("a")
         assert resident
         resident.model.unet.conv_in.weight = torch.nn.Parameter(torch.zeros(1), False)
+        del resident
+    elif end == "without memory":
+        resident = pipeline._models.get("a")
+        assert resident
+        resident.model.unet.register_forward_pre_hook(run_out)
         del resident
     else:
         pipeline.admit(Spec(job=2, epoch=1, recipe=make_recipe(checkpoint="a", vae="none")))
@@ -219,7 +229,7 @@ def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: 
     def fail(device: torch.device) -> Any:
         if not moved:
             moved.append("tried")
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            run_out()
         moved.append("moved")
         return move(device)
 
