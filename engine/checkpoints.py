@@ -8,11 +8,11 @@ beside `NAME.safetensors`, may override the defaults and carry a note for people
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import BrokenModel, OptionError, UnknownModel
+from engine.errors import BrokenModel, UnknownModel
 from engine.families import (
     GUIDED,
     SDXL,
@@ -23,18 +23,25 @@ from engine.families import (
     identify,
 )
 from engine.guards import (
-    PREDICTIONS,
     check_channels,
     check_family,
     check_guidance,
     check_scheduler,
     check_unet,
     check_vae,
+    sample_size,
 )
 from engine.hub_files import half_fetched
 from engine.naming import Names
+from engine.owners import (
+    own_defaults,
+    own_detail,
+    own_notes,
+    own_prediction,
+    own_preview,
+    own_zero_snr,
+)
 from engine.places import PICKLES, SAFE, Kind, diffusers_folders, find
-from engine.recipe import CHOICES, RANGES, check
 from engine.signatures import identify as identify_file
 from engine.spellings import respelled
 from engine.tensorfile import BadFile, read_header
@@ -100,6 +107,9 @@ class Catalogue:
         A file's ending and folder may be left out where that is clear.
         """
         found = self.named(name)
+        if not self._places[found].exists():  # it is gone, or lies elsewhere by now
+            self._places = self._look()
+            found = self.named(name)
         place = self._places[found]
         return describe(found, place) if place.is_dir() else describe_file(found, place)
 
@@ -135,14 +145,16 @@ def describe(name: str, folder: Path) -> Checkpoint:
         check_scheduler(scheduler)
         check_vae(vae)
         _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
+        side = sample_size(unet)
     except BadFile as error:
         raise BrokenModel(name, f"{error}.") from None
-    size = int(unet.get("sample_size") or 64) * 2 ** (len(vae.get("block_out_channels", ())) - 1)
+    size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
         "marble.json",
         _read_own(name, folder / "marble.json"),
         guided=guided is not None,
+        channels=vae.get("latent_channels", 4),
     )
 
 
@@ -197,7 +209,7 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
         raise BrokenModel(name, f"{shown} is missing from its folder.") from None
     except OSError as error:
         raise BrokenModel(name, f"{shown} cannot be read ({error.strerror}).") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BrokenModel(name, f"{shown} is not valid JSON.") from None
     if not isinstance(data, dict):
         raise BrokenModel(name, f"{shown} is not a JSON object.")
@@ -232,51 +244,25 @@ def _read_own(name: str, own: Path) -> dict[str, Any]:
 
 
 def _with_own(
-    checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], *, guided: bool
+    checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], *, guided: bool, channels: int = 4
 ) -> Checkpoint:
     """Return the checkpoint with what its name suggests, and what its owner wrote beside it.
 
     own: the name of the owner's file; guided: its guidance is built in, which tells more than its
-    name.
+    name; channels: of its latents.
     """
     name = checkpoint.name
     usual = checkpoint.defaults
     defaults = fit_to_variant(usual, GUIDED) if guided else fit_to_name(usual, name)
-    prediction = extra.get("prediction", checkpoint.prediction)
-    if prediction not in (None, *PREDICTIONS):
-        raise BrokenModel(name, f"{own}: prediction must be one of {', '.join(PREDICTIONS)}.")
-    zero_snr = extra.get("zero_snr", checkpoint.zero_snr)
-    if not (zero_snr is None or isinstance(zero_snr, bool)):
-        raise BrokenModel(name, f"{own}: zero_snr must be true or false.")
-    return replace(
-        checkpoint,
-        defaults=_own_defaults(own, name, defaults, extra.get("defaults", {})),
-        prediction=prediction,
-        zero_snr=zero_snr,
-        notes=extra.get("notes", {}),
-        detail=_own_detail(own, name, extra.get("detail", checkpoint.detail)),
-        preview=extra.get("preview"),
-    )
-
-
-def _own_detail(file: str, name: str, detail: Any) -> float:
     try:
-        check("strength", detail)
-    except OptionError as error:
-        raise BrokenModel(name, f"{file}: detail: {error}") from None
-    return float(detail)
-
-
-def _own_defaults(file: str, name: str, defaults: Defaults, own: Mapping[str, Any]) -> Defaults:
-    known = {entry.name for entry in fields(Defaults)}
-    if not isinstance(own, Mapping):
-        raise BrokenModel(name, f'{file}: defaults must be an object, like {{"steps": 20}}.')
-    try:
-        for key, value in own.items():
-            if key not in known:
-                raise OptionError(key, value, f"one of {', '.join(sorted(known))}")
-            if value not in (RANGES[key] if key in RANGES else CHOICES[key]):
-                raise OptionError(key, value, str(RANGES.get(key) or ", ".join(CHOICES[key])))
-    except (OptionError, TypeError) as error:
-        raise BrokenModel(name, f"{file}: {error}") from None
-    return replace(defaults, **own)
+        return replace(
+            checkpoint,
+            defaults=own_defaults(extra.get("defaults", {}), defaults),
+            prediction=own_prediction(extra.get("prediction", checkpoint.prediction)),
+            zero_snr=own_zero_snr(extra.get("zero_snr", checkpoint.zero_snr)),
+            notes=own_notes(extra.get("notes", {})),
+            detail=own_detail(extra.get("detail", checkpoint.detail)),
+            preview=own_preview(extra.get("preview"), channels),
+        )
+    except BadFile as error:
+        raise BrokenModel(name, f"{own}: {error}.") from None

@@ -14,13 +14,16 @@ from torch import Tensor
 from engine.amounts import of_tensors
 from engine.contexts import WINDOW
 from engine.embeddings import Embeddings
+from engine.errors import PromptError
 from engine.families import SDXL
 from engine.guidance import embed_scale
 from engine.loading import Model, is_xl
 from engine.places import Kind
 from engine.prompts import Token, tokenize
+from engine.sentences import Sentence
 from engine.shelves import Shelf
 
+MOST_WINDOWS: Final = 256  # more than words alone can fill; embeddings have any number of vectors
 CACHED: Final = 64 * 2**20  # bytes of prompts: 283 windows of SD1.x, 106 of SDXL
 
 
@@ -198,7 +201,7 @@ class _Encoder:
 
     def _chunks(self, prompt: str) -> list[list[Token]]:
         tokenizer = self._tokenizer
-        return tokenize(
+        chunks = tokenize(
             prompt,
             self._ids,
             bos=tokenizer.bos_token_id,
@@ -206,6 +209,15 @@ class _Encoder:
             pad=tokenizer.pad_token_id,
             max_length=self._encoder.config.max_position_embeddings,
         )
+        if len(chunks) > MOST_WINDOWS:
+            text = (
+                f"With its embeddings the prompt fills {len(chunks):,} windows of tokens; "
+                f"{MOST_WINDOWS} at most."
+            )
+            raise PromptError(
+                Sentence(text, "many_windows", windows=len(chunks), most=MOST_WINDOWS)
+            )
+        return chunks
 
     def _ids(self, text: str) -> Iterator[list[int]]:
         """Yield a text's token ids in groups: each embedding's, and those of the words between."""

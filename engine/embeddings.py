@@ -76,10 +76,15 @@ class Embeddings:
         assert path is not None  # none is built in
         vectors = find_vectors(name, read_tensors(name, path), self._number)
         width = int(self._encoder.config.hidden_size)
-        if vectors.ndim != 2 or vectors.shape[1] != width:
+        if vectors.ndim != 2:
+            shape = "×".join(map(str, vectors.shape)) or "one number"
+            raise BrokenModel(name, f"it is no embedding: it holds {shape}, not a row of vectors.")
+        if vectors.shape[1] != width:
             raise BrokenModel(
                 name, f"it is made for another model: vectors of {vectors.shape[-1]}, not {width}."
             )
+        if not len(vectors):
+            raise BrokenModel(name, "it is no embedding: it holds no vectors.")
         check_values(name, [("its vectors", vectors)])
         return vectors
 

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.families import INPAINTING, PURPOSES, Family
+from engine.ranges import is_int
 from engine.tensorfile import BadFile
 
 LATER: Final = "which Marble cannot run yet"
 LEAST_GUIDANCE: Final = 4  # values in which it is told the scale: fewer have no frequencies
+MOST_TIMESTEPS: Final = 10_000
+LARGEST_SAMPLE: Final = 1024  # latents
 PREDICTIONS: Final = ("epsilon", "v_prediction")
 EDM: Final = f"it predicts in EDM's form (Playground 2.5), {LATER}"
 FLOW: Final = f"it is trained by flow matching, {LATER}"
@@ -63,6 +66,15 @@ def check_unet(config: Mapping[str, Any]) -> None:
             raise BadFile(f"its U-Net is told {what} ({key}), {LATER}")
 
 
+def sample_size(config: Mapping[str, Any]) -> int:
+    """Return the side of the latents that a folder's U-Net was trained with, the longer of two."""
+    given: Any = config.get("sample_size") or 64
+    sides: list[Any] = given if isinstance(given, list) and given else [given]
+    if not all(is_int(side) and 0 < side <= LARGEST_SAMPLE for side in sides):
+        raise BadFile(f"its U-Net has {given!r} for sample_size, not a side of latents")
+    return int(max(sides))
+
+
 def check_scheduler(config: Mapping[str, Any]) -> None:
     """Refuse a folder whose scheduler says that the model predicts in another form."""
     kind = str(config.get("_class_name"))
@@ -73,6 +85,13 @@ def check_scheduler(config: Mapping[str, Any]) -> None:
         if config.get(key):
             raise BadFile(reason)
     check_prediction(config.get("prediction_type", PREDICTIONS[0]))
+    steps = config.get("num_train_timesteps", 1000)
+    if not (is_int(steps) and 2 <= steps <= MOST_TIMESTEPS):
+        raise BadFile(f"its scheduler has {steps!r} for num_train_timesteps, not a usual number")
+    for key in ("beta_start", "beta_end"):
+        beta = config.get(key, 0.01)
+        if isinstance(beta, bool) or not (isinstance(beta, (int, float)) and 0 < beta < 1):
+            raise BadFile(f"its scheduler has {beta!r} for {key}, not a number between 0 and 1")
 
 
 def check_prediction(prediction: object) -> None:
@@ -85,5 +104,11 @@ def check_prediction(prediction: object) -> None:
 
 def check_vae(config: Mapping[str, Any]) -> None:
     """Refuse a VAE whose latents are scaled channel by channel."""
+    blocks = config.get("block_out_channels", [])
+    if not (isinstance(blocks, list) and all(map(is_int, blocks))):
+        raise BadFile(f"its VAE has {blocks!r} for block_out_channels, not a list of numbers")
+    scale = config.get("scaling_factor", 1)
+    if isinstance(scale, bool) or not (isinstance(scale, (int, float)) and 0 < scale < 1e6):
+        raise BadFile(f"its VAE has {scale!r} for scaling_factor, not a number above 0")
     if config.get("latents_mean") or config.get("latents_std"):
         raise BadFile(f"its VAE scales latents channel by channel (latents_mean), {LATER}")

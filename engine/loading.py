@@ -153,7 +153,10 @@ def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
         return dict(load_file(file))
     except BadFile as error:
         raise BrokenModel(name, f"{error}.") from None
-    except (OSError, SafetensorError) as error:
+    except OSError as error:  # its text may hold the file's path
+        reason = "it is gone" if isinstance(error, FileNotFoundError) else error.strerror
+        raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
+    except SafetensorError as error:
         raise BrokenModel(name, f"it cannot be read ({error}).") from None
 
 
@@ -270,7 +273,9 @@ class _Parts:
                 device=self._place,
                 local_files_only=True,
             )
-        except NotImplementedError as error:  # a weight without values cannot be moved
+        except (NotImplementedError, TypeError) as error:
+            if not lacks_weights(error):
+                raise
             raise self._broken(part, "its weights lack some that its form has") from error
         if part == "vae":
             self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
@@ -299,6 +304,11 @@ def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if GUIDANCE_IN in tensors:
         seen["time_cond_proj_dim"] = tensors[GUIDANCE_IN].shape[1]
     return seen
+
+
+def lacks_weights(error: Exception) -> bool:
+    """Say whether the libraries found no values for a weight: they convert or move nothing then."""
+    return isinstance(error, NotImplementedError) or "NoneType" in str(error)
 
 
 def brief(reason: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Final
 from weakref import ref
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from engine.additions import SIZES, Addition, Found, join, read_change
@@ -24,7 +23,7 @@ from engine.control_files import title_of
 from engine.device import ran_out
 from engine.errors import BrokenModel
 from engine.finite import check_values
-from engine.loading import ENCODERS, Model
+from engine.loading import ENCODERS, Model, read_tensors
 from engine.lorafile import Entry, read_entries
 from engine.names import names_in_loras
 from engine.shelves import Shelf
@@ -101,17 +100,17 @@ class Loras:
                 f"it is not made for {self._kind} models: none of its layers, such as "
                 f"{entries[0].name!r}, is one of theirs.",
             )
-        with safe_open(path, framework="pt") as file:
-            for entry in entries:
-                if entry.name not in meant:
-                    raise BrokenModel(
-                        lora.name, f"it changes {entry.name!r}, which {self._kind} models lack."
-                    )
-                part, name = meant[entry.name]
-                read = {role: file.get_tensor(key).float() for role, key in entry.tensors.items()}
-                self._check_family(lora, entry, read)
-                layer, weight = self._layers[part][name], lora.weights[part != "unet"]
-                yield layer, _fit(lora, entry, layer, read, weight)
+        held = read_tensors(lora.name, path)
+        for entry in entries:
+            if entry.name not in meant:
+                raise BrokenModel(
+                    lora.name, f"it changes {entry.name!r}, which {self._kind} models lack."
+                )
+            part, name = meant[entry.name]
+            read = {role: held[key].float() for role, key in entry.tensors.items()}
+            self._check_family(lora, entry, read)
+            layer, weight = self._layers[part][name], lora.weights[part != "unet"]
+            yield layer, _fit(lora, entry, layer, read, weight)
 
     def _check_family(self, lora: Lora, entry: Entry, tensors: Mapping[str, Tensor]) -> None:
         """Raise `BrokenModel` where a layer that reads text takes another family's."""

@@ -9,6 +9,7 @@ of their own. Ranks are read from the tensors' shapes. Standard library only.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,9 @@ def _parse(text: str | bytes, where: str) -> PeftConfig:
         elif option == "alpha_pattern" and value:
             patterns[part] = _pattern(value, what)
         elif option == "use_rslora":
-            roots[part] = bool(value)
+            if not isinstance(value, bool):
+                raise BadFile(f"{what} is neither true nor false")
+            roots[part] = value
     return PeftConfig(alphas, patterns, roots)
 
 
@@ -96,9 +99,13 @@ def _pattern(value: Any, what: str) -> dict[str, float]:
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        number = math.inf
+    if isinstance(value, bool) or not math.isfinite(number):
         raise BadFile(f"{what} is not a number")
-    return float(value)
+    return number
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -51,6 +51,10 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "whole": ((), ("diff", "bias_diff")),
     "set": (("set",), ()),
 }  # fmt: skip
+PARTS: Final = {
+    "kron_1": ("kron_1_a", "kron_1_b"),
+    "kron_2": ("kron_2_a", "kron_2_b", "kron_t2"),
+}  # of a LoKr's factors
 NAMES: Final = {"hadamard": "a LoHa", "kronecker": "a LoKr"}
 MAGNITUDES: Final = ("magnitude", "row_magnitude")  # with them a pair or the like is a DoRA
 FULL: Final = ("pair", "hadamard", "kronecker")  # the kinds that alpha and magnitudes belong to
@@ -82,7 +86,7 @@ class Entry:
 
     def scale(self, rank: int) -> float:
         """Return the factor of what it adds, without the LoRA's own weight."""
-        if self.alpha is None:
+        if self.alpha is None or not rank:  # matrices without a rank add nothing
             return 1.0
         return self.alpha / (math.sqrt(rank) if self.by_root else rank)
 
@@ -123,10 +127,12 @@ def _sort(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
     unread = []
     for tensor in header.tensors:
         ending = next((each for each in _LONGEST_FIRST if tensor.endswith(each)), None)
-        if ending is None:
+        layer = tensor.removesuffix(ending or "")
+        # A second one for the same, by another spelling, has no place either.
+        if ending is None or ROLES[ending] in layers[layer]:
             unread.append(tensor)
         else:
-            layers[tensor.removesuffix(ending)][ROLES[ending]] = tensor
+            layers[layer][ROLES[ending]] = tensor
     return layers, unread
 
 
@@ -146,6 +152,8 @@ def _entries(
         for role in _lacking(kind, needed, mine):
             start = f"it is {NAMES[kind]}, and " if kind in NAMES else ""
             raise BrokenModel(name, f"{start}{layer}{_ending(mine, role)} is missing.")
+        for role in _beside(mine):
+            raise BrokenModel(name, f"it holds {mine[role]!r} beside what stands in its place.")
         if kind in FULL:
             mine |= {role: roles[role] for role in MAGNITUDES if role in roles}
             alpha = _alpha(name, header, roles["alpha"]) if "alpha" in roles else None
@@ -157,6 +165,10 @@ def _entries(
         used |= mine.keys()
     if left := roles.keys() - used:
         raise BrokenModel(name, f"it holds {roles[min(left)]!r} without what it belongs to.")
+    if all(role in roles for role in MAGNITUDES):
+        raise BrokenModel(
+            name, f"it holds {roles[MAGNITUDES[1]]!r} beside what stands in its place."
+        )
 
 
 def _lacking(kind: str, needed: tuple[str, ...], mine: Mapping[str, str]) -> Iterator[str]:
@@ -167,6 +179,13 @@ def _lacking(kind: str, needed: tuple[str, ...], mine: Mapping[str, str]) -> Ite
         for factor in ("kron_1", "kron_2"):
             if factor not in mine:
                 yield from (r for r in (f"{factor}_a", f"{factor}_b") if r not in mine)
+
+
+def _beside(mine: Mapping[str, str]) -> Iterator[str]:
+    """Yield the parts of a LoKr's factor that is there whole."""
+    for factor, parts in PARTS.items():
+        if factor in mine:
+            yield from (role for role in parts if role in mine)
 
 
 def _ending(mine: Mapping[str, str], role: str) -> str:

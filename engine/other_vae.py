@@ -20,7 +20,7 @@ from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
 from engine.finite import check_weights
 from engine.guards import check_vae as check_config
-from engine.loading import Model, brief, is_xl, read_respelled, vae_tensors
+from engine.loading import Model, brief, is_xl, lacks_weights, read_respelled, vae_tensors
 from engine.naming import stem
 from engine.no_vae import NoVae
 from engine.shelves import Shelf
@@ -139,12 +139,12 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
         vae = _read(path, form)
     except BadFile as error:
         raise BrokenModel(name, f"{error}.") from None
-    except NotImplementedError as error:  # a weight without values cannot be moved
-        raise BrokenModel(name, "its weights lack some that a VAE has.") from error
     # The libraries raise a dozen kinds of errors for a broken file.
     except Exception as error:
         if ran_out(error) or isinstance(error, BrokenModel):
             raise
+        if lacks_weights(error):
+            raise BrokenModel(name, "its weights lack some that a VAE has.") from error
         raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
     check_weights(name, vae)
     return vae

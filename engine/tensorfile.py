@@ -30,7 +30,9 @@ LETTERS: Final = {
     "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U64": "Q", "U32": "I", "U16": "H", "U8": "B",
     "BOOL": "?",
 }  # fmt: skip
-QUANTISED: Final = ("F8_E4M3", "F8_E5M2", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
+QUANTISED: Final = (
+    "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4",
+)  # fmt: skip
 PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipped or bare
 
 
@@ -66,9 +68,14 @@ class Header:
         tensor = self.tensors[name]
         if tensor.dtype not in LETTERS:
             raise BadFile(f"{name!r} holds values of the kind {tensor.dtype}")
-        with self.path.open("rb") as file:
-            file.seek(tensor.start)
-            data = file.read(tensor.end - tensor.start)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(tensor.start)
+                data = file.read(tensor.end - tensor.start)
+        except OSError as error:
+            raise BadFile(f"it cannot be read ({error.strerror})") from None
+        if len(data) < tensor.end - tensor.start:
+            raise BadFile("it changed while it was read")
         if tensor.dtype == "BF16":
             data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
         return [float(v) for (v,) in struct.iter_unpack(f"<{LETTERS[tensor.dtype]}", data)]
@@ -92,12 +99,14 @@ def _read(path: Path, changed: int, size: int) -> Header:
         raise BadFile(f"it cannot be read ({error.strerror})") from None
     try:
         entries = json.loads(text)
-        metadata = entries.pop("__metadata__", {})
+        metadata = dict(entries.pop("__metadata__", None) or {})
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise TypeError
         tensors = dict(_tensors(entries, 8 + length))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise BadFile("its header is damaged") from None
     _check_places(tensors, 8 + length, size)
-    return Header(path, tensors, metadata if isinstance(metadata, dict) else {})
+    return Header(path, tensors, metadata)
 
 
 def _read_text(first: bytes, file: Any, size: int) -> tuple[int, bytes]:
@@ -118,13 +127,22 @@ def _read_text(first: bytes, file: Any, size: int) -> tuple[int, bytes]:
 
 def _tensors(entries: Mapping[str, Any], data: int) -> Iterator[tuple[str, Tensor]]:
     for name, entry in entries.items():
-        dtype, shape = str(entry["dtype"]), tuple(map(int, entry["shape"]))
-        start, end = map(int, entry["data_offsets"])
+        dtype, shape = str(entry["dtype"]), tuple(map(_whole, entry["shape"]))
+        start, end = map(_whole, entry["data_offsets"])
         if dtype in QUANTISED:
             raise BadFile(f"its weights are quantised ({dtype}), which Marble cannot run yet")
-        if dtype in SIZES and prod(shape) * SIZES[dtype] != end - start:
+        if dtype not in SIZES:
+            raise BadFile(f"{name!r} holds values of the kind {dtype!r}, which Marble cannot read")
+        if prod(shape) * SIZES[dtype] != end - start:
             raise BadFile(f"its header is damaged: {name!r} is not as long as its shape says")
         yield name, Tensor(dtype, shape, data + start, data + end)
+
+
+def _whole(value: object) -> int:
+    """Return a side or a place, or raise `ValueError` for what the format does not allow."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError
+    return value
 
 
 def _check_places(tensors: Mapping[str, Tensor], data: int, size: int) -> None:

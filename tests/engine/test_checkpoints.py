@@ -44,6 +44,28 @@ def test_an_unknown_model_is_answered_with_the_known_ones(folder: Path) -> None:
         Catalogue(folder.parent).get("min")
 
 
+def test_a_folder_of_two_sides_takes_the_longer(folder: Path) -> None:
+    edit(folder / "unet" / "config.json", sample_size=[8, 16])
+    assert describe("mine", folder).defaults.width == 128
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_model_that_vanishes_is_unknown_and_one_that_is_moved_is_found(
+    folder: Path, elsewhere: bool
+) -> None:
+    catalogue = Catalogue(folder.parent)
+    assert catalogue.get("mine").folder == folder
+    moved = folder.parent / "diffusers" / "mine"
+    shutil.copytree(folder, moved)
+    shutil.rmtree(folder)
+    if elsewhere:
+        assert catalogue.get("mine").folder == moved
+    else:
+        shutil.rmtree(moved)
+        with pytest.raises(UnknownModel, match="known models: starter"):
+            catalogue.get("mine")
+
+
 def test_a_folders_own_defaults_win(folder: Path) -> None:
     (folder / "marble.json").write_text('{"defaults": {"steps": 9}, "notes": {"en": "Hi."}}')
     checkpoint = describe("mine", folder)
@@ -55,15 +77,30 @@ def test_a_folders_own_defaults_win(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("own", "reason"),
     [
-        ('{"defaults": {"steps": 0}}', "steps must be between 1 and 150"),
+        ('{"defaults": {"steps": 0}}', "steps must be a whole number between 1 and 150"),
         ('{"defaults": {"sampler": "best"}}', "sampler must be"),
         ('{"defaults": {"colour": 1}}', "colour must be one of"),
-        ('{"defaults": {"steps": "many"}}', "marble.json"),
+        (
+            '{"defaults": {"steps": "many"}}',
+            "steps must be a whole number between 1 and 150, not 'many'",
+        ),
+        (
+            '{"defaults": {"steps": true}}',
+            "steps must be a whole number between 1 and 150, not True",
+        ),
+        ('{"defaults": 5}', "defaults must be an object"),
+        ('{"notes": "Hi."}', "notes must be an object of sentences"),
+        ('{"notes": {"en": 5}}', "notes must be an object of sentences"),
+        ('{"detail": "much"}', "detail: strength must be between"),
+        ('{"preview": 5}', "preview must hold weights, 4 rows of three numbers, and a bias"),
+        ('{"preview": {"weights": [[1, 2, 3]]}}', "preview must hold weights, 4 rows"),
+        ('{"preview": {"weights": [[1], [1], [1], [1]], "bias": [1]}}', "must be three numbers"),
+        ('{"a": ' * 20_000, "marble.json is not valid JSON"),
         ("{", "marble.json is not valid JSON"),
         ("[]", "marble.json is not a JSON object"),
     ],
 )
-def test_bad_defaults_are_named(folder: Path, own: str, reason: str) -> None:
+def test_what_an_owner_wrote_wrongly_is_named(folder: Path, own: str, reason: str) -> None:
     (folder / "marble.json").write_text(own)
     with pytest.raises(BrokenModel, match=reason):
         describe("mine", folder)
@@ -175,6 +212,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "classes": ("unet", {"num_class_embeds": 1000}, "its U-Net is told a class or a level"),
     "depth": ("unet", {"in_channels": 5}, r"model for depth \(5 channels\)"),
     "strange": ("unet", {"in_channels": 6}, "takes 6 channels and its VAE gives 4"),
+    "blocks": ("vae", {"block_out_channels": None}, "has None for block_out_channels"),
+    "a scale of 0": ("vae", {"scaling_factor": 0}, "has 0 for scaling_factor"),
+    "a side in words": ("unet", {"sample_size": "x"}, "has 'x' for sample_size"),
+    "a side below 0": ("unet", {"sample_size": -8}, "has -8 for sample_size"),
+    "timesteps in words": ("scheduler", {"num_train_timesteps": "1000"}, "for num_train_timesteps"),
+    "too many timesteps": ("scheduler", {"num_train_timesteps": 10**9}, "for num_train_timesteps"),
+    "noise in words": ("scheduler", {"beta_end": "x"}, "has 'x' for beta_end"),
     "guidance": ("unet", {"time_cond_proj_dim": 2}, "told the guidance scale in 2 values"),
 }
 

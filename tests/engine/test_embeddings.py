@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine.conditioning import TextEncoder
-from engine.errors import BrokenModel, UnknownPart
+from engine.errors import BrokenModel, PromptError, UnknownPart
 from engine.loading import Model
 from engine.shelves import embeddings
 from tests.single_files import make_true_model
@@ -83,6 +83,9 @@ def test_sdxl_takes_a_set_for_each_encoder(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
     write(tmp_path, "wide", emb_params=torch.zeros(2, 1024))
     write(tmp_path, "nan", emb_params=torch.full((1, 768), torch.nan))
+    write(tmp_path, "number", emb_params=torch.tensor(1.0))
+    write(tmp_path, "deep", emb_params=torch.zeros(1, 2, 768))
+    write(tmp_path, "empty", emb_params=torch.zeros(0, 768))
     write(tmp_path, "model", a=torch.zeros(2), b=torch.zeros(2))
     write(tmp_path, "more", emb_params=torch.zeros(1, 768), weights=torch.zeros(1))
     write(tmp_path, "several", clip_l=torch.zeros(1, 768), t5xxl=torch.zeros(1, 4096))
@@ -91,6 +94,9 @@ def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
     for name, said in (
         ("wide", "it is made for another model: vectors of 1024, not 768"),
         ("nan", "no numbers"),
+        ("number", "it holds one number, not a row of vectors"),
+        ("deep", "it holds 1×2×768, not a row of vectors"),
+        ("empty", "it holds no vectors"),
         ("model", "it is no embedding"),
         ("more", "it holds 'weights', which Marble cannot read"),
     ):
@@ -98,3 +104,13 @@ def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
             text.encode(f"a embedding:{name}")
     with pytest.raises(UnknownPart, match=r"no embedding 'wid' \(did you mean 'wide'\?\)"):
         text.encode("a embedding:wid")
+
+
+def test_embeddings_cannot_make_a_prompt_longer_than_words_can(
+    small: Model, tmp_path: Path
+) -> None:
+    text = TextEncoder(
+        small, embeddings(write(tmp_path, "long", emb_params=torch.zeros(20_000, 768)))
+    )
+    with pytest.raises(PromptError, match="the prompt fills 267 windows of tokens; 256 at most"):
+        text.encode("embedding:long")

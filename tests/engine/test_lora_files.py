@@ -389,6 +389,34 @@ REFUSED: Final[dict[str, tuple[dict[str, Tensor], str]]] = {
     "half a LoHa": ({"q.hada_w1_a": torch.zeros(2)}, "it is a LoHa, and q.hada_w1_b is missing"),
     "half a LoKr": ({"q.lokr_w1": torch.zeros(2)}, "it is a LoKr, and q.lokr_w2_a is missing"),
     "half of peft's": ({"q.lora_A.weight": torch.zeros(2)}, "q.lora_B.weight is missing"),
+    "a second spelling": (
+        {f"{LINEAR}.lora_A.weight": torch.zeros(2, 2)},
+        "which Marble cannot read",
+    ),
+    "a factor whole and in parts": (
+        {
+            "q.lokr_w1": torch.zeros(2, 2),
+            "q.lokr_w2": torch.zeros(2, 2),
+            "q.lokr_w1_b": torch.zeros(1, 2),
+        },
+        "it holds 'q.lokr_w1_b' beside what stands in its place",
+    ),
+    "a core for a whole factor": (
+        {
+            "q.lokr_w1": torch.zeros(2, 2),
+            "q.lokr_w2": torch.zeros(2, 2),
+            "q.lokr_t2": torch.zeros(1, 2),
+        },
+        "it holds 'q.lokr_t2' beside what stands in its place",
+    ),
+    "two magnitudes": (
+        {f"{LINEAR}.dora_scale": torch.ones(2), f"{LINEAR}.lora_magnitude_vector": torch.ones(2)},
+        "'.*lora_magnitude_vector' beside what stands in its place",
+    ),
+    "complex numbers": (
+        {f"{LINEAR}.lora_B.bias": torch.zeros(2, dtype=torch.complex64)},
+        "holds values of the kind 'C64'",
+    ),
     "two alphas": ({f"{LINEAR}.alpha": torch.zeros(2)}, "is not one number"),
     "no alpha": ({f"{LINEAR}.alpha": torch.tensor(torch.nan)}, "that are no numbers"),
 }
@@ -409,6 +437,9 @@ def test_what_cannot_be_used_is_named(small: Model, tmp_path: Path, what: str) -
     ("config", "reason"),
     [
         ({"unet.lora_alpha": "8"}, "unet.lora_alpha is not a number"),
+        ({"unet.lora_alpha": float("nan")}, "unet.lora_alpha is not a number"),
+        ({"unet.lora_alpha": 10**400}, "unet.lora_alpha is not a number"),
+        ({"unet.use_rslora": "false"}, "unet.use_rslora is neither true nor false"),
         ({"unet.alpha_pattern": {"a(b|c)": 8}}, "holds the expression"),
         ([], "its metadata"),
     ],
@@ -422,6 +453,65 @@ def test_a_configuration_that_cannot_be_followed_is_named(
         metadata = {"lora_adapter_metadata": "["}
     with pytest.raises(BrokenModel, match=reason):
         read_entries("it", write(tmp_path, tensors, metadata))
+
+
+RANKLESS: Final = {
+    "a pair": {".lora_down.weight": (0, 1), ".lora_up.weight": (1, 0)},
+    "a LoHa": {
+        ".hada_w1_a": (1, 0), ".hada_w1_b": (0, 1), ".hada_w2_a": (1, 0), ".hada_w2_b": (0, 1),
+    },
+    "a LoKr": {".lokr_w1_a": (1, 0), ".lokr_w1_b": (0, 1), ".lokr_w2": (1, 1)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", RANKLESS)
+def test_matrices_without_a_rank_add_nothing(small: Model, tmp_path: Path, what: str) -> None:
+    out, into = module_of(small, LINEAR).weight.shape
+
+    def full(shape: tuple[int, int]) -> tuple[int, int]:
+        return (out if shape[0] else 0), (into if shape[1] else 0)
+
+    tensors = {
+        LINEAR + ending: torch.zeros(full(shape)) for ending, shape in RANKLESS[what].items()
+    }
+    if what == "a LoKr":
+        tensors |= {
+            f"{LINEAR}.lokr_w1_a": torch.zeros(1, 0),
+            f"{LINEAR}.lokr_w1_b": torch.zeros(0, 1),
+        }
+    write(tmp_path, {**tensors, f"{LINEAR}.alpha": torch.tensor(4.0)})
+    layer, x = module_of(small, LINEAR), draw(2, into)
+    adapters, plain = Loras(small, loras(tmp_path)), layer(x)
+    adapters.use((Lora(name="it"),))
+    assert torch.equal(layer(x), plain)
+
+
+@pytest.mark.parametrize("when", ["before it is measured", "before it is read"])
+def test_a_file_that_vanishes_is_named_without_its_place(
+    small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    down, up = pair(small, LINEAR)
+    path = write(tmp_path, {f"{LINEAR}.lora_A.weight": down, f"{LINEAR}.lora_B.weight": up})
+    shelf = loras(tmp_path)
+    adapters = Loras(small, shelf)
+    if when == "before it is measured":
+
+        def get(name: str) -> Path:
+            path.unlink()
+            return path
+
+        monkeypatch.setattr(shelf, "get", get)
+    else:
+
+        def read(name: str, path: Path) -> Any:
+            found = read_entries(name, path)
+            path.unlink()
+            return found
+
+        monkeypatch.setattr("engine.lora.read_entries", read)
+    with pytest.raises(BrokenModel, match="it cannot be read") as raised:
+        adapters.use((Lora(name="it"),))
+    assert str(tmp_path) not in str(raised.value)
 
 
 WRONG: Final[dict[str, tuple[dict[str, Tensor], str]]] = {

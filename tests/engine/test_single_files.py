@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from engine import families, vocabulary
 from engine.checkpoints import Catalogue, describe_file
@@ -47,6 +48,18 @@ def test_the_modules_come_back_bit_for_bit(file: Path, forms: Path) -> None:
         assert loaded.keys() == expected.keys()
         for name, weight in expected.items():
             assert torch.equal(loaded[name], weight.to(loaded[name].dtype)), name
+
+
+def test_a_file_with_half_a_vae_is_named(file: Path, tmp_path: Path) -> None:
+    tensors = load_file(file)
+    within = [name for name in tensors if name.startswith("first_stage_model.decoder.mid")]
+    for name in within:
+        del tensors[name]
+    assert within
+    save_file(tensors, tmp_path / file.name)
+    checkpoint = describe_file(file.name, tmp_path / file.name)
+    with pytest.raises(BrokenModel, match="vae: its weights lack some that its form has"):
+        load(checkpoint, torch.device("cpu"))
 
 
 def test_a_file_is_found_by_comfyuis_name_and_by_a1111s(file: Path, tmp_path: Path) -> None:
