@@ -56,12 +56,13 @@ def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, st
     names = dict.fromkeys(part.rpartition(":")[0].strip() for part in listed[:MOST])
     missed = [each.strip() for each in listed[MOST:]]
     for name in sorted(filter(None, names), key=len, reverse=True):
-        bare = re.compile(rf"(?<![\w:/.\-]){re.escape(name)}(?!\w)", re.IGNORECASE)
-        named = tuple(bare.sub(f"embedding:{name}", text) for text in texts)
-        if NAME.fullmatch(name) and named != texts:
-            texts = named[0], named[1]
-        else:
+        named: tuple[str, ...] = texts
+        if NAME.fullmatch(name):  # with a backslash it would be a template of `sub`
+            bare = re.compile(rf"(?<![\w:/.\-]){re.escape(name)}(?!\w)", re.IGNORECASE)
+            named = tuple(bare.sub(f"embedding:{name}", text) for text in texts)
+        if named == texts:
             missed.append(name)
+        texts = named[0], named[1]
     _note(settings, missed, Sentence("not found among the words", "a1111_embedding"))
     return texts
 

@@ -30,6 +30,13 @@ def test_a_longer_name_is_not_torn_by_a_shorter_one() -> None:
     assert recipe.prompt == "by embedding:style and embedding:style-2"
 
 
+@pytest.mark.parametrize("name", [r"\q", r"a\1"])
+def test_an_embeddings_name_is_no_expression(name: str) -> None:
+    recipe, ignored = read(f"by {name}", more=f", TI hashes: {name}: 1a")
+    assert recipe.prompt == f"by {name}"
+    assert any("not found among the words" in each for each in ignored)
+
+
 def test_an_embedding_that_no_prompt_can_name_is_noted() -> None:
     _, ignored = read("by my style", more=', TI hashes: "my style: 1a, gone: 2b"')
     assert ignored == ("my style, gone (not found among the words)",)
