@@ -220,16 +220,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(argv)
     flags = [word for word in rest if word.startswith("-")]
     if flags:
-        known = [f"--{name}" for option in OPTIONS for name in (option.name, *option.aliases)]
-        raise UnknownOption(
-            flags[0], [*known, "--control", "--out", "--prompt", "--limit", "--once"]
-        )
+        raise UnknownOption(flags[0], _flags_of(parser, arguments))
     if rest and arguments.command != "imagine":
         raise UserError(f"`marble {arguments.command}` does not know what to do with {rest[0]!r}.")
     if arguments.command == "imagine":
         # argparse stops taking words at the first option; people do not.
         arguments.prompt = " ".join([*arguments.prompt, *rest])
     return arguments
+
+
+def _flags_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """Return the options that the command takes that was typed, and no other command's."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            chosen = action.choices.get(str(getattr(arguments, action.dest, "")))
+            return _flags_of(chosen, arguments) if chosen else []
+    return [flag for flag in parser._option_string_actions if flag.startswith("--")]
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:

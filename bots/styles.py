@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.gate import Gate
-from bots.typed import join_options, split_message
+from bots.typed import join_options, read_given, split_message
 from bots.wishes import PROMPT, UnknownStyle, find_style, style_name
 from engine.errors import OptionError, UnknownOption
 from engine.ranges import at_most, characters, is_blank
@@ -27,7 +27,7 @@ def read_words(text: str, negative: str = "", *, lines: bool = False) -> tuple[s
     `UnknownOption` for other options, and as `join_options` says.
     """
     words, typed = split_message(text, lines=lines)
-    typed = join_options([("negative", negative)] if negative else [], typed)
+    typed = join_options(read_given([("negative", negative)] if negative else []), typed)
     if others := [name for name, _ in typed if name != "negative"]:
         raise UnknownOption(f"--{others[0]}", ["--no"])
     return words, dict(typed).get("negative", "")

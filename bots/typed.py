@@ -19,8 +19,14 @@ Typed = list[tuple[str, str]]  # options by their own names, and their texts
 
 # Where no blank is written between words and options: Chinese, Japanese, Korean, and punctuation.
 _CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
+# What cannot be seen and ends words: blanks of no width, and marks of direction, which keyboards
+# and web pages put between words by themselves.
+_HIDDEN: Final = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 # Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
-_FLAG: Final = re.compile(rf"(?:^|(?<=[\s{_CLOSE}]))(?:--|——?|–)([A-Za-z][\w-]*)(?:=|(?=\s)|$)")
+_FLAG: Final = re.compile(
+    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:--|——?|–)([A-Za-z][\w-]*)(?:=|(?=[\s{_HIDDEN}])|$)"
+)
+_EDGES: Final = re.compile(rf"^[\s{_HIDDEN}]+|[\s{_HIDDEN}]+$")
 _WORD: Final = re.compile(r"\S+")
 _LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
 _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
@@ -62,11 +68,11 @@ def _split(text: str, known: Mapping[str, Flag]) -> tuple[str, Typed]:
     parts, typed = [text[: flags[0].start()]], []
     for flag, following in zip_longest(flags, flags[1:]):
         option = find_flag(flag[1], known)
-        tail = text[flag.end() : following.start() if following else None].strip()
+        tail = _EDGES.sub("", text[flag.end() : following.start() if following else None])
         value, words = _take_value(option, tail)
         typed.append((option.name, value))
         parts.append(words)
-    return " ".join(part.strip() for part in parts if part.strip()), typed
+    return " ".join(filter(None, (_EDGES.sub("", part) for part in parts))), typed
 
 
 def read_request(
@@ -74,11 +80,23 @@ def read_request(
 ) -> tuple[str, Typed]:
     """Read a prompt beside which options can be given, too: its words, and all options.
 
-    Its lines are all words. Raises `GivenTwice` for an option that is given beside the prompt and
-    in it, with other values; otherwise as `split_message`.
+    Its lines are all words, as are those of a negative prompt that is given beside it, in which
+    options are read, too. Raises `GivenTwice` for an option that is given in two of these, with
+    other values; otherwise as `split_message`.
     """
     words, typed = split_message(text, more, lines=False)
-    return words, join_options(given, typed, more)
+    return words, join_options(read_given(given, more), typed, more)
+
+
+def read_given(given: Iterable[tuple[str, str]], more: Sequence[Flag] = ()) -> Typed:
+    """Read options among the words of others; raises `UserError` as `read_request` does."""
+    plain, found = [], []
+    for name, text in given:
+        if name in BY_NAME and BY_NAME[name].spoken:
+            text, typed = split_message(text, more, lines=False)
+            found += typed
+        plain.append((name, text))
+    return join_options(plain, found, more)
 
 
 def join_options(
@@ -110,7 +128,7 @@ def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
     """Yield where options begin: known ones anywhere, and others only where a blank is before."""
     for found in _FLAG.finditer(text):
         before = text[found.start() - 1 : found.start()]
-        if not before.strip() or found[1].lower() in known:
+        if is_blank(before) or found[1].lower() in known:
             yield found
 
 

@@ -17,7 +17,7 @@ from bots.options import OPTIONS, parse_values
 from bots.presentation import cut
 from bots.studio import Asker
 from bots.texts import Words
-from bots.typed import join_options, only_options, read_request
+from bots.typed import join_options, only_options, read_given, read_request
 from engine.ranges import PROMPT_LIMIT, check_words
 from engine.recipe import Recipe
 from storage import Job
@@ -140,7 +140,7 @@ def values_of(fields: Mapping[str, str], shown: Mapping[str, str] | None = None)
         name: text for name, text in fields.items() if text.strip() != shown.get(name, "").strip()
     }
     given = [(name, changed[name].strip()) for name in BOXES if changed.get(name, "").strip()]
-    options = join_options(given, only_options(fields.get("changes") or "", _NAMES))
+    options = join_options(read_given(given), only_options(fields.get("changes") or "", _NAMES))
     words = shown.get("prompt", "")
     if "prompt" in changed:
         words, options = read_request(changed["prompt"], options)

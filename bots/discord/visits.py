@@ -15,12 +15,12 @@ import discord
 from bots.discord.address import LIMIT, Address, message_key, person_key, place_key
 from bots.discord.faults import (
     ALREADY_ACKNOWLEDGED,
-    UNKNOWN,
     UNKNOWN_CHANNEL,
     UNKNOWN_INTERACTION,
     UNKNOWN_MESSAGE,
     refused_by,
     takes_no_dm,
+    translate,
 )
 from bots.discord.invitation import spoken
 from bots.discord.patience import patiently
@@ -236,11 +236,16 @@ class Click(Visit):
         self._answer = Answer.SILENT
 
     async def _defer(self, **how: bool) -> discord.InteractionCallbackResponse[Any] | None:
-        """Defer; where the answer gets lost, once more: Discord then says whether it was heard."""
+        """Defer; where that or the answer gets lost on the way, once more.
+
+        Discord then says whether it was heard.
+        """
         defer = partial(self.interaction.response.defer, **how)
         try:
             return await defer()
-        except UNKNOWN as error:
+        except Exception as error:
+            if not isinstance(translate(error), OSError):
+                raise
             log.info("an acknowledgement may be lost (%s): %s", self.deed, error)
         try:
             return await defer()

@@ -46,12 +46,15 @@ class Moves:
                 self._known[_chat(old)] = _chat(new)
 
     def now(self, chat: int) -> int:
-        """Return the id that a chat has now."""
-        return self._known.get(chat, chat)
+        """Return the id that a chat has now, however often it was moved."""
+        passed = {chat}
+        while (later := self._known.get(chat, chat)) not in passed:
+            passed.add(chat := later)
+        return chat
 
     def now_called(self, person: str) -> str:
         """Return the name that whoever writes has now, who may be a group itself."""
-        groups = {place_of(old): place_of(new) for old, new in self._known.items()}
+        groups = {place_of(old): place_of(self.now(old)) for old in self._known}
         return groups.get(person, person)
 
     def announce(self) -> None:
@@ -128,8 +131,9 @@ class Following(Pace):
             )
             return await made
 
+        data = self._readdressed(endpoint, data)
         try:
-            return await request(self._readdressed(endpoint, data))
+            return await request(data)
         except ChatMigrated as error:
             if not isinstance(old := data.get("chat_id"), int):
                 raise

@@ -45,6 +45,12 @@ SEEN = (
         ("well--known, he said——Tom", "well--known, he said——Tom", []),
         ("猫--deco", "猫--deco", []),
         ('a sign that says "--exit"', 'a sign that says "--exit"', []),
+        ("a cat \u200b--seed 7", "a cat", [("seed", "7")]),
+        (
+            "\u200fחתול\u200f --seed\u200f 7 \u200e--ar\u200b3:2\u200f",
+            "חתול",
+            [("seed", "7"), ("size", "3:2")],
+        ),
     ],
 )
 def test_options_among_words_are_read_and_words_are_left_as_they_are(
@@ -55,7 +61,7 @@ def test_options_among_words_are_read_and_words_are_left_as_they_are(
 
 
 def test_what_nobody_knows_is_refused_by_its_name() -> None:
-    for text in ("art --deco", "a cat —deco", "a\ncat --deco 1", "cat\n--deco"):
+    for text in ("art --deco", "a cat —deco", "art \u2066--deco", "a\ncat --deco 1", "cat\n--deco"):
         for read in (split_message, read_request):
             with pytest.raises(UnknownOption, match="There is no option '--deco'"):
                 read(text)
@@ -87,6 +93,16 @@ def test_an_option_given_beside_the_words_and_among_them_is_refused() -> None:
     assert dict(same[1])["seed"] == "7"
     twice = read_request("a cat --seed 7 --seed 8")[1]
     assert twice[-1] == ("seed", "8"), "the last one of a text wins"
+
+
+def test_options_in_a_negative_prompt_beside_the_words_are_read_there() -> None:
+    given = [("negative", "blur,\nfog --seed 7"), ("steps", "5")]
+    options = [("negative", "blur,\nfog"), ("steps", "5"), ("seed", "7"), ("size", "3:2")]
+    assert read_request("a cat --ar 3:2", given) == ("a cat", options)
+    with pytest.raises(GivenTwice):
+        read_request("a cat --seed 8", given)
+    with pytest.raises(UnknownOption, match="'--deco'"):
+        read_request("a cat", [("negative", "art --deco")])
 
 
 def test_what_may_be_given_several_times_is() -> None:
@@ -133,8 +149,9 @@ def test_a_style_is_read_as_prompts_are() -> None:
     assert read_words("film noir", "colour") == ("film noir", "colour")
     with pytest.raises(GivenTwice):
         read_words("film noir --no colour", "fog")
-    with pytest.raises(UnknownOption, match="'--steps'"):
-        read_words("film noir --steps 5")
+    for text, negative in (("film noir --steps 5", ""), ("film noir", "colour --steps 5")):
+        with pytest.raises(UnknownOption, match="'--steps'"):
+            read_words(text, negative)
 
 
 RECIPE = make_recipe(prompt="a cat --v 5", negative_prompt="fog")
@@ -149,6 +166,10 @@ RECIPE = make_recipe(prompt="a cat --v 5", negative_prompt="fog")
         ({"negative": ""}, {"prompt": "a cat --v 5", "negative_prompt": ""}),
         ({"seed": "9", "changes": "--steps 5"}, {"prompt": "a cat --v 5", "seed": 9, "steps": 5}),
         ({"seed": "", "changes": ""}, {"prompt": "a cat --v 5"}),
+        (
+            {"negative": "blur --steps 5"},
+            {"prompt": "a cat --v 5", "negative_prompt": "blur", "steps": 5},
+        ),
     ],
 )
 def test_a_form_gives_way_to_options_among_its_words(
@@ -168,6 +189,8 @@ def test_a_form_gives_way_to_options_among_its_words(
         ({"prompt": "a dog --steps 8", "changes": "--steps 9"}, "--steps is given twice"),
         ({"changes": "steps 9"}, "There is no option 'steps 9'"),
         ({"prompt": "a dog --v 6"}, "There is no option '--v'"),
+        ({"negative": "fog --v 6"}, "There is no option '--v'"),
+        ({"negative": "fog --seed 8", "seed": "9"}, "--seed is given twice, as '9' and as '8'"),
         ({"prompt": "\u200b"}, "some words that describe the picture"),
     ],
 )

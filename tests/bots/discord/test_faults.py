@@ -172,6 +172,16 @@ async def acknowledgement_lost(scene: Scene) -> str:
     return "it is said again, which tells that it was heard; one job, one reply"
 
 
+async def acknowledgement_stopped(scene: Scene) -> str:
+    """a proxy answers the acknowledgement in Discord's stead (403, a page)"""
+    fault = scene.discord.faults.page("POST /interactions/.*/callback", 403)
+    reply = await scene.ann.imagine("a cat")
+    await reply.picture()
+    assert fault.seen == 1
+    await scene.alone(reply.message)
+    return "it is said again at once; one job, one reply"
+
+
 async def edit_lost(scene: Scene) -> str:
     """the answer to the picture is lost with its connection, twice"""
     reply = await scene.waiting()
@@ -439,6 +449,7 @@ FAULTS: Final[tuple[Callable[[Scene], Awaitable[str]], ...]] = (
     global_429,
     outage,
     acknowledgement_lost,
+    acknowledgement_stopped,
     edit_lost,
     placeholder_lost,
     placeholder_lost_and_cancelled,

@@ -104,3 +104,18 @@ async def test_what_was_said_in_the_old_group_before_the_move_is_answered_in_the
         assert places == {f"telegram:{new.id}"}
         assert (await storage.jobs.get(3)).recipe.prompt == "an owl"
     assert BOT not in telegram.administrators[new.id]
+
+
+async def test_a_group_whose_new_id_was_replaced_as_well_is_moved_along(
+    telegram: TelegramServer, marble: Marble, old: Chat, ada: Person, bob: Person
+) -> None:
+    await furnish(old, ada, bob)
+    await waiting(old, ada, marble)
+    second = await old.becomes_supergroup(5)
+    await is_furnished(second, ada, bob)
+    third = await second.becomes_supergroup(6, told=False)
+    await ada.says("/help", to=old)  # what meets the move was meant for the first id
+    await telegram.until(lambda: third.shown, "the answer")
+    await is_furnished(third, ada, bob)
+    await arrives(third, marble)
+    assert not [message for message in (*old.shown, *second.shown) if is_result(message)]

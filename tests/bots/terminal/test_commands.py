@@ -143,6 +143,8 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
         (["imagine", ""], "prompt must be some words"),
         (["imagine"], "prompt must be some words"),
         (["imagine", "a cat", "--model", "tinny"], "no model 'tinny' (did you mean 'tiny'?)"),
+        (["styles", "add", "noir", "--prompt", "film"], "There is no option '--prompt'.\n"),
+        (["queue", "--onc"], "no option '--onc' (did you mean '--once'?)"),
         (["imagine", "a cat", "--stepps", "4"], "no option '--stepps' (did you mean '--steps'?)"),
         (["imagine", "a cat", "--seed"], "expected one argument"),
         (["imagine", "a cat", "--out", "no/such/folder/cat.png"], "--out must be"),
