@@ -7,6 +7,7 @@ one of the layouts keeps it, and where ComfyUI's `extra_model_paths.yaml` says.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
@@ -75,6 +76,31 @@ def folders(root: Path, kind: Kind) -> list[Path]:
     return list(found.values())
 
 
+def below(folder: Path) -> list[Path]:
+    """Return everything in a folder, however deep; blocks.
+
+    Links to folders are followed, as ComfyUI follows them; each folder is looked into once, by its
+    own place where that is below, too.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    own, linked = [folder], deque[Path]()
+    while own or linked:
+        here = own.pop() if own else linked.popleft()
+        with suppress(OSError):  # it is gone, or not for us
+            stat = here.stat()
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    path = here / entry.name
+                    found.append(path)
+                    if entry.is_dir():
+                        (linked if entry.is_symlink() else own).append(path)
+    return found
+
+
 def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each file of weights of a kind, pickles included, in order.
 
@@ -82,7 +108,7 @@ def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
     """
     for folder in folders(root, kind):
         # Directly in the root only files are checkpoints: its folders are other kinds' places.
-        everything = folder.iterdir() if folder == root else folder.rglob("*")
+        everything = folder.iterdir() if folder == root else below(folder)
         for path in sorted(everything):
             if _is_weights(path) and not _part_of_a_folder(path, folder):
                 yield path.relative_to(folder).as_posix(), path

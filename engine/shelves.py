@@ -16,7 +16,7 @@ from typing import Final
 
 from engine.errors import BrokenModel, UnknownPart
 from engine.naming import Names, without_ending, without_twins
-from engine.places import PICKLES, SAFE, Kind, folders, is_diffusers
+from engine.places import PICKLES, SAFE, Kind, below, folders, is_diffusers
 from engine.sources import LANCZOS, LATENT
 from engine.weights import variant
 
@@ -122,7 +122,7 @@ class Shelf:
         found: dict[str, Path] = {}
         inside: list[Path] = []
         for kind, folder in homes:
-            everything = list(folder.rglob("*"))
+            everything = below(folder)
             offered = find(folder, everything)
             offered = decoders(offered) if kind == Kind.TINY_VAE else offered
             for name, path in offered.items():

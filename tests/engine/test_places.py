@@ -9,7 +9,7 @@ import pytest
 
 from engine.checkpoints import Catalogue
 from engine.places import Kind, folders
-from engine.shelves import list_parts
+from engine.shelves import list_parts, loras
 
 # Where each program puts a file, what it is then called, and of which kind it is.
 COMFYUI = {
@@ -156,3 +156,22 @@ def test_a_folder_that_two_layouts_name_counts_once(tmp_path: Path) -> None:
     root = build(tmp_path / "models", COMFYUI)
     (root / "extra_model_paths.yaml").write_text("a:\n  base_path: .\n  vae: vae\n")
     assert len(folders(root, Kind.VAE)) == 1
+
+
+def test_linked_folders_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
+    disk, models = tmp_path / "disk", tmp_path / "models"
+    for folder in (disk / "deep", models / "loras" / "own", models / "checkpoints"):
+        folder.mkdir(parents=True)
+    for path in (disk / "a", disk / "deep" / "b", models / "loras" / "own" / "c"):
+        path.with_suffix(".safetensors").write_bytes(b"x")
+    (models / "loras" / "more").symlink_to(disk)
+    (models / "loras" / "again").symlink_to(models / "loras" / "own")
+    (disk / "deep" / "back").symlink_to(models / "loras")
+    (models / "checkpoints" / "more").symlink_to(disk)
+    shelf = loras(models)
+    assert shelf.names() == ["a", "b", "c"]
+    assert shelf.get("more/deep/b") == models / "loras" / "more" / "deep" / "b.safetensors"
+    assert shelf.get("c") == models / "loras" / "own" / "c.safetensors"
+    assert "more/a.safetensors" in Catalogue(models).names()
+    (disk / "deep" / "later.safetensors").write_bytes(b"x")
+    assert shelf.named("later") == "later"
