@@ -73,6 +73,8 @@ def context_width(name: str, path: Path) -> int | None:
     found = [tensor.shape for key, tensor in header.tensors.items() if key.endswith(CONTEXT)]
     if not found or not any("zero_convs" in k or "controlnet_down" in k for k in header.tensors):
         raise BrokenModel(name, "it is no ControlNet.")
+    if len(found[0]) != 2:
+        raise BrokenModel(name, f"its layers that read text have the shape {[*found[0]]}.")
     return found[0][1]
 
 
@@ -88,7 +90,7 @@ def read_config(name: str, path: Path) -> dict[str, Any]:
     """Return a folder's configuration, or raise `BrokenModel`."""
     try:
         return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise BrokenModel(name, "its config.json cannot be read.") from None
 
 

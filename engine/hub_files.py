@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Any]:
     """Return a file's JSON object, {} if it holds none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 

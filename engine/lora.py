@@ -117,7 +117,8 @@ class Loras:
         wanted = self._model.checkpoint.family.context_width
         if not wanted or "down" not in tensors or not entry.name.endswith(READS_TEXT):
             return
-        width = tensors["down"].flatten(1).shape[1]
+        down = tensors["down"]
+        width = down.flatten(1).shape[1] if down.ndim > 1 else wanted  # `_fit` names other shapes
         if width != wanted:
             reason = f"it is made for {title_of(width)}, not for {self._kind}."
             raise BrokenModel(lora.name, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from engine.amounts import of_file, of_modules
+from engine.control_files import read_config
 from engine.device import layout, ran_out
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.families import BY_KEY, TINY_VAES
@@ -152,7 +152,7 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
 
 def _read(path: Path, form: Path) -> AutoencoderKL:
     if path.is_dir():
-        check_config(json.loads((path / "config.json").read_text(encoding="utf-8")))
+        check_config(read_config(path.name, path))
         vae, info = AutoencoderKL.from_pretrained(
             str(path),
             dtype=torch.float32,

@@ -59,7 +59,7 @@ class Notes:
     def _read(self) -> dict[str, Any]:
         notes = dict(self._notes)
         if self._file:
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, TypeError, RecursionError):
                 notes |= dict(json.loads(self._file.read_text(encoding="utf-8")))
         return notes
 

@@ -132,6 +132,6 @@ def _spelled(header: Header, pattern: re.Pattern[str], clamps: int) -> Iterator[
 def _config(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -266,6 +266,15 @@ def test_what_is_no_control_model_is_named(
         load_control("x", path, true)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (4, 4, 1)])
+def test_layers_that_read_text_have_two_sides(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "odd.safetensors"
+    tensors = {"zero_convs.0.0.weight": torch.zeros(1), "a.attn2.to_k.weight": torch.zeros(shape)}
+    save_file(tensors, path)
+    with pytest.raises(BrokenModel, match="its layers that read text have the shape"):
+        context_width("odd", path)
+
+
 def test_a_shape_that_says_nothing_is_left_to_the_loader(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"_class_name": "ControlNetModel"}')
     check_family("x", tmp_path, described("sd1"))

@@ -539,6 +539,13 @@ WRONG: Final[dict[str, tuple[dict[str, Tensor], str]]] = {
         },
         "it is made for Stable Diffusion XL, not for Stable Diffusion 1",
     ),
+    "no sides": (
+        {
+            f"{LINEAR[:-14]}attn2.to_k.lora_down.weight": torch.tensor(1.0),
+            f"{LINEAR[:-14]}attn2.to_k.lora_up.weight": torch.ones(3),
+        },
+        "has other sizes",
+    ),
     "another kind of model": (
         {"transformer.single_transformer_blocks.0.attn.to_k.diff": torch.zeros(2)},
         "not made for Stable Diffusion 1.x models: none of its layers, such as 'transformer",

@@ -106,6 +106,15 @@ def test_a_broken_vae_is_one_sentence(small: Model, home: Path, spoil: Any, said
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["{", "5", "[" * 100_000])
+def test_a_folder_whose_configuration_is_none_is_one_sentence(
+    small: Model, home: Path, text: str
+) -> None:
+    (home / "vae" / "whole" / "config.json").write_text(text)
+    with pytest.raises(BrokenModel, match=r"its config\.json cannot be read"):
+        Vaes(small, vaes(home)).lend("whole")
+
+
 def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
     small: Model, home: Path
 ) -> None:
