@@ -76,9 +76,6 @@ class Embeddings:
         assert path is not None  # none is built in
         vectors = find_vectors(name, read_tensors(name, path), self._number)
         width = int(self._encoder.config.hidden_size)
-        if vectors.ndim != 2:
-            shape = "×".join(map(str, vectors.shape)) or "one number"
-            raise BrokenModel(name, f"it is no embedding: it holds {shape}, not a row of vectors.")
         if vectors.shape[1] != width:
             raise BrokenModel(
                 name, f"it is made for another model: vectors of {vectors.shape[-1]}, not {width}."
@@ -119,4 +116,7 @@ def find_vectors(name: str, tensors: Mapping[str, Tensor], number: int) -> Tenso
     if left := sorted(tensors.keys() - {ONE, *TWO, *OTHERS, keys[0]}):
         raise BrokenModel(name, f"it holds {left[0]!r}, which Marble cannot read.")
     vectors = tensors[keys[0]].float()
+    if vectors.ndim not in (1, 2):
+        shape = "×".join(map(str, vectors.shape)) or "one number"
+        raise BrokenModel(name, f"it is no embedding: it holds {shape}, not a row of vectors.")
     return vectors[None] if vectors.ndim == 1 else vectors

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from engine.conditioning import TextEncoder
 from engine.errors import BrokenModel, PromptError, UnknownPart
 from engine.loading import Model
-from engine.shelves import embeddings
+from engine.parts import examine_parts
+from engine.shelves import embeddings, list_parts
 from tests.single_files import make_true_model
 
 
@@ -114,3 +115,10 @@ def test_embeddings_cannot_make_a_prompt_longer_than_words_can(
     )
     with pytest.raises(PromptError, match="the prompt fills 267 windows of tokens; 256 at most"):
         text.encode("embedding:long")
+
+
+def test_an_embedding_of_one_number_does_not_end_a_check_of_all(tmp_path: Path) -> None:
+    home = write(tmp_path, "number", emb_params=torch.tensor(1.0))
+    (part,) = examine_parts(home, list_parts(home))
+    assert part.problem
+    assert "it holds one number" in part.problem
