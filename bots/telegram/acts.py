@@ -16,8 +16,9 @@ from bots.presentation import fit_lines, name_of, recipe_lines, utf16_length
 from bots.presentation.listings import history_lines
 from bots.sight import Deed, Found, check_personal
 from bots.telegram import keyboards, mydata
+from bots.telegram.addresses import Address
 from bots.telegram.errand import TEXT, Errand
-from bots.telegram.sending import post
+from bots.telegram.sending import at_or_near, post_at
 from engine.errors import UserError
 from storage import Job, Picture, TooLate, parse_name
 from storage.life import OVER
@@ -104,12 +105,16 @@ async def original(errand: Errand, target: Target) -> str | None:
     """Send the files as they are: every pixel, and the recipe inside."""
     if not target.pictures:
         raise UserError(errand.words.not_drawn)
-    seen = await errand.app.screen.of(errand.address.place)
     for picture in target.pictures:
-        # Telegram has no spoilers for files.
-        png = await asyncio.to_thread(seen.read_open, picture)
-        file = InputFile(png, filename=f"marble-{picture.name}.png")
-        await post(errand.bot.send_document, errand.address, file)
+
+        async def send(near: Address, picture: Picture = picture) -> None:
+            seen = await errand.app.screen.of(near.place)
+            # Telegram has no spoilers for files.
+            png = await asyncio.to_thread(seen.read_open, picture)
+            file = InputFile(png, filename=f"marble-{picture.name}.png")
+            await post_at(errand.bot.send_document, near, file)
+
+        await at_or_near(send, errand.address)
     return None
 
 

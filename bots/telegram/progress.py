@@ -19,7 +19,7 @@ from bots.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import ALL, BRIEF, SPARE, Crowded
-from bots.telegram.sending import post
+from bots.telegram.sending import post_at
 from bots.telegram.troubles import explain, never_sent
 from engine.errors import MarbleError
 from engine.events import News, Progress
@@ -105,7 +105,7 @@ class Placeholders:
         failures = 0
         while True:
             try:
-                message = await post(
+                message = await post_at(
                     self.bot.send_message,
                     address,
                     address.words.submitted,

@@ -26,7 +26,7 @@ from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import BRIEFLY
 from bots.telegram.progress import Placeholders
-from bots.telegram.sending import post
+from bots.telegram.sending import at_or_near, post_at
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
 from bots.texts import Words, say, tell
 from storage import DatabaseFault, Job, Parcel, Picture, Status
@@ -135,15 +135,24 @@ class Replies:
         self, address: Address, job: Job, pictures: Sequence[Picture]
     ) -> tuple[str, int | None]:
         """Send a job's pictures again; return the message and the one picture that it shows."""
-        seen = await self.screen.of(address.place)
-        answer = await asyncio.to_thread(self._picture, job, pictures, seen, address.words)
-        return await self._post(answer, address), answer.picture
+
+        async def send(near: Address) -> tuple[str, int | None]:
+            seen = await self.screen.of(near.place)
+            answer = await asyncio.to_thread(self._picture, job, pictures, seen, address.words)
+            return await self._post(answer, near), answer.picture
+
+        return await at_or_near(send, address)
 
     async def _send(self, parcel: Parcel) -> Shown:
-        answer = await self.compose(parcel)
-        sent = await self._post(answer, _address(parcel), BRIEFLY)
+        address = _address(parcel)
+
+        async def send(near: Address) -> tuple[str, int | None]:
+            answer = await self.compose(parcel, None if near == address else near.place)
+            return await self._post(answer, near, BRIEFLY), answer.picture
+
+        sent, picture = await at_or_near(send, address)
         await self._remove_placeholder(parcel)
-        return {sent: answer.picture}
+        return {sent: picture}
 
     async def _say(self, parcel: Parcel) -> Shown:
         answer, address = self.compose_in_words(parcel), _address(parcel)
@@ -172,28 +181,28 @@ class Replies:
         more: dict[str, Any] = {"reply_markup": answer.buttons, "rate_limit_args": pace}
         if answer.photo is None:
             text = cut(answer.text, TEXT, utf16_length)
-            message = await post(self.bot.send_message, address, text, **more)
+            message = await post_at(self.bot.send_message, address, text, **more)
             return message_key(message.chat.id, message.message_id)
         more["caption"] = answer.text
         try:
-            message = await post(
+            message = await post_at(
                 self.bot.send_photo, address, answer.photo, has_spoiler=answer.spoiler, **more
             )
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
-            message = await post(
+            message = await post_at(
                 self.bot.send_document, address, _file(answer), filename=answer.name, **more
             )
         return message_key(message.chat.id, message.message_id)
 
-    async def compose(self, parcel: Parcel) -> Answer:
-        """Return what a reply shows."""
+    async def compose(self, parcel: Parcel, place: str | None = None) -> Answer:
+        """Return what a reply shows; `place` is where, if not in the job's own."""
         job, words = parcel.job, _address(parcel).words
         if parcel.outcome is not Status.RENDERED:
             return self._compose_end(parcel, words)
         try:
-            seen = await self.screen.of(job.place)
+            seen = await self.screen.of(place or job.place)
             return await asyncio.to_thread(self._picture, job, job.pictures, seen, words)
         except DatabaseFault as fault:
             if fault.passing:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from telegram import Message, ReplyParameters
 from telegram.error import BadRequest
@@ -11,26 +12,35 @@ from telegram.error import BadRequest
 from bots.telegram.addresses import Address
 from bots.telegram.troubles import NO_SPOT, says
 
+T = TypeVar("T")
+
+
+async def at_or_near(attempt: Callable[[Address], Awaitable[T]], address: Address) -> T:
+    """Send at an address, or in the chat itself where its topic or what is answered is gone.
+
+    attempt: sends at the address that it is given; other rules may be in force in the chat itself.
+    """
+    try:
+        return await attempt(address)
+    except BadRequest as error:
+        if not says(error, NO_SPOT) or (address.thread is None and address.to is None):
+            raise
+    return await attempt(replace(address, thread=None, to=None))
+
+
+async def post_at(
+    send: Callable[..., Awaitable[Message]], address: Address, *content: Any, **more: Any
+) -> Message:
+    """Send by a method of the bot, as an answer in its topic; nowhere else."""
+    where = {"message_thread_id": address.thread, "reply_parameters": answering(address)}
+    return await send(address.chat, *content, **where, **more)
+
 
 async def post(
     send: Callable[..., Awaitable[Message]], address: Address, *content: Any, **more: Any
 ) -> Message:
-    """Send to an address by a method of the bot, as an answer in its topic.
-
-    Where the topic is closed or deleted, or what is answered is gone, it goes to the chat itself.
-    """
-    try:
-        return await send(
-            address.chat,
-            *content,
-            message_thread_id=address.thread,
-            reply_parameters=answering(address),
-            **more,
-        )
-    except BadRequest as error:
-        if not says(error, NO_SPOT) or (address.thread is None and address.to is None):
-            raise
-    return await send(address.chat, *content, **more)
+    """Send by a method of the bot what may be seen in the whole chat: `at_or_near`."""
+    return await at_or_near(lambda near: post_at(send, near, *content, **more), address)
 
 
 def answering(address: Address) -> ReplyParameters | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 import pytest
@@ -90,24 +91,59 @@ async def spots(discord: FakeDiscord, cold: Marble, ann: Person) -> dict[str, Sp
     return spots
 
 
+async def check_every_way(
+    discord: FakeDiscord, there: Person, is_right: Callable[[list[Attachment]], bool], name: str
+) -> None:
+    """Hold all that leaves for a channel to a rule."""
+    before = len(discord.sent())
+    grid = await there.imagine("a marble scholar", **DRAWN)
+    await grid.said("seed 7")
+    assert is_right(discord.sent()[before:]), f"{name}: {grid.text}"
+    for way, go in PATHS.items():
+        before = len(discord.sent())
+        await go(there, grid)
+        files = discord.sent()[before:]
+        right = is_silent if way == "by letter" else is_right
+        assert right(files), f"{name}, {way}: {[each.filename for each in files]}"
+
+
 async def test_what_is_shown_as_in_force_is_what_leaves_on_every_way(
     discord: FakeDiscord, spots: dict[str, Spot], ann: Person
 ) -> None:
     for name, spot in spots.items():
         is_right, there = RIGHT[spot.rule], ann.at(spot.channel)
-        before = len(discord.sent())
-        grid = await there.imagine("a marble scholar", **DRAWN)
-        await grid.said("seed 7")
-        assert is_right(discord.sent()[before:]), f"{name}: {grid.text}"
-        for way, go in PATHS.items():
-            before = len(discord.sent())
-            await go(there, grid)
-            files = discord.sent()[before:]
-            right = is_silent if way == "by letter" else is_right
-            assert right(files), f"{name}, {way}: {[each.filename for each in files]}"
+        await check_every_way(discord, there, is_right, name)
         held, left_out = await exported(there)
         assert (held > 0) is (is_right is not is_silent), name
         assert (left_out > 0) is (is_right is is_silent), name
+
+
+async def test_whatever_rules_are_drawn_what_is_shown_as_in_force_leaves_on_every_way(
+    discord: FakeDiscord, cold: Marble, ann: Person
+) -> None:
+    chance, kinds, seen = Random(9), ("", "off", "spoiler", "refuse"), set()
+    spots: list[Channel] = []
+    rules: dict[str, dict[str, object]] = {}
+    for number in range(3):
+        guild = discord.add_guild(name=f"Guild {number}")
+        guild.members[ann.user.id] = INVITED | MANAGE_GUILD | MANAGE_MESSAGES
+        channel = discord.add_channel(guild, nsfw=chance.random() < 0.5)
+        thread = discord.add_thread(channel)
+        spots += channel, thread
+        for place in (guild_key(guild.id), place_of(channel), place_of(thread)):
+            drawn = {name: chance.choice(kinds) for name in ("rules.safety", "policy.safety")}
+            rules[place] = {name: kind for name, kind in drawn.items() if kind}
+    await set_rules(cold, rules)
+    cold.settings = {"MARBLE_SAFETY": "refuse"}
+    await cold.start()
+    for spot in spots:
+        there = ann.at(spot)
+        told = await (await there.types("moderate channel")).said("What holds in")
+        [shown] = [line for line in told.splitlines() if line.startswith(UNSAFE)]
+        rule = shown.removeprefix(f"{UNSAFE}: ").split()[0]
+        seen.add(rule)
+        await check_every_way(discord, there, RIGHT[rule], f"{shown}, by {rules}")
+    assert seen == {"off", "spoiler", "refuse"}
 
 
 async def test_lists_of_rules_say_what_is_enforced_and_where_it_was_set(

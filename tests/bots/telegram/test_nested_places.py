@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -32,6 +33,14 @@ KINDS: Final = {
         "(set for this group)",
     ),
 }
+DRAWN: Final = 4  # kinds that are drawn beside these
+
+
+def drawn(chance: Random) -> dict[str, str]:
+    """Return safety rules that a place may have, of the owner's and of its moderators'."""
+    kinds = ("", "off", "spoiler", "refuse")
+    chosen = {name: chance.choice(kinds) for name in ("rules.safety", "policy.safety")}
+    return {name: kind for name, kind in chosen.items() if kind}
 
 
 def kind_of(message: Json) -> str:
@@ -49,6 +58,43 @@ async def shown(topic: Chat, said: Json) -> Json:
     return found
 
 
+async def in_force(
+    topic: Chat, ada: Person, data: Path, of_group: dict[str, str], of_topic: dict[str, str]
+) -> str:
+    """Give a group and its topic rules, and return the line that says what is in force there."""
+    async with Storage.open(data) as storage:
+        group = f"telegram:{topic.id}"
+        for place, values in ((group, of_group), (f"{group}/{TOPIC}", of_topic)):
+            await storage.people.change_place_settings(place, values)
+    listed = text_of(await topic.words(await ada.says("/rules", to=topic), UNSAFE))
+    [line] = [line for line in listed.splitlines() if line.startswith(UNSAFE)]
+    return line
+
+
+async def check_every_way(telegram: TelegramServer, ada: Person, topic: Chat, rule: str) -> None:
+    """Hold all that leaves for a topic to a rule."""
+    first = await shown(topic, await ada.says("/imagine an owl", to=topic))
+    job = text_of(first).splitlines()[1].split()[0]
+    again = await shown(topic, await ada.says(f"/show {job}", to=topic))
+    await ada.presses(again, "Same seed")
+    by_button = await shown(topic, again)
+    await ada.reacts(by_button, "👍")
+    by_reaction = await shown(topic, by_button)
+    for way, message in {
+        "answer": first,
+        "show": again,
+        "button": by_button,
+        "reaction": by_reaction,
+    }.items():
+        assert kind_of(message) == rule, way
+    if rule == "off":
+        await ada.presses(again, "Original")
+        await topic.picture_file(again)
+    else:
+        told = await refusal(telegram, ada, again, "Original")
+        assert (WITHHELD if rule == "refuse" else NO_VEIL) in told
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_shown_as_in_force_is_what_leaves_on_every_way(
     telegram: TelegramServer, tmp_path: Path, ada: Person, kind: str
@@ -59,33 +105,26 @@ async def test_what_is_shown_as_in_force_is_what_leaves_on_every_way(
     statues.promote(ada.id)
     topic = statues.topic(TOPIC)
     async with a_marble(telegram, tmp_path, MARBLE_SAFETY="refuse"):
-        async with Storage.open(tmp_path / "data") as storage:
-            places = f"telegram:{statues.id}", f"telegram:{statues.id}/{TOPIC}"
-            for place, values in zip(places, (of_group, of_topic), strict=True):
-                await storage.people.change_place_settings(place, values)
-        listed = text_of(await topic.words(await ada.says("/rules", to=topic), UNSAFE))
-        [line] = [line for line in listed.splitlines() if line.startswith(UNSAFE)]
+        line = await in_force(topic, ada, tmp_path / "data", of_group, of_topic)
         assert (line, note in line) == (f"{UNSAFE}: {rule} {note}".strip(), True)
-        first = await shown(topic, await ada.says("/imagine an owl", to=topic))
-        job = text_of(first).splitlines()[1].split()[0]
-        again = await shown(topic, await ada.says(f"/show {job}", to=topic))
-        await ada.presses(again, "Same seed")
-        by_button = await shown(topic, again)
-        await ada.reacts(by_button, "👍")
-        by_reaction = await shown(topic, by_button)
-        for way, message in {
-            "answer": first,
-            "show": again,
-            "button": by_button,
-            "reaction": by_reaction,
-        }.items():
-            assert kind_of(message) == rule, way
-        if rule == "off":
-            await ada.presses(again, "Original")
-            await topic.picture_file(again)
-        else:
-            told = await refusal(telegram, ada, again, "Original")
-            assert (WITHHELD if rule == "refuse" else NO_VEIL) in told
+        await check_every_way(telegram, ada, topic, rule)
+
+
+async def test_whatever_rules_are_drawn_what_is_shown_as_in_force_leaves_on_every_way(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    chance, seen = Random(15), set()
+    async with a_marble(telegram, tmp_path, MARBLE_SAFETY="spoiler"):
+        for number in range(DRAWN):
+            statues = group(telegram, 20 + number)
+            statues.promote()
+            statues.promote(ada.id)
+            topic = statues.topic(TOPIC)
+            line = await in_force(topic, ada, tmp_path / "data", drawn(chance), drawn(chance))
+            rule = line.removeprefix(f"{UNSAFE}: ").split()[0]
+            seen.add(rule)
+            await check_every_way(telegram, ada, topic, rule)
+    assert seen == {"off", "spoiler", "refuse"}
 
 
 async def test_a_reaction_is_answered_in_the_group_where_the_picture_was_shown(
@@ -103,3 +142,27 @@ async def test_a_reaction_is_answered_in_the_group_where_the_picture_was_shown(
         assert "message_thread_id" not in answer
     async with Storage.open(tmp_path / "data") as storage:
         assert (await storage.jobs.get(int(job) + 1)).place == f"telegram:{other.id}"
+
+
+async def test_what_a_closed_topic_does_not_take_follows_the_rules_of_its_group(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    statues = group(telegram, 9)
+    statues.promote()
+    statues.promote(ada.id)
+    topic = statues.topic(TOPIC)
+    async with a_marble(telegram, tmp_path, MARBLE_SAFETY="refuse"):
+        await in_force(topic, ada, tmp_path / "data", {}, {"rules.safety": "off"})
+        first = await shown(topic, await ada.says("/imagine an owl", to=topic))
+        telegram.closed_topics[statues.id, TOPIC] = "TOPIC_CLOSED"
+        before = len(statues.shown)
+        await ada.says("/imagine a fox", to=topic)
+        drawn = await telegram.until(lambda: [m for m in statues.shown[before:] if seeded(m)])
+        assert [kind_of(each) for each in (first, *drawn)] == ["off", "refuse"]
+        told = await refusal(telegram, ada, first, "Original")
+        assert WITHHELD in told
+
+
+def seeded(message: Json) -> bool:
+    """Return whether a message tells the seed of a picture."""
+    return "seed" in text_of(message)
