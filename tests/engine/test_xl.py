@@ -104,4 +104,6 @@ def test_an_offloaded_model_brings_both_encoders(xl: Model) -> None:
         hook.remove()
     assert {"CLIPTextModel", "CLIPTextModelWithProjection"} <= set(moved)
     parts = (xl.text_encoder, xl.text_encoder_2, xl.unet, xl.vae)
-    assert resident.size == sum(w.nbytes for part in parts for w in part.parameters())
+    weights = sum(w.nbytes for each in parts for w in (*each.parameters(), *each.buffers()))
+    assert resident.size == weights + resident._text.size  # what is remembered of its prompts
+    assert 0 < resident._text.size < weights / 10
