@@ -303,7 +303,7 @@ async def test_a_topic_that_is_gone_sends_answers_to_its_group(
     other = await ada.says("/imagine a dog", to=topic)
     await telegram.until(lambda: sum(is_result(m) for m in statues.shown) == 2)
     await ada.says("/stats", to=topic)
-    await telegram.until(lambda: [m for m in statues.shown if "You" in text_of(m)])
+    await telegram.until(lambda: [m for m in statues.shown if "Here" in text_of(m)])
     assert other
 
 
