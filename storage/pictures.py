@@ -15,6 +15,7 @@ from typing import Final, TypedDict
 from engine.blobs import Folder, blob_path
 from storage.errors import DatabaseFault, Unreachable
 from storage.faults import explain
+from storage.private import sync_folder
 from storage.records import Picture
 
 UNFINISHED: Final = ".part"
@@ -148,14 +149,3 @@ def remove_abandoned(unfinished: Iterable[Path]) -> None:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's names durable; some systems cannot open one, and need not."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Files and folders that hold people's words and pictures: closed to other users from the start."""
+"""Files and folders that hold people's words and pictures: closed to others, and made durable."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ def create(path: Path) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder that its owner alone may enter; one that is there stays as it is."""
     path.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's names durable; some systems cannot open one, and need not."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

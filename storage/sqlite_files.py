@@ -14,7 +14,8 @@ from typing import Final
 from storage import private
 from storage.errors import Corrupt, FileThere, NoSuchFile
 from storage.faults import explain
-from storage.pictures import UNFINISHED, sync_folder
+from storage.pictures import UNFINISHED
+from storage.private import sync_folder
 
 STAMP: Final = "%Y%m%d-%H%M%S"
 BESIDE: Final = ("-wal", "-shm")

@@ -45,7 +45,7 @@ RIGHT: Final = {
 METRIC: Final = re.compile(r'^marble_replies_total\{outcome="possibly twice"\} (\d+)', re.M)
 # What may lie in the data folder: all else is a file that somebody left behind.
 KNOWN: Final = re.compile(
-    r"marble\.db(-wal|-shm|-using|-workers)?|pictures|engine|backups|"
+    r"marble\.db(-wal|-shm|-using|-workers)?|discord-unanswered\.jsonl|pictures|engine|backups|"
     r"pictures/../[0-9a-f]{64}\.png|pictures/..|engine/[\w.-]+\.json|backups/.*"
 )
 
