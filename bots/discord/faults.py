@@ -91,7 +91,7 @@ def refused_by(error: discord.HTTPException, *codes: int) -> bool:
 
 
 def too_large(error: discord.HTTPException) -> bool:
-    """Say whether an upload was refused for its size, by whoever it passes."""
+    """Return whether an upload was refused for its size, by Discord or by a proxy before it."""
     return error.status == 413
 
 
