@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@echo 'Installing Marble and what it needs into $(VENV); this takes a minute or two …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@# spandrel asks for torchvision, which Marble does without (see engine/upscale.py).
+	@# spandrel asks for torchvision, which Marble does without (see engine/finish/upscale.py).
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps spandrel
 	@touch $(READY)
 

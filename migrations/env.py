@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from storage.tables import Base
+from storage.database.tables import Base
 
 connection = context.config.attributes["connection"]
 if connection is None:

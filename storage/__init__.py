@@ -36,11 +36,11 @@ from storage.errors import (
     UnknownJob,
     UnknownPicture,
 )
-from storage.jobs import Jobs
-from storage.life import Status
-from storage.memory import Storage
-from storage.outbox import Outbox
+from storage.jobs.jobs import Jobs
+from storage.jobs.outbox import Outbox
 from storage.records import Job, Letter, NewJob, Parcel, Pause, Picture, parse_name
+from storage.states import Status
+from storage.storage import Storage
 
 __all__ = [
     "DatabaseFault",

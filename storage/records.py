@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from engine.events import Verdict
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 from storage.errors import UnknownPicture
-from storage.life import Status
+from storage.states import Status
 
 Json = Mapping[str, Any]
 EVERYWHERE: Final = "*"  # the place that all places lie in

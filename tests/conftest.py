@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from bots.settings import VARIABLES
+from bots.operations.settings import VARIABLES
 
 # Before torch is imported: its threads are not to spin while others use the processor.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

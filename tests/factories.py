@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 
 SMALL: dict[str, Any] = {
     "prompt": "a marble scholar",

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.additions import LAYERS
-from engine.names import original_name
+from engine.loading.layer_names import original_name
+from engine.loading.lora_layers import LAYERS
 
 RANK: Final = 2
 ALPHA: Final = 3.0

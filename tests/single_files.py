@@ -20,11 +20,11 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from engine import families
-from engine.checkpoints import Checkpoint
-from engine.loading import Model
-from engine.names import original_name
-from engine.schedules import NoiseSchedule
+from engine.loading.layer_names import original_name
+from engine.loading.loading import Model
+from engine.loading.noise_schedule import NoiseSchedule
+from engine.models import families
+from engine.models.catalogue import Checkpoint
 from tests.models import write_tokenizer
 
 UNET: Final = "model.diffusion_model."

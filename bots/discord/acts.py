@@ -12,18 +12,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bots.derive import DIRECTIONS
+from bots.admission.visibility import View
+from bots.chat.access import Deed, Found, Sight
 from bots.discord.address import LIMIT, message_key
 from bots.discord.forms import EditForm
 from bots.discord.pages import favourites_page, history_page
 from bots.discord.patience import patiently
 from bots.discord.replies import CONTENT, Attached, Reply, pictures_reply
 from bots.discord.visits import Click, Refusal, Visit, open_dms
-from bots.options import parse_values
 from bots.presentation import Limit, alt_text, escape_markdown, fit, fit_lines, recipe_lines
 from bots.presentation.lines import name_of
-from bots.screen import View
-from bots.sight import Deed, Found, Sight
+from bots.requests.derive import DIRECTIONS
+from bots.requests.options import parse_values
 from bots.texts import Words, say
 from storage import Job, Picture, Status, TooLate, parse_name
 

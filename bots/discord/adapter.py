@@ -10,16 +10,16 @@ from typing import Final
 
 import discord
 
-from bots.app import App
-from bots.delivery import Shown, TryLater, Way, WayClosed
+from bots.admission.visibility import View
 from bots.discord.address import PLATFORM, Address, message_id, message_key
 from bots.discord.client import MarbleClient
 from bots.discord.connection import Connection, point_at
 from bots.discord.faults import UNKNOWN_MESSAGE, refused_by, too_large, translate
 from bots.discord.replies import Reply, outcome_reply, reply_in_words
 from bots.discord.unanswered import Unanswered
-from bots.screen import View
+from bots.service.app import App
 from bots.texts import words_of
+from bots.worker.delivery import Shown, TryLater, Way, WayClosed
 from storage import Job, Parcel
 
 STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off

@@ -6,9 +6,9 @@ import logging
 
 import discord
 
+from bots.chat.fetching import Unfetched
 from bots.discord.faults import UNKNOWN
-from bots.fetching import Unfetched
-from engine.images import check_bytes
+from engine.pictures.images import check_bytes
 
 log = logging.getLogger(__name__)
 

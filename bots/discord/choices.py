@@ -14,7 +14,7 @@ from typing import Final
 
 from discord.app_commands import Choice
 
-from bots.blocking import quote
+from bots.admission.blocked_words import quote
 from bots.presentation.text import ELLIPSIS
 
 LONGEST: Final = 100  # characters

@@ -10,8 +10,6 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bots.app import App
-from bots.delivery import WayClosed
 from bots.discord.acts import ACTS
 from bots.discord.address import (
     PLATFORM,
@@ -36,7 +34,9 @@ from bots.discord.translate import Tables
 from bots.discord.unanswered import Question, Unanswered
 from bots.discord.visits import Reaction, Visit
 from bots.presentation.lines import name_of
+from bots.service.app import App
 from bots.texts import words_of
+from bots.worker.delivery import WayClosed
 from engine.events import News, Progress
 from storage import DatabaseFault, Job
 

@@ -17,9 +17,9 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from yarl import URL
 
-from bots.delivery import SEND
-from bots.proxy import proxy_for
-from bots.settings import Settings
+from bots.operations.proxy import proxy_for
+from bots.operations.settings import Settings
+from bots.worker.delivery import SEND
 
 # None of these is privileged: Marble reads no messages and knows no member lists.
 INTENTS: Final = discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from bots.app import App, roles_of
+from bots.admission.roles import Role
+from bots.admission.visibility import View
+from bots.chat.access import ADMITTED, Deed, Found
+from bots.chat.database_faults import excuse
 from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.faults import UNKNOWN
@@ -19,12 +22,9 @@ from bots.discord.replies import CONTENT
 from bots.discord.sight import Onlooker
 from bots.discord.turns import Turns
 from bots.discord.visits import Click, Gone, Refusal, Visit
-from bots.faults import excuse
-from bots.policy import Role
 from bots.presentation import cut, escape_sentence
-from bots.screen import View
-from bots.sight import ADMITTED, Deed, Found
-from bots.studio import Asker
+from bots.requests.studio import Asker
+from bots.service.app import App, roles_of
 from bots.texts import DEFAULT, tell
 from engine.errors import UserError
 from storage import DatabaseFault, Job, parse_name
@@ -160,7 +160,7 @@ class Desk:
     async def find(self, visit: Visit, name: str, deed: Deed) -> Found:
         """Return the picture that somebody names, for what they want with it.
 
-        Raises `UserError` as `bots.sight.Sights.find` does.
+        Raises `UserError` as `bots.chat.access.Sights.find` does.
         """
         return await self.app.sights.find(name, Onlooker(visit), deed, visit.message)
 

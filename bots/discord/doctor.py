@@ -7,12 +7,12 @@ from typing import Final
 
 import discord
 
-from bots.delivery import AdapterStopped
 from bots.discord.connection import Connection, point_at
 from bots.discord.faults import translate
 from bots.discord.invitation import invite_link, lacking
-from bots.doctor import Finding, State
-from bots.settings import Settings
+from bots.operations.doctor import Finding, State
+from bots.operations.settings import Settings
+from bots.worker.delivery import AdapterStopped
 
 WHAT: Final = "discord"
 SERVERS: Final = 200  # that are looked at

@@ -15,9 +15,9 @@ from bots.discord.attachments import is_picture, read_attachment
 from bots.discord.replies import CONTENT
 from bots.discord.visits import Click, Refusal
 from bots.presentation import cut, escape_markdown, fit_lines, ignored_text, value_lines
-from bots.studio import Asker
+from bots.requests.studio import Asker
 from bots.texts import Words
-from engine.metadata import Reading, read_recipe
+from engine.formats.metadata import Reading, read_recipe
 from storage import Job
 
 if TYPE_CHECKING:

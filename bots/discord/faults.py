@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 import discord
 
-from bots.delivery import AdapterStopped, TryLater, UnknownAnswer, WayClosed
+from bots.worker.delivery import AdapterStopped, TryLater, UnknownAnswer, WayClosed
 
 UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
@@ -58,7 +58,7 @@ BAD_TOKEN: Final = 4004  # code with which the gateway closes
 
 
 def translate(error: Exception) -> Exception:
-    """Return what `bots.delivery` is told of an error; one that it does not know stays itself."""
+    """Return an error as the delivery distinguishes it; others are returned unchanged."""
     if isinstance(error, discord.RateLimited):
         return TryLater(error.retry_after)
     if isinstance(error, discord.LoginFailure):

@@ -13,13 +13,13 @@ import discord
 from discord import TextStyle, ui
 
 from bots.discord.visits import Click, Refusal
-from bots.options import OPTIONS, parse_values
 from bots.presentation import cut
-from bots.studio import Asker
+from bots.requests.options import OPTIONS, parse_values
+from bots.requests.studio import Asker
+from bots.requests.typed_options import join_options, only_options, read_given, read_request
 from bots.texts import Words
-from bots.typed import join_options, only_options, read_given, read_request
-from engine.ranges import PROMPT_LIMIT, check_words
-from engine.recipe import Recipe
+from engine.recipe.limits import PROMPT_LIMIT, check_words
+from engine.recipe.recipe import Recipe
 from storage import Job
 
 if TYPE_CHECKING:

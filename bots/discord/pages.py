@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bots.admission.visibility import View, Withheld
+from bots.chat.access import Sight
 from bots.discord.buttons import button, menu, view_of
 from bots.discord.replies import CONTENT, SMALL_TEXT, Attached, Reply
 from bots.discord.sight import Onlooker
 from bots.presentation import Limit, compose, cut, escape_markdown, fit, fit_list
 from bots.presentation.lines import ALT_LIMIT
-from bots.screen import View, Withheld
-from bots.sight import Sight
 from bots.texts import Words
 from storage import DatabaseFault, Job, Picture, parse_name
 

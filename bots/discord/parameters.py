@@ -13,11 +13,11 @@ from discord import app_commands
 from bots.discord.choices import LONGEST, choice, joined, whole
 from bots.discord.translate import description_text, name_text
 from bots.discord.visits import Click
-from bots.options import OPTIONS, Option, find
 from bots.presentation.text import ELLIPSIS
-from bots.wishes import size_like
-from engine.checkpoints import STARTER
+from bots.requests.options import OPTIONS, Option, find
+from bots.requests.wishes import size_like
 from engine.errors import UserError
+from engine.models.catalogue import STARTER
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk

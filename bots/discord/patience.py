@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 import discord
 
-from bots.delivery import TryLater, back_off
 from bots.discord.faults import translate
+from bots.worker.delivery import TryLater, back_off
 
 PATIENCE: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from bots.studio import Studio
+from bots.requests.studio import Studio
 from engine.events import News, Progress
 from storage import Job
 

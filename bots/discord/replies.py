@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import discord
 
+from bots.admission.visibility import View, Withheld
 from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import cancel_view, failure_view, result_view
 from bots.presentation import (
@@ -25,7 +26,6 @@ from bots.presentation import (
     progress_line,
 )
 from bots.presentation.lines import SEPARATOR, name_of
-from bots.screen import View, Withheld
 from bots.texts import Words, say, tell, words_of
 from engine.events import News
 from storage import DatabaseFault, Job, Parcel, Picture, Status

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
+from bots.chat.access import Relation, Viewer
 from bots.discord.address import place_key, read_place
 from bots.discord.faults import UNKNOWN
-from bots.sight import Relation, Viewer
 
 if TYPE_CHECKING:
     from bots.discord.visits import Visit

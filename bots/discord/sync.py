@@ -10,8 +10,8 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bots.app import App
 from bots.discord.address import PLATFORM
+from bots.service.app import App
 
 SETTING: Final = "commands"
 

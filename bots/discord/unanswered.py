@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from storage.private import FILE, make_folder, sync_folder
+from engine.files.private import FILE, make_folder, sync_folder
 
 NAME: Final = "discord-unanswered.jsonl"
 BRIEF: Final = 1.0  # seconds that an acknowledgement, due within three, waits for a slow disk

@@ -27,7 +27,7 @@ from bots.discord.patience import patiently
 from bots.discord.replies import Attached, Reply
 from bots.discord.sight import moderates
 from bots.discord.unanswered import Question
-from bots.studio import Asker
+from bots.requests.studio import Asker
 from bots.texts import Words, language_of, words_of
 from engine.errors import UserError
 from storage import Job

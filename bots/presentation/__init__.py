@@ -4,7 +4,7 @@ Pure functions of jobs, news and bytes. What works on pixels blocks: call it in 
 """
 
 from bots.presentation.fit import Fitted, Limit, TooLarge, fit
-from bots.presentation.grid import arrange, blank, compose
+from bots.presentation.grid import arrange, compose
 from bots.presentation.lines import (
     alt_text,
     caption,
@@ -33,7 +33,6 @@ __all__ = [
     "TooLarge",
     "alt_text",
     "arrange",
-    "blank",
     "caption",
     "compose",
     "cut",

@@ -7,9 +7,10 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.pictures.images import BACKGROUND
+
 GAP: Final = 4  # pixels between pictures
 LARGEST: Final = 2048  # pixels of a grid's longer side: more is shown by no chat
-BACKGROUND: Final = (24, 24, 27)
 LABEL: Final = 0.09  # a label's height, as a part of a picture's shorter side
 SMALLEST_LABEL: Final = 14  # pixels
 
@@ -43,13 +44,6 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
         _label(grid, (left, top), cell, str(number + 1))
     out = io.BytesIO()
     grid.save(out, "PNG")
-    return out.getvalue()
-
-
-def blank(width: int, height: int) -> bytes:
-    """Return a PNG of that size in pixels that shows nothing; blocks."""
-    out = io.BytesIO()
-    Image.new("RGB", (width, height), BACKGROUND).save(out, "PNG")
     return out.getvalue()
 
 

@@ -11,17 +11,17 @@ from typing import Final
 from telegram import InputFile
 from telegram.error import BadRequest
 
-from bots.options import parse_values
+from bots.chat.access import Deed, Found, check_personal
+from bots.chat.listings import history_lines
 from bots.presentation import fit_lines, name_of, recipe_lines, utf16_length
-from bots.presentation.listings import history_lines
-from bots.sight import Deed, Found, check_personal
+from bots.requests.options import parse_values
 from bots.telegram import keyboards, mydata
 from bots.telegram.addresses import Address
 from bots.telegram.errand import TEXT, Errand
 from bots.telegram.sending import at_or_near, post_at
 from engine.errors import UserError
 from storage import Job, Picture, TooLate, parse_name
-from storage.life import OVER
+from storage.states import OVER
 
 DOCUMENT: Final = 50_000_000  # bytes
 PAGE: Final = 10  # lines of a history

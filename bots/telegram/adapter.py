@@ -11,10 +11,9 @@ from telegram.constants import ReactionEmoji
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from bots.app import App
-from bots.delivery import Shown, TryLater, Way
-from bots.proxy import proxy_for
-from bots.settings import Settings
+from bots.operations.proxy import proxy_for
+from bots.operations.settings import Settings
+from bots.service.app import App
 from bots.telegram.acts import REACTIONS, Act
 from bots.telegram.addresses import NAME
 from bots.telegram.connection import Connection
@@ -28,6 +27,7 @@ from bots.telegram.reading import VARIATION, sender
 from bots.telegram.replies import Replies
 from bots.telegram.troubles import explain
 from bots.telegram.webhook import Webhook
+from bots.worker.delivery import Shown, TryLater, Way
 from engine.errors import SettingError
 from storage import Job, Parcel
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bots.line import look
-from bots.preferences import PREFERABLE, forget_preferences, prefer, preferred
+from bots.chat.access import Deed, check_personal
+from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines
+from bots.chat.privacy import privacy_text
 from bots.presentation import name_of, quote_names
-from bots.presentation.listings import model_lines, queue_lines, settings_lines, stats_lines
-from bots.privacy import privacy_text
-from bots.sight import Deed, check_personal
+from bots.requests.preferences import PREFERABLE, forget_preferences, prefer, preferred
+from bots.requests.typed_options import only_options
 from bots.telegram import moderating, mydata
 from bots.telegram.acts import Target, show_history, show_pictures
 from bots.telegram.addresses import message_key
@@ -21,10 +21,10 @@ from bots.telegram.reading import Said
 from bots.telegram.rules import rules
 from bots.telegram.styles import style
 from bots.texts.commands import COMMANDS as TEXTS
-from bots.typed import only_options
+from bots.worker.queue_view import look
 from engine.errors import UnknownOption, UserError
 from storage import Job, parse_name
-from storage.life import OVER
+from storage.states import OVER
 
 Do = Callable[[Errand, Said], Awaitable[str | None]]  # returns what is answered, if anything
 

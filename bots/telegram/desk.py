@@ -13,11 +13,10 @@ from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from bots.app import App
-from bots.delivery import WayClosed
-from bots.faults import excuse
+from bots.chat.database_faults import excuse
 from bots.presentation import cut, name_of, quote_names, utf16_length
-from bots.studio import Asker
+from bots.requests.studio import Asker
+from bots.service.app import App
 from bots.telegram import commands
 from bots.telegram.acts import Act, perform, press
 from bots.telegram.addresses import Address, message_key, person_of, place_of
@@ -30,6 +29,7 @@ from bots.telegram.replies import Replies
 from bots.telegram.sending import post
 from bots.telegram.troubles import explain
 from bots.texts import Words, tell, words_of
+from bots.worker.delivery import WayClosed
 from engine.errors import UserError
 from storage import DatabaseFault, Letter, StorageError
 from storage.errors import DatabaseBusy

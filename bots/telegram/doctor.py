@@ -7,8 +7,8 @@ from typing import Final
 
 from telegram.error import TelegramError
 
-from bots.doctor import Finding, State
-from bots.settings import Settings
+from bots.operations.doctor import Finding, State
+from bots.operations.settings import Settings
 from bots.telegram.adapter import make_bot, read_reactions
 from bots.telegram.troubles import explain
 

@@ -14,11 +14,11 @@ from telegram.constants import ChatMemberStatus, ParseMode
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from bots.app import App, roles_of
-from bots.policy import Role
+from bots.admission.roles import Role
+from bots.chat.access import ADMITTED, Deed, Found, Relation, Viewer
 from bots.presentation import cut, fit_list, utf16_length
-from bots.sight import ADMITTED, Deed, Found, Relation, Viewer
-from bots.studio import Asker
+from bots.requests.studio import Asker
+from bots.service.app import App, roles_of
 from bots.telegram.addresses import (
     Address,
     chat_of,
@@ -33,7 +33,7 @@ from bots.telegram.sending import post
 from bots.telegram.troubles import explain
 from bots.texts import Words
 from storage import Job
-from storage.life import OVER
+from storage.states import OVER
 
 TEXT: Final = 4096  # UTF-16 units
 _MARKED: Final = re.compile(r"\*\*(.+?)\*\*|`(.+?)`")
@@ -94,8 +94,8 @@ class Errand:
     async def find(self, name: str, deed: Deed, message: int | None = None) -> Found:
         """Return the picture that is named, for what is wanted with it.
 
-        message: the one acted on. Raises `UserError` as `bots.sight.Sights.find` does, and for who
-        may ask for nothing.
+        message: the one acted on. Raises `UserError` as `bots.chat.access.Sights.find` does, and
+        for who may ask for nothing.
         """
         key = message_key(self.address.chat, message) if message else None
         found = await self.app.sights.find(name, self, deed, key)

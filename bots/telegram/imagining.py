@@ -9,20 +9,20 @@ from typing import Final
 from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
-from bots.fetching import Unfetched
-from bots.options import Values, parse_values
-from bots.preferences import values_for
+from bots.chat.access import Deed
+from bots.chat.fetching import Unfetched
 from bots.presentation import ignored_text, name_of
-from bots.sight import Deed
+from bots.requests.options import Values, parse_values
+from bots.requests.preferences import values_for
+from bots.requests.typed_options import split_message
 from bots.telegram.acts import Target
 from bots.telegram.addresses import message_key
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Picture, Said
 from bots.telegram.sending import post
 from bots.telegram.troubles import explain
-from bots.typed import split_message
 from engine.errors import UserError
-from engine.metadata import Reading, read_recipe
+from engine.formats.metadata import Reading, read_recipe
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 

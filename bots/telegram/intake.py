@@ -19,11 +19,11 @@ from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import ExtBot
 from telegram.warnings import PTBUserWarning
 
-from bots.delivery import back_off
 from bots.telegram.addresses import NAME
 from bots.telegram.troubles import explain, seconds_of
+from bots.worker.delivery import back_off
 from storage import DatabaseFault, Letter
-from storage.inbox import Inbox
+from storage.people.inbox import Inbox
 
 ALLOWED: Final = [Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION]
 POLL: Final = 30  # seconds that Telegram may hold an empty answer

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from bots.presentation.listings import act_lines
+from bots.chat.listings import act_lines
 from bots.telegram.addresses import NAME, message_key
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from telegram.error import ChatMigrated
 
-from bots.gate import Gate
+from bots.admission.gate import Gate
 from bots.telegram.addresses import NAME, place_of
 from bots.telegram.pace import Pace
 from storage import DatabaseFault
-from storage.moving import Moving
+from storage.people.place_moves import Moving
 
 AGAIN: Final = 1.0  # seconds between tries to write to a database that is locked or out of reach
 PATIENCE: Final = 5.0  # seconds that what people ask for waits for a move that was announced

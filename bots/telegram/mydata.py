@@ -9,8 +9,8 @@ from typing import Final
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import Forbidden
 
-from bots.exports import PARTS, export_text
-from bots.sight import check_personal
+from bots.chat.access import check_personal
+from bots.chat.exports import PARTS, export_text
 from bots.telegram.addresses import place_of, user_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said

@@ -16,8 +16,8 @@ from typing import Any, Final
 from telegram.error import RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter
 
-from bots.delivery import TryLater, back_off
 from bots.telegram.troubles import never_sent, seconds_of
+from bots.worker.delivery import TryLater, back_off
 from engine.errors import MarbleError
 
 # Telegram's are thirty a second over all chats and twenty a minute in a group; these leave some

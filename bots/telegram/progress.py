@@ -12,19 +12,19 @@ from telegram import InputMediaPhoto
 from telegram.error import RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
-from bots.delivery import TryLater, back_off
+from bots.admission.visibility import Screen
 from bots.presentation import progress_line
-from bots.screen import Screen
-from bots.studio import Studio
+from bots.requests.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import ALL, BRIEF, SPARE, Crowded
 from bots.telegram.sending import post_at
 from bots.telegram.troubles import explain, never_sent
+from bots.worker.delivery import TryLater, back_off
 from engine.errors import MarbleError
 from engine.events import News, Progress
 from storage import Job, Status, StorageError
-from storage.jobs import Jobs
+from storage.jobs.jobs import Jobs
 
 AWAITED: Final = (Status.QUEUED, Status.RUNNING)
 PRIVATE: Final = 2.0  # seconds between two edits of a placeholder

@@ -19,9 +19,8 @@ from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
-from bots.delivery import Shown, Way, WayClosed
-from bots.presentation import Limit, blank, caption, compose, cut, fit, quote_names, utf16_length
-from bots.screen import Screen, View, Withheld
+from bots.admission.visibility import Screen, View, Withheld
+from bots.presentation import Limit, caption, compose, cut, fit, quote_names, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.addresses import Address, message_key, message_of
 from bots.telegram.pace import BRIEFLY
@@ -29,6 +28,8 @@ from bots.telegram.progress import Placeholders
 from bots.telegram.sending import at_or_near, post_at
 from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
 from bots.texts import Words, say, tell
+from bots.worker.delivery import Shown, Way, WayClosed
+from engine.pictures.images import blank
 from storage import DatabaseFault, Job, Parcel, Picture, Status
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))

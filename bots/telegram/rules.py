@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bots.moderating import NOTHING, hold
-from bots.options import Flag
-from bots.presentation.listings import rule_lines
-from bots.rulebook import LISTED, MODERATED, OPEN
+from bots.admission.rulebook import LISTED, MODERATED, OPEN
+from bots.chat.listings import rule_lines
+from bots.chat.moderating import NOTHING, hold
+from bots.requests.options import Flag
+from bots.requests.typed_options import split_message
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from bots.texts import LANGUAGES
-from bots.typed import split_message
 from engine.errors import OptionError, UnknownOption, UserError
-from engine.ranges import one_of
+from engine.recipe.limits import one_of
 
 GROUP: Final = "group"  # what means all of it, said in one of its topics
 ANSWERS: Final = {

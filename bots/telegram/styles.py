@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bots.presentation.listings import style_lines
-from bots.styles import read_words
+from bots.chat.listings import style_lines
+from bots.requests.styles import read_words
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
 from engine.errors import UnknownOption, UserError

@@ -17,7 +17,7 @@ from telegram.error import (
     TimedOut,
 )
 
-from bots.delivery import AdapterStopped, TryLater, Undeliverable, WayClosed
+from bots.worker.delivery import AdapterStopped, TryLater, Undeliverable, WayClosed
 from engine.errors import MarbleError
 
 REFUSED: Final = (

@@ -14,9 +14,9 @@ from bots.terminal.console import Listing, styled
 from bots.terminal.names import FORMS
 from bots.terminal.pictures import show
 from engine.errors import UserError
-from engine.metadata import encode_as
+from engine.formats.metadata import encode_as
 from storage import Job, Picture
-from storage.pictures import Pictures
+from storage.jobs.picture_files import Pictures
 
 NOTHING: Final[Sequence[object]] = ("", None, [], {})
 

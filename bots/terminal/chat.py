@@ -16,13 +16,13 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
 from rich.text import Text
 
-from bots.cli import number
-from bots.options import Values, parse_values
+from bots.requests.options import Values, parse_values
+from bots.requests.typed_options import split_message
+from bots.terminal.cli import number
 from bots.terminal.console import styled
 from bots.terminal.given import PICTURES, Given, where_to
 from bots.terminal.passport import WORKFLOW
 from bots.terminal.session import Session, looks_like_file, picture_file
-from bots.typed import split_message
 from engine.errors import UnknownOption, UserError, shorten
 
 HELP: Final = """\

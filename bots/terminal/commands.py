@@ -10,12 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bots.app import open_app
-from bots.cli import BAD_INPUT, OK, number, options_of, out_of, upscale_of, whole_number
-from bots.options import Values, parse_values
-from bots.serve import serve as work
-from bots.settings import Settings
+from bots.operations.settings import Settings
+from bots.requests.options import Values, parse_values
+from bots.requests.typed_options import read_request
+from bots.service.app import open_app
+from bots.service.serve import serve as work
 from bots.terminal.chat import Conversation
+from bots.terminal.cli import BAD_INPUT, OK, number, options_of, out_of, upscale_of, whole_number
 from bots.terminal.console import open_console
 from bots.terminal.db import run as look_after
 from bots.terminal.doctor import doctor
@@ -29,8 +30,7 @@ from bots.terminal.setup import setup
 from bots.terminal.styles import run as look_at_styles
 from bots.terminal.top import top
 from bots.terminal.watch import pause, queue, resume
-from bots.typed import read_request
-from engine.ranges import check_words
+from engine.recipe.limits import check_words
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-from engine.sources import Control
+from engine.recipe.parts import Control
 
 NO_CONTROL: Final = "none"  # takes what a job that is drawn again had
 FORM: Final = "a control model and a picture, like canny:house.png"

@@ -14,7 +14,7 @@ from bots.terminal.escaping import printable
 from engine.errors import OptionError, UserError
 
 if TYPE_CHECKING:
-    from bots.settings import Settings
+    from bots.operations.settings import Settings
 
 DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
 MEGABYTE: Final = 1_000_000
@@ -109,7 +109,9 @@ async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage, backups, urls
+    from storage import Storage
+    from storage.care import backups
+    from storage.database import urls
 
     url = urls.resolve(settings.data_dir, settings.database_url)
     restored = await backups.restore(url, arguments.file, settings.data_dir)
@@ -147,7 +149,8 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage, backups
+    from storage import Storage
+    from storage.care import backups
 
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         forgotten = await storage.privacy.forget(arguments.person)

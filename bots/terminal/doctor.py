@@ -2,9 +2,9 @@
 
 import argparse
 
-from bots.cli import FAILED, OK
-from bots.doctor import State, examine
-from bots.settings import Settings
+from bots.operations.doctor import State, examine
+from bots.operations.settings import Settings
+from bots.terminal.cli import FAILED, OK
 from bots.terminal.console import open_console, styled
 
 STYLES = {State.GOOD: "green", State.POOR: "yellow", State.BAD: "bold red"}

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bots.derive import DIRECTIONS, the_picture
-from bots.options import Flag
-from bots.studio import ALPHA, Studio
+from bots.requests.derive import DIRECTIONS, the_picture
+from bots.requests.options import Flag
+from bots.requests.studio import ALPHA, Studio
 from bots.terminal.controls import NO_CONTROL, TypedControl
 from engine.errors import OptionError, UserError
-from engine.images import BYTES
-from engine.ranges import one_of
+from engine.pictures.images import BYTES
+from engine.recipe.limits import one_of
 from storage import Picture
-from storage.pictures import Pictures
+from storage.jobs.picture_files import Pictures
 
 PICTURE_NAME: Final = r"#?\d{1,18}(\.\d+)?"
 A_PICTURE: Final = "a picture file, or a picture's name like 12.3"

@@ -14,9 +14,9 @@ from bots.terminal.console import Listing, open_console, styled
 from engine.errors import UnknownModel, UserError, some
 
 if TYPE_CHECKING:
-    from bots.settings import Settings
-    from engine.checkpoints import Catalogue, Checkpoint
-    from engine.places import Kind
+    from bots.operations.settings import Settings
+    from engine.models.catalogue import Catalogue, Checkpoint
+    from engine.models.folders import Kind
 
 GIGABYTE: Final = 1_000_000_000
 FINE: Final = Text("good", style="green")
@@ -42,9 +42,9 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.checkpoints import Catalogue
     from engine.errors import BrokenModel
-    from engine.shelves import list_parts
+    from engine.models.catalogue import Catalogue
+    from engine.models.shelves import list_parts
 
     table, catalogue = _table("draws with"), Catalogue(settings.models_dir)
     for name in catalogue.names():
@@ -61,10 +61,10 @@ async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.checkpoints import Catalogue
-    from engine.checkup import examine
-    from engine.parts import examine_parts
-    from engine.shelves import list_parts
+    from engine.check.models import examine
+    from engine.check.parts import examine_parts
+    from engine.models.catalogue import Catalogue
+    from engine.models.shelves import list_parts
 
     catalogue = Catalogue(settings.models_dir)
     if arguments.name:
@@ -88,7 +88,7 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _meant(catalogue: Catalogue, names: Sequence[str]) -> tuple[list[str], list[tuple[Kind, str]]]:
     """Return the models and the parts that names mean; raises `UserError` for one of neither."""
-    from engine.shelves import find_parts
+    from engine.models.shelves import find_parts
 
     models, parts = [], []
     for name in names:
@@ -125,7 +125,7 @@ def _lacking(checkpoint: Checkpoint | None) -> str:
 
 
 async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.hub import OFFERS, fetch, find
+    from engine.models.hub import OFFERS, fetch, find
 
     console = open_console()
     if arguments.name is None:

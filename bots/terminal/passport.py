@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 
 from bots.terminal.console import Listing, styled
-from engine import comfy
-from engine.a1111 import left_out
 from engine.errors import GraphError, ImageError, MetadataError, OptionError, UserError, shorten
-from engine.graphs import Given, Wanted, pictures_of, read_graph
-from engine.headers import read_header
-from engine.metadata import Reading, graph_in, read_recipe
-from engine.recipe import Recipe
+from engine.formats import comfy
+from engine.formats.a1111 import left_out
+from engine.formats.graphs import Given, Wanted, pictures_of, read_graph
+from engine.formats.metadata import Reading, graph_in, read_recipe
+from engine.pictures.headers import read_header
+from engine.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from bots.studio import Studio
-    from storage.pictures import Pictures
+    from bots.requests.studio import Studio
+    from storage.jobs.picture_files import Pictures
 
 # Where ComfyUI keeps the pictures that its graphs load, seen from a workflow's own folder.
 PLACES: Final = (".", "input", "../input", "../../input")

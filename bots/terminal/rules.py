@@ -3,14 +3,14 @@
 import argparse
 from typing import Any, Final
 
-from bots.app import roles_of, rules_of
-from bots.cli import OK
-from bots.gate import Gate
-from bots.inforce import InForce
-from bots.measures import NAMED
-from bots.offers import meant
-from bots.rulebook import RULES, write_rule
-from bots.settings import Settings
+from bots.admission.bounds import NAMED
+from bots.admission.gate import Gate
+from bots.admission.in_force import InForce
+from bots.admission.offers import meant
+from bots.admission.rulebook import RULES, write_rule
+from bots.operations.settings import Settings
+from bots.service.app import roles_of, rules_of
+from bots.terminal.cli import OK
 from bots.terminal.console import Listing, open_console
 from bots.terminal.escaping import complain
 from bots.terminal.names import present_place, read_place

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bots.app import App
-from bots.studio import Asker, NothingYet
+from bots.requests.studio import Asker, NothingYet
+from bots.service.app import App
 from bots.terminal.answers import headline, recipe_table, show_pictures
 from bots.terminal.console import Listing, styled
 from bots.terminal.given import A_PICTURE, Given

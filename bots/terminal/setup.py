@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bots.cli import OK
-from bots.settings import Settings, load_settings
+from bots.operations.settings import Settings, load_settings
+from bots.terminal.cli import OK
 from bots.terminal.escaping import printable
 from engine.errors import SettingError
 

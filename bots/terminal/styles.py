@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from bots.terminal.names import EVERYWHERE, PLACES, present_place, read_place
 
 if TYPE_CHECKING:
-    from bots.settings import Settings
-    from bots.styles import Stylebook
+    from bots.operations.settings import Settings
+    from bots.requests.styles import Stylebook
 
 PLACE: Final = f"{PLACES} (the default)"
 
@@ -32,9 +32,9 @@ def add_parser(commands: Any) -> None:
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Change the styles of a place as told, and list what it knows; raises `UserError`."""
-    from bots.app import roles_of, rules_of
-    from bots.gate import Gate
-    from bots.styles import Stylebook
+    from bots.admission.gate import Gate
+    from bots.requests.styles import Stylebook
+    from bots.service.app import roles_of, rules_of
     from bots.terminal.console import Listing, open_console
     from storage import Storage
 
@@ -54,7 +54,7 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _change(book: Stylebook, place: str, arguments: argparse.Namespace) -> None:
-    from bots.styles import read_words
+    from bots.requests.styles import read_words
     from bots.terminal.session import person
 
     if arguments.act == "add":

@@ -14,13 +14,13 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.live import Live
 
-from bots.cli import OK
-from bots.line import Standing, look
+from bots.operations.settings import Settings
 from bots.presentation import duration
-from bots.settings import Settings
+from bots.terminal.cli import OK
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.watch import view
 from bots.texts.en import EN
+from bots.worker.queue_view import Standing, look
 from storage import Job, Pause, Status, Storage
 
 EVERY: Final = 1.0  # seconds between two looks

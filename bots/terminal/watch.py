@@ -11,14 +11,14 @@ from typing import Final
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from bots.cli import OK
-from bots.line import Standing, look
-from bots.pausing import check_reason
+from bots.operations.settings import Settings
 from bots.presentation import duration
-from bots.settings import Settings
+from bots.terminal.cli import OK
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.session import person
 from bots.texts.en import EN
+from bots.worker.pausing import check_reason
+from bots.worker.queue_view import Standing, look
 from storage import Job, Pause, Storage
 
 EVERY: Final = 1.0  # seconds between two looks

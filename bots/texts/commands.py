@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bots.options import OPTIONS
+from bots.requests.options import OPTIONS
 
 DESCRIPTION: Final = 100  # characters, Discord's limit
 

@@ -16,8 +16,9 @@ from typing import Final, Self
 
 from engine.errors import Cancelled, Lost, MarbleError
 from engine.events import Event
-from engine.executors import Health, ManagedExecutor, Spec
+from engine.executors import Health, ManagedExecutor
 from engine.reports import Ended, Key, Report
+from engine.spec import Spec
 
 log = logging.getLogger(__name__)
 

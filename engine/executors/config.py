@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engine.checkpoints import STARTER_FOLDER
+from engine.models.catalogue import STARTER_FOLDER
 
 PATHS: Final = ("models_dir", "starter", "pictures", "notes")
 
@@ -36,7 +36,7 @@ class EngineConfig:
     notes: Path | None = None
     safety_model: str | None = None
     safety_labels: Mapping[str, float] = field(default_factory=dict)
-    factory: str = "engine.opening:open_pipeline"
+    factory: str = "engine.executors.opening:open_pipeline"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 
 from engine.errors import Lost
-from engine.executors import Health, Spec
+from engine.executors import Health
 from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
 from engine.reports import Key, Report
+from engine.spec import Spec
 
 
 class InProcessExecutor(QueueingExecutor):

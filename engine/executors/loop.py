@@ -12,12 +12,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import EngineError, MarbleError
-from engine.executors import Spec
 from engine.executors.config import EngineConfig
 from engine.reports import Ended, Key, Report
+from engine.spec import Spec
 
 if TYPE_CHECKING:
-    from engine.pipeline import Pipeline
+    from engine.pipeline.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine.errors import Cancelled, EngineError, Lost, MarbleError, OutOfMemory, UserError
 from engine.events import Picture, Progress, Stage, Verdict
-from engine.executors import Spec
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended, Key, Report
 from engine.sentences import Sentence
+from engine.spec import Spec
 
 LENGTHS: Final = struct.Struct("!II")
 LIMIT: Final = 2**28  # bytes of a frame's part; anything longer is not ours

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from storage.ledger import cost_of
+from storage.jobs.quota import cost_of
 
 revision = "0008"
 down_revision = "0007"

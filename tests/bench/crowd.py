@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine import reveal
-from engine.batching import Batching
-from engine.decode import Previewer
-from engine.executors import Spec
-from engine.loading import Model
-from engine.memory import One
-from engine.pipeline import Pipeline
-from engine.probe import Notes, Probe
-from engine.recipe import Recipe
+from engine.decode.vae import Previewer
+from engine.device.probe import Notes, Probe
+from engine.loading.loading import Model
+from engine.pipeline import finish as reveal
+from engine.pipeline.batching import Batching
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended
+from engine.spec import Spec
 
 STEPS = (8, 12, 16, 20)
 # All of them call the U-Net once a step, as the schedulers that they are compared with do.

@@ -28,12 +28,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
-from engine.batching import Batching
-from engine.checkpoints import STARTER_FOLDER, describe
-from engine.device import pick_device
-from engine.loading import Model, load
-from engine.probe import software
-from engine.recipe import Recipe
+from engine.device.backends import pick_device
+from engine.device.probe import software
+from engine.loading.loading import Model, load
+from engine.models.catalogue import STARTER_FOLDER, describe
+from engine.pipeline.batching import Batching
+from engine.recipe.recipe import Recipe
 from tests.bench.crowd import (
     MODELS,
     Meter,

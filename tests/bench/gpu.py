@@ -19,9 +19,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from engine.checkpoints import describe
-from engine.loading import Model, load
-from engine.probe import Notes, Probe, software
+from engine.device.probe import Notes, Probe, software
+from engine.loading.loading import Model, load
+from engine.models.catalogue import describe
 from tests.bench.engine import bench, say
 from tests.models import make_model
 

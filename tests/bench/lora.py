@@ -15,12 +15,12 @@ from statistics import median
 
 import torch
 
-from engine.checkpoints import describe_file
-from engine.device import pick_device
-from engine.loading import Model, load
-from engine.lora import Loras
-from engine.shelves import loras
-from engine.sources import Lora
+from engine.device.backends import pick_device
+from engine.loading.loading import Model, load
+from engine.loading.lora import Loras
+from engine.models.catalogue import describe_file
+from engine.models.shelves import loras
+from engine.recipe.parts import Lora
 from tests.bench.single_file import write
 from tests.engine.test_parity import make_pipeline
 from tests.loras import random_lora, write_kohya

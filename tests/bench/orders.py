@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from engine.samplers import SAMPLERS, drive
-from engine.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral
-from engine.samplers.base import Sampling
-from engine.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.denoise.samplers import SAMPLERS, drive
+from engine.denoise.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral
+from engine.denoise.samplers.base import Sampling
+from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
 
 Run = Callable[..., Sampling]
 Grid = Callable[[int], list[float]]

@@ -13,8 +13,8 @@ from statistics import median, quantiles
 from time import perf_counter
 from typing import Final, TypeVar
 
-from engine.order import Limits, Order, Task
-from engine.work import Work
+from engine.queue.estimates import Work
+from engine.queue.order import Limits, Order, Task
 
 T = TypeVar("T")
 

@@ -27,7 +27,7 @@ from accelerate import init_empty_weights
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.families import BY_KEY, FORMS
+from engine.models.families import BY_KEY, FORMS
 from tests.single_files import KINDS, make_module, single_file
 
 ROUNDS = 5
@@ -147,8 +147,8 @@ def read_it(file: Path) -> Callable[[], object]:
 
 def load_it(file: Path) -> Callable[[], object]:
     """Load the file as Marble does."""
-    from engine.checkpoints import describe_file
-    from engine.loading import load
+    from engine.loading.loading import load
+    from engine.models.catalogue import describe_file
 
     def go() -> object:
         model = load(describe_file(file.name, file), torch.device("cpu"), torch.float16)
@@ -181,7 +181,7 @@ def load_by_diffusers(file: Path) -> Callable[[], object]:
 
 def write_config(folder: Path, family: str) -> None:
     """Write what diffusers wants to know of a family beside a single file."""
-    from engine.vocabulary import make_tokenizer
+    from engine.loading.tokenizer import make_tokenizer
 
     shutil.copytree(FORMS / family, folder, dirs_exist_ok=True)
     index: dict[str, Any] = {"_class_name": BY_KEY[family].pipeline, "_diffusers_version": "0.42.1"}

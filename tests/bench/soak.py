@@ -21,15 +21,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from bots.app import App, open_app
-from bots.delivery import Shown, Way
-from bots.serve import Service
-from bots.settings import load_settings
-from bots.studio import Asker
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker
+from bots.service.app import App, open_app
+from bots.service.serve import Service
+from bots.worker.delivery import Shown, Way
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Health, ManagedExecutor, Spec
+from engine.executors import Health, ManagedExecutor
 from engine.executors.config import EngineConfig
-from engine.metadata import encode_png
+from engine.formats.metadata import encode_png
+from engine.spec import Spec
 from storage import Parcel
 from tests.factories import pixels
 

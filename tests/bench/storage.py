@@ -26,12 +26,12 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 from storage import NewJob, Storage
-from storage.jobs import PAGE
-from storage.people import greet
-from storage.tables import JobRow, jobs, people, pictures, places
-from storage.words import index
+from storage.database.tables import JobRow, jobs, people, pictures, places
+from storage.jobs.jobs import PAGE
+from storage.jobs.rows import add_if_new
+from storage.jobs.words import index
 
 CLIENTS = (1, 32)
 QUEUED = 10_000
@@ -198,7 +198,7 @@ def know_all(connection: Connection) -> None:
     """Make everybody and every place known."""
     for table, number in ((people, PEOPLE), (places, PLACES)):
         for key in range(number + 1):
-            greet(connection, table, f"bench:{key}", datetime.now(UTC))
+            add_if_new(connection, table, {"id": f"bench:{key}", "created_at": datetime.now(UTC)})
 
 
 async def fill(storage: Storage, count: int) -> float:

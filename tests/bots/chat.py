@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bots.delivery import Shown, Way
+from bots.worker.delivery import Shown, Way
 from storage import Parcel
 
 EDIT = Way("edit", repeatable=True)

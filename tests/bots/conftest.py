@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bots.studio import Asker, Studio
-from bots.worker import Worker
-from engine.checkpoints import Catalogue
-from engine.order import Limits
-from engine.queue import Queue
+from bots.requests.studio import Asker, Studio
+from bots.worker.worker import Worker
+from engine.models.catalogue import Catalogue
+from engine.queue.order import Limits
+from engine.queue.queue import Queue
 from storage import Storage
 from tests.bots.fakes import FakeExecutor
 from tests.models import make_model

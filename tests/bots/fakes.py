@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator
 
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Health, Spec
-from engine.metadata import encode_png
+from engine.executors import Health
+from engine.formats.metadata import encode_png
+from engine.spec import Spec
 from tests.factories import pixels
 
 

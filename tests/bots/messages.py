@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bots.options import parse_values
-from bots.typed import split_message
+from bots.requests.options import parse_values
+from bots.requests.typed_options import split_message
 
 
 def read_typed(text: str) -> dict[str, Any]:

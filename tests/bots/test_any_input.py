@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bots.rulebook import RULES, read_rule
-from bots.studio import Asker
+from bots.admission.rulebook import RULES, read_rule
+from bots.requests.studio import Asker
 from engine.errors import UserError
 from tests.bots.conftest import House
 from tests.bots.messages import read_typed

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bots.app import open_app
-from bots.settings import Settings, load_settings
-from bots.studio import Asker
+from bots.operations.settings import Settings, load_settings
+from bots.requests.studio import Asker
+from bots.service.app import open_app
 from engine.errors import TooManyWaiting
 from engine.events import Progress, Waiting
-from engine.queue import Queue
-from engine.recipe import Recipe
-from engine.work import SPEEDS
+from engine.queue.estimates import SPEEDS
+from engine.queue.queue import Queue
+from engine.recipe.recipe import Recipe
 from storage import NewJob, Status, Storage
 from tests.conftest import PATIENCE
 from tests.factories import make_recipe

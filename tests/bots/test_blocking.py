@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.blocking import LETTERS, SIGNS, find_blocked
+from bots.admission.blocked_words import LETTERS, SIGNS, find_blocked
 
 WORDS = ("bad", "very bad thing", "pistol", "坏事")
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bots.caretaker import FULL, Caretaker
-from bots.settings import load_settings
-from engine.queue import Queue
+from bots.operations.settings import load_settings
+from bots.worker.maintenance import FULL, Caretaker
+from engine.queue.queue import Queue
 from storage import NewJob, Storage, UnknownJob
-from storage.backups import beside
+from storage.care.backups import beside
 from storage.errors import NoProgram
-from storage.intake import ROOM
-from storage.people import People
+from storage.jobs.intake import ROOM
+from storage.people.people import People
 from tests.factories import make_recipe
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -180,7 +180,7 @@ async def test_a_backup_that_fails_ends_nothing(
     old = await ended(caretaker, "x:1", timedelta(days=40))
     caretaker.settings = replace(caretaker.settings, keep_days=30)
     monkeypatch.setattr(type(caretaker.storage.care), "backup", fail)
-    monkeypatch.setattr("bots.caretaker.asyncio.sleep", stop)
+    monkeypatch.setattr("bots.worker.maintenance.asyncio.sleep", stop)
     with pytest.raises(InterruptedError):
         await caretaker.run()
     assert "pg_dump" in caplog.text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.settings import Settings, load_settings
+from bots.operations.settings import Settings, load_settings
 from bots.terminal import db
 from engine.errors import OptionError, UserError
 from storage import Storage

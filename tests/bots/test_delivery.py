@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.delivery import (
+from bots.worker.delivery import (
     AT_ONCE,
     LONGEST,
     TRIES,

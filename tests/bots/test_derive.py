@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from bots import derive
-from bots.wishes import size_like
+from bots.requests import derive
+from bots.requests.wishes import size_like
 from engine.errors import OptionError, UserError
-from engine.recipe import Recipe
-from engine.sources import Margins, Upscale, Variation
+from engine.recipe.parts import Margins, Upscale, Variation
+from engine.recipe.recipe import Recipe
 from storage import Job, Picture, Status
 from tests.factories import make_recipe
 

@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from bots.doctor import CHECKS, Entry, Finding, State, check_modes, check_settings, examine
-from bots.settings import Settings, load_settings
-from engine.checkpoints import Catalogue
+from bots.operations.doctor import (
+    CHECKS,
+    Entry,
+    Finding,
+    State,
+    check_modes,
+    check_settings,
+    examine,
+)
+from bots.operations.settings import Settings, load_settings
 from engine.errors import UserError
+from engine.models.catalogue import Catalogue
 from storage import NewJob, Storage
 from tests.classifiers import make_classifier
 from tests.factories import make_recipe
@@ -188,7 +196,7 @@ async def test_a_device_that_is_not_there(settings: Settings, device: str, said:
 async def test_a_torch_that_cannot_be_imported(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "engine.diagnosis", None)
+    monkeypatch.setitem(sys.modules, "engine.check.device", None)
     finding = await ails(settings, "device")
     assert "torch cannot be imported" in finding.text
     assert "Your GPU" in finding.cure
@@ -228,7 +236,7 @@ async def test_a_check_that_fails_itself_is_a_finding_and_stops_nobody(settings:
         Entry("no.such.module:check_nothing"),
         Entry(f"{__name__}:check_tokens"),
         Entry("never:wanted", lambda settings: False),
-        Entry("bots.doctor:check_python"),
+        Entry("bots.operations.doctor:check_python"),
     ]
     findings = [finding async for finding in examine(settings, entries)]
     assert [(f.what, f.state) for f in findings] == [

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bots.gate import Gate
-from bots.policy import NotAllowed, Roles
-from bots.presentation.listings import rule_lines
-from bots.rules import Refusal, Rules
-from bots.studio import Asker, Studio
+from bots.admission.gate import Gate
+from bots.admission.roles import NotAllowed, Roles
+from bots.admission.rules import Refusal, Rules
+from bots.chat.listings import rule_lines
+from bots.requests.studio import Asker, Studio
 from bots.texts import tell, words_of
 from engine.errors import OptionError
 from engine.events import Progress
-from engine.recipe import Recipe
-from engine.work import MILLION, pixel_steps
+from engine.queue.estimates import MILLION, pixel_steps
+from engine.recipe.recipe import Recipe
 from storage import Job, NewJob, Status, Storage
-from storage.database import Database
+from storage.database.database import Database
 from tests.bots.conftest import House
 from tests.factories import make_recipe
 

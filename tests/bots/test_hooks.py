@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from bots.gate import Gate
-from bots.hooks import BROKEN, Hook, find_hook
-from bots.policy import Roles
-from bots.rules import Refusal, Rules
-from bots.studio import Asker
+from bots.admission.gate import Gate
+from bots.admission.prompt_hook import BROKEN, Hook, find_hook
+from bots.admission.roles import Roles
+from bots.admission.rules import Refusal, Rules
+from bots.requests.studio import Asker
 from engine.errors import SettingError
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 from storage import Storage
 from tests.factories import make_recipe
 
@@ -47,7 +47,7 @@ async def test_it_may_refuse_with_its_own_words(tmp_path: Path, hook: Hook) -> N
 async def test_while_it_fails_nothing_is_taken_and_nothing_inner_is_told(
     tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bots.hooks.PATIENCE", 0.01)
+    monkeypatch.setattr("bots.admission.prompt_hook.PATIENCE", 0.01)
     async with Storage.open(tmp_path) as storage:
         with pytest.raises(Refusal) as refused:
             await Gate(storage, Roles(), Rules(), hook)(make_recipe(), ADA)

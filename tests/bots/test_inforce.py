@@ -14,18 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bots.caretaker import Caretaker
-from bots.gate import Gate
-from bots.inforce import resolve
-from bots.policy import Roles
-from bots.presentation.listings import rule_lines
-from bots.rulebook import read_rule
-from bots.rules import Refusal, Rules, Safety
-from bots.screen import Screen
-from bots.settings import load_settings
-from bots.studio import Asker
+from bots.admission.gate import Gate
+from bots.admission.in_force import resolve
+from bots.admission.roles import Roles
+from bots.admission.rulebook import read_rule
+from bots.admission.rules import Refusal, Rules, Safety
+from bots.admission.visibility import Screen
+from bots.chat.listings import rule_lines
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker
 from bots.texts import words_of
-from engine.queue import Queue
+from bots.worker.maintenance import Caretaker
+from engine.queue.queue import Queue
 from storage import NewJob, Storage
 from storage.records import Level
 from tests.factories import make_recipe

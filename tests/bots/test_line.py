@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bots.line import learn, look, priority_of, standings
-from bots.settings import Settings, load_settings
+from bots.operations.settings import Settings, load_settings
+from bots.worker.queue_view import learn, look, priority_of, standings
 from engine.events import Picture
-from engine.order import Priority
-from engine.work import Speeds, work_of
+from engine.queue.estimates import Speeds, work_of
+from engine.queue.order import Priority
 from storage import Job, NewJob, Status, Storage
 from tests.factories import make_recipe
 

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.blocking import read_list, write_list
+from bots.admission.blocked_words import read_list, write_list
+from bots.admission.rulebook import read_rule, write_rule
+from bots.chat.listings import act_detail
 from bots.discord.choices import LONGEST, choice, joined, short, whole
 from bots.discord.replies import CONTENT, listed
-from bots.options import parse_values
 from bots.presentation import cut, fit_lines, fit_list, ignored_text, utf16_length
-from bots.presentation.listings import act_detail
-from bots.rulebook import read_rule, write_rule
+from bots.requests.options import parse_values
+from bots.requests.typed_options import split_message
 from bots.texts.en import EN
 from bots.texts.zh import ZH
-from bots.typed import split_message
-from engine.sources import Lora
+from engine.recipe.parts import Lora
 from storage.clock import utc_now
 from storage.records import Act
 

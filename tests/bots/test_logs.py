@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bots import logs
+from bots.operations import logs
 
 TOKEN = "123456:secret-half"
 
@@ -26,12 +26,12 @@ def test_a_service_logs_json_where_nobody_sits_before_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.set_up(False, service=True)
-    logging.getLogger("bots.worker").info("job %d: %s", 12, "rendered")
+    logging.getLogger("bots.worker.worker").info("job %d: %s", 12, "rendered")
     logging.getLogger("httpx").info("GET https://somewhere")
     logging.getLogger("httpx").warning("odd")
     first, second = lines(capsys)
     assert first.pop("time").endswith("+00:00")
-    assert first == {"level": "info", "logger": "bots.worker", "message": "job 12: rendered"}
+    assert first == {"level": "info", "logger": "bots.worker.worker", "message": "job 12: rendered"}
     assert second["logger"] == "httpx"
 
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from bots.app import App, roles_of, rules_of
-from bots.gate import Gate
-from bots.metrics import Metrics
-from bots.monitor import LATE, Monitor, monitored
-from bots.pausing import Pausing
-from bots.serve import Service, Shelf
-from bots.settings import load_settings
-from bots.studio import Asker
-from bots.styles import Stylebook
+from bots.admission.gate import Gate
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker
+from bots.requests.styles import Stylebook
+from bots.service.app import App, roles_of, rules_of
+from bots.service.metrics import Metrics
+from bots.service.monitor import LATE, Monitor, monitored
+from bots.service.serve import Service, Shelf
+from bots.worker.pausing import Pausing
 from engine.errors import BrokenModel, UserError
 from engine.executors import Health
 from storage import Storage

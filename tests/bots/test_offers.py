@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.measures import NAMED
-from bots.offers import OFFERS, meant
+from bots.admission.bounds import NAMED
+from bots.admission.offers import OFFERS, meant
 from engine.errors import UnknownPart
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.options import OPTIONS, parse_values
+from bots.requests.options import OPTIONS, parse_values
 from engine.errors import OptionError, UnknownOption, UserError
-from engine.ranges import is_blank
-from engine.sources import Lora
+from engine.recipe.limits import is_blank
+from engine.recipe.parts import Lora
 from tests.bots.messages import read_typed
 
 

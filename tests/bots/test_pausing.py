@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bots.pausing import Pausing
-from bots.policy import NotAllowed, Roles
+from bots.admission.roles import NotAllowed, Roles
+from bots.worker.pausing import Pausing
 from engine.errors import OptionError
-from engine.queue import Queue
+from engine.queue.queue import Queue
 from storage import Storage
 from tests.conftest import PATIENCE
 
@@ -44,7 +44,7 @@ async def there(tmp_path: Path) -> AsyncIterator[Process]:
 async def test_a_pause_in_one_process_is_obeyed_in_another(
     here: Process, there: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bots.pausing.LOOK", 0)
+    monkeypatch.setattr("bots.worker.pausing.LOOK", 0)
     looking = asyncio.create_task(there.pausing.run(), name="looking")
     await here.pausing.pause("Back at  noon.", "discord:mod")
     assert here.queue.reason == "Back at noon."

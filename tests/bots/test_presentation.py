@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bots.caretaker import FULL
 from bots.presentation import (
     Limit,
     TooLarge,
@@ -29,9 +28,11 @@ from bots.presentation import (
     recipe_lines,
     utf16_length,
 )
-from bots.presentation.grid import BACKGROUND, GAP, LARGEST
+from bots.presentation.grid import GAP, LARGEST
 from bots.texts import LANGUAGES
+from bots.worker.maintenance import FULL
 from engine.events import News, Progress, Stage, Waiting
+from engine.pictures.images import BACKGROUND
 from storage import Job, Status
 from tests.factories import make_recipe, pixels
 

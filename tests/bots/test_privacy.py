@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.privacy import LONGEST, privacy_text
-from bots.settings import Settings, load_settings
+from bots.chat.privacy import LONGEST, privacy_text
+from bots.operations.settings import Settings, load_settings
 from bots.texts import words_of
 
 EN, ZH = words_of("en"), words_of("zh")

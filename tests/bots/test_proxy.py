@@ -12,10 +12,10 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from huggingface_hub.utils._http import close_session, get_session
 
-from bots import proxy
-from bots.doctor import CHECKS, examine
-from bots.proxy import proxy_for
-from bots.settings import Settings, load_settings
+from bots.operations import proxy
+from bots.operations.doctor import CHECKS, examine
+from bots.operations.proxy import proxy_for
+from bots.operations.settings import Settings, load_settings
 from engine.errors import SettingError, UserError
 from tests.bots.discord.conftest import SHARED, SPECIFICATION
 from tests.bots.discord.conftest import Marble as DiscordMarble

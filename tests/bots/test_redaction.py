@@ -14,15 +14,16 @@ from sqlalchemy.exc import IntegrityError
 
 import bots
 import storage
-from bots import logs
 from bots.discord.address import Address
-from bots.redaction import HIDDEN, Redacting
-from bots.settings import load_settings
-from bots.studio import Asker
-from storage import Storage, engines, urls
-from storage.database import Database
+from bots.operations import logs
+from bots.operations.redaction import HIDDEN, Redacting
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker
+from storage import Storage
+from storage.database import engines, urls
+from storage.database.database import Database
+from storage.database.tables import bans
 from storage.errors import Unreachable
-from storage.tables import bans
 from tests.storage.conftest import a_job
 
 TOKEN = "123456:AAcanary-canary-canary-canary_canary"

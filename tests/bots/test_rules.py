@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from bots.measures import MEASURES, NAMED, is_among
-from bots.options import OPTIONS
-from bots.rulebook import RULES, narrowed, read_rule, set_aside, with_stored, write_rule
-from bots.rules import Refusal, Rules, Safety, check_rate
+from bots.admission.bounds import MEASURES, NAMED, is_among
+from bots.admission.rulebook import RULES, narrowed, read_rule, set_aside, with_stored, write_rule
+from bots.admission.rules import Refusal, Rules, Safety, check_rate
+from bots.requests.options import OPTIONS
 from engine.errors import OptionError, UnknownPart
-from engine.sources import Control, Lora, Upscale
-from engine.work import MILLION, pixel_steps
+from engine.queue.estimates import MILLION, pixel_steps
+from engine.recipe.parts import Control, Lora, Upscale
 from tests.factories import make_recipe
 
 SHA = "0" * 64

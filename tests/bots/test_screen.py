@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bots.gate import Gate
-from bots.policy import Roles
-from bots.rules import Rules, Safety
-from bots.screen import SOME, UNCHECKED, UNSAFE, Screen, View, Withheld
+from bots.admission.gate import Gate
+from bots.admission.roles import Roles
+from bots.admission.rules import Rules, Safety
+from bots.admission.visibility import SOME, UNCHECKED, UNSAFE, Screen, View, Withheld
 from engine.events import Verdict
 from storage import Picture, Storage
-from storage.pictures import Pictures
+from storage.jobs.picture_files import Pictures
 from tests.conftest import ROOT
 
 SAFE, BAD, UNKNOWN = Verdict
@@ -124,8 +124,8 @@ def test_no_chat_reads_pictures_but_through_a_view(chat: str) -> None:
     """So that whatever way is added next, the verdict holds on it."""
     for path in sorted((ROOT / "bots" / chat).rglob("*.py")):
         for used in attributes(path):
-            assert "storage.pictures" not in used, f"{path.name}: {used}"
-        assert "storage.pictures" not in path.read_text(encoding="utf-8"), path.name
+            assert "storage.jobs.picture_files" not in used, f"{path.name}: {used}"
+        assert "storage.jobs.picture_files" not in path.read_text(encoding="utf-8"), path.name
 
 
 def test_a_rule_says_nothing_of_a_picture_by_its_number(tmp_path: Path) -> None:

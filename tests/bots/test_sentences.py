@@ -9,17 +9,17 @@ from string import Formatter
 
 import pytest
 
-from bots.options import parse_values
+from bots.admission.rules import Refusal, Rules, check_rate
 from bots.presentation import ignored_text
-from bots.rules import Refusal, Rules, check_rate
+from bots.requests.options import parse_values
 from bots.texts import say, tell, words_of
 from bots.texts.sentences import TABLES
-from engine.a1111 import from_a1111
-from engine.comfy import to_graph
+from engine.device.out_of_memory import NO_MEMORY
 from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
 from engine.executors.wire import pack, unpack
-from engine.graphs import read_graph
-from engine.ladder import NO_MEMORY
+from engine.formats.a1111 import from_a1111
+from engine.formats.comfy import to_graph
+from engine.formats.graphs import read_graph
 from engine.reports import Ended, Key, Report
 from engine.sentences import Sentence
 from tests.conftest import ROOT

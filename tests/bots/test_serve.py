@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from bots import serve
-from bots.app import App, roles_of, rules_of
-from bots.delivery import AdapterStopped, TryLater, Way
-from bots.gate import Gate
-from bots.pausing import Pausing
-from bots.serve import Entry, Service, make_adapters, serving
-from bots.settings import load_settings
-from bots.studio import Asker
-from bots.styles import Stylebook
+from bots.admission.gate import Gate
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker
+from bots.requests.styles import Stylebook
+from bots.service import serve
+from bots.service.app import App, roles_of, rules_of
+from bots.service.serve import Entry, Service, make_adapters, serving
+from bots.worker.delivery import AdapterStopped, TryLater, Way
+from bots.worker.pausing import Pausing
 from storage import Job, Parcel, Status
 from tests.bots.chat import Chat
 from tests.bots.conftest import House
@@ -267,7 +267,7 @@ async def test_a_signal_while_it_closes_does_not_end_it_half_closed(scene: Scene
 
 def test_only_what_is_wanted_is_imported(scene: Scene) -> None:
     entries = (
-        Entry("bots.serve:Shelf", lambda settings: True),
+        Entry("bots.service.serve:Shelf", lambda settings: True),
         Entry("bots.nowhere:Home", lambda settings: False),
     )
     assert [adapter.name for adapter in make_adapters(scene.app, entries)] == ["terminal"]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.settings import VARIABLES, EnvFileOpen, load_settings
+from bots.operations.settings import VARIABLES, EnvFileOpen, load_settings
 from engine.errors import SettingError
 from tests.conftest import ROOT
 

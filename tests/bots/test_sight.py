@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bots.gate import Gate
-from bots.policy import Role, Roles
-from bots.rules import Rules
-from bots.sight import (
+from bots.admission.gate import Gate
+from bots.admission.roles import Role, Roles
+from bots.admission.rules import Rules
+from bots.chat.access import (
     Deed,
     Facts,
     NotInPrivate,
@@ -25,8 +25,8 @@ from bots.sight import (
     sight_of,
 )
 from storage import NewJob, Storage
+from storage.database.tables import jobs
 from storage.errors import UnreadableRecipe
-from storage.tables import jobs
 from tests.bots.sight_table import markdown
 from tests.conftest import ROOT
 from tests.factories import make_recipe

@@ -6,9 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bots.derive import NotInJob, change
+from bots.requests.derive import NotInJob, change
 from bots.texts import tell, words_of
-from engine.checkpoints import Catalogue
 from engine.errors import (
     BrokenModel,
     MissingVae,
@@ -17,8 +16,9 @@ from engine.errors import (
     UnknownPart,
     WhichOne,
 )
-from engine.shelves import loras
-from engine.sources import Lora
+from engine.models.catalogue import Catalogue
+from engine.models.shelves import loras
+from engine.recipe.parts import Lora
 from storage import Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House
 from tests.factories import make_recipe

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bots.gate import Gate
-from bots.policy import Roles
-from bots.preferences import prefer, values_for
-from bots.rules import Refusal, Rules
-from bots.styles import LONGEST, Stylebook
-from bots.wishes import UnknownStyle, add_words, styled
+from bots.admission.gate import Gate
+from bots.admission.roles import Roles
+from bots.admission.rules import Refusal, Rules
+from bots.requests.preferences import prefer, values_for
+from bots.requests.styles import LONGEST, Stylebook
+from bots.requests.wishes import UnknownStyle, add_words, styled
 from engine.errors import OptionError, PromptError
 from storage.records import Style
 from tests.bots.conftest import ADA, House

@@ -2,12 +2,12 @@ import asyncio
 
 import pytest
 
-from bots.feeds import Feed
-from bots.teller import Teller, steady
+from bots.worker.feeds import Feed
+from bots.worker.teller import Teller, steady
 from engine.events import Waiting
-from engine.order import Place, Task
-from engine.queue import Queue
-from engine.work import Work
+from engine.queue.estimates import Work
+from engine.queue.order import Place, Task
+from engine.queue.queue import Queue
 
 
 @pytest.fixture

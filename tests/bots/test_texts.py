@@ -6,7 +6,7 @@ from string import Formatter
 import pytest
 
 from bots.discord.client import REACTIONS
-from bots.options import OPTIONS
+from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
 from bots.telegram.rules import NAMES
 from bots.texts import LANGUAGES, Words, language_of, words_of

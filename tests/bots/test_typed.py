@@ -5,13 +5,19 @@ import re
 import pytest
 
 from bots.discord.forms import shown_of, values_of
-from bots.options import Flag, find
-from bots.styles import read_words
+from bots.requests.options import Flag, find
+from bots.requests.styles import read_words
+from bots.requests.typed_options import (
+    GivenTwice,
+    join_options,
+    only_options,
+    read_request,
+    split_message,
+)
 from bots.texts import tell
 from bots.texts.zh import ZH
-from bots.typed import GivenTwice, join_options, only_options, read_request, split_message
 from engine.errors import OptionError, UnknownOption, UserError
-from engine.ranges import is_blank
+from engine.recipe.limits import is_blank
 from tests.factories import make_recipe
 
 INVISIBLE = (

@@ -2,15 +2,15 @@ import asyncio
 
 import pytest
 
-from bots.feeds import Feed
-from bots.studio import Asker
-from bots.worker import UNEXPECTED
+from bots.requests.studio import Asker
+from bots.worker.feeds import Feed
+from bots.worker.worker import UNEXPECTED
 from engine.errors import BrokenModel, Lost, TooManyWaiting
 from engine.events import Progress, Stage, Waiting
-from engine.queue import Queue
+from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
-from storage.jobs import Jobs
+from storage.jobs.jobs import Jobs
 from tests.bots.conftest import ADA, LIMITS, House
 from tests.conftest import PATIENCE
 
@@ -197,7 +197,7 @@ async def test_a_refused_job_is_never_written(house: House) -> None:
 async def test_a_job_that_another_process_took_is_followed_to_its_end(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bots.worker.WATCH", 0)
+    monkeypatch.setattr("bots.worker.worker.WATCH", 0)
     house.worker.queue.pause("until the other has it")
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     async with Storage.open(house.storage.pictures.folder.parent) as other:
@@ -212,7 +212,7 @@ async def test_a_job_that_another_process_took_is_followed_to_its_end(
 async def test_a_job_that_another_process_gives_back_is_drawn_here(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bots.worker.WATCH", 0)
+    monkeypatch.setattr("bots.worker.worker.WATCH", 0)
     house.worker.queue.pause("until the other has it")
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     async with Storage.open(house.storage.pictures.folder.parent) as other:

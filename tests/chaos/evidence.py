@@ -16,7 +16,7 @@ from typing import Final
 from PIL import Image
 
 from bots.presentation import compose
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 from tests.chaos.account import Asked, Kept, Seen
 from tests.chaos.deeds import DISCORD, TELEGRAM, Deed
 from tests.chaos.recovery import DOWN, Span, job_spans, logged_spans, shares

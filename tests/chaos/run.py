@@ -19,9 +19,9 @@ from typing import Final
 from aiohttp import ClientError, ClientSession
 
 from engine.events import Picture
-from engine.executors import Spec
 from engine.executors.child import ChildExecutor
 from engine.executors.config import EngineConfig
+from engine.spec import Spec
 from tests.chaos import evidence, faults
 from tests.chaos.account import Account, judge
 from tests.chaos.plan import Event, Plan

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bots.texts import words_of
-from engine.images import encode_png
+from engine.pictures.images import encode_png
 from tests.bots.discord.conftest import SHARED, SPECIFICATION
 from tests.chaos.account import Kept, Seen, judge
 from tests.chaos.witness import State, Witness

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoints import describe
-from engine.loading import Model, load
+from engine.loading.loading import Model, load
+from engine.models.catalogue import describe
 from tests.models import make_model
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from engine.order import Order, Priority, Task
-from engine.work import Work
+from engine.queue.estimates import Work
+from engine.queue.order import Order, Priority, Task
 
 
 def task(

@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.graphs.larger import factor_to
-from engine.prompts import BREAK
-from engine.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
-from engine.sources import LANCZOS, Control, Lora, Margins, Upscale, Variation
+from engine.formats.graphs.larger import factor_to
+from engine.recipe.parts import LANCZOS, Control, Lora, Margins, Upscale, Variation
+from engine.recipe.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
+from engine.text_encode.prompts import BREAK
 from tests.factories import make_recipe
 
 IMAGE, MASK, MAP = "a" * 64, "b" * 64, "c" * 64

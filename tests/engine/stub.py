@@ -18,9 +18,9 @@ from collections.abc import Iterator
 
 from engine.errors import Cancelled, EngineError, UserError
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Spec
 from engine.executors.config import EngineConfig
 from engine.reports import Ended, Key, Report
+from engine.spec import Spec
 
 
 class StubPipeline:

@@ -4,11 +4,11 @@ import pytest
 
 from bots.texts import say
 from bots.texts.zh import ZH
-from engine.a1111 import from_a1111
 from engine.errors import PromptError, UserError
-from engine.recipe import Recipe
-from engine.sources import Lora
-from engine.wording import take_loras
+from engine.formats.a1111 import from_a1111
+from engine.recipe.parts import Lora
+from engine.recipe.prompt_tags import take_loras
+from engine.recipe.recipe import Recipe
 
 LINE = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Model: m, RNG: CPU"
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import bare
 from engine.errors import ImageError, MetadataError
-from engine.images import read_image
-from engine.metadata import read_texts
+from engine.formats.metadata import read_texts
+from engine.pictures import strip_metadata as bare
+from engine.pictures.images import read_image
 from tests.engine import picture_files as files
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.batching import Account, Batching, Turn, Wheel
-from engine.buckets import UNMEASURED, Buckets
+from engine.device.call_costs import UNMEASURED, Buckets
+from engine.pipeline.batching import Account, Batching, Turn, Wheel
 
 ROOMY = Buckets({1: 1.0, 2: 1.0, 4: 1.1, 8: 1.2, 16: 3.0})
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from engine.canvas import Canvas, Pixels, lay
 from engine.errors import ImageError, MissingPicture
-from engine.images import encode_png
-from engine.sources import Margins
+from engine.pictures.canvas import Canvas, Pixels, lay
+from engine.pictures.images import encode_png
+from engine.recipe.parts import Margins
 from tests.factories import make_recipe, pixels
 
 IMAGE, MASK = "a" * 64, "b" * 64

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from engine.checkpoints import STARTER_FOLDER, Catalogue, describe
 from engine.errors import BrokenModel, UnknownModel
-from engine.families import identify
+from engine.models.catalogue import STARTER_FOLDER, Catalogue, describe
+from engine.models.families import identify
 
 
 @pytest.fixture

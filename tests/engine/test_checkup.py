@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine import families
-from engine.checkpoints import Catalogue
-from engine.checkup import examine
-from engine.signatures import TELLTALE
+from engine.check.models import examine
+from engine.models import families
+from engine.models.catalogue import Catalogue
+from engine.models.signatures import TELLTALE
 from tests.engine.test_single_files import FAMILIES
 from tests.models import make_model
 from tests.single_files import make_modules, small_forms, write_single_file

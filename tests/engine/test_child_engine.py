@@ -8,10 +8,10 @@ import pytest
 
 from engine.errors import Lost, UserError
 from engine.events import Picture, Progress, Stage
-from engine.executors import Spec
 from engine.executors.child import ChildExecutor
 from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
+from engine.spec import Spec
 from tests.engine.test_executors import collect
 from tests.factories import make_recipe
 

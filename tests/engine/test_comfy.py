@@ -10,11 +10,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.comfy import to_graph, to_workflow
 from engine.errors import GraphError, OptionError, UserError
-from engine.graphs import from_graph
-from engine.graphs.nodes import AFTER_RUN, KINDS
-from engine.recipe import Recipe
+from engine.formats.comfy import to_graph, to_workflow
+from engine.formats.graphs import from_graph
+from engine.formats.graphs.nodes import AFTER_RUN, KINDS
+from engine.recipe.recipe import Recipe
 from tests.engine.recipes import recipes, settled
 from tests.factories import make_recipe
 

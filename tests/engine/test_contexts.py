@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from engine import conditioning
-from engine.batching import Batching
-from engine.conditioning import TextEncoder
-from engine.contexts import WINDOW, estimate, mean_weight, share_a_call, weight
-from engine.denoise import Denoising, evaluate
-from engine.loading import Model
-from engine.prompts import tokenize
-from engine.vocabulary import make_tokenizer
+from engine.denoise.denoising import Denoising, evaluate
+from engine.loading.loading import Model
+from engine.loading.tokenizer import make_tokenizer
+from engine.pipeline.batching import Batching
+from engine.recipe.context_length import WINDOW, estimate, mean_weight, share_a_call, weight
+from engine.text_encode import conditioning
+from engine.text_encode.conditioning import TextEncoder
+from engine.text_encode.prompts import tokenize
 from tests.engine.ticks import ROOMY, draw, make_pipeline, pngs
 from tests.factories import make_recipe
 

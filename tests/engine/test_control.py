@@ -17,24 +17,24 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.blobs import Blobs
-from engine.checkpoints import Checkpoint
-from engine.control import Controls, Steer, load_control
-from engine.control_files import check_family, context_width
+from engine.denoise.control import Controls, Steer, load_control
+from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, WrongFamily
-from engine.executors import Spec
-from engine.families import BY_KEY
-from engine.hints import read_hints
-from engine.images import encode_png
-from engine.loading import Model, is_xl
-from engine.memory import One
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
+from engine.files.stored import Blobs
+from engine.loading.loading import Model, is_xl
+from engine.models.catalogue import Checkpoint
+from engine.models.control_files import check_family, context_width
+from engine.models.families import BY_KEY
+from engine.models.shelves import controls
+from engine.pictures.hints import read_hints
+from engine.pictures.images import encode_png
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.pipeline.resident import Resident
+from engine.recipe.parts import Control, Upscale
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended
-from engine.resident import Resident
-from engine.schedules import initial_noise, sigmas_for
-from engine.shelves import controls
-from engine.sources import Control, Upscale
+from engine.spec import Spec
 from tests.engine.test_canvas import Kept
 from tests.engine.test_parity import make_pipeline as diffusers_pipeline
 from tests.engine.ticks import ROOMY, drive, pngs

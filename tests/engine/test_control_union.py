@@ -10,14 +10,14 @@ import torch
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from safetensors.torch import load_file, save_file
 
-from engine.control import Controls, load_control, steered
-from engine.control_files import find_control
-from engine.control_union import Union
+from engine.denoise.control import Controls, load_control, steered
+from engine.denoise.control_union import Union
 from engine.errors import BrokenModel, UnknownMapKind
-from engine.hints import Hint
-from engine.loading import Model
-from engine.shelves import controls
-from engine.sources import Control
+from engine.loading.loading import Model
+from engine.models.control_files import find_control
+from engine.models.shelves import controls
+from engine.pictures.hints import Hint
+from engine.recipe.parts import Control
 from tests.engine.test_control import bars
 from tests.single_files import make_true_model
 

@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import device as devices
-from engine.device import CUDA, MPS, finest, layout, memory, pick_device, precision, ran_out, wait
-from engine.diagnosis import look
-from engine.memory import SHARE, budget
-from engine.probe import Notes, Probe, software
+from engine.check.device import look
+from engine.device import backends as devices
+from engine.device.backends import (
+    CUDA,
+    MPS,
+    finest,
+    layout,
+    memory,
+    pick_device,
+    precision,
+    ran_out,
+    wait,
+)
+from engine.device.probe import Notes, Probe, software
+from engine.pipeline.residency import SHARE, budget
 from tests.conftest import ROOT
 
 APPLE = torch.device(MPS)
@@ -106,7 +116,11 @@ def test_the_processor_is_described_as_it_was(calls: list[str]) -> None:
 
 
 # Where fp64 is made: on the processor, from numbers.
-MADE_ON_THE_PROCESSOR = {"engine/schedules.py", "engine/safety.py", "engine/device.py"}
+MADE_ON_THE_PROCESSOR = {
+    "engine/denoise/schedules.py",
+    "engine/finish/safety.py",
+    "engine/device/backends.py",
+}
 
 
 def test_no_tensor_of_a_device_becomes_fp64() -> None:
@@ -129,4 +143,4 @@ def test_only_one_module_asks_torch_about_a_kind_of_device() -> None:
         if "starter" not in path.parts
         and any(mark in path.read_text("utf-8") for mark in ("torch.cuda.", "torch.mps.", '"mps"'))
     }
-    assert asking == {"engine/device.py", "engine/diagnosis.py"}
+    assert asking == {"engine/device/backends.py", "engine/check/device.py"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.drafts import replace_text, sweep_drafts
+from engine.files.atomic import replace_text, sweep_drafts
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:

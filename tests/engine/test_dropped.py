@@ -14,18 +14,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from engine.buckets import Buckets
-from engine.checkpoints import Catalogue
-from engine.executors import Spec
-from engine.ladder import Ladder
-from engine.loading import load
-from engine.memory import Residents
-from engine.opening import compile_blocks
-from engine.pipeline import Pipeline
-from engine.placing import PARTS
+from engine.device.call_costs import Buckets
+from engine.device.out_of_memory import Ladder
+from engine.executors.opening import compile_blocks
+from engine.loading.loading import load
+from engine.models.catalogue import Catalogue
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.placement import PARTS
+from engine.pipeline.residency import Residents
+from engine.pipeline.resident import Resident
+from engine.recipe.parts import Control, Lora, Upscale
 from engine.reports import Key
-from engine.resident import Resident
-from engine.sources import Control, Lora, Upscale
+from engine.spec import Spec
 from tests.engine.test_canvas import Kept
 from tests.engine.test_control import make_network
 from tests.factories import make_recipe
@@ -173,7 +173,9 @@ def run_out(*_: object) -> None:
 def test_a_model_whose_job_did_not_end_well_is_gone_too(
     home: Path, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.pipeline.log.disabled", True)  # pytest keeps all that is logged
+    monkeypatch.setattr(
+        "engine.pipeline.pipeline.log.disabled", True
+    )  # pytest keeps all that is logged
     pipeline = open_pipeline(home)
     recipe = make_recipe(checkpoint="a", **EVERYTHING)
     pipeline.admit(Spec(job=1, epoch=1, recipe=recipe))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.conditioning import TextEncoder
+from engine.check.parts import examine_parts
 from engine.errors import BrokenModel, PromptError, UnknownPart
-from engine.loading import Model
-from engine.parts import examine_parts
-from engine.shelves import embeddings, list_parts
+from engine.loading.loading import Model
+from engine.models.shelves import embeddings, list_parts
+from engine.text_encode.conditioning import TextEncoder
 from tests.single_files import make_true_model
 
 

@@ -15,10 +15,11 @@ import pytest
 
 from engine.errors import Cancelled, EngineError, Lost, SettingError, UserError
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import ManagedExecutor, Spec, wire
+from engine.executors import ManagedExecutor, wire
 from engine.executors.child import ChildExecutor, wait_before
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import EngineConfig
+from engine.spec import Spec
 from tests.conftest import PATIENCE, ROOT
 from tests.factories import make_recipe
 

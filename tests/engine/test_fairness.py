@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engine.errors import UserError
-from engine.fairness import SLACK, Share
-from engine.order import Limits, Order, Priority, Task
+from engine.queue.fairness import SLACK, Share
+from engine.queue.order import Limits, Order, Priority, Task
 from tests.engine.crowds import Arrival, Engine, play, simulate, task
 
 WIDE = Limits(running=100_000, waiting=100_000, length=100_000)

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.checkpoints import describe
-from engine.control import load_control
-from engine.decode import Previewer, decode, decode_tiled
+from engine.decode.tiny_vae import read_tiny
+from engine.decode.vae import Previewer, decode, decode_tiled
+from engine.denoise.control import load_control
+from engine.device.finite import are_finite
 from engine.errors import BrokenModel, NotFinite
 from engine.events import Picture
-from engine.finite import are_finite
-from engine.loading import Model, load
+from engine.finish.upscale import Upscaler
+from engine.loading.loading import Model, load
+from engine.models.catalogue import describe
 from engine.reports import Ended
-from engine.tiny_vae import read_tiny
-from engine.upscale import Upscaler
 from tests.engine.ticks import draw, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.models import make_model

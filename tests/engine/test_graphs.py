@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError, OptionError
-from engine.graphs import Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
-from engine.recipe import Recipe
-from engine.sources import Control, Lora, Upscale
+from engine.formats.graphs import Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
+from engine.recipe.parts import Control, Lora, Upscale
+from engine.recipe.recipe import Recipe
 from tests.engine.test_comfy import default_graph
 
 IMAGE, MASK, MAP = "a" * 64, "b" * 64, "c" * 64

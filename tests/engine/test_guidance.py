@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.guidance import guide, needs_negative, rescale
+from engine.denoise.guidance import guide, needs_negative, rescale
 
 X, COND, UNCOND = torch.randn(3, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from engine.errors import ImageError, MissingPicture
-from engine.hints import Hint, canny, read_hints
-from engine.images import encode_png
-from engine.sources import Control
+from engine.pictures.hints import Hint, canny, read_hints
+from engine.pictures.images import encode_png
+from engine.recipe.parts import Control
 from tests.engine.test_canvas import Kept
 from tests.factories import make_recipe
 

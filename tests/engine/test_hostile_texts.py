@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.comfy import to_graph, to_workflow
 from engine.errors import GraphError, MetadataError, OptionError, UserError, shorten
-from engine.graphs import Given, pictures_of, read_graph
-from engine.metadata import read_recipe
-from engine.recipe import Recipe
-from engine.sources import Control, Lora, Margins, Upscale, Variation
+from engine.formats.comfy import to_graph, to_workflow
+from engine.formats.graphs import Given, pictures_of, read_graph
+from engine.formats.metadata import read_recipe
+from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
+from engine.recipe.recipe import Recipe
 from tests.engine.recipes import IMAGE, MAP, MASK
 from tests.engine.test_metadata import png_with
 from tests.factories import make_recipe

@@ -17,14 +17,14 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from engine.checkpoints import Catalogue
 from engine.errors import BrokenModel
-from engine.families import TINY_VAES
-from engine.hub import Offer, fetch, find
-from engine.hub_files import HubError
-from engine.loading import load
-from engine.shelves import vaes
-from engine.weights import variant
+from engine.loading.loading import load
+from engine.models.catalogue import Catalogue
+from engine.models.families import TINY_VAES
+from engine.models.hub import Offer, fetch, find
+from engine.models.hub_files import HubError
+from engine.models.shelves import vaes
+from engine.models.weights import variant
 from tests.conftest import ROOT
 from tests.models import make_model
 

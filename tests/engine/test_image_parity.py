@@ -11,13 +11,13 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from torch import Tensor
 
-from engine.canvas import Canvas, Pixels
-from engine.denoise import evaluate
-from engine.loading import Model
-from engine.recipe import Recipe
-from engine.resident import Resident
-from engine.schedules import sigmas_for
-from engine.shelves import vaes
+from engine.denoise.denoising import evaluate
+from engine.denoise.schedules import sigmas_for
+from engine.loading.loading import Model
+from engine.models.shelves import vaes
+from engine.pictures.canvas import Canvas, Pixels
+from engine.pipeline.resident import Resident
+from engine.recipe.recipe import Recipe
 from tests.engine.test_parity import InjectedScheduler, load_cpu, pipeline_around
 from tests.factories import make_recipe, pixels
 from tests.models import make_model

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from engine import bare, images
 from engine.errors import ImageError
-from engine.headers import read_header
-from engine.images import FITS, encode_png, fit, flatten, read_image
+from engine.pictures import images
+from engine.pictures import strip_metadata as bare
+from engine.pictures.headers import read_header
+from engine.pictures.images import FITS, encode_png, fit, flatten, read_image
 from tests.conftest import ROOT
 from tests.engine import picture_files as files
 
@@ -228,7 +229,7 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 from PIL import Image, ImageCms
-from engine.images import read_image
+from engine.pictures.images import read_image
 from engine.errors import ImageError
 
 def peak():

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from engine.comfy import to_graph
 from engine.errors import GraphError
-from engine.graphs import KINDS, Given, read_graph
-from engine.graphs.recipe import RULES
-from engine.sources import Control, Lora, Upscale
+from engine.formats.comfy import to_graph
+from engine.formats.graphs import KINDS, Given, read_graph
+from engine.formats.graphs.recipe import RULES
+from engine.recipe.parts import Control, Lora, Upscale
 from tests.engine.recipes import IMAGE, MAP, MASK
 from tests.engine.test_comfy import default_graph
 from tests.factories import make_recipe

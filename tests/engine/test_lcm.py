@@ -13,21 +13,21 @@ from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine import families
-from engine.checkpoints import describe, describe_file
-from engine.comfy import to_graph
-from engine.control import Controls
+from engine.denoise.control import Controls
+from engine.denoise.samplers import NoiseSource
+from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel
-from engine.graphs import from_graph
-from engine.guidance import embed_scale
-from engine.loading import Model, load
-from engine.recipe import Recipe
-from engine.resident import Resident
-from engine.samplers import NoiseSource
-from engine.schedules import initial_noise, sigmas_for
-from engine.shelves import controls
-from engine.signatures import GUIDANCE_IN
-from engine.sources import Control
+from engine.formats.comfy import to_graph
+from engine.formats.graphs import from_graph
+from engine.loading.loading import Model, load
+from engine.models import families
+from engine.models.catalogue import describe, describe_file
+from engine.models.shelves import controls
+from engine.models.signatures import GUIDANCE_IN
+from engine.pipeline.resident import Resident
+from engine.recipe.parts import Control
+from engine.recipe.recipe import Recipe
+from engine.text_encode.conditioning import embed_scale
 from tests.engine.test_control import BLOBS, DISC, make_network
 from tests.engine.test_control import by_marble as controlled
 from tests.engine.test_parity import by_marble, pipeline_around

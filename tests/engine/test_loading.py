@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.checkpoints import describe
-from engine.device import pick_device
+from engine.device.backends import pick_device
 from engine.errors import BrokenModel
-from engine.loading import Model, load
+from engine.loading.loading import Model, load
+from engine.models.catalogue import describe
 
 CPU = torch.device("cpu")
 

@@ -13,21 +13,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from engine.checkpoints import describe
-from engine.conditioning import TextEncoder
-from engine.denoise import Denoising, evaluate
+from engine.denoise.denoising import Denoising, evaluate
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
-from engine.executors import Spec
-from engine.loading import Model, load
-from engine.lora import Loras
-from engine.memory import One
-from engine.opening import compile_blocks
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
+from engine.executors.opening import compile_blocks
+from engine.loading.loading import Model, load
+from engine.loading.lora import Loras
+from engine.models.catalogue import describe
+from engine.models.shelves import Shelf, loras
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.recipe.parts import Lora
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended
-from engine.shelves import Shelf, loras
-from engine.sources import Lora
+from engine.spec import Spec
+from engine.text_encode.conditioning import TextEncoder
 from tests.engine.test_parity import by_diffusers, make_pipeline
 from tests.engine.ticks import ROOMY, drive, pngs
 from tests.factories import make_recipe

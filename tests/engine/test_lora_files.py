@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import BrokenModel
-from engine.loading import Model
-from engine.lora import Loras
-from engine.lorafile import ROLES as ENDINGS
-from engine.lorafile import read_entries
-from engine.shelves import loras
-from engine.sources import Lora
+from engine.loading.loading import Model
+from engine.loading.lora import Loras
+from engine.loading.lora_file import ROLES as ENDINGS
+from engine.loading.lora_file import read_entries
+from engine.models.shelves import loras
+from engine.recipe.parts import Lora
 from tests.single_files import make_true_model
 
 LOHA: Final[Any] = loha_layer  # without types
@@ -508,7 +508,7 @@ def test_a_file_that_vanishes_is_named_without_its_place(
             path.unlink()
             return found
 
-        monkeypatch.setattr("engine.lora.read_entries", read)
+        monkeypatch.setattr("engine.loading.lora.read_entries", read)
     with pytest.raises(BrokenModel, match="it cannot be read") as raised:
         adapters.use((Lora(name="it"),))
     assert str(tmp_path) not in str(raised.value)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from engine.errors import ImageError
-from engine.images import encode_png, read_image
-from engine.masks import colour_mask, read_mask, transparency_mask
+from engine.pictures.images import encode_png, read_image
+from engine.pictures.masks import colour_mask, read_mask, transparency_mask
 from tests.engine import picture_files as files
 
 PICTURE = Image.fromarray(files.quartered(64, 40))

@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 import torch
 
-from engine import other_vae
-from engine.buckets import Buckets
-from engine.checkpoints import Catalogue, Checkpoint
-from engine.costs import unmeasured
+from engine.decode import own_vae as other_vae
+from engine.decode.own_vae import Vaes
+from engine.denoise.samplers import SAMPLERS, Request, Sampling
+from engine.device.call_costs import Buckets
+from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
+from engine.device.probe import Notes, Probe
 from engine.errors import EngineError, OutOfMemory, UnknownModel
-from engine.executors import Spec
-from engine.ladder import FIRST, LONGEST, Ladder, Rung, Shortages
-from engine.loading import Model, load
-from engine.lora import Loras
-from engine.memory import One, Residents, budget
-from engine.other_vae import Vaes
-from engine.pipeline import Pipeline
-from engine.probe import Notes, Probe
+from engine.loading.loading import Model, load
+from engine.loading.lora import Loras
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.shelves import loras, vaes
+from engine.pipeline.costs import unmeasured
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One, Residents, budget
+from engine.pipeline.resident import Resident
+from engine.recipe.parts import Lora
 from engine.reports import Ended
-from engine.resident import Resident
-from engine.samplers import SAMPLERS, Request, Sampling
-from engine.shelves import loras, vaes
-from engine.sources import Lora
+from engine.spec import Spec
 from tests.engine.ticks import ROOMY, check_order, draw, drive, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya

@@ -18,13 +18,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from engine import comfy
-from engine.a1111 import NEGATIVE, from_a1111, to_a1111
 from engine.errors import GraphError, MetadataError, OptionError, UnknownOption, UserError
-from engine.graphs import from_graph
-from engine.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
-from engine.recipe import SAMPLERS, SCHEDULES, Recipe
-from engine.sources import Control, Lora, Upscale, Variation
+from engine.formats import comfy
+from engine.formats.a1111 import NEGATIVE, from_a1111, to_a1111
+from engine.formats.graphs import from_graph
+from engine.formats.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
+from engine.recipe.parts import Control, Lora, Upscale, Variation
+from engine.recipe.recipe import SAMPLERS, SCHEDULES, Recipe
 from tests.engine.recipes import recipes
 from tests.engine.test_comfy import default_graph
 from tests.factories import make_recipe

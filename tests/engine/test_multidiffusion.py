@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from engine.cuts import drawn
-from engine.multidiffusion import count, piecewise
-from engine.samplers import SAMPLERS, NoiseSource, Request
-from engine.samplers.base import drive
+from engine.denoise.multidiffusion import count, piecewise
+from engine.denoise.samplers import SAMPLERS, NoiseSource, Request
+from engine.denoise.samplers.base import drive
+from engine.pictures.cuts import drawn
 
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.0])
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.checkpoints import Catalogue
 from engine.errors import BrokenModel, UnknownModel, UnknownPart, UserError, WhichOne
-from engine.naming import Names, without_ending
-from engine.places import Kind
-from engine.shelves import SHELVES, Seen, Shelf, find_parts
+from engine.models.catalogue import Catalogue
+from engine.models.folders import Kind
+from engine.models.name_matching import Names, without_ending
+from engine.models.shelves import SHELVES, Seen, Shelf, find_parts
 
 FILES = (
     "detail.safetensors",

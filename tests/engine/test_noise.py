@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.noise import slerp, start_noise
-from engine.schedules import initial_noise
-from engine.sources import Variation
+from engine.denoise.noise import slerp, start_noise
+from engine.denoise.schedules import initial_noise
+from engine.recipe.parts import Variation
 from tests.factories import make_recipe
 
 SHAPE = (4, 16, 16)

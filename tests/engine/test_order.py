@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import QueueFull, TooManyWaiting
-from engine.order import Limits, Order, Priority, Task
-from engine.work import Work
+from engine.queue.estimates import Work
+from engine.queue.order import Limits, Order, Priority, Task
 from tests.engine.crowds import task
 
 WIDE = Limits(running=100, waiting=10_000, length=10_000)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import families
-from engine.decode import decode
+from engine.decode.own_vae import Vaes
+from engine.decode.vae import decode
 from engine.errors import BrokenModel, UnknownPart
-from engine.loading import Model
-from engine.other_vae import Vaes
-from engine.resident import Resident
-from engine.shelves import vaes
+from engine.loading.loading import Model
+from engine.models import families
+from engine.models.shelves import vaes
+from engine.pipeline.resident import Resident
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 
 

@@ -9,12 +9,12 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import Tensor
 
-from engine.checkpoints import STARTER_FOLDER, describe
-from engine.conditioning import TextEncoder
-from engine.denoise import Denoising, evaluate
-from engine.loading import Model, is_xl, load
-from engine.recipe import Recipe
-from engine.schedules import initial_noise, sigmas_for
+from engine.denoise.denoising import Denoising, evaluate
+from engine.denoise.schedules import initial_noise, sigmas_for
+from engine.loading.loading import Model, is_xl, load
+from engine.models.catalogue import STARTER_FOLDER, describe
+from engine.recipe.recipe import Recipe
+from engine.text_encode.conditioning import TextEncoder
 from tests.factories import make_recipe
 from tests.models import make_model
 from tests.single_files import make_true_model

@@ -9,11 +9,11 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from safetensors.torch import load_file
 
-from engine import families
-from engine.loading import Model
-from engine.parts import Part, examine_parts
-from engine.places import Kind
-from engine.shelves import list_parts
+from engine.check.parts import Part, examine_parts
+from engine.loading.loading import Model
+from engine.models import families
+from engine.models.folders import Kind
+from engine.models.shelves import list_parts
 from tests.loras import random_lora, save, write_kohya
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 from tests.tiny_vaes import makers_decoder, write_makers

@@ -9,22 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.blobs import Folder, blob_path
-from engine.decode import Pixels
-from engine.enlarge import Enlarger
+from engine.decode.vae import Pixels
+from engine.device.out_of_memory import Ladder, Rung
 from engine.errors import MissingPicture, OutOfMemory
 from engine.events import Picture, Progress, Stage
-from engine.executors import Spec
-from engine.images import encode_png
-from engine.ladder import Ladder, Rung
-from engine.loading import Model
-from engine.memory import One
-from engine.metadata import read_recipe
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
+from engine.files.stored import Folder, blob_path
+from engine.finish.enlarge import Enlarger
+from engine.formats.metadata import read_recipe
+from engine.loading.loading import Model
+from engine.models.shelves import upscalers
+from engine.pictures.images import encode_png
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.recipe.parts import Margins, Upscale, Variation
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended, Key
-from engine.shelves import upscalers
-from engine.sources import Margins, Upscale, Variation
+from engine.spec import Spec
 from tests.engine.test_canvas import disc
 from tests.engine.test_memory import failing
 from tests.engine.test_parity import load_cpu

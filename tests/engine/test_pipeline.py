@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine.batching import Batching
-from engine.buckets import Buckets
-from engine.decode import Pixels
+from engine.decode.vae import Pixels
+from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, PromptError
 from engine.events import Picture, Progress, Stage
-from engine.executors import Spec
-from engine.loading import Model
-from engine.metadata import encode_png
-from engine.pipeline import Pipeline
-from engine.recipe import SAMPLERS, Recipe
+from engine.formats.metadata import encode_png
+from engine.loading.loading import Model
+from engine.pipeline.batching import Batching
+from engine.pipeline.pipeline import Pipeline
+from engine.recipe.recipe import SAMPLERS, Recipe
 from engine.reports import Ended, Key
+from engine.spec import Spec
 from tests.conftest import ROOT
 from tests.engine.ticks import ROOMY, STEEP, TIGHT, draw, drive, make_pipeline, pngs, steps
 from tests.factories import make_recipe
@@ -85,7 +85,7 @@ def test_in_exact_mode_a_seed_gives_the_same_bytes_in_another_process(
 ) -> None:
     code = (
         "import sys; from pathlib import Path; import torch; from hashlib import sha256\n"
-        "from engine.checkpoints import describe; from engine.loading import load\n"
+        "from engine.models.catalogue import describe; from engine.loading.loading import load\n"
         "from tests.engine.ticks import draw, make_pipeline, pngs\n"
         "from tests.factories import make_recipe\n"
         "model = load(describe('tiny', Path(sys.argv[1])), torch.device('cpu'))\n"
@@ -261,7 +261,7 @@ def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
         assert recipe.width == 64 or written.wait(60)
         return encode_png(pixels, recipe, index)
 
-    monkeypatch.setattr("engine.reveal.encode_png", slow)
+    monkeypatch.setattr("engine.pipeline.finish.encode_png", slow)
     pipeline = make_pipeline(model)
     large = Spec(job=1, epoch=1, recipe=make_recipe(steps=1, width=320, height=320))
     small = Spec(job=2, epoch=1, recipe=make_recipe(steps=1))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoints import Catalogue
-from engine.places import Kind, folders
-from engine.shelves import list_parts, loras
+from engine.models.catalogue import Catalogue
+from engine.models.folders import Kind, folders
+from engine.models.shelves import list_parts, loras
 
 # Where each program puts a file, what it is then called, and of which kind it is.
 COMFYUI = {

@@ -5,14 +5,14 @@ import io
 import pytest
 from PIL import Image
 
-from engine.decode import PREVIEW_SIDE
+from engine.decode.vae import PREVIEW_SIDE
 from engine.events import Progress
-from engine.executors import Spec
-from engine.loading import Model
-from engine.memory import One
-from engine.pipeline import Pipeline
-from engine.previews import EVERY, SECONDS, SHARE
-from engine.resident import Resident
+from engine.loading.loading import Model
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.previews import EVERY, SECONDS, SHARE
+from engine.pipeline.residency import One
+from engine.pipeline.resident import Resident
+from engine.spec import Spec
 from tests.engine.ticks import News, drive, pngs
 from tests.factories import make_recipe
 

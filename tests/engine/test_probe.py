@@ -9,19 +9,19 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
-from engine.additions import Addition
-from engine.buckets import Buckets
-from engine.conditioning import TextEncoder
-from engine.control import Steer
-from engine.control_union import Union
-from engine.denoise import Denoising, Ground, rehearse
-from engine.loading import Model
-from engine.memory import One
-from engine.pipeline import Pipeline
-from engine.probe import ROUNDS, Call, Notes, Probe, software
-from engine.resident import Resident
-from engine.shelves import loras
-from engine.sources import Lora
+from engine.denoise.control import Steer
+from engine.denoise.control_union import Union
+from engine.denoise.denoising import Denoising, Ground, rehearse
+from engine.device.call_costs import Buckets
+from engine.device.probe import ROUNDS, Call, Notes, Probe, software
+from engine.loading.loading import Model
+from engine.loading.lora_layers import Addition
+from engine.models.shelves import loras
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.pipeline.resident import Resident
+from engine.recipe.parts import Lora
+from engine.text_encode.conditioning import TextEncoder
 from tests.engine.test_control import make_network
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya

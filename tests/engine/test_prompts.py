@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from engine.errors import PromptError
-from engine.prompts import Span, Token, chunk, parse, tokenize
+from engine.text_encode.prompts import Span, Token, chunk, parse, tokenize
 
 BOS, EOS = 1, 2
 GRAMMAR = st.text(st.sampled_from(r"ab :.1290-()\(\)" + "\n"), max_size=60)
@@ -246,5 +246,5 @@ def test_tokens_are_plain_tuples() -> None:
 
 
 def test_reading_prompts_needs_no_torch() -> None:
-    script = "import engine.prompts, sys; sys.exit('torch' in sys.modules)"
+    script = "import engine.text_encode.prompts, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

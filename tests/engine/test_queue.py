@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from engine.errors import TooManyWaiting
-from engine.order import Limits, Task
-from engine.queue import Queue
-from engine.work import Work
+from engine.queue.estimates import Work
+from engine.queue.order import Limits, Task
+from engine.queue.queue import Queue
 
 
 class Slots:

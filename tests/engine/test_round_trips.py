@@ -10,18 +10,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from engine import comfy
-from engine.a1111 import NEGATIVE, from_a1111, left_out, to_a1111
-from engine.blobs import Folder, blob_path
-from engine.checkpoints import STARTER, STARTER_FOLDER, describe
-from engine.comfy import to_graph, to_workflow
 from engine.events import Picture
-from engine.graphs import read_graph
-from engine.images import encode_png
-from engine.loading import load
-from engine.metadata import encode_as, read_recipe
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
+from engine.files.stored import Folder, blob_path
+from engine.formats import comfy
+from engine.formats.a1111 import NEGATIVE, from_a1111, left_out, to_a1111
+from engine.formats.comfy import to_graph, to_workflow
+from engine.formats.graphs import read_graph
+from engine.formats.metadata import encode_as, read_recipe
+from engine.loading.loading import load
+from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
+from engine.pictures.images import encode_png
+from engine.pipeline.pipeline import Pipeline
+from engine.recipe.recipe import Recipe
 from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, settled
 from tests.engine.test_canvas import disc
 from tests.factories import make_recipe, pixels

@@ -9,15 +9,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.decode import Pixels
+from engine.decode.vae import Pixels
 from engine.errors import UserError
 from engine.events import Picture, Verdict
-from engine.executors import Spec
 from engine.executors.child import ChildExecutor
 from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
-from engine.safety import AGAIN, BrokenClassifier, Classifier, Guard, load_classifier, verdict_of
-from engine.sources import Upscale
+from engine.finish.safety import (
+    AGAIN,
+    BrokenClassifier,
+    Classifier,
+    Guard,
+    load_classifier,
+    verdict_of,
+)
+from engine.recipe.parts import Upscale
+from engine.spec import Spec
 from tests.classifiers import make_classifier
 from tests.engine.test_executors import collect
 from tests.factories import make_recipe, pixels

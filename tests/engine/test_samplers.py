@@ -12,13 +12,14 @@ from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from scipy.integrate import quad
 from torch import Tensor
 
-from engine import recipe
-from engine.samplers import SAMPLERS, NoiseSource, Request, advance, drive
-from engine.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral
-from engine.samplers.base import Sampling, ancestral_step
-from engine.samplers.multistep import _vp_time
-from engine.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
-from engine.schedules import SCHEDULES, NoiseSchedule, initial_noise, sigmas_for, start
+from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, advance, drive
+from engine.denoise.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestral, euler_ancestral
+from engine.denoise.samplers.base import Sampling, ancestral_step
+from engine.denoise.samplers.multistep import _vp_time
+from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
+from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
+from engine.loading.noise_schedule import NoiseSchedule
+from engine.recipe import recipe
 from tests.bench.orders import CASES, denoise, order
 
 Run = Callable[..., Sampling]

@@ -11,17 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta as beta_distribution
 
-from engine import recipe
+from engine.denoise.samplers import SAMPLERS
+from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
 from engine.errors import OptionError
-from engine.samplers import SAMPLERS
-from engine.schedules import (
-    SCHEDULES,
-    NoiseSchedule,
-    initial_noise,
-    model_input,
-    sigmas_for,
-    start,
-)
+from engine.loading.noise_schedule import NoiseSchedule, model_input
+from engine.recipe import recipe
 
 SD = NoiseSchedule()
 

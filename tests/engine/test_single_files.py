@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import families, vocabulary
-from engine.checkpoints import Catalogue, describe_file
 from engine.errors import BrokenModel, UnknownModel
-from engine.families import fit_to_name
-from engine.loading import load
-from engine.prompts import tokenize
+from engine.loading import tokenizer as vocabulary
+from engine.loading.loading import load
+from engine.models import families
+from engine.models.catalogue import Catalogue, describe_file
+from engine.models.families import fit_to_name
+from engine.text_encode.prompts import tokenize
 from tests.single_files import make_modules, small_forms, write_single_file
 
 FAMILIES = ("sd1", "sd2", "sdxl")

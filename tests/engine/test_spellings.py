@@ -13,21 +13,22 @@ from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine import families
-from engine.checkpoints import Catalogue, Checkpoint, describe, describe_file
-from engine.checkup import examine
-from engine.decode import fit_preview
+from engine.check.models import examine
+from engine.decode.own_vae import Vaes, read_vae
+from engine.decode.vae import fit_preview
+from engine.denoise.schedules import SCHEDULES
 from engine.errors import BrokenModel, MissingVae
 from engine.events import Picture, Progress
-from engine.executors import Spec
-from engine.loading import Model, load
-from engine.memory import One
-from engine.other_vae import Vaes, read_vae
-from engine.pipeline import Pipeline
+from engine.loading.loading import Model, load
+from engine.loading.noise_schedule import NoiseSchedule
+from engine.models import families
+from engine.models.catalogue import Catalogue, Checkpoint, describe, describe_file
+from engine.models.shelves import vaes
+from engine.models.tensor_names import spellings
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
 from engine.reports import Ended
-from engine.schedules import SCHEDULES, NoiseSchedule
-from engine.shelves import vaes
-from engine.spellings import spellings
+from engine.spec import Spec
 from tests.engine.ticks import ROOMY, drive
 from tests.factories import make_recipe
 from tests.single_files import make_modules, make_true_model, single_file, small_forms

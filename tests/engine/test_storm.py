@@ -14,20 +14,20 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.batching import Batching
-from engine.buckets import Buckets
-from engine.conditioning import Conditioning, TextEncoder
+from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, EngineError, MarbleError, NotFinite, OutOfMemory
 from engine.events import Picture
-from engine.executors import Spec
-from engine.loading import Model
-from engine.memory import One
-from engine.metadata import encode_png
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
+from engine.formats.metadata import encode_png
+from engine.loading.loading import Model
+from engine.pipeline.batching import Batching
+from engine.pipeline.job import Running
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.recipe.parts import Upscale
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended, Key
-from engine.running import Running
-from engine.sources import Upscale
+from engine.spec import Spec
+from engine.text_encode.conditioning import Conditioning, TextEncoder
 from tests.engine.ticks import ROOMY, STEEP, TIGHT, News, drive, pngs
 from tests.factories import make_recipe
 
@@ -78,7 +78,7 @@ def faulty(model: Model, faults: Sequence[Fault]) -> Iterator[None]:
         for part, target in targets.items():
             calls = {fault.call: fault.error for fault in faults if fault.part == part}
             if target is None:
-                patch.setattr("engine.reveal.encode_png", _failing(encode_png, calls))
+                patch.setattr("engine.pipeline.finish.encode_png", _failing(encode_png, calls))
             else:
                 patch.setattr(*target, _failing(getattr(*target), calls))
         yield
@@ -236,7 +236,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
         patch.setattr(model.unet, "forward", call)
         patch.setattr(model.vae.post_quant_conv, "forward", reveal)
         patch.setattr(Running, "reveal", note)
-        patch.setattr("engine.reveal.encode_png", write)
+        patch.setattr("engine.pipeline.finish.encode_png", write)
         yield latents
 
 

@@ -11,10 +11,10 @@ from diffusers.loaders.single_file_utils import (
     CHECKPOINT_KEY_NAMES,
 )
 
-from engine.families import BY_KEY, FAMILIES
-from engine.signatures import identify
-from engine.strangers import family_of, name_stranger
-from engine.tensorfile import BadFile, Header, Tensor
+from engine.files.safetensors import BadFile, Header, Tensor
+from engine.models.families import BY_KEY, FAMILIES
+from engine.models.other_models import family_of, name_stranger
+from engine.models.signatures import identify
 
 PREFIX = "model.diffusion_model."
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine import tiled_vae
-from engine.checkpoints import STARTER_FOLDER, describe
-from engine.decode import decode, decode_tiled
-from engine.encode import encode, encode_tiled, to_images
-from engine.loading import Model, load
-from engine.tiled_vae import Norms, decode_large, encode_large
+from engine.decode import tiled_vae
+from engine.decode.encode import encode, encode_tiled, to_images
+from engine.decode.tiled_vae import Norms, decode_large, encode_large
+from engine.decode.vae import decode, decode_tiled
+from engine.loading.loading import Model, load
+from engine.models.catalogue import STARTER_FOLDER, describe
 
 # A hard case: a picture of four times the trained side, in tiles of one and a half.
 TILES = {"tile": 24, "overlap": 8}

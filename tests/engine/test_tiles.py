@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.tiles import Tiling, tiled
+from engine.pictures.tiles import Tiling, tiled
 
 
 def picture(height: int, width: int, channels: int = 3) -> Tensor:

@@ -13,21 +13,21 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from engine import decode as decoding
-from engine.comfy import to_graph
-from engine.decode import Previewer, cost_of, decode, decode_tiled
+from engine.decode import vae as decoding
+from engine.decode.own_vae import Vaes
+from engine.decode.tiny_vae import is_tiny, read_tiny
+from engine.decode.vae import Previewer, cost_of, decode, decode_tiled
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
-from engine.executors import Spec
-from engine.graphs import from_graph
-from engine.loading import Model
-from engine.memory import One
-from engine.metadata import read_recipe
-from engine.other_vae import Vaes
-from engine.pipeline import Pipeline
-from engine.resident import Resident
-from engine.shelves import vaes
-from engine.tiny_vae import is_tiny, read_tiny
+from engine.formats.comfy import to_graph
+from engine.formats.graphs import from_graph
+from engine.formats.metadata import read_recipe
+from engine.loading.loading import Model
+from engine.models.shelves import vaes
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.pipeline.resident import Resident
+from engine.spec import Spec
 from tests.engine.ticks import drive
 from tests.factories import make_recipe
 from tests.loras import save

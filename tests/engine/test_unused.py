@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import families
-from engine.checkpoints import describe, describe_file
-from engine.control import load_control
+from engine.decode.own_vae import read_vae
+from engine.decode.tiny_vae import read_tiny
+from engine.denoise.control import load_control
 from engine.errors import BrokenModel
-from engine.loading import Model, load
-from engine.other_vae import read_vae
-from engine.tiny_vae import read_tiny
-from engine.upscale import load_upscaler
+from engine.finish.upscale import load_upscaler
+from engine.loading.loading import Model, load
+from engine.models import families
+from engine.models.catalogue import describe, describe_file
 from tests.engine.test_control import as_original, make_network
 from tests.engine.test_upscale import needs_spandrel, saved
 from tests.models import make_model

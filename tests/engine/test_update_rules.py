@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.samplers import SAMPLERS, drive
-from engine.schedules import SCHEDULES, NoiseSchedule
+from engine.denoise.samplers import SAMPLERS, drive
+from engine.denoise.schedules import SCHEDULES
+from engine.loading.noise_schedule import NoiseSchedule
 from tests.bench.orders import denoise
 
 Draw = Callable[[], Tensor]

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import BrokenModel, UnknownPart
-from engine.shelves import upscalers
-from engine.sources import LANCZOS
-from engine.upscale import _spandrel, enlarge, lanczos, load_upscaler
+from engine.finish.upscale import _spandrel, enlarge, lanczos, load_upscaler
+from engine.models.shelves import upscalers
+from engine.recipe.parts import LANCZOS
 from tests.conftest import ROOT
 from tests.engine.test_tiles import picture
 
@@ -185,7 +185,7 @@ def test_without_a_models_folder_lanczos_is_there(tmp_path: Path) -> None:
 def test_the_stand_in_for_torchvision_does_not_stay() -> None:
     code = (
         "import importlib.util, sys, json\n"
-        "from engine.upscale import _spandrel\n"
+        "from engine.finish.upscale import _spandrel\n"
         "before = importlib.util.find_spec('torchvision') is None\n"
         "_spandrel()\n"
         "left = [name for name in sys.modules if name.startswith('torchvision')]\n"
@@ -204,7 +204,7 @@ def test_memory_grows_by_the_result_alone(tmp_path: Path) -> None:
     code = (
         "import sys, torch\n"
         "from pathlib import Path\n"
-        "from engine.upscale import load_upscaler\n"
+        "from engine.finish.upscale import load_upscaler\n"
         "upscaler = load_upscaler('x', Path(sys.argv[1]), torch.device('cpu'))\n"
         "def peak():\n"
         "    status = Path('/proc/self/status').read_text()\n"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import wording
 from engine.errors import OptionError, PromptError
-from engine.sources import Lora
-from engine.wording import choose, take_loras, write_loras
+from engine.recipe import prompt_tags as wording
+from engine.recipe.parts import Lora
+from engine.recipe.prompt_tags import choose, take_loras, write_loras
 
 names = st.text("abcdefghij -_.()XYZ0123", min_size=1, max_size=12).filter(
     lambda name: name == name.strip()

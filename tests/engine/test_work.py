@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.recipe import SAMPLERS
-from engine.sources import Control, Upscale
-from engine.work import MILLION, TWICE, Meter, Speeds, Work, pixel_steps, work_of
+from engine.queue.estimates import MILLION, TWICE, Meter, Speeds, Work, pixel_steps, work_of
+from engine.recipe.parts import Control, Upscale
+from engine.recipe.recipe import SAMPLERS
 from tests.factories import make_recipe
 
 MODEL = "starter"
@@ -50,7 +50,7 @@ def test_samplers_of_two_evaluations_take_one_for_the_last_step() -> None:
 
 
 def test_evaluations_are_those_of_the_samplers() -> None:
-    from engine.samplers import SAMPLERS as RUN
+    from engine.denoise.samplers import SAMPLERS as RUN
 
     assert {name: RUN[name].evaluations for name in SAMPLERS} == {
         name: 2 if name in TWICE else 1 for name in SAMPLERS

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from engine.batching import Batching
-from engine.conditioning import Conditioning, TextEncoder, stack
-from engine.loading import Model
-from engine.resident import Resident
+from engine.loading.loading import Model
+from engine.pipeline.batching import Batching
+from engine.pipeline.resident import Resident
+from engine.text_encode.conditioning import Conditioning, TextEncoder, stack
 from tests.engine.ticks import ROOMY, draw, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.single_files import make_true_model

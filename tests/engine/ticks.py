@@ -4,15 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from engine.batching import Batching
-from engine.buckets import Buckets
+from engine.device.call_costs import Buckets
 from engine.events import Picture, Progress, Stage
-from engine.executors import Spec
-from engine.loading import Model
-from engine.memory import One
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
+from engine.loading.loading import Model
+from engine.pipeline.batching import Batching
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.recipe.recipe import Recipe
 from engine.reports import Ended, Key
+from engine.spec import Spec
 
 # Batching gains much: eight rows cost as much as one.
 ROOMY = Buckets({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0, 16: 3.0})

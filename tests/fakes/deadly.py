@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.executors.config import EngineConfig
-from storage.inbox import Inbox
-from storage.jobs import Jobs
+from storage.jobs.jobs import Jobs
+from storage.people.inbox import Inbox
 from tests.fakes.instant import InstantExecutor, make
 
 Method = Callable[..., Coroutine[Any, Any, Any]]

@@ -20,9 +20,10 @@ from PIL import Image
 
 from engine.errors import BrokenModel, Cancelled, EngineError, UserError
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Health, Spec
+from engine.executors import Health
 from engine.executors.config import EngineConfig
-from engine.metadata import encode_png
+from engine.formats.metadata import encode_png
+from engine.spec import Spec
 from tests.factories import pixels
 
 LOOK = 0.01  # seconds between looks for the gate

@@ -1,7 +1,7 @@
 """Measure pictures made from pictures, for the figures of docs/pictures.md.
 
 `python -m tests.starter.derived [--count N] [--model FOLDER]` prints the tables: parents are drawn
-from fixed seeds, and what is made of each is asked for as the commands do (`bots.derive`).
+from fixed seeds, and what is made of each is asked for as the commands do (`bots.requests.derive`).
 """
 
 import argparse
@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bots import derive
-from engine.canvas import lay
-from engine.checkpoints import STARTER, STARTER_FOLDER
+from bots.requests import derive
 from engine.errors import MissingPicture
 from engine.events import Picture as Drawn
-from engine.images import encode_png
-from engine.loading import Model
-from engine.pipeline import Pipeline
-from engine.recipe import Recipe
-from engine.sources import Variation
+from engine.loading.loading import Model
+from engine.models.catalogue import STARTER, STARTER_FOLDER
+from engine.pictures.canvas import lay
+from engine.pictures.images import encode_png
+from engine.pipeline.pipeline import Pipeline
+from engine.recipe.parts import Variation
+from engine.recipe.recipe import Recipe
 from storage import Picture
 from tests.starter.drawing import load_starter
 from tests.starter.judge import Judge, Verdict, judge, load_judge

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.canvas import Canvas
-from engine.checkpoints import STARTER, STARTER_FOLDER, describe
-from engine.denoise import Denoising, evaluate
-from engine.loading import Model, load
-from engine.recipe import Recipe
-from engine.resident import Resident
+from engine.denoise.denoising import Denoising, evaluate
+from engine.loading.loading import Model, load
+from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
+from engine.pictures.canvas import Canvas
+from engine.pipeline.resident import Resident
+from engine.recipe.recipe import Recipe
 
 _BATCH = 20
 

@@ -7,7 +7,7 @@ somebody who has not read this file, and `key.txt`, to be compared with what the
 import argparse
 from pathlib import Path
 
-from engine.checkpoints import STARTER_FOLDER
+from engine.models.catalogue import STARTER_FOLDER
 from tests.starter.drawing import draw, load_starter
 from tests.starter.grid import captioned
 

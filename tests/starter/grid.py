@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from engine.checkpoints import STARTER_FOLDER
+from engine.models.catalogue import STARTER_FOLDER
 from tests.starter.drawing import draw, load_starter
 
 PROMPTS = (

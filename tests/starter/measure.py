@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.checkpoints import STARTER_FOLDER
-from engine.loading import Model
+from engine.loading.loading import Model
+from engine.models.catalogue import STARTER_FOLDER
 from engine.starter.captions import draw_caption
 from engine.starter.render.picture import render
 from engine.starter.training.pictures import to_signed

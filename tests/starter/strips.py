@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from bots import derive
-from engine.recipe import Recipe
-from engine.sources import LANCZOS
+from bots.requests import derive
+from engine.recipe.parts import LANCZOS
+from engine.recipe.recipe import Recipe
 from tests.starter.derived import Parent, Workshop, by_image, draw_parents, held_mask
 from tests.starter.drawing import load_starter
 from tests.starter.judge import load_judge

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from engine.checkpoints import STARTER_FOLDER
+from engine.models.catalogue import STARTER_FOLDER
 
 PROMPTS = (
     "a marble scholar holding a book",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.events import Picture as Drawn
-from engine.recipe import Recipe
+from engine.recipe.recipe import Recipe
 from storage import NewJob, Storage
 from tests.storage import postgres
 

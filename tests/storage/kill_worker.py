@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bots.delivery import Delivery, Shown, Way
+from bots.worker.delivery import Delivery, Shown, Way
 from engine.events import Picture as Drawn
-from engine.recipe import Recipe
-from storage import Job, Jobs, NewJob, Parcel, Status, Storage, schema
+from engine.recipe.recipe import Recipe
+from storage import Job, Jobs, NewJob, Parcel, Status, Storage
+from storage.database import schema
 from tests.storage.kill_chat import POISON
 
 POINTS = (

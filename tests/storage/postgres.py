@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from storage.tables import Base
+from storage.database.tables import Base
 
 _numbers = itertools.count()
 

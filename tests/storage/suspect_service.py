@@ -12,15 +12,16 @@ import signal
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from bots.app import take_in
-from bots.worker import Worker
+from bots.service.app import take_in
+from bots.worker.worker import Worker
 from engine.events import Event
-from engine.executors import Spec
 from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
-from engine.order import Limits
-from engine.queue import Queue
-from storage import Status, Storage, schema
+from engine.queue.order import Limits
+from engine.queue.queue import Queue
+from engine.spec import Spec
+from storage import Status, Storage
+from storage.database import schema
 
 LOOK = 0.02  # seconds between looks for what a dead process left
 LIMITS = Limits(running=100, waiting=100)

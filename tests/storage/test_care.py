@@ -16,9 +16,11 @@ import pytest
 from sqlalchemy import inspect, text
 
 from engine.errors import MissingPicture
-from storage import NewJob, StaleEpoch, Status, Storage, backups, schema, server_files, urls
+from storage import NewJob, StaleEpoch, Status, Storage
+from storage.care import backups, server_files
+from storage.database import schema, urls
 from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoBackup, NoSuchFile
-from storage.pictures import Pictures
+from storage.jobs.picture_files import Pictures
 from tests.factories import make_recipe
 from tests.storage.conftest import Home, a_job, drawn
 
@@ -55,7 +57,7 @@ async def test_a_check_tells_of_missing_changed_and_needless_files(storage: Stor
 
 
 async def test_a_check_tells_of_jobs_that_no_step_leads_to(storage: Storage) -> None:
-    from storage.tables import jobs, outbox  # the test breaks what the API keeps whole
+    from storage.database.tables import jobs, outbox  # the test breaks what the API keeps whole
 
     await delivered(storage, a_job())
     await storage.jobs.add(a_job())

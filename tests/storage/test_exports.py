@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from engine.recipe import Recipe
-from storage import Storage, exports
+from engine.recipe.recipe import Recipe
+from storage import Storage
 from storage.errors import DiskFull, ExportUnderWay, NoRoom, TooLargeExport
-from storage.intake import ROOM
-from storage.locks import FileLock
+from storage.jobs.intake import ROOM
+from storage.liveness.locks import FileLock
+from storage.people import exports
 from storage.records import Exported
 from tests.storage.conftest import Home, a_job, a_recipe
 from tests.storage.test_care import delivered, from_image

@@ -20,8 +20,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.engine.base import RootTransaction
 
 from engine.errors import OptionError
-from storage import Status, Storage, engines, intake, jobs, urls
-from storage.database import OUTCOME
+from storage import Status, Storage
+from storage.database import engines, urls
+from storage.database.database import OUTCOME
 from storage.errors import (
     BadURL,
     Corrupt,
@@ -31,6 +32,7 @@ from storage.errors import (
     NewerSchema,
     ReadOnly,
 )
+from storage.jobs import intake, jobs
 from tests.storage import postgres
 from tests.storage.conftest import Home, a_job, drawn
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.errors import MissingPicture
 from storage import Storage
-from storage.care import Care
+from storage.care.care import Care
 from tests.storage.conftest import a_job
 from tests.storage.test_care import delivered, files, from_image
 

@@ -4,11 +4,12 @@ import pytest
 from sqlalchemy import update
 
 from engine.errors import BrokenModel
-from engine.recipe import VERSION
+from engine.recipe.recipe import VERSION
 from engine.sentences import Sentence
-from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob, schema
+from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJob
+from storage.database import schema
+from storage.database.tables import jobs
 from storage.errors import UnreadableRecipe
-from storage.tables import jobs
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 

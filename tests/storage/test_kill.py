@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 import pytest
 
 from storage import Status
-from storage.life import MAX_ATTEMPTS
+from storage.states import MAX_ATTEMPTS
 from tests.conftest import PATIENCE
 from tests.storage import kill_worker
 from tests.storage.conftest import Home

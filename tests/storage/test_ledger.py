@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from engine.recipe import Recipe
-from engine.sources import LANCZOS, Upscale
-from engine.work import pixel_steps
+from engine.queue.estimates import pixel_steps
+from engine.recipe.parts import LANCZOS, Upscale
+from engine.recipe.recipe import Recipe
 from storage import Job, Status, Storage
-from storage.ledger import Ledger
+from storage.jobs.quota import Ledger
 from storage.records import EVERYWHERE
 from tests.storage.conftest import Home, a_job, a_recipe
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from storage import IllegalStep, Job, StaleEpoch, Status, Storage, TooLate
-from storage.life import MAX_ATTEMPTS, OVER, TRANSITIONS, Step, after
+from storage.states import MAX_ATTEMPTS, OVER, TRANSITIONS, Step, after
 from tests.storage import postgres
 from tests.storage.conftest import a_job, drawn
 

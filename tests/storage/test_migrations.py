@@ -15,10 +15,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from engine.events import Verdict
-from engine.sources import Control
-from storage import Storage, backups, engines, schema, sqlite_files, urls
+from engine.recipe.parts import Control
+from storage import Storage
+from storage.care import backups, sqlite_files
+from storage.database import engines, schema, urls
+from storage.database.tables import Base
 from storage.errors import FileThere, NewerSchema, UnknownJob
-from storage.tables import Base
 from tests.conftest import PATIENCE
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
@@ -130,7 +132,9 @@ async def test_start_images_are_known_again_after_a_downgrade(empty_home: Home) 
 async def test_two_processes_may_open_a_new_database_at_once(
     empty_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.database.UPGRADE", PATIENCE)  # which each of them makes in turn
+    monkeypatch.setattr(
+        "storage.database.database.UPGRADE", PATIENCE
+    )  # which each of them makes in turn
 
     async def visit(prompt: str) -> int:
         async with empty_home.open() as storage:

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from storage import Status, Storage
-from storage.audit import Entry
+from storage.database.audit import Entry
+from storage.database.tables import Base
 from storage.records import EVERYWHERE
-from storage.tables import Base
 from tests.storage.conftest import Home, a_job, drawn
 
 OLD, NEW = "x:-5", "x:-1005"

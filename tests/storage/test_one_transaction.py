@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from bots.gate import Gate
-from bots.policy import Roles
-from bots.preferences import forget_preferences, prefer, preferred
-from bots.rules import Rules
-from bots.styles import Stylebook
-from bots.wishes import UnknownStyle
+from bots.admission.gate import Gate
+from bots.admission.roles import Roles
+from bots.admission.rules import Rules
+from bots.requests.preferences import forget_preferences, prefer, preferred
+from bots.requests.styles import Stylebook
+from bots.requests.wishes import UnknownStyle
 from engine.errors import OptionError
 from storage import Storage, UnknownPicture
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseBusy
 from tests.storage.conftest import a_job, drawn
 from tests.storage.test_people import with_pictures

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import ColumnElement, func, select
 
 from storage import Storage, UnknownPicture
-from storage.audit import Entry
-from storage.tables import jobs
-from storage.tree import within
+from storage.database.audit import Entry
+from storage.database.tables import jobs
+from storage.jobs.place_tree import within
 from tests.storage.conftest import Home, a_job, drawn
 
 

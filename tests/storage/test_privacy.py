@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from engine.events import Verdict
 from storage import Storage
-from storage.tables import Base
+from storage.database.tables import Base
 from tests.storage.conftest import Home, a_job, drawn
 from tests.storage.test_care import delivered, files, from_image
 

@@ -10,7 +10,7 @@ import pytest
 
 from storage import Storage
 from storage.errors import TooManyStyles
-from storage.styles import MOST
+from storage.people.styles import MOST
 from tests.storage.conftest import a_job
 
 

@@ -6,15 +6,15 @@ import asyncio
 
 import pytest
 
-from bots.app import take_in
-from bots.worker import Worker
+from bots.service.app import take_in
+from bots.worker.worker import Worker
 from engine.events import Stage
 from engine.executors.base import SLOTS
 from engine.executors.child import ChildExecutor
 from engine.executors.config import EngineConfig
-from engine.queue import Queue
+from engine.queue.queue import Queue
 from storage import Job, Status
-from storage.life import MAX_ATTEMPTS
+from storage.states import MAX_ATTEMPTS
 from tests.conftest import PATIENCE
 from tests.storage import suspect_service
 from tests.storage.conftest import Home, a_job

@@ -8,10 +8,11 @@ import pytest
 from alembic import command
 from sqlalchemy import ColumnElement, Connection, text
 
-from storage import Storage, schema
+from storage import Storage
+from storage.database import schema
+from storage.database.tables import jobs
+from storage.jobs.place_tree import ruled_by, within
 from storage.records import EVERYWHERE
-from storage.tables import jobs
-from storage.tree import ruled_by, within
 from tests.storage.conftest import Home, a_job
 from tests.storage.test_migrations import in_transaction
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.words import Term, fts5, index, terms, tsquery
+from storage.jobs.words import Term, fts5, index, terms, tsquery
 
 
 def found(text: str) -> tuple[str, ...]:

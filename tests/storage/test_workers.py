@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import insert
 
 from storage import StaleEpoch, Status, Storage
-from storage.alive import FileAlive
+from storage.database.tables import workers
 from storage.errors import DatabaseBusy, SeveralMachines
-from storage.locks import FileLock
-from storage.tables import workers
-from storage.workers import LEASE, Worker
+from storage.jobs.workers import LEASE, Worker
+from storage.liveness.alive import FileAlive
+from storage.liveness.locks import FileLock
 from tests.storage.conftest import Home, a_job, drawn
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
+from bots.chat.access import Deed
+from bots.chat.listings import model_lines, queue_lines, stats_lines
+from bots.chat.privacy import privacy_text
 from bots.discord.commands.define import Answer, answering, define
 from bots.discord.replies import CONTENT, listed
 from bots.discord.visits import Click, Refusal, Visit
-from bots.line import look
 from bots.presentation import cut
-from bots.presentation.listings import model_lines, queue_lines, stats_lines
-from bots.privacy import privacy_text
-from bots.sight import Deed
+from bots.worker.queue_view import look
 from storage import Job, Status
 
 if TYPE_CHECKING:

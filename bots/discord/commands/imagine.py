@@ -11,11 +11,11 @@ from bots.discord.attachments import read_attachment
 from bots.discord.commands.define import define
 from bots.discord.parameters import file_parameter, prompt_parameter, with_options
 from bots.discord.visits import Click, Refusal
-from bots.options import parse_values
-from bots.preferences import values_for
-from bots.studio import Asker
-from bots.typed import read_request
-from engine.ranges import check_words
+from bots.requests.options import parse_values
+from bots.requests.preferences import values_for
+from bots.requests.studio import Asker
+from bots.requests.typed_options import read_request
+from engine.recipe.limits import check_words
 from storage import Job
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import discord
 from discord import app_commands
 
+from bots.chat.listings import act_detail, rule_lines
+from bots.chat.moderating import hold
 from bots.discord.address import guild_key, person_key, place_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.visits import Click, Refusal, Visit
-from bots.moderating import hold
 from bots.presentation import escape_markdown, fit_list
-from bots.presentation.listings import act_detail, rule_lines
 from bots.texts import Words
 from storage.records import Act
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from discord import ButtonStyle, app_commands
 
+from bots.chat.exports import PARTS, export_text
 from bots.discord.buttons import button, view_of
 from bots.discord.commands.define import answering, define, group
 from bots.discord.replies import Attached
 from bots.discord.visits import Click
-from bots.exports import PARTS, export_text
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk

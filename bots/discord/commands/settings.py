@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 
+from bots.chat.listings import settings_lines
 from bots.discord.commands.define import answering, define, group
 from bots.discord.parameters import with_options
 from bots.discord.replies import listed
 from bots.discord.visits import Click
-from bots.preferences import PREFERABLE, forget_preferences, prefer, preferred
-from bots.presentation.listings import settings_lines
+from bots.requests.preferences import PREFERABLE, forget_preferences, prefer, preferred
 from bots.texts import Words
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
+from bots.admission.roles import Role
+from bots.chat.listings import style_lines
 from bots.discord.address import guild_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.parameters import Offers, completing, offered
 from bots.discord.replies import listed
 from bots.discord.visits import Click
-from bots.policy import Role
 from bots.presentation import escape_markdown
-from bots.presentation.listings import style_lines
-from bots.styles import LONGEST, read_words
+from bots.requests.styles import LONGEST, read_words
 from storage.records import EVERYWHERE
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from engine.metadata import read_recipe
+from engine.formats.metadata import read_recipe
 from storage import Storage
 from tests.bots.discord.conftest import Marble
 from tests.bots.test_presentation import png

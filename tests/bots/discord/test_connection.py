@@ -12,7 +12,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bots.discord.connection import Backoff, Connection, point_at
-from bots.settings import load_settings
+from bots.operations.settings import load_settings
 from tests.chaos.link import Link, Mode
 from tests.conftest import PATIENCE
 from tests.fakes.discord import FakeDiscord

@@ -6,8 +6,8 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.doctor import CHECKS, Finding, State, examine
-from bots.settings import load_settings
+from bots.operations.doctor import CHECKS, Finding, State, examine
+from bots.operations.settings import load_settings
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import ATTACH, INVITED
 

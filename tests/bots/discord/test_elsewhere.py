@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from engine.exif import write_texts
-from engine.metadata import encode_png, read_recipe
+from engine.formats.exif import write_texts
+from engine.formats.metadata import encode_png, read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.bots.test_presentation import png
 from tests.factories import make_recipe, pixels

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from engine.metadata import read_recipe
+from engine.formats.metadata import read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person, Reply
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from engine.metadata import read_recipe
+from engine.formats.metadata import read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person
 

@@ -10,14 +10,14 @@ import pytest
 from discord import Locale
 from discord.app_commands import Command
 
+from bots.admission.rulebook import MODERATED
 from bots.discord.commands.define import define
 from bots.discord.commands.moderation import OtherRule, channel
 from bots.discord.parameters import prompt_parameter, with_options
 from bots.discord.translate import Tables
-from bots.options import OPTIONS
-from bots.rulebook import MODERATED
+from bots.requests.options import OPTIONS
+from bots.requests.wishes import size_like
 from bots.texts.commands import COMMANDS, DESCRIPTION
-from bots.wishes import size_like
 
 NAME = re.compile(r"[-\w]{1,32}")  # Discord's, for lower-case words of any script
 

@@ -9,7 +9,7 @@ from typing import Final
 from PIL import Image
 
 from bots.discord.acts import ACTS
-from engine.metadata import encode_png
+from engine.formats.metadata import encode_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.sight_table import (
     ASKER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.metadata import read_recipe
+from engine.formats.metadata import read_recipe
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person
 from tests.fakes.discord.world import MANAGE_MESSAGES

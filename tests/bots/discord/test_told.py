@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bots.admission.visibility import View
 from bots.discord import replies
 from bots.discord.visits import Reaction
-from bots.screen import View
 from bots.texts import words_of
 from storage import Storage
 from tests.storage.conftest import a_job, drawn

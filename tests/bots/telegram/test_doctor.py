@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.doctor import CHECKS, Finding, State, examine
-from bots.settings import Settings, load_settings
+from bots.operations.doctor import CHECKS, Finding, State, examine
+from bots.operations.settings import Settings, load_settings
 from tests.bots.telegram.conftest import a_server
 from tests.fakes.telegram.server import TOKEN, TelegramServer
 

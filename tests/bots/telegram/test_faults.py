@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from bots.delivery import AT_ONCE
+from bots.worker.delivery import AT_ONCE
 from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port, a_marble, a_server
 from tests.bots.test_presentation import png
 from tests.fakes.process import Marble

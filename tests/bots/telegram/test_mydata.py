@@ -11,12 +11,12 @@ import pytest
 from telegram import InputFile
 from telegram.error import Forbidden
 
-from bots.gate import Gate
-from bots.policy import Roles
-from bots.rules import Rules
-from bots.screen import Screen
-from bots.settings import load_settings
-from bots.studio import Asker
+from bots.admission.gate import Gate
+from bots.admission.roles import Roles
+from bots.admission.rules import Rules
+from bots.admission.visibility import Screen
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker
 from bots.telegram import mydata
 from bots.telegram.addresses import Address
 from bots.telegram.errand import Errand

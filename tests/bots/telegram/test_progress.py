@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bots.delivery import TryLater
 from bots.telegram.progress import Placeholders, Standing
+from bots.worker.delivery import TryLater
 
 JOB: Any = SimpleNamespace(id=1, message=None)
 

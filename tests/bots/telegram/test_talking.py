@@ -18,7 +18,7 @@ import pytest_asyncio
 from PIL import Image
 
 from bots.telegram.acts import BUTTONS
-from engine.metadata import encode_png, read_recipe
+from engine.formats.metadata import encode_png, read_recipe
 from tests.bots.telegram.conftest import a_marble, a_server
 from tests.factories import make_recipe
 from tests.fakes.process import Marble

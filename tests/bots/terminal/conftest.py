@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bots.cli import main
+from bots.terminal.cli import main
 from tests.conftest import PATIENCE, ROOT
 
 Marble = Callable[..., "Answer"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bots.derive import ZOOMS
-from engine.metadata import read_recipe
-from engine.ranges import RANGES
+from bots.requests.derive import ZOOMS
+from engine.formats.metadata import read_recipe
+from engine.recipe.limits import RANGES
 from tests.bots.terminal.conftest import Marble
 
 TINY = ("--model", "tiny", "--steps", "2")

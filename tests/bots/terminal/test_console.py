@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from bots.cli import main
+from bots.terminal.cli import main
 from bots.terminal.console import Listing, PlainConsole, open_console, styled
 from bots.terminal.progress import LiveProgress
 from engine.events import Waiting

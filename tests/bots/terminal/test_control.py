@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from bots.terminal.controls import TypedControl
 from engine.errors import OptionError, UnknownOption
-from engine.sources import Control
+from engine.recipe.parts import Control
 from tests.bots.terminal.conftest import Marble
 from tests.bots.terminal.test_commands import TINY, path_of
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bots.cli import main
+from bots.terminal.cli import main
 from tests.models import make_model
 from tests.tiny_vaes import makers_decoder, write_makers
 

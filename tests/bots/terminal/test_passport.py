@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from bots.terminal.chat import dropped
-from engine.metadata import encode_png
-from engine.sources import Variation
+from engine.formats.metadata import encode_png
+from engine.recipe.parts import Variation
 from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import TINY, path_of
 from tests.engine.test_comfy import default_graph

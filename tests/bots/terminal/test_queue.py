@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bots.line import look
+from bots.operations.settings import load_settings
 from bots.presentation import duration, waiting_line
-from bots.settings import load_settings
 from bots.terminal.progress import LiveProgress
 from bots.terminal.session import user_name
 from bots.texts.en import EN
+from bots.worker.queue_view import look
 from engine.events import Waiting
 from storage import NewJob, Storage
 from tests.bots.terminal.conftest import Marble

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bots.serve import Shelf, serve
-from bots.settings import load_settings
-from bots.studio import Asker, Studio
-from engine.checkpoints import Catalogue
+from bots.operations.settings import load_settings
+from bots.requests.studio import Asker, Studio
+from bots.service.serve import Shelf, serve
+from engine.models.catalogue import Catalogue
 from storage import Parcel, Status, Storage
 from tests.bots.terminal.conftest import Marble
 from tests.conftest import PATIENCE, ROOT

@@ -1,0 +1,204 @@
+"""The gate before every job, whatever platform it comes from: who may ask for what, where, when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, Protocol
+
+from bots.admission.in_force import InForce, nowhere, resolve
+from bots.admission.prompt_hook import Hook, ask
+from bots.admission.rates import Rates
+from bots.admission.roles import Role, Roles
+from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, check_narrowing, read_rule
+from bots.admission.rules import DAY, Rules, ban_refusal, check_rate, closed_refusal
+from engine.errors import OptionError
+from engine.queue.order import Caps
+from engine.recipe.limits import one_of
+from engine.recipe.recipe import Recipe
+from storage import Storage
+from storage.database.audit import Entry
+from storage.jobs.quota import Allow, Ledger, everything_passes
+from storage.records import Line
+
+LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the database
+
+
+class Asking(Protocol):
+    """Say who asks, and where."""
+
+    @property
+    def person(self) -> str: ...
+
+    @property
+    def place(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Hold what is asked as a job is committed, and how many may run beside it."""
+
+    allow: Allow = everything_passes
+    caps: Caps = ()
+
+
+async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
+    """Let everything pass."""
+    return Admission()
+
+
+@dataclass(slots=True)
+class Gate:
+    """Ask the rules before a job is committed; the facts come from the database.
+
+    Whoever the settings make an owner or moderator, and who sits at a terminal, passes freely.
+    """
+
+    storage: Storage
+    roles: Roles
+    defaults: Rules
+    hook: Hook | None = None
+    clock: Callable[[], float] = time.monotonic
+    today: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _rates: Rates = field(default_factory=Rates)
+    _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
+
+    async def __call__(self, recipe: Recipe, asker: Asking) -> Admission:
+        """Raise `Refusal`, or count what passes and return what holds as it is committed.
+
+        Many may pass here at once who cannot all be admitted: that is decided under the lock.
+        """
+        held = await self.admit(asker)
+        if held is None:
+            return Admission()
+        held.rules.check(recipe)
+        allow = everything_passes
+        if any(held.limits[name] for name in LEDGERED):
+            allow = partial(self._allow, held, recipe)
+            await self.storage.jobs.may(asker.person, allow)
+        if self.hook:
+            await ask(self.hook, recipe, asker.person, asker.place)
+        self._count(held, asker.person)
+        return Admission(allow, self._caps(held, asker.person))
+
+    async def caps(self, person: str, place: str) -> Caps:
+        """Return how many jobs may run beside one that was asked for so, by the groups it is in."""
+        if self.roles.of(person) >= Role.MODERATOR:
+            return ()
+        return self._caps(await self.in_force(place), person)
+
+    async def admit(self, asker: Asking) -> InForce | None:
+        """Return what is in force for somebody in a place; None where they pass freely.
+
+        Raises `Refusal` for who is banned, and where nothing may be asked for.
+        """
+        if self.roles.of(asker.person) >= Role.MODERATOR:
+            return None
+        ban, line = await self.storage.moderation.admission(asker.person, asker.place)
+        if ban:
+            raise ban_refusal(ban.reason, ban.until)
+        held = resolve(self.defaults, line)
+        if not held.is_open:
+            raise closed_refusal()
+        return held
+
+    async def in_force(self, place: str, adult: Callable[[str], bool] = nowhere) -> InForce:
+        """Return what is in force in a place (`*`: everywhere).
+
+        adult: says of a place whether its platform lets only adults in; what lies in it is as it.
+        """
+        line = await self.storage.people.line(place)
+        only_adults = any(adult(level.place) for level in line)
+        return resolve(self.defaults, line, adult=only_adults)
+
+    async def rules(self, place: str) -> Rules:
+        """Return the rules in force in a place (`*`: everywhere)."""
+        return (await self.in_force(place)).rules
+
+    def move(self, old: str, new: str) -> None:
+        """Count a place under its new id together with what was counted under its old one.
+
+        What is counted in memory keeps the old id until this process ends.
+        """
+        self._first_ids[new] = self._first_id(old)
+
+    async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
+        """Change a place's own rules (an empty text removes one), and return all that it keeps.
+
+        Raises `NotAllowed` or `OptionError`. The moderators' log records it.
+        """
+        self.roles.require(Role.OWNER, by, "change the rules")
+        read = {name: read_rule(name, text) for name, text in changes.items()}
+        stored = {PREFIX + name: value for name, value in read.items()}
+        log = [Entry(by=by, act="rules", place=place, detail=read)]
+        kept = await self.storage.people.change_place_settings(place, stored, log=log)
+        return {name.removeprefix(PREFIX): v for name, v in kept.items() if name.startswith(PREFIX)}
+
+    async def narrow(
+        self, place: str, changes: Mapping[str, str], by: str, *, is_open: bool | None = None
+    ) -> None:
+        """Change what a place's moderators ask for (an empty text removes one), never for more.
+
+        is_open: whether anything may be asked for there and in all that lies in it; None leaves
+        that as it is. Whoever calls says who may. Raises `OptionError`, also for what leaves
+        nothing of what the owner lets; the moderators' log records it.
+        """
+        for name in changes:
+            if name not in MODERATED:
+                raise OptionError("A rule", name, one_of(MODERATED))
+        read = {name: read_rule(name, text) for name, text in changes.items()}
+
+        def check(line: Line) -> None:
+            owners = resolve(self.defaults, line).owners
+            for name, value in read.items():
+                check_narrowing(owners, name, value)
+
+        stored = {POLICY + name: value for name, value in read.items()}
+        log = [Entry(by=by, act="policy", place=place, detail=read)] if read else []
+        if is_open is not None:  # None lets what holds around it hold here again
+            stored[OPEN] = None if is_open else False
+            log.append(Entry(by=by, act="open", place=place, detail={OPEN: is_open}))
+        people = self.storage.people
+        await people.change_place_settings(place, stored, check=check, log=log)
+
+    def _count(self, held: InForce, person: str) -> None:
+        """Take one from each bucket, or raise `Refusal` where one is empty."""
+        now = self.clock()
+        buckets = [
+            (name, limit, (limit.rule, who, self._first_id(limit.counted_in)))
+            for name, who in (("per_minute", self._first_id(person)), ("place_per_minute", None))
+            for limit in held.limits[name]
+        ]
+        for name, limit, key in buckets:
+            check_rate(name, limit.most, self._rates.wait(key, limit.most, now))
+        for _, limit, key in buckets:
+            self._rates.take(key, limit.most, now)
+
+    def _allow(self, held: InForce, recipe: Recipe, ledger: Ledger) -> None:
+        """Raise `Refusal` for what is too much beside what was asked for before."""
+        mine, everybodys = (
+            sum(
+                ledger.waiting(limit.rule, limit.counted_in, mine=name == "waiting")
+                for limit in held.limits[name]
+            )
+            for name in ("waiting", "place_waiting")
+        )
+        held.rules.check_waiting(mine, everybodys)
+        for limit in held.limits["daily"]:
+            counted = self.today() - DAY, limit.rule, limit.counted_in
+            held.rules.check_budget(recipe, ledger.spent(*counted), partial(ledger.costs, *counted))
+
+    def _caps(self, held: InForce, person: str) -> Caps:
+        own, everybodys = (
+            [(self._first_id(each.counted_in), each.most) for each in held.limits[name]]
+            for name in ("running", "place_running")
+        )
+        return (*((f"{person} in {place}", most) for place, most in own), *everybodys)
+
+    def _first_id(self, key: str) -> str:
+        """Return the id under which this process first knew a place, or who writes as one."""
+        whole, within, rest = key.partition("/")
+        return self._first_ids.get(whole, whole) + within + rest

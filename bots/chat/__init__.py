@@ -1,0 +1,1 @@
+"""What Discord and Telegram decide alike."""

@@ -1,0 +1,179 @@
+"""Lists that people ask for: the queue, models, history, settings, what moderators did."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bots.admission.blocked_words import quote
+from bots.admission.in_force import InForce
+from bots.admission.rulebook import RULES, write_rule
+from bots.presentation.lines import duration
+from bots.presentation.text import cut, fit_list
+from bots.requests.studio import Studio
+from bots.texts import Words, tell
+from bots.worker.queue_view import Standing
+from engine.errors import UserError
+from storage import Job
+from storage.records import Act, Stats, Style
+
+PROMPT: Final = 60  # characters of a prompt in a list
+QUEUE: Final = 15  # lines
+FIELDS: Final = {"guidance": "guidance_scale"}  # of a recipe, where a rule's name is another
+VALUE: Final = 300  # characters of a rule's or a detail's value
+STYLE: Final = 100  # characters of its words
+REMOVED: Final = "–"  # a rule that no longer is
+RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes one
+
+
+def queue_lines(
+    standings: Sequence[Standing], person: str, words: Words, place: str | None = None
+) -> Iterator[str]:
+    """List what runs and what waits; of others' jobs no more than how much they are.
+
+    place: where all may read the list; of jobs from elsewhere it tells no more than of others'.
+    """
+    if not standings:
+        yield words.queue_empty
+        return
+    yield words.queue_title
+    for standing in standings[:QUEUE]:
+        own = standing.job.person == person and place in (None, standing.job.place)
+        yield _queue_line(standing, own, words)
+    if hidden := len(standings[QUEUE:]):
+        yield words.and_more.format(count=hidden)
+
+
+def _queue_line(standing: Standing, own: bool, words: Words) -> str:
+    job, recipe = standing.job, standing.job.recipe
+    what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {recipe.checkpoint}"
+    if own:
+        what += f": {cut(recipe.prompt, PROMPT)}"
+    template = words.queue_waiting if standing.position else words.queue_running
+    line = template.format(
+        place=standing.position,
+        job=job.id,
+        who=words.you if own else words.somebody,
+        what=what,
+    )
+    if standing.eta is None:
+        return line
+    return words.with_eta.format(line=line, time=duration(standing.eta, words))
+
+
+def model_lines(studio: Studio, words: Words) -> Iterator[str]:
+    """List the models, what each is, and what it draws well with."""
+    yield words.models_title
+    for name in studio.models():
+        try:
+            model = studio.model(name)
+        except UserError as error:
+            yield f"{name}: {tell(error, words)}"
+            continue
+        yield words.model_line.format(
+            name=name,
+            family=model.family.title,
+            width=model.defaults.width,
+            height=model.defaults.height,
+            steps=model.defaults.steps,
+        )
+
+
+def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:
+    """Count what somebody drew, where they are told, and what was drawn where they are."""
+    if own is not None:
+        yield words.stats_yours.format(
+            jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
+        )
+    yield words.stats_here.format(
+        jobs=sum(here.jobs.values()), pictures=here.pictures, people=here.people
+    )
+
+
+def history_lines(jobs: Sequence[Job], words: Words) -> Iterator[str]:
+    """List jobs, the newest first."""
+    if not jobs:
+        yield words.nothing_yet
+        return
+    yield words.history_title
+    for job in jobs:
+        prompt = cut(" ".join(job.recipe.prompt.split()), PROMPT)
+        yield f"{job.id} · {words.statuses[job.status]} · {prompt}"
+
+
+def settings_lines(
+    saved: Mapping[str, str], words: Words, written: str = "--{name} {text}"
+) -> Iterator[str]:
+    """List what somebody saved, as options are written where they are."""
+    if not saved:
+        yield words.settings_empty
+        return
+    yield words.settings_title
+    for name, text in saved.items():
+        yield written.format(name=name, text=text)
+
+
+def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
+    """List the styles that a place knows, by name."""
+    yield words.styles_title if styles else words.styles_empty
+    for style in styles:
+        line = words.style_line_without if style.negative else words.style_line
+        parts = {"prompt": cut(style.prompt, STYLE), "negative": cut(style.negative, STYLE)}
+        yield line.format(name=style.name, **parts)
+
+
+def rule_lines(
+    held: InForce, words: Words, called: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """List what is in force in a place, without what is no limit, and what was set aside.
+
+    called: what people call the places that this one lies in, to say which rules are theirs.
+    """
+    yield words.rules_open.format(open=words.yes if held.is_open else words.no)
+    for name in RULES:
+        value = held.rules.get(name)
+        if not value and name not in held.rules.allowed:  # no name at all may be allowed
+            continue
+        parts = [f"{_label(name, words)}: {_written(value, words)}"]
+        theirs = [place for place in held.set_in.get(name, ()) if place != held.place]
+        parts += [
+            words.rule_from.format(where=where)
+            for place, where in (called or {}).items()
+            if place in theirs
+        ]
+        if asked := held.aside.get(name):
+            parts.append(words.rule_aside.format(asked=_written(asked, words)))
+        yield " ".join(parts)
+
+
+def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:
+    """List what moderators did, the newest first."""
+    acts = list(acts)
+    yield words.acts_title if acts else words.acts_empty
+    for act in acts:
+        name, detail = words.acts.get(act.act, act.act), act_detail(act, words)
+        facts = (f"{act.at:%Y-%m-%d %H:%M}", act.by, name, act.target or "", detail)
+        yield " · ".join(fact for fact in facts if fact)
+
+
+def act_detail(act: Act, words: Words) -> str:
+    """Say what an act was about: a reason, a style's words, rules as people write them."""
+    shown = {
+        name: _written(value, words)
+        for name, value in act.detail.items()
+        if value not in (None, "") or act.act in RULING
+    }
+    labels = {name: words.details.get(name) or _label(name, words) for name in shown}
+    return ", ".join(f"{labels[name]}: {value}" for name, value in shown.items())
+
+
+def _written(value: Any, words: Words) -> str:
+    """Say a rule's or a detail's value; a list of names is cut between them."""
+    if isinstance(value, bool):
+        return words.yes if value else words.no
+    if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
+        names = map(quote, value)
+        return fit_list(names, VALUE, words.and_more, joint=", ") or REMOVED
+    return REMOVED if value is None else cut(write_rule(value), VALUE) or REMOVED
+
+
+def _label(name: str, words: Words) -> str:
+    return words.rules.get(name) or words.fields.get(FIELDS.get(name, name), name)

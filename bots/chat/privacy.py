@@ -1,0 +1,36 @@
+"""What people are told when they ask what is kept of them: the owner's own words, or Marble's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+from bots.operations.settings import Settings
+from bots.texts import Words
+
+log = logging.getLogger(__name__)
+
+LONGEST: Final = 20_000  # bytes that are read; platforms cut it shorter
+
+
+async def privacy_text(settings: Settings, words: Words) -> str:
+    """Return `privacy.LANGUAGE.md` or `privacy.md` of the data folder, read anew each time, so that
+    an edit holds at once; or, with neither, what Marble says by itself.
+    """
+    for name in (f"privacy.{words.language}.md", "privacy.md"):
+        if text := await asyncio.to_thread(_read, settings.data_dir / name):
+            return text
+    return words.privacy
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(LONGEST).decode("utf-8", "ignore").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        log.error("%s cannot be read (%s); people are told Marble's own text", file, error.strerror)
+        return ""

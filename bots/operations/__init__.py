@@ -1,0 +1,1 @@
+"""Settings, logs, proxy and doctor: what an owner operates Marble with."""

@@ -1,0 +1,290 @@
+"""`marble doctor`: look at everything that Marble stands on, and say in a line each what is wrong
+and what helps.
+
+A check is a function of the settings that yields findings. `CHECKS` lists them in the order in
+which one thing stands on another; a chat adds its own by name, so that nobody pays for a library
+that they do not use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from bots.operations import proxy
+from bots.operations.settings import VARIABLES, Settings, unknown_settings
+from engine.errors import UserError, nearest
+
+OLDEST: Final = (3, 11)
+RELEASED: Final = datetime(2026, 11, 1, tzinfo=UTC)  # no honest clock is before this
+AHEAD: Final = timedelta(minutes=2)  # that a job of another machine may seem to come from
+ROOM: Final = 64 * 2**20  # bytes under which no job is taken
+COMFORT: Final = 2 * 2**30  # bytes under which it is time to think of it
+PLAIN: Final = 2 * 2**30  # bytes of memory that Marble and the bundled model want
+GIGABYTE: Final = 2**30
+
+
+class State(StrEnum):
+    """Say how serious a finding is."""
+
+    GOOD = "ok"
+    POOR = "look"  # Marble works, but not as it might
+    BAD = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Say what was found of what, and what helps."""
+
+    what: str
+    state: State
+    text: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        cure = f": {self.cure}" if self.cure else ""
+        return f"{self.state:<6}{self.what:<11}{self.text}{cure}"
+
+
+Check = Callable[[Settings], AsyncIterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Say where a check is (`module:function`), and when it is wanted."""
+
+    place: str
+    wanted: Callable[[Settings], bool] = lambda settings: True
+
+
+CHECKS: Final = (
+    Entry("bots.operations.doctor:check_python"),
+    Entry("bots.operations.doctor:check_settings"),
+    Entry("bots.operations.doctor:check_modes"),
+    Entry("bots.operations.doctor:check_proxy"),
+    Entry("bots.operations.doctor:check_disk"),
+    Entry("bots.operations.doctor:check_database"),
+    Entry("bots.operations.doctor:check_device"),
+    Entry("bots.operations.doctor:check_models"),
+    Entry("bots.operations.doctor:check_safety"),
+    Entry("bots.discord.doctor:check_discord", lambda settings: bool(settings.discord_token)),
+    Entry("bots.telegram.doctor:check_telegram", lambda settings: bool(settings.telegram_token)),
+)
+
+
+async def examine(settings: Settings, checks: Iterable[Entry] = CHECKS) -> AsyncIterator[Finding]:
+    """Yield what every check finds; one that fails itself is a finding, too."""
+    for entry in checks:
+        if not entry.wanted(settings):
+            continue
+        module, _, name = entry.place.partition(":")
+        try:
+            check: Check = getattr(import_module(module), name)
+            async for finding in check(settings):
+                yield finding
+        except Exception as error:
+            about = name.removeprefix("check_").replace("_", " ")
+            text = (
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            )
+            yield Finding(about, State.BAD, text)
+
+
+async def check_python(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at Python's version."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST:
+        cure = "install Python 3.11 or newer, and run `make demo PYTHON=python3.11`"
+        yield Finding("python", State.BAD, f"{version} is too old", cure)
+    else:
+        yield Finding("python", State.GOOD, version)
+
+
+async def check_settings(settings: Settings) -> AsyncIterator[Finding]:
+    """Look for settings whose names mean nothing: a rule that was meant to hold does not."""
+    unknown = unknown_settings()
+    for name in unknown:
+        near = nearest(name, (variable.key for variable in VARIABLES))
+        text, cure = f"{name} means nothing{near}", "see .env.example for all settings"
+        yield Finding("settings", State.POOR, text, cure)
+    if not unknown:
+        yield Finding("settings", State.GOOD, "all that are set are known")
+
+
+async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> AsyncIterator[Finding]:
+    """Look at who else can read what is secret or private."""
+    if os.name != "posix":
+        return
+    for path, bits in ((env_file, stat.S_IRWXG | stat.S_IRWXO), (settings.data_dir, stat.S_IRWXO)):
+        if not path.exists():
+            yield Finding("privacy", State.GOOD, f"{path} is not there yet")
+        elif path.stat().st_mode & bits:
+            mode = "600" if path.is_file() else "700"
+            yield Finding(
+                "privacy", State.POOR, f"others can look into {path}", f"`chmod {mode} {path}`"
+            )
+        else:
+            yield Finding("privacy", State.GOOD, f"{path} is yours alone")
+
+
+async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at which proxy leads to whom."""
+    addresses = {
+        "Discord": settings.discord_api_base if settings.discord_token else "",
+        "Telegram": settings.telegram_api_base if settings.telegram_token else "",
+        "the hub": proxy.hub_address(),
+    }
+    ways: dict[str | None, list[str]] = {}
+    for name, address in addresses.items():
+        if address:
+            ways.setdefault(proxy.proxy_for(settings, address), []).append(name)
+    for way, names in ways.items():
+        whom = ", ".join(names)
+        if way:
+            text = f"{proxy.show(way)} leads to {whom} (by {proxy.source(settings)})"
+        else:
+            text = f"none is used to reach {whom}"
+        yield Finding("proxy", State.GOOD, text)
+
+
+async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at how much room there is for pictures."""
+    folder = settings.data_dir.absolute()
+    there = (path for path in (folder, *folder.parents) if path.exists())
+    nearest = next(there, Path(folder.anchor))
+    free = shutil.disk_usage(nearest).free
+    cure = f"free some where {nearest} lies, or let `marble db prune --older-than 90d` do so"
+    if not os.access(nearest, os.W_OK):
+        cure = f"give it to who runs Marble: `chown -R USER {nearest}`"
+        yield Finding("disk", State.BAD, f"{nearest} cannot be written", cure)
+    elif free < ROOM:
+        yield Finding("disk", State.BAD, "less than 64 MB are free; no job is taken", cure)
+    elif free < COMFORT:
+        yield Finding("disk", State.POOR, f"{free / GIGABYTE:.1f} GB are free", cure)
+    else:
+        yield Finding("disk", State.GOOD, f"{free / GIGABYTE:.0f} GB are free")
+
+
+async def check_database(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at the database and, by its newest job, at the clock."""
+    from storage.care.diagnosis import look
+
+    now = datetime.now(UTC)
+    newest = None
+    try:
+        found = await look(settings.data_dir, settings.database_url)
+    except UserError as error:
+        yield Finding("database", State.BAD, str(error))
+    else:
+        newest = found.newest
+        state = "is sound" if found.there else "will be made at the first start"
+        upgrade = "; the next start upgrades it, and keeps a backup" if found.old else ""
+        yield Finding("database", State.GOOD, f"{found.where} {state}{upgrade}")
+    cure = "set the clock (`timedatectl set-ntp true`)"
+    if now < RELEASED:
+        yield Finding("clock", State.BAD, f"it says {now:%Y-%m-%d}, which is long over", cure)
+    elif newest and newest > now + AHEAD:
+        text = f"the newest job is from {newest:%Y-%m-%d %H:%M} UTC, which is still to come"
+        yield Finding("clock", State.BAD, text, cure)
+    else:
+        yield Finding("clock", State.GOOD, f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+async def check_device(settings: Settings) -> AsyncIterator[Finding]:
+    """Try the device, and look at its memory."""
+    try:
+        device = await asyncio.to_thread(lambda: import_module("engine.check.device").look)
+        found = await asyncio.to_thread(device, settings.device)
+    except ImportError as error:
+        cure = 'install it (README, "Your GPU") into the environment that runs `marble`'
+        yield Finding("device", State.BAD, f"torch cannot be imported ({error})", cure)
+        return
+    except UserError as error:
+        cure = 'set MARBLE_DEVICE=auto, or install torch for your GPU (README, "Your GPU")'
+        yield Finding("device", State.BAD, str(error).rstrip("."), cure)
+        return
+    size = f"{found.memory / GIGABYTE:.0f} GB"
+    yield Finding("device", State.GOOD, f"{found.name} with torch {found.torch}, {size}")
+    if found.memory < PLAIN:
+        cure = "close other programs, or use a machine with more"
+        yield Finding("memory", State.POOR, f"{size} are little even for the bundled model", cure)
+
+
+async def check_models(settings: Settings) -> AsyncIterator[Finding]:
+    """Read the description of every model."""
+    from engine.errors import BrokenModel
+    from engine.models.catalogue import STARTER, Catalogue
+
+    catalogue = await asyncio.to_thread(Catalogue, settings.models_dir)
+    good = []
+    for name in await asyncio.to_thread(catalogue.names):
+        try:
+            good.append((await asyncio.to_thread(catalogue.get, name)).name)
+        except BrokenModel as error:
+            state = State.BAD if name == STARTER else State.POOR
+            cure = "fetch it again, or take it out of the folder; the others work"
+            yield Finding("models", state, str(error).rstrip("."), cure)
+    if good:
+        yield Finding("models", State.GOOD, ", ".join(good))
+
+
+async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
+    """Try the image safety check, and look for places that want it where there is none."""
+    wanting = await _places_that_want_it(settings)
+    name = settings.safety_model
+    if name:
+        try:
+            labels = await asyncio.to_thread(_try_classifier, name, settings.safety_labels)
+        except UserError as error:
+            hidden = f"; nothing is shown openly in {', '.join(wanting)}" if wanting else ""
+            cure = "see MARBLE_SAFETY_MODEL and MARBLE_SAFETY_LABELS"
+            yield Finding("safety", State.BAD, f"{str(error).rstrip('.')}{hidden}", cure)
+        else:
+            text = f"{name} works; its labels are {labels}"
+            cure = "set MARBLE_SAFETY, or `marble rules PLACE safety=refuse`"
+            yield (
+                Finding("safety", State.GOOD, text)
+                if wanting
+                else Finding("safety", State.POOR, f"{text}, but no place asks for it", cure)
+            )
+    elif wanting:
+        text = f"no picture can be checked, so none is shown openly in {', '.join(wanting)}"
+        yield Finding("safety", State.BAD, text, "set MARBLE_SAFETY_MODEL, or safety=off there")
+    else:
+        yield Finding("safety", State.GOOD, "pictures are not checked (MARBLE_SAFETY_MODEL)")
+
+
+def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
+    """Let a classifier judge a grey picture; return its labels."""
+    safety = import_module("engine.finish.safety")
+    return ", ".join(safety.examine(name, limits))
+
+
+async def _places_that_want_it(settings: Settings) -> list[str]:
+    """Return the places whose rule holds unsafe pictures back, as far as they can be looked up."""
+    from bots.admission.rulebook import POLICY, PREFIX
+    from bots.admission.rules import Safety
+    from storage.care.diagnosis import look
+
+    wanting = {"*"} if settings.safety != Safety.OFF else set()
+    chosen: Mapping[str, Mapping[str, object]] = {}
+    with suppress(UserError):  # the database's own check tells
+        chosen = (await look(settings.data_dir, settings.database_url)).places
+    for place, kept in chosen.items():
+        rules = {kept.get(prefix + "safety") for prefix in (PREFIX, POLICY)} - {None}
+        if rules - {Safety.OFF}:
+            wanting.add(place)
+        elif rules and place == "*":
+            wanting.discard(place)
+    return sorted(wanting)

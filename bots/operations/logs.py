@@ -1,0 +1,84 @@
+"""What is logged, and how: sentences for a person at a terminal, JSON lines for who collects them.
+
+A line knows the job and the attempt that it is about, wherever it was written: they travel with
+the task (`about`). Neither people nor prompts are logged, and secrets are taken out of every line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Final
+
+from bots.operations.redaction import Redacting
+
+OURS: Final = ("bots", "engine", "storage", "marble")  # who may say more than warnings
+# Libraries that would write addresses with tokens, people's words or the rows of the database.
+TALKATIVE: Final[Mapping[str, int]] = {
+    "aiosqlite": logging.INFO,
+    "discord": logging.INFO,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "telegram": logging.INFO,
+}
+_about: ContextVar[Mapping[str, int]] = ContextVar("about", default={})  # noqa: B039  # never changed
+
+
+@contextmanager
+def about(job: int, attempt: int) -> Iterator[None]:
+    """Let what this task logs inside name a job and its attempt."""
+    before = _about.set({"job": job, "attempt": attempt})
+    try:
+        yield
+    finally:
+        _about.reset(before)
+
+
+class Lines(logging.Formatter):
+    """Write a JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return time, level, logger, message, the job if there is one, and any traceback."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_about.get(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class Sentences(logging.Formatter):
+    """Say the kind of an error instead of its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line for a person."""
+        error = record.exc_info[1] if record.exc_info else None
+        why = f" ({type(error).__name__}: {error}; MARBLE_DEBUG=1 shows more)" if error else ""
+        return f"marble: {record.getMessage()}{why}"
+
+
+def set_up(debug: bool, secrets: Sequence[str] = (), *, service: bool = False) -> None:
+    """Begin to log to stderr: a person at a terminal is told of what went wrong, in a line; a
+    service tells what it does, and where nobody sits before it in JSON.
+    """
+    collected = service and not sys.stderr.isatty()
+    inner = Lines() if collected else logging.Formatter() if debug else Sentences()
+    handler = logging.StreamHandler()
+    handler.setFormatter(Redacting(inner, secrets))
+    level = logging.DEBUG if debug else logging.WARNING if service else logging.ERROR
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name, least in TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(level, least))
+    for name in OURS:
+        logging.getLogger(name).setLevel(
+            logging.INFO if collected and not debug else logging.NOTSET
+        )

@@ -1,0 +1,202 @@
+"""How a recipe becomes that of a picture made from another: pure, free of any platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from engine.errors import OptionError, UserError
+from engine.recipe.limits import Range, one_of
+from engine.recipe.parts import Margins, Upscale, Variation
+from engine.recipe.recipe import Recipe, random_seed
+from engine.sentences import Fact, Sentence
+from storage import Job, Picture
+
+# What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
+GRID_FIELDS: Final = ("seed", "count")
+START_STRENGTH: Final = 0.7  # the start image's layout stays, its surface does not
+PAINT_STRENGTH: Final = 1.0  # under a mask nothing of what was there is wanted
+SUBTLE: Final = 0.55  # strength with which a picture is drawn anew: what words left open stays
+STRONG: Final = 0.6  # of the way to another seed's noise: the composition changes
+BOLD: Final = 0.8  # strength in its place, where a picture is not what its noise made alone
+TILED: Final = 4  # times the pixels that a model was made for; above, detail is drawn in tiles
+PAN: Final = 0.5  # of a side that is added
+ZOOMS: Final = Range(1.1, 4)
+DIRECTIONS: Final = ("left", "right", "up", "down")
+
+
+class NoPictures(UserError):
+    """Say that a job has no picture from which anything could be made."""
+
+    def __init__(self, job: Job) -> None:
+        text = f"Job {job.id} is {job.status}: it has no pictures to start from."
+        super().__init__(Sentence(text, "no_pictures", job=job.id))
+
+
+class NotInJob(UserError):
+    """Say which pictures a job has, to somebody who named another one."""
+
+    def __init__(self, job: Job, name: str) -> None:
+        self.name = name
+        pictures = job.recipe.pictures
+        first, last = (f"{job.id}.{number + 1}" for number in (pictures[0], pictures[-1]))
+        count = len(pictures)
+        start = f"There is no picture {name}: job {job.id} has"
+        facts: Mapping[str, Fact] = {"name": name, "job": job.id, "first": first}
+        said = (
+            Sentence(f"{start} one picture, {first}.", "one_picture_in_job", **facts)
+            if count == 1
+            else Sentence(
+                f"{start} {count} pictures, {first} to {last}.",
+                "pictures_in_job",
+                count=count,
+                last=last,
+                **facts,
+            )
+        )
+        super().__init__(said)
+
+
+class WhichPicture(UserError):
+    """Ask which of several pictures is meant."""
+
+    def __init__(self, job: Job) -> None:
+        number = job.recipe.pictures[0] + 1
+        count, example = len(job.pictures), f"{job.id}.{number}"
+        text = f"Job {job.id} has {count} pictures; say which one, like {example}."
+        super().__init__(Sentence(text, "which_picture", job=job.id, count=count, example=example))
+
+
+def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with some values changed.
+
+    A new seed or count leaves its grid behind, and a new seed what varied the old one.
+    """
+    changed = {name: value for name, value in values.items() if getattr(recipe, name) != value}
+    if recipe.picture is not None and any(name in changed for name in GRID_FIELDS):
+        changed = {"count": 1, "picture": None, **changed}
+    if "seed" in changed:
+        changed = {"variations": (), **changed}
+    if "image" in changed:  # a mask or margins belong to the picture that they were made for
+        changed = {"mask": None, "margins": None, **changed}
+    if changed.get("image") and recipe.strength is None:
+        changed = {"strength": default_strength(changed), **changed}
+    return replace(recipe, **changed)
+
+
+def default_strength(values: Mapping[str, Any]) -> float:
+    """Return the strength of a start image where none was typed."""
+    return PAINT_STRENGTH if values.get("mask") else START_STRENGTH
+
+
+def of_picture(job: Job, picture: int | None) -> Recipe:
+    """Return the recipe of one picture of a job, or of all; raises `NotInJob`."""
+    if picture is None or picture in job.recipe.pictures:
+        alone = picture is None or job.recipe.count == 1
+        return job.recipe if alone else replace(job.recipe, picture=picture)
+    raise NotInJob(job, f"{job.id}.{picture + 1}")
+
+
+def the_picture(job: Job, picture: int | None) -> Picture:
+    """Return the one stored picture that is meant, or raise `UserError`."""
+    if picture is not None:
+        of_picture(job, picture)
+    found = [kept for kept in job.pictures if picture in (None, kept.index)]
+    if not found:
+        raise NoPictures(job)
+    if len(found) > 1:
+        raise WhichPicture(job)
+    return found[0]
+
+
+def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
+    """Return a recipe for another picture like it: subtly, or strongly, different.
+
+    Subtly: the picture is the start image, so that whatever its words left open stays (turned
+    noise changes that one time in six, see docs/pictures.md). Strongly: its noise is turned towards
+    another seed's; but where it was enlarged or kept something of a start image, and so is not what
+    its noise made alone, it becomes the start image as well.
+    """
+    by_noise = recipe.upscale is None and recipe.strength in (None, PAINT_STRENGTH)
+    if strong and by_noise:
+        alone = recipe if recipe.count == 1 else replace(recipe, picture=picture.index)
+        variation = Variation(seed=random_seed(), amount=STRONG)
+        return replace(alone, variations=(*recipe.variations, variation))
+    start = _from(recipe, picture)
+    return replace(start, strength=BOLD if strong else SUBTLE, seed=random_seed())
+
+
+def enlarged(
+    recipe: Recipe,
+    picture: Picture,
+    *,
+    factor: float,
+    by: str,
+    strength: float | None,
+    native: tuple[int, int],
+) -> Recipe:
+    """Return a recipe that makes a picture larger, and with a strength draws detail into it.
+
+    native: the size that the model was made for. What is far larger is drawn in tiles of about
+    that size: whole, attention would take memory by the square of the pixels, and see things that
+    it never saw.
+    """
+    start = _from(recipe, picture)
+    width, height = _whole(picture.width), _whole(picture.height)
+    upscale = Upscale(factor=factor, by=by, strength=strength)
+    large = upscale.size(width, height)
+    if strength is not None and large[0] * large[1] > TILED * native[0] * native[1]:
+        upscale = replace(upscale, tile=max(native))
+    return replace(start, width=width, height=height, strength=None, upscale=upscale)
+
+
+def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
+    """Return a recipe that shows a picture from further away, with more of the scene around it."""
+    if factor not in ZOOMS:
+        raise OptionError("factor", factor, ZOOMS.said())
+    start = _from(recipe, picture)
+    across, down = (round((side - side / factor) / 2) for side in (start.width, start.height))
+    margins = Margins(left=across, right=across, top=down, bottom=down)
+    return replace(start, margins=margins, strength=PAINT_STRENGTH, seed=random_seed())
+
+
+def panned(recipe: Recipe, picture: Picture, direction: str) -> Recipe:
+    """Return a recipe that continues a picture to one side, by half of it."""
+    if direction not in DIRECTIONS:
+        raise OptionError("direction", direction, one_of(DIRECTIONS))
+    start = _from(recipe, picture)
+    edge = {"up": "top", "down": "bottom"}.get(direction, direction)
+    sideways = direction in ("left", "right")
+    across = _whole(start.width * PAN) if sideways else 0
+    down = 0 if sideways else _whole(start.height * PAN)
+    return replace(
+        start,
+        width=start.width + across,
+        height=start.height + down,
+        margins=Margins(**{edge: across or down}),
+        strength=PAINT_STRENGTH,
+        seed=random_seed(),
+    )
+
+
+def _from(recipe: Recipe, picture: Picture) -> Recipe:
+    """Return a recipe that starts from a finished picture of another, and from nothing else."""
+    return replace(
+        recipe,
+        image=picture.sha256,
+        fit="resize",
+        strength=START_STRENGTH,
+        mask=None,
+        margins=None,
+        controls=(),
+        variations=(),
+        upscale=None,
+        count=1,
+        picture=None,
+    )
+
+
+def _whole(side: float) -> int:
+    """Return a side in whole latents."""
+    return max(8, 8 * round(side / 8))

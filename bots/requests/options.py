@@ -1,0 +1,317 @@
+"""The one table of options, from which terminal flags, Telegram flags and Discord options are made.
+
+An option turns what was typed into values of the recipe's fields; the ranges are the recipe's own.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from bots.requests.wishes import NO_STYLE, STYLE, Aspect, style_name
+from engine.errors import OptionError, PromptError, UnknownOption
+from engine.recipe.limits import FITS
+from engine.recipe.prompt_tags import take_loras
+from engine.recipe.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
+from engine.sentences import Sentence
+
+Values = dict[str, Any]
+AnyFlag = TypeVar("AnyFlag", bound="Flag")
+
+A_SIZE: Final = Sentence(
+    "like 512 or 768x512, in pixels, or a shape like 3:2 of numbers from 1 to 999", "a_size"
+)
+
+
+_LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may be quoted
+A_LORA: Final = Sentence(
+    "written like name or name:0.8, several with commas between, or 'none'", "a_lora"
+)
+
+
+def _field(
+    field: str, read: Callable[[str], object], called: str | None = None
+) -> Callable[[str], Values]:
+    """Return a parser that reads a text and holds it to what the recipe's field allows.
+
+    called: what people type, where that is not the field's name.
+    """
+
+    def parse(text: str) -> Values:
+        value: object = text
+        # What cannot be read stays text, and `check` says what the field wants instead.
+        with suppress(ValueError):
+            value = read(text)
+        with _called(called or field):
+            check(field, value)
+        return {field: value}
+
+    return parse
+
+
+@contextmanager
+def _called(name: str, word: str = "") -> Iterator[None]:
+    """Say of a bad value what people type: the option's name, and a word taken in its place."""
+    try:
+        yield
+    except OptionError as error:
+        allowed = error.allowed
+        if word:
+            allowed = Sentence(f"{allowed}, or {word!r}", "or_a_word", allowed=allowed, word=word)
+        raise OptionError(error.option, error.value, allowed, called=name) from None
+
+
+def _name(text: str) -> str:
+    """Read a name loosely: `DPMPP-2M` is dpmpp_2m."""
+    return re.sub(r"[\s-]+", "_", text.strip().lower())
+
+
+def _seed(text: str) -> Values:
+    if text.strip().lower() in ("new", "random"):
+        return {"seed": random_seed()}
+    with _called("seed", "new"):
+        return {"seed": parse_seed(text)}
+
+
+def _loras(text: str) -> Values:
+    """Read "name", "name:0.8" or several with commas between; "none" takes them all off."""
+    if text.strip().lower() in ("", "none", "off"):
+        return {"loras": ()}
+    parts = _LORA.findall(text)
+    names = (part.replace('"', "").strip() for part in parts)
+    tags = "".join(f"<lora:{name}>" for name in names)
+    try:
+        return {"loras": take_loras(tags)[1]}
+    except PromptError:
+        raise OptionError("lora", text, A_LORA) from None
+
+
+def _style(text: str) -> Values:
+    return {STYLE: None if text.strip().lower() in NO_STYLE else style_name(text)}
+
+
+def _optional(field: str, read: Callable[[str], object], called: str) -> Callable[[str], Values]:
+    """Return a parser as `_field` does, for a field that may be left to the model."""
+    plain = _field(field, read)
+
+    def parse(text: str) -> Values:
+        if text.strip().lower() in ("own", "default"):
+            return {field: None}
+        with _called(called, "own"):
+            return plain(text)
+
+    return parse
+
+
+def _size(text: str) -> Values:
+    """Read "512", "768x512", or a shape such as "3:2", which waits for the model's size."""
+    if shape := re.fullmatch(r"\s*([1-9]\d{0,2})\s*:\s*([1-9]\d{0,2})\s*", text, re.ASCII):
+        aspect = Aspect(int(shape[1]), int(shape[2]))
+        return {"width": aspect, "height": aspect}
+    found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
+    if not found:
+        raise OptionError("size", text, A_SIZE)
+    width, height = int(found[1]), int(found[2] or found[1])
+    for side in (width, height):
+        if side not in RANGES["width"]:
+            allowed = RANGES["width"].said()
+            words = Sentence(f"{allowed} pixels a side", "pixels_a_side", allowed=allowed)
+            raise OptionError("size", text, words)
+    return {"width": width, "height": height}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """Describe how something is typed: `--name value`."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    example: str
+    spoken: bool = False  # its value is words, and runs on to the next flag
+    listed: bool = False  # its value is a list, in which names may be quoted
+    many: bool = False  # it may be given several times, and all of them count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option(Flag):
+    """Describe one option: how it is typed, what it means, how its text is read."""
+
+    parse: Callable[[str], Values]
+    help: Mapping[str, str]  # language → one line
+    choices: tuple[str, ...] = ()
+    range: Range | None = None  # of a number
+
+
+OPTIONS: Final = (
+    Option(
+        name="negative",
+        aliases=("no",),
+        parse=_field("negative_prompt", str, "negative"),
+        example="TEXT",
+        help={"en": "what the picture should not show", "zh": "画面中不要出现的内容"},
+        spoken=True,
+    ),
+    Option(
+        name="seed",
+        parse=_seed,
+        example="N",
+        help={
+            "en": "the same seed gives the same picture (0 to 2^64-1, or 'new')",
+            "zh": "相同的种子得到相同的图（0 到 2^64-1，或 new）",
+        },
+    ),
+    Option(
+        name="steps",
+        parse=_field("steps", int),
+        range=RANGES["steps"],
+        example="N",
+        help={
+            "en": f"how often noise is chiselled away, {RANGES['steps']}",
+            "zh": "去噪的步数",
+        },
+    ),
+    Option(
+        name="guidance",
+        aliases=("cfg",),
+        parse=_field("guidance_scale", float, "guidance"),
+        range=RANGES["guidance_scale"],
+        example="X",
+        help={
+            "en": f"how closely the words are followed, {RANGES['guidance_scale']}",
+            "zh": "贴合提示词的程度",
+        },
+    ),
+    Option(
+        name="strength",
+        parse=_field("strength", float),
+        range=RANGES["strength"],
+        example="X",
+        help={
+            "en": f"how much of a start image is drawn anew, {RANGES['strength']}",
+            "zh": "起始图被重绘的程度",
+        },
+    ),
+    Option(
+        name="fit",
+        parse=_field("fit", _name),
+        example="HOW",
+        help={
+            "en": f"how a start image of another shape is fitted: {', '.join(FITS)}",
+            "zh": "起始图形状不同时如何适配",
+        },
+        choices=FITS,
+    ),
+    Option(
+        name="sampler",
+        parse=_field("sampler", _name),
+        example="NAME",
+        help={"en": f"one of {', '.join(SAMPLERS)}", "zh": "采样器"},
+        choices=SAMPLERS,
+    ),
+    Option(
+        name="schedule",
+        aliases=("scheduler",),
+        parse=_field("schedule", _name),
+        example="NAME",
+        help={"en": f"one of {', '.join(SCHEDULES)}", "zh": "噪声调度"},
+        choices=SCHEDULES,
+    ),
+    Option(
+        name="size",
+        aliases=("ar", "aspect"),
+        parse=_size,
+        example="WxH",
+        help={
+            "en": "width and height in pixels, like 768x512, or a shape, like 3:2",
+            "zh": "宽和高（像素），如 768x512；或比例，如 3:2",
+        },
+    ),
+    Option(
+        name="count",
+        aliases=("n",),
+        parse=_field("count", int),
+        range=RANGES["count"],
+        example="N",
+        help={"en": f"how many pictures, {RANGES['count']}", "zh": "图片数量"},
+    ),
+    Option(
+        name="model",
+        aliases=("checkpoint",),
+        parse=_field("checkpoint", str, "model"),
+        example="NAME",
+        help={"en": "which model draws", "zh": "使用的模型"},
+    ),
+    Option(
+        name="lora",
+        aliases=("loras",),
+        parse=_loras,
+        listed=True,
+        example="NAME:X",
+        help={
+            "en": "LoRAs with their weights: name:0.8, or several with commas between; 'none'",
+            "zh": "LoRA 及其权重：name:0.8，多个用逗号分隔；none 为不用",
+        },
+    ),
+    Option(
+        name="style",
+        parse=_style,
+        example="NAME",
+        help={
+            "en": "words that this place keeps by a name; 'none' for none",
+            "zh": "此处保存的风格；none 为不用",
+        },
+    ),
+    Option(
+        name="clip-skip",
+        aliases=("clipskip",),
+        parse=_optional("clip_skip", int, "clip-skip"),
+        example="N",
+        help={
+            "en": f"which layer of the text encoder is read, from its last, "
+            f"{RANGES['clip_skip']}, or 'own'",
+            "zh": "读取文本编码器倒数第几层，或 own（模型默认）",
+        },
+    ),
+    Option(
+        name="vae",
+        parse=_optional("vae", str, "vae"),
+        example="NAME",
+        help={
+            "en": "another VAE than the model's, or 'own'",
+            "zh": "替换模型自带的 VAE，或 own（模型默认）",
+        },
+    ),
+    Option(
+        name="rescale",
+        parse=_field("guidance_rescale", float, "rescale"),
+        example="X",
+        help={
+            "en": f"how far guidance's contrast is brought back, {RANGES['guidance_rescale']}",
+            "zh": "引导对比度的回调程度",
+        },
+    ),
+)
+
+BY_NAME: Final = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
+
+
+def find(name: str) -> Option:
+    """Return the option by its name or an alias, or raise `UnknownOption`."""
+    return find_flag(name, BY_NAME)
+
+
+def find_flag(name: str, known: Mapping[str, AnyFlag]) -> AnyFlag:
+    """Return what is typed by a name, or raise `UnknownOption`."""
+    try:
+        return known[name.lower()]
+    except KeyError:
+        raise UnknownOption(f"--{name}", (f"--{each}" for each in known)) from None
+
+
+def parse_values(typed: Iterable[tuple[str, str]]) -> Values:
+    """Turn (name, text) pairs into values of recipe fields; the last one of a name wins."""
+    values: Values = {}
+    for name, text in typed:
+        values |= find(name).parse(text)
+    return values

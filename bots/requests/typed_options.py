@@ -1,0 +1,151 @@
+"""What people type in one text: words, and options among them as `--name value`.
+
+Every place where a prompt can be typed reads it here, so that a text means the same in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from bots.requests.options import BY_NAME, Flag, find_flag
+from engine.errors import OptionError, UnknownOption, UserError, shorten
+from engine.recipe.limits import is_blank
+from engine.sentences import Sentence
+
+Typed = list[tuple[str, str]]  # options by their own names, and their texts
+
+# Where no blank is written between words and options: Chinese, Japanese, Korean, and punctuation.
+_CLOSE: Final = r"\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef,;"
+# What cannot be seen and ends words: blanks of no width, and marks of direction, which keyboards
+# and web pages put between words by themselves.
+_HIDDEN: Final = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+# Phones and Chinese keyboards turn two hyphens into a dash, or two; people mean the same.
+_FLAG: Final = re.compile(
+    rf"(?:^|(?<=[\s{_CLOSE}{_HIDDEN}]))(?:--|——?|–)([A-Za-z][\w-]*)(?:=|(?=[\s{_HIDDEN}])|$)"
+)
+_EDGES: Final = re.compile(rf"^[\s{_HIDDEN}]+|[\s{_HIDDEN}]+$")
+_WORD: Final = re.compile(r"\S+")
+_LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
+_QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
+
+
+class GivenTwice(UserError):
+    """Say which option was given twice, and as what."""
+
+    def __init__(self, name: str, first: str, second: str) -> None:
+        facts = {"name": f"--{name}", "first": shorten(first), "second": shorten(second)}
+        text = "{name} is given twice, as {first} and as {second}; give it once.".format(**facts)
+        super().__init__(Sentence(text, "given_twice", **facts))
+
+
+def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -> tuple[str, Typed]:
+    """Split a text: words are the prompt, `--name value` anywhere an option.
+
+    A value is one word or a quoted text; that of a spoken option runs to the next option, or to the
+    line's end. Nothing that was typed is dropped without a word. Options come by their own names,
+    as they were typed; a prompt in which nothing can be seen comes as "".
+
+    more: flags that only one place knows. lines: words in further lines are the negative prompt;
+    else they go on with the prompt, as where a negative prompt has a field of its own.
+    """
+    known: Mapping[str, Flag] = {**BY_NAME, **{flag.name: flag for flag in more}}
+    if not lines:
+        words, typed = _split(text, known)
+        return "" if is_blank(words) else words, typed
+    first, _, rest = text.strip().partition("\n")
+    (words, typed), (negative, below) = _split(first, known), _split(rest.strip(), known)
+    negatives = [("negative", negative)] if negative else []
+    return "" if is_blank(words) else words, [*negatives, *typed, *below]
+
+
+def _split(text: str, known: Mapping[str, Flag]) -> tuple[str, Typed]:
+    flags = list(_flags(text, known))
+    if not flags:
+        return text, []
+    parts, typed = [text[: flags[0].start()]], []
+    for flag, following in zip_longest(flags, flags[1:]):
+        option = find_flag(flag[1], known)
+        tail = _EDGES.sub("", text[flag.end() : following.start() if following else None])
+        value, words = _take_value(option, tail)
+        typed.append((option.name, value))
+        parts.append(words)
+    return " ".join(filter(None, (_EDGES.sub("", part) for part in parts))), typed
+
+
+def read_request(
+    text: str, given: Iterable[tuple[str, str]] = (), more: Sequence[Flag] = ()
+) -> tuple[str, Typed]:
+    """Read a prompt beside which options can be given, too: its words, and all options.
+
+    Its lines are all words, as are those of a negative prompt that is given beside it, in which
+    options are read, too. Raises `GivenTwice` for an option that is given in two of these, with
+    other values; otherwise as `split_message`.
+    """
+    words, typed = split_message(text, more, lines=False)
+    return words, join_options(read_given(given, more), typed, more)
+
+
+def read_given(given: Iterable[tuple[str, str]], more: Sequence[Flag] = ()) -> Typed:
+    """Read options among the words of others; raises `UserError` as `read_request` does."""
+    plain, found = [], []
+    for name, text in given:
+        if name in BY_NAME and BY_NAME[name].spoken:
+            text, typed = split_message(text, more, lines=False)
+            found += typed
+        plain.append((name, text))
+    return join_options(plain, found, more)
+
+
+def join_options(
+    given: Iterable[tuple[str, str]], typed: Typed, more: Sequence[Flag] = ()
+) -> Typed:
+    """Return options of two places together, or raise `GivenTwice`."""
+    given, several = list(given), {flag.name for flag in more if flag.many}
+    for name, second in typed:
+        for known, first in given:
+            if name == known and name not in several and first.strip() != second.strip():
+                raise GivenTwice(name, first, second)
+    return [*given, *typed]
+
+
+def only_options(text: str, names: Iterable[str], others: Sequence[str] = ()) -> Typed:
+    """Read a text of options alone; raises `UnknownOption` for words, and for other options.
+
+    others: words that are known there, for the answer.
+    """
+    known = [*others, *(f"--{name}" for name in names)]
+    words, typed = split_message(text, lines=False)
+    for each in (*(f"--{name}" for name, _ in typed), *([words] if words else [])):
+        if each not in known:
+            raise UnknownOption(each, known)
+    return typed
+
+
+def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
+    """Yield where options begin: known ones anywhere, and others only where a blank is before."""
+    for found in _FLAG.finditer(text):
+        before = text[found.start() - 1 : found.start()]
+        if is_blank(before) or found[1].lower() in known:
+            yield found
+
+
+def _take_value(option: Flag, tail: str) -> tuple[str, str]:
+    """Split what follows a flag into its value and words that belong to the prompt."""
+    if not tail:
+        text, example = f"followed by a value ({option.example})", option.example
+        allowed = Sentence(text, "followed_by", example=example)
+        raise OptionError(f"--{option.name}", "", allowed)
+    if option.spoken and option.listed:
+        return tail, ""
+    closing = _QUOTES.get(tail[0])
+    end = tail.find(closing, 1) if closing else -1
+    if end > 0 and not (option.listed and tail[end + 1 : end + 2].strip()):
+        return tail[1:end], tail[end + 1 :]
+    if option.spoken:
+        return tail, ""
+    found = (_LIST if option.listed else _WORD).match(tail)
+    assert found  # it is stripped, and something is left
+    return found[0], tail[found.end() :].strip()

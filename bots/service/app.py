@@ -1,0 +1,176 @@
+"""The composition root: settings → storage → engine → studio; begun in order, ended in reverse."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from bots.admission.gate import Gate
+from bots.admission.prompt_hook import find_hook
+from bots.admission.roles import Roles
+from bots.admission.rules import Rules, Safety
+from bots.admission.visibility import Screen
+from bots.chat.access import Sights
+from bots.operations.settings import Settings
+from bots.requests.studio import Studio
+from bots.requests.styles import Stylebook
+from bots.worker.maintenance import Caretaker
+from bots.worker.pausing import Pausing
+from bots.worker.queue_view import limits_of, priority_of, recall, remember
+from bots.worker.worker import Worker
+from engine.executors import Health
+from engine.executors.choose import make_executor
+from engine.executors.config import EngineConfig
+from engine.models.catalogue import Catalogue
+from engine.queue.queue import Queue
+from storage import DatabaseFault, Storage
+
+LOOK: Final = 1.0  # seconds between two looks for jobs that other processes added
+UPKEEP: Final = 30  # looks between two searches for what dead processes left behind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Hold what the adapters need."""
+
+    settings: Settings
+    storage: Storage
+    worker: Worker
+    pausing: Pausing
+    gate: Gate
+    studio: Studio
+    styles: Stylebook
+    health: Callable[[], Health]  # of the engine
+
+    @property
+    def screen(self) -> Screen:
+        """Return what knows which pictures may be seen where."""
+        return Screen(self.storage, self.gate)
+
+    @property
+    def sights(self) -> Sights:
+        """Return what knows who may see which picture."""
+        return Sights(self.storage.jobs, self.gate)
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    """Return what the engine is made from."""
+    return EngineConfig(
+        models_dir=settings.models_dir,
+        device=settings.device,
+        batching=settings.batching,
+        compile=settings.compile,
+        pictures=settings.data_dir / "pictures",
+        notes=settings.data_dir / "engine",
+        safety_model=settings.safety_model,
+        safety_labels=settings.safety_labels,
+    )
+
+
+def roles_of(settings: Settings) -> Roles:
+    """Return who may do more than others, everywhere."""
+    return Roles(owners=settings.owners, moderators=settings.moderators)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return what holds in places that have no rules of their own."""
+    return Rules(
+        per_minute=settings.per_minute,
+        place_per_minute=settings.place_per_minute,
+        daily=settings.daily_budget,
+        keep_days=settings.keep_days,
+        blocked=settings.blocked_words,
+        safety=Safety(settings.safety),
+    )
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterator[App]:
+    """Begin everything, and end it in good order whatever happens inside.
+
+    Jobs that are still at work when it ends go back to the queue. A process that is `serving`
+    works for everybody: it takes in what waits in the database and what dead processes left, at
+    its start and now and then. Any other draws its own jobs alone.
+    """
+    catalogue = Catalogue(settings.models_dir)
+    async with (
+        Storage.open(settings.data_dir, settings.database_url) as storage,
+        make_executor(settings.executor, engine_config(settings)) as executor,
+    ):
+        speeds = await recall(storage, settings)
+        queue = Queue(lambda: executor.slots, limits_of(settings), speeds, ready=executor.ready)
+        hook = find_hook(settings.prompt_hook)
+        gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
+        pausing = Pausing(storage.moderation, queue, gate.roles)
+        await pausing.look()
+        worker = Worker(storage.jobs, executor, queue, priority_of(settings), caps=gate.caps)
+        if serving:
+            await storage.care.sweep()
+            await take_in(storage, worker)
+        async with AsyncExitStack() as tasks:
+            tasks.push_async_callback(remember, speeds, settings)
+            await tasks.enter_async_context(_running(worker.run(), "marble-worker"))
+            await tasks.enter_async_context(_running(pausing.run(), "marble-pausing"))
+            if serving:
+                upkeep = _upkeep(storage, worker, settings)
+                await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
+                caretaker = Caretaker(storage, queue, settings)
+                await tasks.enter_async_context(_running(caretaker.run(), "marble-caretaker"))
+            studio = Studio(
+                catalogue, storage.jobs, worker, storage.pictures, storage.styles, gate=gate
+            )
+            yield App(
+                settings=settings,
+                storage=storage,
+                worker=worker,
+                pausing=pausing,
+                gate=gate,
+                studio=studio,
+                styles=Stylebook(storage, gate),
+                health=executor.health,
+            )
+
+
+async def take_in(storage: Storage, worker: Worker) -> None:
+    """Queue what dead processes were running, and all else that waits in the database."""
+    await storage.requeue_lost()
+    await worker.take_in()
+
+
+async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
+    last = 0
+    for look in count(1):
+        await asyncio.sleep(LOOK)
+        try:
+            if look % UPKEEP == 0:
+                await take_in(storage, worker)
+                await remember(worker.queue.speeds, settings)
+            last = await worker.take_in(last)
+            await worker.heed()
+        except DatabaseFault as fault:
+            log.warning("the queue could not be looked through: %s", fault)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run a task until the end of the block, which is cut short if the task fails."""
+    task, inside = asyncio.create_task(work, name=name), asyncio.current_task()
+    assert inside is not None
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            log.critical("%s failed; Marble ends", name)
+            inside.cancel()
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

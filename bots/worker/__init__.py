@@ -1,0 +1,1 @@
+"""From a stored job to a delivered reply."""

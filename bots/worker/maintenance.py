@@ -1,0 +1,131 @@
+"""What `marble serve` does by itself: watch the disk, and every night back up, prune and sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from bots.admission.rulebook import KEEP, PREFIX
+from bots.operations.settings import Settings
+from engine.errors import UserError
+from engine.files import private
+from engine.queue.queue import Queue
+from engine.sentences import Sentence
+from storage import Storage
+from storage.care import backups
+from storage.jobs.intake import ROOM
+from storage.jobs.place_tree import is_set, ruled_by
+from storage.records import EVERYWHERE
+
+log = logging.getLogger(__name__)
+
+LOOK: Final = 30.0  # seconds between two looks at the disk and the clock
+AGAIN: Final = 3600.0  # seconds after which a night that failed is tried again
+NIGHT: Final = 3  # o'clock, where the machine is
+FULL: Final = Sentence("The disk is nearly full; its owner has been told.", "disk_nearly_full")
+DISK: Final = "disk"  # who pauses the queue
+NAME: Final = "marble-????-??-??.backup"
+
+
+def local_time() -> datetime:
+    """Return the time of day where the machine is."""
+    return datetime.now().astimezone()
+
+
+@dataclass(slots=True)
+class Caretaker:
+    """Look after a serving process's disk and database; nothing that it does ends serving."""
+
+    storage: Storage
+    queue: Queue
+    settings: Settings
+    now: Callable[[], datetime] = local_time
+    _not_before: float = 0.0
+
+    async def run(self) -> None:
+        """Look now and then until cancelled."""
+        try:
+            await self.storage.exports.sweep()  # what a process left that died
+        except OSError as error:
+            log.error("what exports left could not be removed: %s", error)
+        while True:
+            try:
+                self.watch_disk()
+                if self._is_due() and time.monotonic() >= self._not_before:
+                    self._not_before = time.monotonic() + AGAIN
+                    await self.night()
+            except (UserError, OSError) as error:
+                log.error("care was cut short: %s", error)
+            await asyncio.sleep(LOOK)
+
+    def watch_disk(self) -> None:
+        """Start nothing while there is hardly room for what comes of it; go on once there is."""
+        free = shutil.disk_usage(self.settings.data_dir).free
+        if free < ROOM:
+            log.error("less than %d MB are free: nothing is started", ROOM // 2**20)
+            self.queue.pause(FULL, DISK)
+        elif free >= 2 * ROOM:
+            self.queue.resume(DISK)
+
+    async def night(self) -> None:
+        """Back up, remove what is older than its place keeps it, and files that nobody names."""
+        try:
+            if self.settings.backups:
+                await self.back_up()
+        finally:  # what nobody is to keep any longer goes all the same
+            pruned = await self.prune()
+            swept = await self.storage.care.sweep()
+            await self.storage.exports.sweep()
+            log.info("care: %d jobs were removed, and %d files that nobody named", pruned, swept)
+        await asyncio.to_thread(self._mark.touch)
+
+    async def back_up(self) -> Path:
+        """Write today's backup, and remove those that are too many; none where nobody asked yet."""
+        private.make_folder(self.folder)
+        self.folder.chmod(private.FOLDER)  # earlier versions made it for all to read
+        target = self.folder / f"marble-{self.now():%Y-%m-%d}.backup"
+        if not target.exists() and await self.storage.history.page(limit=1):
+            size = await self.storage.care.backup(target)
+            log.info("care: the database was backed up to %s (%d bytes)", target, size)
+        for old in sorted(self.folder.glob(NAME))[: -self.settings.backups]:
+            old.unlink(missing_ok=True)
+        url = self.storage.database.url
+        await asyncio.to_thread(backups.remove_unfinished, url, self.settings.data_dir)
+        return target
+
+    async def prune(self) -> int:
+        """Remove jobs that are older than their place keeps them; return how many."""
+        rule, count = PREFIX + KEEP, 0
+        kept = await self.storage.people.places_with(rule)
+        for place, days in {EVERYWHERE: self.settings.keep_days, **kept}.items():
+            if days:  # 0 is no limit
+                # It may be changed while much is removed: then nothing more is, by what was read.
+                which = ruled_by(rule, place) & is_set(rule, place, kept.get(place))
+                pruned = await self.storage.care.prune(timedelta(days=days), which=which)
+                count += pruned.jobs
+        return count
+
+    @property
+    def folder(self) -> Path:
+        """Return where backups lie."""
+        return self.settings.data_dir / "backups"
+
+    @property
+    def _mark(self) -> Path:
+        private.make_folder(self.folder)
+        return self.folder / ".done"
+
+    def _is_due(self) -> bool:
+        """Say whether a night has begun since this was last done."""
+        now = self.now()
+        night = now.replace(hour=NIGHT, minute=0, second=0, microsecond=0)
+        if now < night:
+            night -= timedelta(days=1)
+        return not self._mark.exists() or self._mark.stat().st_mtime < night.timestamp()

@@ -1,0 +1,180 @@
+"""Where everybody stands, as far as it can be told from the database.
+
+The process that works knows the true order; any other rebuilds it here from the same rows, by the
+same code, and so may be off by what only that one has measured.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from bots.operations.settings import Settings
+from engine.files.atomic import replace_text, sweep_drafts
+from engine.queue.estimates import Meter, Speeds, work_of
+from engine.queue.order import Caps, Limits, Order, Priority, Task
+from storage import Job, Status, Storage
+
+MEASURED: Final = 50  # finished jobs that speeds are learnt from
+PAGE: Final = 500
+DRAWN: Final = frozenset({Status.RENDERED, Status.DELIVERED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Say where a job stands: its place in line (0: it runs), and seconds of age and to go.
+
+    The age of a job that runs is counted from its start. One that is `lost` waits again: the
+    process that ran it is dead.
+    """
+
+    job: Job
+    position: int
+    age: float
+    eta: float | None
+    lost: bool = False
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return how much the queue takes."""
+    return Limits(
+        running=settings.running_per_person,
+        waiting=settings.waiting_per_person,
+        length=settings.queue_length,
+    )
+
+
+def priority_of(settings: Settings) -> Callable[[Job], Priority]:
+    """Return a function that says whose jobs go first."""
+
+    def priority(job: Job) -> Priority:
+        first = job.person in settings.moderators or job.person in settings.owners
+        return Priority.MODERATOR if first else Priority.PERSON
+
+    return priority
+
+
+def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
+    """Return what the queue needs to know of a job."""
+    return Task(
+        job=job.id,
+        person=job.person,
+        work=work_of(job.recipe),
+        priority=priority,
+        caps=caps,
+        alone=job.suspect,
+    )
+
+
+async def recall(storage: Storage, settings: Settings) -> Speeds:
+    """Return how long things take, as the last process measured it or as the latest jobs took."""
+    speeds = Speeds()
+    with suppress(OSError):
+        await asyncio.to_thread(sweep_drafts, _file(settings).parent)
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # not there, or not ours
+        speeds = Speeds(json.loads(await asyncio.to_thread(_file(settings).read_text)))
+    if not speeds:
+        await learn(speeds, storage)
+    return speeds
+
+
+async def remember(speeds: Speeds, settings: Settings) -> None:
+    """Keep what was measured for the processes to come; they can do without."""
+    text = json.dumps(speeds.to_dict())
+    with suppress(OSError):
+        await asyncio.to_thread(replace_text, _file(settings), text)
+
+
+def _file(settings: Settings) -> Path:
+    return settings.data_dir / "engine" / "speeds.json"
+
+
+async def learn(speeds: Speeds, storage: Storage) -> None:
+    """Teach how long the latest jobs took, where nothing better is known.
+
+    Jobs that ran at once shared the engine, and only the database's clock tells how long; it knows
+    nothing of stages, so that the loading of models counts as work.
+    """
+    latest = {job.id: job for job in await storage.history.page(limit=MEASURED)}
+    meter = Meter()
+    for at, number, starts in sorted(_starts_and_ends(latest.values())):
+        work = work_of(latest[number].recipe)
+        if starts:
+            meter.start(number, work.width, at)
+        else:
+            speeds.learn(work, meter.stop(number, at))
+
+
+def _starts_and_ends(jobs: Iterable[Job]) -> Iterator[tuple[float, int, bool]]:
+    """Yield when drawn jobs started and ended, and whether it is the start."""
+    for job in jobs:
+        started, ended = job.started_at, job.finished_at
+        # Where somebody set the clock, a job may end before it started.
+        if job.status in DRAWN and started and ended and ended > started:
+            yield started.timestamp(), job.id, True
+            yield ended.timestamp(), job.id, False
+
+
+async def look(storage: Storage, settings: Settings) -> list[Standing]:
+    """Return what runs, and then what waits in the order in which it is expected to start."""
+    speeds = await recall(storage, settings)
+    lost = await storage.worker.lost()
+    running = await storage.jobs.list_running()
+    waiting = [job for job in running if job.id in lost]
+    running = tuple(job for job in running if job.id not in lost)
+    queued: list[Job] = []
+    while page := await storage.jobs.list_queued(queued[-1].id if queued else 0, PAGE):
+        queued += page
+    waiting = sorted([*waiting, *queued], key=lambda job: job.id)
+    return standings(running, waiting, settings, speeds, datetime.now(UTC), lost)
+
+
+def standings(
+    running: Sequence[Job],
+    waiting: Sequence[Job],
+    settings: Settings,
+    speeds: Speeds,
+    now: datetime,
+    lost: Collection[int] = (),
+) -> list[Standing]:
+    """Work out where jobs stand at a time, from what runs and what waits (`lost`: again)."""
+    jobs = {job.id: job for job in (*running, *waiting)}
+    order = _order(running, waiting, settings, speeds)
+    places = sorted(
+        order.forecast(now.timestamp(), len(running)), key=lambda p: (p.position, p.job)
+    )
+    return [
+        Standing(
+            job=jobs[place.job],
+            position=place.position,
+            age=_age(jobs[place.job], now, place.job in lost),
+            eta=None if place.ends_at is None else place.ends_at - now.timestamp(),
+            lost=place.job in lost,
+        )
+        for place in places
+    ]
+
+
+def _order(
+    running: Sequence[Job], waiting: Sequence[Job], settings: Settings, speeds: Speeds
+) -> Order:
+    """Rebuild the order of the process that works; what runs, runs, whatever the limits say."""
+    priority, limits = priority_of(settings), limits_of(settings)
+    most = max(Counter(job.person for job in running).values(), default=0)
+    order = Order(replace(limits, running=max(limits.running, most)), speeds)
+    for job in running:
+        order.submit(replace(task_of(job, priority(job)), alone=False))
+        order.choose((job.started_at or job.created_at).timestamp(), len(running))
+    for job in waiting:
+        order.submit(task_of(job, priority(job)))
+    return order
+
+
+def _age(job: Job, now: datetime, lost: bool) -> float:
+    since = job.created_at if lost else job.started_at or job.created_at
+    return max(0.0, (now - since).total_seconds())

@@ -1,0 +1,1 @@
+"""Load everything once and say what is wrong."""

@@ -1,0 +1,64 @@
+"""Look at the device as the engine will: which it is, how much memory it has, whether it works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from engine.device.backends import memory, name, pick_device, present
+from engine.errors import UserError
+from engine.pipeline.residency import budget
+
+
+class DeviceFault(UserError):
+    """Say why a device cannot be used, and what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Describe a device that works: its name, torch's version and bytes of memory.
+
+    `budget` is what models may take of the memory.
+    """
+
+    name: str
+    kind: str
+    torch: str
+    memory: int
+    budget: int
+
+
+def look(wanted: str) -> Device:
+    """Describe the device of that name (`MARBLE_DEVICE`) after a try; raises `DeviceFault`."""
+    device = _find(wanted)
+    try:
+        square = torch.ones((64, 64), device=device)
+        worked = float((square @ square)[0, 0]) == 64
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceFault(f"{device} does not work: {_first_line(error)}.") from error
+    if not worked:
+        raise DeviceFault(f"{device} computes wrongly: 64 ones do not make 64.")
+    return Device(
+        name=name(device),
+        kind=device.type,
+        torch=torch.__version__,
+        memory=memory(device),
+        budget=budget(device),
+    )
+
+
+def _find(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return pick_device()
+    there = present()
+    device = torch.device(wanted)
+    if not there.get(device.type, True):
+        raise DeviceFault(f"torch {torch.__version__} sees no {device.type} device.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceFault(f"there is no {device}; devices are counted from cuda:0.")
+    return device
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

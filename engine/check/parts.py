@@ -1,0 +1,91 @@
+"""Look at what lies beside the models: LoRAs, VAEs, embeddings, control models, upscalers.
+
+Which model a part is used with is not known here, so what only a model can tell (that a layer of
+a LoRA is one of its own) is told when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from engine.decode.own_vae import read_vae
+from engine.decode.tiny_vae import is_tiny, read_tiny
+from engine.device.finite import check_values
+from engine.errors import BrokenModel
+from engine.finish.upscale import load_upscaler
+from engine.loading.loading import read_tensors
+from engine.loading.lora_file import read_entries
+from engine.models.control_files import context_width, title_of
+from engine.models.families import BY_KEY
+from engine.models.folders import Kind
+from engine.models.shelves import SHELVES
+from engine.text_encode.embeddings import find_vectors
+
+CPU: Final = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Say of a file or folder what it is, and what is wrong with it (None: nothing)."""
+
+    name: str
+    kind: Kind
+    title: str = ""
+    problem: str | None = None
+
+
+def examine_parts(models_dir: Path | None, parts: Iterable[tuple[Kind, str]]) -> Iterator[Part]:
+    """Read parts of a folder, and look at every value of most of them."""
+    shelves = {kind: shelf(models_dir) for kind, shelf in SHELVES.items()}
+    for kind, name in parts:
+        try:
+            path = shelves[kind].get(name)
+            assert path is not None  # it has a file
+            yield Part(name=name, kind=kind, title=LOOKS[kind](name, path))
+        except BrokenModel as error:
+            yield Part(name=name, kind=kind, problem=error.reason)
+
+
+def _lora(name: str, path: Path) -> str:
+    entries = read_entries(name, path)
+    check_values(name, read_tensors(name, path).items())
+    return f"{len(entries)} layers"
+
+
+def _vae(name: str, path: Path) -> str:
+    if is_tiny(path):
+        return f"tiny, {read_tiny(name, path).config.latent_channels} channels"
+    vae = read_vae(name, path, BY_KEY["sd1"].form)
+    return f"{vae.config.latent_channels} channels"
+
+
+def _embedding(name: str, path: Path) -> str:
+    tensors = read_tensors(name, path)
+    widths = {find_vectors(name, tensors, number).shape[-1] for number in (0, 1)}
+    check_values(name, tensors.items())
+    return f"for text encoders {' and '.join(map(str, sorted(widths)))} wide"
+
+
+def _control(name: str, path: Path) -> str:
+    width = context_width(name, path)
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        check_values(name, read_tensors(name, file).items())
+    return f"for {title_of(width)}" if width else ""
+
+
+def _upscaler(name: str, path: Path) -> str:
+    return f"{load_upscaler(name, path, CPU).scale}×"
+
+
+LOOKS: Final[Mapping[Kind, Callable[[str, Path], str]]] = {
+    Kind.LORA: _lora,
+    Kind.VAE: _vae,
+    Kind.EMBEDDING: _embedding,
+    Kind.CONTROLNET: _control,
+    Kind.UPSCALER: _upscaler,
+}

@@ -1,0 +1,1 @@
+"""Stage 3: the VAE turns latents into pixels, and pixels into latents."""

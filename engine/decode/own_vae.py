@@ -1,0 +1,177 @@
+"""VAEs of one's own: a recipe may name one to stand in for the model's."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+from engine.decode.tiny_vae import is_tiny, read_tiny
+from engine.device.backends import layout, ran_out
+from engine.device.finite import check_weights
+from engine.device.tensor_bytes import of_file, of_modules
+from engine.errors import BrokenModel, MissingVae, UnknownPart
+from engine.files.safetensors import BadFile
+from engine.loading.loading import Model, brief, is_xl, lacks_weights, read_respelled, vae_tensors
+from engine.loading.missing_vae import NoVae
+from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, check_vae
+from engine.models.control_files import read_config
+from engine.models.families import BY_KEY, TINY_VAES
+from engine.models.name_matching import stem
+from engine.models.shelves import Shelf
+from engine.models.supported import check_vae as check_config
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 2  # that stay on the device
+
+
+class Vaes:
+    """Lend a model another VAE; those used last stay loaded.
+
+    make_room: is told how many bytes a file has before it is loaded.
+    """
+
+    def __init__(
+        self, model: Model, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+    ) -> None:
+        self._model = model
+        self._shelf = shelf
+        self._make_room = make_room
+        self._models: OrderedDict[str, Model] = OrderedDict()
+        self._previewing: AutoencoderTiny | None = None
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of those that are loaded, the tiny one for previews among them."""
+        tiny = self._previewing
+        return of_modules(self.modules if tiny is None else [*self.modules, tiny])
+
+    @property
+    def modules(self) -> list[Any]:
+        """Return the VAEs that are loaded."""
+        return [lent.vae for lent in self._models.values()]
+
+    def lend_to_encode(self, name: str | None) -> Model:
+        """Return the model with what encodes where the VAE of that name decodes.
+
+        A tiny VAE only decodes; the model's own, of the same latents, is by far the better encoder.
+        """
+        lent = self.lend(name)
+        return self.lend(None) if isinstance(lent.vae, AutoencoderTiny) else lent
+
+    def tiny(self) -> AutoencoderTiny | None:
+        """Return the tiny VAE of the model's family for previews, None where there is none."""
+        name = self._model.checkpoint.family.tiny_vae
+        try:
+            path = self._shelf.get(name) if name else None
+            vae = self._tiny(name, path) if name and path else None
+        except UnknownPart:
+            return None
+        except BrokenModel as error:
+            log.warning("previews go without it: %s", error)
+            return None
+        self._previewing = vae and vae.to(self._model.dtype)
+        return self._previewing
+
+    def for_previews(self) -> Model:
+        """Return the model with its own VAE, or with the last one lent where it has none."""
+        bare = isinstance(self._model.vae, NoVae) and self._models
+        return self._models[next(reversed(self._models))] if bare else self._model
+
+    def lend(self, name: str | None) -> Model:
+        """Return the model with the VAE of that name (None: its own).
+
+        Raises `UnknownPart`, `MissingVae`, or `BrokenModel` with the reason.
+        """
+        if name is None:
+            if isinstance(self._model.vae, NoVae):
+                raise MissingVae(self._model.checkpoint.name, self._shelf.names())
+            return self._model
+        if name not in self._models:
+            path = self._shelf.get(name)
+            assert path is not None  # none is built in
+            self._make_room(of_file(path))
+            self._models[name] = replace(self._model, vae=self._load(name, path))
+            if len(self._models) > KEPT:
+                self._models.popitem(last=False)
+        self._models.move_to_end(name)
+        return self._models[name]
+
+    def _load(self, name: str, path: Path) -> Any:
+        if is_tiny(path):
+            return self._tiny(name, path)
+        # All VAEs of SD1, SD2 and SDXL are of one form, and differ in how latents are scaled.
+        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].form
+        return self._fit(name, read_vae(name, path, form))
+
+    def _tiny(self, name: str, path: Path) -> AutoencoderTiny:
+        family = self._model.checkpoint.family
+        if stem(name).lower() in TINY_VAES - {family.tiny_vae}:
+            # Their shapes are the same, their colours are not.
+            raise BrokenModel(name, f"it does not decode what {family.title} models draw.")
+        return self._fit(name, read_tiny(name, path))
+
+    def _fit(self, name: str, vae: Any) -> Any:
+        if vae.config.latent_channels != self._model.latent_channels:
+            raise BrokenModel(
+                name,
+                f"its latents have {vae.config.latent_channels} channels, the model's "
+                f"{self._model.latent_channels}.",
+            )
+        made = vae.to(self._model.device).eval().requires_grad_(False)
+        return made.to(memory_format=layout(self._model.device))
+
+
+def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
+    """Read a VAE's file or folder in fp32, or raise `BrokenModel` with the reason.
+
+    form: configurations of a family whose single files it may be a part of.
+    """
+    try:
+        vae = _read(path, form)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    # The libraries raise a dozen kinds of errors for a broken file.
+    except Exception as error:
+        if ran_out(error) or isinstance(error, BrokenModel):
+            raise
+        if lacks_weights(error):
+            raise BrokenModel(name, "its weights lack some that a VAE has.") from error
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
+    check_weights(name, vae)
+    return vae
+
+
+def _read(path: Path, form: Path) -> AutoencoderKL:
+    if path.is_dir():
+        check_config(read_config(path.name, path))
+        vae, info = AutoencoderKL.from_pretrained(
+            str(path),
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        if missing := sorted(info["missing_keys"]):  # random numbers would stand in for them
+            raise BrokenModel(path.name, f"its weights lack {missing[0]!r}.")
+        check_unused(info["unexpected_keys"], VAE_HARMLESS)
+        return vae
+    tensors = vae_tensors(read_respelled(path.stem, path))
+    with torch.device("meta"):
+        check_vae(tensors, AutoencoderKL.from_config(AutoencoderKL.load_config(form / "vae")))
+    return AutoencoderKL.from_single_file(
+        tensors,
+        config=str(form),
+        subfolder="vae",
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        local_files_only=True,
+    )

@@ -1,0 +1,137 @@
+"""Tiny VAEs (TAESD): a few convolutions that decode in a moment what a VAE decodes in a second.
+
+    vae = read_tiny("taesd", path)      # diffusers' AutoencoderTiny, its decoder alone
+
+Its makers' files hold bare lists of layers, `taesd_decoder.safetensors` and an encoder beside it;
+diffusers' folders and joined files name the same layers otherwise. Which of these a file is, and
+for how many channels, its tensors' names and shapes tell. Latents go in as they are denoised: the
+scale of the VAE that it stands for is within. https://github.com/madebyollin/taesd
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from safetensors.torch import load_file
+from torch import Tensor
+
+from engine.device.backends import ran_out
+from engine.device.finite import check_weights
+from engine.errors import BrokenModel
+from engine.files.safetensors import BadFile, Header, read_header
+from engine.loading.loading import brief
+from engine.loading.unused_tensors import check_unused
+
+CLASS: Final = "AutoencoderTiny"
+# A decoder's layers as its makers, ComfyUI's joined files and diffusers count them. The makers
+# count a clamp before the first one.
+SPELLINGS: Final = (
+    (re.compile(r"(\d+)\.(.+)"), 1),
+    (re.compile(r"taesd_decoder\.(\d+)\.(.+)"), 1),
+    (re.compile(r"decoder\.layers\.(\d+)\.(.+)"), 0),
+)
+# The first layer's weights, and one that no other list of layers has: a block of three
+# convolutions at its place.
+FIRST: Final = "layers.0.weight"
+BLOCK: Final = "layers.2.conv.4.weight"
+# The other half of it, and the scale of latents as ComfyUI keeps it: neither decodes.
+HARMLESS: Final = re.compile(r"(taesd_)?encoder\.|vae_(scale|shift)$")
+
+
+def is_tiny(path: Path) -> bool:
+    """Say whether a file or folder holds a tiny VAE, by its tensors or its configuration."""
+    if path.is_dir():
+        return _config(path).get("_class_name") == CLASS
+    try:
+        return _layers(read_header(path)) is not None
+    except BadFile:
+        return False
+
+
+def read_tiny(name: str, path: Path) -> AutoencoderTiny:
+    """Read a tiny VAE's decoder in fp32, or raise `BrokenModel` with the reason."""
+    try:
+        vae = _from_folder(path) if path.is_dir() else _from_file(path)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    # The libraries raise a dozen kinds of errors for a broken file.
+    except Exception as error:
+        if ran_out(error):
+            raise
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
+    check_weights(name, vae)
+    vae.encoder = None
+    return vae.float().eval().requires_grad_(False)
+
+
+def _from_folder(path: Path) -> AutoencoderTiny:
+    vae, info = AutoencoderTiny.from_pretrained(
+        str(path),
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    # The library would go on with random numbers in these places.
+    if missing := sorted(info["missing_keys"]):
+        raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
+    check_unused(info["unexpected_keys"], HARMLESS)
+    return vae
+
+
+def _from_file(path: Path) -> AutoencoderTiny:
+    header = read_header(path)
+    layers = _layers(header)
+    if layers is None:
+        raise BadFile("it is no tiny VAE's decoder that Marble knows")
+    with torch.device("meta"):
+        vae = AutoencoderTiny(latent_channels=header.shape(layers[FIRST])[1])
+    vae.encoder = None
+    _check_form(header, layers, vae.decoder.state_dict())
+    check_unused(header.tensors.keys() - layers.values(), HARMLESS)
+    tensors = load_file(path)
+    weights = {ours: tensors[theirs].float() for ours, theirs in layers.items()}
+    vae.decoder.load_state_dict(weights, assign=True)
+    return vae
+
+
+def _check_form(header: Header, layers: Mapping[str, str], wanted: Mapping[str, Tensor]) -> None:
+    """Raise `BadFile` where a file's layers are not those of the form that Marble knows."""
+    for name, weight in wanted.items():
+        if name not in layers:
+            raise BadFile(f"its weights lack the decoder's {name!r}")
+        if header.shape(layers[name]) != tuple(weight.shape):
+            raise BadFile(f"the decoder's {name!r} has other sizes than TAESD's")
+    if more := layers.keys() - wanted.keys():
+        raise BadFile(f"its decoder has {min(more)!r}, which TAESD's lacks")
+
+
+def _layers(header: Header) -> dict[str, str] | None:
+    """Return the decoder's tensors, diffusers' names → the file's, or None if it holds none."""
+    for pattern, clamps in SPELLINGS:
+        found = dict(_spelled(header, pattern, clamps))
+        first, block = (header.shape(found.get(name, "")) for name in (FIRST, BLOCK))
+        # Of four dimensions, from few channels to many: an encoder's starts with three colours.
+        if len(first) == 4 and len(block) == 4 and block[:2] == (first[0], first[0]):
+            return found
+    return None
+
+
+def _spelled(header: Header, pattern: re.Pattern[str], clamps: int) -> Iterator[tuple[str, str]]:
+    for theirs in header.tensors:
+        if found := pattern.fullmatch(theirs):
+            yield f"layers.{int(found[1]) - clamps}.{found[2]}", theirs
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}

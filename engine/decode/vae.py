@@ -1,0 +1,169 @@
+"""The third stage: reveal. Latents become pixels; and, on the way there, a guess at them."""
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from io import BytesIO
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from engine.decode.tiled_vae import decode_large
+from engine.device.backends import ran_out
+from engine.device.finite import are_finite
+from engine.errors import NotFinite
+from engine.loading.loading import Model
+
+PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
+CHEAP: Final = 0.2  # seconds that a tiny VAE may take for a preview
+MOST: Final = 128 * 128  # latents that one is asked for; it needs memory beside the U-Net's
+SIDES: Final = (8, 16, 32, 64)  # latents, that its cost is tried at
+LONG_ENOUGH: Final = 0.01  # seconds; less tells of launching kernels, not of running them
+
+Pixels = NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
+
+
+def decode(model: Model, latents: Tensor) -> Pixels:
+    """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8; raises `NotFinite`."""
+    images = model.vae.decode(_unscaled(model, latents), return_dict=False)[0]
+    return _to_pixels(_checked(images, latents))
+
+
+def decode_tiled(model: Model, latents: Tensor) -> Pixels:
+    """Decode as `decode` does, but in overlapping tiles, which need less memory at once."""
+    return _to_pixels(_checked(decode_large(model.vae, _unscaled(model, latents)), latents))
+
+
+def _checked(images: Tensor, latents: Tensor) -> Tensor:
+    """Return what a VAE made of latents, or raise `NotFinite`: it would show as black.
+
+    VAEs work in fp32, so that no other precision would make numbers of it.
+    """
+    if not all(are_finite([images])):
+        raise NotFinite.in_vae() if all(are_finite([latents])) else NotFinite.in_latents()
+    return images
+
+
+def _unscaled(model: Model, latents: Tensor) -> Tensor:
+    config = model.vae.config
+    shift = getattr(config, "shift_factor", None) or 0.0
+    # Not `vae.dtype`: diffusers walks the whole model for it, 1 ms a picture.
+    dtype = next(model.vae.parameters()).dtype
+    unscaled: Tensor = latents.to(dtype) / config.scaling_factor + shift
+    return unscaled
+
+
+class Previewer:
+    """Guess pixels from latents: by a tiny VAE where there is one and it is cheap enough.
+
+    Otherwise by a linear map, which costs next to nothing: [C + 1, 3], latents and a constant to
+    RGB in −1…1. It comes from the model's `marble.json` where that has one, or else is fitted to
+    the VAE's own answers.
+    """
+
+    def __init__(self, model: Model, tiny: AutoencoderTiny | None = None) -> None:
+        self._model = model
+        self._tiny = tiny
+
+    def __call__(self, denoised: Tensor) -> bytes:
+        """Return a small JPEG of latents [1, C, h, w]."""
+        pixels = self._by_tiny(denoised) if self._tiny and self._is_cheap(denoised) else None
+        if pixels is None:
+            return _jpeg(_to_pixels(self._by_map(denoised)), 8.0)
+        return _jpeg(pixels, 1.0)
+
+    def _is_cheap(self, denoised: Tensor) -> bool:
+        count = denoised[0, 0].numel()
+        return count <= MOST and count * self._cost <= CHEAP
+
+    def _by_tiny(self, denoised: Tensor) -> Pixels | None:
+        """Return the tiny VAE's pixels, or None where it cannot make them here."""
+        if self._tiny is None:
+            return None
+        try:
+            images = self._tiny.decode(denoised.to(self._tiny.dtype)).sample
+            if all(are_finite([images])):
+                return _to_pixels(images)
+            log.warning("the tiny VAE's values are no numbers; previews go without it")
+            self._tiny = None
+            return None
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            return None  # a smaller picture may fit, or the next one
+
+    def _by_map(self, denoised: Tensor) -> Tensor:
+        return (
+            torch.einsum("nchw,cr->nrhw", denoised, self._map[:-1]) + self._map[-1, :, None, None]
+        )
+
+    @cached_property
+    def _map(self) -> Tensor:
+        given = self._model.checkpoint.preview
+        if given:
+            return torch.tensor([*given["weights"], given["bias"]], device=self._model.device)
+        return fit_preview(self._model)
+
+    @cached_property
+    def _cost(self) -> float:
+        """Return the seconds that the tiny VAE takes for a latent, by a few trials."""
+
+        def decode(side: int) -> None:
+            shape = (1, self._model.latent_channels, side, side)
+            self._by_tiny(torch.zeros(shape, device=self._model.device))
+
+        return cost_of(decode)
+
+
+def cost_of(decode: Callable[[int], object], clock: Callable[[], float] = perf_counter) -> float:
+    """Return the seconds a latent of decode(side), at the first side that takes long enough."""
+    decode(SIDES[0])  # the first call of all pays for more than itself
+    for side in SIDES:
+        begun = clock()
+        decode(side)
+        seconds = clock() - begun
+        if seconds >= LONG_ENOUGH:
+            break
+    return seconds / side**2
+
+
+def _jpeg(pixels: Pixels, most: float) -> bytes:
+    """Return pixels as a JPEG of at most PREVIEW_SIDE, enlarged `most` times at most."""
+    image = Image.fromarray(pixels)
+    scale = min(most, PREVIEW_SIDE / max(image.size))
+    size = (round(image.width * scale), round(image.height * scale))
+    buffer = BytesIO()
+    image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def fit_preview(model: Model, samples: int = 32, side: int = 8) -> Tensor:
+    """Fit the preview map [C + 1, 3] by least squares to what the VAE makes of smooth latents."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn((samples, model.latent_channels, 2, 2), generator=generator)
+    latents = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    latents = latents / latents.std()
+    scaled = latents.to(model.device) / model.vae.config.scaling_factor
+    pixels = torch.cat(
+        [model.vae.decode(row[None], return_dict=False)[0] for row in scaled.to(model.vae.dtype)]
+    )
+    colours = torch.nn.functional.avg_pool2d(pixels.float(), model.latent_scale).cpu()
+    inputs = latents.permute(0, 2, 3, 1).reshape(-1, model.latent_channels)
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    targets = colours.permute(0, 2, 3, 1).reshape(-1, 3)
+    solution: Tensor = torch.linalg.lstsq(inputs, targets).solution
+    return solution.to(model.device)
+
+
+def _to_pixels(images: Tensor) -> Pixels:
+    """Map [1, 3, H, W] in −1…1 to uint8 [H, W, 3], rounding down as ComfyUI does."""
+    scaled = ((images[0].float() + 1) / 2).clamp(0, 1) * 255
+    return scaled.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()

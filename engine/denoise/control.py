@@ -1,0 +1,247 @@
+"""Control: networks that steer a U-Net by a map, added to what flows through it.
+
+Zhang, Rao & Agrawala (2023), "Adding Conditional Control to Text-to-Image Diffusion Models",
+arXiv:2302.05543. The networks are diffusers'.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
+from safetensors.torch import load_file
+from torch import Tensor
+
+from engine.decode.encode import Pixels
+from engine.denoise.control_union import Union, union_config
+from engine.device.backends import ran_out
+from engine.device.finite import check_weights
+from engine.device.tensor_bytes import of_file
+from engine.errors import BrokenModel
+from engine.loading.loading import Model, brief
+from engine.loading.unused_tensors import check_unused, unused
+from engine.models.control_files import KINDS, check_family, check_kind, is_union
+from engine.models.shelves import Shelf
+from engine.pictures.hints import Hint
+
+ADDED: Final = {
+    "label_emb.0.0": "add_embedding.linear_1",
+    "label_emb.0.2": "add_embedding.linear_2",
+}
+HINT_CHANNELS: Final = (16, 32, 96, 256)  # of what reads a map, in all networks that are known
+FREQUENCIES: Final = 256  # values in which SDXL's sizes and a union's kinds are told
+KEPT: Final = 4  # control models of one model
+# Files may hold the model beside which the network was trained.
+HARMLESS: Final = re.compile(r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.")
+
+log = logging.getLogger(__name__)
+
+# What a network and the U-Net it steers must have in common, or nothing could be added.
+SHARED: Final = (
+    "block_out_channels",
+    "layers_per_block",
+    "cross_attention_dim",
+    "addition_embed_type",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Steer:
+    """Hold a control at work: a network, and its map [1, 3, H, W] in 0 … 1.
+
+    strength: how much say it has; start, end: between which shares of the steps. Controls with
+    equal keys are the same.
+    """
+
+    network: Any
+    hint: Tensor
+    strength: float
+    start: float
+    end: float
+    key: Hashable
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Return the configuration of its network."""
+        network = self.network.network if isinstance(self.network, Union) else self.network
+        config: Mapping[str, Any] = network.config
+        return config
+
+    def say(self, step: int, total: int) -> float:
+        """Return how much say it has in a step, counted from 0; as diffusers rounds it."""
+        return self.strength if self.start <= step / total and (step + 1) / total <= self.end else 0
+
+
+class Controls:
+    """Hold the control models that a model has loaded; those used last, if there were many.
+
+    `make_room` is told how many bytes the next one takes before it is loaded.
+    """
+
+    def __init__(
+        self, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+    ) -> None:
+        self._shelf = shelf
+        self._make_room = make_room
+        self._loaded: OrderedDict[str, Any] = OrderedDict()
+
+    @property
+    def modules(self) -> list[Any]:
+        """Return the networks that are loaded."""
+        return list(self._loaded.values())
+
+    def steer(self, hint: Hint, model: Model, width: int, height: int) -> Steer:
+        """Return a control at work on pictures of that size in pixels.
+
+        Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
+        """
+        control = hint.control
+        network = self._get(control.model, model)
+        if isinstance(network, ControlNetUnionModel):
+            check_kind(control.model, control.preprocessor)
+            network = Union(network, KINDS[control.preprocessor])
+        return Steer(
+            network=network,
+            hint=to_hint(hint.at(width, height), model),
+            strength=control.strength,
+            start=control.start,
+            end=control.end,
+            key=(control, hint.fit),
+        )
+
+    def _get(self, name: str, model: Model) -> Any:
+        if name not in self._loaded:
+            path = self._shelf.get(name)
+            assert path is not None  # no control model is built in
+            self._make_room(of_file(path))
+            while len(self._loaded) >= KEPT:
+                self._loaded.popitem(last=False)
+            self._loaded[name] = load_control(name, path, model)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+
+def to_hint(pixels: Pixels, model: Model) -> Tensor:
+    """Map pixels [H, W, 3], uint8, to [1, 3, H, W] in 0 … 1, as the networks take them."""
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    return image.to(model.device, model.dtype)
+
+
+def steered(
+    steers: Sequence[Steer],
+    says: Sequence[Sequence[float]],
+    x: Tensor,
+    timesteps: Tensor,
+    told: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what the U-Net is given beside its other arguments for rows x, [n, C, h, w].
+
+    says: for each row, how much say each of the controls has; told: the U-Net's conditions.
+    """
+    down: list[Tensor] = []
+    middle: Tensor | None = None
+    for number, steer in enumerate(steers):
+        own = [row[number] for row in says]
+        if not any(own):
+            continue
+        # A row at 0 gets nothing added: the same bits, whatever its neighbours' controls do.
+        scale = torch.tensor(own).to(x).view(-1, 1, 1, 1)
+        hint = steer.hint.expand(len(x), -1, -1, -1)
+        more, last = steer.network(
+            x, timesteps, controlnet_cond=hint, conditioning_scale=scale, return_dict=False, **told
+        )
+        down = [a + b for a, b in zip(down, more, strict=True)] if down else more
+        middle = last if middle is None else middle + last
+    if middle is None:
+        return {}
+    return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+
+def load_control(name: str, path: Path, model: Model) -> Any:
+    """Load a control model for a model, from a folder in diffusers' layout or a single file.
+
+    Raises `WrongFamily`, or `BrokenModel` with the reason.
+    """
+    check_family(name, path, model.checkpoint)
+    read = _from_folder if path.is_dir() else _from_file
+    kind = ControlNetUnionModel if is_union(name, path) else ControlNetModel
+    try:
+        network = read(path, model, kind)
+    # The libraries raise a dozen kinds of errors for a broken file.
+    except Exception as error:
+        if ran_out(error):
+            raise
+        log.debug("loading the control model %s failed", name, exc_info=True)
+        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
+    for key in SHARED:
+        its, wanted = (_plain(config.get(key)) for config in (network.config, model.unet.config))
+        if its != wanted:
+            reason = f"its {key} is {its}, that of {model.checkpoint.name!r} {wanted}"
+            raise BrokenModel(name, f"{reason}: it is made for models of another form.")
+    network = network.to(model.device).eval().requires_grad_(False)
+    check_weights(name, network)
+    return network
+
+
+def _from_folder(path: Path, model: Model, kind: Any) -> Any:
+    network, info = kind.from_pretrained(
+        str(path),
+        dtype=model.dtype,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    # The library would go on with random numbers in these places.
+    _check_complete(info["missing_keys"])
+    check_unused(info["unexpected_keys"])
+    return network
+
+
+def _from_file(path: Path, model: Model, kind: Any) -> Any:
+    """Build the network in the form of the U-Net's lower half, as it was when it was trained."""
+    given = {name: each for name, each in load_file(path).items() if not HARMLESS.match(name)}
+    known = set(inspect.signature(kind.__init__).parameters)
+    config = {key: value for key, value in model.unet.config.items() if key in known}
+    config["in_channels"] = model.latent_channels
+    config["conditioning_embedding_out_channels"] = HINT_CHANNELS
+    if kind is ControlNetUnionModel:
+        config["addition_time_embed_dim"] = config.get("addition_time_embed_dim") or FREQUENCIES
+        config |= union_config(given, config["addition_time_embed_dim"])
+    weights = {**convert_controlnet_checkpoint(given, config), **_added(given)}
+    with torch.device("meta"):
+        network = kind.from_config(config)
+    check_unused(unused(given, weights.values()))
+    typed = {name: weight.to(model.dtype) for name, weight in weights.items()}
+    found = network.load_state_dict(typed, strict=False, assign=True)
+    _check_complete(found.missing_keys)
+    check_unused(found.unexpected_keys)
+    return network
+
+
+def _added(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what SDXL has beside SD1.x, by diffusers' names: its own conversion leaves it out."""
+    return {
+        ours + name.rpartition(theirs)[2]: weight
+        for name, weight in weights.items()
+        for theirs, ours in ADDED.items()
+        if theirs in name
+    }
+
+
+def _check_complete(missing: Sequence[str]) -> None:
+    if missing:
+        raise ValueError(f"its weights lack {min(missing)!r} and {len(missing) - 1} more")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

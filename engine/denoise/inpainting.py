@@ -1,0 +1,39 @@
+"""Paint a part of a picture: what a mask leaves is held where it is, at every call of the model.
+
+Both are wrapped around a sampler and look like one from outside, so that no sampler, batch or
+pipeline needs to know of masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from engine.denoise.samplers import Request, Sampling, advance
+
+
+def hold(sampling: Sampling, latents: Tensor, noise: Tensor, mask: Tensor) -> Sampling:
+    """Paint where the mask is 1; elsewhere keep to the latents. As ComfyUI's KSamplerX0Inpaint.
+
+    latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1. The model sees the kept part as
+    noised as the rest, and whatever it says of that part, the sampler hears the latents.
+    """
+    kept = 1 - mask
+    state = advance(sampling)
+    while isinstance(state, Request):
+        x = state.x * mask + (latents + noise * state.sigma) * kept
+        denoised = yield replace(state, x=x)
+        state = advance(sampling, denoised * mask + latents * kept)
+    return state
+
+
+def cover(mask: Tensor, scale: int) -> Tensor:
+    """Return which latents a mask of pixels touches: 1 or 0, [1, 1, h, w] fp32.
+
+    mask: [1, 1, H, W] in 0 … 1. A latent that is touched at all is painted as a whole; laying the
+    picture over it afterwards gives back those of its pixels that the mask leaves.
+    """
+    touched = (mask > 0).float()
+    return torch.nn.functional.max_pool2d(touched, scale)

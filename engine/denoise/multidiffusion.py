@@ -1,0 +1,48 @@
+"""Denoise a large picture tile by tile, in tiles of the size for which the model was made.
+
+Bar-Tal et al. (2023), "MultiDiffusion", arXiv:2302.08113: each prediction of the whole is the
+weighted mean of overlapping tiles' predictions, so that no seam can form between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import torch
+
+from engine.denoise.samplers import Request, Sampling, advance
+from engine.pictures.cuts import overlap_of
+from engine.pictures.tiles import Tiling
+
+
+def piecewise(sampling: Sampling, tile: int) -> Sampling:
+    """Ask for each prediction of x, [1, C, h, w], in overlapping tiles `tile` latents a side.
+
+    It is wrapped around a sampler and looks like one from outside: tiles are requests like others,
+    and share calls with whatever has their shape.
+    """
+    state = advance(sampling)
+    while isinstance(state, Request):
+        whole, tiling = state.x, _tiling(tile)
+        height, width = whole.shape[2:]
+        rows = zip(tiling.starts(height), tiling.weights(height), strict=True)
+        columns = list(zip(tiling.starts(width), tiling.weights(width), strict=True))
+        denoised = torch.zeros_like(whole)
+        for (top, down), (left, across) in product(rows, columns):
+            part = (..., slice(top, top + len(down)), slice(left, left + len(across)))
+            seen = yield replace(state, x=whole[part].contiguous())
+            weights = (down[:, None] * across[None, :]).to(whole.device)
+            denoised[part] += seen * weights
+        state = advance(sampling, denoised)
+    return state
+
+
+def count(height: int, width: int, tile: int) -> int:
+    """Return how many tiles a picture is cut into; all in latents."""
+    tiling = _tiling(tile)
+    return len(tiling.starts(height)) * len(tiling.starts(width))
+
+
+def _tiling(tile: int) -> Tiling:
+    return Tiling(tile=tile, overlap=overlap_of(tile))

@@ -1,0 +1,1 @@
+"""Devices, their memory, and what calls of a network cost on them."""

@@ -1,0 +1,179 @@
+"""Measure this device: what calls of the U-Net cost by their rows, and which dtype is fastest.
+
+What was measured decides the last bits of pictures: the rows of every call in exact mode follow
+from it. So it is measured once for each device, software, form of model and size, and remembered
+in a small file of the data folder. While that file stays, a seed gives the same bytes; when it is
+deleted, or the device or torch changes, the next start measures anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from engine.device.backends import CUDA, empty_cache, name, precision, ran_out, wait
+from engine.device.call_costs import GAIN, LARGEST, Buckets
+from engine.files.atomic import replace_text
+
+log = logging.getLogger(__name__)
+
+ROUNDS: Final = 5  # of each figure the least is taken: others on the machine only ever add
+SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains nothing by more
+DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
+PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
+
+# How calls are measured; what was measured otherwise is measured anew. Notes of version 1, which
+# bear none, were taken with the first job's own rows, two where one was meant.
+VERSION: Final = 2
+
+Clock = Callable[[], float]  # seconds
+Call = Callable[[int], object]  # do the work of a call of so many rows
+
+
+class Notes:
+    """Remember what was measured, in a file or, without a folder, for as long as this lives."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = folder / "measured.json" if folder else None
+        self._notes: dict[str, Any] = {}
+
+    def recall(self, key: str, measure: Callable[[], Any]) -> Any:
+        """Return what is remembered by that key, or measure it and remember it."""
+        if key not in self._notes:
+            self._notes = self._read()
+        if key not in self._notes:
+            value = measure()
+            # What another process wrote in the meantime stands: all are to use the same figures.
+            self._notes = {key: value, **self._read()}
+            self._write()
+        return self._notes[key]
+
+    def _read(self) -> dict[str, Any]:
+        notes = dict(self._notes)
+        if self._file:
+            with suppress(OSError, ValueError, TypeError, RecursionError):
+                notes |= dict(json.loads(self._file.read_text(encoding="utf-8")))
+        return notes
+
+    def _write(self) -> None:
+        if not self._file:
+            return
+        try:
+            replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
+        except OSError as error:
+            log.warning("what was measured cannot be kept (%s)", error.strerror)
+
+
+class Probe:
+    """Measure calls, once for each device, software, form of model and size.
+
+    `kind` names what else changes what a call costs.
+    """
+
+    def __init__(self, notes: Notes, clock: Clock | None = None, kind: str = "") -> None:
+        self._notes = notes
+        self._kind = kind
+        self._clock = clock
+
+    def buckets(self, device: torch.device, what: str, call: Call) -> Buckets:
+        """Return what calls cost, as remembered; `what` names the model's form, dtype and size.
+
+        A processor works in one thread for this, and is asked for that thread's own seconds: they
+        hardly depend on what else runs on the machine, and the figures decide bits for good.
+        """
+
+        def measure() -> dict[str, float]:
+            with _one_thread(device):
+                clock = time.thread_time if device.type == "cpu" else time.perf_counter
+                return {str(k): v for k, v in self._measure(device, call, clock).items()}
+
+        key = " | ".join(filter(None, [f"calls {VERSION}", software(device), self._kind, what]))
+        seconds = self._notes.recall(key, measure)
+        return Buckets({int(rows): cost for rows, cost in seconds.items()})
+
+    def buckets_now(self, device: torch.device, what: str, call: Call) -> Buckets:
+        """Return what calls cost as the device is used now, for throughput mode: no bit hangs on
+        it, and it is not remembered.
+        """
+        return Buckets(self._measure(device, call, time.perf_counter))
+
+    def dtype(self, device: torch.device) -> torch.dtype:
+        """Return the dtype that CUDA multiplies fastest in; any other device's usual one."""
+        if device.type != CUDA:
+            return precision(device)
+        best = self._notes.recall(f"dtype | {software(device)}", lambda: self._fastest(device))
+        return {str(dtype): dtype for dtype in DTYPES}[best]
+
+    def _measure(self, device: torch.device, call: Call, clock: Clock) -> dict[int, float]:
+        """Double the rows for as long as it gains something, and memory lasts."""
+        clock = self._clock or clock
+        first = _time(device, clock, partial(call, 1))
+        if first > SLOW and device.type == "cpu":
+            return {1: first}
+        seconds = {1: _least(device, clock, partial(call, 1))}
+        rows = 2
+        while rows <= LARGEST and (cost := _if_it_fits(device, clock, partial(call, rows))):
+            seconds[rows] = cost
+            if cost >= GAIN * seconds[rows // 2]:
+                break
+            rows *= 2
+        return seconds
+
+    def _fastest(self, device: torch.device) -> str:
+        seconds = {}
+        for dtype in DTYPES:
+            square = torch.ones((2048, 2048), device=device, dtype=dtype)
+            work = partial(torch.matmul, square, square)
+            seconds[dtype] = _least(device, self._clock or time.perf_counter, work)
+        best = min(seconds, key=lambda d: seconds[d] * (1 if d is torch.float16 else PREFERENCE))
+        return str(best)
+
+
+def software(device: torch.device) -> str:
+    """Name a device and what runs on it."""
+    what = f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else name(device)
+    return f"{what} | torch {torch.__version__}"
+
+
+def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) -> float | None:
+    """Return the least time of a call, or None where memory is too short for it."""
+    try:
+        return _least(device, clock, work)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+    empty_cache()
+    return None
+
+
+def _least(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
+    _time(device, clock, work)  # the first call of a size chooses kernels
+    return min(_time(device, clock, work) for _ in range(ROUNDS))
+
+
+def _time(device: torch.device, clock: Clock, work: Callable[[], object]) -> float:
+    wait(device)
+    begun = clock()
+    work()
+    wait(device)
+    return clock() - begun
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Let a processor work in this thread alone, whose time can be told from others'."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

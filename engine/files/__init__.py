@@ -1,0 +1,1 @@
+"""Files written atomically, private files, headers of safetensors files."""

@@ -1,0 +1,1 @@
+"""After the three stages: upscaling with a network, and the safety check."""

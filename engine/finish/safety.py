@@ -1,0 +1,174 @@
+"""The image safety check: a transformers image classifier that looks at every finished picture.
+
+It runs on the processor, in the thread that writes PNGs, so that the device goes on drawing. Only
+safetensors are read, and no code of a model's. Whatever goes wrong, a picture is `UNCHECKED`, which
+those who show it take for unsafe: nothing passes because the check failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils import logging as transformers_logging
+
+from engine.decode.vae import Pixels
+from engine.device.tensor_bytes import of_modules
+from engine.errors import UserError
+from engine.events import Verdict
+
+log = logging.getLogger(__name__)
+
+AGAIN: Final = 60.0  # seconds after which a classifier that could not be loaded is tried again
+MANY_LABELS: Final = "multi_label_classification"  # each label has a probability of its own
+
+
+class BrokenClassifier(UserError):
+    """Name the classifier that cannot be used, and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The safety classifier {name!r} cannot be used: {reason.rstrip('.')}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """Say how likely each of a model's labels is; `labels` are lower case, in the model's order."""
+
+    model: Any
+    processor: Any
+    labels: tuple[str, ...]
+
+    @torch.inference_mode()
+    def scores(self, pixels: Pixels) -> dict[str, float]:
+        """Return each label's probability for a picture, uint8 [height, width, 3]."""
+        image = Image.fromarray(pixels)
+        logits = self.model(**self.processor(images=image, return_tensors="pt")).logits[0].double()
+        several = self.model.config.problem_type == MANY_LABELS
+        likely = logits.sigmoid() if several else logits.softmax(-1)
+        return dict(zip(self.labels, likely.tolist(), strict=True))
+
+
+def load_classifier(name: str) -> Classifier:
+    """Load a folder, or what the hub calls `owner/name` (`owner/name@revision`).
+
+    Raises `BrokenClassifier`, also where weights are missing (chance would then decide), or where
+    two labels are one in lower case.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    place, revision = _place(name)
+    options: dict[str, Any] = {"trust_remote_code": False, "revision": revision}
+    try:
+        # Its twin of the torchvision backend needs torchvision, which Marble does without.
+        processor = AutoImageProcessor.from_pretrained(place, backend="pil", **options)
+        model, found = AutoModelForImageClassification.from_pretrained(
+            place,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    except Exception as error:  # whatever stands in its files
+        raise BrokenClassifier(name, _first_line(error)) from error
+    if missing := sorted(found["missing_keys"]):
+        raise BrokenClassifier(name, f"its file lacks {missing[0]} and {len(missing) - 1} more")
+    names = [str(model.config.id2label[n]).lower() for n in range(model.config.num_labels)]
+    if twins := sorted({each for each in names if names.count(each) > 1}):
+        # Which of the two probabilities a limit is for cannot be known.
+        raise BrokenClassifier(name, f"it has two labels {twins[0]!r}")
+    return Classifier(model.eval(), processor, tuple(names))
+
+
+@dataclass(slots=True)
+class Guard:
+    """Judge pictures by a classifier, which is loaded for the first of them. It never raises.
+
+    limits: label, in lower case → the probability from which on a picture is unsafe.
+    """
+
+    name: str
+    limits: Mapping[str, float]
+    load: Callable[[str], Classifier] = load_classifier
+    clock: Callable[[], float] = time.monotonic
+    _classifier: Classifier | None = field(default=None, init=False)
+    _not_before: float = field(default=-math.inf, init=False)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that the classifier takes in the machine's memory."""
+        return of_modules([self._classifier.model]) if self._classifier else 0
+
+    def drop(self) -> None:
+        """Keep it: every picture needs it."""
+
+    def judge(self, pixels: Pixels) -> Verdict:
+        """Return what a picture is, uint8 [height, width, 3]; blocks."""
+        try:
+            classifier = self._ready()
+            return verdict_of(classifier.scores(pixels), self.limits) if classifier else NOBODY
+        except Exception:
+            log.exception("a picture could not be checked; it counts as unsafe")
+            return NOBODY
+
+    def _ready(self) -> Classifier | None:
+        if self._classifier is None and self.clock() >= self._not_before:
+            self._not_before = self.clock() + AGAIN
+            try:
+                found = self.load(self.name)
+                check_labels(self.name, found.labels, self.limits)
+                self._classifier = found
+            except UserError as error:
+                log.error("%s Pictures count as unsafe until it can.", error)
+        return self._classifier
+
+
+NOBODY: Final = Verdict.UNCHECKED
+
+
+def examine(name: str, limits: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the labels of a classifier that works; raises `BrokenClassifier`. Blocks."""
+    classifier = load_classifier(name)
+    check_labels(name, classifier.labels, limits)
+    if verdict_of(classifier.scores(np.full((64, 64, 3), 127, np.uint8)), limits) is NOBODY:
+        raise BrokenClassifier(name, "its probabilities are no numbers")
+    return classifier.labels
+
+
+def check_labels(name: str, labels: tuple[str, ...], limits: Mapping[str, float]) -> None:
+    """Raise `BrokenClassifier` where a limit is for no label of it: that would never be reached."""
+    if unknown := sorted(limits.keys() - set(labels)):
+        known = ", ".join(labels[:20])
+        raise BrokenClassifier(name, f"it has no label {unknown[0]!r}; its labels are {known}")
+    if not limits:
+        raise BrokenClassifier(name, "MARBLE_SAFETY_LABELS names none of its labels")
+
+
+def verdict_of(scores: Mapping[str, float], limits: Mapping[str, float]) -> Verdict:
+    """Hold probabilities to the limits; a number that is none is no answer."""
+    if not all(math.isfinite(scores[label]) for label in limits):
+        return NOBODY
+    over = any(scores[label] >= limit for label, limit in limits.items())
+    return Verdict.UNSAFE if over else Verdict.SAFE
+
+
+def _place(name: str) -> tuple[str, str | None]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path.absolute()), None
+    repo, _, revision = name.partition("@")
+    if path.is_absolute() or repo.count("/") != 1 or repo.startswith((".", "~")):
+        raise BrokenClassifier(name, "there is no such folder")
+    return repo, revision or "main"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

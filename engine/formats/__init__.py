@@ -1,0 +1,1 @@
+"""What other programs write beside a picture, read and written."""

@@ -1,0 +1,206 @@
+"""Read A1111's text as A1111 does: the recipe, and what in it Marble cannot honour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+from engine.errors import GraphError, MetadataError
+from engine.formats.a1111.names import NEXT_UPSCALERS, UPSCALER_NAMES, UPSCALERS_READ, sampling
+from engine.formats.a1111.settings import NEGATIVE, Settings, number
+from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_networks
+from engine.formats.graphs.larger import factor_to
+from engine.recipe.parts import Control, Upscale, Variation
+from engine.recipe.recipe import Recipe, parse_seed
+from engine.sentences import Sentence
+
+NECESSARY: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
+# What does not change a picture, or is in the prompt as well.
+SAID: Final = (
+    "Model hash", "VAE hash", "Lora hashes", "Version", "User", "Init image hash",
+)  # fmt: skip
+MOST_STEPS: Final = 10**6
+LONGEST: Final = 100_000  # characters of a text; the longest of A1111's own have some thousands
+# What a mask brings along; other values than these are named.
+MASK: Final = {"Mask blur": None, "Masked content": "original", "Inpaint area": "Whole picture"}
+
+
+def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
+    """Read a line: the recipe, and what of it is not honoured.
+
+    Raises `MetadataError` where it is no such line, `OptionError` for a value out of range.
+    """
+    if len(text) > LONGEST:
+        long = f"The A1111 text is over {LONGEST:,} characters long."
+        raise MetadataError(Sentence(long, "a1111_long", most=LONGEST))
+    *lines, line = text.strip().split("\n")
+    settings = Settings(line)
+    settings.need(*NECESSARY)
+    for name in SAID:
+        settings.take(name)
+    texts = _prompts(lines)
+    prompt, loras = take_networks(texts[0], settings)
+    prompt, negative_prompt = texts = name_embeddings((prompt, texts[1]), settings)
+    name_syntax(texts, settings)
+    width, _, height = settings.text("Size").partition("x")
+    values: dict[str, Any] = {"width": number(int, width), "height": number(int, height)}
+    values |= _plain(settings)
+    values |= _started(settings)
+    values |= _enlarged(settings, values)
+    if values.get("strength") is not None:
+        values["steps"] = _share(values["steps"], values["strength"])
+    values |= {"controls": _controls(settings), "variations": _variations(settings)}
+    if (rng := settings.text("RNG", "GPU")) != "CPU":
+        settings.note("RNG", rng, Sentence("noise is drawn on the CPU", "a1111_noise"))
+    recipe = Recipe(prompt=prompt, negative_prompt=negative_prompt, loras=loras, **values)
+    return recipe, settings.left()
+
+
+def _prompts(lines: Iterable[str]) -> tuple[str, str]:
+    prompt: list[str] = []
+    negative: list[str] = []
+    part = prompt
+    for line in map(str.strip, lines):
+        if line.startswith(NEGATIVE):
+            part, line = negative, line.removeprefix(NEGATIVE).strip()
+        if part or line:  # leading empty lines go
+            part.append(line)
+    return "\n".join(prompt), "\n".join(negative)
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    sampler, schedule = sampling(settings.text("Sampler"), settings.text("Schedule type"))
+    return {
+        "seed": parse_seed(settings.text("Seed")),
+        "steps": settings.number(int, "Steps"),
+        "guidance_scale": settings.number(float, "CFG scale"),
+        "count": settings.number(int, "Marble count", "1"),
+        "picture": settings.number(int, "Marble picture"),
+        "sampler": sampler,
+        "schedule": schedule,
+        "checkpoint": settings.text("Model"),
+        "clip_skip": settings.number(int, "Clip skip"),
+        "guidance_rescale": settings.number(float, "Marble rescale", "0"),
+        "vae": settings.take("VAE"),
+    }
+
+
+def _started(settings: Settings) -> dict[str, Any]:
+    """Read what a start image is drawn with; A1111's lines do not name it, Marble's do."""
+    fit = {"fit": settings.text("Marble fit", "crop")}
+    if not settings.has("Marble image"):
+        return fit
+    mask = settings.take("Marble mask")
+    for name, usual in MASK.items() if mask else ():
+        if (value := settings.take(name, usual)) != usual and usual is not None:
+            why = "the whole picture stays under its mask"
+            settings.note(name, value, Sentence(why, "a1111_under_mask"))
+    found = {**fit, "image": settings.take("Marble image"), "mask": mask}
+    if not settings.has("Hires upscaler"):
+        found["strength"] = settings.number(float, "Denoising strength")
+    return found
+
+
+def _share(steps: Any, strength: Any) -> Any:
+    """Return how many of A1111's steps a start image's strength leaves."""
+    if not _multiply(steps, strength):
+        return steps
+    return max(1, math.ceil(steps * strength - 1e-6))  # what division left below a whole number
+
+
+def _multiply(steps: Any, strength: Any) -> bool:
+    """Say whether these are numbers that can be multiplied; else the recipe refuses them."""
+    counted = isinstance(steps, int) and 0 < steps < MOST_STEPS
+    return counted and isinstance(strength, float) and 0 < strength <= 1
+
+
+def _enlarged(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
+    """Read A1111's "Hires. fix", or an upscaler that worked on the finished picture."""
+    for prefix, factor, size in (
+        ("Hires", "Hires upscale", "Hires resize"),
+        ("Postprocess", "Postprocess upscale by", "Postprocess upscale to"),
+    ):
+        if not settings.has(factor, size):
+            continue
+        by = _upscaler(settings, f"{prefix} upscaler")
+        strength = settings.number(float, "Denoising strength") if prefix == "Hires" else None
+        times = settings.number(float, factor)
+        if times is None:
+            times = _factor(settings.text(size), values)
+        upscale = Upscale(factor=times, by=by, strength=strength)
+        if strength is not None:
+            _note_steps(settings, values["steps"], strength)
+        return {"upscale": upscale}
+    if settings.has("Denoising strength"):
+        value = settings.text("Denoising strength")
+        why = Sentence("the line does not hold its start image", "a1111_no_image")
+        settings.note("Denoising strength", value, why)
+    return {}
+
+
+def _upscaler(settings: Settings, name: str) -> str:
+    theirs = settings.text(name, UPSCALER_NAMES["lanczos"])
+    if ours := NEXT_UPSCALERS.get(theirs):
+        taken = UPSCALER_NAMES[ours]
+        settings.note(name, theirs, Sentence(f"{taken} is taken", "a1111_taken", taken=taken))
+        return ours
+    return UPSCALERS_READ.get(theirs, theirs)
+
+
+def _factor(size: str, values: dict[str, Any]) -> float:
+    width, _, height = size.partition("x")
+    target = number(float, width), number(float, height)
+    sides = values["width"], values["height"], *target
+    if not all(isinstance(side, (int, float)) and 0 < side < 1e6 for side in sides):
+        short = size[:20]
+        said = f"The A1111 text enlarges to {short!r}, which is no size."
+        raise MetadataError(Sentence(said, "a1111_no_size", size=short))
+    try:
+        return factor_to(values["width"], values["height"], target)
+    except GraphError:
+        said = "The A1111 text enlarges to another shape, which Marble cannot do."
+        raise MetadataError(Sentence(said, "a1111_another_shape")) from None
+
+
+def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
+    theirs = settings.number(int, "Hires steps") or steps  # 0: as many as before
+    if _multiply(steps, strength):
+        ours = max(1, round(steps * strength))
+        if theirs != ours:
+            why = Sentence(f"drawn in {ours}", "a1111_drawn_in", steps=ours)
+            settings.note("Hires steps", theirs, why)
+
+
+def _variations(settings: Settings) -> tuple[Variation, ...]:
+    if not settings.has("Variation seed strength"):
+        return ()
+    amount = settings.number(float, "Variation seed strength")
+    seed = settings.text("Variation seed")
+    why = Sentence("the noise is turned as a whole, not row by row", "a1111_turned")
+    settings.note("Variation seed", seed, why)
+    return (Variation(seed=parse_seed(seed), amount=amount),)
+
+
+def _controls(settings: Settings) -> tuple[Control, ...]:
+    """Read ControlNet's units; A1111's lines do not name their maps, Marble's do."""
+    found: list[Control] = []
+    for index in range(16):
+        unit, image = f"ControlNet {index}", settings.take(f"Marble control {index}")
+        if image and settings.has(unit):
+            found.append(_control(Settings(settings.text(unit)), image))
+        elif settings.has(unit):
+            why = Sentence("the line does not hold its map", "a1111_no_map")
+            settings.note(unit, settings.text(unit), why)
+    return tuple(found)
+
+
+def _control(unit: Settings, image: str) -> Control:
+    return Control(
+        model=unit.text("Model"),
+        image=image,
+        strength=unit.number(float, "Weight", "1"),
+        start=unit.number(float, "Guidance Start", "0"),
+        end=unit.number(float, "Guidance End", "1"),
+        preprocessor=unit.text("Module", "none"),
+    )

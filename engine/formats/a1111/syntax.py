@@ -1,0 +1,85 @@
+"""What A1111 reads in a prompt beside words: networks, embeddings, words that change.
+
+What Marble has too is written as Marble reads it; what it would draw as words is named. By A1111's
+modules/extra_networks.py, extra_networks_lora.py, prompt_parser.py and sd_hijack.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from engine.errors import PromptError, shorten, some
+from engine.formats.a1111.settings import Settings
+from engine.recipe.parts import Lora
+from engine.recipe.prompt_tags import take_loras
+from engine.sentences import Sentence
+
+# Hostile texts are read in linear time: no blank is tried twice.
+NETWORK: Final = re.compile(r"(?<![ \t])[ \t]*<(\w{1,32}):([^<>]*)>")
+MOST: Final = 64  # embeddings that are looked for
+LORAS: Final = ("lora", "lyco")
+# The name of an embedding as a prompt of Marble's can hold it (`engine.text_encode.embeddings`).
+NAME: Final = re.compile(r"[\w.\-+/]*[\w+]")
+BRACKETS: Final = re.compile(r"(?<!\\)\[([^\[\]]*)(?<!\\)\]")
+EDITED: Final = re.compile(r"(?:^|:)[^:]*:\s*[-+]?[\d.]+\s*$")
+AND: Final = re.compile(r"\bAND\b")
+
+
+def take_networks(prompt: str, settings: Settings) -> tuple[str, tuple[Lora, ...]]:
+    """Return a prompt without tags like `<lora:name:0.8>`, and the LoRAs; the rest is noted.
+
+    A1111 takes tags of networks that it does not know out of the prompt, too.
+    """
+    loras: list[Lora] = []
+    unknown: list[str] = []
+    tags = list(NETWORK.finditer(prompt))
+    for tag in tags:
+        written = tag[0].strip()
+        try:
+            found = take_loras(written)[1] if tag[1].lower() in LORAS else ()
+        except PromptError:
+            found = ()
+        loras += found
+        unknown += [] if found else [written]
+    _note(settings, unknown, Sentence("Marble has nothing like it; left out", "a1111_network"))
+    return (NETWORK.sub("", prompt).strip(" \t") if tags else prompt), tuple(loras)
+
+
+def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, str]:
+    """Return prompt and negative prompt with `embedding:` before the names of embeddings.
+
+    A1111 finds them by their bare names; its line lists those that it found.
+    """
+    listed = settings.text("TI hashes").split(",")
+    names = dict.fromkeys(part.rpartition(":")[0].strip() for part in listed[:MOST])
+    missed = [each.strip() for each in listed[MOST:]]
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        named: tuple[str, ...] = texts
+        if NAME.fullmatch(name):  # with a backslash it would be a template of `sub`
+            bare = re.compile(rf"(?<![\w:/.\-]){re.escape(name)}(?!\w)", re.IGNORECASE)
+            named = tuple(bare.sub(f"embedding:{name}", text) for text in texts)
+        if named == texts:
+            missed.append(name)
+        texts = named[0], named[1]
+    _note(settings, missed, Sentence("not found among the words", "a1111_embedding"))
+    return texts
+
+
+def name_syntax(texts: tuple[str, str], settings: Settings) -> None:
+    """Note what A1111 reads as more than words, and Marble draws as words."""
+    brackets = [found for text in texts for found in BRACKETS.finditer(text)]
+    changing = [b[0] for b in brackets if "|" in b[1] or EDITED.search(b[1])]
+    weaker = [b[0] for b in brackets if b[0] not in changing]
+    drawn = Sentence("drawn as words; Marble does not change words between steps", "a1111_changing")
+    weak = Sentence("drawn as words; less weight is written (words:0.9)", "a1111_weaker")
+    both = Sentence("drawn as a word; Marble reads one prompt", "a1111_and")
+    for parts, why in ((changing, drawn), (weaker, weak), (AND.findall(texts[0]), both)):
+        _note(settings, parts, why)
+
+
+def _note(settings: Settings, parts: Iterable[str], why: Sentence) -> None:
+    if shown := some([shorten(part)[1:-1] for part in dict.fromkeys(parts)]):
+        text = f"{shown} ({why})"
+        settings.notes.append(Sentence(text, "a1111_words", words=shown, why=why))

@@ -1,0 +1,134 @@
+"""Write a recipe as A1111's text, and say what no such text can say.
+
+A1111 numbers the pictures of a batch by seeds and knows no slices of one draw, so that it remakes
+the first picture of a recipe only; and its line names no pictures. Settings whose names begin with
+`Marble` carry the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
+from engine.formats.a1111.settings import NEGATIVE, plain, write
+from engine.formats.graphs.larger import factor_to
+from engine.recipe.parts import CANNY, Control, Upscale
+from engine.recipe.prompt_tags import write_loras
+from engine.recipe.recipe import Recipe
+
+# A1111's mask blur is the deviation that Marble's feather has, half its width.
+BLUR: Final = 128  # the shorter side has so many of it
+
+
+def to_a1111(recipe: Recipe) -> str:
+    """Write a recipe as a line; `ValueError` where none can say it (see `left_out`)."""
+    if reasons := left_out(recipe):
+        raise ValueError(f"no line says this recipe: {reasons[0]}")
+    settings = _settings(recipe) | _derived(recipe) | _ours(recipe)
+    negative = f"{NEGATIVE} {recipe.negative_prompt}\n" if recipe.negative_prompt else ""
+    return f"{write_loras(recipe.prompt, recipe.loras)}\n{negative}{write(settings)}"
+
+
+def left_out(recipe: Recipe) -> tuple[str, ...]:
+    """Return why a recipe has no line; nothing, where it has one."""
+    return tuple(why for why, applies in IMPOSSIBLE.items() if applies(recipe))
+
+
+def steps_of(recipe: Recipe) -> int:
+    """Return the steps that A1111 is told: it draws only the share of a start image's strength."""
+    return int(recipe.steps / (recipe.strength or 1))
+
+
+def _settings(recipe: Recipe) -> dict[str, str | None]:
+    return {
+        "Steps": str(steps_of(recipe)),
+        "Sampler": SAMPLER_NAMES.get(recipe.sampler, recipe.sampler),
+        "Schedule type": SCHEDULE_NAMES.get(recipe.schedule, recipe.schedule),
+        "CFG scale": plain(recipe.guidance_scale),
+        "Seed": str(recipe.seed),
+        "Size": f"{recipe.width}x{recipe.height}",
+        "Model": recipe.checkpoint,
+        "RNG": "CPU",
+        "Clip skip": None if recipe.clip_skip is None else str(recipe.clip_skip),
+        "VAE": recipe.vae,
+    }
+
+
+def _derived(recipe: Recipe) -> dict[str, str | None]:
+    """Return what says how a start image is drawn upon, what steers, and what enlarges."""
+    settings: dict[str, str | None] = {}
+    if recipe.strength is not None:
+        settings["Denoising strength"] = plain(recipe.strength)
+    if recipe.mask is not None:
+        settings["Mask blur"] = str(max(1, min(recipe.width, recipe.height) // BLUR))
+    for index, control in enumerate(recipe.controls):
+        settings[f"ControlNet {index}"] = _control(control, recipe.fit)
+    return settings | (_larger(recipe, recipe.upscale) if recipe.upscale else {})
+
+
+def _control(control: Control, fit: str) -> str:
+    values = {"Module": control.preprocessor, "Model": control.model}
+    values |= {"Weight": plain(control.strength), "Resize Mode": RESIZE_NAMES[fit]}
+    if control.preprocessor == "canny":
+        values |= {"Threshold A": str(CANNY[0]), "Threshold B": str(CANNY[1])}
+    values |= {"Guidance Start": plain(control.start), "Guidance End": plain(control.end)}
+    values |= {"Pixel Perfect": "True", "Control Mode": "Balanced"}
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
+
+
+def _larger(recipe: Recipe, upscale: Upscale) -> dict[str, str | None]:
+    by = UPSCALER_NAMES.get(upscale.by, upscale.by)
+    how, value = _how_much(recipe, upscale)
+    if upscale.strength is None:
+        size = {f"Postprocess upscale {'by' if how == 'upscale' else 'to'}": value}
+        return {**size, "Postprocess upscaler": by}
+    return {
+        "Denoising strength": plain(upscale.strength),
+        f"Hires {how}": value,
+        "Hires steps": str(recipe.detail_steps),
+        "Hires upscaler": by,
+    }
+
+
+def _how_much(recipe: Recipe, upscale: Upscale) -> tuple[str, str]:
+    """Return a factor where A1111 comes to our size by it, and that size where it does not."""
+    size = recipe.size
+    factors = upscale.factor, factor_to(recipe.width, recipe.height, size)
+    for factor in factors:
+        if (int(recipe.width * factor), int(recipe.height * factor)) == size:
+            return "upscale", plain(factor)
+    return "resize", f"{size[0]}x{size[1]}"
+
+
+def _ours(recipe: Recipe) -> dict[str, str | None]:
+    """Return what A1111 has no word for."""
+    maps = {f"Marble control {i}": each.image for i, each in enumerate(recipe.controls)}
+    return {
+        "Marble rescale": plain(recipe.guidance_rescale) if recipe.guidance_rescale else None,
+        "Marble count": str(recipe.count) if recipe.count > 1 else None,
+        "Marble picture": None if recipe.picture is None else str(recipe.picture),
+        "Marble image": recipe.image,
+        "Marble mask": recipe.mask,
+        "Marble fit": recipe.fit if recipe.fit != "crop" else None,
+        **maps,
+    }
+
+
+def _two_strengths(recipe: Recipe) -> bool:
+    upscale = recipe.upscale
+    return recipe.strength is not None and upscale is not None and upscale.strength is not None
+
+
+IMPOSSIBLE: Final[dict[str, Callable[[Recipe], bool]]] = {
+    "its noise is turned towards another seed's": lambda recipe: bool(recipe.variations),
+    "the scene is continued beyond its start image": lambda recipe: recipe.margins is not None,
+    "its detail is drawn in tiles": lambda recipe: (
+        recipe.upscale is not None and recipe.upscale.tile is not None
+    ),
+    "it draws on its start image and on the enlarged one, each with a strength": _two_strengths,
+    "the name of a control model holds a comma or a colon": lambda recipe: any(
+        re.search(r"[,:\n]", control.model) for control in recipe.controls
+    ),
+}

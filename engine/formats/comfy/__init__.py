@@ -1,0 +1,23 @@
+"""Recipes as ComfyUI graphs; the way back is `engine.formats.graphs`.
+
+ComfyUI writes a graph in two forms, and both go into every picture:
+
+- the *graph* (API format, PNG text `prompt`): node id → `{"class_type", "inputs"}`, where an input
+  is a value or a link `[node id, output number]`; it is what ComfyUI runs;
+- the *workflow* (UI format 0.4, PNG text `workflow`): the same nodes with places on the canvas,
+  a table of links and values by position; it is what ComfyUI opens when a picture is dropped.
+
+    limits.py    what no graph can say, and so is left out, and what it says only nearly
+    writer.py    a recipe as a graph
+    layout.py    a graph as a workflow
+
+Sampler and schedule names are ComfyUI's own. Start images, masks and maps are loaded by the names
+of our picture store, `<sha256>.png`: copied into ComfyUI's `input` folder, they are found.
+"""
+
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.limits import left_out, nearly
+from engine.formats.comfy.parts import Graph
+from engine.formats.comfy.writer import to_graph
+
+__all__ = ["Graph", "left_out", "nearly", "to_graph", "to_workflow"]

@@ -1,0 +1,124 @@
+"""Lay a graph out as a workflow (UI format 0.4), which ComfyUI's canvas opens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from engine.formats.comfy.parts import (
+    DECODE,
+    FIRST_LORA,
+    LAYER,
+    LOAD,
+    LOADER,
+    NEGATIVE,
+    PICK,
+    POSITIVE,
+    RESCALE,
+    SAMPLER,
+    SAVE,
+    START,
+    VAE,
+    Graph,
+)
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.nodes import AFTER_RUN, KINDS, UPLOAD
+from engine.recipe.recipe import Recipe
+
+ON_CANVAS: Final = {AFTER_RUN: "fixed", UPLOAD: "image"}
+# The places of ComfyUI's default workflow, so that the canvas looks like home.
+PLACES: Final[Mapping[str, tuple[int, int]]] = {
+    LOADER: (26, 474),
+    START: (473, 609),
+    PICK: (473, 765),
+    POSITIVE: (415, 186),
+    NEGATIVE: (413, 410),
+    SAMPLER: (863, 186),
+    DECODE: (1209, 188),
+    SAVE: (1451, 189),
+    LAYER: (26, 360),
+    RESCALE: (863, 60),
+    VAE: (1209, 520),
+}
+LORA_PLACE: Final = (26, 620, 166)  # the first one's, and how far the next one is below
+# All others stand in rows below, in the order in which they were put down.
+GRID: Final = (473, 900)
+COLUMNS: Final = 6
+CELL: Final = (450, 340)
+
+
+def to_workflow(recipe: Recipe) -> dict[str, Any]:
+    """Write a recipe as the workflow (UI format) that ComfyUI's canvas opens.
+
+    Browsers read numbers as doubles: the canvas rounds a seed above 2^53, the graph keeps it.
+    """
+    graph = to_graph(recipe)
+    links, places = list(_links(graph)), _places(graph)
+    nodes = [
+        _placed(order, name, graph[name], links) | {"pos": list(places[name])}
+        for order, name in enumerate(graph)
+    ]
+    last = {"last_node_id": max(map(int, graph)), "last_link_id": len(links)}
+    bare: dict[str, Any] = {"groups": [], "config": {}, "extra": {}, "version": 0.4}
+    return {**last, "nodes": nodes, "links": links, **bare}
+
+
+def _links(graph: Graph) -> Iterator[list[Any]]:
+    """Number every link: [link, from node, from output, to node, to input, type]."""
+    number = 0
+    for name, node in graph.items():
+        for slot, (link, kind) in enumerate(KINDS[node["class_type"]].links.items()):
+            source, output = node["inputs"][link]
+            number += 1
+            yield [number, int(source), output, int(name), slot, kind]
+
+
+def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -> dict[str, Any]:
+    """Put a node on the canvas: links by number, values by position."""
+    kind, number = KINDS[node["class_type"]], int(name)
+    incoming = {slot: link for link, _, _, target, slot, _ in links if target == number}
+    outgoing = [(output, link) for link, source, output, *_ in links if source == number]
+    values = ON_CANVAS | node["inputs"]
+    if "text" in values:
+        values["text"] = _literally(values["text"])
+    return {
+        "id": number,
+        "type": node["class_type"],
+        "pos": [0, 0],
+        "size": list(kind.size),
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [
+            {"name": link, "type": kind.links[link], "link": incoming[slot]}
+            for slot, link in enumerate(kind.links)
+        ],
+        "outputs": [
+            {"name": o, "type": o, "links": [n for s, n in outgoing if s == i], "slot_index": i}
+            for i, o in enumerate(kind.outputs)
+        ],
+        "properties": {"Node name for S&R": node["class_type"]},
+        "widgets_values": [values[value] for value in kind.values],
+    }
+
+
+def _places(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Return where each node stands."""
+    others = [name for name in graph if name not in PLACES and int(name) >= int(LOAD)]
+    places = {name: _cell(number) for number, name in enumerate(others)}
+    x, y, step = LORA_PLACE
+    loras = [name for name in graph if FIRST_LORA <= int(name) < int(LOAD)]
+    places |= {name: (x, y + step * number) for number, name in enumerate(loras)}
+    return {**places, **PLACES}
+
+
+def _cell(number: int) -> tuple[int, int]:
+    row, column = divmod(number, COLUMNS)
+    return GRID[0] + CELL[0] * column, GRID[1] + CELL[1] * row
+
+
+def _literally(text: str) -> str:
+    """Write a text so that the canvas, which reads {a|b} and // comments, means it as it is."""
+    braces = re.sub(r"(?<!\\)((?:\\\\)*)([{}])", r"\1\\\2", text)
+    return re.sub(r"(?<=/)[/*]", r"{\g<0>}", braces)  # a choice of one

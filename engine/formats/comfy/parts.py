@@ -1,0 +1,115 @@
+"""The nodes around a picture's way: models, words, controls, and pictures that are loaded."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from engine.formats.comfy.limits import windows
+from engine.formats.graphs.nodes import KINDS
+from engine.models.families import TINY_VAES
+from engine.recipe.parts import LANCZOS, Control
+from engine.recipe.recipe import Recipe
+
+Graph = dict[str, dict[str, Any]]
+Link = tuple[str, int]
+Size = tuple[int, int]
+
+SINGLE_FILES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".bin")
+CROPS: Final = {"crop": "center", "resize": "disabled"}
+
+# The ids of ComfyUI's default workflow, so that the canvas looks like home; then our own.
+SAMPLER, LOADER, START, POSITIVE, NEGATIVE, DECODE, SAVE, PICK = map(str, range(3, 11))
+LAYER, RESCALE, VAE = map(str, range(11, 14))
+FIRST_LORA: Final = 20  # the others follow
+LOAD, FIT, REPEAT, MASK, FIT_MASK, TO_MASK, SET_MASK, COMPOSITE = map(str, range(50, 58))
+UPSCALER, BY_MODEL, LARGER, ENCODE, STRETCH, SECOND, BETWEEN = map(str, range(60, 67))
+FIRST_CONTROL: Final = 100
+CONTROL_IDS: Final = 10  # for each control: loader and picture, then two nodes for each pass
+FIRST_TEXT: Final = {POSITIVE: 1000, NEGATIVE: 5000}  # what follows a BREAK
+
+
+class Parts:
+    """Put nodes down, each with its id, and return their outputs."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.graph: Graph = {}
+        self.model, self.clip, self.vae = self._load()
+
+    def add(self, name: str, kind: str, /, **inputs: object) -> Link:
+        """Put a node down; return its first output."""
+        # JSON has no tuples: links are lists from the start, so that graph == loads(dumps(graph)).
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in inputs.items()}
+        self.graph[name] = {"class_type": kind, "inputs": plain}
+        return name, 0
+
+    def text(self, name: str, text: str) -> Link:
+        """Put a prompt down: a node for each of its windows, joined."""
+        first, *others = windows(text)
+        words = self.add(name, "CLIPTextEncode", text=first, clip=self.clip)
+        for number, part in enumerate(others):
+            more, both = (str(FIRST_TEXT[name] + 2 * number + i) for i in range(2))
+            added = self.add(more, "CLIPTextEncode", text=part, clip=self.clip)
+            joined = {"conditioning_to": words, "conditioning_from": added}
+            words = self.add(both, "ConditioningConcat", **joined)
+        return words
+
+    def controlled(self, texts: tuple[Link, Link], size: Size, number: int) -> tuple[Link, Link]:
+        """Put the controls of a pass (number 0 or 1) of that size behind its prompts."""
+        for index, control in enumerate(self.recipe.controls):
+            first = FIRST_CONTROL + CONTROL_IDS * index
+            name = self._control(control, texts, size, first, first + 2 + 2 * number)
+            texts = (name, 0), (name, 1)
+        return texts
+
+    def picture(self, name: str, sha256: str) -> Link:
+        """Put down what loads a picture of our store."""
+        return self.add(name, "LoadImage", image=f"{sha256}.png")
+
+    def fit(self, name: str, image: Link, size: Size, method: str = LANCZOS) -> Link:
+        """Put down what fits a picture to a size, as the recipe fits its start image."""
+        sides = {"width": size[0], "height": size[1]}
+        crop = CROPS[self.recipe.fit]
+        return self.add(name, "ImageScale", image=image, upscale_method=method, **sides, crop=crop)
+
+    def _load(self) -> tuple[Link, Link, Link]:
+        """Put down the model and all that changes it; return the parts that draw."""
+        recipe = self.recipe
+        single_file = recipe.checkpoint.lower().endswith(SINGLE_FILES)
+        loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"
+        self.add(LOADER, loader, **{KINDS[loader].values[0]: recipe.checkpoint})
+        model, clip, vae = (LOADER, 0), (LOADER, 1), (LOADER, 2)
+        for number, lora in enumerate(recipe.loras, FIRST_LORA):
+            weights = dict(zip(("strength_model", "strength_clip"), lora.weights, strict=True))
+            file = {"lora_name": file_of(lora.name)}
+            model = self.add(str(number), "LoraLoader", **file, **weights, model=model, clip=clip)
+            clip = model[0], 1
+        if recipe.clip_skip:
+            layer = {"stop_at_clip_layer": -recipe.clip_skip}
+            clip = self.add(LAYER, "CLIPSetLastLayer", **layer, clip=clip)
+        if rescale := recipe.guidance_rescale:
+            model = self.add(RESCALE, "RescaleCFG", multiplier=rescale, model=model)
+        if recipe.vae:
+            # ComfyUI joins a tiny VAE's two files under a name that is none of theirs.
+            name = recipe.vae if recipe.vae in TINY_VAES else file_of(recipe.vae)
+            vae = self.add(VAE, "VAELoader", vae_name=name)
+        return model, clip, vae
+
+    def _control(
+        self, control: Control, texts: tuple[Link, Link], size: Size, first: int, own: int
+    ) -> str:
+        network = {"control_net_name": file_of(control.model)}
+        image = self.picture(str(first + 1), control.image)
+        links = {
+            "positive": texts[0],
+            "negative": texts[1],
+            "control_net": self.add(str(first), "ControlNetLoader", **network),
+            "image": self.fit(str(own), image, size),
+        }
+        say = {"strength": control.strength, "start_percent": 0.0, "end_percent": 1.0}
+        return self.add(str(own + 1), "ControlNetApplyAdvanced", **links, **say)[0]
+
+
+def file_of(name: str) -> str:
+    """Return the file that ComfyUI finds by a name of ours."""
+    return name if name.lower().endswith(SINGLE_FILES) else f"{name}.safetensors"

@@ -1,0 +1,175 @@
+"""Write a recipe as the graph (API format) that makes the same pictures in ComfyUI.
+
+The picture's way: latents to begin on → a first pass → pixels, larger → a second pass → pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.formats.comfy.limits import left_out
+from engine.formats.comfy.parts import (
+    BETWEEN,
+    BY_MODEL,
+    COMPOSITE,
+    DECODE,
+    ENCODE,
+    FIT,
+    FIT_MASK,
+    LARGER,
+    LOAD,
+    MASK,
+    NEGATIVE,
+    PICK,
+    POSITIVE,
+    REPEAT,
+    SAMPLER,
+    SAVE,
+    SECOND,
+    SET_MASK,
+    START,
+    STRETCH,
+    TO_MASK,
+    UPSCALER,
+    Graph,
+    Link,
+    Parts,
+    Size,
+    file_of,
+)
+from engine.formats.graphs.noise import slices_like_marble
+from engine.recipe.parts import LANCZOS, LATENT, Upscale
+from engine.recipe.recipe import Recipe
+
+# Marble stretches latents as ComfyUI's default does; masks must not ring, as lanczos would.
+NEAREST: Final = "nearest-exact"
+SOFT: Final = "bilinear"
+
+
+def to_graph(recipe: Recipe) -> Graph:
+    """Write a recipe as a graph; `ValueError` where none can say it (see `left_out`)."""
+    if reasons := left_out(recipe):
+        raise ValueError(f"no graph says this recipe: {reasons[0]}")
+    return _Writer(recipe).write()
+
+
+class _Writer(Parts):
+    """Put down node after node, along the way of a picture."""
+
+    def write(self) -> Graph:
+        recipe, upscale = self.recipe, self.recipe.upscale
+        second = upscale if upscale and upscale.strength is not None else None
+        start = self._start()
+        texts = self.text(POSITIVE, recipe.prompt), self.text(NEGATIVE, recipe.negative_prompt)
+        # Where a second pass follows, its noise is drawn for the whole batch, too.
+        early = second is None and slices_like_marble(recipe.width, recipe.height)
+        start = self._pick(start) if early else start
+        if second and recipe.image and recipe.strength is None:
+            made = self._pass(SAMPLER, start, texts, second)
+        else:
+            made = self._pass(SAMPLER, start, texts)
+            made = self._second(made, texts, second) if second else made
+        image = self._decode(DECODE, made if early else self._pick(made))
+        if second is None:
+            image = self._larger(self._over(image), upscale) if upscale else self._over(image)
+        self.add(SAVE, "SaveImage", filename_prefix="marble", images=image)
+        return self.graph
+
+    def _start(self) -> Link:
+        """Return the latents to begin on: empty ones, or a start image's."""
+        recipe, size = self.recipe, (self.recipe.width, self.recipe.height)
+        if recipe.image is None:
+            sides = {"width": size[0], "height": size[1]}
+            return self.add(START, "EmptyLatentImage", **sides, batch_size=recipe.count)
+        image = self.fit(FIT, self.picture(LOAD, recipe.image), size)
+        if recipe.strength is None and recipe.upscale:  # detail is drawn into it, once larger
+            latents = self._grown(image, recipe.upscale)
+        else:
+            latents = self.add(START, "VAEEncode", pixels=image, vae=self.vae)
+        if recipe.mask is not None:
+            mask = self._mask(recipe.mask, size)
+            latents = self.add(SET_MASK, "SetLatentNoiseMask", samples=latents, mask=mask)
+        if recipe.count > 1:
+            latents = self.add(REPEAT, "RepeatLatentBatch", samples=latents, amount=recipe.count)
+        return latents
+
+    def _grown(self, image: Link, upscale: Upscale) -> Link:
+        if upscale.by != LATENT:
+            return self.add(START, "VAEEncode", pixels=self._larger(image, upscale), vae=self.vae)
+        return self._stretch(self.add(START, "VAEEncode", pixels=image, vae=self.vae), upscale)
+
+    def _mask(self, sha256: str, size: Size) -> Link:
+        """Fit a mask as its picture is: scaled by its latents it would not be cut as that is."""
+        image = self.fit(FIT_MASK, self.picture(MASK, sha256), size, SOFT)
+        return self.add(TO_MASK, "ImageToMask", channel="red", image=image)
+
+    def _over(self, painted: Link) -> Link:
+        """Lay the start image over what was painted, where its mask leaves it."""
+        if self.recipe.mask is None:
+            return painted
+        layers = {"destination": (FIT, 0), "source": painted, "mask": (TO_MASK, 0)}
+        place = {"x": 0, "y": 0, "resize_source": False}
+        return self.add(COMPOSITE, "ImageCompositeMasked", **place, **layers)
+
+    def _pick(self, batch: Link) -> Link:
+        """Take the one picture of a batch that is wanted, if one is."""
+        if self.recipe.picture is None:
+            return batch
+        which = {"batch_index": self.recipe.picture, "length": 1}
+        return self.add(PICK, "LatentFromBatch", samples=batch, **which)
+
+    def _pass(
+        self, name: str, latents: Link, texts: tuple[Link, Link], detail: Upscale | None = None
+    ) -> Link:
+        """Draw: the first pass, or the one that draws detail into larger pictures."""
+        recipe = self.recipe
+        size = recipe.size if detail else (recipe.width, recipe.height)
+        strength = detail.strength if detail else recipe.strength
+        positive, negative = self.controlled(texts, size, 1 if detail else 0)
+        return self.add(
+            name,
+            "KSampler",
+            seed=recipe.seed,
+            steps=recipe.detail_steps if detail else recipe.steps,
+            cfg=recipe.guidance_scale,
+            sampler_name=recipe.sampler,
+            scheduler=recipe.schedule,
+            denoise=1.0 if strength is None else strength,
+            model=self.model,
+            positive=positive,
+            negative=negative,
+            latent_image=latents,
+        )
+
+    def _second(self, made: Link, texts: tuple[Link, Link], upscale: Upscale) -> Link:
+        if upscale.by == LATENT:
+            latents = self._stretch(made, upscale)
+        else:
+            pixels = self._larger(self._over(self._decode(BETWEEN, made)), upscale)
+            latents = self.add(ENCODE, "VAEEncode", pixels=pixels, vae=self.vae)
+        return self._pass(SECOND, latents, texts, upscale)
+
+    def _decode(self, name: str, latents: Link) -> Link:
+        return self.add(name, "VAEDecode", samples=latents, vae=self.vae)
+
+    def _stretch(self, latents: Link, upscale: Upscale) -> Link:
+        how = {"upscale_method": NEAREST, "scale_by": upscale.factor}
+        return self.add(STRETCH, "LatentUpscaleBy", samples=latents, **how)
+
+    def _larger(self, image: Link, upscale: Upscale) -> Link:
+        width, height = self.recipe.size
+        if upscale.by != LANCZOS:
+            file = {"model_name": file_of(upscale.by)}
+            model = self.add(UPSCALER, "UpscaleModelLoader", **file)
+            image = self.add(BY_MODEL, "ImageUpscaleWithModel", upscale_model=model, image=image)
+        elif self._by_factor(upscale) == (width, height):
+            how = {"upscale_method": LANCZOS, "scale_by": upscale.factor}
+            return self.add(LARGER, "ImageScaleBy", image=image, **how)
+        size = {"width": width, "height": height}
+        how = {"upscale_method": LANCZOS, "crop": "disabled"}
+        return self.add(LARGER, "ImageScale", image=image, **size, **how)
+
+    def _by_factor(self, upscale: Upscale) -> Size:
+        """Return the size to which ComfyUI brings a picture by a factor."""
+        width, height = self.recipe.width, self.recipe.height
+        return round(width * upscale.factor), round(height * upscale.factor)

@@ -1,0 +1,106 @@
+"""What a node's output means in a recipe: the values that `graphs.reader` computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.recipe.parts import LANCZOS, Control, Upscale
+from engine.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Hold a picture that a graph loads: its name in our store, its size, and masks made of it.
+
+    masks: channel (`alpha`, `red`, `green`, `blue`) → name; alpha's is white where it is clear.
+    """
+
+    image: str
+    width: int | None = None
+    height: int | None = None
+    masks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Hold a recipe read from a graph, and what of the graph it cannot honour."""
+
+    recipe: Recipe
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Hold a U-Net or text encoder: its file, and LoRAs as (node, weight) in their order."""
+
+    file: object
+    loras: tuple[tuple[str, float], ...] = ()
+    rescale: float = 0.0
+    skip: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vae:
+    """Hold a VAE: the model's own (`file`), or another one (`name`)."""
+
+    file: object = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Hold a prompt, what reads it, and the controls on its way.
+
+    both: controls act on the other prompt, too; sizes: what SDXL is told, (width, height);
+    fit: how the maps of its controls are fitted.
+    """
+
+    text: Any
+    encoder: Model
+    controls: tuple[Control, ...] = ()
+    both: bool = True
+    sizes: frozenset[tuple[float, float]] = frozenset()
+    fit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Hold how a sampler draws: recipe fields by name, and the model by which it does."""
+
+    values: Mapping[str, Any]
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """Hold an enlargement that is not finished: by a factor, or else to a size in pixels."""
+
+    by: str = LANCZOS
+    factor: float = 1.0
+    target: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Hold a picture on its way through a graph: what it began on, and what was done to it.
+
+    early: `picture` was picked before anything was drawn; drawn: the first pass, once there is one;
+    filters: by which pixels were scaled, (node, method).
+    """
+
+    width: Any
+    height: Any
+    count: Any = 1
+    picture: Any = None
+    early: bool = False
+    image: str | None = None
+    fit: str | None = None
+    mask: str | None = None
+    vae: Vae | None = None
+    drawn: Pass | None = None
+    strength: Any = None
+    larger: Larger | None = None
+    filters: tuple[tuple[str, str], ...] = ()
+    upscale: Upscale | None = None

@@ -1,0 +1,82 @@
+"""Nodes that load models and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from engine.formats.graphs.graph import Link
+from engine.formats.graphs.meaning import Model, Vae
+from engine.formats.graphs.nodes import KINDS
+from engine.formats.graphs.reader import Reader, Rule, file_named
+from engine.recipe.parts import Lora
+
+
+def _loaded(reader: Reader, link: Link) -> Model:
+    return Model(_file(reader, link))
+
+
+def _file(reader: Reader, link: Link) -> object:
+    option = KINDS[reader.graph.kind(link.node)].values[0]
+    return reader.graph.value(link.node, option)
+
+
+def _with_lora(reader: Reader, link: Link) -> Model:
+    part, strength = PARTS[link.slot]
+    before = reader.model(link.node, part)
+    weight = reader.graph.number(link.node, strength)
+    return replace(before, loras=(*before.loras, (link.node, weight)))
+
+
+PARTS: Final = (("model", "strength_model"), ("clip", "strength_clip"))
+
+
+def _rescaled(reader: Reader, link: Link) -> Model:
+    multiplier = reader.graph.number(link.node, "multiplier")
+    return replace(reader.model(link.node, "model"), rescale=multiplier)
+
+
+def _cut(reader: Reader, link: Link) -> Model:
+    layer = -reader.graph.number(link.node, "stop_at_clip_layer")
+    return replace(reader.model(link.node, "clip"), skip=int(layer))
+
+
+def _own_vae(reader: Reader, link: Link) -> Vae:
+    return Vae(file=_file(reader, link))
+
+
+def _other_vae(reader: Reader, link: Link) -> Vae:
+    return Vae(name=file_named(reader.graph.value(link.node, "vae_name")))
+
+
+def loras(reader: Reader, model: Model, encoder: Model) -> tuple[Lora, ...]:
+    """Return the LoRAs of a U-Net and a text encoder; one that only one of them has weighs 0."""
+    unet, text = dict(model.loras), dict(encoder.loras)
+    return tuple(
+        Lora(
+            name=file_named(reader.graph.value(node, "lora_name")),
+            weight=unet.get(node, 0.0),
+            text_weight=text.get(node, 0.0),
+        )
+        for node in {**unet, **text}
+    )
+
+
+MODELS: Final[Mapping[str, Rule]] = {
+    "CheckpointLoaderSimple": _loaded,
+    "DiffusersLoader": _loaded,
+    "LoraLoader": _with_lora,
+    "RescaleCFG": _rescaled,
+}
+ENCODERS: Final[Mapping[str, Rule]] = {
+    "CheckpointLoaderSimple": _loaded,
+    "DiffusersLoader": _loaded,
+    "LoraLoader": _with_lora,
+    "CLIPSetLastLayer": _cut,
+}
+VAES: Final[Mapping[str, Rule]] = {
+    "CheckpointLoaderSimple": _own_vae,
+    "DiffusersLoader": _own_vae,
+    "VAELoader": _other_vae,
+}

@@ -1,0 +1,175 @@
+"""Nodes that load pictures and masks, decode, enlarge, and lay one picture over another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from engine.errors import GraphError, shorten
+from engine.formats.graphs.graph import Link
+from engine.formats.graphs.meaning import Draft, Larger
+from engine.formats.graphs.reader import Reader, Rule, file_named
+from engine.recipe.parts import LANCZOS
+from engine.sentences import Sentence
+
+LATENT_SIDE: Final = 8  # pixels
+FITS: Final = {"center": "crop", "disabled": "resize"}
+ALPHA: Final = "alpha"
+GUESSED: Final = 4  # times an upscale model enlarges whose name does not tell
+
+
+def _loaded(reader: Reader, link: Link) -> Draft:
+    given = reader.given(link.node)
+    return Draft(width=given.width, height=given.height, image=given.image)
+
+
+def _scaled(reader: Reader, link: Link) -> Draft:
+    """Read ImageScale: it fits a start image to its size first, and enlarges whatever else."""
+    name, draft = link.node, reader.image(link.node, "image")
+    width, height = (int(reader.graph.number(name, side)) for side in ("width", "height"))
+    draft = _filtered(reader, name, draft)
+    if draft.drawn is None and draft.fit is None and draft.larger is None:
+        fit = FITS.get(str(reader.graph.value(name, "crop")), "crop")
+        return replace(draft, width=width, height=height, fit=fit)
+    return replace(draft, larger=replace(draft.larger or Larger(), target=(width, height)))
+
+
+def _scaled_by(reader: Reader, link: Link) -> Draft:
+    draft = _filtered(reader, link.node, reader.image(link.node, "image"))
+    return _times(reader, link.node, draft, reader.graph.number(link.node, "scale_by"))
+
+
+def _by_model(reader: Reader, link: Link) -> Draft:
+    draft = reader.image(link.node, "image")
+    loader = reader.graph.link(link.node, "upscale_model").node
+    model = file_named(reader.graph.value(loader, "model_name"))
+    told = factor_told(model)
+    if told is None:
+        text = f"its model does not tell how much it enlarges: by {GUESSED}"
+        reader.note(link.node, Sentence(text, "graph_factor_guessed", factor=GUESSED))
+    return _times(reader, link.node, draft, told or GUESSED, model)
+
+
+def factor_told(model: str) -> int | None:
+    """Return how many times an upscale model enlarges, where its name says so: 4x-, _x2, …"""
+    told = re.search(r"(\d)x|x(\d)", model.lower())
+    return int(told[1] or told[2]) or None if told else None
+
+
+def _times(reader: Reader, name: str, draft: Draft, factor: float, by: str | None = None) -> Draft:
+    """Enlarge what may have been enlarged before."""
+    before = draft.larger or Larger()
+    if before.target is not None:
+        width, height = before.target
+        return replace(draft, larger=replace(before, target=(width * factor, height * factor)))
+    if by and before.by not in (LANCZOS, by):
+        text = "enlarges by another model once more, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_second_upscaler"))
+    return replace(draft, larger=Larger(by or before.by, before.factor * factor))
+
+
+def _decoded(reader: Reader, link: Link) -> Draft:
+    draft = reader.latent(link.node, "samples")
+    if draft.drawn is None:
+        text = "decodes what nothing was drawn on"
+        raise reader.fail(link.node, Sentence(text, "graph_decodes_nothing"))
+    if draft.larger is not None:
+        text = "decodes stretched latents, which need a second pass"
+        raise reader.fail(link.node, Sentence(text, "graph_decodes_stretched"))
+    return with_vae(reader, link.node, draft)
+
+
+def with_vae(reader: Reader, name: str, draft: Draft) -> Draft:
+    """Return a draft that went through a node's VAE: one VAE serves a recipe both ways."""
+    vae = reader.vae(name)
+    if draft.vae is not None and draft.vae != vae:
+        text = "uses another VAE than the nodes before it, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_another_vae"))
+    return replace(draft, vae=vae)
+
+
+def _filtered(reader: Reader, name: str, draft: Draft) -> Draft:
+    method = str(reader.graph.nodes[name]["inputs"].get("upscale_method", LANCZOS))
+    return replace(draft, filters=(*draft.filters, (name, method)))
+
+
+def other_method(method: object, taken: str) -> Sentence:
+    """Say which way of scaling takes the place of one that Marble does not have."""
+    short = shorten(method)
+    text = f"upscale_method {short}: {taken} is taken"
+    return Sentence(text, "graph_method", method=short, taken=taken)
+
+
+def note_filters(reader: Reader, draft: Draft) -> None:
+    """Note where pixels that are seen were scaled in another way than Marble's."""
+    for name, method in draft.filters:
+        if method != LANCZOS:
+            reader.note(name, other_method(method, LANCZOS))
+
+
+def _composite(reader: Reader, link: Link) -> Draft:
+    """Read the start image laid over what was painted under its mask: Marble does that anyway."""
+    name, graph = link.node, reader.graph
+    over, painted = reader.image(name, "destination"), reader.image(name, "source")
+    placed = any(graph.number(name, side) for side in ("x", "y")) or painted.larger
+    same = over.drawn is None and (over.image, over.fit) == (painted.image, painted.fit)
+    if placed or not same or painted.mask is None or reader.mask(name) != painted.mask:
+        text = "lays something else than the start image over what was painted under its mask"
+        raise reader.fail(name, Sentence(text, "graph_lays_other"))
+    return painted
+
+
+def _loaded_mask(reader: Reader, link: Link) -> str:
+    channel = ALPHA
+    if reader.graph.kind(link.node) == "LoadImageMask":
+        channel = str(reader.graph.value(link.node, "channel"))
+    return _channel(reader, link.node, reader.given(link.node).masks, channel)
+
+
+def _mask_of(reader: Reader, link: Link) -> str:
+    """Read a channel of a loaded picture, scaled or not, as a mask."""
+    name, draft = link.node, reader.image(link.node, "image")
+    found = [each for each in reader.pictures.values() if each.image == draft.image]
+    if draft.drawn is not None or draft.larger or not found:
+        text = "makes a mask of no loaded picture, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_mask_of_unloaded"))
+    return _channel(reader, name, found[0].masks, str(reader.graph.value(name, "channel")))
+
+
+def _channel(reader: Reader, name: str, masks: Mapping[str, str], channel: str) -> str:
+    if channel not in masks:
+        short = shorten(channel)
+        text = f"takes a mask from {short} of a picture, where nothing is marked"
+        raise reader.fail(name, Sentence(text, "graph_mask_unmarked", channel=short))
+    return masks[channel]
+
+
+def check_size(reader: Reader, name: str, draft: Draft) -> Draft:
+    """Return a start image at whole latents, as encoding needs it."""
+    width, height = draft.width, draft.height
+    if width is None or height is None:
+        text = "The ComfyUI graph starts from a picture whose size is not known here."
+        raise GraphError(Sentence(text, "graph_size_unknown"))
+    whole = width // LATENT_SIDE * LATENT_SIDE, height // LATENT_SIDE * LATENT_SIDE
+    if (width, height) != whole:
+        was, now = f"{width} × {height}", f"{whole[0]} × {whole[1]}"
+        text = f"{was} pixels become {now}, scaled and not only cut"
+        reader.note(name, Sentence(text, "graph_scaled", was=was, now=now))
+    return replace(draft, width=whole[0], height=whole[1])
+
+
+IMAGES: Final[Mapping[str, Rule]] = {
+    "LoadImage": _loaded,
+    "ImageScale": _scaled,
+    "ImageScaleBy": _scaled_by,
+    "ImageUpscaleWithModel": _by_model,
+    "VAEDecode": _decoded,
+    "ImageCompositeMasked": _composite,
+}
+MASKS: Final[Mapping[str, Rule]] = {
+    "LoadImage": _loaded_mask,
+    "LoadImageMask": _loaded_mask,
+    "ImageToMask": _mask_of,
+}

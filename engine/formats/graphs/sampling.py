@@ -1,0 +1,154 @@
+"""Samplers: the first one draws, a second one draws detail into what the first one made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final, TypeGuard
+
+from engine.errors import GraphError, shorten
+from engine.formats.graphs.graph import Link
+from engine.formats.graphs.larger import enlarged
+from engine.formats.graphs.meaning import Draft, Pass, Words
+from engine.formats.graphs.models import loras
+from engine.formats.graphs.reader import Reader
+from engine.recipe.limits import RANGES, is_int
+from engine.recipe.parts import LATENT
+from engine.sentences import Sentence
+
+ELSEWHERE: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their noise on the GPU
+
+
+def sampled(reader: Reader, link: Link) -> Draft:
+    """Read KSampler."""
+    graph, name = reader.graph, link.node
+    values = {each: graph.numeric(name, each) for each in ("seed", "steps")}
+    return _pass(reader, name, values, graph.numeric(name, "denoise"))
+
+
+def sampled_in_part(reader: Reader, link: Link) -> Draft:
+    """Read KSamplerAdvanced where it goes to the end: then it is KSampler by other names."""
+    graph, name = reader.graph, link.node
+    steps, first = (int(graph.number(name, each)) for each in ("steps", "start_at_step"))
+    whole = graph.number(name, "end_at_step") >= steps
+    noise = graph.value(name, "add_noise") == "enable"
+    if not (whole and noise and 0 <= first < steps):
+        text = "takes only some of the steps or adds no noise, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_part_of_steps"))
+    values = {"seed": graph.numeric(name, "noise_seed"), "steps": steps - first}
+    return _pass(reader, name, values, (steps - first) / steps)
+
+
+def one_model(files: Iterable[object]) -> object:
+    """Return the one file that all parts come from, or raise `GraphError`."""
+    found = list(dict.fromkeys(map(str, files)))
+    if len(found) > 1:
+        text = "The ComfyUI graph mixes several models, which Marble cannot do yet."
+        raise GraphError(Sentence(text, "graph_several_models"))
+    return found[0]
+
+
+def _pass(reader: Reader, name: str, values: dict[str, Any], strength: Any) -> Draft:
+    draft = reader.latent(name, "latent_image")
+    drawn = _drawn(reader, name, values, draft)
+    if draft.drawn is not None:
+        return _second(reader, name, draft, draft.drawn, drawn, strength)
+    if draft.larger is not None:
+        return _detail(reader, name, draft, drawn, strength)
+    if draft.image is None and strength != 1:
+        text = "The ComfyUI graph denoises only in part, but there is no start image."
+        raise GraphError(Sentence(text, "graph_no_start"))
+    return replace(draft, drawn=drawn, strength=strength if draft.image else None)
+
+
+def _second(
+    reader: Reader, name: str, draft: Draft, first: Pass, drawn: Pass, strength: Any
+) -> Draft:
+    """Read a second pass; what of it is not as the first one's is named."""
+    if draft.upscale is not None:
+        text = "draws a third time, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_third_pass"))
+    if draft.picture is not None:
+        what = "picked of a batch, where ComfyUI draws its noise another way than Marble"
+        text = f"draws a second time on a picture {what}"
+        raise reader.fail(name, Sentence(text, "graph_second_on_picked"))
+    if draft.larger is None:
+        text = "goes on from latents as they are, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_goes_on"))
+    one_model((first.model.file, drawn.model.file))
+    if draft.mask and draft.larger.by == LATENT:
+        text = "its mask: the second pass is drawn everywhere"
+        reader.note(name, Sentence(text, "graph_mask_of_second"))
+    upscale = enlarged(reader, name, draft, strength)
+    steps = first.values["steps"]
+    share = max(1, round(steps * strength)) if _countable(steps) else steps
+    expected = {**first.values, "steps": share}
+    if others := [key for key in expected if expected[key] != drawn.values[key]]:
+        names = ", ".join(other.replace("_", " ") for other in others)
+        text = f"its own {names}: a second pass takes the first's, and its share of the steps"
+        reader.note(name, Sentence(text, "graph_own_values", names=names))
+    return replace(draft, upscale=upscale, larger=None)
+
+
+def _detail(reader: Reader, name: str, draft: Draft, drawn: Pass, strength: Any) -> Draft:
+    """Read the only pass on an enlarged start image: to Marble it is a second one."""
+    if draft.mask:
+        text = "draws on an enlarged mask, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_enlarged_mask"))
+    upscale = enlarged(reader, name, draft, strength)
+    steps = drawn.values["steps"]
+    if _countable(steps) and upscale.strength:
+        steps = max(1, round(steps / upscale.strength))
+    values = {**drawn.values, "steps": steps}
+    return replace(draft, drawn=replace(drawn, values=values), upscale=upscale, larger=None)
+
+
+def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> Pass:
+    """Gather what a sampler draws with."""
+    model = reader.model(name, "model")
+    positive, negative = (reader.words(name, option) for option in ("positive", "negative"))
+    one_model((model.file, positive.encoder.file, negative.encoder.file))
+    if positive.encoder != negative.encoder:
+        text = "reads its prompts by two text encoders, which Marble cannot do"
+        raise reader.fail(name, Sentence(text, "graph_two_encoders"))
+    if draft.drawn is None:
+        _note_words(reader, name, positive, negative, draft)
+    sampler = reader.graph.value(name, "sampler_name")
+    if isinstance(sampler, str) and sampler.endswith(ELSEWHERE):
+        short = shorten(sampler)[1:-1]
+        text = f"sampler_name {short}: its noise is drawn on the CPU"
+        reader.note(name, Sentence(text, "graph_noise_of_gpu", sampler=short))
+        sampler = sampler.removesuffix(ELSEWHERE)
+    return Pass(
+        {
+            **values,
+            "guidance_scale": reader.graph.numeric(name, "cfg"),
+            "sampler": sampler,
+            "schedule": reader.graph.value(name, "scheduler"),
+            "prompt": positive.text,
+            "negative_prompt": negative.text,
+            "controls": positive.controls,
+            "loras": loras(reader, model, positive.encoder),
+            "clip_skip": positive.encoder.skip,
+            "guidance_rescale": model.rescale,
+            "fit": draft.fit or positive.fit or "crop",
+        },
+        model,
+    )
+
+
+def _countable(steps: object) -> TypeGuard[int]:
+    """Say whether steps can be reckoned with; what else they may be, the recipe refuses."""
+    return is_int(steps) and steps in RANGES["steps"]
+
+
+def _note_words(reader: Reader, name: str, positive: Words, negative: Words, draft: Draft) -> None:
+    if draft.fit and positive.fit not in (None, draft.fit):
+        text = "how its maps are scaled: as the start image is"
+        reader.note(name, Sentence(text, "graph_maps_scaled"))
+    if positive.controls != negative.controls and not (positive.both and positive.controls):
+        text = "controls of one prompt only: they act on both"
+        reader.note(name, Sentence(text, "graph_controls_of_one"))
+    if any(size != (draft.width, draft.height) for size in positive.sizes | negative.sizes):
+        text = "sizes told to SDXL: the picture's own are"
+        reader.note(name, Sentence(text, "graph_told_sizes"))

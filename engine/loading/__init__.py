@@ -1,0 +1,1 @@
+"""Models, LoRAs and tokenizers as they are loaded from files."""

@@ -1,0 +1,325 @@
+"""Bring a checkpoint's modules to a device: the only place that reads weights.
+
+Everything is read from the local folder or file; nothing reaches for a model hub. A single file's
+modules are built from configurations that Marble ships (`engine/forms`).
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.loaders.single_file_utils import (
+    DIFFUSERS_TO_LDM_MAPPING,
+    create_diffusers_clip_model_from_ldm,
+)
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from engine.device.backends import layout, precision, ran_out
+from engine.device.finite import check_present, check_values
+from engine.errors import BrokenModel, some
+from engine.files.safetensors import BadFile, read_header
+from engine.loading.layer_names import original_name
+from engine.loading.missing_vae import NoVae
+from engine.loading.noise_schedule import NoiseSchedule
+from engine.loading.tokenizer import make_tokenizer
+from engine.loading.unread_tensors import harmful, left_over
+from engine.loading.unused_tensors import VAE_HARMLESS, left_in_text, left_in_vae
+from engine.models.catalogue import Checkpoint
+from engine.models.families import SDXL
+from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
+from engine.models.tensor_names import spellings
+from engine.models.weights import part_variant
+
+log = logging.getLogger(__name__)
+
+ENCODERS: Final = ("text_encoder", "text_encoder_2")
+# diffusers does not know the original name of this weight.
+_UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
+_UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Hold one loaded model: its modules on `device`, the U-Net and text encoder in `dtype`.
+
+    The VAE stays in fp32, where it is safe: in fp16 that of SDXL overflows, and its cost is one
+    call a picture.
+    """
+
+    checkpoint: Checkpoint
+    device: torch.device
+    dtype: torch.dtype
+    tokenizer: Any
+    text_encoder: Any
+    tokenizer_2: Any = None
+    text_encoder_2: Any = None
+    unet: Any
+    vae: Any
+    noise_schedule: NoiseSchedule
+    unread: tuple[str, ...] = ()  # tensors of its file that nothing reads
+
+    @property
+    def encoders(self) -> list[tuple[Any, Any]]:
+        """Return its text encoders, each with its tokenizer."""
+        both = (self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)
+        return [(tokenizer, encoder) for tokenizer, encoder in both if encoder is not None]
+
+    @property
+    def latent_channels(self) -> int:
+        """Return the number of channels of the latents."""
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def inpaints(self) -> bool:
+        """Say whether the U-Net sees a mask and what it leaves beside the noised latents."""
+        return int(self.unet.config.in_channels) > self.latent_channels
+
+    @property
+    def guidance_width(self) -> int:
+        """Return in how many values the U-Net takes its guidance's scale; 0: it is guided."""
+        return int(self.unet.config.get("time_cond_proj_dim") or 0)
+
+    @property
+    def latent_scale(self) -> int:
+        """Return how many pixels one latent spans on each side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    place: torch.device | None = None,
+) -> Model:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason.
+
+    dtype: of the U-Net and the text encoder; place: where weights lie at first, if not on the
+    device.
+    """
+    _silence_libraries()
+    dtype = dtype or precision(device)
+    place = place or device
+    parts = _Parts(checkpoint, place)
+    unet = parts.weights("unet", UNet2DConditionModel, dtype)
+    vae: Any = (
+        parts.weights("vae", AutoencoderKL, torch.float32)
+        if checkpoint.has_vae
+        else NoVae(checkpoint.name, checkpoint.folder)
+    )
+    text_encoder = parts.weights("text_encoder", CLIPTextModel, dtype)
+    second = is_xl(checkpoint)
+    text_encoder_2 = (
+        parts.weights("text_encoder_2", CLIPTextModelWithProjection, dtype) if second else None
+    )
+    if unread := parts.unread(unet):
+        log.warning("the model %r: nothing reads %s", checkpoint.name, some(unread))
+    return Model(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        tokenizer=parts.tokenizer("tokenizer", text_encoder),
+        text_encoder=text_encoder,
+        tokenizer_2=parts.tokenizer("tokenizer_2", text_encoder_2) if second else None,
+        text_encoder_2=text_encoder_2,
+        unet=unet.to(memory_format=layout(device)),
+        vae=vae.to(memory_format=layout(device)),
+        noise_schedule=parts.noise_schedule(),
+        unread=unread,
+    )
+
+
+def is_xl(checkpoint: Checkpoint) -> bool:
+    """Say whether a model has SDXL's form: two text encoders, and sizes among its conditions."""
+    return checkpoint.family.pipeline == SDXL
+
+
+def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
+    """Map a file's tensors into memory, or raise `BrokenModel`."""
+    try:
+        read_header(file)
+        return dict(load_file(file))
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    except OSError as error:  # its text may hold the file's path
+        reason = "it is gone" if isinstance(error, FileNotFoundError) else error.strerror
+        raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
+    except SafetensorError as error:
+        raise BrokenModel(name, f"it cannot be read ({error}).") from None
+
+
+def read_respelled(name: str, file: Path) -> dict[str, Tensor]:
+    """Map a file's tensors as `read_tensors` does, by their names as they are spelled today."""
+    tensors = read_tensors(name, file)
+    today = spellings(tensors)
+    return {today[key]: tensor for key, tensor in tensors.items()}
+
+
+def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of a VAE, whether the file holds more or not, by their own names.
+
+    What its training left behind is dropped. Attention may be saved as convolutions of one pixel,
+    which diffusers sees to under the original names alone.
+    """
+    inside = any(name.startswith(VAE) for name in tensors)
+    found = {}
+    for name, tensor in tensors.items():
+        own = name.removeprefix(VAE)
+        if (inside and own == name) or VAE_HARMLESS.match(own):
+            continue
+        flat = "mid_block.attentions" in own and tensor.ndim == 4
+        found[own] = tensor.flatten(1) if flat else tensor
+    return found
+
+
+class _Parts:
+    """Read a checkpoint's parts and turn whatever goes wrong into `BrokenModel`.
+
+    Weights come from the parts' own folders, or all from one file.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, place: torch.device) -> None:
+        self._checkpoint = checkpoint
+        self._place = place
+        # Mapped, not read: the bytes go from the file straight to where they are to lie.
+        file = checkpoint.file
+        self._tensors = read_respelled(checkpoint.name, file) if file else {}
+        self._left: list[str] = []  # within the parts that were read
+
+    def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
+        module = self.read(part, reader)
+        check_present(self._checkpoint.name, module, part)
+        module = module.to(self._place).eval().requires_grad_(False)
+        check_values(self._checkpoint.name, module.state_dict().items(), part)
+        return module
+
+    def tokenizer(self, part: str, encoder: Any) -> Any:
+        if self._checkpoint.file:
+            return self.read(part, partial(make_tokenizer, encoder.config.pad_token_id))
+        folder = str(self._checkpoint.folder / part)
+        return self.read(part, partial(CLIPTokenizer.from_pretrained, folder))
+
+    def noise_schedule(self) -> NoiseSchedule:
+        schedule: NoiseSchedule = self.read("scheduler", self._read_noise_schedule)
+        return schedule
+
+    def unread(self, unet: Any) -> tuple[str, ...]:
+        """Return the tensors of a single file, or of a folder's parts, that nothing reads."""
+        names = (name.rpartition(".") for name, _ in unet.named_parameters())
+        own = {f"{original_name(name, unet.config)}.{leaf}" for name, _, leaf in names}
+        return tuple(dict.fromkeys((*left_over(self._tensors, own), *harmful(self._left))))
+
+    def read(self, part: str, reader: Callable[[], Any]) -> Any:
+        try:
+            return reader()
+        except BrokenModel:
+            raise
+        # The libraries raise a dozen kinds of errors for a broken file; each disables this model
+        # only, and its full text is in the log.
+        except Exception as error:
+            if ran_out(error):
+                raise  # of memory: the file is not to blame
+            log.debug("loading %s of %s failed", part, self._checkpoint.name, exc_info=True)
+            raise self._broken(part, str(error) or type(error).__name__) from error
+
+    def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        folder = self._checkpoint.folder / part
+        module, info = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            variant=part_variant(folder) or None,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        if missing := sorted(info["missing_keys"]):
+            raise self._broken(part, f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
+        self._left += sorted(info["unexpected_keys"])
+        return module
+
+    def _from_file(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
+        config = str(self._checkpoint.folder)
+        if part in ENCODERS:
+            encoder = create_diffusers_clip_model_from_ldm(
+                kind, self._tensors, part, config, dtype, local_files_only=True
+            )
+            start = TEXT[self._checkpoint.family.key][ENCODERS.index(part)]
+            own = (name.removeprefix(start) for name in self._tensors if name.startswith(start))
+            self._left += [f"{start}{name}" for name in left_in_text(own, encoder)]
+            return encoder
+        # One configuration serves a family; what a U-Net sees beside latents its weights tell.
+        seen = _seen(self._tensors) if part == "unet" else {}
+        tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
+        try:
+            module = kind.from_single_file(
+                tensors,
+                **seen,
+                config=config,
+                subfolder=part,
+                dtype=dtype,
+                device=self._place,
+                local_files_only=True,
+            )
+        except (NotImplementedError, TypeError) as error:
+            if not lacks_weights(error):
+                raise
+            raise self._broken(part, "its weights lack some that its form has") from error
+        if part == "vae":
+            self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
+        return module
+
+    def _read_noise_schedule(self) -> NoiseSchedule:
+        file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        zero_snr = self._checkpoint.zero_snr
+        return NoiseSchedule(
+            beta_start=config.get("beta_start", 0.0001),
+            beta_end=config.get("beta_end", 0.02),
+            beta_schedule=config.get("beta_schedule", "linear"),
+            num_train_timesteps=config.get("num_train_timesteps", 1000),
+            prediction_type=self._checkpoint.prediction or config.get("prediction_type", "epsilon"),
+            zero_snr=bool(config.get("rescale_betas_zero_snr") if zero_snr is None else zero_snr),
+        )
+
+    def _broken(self, part: str, reason: str) -> BrokenModel:
+        return BrokenModel(self._checkpoint.name, f"{part}: {brief(reason)}.")
+
+
+def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what of a U-Net's configuration a single file's weights tell."""
+    seen = {"in_channels": tensors[CONV_IN].shape[1]}
+    if GUIDANCE_IN in tensors:
+        seen["time_cond_proj_dim"] = tensors[GUIDANCE_IN].shape[1]
+    return seen
+
+
+def lacks_weights(error: Exception) -> bool:
+    """Say whether the libraries found no values for a weight: they convert or move nothing then."""
+    return isinstance(error, NotImplementedError) or "NoneType" in str(error)
+
+
+def brief(reason: str) -> str:
+    """Return a library's message as a part of a sentence: its first line, not too long."""
+    lines = reason.strip().splitlines() or ["no reason was given"]
+    # torch announces what is wrong before it says it.
+    first = lines[1 if len(lines) > 1 and lines[0].startswith("Error(s)") else 0]
+    return first.strip()[:200].rstrip(".")
+
+
+def _silence_libraries() -> None:
+    for logging_of in (diffusers_logging, transformers_logging):
+        logging_of.set_verbosity_error()
+        logging_of.disable_progress_bar()

@@ -1,0 +1,174 @@
+"""LoRAs: small additions to a model's layers, several at once, each with its weight.
+
+The model's own weights are never touched: `engine.loading.lora_layers` says what a layer's answer
+gains. All LoRAs of a set are joined, so that a set of five costs what one of their ranks' sum
+would, and switching to another set is one assignment: jobs with different sets take turns at every
+tick.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from engine.device.backends import ran_out
+from engine.device.finite import check_values
+from engine.device.tensor_bytes import of_file, of_tensors
+from engine.errors import BrokenModel
+from engine.loading.layer_names import names_in_loras
+from engine.loading.loading import ENCODERS, Model, read_tensors
+from engine.loading.lora_file import Entry, read_entries
+from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
+from engine.models.control_files import title_of
+from engine.models.shelves import Shelf
+from engine.recipe.parts import Lora
+
+SETS: Final = 8  # that are kept ready on the device; others are made anew from their files
+READS_TEXT: Final = ("attn2_to_k", "attn2.to_k")
+
+Set = tuple[Lora, ...]
+
+
+class Loras:
+    """Put sets of LoRAs on a model and take them off again.
+
+    make_room: is told how many bytes a file has before it is loaded.
+    """
+
+    def __init__(
+        self, model: Model, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+    ) -> None:
+        self._model = model
+        self._shelf = shelf
+        self._make_room = make_room
+        self._layers = {
+            part: {name: each for name, each in module.named_modules() if _has_weight(each)}
+            for part in ("unet", *ENCODERS)
+            if (module := getattr(model, part)) is not None
+        }
+        self._meant: dict[str, tuple[str, str]] | None = None  # a file's name → part and layer
+        self._sets: OrderedDict[Set, Mapping[Any, Addition]] = OrderedDict({(): {}})
+        self._hooked: set[Any] = set()
+        self._active: Mapping[Any, Addition] = {}
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the sets that are kept ready."""
+        return sum(of_tensors(each) for made in self._sets.values() for each in made.values())
+
+    def use(self, loras: Set) -> None:
+        """Put a set in the place of the one before; raises `UnknownPart` or `BrokenModel`."""
+        if loras not in self._sets:
+            self._sets[loras] = self._join(loras)
+            if len(self._sets) > SETS:
+                self._sets.popitem(last=False)
+        self._sets.move_to_end(loras)
+        self._active = self._sets[loras]
+
+    def _join(self, loras: Set) -> Mapping[Any, Addition]:
+        """Read a set's files, and hook the layers that it is the first to change."""
+        changes: dict[Any, list[Found]] = defaultdict(list)
+        for lora in loras:
+            path = self._shelf.get(lora.name)
+            assert path is not None  # none is built in
+            self._make_room(of_file(path))
+            for layer, found in self._read(lora, path):
+                changes[layer].append(found)
+        for layer in changes.keys() - self._hooked:
+            layer.register_forward_hook(_Hook(ref(self)))
+            self._hooked.add(layer)
+        device = self._model.device
+        return {layer: join(layer, found, device) for layer, found in changes.items()}
+
+    def active(self, layer: Any) -> Addition | None:
+        """Return what the set in use adds to a layer."""
+        return self._active.get(layer)
+
+    def _read(self, lora: Lora, path: Path) -> Iterator[tuple[Any, Found]]:
+        """Yield each entry of a file: its layer and what it changes there, by the LoRA's weight."""
+        meant = self._names()
+        entries = read_entries(lora.name, path)
+        if not any(entry.name in meant for entry in entries):
+            raise BrokenModel(
+                lora.name,
+                f"it is not made for {self._kind} models: none of its layers, such as "
+                f"{entries[0].name!r}, is one of theirs.",
+            )
+        held = read_tensors(lora.name, path)
+        for entry in entries:
+            if entry.name not in meant:
+                raise BrokenModel(
+                    lora.name, f"it changes {entry.name!r}, which {self._kind} models lack."
+                )
+            part, name = meant[entry.name]
+            read = {role: held[key].float() for role, key in entry.tensors.items()}
+            self._check_family(lora, entry, read)
+            layer, weight = self._layers[part][name], lora.weights[part != "unet"]
+            yield layer, _fit(lora, entry, layer, read, weight)
+
+    def _check_family(self, lora: Lora, entry: Entry, tensors: Mapping[str, Tensor]) -> None:
+        """Raise `BrokenModel` where a layer that reads text takes another family's."""
+        wanted = self._model.checkpoint.family.context_width
+        if not wanted or "down" not in tensors or not entry.name.endswith(READS_TEXT):
+            return
+        down = tensors["down"]
+        width = down.flatten(1).shape[1] if down.ndim > 1 else wanted  # `_fit` names other shapes
+        if width != wanted:
+            reason = f"it is made for {title_of(width)}, not for {self._kind}."
+            raise BrokenModel(lora.name, reason)
+
+    def _names(self) -> dict[str, tuple[str, str]]:
+        if self._meant is None:
+            config = self._model.unet.config
+            self._meant = {
+                spelling: (part, name)
+                for part, layers in self._layers.items()
+                for spelling, name in names_in_loras(part, list(layers), config)
+            }
+        return self._meant
+
+    @property
+    def _kind(self) -> str:
+        return self._model.checkpoint.family.title
+
+
+def _fit(
+    lora: Lora, entry: Entry, layer: Any, tensors: Mapping[str, Tensor], weight: float
+) -> Found:
+    """Return what an entry changes of its layer, or raise `BrokenModel`."""
+    check_values(lora.name, ((entry.tensors[role], its) for role, its in tensors.items()))
+    try:
+        return read_change(entry, tensors, layer, weight)
+    # The last three are torch's own, where sizes do not go together.
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+        if isinstance(error, RuntimeError) and ran_out(error):
+            raise
+        what = str(error) if isinstance(error, ValueError) else SIZES
+        reason = f"it is made for another model: {entry.name!r} {what}."
+        raise BrokenModel(lora.name, reason) from None
+
+
+def _has_weight(module: Any) -> bool:
+    return isinstance(getattr(module, "weight", None), torch.nn.Parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """Add to a layer's answers what the set in use says.
+
+    It knows the sets weakly: they know all layers, and a circle would keep a model that is dropped.
+    """
+
+    adapters: ref[Loras]
+
+    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        adapters = self.adapters()
+        addition = adapters and adapters.active(layer)
+        return output + addition(layer, inputs[0]) if addition else None

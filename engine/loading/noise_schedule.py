@@ -1,0 +1,134 @@
+"""The noise that a model was trained with, and how its network's output is read.
+
+σ (sigma) is the standard deviation of the noise on a latent of unit scale, in the
+variance-exploding form of Karras et al. (2022): x = latent + σ·noise. t is the index of σ in the
+table of noise levels that the model was trained with. The table is small and lies on
+the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import torch
+from torch import Tensor
+
+ZERO_SNR: Final = 4.8973451890853435e-08
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseSchedule:
+    """Describe the noise that a model was trained with, as its `scheduler_config.json` does.
+
+    An unknown `beta_schedule` or `prediction_type` raises `ValueError`.
+    """
+
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    num_train_timesteps: int = 1000
+    prediction_type: str = "epsilon"
+    zero_snr: bool = False  # the table ends in pure noise
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("beta_schedule", BETAS), ("prediction_type", PREDICTIONS)):
+            if getattr(self, key) not in allowed:
+                known = ", ".join(allowed)
+                raise ValueError(f"{key} must be one of {known}, not {getattr(self, key)!r}")
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """Return the table of σ, [num_train_timesteps] fp32, ascending."""
+        return self._sigmas64.float()
+
+    @cached_property
+    def log_sigmas(self) -> Tensor:
+        """Return the table of log σ, [num_train_timesteps] fp32, rounded once."""
+        return self._sigmas64.log().float()
+
+    @cached_property
+    def _sigmas64(self) -> Tensor:
+        betas = BETAS[self.beta_schedule](self.beta_start, self.beta_end, self.num_train_timesteps)
+        alphas_cumprod = (1 - betas).cumprod(0)
+        if self.zero_snr:
+            alphas_cumprod = _to_zero_snr(alphas_cumprod)
+        return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+
+    @property
+    def sigma_min(self) -> float:
+        """Return the least σ of the table."""
+        return self.sigmas[0].item()
+
+    @property
+    def sigma_max(self) -> float:
+        """Return the greatest σ of the table."""
+        return self.sigmas[-1].item()
+
+    def sigma(self, timestep: Tensor | float) -> Tensor:
+        """Return σ at (fractional) timesteps of any shape: log σ is linear between entries."""
+        t = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, len(self.sigmas) - 1)
+        low, high, weight = t.floor().long(), t.ceil().long(), t.frac()
+        return torch.exp((1 - weight) * self.log_sigmas[low] + weight * self.log_sigmas[high])
+
+    def timestep(self, sigma: Tensor | Sequence[float] | float) -> Tensor:
+        """Return the table index (int64) whose log σ is nearest, for σ of any shape."""
+        log_sigma = torch.as_tensor(sigma, dtype=torch.float32).log()
+        return (log_sigma.unsqueeze(-1) - self.log_sigmas).abs().argmin(-1)
+
+    def denoised(self, x: Tensor, sigma: Tensor | float, output: Tensor) -> Tensor:
+        """Read the denoised latent, fp32, out of the model's output for `model_input(x, sigma)`.
+
+        x: [B, C, h, w] fp32; sigma: a number, or [B, 1, 1, 1] on x's device; output: [B, C, h, w]
+        in the model's dtype.
+        """
+        return PREDICTIONS[self.prediction_type](x, sigma, output.to(x.dtype))
+
+
+def model_input(x: Tensor, sigma: Tensor | float) -> Tensor:
+    """Scale x to unit variance for the model, x/√(σ²+1): fp32, to be cast to its dtype.
+
+    Shapes as in `NoiseSchedule.denoised`.
+    """
+    return x / (sigma**2 + 1) ** 0.5
+
+
+def _from_epsilon(x: Tensor, sigma: Tensor | float, epsilon: Tensor) -> Tensor:
+    return x - epsilon * sigma
+
+
+def _from_v(x: Tensor, sigma: Tensor | float, v: Tensor) -> Tensor:
+    # Salimans & Ho (2022), arXiv:2202.00512, appendix D, with x = x_vp·√(σ²+1).
+    return x / (sigma**2 + 1) - v * sigma / (sigma**2 + 1) ** 0.5
+
+
+PREDICTIONS: Final[Mapping[str, Callable[[Tensor, Tensor | float, Tensor], Tensor]]] = {
+    "epsilon": _from_epsilon,
+    "v_prediction": _from_v,
+}
+
+
+def _linear(start: float, end: float, count: int) -> Tensor:
+    return torch.linspace(start, end, count, dtype=torch.float64)
+
+
+def _scaled_linear(start: float, end: float, count: int) -> Tensor:
+    return torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
+
+
+def _to_zero_snr(alphas_cumprod: Tensor) -> Tensor:
+    """Shift and stretch √ᾱ so that the last is 0: Lin et al. (2023), arXiv:2305.08891, section 3.1.
+
+    A σ cannot be infinite; ComfyUI's smallest ᾱ is taken instead, which makes it 4519.
+    """
+    roots = alphas_cumprod.sqrt()
+    squared = ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
+    return torch.cat([squared[:-1], squared.new_full((1,), ZERO_SNR)])
+
+
+BETAS: Final[Mapping[str, Callable[[float, float, int], Tensor]]] = {
+    "linear": _linear,
+    "scaled_linear": _scaled_linear,
+}

@@ -1,0 +1,1 @@
+"""What lies in the models folder, read without torch."""

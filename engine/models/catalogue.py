@@ -1,0 +1,268 @@
+"""Find models on disk and say what each is, without loading a weight.
+
+A checkpoint is a folder in diffusers' layout (`model_index.json`, `unet/`, `vae/`,
+`text_encoder/`, `tokenizer/`, `scheduler/`) or a single file that holds all of it, its weights as
+safetensors. A file `marble.json` beside `model_index.json`, or `NAME.marble.json`
+beside `NAME.safetensors`, may override the defaults and carry a note for people.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import BrokenModel, UnknownModel
+from engine.files.safetensors import BadFile, read_header
+from engine.models.families import (
+    GUIDED,
+    SDXL,
+    Defaults,
+    Family,
+    fit_to_name,
+    fit_to_variant,
+    identify,
+)
+from engine.models.folders import PICKLES, SAFE, Kind, diffusers_folders, find
+from engine.models.hub_files import half_fetched
+from engine.models.marble_json import (
+    own_defaults,
+    own_detail,
+    own_notes,
+    own_prediction,
+    own_preview,
+    own_zero_snr,
+)
+from engine.models.name_matching import Names
+from engine.models.signatures import identify as identify_file
+from engine.models.supported import (
+    check_channels,
+    check_family,
+    check_guidance,
+    check_scheduler,
+    check_unet,
+    check_vae,
+    sample_size,
+)
+from engine.models.tensor_names import respelled
+from engine.models.weights import PARTS, part_files
+
+STARTER: Final = "starter"
+STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Describe one model: where it lies, what it is, and what it draws well with.
+
+    `folder` describes its modules; their weights lie there, too, or all in one `file`. `prediction`
+    and `zero_snr` are what its owner or its file says (None: what the folder's scheduler says).
+    Without a VAE (`has_vae`) it draws with one that a recipe names.
+    """
+
+    name: str
+    folder: Path
+    family: Family
+    defaults: Defaults
+    file: Path | None = None
+    prediction: str | None = None
+    zero_snr: bool | None = None
+    has_vae: bool = True
+    notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
+    detail: float = 0.3  # strength of the second pass when a picture is enlarged
+    preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """Return the files that hold its weights."""
+        if self.file:
+            return (self.file,)
+        return tuple(file for part in PARTS for file in part_files(self.folder / part))
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of its weights on disk, about what they take on the device."""
+        return sum(file.stat().st_size for file in self.weights)
+
+
+class Catalogue:
+    """Hold the models that can be named in a recipe: the bundled one and a folder's.
+
+    What is put into the folder later is found when it is asked for.
+    """
+
+    def __init__(self, models_dir: Path | None = None, starter: Path = STARTER_FOLDER) -> None:
+        self.models_dir = models_dir
+        self._starter = starter
+        self._places = self._look()
+
+    def names(self) -> list[str]:
+        """Return the names of all models found, the bundled one first."""
+        self._places = self._look()
+        return sorted(self._places, key=lambda name: (name != STARTER, name))
+
+    def get(self, name: str) -> Checkpoint:
+        """Describe the model by that name, or raise `UnknownModel`, `WhichOne` or `BrokenModel`.
+
+        A file's ending and folder may be left out where that is clear.
+        """
+        found = self.named(name)
+        if not self._places[found].exists():  # it is gone, or lies elsewhere by now
+            self._places = self._look()
+            found = self.named(name)
+        place = self._places[found]
+        return describe(found, place) if place.is_dir() else describe_file(found, place)
+
+    def named(self, name: str) -> str:
+        """Return the name of the model that is meant, broken or not.
+
+        Raises `UnknownModel`, or `WhichOne` where it is unclear.
+        """
+        if name not in self._places:  # what has come since may be it, or make it unclear
+            self._places = self._look()
+        if (found := Names(self._places).choose("model", name)) is None:
+            raise UnknownModel(name, self._places)
+        return found
+
+    def _look(self) -> dict[str, Path]:
+        if self.models_dir is None:
+            return {STARTER: self._starter}
+        folders = dict(diffusers_folders(self.models_dir))
+        single = find(self.models_dir, Kind.CHECKPOINT)
+        return {**single, **folders, STARTER: self._starter}
+
+
+def describe(name: str, folder: Path) -> Checkpoint:
+    """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
+    family, unet = _family(name, folder)
+    vae = _read_json(name, folder / "vae" / "config.json")
+    scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
+    guided = unet.get("time_cond_proj_dim")
+    try:
+        check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
+        check_unet(unet)
+        check_guidance(guided)
+        check_scheduler(scheduler)
+        check_vae(vae)
+        _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
+        side = sample_size(unet)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
+    return _with_own(
+        Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
+        "marble.json",
+        _read_own(name, folder / "marble.json"),
+        guided=guided is not None,
+        channels=vae.get("latent_channels", 4),
+    )
+
+
+def describe_file(name: str, file: Path) -> Checkpoint:
+    """Read a single file's header, or raise `BrokenModel` with the reason."""
+    if file.suffix.lower() not in SAFE:
+        raise BrokenModel(name, "it is a pickle, which can run code; convert it to safetensors.")
+    own = file.with_suffix(".marble.json")
+    extra = _read_own(name, own)
+    try:
+        form = identify_file(respelled(read_header(file)), told="prediction" in extra)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    return _with_own(
+        Checkpoint(
+            name=name,
+            folder=form.family.form,
+            file=file,
+            family=form.family,
+            defaults=form.family.defaults(form.sample_size * 8),
+            prediction=form.prediction,
+            zero_snr=form.zero_snr,
+            has_vae=form.has_vae,
+        ),
+        own.name,
+        extra,
+        guided=form.guided,
+    )
+
+
+def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
+    """Return a folder's family and its U-Net's configuration."""
+    index = _read_json(name, folder / "model_index.json")
+    family, unet = identify(index), dict[str, Any]()
+    if family and family.loadable:  # others need not have a U-Net
+        unet = _read_json(name, folder / "unet" / "config.json")
+        family = identify(index, unet) or family
+    if family is None:
+        raise BrokenModel(name, f"its form {index.get('_class_name')!r} is not known to Marble.")
+    try:
+        check_family(family)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+    return family, unet
+
+
+def _read_json(name: str, path: Path) -> dict[str, Any]:
+    shown = f"{path.parent.name}/{path.name}"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BrokenModel(name, f"{shown} is missing from its folder.") from None
+    except OSError as error:
+        raise BrokenModel(name, f"{shown} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError):
+        raise BrokenModel(name, f"{shown} is not valid JSON.") from None
+    if not isinstance(data, dict):
+        raise BrokenModel(name, f"{shown} is not a JSON object.")
+    return data
+
+
+def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
+    if repo := half_fetched(folder):
+        raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
+    for part in PARTS if two_encoders else PARTS[:3]:
+        if files := part_files(folder / part):
+            for file in files:
+                _check_header(part, file)
+            continue
+        if any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
+            raise BrokenModel(
+                name, f"{part}/ holds pickled weights, which can run code; convert to safetensors."
+            )
+        raise BrokenModel(name, f"{part}/ holds no safetensors file.")
+
+
+def _check_header(part: str, file: Path) -> None:
+    try:
+        read_header(file)
+    except BadFile as error:
+        raise BadFile(f"{part}: {error} ({file.name})") from None
+
+
+def _read_own(name: str, own: Path) -> dict[str, Any]:
+    """Return what a model's owner wrote beside it, nothing where there is no such file."""
+    return _read_json(name, own) if own.exists() else {}
+
+
+def _with_own(
+    checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], *, guided: bool, channels: int = 4
+) -> Checkpoint:
+    """Return the checkpoint with what its name suggests, and what its owner wrote beside it.
+
+    own: the name of the owner's file; guided: its guidance is built in, which tells more than its
+    name; channels: of its latents.
+    """
+    name = checkpoint.name
+    usual = checkpoint.defaults
+    defaults = fit_to_variant(usual, GUIDED) if guided else fit_to_name(usual, name)
+    try:
+        return replace(
+            checkpoint,
+            defaults=own_defaults(extra.get("defaults", {}), defaults),
+            prediction=own_prediction(extra.get("prediction", checkpoint.prediction)),
+            zero_snr=own_zero_snr(extra.get("zero_snr", checkpoint.zero_snr)),
+            notes=own_notes(extra.get("notes", {})),
+            detail=own_detail(extra.get("detail", checkpoint.detail)),
+            preview=own_preview(extra.get("preview"), channels),
+        )
+    except BadFile as error:
+        raise BrokenModel(name, f"{own}: {error}.") from None

@@ -1,0 +1,107 @@
+"""What a control model is made for, told by its shapes before a weight is read.
+
+A ControlNet steers models of the family it was trained beside, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from engine.errors import BrokenModel, UnknownMapKind, WrongFamily
+from engine.files.safetensors import BadFile, Header, read_header
+from engine.models.catalogue import Checkpoint
+from engine.models.families import FAMILIES
+from engine.models.shelves import Shelf
+from engine.recipe.parts import Control
+
+CONTEXT: Final = "attn2.to_k.weight"  # [inner, width of the text embeddings]
+CLASSES: Final = ("ControlNetModel", "ControlNetUnionModel")
+# What tells a union, one network for several kinds of maps: a folder's configuration (whatever
+# class it names), and a file's tensors.
+KINDS_IN_CONFIG: Final = "num_control_type"
+TYPES: Final = "control_add_embedding.linear_1.weight"
+TASKS: Final = "task_embedding"
+PROJECTION: Final = "spatial_ch_projs.weight"
+# A preprocessor → the place of its maps among a union's kinds: edges, line art, straight lines.
+KINDS: Final = {"canny": 3}
+
+
+def find_control(shelf: Shelf, control: Control, checkpoint: Checkpoint) -> Control:
+    """Return a control by its model's full name, which is there and made for a model.
+
+    Raises `UnknownPart`, `WrongFamily`, `UnknownMapKind` or `BrokenModel`.
+    """
+    name = shelf.named(control.model)
+    path = shelf.get(name)
+    assert path is not None  # no control model is built in
+    check_family(name, path, checkpoint)
+    if is_union(name, path):
+        check_kind(name, control.preprocessor)
+    return replace(control, model=name)
+
+
+def is_union(name: str, path: Path) -> bool:
+    """Say whether a folder or file holds a union, or raise `BrokenModel`."""
+    if path.is_dir():
+        return bool(read_config(name, path).get(KINDS_IN_CONFIG))
+    return {TYPES, TASKS, PROJECTION} <= _header(name, path).tensors.keys()
+
+
+def check_kind(name: str, preprocessor: str) -> None:
+    """Raise `UnknownMapKind` where it is not known which kind of map a union is given."""
+    if preprocessor not in KINDS:
+        raise UnknownMapKind(name, sorted(KINDS))
+
+
+def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
+    """Raise `WrongFamily` where a control model is made for others, or `BrokenModel`."""
+    width, wanted = context_width(name, path), checkpoint.family.context_width
+    if width is not None and wanted is not None and width != wanted:
+        raise WrongFamily(name, title_of(width), checkpoint.name, checkpoint.family.title)
+
+
+def context_width(name: str, path: Path) -> int | None:
+    """Return the width of the text embeddings that it takes, None if it does not tell."""
+    if path.is_dir():
+        return _of_folder(name, path)
+    header = _header(name, path)
+    if "lora_controlnet" in header.tensors:
+        raise BrokenModel(name, "it is a Control-LoRA, which Marble cannot run yet.")
+    found = [tensor.shape for key, tensor in header.tensors.items() if key.endswith(CONTEXT)]
+    if not found or not any("zero_convs" in k or "controlnet_down" in k for k in header.tensors):
+        raise BrokenModel(name, "it is no ControlNet.")
+    if len(found[0]) != 2:
+        raise BrokenModel(name, f"its layers that read text have the shape {[*found[0]]}.")
+    return found[0][1]
+
+
+def _of_folder(name: str, path: Path) -> int | None:
+    config = read_config(name, path)
+    kind, width = config.get("_class_name"), config.get("cross_attention_dim")
+    if kind not in CLASSES:
+        raise BrokenModel(name, f"it is a {kind}, not a {CLASSES[0]}.")
+    return width if isinstance(width, int) else None
+
+
+def read_config(name: str, path: Path) -> dict[str, Any]:
+    """Return a folder's configuration, or raise `BrokenModel`."""
+    try:
+        return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        raise BrokenModel(name, "its config.json cannot be read.") from None
+
+
+def _header(name: str, path: Path) -> Header:
+    try:
+        return read_header(path)
+    except BadFile as error:
+        raise BrokenModel(name, f"{error}.") from None
+
+
+def title_of(width: int) -> str:
+    """Return the family of models whose text embeddings are so wide."""
+    titles = [family.title for family in FAMILIES if family.context_width == width]
+    return titles[0] if titles else f"models with text embeddings {width:,} wide"

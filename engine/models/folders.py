@@ -1,0 +1,151 @@
+"""Where models lie: a folder laid out as ComfyUI's `models`, ComfyUI's own, or A1111's.
+
+One setting, `MARBLE_MODELS_DIR`, names any of the three; each kind of file is looked for wherever
+one of the layouts keeps it, and where ComfyUI's `extra_model_paths.yaml` says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from stat import S_ISDIR
+from typing import Final
+
+from engine.models.extra_paths import extra_folders
+from engine.models.weights import variant
+
+
+class Kind(StrEnum):
+    """Name the kinds of files."""
+
+    CHECKPOINT = "checkpoint"
+    LORA = "LoRA"
+    VAE = "VAE"
+    TINY_VAE = "tiny VAE"
+    CONTROLNET = "control model"
+    UPSCALER = "upscaler"
+    EMBEDDING = "embedding"
+
+
+# The folder itself and ComfyUI's `models` first, then ComfyUI's and A1111's roots.
+PLACES: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.CHECKPOINT: (
+        "", "checkpoints", "diffusers", "Stable-diffusion",
+        "models/checkpoints", "models/diffusers", "models/Stable-diffusion",
+    ),
+    Kind.LORA: ("loras", "Lora", "LyCORIS", "models/loras", "models/Lora", "models/LyCORIS"),
+    Kind.VAE: ("vae", "VAE", "models/vae", "models/VAE"),
+    Kind.TINY_VAE: ("vae_approx", "VAE-approx", "models/vae_approx", "models/VAE-approx"),
+    Kind.CONTROLNET: ("controlnet", "ControlNet", "models/controlnet", "models/ControlNet"),
+    Kind.UPSCALER: (
+        "upscale_models", "ESRGAN", "RealESRGAN",
+        "models/upscale_models", "models/ESRGAN", "models/RealESRGAN",
+    ),
+    Kind.EMBEDDING: ("embeddings", "models/embeddings"),
+}  # fmt: skip
+SAFE: Final = (".safetensors", ".sft")
+# Pickles can run code when they are read, and the known guards have known holes.
+PICKLES: Final = (".ckpt", ".pt", ".pth", ".bin")
+
+
+# What `extra_model_paths.yaml` calls them.
+KEYS: Final[dict[Kind, tuple[str, ...]]] = {
+    Kind.CHECKPOINT: ("checkpoints", "diffusers"),
+    Kind.LORA: ("loras",),
+    Kind.VAE: ("vae",),
+    Kind.TINY_VAE: ("vae_approx",),
+    Kind.CONTROLNET: ("controlnet",),
+    Kind.UPSCALER: ("upscale_models",),
+    Kind.EMBEDDING: ("embeddings",),
+}
+
+
+def folders(root: Path, kind: Kind) -> list[Path]:
+    """Return the folders of `root` that hold files of a kind, each once."""
+    found: dict[tuple[int, int], Path] = {}
+    for folder in (*(root / place for place in PLACES[kind]), *extra_folders(root, KEYS[kind])):
+        with suppress(OSError):  # it is not there, or not for us
+            stat = folder.stat()
+            if S_ISDIR(stat.st_mode) and os.access(folder, os.R_OK | os.X_OK):
+                # Where names' case does not matter, `vae` and `VAE` are one folder.
+                found.setdefault((stat.st_dev, stat.st_ino), folder)
+    return list(found.values())
+
+
+def below(folder: Path) -> list[Path]:
+    """Return everything in a folder, however deep; blocks.
+
+    Links to folders are followed, as ComfyUI follows them; each folder is looked into once, by its
+    own place where that is below, too.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    own, linked = [folder], deque[Path]()
+    while own or linked:
+        here = own.pop() if own else linked.popleft()
+        with suppress(OSError):  # it is gone, or not for us
+            stat = here.stat()
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    path = here / entry.name
+                    found.append(path)
+                    if entry.is_dir():
+                        (linked if entry.is_symlink() else own).append(path)
+    return found
+
+
+def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file of weights of a kind, pickles included, in order.
+
+    A name is a path below its folder, as ComfyUI's: `sd15/dreamshaper.safetensors`.
+    """
+    for folder in folders(root, kind):
+        # Directly in the root only files are checkpoints: its folders are other kinds' places.
+        everything = folder.iterdir() if folder == root else below(folder)
+        for path in sorted(everything):
+            if _is_weights(path) and not _part_of_a_folder(path, folder):
+                yield path.relative_to(folder).as_posix(), path
+
+
+def diffusers_folders(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each folder in diffusers' layout; `OWNER/NAME` as the hub has them."""
+    for folder in folders(root, Kind.CHECKPOINT):
+        deeper = [] if folder == root else folder.glob("*/*/model_index.json")
+        for index in sorted([*folder.glob("*/model_index.json"), *deeper]):
+            yield index.parent.relative_to(folder).as_posix(), index.parent
+
+
+def find(root: Path | None, kind: Kind) -> dict[str, Path]:
+    """Return name → path of all files of a kind; the first of a name counts."""
+    found: dict[str, Path] = {}
+    for name, path in files(root, kind) if root else ():
+        found.setdefault(name, path)
+    return found
+
+
+def is_diffusers(path: Path) -> bool:
+    """Say whether a file has a name that diffusers gives to weights."""
+    return variant(f"{path.stem}{SAFE[0]}") is not None or path.stem.startswith("pytorch_model")
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file()
+
+
+def _part_of_a_folder(path: Path, top: Path) -> bool:
+    """Say whether a file belongs to a model in diffusers' layout: it lies in one of its parts.
+
+    What lies beside `model_index.json` is a file of its own, unless it has a part's name.
+    """
+    above = [path.parent, *path.parents[1 : len(path.relative_to(top).parts)]]
+    indexed = [folder for folder in above if (folder / "model_index.json").exists()]
+    return any(folder not in (path.parent, top) for folder in indexed) or (
+        bool(indexed) and is_diffusers(path)
+    )

@@ -1,0 +1,50 @@
+"""What a single file says of how it predicts: marks that its makers left beside its weights.
+
+Empty tensors (`v_pred`, `ztsnr`), as makers of v-prediction models and ComfyUI leave them, come
+first, then metadata of Stability's model specification (`modelspec.prediction_type`; ComfyUI writes
+`modelspec.predict_key`). Standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.files.safetensors import BadFile, Header
+from engine.models.supported import EDM, LATER, PREDICTIONS
+
+EPSILON, V = PREDICTIONS
+KEYS: Final = ("modelspec.prediction_type", "modelspec.predict_key")
+WORDS: Final = {
+    "epsilon": EPSILON, "eps": EPSILON, "v": V, "v_prediction": V, "v-prediction": V, "v_pred": V,
+}  # fmt: skip
+NONE: Final = ("", "none", "null")
+CONTINUOUS: Final = f"it predicts v over noise without steps (edm_vpred), {LATER}"
+
+
+def marked_prediction(header: Header, *, told: bool = False) -> str | None:
+    """Return what a file says that it predicts, None where it says nothing; raises `BadFile`.
+
+    told: its owner says so, so that a word nobody knows does not matter.
+    """
+    if any(name.startswith("edm_vpred") for name in header.tensors):
+        raise BadFile(CONTINUOUS)
+    if any(name.startswith("edm_") for name in header.tensors):
+        raise BadFile(EDM)
+    if "v_pred" in header.tensors:
+        return V
+    for key in KEYS:
+        word = str(header.metadata.get(key, "")).strip().lower()
+        if word in WORDS:
+            return WORDS[word]
+        if word not in NONE and not told:
+            reason = f"its metadata says that it predicts {word[:40]!r} ({key})"
+            raise BadFile(f"{reason}, {LATER}: {' and '.join(PREDICTIONS)} it can")
+    return None
+
+
+def has_zero_snr(header: Header, prediction: str) -> bool:
+    """Say whether a file is marked as trained down to pure noise.
+
+    As in ComfyUI only with v: from nothing but noise, ε tells nothing of a picture.
+    """
+    return prediction == V and "ztsnr" in header.tensors

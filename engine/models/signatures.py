@@ -1,0 +1,114 @@
+"""Tell what a safetensors file is from its tensors' names and shapes.
+
+    found = identify(read_header(path))      # a Form, or BadFile with what it is instead
+
+Names are those of Stability's original code, which all single files follow; older spellings are
+`engine.models.tensor_names`'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import pstdev
+from typing import Final
+
+from engine.files.safetensors import BadFile, Header
+from engine.models.families import BY_KEY, Family
+from engine.models.other_models import family_of, name_stranger
+from engine.models.prediction import has_zero_snr, marked_prediction
+from engine.models.supported import check_channels, check_family, check_guidance
+
+UNET: Final = "model.diffusion_model."
+CONV_IN: Final = f"{UNET}input_blocks.0.0.weight"
+GUIDANCE_IN: Final = f"{UNET}time_embed.cond_proj.weight"  # where its guidance is built in
+CONTEXT: Final = ".attn2.to_k.weight"
+ADDED: Final = f"{UNET}label_emb.0.0.weight"
+# A bias that v-prediction leaves much wider than ε-prediction does: the two parameterisations of
+# SD2 differ in no shape. The place and the bound are ComfyUI's.
+TELLTALE: Final = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+WIDE: Final = 0.09
+SAMPLE_SIZES: Final = {"epsilon": 64, "v_prediction": 96}  # of SD2's latents
+
+# What is there beside the U-Net, by what its names begin with; text encoders must be.
+VAE: Final = "first_stage_model."
+TEXT: Final[Mapping[str, tuple[str, ...]]] = {
+    "sd1": ("cond_stage_model.transformer.",),
+    "sd2": ("cond_stage_model.model.",),
+    "sdxl": ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """Say what a single file holds: its family, and what its shapes leave open."""
+
+    family: Family
+    prediction: str = "epsilon"
+    zero_snr: bool = False
+    has_vae: bool = True
+    sample_size: int  # side of the latents that it was trained with
+    guided: bool = False  # its guidance is built in
+
+
+def identify(header: Header, *, told: bool = False) -> Form:
+    """Return the form of a file that Marble can run, or raise `BadFile` with what it is.
+
+    Names are as they are spelled today; told: its owner says what it predicts.
+    """
+    if CONV_IN not in header.tensors:
+        raise BadFile(name_stranger(header))
+    family = _family(header)
+    check_family(family)
+    shape = header.shape(CONV_IN)
+    check_channels(family, shape[1] if len(shape) == 4 else 0)
+    _check_texts(header, family)
+    _check_guidance(header)
+    marked = marked_prediction(header, told=told)
+    prediction = marked or (_by_telltale(header) if family.key == "sd2" else "epsilon")
+    size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
+    return Form(
+        family=family,
+        prediction=prediction,
+        zero_snr=has_zero_snr(header, prediction),
+        has_vae=any(name.startswith(VAE) for name in header.tensors),
+        sample_size=size,
+        guided=GUIDANCE_IN in header.tensors,
+    )
+
+
+def _family(header: Header) -> Family:
+    context = next((t.shape[1:] for n, t in header.tensors.items() if n.endswith(CONTEXT)), ())
+    added = header.shape(ADDED)[1:]
+    for key in ("sd1", "sd2", "sdxl", "refiner"):
+        family = BY_KEY[key]
+        widths = (family.context_width,), (family.added_width,) if family.added_width else ()
+        if (context, added) == widths:
+            return family
+    if other := family_of(header):  # its U-Net is named as Stability's, and is more
+        check_family(BY_KEY[other])
+    raise BadFile(
+        "its form is not known to Marble: a U-Net with text embeddings of "
+        f"{context[0] if context else 'no'} values"
+    )
+
+
+def _check_guidance(header: Header) -> None:
+    shape = header.shape(GUIDANCE_IN)
+    if GUIDANCE_IN in header.tensors and len(shape) != 2:
+        raise BadFile(f"{GUIDANCE_IN!r} has the shape {[*shape]}, where two sides are due")
+    check_guidance(shape[1] if shape else None)
+
+
+def _check_texts(header: Header, family: Family) -> None:
+    for start in TEXT[family.key]:
+        if not any(name.startswith(start) for name in header.tensors):
+            raise BadFile(
+                f"it holds no text encoder (no tensor's name begins with {start!r}); save it "
+                "together with one, as ComfyUI's node CheckpointSave does"
+            )
+
+
+def _by_telltale(header: Header) -> str:
+    wide = TELLTALE in header.tensors and pstdev(header.values(TELLTALE)) > WIDE
+    return "v_prediction" if wide else "epsilon"

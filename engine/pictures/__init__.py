@@ -1,0 +1,1 @@
+"""Pixels in and out: picture files, masks, canvases, ControlNet images, tiles."""

@@ -1,0 +1,38 @@
+"""Where the tiles of a picture lie, as plain numbers: whoever estimates counts what is drawn.
+
+Standard library only; `engine.pictures.tiles` runs networks over them.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final
+
+OVERLAP: Final = 0.25  # of a tile's side, at least: of those in which detail is drawn
+LATENT: Final = 8  # pixels of a latent's side
+
+
+def starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Return where tiles begin along a side, evenly spread; neighbours share `overlap` at least."""
+    if length <= tile:
+        return [0]
+    last = length - tile
+    steps = ceil(last / (tile - overlap))
+    return [round(last * step / steps) for step in range(steps + 1)]
+
+
+def overlap_of(tile: int) -> int:
+    """Return how many latents two tiles share at least, of so many a side."""
+    return max(1, int(tile * OVERLAP))
+
+
+def drawn(width: int, height: int, tile: int | None) -> int:
+    """Return how many pixels a network sees of a picture in tiles (None: whole); all in pixels."""
+    if tile is None:
+        return width * height
+    side = tile // LATENT
+    amount = 1
+    for length in (width // LATENT, height // LATENT):
+        found = starts(length, side, overlap_of(side))
+        amount *= len(found) * min(side, length) * LATENT
+    return amount

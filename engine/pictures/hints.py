@@ -1,0 +1,60 @@
+"""Hints: the maps by which control models steer, from given pictures.
+
+Pixels, without torch. A picture may be a map already, or a preprocessor finds one in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from engine.files.stored import Blobs
+from engine.pictures.images import Fit, fit, flatten, read_stored
+from engine.recipe.parts import CANNY, Control
+from engine.recipe.recipe import Recipe
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hint:
+    """Hold a control and its picture, at the picture's own size, mode RGB."""
+
+    control: Control
+    image: Image.Image
+    fit: str
+
+    def at(self, width: int, height: int) -> Pixels:
+        """Return the map for a picture of that size, [H, W, 3] uint8."""
+        fitted = fit(self.image, width, height, cast(Fit, self.fit))
+        return PREPROCESSORS[self.control.preprocessor](np.asarray(fitted))
+
+
+def read_hints(recipe: Recipe, blobs: Blobs) -> tuple[Hint, ...]:
+    """Read the pictures of a recipe's controls, or raise `MissingPicture` or `ImageError`."""
+    return tuple(
+        Hint(control, flatten(read_stored(blobs.read(control.image))), recipe.fit)
+        for control in recipe.controls
+    )
+
+
+def canny(pixels: Pixels) -> Pixels:
+    """Return edges, white on black, [H, W, 3] uint8. Canny (1986)."""
+    edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), *CANNY)
+    return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
+
+
+def _as_it_is(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+PREPROCESSORS: Final[Mapping[str, Callable[[Pixels], Pixels]]] = {
+    "none": _as_it_is,
+    "canny": canny,
+}

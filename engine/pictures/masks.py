@@ -1,0 +1,108 @@
+"""Masks: white where something new is to be drawn, black where the picture stays, mode L.
+
+Greys are edges, painted in part. A mask comes from what is transparent in the picture itself, from
+a second picture, or from a colour painted over the first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PIL import Image, ImageChops, ImageColor
+
+from engine.errors import ImageError, shorten
+from engine.pictures.images import Fit, fit, read_image
+from engine.sentences import Sentence
+
+TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its edges
+FAINT: Final = 40  # of 255: what JPEG makes of black beside white stays below
+HAMMING: Final = Image.Resampling.HAMMING  # it rings nowhere
+CHANNELS: Final = {"red": "R", "green": "G", "blue": "B"}
+NOTHING: Final = "there is nothing to draw"
+
+
+def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
+    """Read a mask from a second picture's brightness, at the size of the first.
+
+    The second may have another size but not another shape. What is transparent in it is black.
+    Raises `ImageError`.
+    """
+    given = read_image(data)
+    if not _alike(given.size, picture.size):
+        mine, its = (f"{each.width} × {each.height}" for each in (given, picture))
+        text = f"The mask is {mine} pixels and the picture {its}; both must have the same shape."
+        raise ImageError(Sentence(text, "mask_of_another_shape", mask=mine, picture=its))
+    if given.mode == "RGBA":
+        ground = Image.new("RGBA", given.size, (0, 0, 0, 255))
+        given = Image.alpha_composite(ground, given)
+    mask = fit(given.convert("L"), *picture.size, "resize", HAMMING)
+    mask = mask.point([0 if step < FAINT else step for step in range(256)])
+    return _check(
+        mask,
+        Sentence(
+            f"The mask is all black, so {NOTHING}; paint white what is to be drawn.", "black_mask"
+        ),
+    )
+
+
+def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
+    """Bring a mask to the size of what is drawn, as its picture; raises `ImageError`.
+
+    What the mask leaves stays left: no filter rings into it.
+    """
+    fitted = fit(mask, width, height, how, HAMMING)
+    text = f"The mask is all black where the picture is drawn, so {NOTHING}."
+    return _check(fitted, Sentence(text, "black_where_drawn"))
+
+
+def transparency_mask(picture: Image.Image) -> Image.Image:
+    """Return a mask of what was erased in a picture, or raise `ImageError` if nothing was."""
+    if picture.mode != "RGBA":
+        text = f"Nothing in the picture is transparent, so {NOTHING}; give a mask."
+        raise ImageError(Sentence(text, "nothing_transparent"))
+    return ImageChops.invert(picture.getchannel("A"))
+
+
+def channel_mask(picture: Image.Image, channel: str) -> Image.Image:
+    """Return one of a picture's channels (`red`, `green`, `blue`) as a mask: full is painted.
+
+    Of `alpha` what is transparent is. Raises `ImageError` where nothing is marked.
+    """
+    if channel == "alpha":
+        return transparency_mask(picture)
+    if channel not in CHANNELS:
+        raise ImageError(f"A picture has no channel {shorten(channel)}.")
+    mask = picture.getchannel(CHANNELS[channel])
+    return _check(mask, f"The picture has no {channel} in it, so {NOTHING}.")
+
+
+def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -> Image.Image:
+    """Return a mask of what was painted over in a colour, given by name or as #rrggbb.
+
+    No channel of such a pixel is further than the tolerance (0 … 255) from the colour. Raises
+    `ImageError` for an unknown colour or where nothing has it.
+    """
+    try:
+        wanted = ImageColor.getrgb(colour)[:3]
+    except ValueError:
+        raise ImageError(
+            f"{shorten(colour)} is no colour; a mask is a picture (a file, or one of yours like "
+            "12.3), 'alpha', or a colour such as red or #ff0000."
+        ) from None
+    plain = Image.new("RGB", picture.size, wanted)
+    bands = ImageChops.difference(picture.convert("RGB"), plain).split()
+    distance = ImageChops.lighter(ImageChops.lighter(bands[0], bands[1]), bands[2])
+    mask = distance.point([255 if step <= tolerance else 0 for step in range(256)])
+    return _check(mask, f"Nothing in the picture is {colour}, so {NOTHING}.")
+
+
+def _alike(given: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Tell whether two sizes have one shape, but for the rounding of a pixel."""
+    scaled = given[1] * wanted[0] / given[0], given[0] * wanted[1] / given[1]
+    return abs(scaled[0] - wanted[1]) <= 1 or abs(scaled[1] - wanted[0]) <= 1
+
+
+def _check(mask: Image.Image, sentence: str) -> Image.Image:
+    if mask.getextrema()[1] == 0:
+        raise ImageError(sentence)
+    return mask

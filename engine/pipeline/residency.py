@@ -1,0 +1,170 @@
+"""Which models are loaded: by least recent use, within a budget of the device's memory."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+import torch
+
+from engine.denoise.control import Controls
+from engine.device.backends import empty_cache, memory
+from engine.device.out_of_memory import Ladder, Rung, Way
+from engine.device.tensor_bytes import Holder
+from engine.events import Stage
+from engine.loading.loading import Model
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.shelves import Shelf, controls, embeddings, loras, vaes
+from engine.pipeline.costs import Measure, unmeasured
+from engine.pipeline.resident import Resident
+
+log = logging.getLogger(__name__)
+
+SHARE: Final = 0.8  # of the device's memory that models may take; the rest is for their work
+
+
+class Models(Protocol):
+    """Hold the loaded models."""
+
+    def get(self, name: str) -> Resident | None:
+        """Return a model that is loaded, or None."""
+        ...
+
+    def load(self, name: str) -> Resident | None:
+        """Load a model, or raise `UserError`; return None while those in use leave no room."""
+        ...
+
+
+class One:
+    """Hold one loaded model, whatever name it is asked for by."""
+
+    def __init__(
+        self,
+        model: Model,
+        measure: Measure = unmeasured,
+        ladder: Ladder | None = None,
+        loras: Shelf | None = None,
+        vaes: Shelf | None = None,
+    ) -> None:
+        self._resident = Resident(model, measure, ladder, loras=loras, vaes=vaes)
+
+    def get(self, name: str) -> Resident:
+        """Return the model."""
+        return self._resident
+
+    def load(self, name: str) -> Resident:
+        """Return the model."""
+        return self._resident
+
+
+Load = Callable[[Checkpoint, bool], Model]  # True: into the machine's memory, not the device's
+
+
+class Residents:
+    """Hold the loaded models; the least recently used go when there is no room for a new one.
+
+    beside: what else takes room of theirs.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        load: Load,
+        measure: Measure,
+        ladder: Ladder,
+        budget: int,
+        beside: Sequence[Holder] = (),
+    ) -> None:
+        self._catalogue = catalogue
+        self._load = load
+        self._measure = measure
+        self._ladder = ladder
+        self._budget = budget
+        self._beside = beside
+        self._sizes: dict[str, int] = {}  # what models took when they were loaded
+        self._residents: OrderedDict[str, Resident] = OrderedDict()
+        ladder.make_room = self.drop_idle
+
+    def get(self, name: str) -> Resident | None:
+        """Return a model that is loaded, as the one used last, or None."""
+        if name in self._residents:
+            self._residents.move_to_end(name)
+        return self._residents.get(name)
+
+    def load(self, name: str) -> Resident | None:
+        """Load a model, or raise `UserError`; return None while those in use leave no room.
+
+        A model is loaded in any case when no other is in use.
+        """
+        checkpoint = self._catalogue.get(name)
+        self.make_room(self._sizes.get(name, checkpoint.size))
+        if self._used() + self._sizes.get(name, checkpoint.size) > self._budget and self._residents:
+            return None
+        plain = partial(self._make, checkpoint, offloaded=False)
+        ways: list[Way[Resident]] = [
+            (None, plain),
+            (Rung.EMPTY_CACHE, plain),
+            (Rung.OFFLOAD, partial(self._make, checkpoint, offloaded=True)),
+        ]
+        resident = self._residents[name] = self._ladder.climb(Stage.LOAD, ways)
+        self._sizes[name] = resident.size
+        self.make_room(0, name)  # its file may be smaller than it is here
+        return resident
+
+    def drop_idle(self) -> None:
+        """Drop all models that nobody uses, and what is loaded beside them."""
+        for name in self._idle():
+            self._drop(name)
+        for each in self._beside:
+            each.drop()
+
+    def make_room(self, size: int, owner: str | None = None) -> None:
+        """Drop idle models, but not the owner, until there is room for so many bytes more.
+
+        Then goes what is loaded beside them.
+        """
+        others = [name for name in self._idle() if name != owner]
+        while others and self._used() + size > self._budget:
+            self._drop(others.pop(0))
+        if self._used() + size > self._budget:
+            for each in self._beside:
+                each.drop()
+
+    def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
+        model = self._load(checkpoint, offloaded)
+        make_room = partial(self.make_room, owner=checkpoint.name)
+        return Resident(
+            model,
+            self._measure,
+            self._ladder,
+            offloaded=offloaded,
+            loras=loras(self._catalogue.models_dir),
+            vaes=vaes(self._catalogue.models_dir),
+            embeddings=embeddings(self._catalogue.models_dir),
+            controls=Controls(controls(self._catalogue.models_dir), make_room),
+            make_room=make_room,
+        )
+
+    def _idle(self) -> list[str]:
+        return [name for name, resident in self._residents.items() if not resident.users]
+
+    def _drop(self, name: str) -> None:
+        log.info("the model %r makes room", name)
+        del self._residents[name]
+        # Marble makes no circles of it, but torch's compiler does: it is to be gone now, not when
+        # the collector happens to run.
+        gc.collect()
+        empty_cache()
+
+    def _used(self) -> int:
+        models = sum(each.size for each in self._residents.values())
+        return models + sum(each.size for each in self._beside)
+
+
+def budget(device: torch.device) -> int:
+    """Return the bytes that models may take on a device."""
+    return int(SHARE * memory(device))

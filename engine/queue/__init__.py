@@ -1,0 +1,1 @@
+"""Which waiting job is drawn next, and how long each will take."""

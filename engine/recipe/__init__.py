@@ -1,0 +1,1 @@
+"""What determines the pixels of a picture; standard library only."""

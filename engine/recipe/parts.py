@@ -1,0 +1,147 @@
+"""What a picture may be made from besides words and a model: the parts of a recipe that tell it.
+
+Pictures are named by the sha256 of their file in the picture store. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import OptionError
+from engine.recipe.limits import LARGEST, check, parse_seed
+from engine.sentences import Sentence
+
+LANCZOS: Final = "lanczos"
+LATENT: Final = "latent"
+# Of the gradient: edges begin above the second, and go on above the first. Those that the canny
+# models were trained with vary; these are the middle, and everybody's default.
+CANNY: Final = (100, 200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """Turn the start noise towards another seed's, `amount` of the way along the sphere."""
+
+    seed: int
+    amount: float
+
+    def __post_init__(self) -> None:
+        check("seed", self.seed)
+        check("variation", self.amount)
+        object.__setattr__(self, "amount", float(self.amount))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Variation:
+        """Read plain JSON values, or raise `OptionError`."""
+        return cls(seed=parse_seed(data.get("seed")), amount=data.get("amount", None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """Leave so many pixels free around the start image, to be painted: the rest of the scene."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def __post_init__(self) -> None:
+        sides = (self.left, self.top, self.right, self.bottom)
+        for side in sides:
+            check("margin", side)
+        if not any(sides):
+            raise OptionError("margins", sides, "above 0 on one side at least")
+
+    def inner(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return where the start image lies in a picture of that size: left, top, right, bottom."""
+        return self.left, self.top, width - self.right, height - self.bottom
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """Let a ControlNet steer by a map (or by what `preprocessor` finds in a picture).
+
+    start, end: between which shares of the steps it has a say.
+    """
+
+    model: str
+    image: str
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    preprocessor: str = "none"
+
+    def __post_init__(self) -> None:
+        check("control", self.model)
+        check("image", self.image)
+        check("control_strength", self.strength)
+        check("share", self.start)
+        check("share", self.end)
+        check("preprocessor", self.preprocessor)
+        if self.start >= self.end:
+            raise OptionError("control's end", self.end, f"above its start ({self.start:g})")
+        for name in ("strength", "start", "end"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Add a LoRA to the model: to its U-Net by `weight`, to its text encoders by `text_weight`.
+
+    Without a text weight both are the same.
+    """
+
+    name: str
+    weight: float = 1.0
+    text_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        check("lora", self.name)
+        for name in ("weight", "text_weight"):
+            if (value := getattr(self, name)) is not None:
+                check("lora_weight", value)
+                object.__setattr__(self, name, float(value))
+        if self.text_weight == self.weight:
+            object.__setattr__(self, "text_weight", None)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Return the weights of the U-Net and of the text encoders."""
+        return self.weight, self.weight if self.text_weight is None else self.text_weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upscale:
+    """Make the picture `factor` times larger once it is there.
+
+    by: `lanczos`, `latent` (the latents themselves are stretched) or the name of an upscale model;
+    strength: of the second pass that draws detail into the larger picture (None: no such pass);
+    tile: the side in pixels of the overlapping tiles in which that pass is drawn (None: whole).
+    """
+
+    factor: float = 2.0
+    by: str = LANCZOS
+    strength: float | None = None
+    tile: int | None = None
+
+    def __post_init__(self) -> None:
+        check("factor", self.factor)
+        check("upscaler", self.by)
+        if self.strength is not None:
+            check("strength", self.strength)
+        elif self.by == LATENT:
+            raise OptionError("upscaler", LATENT, "used with a second pass (a strength)")
+        if self.tile is not None:
+            check("tile", self.tile)
+        object.__setattr__(self, "factor", float(self.factor))
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size of the enlarged picture, whole latents each way; raises `OptionError`."""
+        large = tuple(max(8, round(side * self.factor / 8) * 8) for side in (width, height))
+        if large[0] * large[1] > LARGEST:
+            side = f"{width}×{height}"
+            text = f"such that {side} stays below 16 megapixels"
+            raise OptionError("factor", self.factor, Sentence(text, "below_largest", size=side))
+        return large[0], large[1]

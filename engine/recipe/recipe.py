@@ -1,0 +1,251 @@
+"""The recipe: all that determines a picture's pixels, and nothing else.
+
+Who asked, where, and what it was made from belong to the job. Standard library only: recipes
+travel through every room, into the database and between processes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, Final
+
+from engine.errors import OptionError, UnknownOption
+from engine.recipe.limits import (
+    CHOICES,
+    RANGES,
+    SAMPLERS,
+    SCHEDULES,
+    SEED_LIMIT,
+    Range,
+    check,
+    parse_seed,
+)
+from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
+from engine.sentences import Sentence
+
+__all__ = [
+    "CHOICES",
+    "RANGES",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SEED_LIMIT",
+    "VERSION",
+    "Range",
+    "Recipe",
+    "check",
+    "parse_seed",
+    "random_seed",
+]
+
+VERSION: Final = 2
+READABLE: Final = (1, 2)  # version 1 knew words alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Say how to make `count` pictures, or only number `picture` of them (counted from 0).
+
+    A start image (`image`, fitted to the size by `fit`) is noised by `strength` and drawn anew:
+    all of it, where `mask` is white, or only what `margins` leave around it. Without a strength it
+    is taken as it is, to be enlarged. Every value is checked; the first one out of range raises
+    `OptionError`.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int
+    steps: int
+    guidance_scale: float
+    width: int
+    height: int
+    count: int = 1
+    picture: int | None = None
+    sampler: str
+    schedule: str
+    checkpoint: str
+    image: str | None = None
+    fit: str = "crop"
+    strength: float | None = None
+    mask: str | None = None
+    margins: Margins | None = None
+    variations: tuple[Variation, ...] = ()
+    controls: tuple[Control, ...] = ()
+    upscale: Upscale | None = None
+    loras: tuple[Lora, ...] = ()
+    clip_skip: int | None = None
+    guidance_rescale: float = 0.0
+    vae: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in PARTS:
+                _check_part(field.name, value)
+            elif value is not None or field.name not in ABSENT:
+                check(field.name, value)
+        for rule in RULES:
+            rule(self)
+        # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
+        for name in ("guidance_scale", "guidance_rescale", "strength"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))
+
+    @property
+    def pictures(self) -> tuple[int, ...]:
+        """Return the indices of the pictures this recipe makes."""
+        return tuple(range(self.count)) if self.picture is None else (self.picture,)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return the width and height of the finished pictures, in pixels."""
+        size = self.width, self.height
+        return self.upscale.size(*size) if self.upscale else size
+
+    @property
+    def detail_steps(self) -> int:
+        """Return the steps of the pass that draws detail into larger pictures: a share of all."""
+        share = self.upscale.strength if self.upscale else None
+        return max(1, round(self.steps * share)) if share else 0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the stored pictures that it needs, by sha256."""
+        named = (self.image, self.mask, *(control.image for control in self.controls))
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; seeds are text, since JSON's readers stop at 2^53.
+
+        What is left at its default is left out, but for the fields of version 1.
+        """
+        plain = asdict(self)
+        written = {
+            name: PARTS[name].write(plain[name]) if name in PARTS else plain[name]
+            for name, default in DEFAULTS.items()
+            if name in FIRST or getattr(self, name) != default
+        }
+        return {"version": VERSION, **written, "seed": str(self.seed)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Read what `to_dict` wrote, or raise `OptionError` or `UnknownOption`."""
+        values = dict(data)
+        version = values.pop("version", None)
+        if version not in READABLE:
+            text = f"{VERSION} (written by a newer Marble?)"
+            raise OptionError("version", version, Sentence(text, "newer", version=VERSION))
+        for name in values:
+            if name not in DEFAULTS:
+                raise UnknownOption(name, DEFAULTS)
+        missing = {name for name, default in DEFAULTS.items() if default is MISSING}
+        if missing := missing - values.keys():
+            raise OptionError(min(missing), None, "given")
+        values["seed"] = parse_seed(values["seed"])
+        for name in values.keys() & PARTS.keys():
+            values[name] = _read_part(name, values[name])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Say what a field holds that is more than a plain value, and how it travels as JSON."""
+
+    kind: type
+    most: int  # of how many; 0: it is one
+    read: Callable[[Mapping[str, Any]], Any]
+
+    def write(self, plain: Any) -> Any:
+        """Return plain values with their seeds as text."""
+        if isinstance(plain, (list, tuple)):
+            return [self.write(each) for each in plain]
+        return {**plain, "seed": str(plain["seed"])} if plain and "seed" in plain else plain
+
+
+PARTS: Final[Mapping[str, Part]] = {
+    "margins": Part(Margins, 0, lambda data: Margins(**data)),
+    "variations": Part(Variation, 16, Variation.from_dict),
+    "controls": Part(Control, 4, lambda data: Control(**data)),
+    "loras": Part(Lora, 16, lambda data: Lora(**data)),
+    "upscale": Part(Upscale, 0, lambda data: Upscale(**data)),
+}
+NO_STRENGTH: Final = Sentence("left out where there is no start image", "without_image")
+WITH_IMAGE: Final = Sentence("used with a start image", "with_image")
+ABSENT: Final = frozenset(
+    {"picture", "image", "mask", "strength", "clip_skip", "vae"}
+)  # may be None
+DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
+# Always written: readers of version 1 count on them.
+FIRST: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]
+
+
+def _check_part(name: str, value: object) -> None:
+    part = PARTS[name]
+    right = (
+        isinstance(value, tuple) and all(isinstance(each, part.kind) for each in value)
+        if part.most
+        else value is None or isinstance(value, part.kind)
+    )
+    if not right:
+        raise OptionError(name, value, "the parts of a recipe")
+    if part.most and isinstance(value, tuple) and len(value) > part.most:
+        raise OptionError(name, f"{len(value):,}", f"{part.most} at most")
+
+
+def _read_part(name: str, data: Any) -> Any:
+    part = PARTS[name]
+    try:
+        if part.most:
+            return tuple(part.read(each) for each in data)
+        return None if data is None else part.read(data)
+    except (TypeError, AttributeError):
+        raise OptionError(name, data, "the parts of a recipe") from None
+
+
+def _picture_of_the_grid(recipe: Recipe) -> None:
+    if recipe.picture is not None and not recipe.picture < recipe.count:
+        text = f"a whole number below count ({recipe.count})"
+        below = Sentence(text, "below_count", count=recipe.count)
+        raise OptionError("picture", recipe.picture, below)
+
+
+def _start_image_has_a_strength(recipe: Recipe) -> None:
+    alone = recipe.upscale is not None and recipe.mask is None and recipe.margins is None
+    if recipe.image is None and recipe.strength is not None:
+        raise OptionError("strength", recipe.strength, NO_STRENGTH)
+    if recipe.image is not None and recipe.strength is None and not alone:
+        raise OptionError("strength", None, f"{RANGES['strength']} beside a start image")
+
+
+def _mask_lies_on_a_start_image(recipe: Recipe) -> None:
+    for name in ("mask", "margins"):
+        if getattr(recipe, name) is not None and recipe.image is None:
+            raise OptionError(name, getattr(recipe, name), WITH_IMAGE)
+    if recipe.mask and recipe.margins:
+        raise OptionError("mask", recipe.mask, "left out where margins are painted")
+
+
+def _margins_leave_room(recipe: Recipe) -> None:
+    if recipe.margins:
+        left, top, right, bottom = recipe.margins.inner(recipe.width, recipe.height)
+        if right - left < 8 or bottom - top < 8:
+            raise OptionError("margins", recipe.margins, "such that 8 pixels of the image remain")
+
+
+def _size_is_bounded(recipe: Recipe) -> None:
+    recipe.size  # noqa: B018  # it says itself what is wrong
+
+
+RULES: Final = (
+    _picture_of_the_grid,
+    _start_image_has_a_strength,
+    _mask_lies_on_a_start_image,
+    _margins_leave_room,
+    _size_is_bounded,
+)
+
+
+def random_seed() -> int:
+    """Draw a fresh seed, short enough that people can read it out and retype it."""
+    return secrets.randbelow(2**32)

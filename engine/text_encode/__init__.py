@@ -1,0 +1,1 @@
+"""Stage 1: a prompt becomes tokens, and CLIP turns them into conditioning."""

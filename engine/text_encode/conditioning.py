@@ -1,0 +1,271 @@
+"""The first stage: read the brief. Words become embeddings that the U-Net attends to."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import lcm
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from engine.device.tensor_bytes import of_tensors
+from engine.errors import PromptError
+from engine.loading.loading import Model, is_xl
+from engine.models.families import SDXL
+from engine.models.folders import Kind
+from engine.models.shelves import Shelf
+from engine.recipe.context_length import WINDOW
+from engine.sentences import Sentence
+from engine.text_encode.embeddings import Embeddings
+from engine.text_encode.prompts import Token, tokenize
+
+MOST_WINDOWS: Final = 256  # more than words alone can fill; embeddings have any number of vectors
+CACHED: Final = 64 * 2**20  # bytes of prompts: 283 windows of SD1.x, 106 of SDXL
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """Hold what the U-Net is told, a row for each picture it is asked about.
+
+    embeds: [rows, tokens, width]; pooled: a summary of the words, [rows, P], and sizes: those that
+    SDXL was trained with beside it, [rows, 6], both None elsewhere; guidance: the scale as a U-Net
+    is told it that has its guidance built in, [rows, G]. All fp32.
+    """
+
+    embeds: Tensor
+    pooled: Tensor | None = None
+    sizes: Tensor | None = None
+    guidance: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.embeds)
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens long it is."""
+        return self.embeds.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that it takes."""
+        return of_tensors(self)
+
+    def sized(self, width: int, height: int) -> Conditioning:
+        """Add the size of the picture in pixels: drawn so, cut nowhere, wanted so.
+
+        Podell et al. (2023), arXiv:2307.01952, section 2.2. Models without sizes are told none.
+        """
+        if self.pooled is None:
+            return self
+        row = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)
+        return replace(self, sizes=row.to(self.embeds.device).expand(self.rows, -1))
+
+    def guided(self, scale: float, width: int) -> Conditioning:
+        """Add the guidance scale, for a U-Net that takes it in so many values (0: it does not)."""
+        if not width:
+            return self
+        row = embed_scale(scale, width).to(self.embeds.device)
+        return replace(self, guidance=row.expand(self.rows, -1))
+
+    def longer(self, tokens: int) -> Conditioning:
+        """Repeat the embeddings to a multiple of their length."""
+        return replace(self, embeds=self.embeds.repeat(1, tokens // self.tokens, 1))
+
+    def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """Return what U-Net and controls take, in their dtype; sizes keep their digits in fp32."""
+        given: dict[str, Any] = {"encoder_hidden_states": self.embeds.to(dtype)}
+        if self.pooled is not None:
+            added = {"text_embeds": self.pooled.to(dtype), "time_ids": self.sizes}
+            given["added_cond_kwargs"] = added
+        return given
+
+
+def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
+    """Put rows together, repeated to a common length, and `padding` times the first row after them.
+
+    Attention over a repeated context is attention over the context; padding with zeros would not
+    be (it moves the result by 4e-2, repetition by 3e-6).
+    """
+    tokens = lcm(*(part.tokens for part in parts))
+    alike = [part.longer(tokens) for part in parts]
+    return Conditioning(
+        _rows([part.embeds for part in alike], padding),
+        _some_rows([part.pooled for part in alike], padding),
+        _some_rows([part.sizes for part in alike], padding),
+        _some_rows([part.guidance for part in alike], padding),
+    )
+
+
+def blank(model: Model, rows: int) -> Conditioning:
+    """Return conditions in the form of a model's, of one window, that say nothing."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros((rows, *shape), device=model.device)
+
+    widths = [int(encoder.config.hidden_size) for _, encoder in model.encoders]
+    sized = is_xl(model.checkpoint)
+    return Conditioning(
+        zeros(WINDOW, sum(widths)),
+        zeros(int(model.text_encoder_2.config.projection_dim)) if sized else None,
+        zeros(6) if sized else None,
+        zeros(model.guidance_width) if model.guidance_width else None,
+    )
+
+
+def _some_rows(parts: Sequence[Tensor | None], padding: int) -> Tensor | None:
+    return None if parts[0] is None else _rows([_given(part) for part in parts], padding)
+
+
+def _rows(parts: Sequence[Tensor], padding: int) -> Tensor:
+    first = parts[0][:1]
+    return torch.cat([*parts, first.expand(padding, *first.shape[1:])])
+
+
+def _given(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None  # what one picture of a model has, all have
+    return tensor
+
+
+class TextEncoder:
+    """Encode prompts with a model's CLIP, remembering the latest (the empty one above all).
+
+    cached: the bytes of those that are remembered.
+    """
+
+    def __init__(self, model: Model, embeddings: Shelf | None = None) -> None:
+        self._model = model
+        shelf = embeddings or Shelf(None, Kind.EMBEDDING)
+        self._embeddings = [
+            Embeddings(shelf, encoder, number) for number, (_, encoder) in enumerate(model.encoders)
+        ]
+        self._encoders = [
+            _Encoder(tokenizer, encoder, model, its)
+            for (tokenizer, encoder), its in zip(model.encoders, self._embeddings, strict=True)
+        ]
+        self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
+        self.cached = 0  # bytes
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the prompts that are remembered, and of embeddings."""
+        return self.cached + sum(each.size for each in self._embeddings)
+
+    def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
+        """Return the prompt's conditioning, one row of 77·chunks tokens.
+
+        Weighted tokens move away from the empty prompt: (z − z_empty)·w + z_empty, without
+        renormalisation, chunks side by side along the token axis (ComfyUI's rule). SDXL's two
+        encoders stand side by side along the width; its summary is the second one's of the first
+        chunk, unweighted.
+
+        clip_skip: which layer is read, counted from the last one, 1 (None: the model's own); key:
+        what else the encoders' answer hangs on.
+        """
+        entry = (prompt, clip_skip, key)
+        if entry in self._cache:
+            self._cache.move_to_end(entry)
+            return self._cache[entry]
+        answers = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
+        found = Conditioning(torch.cat([a.embeds for a in answers], dim=-1), answers[-1].pooled)
+        self._cache[entry] = found
+        self.cached += found.nbytes
+        while self.cached > CACHED:
+            self.cached -= self._cache.popitem(last=False)[1].nbytes
+        return found
+
+
+class _Encoder:
+    """Encode prompts with one of a model's text encoders."""
+
+    def __init__(self, tokenizer: Any, encoder: Any, model: Model, embeddings: Embeddings) -> None:
+        self._tokenizer = tokenizer
+        self._embeddings = embeddings
+        self._encoder = encoder
+        self._device = model.device
+        self._family = model.checkpoint.family
+
+    def encode(self, prompt: str, clip_skip: int | None) -> Conditioning:
+        chunks = self._chunks(prompt)
+        weights = torch.tensor([[weight for _, weight in row] for row in chunks])
+        embeds, pooled = self._forward(chunks, clip_skip)
+        if bool((weights != 1).any()):
+            empty, _ = self._forward(self._chunks("")[:1], clip_skip)
+            embeds = (embeds - empty) * weights[:, :, None].to(embeds.device) + empty
+        return Conditioning(embeds.reshape(1, -1, embeds.shape[-1]), pooled)
+
+    def _chunks(self, prompt: str) -> list[list[Token]]:
+        tokenizer = self._tokenizer
+        chunks = tokenize(
+            prompt,
+            self._ids,
+            bos=tokenizer.bos_token_id,
+            eos=tokenizer.eos_token_id,
+            pad=tokenizer.pad_token_id,
+            max_length=self._encoder.config.max_position_embeddings,
+        )
+        if len(chunks) > MOST_WINDOWS:
+            text = (
+                f"With its embeddings the prompt fills {len(chunks):,} windows of tokens; "
+                f"{MOST_WINDOWS} at most."
+            )
+            raise PromptError(
+                Sentence(text, "many_windows", windows=len(chunks), most=MOST_WINDOWS)
+            )
+        return chunks
+
+    def _ids(self, text: str) -> Iterator[list[int]]:
+        """Yield a text's token ids in groups: each embedding's, and those of the words between."""
+        for piece in self._embeddings.split(text):
+            if isinstance(piece, str):
+                piece = self._tokenizer(piece, add_special_tokens=False).input_ids
+            yield piece
+
+    def _forward(
+        self, chunks: Sequence[Sequence[Token]], clip_skip: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the embeddings [chunks, 77, width] and, if any, the summary [1, P], fp32."""
+        # One chunk at a time: the number of rows in a call moves the last bits of each row, and a
+        # prompt's embeddings must not depend on what stands beside it.
+        rows = torch.tensor([[token for token, _ in chunk] for chunk in chunks])
+        outputs = []
+        for row in rows:
+            with self._embeddings.placed(row[None]) as ids:
+                outputs.append(self._encoder(ids.to(self._device), output_hidden_states=True))
+        embeds = torch.cat([self._layer(output, clip_skip) for output in outputs])
+        pooled = getattr(outputs[0], "text_embeds", None)
+        return embeds.float(), None if pooled is None else pooled.float()
+
+    def _layer(self, output: Any, clip_skip: int | None) -> Tensor:
+        """Return what the U-Net was trained to read, or the layer that is asked for."""
+        layer = clip_skip or self._family.last_layer
+        if self._family.pipeline == SDXL:  # layers as they are
+            found: Tensor = output.hidden_states[-min(layer, len(output.hidden_states) - 1)]
+            return found
+        # SD2's file leaves out the last layer, which nobody reads.
+        layer = max(1, layer - self._family.last_layer + 1)
+        if layer == 1:
+            last: Tensor = output.last_hidden_state
+            return last
+        norm = self._encoder.final_layer_norm
+        normed: Tensor = norm(output.hidden_states[-min(layer, len(output.hidden_states) - 1)])
+        return normed
+
+
+def embed_scale(scale: float, width: int) -> Tensor:
+    """Return what a U-Net with its guidance built in is told of a scale, [1, width] fp32.
+
+    Sines and cosines of 1000·(scale − 1) at `width`/2 frequencies, as of a timestep: Luo et al.
+    (2023), "Latent Consistency Models", arXiv:2310.04378, section 4.2, whose w is scale − 1.
+    """
+    half = width // 2
+    # In fp32 throughout, as in training: at thousands of radians more digits would be others.
+    step = torch.tensor(10_000.0).log() / (half - 1)
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -step)
+    angles = torch.tensor([scale - 1.0]) * 1000.0 * frequencies
+    waves = torch.cat([angles.sin(), angles.cos(), torch.zeros(width % 2)])
+    return waves[None]

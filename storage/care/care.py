@@ -1,0 +1,201 @@
+"""Care: check that everything is there, sweep what nobody needs, prune what is old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    select,
+    true,
+)
+
+from storage.care import backups, checks
+from storage.clock import Clock
+from storage.database.database import OUTCOME, Database
+from storage.database.tables import favourites, inputs, jobs, outbox, pictures, seen_events
+from storage.jobs.picture_files import Pictures
+from storage.jobs.rows import to_picture
+from storage.records import Pruned, Report
+from storage.states import OVER
+
+NAMING: Final[tuple[Table, ...]] = (pictures, inputs)  # whose rows name files
+CHUNK: Final = 200  # rows or files that are dealt with under one write lock
+PAGE: Final = 1_000  # rows that are read at once
+UNUSED: Final = 3600.0  # seconds for which a file waits for the job that starts from it
+REMEMBERED: Final = timedelta(days=30)  # how long platforms may repeat an event
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """Look after a database and its picture files while they are in use."""
+
+    database: Database
+    pictures: Pictures
+    now: Clock
+
+    async def check(self, *, deep: bool = False) -> Report:
+        """Look for damage in the database, and for missing files; `deep` reads every picture."""
+        problems = await self.database.read(checks.problems)
+        if self.database.is_sqlite:
+            problems += await self.database.write(checks.search_problems, OUTCOME)
+        kept = set()
+        async for row in self._pictures():
+            problem = await asyncio.to_thread(self.pictures.problem, row.sha256, row.size, deep)
+            if problem:
+                problems.append(f"picture {to_picture(row).name}: {problem}")
+            kept.add(row.sha256)
+        for name in await self.database.read(_inputs):
+            if name not in kept and not await asyncio.to_thread(self.pictures.has, name):
+                problems.append(f"start image {name} is missing")
+            kept.add(name)
+        there = await asyncio.to_thread(lambda: list(self.pictures.all()))
+        orphans = sum(name not in kept for name in there)
+        return Report(problems=tuple(problems), files=len(kept), orphans=orphans)
+
+    async def backup(self, target: Path) -> int:
+        """Write a copy of the database to a new file and return its size; see `backups`."""
+        return await backups.backup(self.database.url, target)
+
+    async def sweep(self, unused_for: float = UNUSED) -> int:
+        """Remove picture files that no row names; return how many.
+
+        One that was written or given again within the last `unused_for` seconds is left for the job
+        that is about to name it. Nothing is removed while a database that `restore` replaced still
+        lies beside ours.
+        """
+        if backups.orphans_are_kept(self.database.url, self.pictures.folder.parent):
+            return 0
+        await asyncio.to_thread(self.pictures.remove_unfinished)
+        old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
+        return await self.drop(old, unused_for)
+
+    async def prune(
+        self,
+        older_than: timedelta,
+        *,
+        which: ColumnElement[bool] | None = None,
+        unused_for: float = UNUSED,
+    ) -> Pruned:
+        """Remove jobs that have ended and are older, but no favourite and nothing undelivered.
+
+        which: says of jobs whether they are meant (`tree.ruled_by`); all, where it is not given.
+        Their files go as by `sweep`: one that was given again just now is left.
+        """
+        old = and_(
+            true() if which is None else which,
+            jobs.c.created_at < self.now() - older_than,
+            jobs.c.status.in_([status.value for status in OVER]),
+            ~exists().where(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None)),
+            ~exists().where(favourites.c.job == jobs.c.id),
+        )
+        count, files = await self.remove_jobs(old)
+        stale = delete(seen_events).where(
+            seen_events.c.job.is_(None), seen_events.c.created_at < self.now() - REMEMBERED
+        )
+        await self.database.write(lambda c: c.execute(stale), OUTCOME)
+        return Pruned(jobs=count, files=await self.drop(files, unused_for))
+
+    async def remove_jobs(self, which: ColumnElement[bool]) -> tuple[int, list[str]]:
+        """Remove jobs with all that hangs on them; return how many, and their files' names."""
+        count = last = 0
+        files: dict[str, None] = {}
+        while ids := await self._remove_some(and_(which, jobs.c.id > last), files):
+            count += len(ids)
+            last = ids[-1]
+        return count, list(files)
+
+    async def drop(
+        self,
+        files: Sequence[str],
+        unused_for: float,
+        *,
+        named_by: Sequence[Table] = NAMING,
+    ) -> int:
+        """Remove those of the named files that no row names and nobody just wrote; return how many.
+
+        Call it once the rows that named them are gone for good. The write lock is held meanwhile,
+        and `Jobs.rendered` looks for its files under the same lock, so that no file is removed
+        that a row is about to name. named_by: the tables whose rows keep a file.
+        """
+        removed = 0
+        for start in range(0, len(files), CHUNK):
+            chunk = files[start : start + CHUNK]
+            removed += await self._drop_some(chunk, unused_for, named_by)
+        return removed
+
+    async def _remove_some(self, which: ColumnElement[bool], files: dict[str, None]) -> list[int]:
+        def unit(connection: Connection) -> tuple[list[int], Sequence[str]]:
+            query = select(jobs.c.id).where(which).order_by(jobs.c.id).limit(CHUNK)
+            ids = list(connection.execute(query).scalars())
+            names = [
+                name
+                for table in NAMING
+                for name in connection.execute(
+                    select(table.c.sha256).where(table.c.job.in_(ids))
+                ).scalars()
+            ]
+            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+            return ids, names
+
+        ids, names = await self.database.write(unit, OUTCOME)
+        files.update(dict.fromkeys(names))
+        return ids
+
+    async def _drop_some(
+        self, files: Sequence[str], unused_for: float, named_by: Sequence[Table]
+    ) -> int:
+        def unit(connection: Connection) -> int:
+            needed = {
+                name
+                for table in named_by
+                for name in connection.execute(
+                    select(table.c.sha256).where(table.c.sha256.in_(files))
+                ).scalars()
+            }
+            return sum(
+                self.pictures.remove(name)
+                for name in files
+                if name not in needed and not self.pictures.wanted(name, unused_for)
+            )
+
+        return await self.database.exclusively(unit, OUTCOME)
+
+    async def _pictures(self) -> AsyncIterator[Row[Any]]:
+        """Yield one row for each file, in the order of their names."""
+        last = ""
+        while True:
+            query = (
+                select(pictures)
+                .where(pictures.c.sha256 > last)
+                .order_by(pictures.c.sha256, pictures.c.job, pictures.c.index)
+                .limit(PAGE)
+            )
+            rows = await self.database.read(partial(_all, query))
+            for row in rows:
+                if row.sha256 != last:
+                    yield row
+                last = row.sha256
+            if len(rows) < PAGE:
+                return
+
+
+def _inputs(connection: Connection) -> Sequence[str]:
+    return connection.execute(select(inputs.c.sha256).distinct()).scalars().all()
+
+
+def _all(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(query).all()

@@ -1,0 +1,76 @@
+"""Look at a database as it lies there, without upgrading, making or changing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from storage.care import sqlite_files
+from storage.database import schema, urls
+from storage.database.faults import explain
+from storage.database.tables import jobs, place_settings
+from storage.errors import BadURL, Corrupt, NewerSchema, ReadOnly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Say which database it is, whether it is there, whether the next start upgrades it, when its
+    newest job was asked for, and what places have chosen.
+    """
+
+    where: str
+    there: bool
+    old: bool = False
+    newest: datetime | None = None
+    places: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+async def look(folder: Path, url: str | None) -> Found:
+    """Look at the database that these settings name; raises `StorageError` for what ails it."""
+    parsed = urls.resolve(folder, url)
+    where, file = urls.show(parsed), urls.file_of(parsed)
+    if file:
+        nearest = next(path for path in (file, *file.parents) if path.exists())
+        if not os.access(nearest, os.W_OK):
+            raise ReadOnly(str(nearest))
+        if nearest is not file:
+            return Found(where=where, there=False)
+        if await asyncio.to_thread(sqlite_files.look, file) is None:
+            raise Corrupt(where, "it holds no tables of Marble's")
+    try:
+        engine = create_async_engine(parsed, poolclass=NullPool, hide_parameters=True)
+    except (ArgumentError, ImportError) as error:
+        raise BadURL(where, str(error)) from error
+    try:
+        async with engine.connect() as connection:
+            revision, newest, places = await connection.run_sync(_look)
+    except Exception as error:
+        raise explain(error, where) or error from error
+    finally:
+        await engine.dispose()
+    if revision is not None and revision not in schema.known():
+        raise NewerSchema(where, f"revision {revision}")
+    old = revision not in (None, schema.head())
+    return Found(where=where, there=revision is not None, old=old, newest=newest, places=places)
+
+
+def _look(
+    connection: Connection,
+) -> tuple[str | None, datetime | None, dict[str, Mapping[str, Any]]]:
+    revision = schema.revision(connection)
+    if revision is None:
+        return None, None, {}
+    newest = select(jobs.c.created_at).order_by(jobs.c.id.desc()).limit(1)
+    chosen = connection.execute(select(place_settings)).all()
+    places = {row.place: row._mapping["values"] for row in chosen}
+    return revision, connection.execute(newest).scalar_one_or_none(), places

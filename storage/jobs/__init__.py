@@ -1,0 +1,1 @@
+"""Jobs from intake to delivery, their pictures and history."""

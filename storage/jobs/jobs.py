@@ -1,0 +1,256 @@
+"""Jobs: durable from the moment they are added until their reply has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, update
+
+from engine.events import Picture as Drawn
+from storage.clock import Clock
+from storage.database import audit
+from storage.database.database import OUTCOME, Database
+from storage.database.tables import jobs, messages
+from storage.errors import DatabaseFault, UnknownJob
+from storage.jobs import transitions as steps
+from storage.jobs.intake import Intake, find_by_event
+from storage.jobs.picture_files import Pictures, Stored
+from storage.jobs.quota import Allow, Ledger, everything_passes
+from storage.jobs.rows import JOB, pictures_of, to_job, to_jobs
+from storage.jobs.workers import Worker, note
+from storage.records import Job, NewJob
+from storage.states import Status, Step
+
+PAGE: Final = 50
+RETRY: Final = 0.5  # seconds between tries to write a file
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Add, list, claim and finish jobs; every change is one step of `storage.life`."""
+
+    database: Database
+    files: Pictures
+    worker: Worker
+    intake: Intake
+    arrived: asyncio.Event  # set when a reply goes into the outbox
+    now: Clock
+
+    async def add(
+        self, new: NewJob, *, claim: bool = False, allow: Allow = everything_passes
+    ) -> Job:
+        """Commit a job and return it, queued: only now may anybody be told so.
+
+        With `claim` it is born running in this process, so that no other can take it. `allow` is
+        told what was asked for so far, and raises where that is enough: under the same lock, so
+        that of many who ask at once, in whatever processes, none is overlooked. Raises a passing
+        `DatabaseFault` within `database.ADMISSION` seconds when the database cannot take it;
+        nothing was then written.
+        """
+        return await self.intake.add(new, self.worker if claim else None, allow)
+
+    async def may(self, person: str, allow: Allow) -> None:
+        """Raise what `allow` would, as things stand now."""
+        await self.database.read(lambda c: allow(Ledger(c, person)))
+
+    async def get(self, job: int) -> Job:
+        """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""
+        return await self.database.read(lambda connection: _whole(connection, job))
+
+    async def list_queued(self, after: int = 0, limit: int = PAGE) -> tuple[Job, ...]:
+        """Return what waits for a worker and has a number above `after`, oldest first."""
+        query = (
+            select(*JOB)
+            .where(jobs.c.status == Status.QUEUED.value, jobs.c.id > after)
+            .order_by(jobs.c.id)
+            .limit(limit)
+        )
+        return await self.database.read(lambda c: to_jobs(c, c.execute(query)))
+
+    async def list_running(self) -> tuple[Job, ...]:
+        """Return what any process runs, in the order in which it was started."""
+        query = select(*JOB).where(jobs.c.status == Status.RUNNING.value)
+        return await self.database.read(
+            lambda c: to_jobs(c, c.execute(query.order_by(jobs.c.started_at, jobs.c.id)))
+        )
+
+    async def standing(self, numbers: Collection[int]) -> dict[int, tuple[Status, int]]:
+        """Return the status and epoch of jobs; one that is gone is not among them."""
+        query = select(jobs.c.id, jobs.c.status, jobs.c.epoch).where(jobs.c.id.in_(numbers))
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return {row.id: (Status(row.status), row.epoch) for row in rows}
+
+    async def claim(self, job: int) -> Job | None:
+        """Take a queued job for this process, or return None where somebody was faster."""
+        worker = await self.worker.register()
+        row = await self.worker.act(lambda c: steps.claim(c, job, worker, self.now()))
+        return None if row is None else to_job(row)
+
+    async def release(self, job: int, epoch: int) -> Job:
+        """Give a running job back in good order: it is queued again, and no attempt is burnt."""
+        values = {"attempts": jobs.c.attempts - 1, "worker": None, "started_at": None}
+        return await self._step(job, Step.RELEASE, epoch=epoch, values=values)
+
+    async def lost(self, job: int, epoch: int, *, alone: bool = False) -> Job:
+        """Queue a running job again whose engine died, or quarantine it as poison.
+
+        `alone` says that the engine had no other job: see `Worker.take_back`.
+        """
+
+        def unit(connection: Connection) -> Job:
+            row = steps.find(connection, job)
+            return self.worker.take_back(connection, row, alone, epoch)
+
+        taken_back = await self.database.write(unit, OUTCOME)
+        note(taken_back)
+        if taken_back.status is Status.FAILED:
+            self.arrived.set()
+        return taken_back
+
+    async def rendered(self, job: int, epoch: int, drawn: Iterable[Drawn]) -> Job:
+        """Keep a job's pictures and put its reply into the outbox.
+
+        The files are safely on disk before the rows say that they exist.
+        """
+        drawn = tuple(drawn)
+        kept = await self._keep(drawn)
+        rows = [
+            {
+                "index": each.index,
+                "width": each.width,
+                "height": each.height,
+                "verdict": each.verdict.value,
+                **file,
+            }
+            for each, file in zip(drawn, kept, strict=True)
+        ]
+
+        def unit(connection: Connection) -> Job | None:
+            # A sweep removes files under the same lock: what is here now will stay.
+            if not all(self.files.has(file["sha256"]) for file in kept):
+                return None
+            row, changed = steps.take(connection, job, Step.RENDERED, self.now(), epoch=epoch)
+            if changed:
+                steps.keep(connection, row, rows)
+            return to_job(row, pictures_of(connection, [job]).get(job, ()))
+
+        while (done := await self.database.write(unit, OUTCOME)) is None:
+            await self._keep(drawn)
+        self.arrived.set()
+        return done
+
+    async def failed(self, job: int, epoch: int, error: str) -> Job:
+        """End a job that cannot be drawn, and put one sentence why into the outbox."""
+        return await self._step(job, Step.FAILED, epoch=epoch, values=steps.why(error))
+
+    async def cancel(self, job: int, *, by: str | None = None) -> Job:
+        """End a job that waits or runs; its worker's results are refused from now on.
+
+        by: who ends it; where the job is somebody else's, the moderators' log tells of it. Raises
+        `TooLate` once it is rendered or failed; cancelling twice is no error.
+        """
+
+        def unit(connection: Connection) -> Job:
+            now = self.now()
+            row, changed = steps.take(connection, job, Step.CANCEL, now)
+            if changed and by is not None and by != row.person:
+                where = {"person": row.person, "place": row.place}
+                audit.note(connection, audit.on_job("cancel", by=by, job=job, **where), now)
+            return to_job(row)
+
+        done = await self.database.write(unit, OUTCOME)
+        self.arrived.set()
+        return done
+
+    async def delivered(self, job: int, shown: Mapping[str, int | None] | None = None) -> Job:
+        """Record that the reply arrived, and the messages that show it (id → picture or None)."""
+
+        def unit(connection: Connection) -> Job:
+            now = self.now()
+            row, _ = steps.take(connection, job, Step.DELIVERED, now)
+            steps.close(connection, job, now, delivered=True)
+            steps.show(connection, job, (shown or {}).items(), now)
+            return to_job(row, pictures_of(connection, [job]).get(job, ()))
+
+        return await self.database.write(unit, OUTCOME)
+
+    async def acknowledged(self, job: int, message: str) -> Job:
+        """Record the placeholder message that tells somebody about the job."""
+
+        def unit(connection: Connection) -> Job:
+            query = update(jobs).where(jobs.c.id == job).values(message=message).returning(*JOB)
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise UnknownJob(job)
+            steps.show(connection, job, [(message, None)], self.now())
+            return to_job(row)
+
+        return await self.database.write(unit, OUTCOME)
+
+    async def shown(self, job: int, messages: Mapping[str, int | None]) -> None:
+        """Record further messages that show a job (id → picture or None)."""
+
+        def unit(connection: Connection) -> None:
+            steps.find(connection, job)
+            steps.show(connection, job, messages.items(), self.now())
+
+        await self.database.write(unit, OUTCOME)
+
+    async def by_message(self, message: str) -> tuple[Job, int | None] | None:
+        """Return the job that a message shows, and which picture if only one; None if none.
+
+        The message is known by the id given to `acknowledged` or `delivered`.
+        """
+
+        def unit(connection: Connection) -> tuple[Job, int | None] | None:
+            query = select(messages).where(messages.c.id == message)
+            row = connection.execute(query).one_or_none()
+            return row and (_whole(connection, row.job), row.picture)
+
+        return await self.database.read(unit)
+
+    async def is_shown(self, job: int, message: str) -> bool:
+        """Say whether a message is one of those that show a job."""
+        query = select(messages.c.job).where(messages.c.id == message)
+        return await self.database.read(lambda c: c.scalar(query)) == job
+
+    async def by_event(self, event: str) -> Job | None:
+        """Return the job that an event made; None if none."""
+        return await self.database.read(lambda connection: find_by_event(connection, event))
+
+    async def _keep(self, drawn: Iterable[Drawn]) -> list[Stored]:
+        """Write files, waiting out a full disk for as long as an outcome is held in memory."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + OUTCOME
+        while True:
+            try:
+                return [await asyncio.to_thread(self.files.add, each.png) for each in drawn]
+            except DatabaseFault as fault:
+                if not fault.passing or loop.time() >= end:
+                    raise
+                await asyncio.sleep(RETRY)
+
+    async def _step(
+        self,
+        job: int,
+        step: Step,
+        *,
+        epoch: int | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> Job:
+        def unit(connection: Connection) -> Job:
+            row, _ = steps.take(connection, job, step, self.now(), epoch=epoch, values=values)
+            return to_job(row)
+
+        done = await self.database.write(unit, OUTCOME)
+        if step in steps.ANSWERED:
+            self.arrived.set()
+        return done
+
+
+def _whole(connection: Connection, job: int) -> Job:
+    row = steps.find(connection, job)
+    return to_job(row, pictures_of(connection, [job]).get(job, ()))

@@ -1,0 +1,134 @@
+"""The outbox: replies that wait, written with the outcome they tell of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+
+from storage.clock import Clock
+from storage.database.database import OUTCOME, Database
+from storage.database.tables import outbox
+from storage.jobs.rows import jobs_by_id
+from storage.jobs.workers import Worker
+from storage.records import Backlog, Parcel
+from storage.states import Status
+
+LONGEST: Final = timedelta(minutes=5)  # a reply waits no longer than this between two tries
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """List the replies that are due, and record how their sending went.
+
+    `arrived` is set whenever this process puts a reply in; others' replies are found by looking.
+    """
+
+    database: Database
+    worker: Worker
+    now: Clock
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def list_due(self, adapters: Sequence[str], limit: int = 100) -> tuple[Parcel, ...]:
+        """Return what waits for these adapters, is due and in no other's hands, oldest first."""
+        now = self.now()
+        query = (
+            select(outbox)
+            .where(
+                outbox.c.closed_at.is_(None),
+                self._free(),
+                outbox.c.adapter.in_(adapters),
+                # Due later than anything is ever put off: the clock was set back meanwhile.
+                or_(outbox.c.due_at <= now, outbox.c.due_at > now + LONGEST),
+            )
+            .order_by(outbox.c.due_at, outbox.c.job)
+            .limit(limit)
+        )
+        return await self.database.read(lambda c: _parcels(c, query))
+
+    async def begin(self, job: int, way: int) -> bool:
+        """Take a reply into this process's hands; False if it is closed, in another's, or due
+        by another way meanwhile.
+
+        From here on its outcome counts as unknown, until one of the methods below tells.
+        """
+        sender = await self.worker.register()
+        query = (
+            update(outbox)
+            .where(
+                outbox.c.job == job,
+                outbox.c.way == way,
+                outbox.c.closed_at.is_(None),
+                self._free(),
+            )
+            .values(sender=sender, sending=True)
+        )
+        return await self.worker.act(lambda c: c.execute(query).rowcount == 1, OUTCOME)
+
+    async def postpone(
+        self, job: int, seconds: float, error: str, *, failed: bool = True, unknown: bool = False
+    ) -> None:
+        """Try again later; `failed` counts as a try, `unknown` means that it may have arrived."""
+        wait = min(timedelta(seconds=seconds), LONGEST)
+        tries = outbox.c.tries + 1 if failed else outbox.c.tries
+        await self._update(job, due_at=self.now() + wait, error=error, tries=tries, sending=unknown)
+
+    async def hasten(self, jobs: Collection[int]) -> None:
+        """Make replies due now that wait for their next try."""
+        waits = outbox.c.job.in_(jobs), outbox.c.closed_at.is_(None), outbox.c.sender.is_(None)
+        query = update(outbox).where(*waits).values(due_at=self.now())
+        await self.database.write(lambda c: c.execute(query), OUTCOME)
+
+    async def next_way(self, job: int, error: str) -> None:
+        """Try the adapter's next way at once."""
+        way = outbox.c.way + 1
+        await self._update(job, due_at=self.now(), error=error, way=way, tries=0, sending=False)
+
+    async def abandon(self, job: int, error: str) -> None:
+        """Close a reply that cannot be delivered by any way; its job stays as it is."""
+        await self._update(job, closed_at=self.now(), error=error, sending=False)
+
+    async def backlog(self) -> tuple[Backlog, ...]:
+        """Return for each adapter how many replies wait, and since when the oldest does."""
+        query = (
+            select(outbox.c.adapter, func.count().label("count"), func.min(outbox.c.created_at))
+            .where(outbox.c.closed_at.is_(None))
+            .group_by(outbox.c.adapter)
+            .order_by(outbox.c.adapter)
+        )
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return tuple(Backlog(adapter=row[0], waiting=row[1], oldest=row[2]) for row in rows)
+
+    def _free(self) -> ColumnElement[bool]:
+        # What is in this process's own hands is known to `Delivery`.
+        return or_(outbox.c.sender.is_(None), outbox.c.sender == self.worker.name)
+
+    async def _update(self, job: int, **values: Any) -> None:
+        query = (
+            update(outbox)
+            .where(outbox.c.job == job, outbox.c.closed_at.is_(None))
+            .values(sender=None, **values)
+        )
+        await self.database.write(lambda c: c.execute(query), OUTCOME)
+
+
+def _parcels(connection: Connection, query: Any) -> tuple[Parcel, ...]:
+    rows = connection.execute(query).all()
+    jobs = jobs_by_id(connection, [row.job for row in rows])
+    return tuple(
+        Parcel(
+            job=jobs[row.job],
+            adapter=row.adapter,
+            outcome=Status(row.outcome),
+            way=row.way,
+            tries=row.tries,
+            sending=row.sending,
+            due_at=row.due_at,
+        )
+        for row in rows
+        if row.job in jobs
+    )

@@ -1,0 +1,151 @@
+"""Picture files, named by their content, and safely on disk before any row mentions them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypedDict
+
+from engine.files.private import sync_folder
+from engine.files.stored import Folder, blob_path
+from storage.database.faults import explain
+from storage.errors import DatabaseFault, Unreachable
+from storage.records import Picture
+
+UNFINISHED: Final = ".part"
+ABANDONED: Final = 24 * 3600.0  # seconds
+
+
+class Stored(TypedDict):
+    """Name a file by its content, and say how long it is."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Keep PNG files in `folder`, sharded by the first two digits of their sha256."""
+
+    folder: Path
+
+    def add(self, png: bytes) -> Stored:
+        """Write a file unless it is there; it survives a power cut once this returns.
+
+        Blocks: call it in a thread. Raises `DatabaseFault` (`DiskFull`, `ReadOnly`, …).
+        """
+        sha256 = hashlib.sha256(png).hexdigest()
+        path = self._path(sha256)
+        try:
+            try:
+                os.utime(path)  # wanted again: no sweep takes it now
+                whole = path.stat().st_size == len(png)
+            except FileNotFoundError:
+                whole = False
+            if not whole:  # new, or cut short by something else than us
+                self._write(path, png)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise self._fault(error) from error
+        return {"sha256": sha256, "size": len(png)}
+
+    def path(self, picture: Picture) -> Path:
+        """Return where a picture's file lies."""
+        return self._path(picture.sha256)
+
+    def read(self, picture: Picture) -> bytes:
+        """Return a picture's bytes; blocks. Raises `DatabaseFault` when the file is gone."""
+        try:
+            return self.path(picture).read_bytes()
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def fetch(self, sha256: str) -> bytes:
+        """Return the bytes of the file of that name; blocks. Raises `MissingPicture`."""
+        return Folder(self.folder).read(sha256)
+
+    def all(self, *, unused_for: float = 0.0) -> Iterator[str]:
+        """Yield the sha256 of every finished file that was last written so long ago; blocks."""
+        latest = time.time() - unused_for
+        for path in self.folder.glob("??/*.png"):
+            with suppress(FileNotFoundError):
+                if not unused_for or path.stat().st_mtime <= latest:
+                    yield path.stem
+
+    def has(self, sha256: str) -> bool:
+        """Say whether a file is there; blocks."""
+        return self._path(sha256).exists()
+
+    def wanted(self, sha256: str, within: float) -> bool:
+        """Say whether a file was written or added again in the last `within` seconds; blocks."""
+        try:
+            return within > 0 and self._path(sha256).stat().st_mtime > time.time() - within
+        except FileNotFoundError:
+            return False
+
+    def remove(self, sha256: str) -> bool:
+        """Remove a file; False if it was gone. Blocks."""
+        try:
+            self._path(sha256).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._fault(error) from error
+        return True
+
+    def remove_unfinished(self) -> None:
+        """Remove what writers left that died at least a day ago; blocks."""
+        remove_abandoned(self.folder.glob(f"??/*{UNFINISHED}"))
+
+    def problem(self, sha256: str, size: int, deep: bool) -> str | None:
+        """Say what is wrong with a file, or None; `deep` reads it whole. Blocks."""
+        path = self._path(sha256)
+        try:
+            found = path.stat().st_size
+            if found != size:
+                return f"{path} has {found} bytes instead of {size}"
+            if deep and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                return f"{path} has changed"
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}"
+        return None
+
+    def _path(self, sha256: str) -> Path:
+        return blob_path(self.folder, sha256)
+
+    def _write(self, path: Path, png: bytes) -> None:
+        new = not path.parent.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if new:
+            sync_folder(self.folder)
+        # Its own name for each try: two jobs may draw the same picture at the same time.
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+        try:
+            with part.open("xb") as file:
+                file.write(png)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _fault(self, error: OSError) -> DatabaseFault:
+        where = error.filename or str(self.folder)
+        return explain(error, str(where)) or Unreachable(str(where), str(error))
+
+
+def remove_abandoned(unfinished: Iterable[Path]) -> None:
+    """Remove those of these files whose writers died at least a day ago; blocks."""
+    for path in unfinished:
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()

@@ -1,0 +1,86 @@
+"""Turn rows into records, and insert those that are new."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from engine.errors import UserError
+from engine.events import Verdict
+from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
+from storage.database.tables import jobs, pictures
+from storage.errors import UnreadableRecipe
+from storage.records import Job, Picture
+from storage.states import Status
+
+_log: Final = logging.getLogger("marble.storage")
+
+# What a Job is made of; the words are for the index alone, the cost for the ledger.
+JOB: Final = tuple(column for column in jobs.c if column.name not in ("words", "worker", "cost"))
+
+
+def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
+    """Make a record of a row of `JOB`; raises `UnreadableRecipe`."""
+    values = row._mapping
+    try:
+        recipe = Recipe.from_dict(values["recipe"])
+    except UserError as error:
+        asked = {"person": values["person"], "place": values["place"]}
+        raise UnreadableRecipe(values["id"], str(error), **asked) from error
+    known = {column.name: values[column.name] for column in JOB}
+    known["error"] = _sentence(known["error"], known.pop("told"))
+    return Job(
+        **{**known, "recipe": recipe, "status": Status(values["status"]), "pictures": tuple(drawn)}
+    )
+
+
+def _sentence(text: str | None, told: Mapping[str, Any] | None) -> str | None:
+    """Make a sentence again of its text, and of what other languages need to say it."""
+    return Sentence.read(text, told) if text and told else text
+
+
+def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]:
+    """Make records with their pictures; a recipe that cannot be read is logged and left out."""
+    rows = list(rows)
+    drawn = pictures_of(connection, [row.id for row in rows])
+    found = []
+    for row in rows:
+        try:
+            found.append(to_job(row, drawn.get(row.id, ())))
+        except UnreadableRecipe as error:
+            _log.error("%s", error)
+    return tuple(found)
+
+
+def to_picture(row: Row[Any]) -> Picture:
+    """Make a record of a row of `pictures`."""
+    return Picture(**{**row._mapping, "verdict": Verdict(row.verdict)})
+
+
+def jobs_by_id(connection: Connection, ids: Iterable[int]) -> dict[int, Job]:
+    """Return several jobs with their pictures, by number."""
+    rows = connection.execute(select(*JOB).where(jobs.c.id.in_(set(ids))))
+    return {job.id: job for job in to_jobs(connection, rows)}
+
+
+def pictures_of(connection: Connection, ids: list[int]) -> dict[int, tuple[Picture, ...]]:
+    """Return the pictures of several jobs, in order."""
+    found: dict[int, tuple[Picture, ...]] = {}
+    if not ids:
+        return found
+    query = select(pictures).where(pictures.c.job.in_(ids))
+    for row in connection.execute(query.order_by(pictures.c.job, pictures.c.index)):
+        found[row.job] = (*found.get(row.job, ()), to_picture(row))
+    return found
+
+
+def add_if_new(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless its key is there; return whether it was new."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    query = insert(table).values(dict(values)).on_conflict_do_nothing()
+    return connection.execute(query).rowcount > 0

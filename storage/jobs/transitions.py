@@ -1,0 +1,138 @@
+"""The one place where a job's status changes: units of work that hold the write lock.
+
+Every unit reads, decides by `storage.life` and writes, in one transaction that no other writer
+can enter. Each is right when repeated: a step already taken is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from engine.sentences import Sentence
+from storage.database.tables import jobs, messages, outbox, pictures
+from storage.errors import JobGone, StaleEpoch, UnknownJob
+from storage.jobs.rows import JOB
+from storage.records import platform
+from storage.states import TRANSITIONS, Status, Step, after
+
+# A step that finds one of these has been taken before.
+DONE: Final[Mapping[Step, frozenset[Status]]] = {
+    Step.RELEASE: frozenset({Status.QUEUED}),
+    Step.RENDERED: frozenset({Status.RENDERED, Status.DELIVERED}),
+    Step.FAILED: frozenset({Status.FAILED}),
+    Step.CANCEL: frozenset({Status.CANCELLED}),
+    Step.DELIVERED: frozenset({Status.DELIVERED}),
+}
+_CLAIMED_FROM: Final = [status.value for status in TRANSITIONS[Step.CLAIM]]
+ANSWERED: Final = frozenset({Step.RENDERED, Step.FAILED, Step.CANCEL})
+
+
+def take(
+    connection: Connection,
+    job: int,
+    step: Step,
+    now: datetime,
+    *,
+    epoch: int | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> tuple[Row[Any], bool]:
+    """Take a step; return the job's row as it is now, and whether anything changed.
+
+    An outcome puts the job's reply into the outbox. Raises `UnknownJob`, `StaleEpoch` when
+    `epoch` is no longer the job's (`JobGone` if there is none any more), `IllegalStep` or
+    `TooLate`.
+    """
+    row = look(connection, job)
+    if row is None:
+        raise UnknownJob(job) if epoch is None else JobGone(job)
+    if epoch is not None and row.epoch != epoch:
+        raise StaleEpoch(job, epoch, row.epoch)
+    status = Status(row.status)
+    if status in DONE.get(step, ()):
+        return row, False
+    target = after(job, status, step)
+    changed = {"status": target.value, **(values or {})}
+    if step in ANSWERED:
+        changed |= {"finished_at": now, "worker": None}
+        _reply(connection, row, target, now)
+    query = update(jobs).where(jobs.c.id == job).values(changed).returning(*JOB)
+    return connection.execute(query).one(), True
+
+
+def claim(connection: Connection, job: int, worker: str, now: datetime) -> Row[Any] | None:
+    """Give a queued job to a worker and return its row; None if it is not queued any more."""
+    query = (
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.status.in_(_CLAIMED_FROM))
+        .values(
+            status=Status.RUNNING.value,
+            epoch=jobs.c.epoch + 1,
+            attempts=jobs.c.attempts + 1,
+            worker=worker,
+            started_at=now,
+        )
+        .returning(*JOB)
+    )
+    return connection.execute(query).one_or_none()
+
+
+def why(sentence: str) -> dict[str, Any]:
+    """Return the values of a job that say why it failed."""
+    told = sentence.to_dict() if isinstance(sentence, Sentence) else None
+    return {"error": str(sentence), **({"told": told} if told else {})}
+
+
+def find(connection: Connection, job: int) -> Row[Any]:
+    """Return a job's row, or raise `UnknownJob`."""
+    row = look(connection, job)
+    if row is None:
+        raise UnknownJob(job)
+    return row
+
+
+def look(connection: Connection, job: int) -> Row[Any] | None:
+    """Return a job's row, or None."""
+    return connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
+
+
+def keep(connection: Connection, job: Row[Any], drawn: Sequence[Mapping[str, Any]]) -> None:
+    """Add a job's pictures, whose files are on disk."""
+    seed = int(job.recipe["seed"])
+    rows = [{"job": job.id, "seed": seed, **each} for each in drawn]
+    if rows:
+        connection.execute(insert(pictures), rows)
+
+
+def show(
+    connection: Connection, job: int, shown: Iterable[tuple[str, int | None]], now: datetime
+) -> None:
+    """Remember the messages that show a job, and which picture if only one."""
+    for message, picture in shown:
+        connection.execute(messages.delete().where(messages.c.id == message))
+        values = {"id": message, "job": job, "picture": picture, "created_at": now}
+        connection.execute(insert(messages), values)
+
+
+def close(connection: Connection, job: int, now: datetime, *, delivered: bool) -> None:
+    """Take a job's reply out of the outbox."""
+    values = {"closed_at": now, "delivered": delivered, "sending": False, "sender": None}
+    connection.execute(update(outbox).where(outbox.c.job == job).values(values))
+
+
+def _reply(connection: Connection, job: Row[Any], outcome: Status, now: datetime) -> None:
+    values = {
+        "job": job.id,
+        "adapter": platform(job.place),
+        "outcome": outcome.value,
+        "way": 0,
+        "tries": 0,
+        "sending": False,
+        "due_at": now,
+        "created_at": now,
+        "delivered": False,
+    }
+    connection.execute(insert(outbox), values)

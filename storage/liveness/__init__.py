@@ -1,0 +1,1 @@
+"""Whether another process lives: file locks, and who has the database open."""

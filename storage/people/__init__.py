@@ -1,0 +1,1 @@
+"""People, places, moderation, styles, favourites, inbox, and their privacy."""

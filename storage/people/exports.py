@@ -1,0 +1,306 @@
+"""Exports: all that is kept of a person, in zips as large as may be sent.
+
+What goes in is summed up before anything is written: rows as JSON, pictures by the sizes of their
+files. Parts lie on the disk one at a time, in a folder that goes with its export; what a process
+left that died is known by a lock that nobody holds.
+
+    person.json           what is kept beside jobs, and the latest jobs with their messages
+    person-2.json, …      older jobs with theirs
+    pictures/12.1.png     what was drawn
+    given/SHA256.png      what the person gave: start images, masks, maps
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from engine.files import private
+from engine.files.stored import blob_path
+from storage.care.sqlite_files import open_part, part_of, take_name
+from storage.database.database import Database
+from storage.database.faults import explain
+from storage.errors import ExportUnderWay, FileThere, NoRoom, TooLargeExport, Unreachable
+from storage.jobs.history import History
+from storage.jobs.intake import ROOM
+from storage.jobs.picture_files import Pictures, remove_abandoned
+from storage.liveness.locks import FileLock
+from storage.people.personal_data import about, given_by, messages_of, plain
+from storage.records import Exported, Job, Picture
+
+PAGE: Final = 200  # jobs in a file of rows
+HEADERS: Final = 256  # bytes that a zip takes for an entry at most, beside its name twice
+END: Final = 128  # … and once
+TOKEN: Final = "token"  # of a reply's address: whoever has it can answer in Marble's name
+
+May = Callable[[Picture], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Hold one file of an export: compressed text, or a picture's path; `size` as it is stored."""
+
+    name: str
+    size: int
+    text: bytes = field(default=b"", repr=False)
+    path: Path | None = None
+
+    @property
+    def room(self) -> int:
+        """Return how many bytes of a zip it takes at most."""
+        return self.size + HEADERS + 2 * len(self.name.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Hold what goes into which part of an export, before any of it is written."""
+
+    parts: tuple[tuple[Entry, ...], ...]
+    exported: Exported
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return how many bytes each part takes at most."""
+        return [END + sum(entry.room for entry in part) for part in self.parts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Hold one part of an export that is on the disk now, numbered from 1."""
+
+    number: int
+    count: int
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Hand out an export part by part; of all of a process the disk holds one part at a time."""
+
+    plan: Plan
+    folder: Path
+    turn: asyncio.Lock
+
+    @property
+    def numbers(self) -> range:
+        """Return the numbers of the parts, from 1 on."""
+        return range(1, len(self.plan.parts) + 1)
+
+    @asynccontextmanager
+    async def part(self, number: int) -> AsyncIterator[Part]:
+        """Write a part, which is gone after the block; raises `NoRoom` or a `DatabaseFault`."""
+        count, index = len(self.plan.parts), number - 1
+        name = "marble.zip" if count == 1 else f"marble-{number}-of-{count}.zip"
+        file = self.folder / name
+        async with self.turn:
+            try:
+                await asyncio.to_thread(_require_room, self.folder, self.plan.sizes[index])
+                await asyncio.to_thread(_write, file, self.plan.parts[index])
+                yield Part(number=number, count=count, file=file)
+            finally:
+                file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """Export what is kept of a person, to a file or in parts."""
+
+    database: Database
+    history: History
+    pictures: Pictures
+    folder: Path  # where parts lie while they are sent
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # of the part that is sent
+
+    async def to_file(self, person: str, target: Path) -> Exported:
+        """Write one zip of everything; raises `FileThere`, `NoRoom` or a `DatabaseFault`."""
+        plan = await self.plan(person)
+        await asyncio.to_thread(_write_anew, target, plan)
+        return plan.exported
+
+    @asynccontextmanager
+    async def begin(
+        self, person: str, *, most: int, parts: int, may: May = lambda picture: True
+    ) -> AsyncIterator[Export]:
+        """Prepare an export; nothing of it stays on the disk after the block.
+
+        most: bytes of a part. parts: how many there may be. may: whether a picture that was drawn
+        goes in. Raises `ExportUnderWay` while one of the same person is made, `TooLargeExport` or
+        `NoRoom`; nothing was then written.
+        """
+        name = hashlib.sha256(person.encode()).hexdigest()[:32]
+        folder, lock = self.folder / name, FileLock(self.folder / f"{name}.lock")
+        await asyncio.to_thread(private.make_folder, self.folder)
+        if not await asyncio.to_thread(lock.take):
+            raise ExportUnderWay
+        try:
+            plan = await self.plan(person, most=most, may=may)
+            if len(plan.parts) > parts:
+                raise TooLargeExport(sum(plan.sizes))
+            await asyncio.to_thread(_make_anew, folder, max(plan.sizes))
+            yield Export(plan, folder, self._turn)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+
+    async def sweep(self) -> None:
+        """Remove what exports left whose process has died."""
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        remove_abandoned(self.folder.parent.glob("tmp*/marble.zip*"))  # of versions before parts
+        for name in {path.stem for path in self.folder.glob("*")}:
+            lock = FileLock(self.folder / f"{name}.lock")
+            if lock.take():
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+                lock.release()
+
+    async def plan(
+        self, person: str, *, most: int | None = None, may: May = lambda picture: True
+    ) -> Plan:
+        """Sum up what goes into an export and share it among parts of `most` bytes."""
+        texts: list[Entry] = []
+        drawn: list[Entry] = []
+        left_out = too_large = 0
+        first: dict[str, Any] = await self.database.read(lambda c: about(c, person))
+        async for number, jobs in self._pages(person):
+            files = await asyncio.to_thread(self._files_of, jobs, may, most)
+            shown = await self.database.read(partial(messages_of, [job.id for job in jobs]))
+            rows = {"person": person, "jobs": list(map(_row, jobs)), "messages": shown}
+            rows |= {"left_out": files.withheld, "too_large": files.too_large}
+            texts.append(_text(number, rows | (first if number == 1 else {})))
+            drawn += files.entries
+            left_out += len(files.withheld)
+            too_large += len(files.too_large)
+        given = await self.database.read(lambda c: c.execute(given_by(person)).scalars().all())
+        gave = list(await asyncio.to_thread(self._given, given))
+        fitting = [entry for entry in gave if _fits(entry, most)]
+        too_large += len(gave) - len(fitting)
+        exported = Exported(pictures=len(drawn), left_out=left_out, too_large=too_large)
+        return Plan(parts=tuple(_share([*texts, *drawn, *fitting], most)), exported=exported)
+
+    async def _pages(self, person: str) -> AsyncIterator[tuple[int, Sequence[Job]]]:
+        """Yield pages of jobs, the newest first: one at least, be it empty."""
+        number, before = 1, None
+        while True:
+            jobs = await self.history.page(person=person, before=before, limit=PAGE)
+            if jobs or number == 1:
+                yield number, jobs
+            if not jobs:  # one whose recipe cannot be read is left out, so a page may be short
+                return
+            number, before = number + 1, jobs[-1].id
+
+    def _files_of(self, jobs: Iterable[Job], may: May, most: int | None) -> _Files:
+        """Sort the pictures of jobs by whether they go in; blocks."""
+        found = _Files()
+        for picture in (each for job in jobs for each in job.pictures):
+            entry = _file(self.pictures.path(picture), f"pictures/{picture.name}.png")
+            if not may(picture):
+                found.withheld.append(picture.name)
+            elif entry and not _fits(entry, most):
+                found.too_large.append(picture.name)
+            elif entry:  # `marble db check` tells of those that are missing
+                found.entries.append(entry)
+        return found
+
+    def _given(self, names: Iterable[str]) -> Iterator[Entry]:
+        for name in names:
+            if entry := _file(blob_path(self.pictures.folder, name), f"given/{name}.png"):
+                yield entry
+
+
+@dataclass(slots=True)
+class _Files:
+    entries: list[Entry] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
+    too_large: list[str] = field(default_factory=list)
+
+
+def _file(path: Path, name: str) -> Entry | None:
+    try:
+        return Entry(name=name, size=path.stat().st_size, path=path)
+    except FileNotFoundError:
+        return None
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """Return a job's row, without what gives a right to act on the platform."""
+    reply = {name: value for name, value in job.reply.items() if name != TOKEN}
+    return {**plain(job), "reply": reply}
+
+
+def _text(number: int, rows: dict[str, Any]) -> Entry:
+    """Return a file of rows, compressed: all of somebody's history may be much."""
+    text = zlib.compress(json.dumps(rows, ensure_ascii=False, indent=1).encode())
+    name = "person.json" if number == 1 else f"person-{number}.json"
+    return Entry(name=name, size=len(text), text=text)
+
+
+def _fits(entry: Entry, most: int | None) -> bool:
+    return most is None or END + entry.room <= most
+
+
+def _share(entries: Iterable[Entry], most: int | None) -> Iterator[tuple[Entry, ...]]:
+    """Share entries among parts, in their order."""
+    part: list[Entry] = []
+    size = END
+    for entry in entries:
+        if part and most is not None and size + entry.room > most:
+            yield tuple(part)
+            part, size = [], END
+        part.append(entry)
+        size += entry.room
+    yield tuple(part)
+
+
+def _require_room(folder: Path, needed: int, spare: int = ROOM) -> None:
+    """Raise `NoRoom` unless a disk takes so many bytes, and leaves what admission asks for."""
+    free = shutil.disk_usage(folder).free - spare
+    if free < needed:
+        raise NoRoom(folder, needed, max(free, 0))
+
+
+def _make_anew(folder: Path, needed: int) -> None:
+    _require_room(folder.parent, needed)
+    shutil.rmtree(folder, ignore_errors=True)
+    private.make_folder(folder)
+
+
+def _write_anew(target: Path, plan: Plan) -> None:
+    """Write the one part of a plan to a new file; blocks."""
+    if target.exists():
+        raise FileThere(target)
+    part, [entries], [size] = part_of(target), plan.parts, plan.sizes
+    try:
+        open_part(part)
+        _require_room(part.parent, size, spare=0)
+        _write(part, entries)
+        take_name(part, target)
+    except OSError as error:
+        raise explain(error, str(target)) or error from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write(file: Path, entries: Iterable[Entry]) -> None:
+    """Write a zip that nobody else may read; blocks. Raises a `DatabaseFault`."""
+    try:
+        file.unlink(missing_ok=True)
+        private.create(file)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for entry in entries:
+                if entry.path is None:
+                    archive.writestr(entry.name, zlib.decompress(entry.text))
+                elif entry.path.exists():  # else it was removed meanwhile
+                    archive.write(entry.path, entry.name, zipfile.ZIP_STORED)
+    except OSError as error:
+        raise explain(error, str(file)) or Unreachable(str(file), str(error)) from error

@@ -1,0 +1,71 @@
+"""The inbox: what a platform handed over and nobody has dealt with yet.
+
+A platform that forgets what it has handed over (Telegram, once it is asked for what comes next)
+is told so only after `add` has committed. A letter stays until `done`, so that whatever a process
+had not finished when it died is found again; whoever makes a job of a letter gives the job the
+letter's id as its event, and so makes it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from storage.clock import Clock
+from storage.database.database import OUTCOME, Database
+from storage.database.tables import letters, seen_events
+from storage.jobs.rows import add_if_new
+from storage.records import Letter
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Keep letters until they are dealt with."""
+
+    database: Database
+    now: Clock
+
+    async def add(self, arrived: Sequence[Letter]) -> tuple[Letter, ...]:
+        """Commit letters and return those that were never seen before.
+
+        Raises a passing `DatabaseFault` when the database cannot take them; nothing was then
+        written.
+        """
+        now = self.now()
+
+        def unit(connection: Connection) -> tuple[Letter, ...]:
+            new = tuple(
+                letter
+                for letter in arrived
+                if add_if_new(connection, seen_events, {"id": letter.id, "created_at": now})
+            )
+            if new:
+                rows = [
+                    {
+                        "id": letter.id,
+                        "adapter": letter.adapter,
+                        "person": letter.person,
+                        "body": dict(letter.body),
+                        "created_at": now,
+                    }
+                    for letter in new
+                ]
+                connection.execute(insert(letters), rows)
+            return new
+
+        return await self.database.write(unit)
+
+    async def waiting(self, adapter: str) -> tuple[Letter, ...]:
+        """Return what a platform handed over and nobody has dealt with, in the order it came."""
+        query = select(letters).where(letters.c.adapter == adapter).order_by(letters.c.created_at)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return tuple(
+            Letter(id=row.id, adapter=row.adapter, person=row.person, body=row.body) for row in rows
+        )
+
+    async def done(self, letter: str) -> None:
+        """Let go of a letter; its id is remembered, so that it is not taken in again."""
+        query = delete(letters).where(letters.c.id == letter)
+        await self.database.write(lambda c: c.execute(query), OUTCOME)

@@ -1,0 +1,172 @@
+"""Moderation: who may not ask for anything, whether the queue rests, what moderators did, and
+which events were seen.
+
+The queue's pause is no state of its own: the latest act about the queue says whether it rests, so
+that every process sees the same, restarts change nothing, and the log cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, or_, select
+
+from storage.clock import Clock
+from storage.database.audit import Entry, note, on_job
+from storage.database.database import Database
+from storage.database.tables import audit, bans, seen_events
+from storage.jobs.place_tree import line_of
+from storage.jobs.rows import add_if_new
+from storage.records import EVERYWHERE, Act, Ban, Job, Line, Pause
+
+QUEUE: Final = "queue"  # the target of the acts below
+PAUSE: Final = "pause"
+RESUME: Final = "resume"
+PAGE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    """Ban, lift bans, and keep a record of who did so."""
+
+    database: Database
+    now: Clock
+
+    async def ban(
+        self,
+        person: str,
+        *,
+        by: str,
+        reason: str,
+        place: str = EVERYWHERE,
+        until: datetime | None = None,
+    ) -> Ban:
+        """Ban somebody from a place and all that lies in it; a newer ban replaces an older."""
+        ban = Ban(person=person, place=place, reason=reason, by=by, until=until)
+
+        def unit(connection: Connection) -> Ban:
+            connection.execute(_ban_of(person, place))
+            values = {"person": person, "place": place, "reason": reason, "by": by, "until": until}
+            connection.execute(insert(bans), {**values, "created_at": self.now()})
+            detail = {"reason": reason, "until": until and until.isoformat()}
+            act = Entry(by=by, act="ban", target=person, place=place, detail=detail)
+            note(connection, act, self.now())
+            return ban
+
+        return await self.database.write(unit)
+
+    async def lift_ban(self, person: str, *, by: str, place: str = EVERYWHERE) -> bool:
+        """Lift a ban; False if there was none."""
+
+        def unit(connection: Connection) -> bool:
+            found = connection.execute(_ban_of(person, place)).rowcount > 0
+            if found:
+                act = Entry(by=by, act="lift ban", target=person, place=place)
+                note(connection, act, self.now())
+            return found
+
+        return await self.database.write(unit)
+
+    async def admission(self, person: str, place: str) -> tuple[Ban | None, Line]:
+        """Return what decides whether somebody may ask for something in a place, in one read: the
+        ban that keeps them from it, or None, and the settings that apply there (`People.line`).
+        """
+
+        def unit(connection: Connection) -> tuple[Ban | None, Line]:
+            line = line_of(connection, place)
+            names = [level.place for level in line]
+            return _latest_ban(connection, person, names, self.now()), line
+
+        return await self.database.read(unit)
+
+    async def pause(self, reason: str, *, by: str) -> None:
+        """Let no process start anything more; a newer reason replaces an older."""
+        act = Entry(by=by, act=PAUSE, target=QUEUE, detail={"reason": reason})
+        await self.database.write(lambda c: note(c, act, self.now()))
+
+    async def resume(self, *, by: str) -> bool:
+        """Lift the pause; False if there was none."""
+
+        def unit(connection: Connection) -> bool:
+            found = _pause(connection) is not None
+            if found:
+                note(connection, Entry(by=by, act=RESUME, target=QUEUE), self.now())
+            return found
+
+        return await self.database.write(unit)
+
+    async def paused(self) -> Pause | None:
+        """Return the pause of the queue, or None."""
+        return await self.database.read(_pause)
+
+    async def record(self, entry: Entry) -> None:
+        """Record an act of a moderator or operator that changes nothing in the database itself."""
+        await self.database.write(lambda c: note(c, entry, self.now()))
+
+    async def record_removal(self, job: Job, *, by: str) -> None:
+        """Record that a message that shows a job was deleted by somebody else than its author."""
+        if by != job.person:
+            where = {"person": job.person, "place": job.place}
+            await self.record(on_job("delete", by=by, job=job.id, **where))
+
+    async def acts(
+        self, *, within: str | None = None, before: int | None = None, limit: int = PAGE
+    ) -> tuple[Act, ...]:
+        """Return what was done, newest first; go on with `before` the last one's id.
+
+        within: a place; what was done there, and in what lies in it by its name.
+        """
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if within is not None:
+            below = audit.c.place.startswith(f"{within}/", autoescape=True)
+            query = query.where(or_(audit.c.place == within, below))
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return tuple(Act(**row._mapping) for row in rows)
+
+    async def was_seen(self, event: str) -> bool:
+        """Say whether an event made a job, or was remembered by `first_sight`."""
+        query = select(seen_events.c.id).where(seen_events.c.id == event)
+        return await self.database.read(lambda c: c.scalar(query) is not None)
+
+    async def first_sight(self, event: str, person: str) -> bool:
+        """Remember somebody's event that makes no job; False if it was seen before."""
+        values = {"id": event, "person": person, "created_at": self.now()}
+        return await self.database.write(lambda c: add_if_new(c, seen_events, values))
+
+
+def _pause(connection: Connection) -> Pause | None:
+    about = audit.c.target == QUEUE, audit.c.act.in_([PAUSE, RESUME])
+    row = connection.execute(
+        select(audit).where(*about).order_by(audit.c.id.desc()).limit(1)
+    ).one_or_none()
+    if row is None or row.act == RESUME:
+        return None
+    return Pause(reason=row.detail["reason"], by=row.by, at=row.at)
+
+
+def _latest_ban(
+    connection: Connection, person: str, places: Sequence[str], now: datetime
+) -> Ban | None:
+    query = (
+        select(bans)
+        .where(
+            bans.c.person == person,
+            bans.c.place.in_(places),
+            or_(bans.c.until.is_(None), bans.c.until > now),
+        )
+        .order_by(bans.c.created_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Ban(person=row.person, place=row.place, reason=row.reason, by=row.by, until=row.until)
+
+
+def _ban_of(person: str, place: str) -> Any:
+    return delete(bans).where(bans.c.person == person, bans.c.place == place)

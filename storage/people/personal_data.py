@@ -1,0 +1,77 @@
+"""What is kept of a person, as rows that JSON can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Select, exists, select
+
+from engine.recipe.recipe import Recipe
+from storage.database.tables import (
+    audit,
+    bans,
+    favourites,
+    inputs,
+    letters,
+    messages,
+    people,
+    person_settings,
+    pictures,
+    seen_events,
+    styles,
+)
+
+
+def given_by(person: str) -> Select[str]:
+    """Name the pictures that a person gave.
+
+    Whoever reruns their jobs starts from them too, and owns them no more for it; they stay theirs
+    when their own job is long gone.
+    """
+    drawn = exists().where(pictures.c.sha256 == inputs.c.sha256)  # it came out the same since
+    return select(inputs.c.sha256).where(inputs.c.owner == person, ~drawn).distinct()
+
+
+def about(connection: Connection, person: str) -> dict[str, Any]:
+    """Return what is kept of a person besides jobs and their messages."""
+    queries = {
+        "known": select(people).where(people.c.id == person),
+        "settings": select(person_settings).where(person_settings.c.person == person),
+        "favourites": select(favourites).where(favourites.c.person == person),
+        "bans": select(bans).where(bans.c.person == person),
+        "acts": select(audit).where((audit.c.by == person) | (audit.c.target == person)),
+        "styles": select(styles).where(styles.c.made_by == person),
+        "letters": select(letters).where(letters.c.person == person),
+        "events": select(seen_events).where(seen_events.c.person == person),
+    }
+    return {name: _rows(connection, query) for name, query in queries.items()}
+
+
+def messages_of(jobs: Collection[int], connection: Connection) -> list[dict[str, Any]]:
+    """Return the messages that show some jobs."""
+    return _rows(connection, select(messages).where(messages.c.job.in_(jobs)))
+
+
+def _rows(connection: Connection, query: Executable) -> list[dict[str, Any]]:
+    return [
+        {key: plain(value) for key, value in row._mapping.items()}
+        for row in connection.execute(query)
+    ]
+
+
+def plain(value: Any) -> Any:
+    """Turn records and times into what JSON can hold."""
+    if isinstance(value, Recipe):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    return value

@@ -1,0 +1,102 @@
+"""Everything that storage does, opened and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.care import backups
+from storage.care.care import Care
+from storage.clock import Clock, utc_now
+from storage.database import engines, urls
+from storage.database.database import Database
+from storage.jobs.history import History
+from storage.jobs.intake import Intake
+from storage.jobs.jobs import Jobs
+from storage.jobs.outbox import Outbox
+from storage.jobs.picture_files import Pictures
+from storage.jobs.workers import Worker
+from storage.liveness.alive import FileAlive, ServerAlive
+from storage.people.exports import Exports
+from storage.people.favourites import Favourites
+from storage.people.inbox import Inbox
+from storage.people.moderation import Moderation
+from storage.people.people import People
+from storage.people.place_moves import Moving
+from storage.people.privacy import Privacy
+from storage.people.styles import Styles
+from storage.records import Job
+from storage.states import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Hold the parts of memory; see `storage` for how they are used."""
+
+    database: Database
+    pictures: Pictures
+    worker: Worker
+    jobs: Jobs
+    outbox: Outbox
+    inbox: Inbox
+    history: History
+    favourites: Favourites
+    people: People
+    moderation: Moderation
+    moving: Moving
+    styles: Styles
+    care: Care
+    privacy: Privacy
+    exports: Exports
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, folder: Path, url: str | None = None, *, now: Clock = utc_now
+    ) -> AsyncIterator[Storage]:
+        """Open the data folder and its database, upgraded to this version's schema.
+
+        `url` is `MARBLE_DATABASE_URL`; without it the database is a file in `folder`. Raises
+        `BadURL` or a `DatabaseFault`: one sentence that names the place and the cure.
+        """
+        database = await Database.open(urls.resolve(folder, url), folder, backups.before_upgrade)
+        file = urls.file_of(database.url)
+        alive = FileAlive(file) if file else ServerAlive(engines.alone(database.url))
+        worker = Worker(database, alive, now)
+        pictures = Pictures(folder / "pictures")
+        try:
+            outbox = Outbox(database, worker, now)
+            intake = Intake(
+                database, now, pictures, tuple({folder, file.parent if file else folder})
+            )
+            history = History(database)
+            care = Care(database, pictures, now)
+            yield cls(
+                database=database,
+                pictures=pictures,
+                worker=worker,
+                jobs=Jobs(database, pictures, worker, intake, outbox.arrived, now),
+                outbox=outbox,
+                inbox=Inbox(database, now),
+                history=history,
+                favourites=Favourites(database, now),
+                people=People(database, now),
+                moderation=Moderation(database, now),
+                moving=Moving(database, now),
+                styles=Styles(database, now),
+                care=care,
+                privacy=Privacy(database, care),
+                exports=Exports(database, history, pictures, folder / "exports"),
+            )
+        finally:
+            await worker.close()
+            await database.close()
+
+    async def requeue_lost(self) -> tuple[Job, ...]:
+        """Queue again, or quarantine, what dead processes were running; see `Worker`."""
+        changed = await self.worker.requeue_lost()
+        if any(job.status is Status.FAILED for job in changed):
+            self.outbox.arrived.set()
+        return changed
