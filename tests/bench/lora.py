@@ -22,7 +22,7 @@ from engine.models.catalogue import describe_file
 from engine.models.shelves import loras
 from engine.recipe.parts import Lora
 from tests.bench.single_file import write
-from tests.engine.test_parity import make_pipeline
+from tests.engine.pipeline.test_parity import make_pipeline
 from tests.loras import random_lora, write_kohya
 
 TIMES = 500

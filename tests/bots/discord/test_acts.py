@@ -9,7 +9,7 @@ from PIL import Image
 from engine.formats.metadata import read_recipe
 from storage import Storage
 from tests.bots.discord.conftest import Marble
-from tests.bots.test_presentation import png
+from tests.bots.presentation.test_presentation import png
 from tests.fakes.discord import FakeDiscord, Person
 from tests.fakes.discord.world import MANAGE_MESSAGES
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from storage import Storage
 from tests.bots.discord.conftest import Marble
-from tests.bots.test_presentation import png
+from tests.bots.presentation.test_presentation import png
 from tests.fakes.discord import FakeDiscord, Person, Reply
 from tests.fakes.discord.world import INVITED, SEND
 

@@ -12,7 +12,7 @@ from PIL import Image
 from engine.formats.exif import write_texts
 from engine.formats.metadata import encode_png, read_recipe
 from tests.bots.discord.conftest import Marble
-from tests.bots.test_presentation import png
+from tests.bots.presentation.test_presentation import png
 from tests.factories import make_recipe, pixels
 from tests.fakes.discord import FakeDiscord, Person
 

@@ -11,6 +11,7 @@ from PIL import Image
 from bots.discord.acts import ACTS
 from engine.formats.metadata import encode_png
 from tests.bots.discord.conftest import Marble
+from tests.bots.presentation.test_presentation import png
 from tests.bots.sight_table import (
     ASKER,
     BANNED,
@@ -31,7 +32,6 @@ from tests.bots.sight_table import (
     UNKNOWN,
     Row,
 )
-from tests.bots.test_presentation import png
 from tests.factories import make_recipe
 from tests.fakes.discord import FakeDiscord, Message, Person, Reply, User
 from tests.fakes.discord.world import (

@@ -17,8 +17,8 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from bots.worker.delivery import AT_ONCE
+from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port, a_marble, a_server
-from tests.bots.test_presentation import png
 from tests.fakes.process import Marble
 from tests.fakes.telegram.faults import Fault, flood, lose_answer, page, refuse
 from tests.fakes.telegram.people import Person, group, is_result, labels, person, text_of

@@ -22,8 +22,8 @@ from bots.telegram.addresses import Address
 from bots.telegram.errand import Errand
 from engine.errors import UserError
 from storage import Storage
+from tests.storage.care.test_care import delivered
 from tests.storage.conftest import a_job
-from tests.storage.test_care import delivered
 
 MOST = 20_000
 

@@ -13,8 +13,8 @@ from engine.formats.metadata import encode_png
 from engine.recipe.parts import Variation
 from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import TINY, path_of
-from tests.engine.test_comfy import default_graph
-from tests.engine.test_graphs import DEFAULT_WORKFLOW
+from tests.engine.formats.test_comfy import default_graph
+from tests.engine.formats.test_graphs import DEFAULT_WORKFLOW
 from tests.factories import make_recipe, pixels
 
 

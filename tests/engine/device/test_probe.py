@@ -1,0 +1,251 @@
+"""What is measured, when measuring stops, and that it is remembered."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from torch import Tensor
+
+from engine.denoise.control import Steer
+from engine.denoise.control_union import Union
+from engine.denoise.denoising import Denoising, Ground, rehearse
+from engine.device.call_costs import Buckets
+from engine.device.probe import ROUNDS, Call, Notes, Probe, software
+from engine.loading.loading import Model
+from engine.loading.lora_layers import Addition
+from engine.models.shelves import loras
+from engine.pipeline.pipeline import Pipeline
+from engine.pipeline.residency import One
+from engine.pipeline.resident import Resident
+from engine.recipe.parts import Lora
+from engine.text_encode.conditioning import TextEncoder
+from tests.engine.denoise.test_control import make_network
+from tests.factories import make_recipe
+from tests.loras import random_lora, write_kohya
+from tests.single_files import make_true_model
+
+CPU = torch.device("cpu")
+
+
+class Machine:
+    """Answer a probe's calls at a cost by rows, on a clock of its own."""
+
+    def __init__(self, *costs: float) -> None:
+        self.costs = dict(zip((1, 2, 4, 8, 16), costs, strict=False))
+        self.now = 0.0
+        self.calls: list[int] = []
+
+    def __call__(self, rows: int) -> None:
+        self.calls.append(rows)
+        self.now += self.costs[rows]
+
+    def probe(self, folder: Path | None = None) -> Probe:
+        return Probe(Notes(folder), clock=lambda: self.now)
+
+
+def test_doubling_goes_on_while_it_gains_something() -> None:
+    machine = Machine(0.1, 0.1, 0.12, 0.3)
+    seconds = machine.probe().buckets(CPU, "tiny", machine).seconds
+    assert seconds == pytest.approx({1: 0.1, 2: 0.1, 4: 0.12, 8: 0.3})
+
+
+def test_a_processor_that_is_busy_with_one_row_is_asked_once() -> None:
+    machine = Machine(3.0)
+    assert machine.probe().buckets(CPU, "large", machine).seconds == {1: 3.0}
+    assert machine.calls == [1]
+
+
+def test_memory_that_ends_ends_the_measuring_not_the_job() -> None:
+    machine = Machine(0.1, 0.1, 0.1)
+
+    def call(rows: int) -> None:
+        if rows > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        machine(rows)
+
+    assert machine.probe().buckets(CPU, "huge", call).seconds == pytest.approx({1: 0.1, 2: 0.1})
+
+
+def test_any_other_fault_of_a_measured_call_is_told() -> None:
+    machine = Machine(0.1)
+    with pytest.raises(KeyError):
+        machine.probe().buckets(CPU, "odd", machine)
+
+
+def test_of_noisy_figures_the_least_counts() -> None:
+    machine = Machine(0.1, 0.4)
+    slow = iter([0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9])
+
+    def call(rows: int) -> None:
+        machine(rows)
+        machine.now += next(slow, 0.0)
+
+    assert machine.probe().buckets(CPU, "tiny", call).seconds[1] == pytest.approx(0.2)
+
+
+def test_figures_are_remembered_over_a_restart_and_by_what_they_are_of(tmp_path: Path) -> None:
+    first, second = Machine(0.1, 0.1, 0.3), Machine(0.5, 1.5)
+    measured = first.probe(tmp_path).buckets(CPU, "tiny", first)
+    assert len(first.calls) == 1 + 3 * (1 + ROUNDS)
+    assert second.probe(tmp_path).buckets(CPU, "tiny", second) == measured
+    assert not second.calls
+    assert second.probe(tmp_path).buckets(CPU, "other", second) != measured
+    assert [file.name for file in tmp_path.iterdir()] == ["measured.json"]
+
+
+def test_for_throughput_mode_it_is_measured_at_each_start(tmp_path: Path) -> None:
+    for costs in ((0.1, 0.1, 0.3), (0.2, 0.2, 0.5)):
+        machine = Machine(*costs)
+        buckets = machine.probe(tmp_path).buckets_now(CPU, "tiny", machine)
+        assert buckets.seconds[1] == pytest.approx(costs[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_another_process_measured_first_stands(tmp_path: Path) -> None:
+    ours, theirs = Notes(tmp_path), Notes(tmp_path)
+
+    def measure() -> str:
+        theirs.recall("key", lambda: "theirs")
+        return "ours"
+
+    assert ours.recall("key", measure) == "theirs"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_broken_file_is_measured_anew(tmp_path: Path, content: str) -> None:
+    (tmp_path / "measured.json").write_text(content)
+    assert Notes(tmp_path).recall("key", lambda: 1) == 1
+    assert Notes(tmp_path).recall("key", lambda: 2) == 1
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    notes = Notes(tmp_path / "file")
+    assert [notes.recall("key", lambda: 1), notes.recall("key", lambda: 2)] == [1, 1]
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:
+    machine = Machine(0.1, 0.2)
+    threads = torch.get_num_threads()
+    machine.probe().buckets(CPU, "tiny", machine)
+    assert torch.get_num_threads() == threads
+    assert machine.probe().dtype(CPU) is torch.float32
+
+
+class Watched:
+    """Measure by a probe, and note what the U-Net is given for each number of rows."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.given: list[tuple[int, torch.Size, torch.Size, bool]] = []
+
+    def measure(self, device: torch.device, what: str, call: Call) -> Buckets:
+        forward = self.model.unet.forward
+
+        def watched(rows: int) -> None:
+            def watch(x: Tensor, t: Tensor, **told: Any) -> Any:
+                steered = "down_block_additional_residuals" in told
+                context = told["encoder_hidden_states"].shape
+                self.given.append((rows, x.shape, context, steered))
+                return forward(x, t, **told)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(self.model.unet, "forward", watch)
+                call(rows)
+
+        return Probe(Notes(None)).buckets(device, what, watched)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"guidance_scale": 1.0}, {"prompt": "marble " * 60}, {"loras": (Lora(name="ink"),)}],
+    ids=["guided", "unguided", "long", "LoRA"],
+)
+def test_a_probe_measures_a_row_of_its_own_whatever_the_first_job_is(
+    model: Model, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    pairs = random_lora({"unet": model.unet})
+    write_kohya(tmp_path / "loras" / "ink.safetensors", pairs, model.unet)
+    watched, adapters = Watched(model), []
+    pipeline = Pipeline(One(model, watched.measure, loras=loras(tmp_path)))
+    added = Addition.__call__
+
+    def watch(addition: Addition, layer: Any, x: Tensor) -> Tensor:
+        adapters.append(len(watched.given))
+        return added(addition, layer, x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Addition, "__call__", watch)
+        list(pipeline.run(make_recipe(steps=1, **changes)))
+    assert {rows for rows, *_ in watched.given} >= {1, 2}
+    for rows, x, context, _ in watched.given:
+        assert (x, context) == ((rows, 4, 8, 8), (rows, 77, 32))
+    assert set(adapters) <= {len(watched.given)}  # all of them after the measuring
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("form", [{}, {"in_channels": 9}, {"time_cond_proj_dim": 16}], ids=str)
+@torch.inference_mode()
+def test_every_form_of_model_can_be_measured(
+    tmp_path: Path, family: str, form: dict[str, int]
+) -> None:
+    model = make_true_model(tmp_path, family, **form)
+    for rows in (1, 3):
+        rehearse(model, (4, 8, 8), (), rows)
+
+
+@torch.inference_mode()
+def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
+    network = make_network(model.unet, 1)
+    hint = torch.zeros(1, 3, 64, 64)
+    steer = Steer(network=network, hint=hint, strength=1.0, start=0.5, end=1.0, key="late")
+    calls: list[int] = []
+    forward = network.forward
+
+    def watch(x: Tensor, *args: Any, **told: Any) -> Any:
+        calls.append(len(x))
+        return forward(x, *args, **told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "forward", watch)
+        rehearse(model, (4, 8, 8), (steer,), 2)
+    assert calls == [2]
+
+
+def test_controls_of_another_form_are_measured_anew(model: Model) -> None:
+    whats: list[str] = []
+
+    def measure(device: torch.device, what: str, call: Call) -> Buckets:
+        whats.append(what)
+        return Buckets({1: 1.0})
+
+    plain = make_network(model.unet, 1)
+    wider = ControlNetModel.from_unet(
+        model.unet, load_weights_from_unet=False, conditioning_channels=6
+    )
+    costs = Resident(model, measure).costs
+    for network in (plain, wider, make_network(model.unet, 2), Union(wider, 0)):
+        steer = Steer(
+            network=network, hint=torch.zeros(1, 3, 64, 64), strength=1, start=0, end=1, key=""
+        )
+        ground = Ground(width=64, height=64, steps=1, steers=(steer,))
+        with torch.inference_mode():
+            text = TextEncoder(model).encode("")
+            costs.of(Denoising(model, make_recipe(steps=1), 0, text, text, ground))
+    assert len(set(whats)) == len(whats) == 2
+
+
+def test_notes_of_calls_that_were_measured_otherwise_are_not_trusted(tmp_path: Path) -> None:
+    old = f"calls | {software(CPU)} | tiny"
+    dtype = f"dtype | {software(CPU)}"
+    notes = {old: {"1": 9.0}, dtype: "torch.float32"}
+    (tmp_path / "measured.json").write_text(json.dumps(notes), encoding="utf-8")
+    machine = Machine(0.1, 0.1, 0.3)
+    assert machine.probe(tmp_path).buckets(CPU, "tiny", machine).seconds[1] == pytest.approx(0.1)
+    assert Notes(tmp_path).recall(dtype, lambda: "else") == "torch.float32"  # that one holds

@@ -1,0 +1,43 @@
+"""The whole engine in a process of its own: the same bytes there, and after its death."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from engine.errors import Lost, UserError
+from engine.events import Picture, Progress, Stage
+from engine.executors.child import ChildExecutor
+from engine.executors.config import EngineConfig
+from engine.executors.inprocess import InProcessExecutor
+from engine.spec import Spec
+from tests.engine.executors.test_executors import collect
+from tests.factories import make_recipe
+
+
+async def kill_when_denoising(child: ChildExecutor) -> None:
+    async for event in child.run(Spec(job=2, epoch=1, recipe=make_recipe(steps=150))):
+        if isinstance(event, Progress) and event.stage is Stage.DENOISE:
+            pid = child.health().pid
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_seed_gives_the_same_bytes_in_a_child_and_after_its_death(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    config = EngineConfig(starter=tiny_folder, device="cpu", notes=tmp_path)
+    spec = Spec(job=1, epoch=1, recipe=make_recipe(seed=11, sampler="euler_ancestral", steps=9))
+    async with ChildExecutor(config, backoff=lambda failures: 0) as child:
+        first = await collect(child, spec)
+        with pytest.raises(Lost):
+            await kill_when_denoising(child)
+        again = await collect(child, spec)
+        with pytest.raises(UserError, match="no model"):
+            await collect(child, Spec(job=3, epoch=1, recipe=make_recipe(checkpoint="other")))
+    async with InProcessExecutor(config) as executor:
+        here = await collect(executor, spec)
+    drawn = [[e.png for e in events if isinstance(e, Picture)] for events in (first, again, here)]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len(drawn[0]) == 1

@@ -1,0 +1,147 @@
+"""Recipes of every kind go into a picture and come back: as a graph, as a line, as pixels."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from engine.events import Picture
+from engine.files.stored import Folder, blob_path
+from engine.formats import comfy
+from engine.formats.a1111 import NEGATIVE, from_a1111, left_out, to_a1111
+from engine.formats.comfy import to_graph, to_workflow
+from engine.formats.graphs import read_graph
+from engine.formats.metadata import encode_as, read_recipe
+from engine.loading.loading import load
+from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
+from engine.pictures.images import encode_png
+from engine.pipeline.pipeline import Pipeline
+from engine.recipe.recipe import Recipe
+from tests.engine.pictures.test_canvas import disc
+from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, settled
+from tests.factories import make_recipe, pixels
+
+FEW = settings(deadline=None, max_examples=6)
+
+
+@pytest.mark.parametrize("kind", KINDS.keys() - NO_GRAPH)
+@FEW
+@given(st.data())
+def test_recipe_survives_its_graph_in_both_formats(kind: str, data: st.DataObject) -> None:
+    recipe = data.draw(derived(kind))
+    assume(not comfy.left_out(recipe))
+    graph = to_graph(recipe)
+    read = read_graph(json.loads(json.dumps(graph)))
+    assert settled(read.recipe) == settled(recipe)
+    assert read.ignored == ()
+    literal = "{|/\\"  # the canvas escapes them, which is its own business
+    if not any(mark in recipe.prompt + recipe.negative_prompt for mark in literal):
+        drawn = read_graph(json.loads(json.dumps(to_workflow(recipe))))
+        assert drawn == read
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(st.data())
+def test_what_no_graph_says_is_left_out_with_a_reason(kind: str, data: st.DataObject) -> None:
+    recipe = data.draw(derived(kind))
+    reasons = comfy.left_out(recipe)
+    if kind in NO_GRAPH:
+        assert reasons
+    if reasons:
+        with pytest.raises(ValueError, match="no graph says"):
+            to_graph(recipe)
+    else:
+        to_graph(recipe)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(st.data())
+def test_line_stays_itself(kind: str, data: st.DataObject) -> None:
+    recipe = data.draw(derived(kind))
+    assert bool(left_out(recipe)) == (kind in NO_LINE)
+    # Its grammar has no escapes: such prompts have no faithful line, only the other texts.
+    for text in (recipe.prompt, recipe.negative_prompt):
+        lines = text.split("\n")
+        assume(all(line == line.strip() for line in lines) and (lines[0] or not text))
+        assume(not any(line.startswith(NEGATIVE) for line in lines))
+    if kind in NO_LINE:
+        with pytest.raises(ValueError, match="no line says"):
+            to_a1111(recipe)
+        return
+    line = to_a1111(recipe)
+    again, ignored = from_a1111(line)
+    assert ignored == () or "[" in line, "brackets mean something to A1111"
+    assert to_a1111(again) == line
+    assert settled(again) == settled(recipe)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """Return the bundled model at work, with a start image and a mask in its store."""
+    folder = tmp_path_factory.mktemp("store")
+    for name, image in ((IMAGE, Image.fromarray(pixels(5, 64, 64))), (MASK, disc())):
+        path = blob_path(folder, name)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_png(image))
+    model = load(describe(STARTER, STARTER_FOLDER), torch.device("cpu"))
+    return Pipeline(model, blobs=Folder(folder))
+
+
+# What the bundled model has none of: LoRAs, controls, other VAEs, upscale models.
+DRAWABLE = [kind for kind in KINDS if "controls" not in kind]
+
+
+@st.composite
+def small(draw: st.DrawFn) -> Recipe:
+    count = draw(st.integers(1, 2))
+    return make_recipe(
+        prompt=draw(st.sampled_from(("a marble scholar", "拿着书的大理石学者", "a BREAK b"))),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        steps=2,
+        width=64,
+        height=64,
+        count=count,
+        picture=draw(st.none() | st.integers(0, count - 1)),
+        sampler=draw(st.sampled_from(("euler", "euler_ancestral", "dpmpp_2m_sde", "uni_pc"))),
+        clip_skip=draw(st.none() | st.integers(1, 2)),
+        guidance_scale=draw(st.sampled_from((1.0, 4.0))),
+    )
+
+
+@pytest.mark.parametrize("kind", DRAWABLE)
+@settings(deadline=None, max_examples=2)
+@given(st.data())
+def test_picture_is_drawn_again_by_its_own_text(
+    pipeline: Pipeline, kind: str, data: st.DataObject
+) -> None:
+    recipe = data.draw(derived(kind, small()))
+    if recipe.upscale:  # no upscale model, and nothing large
+        by = recipe.upscale.by if recipe.upscale.by == "latent" else "lanczos"
+        factor = min(recipe.upscale.factor, 1.5)
+        recipe = replace(recipe, upscale=replace(recipe.upscale, factor=factor, by=by))
+    for png in drawn(pipeline, recipe):
+        again = read_recipe(png)
+        assert (again.source, again.ignored) == ("Marble", ())
+        assert read_recipe(encode_as(png, "WEBP")).recipe == again.recipe
+        (same,) = drawn(pipeline, again.recipe)
+        assert same == png
+        if not comfy.left_out(again.recipe):
+            theirs = read_graph(to_graph(again.recipe)).recipe
+            assert seen(drawn(pipeline, theirs)) == seen([png])
+
+
+def drawn(pipeline: Pipeline, recipe: Recipe) -> list[bytes]:
+    """Return the PNGs of a recipe."""
+    return [event.png for event in pipeline.run(recipe) if isinstance(event, Picture)]
+
+
+def seen(pngs: list[bytes]) -> list[bytes]:
+    """Return the pixels of PNGs, without their texts."""
+    return [Image.open(io.BytesIO(png)).tobytes() for png in pngs]
