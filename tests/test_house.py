@@ -14,12 +14,12 @@ PACKAGES = ("bots", "engine", "storage", "migrations")
 # The rooms of each package, a room above those it imports: exactly those, by their short names.
 # A module that lies in no folder is a room of its own.
 ARROWS = {
-    "bots.telegram": "service chat presentation texts requests worker operations admission",
-    "bots.discord": "service chat presentation texts requests worker operations admission",
+    "bots.telegram": "chat service presentation texts requests worker operations admission",
+    "bots.discord": "chat service presentation texts requests worker operations admission",
+    "bots.chat": "service presentation texts requests worker operations admission",
     "bots.__main__": "terminal",
     "bots.terminal": "service presentation texts requests worker operations admission",
-    "bots.service": "chat requests worker operations admission",
-    "bots.chat": "presentation texts requests worker operations admission",
+    "bots.service": "requests worker operations admission",
     "bots.presentation": "texts",
     "bots.texts": "requests",
     "bots.requests": "worker admission",

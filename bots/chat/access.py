@@ -1,7 +1,7 @@
 """Who may see which picture, and who may end it: one set of rules for every platform.
 
-A platform tells the facts (`Visitor`); what follows from them is decided here. What cannot be known
-counts as no: whoever may not see a picture hears the same as of one that is not there.
+Each platform gives the facts (`Requester`) and the decision is made here. What cannot be found out
+counts as no: a picture that somebody may not see is answered like one that does not exist.
 
     who asks                                        may see a picture
     who asked for it, as a person                   wherever they are
@@ -29,7 +29,7 @@ from storage.jobs.jobs import Jobs
 
 
 class Relation(Enum):
-    """Say what somebody has to do with the place where a picture was asked for."""
+    """How somebody is related to the place where a picture was asked for."""
 
     PRIVATE = auto()  # nobody reads there but who asked: a private chat, another platform
     NONE = auto()  # they are not known to see it
@@ -37,16 +37,16 @@ class Relation(Enum):
     MODERATES = auto()
 
 
-class Sight(Enum):
-    """Say where somebody may be shown a picture."""
+class Audience(Enum):
+    """Before whom somebody may be shown a picture."""
 
     NONE = auto()
     ALONE = auto()  # where nobody else reads
     ALL = auto()  # where they ask, whoever reads there
 
 
-class Deed(Enum):
-    """Say what somebody wants with a picture."""
+class Purpose(Enum):
+    """What a picture is wanted for."""
 
     DRAW = auto()  # another picture made from it, which is posted where they ask
     POST = auto()  # the picture again, with its buttons
@@ -55,12 +55,12 @@ class Deed(Enum):
     END = auto()  # cancel what waits or runs, delete a message that shows it
 
 
-# Whoever is banned may not do these: platforms ask the gate. It refuses itself what is to be drawn.
-ADMITTED: Final = frozenset({Deed.POST, Deed.SEND})
+# Not for whoever is banned: adapters ask `Gate.admit`. For DRAW the studio asks the gate.
+ADMITTED: Final = frozenset({Purpose.POST, Purpose.SEND})
 
 
 class Unseen(UserError):
-    """Say of a picture that it is not there, or not for who asks: the same either way."""
+    """A picture does not exist, or may not be seen by whoever asks: one sentence for both."""
 
     def __init__(self, name: str) -> None:
         text = (
@@ -71,7 +71,7 @@ class Unseen(UserError):
 
 
 class PostedElsewhere(UserError):
-    """Say to somebody who may see a picture why nothing of it is posted where they ask."""
+    """A picture may be seen by whoever asks, but not by everybody where they ask."""
 
     def __init__(self, name: str) -> None:
         text = (
@@ -82,7 +82,7 @@ class PostedElsewhere(UserError):
 
 
 class NotYours(UserError):
-    """Say who may end what somebody else wanted to end."""
+    """Only the requester of a job or a moderator may cancel or delete it."""
 
     def __init__(self) -> None:
         text = "Only who asked for it, or a moderator, can do that."
@@ -90,7 +90,7 @@ class NotYours(UserError):
 
 
 class NotInPrivate(UserError):
-    """Say where somebody is told what is about them alone."""
+    """What is kept of a person is shown to that person alone."""
 
     def __init__(self) -> None:
         text = "That is about one person alone: ask for it as yourself, in a private chat with me."
@@ -98,7 +98,7 @@ class NotInPrivate(UserError):
 
 
 class Posted(Protocol):
-    """Say who asked for a picture, and where."""
+    """Who asked for a picture, and where."""
 
     @property
     def person(self) -> str: ...
@@ -109,7 +109,7 @@ class Posted(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """Say who asks, where, and who reads the answer."""
+    """Who asks, where, and who reads the answer."""
 
     person: str
     place: str
@@ -117,10 +117,15 @@ class Viewer:
     in_private: bool = False  # nobody else reads there
     answered_alone: bool = False  # an answer can be shown to them alone
 
+    @property
+    def reads_alone(self) -> bool:
+        """Return whether nobody else reads the answer."""
+        return self.in_private or self.answered_alone
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Hold what is known of a viewer and the place where a picture was asked for."""
+    """What is known of a viewer and the place where a picture was asked for."""
 
     role: Role  # everywhere
     shown: bool = False  # the message that they act on shows the picture
@@ -128,121 +133,123 @@ class Facts:
     relation: Relation | None = None  # None: not asked yet
 
 
-class Visitor(Protocol):
-    """Tell what a platform knows of somebody."""
+class Requester(Protocol):
+    """What a platform knows of whoever asks."""
 
     @property
     def viewer(self) -> Viewer: ...
 
     def shares(self, place: str) -> bool:
-        """Say whether whoever reads where they ask is known to see another place."""
+        """Return whether all who read where they ask are known to see another place."""
         ...
 
     async def relation(self, place: str) -> Relation:
-        """Return what they have to do with a place; raises nothing."""
+        """Return how they are related to a place; raises nothing."""
         ...
 
 
-def sight_of(posted: Posted, viewer: Viewer, facts: Facts) -> Sight:
-    """Return where somebody may be shown a picture."""
+def audience_of(posted: Posted, viewer: Viewer, facts: Facts) -> Audience:
+    """Return before whom somebody may be shown a picture."""
     own = viewer.is_person and posted.person == viewer.person
     if own or facts.shown or facts.shared:
-        return Sight.ALL
+        return Audience.ALL
     visible = (
         facts.role is Role.OWNER
         or facts.relation in (Relation.SEES, Relation.MODERATES)
         or (facts.role >= Role.MODERATOR and facts.relation is Relation.NONE)
     )
     if not visible:
-        return Sight.NONE
-    return Sight.ALL if viewer.in_private else Sight.ALONE
+        return Audience.NONE
+    return Audience.ALL if viewer.in_private else Audience.ALONE
 
 
 def may_end(posted: Posted, viewer: Viewer, facts: Facts) -> bool:
-    """Say whether somebody may cancel a job, or delete a message that shows it."""
+    """Return whether somebody may cancel a job, or delete a message that shows it."""
     own = posted.person == viewer.person and (viewer.is_person or facts.shared)
     return own or facts.role >= Role.MODERATOR or facts.relation is Relation.MODERATES
 
 
 def check_personal(viewer: Viewer) -> None:
-    """Raise `NotInPrivate` unless a person is answered whom nobody else hears.
+    """Raise `NotInPrivate` unless the viewer is one person who reads the answer alone.
 
-    What is kept of somebody, their settings and history are told so only, and changed so only.
+    For what is kept of somebody, their settings and history: to show it and to change it.
     """
-    if not (viewer.is_person and (viewer.in_private or viewer.answered_alone)):
+    if not (viewer.is_person and viewer.reads_alone):
         raise NotInPrivate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Hold a picture that somebody named, or all of a job's, and how far they may see it."""
+    """A picture that somebody named, or all of a job's, and before whom they may be shown it."""
 
     job: Job
     picture: int | None  # an index; None: all
-    deed: Deed
-    sight: Sight
+    purpose: Purpose
+    audience: Audience
     shown: bool  # the message that they acted on shows it
 
 
 @dataclass(frozen=True, slots=True)
-class Sights:
-    """Find the pictures that people name, for what they may do with them."""
+class Access:
+    """Finds the pictures that people name, if they may do with them what they want."""
 
     jobs: Jobs
     gate: Gate
 
     async def find(
-        self, name: str, visitor: Visitor, deed: Deed, message: str | None = None
+        self, name: str, requester: Requester, purpose: Purpose, message: str | None = None
     ) -> Found:
-        """Return what a name means; `message` is the one acted on, as storage knows it.
+        """Return the picture of a name; `message`: the key of the message acted on.
 
         Only reads. Raises `UnknownPicture` for what is no name, `Unseen`, `NotInJob`, `NotYours`,
         `PostedElsewhere` or `UnreadableRecipe`.
         """
         number, picture = parse_name(name)
-        viewer = visitor.viewer
+        viewer = requester.viewer
         shown = message is not None and await self.jobs.is_shown(number, message)
         try:
             job = await self.jobs.get(number)
         except UnknownJob:
             raise Unseen(name) from None
         except UnreadableRecipe as error:
-            facts = await self._facts(error, visitor, deed, shown=shown)
-            if sight_of(error, viewer, facts) is not Sight.ALL:
+            facts = await self._facts(error, requester, purpose, shown=shown)
+            if audience_of(error, viewer, facts) is not Audience.ALL:
                 raise Unseen(name) from None
             raise
-        facts = await self._facts(job, visitor, deed, shown=shown)
-        sight = sight_of(job, viewer, facts)
-        found = Found(job=job, picture=picture, deed=deed, sight=sight, shown=shown)
-        if deed is Deed.END and may_end(job, viewer, facts):
+        facts = await self._facts(job, requester, purpose, shown=shown)
+        audience = audience_of(job, viewer, facts)
+        found = Found(job=job, picture=picture, purpose=purpose, audience=audience, shown=shown)
+        if purpose is Purpose.END and may_end(job, viewer, facts):
             return found
-        if sight is Sight.NONE or (sight is Sight.ALONE and not viewer.answered_alone):
+        if audience is Audience.NONE or (audience is Audience.ALONE and not viewer.answered_alone):
             raise Unseen(name)
         of_picture(job, picture)
-        if deed is Deed.END:
+        if purpose is Purpose.END:
             raise NotYours
-        if deed is Deed.DRAW and sight is Sight.ALONE:
+        if purpose is Purpose.DRAW and audience is Audience.ALONE:
             raise PostedElsewhere(name)
         return found
 
-    async def sight(self, posted: Posted, visitor: Visitor) -> Sight:
-        """Return where somebody may be shown a picture that no message before them shows."""
-        facts = await self._facts(posted, visitor, Deed.TELL, shown=False)
-        return sight_of(posted, visitor.viewer, facts)
+    async def audience(self, posted: Posted, requester: Requester) -> Audience:
+        """Return before whom somebody may be shown a picture that no message here shows."""
+        facts = await self._facts(posted, requester, Purpose.TELL, shown=False)
+        return audience_of(posted, requester.viewer, facts)
 
-    async def _facts(self, posted: Posted, visitor: Visitor, deed: Deed, *, shown: bool) -> Facts:
+    async def _facts(
+        self, posted: Posted, requester: Requester, purpose: Purpose, *, shown: bool
+    ) -> Facts:
         """Gather what decides; the platform is asked only where nothing else does."""
-        viewer = visitor.viewer
+        viewer = requester.viewer
         facts = Facts(
             role=self.gate.roles.of(viewer.person),
             shown=shown,
-            shared=visitor.shares(posted.place),
+            shared=requester.shares(posted.place),
         )
         decided = (
             may_end(posted, viewer, facts)
-            if deed is Deed.END
-            else sight_of(posted, viewer, facts) is not Sight.NONE
+            if purpose is Purpose.END
+            else audience_of(posted, viewer, facts) is not Audience.NONE
         )
         if decided:
             return facts
-        return replace(facts, relation=await visitor.relation(posted.place))
+        return replace(facts, relation=await requester.relation(posted.place))

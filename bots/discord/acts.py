@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bots.admission.visibility import View
-from bots.chat.access import Deed, Found, Sight
+from bots.chat.access import Audience, Found, Purpose
 from bots.discord.address import LIMIT, message_key
 from bots.discord.forms import EditForm
 from bots.discord.pages import favourites_page, history_page
@@ -77,8 +77,8 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
 
     Where others read who may not see it, they are shown it alone.
     """
-    found = await desk.find(visit, name, Deed.POST)
-    if found.sight is not Sight.ALL:
+    found = await desk.find(visit, name, Purpose.POST)
+    if found.audience is not Audience.ALL:
         await visit.open(private=True)
         await _show_alone(desk, visit, found)
         return
@@ -96,14 +96,14 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
 async def recipe(desk: Desk, visit: Visit, name: str) -> None:
     """Tell what it was made from."""
     await visit.open(private=True)
-    found = await desk.find(visit, name, Deed.TELL)
+    found = await desk.find(visit, name, Purpose.TELL)
     await visit.tell(recipe_text(found.job, found.picture, visit.words))
 
 
 async def mail(desk: Desk, visit: Visit, name: str) -> None:
     """Send the recipe and the pictures in full size by direct message."""
     await visit.open(private=True)
-    found = await desk.find(visit, name, Deed.SEND)
+    found = await desk.find(visit, name, Purpose.SEND)
     job, pictures = found.job, _drawn(found, visit.words)
     await desk.admit_to(visit, found)
     person = visit.address.person
@@ -127,7 +127,7 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
 async def star(desk: Desk, visit: Visit, name: str) -> None:
     """Keep it among one's favourites; pressed again, no longer."""
     await visit.open(private=True)
-    found = await desk.find(visit, name, Deed.TELL)
+    found = await desk.find(visit, name, Purpose.TELL)
     favourites, meant = desk.storage.favourites, [e.index for e in _drawn(found, visit.words)]
     pressed = isinstance(visit, Click)
     keep = favourites.toggle if pressed else favourites.add
@@ -147,7 +147,7 @@ async def unstar(desk: Desk, visit: Visit, name: str) -> None:
 async def drop(desk: Desk, visit: Visit, name: str) -> None:
     """Cancel what is on its way, or delete the message that shows it."""
     await visit.begin()
-    found = await desk.find(visit, name, Deed.END)
+    found = await desk.find(visit, name, Purpose.END)
     job = found.job
     if job.status in (Status.QUEUED, Status.RUNNING):
         with suppress(TooLate):
@@ -163,7 +163,7 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
 
 async def edit(desk: Desk, visit: Visit, name: str) -> None:
     """Open a form with the recipe."""
-    found = await desk.find(visit, name, Deed.DRAW)
+    found = await desk.find(visit, name, Purpose.DRAW)
     assert isinstance(visit, Click)
     form = EditForm(name_of(found.job, found.picture), found.job.recipe, visit.words)
     await visit.interaction.response.send_modal(form)
@@ -186,7 +186,7 @@ async def favourites(desk: Desk, visit: Visit, name: str) -> None:
 async def show(desk: Desk, visit: Visit, name: str) -> None:
     """Show pictures to oneself alone, with their buttons."""
     await visit.open(private=True)
-    await _show_alone(desk, visit, await desk.find(visit, name, Deed.TELL))
+    await _show_alone(desk, visit, await desk.find(visit, name, Purpose.TELL))
 
 
 async def _show_alone(desk: Desk, visit: Visit, found: Found) -> None:

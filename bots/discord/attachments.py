@@ -6,7 +6,7 @@ import logging
 
 import discord
 
-from bots.chat.fetching import Unfetched
+from bots.chat.errors import Unfetched
 from bots.discord.faults import UNKNOWN
 from engine.pictures.images import check_bytes
 

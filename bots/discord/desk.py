@@ -12,8 +12,8 @@ import discord
 
 from bots.admission.roles import Role
 from bots.admission.visibility import View
-from bots.chat.access import ADMITTED, Deed, Found
-from bots.chat.database_faults import excuse
+from bots.chat.access import ADMITTED, Access, Found, Purpose
+from bots.chat.errors import excuse
 from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.faults import UNKNOWN
@@ -48,6 +48,7 @@ class Desk:
         self.app = app
         self.studio = app.studio
         self.storage = app.storage
+        self.access = Access(app.storage.jobs, app.gate)
         self.client = client
         self.roles = roles_of(app.settings)
         self.closed = False
@@ -68,7 +69,7 @@ class Desk:
             async with self._turns.take():
                 await self.know_place(visit)  # the studio asks the gate by it
                 if about is not None:
-                    await self.find(visit, about, Deed.DRAW)
+                    await self.find(visit, about, Purpose.DRAW)
                 job = await ask(visit.asker)
             await self._announce(visit, job)
 
@@ -135,7 +136,7 @@ class Desk:
 
         After it was acknowledged: to make a place known, the database is written to.
         """
-        if found.deed in ADMITTED:
+        if found.purpose in ADMITTED:
             await self.admit(visit)
 
     async def admit(self, visit: Visit) -> None:
@@ -157,12 +158,12 @@ class Desk:
             raise Refusal(visit.words.not_of_server)
         return guild_key(visit.guild)
 
-    async def find(self, visit: Visit, name: str, deed: Deed) -> Found:
+    async def find(self, visit: Visit, name: str, purpose: Purpose) -> Found:
         """Return the picture that somebody names, for what they want with it.
 
-        Raises `UserError` as `bots.chat.access.Sights.find` does.
+        Raises `UserError` as `bots.chat.access.Access.find` does.
         """
-        return await self.app.sights.find(name, Onlooker(visit), deed, visit.message)
+        return await self.access.find(name, Onlooker(visit), purpose, visit.message)
 
     def seal(self, visit: Visit, image: str) -> str:
         """Return the seal of a form in which somebody starts from an image that they chose."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bots.admission.visibility import View, Withheld
-from bots.chat.access import Sight
+from bots.chat.access import Audience
 from bots.discord.buttons import button, menu, view_of
 from bots.discord.replies import CONTENT, SMALL_TEXT, Attached, Reply
 from bots.discord.sight import Onlooker
@@ -68,9 +68,11 @@ async def favourites_page(desk: Desk, visit: Visit, before: str) -> Reply:
     entries = [Entry(each.picture.name, each.job, each.picture) for each in kept]
     words = visit.words
     turns = list(_turns("favourites", entries, before, words))
-    sights, onlooker = desk.app.sights, Onlooker(visit)
+    access, onlooker = desk.access, Onlooker(visit)
     entries = [
-        entry for entry in entries if await sights.sight(entry.job, onlooker) is not Sight.NONE
+        entry
+        for entry in entries
+        if await access.audience(entry.job, onlooker) is not Audience.NONE
     ]
     if not entries:
         return Reply(content=words.no_favourites, view=view_of(*turns))

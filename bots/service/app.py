@@ -13,7 +13,6 @@ from bots.admission.prompt_hook import find_hook
 from bots.admission.roles import Roles
 from bots.admission.rules import Rules, Safety
 from bots.admission.visibility import Screen
-from bots.chat.access import Sights
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
@@ -51,11 +50,6 @@ class App:
     def screen(self) -> Screen:
         """Return what knows which pictures may be seen where."""
         return Screen(self.storage, self.gate)
-
-    @property
-    def sights(self) -> Sights:
-        """Return what knows who may see which picture."""
-        return Sights(self.storage.jobs, self.gate)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

@@ -11,7 +11,7 @@ from typing import Final
 from telegram import InputFile
 from telegram.error import BadRequest
 
-from bots.chat.access import Deed, Found, check_personal
+from bots.chat.access import Found, Purpose, check_personal
 from bots.chat.listings import history_lines
 from bots.presentation import fit_lines, name_of, recipe_lines, utf16_length
 from bots.requests.options import parse_values
@@ -61,7 +61,7 @@ class Act:
     """Say what is done to a picture, and as what it counts for who may."""
 
     do: Do
-    deed: Deed
+    purpose: Purpose
 
 
 async def same(errand: Errand, target: Target) -> str | None:
@@ -208,22 +208,22 @@ async def press(errand: Errand, data: str, message: int) -> str | None:
 
 async def perform(errand: Errand, act: Act, name: str, message: int) -> str | None:
     """Do something to a picture that is named by a button or shown by a message."""
-    found = await errand.find(name, act.deed, message)
+    found = await errand.find(name, act.purpose, message)
     return await act.do(errand, Target.of(found, message))
 
 
 BUTTONS: Final[Mapping[str, Act]] = {
-    "same": Act(same, Deed.DRAW),
-    "new": Act(new, Deed.DRAW),
-    "vary": Act(vary, Deed.DRAW),
-    "vary-strong": Act(vary_strong, Deed.DRAW),
-    "upscale": Act(upscale, Deed.DRAW),
-    "zoom": Act(zoom, Deed.DRAW),
-    "original": Act(original, Deed.SEND),
-    "recipe": Act(recipe, Deed.TELL),
-    "cancel": Act(cancel, Deed.END),
-    "delete": Act(delete, Deed.END),
-    "pick": Act(pick, Deed.TELL),
+    "same": Act(same, Purpose.DRAW),
+    "new": Act(new, Purpose.DRAW),
+    "vary": Act(vary, Purpose.DRAW),
+    "vary-strong": Act(vary_strong, Purpose.DRAW),
+    "upscale": Act(upscale, Purpose.DRAW),
+    "zoom": Act(zoom, Purpose.DRAW),
+    "original": Act(original, Purpose.SEND),
+    "recipe": Act(recipe, Purpose.TELL),
+    "cancel": Act(cancel, Purpose.END),
+    "delete": Act(delete, Purpose.END),
+    "pick": Act(pick, Purpose.TELL),
 }
 # What reactions may be set to do: all that needs no message of its own to act on.
 REACTIONS: Final[Mapping[str, Act]] = {name: act for name, act in BUTTONS.items() if name != "pick"}

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bots.chat.access import Deed, check_personal
+from bots.chat.access import Purpose, check_personal
 from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines
 from bots.chat.privacy import privacy_text
 from bots.presentation import name_of, quote_names
@@ -96,7 +96,7 @@ async def _history(errand: Errand, said: Said) -> str | None:
 async def _show(errand: Errand, said: Said) -> str | None:
     """Show pictures again: those that are named, or the latest that somebody asked for here."""
     name = said.text or str((await _latest(errand)).id)
-    found = await errand.find(name, Deed.POST)
+    found = await errand.find(name, Purpose.POST)
     await show_pictures(errand, Target.of(found))
     return None
 
@@ -111,7 +111,7 @@ async def _latest(errand: Errand) -> Job:
 
 async def _cancel(errand: Errand, said: Said) -> str | None:
     """Cancel the job that is named or answered, else one's latest that is not over."""
-    job = (await errand.find(await _meant(errand, said), Deed.END, said.answers)).job
+    job = (await errand.find(await _meant(errand, said), Purpose.END, said.answers)).job
     await errand.app.studio.cancel(job.id, by=errand.asker.person)
     return errand.words.cancel_asked.format(job=job.id)
 

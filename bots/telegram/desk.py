@@ -13,7 +13,7 @@ from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from bots.chat.database_faults import excuse
+from bots.chat.errors import excuse
 from bots.presentation import cut, name_of, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App

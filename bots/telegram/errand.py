@@ -15,7 +15,7 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bots.admission.roles import Role
-from bots.chat.access import ADMITTED, Deed, Found, Relation, Viewer
+from bots.chat.access import ADMITTED, Access, Found, Purpose, Relation, Viewer
 from bots.presentation import cut, fit_list, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App, roles_of
@@ -91,15 +91,15 @@ class Errand:
         if job.status not in OVER:
             self.placeholders.begin(job)
 
-    async def find(self, name: str, deed: Deed, message: int | None = None) -> Found:
+    async def find(self, name: str, purpose: Purpose, message: int | None = None) -> Found:
         """Return the picture that is named, for what is wanted with it.
 
-        message: the one acted on. Raises `UserError` as `bots.chat.access.Sights.find` does, and
+        message: the one acted on. Raises `UserError` as `bots.chat.access.Access.find` does, and
         for who may ask for nothing.
         """
         key = message_key(self.address.chat, message) if message else None
-        found = await self.app.sights.find(name, self, deed, key)
-        if deed in ADMITTED:
+        found = await Access(self.app.storage.jobs, self.app.gate).find(name, self, purpose, key)
+        if purpose in ADMITTED:
             await self.app.gate.admit(self.asker)
         return found
 

@@ -9,8 +9,8 @@ from typing import Final
 from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
-from bots.chat.access import Deed
-from bots.chat.fetching import Unfetched
+from bots.chat.access import Purpose
+from bots.chat.errors import Unfetched
 from bots.presentation import ignored_text, name_of
 from bots.requests.options import Values, parse_values
 from bots.requests.preferences import values_for
@@ -67,7 +67,7 @@ async def _result(errand: Errand, said: Said) -> str | None:
 
 
 async def _redraw(errand: Errand, said: Said, name: str) -> str | None:
-    target = Target.of(await errand.find(name, Deed.DRAW, said.answers))
+    target = Target.of(await errand.find(name, Purpose.DRAW, said.answers))
     prompt, typed = split_message(said.text)
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     if not values:

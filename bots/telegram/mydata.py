@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -10,7 +9,7 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import Forbidden
 
 from bots.chat.access import check_personal
-from bots.chat.exports import PARTS, export_text
+from bots.chat.mydata import export_data, forget_data
 from bots.telegram.addresses import place_of, user_of
 from bots.telegram.errand import Errand
 from bots.telegram.reading import Said
@@ -32,21 +31,16 @@ async def mydata(errand: Errand, said: Said) -> str | None:
 
 async def export(errand: Errand) -> str | None:
     """Send everything that is kept of somebody to them alone."""
-    person, words = errand.asker.person, errand.words
-    seen = await errand.app.screen.of(place_of(user_of(person)))  # where it is sent
-    exports = errand.app.storage.exports
-    async with exports.begin(person, most=DOCUMENT, parts=PARTS, may=seen.shows) as export:
-        for number in export.numbers:
-            async with export.part(number) as part:
-                data = await asyncio.to_thread(part.file.read_bytes)
-                try:
-                    await errand.bot.send_document(
-                        user_of(person),
-                        InputFile(data, filename=part.file.name),
-                        caption=export_text(export.plan.exported, part, words),
-                    )
-                except Forbidden:
-                    raise UserError(words.dm_closed) from None
+    user, words = user_of(errand.asker.person), errand.words
+
+    async def send(text: str, name: str, data: bytes) -> None:
+        try:
+            await errand.bot.send_document(user, InputFile(data, filename=name), caption=text)
+        except Forbidden:
+            raise UserError(words.dm_closed) from None
+
+    view = await errand.app.screen.of(place_of(user))  # where it is sent
+    await export_data(errand.app, errand.viewer, words, view=view, most=DOCUMENT, send=send)
     return None
 
 
@@ -60,11 +54,10 @@ async def ask_to_forget(errand: Errand) -> str | None:
 
 async def forget(errand: Errand) -> str | None:
     """Remove everything of whoever presses the button, which is theirs: it stands in private."""
-    check_personal(errand.viewer)
-    gone = await errand.app.storage.privacy.forget(errand.asker.person)
-    if not gone.known:
-        return errand.words.forget_nothing
-    await errand.say(errand.words.forgotten.format(jobs=gone.jobs, files=gone.files))
+    known, answer = await forget_data(errand.app, errand.viewer, errand.words)
+    if not known:
+        return answer
+    await errand.say(answer)
     return None
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bots.admission.rulebook import LISTED, MODERATED, OPEN
-from bots.chat.listings import rule_lines
-from bots.chat.moderating import NOTHING, hold
+from bots.chat.moderation import NOTHING, change_rules, list_rules
 from bots.requests.options import Flag
 from bots.requests.typed_options import split_message
 from bots.telegram.errand import Errand
@@ -43,10 +42,10 @@ async def rules(errand: Errand, said: Said) -> str | None:
     place = errand.asker.place if topic else errand.group
     app = errand.app
     if typed or is_open is not None:
-        await hold(app.gate, app.studio, place, typed, is_open, by=errand.asker.person)
+        await change_rules(app, place, typed, is_open, by=errand.asker.person)
     names = " ".join(f"`--{name}`" for name in NAMES)
     how = errand.words.telegram_rules_how.format(names=names)
-    await errand.say_list(await _shown(errand, place, topic=topic), marked=how)
+    await errand.say_list(await _shown(errand, place), marked=how)
     return None
 
 
@@ -69,8 +68,6 @@ def _read_answer(text: str | None) -> bool | None:
     return ANSWERS[text.lower()]
 
 
-async def _shown(errand: Errand, place: str, *, topic: bool) -> Sequence[str]:
-    words = errand.words
-    title = words.rules_title.format(where=words.this_topic if topic else words.this_group)
-    called = {errand.group: words.this_group}
-    return [title, *rule_lines(await errand.app.gate.in_force(place), words, called)]
+async def _shown(errand: Errand, place: str) -> Sequence[str]:
+    words, called = errand.words, {errand.group: errand.words.this_group}
+    return await list_rules(errand.app, place, words, here=words.this_topic, called=called)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
-from bots.chat.access import Deed
+from bots.chat.access import Purpose
 from bots.chat.listings import model_lines, queue_lines, stats_lines
 from bots.chat.privacy import privacy_text
 from bots.discord.commands.define import Answer, answering, define
@@ -105,4 +105,4 @@ async def _to_cancel(desk: Desk, visit: Visit, name: str | None) -> Job:
         if not jobs:
             raise Refusal(visit.words.nothing_to_cancel)
         return jobs[0]
-    return (await desk.find(visit, name, Deed.END)).job
+    return (await desk.find(visit, name, Purpose.END)).job

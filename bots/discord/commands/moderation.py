@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 
 from bots.chat.listings import act_detail, rule_lines
-from bots.chat.moderating import hold
+from bots.chat.moderation import change_rules
 from bots.discord.address import guild_key, person_key, place_key
 from bots.discord.commands.define import Answer, answering, define, group
 from bots.discord.replies import CONTENT, SMALL_TEXT
@@ -112,7 +112,7 @@ async def channel(
     typed |= {rule: value} if rule else {}
     await desk.know_place(visit)
     given = {name: text for name, text in typed.items() if text}
-    await hold(desk.app.gate, desk.studio, place, given, open, by=visit.person)
+    await change_rules(desk.app, place, given, open, by=visit.person)
     await visit.tell(await rules_text(desk, visit, place))
 
 

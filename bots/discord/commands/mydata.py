@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from discord import ButtonStyle, app_commands
 
-from bots.chat.exports import PARTS, export_text
+from bots.chat.mydata import export_data
 from bots.discord.buttons import button, view_of
 from bots.discord.commands.define import answering, define, group
 from bots.discord.replies import Attached
+from bots.discord.sight import Onlooker
 from bots.discord.visits import Click
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
 
 async def export(desk: Desk, visit: Click) -> None:
     """Hand over everything that is kept of who asks."""
-    seen, most = await desk.seen(visit), visit.address.limit
-    exports = desk.storage.exports
-    async with exports.begin(visit.person, most=most, parts=PARTS, may=seen.shows) as export:
-        for number in export.numbers:
-            async with export.part(number) as part:
-                text = export_text(export.plan.exported, part, visit.words)
-                data = await asyncio.to_thread(part.file.read_bytes)
-                await visit.hand_over(text, Attached(name=part.file.name, data=data))
+    seen, most, viewer = await desk.seen(visit), visit.address.limit, Onlooker(visit).viewer
+
+    async def send(text: str, name: str, data: bytes) -> None:
+        await visit.hand_over(text, Attached(name=name, data=data))
+
+    await export_data(desk.app, viewer, visit.words, view=seen, most=most, send=send)
 
 
 async def delete(desk: Desk, visit: Click) -> None:

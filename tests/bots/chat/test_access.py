@@ -12,17 +12,17 @@ from bots.admission.gate import Gate
 from bots.admission.roles import Role, Roles
 from bots.admission.rules import Rules
 from bots.chat.access import (
-    Deed,
+    Access,
+    Audience,
     Facts,
     NotInPrivate,
+    Purpose,
     Relation,
-    Sight,
-    Sights,
     Unseen,
     Viewer,
+    audience_of,
     check_personal,
     may_end,
-    sight_of,
 )
 from storage import NewJob, Storage
 from storage.database.tables import jobs
@@ -46,12 +46,12 @@ def test_the_docs_show_the_table_that_the_platforms_are_held_to() -> None:
 def test_nobody_but_an_owner_sees_what_was_asked_for_in_private(
     role: Role, relation: Relation | None
 ) -> None:
-    sight = sight_of(POSTED, BOB, Facts(role=role, relation=relation))
+    audience = audience_of(POSTED, BOB, Facts(role=role, relation=relation))
     if relation in (None, Relation.PRIVATE):
-        assert (sight is Sight.ALONE) == (role is Role.OWNER)
+        assert (audience is Audience.ALONE) == (role is Role.OWNER)
     sees = relation in (Relation.SEES, Relation.MODERATES)
     known = relation is Relation.NONE and role >= Role.MODERATOR
-    assert (sight is not Sight.NONE) == (sees or known or role is Role.OWNER)
+    assert (audience is not Audience.NONE) == (sees or known or role is Role.OWNER)
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ async def test_a_job_that_cannot_be_read_tells_so_to_whoever_may_see_it_alone(
         job = await storage.jobs.add(new)
         newer = update(jobs).where(jobs.c.id == job.id).values(recipe={"version": 99})
         await storage.database.write(lambda c: c.execute(newer))
-        sights = Sights(storage.jobs, Gate(storage, Roles(), Rules()))
+        access = Access(storage.jobs, Gate(storage, Roles(), Rules()))
         ada = Anybody(Viewer(person="x:ada", place="x:2"))
         with pytest.raises(UnreadableRecipe):
-            await sights.find("1", ada, Deed.TELL)
+            await access.find("1", ada, Purpose.TELL)
         told = []
         for name in ("1", "2"):
             with pytest.raises(Unseen) as caught:
-                await sights.find(name, Anybody(BOB), Deed.TELL)
+                await access.find(name, Anybody(BOB), Purpose.TELL)
             told.append(str(caught.value).replace(name, "N"))
         assert told[0] == told[1]
 
@@ -90,8 +90,8 @@ async def test_a_job_that_cannot_be_read_tells_so_to_whoever_may_see_it_alone(
 def test_a_name_that_several_write_in_owns_what_it_asked_for_here_alone() -> None:
     group = Viewer(person="x:ada", place="x:2", is_person=False)
     here, elsewhere = Facts(role=Role.MEMBER, shared=True), Facts(role=Role.MEMBER)
-    assert (sight_of(POSTED, group, here), may_end(POSTED, group, here)) == (Sight.ALL, True)
-    assert sight_of(POSTED, group, elsewhere) is Sight.NONE
+    assert (audience_of(POSTED, group, here), may_end(POSTED, group, here)) == (Audience.ALL, True)
+    assert audience_of(POSTED, group, elsewhere) is Audience.NONE
     assert not may_end(POSTED, group, elsewhere)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from telegram import Bot, Message, Update
 
-from bots.chat.database_faults import excuse
+from bots.chat.errors import excuse
 from bots.telegram.albums import Albums
 from bots.telegram.desk import Desk
 from bots.telegram.intake import Intake

@@ -1,0 +1,112 @@
+"""What commands answer on every platform, as lines of text; adapters fit, mark up and send them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+
+from bots.chat.access import Access, Purpose, Requester, Viewer, check_personal
+from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines, style_lines
+from bots.requests.preferences import forget_preferences, prefer, preferred
+from bots.service.app import App
+from bots.texts import Words
+from bots.worker.queue_view import look
+from engine.errors import UserError
+from storage import Job, parse_name
+from storage.states import OVER
+
+
+async def queue(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
+    """List the queue; where others read too, own prompts from other places are left out."""
+    place = None if viewer.reads_alone else viewer.place
+    return queue_lines(await look(app.storage, app.settings), viewer.person, words, place)
+
+
+async def models(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
+    """List the models."""
+    return model_lines(app.studio, words)
+
+
+async def stats(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
+    """Count what was drawn in this place, and by the viewer if nobody else reads it."""
+    history = app.storage.history
+    own = await history.stats(person=viewer.person) if viewer.reads_alone else None
+    return stats_lines(own, await history.stats(place=viewer.place), words)
+
+
+async def styles(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
+    """List the styles that can be used in this place."""
+    return style_lines(await app.styles.list(viewer.place), words)
+
+
+Listing = Callable[[App, Viewer, Words], Awaitable[Iterable[str]]]
+LISTINGS: Final[Mapping[str, Listing]] = {
+    "queue": queue,
+    "models": models,
+    "stats": stats,
+    "style": styles,
+}
+
+
+async def settings(
+    app: App,
+    viewer: Viewer,
+    words: Words,
+    typed: Mapping[str, str] | None = None,
+    written: str = "--{name} {text}",
+) -> list[str]:
+    """List the viewer's default options, after saving those that were `typed`.
+
+    written: how an option is shown. Raises `NotInPrivate`, or `UserError` for a bad option.
+    """
+    check_personal(viewer)
+    people, person = app.storage.people, viewer.person
+    if typed is None:
+        saved = await preferred(people, person)
+    else:
+        saved = await prefer(people, person, typed)
+    return list(settings_lines(saved, words, written))
+
+
+async def reset_settings(app: App, viewer: Viewer, words: Words) -> str:
+    """Remove the viewer's default options and return the answer. Raises `NotInPrivate`."""
+    check_personal(viewer)
+    await forget_preferences(app.storage.people, viewer.person)
+    return words.settings_reset
+
+
+async def cancel(
+    app: App, requester: Requester, words: Words, name: str = "", message: str | None = None
+) -> str:
+    """Cancel a job and return the answer.
+
+    name: the job's, as typed; without it the job that the `message` shows (by its key), else the
+    latest unfinished one of the viewer's own. Raises `UserError` where there is none or it is not
+    theirs to cancel.
+    """
+    found = name or await _shown_by(app, message)
+    if found:
+        access = Access(app.storage.jobs, app.gate)
+        job = (await access.find(str(parse_name(found)[0]), requester, Purpose.END)).job
+    elif unfinished := await unfinished_jobs(app, requester.viewer):
+        job = unfinished[0]
+    else:
+        raise UserError(words.nothing_to_cancel)
+    await app.studio.cancel(job.id, by=requester.viewer.person)
+    return words.cancel_asked.format(job=job.id)
+
+
+async def unfinished_jobs(app: App, viewer: Viewer) -> list[Job]:
+    """Return the viewer's own jobs that wait or run, newest first.
+
+    Of a group or channel in whose name several people write, those of this place alone.
+    """
+    place = None if viewer.is_person else viewer.place
+    latest = await app.storage.history.page(person=viewer.person, place=place, limit=25)
+    return [job for job in latest if job.status not in OVER]
+
+
+async def _shown_by(app: App, message: str | None) -> str | None:
+    """Return the job that a message shows."""
+    found = await app.storage.jobs.by_message(message) if message else None
+    return str(found[0].id) if found else None

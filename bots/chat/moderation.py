@@ -1,0 +1,66 @@
+"""What moderators do on every platform: rules, bans, their log. Adapters check who moderates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bots.admission.in_force import nowhere
+from bots.admission.offers import meant
+from bots.chat.listings import rule_lines
+from bots.service.app import App
+from bots.texts import Words
+from storage.records import EVERYWHERE, Act
+
+NOTHING: Final = ("none", "-")  # what removes a rule
+ACTS: Final = 15  # shown of the log
+
+
+async def ban(app: App, who: str, *, by: str, place: str, reason: str, hours: int | None) -> None:
+    """Ban a person from a place, for some hours or without end."""
+    until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
+    await app.storage.moderation.ban(who, by=by, reason=reason, place=place, until=until)
+
+
+async def latest_acts(app: App, place: str) -> Sequence[Act]:
+    """Return what moderators did in a place and all that lies in it, newest first."""
+    within = None if place == EVERYWHERE else place
+    return await app.storage.moderation.acts(within=within, limit=ACTS)
+
+
+async def change_rules(
+    app: App, place: str, typed: Mapping[str, str], is_open: bool | None, *, by: str
+) -> None:
+    """Change the rules of a place as its moderators typed them: all of them, or none.
+
+    typed: texts by the names of `rulebook.MODERATED`; nothing is changed where there are none.
+    is_open: whether pictures may be asked for; None leaves that as it is. Raises `UserError` for
+    a rule that cannot be read or names what is not there.
+    """
+    changes = {
+        name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()
+    }
+    changes, _ = await asyncio.to_thread(meant, app.studio.models_dir, changes)
+    if changes or is_open is not None:
+        await app.gate.narrow(place, changes, by, is_open=is_open)
+
+
+async def list_rules(
+    app: App,
+    place: str,
+    words: Words,
+    *,
+    here: str,
+    called: Mapping[str, str],
+    adult: Callable[[str], bool] = nowhere,
+) -> list[str]:
+    """List the rules in force in a place, the title first.
+
+    here: what people call the place. called: what they call it and those around it instead, by
+    id. adult: as in `Gate.in_force`.
+    """
+    held = await app.gate.in_force(place, adult)
+    title = words.rules_title.format(where=called.get(place, here))
+    return [title, *rule_lines(held, words, called)]

@@ -1,0 +1,59 @@
+"""/mydata on every platform: export what is kept of a person, or remove it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from bots.admission.visibility import View
+from bots.chat.access import Viewer, check_personal
+from bots.service.app import App
+from bots.texts import Words
+from storage.people.exports import Part
+from storage.records import Exported
+
+PARTS: Final = 50  # messages with a file each; the owner hands out what is larger
+
+Send = Callable[[str, str, bytes], Awaitable[None]]  # a text, a file's name, its bytes
+
+
+async def export_data(
+    app: App, viewer: Viewer, words: Words, *, view: View, most: int, send: Send
+) -> None:
+    """Send everything that is kept of the viewer, as zip files of at most `most` bytes.
+
+    view: of the place where they arrive; pictures that it withholds are left out. Raises
+    `NotInPrivate`, `ExportUnderWay`, `TooLargeExport`, `NoRoom`, and what `send` raises.
+    """
+    check_personal(viewer)
+    exports = app.storage.exports
+    async with exports.begin(viewer.person, most=most, parts=PARTS, may=view.shows) as made:
+        for number in made.numbers:
+            async with made.part(number) as part:
+                data = await asyncio.to_thread(part.file.read_bytes)
+                await send(export_text(made.plan.exported, part, words), part.file.name, data)
+
+
+async def forget_data(app: App, viewer: Viewer, words: Words) -> tuple[bool, str]:
+    """Remove everything that is kept of the viewer; return whether there was any, and the answer.
+
+    Raises `NotInPrivate`.
+    """
+    check_personal(viewer)
+    gone = await app.storage.privacy.forget(viewer.person)
+    if not gone.known:
+        return False, words.forget_nothing
+    return True, words.forgotten.format(jobs=gone.jobs, files=gone.files)
+
+
+def export_text(exported: Exported, part: Part, words: Words) -> str:
+    """Return the text beside one part of an export; the first one also says what is in all."""
+    said = [words.export_part.format(part=part.number, count=part.count)] if part.count > 1 else []
+    if part.number == 1:
+        said.append(words.export_ready.format(pictures=exported.pictures))
+        if exported.left_out:
+            said.append(words.export_without.format(count=exported.left_out))
+        if exported.too_large:
+            said.append(words.export_too_large.format(count=exported.too_large))
+    return " ".join(said)
