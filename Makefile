@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-discord bench-engine bench-lora bench-queue bench-storage \
-	chaos format clean soak
+.PHONY: help demo test test-all check bench bench-discord bench-engine bench-lora bench-queue \
+	bench-storage chaos format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -23,8 +23,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## draw a first picture with the bundled model
 	$(BIN)/marble imagine "a marble scholar holding a book" --seed 1
 
-test: $(READY)  ## run all tests
-	$(BIN)/python -m pytest
+# One process a processor, at most eight, each with up to 1.5 GB; PYTEST_XDIST_AUTO_NUM_WORKERS=3
+# starts three.
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
+
+test: $(READY)  ## run the tests, without those that are slow and rarely break
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+
+test-all: $(READY)  ## run all tests
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(READY)  ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -1,8 +1,9 @@
-"""What all tests share: where the reference data lies."""
+"""What all tests share: their environment, where data lies, and what a run reports at its end."""
 
 import os
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,13 +28,42 @@ settings.register_profile("steady", settings.get_profile("search"), derandomize=
 settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "tests" / "reference"
+# Published specifications of the platforms are not part of the repository.
+SPECS = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared")) / "specs"
+DISCORD_SPEC = SPECS / "discord-openapi.json"
+TELEGRAM_SPEC = SPECS / "telegram-bot-api-10.0.json"
 PATIENCE: Final = 180.0  # seconds after which something awaited counts as not happening
 
 
+# Requests that the fakes validated ("Discord", "Telegram") and rejected ("Discord rejected", …).
+SENT: Counter[str] = Counter()
+
+
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Return the folder of reference data, or skip and say so where it is absent."""
-    folder = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared"))
-    if not folder.is_dir():
-        pytest.skip(f"no reference data: MARBLE_SHARED_DIR ({folder}) does not exist")
-    return folder
+def specs() -> Path:
+    """Return the folder of published specifications, or skip and say so where it is absent."""
+    if not SPECS.is_dir():
+        pytest.skip("no published specifications: set MARBLE_SHARED_DIR")
+    return SPECS
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the counts of a worker of pytest-xdist to the process that reports the run."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["sent"] = dict(SENT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add a worker's counts to those of the run."""
+    SENT.update(getattr(node, "workeroutput", {}).get("sent", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Report how many requests were validated, and against what."""
+    for platform, file in {"Discord": DISCORD_SPEC, "Telegram": TELEGRAM_SPEC}.items():
+        if platform in SENT:
+            against = file.name if file.is_file() else f"limits only: {file.name} is absent"
+            counts = f"{SENT[platform]} requests validated, {SENT[f'{platform} rejected']} rejected"
+            terminalreporter.write_line(f"{platform}: {counts} ({against})")

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.bots.discord.conftest import SHARED, SPECIFICATION
-from tests.bots.telegram.conftest import a_free_port
 from tests.chaos.deeds import Crowd
 from tests.chaos.disk import Disk, a_disk
 from tests.chaos.link import Link, Mode
 from tests.chaos.service import GRACE, Service
 from tests.chaos.witness import Witness
-from tests.conftest import PATIENCE, ROOT
+from tests.conftest import DISCORD_SPEC, PATIENCE, ROOT
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.process import Marble
 from tests.fakes.telegram.server import TelegramServer
+from tests.ports import free_port
 
 CLOCK: Final = Path(__file__).with_name("clock")
 IN_TIME: Final = 3.0  # seconds that Discord gives to acknowledge an interaction
@@ -106,7 +105,7 @@ async def a_stage(
         telegram = TelegramServer()
         await telegram.start()
         stack.push_async_callback(telegram.stop)
-        discord = await stack.enter_async_context(FakeDiscord.start(SHARED / SPECIFICATION))
+        discord = await stack.enter_async_context(FakeDiscord.start(DISCORD_SPEC))
         ports = {"telegram": telegram.port, "discord": int(discord.url.rpartition(":")[2])}
         links = {
             name: await stack.enter_async_context(Link.to(port)) for name, port in ports.items()
@@ -115,7 +114,7 @@ async def a_stage(
         discord.in_time = IN_TIME
         disk = stack.enter_context(a_disk(folder / "data", mount=mount))
         witness = Witness(telegram, discord)
-        port = a_free_port()
+        port = free_port()
         marble = Marble(folder, _environment(telegram, discord, links, folder, port) | settings)
         stage = Stage(
             folder=folder,

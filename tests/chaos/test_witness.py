@@ -10,9 +10,9 @@ from PIL import Image
 
 from bots.texts import words_of
 from engine.pictures.images import encode_png
-from tests.bots.discord.conftest import SHARED, SPECIFICATION
 from tests.chaos.account import Kept, Seen, judge
 from tests.chaos.witness import State, Witness
+from tests.conftest import DISCORD_SPEC
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.telegram.people import person
 from tests.fakes.telegram.server import TelegramServer
@@ -22,7 +22,7 @@ WORDS = words_of("en")
 
 @pytest.fixture
 async def witness() -> AsyncIterator[Witness]:
-    async with FakeDiscord.start(SHARED / SPECIFICATION) as discord:
+    async with FakeDiscord.start(DISCORD_SPEC) as discord:
         yield Witness(TelegramServer(), discord)
 
 

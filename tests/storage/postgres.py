@@ -7,7 +7,6 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from storage.database.tables import Base
+from tests.ports import free_port
 
 _numbers = itertools.count()
 
@@ -51,9 +51,7 @@ def server(programs: Path) -> Iterator[str]:
 
     try:
         call("initdb", "-U", "marble", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         call("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:

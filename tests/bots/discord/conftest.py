@@ -13,14 +13,10 @@ from pathlib import Path
 import pytest
 
 from storage import Storage
-from tests.conftest import ROOT
+from tests.conftest import DISCORD_SPEC, ROOT, SENT
 from tests.fakes.discord import FakeDiscord, Person
 
-BODIES = pytest.StashKey[list[tuple[int, int]]]()
 INSTANT = "tests.fakes.instant:make"
-SHARED = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared"))
-
-SPECIFICATION = "specs/discord-openapi.json"
 
 
 @dataclass
@@ -89,13 +85,13 @@ class Marble:
 
 
 @pytest.fixture
-async def discord(request: pytest.FixtureRequest) -> AsyncIterator[FakeDiscord]:
+async def discord() -> AsyncIterator[FakeDiscord]:
     """Yield a Discord; at its end, no body that it was sent may have been rejected."""
-    async with FakeDiscord.start(SHARED / SPECIFICATION) as discord:
+    async with FakeDiscord.start(DISCORD_SPEC) as discord:
         yield discord
         discord.specification.verify()
-        counts = (discord.specification.validated, len(discord.specification.rejected))
-        request.config.stash.setdefault(BODIES, []).append(counts)
+        SENT["Discord"] += discord.specification.validated
+        SENT["Discord rejected"] += len(discord.specification.rejected)
         assert discord.specification.rejected == []
 
 
@@ -123,17 +119,3 @@ def ann(discord: FakeDiscord) -> Person:
 @pytest.fixture
 def bob(discord: FakeDiscord) -> Person:
     return discord.person("bob")
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Say how many bodies were held to Discord's own description."""
-    if (counts := config.stash.get(BODIES, None)) is None:
-        return
-    validated, rejected = map(sum, zip(*counts, strict=True))
-    if (SHARED / SPECIFICATION).is_file():
-        text = f"{validated} REST bodies held to Discord's OpenAPI file, {rejected} rejected"
-    else:
-        text = "no REST body held to Discord's OpenAPI file, which is absent"
-    terminalreporter.write_line(f"discord: {text}")

@@ -17,10 +17,10 @@ from bots.operations.doctor import CHECKS, examine
 from bots.operations.proxy import proxy_for
 from bots.operations.settings import Settings, load_settings
 from engine.errors import SettingError, UserError
-from tests.bots.discord.conftest import SHARED, SPECIFICATION
 from tests.bots.discord.conftest import Marble as DiscordMarble
 from tests.bots.presentation.test_presentation import png
 from tests.bots.telegram.conftest import a_marble, a_server
+from tests.conftest import DISCORD_SPEC
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.process import Marble
 from tests.fakes.proxy import PASSWORD, a_proxy
@@ -130,7 +130,7 @@ async def test_doctor_says_which_is_used_and_hides_its_password(
 
 
 async def test_discord_s_requests_gateway_and_attachments_go_through_it(tmp_path: Path) -> None:
-    async with FakeDiscord.start(SHARED / SPECIFICATION) as discord:
+    async with FakeDiscord.start(DISCORD_SPEC) as discord:
         port = int(discord.url.rpartition(":")[2])
         # A name that nobody but the proxy knows; what is given to people stays as it is.
         there = "discord.invalid"

@@ -1,7 +1,6 @@
 import asyncio
 import re
 import shutil
-import socket
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from storage import Storage
 from storage.errors import DatabaseBusy
 from tests.bots.conftest import House
 from tests.conftest import PATIENCE
+from tests.ports import free_port
 
 ADA = Asker(person="discord:ada", place="terminal")
 
@@ -120,9 +120,7 @@ async def test_a_loop_that_is_far_behind_is_not_alive(monitor: Monitor) -> None:
 
 
 async def test_it_answers_at_its_port_and_lets_go_of_it(service: Service) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = replace(service.app.settings, metrics_port=port)
     service.app = replace(service.app, settings=settings)
     async with asyncio.timeout(PATIENCE):

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.conftest import SENT
 from tests.fakes.process import Marble
-from tests.fakes.telegram import spec
 from tests.fakes.telegram.people import Person, person
 from tests.fakes.telegram.server import TOKEN, TelegramServer
 
 TOKEN_SECRET = TOKEN.partition(":")[2]
-CALLS: Counter[str] = Counter()
-REJECTED: list[str] = []
-
-
-def a_free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -38,8 +25,8 @@ async def a_server() -> AsyncIterator[TelegramServer]:
         yield server
     finally:
         await server.stop()
-        CALLS.update(call.method for call in server.calls)
-        REJECTED.extend(server.rejected)
+        SENT["Telegram"] += len(server.calls)
+        SENT["Telegram rejected"] += len(server.rejected)
     assert server.rejected == []
 
 
@@ -75,13 +62,3 @@ async def marble(telegram: TelegramServer, tmp_path: Path) -> AsyncIterator[Marb
 def ada(telegram: TelegramServer) -> Person:
     """Return somebody whose private chat with the bot is open."""
     return person(telegram)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many calls were held to the specification."""
-    if CALLS:
-        by = "the Bot API's description" if spec.description() else "limits only: no description"
-        terminalreporter.write_line(
-            f"Telegram: {CALLS.total()} calls of {len(CALLS)} methods held to {by}; "
-            f"{len(REJECTED)} rejected."
-        )

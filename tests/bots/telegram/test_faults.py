@@ -18,11 +18,12 @@ from aiohttp import ClientSession
 
 from bots.worker.delivery import AT_ONCE
 from tests.bots.presentation.test_presentation import png
-from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port, a_marble, a_server
+from tests.bots.telegram.conftest import TOKEN_SECRET, a_marble, a_server
 from tests.fakes.process import Marble
 from tests.fakes.telegram.faults import Fault, flood, lose_answer, page, refuse
 from tests.fakes.telegram.people import Person, group, is_result, labels, person, text_of
 from tests.fakes.telegram.server import TelegramServer
+from tests.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
@@ -426,7 +427,7 @@ async def test_told_to_stop_it_takes_nothing_in_and_sends_what_is_ready(folder: 
 async def test_no_metric_has_the_token_or_a_person_in_it(folder: Path) -> None:
     async with (
         a_server() as server,
-        a_marble(server, folder, MARBLE_METRICS_PORT=(port := str(a_free_port()))),
+        a_marble(server, folder, MARBLE_METRICS_PORT=(port := str(free_port()))),
     ):
         ada = person(server)
         fault = flood(ada.id, 1, EDITS)

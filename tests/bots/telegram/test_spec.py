@@ -95,6 +95,6 @@ def test_calls_that_the_description_does_not_know_are_refused(
     method: str, form: dict[str, str], says: str
 ) -> None:
     if spec.description() is None:
-        pytest.skip("no Bot API description in ../shared/specs")
+        pytest.skip("no published specifications: set MARBLE_SHARED_DIR")
     with pytest.raises(spec.Refused, match=says):
         spec.check(method, form, {})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.bots.telegram.conftest import TOKEN_SECRET, a_free_port
+from tests.bots.telegram.conftest import TOKEN_SECRET
 from tests.fakes.process import Marble
 from tests.fakes.telegram.people import Person
 from tests.fakes.telegram.server import TelegramServer
+from tests.ports import free_port
 
 URL = "https://marble.example/telegram"
 
@@ -16,7 +17,7 @@ URL = "https://marble.example/telegram"
 async def test_a_webhook_brings_updates_once_and_only_with_its_secret(
     telegram: TelegramServer, tmp_path: Path, ada: Person
 ) -> None:
-    listen = f"127.0.0.1:{a_free_port()}"
+    listen = f"127.0.0.1:{free_port()}"
     telegram.reached = f"http://{listen}/telegram"
     settings = {
         "MARBLE_TELEGRAM_WEBHOOK_URL": URL,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.recipe import recipe
 from tests.bench.orders import CASES, denoise, order
+from tests.conftest import REFERENCE
 
 Run = Callable[..., Sampling]
 
@@ -30,8 +30,8 @@ NOISY = [name for name, sampler in SAMPLERS.items() if sampler.uses_noise]
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path) -> Mapping[str, np.ndarray]:
-    with np.load(shared / "reference/samplers.npz") as data:
+def reference() -> Mapping[str, np.ndarray]:
+    with np.load(REFERENCE / "samplers.npz") as data:
         return dict(data)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,14 @@ from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.recipe import recipe
+from tests.conftest import REFERENCE
 
 SD = NoiseSchedule()
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((shared / "reference/sigmas.json").read_text())
+def reference() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((REFERENCE / "sigmas.json").read_text())
     return data
 
 

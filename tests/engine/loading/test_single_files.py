@@ -13,7 +13,6 @@ from engine.loading.loading import load
 from engine.models import families
 from engine.models.catalogue import Catalogue, describe_file
 from engine.models.families import fit_to_name
-from engine.text_encode.prompts import tokenize
 from tests.single_files import make_modules, small_forms, write_single_file
 
 FAMILIES = ("sd1", "sd2", "sdxl")
@@ -131,23 +130,9 @@ def test_few_steps_are_suggested_by_a_word_not_by_letters(name: str, steps: int)
     assert fit_to_name(families.BY_KEY["sdxl"].defaults(1024), name).steps == steps
 
 
-def test_the_vocabulary_follows_from_the_merges(shared: Path) -> None:
-    folder = shared / "specs" / "clip_tokenizer"
-    assert vocabulary.vocabulary() == json.loads((folder / "vocab.json").read_text("utf-8"))
-
-
-def test_the_shipped_tokenizer_gives_the_reference_ids(shared: Path) -> None:
-    tokenizer = vocabulary.make_tokenizer(49407)
-    reference = json.loads((shared / "reference" / "clip_tokens.json").read_text("utf-8"))
-    for prompt, expected in reference.items():
-        windows = tokenize(
-            prompt,
-            lambda text: [tokenizer(text, add_special_tokens=False).input_ids],
-            bos=tokenizer.bos_token_id,
-            eos=tokenizer.eos_token_id,
-        )
-        ids = [[token.id for token in window] for window in windows]
-        assert ids == [[number for number, _ in window] for window in expected], prompt
+def test_the_vocabulary_follows_from_the_merges(specs: Path) -> None:
+    file = specs / "clip_tokenizer" / "vocab.json"
+    assert vocabulary.vocabulary() == json.loads(file.read_text("utf-8"))
 
 
 def test_windows_are_filled_with_what_the_encoder_was_trained_with() -> None:

@@ -5,18 +5,17 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import CLIPTokenizer
 
 from engine.errors import PromptError
+from engine.loading.tokenizer import make_tokenizer
 from engine.text_encode.prompts import Span, Token, chunk, parse, tokenize
+from tests.conftest import REFERENCE
 
 BOS, EOS = 1, 2
 GRAMMAR = st.text(st.sampled_from(r"ab :.1290-()\(\)" + "\n"), max_size=60)
@@ -37,22 +36,16 @@ def body(window: list[int]) -> str:
     return "".join(chr(id_) for id_ in window if id_ not in (BOS, EOS))
 
 
-@pytest.fixture(scope="module")
-def encode(shared: Path) -> Callable[[str], list[list[int]]]:
-    tokenizer = CLIPTokenizer.from_pretrained(str(shared / "specs/clip_tokenizer"))
-
-    def encode(words: str) -> list[list[int]]:
-        return [tokenizer(words, add_special_tokens=False)["input_ids"]]
-
-    return encode
-
-
-def test_tokens_and_weights_equal_the_reference(
-    shared: Path, encode: Callable[[str], list[list[int]]]
-) -> None:
-    reference: dict[str, Any] = json.loads((shared / "reference/clip_tokens.json").read_text())
+def test_tokens_and_weights_equal_the_reference() -> None:
+    tokenizer = make_tokenizer(49407)
+    reference: dict[str, Any] = json.loads((REFERENCE / "clip_tokens.json").read_text("utf-8"))
     for prompt, expected in reference.items():
-        chunks = tokenize(prompt, encode, bos=49406, eos=49407)
+        chunks = tokenize(
+            prompt,
+            lambda text: [tokenizer(text, add_special_tokens=False).input_ids],
+            bos=tokenizer.bos_token_id,
+            eos=tokenizer.eos_token_id,
+        )
         assert [[t.id for t in window] for window in chunks] == [
             [id_ for id_, _ in window] for window in expected
         ], prompt

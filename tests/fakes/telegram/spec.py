@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 from telegram.constants import ReactionEmoji
 
-from tests.conftest import ROOT
+from tests.conftest import TELEGRAM_SPEC
 
 Json = dict[str, Any]
 Files = Mapping[str, bytes]
@@ -42,9 +40,7 @@ class Refused(Exception):
 @cache
 def description() -> Json | None:
     """Return the Bot API's description, or None where it is absent."""
-    folder = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared"))
-    file = folder / "specs" / "telegram-bot-api-10.0.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return json.loads(TELEGRAM_SPEC.read_text("utf-8")) if TELEGRAM_SPEC.is_file() else None
 
 
 def check(method: str, form: Mapping[str, str], files: Files) -> Json:
