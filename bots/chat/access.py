@@ -20,10 +20,12 @@ from typing import Final, Protocol
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Role
+from bots.presentation import name_of
 from bots.requests.derive import of_picture
+from bots.texts import Words
 from engine.errors import UserError
 from engine.sentences import Sentence
-from storage import Job, parse_name
+from storage import Job, Picture, parse_name
 from storage.errors import UnknownJob, UnreadableRecipe
 from storage.jobs.jobs import Jobs
 
@@ -179,7 +181,7 @@ def check_personal(viewer: Viewer) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Target:
     """A picture that somebody named, or all of a job's, and before whom they may be shown it."""
 
     job: Job
@@ -187,6 +189,22 @@ class Found:
     purpose: Purpose
     audience: Audience
     shown: bool  # the message that they acted on shows it
+
+    @property
+    def name(self) -> str:
+        """Return the name that people use: that of the job where it has no other picture."""
+        return name_of(self.job, self.picture if self.job.recipe.count > 1 else None)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Return the stored pictures; none before the job is rendered."""
+        return tuple(each for each in self.job.pictures if self.picture in (None, each.index))
+
+    def drawn(self, words: Words) -> tuple[Picture, ...]:
+        """Return the stored pictures; raises `UserError` where there are none yet."""
+        if not self.pictures:
+            raise UserError(words.not_drawn)
+        return self.pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +216,7 @@ class Access:
 
     async def find(
         self, name: str, requester: Requester, purpose: Purpose, message: str | None = None
-    ) -> Found:
+    ) -> Target:
         """Return the picture of a name; `message`: the key of the message acted on.
 
         Only reads. Raises `UnknownPicture` for what is no name, `Unseen`, `NotInJob`, `NotYours`,
@@ -218,9 +236,9 @@ class Access:
             raise
         facts = await self._facts(job, requester, purpose, shown=shown)
         audience = audience_of(job, viewer, facts)
-        found = Found(job=job, picture=picture, purpose=purpose, audience=audience, shown=shown)
+        target = Target(job=job, picture=picture, purpose=purpose, audience=audience, shown=shown)
         if purpose is Purpose.END and may_end(job, viewer, facts):
-            return found
+            return target
         if audience is Audience.NONE or (audience is Audience.ALONE and not viewer.answered_alone):
             raise Unseen(name)
         of_picture(job, picture)
@@ -228,7 +246,7 @@ class Access:
             raise NotYours
         if purpose is Purpose.DRAW and audience is Audience.ALONE:
             raise PostedElsewhere(name)
-        return found
+        return target
 
     async def audience(self, posted: Posted, requester: Requester) -> Audience:
         """Return before whom somebody may be shown a picture that no message here shows."""

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bots.admission.visibility import View
-from bots.chat.access import Audience, Found, Purpose
+from bots.chat import actions
+from bots.chat.access import Audience, Purpose, Target
 from bots.discord.address import LIMIT, message_key
 from bots.discord.forms import EditForm
 from bots.discord.pages import favourites_page, history_page
 from bots.discord.patience import patiently
 from bots.discord.replies import CONTENT, Attached, Reply, pictures_reply
+from bots.discord.sight import Onlooker
 from bots.discord.visits import Click, Refusal, Visit, open_dms
 from bots.presentation import Limit, alt_text, escape_markdown, fit, fit_lines, recipe_lines
 from bots.presentation.lines import name_of
 from bots.requests.derive import DIRECTIONS
-from bots.requests.options import parse_values
 from bots.texts import Words, say
-from storage import Job, Picture, Status, TooLate, parse_name
+from storage import Job, Picture, parse_name
 
 if TYPE_CHECKING:
     from bots.discord.desk import Desk
@@ -34,42 +34,16 @@ Act = Callable[["Desk", Visit, str], Awaitable[None]]
 UPLOADS: Final = 10  # files in one message
 
 
-async def again(desk: Desk, visit: Visit, name: str) -> None:
-    """Draw it again from its seed."""
-    await desk.draw(visit, lambda asker: desk.studio.rerun(name, {}, asker), name)
+def _draw(action: str) -> Act:
+    """Return the act that makes another picture, by its name in `bots.chat.actions`."""
 
+    async def act(desk: Desk, visit: Visit, name: str) -> None:
+        who, message = Onlooker(visit), visit.message
+        await desk.draw(
+            visit, lambda asker: actions.draw(desk.app, action, name, who, asker, message)
+        )
 
-async def dice(desk: Desk, visit: Visit, name: str) -> None:
-    """Draw it again with a new seed."""
-    seed = parse_values([("seed", "new")])
-    await desk.draw(visit, lambda asker: desk.studio.rerun(name, seed, asker), name)
-
-
-async def subtle(desk: Desk, visit: Visit, name: str) -> None:
-    """Draw it with small changes."""
-    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=False), name)
-
-
-async def strong(desk: Desk, visit: Visit, name: str) -> None:
-    """Draw it with large changes."""
-    await desk.draw(visit, lambda asker: desk.studio.vary(name, asker, strong=True), name)
-
-
-async def upscale(desk: Desk, visit: Visit, name: str) -> None:
-    """Draw it larger."""
-    await desk.draw(visit, lambda asker: desk.studio.upscale(name, asker), name)
-
-
-async def zoom(desk: Desk, visit: Visit, name: str) -> None:
-    """Draw it from farther away."""
-    await desk.draw(visit, lambda asker: desk.studio.zoom(name, asker), name)
-
-
-def _pan(direction: str) -> Act:
-    async def pan(desk: Desk, visit: Visit, name: str) -> None:
-        await desk.draw(visit, lambda asker: desk.studio.pan(name, asker, direction), name)
-
-    return pan
+    return act
 
 
 async def pick(desk: Desk, visit: Visit, name: str) -> None:
@@ -82,7 +56,7 @@ async def pick(desk: Desk, visit: Visit, name: str) -> None:
         await visit.open(private=True)
         await _show_alone(desk, visit, found)
         return
-    pictures = _drawn(found, visit.words)
+    pictures = found.drawn(visit.words)
     visit.check_permissions()
     await visit.open()
     await desk.admit_to(visit, found)
@@ -104,7 +78,7 @@ async def mail(desk: Desk, visit: Visit, name: str) -> None:
     """Send the recipe and the pictures in full size by direct message."""
     await visit.open(private=True)
     found = await desk.find(visit, name, Purpose.SEND)
-    job, pictures = found.job, _drawn(found, visit.words)
+    job, pictures = found.job, found.drawn(visit.words)
     await desk.admit_to(visit, found)
     person = visit.address.person
     with open_dms(visit.words):
@@ -128,7 +102,7 @@ async def star(desk: Desk, visit: Visit, name: str) -> None:
     """Keep it among one's favourites; pressed again, no longer."""
     await visit.open(private=True)
     found = await desk.find(visit, name, Purpose.TELL)
-    favourites, meant = desk.storage.favourites, [e.index for e in _drawn(found, visit.words)]
+    favourites, meant = desk.storage.favourites, [e.index for e in found.drawn(visit.words)]
     pressed = isinstance(visit, Click)
     keep = favourites.toggle if pressed else favourites.add
     if await keep(visit.person, found.job.id, *meant) or not pressed:
@@ -148,16 +122,13 @@ async def drop(desk: Desk, visit: Visit, name: str) -> None:
     """Cancel what is on its way, or delete the message that shows it."""
     await visit.begin()
     found = await desk.find(visit, name, Purpose.END)
-    job = found.job
-    if job.status in (Status.QUEUED, Status.RUNNING):
-        with suppress(TooLate):
-            await desk.studio.cancel(job.id, by=visit.person)
-            await visit.nod(visit.words.cancel_asked.format(job=job.id))
-            return
+    if await actions.cancel_unfinished(desk.app, found, by=visit.person):
+        await visit.nod(visit.words.cancel_asked.format(job=found.job.id))
+        return
     if not (found.shown or visit.about_alone):
         raise Refusal(visit.words.unknown_message)
     await visit.remove_message()
-    await desk.storage.moderation.record_removal(job, by=visit.person)
+    await desk.storage.moderation.record_removal(found.job, by=visit.person)
     await visit.nod(visit.words.deleted)
 
 
@@ -189,8 +160,8 @@ async def show(desk: Desk, visit: Visit, name: str) -> None:
     await _show_alone(desk, visit, await desk.find(visit, name, Purpose.TELL))
 
 
-async def _show_alone(desk: Desk, visit: Visit, found: Found) -> None:
-    pictures = _drawn(found, visit.words)
+async def _show_alone(desk: Desk, visit: Visit, found: Target) -> None:
+    pictures = found.drawn(visit.words)
     await desk.admit_to(visit, found)
     seen, limit = await desk.seen(visit), visit.address.limit
     reply = await pictures_reply(found.job, pictures, seen, limit, visit.words)
@@ -213,13 +184,13 @@ ACTS: Final[Mapping[str, Act]] = {
     "favourites": favourites,
     "show": show,
     "forget": forget,
-    "again": again,
-    "dice": dice,
-    "subtle": subtle,
-    "strong": strong,
-    "upscale": upscale,
-    "zoom": zoom,
-    **{direction: _pan(direction) for direction in DIRECTIONS},
+    "again": _draw("rerun"),
+    "dice": _draw("reroll"),
+    "subtle": _draw("vary_subtle"),
+    "strong": _draw("vary_strong"),
+    "upscale": _draw("upscale"),
+    "zoom": _draw("zoom"),
+    **{direction: _draw(f"pan_{direction}") for direction in DIRECTIONS},
     "pick": pick,
     "recipe": recipe,
     "mail": mail,
@@ -228,17 +199,6 @@ ACTS: Final[Mapping[str, Act]] = {
     "drop": drop,
     "edit": edit,
 }
-
-
-def _pictures(found: Found) -> list[Picture]:
-    return [each for each in found.job.pictures if found.picture in (None, each.index)]
-
-
-def _drawn(found: Found, words: Words) -> list[Picture]:
-    """Return the pictures that are meant; raises `Refusal` where none is drawn yet."""
-    if not (pictures := _pictures(found)):
-        raise Refusal(words.not_drawn)
-    return pictures
 
 
 def recipe_text(job: Job, picture: int | None, words: Words, limit: int = CONTENT) -> str:

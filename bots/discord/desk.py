@@ -12,7 +12,7 @@ import discord
 
 from bots.admission.roles import Role
 from bots.admission.visibility import View
-from bots.chat.access import ADMITTED, Access, Found, Purpose
+from bots.chat.access import ADMITTED, Access, Purpose, Target
 from bots.chat.errors import excuse
 from bots.discord.acts import ACTS
 from bots.discord.address import guild_key, message_key, place_key
@@ -131,7 +131,7 @@ class Desk:
         if self.closed:
             raise Refusal(visit.words.restarting)
 
-    async def admit_to(self, visit: Visit, found: Found) -> None:
+    async def admit_to(self, visit: Visit, found: Target) -> None:
         """Raise `UserError` for who is banned from what they want with a picture.
 
         After it was acknowledged: to make a place known, the database is written to.
@@ -158,7 +158,7 @@ class Desk:
             raise Refusal(visit.words.not_of_server)
         return guild_key(visit.guild)
 
-    async def find(self, visit: Visit, name: str, purpose: Purpose) -> Found:
+    async def find(self, visit: Visit, name: str, purpose: Purpose) -> Target:
         """Return the picture that somebody names, for what they want with it.
 
         Raises `UserError` as `bots.chat.access.Access.find` does.

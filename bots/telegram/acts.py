@@ -11,7 +11,8 @@ from typing import Final
 from telegram import InputFile
 from telegram.error import BadRequest
 
-from bots.chat.access import Found, Purpose, check_personal
+from bots.chat import access
+from bots.chat.access import Purpose, check_personal
 from bots.chat.listings import history_lines
 from bots.presentation import fit_lines, name_of, recipe_lines, utf16_length
 from bots.requests.options import parse_values
@@ -37,7 +38,7 @@ class Target:
     shown: bool = False  # the message shows the job
 
     @classmethod
-    def of(cls, found: Found, message: int | None = None) -> Target:
+    def of(cls, found: access.Target, message: int | None = None) -> Target:
         """Return what was found, as somebody acts on it by a message."""
         return cls(job=found.job, picture=found.picture, message=message, shown=found.shown)
 

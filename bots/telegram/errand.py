@@ -15,7 +15,7 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bots.admission.roles import Role
-from bots.chat.access import ADMITTED, Access, Found, Purpose, Relation, Viewer
+from bots.chat.access import ADMITTED, Access, Purpose, Relation, Target, Viewer
 from bots.presentation import cut, fit_list, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App, roles_of
@@ -91,7 +91,7 @@ class Errand:
         if job.status not in OVER:
             self.placeholders.begin(job)
 
-    async def find(self, name: str, purpose: Purpose, message: int | None = None) -> Found:
+    async def find(self, name: str, purpose: Purpose, message: int | None = None) -> Target:
         """Return the picture that is named, for what is wanted with it.
 
         message: the one acted on. Raises `UserError` as `bots.chat.access.Access.find` does, and
