@@ -1,20 +1,18 @@
-"""What Prometheus is told: jobs, stages, the queue, the engine, replies. No person, no prompt."""
+"""Prometheus metrics: jobs, stages, the queue, the engine, replies. No person, no prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from bots.service.service import Service
 from engine.events import Stage, Verdict
 from engine.executors import Health
 from storage.records import Backlog
-
-if TYPE_CHECKING:
-    from bots.service.serve import Service
 
 SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 # What the engine counts besides its ticks is what was done when memory ran out.

@@ -1,63 +1,44 @@
-"""Tell machines how Marble is: `/livez`, `/readyz` and `/metrics` at `MARBLE_METRICS_PORT`.
+"""The HTTP endpoints `/livez`, `/readyz` and `/metrics` at `MARBLE_METRICS_PORT`.
 
-/livez     200 while the event loop keeps up: else restart the process
-/readyz    200 while work can be done: else a line for each thing that ails
+/livez     200 while the event loop keeps up; else 503: restart the process
+/readyz    200 while jobs can be done; else 503 with a line for each fault
 /metrics   Prometheus' text format
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from aiohttp import web
+
+from bots.service.metrics import Metrics
+from bots.service.service import Service
 from engine.errors import UserError
 from storage import DatabaseFault
 from storage.jobs.intake import ROOM
 
-if TYPE_CHECKING:
-    from bots.service.metrics import Metrics
-    from bots.service.serve import Service
-
-log = logging.getLogger(__name__)
-
-BEAT: Final = 0.5  # seconds between two looks at the loop's lag
-KEPT: Final = 120  # of these looks
-LATE: Final = 5.0  # seconds of lag with which a process is no longer alive
-PATIENCE: Final = 5.0  # seconds that somebody may take to ask
-LONGEST: Final = 8192  # bytes of a request
-TEXT: Final = "text/plain; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Hold what is sent back."""
-
-    status: str
-    body: bytes
-    kind: str = TEXT
-
-
-OK: Final = "200 OK"
-NOT_NOW: Final = "503 Service Unavailable"
+BEAT: Final = 0.5  # seconds between two measurements of the event loop's lag
+KEPT: Final = 120  # measurements
+LATE: Final = 5.0  # seconds of lag from which on a process is not alive
 
 
 @dataclass(slots=True)
 class Monitor:
-    """Watch a service, and answer whoever asks how it is."""
+    """Measure a service, and answer requests for its state."""
 
     service: Service
     metrics: Metrics
     _lags: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     async def watch_lag(self) -> None:
-        """Measure by how much the loop is late, until cancelled."""
+        """Measure by how much the event loop is late, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + BEAT
@@ -65,29 +46,27 @@ class Monitor:
             self._lags.append(max(0.0, loop.time() - due))
             self.metrics.lag.set(max(self._lags))
 
-    async def livez(self) -> Answer:
-        """Say whether the loop keeps up."""
+    async def livez(self, request: web.Request | None = None) -> web.Response:
+        """Answer whether the event loop keeps up."""
         lag = self._lags[-1] if self._lags else 0.0
-        return Answer(OK if lag < LATE else NOT_NOW, f"the loop is {lag:.3f} s late\n".encode())
+        return _response(lag < LATE, f"the loop is {lag:.3f} s late\n")
 
-    async def readyz(self) -> Answer:
-        """Say whether work can be done, or what ails."""
-        ails = [ail async for ail in self._ails()]
-        return Answer(
-            NOT_NOW if ails else OK, "".join(f"{ail}\n" for ail in ails or ["ready"]).encode()
-        )
+    async def readyz(self, request: web.Request | None = None) -> web.Response:
+        """Answer whether jobs can be done, or what is at fault."""
+        faults = [fault async for fault in self._faults()]
+        return _response(not faults, "".join(f"{each}\n" for each in faults or ["ready"]))
 
-    async def scrape(self) -> Answer:
-        """Return the metrics."""
+    async def scrape(self, request: web.Request | None = None) -> web.Response:
+        """Answer with the metrics."""
         storage, seen = self.service.app.storage, self.metrics.seen
         with suppress(DatabaseFault):  # the other figures are still worth having
             seen.backlog = await storage.outbox.backlog()
             first = await storage.jobs.list_queued(limit=1)
             since = first[0].created_at if first else datetime.now(UTC)
             seen.oldest = max(0.0, (datetime.now(UTC) - since).total_seconds())
-        return Answer(OK, self.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+        return _response(True, self.metrics.text().decode(), "; version=0.0.4")
 
-    async def _ails(self) -> AsyncIterator[str]:
+    async def _faults(self) -> AsyncIterator[str]:
         app = self.service.app
         try:
             await app.storage.database.write(lambda connection: None)
@@ -100,65 +79,44 @@ class Monitor:
         if shutil.disk_usage(app.settings.data_dir).free < ROOM:
             yield "disk: it is full"
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request, and close."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_response(await self._route(request.split(b"\r\n", 1)[0])))
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # who asks so has no need of an answer
-        finally:
-            writer.close()
-
-    async def _route(self, line: bytes) -> Answer:
-        method, _, rest = line.decode("latin-1").partition(" ")
-        path = rest.partition(" ")[0].partition("?")[0]
-        routes: Mapping[str, Callable[[], Awaitable[Answer]]] = {
-            "/livez": self.livez,
-            "/readyz": self.readyz,
-            "/metrics": self.scrape,
-        }
-        if method != "GET":
-            return Answer("405 Method Not Allowed", b"only GET\n")
-        if path not in routes:
-            return Answer("404 Not Found", b"/livez, /readyz or /metrics\n")
-        return await routes[path]()
-
 
 @asynccontextmanager
 async def monitored(service: Service) -> AsyncIterator[None]:
-    """Answer at `MARBLE_METRICS_PORT` until the end of the block, unless it is 0."""
+    """Serve the endpoints until the end of the block, unless `MARBLE_METRICS_PORT` is 0.
+
+    Raises `UserError` where the port is taken.
+    """
     settings = service.app.settings
     if not settings.metrics_port:
         yield
         return
-    from bots.service.metrics import Metrics  # whoever does not want it does not wait for it
-
     monitor = Monitor(service, Metrics(service))
     service.app.worker.watch = monitor.metrics
-    try:
-        server = await asyncio.start_server(
-            monitor.answer, settings.metrics_host, settings.metrics_port, limit=LONGEST
-        )
-    except OSError as error:
-        where = f"{settings.metrics_host}:{settings.metrics_port}"
-        raise UserError(
-            f"Nothing can listen at {where} ({error.strerror}); choose another MARBLE_METRICS_PORT."
-        ) from error
+    handlers = {"/livez": monitor.livez, "/readyz": monitor.readyz, "/metrics": monitor.scrape}
+    app = web.Application()
+    app.add_routes(web.get(path, each, allow_head=False) for path, each in handlers.items())
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.metrics_host, settings.metrics_port)
     lag = asyncio.create_task(monitor.watch_lag(), name="marble-lag")
     try:
+        await _listen(site, f"{settings.metrics_host}:{settings.metrics_port}")
         yield
     finally:
         lag.cancel()
-        server.close()
-        await server.wait_closed()
+        await runner.cleanup()
 
 
-def _response(answer: Answer) -> bytes:
-    head = (
-        f"HTTP/1.1 {answer.status}\r\nContent-Type: {answer.kind}\r\n"
-        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
+async def _listen(site: web.TCPSite, where: str) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        text = f"Nothing can listen at {where} ({error.strerror}); choose another"
+        raise UserError(f"{text} MARBLE_METRICS_PORT.") from error
+
+
+def _response(ok: bool, text: str, version: str = "") -> web.Response:
+    kind = f"text/plain{version}; charset=utf-8"
+    return web.Response(
+        status=200 if ok else 503, body=text.encode(), headers={"Content-Type": kind}
     )
-    return head.encode("latin-1") + answer.body

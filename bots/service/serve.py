@@ -1,70 +1,28 @@
-"""`marble serve`: draw for everybody until told to stop, and hand out what is ready.
+"""`marble serve`: draw for everybody until told to stop, and deliver what is ready.
 
-One event loop holds the engine's queue, the delivery and any number of adapters:
-
-    an adapter that fails         is started again, with back-off
-    … that its platform refuses   (`AdapterStopped`: a revoked token) is asked for once more; if
-                                  the platform says so again it rests, with its reason in the log,
-                                  while the others go on, and begins again when the token works
-    SIGTERM or Ctrl-C             nothing is taken in and nothing new is started; what is at work
-                                  and what is ready to be sent has the grace time to end, and what
-                                  then still runs goes back to the queue, no attempt burnt
-    … a second time               ends at once
+One event loop runs the engine's queue, the delivery and the adapters (`bots.service.service`). The
+first SIGTERM or Ctrl-C ends it in good order, the second at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from bots.operations.settings import Settings
 from bots.service.app import App, open_app
-from bots.service.monitor import monitored
-from bots.worker.delivery import (
-    ASK,
-    Adapter,
-    AdapterStopped,
-    Delivery,
-    Shown,
-    TryLater,
-    Way,
-    back_off,
-)
-from engine.sentences import Sentence
+from bots.service.service import ServedAdapter, Service
+from bots.worker.delivery import Shown, Way
 from storage import Parcel
 
-RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
-STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
-RESTARTING: Final = Sentence("Marble is being restarted.", "being_restarted")
 
-log = logging.getLogger(__name__)
-
-
-class ServedAdapter(Adapter, Protocol):
-    """Connect one platform; a few lines in `ADAPTERS` name where it is made."""
-
-    async def run(self) -> None:
-        """Take in what people say until cancelled.
-
-        Raises `AdapterStopped` where the platform refuses it: `run` is called again once `check`
-        passes. After anything else it is called again soon. Returns early only where there is
-        nothing to take in.
-        """
-        ...
-
-    def stop_intake(self) -> None:
-        """Take nothing in any more; `deliver` still works until `run` is cancelled."""
-        ...
-
-
-class Shelf:
-    """Answer terminals that did not wait: their pictures lie in their history."""
+class TerminalAdapter:
+    """Deliver to terminals that did not wait: their pictures are in their history."""
 
     name: str = "terminal"
     ways: Sequence[Way] = (Way("keep", repeatable=True),)
@@ -73,30 +31,30 @@ class Shelf:
         pass
 
     async def run(self) -> None:
-        """Do nothing: what terminals leave is found in the database."""
+        """Do nothing: what terminals ask for is found in the database."""
 
     def stop_intake(self) -> None:
-        """Do nothing: what is left now waits for the next process that serves."""
+        """Do nothing: what is asked for now waits for the next process that serves."""
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Do nothing: there is no message to send."""
         return {}
 
     async def check(self) -> None:
-        """Do nothing: there is nobody to ask."""
+        """Do nothing: there is no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Say where an adapter is made (`module:factory`, called with the `App`), and when."""
+    """An adapter: `module:factory`, called with the `App`, and whether the settings want it."""
 
-    place: str
+    factory: str
     wanted: Callable[[Settings], bool]
 
 
-# Imported by name, and only where wanted: nobody pays for a chat that they do not use.
+# Imported by name, and only where wanted: a chat that is not used costs no import.
 ADAPTERS: Final[tuple[Entry, ...]] = (
-    Entry("bots.service.serve:Shelf", lambda settings: True),
+    Entry("bots.service.serve:TerminalAdapter", lambda settings: True),
     Entry("bots.discord.adapter:DiscordAdapter", lambda settings: bool(settings.discord_token)),
     Entry("bots.telegram.adapter:Telegram", lambda settings: settings.telegram_token is not None),
 )
@@ -107,9 +65,9 @@ def make_adapters(app: App, entries: Sequence[Entry] = ADAPTERS) -> list[ServedA
     adapters = []
     for entry in entries:
         if entry.wanted(app.settings):
-            module, _, name = entry.place.partition(":")
-            factory = getattr(import_module(module), name)
-            adapters.append(cast(Callable[[App], ServedAdapter], factory)(app))
+            module, _, name = entry.factory.partition(":")
+            factory = cast(Callable[[App], ServedAdapter], getattr(import_module(module), name))
+            adapters.append(factory(app))
     return adapters
 
 
@@ -121,158 +79,31 @@ async def serve(settings: Settings) -> None:
 
 async def serving(app: App, adapters: Sequence[ServedAdapter]) -> None:
     """Serve with these adapters until told to stop by a signal, or cancelled."""
+    from bots.service.monitor import monitored  # with Prometheus' client and aiohttp's server
+
     service = Service(app, adapters)
-    async with _told_to_stop(service.stop), monitored(service):
+    async with _stopped_by_signals(service.stop), monitored(service):
         await service.run()
 
 
-@dataclass(slots=True)
-class Service:
-    """Run adapters and deliver their replies; `troubles` says what ails which adapter."""
-
-    app: App
-    adapters: Sequence[ServedAdapter]
-    troubles: dict[str, str] = field(default_factory=dict)
-    delivery: Delivery = field(init=False)
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        storage = self.app.storage
-        by_name = {adapter.name: adapter for adapter in self.adapters}
-        self.delivery = Delivery(storage.jobs, storage.outbox, by_name)
-
-    def stop(self) -> None:
-        """Take nothing in any more, and let `run` end in good order."""
-        self._stopping.set()
-
-    def ailing(self) -> dict[str, str]:
-        """Return the adapters that do not work now, and why."""
-        refused = dict.fromkeys(self.delivery.stopped(), "its platform refuses it")
-        return {**refused, **self.troubles}
-
-    async def run(self) -> None:
-        """Serve until told to stop; cancelled, end at once."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.delivery.run(), name="marble-delivery")]
-            tasks += [
-                group.create_task(self._supervise(adapter), name=f"marble-{adapter.name}")
-                for adapter in self.adapters
-            ]
-            await self._stopping.wait()
-            await self._wind_down()
-            for task in tasks:
-                task.cancel()
-
-    async def _supervise(self, adapter: ServedAdapter) -> None:
-        """Keep an adapter running; while its platform refuses it, let it rest."""
-        loop = asyncio.get_running_loop()
-        failures = 0
-        while True:
-            began = loop.time()
-            try:
-                await self._run_until_refused(adapter)
-                return
-            except Exception as error:
-                failures = 0 if loop.time() - began > STEADY else failures
-                if isinstance(error, AdapterStopped):
-                    await self._rest(adapter, error, failures)
-                else:
-                    await self._pause(adapter, error, failures)
-            failures += 1
-            self.troubles.pop(adapter.name, None)
-
-    async def _run_until_refused(self, adapter: ServedAdapter) -> None:
-        """Run an adapter; raises `AdapterStopped`, too, where a delivery was refused."""
-        running = asyncio.create_task(adapter.run(), name=f"{adapter.name}-run")
-        refusal = asyncio.create_task(
-            self.delivery.refusal(adapter.name), name=f"{adapter.name}-refusal"
-        )
-        try:
-            await asyncio.wait([running, refusal], return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                raise AdapterStopped(refusal.result())
-            running.result()
-        finally:
-            running.cancel()
-            refusal.cancel()
-            await asyncio.gather(running, refusal, return_exceptions=True)
-
-    async def _pause(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
-        wait = back_off(failures)
-        if isinstance(error, TryLater):
-            wait = max(wait, error.seconds)
-        self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
-        log.error("%s failed and is started again in %.0f s", adapter.name, wait, exc_info=error)
-        await asyncio.sleep(wait)
-
-    async def _rest(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
-        """Wait until the platform knows the token, which it is asked with growing pauses.
-
-        Where it does at once, only this start was refused: the next one waits all the same, since
-        platforms count starts.
-        """
-        name, tries = adapter.name, failures
-        self.troubles[name] = str(error)
-        refused = await self._ask(adapter)
-        while refused or (refused is None and name in self.delivery.stopped()):
-            await asyncio.sleep(back_off(tries, RARELY))
-            tries += 1
-            refused = await self._ask(adapter)
-        if tries == failures:
-            log.warning("%s refused a start, though not the token: %s", name, error)
-            await asyncio.sleep(back_off(failures, RARELY))
-        elif name in self.delivery.stopped():
-            log.warning("%s takes Marble's token again", name)
-        self.delivery.resume(name)
-
-    async def _ask(self, adapter: ServedAdapter) -> bool | None:
-        """Return whether the platform refuses the token, or None where it cannot be asked."""
-        try:
-            async with asyncio.timeout(ASK):
-                await adapter.check()
-        except AdapterStopped as error:
-            self.troubles[adapter.name] = str(error)
-            self.delivery.stop(adapter.name, str(error))
-            return True
-        except Exception as error:
-            log.warning("%s cannot be asked about its token: %s", adapter.name, error)
-            return None
-        return False
-
-    async def _wind_down(self) -> None:
-        """Start nothing more, and give what is at work the grace time to reach its people."""
-        log.info("Marble drains, for %d s at most", self.app.settings.grace_seconds)
-        self.app.worker.queue.pause(RESTARTING)
-        for adapter in self.adapters:
-            adapter.stop_intake()
-        try:
-            async with asyncio.timeout(self.app.settings.grace_seconds):
-                await self.app.worker.queue.idle()
-                # A reply whose first way is closed is due again at once, by its next.
-                while await self.delivery.deliver_due() or self.delivery.busy:
-                    await self.delivery.drain()
-        except TimeoutError:
-            log.info("the grace time is over; what still runs goes back to the queue")
-
-
 @asynccontextmanager
-async def _told_to_stop(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `stop` at the first signal; cancel whoever is inside at the second.
+async def _stopped_by_signals(stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `stop` at the first signal; cancel the block at the second.
 
-    Further ones change nothing: what is closed then gives jobs back, which a default signal's
-    sudden end would not.
+    Further ones are ignored: closing gives jobs back to the queue, which the signal's default
+    action would cut off.
     """
     loop, inside = asyncio.get_running_loop(), asyncio.current_task()
     assert inside is not None
     signals = (signal.SIGTERM, signal.SIGINT)
 
-    def told() -> None:
+    def on_first_signal() -> None:
         stop()
         for each in signals:
             loop.add_signal_handler(each, inside.cancel)
 
     for each in signals:
-        loop.add_signal_handler(each, told)
+        loop.add_signal_handler(each, on_first_signal)
     try:
         yield
     finally:

@@ -12,7 +12,8 @@ from bots.requests.styles import Stylebook
 from bots.service.app import App, roles_of, rules_of
 from bots.service.metrics import Metrics
 from bots.service.monitor import LATE, Monitor, monitored
-from bots.service.serve import Service, Shelf
+from bots.service.serve import TerminalAdapter
+from bots.service.service import Service
 from bots.worker.pausing import Pausing
 from engine.errors import BrokenModel, UserError
 from engine.executors import Health
@@ -39,7 +40,7 @@ def service(house: House) -> Service:
         styles=Stylebook(house.storage, gate),
         health=house.executor.health,
     )
-    return Service(app, [Shelf()])
+    return Service(app, [TerminalAdapter()])
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def monitor(service: Service) -> Monitor:
 
 async def ask(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
+    writer.write(request + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     try:
         return await reader.read()
     except ConnectionResetError:  # it was closed before all was read
@@ -72,7 +73,7 @@ async def test_jobs_are_counted_by_their_end_and_nobody_is_named(
     await draw(house, "a secret cat")
     house.executor.errors = [BrokenModel("tiny", "odd.")]
     await draw(house, "a secret dog")
-    text = (await monitor.scrape()).body.decode()
+    text = (await monitor.scrape()).text or ""
     assert 'marble_jobs_total{outcome="rendered"} 1.0' in text
     assert 'marble_jobs_total{outcome="failed"} 1.0' in text
     assert 'marble_pictures_total{verdict="unchecked"} 1.0' in text
@@ -86,7 +87,7 @@ async def test_jobs_are_counted_by_their_end_and_nobody_is_named(
 async def test_the_queue_is_read_off(house: House, monitor: Monitor) -> None:
     house.worker.queue.pause("Back at noon.")
     await house.studio.imagine({"prompt": "a cat"}, ADA)
-    text = (await monitor.scrape()).body.decode()
+    text = (await monitor.scrape()).text or ""
     assert 'marble_queue_jobs{state="waiting"} 1.0' in text
     assert "marble_queue_paused 1.0" in text
     assert float(re.findall(r"^marble_queue_age_seconds (\S+)", text, re.M)[0]) >= 0
@@ -96,7 +97,7 @@ async def test_it_is_ready_until_something_ails(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = await monitor.readyz()
-    assert (ready.status, ready.body) == ("200 OK", b"ready\n")
+    assert (ready.status, ready.text) == (200, "ready\n")
     service = monitor.service
     service.troubles["telegram"] = "its token is revoked"
     object.__setattr__(service.app, "health", lambda: Health(alive=False, running=0, failing=True))
@@ -108,15 +109,15 @@ async def test_it_is_ready_until_something_ails(
 
     monkeypatch.setattr(type(service.app.storage.database), "write", busy)
     ails = await monitor.readyz()
-    assert ails.status == "503 Service Unavailable"
-    names = [line.partition(":")[0] for line in ails.body.decode().splitlines()]
+    assert ails.status == 503
+    names = [line.partition(":")[0] for line in (ails.text or "").splitlines()]
     assert names == ["database", "telegram", "engine", "disk"]
 
 
 async def test_a_loop_that_is_far_behind_is_not_alive(monitor: Monitor) -> None:
-    assert (await monitor.livez()).status == "200 OK"
+    assert (await monitor.livez()).status == 200
     monitor._lags.append(LATE + 1)
-    assert (await monitor.livez()).status == "503 Service Unavailable"
+    assert (await monitor.livez()).status == 503
 
 
 async def test_it_answers_at_its_port_and_lets_go_of_it(service: Service) -> None:
@@ -125,16 +126,16 @@ async def test_it_answers_at_its_port_and_lets_go_of_it(service: Service) -> Non
     service.app = replace(service.app, settings=settings)
     async with asyncio.timeout(PATIENCE):
         async with monitored(service):
-            assert b"200 OK" in await ask(port, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"marble_queue_jobs" in await ask(port, b"GET /metrics?a=b HTTP/1.1\r\n\r\n")
-            assert b"404" in await ask(port, b"GET / HTTP/1.1\r\n\r\n")
-            assert b"405" in await ask(port, b"POST /metrics HTTP/1.1\r\n\r\n")
-            assert await ask(port, b"x" * 100_000) == b""
+            assert b"200 OK" in await ask(port, b"GET /readyz")
+            assert b"marble_queue_jobs" in await ask(port, b"GET /metrics?a=b")
+            assert b"404" in await ask(port, b"GET /")
+            assert b"405" in await ask(port, b"POST /metrics")
+            assert b"400" in await ask(port, b"x" * 100_000)
             with pytest.raises(UserError, match="choose another MARBLE_METRICS_PORT"):
                 async with monitored(service):
                     pass
         with pytest.raises(OSError, match=r"refused|failed"):
-            await ask(port, b"GET /livez HTTP/1.1\r\n\r\n")
+            await ask(port, b"GET /livez")
 
 
 async def test_without_a_port_nothing_listens_and_nothing_is_counted(service: Service) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker, Studio
-from bots.service.serve import Shelf, serve
+from bots.service.serve import TerminalAdapter, serve
 from engine.models.catalogue import Catalogue
 from storage import Parcel, Status, Storage
 from tests.bots.terminal.conftest import Marble
@@ -28,13 +28,13 @@ async def test_what_a_terminal_left_is_drawn_and_handed_out(
     settings = load_settings({"MARBLE_EXECUTOR": "inprocess"}, env_file="")
     settings = replace(settings, data_dir=tmp_path, models_dir=models)
     handed_out: asyncio.Queue[int] = asyncio.Queue()
-    deliver = Shelf.deliver
+    deliver = TerminalAdapter.deliver
 
-    async def note(self: Shelf, parcel: Parcel, way: object) -> object:
+    async def note(self: TerminalAdapter, parcel: Parcel, way: object) -> object:
         handed_out.put_nowait(parcel.job.id)
         return await deliver(self, parcel, way)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Shelf, "deliver", note)
+    monkeypatch.setattr(TerminalAdapter, "deliver", note)
     async with Storage.open(tmp_path) as storage:
         ada = Asker(person="terminal:ada", place="terminal", later=True)
         nobody: Any = None  # to draw here

@@ -1,0 +1,174 @@
+"""Runs the adapters of one process and delivers their replies, until told to stop.
+
+an adapter that fails         is started again, with back-off
+… that its platform refuses   (`AdapterStopped`: a revoked token) is asked for once more; if
+                              the platform refuses again it rests, with its reason in the log,
+                              while the others go on, and is started again when the token works
+told to stop                  nothing is taken in and nothing new is started; what is running
+                              and what is ready to be sent has the grace time to end, and what
+                              then still runs goes back to the queue, no attempt counted
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from bots.service.app import App
+from bots.worker.delivery import ASK, Adapter, AdapterStopped, Delivery, TryLater, back_off
+from engine.sentences import Sentence
+
+RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
+STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
+RESTARTING: Final = Sentence("Marble is being restarted.", "being_restarted")
+
+log = logging.getLogger(__name__)
+
+
+class ServedAdapter(Adapter, Protocol):
+    """Connect one platform; a few lines in `ADAPTERS` name where it is made."""
+
+    async def run(self) -> None:
+        """Take in what people say until cancelled.
+
+        Raises `AdapterStopped` where the platform refuses it: `run` is called again once `check`
+        passes. After anything else it is called again soon. Returns early only where there is
+        nothing to take in.
+        """
+        ...
+
+    def stop_intake(self) -> None:
+        """Take nothing in any more; `deliver` still works until `run` is cancelled."""
+        ...
+
+
+@dataclass(slots=True)
+class Service:
+    """Run adapters and deliver their replies; `troubles` says what ails which adapter."""
+
+    app: App
+    adapters: Sequence[ServedAdapter]
+    troubles: dict[str, str] = field(default_factory=dict)
+    delivery: Delivery = field(init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        storage = self.app.storage
+        by_name = {adapter.name: adapter for adapter in self.adapters}
+        self.delivery = Delivery(storage.jobs, storage.outbox, by_name)
+
+    def stop(self) -> None:
+        """Take nothing in any more, and let `run` end in good order."""
+        self._stopping.set()
+
+    def ailing(self) -> dict[str, str]:
+        """Return the adapters that do not work now, and why."""
+        refused = dict.fromkeys(self.delivery.stopped(), "its platform refuses it")
+        return {**refused, **self.troubles}
+
+    async def run(self) -> None:
+        """Serve until told to stop; cancelled, end at once."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.delivery.run(), name="marble-delivery")]
+            tasks += [
+                group.create_task(self._supervise(adapter), name=f"marble-{adapter.name}")
+                for adapter in self.adapters
+            ]
+            await self._stopping.wait()
+            await self._wind_down()
+            for task in tasks:
+                task.cancel()
+
+    async def _supervise(self, adapter: ServedAdapter) -> None:
+        """Keep an adapter running; while its platform refuses it, let it rest."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            began = loop.time()
+            try:
+                await self._run_until_refused(adapter)
+                return
+            except Exception as error:
+                failures = 0 if loop.time() - began > STEADY else failures
+                if isinstance(error, AdapterStopped):
+                    await self._rest(adapter, error, failures)
+                else:
+                    await self._pause(adapter, error, failures)
+            failures += 1
+            self.troubles.pop(adapter.name, None)
+
+    async def _run_until_refused(self, adapter: ServedAdapter) -> None:
+        """Run an adapter; raises `AdapterStopped`, too, where a delivery was refused."""
+        running = asyncio.create_task(adapter.run(), name=f"{adapter.name}-run")
+        refusal = asyncio.create_task(
+            self.delivery.refusal(adapter.name), name=f"{adapter.name}-refusal"
+        )
+        try:
+            await asyncio.wait([running, refusal], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                raise AdapterStopped(refusal.result())
+            running.result()
+        finally:
+            running.cancel()
+            refusal.cancel()
+            await asyncio.gather(running, refusal, return_exceptions=True)
+
+    async def _pause(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
+        wait = back_off(failures)
+        if isinstance(error, TryLater):
+            wait = max(wait, error.seconds)
+        self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
+        log.error("%s failed and is started again in %.0f s", adapter.name, wait, exc_info=error)
+        await asyncio.sleep(wait)
+
+    async def _rest(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
+        """Wait until the platform knows the token, which it is asked with growing pauses.
+
+        Where it does at once, only this start was refused: the next one waits all the same, since
+        platforms count starts.
+        """
+        name, tries = adapter.name, failures
+        self.troubles[name] = str(error)
+        refused = await self._ask(adapter)
+        while refused or (refused is None and name in self.delivery.stopped()):
+            await asyncio.sleep(back_off(tries, RARELY))
+            tries += 1
+            refused = await self._ask(adapter)
+        if tries == failures:
+            log.warning("%s refused a start, though not the token: %s", name, error)
+            await asyncio.sleep(back_off(failures, RARELY))
+        elif name in self.delivery.stopped():
+            log.warning("%s takes Marble's token again", name)
+        self.delivery.resume(name)
+
+    async def _ask(self, adapter: ServedAdapter) -> bool | None:
+        """Return whether the platform refuses the token, or None where it cannot be asked."""
+        try:
+            async with asyncio.timeout(ASK):
+                await adapter.check()
+        except AdapterStopped as error:
+            self.troubles[adapter.name] = str(error)
+            self.delivery.stop(adapter.name, str(error))
+            return True
+        except Exception as error:
+            log.warning("%s cannot be asked about its token: %s", adapter.name, error)
+            return None
+        return False
+
+    async def _wind_down(self) -> None:
+        """Start nothing more, and give what is at work the grace time to reach its people."""
+        log.info("Marble drains, for %d s at most", self.app.settings.grace_seconds)
+        self.app.worker.queue.pause(RESTARTING)
+        for adapter in self.adapters:
+            adapter.stop_intake()
+        try:
+            async with asyncio.timeout(self.app.settings.grace_seconds):
+                await self.app.worker.queue.idle()
+                # A reply whose first way is closed is due again at once, by its next.
+                while await self.delivery.deliver_due() or self.delivery.busy:
+                    await self.delivery.drain()
+        except TimeoutError:
+            log.info("the grace time is over; what still runs goes back to the queue")
