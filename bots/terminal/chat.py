@@ -7,9 +7,9 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
@@ -18,11 +18,12 @@ from rich.text import Text
 
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
-from bots.terminal.cli import number
+from bots.terminal.arguments import BAD_INPUT, OK, number
 from bots.terminal.console import styled
-from bots.terminal.given import PICTURES, Given, where_to
-from bots.terminal.passport import WORKFLOW
-from bots.terminal.session import Session, looks_like_file, picture_file
+from bots.terminal.files import looks_like_file, picture_file
+from bots.terminal.inputs import INPUTS, TypedInputs, read_direction
+from bots.terminal.recipe_files import WORKFLOW
+from bots.terminal.session import Session
 from engine.errors import UnknownOption, UserError, shorten
 
 HELP: Final = """\
@@ -44,57 +45,55 @@ LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refuse
 Action = Callable[[Session, str], Awaitable[object]]
 
 
-class Conversation:
-    """Answer line after line; a mistake costs one sentence, never the conversation."""
+async def converse(session: Session) -> int:
+    """Read and answer lines until the input ends or `/quit`.
 
-    def __init__(self, session: Session, console: Console) -> None:
-        self._session = session
-        self._console = console
-        self.failures = 0
-
-    async def run(self) -> None:
-        """Read and answer until the input ends or somebody says so."""
-        async for line in _typed(self._console) if sys.stdin.isatty() else _piped():
-            if line.strip().lower() in ("/quit", "/exit", ":q"):
-                return
-            await self._answer_until_interrupted(line)
-
-    async def _answer_until_interrupted(self, line: str) -> None:
-        """Let Ctrl-C end this answer only: the conversation goes on."""
-        answering = asyncio.create_task(self.answer(line), name="marble-answer")
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, answering.cancel)
+    A mistake in a line costs one sentence. Returns the exit code: `BAD_INPUT` where a line of a
+    pipe could not be answered.
+    """
+    failures = 0
+    async for line in _typed(session.console) if sys.stdin.isatty() else _piped():
+        if line.strip().lower() in ("/quit", "/exit", ":q"):
+            break
         try:
-            await asyncio.wait([answering])
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
-            answering.cancel()
-        if not answering.cancelled():
-            answering.result()
-
-    async def answer(self, line: str) -> None:
-        """Do what a line asks for, or say in one sentence why not."""
-        word, _, rest = line.strip().partition(" ")
-        try:
-            if word:
-                await self._act(word, rest.strip(), line)
+            await _interruptible(_answer(session, line))
         except UserError as error:
-            self.failures += 1
-            self._console.print(styled(str(error), "red"), soft_wrap=True)
+            failures += 1
+            session.console.print(styled(str(error), "red"), soft_wrap=True)
+    return BAD_INPUT if failures and not session.console.is_terminal else OK
 
-    async def _act(self, word: str, rest: str, line: str) -> None:
-        if word == "/help":
-            self._console.print(Text.from_markup(HELP, emoji=False))
-        elif action := ACTIONS.get(word.lower()):
-            await action(self._session, rest)
-        elif file := dropped(line):
-            await self._session.run(file, {})
-        elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW):
-            raise UserError(f"There is no file {shorten(name)}.")
-        elif word.startswith(("/", ":")):
-            raise UnknownOption(word, ACTIONS)
-        else:
-            await _imagine(self._session, line)
+
+async def _interruptible(answer: Coroutine[Any, Any, None]) -> None:
+    """Await an answer; Ctrl-C ends it, and not the conversation."""
+    task = asyncio.create_task(answer, name="marble-answer")
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        task.cancel()
+    if not task.cancelled():
+        task.result()
+
+
+async def _answer(session: Session, line: str) -> None:
+    """Do what a line asks for; raises `UserError`."""
+    word, _, rest = line.strip().partition(" ")
+    if not word:
+        return
+    if word == "/help":
+        session.console.print(Text.from_markup(HELP, emoji=False))
+    elif action := ACTIONS.get(word.lower()):
+        await action(session, rest.strip())
+    elif file := dropped(line):
+        await session.run(file, {})
+    elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW):
+        raise UserError(f"There is no file {shorten(name)}.")
+    elif word.startswith(("/", ":")):
+        raise UnknownOption(word, ACTIONS)
+    else:
+        await _imagine(session, line)
 
 
 def dropped(line: str) -> Path | None:
@@ -142,26 +141,26 @@ async def _piped() -> AsyncIterator[str]:
 
 
 async def _request(session: Session, text: str) -> Values:
-    """Read words and options, pictures among them, as values of recipe fields."""
-    prompt, typed = split_message(text, PICTURES)
-    given, options = Given.take(typed)
+    """Read words and options, input pictures among them, as values of recipe fields."""
+    prompt, typed = split_message(text, INPUTS)
+    inputs, options = TypedInputs.take(typed)
     values = {"prompt": prompt} | parse_values(options)
-    return {**values, **await session.given(given)}
+    return {**values, **await inputs.keep(session.studio, session.store)}
 
 
 async def _imagine(session: Session, text: str) -> None:
-    await session.imagine(await _request(session, text))
+    await session.draw(session.studio.imagine(await _request(session, text), session.asker))
 
 
 async def _same_seed(session: Session, text: str) -> None:
-    await _again(session, text, {})
+    await _rerun(session, text, {})
 
 
 async def _new_seed(session: Session, text: str) -> None:
-    await _again(session, text, parse_values([("seed", "new")]))
+    await _rerun(session, text, parse_values([("seed", "new")]))
 
 
-async def _again(session: Session, text: str, values: Mapping[str, object]) -> None:
+async def _rerun(session: Session, text: str, values: Mapping[str, object]) -> None:
     """Rerun what `12.3 --steps 30` names; words after the name would be a new prompt."""
     changes = await _request(session, text)
     name, _, words = str(changes.pop("prompt")).partition(" ")
@@ -173,30 +172,31 @@ async def _again(session: Session, text: str, values: Mapping[str, object]) -> N
 async def _vary(session: Session, text: str) -> None:
     words = text.split()
     strong = words[-1:] == ["strong"]
-    await session.vary(_only(words[:-1] if strong else words), strong=strong)
+    name = await session.named(_only(words[:-1] if strong else words))
+    await session.draw(session.studio.vary(name, session.asker, strong=strong))
 
 
 async def _upscale(session: Session, text: str) -> None:
-    name, factor = _name_and_last(text)
-    how = {"factor": number("factor", factor)} if factor else {}
-    await session.upscale(name, how)
+    name, factor = await _name_and_factor(session, text)
+    await session.draw(session.studio.upscale(name, session.asker, factor=factor))
 
 
 async def _zoom(session: Session, text: str) -> None:
-    name, factor = _name_and_last(text)
-    await session.zoom(name, number("factor", factor or "2"))
+    name, factor = await _name_and_factor(session, text)
+    await session.draw(session.studio.zoom(name, session.asker, factor=factor))
 
 
 async def _pan(session: Session, text: str) -> None:
-    names, direction = where_to(text.split())
-    await session.pan(_only(names), direction)
+    names, direction = read_direction(text.split())
+    name = await session.named(_only(names))
+    await session.draw(session.studio.pan(name, session.asker, direction))
 
 
-def _name_and_last(text: str) -> tuple[str | None, str | None]:
-    """Read `12.3`, `x2` or `12.3 x2`: a picture's name, and by how much."""
+async def _name_and_factor(session: Session, text: str) -> tuple[str, float]:
+    """Read `12.3`, `x2` or `12.3 x2`: a picture's name, and a factor (2 where none is typed)."""
     words = text.split()
-    last = words.pop()[1:] if words and words[-1].lower().startswith("x") else None
-    return _only(words), last
+    factor = words.pop()[1:] if words and words[-1].lower().startswith("x") else "2"
+    return await session.named(_only(words)), number("factor", factor)
 
 
 def _only(words: Sequence[str]) -> str | None:

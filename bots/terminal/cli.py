@@ -6,26 +6,30 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bots.operations import logs, proxy
 from bots.operations.settings import Settings, load_settings
 from bots.requests.options import OPTIONS
 from bots.terminal import db, models, styles
+from bots.terminal.arguments import BAD_INPUT, FAILED, INTERRUPTED, OK
 from bots.terminal.escaping import complain
-from bots.terminal.names import CARRIERS, PLACES
-from engine.errors import OptionError, UnknownOption, UserError
-from engine.recipe.limits import check
+from bots.terminal.places import PLACES
+from engine.errors import UnknownOption, UserError
 from engine.recipe.parts import LANCZOS
 
 NAMED: Final = "12 for a job, 12.3 for its third picture; else the last"
-OK: Final = 0
-FAILED: Final = 1
-BAD_INPUT: Final = 2
-INTERRUPTED: Final = 130
+# The module of each command's handler, a function of the command's name that returns an exit code
+# or None for 0; it is imported when the command is run.
+HANDLERS: Final = {
+    **dict.fromkeys(("imagine", "rerun", "vary", "upscale", "zoom", "pan"), "commands"),
+    **dict.fromkeys(("read", "run", "history", "show", "serve", "chat"), "commands"),
+    **dict.fromkeys(("queue", "pause", "resume"), "queue"),
+    **{name: name for name in ("top", "rules", "setup", "doctor", "models", "styles", "db")},
+}
 
 log = logging.getLogger(__name__)
 
@@ -239,64 +243,13 @@ def _flags_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
-    from bots.terminal import commands
-
-    command: Coroutine[Any, Any, int] = getattr(commands, arguments.command)(arguments, settings)
-    working = asyncio.ensure_future(command)
-    # Ctrl-C cancels by asyncio.run; a polite kill is to end as calmly.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
-    return await working
-
-
-def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return the options of pictures that were typed, by their names."""
-    typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS]
-    typed += [("image", arguments.image), ("mask", arguments.mask)]
-    typed += [("control", text) for text in arguments.control or ()]
-    return [(name, text) for name, text in typed if text is not None]
-
-
-def upscale_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return how a picture is to be made larger, as `Studio.upscale` takes it."""
-    how = {"factor": number("--factor", arguments.factor), "by": arguments.by}
-    if arguments.plain and arguments.strength is not None:
-        raise UserError("--plain draws nothing anew, so it takes no --strength.")
-    if arguments.plain:
-        return {**how, "strength": None}
-    if arguments.strength is None:
-        return how
-    strength = number("--strength", arguments.strength)
-    check("strength", strength)
-    return {**how, "strength": strength}
-
-
-def out_of(arguments: argparse.Namespace) -> Path | None:
-    """Return where a copy goes, or raise `OptionError` where no file can be made."""
-    if arguments.out is None:
-        return None
-    if getattr(arguments, "later", False):
-        raise UserError("--out needs a picture, and with --later there is none yet: `marble show`.")
-    path = Path(arguments.out)
-    if path.suffix.lower() not in CARRIERS:
-        raise OptionError("--out", arguments.out, f"a name that ends in {', '.join(CARRIERS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise OptionError("--out", arguments.out, "a file in a folder that exists")
-    return path
-
-
-def number(name: str, text: str) -> float:
-    """Read a number, or raise `OptionError`."""
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(name, text, "a number") from None
-
-
-def whole_number(name: str, text: str, least: int, most: int) -> int:
-    """Read a whole number within bounds, or raise `OptionError`."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise OptionError(name, text, f"a whole number between {least} and {most}")
-    return int(text)
+    module = import_module(f"bots.terminal.{HANDLERS[arguments.command]}")
+    handler: Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int | None]]
+    handler = getattr(module, arguments.command)
+    task = asyncio.ensure_future(handler(arguments, settings))
+    # SIGTERM cancels as Ctrl-C does by asyncio.run.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task or OK
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class Unknown(UserError):
 def add_parser(commands: Any) -> None:
     """Add `marble db` and its own commands to the parser of `marble`."""
     text = "look after the database: upgrade, check, backup, restore, prune, export, forget"
-    db: argparse.ArgumentParser = commands.add_parser("db", help=text, description=text)
-    acts = db.add_subparsers(dest="act", metavar="COMMAND", required=True)
+    parser: argparse.ArgumentParser = commands.add_parser("db", help=text, description=text)
+    acts = parser.add_subparsers(dest="act", metavar="COMMAND", required=True)
     _add(acts, "upgrade", "bring the database to this version (a backup is made first)")
     check = _add(acts, "check", "look for damage and missing pictures")
     check.add_argument("--deep", action="store_true", help="read every picture as well")
@@ -53,7 +53,7 @@ def _add(acts: Any, name: str, text: str) -> argparse.ArgumentParser:
     return parser
 
 
-async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+async def db(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run a command of `marble db`; return its exit code: 1 if a check found a problem.
 
     Raises `UserError`.

@@ -4,7 +4,7 @@ import argparse
 
 from bots.operations.doctor import State, examine
 from bots.operations.settings import Settings
-from bots.terminal.cli import FAILED, OK
+from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import open_console, styled
 
 STYLES = {State.GOOD: "green", State.POOR: "yellow", State.BAD: "bold red"}

@@ -1,4 +1,4 @@
-"""What strangers wrote, made fit for a terminal: it gives no orders to the screen.
+"""What others wrote, made safe for a terminal: no control characters reach the screen.
 
 A prompt may come from somebody's PNG: an escape sequence in it could set the window's title or
 clear the screen.

@@ -25,8 +25,8 @@ FINE: Final = Text("good", style="green")
 def add_parser(commands: Any) -> None:
     """Add `marble models` and its own commands to the parser of `marble`."""
     text = "list the models that are here; `check` loads each"
-    models: argparse.ArgumentParser = commands.add_parser("models", help=text, description=text)
-    acts = models.add_subparsers(dest="act", metavar="COMMAND")
+    parser: argparse.ArgumentParser = commands.add_parser("models", help=text, description=text)
+    acts = parser.add_subparsers(dest="act", metavar="COMMAND")
     check = acts.add_parser("check", help="load each model and tell why one cannot be used")
     check.add_argument("name", nargs="*", metavar="NAME", help="only these")
     get = acts.add_parser("get", help="fetch a model from the Hugging Face hub, or list offers")
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     )
 
 
-async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+async def models(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run a command of `marble models`; return its exit code: 1 if a model cannot be used."""
     act = {None: _list, "check": _check, "get": _get}[arguments.act]
     return await act(arguments, settings)

@@ -10,10 +10,9 @@ from bots.admission.offers import meant
 from bots.admission.rulebook import RULES, write_rule
 from bots.operations.settings import Settings
 from bots.service.app import roles_of, rules_of
-from bots.terminal.cli import OK
 from bots.terminal.console import Listing, open_console
 from bots.terminal.escaping import complain
-from bots.terminal.names import present_place, read_place
+from bots.terminal.places import present_place, read_place
 from bots.terminal.session import person
 from engine.errors import UserError
 from storage import Storage
@@ -23,7 +22,7 @@ NOTHING: Final = ","  # none of these names may be used: as it is typed
 RESTRICTING: Final = ("*", "discord")  # places that may be, or hold, age-restricted channels
 
 
-async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
+async def rules(arguments: argparse.Namespace, settings: Settings) -> None:
     """Change a place's rules as `name=value` says, and show all that hold there."""
     place = read_place(arguments.place)
     changes = dict(_read(text) for text in arguments.rules)
@@ -41,7 +40,6 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> int:
             complain(f"{what}; what you let holds.")
         adults = await gate.in_force(place, lambda place: True)
         open_console().print(_table(held, adults))
-    return OK
 
 
 def _read(text: str) -> tuple[str, str]:

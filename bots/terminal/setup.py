@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from bots.operations.settings import Settings, load_settings
-from bots.terminal.cli import OK
 from bots.terminal.escaping import printable
 from engine.errors import SettingError
 
@@ -60,20 +59,19 @@ QUESTIONS: Final = (
 )
 
 
-async def setup(arguments: argparse.Namespace, settings: Settings) -> int:
+async def setup(arguments: argparse.Namespace, settings: Settings) -> None:
     """Ask every question, and write the answers; an empty answer leaves a variable as it is."""
     sys.stdout.write("Enter leaves a line as it is; a single - empties it.\n")
     answers = {question.key: await asyncio.to_thread(_ask, question) for question in QUESTIONS}
     given = {key: "" if answer == "-" else answer for key, answer in answers.items() if answer}
     if not given:
         sys.stdout.write("Nothing was changed.\n")
-        return OK
+        return
     load_settings({**os.environ, **given})  # says what is wrong before anything is written
     write(ENV, given)
     sys.stdout.write(
         f"{ENV} is written, and yours alone. Now `marble doctor`, then `marble serve`.\n"
     )
-    return OK
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:

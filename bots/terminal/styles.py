@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
-from bots.terminal.names import EVERYWHERE, PLACES, present_place, read_place
+from bots.terminal.places import PLACES, present_place, read_place
 
 if TYPE_CHECKING:
     from bots.operations.settings import Settings
@@ -17,9 +17,9 @@ PLACE: Final = f"{PLACES} (the default)"
 def add_parser(commands: Any) -> None:
     """Add `marble styles` and its own commands to the parser of `marble`."""
     text = "list the words that are kept for --style; `add` and `remove` some"
-    styles: argparse.ArgumentParser = commands.add_parser("styles", help=text, description=text)
-    styles.add_argument("--place", default=EVERYWHERE, metavar="PLACE", help=PLACE)
-    acts = styles.add_subparsers(dest="act", metavar="COMMAND")
+    parser: argparse.ArgumentParser = commands.add_parser("styles", help=text, description=text)
+    parser.add_argument("--place", default="*", metavar="PLACE", help=PLACE)
+    acts = parser.add_subparsers(dest="act", metavar="COMMAND")
     add = acts.add_parser("add", help="keep words by a name; one of that name is replaced")
     add.add_argument("name", metavar="NAME")
     add.add_argument(
@@ -30,8 +30,8 @@ def add_parser(commands: Any) -> None:
     remove.add_argument("name", metavar="NAME")
 
 
-async def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Change the styles of a place as told, and list what it knows; raises `UserError`."""
+async def styles(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Change the styles of a place, and list those that it has; raises `UserError`."""
     from bots.admission.gate import Gate
     from bots.requests.styles import Stylebook
     from bots.service.app import roles_of, rules_of
@@ -43,14 +43,13 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
         place = await present_place(storage, place)
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
         await _change(book, place, arguments)
-        styles = await book.list(place)
+        known = await book.list(place)
     table = Listing()
-    for style in styles:
+    for style in known:
         without = f" (not: {style.negative})" if style.negative else ""
         table.add(style.name, f"{style.prompt}{without}")
     nothing = "No styles yet. Try: marble styles add noir film noir, hard shadows"
-    open_console().print(table if styles else nothing)
-    return 0
+    open_console().print(table if known else nothing)
 
 
 async def _change(book: Stylebook, place: str, arguments: argparse.Namespace) -> None:

@@ -16,9 +16,8 @@ from rich.live import Live
 
 from bots.operations.settings import Settings
 from bots.presentation import duration
-from bots.terminal.cli import OK
 from bots.terminal.console import Listing, open_console, styled
-from bots.terminal.watch import view
+from bots.terminal.queue import view
 from bots.texts.en import EN
 from bots.worker.queue_view import Standing, look
 from storage import Job, Pause, Status, Storage
@@ -44,13 +43,13 @@ class Rates:
     errors: tuple[tuple[str, int], ...]  # the most frequent, with their number
 
 
-async def top(arguments: argparse.Namespace, settings: Settings) -> int:
+async def top(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show it: live in a terminal, until interrupted; else once."""
     console = open_console()
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if arguments.once or not console.is_terminal:
             console.print(await _look(storage, settings))
-            return OK
+            return
         with Live(console=console, auto_refresh=False, screen=True) as live:
             while True:
                 live.update(await _look(storage, settings), refresh=True)

@@ -10,7 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-from bots.terminal.controls import TypedControl
+from bots.terminal.inputs import TypedControl
 from engine.errors import OptionError, UnknownOption
 from engine.recipe.parts import Control
 from tests.bots.terminal.conftest import Marble

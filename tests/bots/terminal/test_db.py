@@ -27,7 +27,7 @@ def settings(tmp_path: Path) -> Settings:
 async def run(settings: Settings, *words: str | Path) -> int:
     parser = argparse.ArgumentParser()
     db.add_parser(parser.add_subparsers(dest="command"))
-    return await db.run(parser.parse_args(["db", *map(str, words)]), settings)
+    return await db.db(parser.parse_args(["db", *map(str, words)]), settings)
 
 
 async def draw(settings: Settings, person: str = "terminal:ada") -> Path:

@@ -1,4 +1,4 @@
-"""`marble read` and `marble run`: recipes from files, Marble's, ComfyUI's and A1111's."""
+"""Recipes in files, Marble's, ComfyUI's and A1111's, for `marble read` and `marble run`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 
 from bots.terminal.console import Listing, styled
-from engine.errors import GraphError, ImageError, MetadataError, OptionError, UserError, shorten
+from bots.terminal.files import read_file
+from bots.terminal.output import recipe_rows
+from engine.errors import GraphError, ImageError, MetadataError, OptionError, shorten
 from engine.formats import comfy
 from engine.formats.a1111 import left_out
 from engine.formats.graphs import Given, Wanted, pictures_of, read_graph
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from storage.jobs.picture_files import Pictures
 
 # Where ComfyUI keeps the pictures that its graphs load, seen from a workflow's own folder.
-PLACES: Final = (".", "input", "../input", "../../input")
+FOLDERS: Final = (".", "input", "../input", "../../input")
 ANNOTATED: Final = re.compile(r" \[(input|output|temp)\]$")  # ComfyUI's note on a file's folder
 OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
 WORKFLOW: Final = ".json"
@@ -36,31 +38,18 @@ LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
 UNSEEN: Final = (512, 512)  # of a picture that a graph loads, where the graph is read, not run
 
 
-def read_file(name: str) -> bytes:
-    """Return a file's bytes, or raise `UserError`."""
-    if not name.strip():  # which is the folder we are in, to the system
-        raise UserError("The file's name is empty; name a picture or a workflow.")
-    try:
-        path = Path(name).expanduser()
-        size = path.stat().st_size
-        if size <= LARGEST:
-            return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"There is no file {shorten(name)}.") from None
-    except IsADirectoryError:
-        raise UserError(f"{shorten(name)} is a folder, not a file.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OptionError("the file", name, f"one that can be read ({reason})") from None
-    most = f"of {LARGEST >> 20} MiB at most (it has {size >> 20})"
-    raise OptionError("the file", name, most)
-
-
 def _content(name: str) -> bytes:
     """Return the bytes of a picture or workflow file, or raise `UserError`."""
-    data = read_file(name)
+    data = _read(name)
     if Path(name).suffix.lower() == WORKFLOW and not _is_graph(data):
         raise GraphError("The file holds no ComfyUI workflow, which is a JSON object with nodes.")
+    return data
+
+
+def _read(name: str) -> bytes:
+    data = read_file(name, LARGEST, "name a picture or a workflow")
+    if len(data) > LARGEST:
+        raise OptionError("the file", name, f"of {LARGEST >> 20} MiB at most")
     return data
 
 
@@ -75,41 +64,35 @@ def parse_graph(data: bytes) -> Any:
         raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
 
 
-def show(reading: Reading, console: Console, names: Mapping[str, str] | None = None) -> None:
-    """Print a recipe, who wrote it, and what cannot be honoured; names: of pictures, by sha256."""
+def show_reading(reading: Reading, names: Mapping[str, str], console: Console) -> None:
+    """Print a recipe, who wrote it, and what is left out of it; names: of pictures, by sha256."""
     table = Listing()
     table.add(styled("written by", "dim"), reading.source)
-    for key, value in reading.recipe.to_dict().items():
-        if key != "version" and value not in ("", None):
-            text = _plain(value)
-            for stand_in, name in (names or {}).items():
-                text = text.replace(stand_in, name)
-            table.add(styled(key.replace("_", " "), "dim"), text)
+    for label, text in recipe_rows(reading.recipe.to_dict()):
+        for digest, name in names.items():
+            text = text.replace(digest, name)
+        table.add(styled(label, "dim"), text)
     console.print(table)
-    note(reading.ignored, console)
+    note_ignored(reading.ignored, console)
     if reading.source == "Marble":
-        _show_passport(reading.recipe, console)
+        _show_other_formats(reading.recipe, console)
 
 
-def note(ignored: tuple[str, ...], console: Console) -> None:
-    """Name what a recipe leaves out."""
+def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
+    """Print what of a recipe is not honoured."""
     for each in ignored:
         console.print(styled(f"Not honoured: {each}", "dim"), soft_wrap=True)
 
 
-def _show_passport(recipe: Recipe, console: Console) -> None:
-    """Say what others cannot read of one of our pictures."""
-    for whose, reasons in (
+def _show_other_formats(recipe: Recipe, console: Console) -> None:
+    """Print what ComfyUI and A1111 cannot read of one of our pictures, and why."""
+    for what, reasons in (
         ("No ComfyUI graph", comfy.left_out(recipe)),
         ("The ComfyUI graph is nearly the same", comfy.nearly(recipe)),
         ("No A1111 line", left_out(recipe)),
     ):
         for why in reasons:
-            console.print(styled(f"{whose}: {why}.", "dim"), soft_wrap=True)
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
+            console.print(styled(f"{what}: {why}.", "dim"), soft_wrap=True)
 
 
 def read_picture(name: str) -> tuple[Reading, dict[str, str]]:
@@ -176,9 +159,9 @@ async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> 
     within = Path(ANNOTATED.sub("", name))
     if within.is_absolute() or ".." in within.parts:
         return None  # a workflow of somebody else's takes no picture from elsewhere
-    for place in PLACES:
+    for place in FOLDERS:
         if _is_file(file := folder / place / within):
-            return await studio.keep_image(await asyncio.to_thread(read_file, str(file)))
+            return await studio.keep_image(await asyncio.to_thread(_read, str(file)))
     return None
 
 

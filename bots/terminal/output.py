@@ -1,17 +1,18 @@
-"""How a person in a terminal is shown a job: its headline, its recipe, its pictures."""
+"""What the terminal shows of a job: its headline, its recipe, its pictures."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
+from bots.presentation.lines import parent_of
+from bots.terminal.arguments import FORMATS
 from bots.terminal.console import Listing, styled
-from bots.terminal.names import FORMS
 from bots.terminal.pictures import show
 from engine.errors import UserError
 from engine.formats.metadata import encode_as
@@ -54,18 +55,23 @@ def recipe_table(job: Job) -> Listing:
     if job.style is not None:
         facts["style"] = job.style
     if job.parent is not None:
-        number = "" if job.parent_picture is None else f".{job.parent_picture + 1}"
-        facts["made from"] = f"{job.parent}{number}"
+        facts["made from"] = parent_of(job)
     if job.error:
         facts["error"] = job.error
-    for name, value in facts.items():
-        if name != "version" and value not in NOTHING:
-            table.add(styled(name.replace("_", " "), "dim"), in_words(value))
+    for label, text in recipe_rows(facts):
+        table.add(styled(label, "dim"), text)
     return table
 
 
+def recipe_rows(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield a recipe's values, as `Recipe.to_dict` returns them, as (label, text)."""
+    for name, value in values.items():
+        if name != "version" and value not in NOTHING:
+            yield name.replace("_", " "), in_words(value)
+
+
 def in_words(value: object) -> str:
-    """Say a recipe's value as a person would: `factor 2, by lanczos`; several have ; between."""
+    """Write a recipe's value: `factor 2, by lanczos`; several have ; between."""
     if isinstance(value, Mapping):
         said = {name: part for name, part in value.items() if part not in NOTHING}
         return ", ".join(
@@ -99,8 +105,8 @@ def show_pictures(
 
 
 def as_named(png: bytes, path: Path) -> bytes:
-    """Return a picture in the form that a file's name asks for; PNG where it asks for none."""
-    kind = FORMS.get(path.suffix.lower())
+    """Return a picture in the format of a file's suffix; PNG where that is none."""
+    kind = FORMATS.get(path.suffix.lower())
     return encode_as(png, kind) if kind else png
 
 

@@ -13,7 +13,6 @@ from rich.live import Live
 
 from bots.operations.settings import Settings
 from bots.presentation import duration
-from bots.terminal.cli import OK
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.session import person
 from bots.texts.en import EN
@@ -25,7 +24,7 @@ EVERY: Final = 1.0  # seconds between two looks
 ROWS: Final = 40  # that are shown live; a table shows all
 
 
-async def queue(arguments: argparse.Namespace, settings: Settings) -> int:
+async def queue(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show the queue: live in a terminal, until interrupted; else once."""
     console = open_console()
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
@@ -33,24 +32,21 @@ async def queue(arguments: argparse.Namespace, settings: Settings) -> int:
             console.print(await _look(storage, settings))
         else:
             await _watch(storage, settings, console)
-    return OK
 
 
-async def pause(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Let nothing more start, whichever process draws; people who wait are told the reason."""
+async def pause(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Pause the queue of every process, with a reason that people who wait see."""
     reason = check_reason(" ".join(arguments.reason))
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         await storage.moderation.pause(reason, by=person())
     sys.stdout.write("Nothing more starts until `marble resume`; what runs goes on.\n")
-    return OK
 
 
-async def resume(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Let jobs start again."""
+async def resume(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Resume the queue."""
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         found = await storage.moderation.resume(by=person())
     sys.stdout.write("Jobs start again.\n" if found else "The queue was not paused.\n")
-    return OK
 
 
 async def _watch(storage: Storage, settings: Settings, console: Console) -> None:

@@ -1,0 +1,77 @@
+"""Values of command-line arguments, read and checked; and the exit codes of `marble`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from bots.requests.options import OPTIONS
+from engine.errors import OptionError, UserError
+from engine.recipe.limits import check
+
+OK: Final = 0
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+# Formats by a file's suffix, beside PNG; all of them carry recipes.
+FORMATS: Final[Mapping[str, Literal["JPEG", "WEBP"]]] = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+}
+PICTURE_SUFFIXES: Final = (".png", *FORMATS)
+
+
+def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the options of pictures that were typed, by their names."""
+    typed = [(option.name, getattr(arguments, f"option_{option.name}")) for option in OPTIONS]
+    typed += [("image", arguments.image), ("mask", arguments.mask)]
+    typed += [("control", text) for text in arguments.control or ()]
+    return [(name, text) for name, text in typed if text is not None]
+
+
+def upscale_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the keyword arguments of `Studio.upscale`."""
+    how = {"factor": number("--factor", arguments.factor), "by": arguments.by}
+    if arguments.plain and arguments.strength is not None:
+        raise UserError("--plain draws nothing anew, so it takes no --strength.")
+    if arguments.plain:
+        return {**how, "strength": None}
+    if arguments.strength is None:
+        return how
+    strength = number("--strength", arguments.strength)
+    check("strength", strength)
+    return {**how, "strength": strength}
+
+
+def out_of(arguments: argparse.Namespace) -> Path | None:
+    """Return the path for a copy, None for no copy; raises `UserError` for a bad path."""
+    if getattr(arguments, "out", None) is None:
+        return None
+    if getattr(arguments, "later", False):
+        raise UserError("--out needs a picture, and with --later there is none yet: `marble show`.")
+    path = Path(arguments.out)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        allowed = f"a name that ends in {', '.join(PICTURE_SUFFIXES)}"
+        raise OptionError("--out", arguments.out, allowed)
+    if path.is_dir() or not path.parent.is_dir():
+        raise OptionError("--out", arguments.out, "a file in a folder that exists")
+    return path
+
+
+def number(name: str, text: str) -> float:
+    """Read a number, or raise `OptionError`."""
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(name, text, "a number") from None
+
+
+def whole_number(name: str, text: str, least: int, most: int) -> int:
+    """Read a whole number within bounds, or raise `OptionError`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise OptionError(name, text, f"a whole number between {least} and {most}")
+    return int(text)

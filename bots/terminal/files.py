@@ -1,0 +1,48 @@
+"""Files that are named on the command line or in `marble chat`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bots.terminal.arguments import PICTURE_SUFFIXES
+from engine.errors import UserError, shorten
+
+
+def read_file(name: str, most: int, takes: str) -> bytes:
+    """Return the first `most` bytes of a plain file, and one more if there are more.
+
+    takes: what may be given instead, as the end of a sentence. Raises `UserError`.
+    """
+    if not name.strip():
+        raise UserError(f"The file's name is empty; {takes}.")
+    short = shorten(name)
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            raise UserError(f"{short} is a folder; {takes}.")
+        if not path.is_file() and path.exists():
+            raise UserError(f"{short} is no plain file; {takes}.")
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"There is no file {short}; {takes}.") from None
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: an unknown home folder
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"The file {short} cannot be read ({reason}).") from None
+
+
+def picture_file(name: str, *others: str) -> Path | None:
+    """Return the existing file that a name means; None for the name of a job or stored picture.
+
+    others: suffixes of files beside those of pictures.
+    """
+    try:
+        path = Path(name).expanduser()
+        return path if looks_like_file(name, *others) and path.is_file() else None
+    except (OSError, RuntimeError):  # too long a name; an unknown home folder
+        return None
+
+
+def looks_like_file(name: str, *others: str) -> bool:
+    """Return whether a name has a picture's suffix, or one of `others`."""
+    return Path(name).suffix.lower() in (*PICTURE_SUFFIXES, *others)
