@@ -7,6 +7,9 @@ turn, the queue says where it stands: `Waiting`. Standard library only.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
+
+from engine.errors import MarbleError
 
 
 class Stage(StrEnum):
@@ -64,3 +67,25 @@ class Waiting:
 
 Event = Progress | Picture
 News = Waiting | Progress
+
+
+class Key(NamedTuple):
+    """Name one claim of a job."""
+
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Say that a job is over: well, or with an error. Nothing follows it."""
+
+    error: MarbleError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Say what happened to which job."""
+
+    key: Key
+    news: Event | Ended

@@ -21,7 +21,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from engine.loading.layer_names import original_name
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.models import families
 from engine.models.catalogue import Checkpoint
@@ -60,7 +60,7 @@ def small_forms(folder: Path, vocabulary: int = 600) -> Path:
 
     Real words need the vocabulary's true size, 49408.
     """
-    shutil.copytree(families.FORMS, folder)
+    shutil.copytree(families.CONFIGS, folder)
     for config in folder.glob("*/*/config.json"):
         family, part = config.parts[-3:-1]
         changes = SMALL.get(f"{family}/{part}") or SMALL.get(part, {})

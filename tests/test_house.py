@@ -41,15 +41,14 @@ ARROWS = {
     "engine.starter": "",
     "engine.queue": "pictures recipe errors",
     "engine.executors": (
-        "pipeline spec reports finish loading models recipe device files events errors sentences"
+        "pipeline spec finish loading models recipe device files events errors sentences"
     ),
     "engine.check": "pipeline text_encode finish decode loading models device errors",
     "engine.pipeline": (
-        "spec reports formats denoise text_encode finish decode "
+        "spec formats denoise text_encode finish decode "
         "pictures loading models recipe device files events errors"
     ),
     "engine.spec": "recipe",
-    "engine.reports": "events errors",
     "engine.formats": "text_encode pictures models recipe errors sentences",
     "engine.denoise": "text_encode decode pictures loading models recipe device errors",
     "engine.text_encode": "loading models recipe device errors sentences",
@@ -61,7 +60,7 @@ ARROWS = {
     "engine.recipe": "errors sentences",
     "engine.device": "files events errors sentences",
     "engine.files": "errors",
-    "engine.events": "",
+    "engine.events": "errors",
     "engine.errors": "sentences",
     "engine.sentences": "",
     "engine": "",
@@ -91,7 +90,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.sentences",
     "engine.files.stored",
     "engine.recipe.context_length",
-    "engine.pictures.cuts",
+    "engine.pictures.tile_grid",
     "engine.queue.estimates",
 )
 TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy", "spandrel")
@@ -117,7 +116,7 @@ MAY_IMPORT = {
     "aiosqlite": ("storage",),
     "asyncpg": ("storage",),
     "prometheus_client": ("bots.service.metrics",),
-    "cv2": ("engine.pictures.hints",),
+    "cv2": ("engine.pictures.control_images",),
     "yaml": ("engine.models.extra_paths",),
     "rich": ("bots.terminal", "bots.terminal.cli"),
     "discord": ("bots.discord",),
@@ -285,9 +284,9 @@ def test_travelling_types_need_only_the_standard_library(name: str) -> None:
         "engine.models.catalogue",
         "engine.pictures.images",
         "engine.pictures.masks",
-        "engine.models.shelves",
+        "engine.models.model_files",
         "engine.models.control_files",
-        "engine.pictures.hints",
+        "engine.pictures.control_images",
         "engine.models.signatures",
         "engine.executors",
         "engine.executors.inprocess",

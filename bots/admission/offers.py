@@ -9,17 +9,18 @@ from typing import Final
 from bots.admission.blocked_words import read_list, write_list
 from engine.errors import UserError
 from engine.models.catalogue import Catalogue
-from engine.models.shelves import controls, loras, upscalers, vaes
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 
 Named = Callable[[str], str]  # the name that is meant by another one, or `UserError`
 
 # How the names of a rule are found; those of the others are known without looking.
 OFFERS: Final[Mapping[str, Callable[[Path | None], Named]]] = {
     "models": lambda folder: Catalogue(folder).named,
-    "lora": lambda folder: loras(folder).named,
-    "vae": lambda folder: vaes(folder).named,
-    "control": lambda folder: controls(folder).named,
-    "upscaler": lambda folder: upscalers(folder).named,
+    "lora": lambda folder: ModelFiles(folder, ModelKind.LORA).named,
+    "vae": lambda folder: ModelFiles(folder, ModelKind.VAE).named,
+    "control": lambda folder: ModelFiles(folder, ModelKind.CONTROLNET).named,
+    "upscaler": lambda folder: ModelFiles(folder, ModelKind.UPSCALER).named,
 }
 
 

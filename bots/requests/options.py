@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 
 from bots.requests.wishes import NO_STYLE, STYLE, Aspect, style_name
 from engine.errors import OptionError, PromptError, UnknownOption
-from engine.recipe.limits import FITS
+from engine.recipe.limits import FITS, RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed
 from engine.recipe.prompt_tags import take_loras
-from engine.recipe.recipe import RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed, random_seed
+from engine.recipe.recipe import random_seed
 from engine.sentences import Sentence
 
 Values = dict[str, Any]

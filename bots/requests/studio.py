@@ -19,14 +19,15 @@ from bots.requests.wishes import STYLE, find_style, size_like, sized, styled, wo
 from bots.worker.worker import Worker
 from engine.errors import MissingVae, UserError
 from engine.events import News
-from engine.files.stored import Folder
+from engine.files.stored import PictureFolder
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.models.control_files import find_control
-from engine.models.shelves import controls, loras, upscalers, vaes
-from engine.pictures.canvas import lay
-from engine.pictures.headers import read_header
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.pictures.image_header import read_image_header
 from engine.pictures.images import encode_png, read_image, read_stored
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
+from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
 from engine.recipe.parts import LANCZOS, Upscale
 from engine.recipe.prompt_tags import choose, take_loras
@@ -80,8 +81,8 @@ class Studio:
         self._gate = gate  # asked before any job is committed
         self._styles = styles
         self._catalogue = catalogue
-        self._loras = loras(catalogue.models_dir)
-        self._controls = controls(catalogue.models_dir)
+        self._loras = ModelFiles(catalogue.models_dir, ModelKind.LORA)
+        self._controls = ModelFiles(catalogue.models_dir, ModelKind.CONTROLNET)
         self._jobs = jobs
         self._worker = worker
         self._pictures = pictures
@@ -235,7 +236,7 @@ class Studio:
 
     def vaes(self) -> list[str]:
         """Return the names of all VAEs that can take the place of a model's own."""
-        return vaes(self._catalogue.models_dir).names()
+        return self._files(ModelKind.VAE).names()
 
     async def styles(self, place: str) -> list[str]:
         """Return the names of the styles that a place knows."""
@@ -268,16 +269,19 @@ class Studio:
             checkpoint=checkpoint.name,
             loras=tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras),
             upscale=recipe.upscale and self._upscale(recipe.upscale),
-            vae=recipe.vae and vaes(self._catalogue.models_dir).named(recipe.vae),
+            vae=recipe.vae and self._files(ModelKind.VAE).named(recipe.vae),
             controls=tuple(
                 find_control(self._controls, each, checkpoint) for each in recipe.controls
             ),
         )
 
     def _upscale(self, upscale: Upscale) -> Upscale:
-        shelf = upscalers(self._catalogue.models_dir)
-        shelf.get(upscale.by)
-        return replace(upscale, by=shelf.named(upscale.by))
+        upscalers = self._files(ModelKind.UPSCALER)
+        upscalers.get(upscale.by)
+        return replace(upscale, by=upscalers.named(upscale.by))
+
+    def _files(self, kind: ModelKind) -> ModelFiles:
+        return ModelFiles(self._catalogue.models_dir, kind)
 
     async def _styled(
         self,
@@ -319,7 +323,7 @@ class Studio:
         """Return a size in the shape of the start image, of as many pixels as the model likes."""
         usual = self._catalogue.get(values.get("checkpoint", STARTER)).defaults
         data = await asyncio.to_thread(self._pictures.fetch, values["image"])
-        header = read_header(data)
+        header = read_image_header(data)
         pixels = usual.width * usual.height
         width, height = size_like(header.width, header.height, pixels)
         return {"width": width, "height": height}
@@ -339,7 +343,7 @@ class Studio:
         style: str | None = None,
     ) -> Job:
         if recipe.image:  # what cannot be drawn upon is said before anything waits
-            await asyncio.to_thread(lay, recipe, Folder(self._pictures.folder))
+            await asyncio.to_thread(read_start_image, recipe, PictureFolder(self._pictures.folder))
         admission = await self._gate(recipe, asker)
         new = NewJob(
             recipe=recipe,

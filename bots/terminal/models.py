@@ -16,7 +16,7 @@ from engine.errors import UnknownModel, UserError, some
 if TYPE_CHECKING:
     from bots.operations.settings import Settings
     from engine.models.catalogue import Catalogue, Checkpoint
-    from engine.models.folders import Kind
+    from engine.models.folders import ModelKind
 
 GIGABYTE: Final = 1_000_000_000
 FINE: Final = Text("good", style="green")
@@ -44,7 +44,7 @@ async def models(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.errors import BrokenModel
     from engine.models.catalogue import Catalogue
-    from engine.models.shelves import list_parts
+    from engine.models.model_files import list_parts
 
     table, catalogue = _table("draws with"), Catalogue(settings.models_dir)
     for name in catalogue.names():
@@ -64,7 +64,7 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.check.models import examine
     from engine.check.parts import examine_parts
     from engine.models.catalogue import Catalogue
-    from engine.models.shelves import list_parts
+    from engine.models.model_files import list_parts
 
     catalogue = Catalogue(settings.models_dir)
     if arguments.name:
@@ -86,9 +86,11 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     return 1 if failures or any(each.problem for each in found) else 0
 
 
-def _meant(catalogue: Catalogue, names: Sequence[str]) -> tuple[list[str], list[tuple[Kind, str]]]:
+def _meant(
+    catalogue: Catalogue, names: Sequence[str]
+) -> tuple[list[str], list[tuple[ModelKind, str]]]:
     """Return the models and the parts that names mean; raises `UserError` for one of neither."""
-    from engine.models.shelves import find_parts
+    from engine.models.model_files import find_parts
 
     models, parts = [], []
     for name in names:
@@ -125,7 +127,8 @@ def _lacking(checkpoint: Checkpoint | None) -> str:
 
 
 async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.models.hub import OFFERS, fetch, find
+    from engine.models.hub import fetch
+    from engine.models.offers import OFFERS, find
 
     console = open_console()
     if arguments.name is None:

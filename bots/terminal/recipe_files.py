@@ -17,11 +17,12 @@ from bots.terminal.console import Listing, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_rows
 from engine.errors import GraphError, ImageError, MetadataError, OptionError, shorten
-from engine.formats import comfy
-from engine.formats.a1111 import left_out
-from engine.formats.graphs import Given, Wanted, pictures_of, read_graph
+from engine.formats.a1111.writer import no_line_reasons
+from engine.formats.comfy.limits import graph_differences, no_graph_reasons
+from engine.formats.graphs.meaning import Given
+from engine.formats.graphs.recipe import Wanted, pictures_of, read_graph
 from engine.formats.metadata import Reading, graph_in, read_recipe
-from engine.pictures.headers import read_header
+from engine.pictures.image_header import read_image_header
 from engine.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
 def _show_other_formats(recipe: Recipe, console: Console) -> None:
     """Print what ComfyUI and A1111 cannot read of one of our pictures, and why."""
     for what, reasons in (
-        ("No ComfyUI graph", comfy.left_out(recipe)),
-        ("The ComfyUI graph is nearly the same", comfy.nearly(recipe)),
-        ("No A1111 line", left_out(recipe)),
+        ("No ComfyUI graph", no_graph_reasons(recipe)),
+        ("The ComfyUI graph is nearly the same", graph_differences(recipe)),
+        ("No A1111 line", no_line_reasons(recipe)),
     ):
         for why in reasons:
             console.print(styled(f"{what}: {why}.", "dim"), soft_wrap=True)
@@ -173,7 +174,7 @@ def _is_file(path: Path) -> bool:
 
 
 async def _given(image: str, wanted: Wanted, studio: Studio, pictures: Pictures) -> Given:
-    header = read_header(await asyncio.to_thread(pictures.fetch, image))
+    header = read_image_header(await asyncio.to_thread(pictures.fetch, image))
     masks = {}
     for channel in wanted.channels:
         with suppress(ImageError):  # nothing is marked there: said where it is used

@@ -22,8 +22,8 @@ from engine.loading.loading import read_tensors
 from engine.loading.lora_file import read_entries
 from engine.models.control_files import context_width, title_of
 from engine.models.families import BY_KEY
-from engine.models.folders import Kind
-from engine.models.shelves import SHELVES
+from engine.models.folders import ModelKind
+from engine.models.model_files import KINDS, ModelFiles
 from engine.text_encode.embeddings import find_vectors
 
 CPU: Final = torch.device("cpu")
@@ -34,14 +34,16 @@ class Part:
     """Say of a file or folder what it is, and what is wrong with it (None: nothing)."""
 
     name: str
-    kind: Kind
+    kind: ModelKind
     title: str = ""
     problem: str | None = None
 
 
-def examine_parts(models_dir: Path | None, parts: Iterable[tuple[Kind, str]]) -> Iterator[Part]:
+def examine_parts(
+    models_dir: Path | None, parts: Iterable[tuple[ModelKind, str]]
+) -> Iterator[Part]:
     """Read parts of a folder, and look at every value of most of them."""
-    shelves = {kind: shelf(models_dir) for kind, shelf in SHELVES.items()}
+    shelves = {kind: ModelFiles(models_dir, kind) for kind in KINDS}
     for kind, name in parts:
         try:
             path = shelves[kind].get(name)
@@ -60,7 +62,7 @@ def _lora(name: str, path: Path) -> str:
 def _vae(name: str, path: Path) -> str:
     if is_tiny(path):
         return f"tiny, {read_tiny(name, path).config.latent_channels} channels"
-    vae = read_vae(name, path, BY_KEY["sd1"].form)
+    vae = read_vae(name, path, BY_KEY["sd1"].config_folder)
     return f"{vae.config.latent_channels} channels"
 
 
@@ -82,10 +84,10 @@ def _upscaler(name: str, path: Path) -> str:
     return f"{load_upscaler(name, path, CPU).scale}×"
 
 
-LOOKS: Final[Mapping[Kind, Callable[[str, Path], str]]] = {
-    Kind.LORA: _lora,
-    Kind.VAE: _vae,
-    Kind.EMBEDDING: _embedding,
-    Kind.CONTROLNET: _control,
-    Kind.UPSCALER: _upscaler,
+LOOKS: Final[Mapping[ModelKind, Callable[[str, Path], str]]] = {
+    ModelKind.LORA: _lora,
+    ModelKind.VAE: _vae,
+    ModelKind.EMBEDDING: _embedding,
+    ModelKind.CONTROLNET: _control,
+    ModelKind.UPSCALER: _upscaler,
 }

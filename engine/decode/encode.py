@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.decode.tiled_vae import encode_large
-from engine.loading.loading import Model
+from engine.loading.model import Model
 
 GREY: Final = 0.0  # what a model for inpainting sees where it is to paint, in −1 … 1
 

@@ -19,13 +19,14 @@ from engine.device.finite import check_weights
 from engine.device.tensor_bytes import of_file, of_modules
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.files.safetensors import BadFile
-from engine.loading.loading import Model, brief, is_xl, lacks_weights, read_respelled, vae_tensors
+from engine.loading.loading import brief, is_xl, lacks_weights, read_respelled, vae_tensors
 from engine.loading.missing_vae import NoVae
+from engine.loading.model import Model
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, check_vae
 from engine.models.control_files import read_config
 from engine.models.families import BY_KEY, TINY_VAES
+from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
-from engine.models.shelves import Shelf
 from engine.models.supported import check_vae as check_config
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,10 @@ class Vaes:
     """
 
     def __init__(
-        self, model: Model, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+        self,
+        model: Model,
+        shelf: ModelFiles,
+        make_room: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._model = model
         self._shelf = shelf
@@ -109,7 +113,7 @@ class Vaes:
         if is_tiny(path):
             return self._tiny(name, path)
         # All VAEs of SD1, SD2 and SDXL are of one form, and differ in how latents are scaled.
-        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].form
+        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].config_folder
         return self._fit(name, read_vae(name, path, form))
 
     def _tiny(self, name: str, path: Path) -> AutoencoderTiny:

@@ -18,7 +18,7 @@ from engine.decode.tiled_vae import decode_large
 from engine.device.backends import ran_out
 from engine.device.finite import are_finite
 from engine.errors import NotFinite
-from engine.loading.loading import Model
+from engine.loading.model import Model
 
 PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
 CHEAP: Final = 0.2  # seconds that a tiny VAE may take for a preview

@@ -28,11 +28,12 @@ from engine.device.backends import ran_out
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import of_file
 from engine.errors import BrokenModel
-from engine.loading.loading import Model, brief
+from engine.loading.loading import brief
+from engine.loading.model import Model
 from engine.loading.unused_tensors import check_unused, unused
-from engine.models.control_files import KINDS, check_family, check_kind, is_union
-from engine.models.shelves import Shelf
-from engine.pictures.hints import Hint
+from engine.models.control_files import UNION_KINDS, check_family, check_kind, is_union
+from engine.models.model_files import ModelFiles
+from engine.pictures.control_images import ControlImage
 
 ADDED: Final = {
     "label_emb.0.0": "add_embedding.linear_1",
@@ -89,7 +90,7 @@ class Controls:
     """
 
     def __init__(
-        self, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+        self, shelf: ModelFiles, make_room: Callable[[int], object] = lambda size: None
     ) -> None:
         self._shelf = shelf
         self._make_room = make_room
@@ -100,7 +101,7 @@ class Controls:
         """Return the networks that are loaded."""
         return list(self._loaded.values())
 
-    def steer(self, hint: Hint, model: Model, width: int, height: int) -> Steer:
+    def steer(self, hint: ControlImage, model: Model, width: int, height: int) -> Steer:
         """Return a control at work on pictures of that size in pixels.
 
         Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
@@ -109,7 +110,7 @@ class Controls:
         network = self._get(control.model, model)
         if isinstance(network, ControlNetUnionModel):
             check_kind(control.model, control.preprocessor)
-            network = Union(network, KINDS[control.preprocessor])
+            network = Union(network, UNION_KINDS[control.preprocessor])
         return Steer(
             network=network,
             hint=to_hint(hint.at(width, height), model),

@@ -23,7 +23,7 @@ from engine.denoise.multidiffusion import piecewise
 from engine.denoise.noise import start_noise
 from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for, start
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.recipe.context_length import share_a_call
 from engine.recipe.recipe import Recipe

@@ -12,7 +12,7 @@ from itertools import product
 import torch
 
 from engine.denoise.samplers import Request, Sampling, advance
-from engine.pictures.cuts import overlap_of
+from engine.pictures.tile_grid import overlap_of
 from engine.pictures.tiles import Tiling
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.denoise.samplers import SAMPLERS
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule
-from engine.recipe.recipe import Range
+from engine.recipe.limits import Range
 
 STRENGTHS: Final = Range(0.01, 1)
 

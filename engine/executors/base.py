@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from engine.errors import Cancelled, Lost, MarbleError
-from engine.events import Event
+from engine.events import Ended, Event, Key, Report
 from engine.executors import Health, ManagedExecutor
-from engine.reports import Ended, Key, Report
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)

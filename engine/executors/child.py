@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import EngineError, Lost
-from engine.events import Event, Picture, Progress, Stage
+from engine.events import Ended, Event, Key, Picture, Progress, Report, Stage
 from engine.executors import Health, wire
 from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
-from engine.reports import Ended, Key, Report
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 
 from engine.errors import Lost
+from engine.events import Key, Report
 from engine.executors import Health
 from engine.executors.base import CLOSED, QueueingExecutor
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
-from engine.reports import Key, Report
 from engine.spec import Spec
 
 

@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import EngineError, MarbleError
+from engine.events import Ended, Key, Report
 from engine.executors.config import EngineConfig
-from engine.reports import Ended, Key, Report
 from engine.spec import Spec
 
 if TYPE_CHECKING:

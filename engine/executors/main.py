@@ -14,10 +14,10 @@ import sys
 import threading
 from typing import BinaryIO, Final
 
+from engine.events import Key, Report
 from engine.executors import wire
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
-from engine.reports import Key, Report
 
 WRECKED: Final = 70  # exit code; the jobs at work then count as lost, and may be tried again
 

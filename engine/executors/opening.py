@@ -11,11 +11,13 @@ from engine.device.out_of_memory import Ladder
 from engine.device.probe import Notes, Probe
 from engine.device.tensor_bytes import Holder
 from engine.executors.config import EngineConfig
-from engine.files.stored import Folder
+from engine.files.stored import PictureFolder
 from engine.finish.enlarge import Enlarger
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.shelves import upscalers
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
 from engine.pipeline.finish import unjudged
 from engine.pipeline.pipeline import Pipeline
@@ -46,7 +48,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     catalogue = Catalogue(config.models_dir, config.starter)
     exact = config.batching == Batching.EXACT
     measure = probe.buckets if exact else probe.buckets_now
-    enlarger = Enlarger(upscalers(config.models_dir), device, ladder)
+    enlarger = Enlarger(ModelFiles(config.models_dir, ModelKind.UPSCALER), device, ladder)
     guard = open_guard(config)
     # The safety check works on the processor: only there it takes models' room.
     beside: list[Holder] = [enlarger]
@@ -57,7 +59,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     return Pipeline(
         models,
         Batching(config.batching),
-        blobs=Folder(config.pictures),
+        blobs=PictureFolder(config.pictures),
         enlarger=enlarger,
         ladder=ladder,
         static=config.compile,

@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine.errors import Cancelled, EngineError, Lost, MarbleError, OutOfMemory, UserError
-from engine.events import Picture, Progress, Stage, Verdict
+from engine.events import Ended, Key, Picture, Progress, Report, Stage, Verdict
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended, Key, Report
 from engine.sentences import Sentence
 from engine.spec import Spec
 

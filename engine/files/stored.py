@@ -13,7 +13,7 @@ from typing import Protocol
 from engine.errors import MissingPicture
 
 
-class Blobs(Protocol):
+class PictureStore(Protocol):
     """Read pictures by the sha256 of their file."""
 
     def read(self, sha256: str) -> bytes:
@@ -22,7 +22,7 @@ class Blobs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class PictureFolder:
     """Read pictures in a folder; without one there are none."""
 
     folder: Path | None
@@ -32,11 +32,11 @@ class Folder:
         if self.folder is None:
             raise MissingPicture(sha256)
         try:
-            return blob_path(self.folder, sha256).read_bytes()
+            return picture_path(self.folder, sha256).read_bytes()
         except OSError:
             raise MissingPicture(sha256) from None
 
 
-def blob_path(folder: Path, sha256: str) -> Path:
+def picture_path(folder: Path, sha256: str) -> Path:
     """Return where the file of that name lies."""
     return folder / sha256[:2] / f"{sha256}.png"

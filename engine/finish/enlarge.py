@@ -14,7 +14,7 @@ from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.tensor_bytes import of_file
 from engine.events import Stage
 from engine.finish.upscale import Upscaler, enlarge, load_upscaler
-from engine.models.shelves import Shelf
+from engine.models.model_files import ModelFiles
 from engine.pictures.images import LANCZOS as FILTER
 
 Pixels = npt.NDArray[np.uint8]
@@ -26,7 +26,7 @@ class Enlarger:
     `make_room` is told how many bytes the next one has before it is loaded.
     """
 
-    def __init__(self, shelf: Shelf, device: torch.device, ladder: Ladder) -> None:
+    def __init__(self, shelf: ModelFiles, device: torch.device, ladder: Ladder) -> None:
         self._shelf = shelf
         self._device = device
         self._ladder = ladder

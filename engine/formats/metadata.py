@@ -25,9 +25,14 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from engine.errors import MetadataError, UserError
-from engine.formats import comfy, exif
-from engine.formats.a1111 import from_a1111, left_out, to_a1111
-from engine.formats.graphs import Given, read_graph
+from engine.formats import exif
+from engine.formats.a1111.reader import from_a1111
+from engine.formats.a1111.writer import no_line_reasons, to_a1111
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.limits import no_graph_reasons
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.meaning import Given
+from engine.formats.graphs.recipe import read_graph
 from engine.recipe.prompt_tags import mend_surrogates
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
@@ -160,11 +165,11 @@ def _exif_texts(data: bytes) -> dict[str, str]:
 def _texts(recipe: Recipe) -> dict[str, str]:
     """Return what a picture carries; what others could say only wrongly is left out."""
     texts = {"marble": json.dumps(recipe.to_dict())}
-    if not left_out(recipe):
+    if not no_line_reasons(recipe):
         texts["parameters"] = to_a1111(recipe)
-    if not comfy.left_out(recipe):
-        texts["prompt"] = json.dumps(comfy.to_graph(recipe))
-        texts["workflow"] = json.dumps(comfy.to_workflow(recipe))
+    if not no_graph_reasons(recipe):
+        texts["prompt"] = json.dumps(to_graph(recipe))
+        texts["workflow"] = json.dumps(to_workflow(recipe))
     return texts
 
 

@@ -1,16 +1,15 @@
 """Bring a checkpoint's modules to a device: the only place that reads weights.
 
 Everything is read from the local folder or file; nothing reaches for a model hub. A single file's
-modules are built from configurations that Marble ships (`engine/forms`).
+modules are built from configurations that Marble ships (`engine/models/configs`).
 """
 
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from diffusers.loaders.single_file_utils import (
@@ -33,10 +32,16 @@ from engine.errors import BrokenModel, some
 from engine.files.safetensors import BadFile, read_header
 from engine.loading.layer_names import original_name
 from engine.loading.missing_vae import NoVae
+from engine.loading.model import ENCODERS, Model
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.loading.tokenizer import make_tokenizer
-from engine.loading.unread_tensors import harmful, left_over
-from engine.loading.unused_tensors import VAE_HARMLESS, left_in_text, left_in_vae
+from engine.loading.unused_tensors import (
+    VAE_HARMLESS,
+    harmful,
+    left_in_text,
+    left_in_vae,
+    left_over,
+)
 from engine.models.catalogue import Checkpoint
 from engine.models.families import SDXL
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
@@ -45,57 +50,9 @@ from engine.models.weights import part_variant
 
 log = logging.getLogger(__name__)
 
-ENCODERS: Final = ("text_encoder", "text_encoder_2")
 # diffusers does not know the original name of this weight.
 _UNET_NAMES = DIFFUSERS_TO_LDM_MAPPING["unet"]["layers"]
 _UNET_NAMES["time_embedding.cond_proj.weight"] = "time_embed.cond_proj.weight"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """Hold one loaded model: its modules on `device`, the U-Net and text encoder in `dtype`.
-
-    The VAE stays in fp32, where it is safe: in fp16 that of SDXL overflows, and its cost is one
-    call a picture.
-    """
-
-    checkpoint: Checkpoint
-    device: torch.device
-    dtype: torch.dtype
-    tokenizer: Any
-    text_encoder: Any
-    tokenizer_2: Any = None
-    text_encoder_2: Any = None
-    unet: Any
-    vae: Any
-    noise_schedule: NoiseSchedule
-    unread: tuple[str, ...] = ()  # tensors of its file that nothing reads
-
-    @property
-    def encoders(self) -> list[tuple[Any, Any]]:
-        """Return its text encoders, each with its tokenizer."""
-        both = (self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)
-        return [(tokenizer, encoder) for tokenizer, encoder in both if encoder is not None]
-
-    @property
-    def latent_channels(self) -> int:
-        """Return the number of channels of the latents."""
-        return int(self.vae.config.latent_channels)
-
-    @property
-    def inpaints(self) -> bool:
-        """Say whether the U-Net sees a mask and what it leaves beside the noised latents."""
-        return int(self.unet.config.in_channels) > self.latent_channels
-
-    @property
-    def guidance_width(self) -> int:
-        """Return in how many values the U-Net takes its guidance's scale; 0: it is guided."""
-        return int(self.unet.config.get("time_cond_proj_dim") or 0)
-
-    @property
-    def latent_scale(self) -> int:
-        """Return how many pixels one latent spans on each side."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
 
 def load(

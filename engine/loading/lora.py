@@ -23,11 +23,12 @@ from engine.device.finite import check_values
 from engine.device.tensor_bytes import of_file, of_tensors
 from engine.errors import BrokenModel
 from engine.loading.layer_names import names_in_loras
-from engine.loading.loading import ENCODERS, Model, read_tensors
+from engine.loading.loading import read_tensors
 from engine.loading.lora_file import Entry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
+from engine.loading.model import ENCODERS, Model
 from engine.models.control_files import title_of
-from engine.models.shelves import Shelf
+from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
 
 SETS: Final = 8  # that are kept ready on the device; others are made anew from their files
@@ -43,7 +44,10 @@ class Loras:
     """
 
     def __init__(
-        self, model: Model, shelf: Shelf, make_room: Callable[[int], object] = lambda size: None
+        self,
+        model: Model,
+        shelf: ModelFiles,
+        make_room: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._model = model
         self._shelf = shelf

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from engine.models.families import FORMS
+from engine.models.families import CONFIGS
 
-MERGES: Final = FORMS / "clip" / "merges.txt.gz"
+MERGES: Final = CONFIGS / "clip" / "merges.txt.gz"
 START: Final = "<|startoftext|>"
 END: Final = "<|endoftext|>"
 WORD_END: Final = "</w>"

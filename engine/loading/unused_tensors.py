@@ -1,19 +1,21 @@
-"""Find tensors of a part's file that nothing uses: the libraries would drop them without a word.
+"""Find tensors in files of weights that nothing uses: the libraries drop them without a word.
 
-Every tensor of a VAE, a tiny VAE or a control model is used, known to be harmless, or named by
-`BadFile`: without it a picture would be another one.
+Every tensor of a VAE, a tiny VAE or a ControlNet is used, known to be harmless, or named by
+`BadFile`: without it a picture would be another one. What is left over of a checkpoint is logged.
+Names are in today's spelling (`engine.models.tensor_names`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from torch import Tensor
 
 from engine.files.safetensors import BadFile
+from engine.models.signatures import UNET
 
 # What training leaves in a VAE's file and drawing does not need.
 VAE_HARMLESS: Final = re.compile(r"loss\.|model_ema\.|(.*\.)?num_batches_tracked$")
@@ -24,6 +26,31 @@ OPEN_CLIP: Final = re.compile(
     r"transformer\.resblocks\.\d+\.attn\.in_proj_(?:weight|bias)|"
     r"token_embedding\.weight|positional_embedding|ln_final\.(?:weight|bias)|text_projection"
 )
+
+# What is read of a VAE and of text encoders.
+READ: Final = (
+    r"first_stage_model\.(?:encoder|decoder|quant_conv|post_quant_conv)\.",
+    r"(?:cond_stage_model|conditioner\.embedders\.0)\.transformer\.text_model\."
+    r"(?:embeddings|encoder|final_layer_norm)\.",
+    r"(?:cond_stage_model|conditioner\.embedders\.1)\.model\."
+    r"(?:transformer\.resblocks\.|token_embedding|positional_embedding|ln_final|text_projection)",
+)
+# What a picture does not depend on: tables that follow from the noise schedule, copies and counts
+# of training, what CLIP compares with pictures, and marks (`engine.models.prediction`).
+HARMLESS: Final = (
+    r"(?:model\.)?(?:betas|alphas_cumprod|alphas_cumprod_prev|logvar|lvlb_weights|scale_factor)$",
+    r"(?:sqrt|log)_(?:one_minus_|recip_|recipm1_)?alphas_cumprod$",
+    r"posterior_",
+    r"denoiser\.",
+    r"model_ema\.",
+    r"first_stage_model\.(?:loss|model_ema)\.",
+    r"global_step$",
+    r"(?:.*\.)?(?:logit_scale|position_ids|attn_mask)$",
+    r"(?:cond_stage_model|conditioner\.embedders\.0)\.(?:transformer\.)?text_projection",
+    r"(?:v_pred|ztsnr)$",
+)
+_KNOWN: Final = re.compile("|".join((*READ, *HARMLESS)))
+_HARMLESS: Final = re.compile("|".join(HARMLESS))
 
 
 def check_unused(names: Iterable[str], harmless: re.Pattern[str] | None = None) -> None:
@@ -69,3 +96,17 @@ def _converted(tensors: Mapping[str, Tensor], module: Any) -> list[Tensor]:
     known = module.state_dict()
     found = convert_ldm_vae_checkpoint(dict(tensors), config=module.config)
     return [each for name, each in found.items() if name in known and each is not None]
+
+
+def harmful(names: Iterable[str]) -> list[str]:
+    """Return those of some tensors that a picture may depend on."""
+    return [name for name in names if not _HARMLESS.match(name)]
+
+
+def left_over(names: Iterable[str], unet: Collection[str]) -> list[str]:
+    """Return the tensors of a file that are neither read nor known to be harmless.
+
+    unet: the original names of the U-Net's tensors, which are read.
+    """
+    read = {f"{UNET}{name}" for name in unet}
+    return [name for name in names if name not in read and not _KNOWN.match(name)]

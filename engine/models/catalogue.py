@@ -21,10 +21,10 @@ from engine.models.families import (
     Family,
     fit_to_name,
     fit_to_variant,
-    identify,
+    identify_folder,
 )
-from engine.models.folders import PICKLES, SAFE, Kind, diffusers_folders, find
-from engine.models.hub_files import half_fetched
+from engine.models.folders import PICKLES, SAFE, ModelKind, diffusers_folders, find
+from engine.models.hub import half_fetched
 from engine.models.marble_json import (
     own_defaults,
     own_detail,
@@ -34,7 +34,7 @@ from engine.models.marble_json import (
     own_zero_snr,
 )
 from engine.models.name_matching import Names
-from engine.models.signatures import identify as identify_file
+from engine.models.signatures import identify_file
 from engine.models.supported import (
     check_channels,
     check_family,
@@ -128,7 +128,7 @@ class Catalogue:
         if self.models_dir is None:
             return {STARTER: self._starter}
         folders = dict(diffusers_folders(self.models_dir))
-        single = find(self.models_dir, Kind.CHECKPOINT)
+        single = find(self.models_dir, ModelKind.CHECKPOINT)
         return {**single, **folders, STARTER: self._starter}
 
 
@@ -171,7 +171,7 @@ def describe_file(name: str, file: Path) -> Checkpoint:
     return _with_own(
         Checkpoint(
             name=name,
-            folder=form.family.form,
+            folder=form.family.config_folder,
             file=file,
             family=form.family,
             defaults=form.family.defaults(form.sample_size * 8),
@@ -188,10 +188,10 @@ def describe_file(name: str, file: Path) -> Checkpoint:
 def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
     """Return a folder's family and its U-Net's configuration."""
     index = _read_json(name, folder / "model_index.json")
-    family, unet = identify(index), dict[str, Any]()
+    family, unet = identify_folder(index), dict[str, Any]()
     if family and family.loadable:  # others need not have a U-Net
         unet = _read_json(name, folder / "unet" / "config.json")
-        family = identify(index, unet) or family
+        family = identify_folder(index, unet) or family
     if family is None:
         raise BrokenModel(name, f"its form {index.get('_class_name')!r} is not known to Marble.")
     try:

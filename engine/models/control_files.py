@@ -14,7 +14,7 @@ from engine.errors import BrokenModel, UnknownMapKind, WrongFamily
 from engine.files.safetensors import BadFile, Header, read_header
 from engine.models.catalogue import Checkpoint
 from engine.models.families import FAMILIES
-from engine.models.shelves import Shelf
+from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Control
 
 CONTEXT: Final = "attn2.to_k.weight"  # [inner, width of the text embeddings]
@@ -26,10 +26,10 @@ TYPES: Final = "control_add_embedding.linear_1.weight"
 TASKS: Final = "task_embedding"
 PROJECTION: Final = "spatial_ch_projs.weight"
 # A preprocessor → the place of its maps among a union's kinds: edges, line art, straight lines.
-KINDS: Final = {"canny": 3}
+UNION_KINDS: Final = {"canny": 3}
 
 
-def find_control(shelf: Shelf, control: Control, checkpoint: Checkpoint) -> Control:
+def find_control(shelf: ModelFiles, control: Control, checkpoint: Checkpoint) -> Control:
     """Return a control by its model's full name, which is there and made for a model.
 
     Raises `UnknownPart`, `WrongFamily`, `UnknownMapKind` or `BrokenModel`.
@@ -52,8 +52,8 @@ def is_union(name: str, path: Path) -> bool:
 
 def check_kind(name: str, preprocessor: str) -> None:
     """Raise `UnknownMapKind` where it is not known which kind of map a union is given."""
-    if preprocessor not in KINDS:
-        raise UnknownMapKind(name, sorted(KINDS))
+    if preprocessor not in UNION_KINDS:
+        raise UnknownMapKind(name, sorted(UNION_KINDS))
 
 
 def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:

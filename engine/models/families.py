@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-FORMS: Final = Path(__file__).parent / "forms"  # configurations of single files, by family
+CONFIGS: Final = Path(__file__).parent / "configs"  # configurations of single files, by family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,9 @@ class Family:
     schedule: str = "karras"
 
     @property
-    def form(self) -> Path:
+    def config_folder(self) -> Path:
         """Return the folder that describes the modules of its single files."""
-        return FORMS / self.key
+        return CONFIGS / self.key
 
     def defaults(self, size: int) -> Defaults:
         """Return the family's defaults for a model trained at `size` × `size` pixels."""
@@ -216,7 +216,9 @@ _WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
 _STEPS: Final = re.compile(r"(?<!\d)([1-9]\d?)[ _-]?steps?(?![a-z])", re.IGNORECASE)
 
 
-def identify(index: Mapping[str, Any], unet: Mapping[str, Any] | None = None) -> Family | None:
+def identify_folder(
+    index: Mapping[str, Any], unet: Mapping[str, Any] | None = None
+) -> Family | None:
     """Return the family of a folder by its `model_index.json` and `unet/config.json`, or None.
 
     Without the latter it is the first that makes the same kind of pipeline.

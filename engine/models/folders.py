@@ -19,7 +19,7 @@ from engine.models.extra_paths import extra_folders
 from engine.models.weights import variant
 
 
-class Kind(StrEnum):
+class ModelKind(StrEnum):
     """Name the kinds of files."""
 
     CHECKPOINT = "checkpoint"
@@ -32,20 +32,20 @@ class Kind(StrEnum):
 
 
 # The folder itself and ComfyUI's `models` first, then ComfyUI's and A1111's roots.
-PLACES: Final[dict[Kind, tuple[str, ...]]] = {
-    Kind.CHECKPOINT: (
+FOLDERS: Final[dict[ModelKind, tuple[str, ...]]] = {
+    ModelKind.CHECKPOINT: (
         "", "checkpoints", "diffusers", "Stable-diffusion",
         "models/checkpoints", "models/diffusers", "models/Stable-diffusion",
     ),
-    Kind.LORA: ("loras", "Lora", "LyCORIS", "models/loras", "models/Lora", "models/LyCORIS"),
-    Kind.VAE: ("vae", "VAE", "models/vae", "models/VAE"),
-    Kind.TINY_VAE: ("vae_approx", "VAE-approx", "models/vae_approx", "models/VAE-approx"),
-    Kind.CONTROLNET: ("controlnet", "ControlNet", "models/controlnet", "models/ControlNet"),
-    Kind.UPSCALER: (
+    ModelKind.LORA: ("loras", "Lora", "LyCORIS", "models/loras", "models/Lora", "models/LyCORIS"),
+    ModelKind.VAE: ("vae", "VAE", "models/vae", "models/VAE"),
+    ModelKind.TINY_VAE: ("vae_approx", "VAE-approx", "models/vae_approx", "models/VAE-approx"),
+    ModelKind.CONTROLNET: ("controlnet", "ControlNet", "models/controlnet", "models/ControlNet"),
+    ModelKind.UPSCALER: (
         "upscale_models", "ESRGAN", "RealESRGAN",
         "models/upscale_models", "models/ESRGAN", "models/RealESRGAN",
     ),
-    Kind.EMBEDDING: ("embeddings", "models/embeddings"),
+    ModelKind.EMBEDDING: ("embeddings", "models/embeddings"),
 }  # fmt: skip
 SAFE: Final = (".safetensors", ".sft")
 # Pickles can run code when they are read, and the known guards have known holes.
@@ -53,21 +53,21 @@ PICKLES: Final = (".ckpt", ".pt", ".pth", ".bin")
 
 
 # What `extra_model_paths.yaml` calls them.
-KEYS: Final[dict[Kind, tuple[str, ...]]] = {
-    Kind.CHECKPOINT: ("checkpoints", "diffusers"),
-    Kind.LORA: ("loras",),
-    Kind.VAE: ("vae",),
-    Kind.TINY_VAE: ("vae_approx",),
-    Kind.CONTROLNET: ("controlnet",),
-    Kind.UPSCALER: ("upscale_models",),
-    Kind.EMBEDDING: ("embeddings",),
+KEYS: Final[dict[ModelKind, tuple[str, ...]]] = {
+    ModelKind.CHECKPOINT: ("checkpoints", "diffusers"),
+    ModelKind.LORA: ("loras",),
+    ModelKind.VAE: ("vae",),
+    ModelKind.TINY_VAE: ("vae_approx",),
+    ModelKind.CONTROLNET: ("controlnet",),
+    ModelKind.UPSCALER: ("upscale_models",),
+    ModelKind.EMBEDDING: ("embeddings",),
 }
 
 
-def folders(root: Path, kind: Kind) -> list[Path]:
+def folders(root: Path, kind: ModelKind) -> list[Path]:
     """Return the folders of `root` that hold files of a kind, each once."""
     found: dict[tuple[int, int], Path] = {}
-    for folder in (*(root / place for place in PLACES[kind]), *extra_folders(root, KEYS[kind])):
+    for folder in (*(root / place for place in FOLDERS[kind]), *extra_folders(root, KEYS[kind])):
         with suppress(OSError):  # it is not there, or not for us
             stat = folder.stat()
             if S_ISDIR(stat.st_mode) and os.access(folder, os.R_OK | os.X_OK):
@@ -101,7 +101,7 @@ def below(folder: Path) -> list[Path]:
     return found
 
 
-def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
+def files(root: Path, kind: ModelKind) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each file of weights of a kind, pickles included, in order.
 
     A name is a path below its folder, as ComfyUI's: `sd15/dreamshaper.safetensors`.
@@ -116,13 +116,13 @@ def files(root: Path, kind: Kind) -> Iterator[tuple[str, Path]]:
 
 def diffusers_folders(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each folder in diffusers' layout; `OWNER/NAME` as the hub has them."""
-    for folder in folders(root, Kind.CHECKPOINT):
+    for folder in folders(root, ModelKind.CHECKPOINT):
         deeper = [] if folder == root else folder.glob("*/*/model_index.json")
         for index in sorted([*folder.glob("*/model_index.json"), *deeper]):
             yield index.parent.relative_to(folder).as_posix(), index.parent
 
 
-def find(root: Path | None, kind: Kind) -> dict[str, Path]:
+def find(root: Path | None, kind: ModelKind) -> dict[str, Path]:
     """Return name → path of all files of a kind; the first of a name counts."""
     found: dict[str, Path] = {}
     for name, path in files(root, kind) if root else ():

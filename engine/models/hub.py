@@ -4,10 +4,17 @@ A single file goes into `checkpoints/`, a folder in diffusers' layout into `diff
 with only what is needed to run it: half precision where it is offered, never a pickle. Before
 anything else the revision is looked up and written beside it (`NAME.hub.json`, `hub.json`); ever
 after the same revision is asked for, until that file is removed.
+
+`snapshot_download` of the hub's client (huggingface_hub 2.4) deletes what it has of a file when it
+breaks off, which is bad at 7 GB, and does not compare contents with their hash. So the bytes go
+into `FILE.HASH.part` first, and are checked before they get the file's name.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +22,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from engine.errors import nearest
-from engine.models.families import identify
-from engine.models.hub_files import (
-    NOTE,
-    HubError,
-    HubFile,
-    check_room,
-    download,
-    pinned,
-    read,
-    write,
-)
+from engine.models.families import identify_folder
+from engine.models.offers import NOTE, HubError, Offer
 from engine.models.supported import LATER
 from engine.models.weights import HALF, PARTS, choose
 
@@ -35,88 +33,34 @@ INDEX: Final = "model_index.json"
 # What a folder needs beside its weights.
 CONFIGS: Final = ("scheduler", "tokenizer", "tokenizer_2")
 TEXTS: Final = (".json", ".txt")
+RESERVE: Final = 2**30  # bytes that stay free on the disk
+SHA256: Final = 64  # digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """Describe a model that may be fetched by name; without a file it is a whole folder."""
+class HubFile:
+    """Describe a file of a repository: its size in bytes, and the hash of its contents.
+
+    hash: SHA-256, or Git's SHA-1 of a blob for small files.
+    """
 
     name: str
-    repo: str
-    file: str = ""
-    title: str = ""
-    memory: int = 0  # GB of the GPU's memory that it wants
-    place: str = "checkpoints"  # below the models folder, for a single file
+    size: int
+    hash: str
 
-    @property
-    def home(self) -> str:
-        """Return the folder below the models folder that its files go into."""
-        return self.place if self.file else f"diffusers/{self.repo}"
+    def is_at(self, path: Path) -> bool:
+        """Say whether a path holds this file's contents."""
+        if not path.is_file() or path.stat().st_size != self.size:
+            return False
+        if len(self.hash) == SHA256:
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest() == self.hash
+        blob = b"blob %d\0%b" % (self.size, path.read_bytes())
+        return hashlib.sha1(blob, usedforsecurity=False).hexdigest() == self.hash
 
-    @property
-    def note(self) -> str:
-        """Return the name of the file that keeps its revision."""
-        return f"{Path(self.file).stem}.{NOTE}" if self.file else NOTE
-
-
-# Small to large; each is one file in half precision, from its makers or ComfyUI's own archive.
-# Then what may lie beside them.
-OFFERS: Final = (
-    Offer(
-        name="sd15",
-        repo="Comfy-Org/stable-diffusion-v1-5-archive",
-        file="v1-5-pruned-emaonly-fp16.safetensors",
-        title="Stable Diffusion 1.5, 2 GB",
-        memory=4,
-    ),
-    Offer(
-        name="sdxl-turbo",
-        repo="stabilityai/sdxl-turbo",
-        file="sd_xl_turbo_1.0_fp16.safetensors",
-        title="SDXL Turbo: 512 pixels in one to four steps, 7 GB",
-        memory=8,
-    ),
-    Offer(
-        name="sdxl",
-        repo="stabilityai/stable-diffusion-xl-base-1.0",
-        file="sd_xl_base_1.0.safetensors",
-        title="Stable Diffusion XL: 1024 pixels, 7 GB",
-        memory=10,
-    ),
-    Offer(
-        name="taesd",
-        repo="madebyollin/taesd",
-        file="taesd_decoder.safetensors",
-        title="tiny VAE of Stable Diffusion 1 and 2: truer previews, 5 MB",
-        place="vae_approx",
-    ),
-    Offer(
-        name="taesdxl",
-        repo="madebyollin/taesdxl",
-        file="taesdxl_decoder.safetensors",
-        title="tiny VAE of Stable Diffusion XL: truer previews, 5 MB",
-        place="vae_approx",
-    ),
-)
-
-
-def find(name: str) -> Offer:
-    """Return the offer of that name, or what is meant by a place on the hub.
-
-    That is `owner/name` for a folder, or `owner/name/file.safetensors`.
-    """
-    for offer in OFFERS:
-        if offer.name == name:
-            return offer
-    owner, _, rest = name.partition("/")
-    repo, _, file = rest.partition("/")
-    if owner and repo and (not file or file.endswith(".safetensors")):
-        return Offer(name=name, repo=f"{owner}/{repo}", file=file, title=file or name)
-    known = [offer.name for offer in OFFERS]
-    raise HubError(
-        f"There is no offer {name!r}{nearest(name, known)}; known are {', '.join(known)}, or "
-        "write owner/name of a diffusers folder, or owner/name/file.safetensors."
-    )
+    def part(self, path: Path) -> Path:
+        """Return where its bytes go until all are there."""
+        return path.with_name(f"{path.name}.{self.hash[:16]}.part")
 
 
 def fetch(offer: Offer, models_dir: Path, endpoint: str | None = None) -> Path:
@@ -128,65 +72,59 @@ def fetch(offer: Offer, models_dir: Path, endpoint: str | None = None) -> Path:
 
     folder = models_dir / offer.home
     note = folder / offer.note
-    with _told(offer):
+    with _as_hub_error(offer):
         info = HfApi(endpoint=endpoint).model_info(
-            offer.repo, revision=pinned(note, offer.repo), files_metadata=True
+            offer.repo, revision=_pinned(note, offer.repo), files_metadata=True
         )
         assert info.sha  # the hub's answer always names it
-        place = partial(hf_hub_url, offer.repo, revision=info.sha, endpoint=endpoint)
-        files = {each.rfilename: _file(each) for each in info.siblings or ()}
-        wanted = _wanted(offer, files, place)
-        check_room(folder, [files[name] for name in wanted])
+        url = partial(hf_hub_url, offer.repo, revision=info.sha, endpoint=endpoint)
+        files = {each.rfilename: _describe(each) for each in info.siblings or ()}
+        wanted = _wanted(offer, files, url)
+        _check_room(folder, [files[name] for name in wanted])
         folder.mkdir(parents=True, exist_ok=True)
-        write(note, offer.repo, info.sha, whole=False)
-        paths = [download(place(name), files[name], folder / name) for name in wanted]
-        write(note, offer.repo, info.sha, whole=True)
+        _write_note(note, offer.repo, info.sha, whole=False)
+        paths = [_download(url(name), files[name], folder / name) for name in wanted]
+        _write_note(note, offer.repo, info.sha, whole=True)
     return paths[0] if offer.file else folder
 
 
-def _file(entry: Any) -> HubFile:
-    tag = entry.lfs.sha256 if entry.lfs else entry.blob_id
-    return HubFile(name=entry.rfilename, size=int(entry.size or 0), tag=tag or "")
+def half_fetched(folder: Path) -> str | None:
+    """Return the repository that a folder is not wholly fetched from yet, or None."""
+    data = _read(folder / NOTE)
+    return str(data.get("repo")) if data.get("whole") is False else None
 
 
-def _wanted(
-    offer: Offer, files: Mapping[str, HubFile], place: Callable[[str], str]
-) -> Sequence[str]:
-    """Return the files that are needed of a repository's."""
+def _describe(entry: Any) -> HubFile:
+    found = entry.lfs.sha256 if entry.lfs else entry.blob_id
+    return HubFile(name=entry.rfilename, size=int(entry.size or 0), hash=found or "")
+
+
+def _wanted(offer: Offer, files: Mapping[str, HubFile], url: Callable[[str], str]) -> Sequence[str]:
+    """Return the files of a repository that are needed."""
     if offer.file:
         names = [offer.file]
     elif INDEX in files:
         # Aside: nothing is to lie in the models folder of what cannot be run.
         with TemporaryDirectory() as aside:
-            path = download(place(INDEX), files[INDEX], Path(aside) / INDEX)
-            names = _parts(offer, _read_index(offer, path), files)
+            index = _read(_download(url(INDEX), files[INDEX], Path(aside) / INDEX))
+        names = _parts(offer, index, files)
     else:
-        raise HubError(
-            f"{offer.repo} is no diffusers folder: it holds no {INDEX}{_hint(offer, files)}."
-        )
+        single = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+        hint = f"; name one of its files, for example {offer.repo}/{single[0]}" if single else ""
+        raise HubError(f"{offer.repo} is no diffusers folder: it holds no {INDEX}{hint}.")
     if missing := [name for name in names if name not in files]:
         raise HubError(f"{offer.repo} holds no file {missing[0]!r}.")
     return names
 
 
-def _hint(offer: Offer, files: Iterable[str]) -> str:
-    single = [name for name in files if name.endswith(".safetensors") and "/" not in name]
-    return f"; name one of its files, for example {offer.repo}/{single[0]}" if single else ""
-
-
-def _read_index(offer: Offer, path: Path) -> dict[str, Any]:
-    index = read(path)
-    family = identify(index)
+def _parts(offer: Offer, index: Mapping[str, Any], files: Iterable[str]) -> list[str]:
+    """Return the files that are needed of a folder with that index, or raise `HubError`."""
+    family = identify_folder(index)
     if family is None:
         kind = index.get("_class_name")
         raise HubError(f"{offer.repo} is of a form that Marble does not know ({kind!r}).")
     if not family.loadable:
         raise HubError(f"{offer.repo} is a {family.title} model, {LATER}.")
-    return index
-
-
-def _parts(offer: Offer, index: Mapping[str, Any], files: Mapping[str, HubFile]) -> list[str]:
-    """Return the files that are needed of a folder with that index."""
     found = [INDEX]
     for part in (*CONFIGS, *PARTS):
         if not (index.get(part) or [None])[0]:
@@ -206,7 +144,7 @@ def _parts(offer: Offer, index: Mapping[str, Any], files: Mapping[str, HubFile])
 
 
 @contextmanager
-def _told(offer: Offer) -> Iterator[None]:
+def _as_hub_error(offer: Offer) -> Iterator[None]:
     """Turn whatever the hub's client raises into one sentence."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import (
@@ -241,3 +179,73 @@ def _told(offer: Offer) -> Iterator[None]:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = lines[0][:200].rstrip(".")
         raise HubError(f"{offer.repo} cannot be fetched: {reason}; {again}.") from error
+
+
+def _pinned(note: Path, repo: str) -> str | None:
+    """Return the revision that was fetched first, None if none was."""
+    data = _read(note)
+    return str(data["revision"]) if data.get("repo") == repo and "revision" in data else None
+
+
+def _write_note(note: Path, repo: str, revision: str, *, whole: bool) -> None:
+    """Keep a model's revision, and whether all of it is there."""
+    text = json.dumps({"repo": repo, "revision": revision, "whole": whole})
+    note.write_text(text, encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file's JSON object, {} if it holds none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _check_room(folder: Path, files: Sequence[HubFile]) -> None:
+    """Raise `HubError` where the disk has no room for what is not there yet."""
+    missing = sum(max(0, file.size - _present(folder / file.name, file)) for file in files)
+    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    free = shutil.disk_usage(there).free
+    if missing and free < missing + RESERVE:
+        raise HubError(
+            f"The disk has {free / 1e9:.1f} GB free; {missing / 1e9:.1f} GB and 1 GB beside it are "
+            "needed."
+        )
+
+
+def _present(path: Path, file: HubFile) -> int:
+    """Return the bytes of a file that are there, whole or where it broke off."""
+    found = (each.stat().st_size for each in (path, file.part(path)) if each.is_file())
+    return next(found, 0)
+
+
+def _download(url: str, file: HubFile, path: Path) -> Path:
+    """Fetch a file from the hub to a path, with a progress bar; return the path.
+
+    Raises what the hub's client raises, or `HubError` if other contents came than were meant.
+    """
+    from huggingface_hub import get_hf_file_metadata
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    if file.is_at(path):
+        return path
+    location, headers = get_hf_file_metadata(url).location, build_hf_headers()
+    if urlsplit(location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)  # it is the hub's, not its storage's
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = file.part(path)
+    with part.open("ab") as stream:
+        http_get(
+            location,
+            stream,
+            resume_size=stream.tell(),
+            headers=headers,
+            expected_size=file.size,
+            displayed_filename=file.name,
+        )
+    if not file.is_at(part):
+        part.unlink()
+        raise HubError(f"{file.name} came damaged from the hub; fetch it again.")
+    return part.replace(path)

@@ -1,6 +1,6 @@
 """Tell what a safetensors file is from its tensors' names and shapes.
 
-    found = identify(read_header(path))      # a Form, or BadFile with what it is instead
+    identify_file(read_header(path))  # a CheckpointInfo, or BadFile with what the file is instead
 
 Names are those of Stability's original code, which all single files follow; older spellings are
 `engine.models.tensor_names`'s matter.
@@ -40,7 +40,7 @@ TEXT: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class CheckpointInfo:
     """Say what a single file holds: its family, and what its shapes leave open."""
 
     family: Family
@@ -51,7 +51,7 @@ class Form:
     guided: bool = False  # its guidance is built in
 
 
-def identify(header: Header, *, told: bool = False) -> Form:
+def identify_file(header: Header, *, told: bool = False) -> CheckpointInfo:
     """Return the form of a file that Marble can run, or raise `BadFile` with what it is.
 
     Names are as they are spelled today; told: its owner says what it predicts.
@@ -67,7 +67,7 @@ def identify(header: Header, *, told: bool = False) -> Form:
     marked = marked_prediction(header, told=told)
     prediction = marked or (_by_telltale(header) if family.key == "sd2" else "epsilon")
     size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
-    return Form(
+    return CheckpointInfo(
         family=family,
         prediction=prediction,
         zero_snr=has_zero_snr(header, prediction),

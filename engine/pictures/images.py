@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 from PIL import ExifTags, Image, ImageCms
 
 from engine.errors import ImageError
-from engine.pictures.headers import DAMAGED, Header, read_header
+from engine.pictures.image_header import DAMAGED, ImageHeader, read_image_header
 from engine.pictures.strip_metadata import EXIF, bare_jpeg, bare_png
 from engine.sentences import Sentence
 
@@ -55,7 +55,7 @@ def read_image(data: bytes) -> Image.Image:
     if not data:
         raise ImageError(Sentence("The file is empty.", "empty_file"))
     check_bytes(len(data))
-    header = read_header(data)
+    header = read_image_header(data)
     _judge(header)
     try:
         return _normalise(_decode(data, header))
@@ -80,7 +80,7 @@ def read_stored(data: bytes) -> Image.Image:
     Returns mode RGB or RGBA; raises `ImageError` for a damaged file.
     """
     try:
-        return _normalise(_decode(data, read_header(data)))
+        return _normalise(_decode(data, read_image_header(data)))
     except (ImageError, MemoryError):
         raise
     except Exception as error:
@@ -131,7 +131,7 @@ def fit(
     return image.resize((width, height), resample)
 
 
-def _judge(header: Header) -> None:
+def _judge(header: ImageHeader) -> None:
     width, height = header.width, header.height
     size = f"{width:,} × {height:,}"
     start = f"The picture is {size} pixels"
@@ -149,7 +149,7 @@ def _judge(header: Header) -> None:
         raise ImageError(Sentence(text, "too_long", size=size, times=LONGEST))
 
 
-def _decode(data: bytes, header: Header) -> Image.Image:
+def _decode(data: bytes, header: ImageHeader) -> Image.Image:
     profile: bytes | None = None
     if header.kind == "PNG":
         data, profile = bare_png(data)

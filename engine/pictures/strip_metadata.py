@@ -22,7 +22,7 @@ from PIL import Image
 
 from engine.errors import ImageError
 from engine.pictures.exif_tags import ALONE, APP1, END, MARK, MARKER, SCAN
-from engine.pictures.headers import CHUNKS, DAMAGED, MARKS
+from engine.pictures.image_header import CHUNKS, DAMAGED, MARKS
 
 PROFILE: Final = 8 * 2**20  # bytes of a colour profile; a printer's largest have four
 EXIF: Final = 2**20  # bytes that are read; cameras write some thousands and a small picture

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.pictures import cuts
+from engine.pictures import tile_grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Tiling:
 
     def starts(self, length: int) -> list[int]:
         """Return where tiles begin along a side of `length` units, evenly spread."""
-        return cuts.starts(length, self.tile, self.overlap)
+        return tile_grid.starts(length, self.tile, self.overlap)
 
     def weights(self, length: int) -> list[Tensor]:
         """Return each tile's weights along a side, fp32 over its output's pixels."""

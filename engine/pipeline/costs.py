@@ -18,7 +18,7 @@ from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.probe import Call
 from engine.errors import OutOfMemory
 from engine.events import Stage
-from engine.loading.loading import Model
+from engine.loading.model import Model
 
 Measure = Callable[[torch.device, str, Call], Buckets]
 # What tells calls of other costs apart: a latent's shape, and the forms of the controls at work.

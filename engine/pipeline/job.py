@@ -13,15 +13,14 @@ from torch import Tensor
 
 from engine.decode.vae import Pixels
 from engine.denoise.denoising import Denoising
-from engine.events import Progress, Stage
-from engine.pictures.canvas import Canvas
-from engine.pictures.hints import Hint
+from engine.events import Key, Progress, Stage
+from engine.pictures.control_images import ControlImage
+from engine.pictures.start_image import StartImage
 from engine.pipeline.batching import Account, Turn
 from engine.pipeline.resident import Resident
 from engine.recipe.context_length import weight
 from engine.recipe.parts import LATENT
 from engine.recipe.recipe import Recipe
-from engine.reports import Key
 from engine.spec import Spec
 
 # Pixels, a width, a height and an upscaler's name → pixels of that size.
@@ -39,8 +38,8 @@ class Running:
     resident: Resident
     account: Account
     enlarge: Enlarge
-    canvas: Canvas | None = None
-    hints: tuple[Hint, ...] = ()
+    canvas: StartImage | None = None
+    hints: tuple[ControlImage, ...] = ()
     turns: Sequence[Turn[Denoising]] = ()
     told: int = 0  # the last step that was reported
     shown_at: float = 0.0  # when its last preview was made, or it began
@@ -144,8 +143,8 @@ def key_of(spec: Spec) -> Key:
 def start(
     spec: Spec,
     resident: Resident,
-    canvas: Canvas | None,
-    hints: tuple[Hint, ...],
+    canvas: StartImage | None,
+    hints: tuple[ControlImage, ...],
     enlarge: Enlarge,
     open_account: Callable[[float], Account],
     now: float,

@@ -24,13 +24,14 @@ from torch import Tensor
 from engine.denoise.denoising import Denoising
 from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
-from engine.events import Event, Progress, Stage
-from engine.files.stored import Blobs, Folder
+from engine.events import Ended, Event, Key, Progress, Report, Stage
+from engine.files.stored import PictureFolder, PictureStore
 from engine.finish.enlarge import Enlarger
-from engine.loading.loading import Model
-from engine.models.shelves import upscalers
-from engine.pictures.canvas import lay
-from engine.pictures.hints import read_hints
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.pictures.control_images import read_control_images
+from engine.pictures.start_image import read_start_image
 from engine.pipeline.batching import Batch, Batching, Wheel
 from engine.pipeline.finish import Judge, Reveal, unjudged
 from engine.pipeline.job import Enlarge, Running, key_of, start
@@ -38,7 +39,6 @@ from engine.pipeline.previews import Pace
 from engine.pipeline.residency import Models, One
 from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended, Key, Report
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Pipeline:
         models: Models | Model,
         batching: Batching = Batching.EXACT,
         *,
-        blobs: Blobs | None = None,
+        blobs: PictureStore | None = None,
         enlarger: Enlarge | None = None,
         ladder: Ladder | None = None,
         static: bool = False,
@@ -62,12 +62,14 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = One(models) if isinstance(models, Model) else models
-        self._blobs = blobs or Folder(None)
+        self._blobs = blobs or PictureFolder(None)
         self._wheel: Wheel[Denoising] = Wheel(batching, static=static)
         self._pace = Pace(clock)
         self._counts: Counter[str] = Counter()
         self._ladder = ladder or Ladder()
-        self._enlarge = enlarger or Enlarger(upscalers(None), torch.device("cpu"), self._ladder)
+        self._enlarge = enlarger or Enlarger(
+            ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), self._ladder
+        )
         self._reveal = Reveal(judge)
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
@@ -176,7 +178,10 @@ class Pipeline:
 
     def _start(self, spec: Spec, resident: Resident) -> Running:
         others = [other.account for other in self._running.values()]
-        canvas, hints = lay(spec.recipe, self._blobs), read_hints(spec.recipe, self._blobs)
+        canvas, hints = (
+            read_start_image(spec.recipe, self._blobs),
+            read_control_images(spec.recipe, self._blobs),
+        )
         open_account = partial(self._wheel.open, others=others)
         return start(spec, resident, canvas, hints, self._enlarge, open_account, self._pace.now())
 

@@ -16,9 +16,10 @@ from engine.device.backends import empty_cache, memory
 from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.tensor_bytes import Holder
 from engine.events import Stage
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.shelves import Shelf, controls, embeddings, loras, vaes
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.costs import Measure, unmeasured
 from engine.pipeline.resident import Resident
 
@@ -47,8 +48,8 @@ class One:
         model: Model,
         measure: Measure = unmeasured,
         ladder: Ladder | None = None,
-        loras: Shelf | None = None,
-        vaes: Shelf | None = None,
+        loras: ModelFiles | None = None,
+        vaes: ModelFiles | None = None,
     ) -> None:
         self._resident = Resident(model, measure, ladder, loras=loras, vaes=vaes)
 
@@ -142,10 +143,12 @@ class Residents:
             self._measure,
             self._ladder,
             offloaded=offloaded,
-            loras=loras(self._catalogue.models_dir),
-            vaes=vaes(self._catalogue.models_dir),
-            embeddings=embeddings(self._catalogue.models_dir),
-            controls=Controls(controls(self._catalogue.models_dir), make_room),
+            loras=ModelFiles(self._catalogue.models_dir, ModelKind.LORA),
+            vaes=ModelFiles(self._catalogue.models_dir, ModelKind.VAE),
+            embeddings=ModelFiles(self._catalogue.models_dir, ModelKind.EMBEDDING),
+            controls=Controls(
+                ModelFiles(self._catalogue.models_dir, ModelKind.CONTROLNET), make_room
+            ),
             make_room=make_room,
         )
 

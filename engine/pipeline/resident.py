@@ -23,18 +23,18 @@ from engine.device.tensor_bytes import of_modules
 from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
 from engine.finish.enlarge import stretch
-from engine.loading.loading import Model
 from engine.loading.lora import Loras
-from engine.models.folders import Kind
-from engine.models.shelves import Shelf, controls
-from engine.pictures.canvas import Canvas
-from engine.pictures.hints import Hint
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.pictures.control_images import ControlImage
+from engine.pictures.start_image import StartImage
 from engine.pipeline.costs import Costs, Measure, unmeasured
 from engine.pipeline.placement import PARTS, Placement
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import Conditioning, TextEncoder
 
-NO_CONTROLS: Final = controls(None)
+NO_CONTROLS: Final = ModelFiles(None, ModelKind.CONTROLNET)
 
 T = TypeVar("T")
 
@@ -52,15 +52,15 @@ class Resident:
         ladder: Ladder | None = None,
         *,
         offloaded: bool = False,
-        loras: Shelf | None = None,
-        vaes: Shelf | None = None,
-        embeddings: Shelf | None = None,
+        loras: ModelFiles | None = None,
+        vaes: ModelFiles | None = None,
+        embeddings: ModelFiles | None = None,
         controls: Controls | None = None,
         make_room: Callable[[int], object] = lambda size: None,
     ) -> None:
         self.model = model
-        self._loras = Loras(model, loras or Shelf(None, Kind.LORA), make_room)
-        self._vaes = Vaes(model, vaes or Shelf(None, Kind.VAE), make_room)
+        self._loras = Loras(model, loras or ModelFiles(None, ModelKind.LORA), make_room)
+        self._vaes = Vaes(model, vaes or ModelFiles(None, ModelKind.VAE), make_room)
         self.controls = controls or Controls(NO_CONTROLS)
         self.users = 0  # jobs at work on it
         self._text = TextEncoder(model, embeddings)
@@ -82,7 +82,7 @@ class Resident:
         return of_modules(modules) + self._vaes.size + self._loras.size + self._text.size
 
     def begin(
-        self, recipe: Recipe, canvas: Canvas | None = None, hints: Sequence[Hint] = ()
+        self, recipe: Recipe, canvas: StartImage | None = None, hints: Sequence[ControlImage] = ()
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
         self._parts.settle()
@@ -94,7 +94,11 @@ class Resident:
         return [Denoising(self.model, recipe, index, *texts, ground) for index in recipe.pictures]
 
     def resume(
-        self, recipe: Recipe, picture: int, made: Tensor | Pixels, hints: Sequence[Hint] = ()
+        self,
+        recipe: Recipe,
+        picture: int,
+        made: Tensor | Pixels,
+        hints: Sequence[ControlImage] = (),
     ) -> Denoising:
         """Begin a picture's second pass on what the first one made.
 
@@ -125,7 +129,7 @@ class Resident:
         )
         return Denoising(self.model, recipe, picture, *self._read(recipe), ground)
 
-    def _steers(self, hints: Sequence[Hint], width: int, height: int) -> tuple[Steer, ...]:
+    def _steers(self, hints: Sequence[ControlImage], width: int, height: int) -> tuple[Steer, ...]:
         """Return the controls of a pass of that size in pixels; loads those that are not there."""
 
         def way() -> tuple[Steer, ...]:
@@ -156,7 +160,7 @@ class Resident:
         ]
         return self._ladder.climb(Stage.ENCODE, ways)
 
-    def _ground(self, recipe: Recipe, canvas: Canvas | None) -> Ground:
+    def _ground(self, recipe: Recipe, canvas: StartImage | None) -> Ground:
         """Return what the first pass begins on."""
         bare = Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
         if canvas is None:

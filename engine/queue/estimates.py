@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.pictures.cuts import drawn
+from engine.pictures.tile_grid import drawn
 from engine.recipe.context_length import estimate, mean_weight
 from engine.recipe.recipe import Recipe
 

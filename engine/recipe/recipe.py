@@ -12,32 +12,9 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Final
 
 from engine.errors import OptionError, UnknownOption
-from engine.recipe.limits import (
-    CHOICES,
-    RANGES,
-    SAMPLERS,
-    SCHEDULES,
-    SEED_LIMIT,
-    Range,
-    check,
-    parse_seed,
-)
+from engine.recipe.limits import RANGES, check, parse_seed
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.sentences import Sentence
-
-__all__ = [
-    "CHOICES",
-    "RANGES",
-    "SAMPLERS",
-    "SCHEDULES",
-    "SEED_LIMIT",
-    "VERSION",
-    "Range",
-    "Recipe",
-    "check",
-    "parse_seed",
-    "random_seed",
-]
 
 VERSION: Final = 2
 READABLE: Final = (1, 2)  # version 1 knew words alone

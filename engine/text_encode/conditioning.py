@@ -13,10 +13,11 @@ from torch import Tensor
 
 from engine.device.tensor_bytes import of_tensors
 from engine.errors import PromptError
-from engine.loading.loading import Model, is_xl
+from engine.loading.loading import is_xl
+from engine.loading.model import Model
 from engine.models.families import SDXL
-from engine.models.folders import Kind
-from engine.models.shelves import Shelf
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.recipe.context_length import WINDOW
 from engine.sentences import Sentence
 from engine.text_encode.embeddings import Embeddings
@@ -137,9 +138,9 @@ class TextEncoder:
     cached: the bytes of those that are remembered.
     """
 
-    def __init__(self, model: Model, embeddings: Shelf | None = None) -> None:
+    def __init__(self, model: Model, embeddings: ModelFiles | None = None) -> None:
         self._model = model
-        shelf = embeddings or Shelf(None, Kind.EMBEDDING)
+        shelf = embeddings or ModelFiles(None, ModelKind.EMBEDDING)
         self._embeddings = [
             Embeddings(shelf, encoder, number) for number, (_, encoder) in enumerate(model.encoders)
         ]

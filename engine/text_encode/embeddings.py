@@ -19,7 +19,7 @@ from torch import Tensor
 from engine.device.finite import check_values
 from engine.errors import BrokenModel
 from engine.loading.loading import read_tensors
-from engine.models.shelves import Shelf
+from engine.models.model_files import ModelFiles
 
 WORD: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
 # How files name their vectors: A1111's one set, SDXL's two; diffusers names them by the word.
@@ -34,7 +34,7 @@ class Embeddings:
     number: which of the model's text encoders this is, 0 or 1.
     """
 
-    def __init__(self, shelf: Shelf, encoder: Any, number: int) -> None:
+    def __init__(self, shelf: ModelFiles, encoder: Any, number: int) -> None:
         self._shelf = shelf
         self._encoder = encoder
         self._number = number

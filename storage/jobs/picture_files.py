@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from engine.files.private import sync_folder
-from engine.files.stored import Folder, blob_path
+from engine.files.stored import PictureFolder, picture_path
 from storage.database.faults import explain
 from storage.errors import DatabaseFault, Unreachable
 from storage.records import Picture
@@ -68,7 +68,7 @@ class Pictures:
 
     def fetch(self, sha256: str) -> bytes:
         """Return the bytes of the file of that name; blocks. Raises `MissingPicture`."""
-        return Folder(self.folder).read(sha256)
+        return PictureFolder(self.folder).read(sha256)
 
     def all(self, *, unused_for: float = 0.0) -> Iterator[str]:
         """Yield the sha256 of every finished file that was last written so long ago; blocks."""
@@ -119,7 +119,7 @@ class Pictures:
         return None
 
     def _path(self, sha256: str) -> Path:
-        return blob_path(self.folder, sha256)
+        return picture_path(self.folder, sha256)
 
     def _write(self, path: Path, png: bytes) -> None:
         new = not path.parent.exists()

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.files import private
-from engine.files.stored import blob_path
+from engine.files.stored import picture_path
 from storage.care.sqlite_files import open_part, part_of, take_name
 from storage.database.database import Database
 from storage.database.faults import explain
@@ -214,7 +214,7 @@ class Exports:
 
     def _given(self, names: Iterable[str]) -> Iterator[Entry]:
         for name in names:
-            if entry := _file(blob_path(self.pictures.folder, name), f"given/{name}.png"):
+            if entry := _file(picture_path(self.pictures.folder, name), f"given/{name}.png"):
                 yield entry
 
 

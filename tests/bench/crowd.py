@@ -11,13 +11,13 @@ from typing import Any
 
 from engine.decode.vae import Previewer
 from engine.device.probe import Notes, Probe
-from engine.loading.loading import Model
+from engine.events import Ended
+from engine.loading.model import Model
 from engine.pipeline import finish as reveal
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended
 from engine.spec import Spec
 
 STEPS = (8, 12, 16, 20)

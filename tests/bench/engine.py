@@ -30,7 +30,8 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 
 from engine.device.backends import pick_device
 from engine.device.probe import software
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import STARTER_FOLDER, describe
 from engine.pipeline.batching import Batching
 from engine.recipe.recipe import Recipe

@@ -20,7 +20,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from engine.device.probe import Notes, Probe, software
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import describe
 from tests.bench.engine import bench, say
 from tests.models import make_model

@@ -16,10 +16,12 @@ from statistics import median
 import torch
 
 from engine.device.backends import pick_device
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
 from engine.loading.lora import Loras
+from engine.loading.model import Model
 from engine.models.catalogue import describe_file
-from engine.models.shelves import loras
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
 from tests.bench.single_file import write
 from tests.engine.pipeline.test_parity import make_pipeline
@@ -51,7 +53,7 @@ def measure(file: Path, home: Path) -> None:
         pairs = random_lora(layers, rank=16, seed=seed, attention=True)
         write_kohya(home / "loras" / f"{seed}.safetensors", pairs, model.unet)
     one, two = (Lora(name=str(seed), weight=0.8) for seed in range(2))
-    adapters = Loras(model, loras(home))
+    adapters = Loras(model, ModelFiles(home, ModelKind.LORA))
     bare = typical(lambda: call(model), device)
     first = once(lambda: adapters.use((one,)), device)
     both = once(lambda: adapters.use((one, two)), device)

@@ -27,7 +27,7 @@ from accelerate import init_empty_weights
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.models.families import BY_KEY, FORMS
+from engine.models.families import BY_KEY, CONFIGS
 from tests.single_files import KINDS, make_module, single_file
 
 ROUNDS = 5
@@ -83,7 +83,9 @@ def available() -> int:
 def write(file: Path, family: str) -> None:
     """Write a file of a family's true form with random weights, in fp16."""
     modules = {
-        part: _empty(FORMS / family / part) for part in KINDS if (FORMS / family / part).is_dir()
+        part: _empty(CONFIGS / family / part)
+        for part in KINDS
+        if (CONFIGS / family / part).is_dir()
     }
     generator = torch.Generator().manual_seed(0)
     block = (torch.randn(2**22, generator=generator) * 0.02).half()
@@ -183,7 +185,7 @@ def write_config(folder: Path, family: str) -> None:
     """Write what diffusers wants to know of a family beside a single file."""
     from engine.loading.tokenizer import make_tokenizer
 
-    shutil.copytree(FORMS / family, folder, dirs_exist_ok=True)
+    shutil.copytree(CONFIGS / family, folder, dirs_exist_ok=True)
     index: dict[str, Any] = {"_class_name": BY_KEY[family].pipeline, "_diffusers_version": "0.42.1"}
     there = {path.name for path in folder.iterdir()}
     index |= {part: library for part, library in LIBRARIES.items() if part in there}

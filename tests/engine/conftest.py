@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import describe
 from tests.models import make_model
 

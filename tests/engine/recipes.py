@@ -6,9 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.formats.graphs.larger import factor_to
+from engine.formats.graphs.upscaling import factor_to
+from engine.recipe.limits import SAMPLERS, SCHEDULES, SEED_LIMIT
 from engine.recipe.parts import LANCZOS, Control, Lora, Margins, Upscale, Variation
-from engine.recipe.recipe import SAMPLERS, SCHEDULES, SEED_LIMIT, Recipe
+from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 from tests.factories import make_recipe
 

@@ -17,9 +17,8 @@ import threading
 from collections.abc import Iterator
 
 from engine.errors import Cancelled, EngineError, UserError
-from engine.events import Event, Picture, Progress, Stage
+from engine.events import Ended, Event, Key, Picture, Progress, Report, Stage
 from engine.executors.config import EngineConfig
-from engine.reports import Ended, Key, Report
 from engine.spec import Spec
 
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from engine.device.call_costs import Buckets
-from engine.events import Picture, Progress, Stage
-from engine.loading.loading import Model
+from engine.events import Ended, Key, Picture, Progress, Stage
+from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended, Key
 from engine.spec import Spec
 
 # Batching gains much: eight rows cost as much as one.

@@ -21,10 +21,10 @@ from PIL import Image, ImageDraw
 from bots.requests import derive
 from engine.errors import MissingPicture
 from engine.events import Picture as Drawn
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.models.catalogue import STARTER, STARTER_FOLDER
-from engine.pictures.canvas import lay
 from engine.pictures.images import encode_png
+from engine.pictures.start_image import read_start_image
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.parts import Variation
 from engine.recipe.recipe import Recipe
@@ -222,7 +222,7 @@ def measure_inpainting(shop: Workshop, count: int) -> None:
             by_image(1.0, parent.recipe.prompt.replace("book", "sword"))(parent), mask=mask
         )
         picture = shop.draw(recipe)
-        canvas = lay(recipe, shop)
+        canvas = read_start_image(recipe, shop)
         assert canvas is not None
         assert canvas.mask is not None
         outside = canvas.mask == 0
@@ -241,7 +241,7 @@ def measure_zoom(shop: Workshop, count: int) -> None:
     inside = 0
     for parent in draw_parents(shop, count):
         recipe = derive.zoomed(parent.recipe, parent.picture, 1.5)
-        canvas = lay(recipe, shop)
+        canvas = read_start_image(recipe, shop)
         assert canvas is not None
         assert canvas.alpha is not None
         drawn = shop.pixels(shop.draw(recipe))

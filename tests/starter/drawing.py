@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from engine.denoise.denoising import Denoising, evaluate
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
-from engine.pictures.canvas import Canvas
+from engine.pictures.start_image import StartImage
 from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
 
@@ -53,7 +54,7 @@ def draw(
         )
         for index, prompt in enumerate(prompts)
     ]
-    canvases = [None] * len(recipes) if on is None else [Canvas(pixels) for pixels in on]
+    canvases = [None] * len(recipes) if on is None else [StartImage(pixels) for pixels in on]
     drawings = [
         picture
         for recipe, canvas in zip(recipes, canvases, strict=True)

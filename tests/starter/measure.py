@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.models.catalogue import STARTER_FOLDER
 from engine.starter.captions import draw_caption
 from engine.starter.render.picture import render

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.starter.render.picture import render
 from engine.starter.world import Spec
 from tests.starter.drawing import draw, load_starter

@@ -9,9 +9,3 @@ trims every line of a prompt, and takes a line that begins with "Negative prompt
     writer.py   a recipe as a line, and what no line can say
     reader.py   a line as a recipe, and what of it cannot be honoured
 """
-
-from engine.formats.a1111.reader import from_a1111
-from engine.formats.a1111.settings import NEGATIVE
-from engine.formats.a1111.writer import left_out, to_a1111
-
-__all__ = ["NEGATIVE", "from_a1111", "left_out", "to_a1111"]

@@ -10,9 +10,10 @@ from engine.errors import GraphError, MetadataError
 from engine.formats.a1111.names import NEXT_UPSCALERS, UPSCALER_NAMES, UPSCALERS_READ, sampling
 from engine.formats.a1111.settings import NEGATIVE, Settings, number
 from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_networks
-from engine.formats.graphs.larger import factor_to
+from engine.formats.graphs.upscaling import factor_to
+from engine.recipe.limits import parse_seed
 from engine.recipe.parts import Control, Upscale, Variation
-from engine.recipe.recipe import Recipe, parse_seed
+from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
 NECESSARY: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")

@@ -13,7 +13,7 @@ from typing import Final
 
 from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
 from engine.formats.a1111.settings import NEGATIVE, plain, write
-from engine.formats.graphs.larger import factor_to
+from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.parts import CANNY, Control, Upscale
 from engine.recipe.prompt_tags import write_loras
 from engine.recipe.recipe import Recipe
@@ -23,15 +23,15 @@ BLUR: Final = 128  # the shorter side has so many of it
 
 
 def to_a1111(recipe: Recipe) -> str:
-    """Write a recipe as a line; `ValueError` where none can say it (see `left_out`)."""
-    if reasons := left_out(recipe):
+    """Write a recipe as a line; `ValueError` where none can say it (see `no_line_reasons`)."""
+    if reasons := no_line_reasons(recipe):
         raise ValueError(f"no line says this recipe: {reasons[0]}")
     settings = _settings(recipe) | _derived(recipe) | _ours(recipe)
     negative = f"{NEGATIVE} {recipe.negative_prompt}\n" if recipe.negative_prompt else ""
     return f"{write_loras(recipe.prompt, recipe.loras)}\n{negative}{write(settings)}"
 
 
-def left_out(recipe: Recipe) -> tuple[str, ...]:
+def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
     """Return why a recipe has no line; nothing, where it has one."""
     return tuple(why for why, applies in IMPOSSIBLE.items() if applies(recipe))
 

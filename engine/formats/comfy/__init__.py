@@ -14,10 +14,3 @@ ComfyUI writes a graph in two forms, and both go into every picture:
 Sampler and schedule names are ComfyUI's own. Start images, masks and maps are loaded by the names
 of our picture store, `<sha256>.png`: copied into ComfyUI's `input` folder, they are found.
 """
-
-from engine.formats.comfy.layout import to_workflow
-from engine.formats.comfy.limits import left_out, nearly
-from engine.formats.comfy.parts import Graph
-from engine.formats.comfy.writer import to_graph
-
-__all__ = ["Graph", "left_out", "nearly", "to_graph", "to_workflow"]

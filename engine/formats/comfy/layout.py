@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from engine.formats.comfy.parts import (
+from engine.formats.comfy.builder import (
     DECODE,
     FIRST_LORA,
     LAYER,
@@ -20,10 +20,10 @@ from engine.formats.comfy.parts import (
     SAVE,
     START,
     VAE,
-    Graph,
+    GraphJson,
 )
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.nodes import AFTER_RUN, KINDS, UPLOAD
+from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, UPLOAD
 from engine.recipe.recipe import Recipe
 
 ON_CANVAS: Final = {AFTER_RUN: "fixed", UPLOAD: "image"}
@@ -64,11 +64,11 @@ def to_workflow(recipe: Recipe) -> dict[str, Any]:
     return {**last, "nodes": nodes, "links": links, **bare}
 
 
-def _links(graph: Graph) -> Iterator[list[Any]]:
+def _links(graph: GraphJson) -> Iterator[list[Any]]:
     """Number every link: [link, from node, from output, to node, to input, type]."""
     number = 0
     for name, node in graph.items():
-        for slot, (link, kind) in enumerate(KINDS[node["class_type"]].links.items()):
+        for slot, (link, kind) in enumerate(NODE_KINDS[node["class_type"]].links.items()):
             source, output = node["inputs"][link]
             number += 1
             yield [number, int(source), output, int(name), slot, kind]
@@ -76,7 +76,7 @@ def _links(graph: Graph) -> Iterator[list[Any]]:
 
 def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -> dict[str, Any]:
     """Put a node on the canvas: links by number, values by position."""
-    kind, number = KINDS[node["class_type"]], int(name)
+    kind, number = NODE_KINDS[node["class_type"]], int(name)
     incoming = {slot: link for link, _, _, target, slot, _ in links if target == number}
     outgoing = [(output, link) for link, source, output, *_ in links if source == number]
     values = ON_CANVAS | node["inputs"]
@@ -103,7 +103,7 @@ def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]])
     }
 
 
-def _places(graph: Graph) -> dict[str, tuple[int, int]]:
+def _places(graph: GraphJson) -> dict[str, tuple[int, int]]:
     """Return where each node stands."""
     others = [name for name in graph if name not in PLACES and int(name) >= int(LOAD)]
     places = {name: _cell(number) for number, name in enumerate(others)}

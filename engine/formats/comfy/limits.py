@@ -16,12 +16,12 @@ SURE: Final = 2  # times that every upscale model enlarges at least
 Question = Callable[[Recipe], bool]
 
 
-def left_out(recipe: Recipe) -> tuple[str, ...]:
+def no_graph_reasons(recipe: Recipe) -> tuple[str, ...]:
     """Return why a recipe has no graph; nothing, where it has one."""
     return tuple(why for why, applies in IMPOSSIBLE.items() if applies(recipe))
 
 
-def nearly(recipe: Recipe) -> tuple[str, ...]:
+def graph_differences(recipe: Recipe) -> tuple[str, ...]:
     """Return in what a recipe's graph makes a slightly other picture."""
     return tuple(why for why, applies in OTHERWISE.items() if applies(recipe))
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.formats.comfy.limits import left_out
-from engine.formats.comfy.parts import (
+from engine.formats.comfy.builder import (
     BETWEEN,
     BY_MODEL,
     COMPOSITE,
@@ -31,12 +30,13 @@ from engine.formats.comfy.parts import (
     STRETCH,
     TO_MASK,
     UPSCALER,
-    Graph,
+    GraphBuilder,
+    GraphJson,
     Link,
-    Parts,
     Size,
     file_of,
 )
+from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.graphs.noise import slices_like_marble
 from engine.recipe.parts import LANCZOS, LATENT, Upscale
 from engine.recipe.recipe import Recipe
@@ -46,17 +46,17 @@ NEAREST: Final = "nearest-exact"
 SOFT: Final = "bilinear"
 
 
-def to_graph(recipe: Recipe) -> Graph:
-    """Write a recipe as a graph; `ValueError` where none can say it (see `left_out`)."""
-    if reasons := left_out(recipe):
+def to_graph(recipe: Recipe) -> GraphJson:
+    """Write a recipe as a graph; `ValueError` where none can say it (see `no_graph_reasons`)."""
+    if reasons := no_graph_reasons(recipe):
         raise ValueError(f"no graph says this recipe: {reasons[0]}")
     return _Writer(recipe).write()
 
 
-class _Writer(Parts):
+class _Writer(GraphBuilder):
     """Put down node after node, along the way of a picture."""
 
-    def write(self) -> Graph:
+    def write(self) -> GraphJson:
         recipe, upscale = self.recipe, self.recipe.upscale
         second = upscale if upscale and upscale.strength is not None else None
         start = self._start()

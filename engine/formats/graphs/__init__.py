@@ -12,19 +12,3 @@ Only what leads to the saved picture is read. A node that is not known there is 
 what it does would give another picture. What is known but only nearly the same here is named, too,
 beside the recipe. The way there is `engine.formats.comfy`.
 """
-
-from engine.formats.graphs.meaning import Given, Read
-from engine.formats.graphs.nodes import KINDS
-from engine.formats.graphs.recipe import Wanted, from_graph, pictures_of, read_graph
-from engine.formats.graphs.workflow import from_workflow
-
-__all__ = [
-    "KINDS",
-    "Given",
-    "Read",
-    "Wanted",
-    "from_graph",
-    "from_workflow",
-    "pictures_of",
-    "read_graph",
-]

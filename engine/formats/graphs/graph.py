@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import GraphError, shorten
-from engine.formats.graphs.nodes import KINDS
+from engine.formats.graphs.nodes import NODE_KINDS
 from engine.sentences import Sentence
 
 LARGEST: Final = 1e9  # of a number: above any that means something, and NaN is not below
@@ -86,7 +86,7 @@ class Graph:
         """Return what feeds an input, which must be of the type that the node asks for there."""
         match self.nodes[name]["inputs"].get(option):
             case [str() as source, int(slot)] if source in self.nodes:
-                known = KINDS.get(self.kind(source))
+                known = NODE_KINDS.get(self.kind(source))
             case [str() as source, int()]:
                 short = shorten(source)[1:-1]
                 text = f"comes from node {short}, which is not there"
@@ -114,7 +114,7 @@ class Graph:
 
     def type_of(self, name: str, option: str) -> str:
         """Return the type (`MODEL`, `LATENT`, …) of a link into a known node."""
-        return KINDS[self.kind(name)].links[option]
+        return NODE_KINDS[self.kind(name)].links[option]
 
     def _error(self, name: str, option: str, what: Sentence) -> GraphError:
         node = self.title(name)

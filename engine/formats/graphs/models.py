@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.formats.graphs.graph import Link
 from engine.formats.graphs.meaning import Model, Vae
-from engine.formats.graphs.nodes import KINDS
+from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.reader import Reader, Rule, file_named
 from engine.recipe.parts import Lora
 
@@ -18,7 +18,7 @@ def _loaded(reader: Reader, link: Link) -> Model:
 
 
 def _file(reader: Reader, link: Link) -> object:
-    option = KINDS[reader.graph.kind(link.node)].values[0]
+    option = NODE_KINDS[reader.graph.kind(link.node)].values[0]
     return reader.graph.value(link.node, option)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NodeKind:
     """Describe a kind of node: its links in, values and links out, in the order of its slots.
 
     links: name → type; size: width and height on the canvas.
@@ -33,22 +33,22 @@ DRAWN: Final = {"model": "MODEL", **BOTH, "latent_image": "LATENT"}
 PARTS: Final = ("MODEL", "CLIP", "VAE")
 WORDS: Final = ("CONDITIONING",)
 
-KINDS: Final[Mapping[str, Kind]] = {
+NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     # models and what changes them
-    "CheckpointLoaderSimple": Kind({}, ("ckpt_name",), PARTS, (315, 98)),
-    "DiffusersLoader": Kind({}, ("model_path",), PARTS, (315, 98)),
-    "LoraLoader": Kind(
+    "CheckpointLoaderSimple": NodeKind({}, ("ckpt_name",), PARTS, (315, 98)),
+    "DiffusersLoader": NodeKind({}, ("model_path",), PARTS, (315, 98)),
+    "LoraLoader": NodeKind(
         {"model": "MODEL", "clip": "CLIP"},
         ("lora_name", "strength_model", "strength_clip"),
         ("MODEL", "CLIP"),
         (315, 126),
     ),
-    "CLIPSetLastLayer": Kind({"clip": "CLIP"}, ("stop_at_clip_layer",), ("CLIP",), (315, 58)),
-    "RescaleCFG": Kind({"model": "MODEL"}, ("multiplier",), ("MODEL",), (315, 58)),
-    "VAELoader": Kind({}, ("vae_name",), ("VAE",), (315, 58)),
+    "CLIPSetLastLayer": NodeKind({"clip": "CLIP"}, ("stop_at_clip_layer",), ("CLIP",), (315, 58)),
+    "RescaleCFG": NodeKind({"model": "MODEL"}, ("multiplier",), ("MODEL",), (315, 58)),
+    "VAELoader": NodeKind({}, ("vae_name",), ("VAE",), (315, 58)),
     # words
-    "CLIPTextEncode": Kind({"clip": "CLIP"}, ("text",), WORDS, (425, 180)),
-    "CLIPTextEncodeSDXL": Kind(
+    "CLIPTextEncode": NodeKind({"clip": "CLIP"}, ("text",), WORDS, (425, 180)),
+    "CLIPTextEncodeSDXL": NodeKind(
         {"clip": "CLIP"},
         (
             "width", "height", "crop_w", "crop_h", "target_width", "target_height",
@@ -57,47 +57,47 @@ KINDS: Final[Mapping[str, Kind]] = {
         WORDS,
         (400, 280),
     ),
-    "ConditioningConcat": Kind(
+    "ConditioningConcat": NodeKind(
         {"conditioning_to": "CONDITIONING", "conditioning_from": "CONDITIONING"},
         (),
         WORDS,
         (315, 46),
     ),
-    "ConditioningCombine": Kind(
+    "ConditioningCombine": NodeKind(
         {"conditioning_1": "CONDITIONING", "conditioning_2": "CONDITIONING"}, (), WORDS, (315, 46)
     ),
     # controls
-    "ControlNetLoader": Kind({}, ("control_net_name",), ("CONTROL_NET",), (315, 58)),
-    "ControlNetApply": Kind(
+    "ControlNetLoader": NodeKind({}, ("control_net_name",), ("CONTROL_NET",), (315, 58)),
+    "ControlNetApply": NodeKind(
         {"conditioning": "CONDITIONING", **CONTROL}, ("strength",), WORDS, (315, 98)
     ),
-    "ControlNetApplyAdvanced": Kind(
+    "ControlNetApplyAdvanced": NodeKind(
         {**BOTH, **CONTROL},
         ("strength", "start_percent", "end_percent"),
         ("CONDITIONING", "CONDITIONING"),
         (315, 186),
     ),
     # latents
-    "EmptyLatentImage": Kind({}, ("width", "height", "batch_size"), ("LATENT",), (315, 106)),
-    "VAEEncode": Kind(PIXELS, (), ("LATENT",), (210, 46)),
-    "VAEEncodeForInpaint": Kind(
+    "EmptyLatentImage": NodeKind({}, ("width", "height", "batch_size"), ("LATENT",), (315, 106)),
+    "VAEEncode": NodeKind(PIXELS, (), ("LATENT",), (210, 46)),
+    "VAEEncodeForInpaint": NodeKind(
         {**PIXELS, "mask": "MASK"}, ("grow_mask_by",), ("LATENT",), (315, 98)
     ),
-    "SetLatentNoiseMask": Kind({**SAMPLES, "mask": "MASK"}, (), ("LATENT",), (210, 46)),
-    "LatentFromBatch": Kind(SAMPLES, ("batch_index", "length"), ("LATENT",), (315, 82)),
-    "RepeatLatentBatch": Kind(SAMPLES, ("amount",), ("LATENT",), (315, 58)),
-    "LatentUpscale": Kind(
+    "SetLatentNoiseMask": NodeKind({**SAMPLES, "mask": "MASK"}, (), ("LATENT",), (210, 46)),
+    "LatentFromBatch": NodeKind(SAMPLES, ("batch_index", "length"), ("LATENT",), (315, 82)),
+    "RepeatLatentBatch": NodeKind(SAMPLES, ("amount",), ("LATENT",), (315, 58)),
+    "LatentUpscale": NodeKind(
         SAMPLES, ("upscale_method", "width", "height", "crop"), ("LATENT",), (315, 130)
     ),
-    "LatentUpscaleBy": Kind(SAMPLES, ("upscale_method", "scale_by"), ("LATENT",), (315, 82)),
+    "LatentUpscaleBy": NodeKind(SAMPLES, ("upscale_method", "scale_by"), ("LATENT",), (315, 82)),
     # drawing
-    "KSampler": Kind(
+    "KSampler": NodeKind(
         DRAWN,
         ("seed", AFTER_RUN, "steps", "cfg", "sampler_name", "scheduler", "denoise"),
         ("LATENT",),
         (315, 262),
     ),
-    "KSamplerAdvanced": Kind(
+    "KSamplerAdvanced": NodeKind(
         DRAWN,
         (
             "add_noise", "noise_seed", AFTER_RUN, "steps", "cfg", "sampler_name", "scheduler",
@@ -106,25 +106,25 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("LATENT",),
         (315, 334),
     ),
-    "VAEDecode": Kind({**SAMPLES, "vae": "VAE"}, (), ("IMAGE",), (210, 46)),
+    "VAEDecode": NodeKind({**SAMPLES, "vae": "VAE"}, (), ("IMAGE",), (210, 46)),
     # pictures and masks
-    "LoadImage": Kind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),
-    "LoadImageMask": Kind({}, ("image", "channel", UPLOAD), ("MASK",), (315, 318)),
-    "ImageToMask": Kind(IMAGE, ("channel",), ("MASK",), (315, 58)),
-    "ImageScale": Kind(IMAGE, ("upscale_method", "width", "height", "crop"), ("IMAGE",)),
-    "ImageScaleBy": Kind(IMAGE, ("upscale_method", "scale_by"), ("IMAGE",), (315, 82)),
-    "UpscaleModelLoader": Kind({}, ("model_name",), ("UPSCALE_MODEL",), (315, 58)),
-    "ImageUpscaleWithModel": Kind(
+    "LoadImage": NodeKind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),
+    "LoadImageMask": NodeKind({}, ("image", "channel", UPLOAD), ("MASK",), (315, 318)),
+    "ImageToMask": NodeKind(IMAGE, ("channel",), ("MASK",), (315, 58)),
+    "ImageScale": NodeKind(IMAGE, ("upscale_method", "width", "height", "crop"), ("IMAGE",)),
+    "ImageScaleBy": NodeKind(IMAGE, ("upscale_method", "scale_by"), ("IMAGE",), (315, 82)),
+    "UpscaleModelLoader": NodeKind({}, ("model_name",), ("UPSCALE_MODEL",), (315, 58)),
+    "ImageUpscaleWithModel": NodeKind(
         {"upscale_model": "UPSCALE_MODEL", "image": "IMAGE"}, (), ("IMAGE",), (315, 46)
     ),
-    "ImageCompositeMasked": Kind(
+    "ImageCompositeMasked": NodeKind(
         {"destination": "IMAGE", "source": "IMAGE", "mask": "MASK"},
         ("x", "y", "resize_source"),
         ("IMAGE",),
         (315, 146),
     ),
-    "SaveImage": Kind({"images": "IMAGE"}, ("filename_prefix",), (), (315, 270)),
-    "PreviewImage": Kind({"images": "IMAGE"}, (), (), (315, 270)),
+    "SaveImage": NodeKind({"images": "IMAGE"}, ("filename_prefix",), (), (315, 270)),
+    "PreviewImage": NodeKind({"images": "IMAGE"}, (), (), (315, 270)),
 }  # fmt: skip
 LOADERS: Final = ("CheckpointLoaderSimple", "DiffusersLoader")
 OUTPUTS: Final = ("SaveImage", "PreviewImage")

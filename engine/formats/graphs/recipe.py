@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Graph
-from engine.formats.graphs.larger import enlarged
 from engine.formats.graphs.latents import LATENTS
 from engine.formats.graphs.meaning import Draft, Given, Larger, Read
 from engine.formats.graphs.models import ENCODERS, MODELS, VAES
@@ -19,6 +18,7 @@ from engine.formats.graphs.noise import slices_like_marble
 from engine.formats.graphs.pictures import ALPHA, IMAGES, MASKS, note_filters
 from engine.formats.graphs.reader import Reader, Rules
 from engine.formats.graphs.sampling import one_model
+from engine.formats.graphs.upscaling import enlarged
 from engine.formats.graphs.words import WORDS
 from engine.formats.graphs.workflow import from_workflow, is_workflow
 from engine.recipe.recipe import Recipe

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.larger import enlarged
 from engine.formats.graphs.meaning import Draft, Pass, Words
 from engine.formats.graphs.models import loras
 from engine.formats.graphs.reader import Reader
+from engine.formats.graphs.upscaling import enlarged
 from engine.recipe.limits import RANGES, is_int
 from engine.recipe.parts import LATENT
 from engine.sentences import Sentence

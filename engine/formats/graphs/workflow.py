@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.errors import GraphError
-from engine.formats.graphs.nodes import AFTER_RUN, KINDS, OUTPUTS, UPLOAD
+from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, OUTPUTS, UPLOAD
 from engine.recipe.prompt_tags import choose
 from engine.sentences import Sentence
 
@@ -102,7 +102,7 @@ def _is_sent(node: Mapping[str, Any]) -> bool:
 
 def _values(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a node's values by name; those of a kind that is not known do not matter."""
-    given, kind = node.get("widgets_values") or (), KINDS.get(str(node["type"]))
+    given, kind = node.get("widgets_values") or (), NODE_KINDS.get(str(node["type"]))
     if kind is None:
         return {}
     names = [name for name in kind.values if name != AFTER_RUN or _has_order(given)]

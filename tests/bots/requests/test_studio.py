@@ -17,7 +17,8 @@ from engine.errors import (
     WhichOne,
 )
 from engine.models.catalogue import Catalogue
-from engine.models.shelves import loras
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
 from storage import Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House
@@ -167,7 +168,7 @@ def more(house: House, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder.mkdir()
     catalogue = Catalogue(folder, starter=models / "tiny")
     monkeypatch.setattr(house.studio, "_catalogue", catalogue)
-    monkeypatch.setattr(house.studio, "_loras", loras(folder))
+    monkeypatch.setattr(house.studio, "_loras", ModelFiles(folder, ModelKind.LORA))
     return folder
 
 

@@ -16,11 +16,11 @@ from bots.texts import say, tell, words_of
 from bots.texts.sentences import TABLES
 from engine.device.out_of_memory import NO_MEMORY
 from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
+from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
-from engine.formats.a1111 import from_a1111
-from engine.formats.comfy import to_graph
-from engine.formats.graphs import read_graph
-from engine.reports import Ended, Key, Report
+from engine.formats.a1111.reader import from_a1111
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.recipe import read_graph
 from engine.sentences import Sentence
 from tests.conftest import ROOT
 from tests.factories import make_recipe

@@ -147,7 +147,7 @@ def good(forms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(good: Path, forms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return ComfyUI's folder with all of the files."""
-    monkeypatch.setattr(families, "FORMS", forms)
+    monkeypatch.setattr(families, "CONFIGS", forms)
     for name, (write, _) in FILES.items():
         path = tmp_path / "ComfyUI" / "models" / "checkpoints" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from safetensors.torch import load_file
 
 from engine.check.parts import Part, examine_parts
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.models import families
-from engine.models.folders import Kind
-from engine.models.shelves import list_parts
+from engine.models.folders import ModelKind
+from engine.models.model_files import list_parts
 from tests.loras import random_lora, save, write_kohya
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 from tests.tiny_vaes import makers_decoder, write_makers
@@ -31,7 +31,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def home(small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return ComfyUI's folder with a good one of each kind."""
     forms = small_forms(tmp_path / "forms")
-    monkeypatch.setattr(families, "FORMS", forms)
+    monkeypatch.setattr(families, "CONFIGS", forms)
     home = tmp_path / "models"
     write_kohya(home / "loras" / "style.safetensors", random_lora({"unet": small.unet}), small.unet)
     vae = {
@@ -62,12 +62,12 @@ def verdicts(home: Path) -> dict[str, Part]:
 def test_each_kind_is_named(home: Path) -> None:
     found = verdicts(home)
     assert {name: (part.kind, part.title, part.problem) for name, part in found.items()} == {
-        "style": (Kind.LORA, f"{len(list_of_layers(home))} layers", None),
-        "own": (Kind.VAE, "4 channels", None),
-        "taesd": (Kind.VAE, "tiny, 4 channels", None),
-        "cat": (Kind.EMBEDDING, "for text encoders 768 wide", None),
-        "xl": (Kind.EMBEDDING, "for text encoders 768 and 1280 wide", None),
-        "canny": (Kind.CONTROLNET, "for Stable Diffusion 1.x", None),
+        "style": (ModelKind.LORA, f"{len(list_of_layers(home))} layers", None),
+        "own": (ModelKind.VAE, "4 channels", None),
+        "taesd": (ModelKind.VAE, "tiny, 4 channels", None),
+        "cat": (ModelKind.EMBEDDING, "for text encoders 768 wide", None),
+        "xl": (ModelKind.EMBEDDING, "for text encoders 768 and 1280 wide", None),
+        "canny": (ModelKind.CONTROLNET, "for Stable Diffusion 1.x", None),
     }
 
 

@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from engine.decode.own_vae import Vaes
 from engine.decode.vae import decode
 from engine.errors import BrokenModel, UnknownPart
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.models import families
-from engine.models.shelves import vaes
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.resident import Resident
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 
@@ -43,7 +44,7 @@ def is_linear(name: str, value: torch.Tensor) -> bool:
 @pytest.fixture
 def home(other: Any, forms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a models folder with that VAE in its three forms."""
-    monkeypatch.setattr(families, "FORMS", forms)
+    monkeypatch.setattr(families, "CONFIGS", forms)
     folder = tmp_path / "vae"
     folder.mkdir()
     state = {
@@ -59,12 +60,12 @@ def home(other: Any, forms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ["bare", "prefixed", "whole"])
 def test_another_vae_decodes_and_encodes(small: Model, other: Any, home: Path, name: str) -> None:
-    resident = Resident(small, vaes=vaes(home))
+    resident = Resident(small, vaes=ModelFiles(home, ModelKind.VAE))
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         pixels = resident.decode(latents, name)
         own = resident.decode(latents)
-        lent = Vaes(small, vaes(home)).lend(name)
+        lent = Vaes(small, ModelFiles(home, ModelKind.VAE)).lend(name)
         assert np.array_equal(pixels, decode(lent, latents))
         assert np.abs(pixels.astype(int) - own).max() > 8
         got = dict(lent.vae.named_parameters())
@@ -102,7 +103,7 @@ def with_nan(path: Path) -> None:
 def test_a_broken_vae_is_one_sentence(small: Model, home: Path, spoil: Any, said: str) -> None:
     spoil(home / "vae" / "bare.safetensors")
     with pytest.raises(BrokenModel, match=said) as error:
-        Vaes(small, vaes(home)).lend("bare")
+        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("bare")
     assert "\n" not in str(error.value)
 
 
@@ -112,7 +113,7 @@ def test_a_folder_whose_configuration_is_none_is_one_sentence(
 ) -> None:
     (home / "vae" / "whole" / "config.json").write_text(text)
     with pytest.raises(BrokenModel, match=r"its config\.json cannot be read"):
-        Vaes(small, vaes(home)).lend("whole")
+        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("whole")
 
 
 def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
@@ -120,9 +121,9 @@ def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
 ) -> None:
     without_one(home / "vae" / "whole" / "diffusion_pytorch_model.safetensors")
     with pytest.raises(BrokenModel, match=r"its weights lack 'decoder\.conv_in\.weight'"):
-        Vaes(small, vaes(home)).lend("whole")
+        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("whole")
 
 
 def test_an_unknown_vae_is_answered_with_the_known_ones(small: Model, home: Path) -> None:
     with pytest.raises(UnknownPart, match=r"no VAE 'bar'.*bare, prefixed, whole"):
-        Vaes(small, vaes(home)).lend("bar")
+        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("bar")

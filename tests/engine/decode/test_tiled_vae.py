@@ -13,7 +13,8 @@ from engine.decode import tiled_vae
 from engine.decode.encode import encode, encode_tiled, to_images
 from engine.decode.tiled_vae import Norms, decode_large, encode_large
 from engine.decode.vae import decode, decode_tiled
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import STARTER_FOLDER, describe
 from tests.conftest import ROOT
 

@@ -19,11 +19,12 @@ from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.decode.vae import Previewer, cost_of, decode, decode_tiled
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
-from engine.formats.comfy import to_graph
-from engine.formats.graphs import from_graph
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.recipe import from_graph
 from engine.formats.metadata import read_recipe
-from engine.loading.loading import Model
-from engine.models.shelves import vaes
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
@@ -81,7 +82,7 @@ def test_it_decodes_as_its_makers_and_diffusers_do(
     path = write(form, tmp_path / place, decoder)
     assert is_tiny(path)
     name = "taesd_decoder" if (form, place) == ("makers", "vae") else "taesd"
-    vae = Vaes(small, vaes(tmp_path)).lend(name).vae
+    vae = Vaes(small, ModelFiles(tmp_path, ModelKind.VAE)).lend(name).vae
     x = latents()
     ours = vae.decode(x / vae.config.scaling_factor + vae.config.shift_factor).sample
     assert ours.std() > 0.1
@@ -95,7 +96,7 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
     small: Model, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents()
-    pixels = Resident(small, vaes=vaes(home)).decode(x, "taesd")
+    pixels = Resident(small, vaes=ModelFiles(home, ModelKind.VAE)).decode(x, "taesd")
     wanted = (decoder(x)[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()
     assert pixels.shape == (64, 64, 3)
     assert np.abs(pixels - wanted).max() <= 1.01  # rounded down
@@ -103,14 +104,14 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
 
 @torch.inference_mode()
 def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path) -> None:
-    resident = Resident(small, vaes=vaes(home))
+    resident = Resident(small, vaes=ModelFiles(home, ModelKind.VAE))
     pixels = resident.decode(latents())
     assert torch.equal(resident.encode(pixels, "taesd"), resident.encode(pixels))
 
 
 @torch.inference_mode()
 def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
-    lent = Vaes(small, vaes(home)).lend("taesd")
+    lent = Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("taesd")
     x = latents(96)
     difference = np.abs(decode(lent, x).astype(int) - decode_tiled(lent, x))
     assert difference.max() <= 1
@@ -118,7 +119,7 @@ def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
 
 def test_a_recipe_keeps_it_and_draws_the_same_pixels_again(small: Model, home: Path) -> None:
     def draw(vae: str | None) -> Picture:
-        pipeline = Pipeline(One(small, vaes=vaes(home)))
+        pipeline = Pipeline(One(small, vaes=ModelFiles(home, ModelKind.VAE)))
         recipe = make_recipe(steps=2, vae=vae, checkpoint="sd1")
         news = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=recipe)]})[1]
         pipeline.close()
@@ -181,7 +182,7 @@ def test_a_broken_one_is_one_sentence_and_previews_go_without(
 ) -> None:
     spoil, said = BROKEN[what]
     spoil(home / "models" / "vae_approx" / "taesd_decoder.safetensors")
-    lender = Vaes(small, vaes(home))
+    lender = Vaes(small, ModelFiles(home, ModelKind.VAE))
     with pytest.raises(BrokenModel, match=said) as error:
         lender.lend("taesd")
     assert "\n" not in str(error.value)
@@ -197,8 +198,8 @@ def test_one_for_another_familys_latents_is_refused(
     with pytest.raises(
         BrokenModel, match=r"does not decode what Stable Diffusion 1\.x models draw"
     ):
-        Vaes(small, vaes(home)).lend("taesdxl")
-    assert vaes(home).names() == ["taesd", "taesdxl"]
+        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("taesdxl")
+    assert ModelFiles(home, ModelKind.VAE).names() == ["taesd", "taesdxl"]
 
 
 def test_pickled_ones_are_refused_and_a1111s_linear_maps_are_no_vaes(
@@ -208,11 +209,11 @@ def test_pickled_ones_are_refused_and_a1111s_linear_maps_are_no_vaes(
     folder.mkdir(parents=True)
     for name in ("taesd_decoder.pth", "taesd_encoder.pth", "model.pt"):
         (folder / name).write_bytes(b"PK\3\4")
-    assert vaes(tmp_path).names() == ["taesd"]
+    assert ModelFiles(tmp_path, ModelKind.VAE).names() == ["taesd"]
     with pytest.raises(BrokenModel, match="is a pickle, which can run code"):
-        Vaes(small, vaes(tmp_path)).lend("taesd")
+        Vaes(small, ModelFiles(tmp_path, ModelKind.VAE)).lend("taesd")
     with pytest.raises(UnknownPart):
-        Vaes(small, vaes(tmp_path)).lend("model")
+        Vaes(small, ModelFiles(tmp_path, ModelKind.VAE)).lend("model")
 
 
 def test_other_files_are_no_tiny_vaes(tmp_path: Path) -> None:
@@ -242,12 +243,14 @@ def test_previews_are_drawn_by_it_where_it_is_there(
     small: Model, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents(48)
-    resident = Resident(small, vaes=vaes(home))
+    resident = Resident(small, vaes=ModelFiles(home, ModelKind.VAE))
     jpeg = resident.preview(x)
     assert jpeg
     image = Image.open(io.BytesIO(jpeg))
     assert image.size == (256, 256)
-    wanted = Image.fromarray(decode(Vaes(small, vaes(home)).lend("taesd"), x)).resize((256, 256))
+    wanted = Image.fromarray(
+        decode(Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("taesd"), x)
+    ).resize((256, 256))
     assert mean_difference(image, wanted) < 8
     assert mean_difference(image, shown(Previewer(small), x)) > 16
 
@@ -260,7 +263,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
     small: Model, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = Vaes(small, vaes(home)).tiny()
+    tiny = Vaes(small, ModelFiles(home, ModelKind.VAE)).tiny()
     assert tiny
     x, plain = latents(8), Previewer(small)(latents(8))
     monkeypatch.setattr(decoding, "CHEAP", 1000.0)
@@ -281,7 +284,7 @@ def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
 
 def test_models_of_other_latents_are_previewed_without(model: Model, home: Path) -> None:
     """The bundled model's latents are its own."""
-    assert Vaes(model, vaes(home)).tiny() is None
+    assert Vaes(model, ModelFiles(home, ModelKind.VAE)).tiny() is None
 
 
 @pytest.mark.parametrize(("launch", "each", "side"), [(0.0, 1e-3, 8), (0.002, 1e-5, 32)])

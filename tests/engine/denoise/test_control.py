@@ -20,22 +20,24 @@ from torch import Tensor
 from engine.denoise.control import Controls, Steer, load_control
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, WrongFamily
-from engine.files.stored import Blobs
-from engine.loading.loading import Model, is_xl
+from engine.events import Ended
+from engine.files.stored import PictureStore
+from engine.loading.loading import is_xl
+from engine.loading.model import Model
 from engine.models.catalogue import Checkpoint
 from engine.models.control_files import check_family, context_width
 from engine.models.families import BY_KEY
-from engine.models.shelves import controls
-from engine.pictures.hints import read_hints
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.pictures.control_images import read_control_images
 from engine.pictures.images import encode_png
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
 from engine.recipe.parts import Control, Upscale
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended
 from engine.spec import Spec
-from tests.engine.pictures.test_canvas import Kept
+from tests.engine.pictures.test_start_image import Kept
 from tests.engine.pipeline.test_parity import make_pipeline as diffusers_pipeline
 from tests.engine.ticks import ROOMY, drive, pngs
 from tests.factories import make_recipe
@@ -85,12 +87,12 @@ def shelf_folder(true: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resident_of(model: Model, models_dir: Path) -> Resident:
-    return Resident(model, controls=Controls(controls(models_dir)))
+    return Resident(model, controls=Controls(ModelFiles(models_dir, ModelKind.CONTROLNET)))
 
 
 @torch.inference_mode()
-def by_marble(resident: Resident, recipe: Recipe, blobs: Blobs = BLOBS) -> Tensor:
-    (picture,) = resident.begin(recipe, hints=read_hints(recipe, blobs))
+def by_marble(resident: Resident, recipe: Recipe, blobs: PictureStore = BLOBS) -> Tensor:
+    (picture,) = resident.begin(recipe, hints=read_control_images(recipe, blobs))
     while picture.request:
         answer = resident.evaluate([picture], picture.rows)[0]
         assert isinstance(answer, Tensor), answer
@@ -284,7 +286,9 @@ def controlled_pipeline(model: Model, models_dir: Path) -> Pipeline:
     """Return a pipeline whose calls have room for many pictures."""
     one = One(model)
     one._resident = Resident(
-        model, lambda device, what, call: ROOMY, controls=Controls(controls(models_dir))
+        model,
+        lambda device, what, call: ROOMY,
+        controls=Controls(ModelFiles(models_dir, ModelKind.CONTROLNET)),
     )
     return Pipeline(one, blobs=BLOBS)
 
@@ -378,7 +382,9 @@ def test_controls_go_where_the_u_net_goes(
         return move(network, device)
 
     monkeypatch.setattr(ControlNetModel, "to", watch)
-    resident = Resident(true, offloaded=True, controls=Controls(controls(shelf_folder)))
+    resident = Resident(
+        true, offloaded=True, controls=Controls(ModelFiles(shelf_folder, ModelKind.CONTROLNET))
+    )
     latents = by_marble(resident, recipe)
     resident.decode(latents)
     assert torch.equal(latents, expected)
@@ -389,7 +395,9 @@ def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(
     true: Model, shelf_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[int] = []
-    resident = Resident(true, controls=Controls(controls(shelf_folder), asked.append))
+    resident = Resident(
+        true, controls=Controls(ModelFiles(shelf_folder, ModelKind.CONTROLNET), asked.append)
+    )
     by_marble(resident, make_recipe(steps=1))  # what is remembered of its prompts counts, too
     bare = resident.size
     by_marble(resident, make_recipe(steps=1, controls=TWO))

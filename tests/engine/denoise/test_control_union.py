@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 from engine.denoise.control import Controls, load_control, steered
 from engine.denoise.control_union import Union
 from engine.errors import BrokenModel, UnknownMapKind
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.models.control_files import find_control
-from engine.models.shelves import controls
-from engine.pictures.hints import Hint
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.pictures.control_images import ControlImage
 from engine.recipe.parts import Control
 from tests.engine.denoise.test_control import bars
 from tests.single_files import make_true_model
@@ -69,7 +70,9 @@ def test_a_union_is_known_by_its_weights_and_told_that_it_sees_edges(
     name: str, home: Path, xl: Model, union: ControlNetUnionModel
 ) -> None:
     control = Control(model=name, image="0" * 64, preprocessor="canny")
-    steer = Controls(controls(home)).steer(Hint(control, bars(), "crop"), xl, 64, 64)
+    steer = Controls(ModelFiles(home, ModelKind.CONTROLNET)).steer(
+        ControlImage(control, bars(), "crop"), xl, 64, 64
+    )
     assert isinstance(steer.network, Union)
     state = steer.network.network.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in union.state_dict().items())
@@ -105,7 +108,7 @@ def test_a_union_is_known_by_its_weights_and_told_that_it_sees_edges(
 def test_a_union_that_is_not_told_the_kind_of_its_map_is_refused_before_it_is_queued(
     home: Path, xl: Model
 ) -> None:
-    shelf = controls(home)
+    shelf = ModelFiles(home, ModelKind.CONTROLNET)
     edges = Control(model="ProMax", image="0" * 64, preprocessor="canny")
     assert find_control(shelf, edges, xl.checkpoint).model == "promax"
     for name in ("promax", "folder"):
@@ -113,7 +116,7 @@ def test_a_union_that_is_not_told_the_kind_of_its_map_is_refused_before_it_is_qu
         with pytest.raises(UnknownMapKind, match="must be told which: use it with find=canny"):
             find_control(shelf, given, xl.checkpoint)
         with pytest.raises(UnknownMapKind):
-            Controls(shelf).steer(Hint(given, bars(), "crop"), xl, 64, 64)
+            Controls(shelf).steer(ControlImage(given, bars(), "crop"), xl, 64, 64)
 
 
 def test_a_control_lora_is_named(xl: Model, tmp_path: Path) -> None:

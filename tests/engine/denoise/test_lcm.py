@@ -17,12 +17,14 @@ from engine.denoise.control import Controls
 from engine.denoise.samplers import NoiseSource
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel
-from engine.formats.comfy import to_graph
-from engine.formats.graphs import from_graph
-from engine.loading.loading import Model, load
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.recipe import from_graph
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models import families
 from engine.models.catalogue import describe, describe_file
-from engine.models.shelves import controls
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.models.signatures import GUIDANCE_IN
 from engine.pipeline.resident import Resident
 from engine.recipe.parts import Control
@@ -135,7 +137,7 @@ def test_a_control_model_is_not_told_the_scale(
 ) -> None:
     usual = make_true_model(tmp_path_factory.mktemp("usual"), "sd1")
     make_network(usual.unet, 1).save_pretrained(tmp_path / "controlnet" / "disc")
-    resident = Resident(model, controls=Controls(controls(tmp_path)))
+    resident = Resident(model, controls=Controls(ModelFiles(tmp_path, ModelKind.CONTROLNET)))
     recipe = make_recipe(**LCM, controls=(Control(model="disc", image=DISC),))
     steered = controlled(resident, recipe, BLOBS)
     assert (steered - by_marble(model, replace(recipe, controls=()))).abs().max() > 1e-3
@@ -157,7 +159,7 @@ def test_a_folder_says_so_in_its_configuration(tmp_path: Path) -> None:
 
 
 def test_a_single_file_says_so_by_a_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "FORMS", small_forms(tmp_path / "forms"))
+    monkeypatch.setattr(families, "CONFIGS", small_forms(tmp_path / "forms"))
     form = small_forms(tmp_path / "with") / "sd1"
     config = form / "unet" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "time_cond_proj_dim": WIDTH}))
@@ -178,8 +180,8 @@ def test_a_single_file_says_so_by_a_weight(tmp_path: Path, monkeypatch: pytest.M
 def test_a_single_file_whose_weight_has_another_shape_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(families, "FORMS", small_forms(tmp_path / "forms"))
-    modules = make_modules(families.FORMS / "sd1")
+    monkeypatch.setattr(families, "CONFIGS", small_forms(tmp_path / "forms"))
+    modules = make_modules(families.CONFIGS / "sd1")
     path = write_single_file(tmp_path / "dream.safetensors", "sd1", modules)
     save_file({**load_file(path), GUIDANCE_IN: torch.zeros(shape)}, path)
     with pytest.raises(BrokenModel, match=r"cond_proj.*where two sides|guidance scale in \d"):

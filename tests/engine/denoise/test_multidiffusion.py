@@ -4,7 +4,7 @@ import torch
 from engine.denoise.multidiffusion import count, piecewise
 from engine.denoise.samplers import SAMPLERS, NoiseSource, Request
 from engine.denoise.samplers.base import drive
-from engine.pictures.cuts import drawn
+from engine.pictures.tile_grid import drawn
 
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.0])
 

@@ -18,7 +18,7 @@ from engine.denoise.samplers.multistep import _vp_time
 from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
 from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
 from engine.loading.noise_schedule import NoiseSchedule
-from engine.recipe import recipe
+from engine.recipe import limits
 from tests.bench.orders import CASES, denoise, order
 from tests.conftest import REFERENCE
 
@@ -360,7 +360,7 @@ def test_lcm_noises_each_denoised_latent_anew() -> None:
 
 
 def test_recipes_know_every_sampler() -> None:
-    assert tuple(SAMPLERS) == recipe.SAMPLERS
+    assert tuple(SAMPLERS) == limits.SAMPLERS
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -14,7 +14,7 @@ from engine.denoise.samplers import SAMPLERS
 from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule, model_input
-from engine.recipe import recipe
+from engine.recipe import limits
 from tests.conftest import REFERENCE
 
 SD = NoiseSchedule()
@@ -198,4 +198,4 @@ def test_a_start_below_the_top_has_noise_of_sigma() -> None:
 
 
 def test_recipes_know_every_schedule() -> None:
-    assert tuple(SCHEDULES) == recipe.SCHEDULES
+    assert tuple(SCHEDULES) == limits.SCHEDULES

@@ -16,11 +16,11 @@ from engine.decode.vae import Previewer, decode, decode_tiled
 from engine.denoise.control import load_control
 from engine.device.finite import are_finite
 from engine.errors import BrokenModel, NotFinite
-from engine.events import Picture
+from engine.events import Ended, Picture
 from engine.finish.upscale import Upscaler
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import describe
-from engine.reports import Ended
 from tests.engine.ticks import draw, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.models import make_model

@@ -14,9 +14,10 @@ from engine.denoise.control_union import Union
 from engine.denoise.denoising import Denoising, Ground, rehearse
 from engine.device.call_costs import Buckets
 from engine.device.probe import ROUNDS, Call, Notes, Probe, software
-from engine.loading.loading import Model
 from engine.loading.lora_layers import Addition
-from engine.models.shelves import loras
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
@@ -173,7 +174,7 @@ def test_a_probe_measures_a_row_of_its_own_whatever_the_first_job_is(
     pairs = random_lora({"unet": model.unet})
     write_kohya(tmp_path / "loras" / "ink.safetensors", pairs, model.unet)
     watched, adapters = Watched(model), []
-    pipeline = Pipeline(One(model, watched.measure, loras=loras(tmp_path)))
+    pipeline = Pipeline(One(model, watched.measure, loras=ModelFiles(tmp_path, ModelKind.LORA)))
     added = Addition.__call__
 
     def watch(addition: Addition, layer: Any, x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.errors import BrokenModel, UnknownPart
 from engine.finish.upscale import _spandrel, enlarge, lanczos, load_upscaler
-from engine.models.shelves import upscalers
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.recipe.parts import LANCZOS
 from tests.conftest import ROOT
 from tests.engine.pictures.test_tiles import picture
@@ -163,7 +164,7 @@ def test_names_come_from_the_folder(tmp_path: Path) -> None:
     for name in ("4x-Sharp.safetensors", "anime/2x-Line.safetensors", "old.pth", "notes.txt"):
         (folder / name).touch()
     (folder / "4x-Sharp.pth").touch()
-    shelf = upscalers(tmp_path)
+    shelf = ModelFiles(tmp_path, ModelKind.UPSCALER)
     assert shelf.names() == [LANCZOS, "latent", "2x-Line", "4x-Sharp", "old"]
     assert shelf.get("2x-Line") == folder / "anime" / "2x-Line.safetensors"
     assert shelf.get("4x-Sharp") == folder / "4x-Sharp.safetensors"
@@ -178,7 +179,7 @@ def test_names_come_from_the_folder(tmp_path: Path) -> None:
 
 def test_without_a_models_folder_lanczos_is_there(tmp_path: Path) -> None:
     for models_dir in (None, tmp_path / "absent"):
-        assert upscalers(models_dir).names() == [LANCZOS, "latent"]
+        assert ModelFiles(models_dir, ModelKind.UPSCALER).names() == [LANCZOS, "latent"]
 
 
 @needs_spandrel

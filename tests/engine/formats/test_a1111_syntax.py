@@ -5,7 +5,7 @@ import pytest
 from bots.texts import say
 from bots.texts.zh import ZH
 from engine.errors import PromptError, UserError
-from engine.formats.a1111 import from_a1111
+from engine.formats.a1111.reader import from_a1111
 from engine.recipe.parts import Lora
 from engine.recipe.prompt_tags import take_loras
 from engine.recipe.recipe import Recipe

@@ -11,9 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import GraphError, OptionError, UserError
-from engine.formats.comfy import to_graph, to_workflow
-from engine.formats.graphs import from_graph
-from engine.formats.graphs.nodes import AFTER_RUN, KINDS
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS
+from engine.formats.graphs.recipe import from_graph
 from engine.recipe.recipe import Recipe
 from tests.engine.recipes import recipes, settled
 from tests.factories import make_recipe
@@ -73,7 +74,7 @@ def run_canvas(workflow: dict[str, Any]) -> dict[str, Any]:
     sources = {link: [str(node), output] for link, node, output, *_ in workflow["links"]}
     graph = {}
     for node in workflow["nodes"]:
-        inputs = dict(zip(KINDS[node["type"]].values, node["widgets_values"], strict=True))
+        inputs = dict(zip(NODE_KINDS[node["type"]].values, node["widgets_values"], strict=True))
         inputs.pop(AFTER_RUN, None)
         if "text" in inputs:
             inputs["text"] = queued_text(inputs["text"])

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError, OptionError
-from engine.formats.graphs import Given, Wanted, from_graph, from_workflow, pictures_of, read_graph
+from engine.formats.graphs.meaning import Given
+from engine.formats.graphs.recipe import Wanted, from_graph, pictures_of, read_graph
+from engine.formats.graphs.workflow import from_workflow
 from engine.recipe.parts import Control, Lora, Upscale
 from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_comfy import default_graph

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import GraphError, MetadataError, OptionError, UserError, shorten
-from engine.formats.comfy import to_graph, to_workflow
-from engine.formats.graphs import Given, pictures_of, read_graph
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.meaning import Given
+from engine.formats.graphs.recipe import pictures_of, read_graph
 from engine.formats.metadata import read_recipe
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError
-from engine.formats.comfy import to_graph
-from engine.formats.graphs import KINDS, Given, read_graph
-from engine.formats.graphs.recipe import RULES
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.meaning import Given
+from engine.formats.graphs.nodes import NODE_KINDS
+from engine.formats.graphs.recipe import RULES, read_graph
 from engine.recipe.parts import Control, Lora, Upscale
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.recipes import IMAGE, MAP, MASK
@@ -158,11 +159,11 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
 
 
 def test_there_is_a_row_for_every_node_that_is_listed_or_known() -> None:
-    assert ROWS.keys() == {*LISTED, *BESIDE} == KINDS.keys()
+    assert ROWS.keys() == {*LISTED, *BESIDE} == NODE_KINDS.keys()
 
 
 def test_every_output_of_a_known_node_has_its_rule() -> None:
-    outputs = {(kind, output) for kind, node in KINDS.items() for output in node.outputs}
+    outputs = {(kind, output) for kind, node in NODE_KINDS.items() for output in node.outputs}
     assert {(kind, output) for output, rules in RULES.items() for kind in rules} == outputs - {
         ("ControlNetLoader", "CONTROL_NET"),  # whoever needs these asks the loader for its file
         ("UpscaleModelLoader", "UPSCALE_MODEL"),
@@ -196,7 +197,7 @@ def test_a_node_that_is_not_known_is_named_in_its_place(kind: str) -> None:
 def test_a_missing_input_is_named_with_its_node(kind: str) -> None:
     graph = ROWS[kind][0]
     name = next(name for name, node in graph.items() if node["class_type"] == kind)
-    for link in KINDS[kind].links:
+    for link in NODE_KINDS[kind].links:
         broken = copy.deepcopy(graph)
         del broken[name]["inputs"][link]
         with pytest.raises(GraphError, match=f"'{link}' of {kind} .* is not connected"):
@@ -207,7 +208,7 @@ def test_a_missing_input_is_named_with_its_node(kind: str) -> None:
 def test_an_input_of_another_type_is_named_with_its_node(kind: str) -> None:
     graph = ROWS[kind][0]
     name = next(name for name, node in graph.items() if node["class_type"] == kind)
-    for link, wanted in KINDS[kind].links.items():
+    for link, wanted in NODE_KINDS[kind].links.items():
         broken = copy.deepcopy(graph)
         given = ("4", 2) if wanted != "VAE" else ("4", 0)
         broken[name]["inputs"][link] = list(given)

@@ -19,12 +19,16 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from engine.errors import GraphError, MetadataError, OptionError, UnknownOption, UserError
-from engine.formats import comfy
-from engine.formats.a1111 import NEGATIVE, from_a1111, to_a1111
-from engine.formats.graphs import from_graph
+from engine.formats.a1111.reader import from_a1111
+from engine.formats.a1111.settings import NEGATIVE
+from engine.formats.a1111.writer import to_a1111
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.recipe import from_graph
 from engine.formats.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
+from engine.recipe.limits import SAMPLERS, SCHEDULES
 from engine.recipe.parts import Control, Lora, Upscale, Variation
-from engine.recipe.recipe import SAMPLERS, SCHEDULES, Recipe
+from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_comfy import default_graph
 from tests.engine.recipes import recipes
 from tests.factories import make_recipe
@@ -112,8 +116,8 @@ def test_pillow_and_the_canvas_read_every_text(pixels: Pixels, prompt: str) -> N
     png = encode_png(pixels, recipe, 1)
     info = Image.open(io.BytesIO(png)).info
     for texts in (info, as_canvas(png)):
-        assert json.loads(texts["prompt"]) == comfy.to_graph(recipe)
-        assert json.loads(texts["workflow"]) == comfy.to_workflow(recipe)
+        assert json.loads(texts["prompt"]) == to_graph(recipe)
+        assert json.loads(texts["workflow"]) == to_workflow(recipe)
         assert from_a1111(texts["parameters"])[0] == recipe
 
 
@@ -347,8 +351,8 @@ def test_exif_is_where_other_tools_look(pixels: Pixels, kind: Literal["JPEG", "W
     recipe = make_recipe(prompt=CHINESE)
     data = encode_as(encode_png(pixels, recipe, 0), kind)
     exif = Image.open(io.BytesIO(data)).getexif()
-    assert json.loads(exif[0x0110].removeprefix("prompt:")) == comfy.to_graph(recipe)
-    assert json.loads(exif[0x010F].removeprefix("workflow:")) == comfy.to_workflow(recipe)
+    assert json.loads(exif[0x0110].removeprefix("prompt:")) == to_graph(recipe)
+    assert json.loads(exif[0x010F].removeprefix("workflow:")) == to_workflow(recipe)
     comment = exif.get_ifd(0x8769)[0x9286]
     assert comment[:8] == b"UNICODE\0"
     assert from_a1111(comment[8:].decode("utf-16-be"))[0] == recipe
@@ -453,7 +457,7 @@ def test_halves_of_surrogate_pairs_are_mended() -> None:
     # JSON can name them, but neither a database nor a terminal takes them.
     recipe = make_recipe(prompt="a \ud800 cat 🗿", vae="\udfff")
     line = 'x\nSteps: 4, Sampler: Euler, CFG scale: 4, Seed: 7, Size: 64x64, Model: "\\ud800 🗿"'
-    texts = (json.dumps(recipe.to_dict()), json.dumps(comfy.to_graph(recipe)))
+    texts = (json.dumps(recipe.to_dict()), json.dumps(to_graph(recipe)))
     for key, text in zip(("marble", "prompt"), texts, strict=True):
         assert read_recipe(png_with(**{key: text})).recipe == replace(
             recipe, prompt="a \ufffd cat 🗿", vae="\ufffd"
@@ -462,7 +466,7 @@ def test_halves_of_surrogate_pairs_are_mended() -> None:
 
 
 def test_a_picture_that_holds_only_the_canvas_is_read() -> None:
-    workflow = json.dumps(comfy.to_workflow(make_recipe()))
+    workflow = json.dumps(to_workflow(make_recipe()))
     reading = read_recipe(png_with(workflow=workflow))
     assert (reading.source, reading.recipe) == ("ComfyUI", make_recipe())
 

@@ -11,18 +11,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.events import Picture
-from engine.files.stored import Folder, blob_path
-from engine.formats import comfy
-from engine.formats.a1111 import NEGATIVE, from_a1111, left_out, to_a1111
-from engine.formats.comfy import to_graph, to_workflow
-from engine.formats.graphs import read_graph
+from engine.files.stored import PictureFolder, picture_path
+from engine.formats.a1111.reader import from_a1111
+from engine.formats.a1111.settings import NEGATIVE
+from engine.formats.a1111.writer import no_line_reasons, to_a1111
+from engine.formats.comfy.layout import to_workflow
+from engine.formats.comfy.limits import no_graph_reasons
+from engine.formats.comfy.writer import to_graph
+from engine.formats.graphs.recipe import read_graph
 from engine.formats.metadata import encode_as, read_recipe
 from engine.loading.loading import load
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
 from engine.pictures.images import encode_png
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
-from tests.engine.pictures.test_canvas import disc
+from tests.engine.pictures.test_start_image import disc
 from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, settled
 from tests.factories import make_recipe, pixels
 
@@ -34,7 +37,7 @@ FEW = settings(deadline=None, max_examples=6)
 @given(st.data())
 def test_recipe_survives_its_graph_in_both_formats(kind: str, data: st.DataObject) -> None:
     recipe = data.draw(derived(kind))
-    assume(not comfy.left_out(recipe))
+    assume(not no_graph_reasons(recipe))
     graph = to_graph(recipe)
     read = read_graph(json.loads(json.dumps(graph)))
     assert settled(read.recipe) == settled(recipe)
@@ -50,7 +53,7 @@ def test_recipe_survives_its_graph_in_both_formats(kind: str, data: st.DataObjec
 @given(st.data())
 def test_what_no_graph_says_is_left_out_with_a_reason(kind: str, data: st.DataObject) -> None:
     recipe = data.draw(derived(kind))
-    reasons = comfy.left_out(recipe)
+    reasons = no_graph_reasons(recipe)
     if kind in NO_GRAPH:
         assert reasons
     if reasons:
@@ -65,7 +68,7 @@ def test_what_no_graph_says_is_left_out_with_a_reason(kind: str, data: st.DataOb
 @given(st.data())
 def test_line_stays_itself(kind: str, data: st.DataObject) -> None:
     recipe = data.draw(derived(kind))
-    assert bool(left_out(recipe)) == (kind in NO_LINE)
+    assert bool(no_line_reasons(recipe)) == (kind in NO_LINE)
     # Its grammar has no escapes: such prompts have no faithful line, only the other texts.
     for text in (recipe.prompt, recipe.negative_prompt):
         lines = text.split("\n")
@@ -87,11 +90,11 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """Return the bundled model at work, with a start image and a mask in its store."""
     folder = tmp_path_factory.mktemp("store")
     for name, image in ((IMAGE, Image.fromarray(pixels(5, 64, 64))), (MASK, disc())):
-        path = blob_path(folder, name)
+        path = picture_path(folder, name)
         path.parent.mkdir(parents=True)
         path.write_bytes(encode_png(image))
     model = load(describe(STARTER, STARTER_FOLDER), torch.device("cpu"))
-    return Pipeline(model, blobs=Folder(folder))
+    return Pipeline(model, blobs=PictureFolder(folder))
 
 
 # What the bundled model has none of: LoRAs, controls, other VAEs, upscale models.
@@ -132,7 +135,7 @@ def test_picture_is_drawn_again_by_its_own_text(
         assert read_recipe(encode_as(png, "WEBP")).recipe == again.recipe
         (same,) = drawn(pipeline, again.recipe)
         assert same == png
-        if not comfy.left_out(again.recipe):
+        if not no_graph_reasons(again.recipe):
             theirs = read_graph(to_graph(again.recipe)).recipe
             assert seen(drawn(pipeline, theirs)) == seen([png])
 

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from engine.device.backends import pick_device
 from engine.errors import BrokenModel
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models.catalogue import describe
 
 CPU = torch.device("cpu")

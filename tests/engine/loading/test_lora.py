@@ -15,17 +15,18 @@ from torch._dynamo.utils import counters
 
 from engine.denoise.denoising import Denoising, evaluate
 from engine.errors import BrokenModel, UnknownPart
-from engine.events import Picture
+from engine.events import Ended, Picture
 from engine.executors.opening import compile_blocks
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
 from engine.loading.lora import Loras
+from engine.loading.model import Model
 from engine.models.catalogue import describe
-from engine.models.shelves import Shelf, loras
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.parts import Lora
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended
 from engine.spec import Spec
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.pipeline.test_parity import by_diffusers, make_pipeline
@@ -55,7 +56,7 @@ def pairs_of(model: Model, **options: Any) -> Pairs:
 
 
 @torch.inference_mode()
-def by_marble(model: Model, recipe: Recipe, shelf: Shelf) -> Tensor:
+def by_marble(model: Model, recipe: Recipe, shelf: ModelFiles) -> Tensor:
     adapters, text = Loras(model, shelf), TextEncoder(model)
     adapters.use(recipe.loras)
     positive, negative = (text.encode(words, key=recipe.loras) for words in (recipe.prompt, ""))
@@ -77,8 +78,8 @@ def test_latents_equal_those_of_diffusers_with_peft(
         write(tmp_path / "loras" / f"{name}.safetensors", pairs, **more)  # type: ignore[operator]
     used = (Lora(name="kohya", weight=0.8), Lora(name="diffusers", weight=-0.5))
     recipe = make_recipe(steps=4, loras=used)
-    plain = by_marble(true, make_recipe(steps=4), loras(tmp_path))
-    ours = by_marble(true, recipe, loras(tmp_path))
+    plain = by_marble(true, make_recipe(steps=4), ModelFiles(tmp_path, ModelKind.LORA))
+    ours = by_marble(true, recipe, ModelFiles(tmp_path, ModelKind.LORA))
     assert (ours - plain).abs().max() > 0.1  # it matters
     pipeline = make_pipeline(true)
     try:
@@ -90,7 +91,9 @@ def test_latents_equal_those_of_diffusers_with_peft(
     finally:
         pipeline.unload_lora_weights()
     assert (ours - theirs).abs().max() <= 1e-4
-    assert torch.equal(by_marble(true, make_recipe(steps=4), loras(tmp_path)), plain)
+    assert torch.equal(
+        by_marble(true, make_recipe(steps=4), ModelFiles(tmp_path, ModelKind.LORA)), plain
+    )
 
 
 def merged(layer: Any, pair: tuple[Tensor, Tensor], weight: float) -> Tensor:
@@ -115,7 +118,7 @@ def test_every_layer_is_found_under_every_name(true: Model, tmp_path: Path, form
     else:
         endings = ("lora_A", "lora_B") if form == "peft" else ("lora.down", "lora.up")
         write_diffusers(path, pairs, endings)
-    adapters = Loras(true, loras(tmp_path))
+    adapters = Loras(true, ModelFiles(tmp_path, ModelKind.LORA))
     adapters.use((Lora(name="it", weight=0.5, text_weight=0.25),))
     for part, layers in pairs.items():
         modules = dict(getattr(true, part).named_modules())
@@ -159,15 +162,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture
-def shelf(small: Model, tmp_path: Path) -> Shelf:
+def shelf(small: Model, tmp_path: Path) -> ModelFiles:
     """Return a shelf with two LoRAs for the small model."""
     for seed, name in enumerate(("one", "two")):
         pairs = random_lora({"unet": small.unet}, seed=seed)
         write_kohya(tmp_path / "loras" / f"{name}.safetensors", pairs, small.unet)
-    return loras(tmp_path)
+    return ModelFiles(tmp_path, ModelKind.LORA)
 
 
-def drawn(model: Model, shelf: Shelf, recipes: Sequence[Recipe]) -> tuple[list[Any], list[Any]]:
+def drawn(
+    model: Model, shelf: ModelFiles, recipes: Sequence[Recipe]
+) -> tuple[list[Any], list[Any]]:
     """Draw recipes together; return each one's news, and the sets that shared each call."""
     calls: list[Any] = []
     models = One(model, lambda *_: ROOMY, loras=shelf)
@@ -187,7 +192,7 @@ def drawn(model: Model, shelf: Shelf, recipes: Sequence[Recipe]) -> tuple[list[A
 
 
 def test_jobs_of_other_sets_never_share_a_call_and_draw_as_alone(
-    small: Model, shelf: Shelf
+    small: Model, shelf: ModelFiles
 ) -> None:
     one, two = Lora(name="one"), Lora(name="two", weight=0.5)
     sets: list[Any] = [(), (one,), (two,), (one, two), (one,)]
@@ -231,7 +236,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_lora_ends_its_own_job_with_one_sentence(
-    small: Model, shelf: Shelf, tmp_path: Path, what: str
+    small: Model, shelf: ModelFiles, tmp_path: Path, what: str
 ) -> None:
     spoil, said = BROKEN[what]
     spoil(tmp_path / "loras" / "one.safetensors")
@@ -250,15 +255,15 @@ def test_a_lora_for_another_family_is_named(small: Model, tmp_path: Path) -> Non
     path = tmp_path / "loras" / "xl.safetensors"
     write_kohya(path, random_lora({"unet": other.unet}), other.unet, original=True)
     with pytest.raises(BrokenModel, match="Stable Diffusion 1"):
-        Loras(small, loras(tmp_path)).use((Lora(name="xl"),))
+        Loras(small, ModelFiles(tmp_path, ModelKind.LORA)).use((Lora(name="xl"),))
 
 
-def test_an_unknown_lora_is_answered_with_the_known_ones(small: Model, shelf: Shelf) -> None:
+def test_an_unknown_lora_is_answered_with_the_known_ones(small: Model, shelf: ModelFiles) -> None:
     with pytest.raises(UnknownPart, match=r"There is no LoRA 'on' \(did you mean 'one'\?\)"):
         Loras(small, shelf).use((Lora(name="on"),))
 
 
-def test_sets_are_made_once_and_switching_copies_nothing(small: Model, shelf: Shelf) -> None:
+def test_sets_are_made_once_and_switching_copies_nothing(small: Model, shelf: ModelFiles) -> None:
     adapters = Loras(small, shelf)
     sets = [(Lora(name="one"),), (Lora(name="two"),), ()]
     for used in sets:
@@ -285,7 +290,10 @@ def test_what_is_compiled_never_serves_another_sets_weights(
         write_kohya(tmp_path / "loras" / f"{name}.safetensors", {"unet": pairs}, model.unet)
     one, half, two = Lora(name="one"), Lora(name="one", weight=0.5), Lora(name="two")
     given = torch.randn(2, 4, 8, 8), torch.tensor([500.0, 300.0]), torch.randn(2, 77, 32)
-    plain, fast = Loras(model, loras(tmp_path)), Loras(compiled, loras(tmp_path))
+    plain, fast = (
+        Loras(model, ModelFiles(tmp_path, ModelKind.LORA)),
+        Loras(compiled, ModelFiles(tmp_path, ModelKind.LORA)),
+    )
     counts = []
     for used in ((), (one,), (two,), (), (half,), (one,)):
         plain.use(used)

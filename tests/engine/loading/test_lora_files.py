@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import BrokenModel
-from engine.loading.loading import Model
 from engine.loading.lora import Loras
 from engine.loading.lora_file import ROLES as ENDINGS
 from engine.loading.lora_file import read_entries
-from engine.models.shelves import loras
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
 from tests.single_files import make_true_model
 
@@ -70,7 +71,7 @@ def off_by(
     used: Lora | None = None,
 ) -> float:
     """Return how far a layer's answer with the LoRA is from that with changed weights."""
-    module, adapters = module_of(model, layer), Loras(model, loras(folder))
+    module, adapters = module_of(model, layer), Loras(model, ModelFiles(folder, ModelKind.LORA))
     if isinstance(module, nn.Embedding):
         x = torch.arange(9)[None]
     else:
@@ -311,7 +312,7 @@ def test_a_dora_comes_after_the_lora_before_it(small: Model, tmp_path: Path) -> 
     before = weight + first[1] @ first[0]
     after = before + second[1] @ second[0]
     after = after * length / after.norm(dim=1, keepdim=True)
-    adapters, x = Loras(small, loras(tmp_path)), draw(2, 5, weight.shape[1])
+    adapters, x = Loras(small, ModelFiles(tmp_path, ModelKind.LORA)), draw(2, 5, weight.shape[1])
     module = module_of(small, LINEAR)
     adapters.use((Lora(name="first"), Lora(name="it")))
     with torch.inference_mode():
@@ -481,7 +482,7 @@ def test_matrices_without_a_rank_add_nothing(small: Model, tmp_path: Path, what:
         }
     write(tmp_path, {**tensors, f"{LINEAR}.alpha": torch.tensor(4.0)})
     layer, x = module_of(small, LINEAR), draw(2, into)
-    adapters, plain = Loras(small, loras(tmp_path)), layer(x)
+    adapters, plain = Loras(small, ModelFiles(tmp_path, ModelKind.LORA)), layer(x)
     adapters.use((Lora(name="it"),))
     assert torch.equal(layer(x), plain)
 
@@ -492,7 +493,7 @@ def test_a_file_that_vanishes_is_named_without_its_place(
 ) -> None:
     down, up = pair(small, LINEAR)
     path = write(tmp_path, {f"{LINEAR}.lora_A.weight": down, f"{LINEAR}.lora_B.weight": up})
-    shelf = loras(tmp_path)
+    shelf = ModelFiles(tmp_path, ModelKind.LORA)
     adapters = Loras(small, shelf)
     if when == "before it is measured":
 
@@ -558,7 +559,7 @@ def test_what_does_not_fit_the_model_is_named(small: Model, tmp_path: Path, what
     tensors, reason = WRONG[what]
     write(tmp_path, tensors)
     with pytest.raises(BrokenModel, match=reason):
-        Loras(small, loras(tmp_path)).use((Lora(name="it"),))
+        Loras(small, ModelFiles(tmp_path, ModelKind.LORA)).use((Lora(name="it"),))
 
 
 SIDES = st.sampled_from([1, 2, 4, 8, 16, 32, 64, 3])
@@ -572,7 +573,7 @@ def test_whatever_sizes_tensors_have_a_file_works_or_is_refused_with_a_sentence(
     small: Model, tmp_path: Path, roles: dict[str, tuple[int, ...]], layer: str
 ) -> None:
     write(tmp_path, {f"{layer}{ending}": torch.zeros(shape) for ending, shape in roles.items()})
-    adapters, plain = Loras(small, loras(tmp_path)), call(small, layer)
+    adapters, plain = Loras(small, ModelFiles(tmp_path, ModelKind.LORA)), call(small, layer)
     try:
         adapters.use((Lora(name="it"),))
         changed = call(small, layer)
@@ -607,4 +608,4 @@ def test_sizes_that_fit_are_among_those_tried(small: Model, tmp_path: Path, laye
     tensors = {".lora_down.weight": (2, *weight.shape[1:]), ".lora_up.weight": (len(weight), 2)}
     assert {side for shape in tensors.values() for side in shape} <= {1, 2, 3, 4, 8, 16, 32, 64}
     write(tmp_path, {f"{layer}{end}": torch.zeros(shape) for end, shape in tensors.items()})
-    Loras(small, loras(tmp_path)).use((Lora(name="it"),))
+    Loras(small, ModelFiles(tmp_path, ModelKind.LORA)).use((Lora(name="it"),))

@@ -26,7 +26,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small(forms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "FORMS", forms)
+    monkeypatch.setattr(families, "CONFIGS", forms)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

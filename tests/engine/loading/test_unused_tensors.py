@@ -13,7 +13,8 @@ from engine.decode.tiny_vae import read_tiny
 from engine.denoise.control import load_control
 from engine.errors import BrokenModel
 from engine.finish.upscale import load_upscaler
-from engine.loading.loading import Model, load
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.models import families
 from engine.models.catalogue import describe, describe_file
 from tests.engine.denoise.test_control import as_original, make_network
@@ -35,8 +36,8 @@ EXTRA = torch.full((3,), 0.5)
 @pytest.fixture(autouse=True)
 def forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let all families be small."""
-    monkeypatch.setattr(families, "FORMS", small_forms(tmp_path / "forms"))
-    return families.FORMS
+    monkeypatch.setattr(families, "CONFIGS", small_forms(tmp_path / "forms"))
+    return families.CONFIGS
 
 
 def add(file: Path, *names: str) -> Path:
@@ -73,7 +74,7 @@ HARMLESS = [
 
 @pytest.mark.parametrize("family", LEFT)
 def test_what_no_part_of_a_single_file_reads_is_named(family: str, tmp_path: Path) -> None:
-    modules = make_modules(families.FORMS / family)
+    modules = make_modules(families.CONFIGS / family)
     path = write_single_file(tmp_path / "it.safetensors", family, modules)
     add(path, *HARMLESS)
     assert load(describe_file("it", path), CPU).unread == ()
@@ -93,21 +94,21 @@ def test_what_no_part_of_a_folder_reads_is_named(tmp_path: Path) -> None:
 
 
 def test_an_own_vae_of_another_scale_is_refused_as_a_models_is(tmp_path: Path) -> None:
-    vae = make_module(families.FORMS / "sd1" / "vae")
+    vae = make_module(families.CONFIGS / "sd1" / "vae")
     vae.save_pretrained(tmp_path / "playground")
     config = tmp_path / "playground" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "latents_mean": [1.0] * 4}))
     with pytest.raises(BrokenModel, match="its VAE scales latents channel by channel"):
-        read_vae("playground", tmp_path / "playground", families.FORMS / "sd1")
+        read_vae("playground", tmp_path / "playground", families.CONFIGS / "sd1")
 
 
 def test_a_vaes_tensors_are_used_harmless_or_named(tmp_path: Path) -> None:
-    state = make_module(families.FORMS / "sd1" / "vae").state_dict()
+    state = make_module(families.CONFIGS / "sd1" / "vae").state_dict()
     path = tmp_path / "mse.safetensors"
     save_file(state, path)
-    read_vae("mse", add(path, "loss.logvar"), families.FORMS / "sd1")
+    read_vae("mse", add(path, "loss.logvar"), families.CONFIGS / "sd1")
     with pytest.raises(BrokenModel, match=r"it holds 'decoder\.colour\.weight', which its form"):
-        read_vae("mse", add(path, "decoder.colour.weight"), families.FORMS / "sd1")
+        read_vae("mse", add(path, "decoder.colour.weight"), families.CONFIGS / "sd1")
 
 
 @pytest.mark.parametrize("joined", [True, False])

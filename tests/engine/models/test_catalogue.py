@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import BrokenModel, UnknownModel
 from engine.models.catalogue import STARTER_FOLDER, Catalogue, describe
-from engine.models.families import identify
+from engine.models.families import identify_folder
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_what_a_folder_does_is_told_by_its_channels_not_its_class(folder: Path, 
     ],
 )
 def test_a_folders_family_is_known_by_any_of_its_pipelines(kind: str, key: str) -> None:
-    family = identify({"_class_name": kind}, {"cross_attention_dim": 2048})
+    family = identify_folder({"_class_name": kind}, {"cross_attention_dim": 2048})
     assert family is not None
     assert family.key == key
 
@@ -194,7 +194,7 @@ def test_a_folders_family_is_known_by_any_of_its_pipelines(kind: str, key: str) 
     ],
 )
 def test_a_refiner_is_named(index: dict[str, Any], unet: dict[str, Any] | None) -> None:
-    family = identify({"_class_name": "StableDiffusionXLImg2ImgPipeline", **index}, unet)
+    family = identify_folder({"_class_name": "StableDiffusionXLImg2ImgPipeline", **index}, unet)
     assert family is not None
     assert family.key == "refiner"
 

@@ -21,9 +21,10 @@ from engine.errors import BrokenModel
 from engine.loading.loading import load
 from engine.models.catalogue import Catalogue
 from engine.models.families import TINY_VAES
-from engine.models.hub import Offer, fetch, find
-from engine.models.hub_files import HubError
-from engine.models.shelves import vaes
+from engine.models.folders import ModelKind
+from engine.models.hub import fetch
+from engine.models.model_files import ModelFiles
+from engine.models.offers import HubError, Offer, find
 from engine.models.weights import variant
 from tests.conftest import ROOT
 from tests.models import make_model
@@ -399,7 +400,7 @@ def test_offers_of_tiny_vaes_go_where_they_are_found(hub: Hub, tmp_path: Path) -
         offer = find(name)
         hub.repos[offer.repo] = {offer.file: DATA}
         assert fetch(offer, tmp_path, hub.url).parent.name == "vae_approx"
-    assert {*vaes(tmp_path).names()} == TINY_VAES
+    assert {*ModelFiles(tmp_path, ModelKind.VAE).names()} == TINY_VAES
 
 
 def test_what_is_there_already_needs_no_room(

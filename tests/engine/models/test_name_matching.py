@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine.errors import BrokenModel, UnknownModel, UnknownPart, UserError, WhichOne
 from engine.models.catalogue import Catalogue
-from engine.models.folders import Kind
+from engine.models.folders import ModelKind
+from engine.models.model_files import KINDS, ModelFiles, Snapshot, find_parts
 from engine.models.name_matching import Names, without_ending
-from engine.models.shelves import SHELVES, Seen, Shelf, find_parts
 
 FILES = (
     "detail.safetensors",
@@ -106,11 +106,11 @@ def test_in_any_tree_every_file_has_names_of_its_own_and_none_is_taken_for_anoth
 
 
 HOMES = {
-    Kind.LORA: "loras",
-    Kind.VAE: "vae",
-    Kind.EMBEDDING: "embeddings",
-    Kind.CONTROLNET: "controlnet",
-    Kind.UPSCALER: "upscale_models",
+    ModelKind.LORA: "loras",
+    ModelKind.VAE: "vae",
+    ModelKind.EMBEDDING: "embeddings",
+    ModelKind.CONTROLNET: "controlnet",
+    ModelKind.UPSCALER: "upscale_models",
 }
 
 
@@ -121,10 +121,10 @@ def put(root: Path, *files: str) -> Path:
     return root
 
 
-@pytest.mark.parametrize("kind", SHELVES)
-def test_every_shelf_follows_the_rule(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_shelf_follows_the_rule(tmp_path: Path, kind: ModelKind) -> None:
     home = put(tmp_path / HOMES[kind], *FILES)
-    shelf = SHELVES[kind](tmp_path)
+    shelf = ModelFiles(tmp_path, kind)
     for name, path in MEANT.items():
         if path.endswith(".safetensors"):
             assert shelf.get(name) == home / path, name
@@ -155,7 +155,7 @@ def test_models_follow_the_rule(tmp_path: Path, home: str) -> None:
 
 def test_a_file_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> None:
     home = put(tmp_path / "loras", "a/line.safetensors")
-    shelf = SHELVES[Kind.LORA](tmp_path)
+    shelf = ModelFiles(tmp_path, ModelKind.LORA)
     assert shelf.named("line") == "line"
     put(home, "b/line.safetensors")
     with pytest.raises(WhichOne, match=r"a/line\.safetensors, b/line\.safetensors"):
@@ -173,12 +173,12 @@ def test_a_model_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> N
     assert catalogue.named("a/dream.safetensors") == "a/dream.safetensors"
 
 
-@pytest.mark.parametrize("kind", SHELVES)
-def test_a_config_among_files_hides_none(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_config_among_files_hides_none(tmp_path: Path, kind: ModelKind) -> None:
     home = put(tmp_path / HOMES[kind], "config.json", "a.safetensors", "sub/b.safetensors")
     put(home, "sub/config.json", "whole/config.json", "whole/c.safetensors")
     put(home, "whole/diffusion_pytorch_model.safetensors")
-    shelf = SHELVES[kind](tmp_path)
+    shelf = ModelFiles(tmp_path, kind)
     assert set(shelf.files()) == {"a", "b", "c", "whole"}
     assert shelf.get("whole") == home / "whole"
     assert shelf.get("whole/diffusion_pytorch_model.safetensors") == home / "whole"
@@ -194,14 +194,14 @@ def test_files_beside_a_models_own_index_are_found(tmp_path: Path) -> None:
 def test_control_models_of_one_file_name_are_told_by_their_folders(tmp_path: Path) -> None:
     files = [f"{name}/diffusion_pytorch_model.safetensors" for name in ("canny", "depth")]
     home = put(tmp_path / "controlnet", *files)
-    shelf = SHELVES[Kind.CONTROLNET](tmp_path)
+    shelf = ModelFiles(tmp_path, ModelKind.CONTROLNET)
     assert shelf.get("depth/diffusion_pytorch_model") == home / files[1]
     assert shelf.names() == [file.removesuffix(".safetensors") for file in files]
 
 
 def test_a_tiny_vae_goes_by_comfyuis_name_and_by_its_files(tmp_path: Path) -> None:
     home = put(tmp_path / "vae_approx", "taesd_decoder.safetensors", "taesd_encoder.safetensors")
-    shelf = SHELVES[Kind.VAE](tmp_path)
+    shelf = ModelFiles(tmp_path, ModelKind.VAE)
     for name in ("taesd", "TAESD", "taesd_decoder", "taesd_decoder.safetensors"):
         assert shelf.get(name) == home / "taesd_decoder.safetensors"
         assert shelf.named(name) == "taesd"
@@ -211,13 +211,13 @@ def test_a_tiny_vae_goes_by_comfyuis_name_and_by_its_files(tmp_path: Path) -> No
 
 def test_a_name_of_several_kinds_means_all_of_them(tmp_path: Path) -> None:
     put(tmp_path, "loras/a/x.safetensors", "vae/x.safetensors", "upscale_models/lanczos.pt")
-    assert find_parts(tmp_path, "X") == [(Kind.LORA, "x"), (Kind.VAE, "x")]
-    assert find_parts(tmp_path, "lanczos") == [(Kind.UPSCALER, "lanczos.pt")]
-    assert SHELVES[Kind.UPSCALER](tmp_path).get("Lanczos") is None
+    assert find_parts(tmp_path, "X") == [(ModelKind.LORA, "x"), (ModelKind.VAE, "x")]
+    assert find_parts(tmp_path, "lanczos") == [(ModelKind.UPSCALER, "lanczos.pt")]
+    assert ModelFiles(tmp_path, ModelKind.UPSCALER).get("Lanczos") is None
 
 
 ASKED: dict[str, Callable[[Path], object]] = {
-    "shelf": lambda root: SHELVES[Kind.LORA](root).get("twice"),
+    "shelf": lambda root: ModelFiles(root, ModelKind.LORA).get("twice"),
     "model": lambda root: Catalogue(root).get("twice"),
 }
 
@@ -238,15 +238,15 @@ def test_folders_are_walked_anew_only_where_one_has_changed(
     past = 10**9
     for folder in (home, home / "a", home / "b"):
         os.utime(folder, ns=(past, past))
-    shelf = SHELVES[Kind.LORA](tmp_path)
-    walks: list[Shelf] = []
-    walk = Shelf._look
+    shelf = ModelFiles(tmp_path, ModelKind.LORA)
+    walks: list[ModelFiles] = []
+    walk = ModelFiles._look
 
-    def watched(self: Shelf) -> Seen:
+    def watched(self: ModelFiles) -> Snapshot:
         walks.append(self)
         return walk(self)
 
-    monkeypatch.setattr(Shelf, "_look", watched)
+    monkeypatch.setattr(ModelFiles, "_look", watched)
     for _ in range(9):
         assert shelf.named("line") == "line"
         assert shelf.names() == ["ink", "line"]

@@ -14,7 +14,7 @@ from diffusers.loaders.single_file_utils import (
 from engine.files.safetensors import BadFile, Header, Tensor
 from engine.models.families import BY_KEY, FAMILIES
 from engine.models.other_models import family_of, name_stranger
-from engine.models.signatures import identify
+from engine.models.signatures import identify_file
 
 PREFIX = "model.diffusion_model."
 
@@ -166,7 +166,7 @@ def test_a_family_is_known_by_the_makers_names(name: str, prefix: str) -> None:
     found = header(prefix + each for each in names)
     assert family_of(found) == key
     with pytest.raises(BadFile, match=f"^it is a {BY_KEY[key].title} model, which Marble cannot"):
-        identify(found)
+        identify_file(found)
 
 
 # diffusers' own modules, whose names are those of a folder's `transformer/`.
@@ -251,7 +251,7 @@ def test_stable_video_diffusion_is_named_though_its_unet_is_spelled_as_stability
         f"{PREFIX}label_emb.0.0.weight": (1280, 768),
     }
     with pytest.raises(BadFile, match="it is a Stable Video Diffusion model"):
-        identify(header(shapes))
+        identify_file(header(shapes))
 
 
 OTHERS = {

@@ -18,16 +18,17 @@ from engine.decode.own_vae import Vaes, read_vae
 from engine.decode.vae import fit_preview
 from engine.denoise.schedules import SCHEDULES
 from engine.errors import BrokenModel, MissingVae
-from engine.events import Picture, Progress
-from engine.loading.loading import Model, load
+from engine.events import Ended, Picture, Progress
+from engine.loading.loading import load
+from engine.loading.model import Model
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.models import families
 from engine.models.catalogue import Catalogue, Checkpoint, describe, describe_file
-from engine.models.shelves import vaes
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.models.tensor_names import spellings
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
-from engine.reports import Ended
 from engine.spec import Spec
 from tests.engine.ticks import ROOMY, drive
 from tests.factories import make_recipe
@@ -46,7 +47,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small(forms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "FORMS", forms)
+    monkeypatch.setattr(families, "CONFIGS", forms)
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +295,7 @@ def bare(files: dict[str, Tensors], forms: Path, tmp_path: Path) -> Model:
 
 
 def test_a_model_without_a_vae_draws_with_one_that_is_named(bare: Model, tmp_path: Path) -> None:
-    lender = Vaes(bare, vaes(tmp_path))
+    lender = Vaes(bare, ModelFiles(tmp_path, ModelKind.VAE))
     assert (bare.latent_channels, bare.latent_scale) == (4, 8)
     for ask in (lender.lend, lender.lend_to_encode):
         with pytest.raises(MissingVae, match=r"holds no VAE: name one .*--vae \(mse, taesd\)"):
@@ -315,7 +316,7 @@ def test_its_jobs_are_drawn_previews_included_or_told_what_is_missing(
 ) -> None:
     whole = make_true_model(tmp_path / "true", "sd1")
     model = replace(whole, vae=bare.vae, checkpoint=replace(whole.checkpoint, has_vae=False))
-    models = One(model, lambda *_: ROOMY, vaes=vaes(tmp_path))
+    models = One(model, lambda *_: ROOMY, vaes=ModelFiles(tmp_path, ModelKind.VAE))
     seconds = count()
     pipeline = Pipeline(models, clock=lambda: float(next(seconds)))
     recipes = [make_recipe(steps=6, vae=name, seed=1) for name in ("mse", "taesd", None)]

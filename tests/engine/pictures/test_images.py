@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from engine.errors import ImageError
 from engine.pictures import images
 from engine.pictures import strip_metadata as bare
-from engine.pictures.headers import read_header
+from engine.pictures.image_header import read_image_header
 from engine.pictures.images import FITS, encode_png, fit, flatten, read_image
 from tests.conftest import ROOT
 from tests.engine import picture_files as files
@@ -80,7 +80,7 @@ def test_a_cut_file_gets_a_sentence(data: bytes) -> None:
 def test_a_damaged_file_gives_a_picture_of_its_size_or_a_sentence(data: bytes) -> None:
     error, image = None, None
     try:
-        header, image = read_header(data), read_image(data)
+        header, image = read_image_header(data), read_image(data)
     except ImageError as refusal:
         error = refusal
     if image is None:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import Ladder
+from engine.events import Key
 from engine.executors.opening import compile_blocks
 from engine.loading.loading import load
 from engine.models.catalogue import Catalogue
@@ -24,10 +25,9 @@ from engine.pipeline.placement import PARTS
 from engine.pipeline.residency import Residents
 from engine.pipeline.resident import Resident
 from engine.recipe.parts import Control, Lora, Upscale
-from engine.reports import Key
 from engine.spec import Spec
 from tests.engine.denoise.test_control import make_network
-from tests.engine.pictures.test_canvas import Kept
+from tests.engine.pictures.test_start_image import Kept
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.models import make_model

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from engine.denoise.denoising import evaluate
 from engine.denoise.schedules import sigmas_for
-from engine.loading.loading import Model
-from engine.models.shelves import vaes
-from engine.pictures.canvas import Canvas, Pixels
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.pictures.start_image import Pixels, StartImage
 from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
 from tests.engine.pipeline.test_parity import InjectedScheduler, load_cpu, pipeline_around
@@ -57,14 +58,14 @@ def means(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @torch.inference_mode()
-def by_marble(model: Model, recipe: Recipe, canvas: Canvas) -> Tensor:
+def by_marble(model: Model, recipe: Recipe, canvas: StartImage) -> Tensor:
     [picture] = Resident(model).begin(recipe, canvas)
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents
 
 
-def by_diffusers(kind: Any, model: Model, recipe: Recipe, canvas: Canvas) -> Tensor:
+def by_diffusers(kind: Any, model: Model, recipe: Recipe, canvas: StartImage) -> Tensor:
     schedule = model.noise_schedule
     assert recipe.strength is not None
     sigmas = sigmas_for(
@@ -112,7 +113,7 @@ def half_mask() -> Pixels:
     ids=str,
 )
 def test_img2img_gives_the_latents_of_diffusers(tiny: Model, changes: dict[str, Any]) -> None:
-    recipe, canvas = start_image(**changes), Canvas(pixels(1, 64, 64))
+    recipe, canvas = start_image(**changes), StartImage(pixels(1, 64, 64))
     ours = by_marble(tiny, recipe, canvas)
     theirs = by_diffusers(StableDiffusionImg2ImgPipeline, tiny, recipe, canvas)
     assert ours.std() > 0.1
@@ -124,17 +125,17 @@ def test_inpainting_by_an_ordinary_model_gives_the_latents_of_diffusers(
     tiny: Model, strength: float
 ) -> None:
     recipe = start_image(mask="b" * 64, strength=strength, steps=10)
-    canvas = Canvas(pixels(1, 64, 64), half_mask())
+    canvas = StartImage(pixels(1, 64, 64), half_mask())
     ours = by_marble(tiny, recipe, canvas)
     theirs = by_diffusers(StableDiffusionInpaintPipeline, tiny, recipe, canvas)
     assert (ours - theirs).abs().max() <= TOLERANCE
-    kept = by_marble(tiny, start_image(steps=10, strength=strength), Canvas(pixels(1, 64, 64)))
+    kept = by_marble(tiny, start_image(steps=10, strength=strength), StartImage(pixels(1, 64, 64)))
     assert (ours - kept).abs().max() > 0.1
 
 
 def test_inpainting_by_its_own_model_gives_the_latents_of_diffusers(inpainting: Model) -> None:
     recipe = start_image(mask="b" * 64, strength=0.75, steps=6)
-    canvas = Canvas(pixels(1, 64, 64), half_mask())
+    canvas = StartImage(pixels(1, 64, 64), half_mask())
     ours = by_marble(inpainting, recipe, canvas)
     theirs = by_diffusers(StableDiffusionInpaintPipeline, inpainting, recipe, canvas)
     assert (ours - theirs).abs().max() <= TOLERANCE
@@ -147,7 +148,7 @@ def test_a_model_for_inpainting_draws_from_words_alone_and_from_a_start_image(
     with torch.inference_mode():
         for recipe, canvas in (
             (make_recipe(), None),
-            (start_image(), Canvas(pixels(1, 64, 64))),
+            (start_image(), StartImage(pixels(1, 64, 64))),
         ):
             [picture] = Resident(inpainting).begin(recipe, canvas)
             assert picture.extra is not None
@@ -162,7 +163,10 @@ def test_a_model_for_inpainting_sees_by_the_vae_that_its_recipe_names(
 ) -> None:
     other = load_cpu(make_model(tmp_path / "other", seed=5))
     other.vae.save_pretrained(tmp_path / "vae" / "other")
-    resident, canvas = Resident(inpainting, vaes=vaes(tmp_path)), Canvas(pixels(1, 64, 64))
+    resident, canvas = (
+        Resident(inpainting, vaes=ModelFiles(tmp_path, ModelKind.VAE)),
+        StartImage(pixels(1, 64, 64)),
+    )
     with torch.inference_mode():
         seen = [resident.begin(start_image(vae=vae), canvas)[0].extra for vae in (None, "other")]
         grey = other.vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mode()

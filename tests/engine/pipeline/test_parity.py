@@ -11,7 +11,8 @@ from torch import Tensor
 
 from engine.denoise.denoising import Denoising, evaluate
 from engine.denoise.schedules import initial_noise, sigmas_for
-from engine.loading.loading import Model, is_xl, load
+from engine.loading.loading import is_xl, load
+from engine.loading.model import Model
 from engine.models.catalogue import STARTER_FOLDER, describe
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder

@@ -16,13 +16,13 @@ from PIL import Image
 from engine.decode.vae import Pixels
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, PromptError
-from engine.events import Picture, Progress, Stage
+from engine.events import Ended, Key, Picture, Progress, Stage
 from engine.formats.metadata import encode_png
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
-from engine.recipe.recipe import SAMPLERS, Recipe
-from engine.reports import Ended, Key
+from engine.recipe.limits import SAMPLERS
+from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.conftest import ROOT
 from tests.engine.ticks import ROOMY, STEEP, TIGHT, draw, drive, make_pipeline, pngs, steps

@@ -7,7 +7,7 @@ from PIL import Image
 
 from engine.decode.vae import PREVIEW_SIDE
 from engine.events import Progress
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.previews import EVERY, SECONDS, SHARE
 from engine.pipeline.residency import One

@@ -18,16 +18,18 @@ from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
 from engine.device.probe import Notes, Probe
 from engine.errors import EngineError, OutOfMemory, UnknownModel
-from engine.loading.loading import Model, load
+from engine.events import Ended
+from engine.loading.loading import load
 from engine.loading.lora import Loras
+from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.shelves import loras, vaes
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.costs import unmeasured
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One, Residents, budget
 from engine.pipeline.resident import Resident
 from engine.recipe.parts import Lora
-from engine.reports import Ended
 from engine.spec import Spec
 from tests.engine.ticks import ROOMY, check_order, draw, drive, make_pipeline, pngs
 from tests.factories import make_recipe
@@ -494,7 +496,10 @@ def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path:
     )
     model.vae.save_pretrained(tmp_path / "vae" / "other")
     asked: list[int] = []
-    shelves = {"loras": loras(tmp_path), "vaes": vaes(tmp_path)}
+    shelves = {
+        "loras": ModelFiles(tmp_path, ModelKind.LORA),
+        "vaes": ModelFiles(tmp_path, ModelKind.VAE),
+    }
     resident = Resident(model, make_room=asked.append, **shelves)  # type: ignore[arg-type]
     before = resident.size
     recipe = make_recipe(loras=(Lora(name="ink"),), vae="other")
@@ -511,7 +516,7 @@ def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
     model: Model, tmp_path: Path, times: int
 ) -> None:
     model.vae.save_pretrained(tmp_path / "vae" / "other")
-    pipeline = Pipeline(One(model, vaes=vaes(tmp_path)))
+    pipeline = Pipeline(One(model, vaes=ModelFiles(tmp_path, ModelKind.VAE)))
     with failing(other_vae, "read_vae", times):
         (*_, last) = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=make_recipe(vae="other"))]})[
             1
@@ -523,7 +528,7 @@ def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
 
 
 def test_the_tiny_vae_for_previews_is_counted(model: Model, tmp_path: Path) -> None:
-    lender = Vaes(model, vaes(tmp_path))
+    lender = Vaes(model, ModelFiles(tmp_path, ModelKind.VAE))
     write_makers(tmp_path / "vae_approx", makers_decoder(), "small")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.checkpoint.family), "tiny_vae", "small", raising=False)

@@ -12,21 +12,21 @@ from PIL import Image
 from engine.decode.vae import Pixels
 from engine.device.out_of_memory import Ladder, Rung
 from engine.errors import MissingPicture, OutOfMemory
-from engine.events import Picture, Progress, Stage
-from engine.files.stored import Folder, blob_path
+from engine.events import Ended, Key, Picture, Progress, Stage
+from engine.files.stored import PictureFolder, picture_path
 from engine.finish.enlarge import Enlarger
 from engine.formats.metadata import read_recipe
-from engine.loading.loading import Model
-from engine.models.shelves import upscalers
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pictures.images import encode_png
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.parts import Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended, Key
 from engine.spec import Spec
 from tests.engine.finish.test_upscale import saved
-from tests.engine.pictures.test_canvas import disc
+from tests.engine.pictures.test_start_image import disc
 from tests.engine.pipeline.test_parity import load_cpu
 from tests.engine.pipeline.test_residency import failing
 from tests.engine.ticks import ROOMY, News, drive, pngs
@@ -51,13 +51,13 @@ RECIPES = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def store(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
     folder = tmp_path_factory.mktemp("store")
     for name, image in ((IMAGE, Image.fromarray(START)), (MASK, disc())):
-        path = blob_path(folder, name)
+        path = picture_path(folder, name)
         path.parent.mkdir(parents=True)
         path.write_bytes(encode_png(image))
-    return Folder(folder)
+    return PictureFolder(folder)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture
-def pipeline(model: Model, store: Folder) -> Pipeline:
+def pipeline(model: Model, store: PictureFolder) -> Pipeline:
     return Pipeline(One(model, lambda *_: ROOMY), blobs=store)
 
 
@@ -74,7 +74,7 @@ def spec(number: int, recipe: Recipe) -> Spec:
     return Spec(job=number, epoch=1, recipe=recipe)
 
 
-def alone(model: Model, store: Folder, recipe: Recipe) -> list[News]:
+def alone(model: Model, store: PictureFolder, recipe: Recipe) -> list[News]:
     return drive(Pipeline(One(model, lambda *_: ROOMY), blobs=store), {0: [spec(1, recipe)]})[1]
 
 
@@ -85,7 +85,7 @@ def image_of(news: Sequence[News]) -> Image.Image:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_it_becomes_pictures_of_the_promised_size_that_carry_the_recipe(
-    model: Model, store: Folder, recipe: Recipe
+    model: Model, store: PictureFolder, recipe: Recipe
 ) -> None:
     news = alone(model, store, recipe)
     assert news[-1] == Ended(None)
@@ -97,7 +97,7 @@ def test_it_becomes_pictures_of_the_promised_size_that_carry_the_recipe(
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_it_is_the_same_among_neighbours_that_come_and_go(
-    model: Model, store: Folder, pipeline: Pipeline, recipe: Recipe
+    model: Model, store: PictureFolder, pipeline: Pipeline, recipe: Recipe
 ) -> None:
     arrivals = {
         0: [spec(2, make_recipe(seed=2, steps=7))],
@@ -110,7 +110,7 @@ def test_it_is_the_same_among_neighbours_that_come_and_go(
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_its_steps_are_counted_through_all_passes(
-    model: Model, store: Folder, recipe: Recipe
+    model: Model, store: PictureFolder, recipe: Recipe
 ) -> None:
     progress = [
         each
@@ -122,12 +122,14 @@ def test_its_steps_are_counted_through_all_passes(
     assert totals == {steps[-1]}
 
 
-def test_a_second_pass_is_announced_as_enlarging(model: Model, store: Folder) -> None:
+def test_a_second_pass_is_announced_as_enlarging(model: Model, store: PictureFolder) -> None:
     stages = [p.stage for p in alone(model, store, RECIPES["upscale"]) if isinstance(p, Progress)]
     assert stages.index(Stage.UPSCALE) < stages.index(Stage.DECODE)
 
 
-def test_a_weak_start_image_stays_nearer_than_a_strong_one(model: Model, store: Folder) -> None:
+def test_a_weak_start_image_stays_nearer_than_a_strong_one(
+    model: Model, store: PictureFolder
+) -> None:
     def distance(strength: float) -> float:
         made = image_of(alone(model, store, make_recipe(image=IMAGE, strength=strength, steps=8)))
         again = image_of(alone(model, store, make_recipe(image=IMAGE, strength=0.01, steps=8)))
@@ -136,25 +138,25 @@ def test_a_weak_start_image_stays_nearer_than_a_strong_one(model: Model, store: 
     assert distance(0.2) < distance(0.9)
 
 
-def test_inpainting_keeps_every_byte_outside_the_mask(model: Model, store: Folder) -> None:
+def test_inpainting_keeps_every_byte_outside_the_mask(model: Model, store: PictureFolder) -> None:
     made, mask = np.asarray(image_of(alone(model, store, RECIPES["mask"]))), np.asarray(disc())
     assert np.array_equal(made[mask == 0], START[mask == 0])
     assert not np.array_equal(made[mask == 255], START[mask == 255])
 
 
-def test_margins_keep_the_image_and_its_strip_fades(model: Model, store: Folder) -> None:
+def test_margins_keep_the_image_and_its_strip_fades(model: Model, store: PictureFolder) -> None:
     made = np.asarray(image_of(alone(model, store, RECIPES["margins"])))
     assert np.array_equal(made[:, 40:], START[:, 8:])
 
 
-def test_a_plain_upscale_calls_no_network(model: Model, store: Folder) -> None:
+def test_a_plain_upscale_calls_no_network(model: Model, store: PictureFolder) -> None:
     with failing(model.unet, "forward", 99), failing(model.vae, "decode", 99):
         made = image_of(alone(model, store, RECIPES["plain upscale"]))
     expected = Image.fromarray(START).resize((128, 128), Image.Resampling.LANCZOS)
     assert np.array_equal(np.asarray(made), np.asarray(expected))
 
 
-def test_variations_of_nothing_are_the_picture_itself(model: Model, store: Folder) -> None:
+def test_variations_of_nothing_are_the_picture_itself(model: Model, store: PictureFolder) -> None:
     same = make_recipe(variations=(Variation(seed=9, amount=0),))
     plain, varied = (
         image_of(alone(model, store, recipe)).tobytes() for recipe in (make_recipe(), same)
@@ -164,7 +166,7 @@ def test_variations_of_nothing_are_the_picture_itself(model: Model, store: Folde
 
 
 def test_a_missing_start_image_ends_the_job_with_its_name(model: Model) -> None:
-    news = alone(model, Folder(None), RECIPES["start image"])
+    news = alone(model, PictureFolder(None), RECIPES["start image"])
     assert isinstance(news[-1], Ended)
     assert isinstance(news[-1].error, MissingPicture)
     assert IMAGE[:12] in str(news[-1].error)
@@ -180,7 +182,7 @@ def test_cancelling_in_any_pass_ends_it_once(pipeline: Pipeline, name: str, tick
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
-    model: Model, store: Folder, times: int
+    model: Model, store: PictureFolder, times: int
 ) -> None:
     ladder = Ladder()
     pipeline = Pipeline(One(model, lambda *_: ROOMY, ladder), blobs=store, ladder=ladder)
@@ -190,7 +192,7 @@ def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
     assert ladder.counts[Rung.TILED_ENCODE] == times - 1
 
 
-def test_memory_that_never_comes_ends_in_one_sentence(model: Model, store: Folder) -> None:
+def test_memory_that_never_comes_ends_in_one_sentence(model: Model, store: PictureFolder) -> None:
     with failing(model.vae.encoder.conv_in, "forward", 99):
         news = alone(model, store, RECIPES["start image"])
     assert isinstance(news[-1], Ended)
@@ -198,17 +200,17 @@ def test_memory_that_never_comes_ends_in_one_sentence(model: Model, store: Folde
 
 
 def test_the_store_names_files_as_storage_does(tmp_path: Path) -> None:
-    assert blob_path(tmp_path, IMAGE) == tmp_path / "aa" / f"{IMAGE}.png"
+    assert picture_path(tmp_path, IMAGE) == tmp_path / "aa" / f"{IMAGE}.png"
 
 
 def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
-    model: Model, store: Folder, tmp_path: Path
+    model: Model, store: PictureFolder, tmp_path: Path
 ) -> None:
     (tmp_path / "upscale_models").mkdir()
     saved(tmp_path / "upscale_models", "ESRGAN ×2")
-    enlarger = Enlarger(upscalers(tmp_path), torch.device("cpu"), Ladder())
+    enlarger = Enlarger(ModelFiles(tmp_path, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
     pipeline = Pipeline(One(model, lambda *_: ROOMY), blobs=store, enlarger=enlarger)
-    [name] = upscalers(tmp_path).names()[2:]
+    [name] = ModelFiles(tmp_path, ModelKind.UPSCALER).names()[2:]
     recipes = {
         number: make_recipe(image=IMAGE, upscale=Upscale(factor=2, by=by))
         for number, by in enumerate(("lanczos", name, "nobody"))
@@ -223,7 +225,7 @@ def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
 
 @pytest.mark.parametrize("name", ["tiles", "wide tiles", "two passes", "mask"])
 def test_a_model_for_inpainting_takes_all_passes(
-    inpainting: Model, store: Folder, name: str
+    inpainting: Model, store: PictureFolder, name: str
 ) -> None:
     wide = make_recipe(width=128, upscale=Upscale(factor=1.5, strength=0.5, tile=96))
     recipe = {**RECIPES, "wide tiles": wide}[name]
@@ -235,7 +237,7 @@ def test_a_model_for_inpainting_takes_all_passes(
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("recipe", [make_recipe(), RECIPES["mask"]], ids=["words", "mask"])
 def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
-    inpainting: Model, store: Folder, recipe: Recipe, times: int
+    inpainting: Model, store: PictureFolder, recipe: Recipe, times: int
 ) -> None:
     ladder = Ladder()
     pipeline = Pipeline(One(inpainting, lambda *_: ROOMY, ladder), blobs=store, ladder=ladder)
@@ -247,10 +249,10 @@ def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_start_image_that_is_drawn_anew_larger_is_enlarged_once(
-    model: Model, store: Folder, count: int
+    model: Model, store: PictureFolder, count: int
 ) -> None:
     enlarged: list[tuple[int, int]] = []
-    plain = Enlarger(upscalers(None), torch.device("cpu"), Ladder())
+    plain = Enlarger(ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
 
     def enlarge(pixels: Pixels, width: int, height: int, by: str) -> Pixels:
         enlarged.append((width, height))

@@ -16,16 +16,15 @@ from torch import Tensor
 
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, EngineError, MarbleError, NotFinite, OutOfMemory
-from engine.events import Picture
+from engine.events import Ended, Key, Picture
 from engine.formats.metadata import encode_png
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.job import Running
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
-from engine.reports import Ended, Key
 from engine.spec import Spec
 from engine.text_encode.conditioning import Conditioning, TextEncoder
 from tests.engine.ticks import ROOMY, STEEP, TIGHT, News, drive, pngs

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from engine.queue.estimates import MILLION, TWICE, Meter, Speeds, Work, pixel_steps, work_of
+from engine.recipe.limits import SAMPLERS
 from engine.recipe.parts import Control, Upscale
-from engine.recipe.recipe import SAMPLERS
 from tests.factories import make_recipe
 
 MODEL = "starter"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.denoise.denoising import Denoising, evaluate
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.loading.tokenizer import make_tokenizer
 from engine.pipeline.batching import Batching
 from engine.recipe.context_length import WINDOW, estimate, mean_weight, share_a_call, weight

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import OptionError, UnknownOption
+from engine.recipe.limits import parse_seed
 from engine.recipe.parts import Control, Margins, Upscale, Variation
-from engine.recipe.recipe import Recipe, parse_seed
+from engine.recipe.recipe import Recipe
 from tests.factories import SMALL, make_recipe
 
 

@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 
 from engine.check.parts import examine_parts
 from engine.errors import BrokenModel, PromptError, UnknownPart
-from engine.loading.loading import Model
-from engine.models.shelves import embeddings, list_parts
+from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles, list_parts
 from engine.text_encode.conditioning import TextEncoder
 from tests.single_files import make_true_model
 
@@ -37,7 +38,7 @@ def rows_of(model: Model, text: str) -> torch.Tensor:
 @pytest.mark.parametrize("key", ["emb_params", "<my-cat>"])
 def test_vectors_of_words_say_what_the_words_say(small: Model, tmp_path: Path, key: str) -> None:
     home = write(tmp_path, "my-cat_v2.1", **{key: rows_of(small, "cat")})
-    text = TextEncoder(small, embeddings(home))
+    text = TextEncoder(small, ModelFiles(home, ModelKind.EMBEDDING))
     for template in ("a {} here", "({}:1.3) b", "{}, {}"):
         meant = text.encode(template.replace("{}", "cat")).embeds
         said = text.encode(template.replace("{}", "embedding:my-cat_v2.1")).embeds
@@ -50,14 +51,14 @@ def test_one_vector_may_lack_its_dimension_and_words_around_it_stay(
     small: Model, tmp_path: Path
 ) -> None:
     home = write(tmp_path, "dot", emb_params=rows_of(small, "x")[-1])
-    text = TextEncoder(small, embeddings(home))
+    text = TextEncoder(small, ModelFiles(home, ModelKind.EMBEDDING))
     assert torch.equal(text.encode("a embedding:dot.").embeds, text.encode("a x .").embeds)
 
 
 @torch.inference_mode()
 def test_an_embedding_at_a_windows_end_is_kept_whole(small: Model, tmp_path: Path) -> None:
     home = write(tmp_path, "four", emb_params=rows_of(small, "wxyz"))
-    text = TextEncoder(small, embeddings(home))
+    text = TextEncoder(small, ModelFiles(home, ModelKind.EMBEDDING))
     words = "a " * 73  # leaves room for two of 75 tokens
     said = text.encode(f"{words}embedding:four c").embeds
     # Words that BREAK puts into the second window are what it must be.
@@ -73,7 +74,7 @@ def test_sdxl_takes_a_set_for_each_encoder(tmp_path: Path) -> None:
         for encoder in (xl.text_encoder, xl.text_encoder_2)
     )
     home = write(tmp_path, "cat", clip_l=one, clip_g=two)
-    text = TextEncoder(xl, embeddings(home))
+    text = TextEncoder(xl, ModelFiles(home, ModelKind.EMBEDDING))
     said, meant = text.encode("a embedding:cat"), text.encode("a cat")
     assert torch.equal(said.embeds, meant.embeds)
     assert said.pooled is not None
@@ -90,7 +91,7 @@ def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
     write(tmp_path, "model", a=torch.zeros(2), b=torch.zeros(2))
     write(tmp_path, "more", emb_params=torch.zeros(1, 768), weights=torch.zeros(1))
     write(tmp_path, "several", clip_l=torch.zeros(1, 768), t5xxl=torch.zeros(1, 4096))
-    text = TextEncoder(small, embeddings(tmp_path))
+    text = TextEncoder(small, ModelFiles(tmp_path, ModelKind.EMBEDDING))
     text.encode("a embedding:several")
     for name, said in (
         ("wide", "it is made for another model: vectors of 1024, not 768"),
@@ -111,7 +112,10 @@ def test_embeddings_cannot_make_a_prompt_longer_than_words_can(
     small: Model, tmp_path: Path
 ) -> None:
     text = TextEncoder(
-        small, embeddings(write(tmp_path, "long", emb_params=torch.zeros(20_000, 768)))
+        small,
+        ModelFiles(
+            write(tmp_path, "long", emb_params=torch.zeros(20_000, 768)), ModelKind.EMBEDDING
+        ),
     )
     with pytest.raises(PromptError, match="the prompt fills 267 windows of tokens; 256 at most"):
         text.encode("embedding:long")

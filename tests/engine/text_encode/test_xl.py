@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.loading.loading import Model
+from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.resident import Resident
 from engine.text_encode.conditioning import Conditioning, TextEncoder, stack

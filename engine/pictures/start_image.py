@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from engine.files.stored import Blobs
+from engine.files.stored import PictureStore
 from engine.pictures.images import Fit, fit, flatten, read_stored
 from engine.pictures.masks import HAMMING, fit_mask
 from engine.recipe.recipe import Recipe
@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Canvas:
+class StartImage:
     """Hold pixels [H, W, 3], uint8, and where they are painted over; None: everywhere.
 
     mask [H, W], uint8: all above 0 is painted; alpha [H, W], uint8: how much of that shows.
@@ -43,7 +43,7 @@ class Canvas:
         return np.asarray(Image.composite(*layers))
 
 
-def lay(recipe: Recipe, blobs: Blobs) -> Canvas | None:
+def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
     """Return the canvas that a recipe asks for, or None where it starts from nothing.
 
     Raises `MissingPicture` or `ImageError`.
@@ -56,16 +56,16 @@ def lay(recipe: Recipe, blobs: Blobs) -> Canvas | None:
     size, how = (recipe.width, recipe.height), cast(Fit, recipe.fit)
     pixels = np.asarray(fit(flatten(image), *size, how))
     if recipe.mask is None:
-        return Canvas(pixels)
+        return StartImage(pixels)
     # It was made for the start image, at its size.
     given = read_stored(blobs.read(recipe.mask)).convert("L")
     if given.size != image.size:
         given = fit(given, *image.size, "resize", HAMMING)
     mask = np.asarray(fit_mask(given, *size, how))
-    return Canvas(pixels, mask, _feather(mask))
+    return StartImage(pixels, mask, _feather(mask))
 
 
-def _with_margins(recipe: Recipe, image: Image.Image) -> Canvas:
+def _with_margins(recipe: Recipe, image: Image.Image) -> StartImage:
     """Put the image into the middle, something like its edges around it, and mask that."""
     assert recipe.margins is not None
     left, top, right, bottom = recipe.margins.inner(recipe.width, recipe.height)
@@ -75,7 +75,7 @@ def _with_margins(recipe: Recipe, image: Image.Image) -> Canvas:
     rows = _ramp(recipe.height, top, bottom)
     columns = _ramp(recipe.width, left, right)
     alpha = np.maximum(rows[:, None], columns[None, :])
-    return Canvas(np.asarray(canvas), alpha, alpha)
+    return StartImage(np.asarray(canvas), alpha, alpha)
 
 
 def _ramp(length: int, start: int, end: int) -> Pixels:

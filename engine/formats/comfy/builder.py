@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine.formats.comfy.limits import windows
-from engine.formats.graphs.nodes import KINDS
+from engine.formats.graphs.nodes import NODE_KINDS
 from engine.models.families import TINY_VAES
 from engine.recipe.parts import LANCZOS, Control
 from engine.recipe.recipe import Recipe
 
-Graph = dict[str, dict[str, Any]]
+GraphJson = dict[str, dict[str, Any]]
 Link = tuple[str, int]
 Size = tuple[int, int]
 
@@ -28,12 +28,12 @@ CONTROL_IDS: Final = 10  # for each control: loader and picture, then two nodes 
 FIRST_TEXT: Final = {POSITIVE: 1000, NEGATIVE: 5000}  # what follows a BREAK
 
 
-class Parts:
+class GraphBuilder:
     """Put nodes down, each with its id, and return their outputs."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.graph: Graph = {}
+        self.graph: GraphJson = {}
         self.model, self.clip, self.vae = self._load()
 
     def add(self, name: str, kind: str, /, **inputs: object) -> Link:
@@ -77,7 +77,7 @@ class Parts:
         recipe = self.recipe
         single_file = recipe.checkpoint.lower().endswith(SINGLE_FILES)
         loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"
-        self.add(LOADER, loader, **{KINDS[loader].values[0]: recipe.checkpoint})
+        self.add(LOADER, loader, **{NODE_KINDS[loader].values[0]: recipe.checkpoint})
         model, clip, vae = (LOADER, 0), (LOADER, 1), (LOADER, 2)
         for number, lora in enumerate(recipe.loras, FIRST_LORA):
             weights = dict(zip(("strength_model", "strength_clip"), lora.weights, strict=True))

@@ -43,7 +43,7 @@ BRANDS: Final = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AV
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class ImageHeader:
     """Hold a file's kind (as Pillow calls it), its size in pixels, and whether it moves."""
 
     kind: str
@@ -52,7 +52,7 @@ class Header:
     moving: bool = False
 
 
-def read_header(data: bytes) -> Header:
+def read_image_header(data: bytes) -> ImageHeader:
     """Read the header of a PNG, JPEG or WEBP file, or raise `ImageError`."""
     for signature, read in READERS.items():
         if data.startswith(signature):
@@ -73,7 +73,7 @@ def _name(data: bytes) -> str:
     return "an SVG drawing" if b"<svg" in data[:1024].lower() else "no picture"
 
 
-def _png(data: bytes) -> Header:
+def _png(data: bytes) -> ImageHeader:
     at, moving = 8, False
     if data[12:16] != b"IHDR":
         raise ImageError(DAMAGED)
@@ -86,10 +86,10 @@ def _png(data: bytes) -> Header:
     else:
         raise ImageError(DAMAGED)
     width, height = struct.unpack_from(">II", data, 16)
-    return Header("PNG", width, height, moving)
+    return ImageHeader("PNG", width, height, moving)
 
 
-def _jpeg(data: bytes) -> Header:
+def _jpeg(data: bytes) -> ImageHeader:
     at = 2
     for _ in range(MARKS):
         while data[at] == 0xFF == data[at + 1]:  # fill bytes
@@ -99,30 +99,30 @@ def _jpeg(data: bytes) -> Header:
             raise ImageError(DAMAGED)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return Header("JPEG", width, height)
+            return ImageHeader("JPEG", width, height)
         (length,) = struct.unpack_from(">H", data, at + 2)
         at += 2 + length
     raise ImageError(DAMAGED)
 
 
-def _webp(data: bytes) -> Header:
+def _webp(data: bytes) -> ImageHeader:
     if data[8:12] != b"WEBP":
         raise ImageError(Sentence(f"The file is no picture; send {WANTED}.", "no_picture"))
     kind = data[12:16]
     if kind == b"VP8X":
         (sides,) = struct.unpack_from("<Q", data[:30] + b"\0\0", 24)
         moving = bool(data[20] & 2)
-        return Header("WEBP", (sides & 0xFFFFFF) + 1, (sides >> 24 & 0xFFFFFF) + 1, moving)
+        return ImageHeader("WEBP", (sides & 0xFFFFFF) + 1, (sides >> 24 & 0xFFFFFF) + 1, moving)
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        return Header("WEBP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        return ImageHeader("WEBP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
     if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", data, 26)
-        return Header("WEBP", width & 0x3FFF, height & 0x3FFF)
+        return ImageHeader("WEBP", width & 0x3FFF, height & 0x3FFF)
     raise ImageError(DAMAGED)
 
 
-READERS: Final[Mapping[bytes, Callable[[bytes], Header]]] = {
+READERS: Final[Mapping[bytes, Callable[[bytes], ImageHeader]]] = {
     b"\x89PNG\r\n\x1a\n": _png,
     b"\xff\xd8\xff": _jpeg,
     b"RIFF": _webp,

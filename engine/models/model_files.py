@@ -1,13 +1,11 @@
-"""Shelves: folders beside the models in which people keep LoRAs, VAEs, upscalers and the like.
+"""LoRAs, VAEs, upscalers, embeddings and ControlNets: files that people keep beside checkpoints.
 
-Where the folders are, and which file a name means, is `engine.models.folders`'s matter. A file is
-told by its bare name where no other bears it, and by its path where one does. A name is a key of
-what was found, never a path of the file system.
+Where the folders are, and which file a name means, is decided in `engine.models.folders` and
+`engine.models.name_matching`. A file is called by its bare name where no other has it, and by its
+path where one does. A name is a key of what was found, never a path of the file system.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +13,36 @@ from time import time_ns
 from typing import Final
 
 from engine.errors import BrokenModel, UnknownPart
-from engine.models.folders import PICKLES, SAFE, Kind, below, folders, is_diffusers
+from engine.models.folders import PICKLES, SAFE, ModelKind, below, folders, is_diffusers
 from engine.models.name_matching import Names, without_ending, without_twins
 from engine.models.weights import variant
 from engine.recipe.parts import LANCZOS, LATENT
 
 ENDINGS: Final = (*SAFE, *PICKLES)
+MOMENT: Final = 10**9  # ns; file systems tell times to between a nanosecond and a second
+KINDS: Final = (
+    ModelKind.LORA,
+    ModelKind.VAE,
+    ModelKind.EMBEDDING,
+    ModelKind.CONTROLNET,
+    ModelKind.UPSCALER,
+)
+BUILT_IN: Final = {ModelKind.UPSCALER: (LANCZOS, LATENT)}  # names that need no file
+ALSO: Final = {ModelKind.VAE: (ModelKind.TINY_VAE,)}  # kinds that are offered after a kind itself
+DECODER: Final = "_decoder"
+ENCODER: Final = "_encoder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Hold what a look at a shelf's folders found.
+class Snapshot:
+    """Hold what the folders of a kind held when they were read.
 
-    files: full name → where it lies; short: full name → the shortest one; stamps: when each folder
-    was last changed, in ns; unsure: one of them changed so lately that another change might bear
-    the same time.
+    files: full name → path; short: full name → the shortest one; stamps: when each folder was last
+    changed, in ns; unsure: one of them changed so lately that another change might bear the same
+    time.
     """
 
-    homes: tuple[tuple[Kind, Path], ...]
+    homes: tuple[tuple[ModelKind, Path], ...]
     files: Mapping[str, Path]
     names: Names
     short: Mapping[str, str]
@@ -44,18 +54,17 @@ class Seen:
         return dict(sorted((self.short[path], path) for path in without_twins(self.files)))
 
 
-class Shelf:
-    """Hold what folders of one kind offer: safetensors files and diffusers folders, by name.
+class ModelFiles:
+    """Find the safetensors files and diffusers folders of one kind by name.
 
-    `kind` says in messages what lies there; `built_in` names need no file. What is put there later
-    is found when it is asked for.
+    What is added later is found when it is asked for.
     """
 
-    def __init__(self, models_dir: Path | None, kind: Kind, built_in: Iterable[str] = ()) -> None:
+    def __init__(self, models_dir: Path | None, kind: ModelKind) -> None:
         self.kind = kind
         self._models_dir = models_dir
-        self._built_in = tuple(built_in)
-        self._seen = self._look()
+        self._built_in = BUILT_IN.get(kind, ())
+        self._snapshot = self._look()
 
     def names(self) -> list[str]:
         """Return all names, those that need no file first."""
@@ -70,26 +79,26 @@ class Shelf:
 
     def named_file(self, name: str) -> str:
         """Return the name of the file or folder that is meant; raises as `named` does."""
-        seen, full = self._find(name)
-        return seen.short[full]
+        now, full = self._find(name)
+        return now.short[full]
 
     def files(self) -> Mapping[str, Path]:
-        """Return the names that need a file or a folder, in order, and where it lies."""
-        seen = self._now()
-        return {short: seen.files[full] for short, full in seen.listed().items()}
+        """Return name → path of all that need a file or folder, in order."""
+        now = self._now()
+        return {short: now.files[full] for short, full in now.listed().items()}
 
     def get(self, name: str) -> Path | None:
-        """Return where a name's file or folder lies, None if it needs none.
+        """Return the path of a name's file or folder, None if it needs none.
 
         Raises `UnknownPart`, `WhichOne`, or `BrokenModel` for a pickled file.
         """
         if self._find_built_in(name):
             return None
-        seen, full = self._find(name)
-        path = seen.files[full]
+        now, full = self._find(name)
+        path = now.files[full]
         if path.suffix.lower() in PICKLES and path.is_file():
             raise BrokenModel(
-                seen.short[full],
+                now.short[full],
                 f"{path.name} is a pickle, which can run code; convert it to safetensors.",
             )
         return path
@@ -97,39 +106,39 @@ class Shelf:
     def _find_built_in(self, name: str) -> str | None:
         return next((each for each in self._built_in if each.casefold() == name.casefold()), None)
 
-    def _find(self, name: str) -> tuple[Seen, str]:
+    def _find(self, name: str) -> tuple[Snapshot, str]:
         """Return the full name of the file that is meant, or raise as `named` does."""
-        seen = self._now()
+        now = self._now()
         for spelling in spellings(self.kind, name):
-            if found := seen.names.choose(self.kind, spelling):
-                return seen, found
-        raise UnknownPart(self.kind, name, [*self._built_in, *seen.listed()])
+            if found := now.names.choose(self.kind, spelling):
+                return now, found
+        raise UnknownPart(self.kind, name, [*self._built_in, *now.listed()])
 
-    def _now(self) -> Seen:
-        """Return what lies there; folders are walked again where one has changed."""
-        seen = self._seen
-        if seen.unsure or _stamps(seen.stamps) != seen.stamps or self._homes() != seen.homes:
-            self._seen = seen = self._look()
-        return seen
+    def _now(self) -> Snapshot:
+        """Return what the folders hold; they are read again where one has changed."""
+        last = self._snapshot
+        if last.unsure or _stamps(last.stamps) != last.stamps or self._homes() != last.homes:
+            self._snapshot = self._look()
+        return self._snapshot
 
-    def _homes(self) -> tuple[tuple[Kind, Path], ...]:
+    def _homes(self) -> tuple[tuple[ModelKind, Path], ...]:
         kinds = (self.kind, *ALSO.get(self.kind, ())) if self._models_dir else ()
         root = self._models_dir or Path()
         return tuple((kind, folder) for kind in kinds for folder in folders(root, kind))
 
-    def _look(self) -> Seen:
+    def _look(self) -> Snapshot:
         begun, homes = time_ns(), self._homes()
         found: dict[str, Path] = {}
         inside: list[Path] = []
         for kind, folder in homes:
             everything = below(folder)
             offered = find(folder, everything)
-            offered = decoders(offered) if kind == Kind.TINY_VAE else offered
+            offered = decoders(offered) if kind == ModelKind.TINY_VAE else offered
             for name, path in offered.items():
                 found.setdefault(name, path)
             inside += [folder, *(path for path in everything if path.is_dir())]
         names, stamps = Names(found), _stamps(inside)
-        return Seen(
+        return Snapshot(
             homes=homes,
             files=found,
             names=names,
@@ -137,9 +146,6 @@ class Shelf:
             stamps=stamps,
             unsure=any(stamp > begun - MOMENT for stamp in stamps.values()),
         )
-
-
-MOMENT: Final = 10**9  # ns; file systems tell times to between a nanosecond and a second
 
 
 def _stamps(inside: Iterable[Path]) -> dict[Path, int]:
@@ -153,8 +159,8 @@ def _stamps(inside: Iterable[Path]) -> dict[Path, int]:
     return found
 
 
-def spellings(kind: Kind, name: str) -> list[str]:
-    """Return how files of a kind may be spelled that a name means: as it is, first.
+def spellings(kind: ModelKind, name: str) -> list[str]:
+    """Return the file names of a kind that a name may mean: as it is, first.
 
     ComfyUI names the one file of a diffusers folder, and a tiny VAE by what it is a part of.
     """
@@ -162,63 +168,22 @@ def spellings(kind: Kind, name: str) -> list[str]:
     folder, _, last = plain.rpartition("/")
     if folder and variant(f"{last}{SAFE[0]}") is not None:
         found.append(folder)
-    if kind == Kind.VAE and plain.endswith(DECODER):
+    if kind == ModelKind.VAE and plain.endswith(DECODER):
         found.append(plain.removesuffix(DECODER))
     return found
 
 
-# What else lies on a shelf than its own kind, after it.
-ALSO: Final = {Kind.VAE: (Kind.TINY_VAE,)}
-DECODER: Final = "_decoder"
-ENCODER: Final = "_encoder"
+def list_parts(models_dir: Path | None) -> list[tuple[ModelKind, str]]:
+    """Return kind and name of every file beside the checkpoints."""
+    return [(kind, name) for kind in KINDS for name in ModelFiles(models_dir, kind).files()]
 
 
-def upscalers(models_dir: Path | None) -> Shelf:
-    """Return the upscalers of a models folder, and the two that need no model."""
-    return Shelf(models_dir, Kind.UPSCALER, [LANCZOS, LATENT])
-
-
-def controls(models_dir: Path | None) -> Shelf:
-    """Return the control models of a models folder."""
-    return Shelf(models_dir, Kind.CONTROLNET)
-
-
-def loras(models_dir: Path | None) -> Shelf:
-    """Return the LoRAs of a models folder."""
-    return Shelf(models_dir, Kind.LORA)
-
-
-def embeddings(models_dir: Path | None) -> Shelf:
-    """Return the embeddings of a models folder."""
-    return Shelf(models_dir, Kind.EMBEDDING)
-
-
-def vaes(models_dir: Path | None) -> Shelf:
-    """Return the VAEs of a models folder, tiny ones among them."""
-    return Shelf(models_dir, Kind.VAE)
-
-
-SHELVES: Final[Mapping[Kind, Callable[[Path | None], Shelf]]] = {
-    Kind.LORA: loras,
-    Kind.VAE: vaes,
-    Kind.EMBEDDING: embeddings,
-    Kind.CONTROLNET: controls,
-    Kind.UPSCALER: upscalers,
-}
-
-
-def list_parts(models_dir: Path | None) -> list[tuple[Kind, str]]:
-    """Return kind and name of all that lies on a folder's shelves."""
-    shelves = ((kind, shelf(models_dir).files()) for kind, shelf in SHELVES.items())
-    return [(kind, name) for kind, files in shelves for name in files]
-
-
-def find_parts(models_dir: Path | None, name: str) -> list[tuple[Kind, str]]:
-    """Return kind and name of what a name means on each shelf; raises `WhichOne`."""
+def find_parts(models_dir: Path | None, name: str) -> list[tuple[ModelKind, str]]:
+    """Return kind and name of what a name means in each kind; raises `WhichOne`."""
     found = []
-    for kind, shelf in SHELVES.items():
+    for kind in KINDS:
         with suppress(UnknownPart):
-            found.append((kind, shelf(models_dir).named_file(name)))
+            found.append((kind, ModelFiles(models_dir, kind).named_file(name)))
     return found
 
 

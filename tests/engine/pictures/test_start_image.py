@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from engine.errors import ImageError, MissingPicture
-from engine.pictures.canvas import Canvas, Pixels, lay
 from engine.pictures.images import encode_png
+from engine.pictures.start_image import Pixels, StartImage, read_start_image
 from engine.recipe.parts import Margins
 from tests.factories import make_recipe, pixels
 
@@ -34,15 +34,15 @@ def disc(size: int = 64) -> Image.Image:
     return mask
 
 
-def canvas(**changes: object) -> Canvas:
+def canvas(**changes: object) -> StartImage:
     blobs = Kept({IMAGE: png(pixels(1, 64, 64)), MASK: png(disc())})
-    made = lay(make_recipe(**{"image": IMAGE, "strength": 0.5, **changes}), blobs)
+    made = read_start_image(make_recipe(**{"image": IMAGE, "strength": 0.5, **changes}), blobs)
     assert made is not None
     return made
 
 
 def test_words_alone_need_no_canvas() -> None:
-    assert lay(make_recipe(), Kept()) is None
+    assert read_start_image(make_recipe(), Kept()) is None
 
 
 def test_a_start_image_of_the_right_size_is_taken_as_it_is() -> None:
@@ -57,7 +57,7 @@ def test_a_start_image_of_another_shape_is_fitted(how: str) -> None:
 
 def test_what_is_transparent_in_a_start_image_is_white() -> None:
     clear = Image.new("RGBA", (64, 64), (9, 9, 9, 0))
-    made = lay(make_recipe(image=IMAGE, strength=1), Kept({IMAGE: png(clear)}))
+    made = read_start_image(make_recipe(image=IMAGE, strength=1), Kept({IMAGE: png(clear)}))
     assert made is not None
     assert (made.pixels == 255).all()
 
@@ -87,7 +87,7 @@ def test_a_mask_at_the_border_of_a_picture_is_painted_up_to_the_border() -> None
     mask = np.zeros((64, 64), np.uint8)
     mask[:, 32:] = 255
     blobs = Kept({IMAGE: png(pixels(1, 64, 64)), MASK: png(mask)})
-    made = lay(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
+    made = read_start_image(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
     assert made is not None
     assert made.alpha is not None
     assert (made.alpha[:, -1] == 255).all()
@@ -107,7 +107,9 @@ def test_margins_keep_the_image_inside_and_paint_around_it() -> None:
 def test_margins_begin_with_the_colours_of_the_image() -> None:
     red = Image.new("RGB", (64, 64), (200, 10, 10))
     margins = Margins(left=16, top=16, right=16, bottom=16)
-    made = lay(make_recipe(image=IMAGE, strength=1, margins=margins), Kept({IMAGE: png(red)}))
+    made = read_start_image(
+        make_recipe(image=IMAGE, strength=1, margins=margins), Kept({IMAGE: png(red)})
+    )
     assert made is not None
     assert np.abs(made.pixels.astype(int) - (200, 10, 10)).max() <= 2
 
@@ -122,13 +124,13 @@ def test_a_missing_picture_is_asked_for_by_name(missing: str) -> None:
     files = {IMAGE: png(pixels(1, 64, 64)), MASK: png(disc())}
     del files[missing]
     with pytest.raises(MissingPicture, match=f"{missing[:12]}…, which is not in the picture store"):
-        lay(make_recipe(image=IMAGE, mask=MASK, strength=1), Kept(files))
+        read_start_image(make_recipe(image=IMAGE, mask=MASK, strength=1), Kept(files))
 
 
 def test_a_black_mask_is_refused() -> None:
     blobs = Kept({IMAGE: png(pixels(1, 64, 64)), MASK: png(Image.new("L", (64, 64)))})
     with pytest.raises(ImageError, match="all black"):
-        lay(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
+        read_start_image(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
 
 
 def test_a_mask_that_the_fit_cuts_off_is_refused() -> None:
@@ -136,11 +138,13 @@ def test_a_mask_that_the_fit_cuts_off_is_refused() -> None:
     mask[:, 120:] = 255
     blobs = Kept({IMAGE: png(pixels(1, 128, 64)), MASK: png(mask)})
     with pytest.raises(ImageError, match="all black where the picture is drawn"):
-        lay(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
+        read_start_image(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
 
 
 def test_a_stored_picture_may_be_larger_than_a_file_that_is_given() -> None:
     long = Image.new("RGB", (2048, 64))
-    made = lay(make_recipe(image=IMAGE, strength=1, width=2048), Kept({IMAGE: png(long)}))
+    made = read_start_image(
+        make_recipe(image=IMAGE, strength=1, width=2048), Kept({IMAGE: png(long)})
+    )
     assert made is not None
     assert made.pixels.shape == (64, 2048, 3)

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from engine.errors import ImageError, MissingPicture
-from engine.pictures.hints import Hint, canny, read_hints
+from engine.pictures.control_images import ControlImage, canny, read_control_images
 from engine.pictures.images import encode_png
 from engine.recipe.parts import Control
-from tests.engine.pictures.test_canvas import Kept
+from tests.engine.pictures.test_start_image import Kept
 from tests.factories import make_recipe
 
 IMAGE = "a" * 64
@@ -40,7 +40,7 @@ def test_an_even_picture_has_no_edges() -> None:
 def test_a_map_has_the_size_of_the_pass(preprocessor: str, size: tuple[int, int]) -> None:
     control = Control(model="edges", image=IMAGE, preprocessor=preprocessor)
     recipe = make_recipe(controls=(control,))
-    (hint,) = read_hints(recipe, Kept({IMAGE: encode_png(square())}))
+    (hint,) = read_control_images(recipe, Kept({IMAGE: encode_png(square())}))
     found = hint.at(*size)
     assert found.shape == (size[1], size[0], 3)
     expected = np.asarray(square().resize(size, Image.Resampling.LANCZOS))
@@ -52,7 +52,7 @@ def test_a_map_has_the_size_of_the_pass(preprocessor: str, size: tuple[int, int]
         assert np.array_equal(found, expected)
 
 
-def hint_image(hint: Hint, size: tuple[int, int]) -> Image.Image:
+def hint_image(hint: ControlImage, size: tuple[int, int]) -> Image.Image:
     scale = max(size[0] / 64, size[1] / 64)
     left, top = (64 - size[0] / scale) / 2, (64 - size[1] / scale) / 2
     return hint.image.resize(size, Image.Resampling.LANCZOS, box=(left, top, 64 - left, 64 - top))
@@ -61,6 +61,6 @@ def hint_image(hint: Hint, size: tuple[int, int]) -> Image.Image:
 def test_a_picture_that_is_not_there_or_broken_is_named() -> None:
     recipe = make_recipe(controls=(Control(model="edges", image=IMAGE),))
     with pytest.raises(MissingPicture):
-        read_hints(recipe, Kept({}))
+        read_control_images(recipe, Kept({}))
     with pytest.raises(ImageError):
-        read_hints(recipe, Kept({IMAGE: b"no picture"}))
+        read_control_images(recipe, Kept({IMAGE: b"no picture"}))

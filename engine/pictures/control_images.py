@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from engine.files.stored import Blobs
+from engine.files.stored import PictureStore
 from engine.pictures.images import Fit, fit, flatten, read_stored
 from engine.recipe.parts import CANNY, Control
 from engine.recipe.recipe import Recipe
@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hint:
+class ControlImage:
     """Hold a control and its picture, at the picture's own size, mode RGB."""
 
     control: Control
@@ -36,10 +36,10 @@ class Hint:
         return PREPROCESSORS[self.control.preprocessor](np.asarray(fitted))
 
 
-def read_hints(recipe: Recipe, blobs: Blobs) -> tuple[Hint, ...]:
+def read_control_images(recipe: Recipe, blobs: PictureStore) -> tuple[ControlImage, ...]:
     """Read the pictures of a recipe's controls, or raise `MissingPicture` or `ImageError`."""
     return tuple(
-        Hint(control, flatten(read_stored(blobs.read(control.image))), recipe.fit)
+        ControlImage(control, flatten(read_stored(blobs.read(control.image))), recipe.fit)
         for control in recipe.controls
     )
 
