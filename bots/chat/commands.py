@@ -10,7 +10,7 @@ from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_l
 from bots.requests.preferences import forget_preferences, prefer, preferred
 from bots.service.app import App
 from bots.texts import Words
-from bots.worker.queue_view import look
+from bots.worker.queue_view import load_queue
 from engine.errors import UserError
 from storage import Job, parse_name
 from storage.states import OVER
@@ -19,7 +19,7 @@ from storage.states import OVER
 async def queue(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
     """List the queue; where others read too, own prompts from other places are left out."""
     place = None if viewer.reads_alone else viewer.place
-    return queue_lines(await look(app.storage, app.settings), viewer.person, words, place)
+    return queue_lines(await load_queue(app.storage, app.settings), viewer.person, words, place)
 
 
 async def models(app: App, viewer: Viewer, words: Words) -> Iterable[str]:

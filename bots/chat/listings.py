@@ -10,7 +10,7 @@ from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
 from bots.requests.studio import Studio
 from bots.texts import Words, tell
-from bots.worker.queue_view import Standing
+from bots.worker.queue_view import QueueEntry
 from engine.errors import UserError
 from storage import Job
 from storage.records import Act, Stats, Style
@@ -25,38 +25,38 @@ RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes o
 
 
 def queue_lines(
-    standings: Sequence[Standing], person: str, words: Words, place: str | None = None
+    entries: Sequence[QueueEntry], person: str, words: Words, place: str | None = None
 ) -> Iterator[str]:
     """List what runs and what waits; of others' jobs no more than how much they are.
 
     place: where all may read the list; of jobs from elsewhere it tells no more than of others'.
     """
-    if not standings:
+    if not entries:
         yield words.queue_empty
         return
     yield words.queue_title
-    for standing in standings[:QUEUE]:
-        own = standing.job.person == person and place in (None, standing.job.place)
-        yield _queue_line(standing, own, words)
-    if hidden := len(standings[QUEUE:]):
+    for entry in entries[:QUEUE]:
+        own = entry.job.person == person and place in (None, entry.job.place)
+        yield _queue_line(entry, own, words)
+    if hidden := len(entries[QUEUE:]):
         yield words.and_more.format(count=hidden)
 
 
-def _queue_line(standing: Standing, own: bool, words: Words) -> str:
-    job, recipe = standing.job, standing.job.recipe
+def _queue_line(entry: QueueEntry, own: bool, words: Words) -> str:
+    job, recipe = entry.job, entry.job.recipe
     what = f"{len(recipe.pictures)} × {recipe.width}×{recipe.height}, {recipe.checkpoint}"
     if own:
         what += f": {cut(recipe.prompt, PROMPT)}"
-    template = words.queue_waiting if standing.position else words.queue_running
+    template = words.queue_waiting if entry.position else words.queue_running
     line = template.format(
-        place=standing.position,
+        place=entry.position,
         job=job.id,
         who=words.you if own else words.somebody,
         what=what,
     )
-    if standing.eta is None:
+    if entry.eta is None:
         return line
-    return words.with_eta.format(line=line, time=duration(standing.eta, words))
+    return words.with_eta.format(line=line, time=duration(entry.eta, words))
 
 
 def model_lines(studio: Studio, words: Words) -> Iterator[str]:

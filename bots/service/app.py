@@ -16,7 +16,7 @@ from bots.admission.visibility import Screen
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
-from bots.worker.maintenance import Caretaker
+from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
 from bots.worker.queue_view import limits_of, priority_of, recall, remember
 from bots.worker.worker import Worker
@@ -113,8 +113,8 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
             if serving:
                 upkeep = _upkeep(storage, worker, settings)
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
-                caretaker = Caretaker(storage, queue, settings)
-                await tasks.enter_async_context(_running(caretaker.run(), "marble-caretaker"))
+                maintenance = Maintenance(storage, queue, settings)
+                await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
             studio = Studio(
                 catalogue, storage.jobs, worker, storage.pictures, storage.styles, gate=gate
             )
@@ -145,7 +145,7 @@ async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
                 await take_in(storage, worker)
                 await remember(worker.queue.speeds, settings)
             last = await worker.take_in(last)
-            await worker.heed()
+            await worker.stop_ended()
         except DatabaseFault as fault:
             log.warning("the queue could not be looked through: %s", fault)
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bots.service.service import Service
+from bots.worker.progress import Observer
 from engine.events import Stage, Verdict
 from engine.executors import Health
 from storage.records import Backlog
@@ -27,7 +28,7 @@ class Seen:
     backlog: tuple[Backlog, ...] = ()
 
 
-class Metrics:
+class Metrics(Observer):
     """Count what happens, and read off the rest when somebody asks."""
 
     def __init__(self, service: Service) -> None:

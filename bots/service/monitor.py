@@ -91,7 +91,7 @@ async def monitored(service: Service) -> AsyncIterator[None]:
         yield
         return
     monitor = Monitor(service, Metrics(service))
-    service.app.worker.watch = monitor.metrics
+    service.app.worker.observer = monitor.metrics
     handlers = {"/livez": monitor.livez, "/readyz": monitor.readyz, "/metrics": monitor.scrape}
     app = web.Application()
     app.add_routes(web.get(path, each, allow_head=False) for path, each in handlers.items())

@@ -21,7 +21,7 @@ from bots.telegram.reading import Said
 from bots.telegram.rules import rules
 from bots.telegram.styles import style
 from bots.texts.commands import COMMANDS as TEXTS
-from bots.worker.queue_view import look
+from bots.worker.queue_view import load_queue
 from engine.errors import UnknownOption, UserError
 from storage import Job, parse_name
 from storage.states import OVER
@@ -67,9 +67,9 @@ async def _privacy(errand: Errand, said: Said) -> str | None:
 
 async def _queue(errand: Errand, said: Said) -> str | None:
     """List the queue; words that somebody asked for elsewhere are not told here."""
-    standings = await look(errand.app.storage, errand.app.settings)
+    entries = await load_queue(errand.app.storage, errand.app.settings)
     place = None if errand.address.private else errand.asker.place
-    await errand.say_list(queue_lines(standings, errand.asker.person, errand.words, place))
+    await errand.say_list(queue_lines(entries, errand.asker.person, errand.words, place))
     return None
 
 

@@ -17,7 +17,7 @@ from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.session import person
 from bots.texts.en import EN
 from bots.worker.pausing import check_reason
-from bots.worker.queue_view import Standing, look
+from bots.worker.queue_view import QueueEntry, load_queue
 from storage import Job, Pause, Storage
 
 EVERY: Final = 1.0  # seconds between two looks
@@ -57,41 +57,41 @@ async def _watch(storage: Storage, settings: Settings, console: Console) -> None
 
 
 async def _look(storage: Storage, settings: Settings, rows: int | None = None) -> RenderableType:
-    return view(await look(storage, settings), rows, await storage.moderation.paused())
+    return view(await load_queue(storage, settings), rows, await storage.moderation.paused())
 
 
 def view(
-    standings: Sequence[Standing], rows: int | None = None, pause: Pause | None = None
+    entries: Sequence[QueueEntry], rows: int | None = None, pause: Pause | None = None
 ) -> RenderableType:
     """Return the queue as a table of so many rows, with a line on what it leaves out."""
     if pause:
         since = duration((datetime.now(UTC) - pause.at).total_seconds(), EN)
         head = styled(f"Paused for {since} by {pause.by}: {pause.reason}", "bold")
         # While nothing starts nobody can say when what waits will be ready.
-        standings = [replace(s, eta=None if s.position else s.eta) for s in standings]
-        return Group(head, view(standings, rows))
-    if not standings:
+        entries = [replace(s, eta=None if s.position else s.eta) for s in entries]
+        return Group(head, view(entries, rows))
+    if not entries:
         return "Nothing runs and nothing waits."
     table = Listing("place", "id", "person", "age", "ready in", "what")
-    for standing in standings[:rows]:
-        table.add(*_cells(standing))
-    hidden = len(standings[rows:]) if rows else 0
+    for entry in entries[:rows]:
+        table.add(*_cells(entry))
+    hidden = len(entries[rows:]) if rows else 0
     return Group(table, f"… and {hidden:,} more") if hidden else table
 
 
-def _cells(standing: Standing) -> list[str]:
-    job = standing.job
-    place = str(standing.position or "running")
-    ready = "" if standing.eta is None else f"about {duration(standing.eta, EN)}"
-    what = f"{_what(job)}{_fate(standing)}"
-    return [place, str(job.id), job.person, duration(standing.age, EN), ready, what]
+def _cells(entry: QueueEntry) -> list[str]:
+    job = entry.job
+    place = str(entry.position or "running")
+    ready = "" if entry.eta is None else f"about {duration(entry.eta, EN)}"
+    what = f"{_what(job)}{_fate(entry)}"
+    return [place, str(job.id), job.person, duration(entry.age, EN), ready, what]
 
 
-def _fate(standing: Standing) -> str:
+def _fate(entry: QueueEntry) -> str:
     """Return what a death means to a job: why it waits again, or has the engine alone."""
-    if standing.lost:
+    if entry.lost:
         return " (again: the process that drew it died)"
-    return " (alone: a process that drew it died)" if standing.job.suspect else ""
+    return " (alone: a process that drew it died)" if entry.job.suspect else ""
 
 
 def _what(job: Job) -> str:

@@ -19,7 +19,7 @@ from bots.presentation import duration
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.queue import view
 from bots.texts.en import EN
-from bots.worker.queue_view import Standing, look
+from bots.worker.queue_view import QueueEntry, load_queue
 from storage import Job, Pause, Status, Storage
 
 EVERY: Final = 1.0  # seconds between two looks
@@ -58,22 +58,20 @@ async def top(arguments: argparse.Namespace, settings: Settings) -> None:
 
 async def _look(storage: Storage, settings: Settings) -> RenderableType:
     now = datetime.now(UTC)
-    standings = await look(storage, settings)
+    entries = await load_queue(storage, settings)
     latest = await storage.history.page(limit=LATEST)
     gpu = await gpu_line()
     free = shutil.disk_usage(settings.data_dir).free / GIGABYTE
     waiting = {each.adapter: each.waiting for each in await storage.outbox.backlog()}
     lines = [
-        _counts(standings, await storage.moderation.paused()),
+        _counts(entries, await storage.moderation.paused()),
         _hour(rates(latest, now)),
         f"replies that wait   {sum(waiting.values())}"
         + "".join(f"   {name} {count}" for name, count in waiting.items()),
         f"disk                {free:.1f} GB free",
         *([f"device              {gpu}"] if gpu else []),
     ]
-    return Group(
-        styled("\n".join(lines), "none"), _errors(rates(latest, now)), view(standings, ROWS)
-    )
+    return Group(styled("\n".join(lines), "none"), _errors(rates(latest, now)), view(entries, ROWS))
 
 
 def rates(latest: Sequence[Job], now: datetime) -> Rates:
@@ -114,10 +112,10 @@ async def gpu_line() -> str:
     return f"{name}   {busy} % busy   {used} of {total} MiB   {heat} °C"
 
 
-def _counts(standings: Sequence[Standing], pause: Pause | None) -> str:
-    running = sum(not standing.position for standing in standings)
+def _counts(entries: Sequence[QueueEntry], pause: Pause | None) -> str:
+    running = sum(not entry.position for entry in entries)
     paused = f"   paused: {pause.reason}" if pause else ""
-    return f"jobs                {running} running   {len(standings) - running} waiting{paused}"
+    return f"jobs                {running} running   {len(entries) - running} waiting{paused}"
 
 
 def _hour(found: Rates) -> str:

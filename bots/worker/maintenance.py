@@ -1,4 +1,4 @@
-"""What `marble serve` does by itself: watch the disk, and every night back up, prune and sweep."""
+"""Upkeep of `marble serve`: watch the disk, and every night back up, prune and sweep."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def local_time() -> datetime:
 
 
 @dataclass(slots=True)
-class Caretaker:
-    """Look after a serving process's disk and database; nothing that it does ends serving."""
+class Maintenance:
+    """Looks after the disk and database of a serving process; its errors are logged."""
 
     storage: Storage
     queue: Queue

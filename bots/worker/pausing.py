@@ -1,4 +1,4 @@
-"""Pause and resume: what a moderator says in one process, the queue of every process obeys."""
+"""Pausing the queues of all processes, through the database."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 LOOK: Final = 0.5  # seconds between two looks: others' pauses are obeyed within a second
 LONGEST: Final = 300  # characters of a reason
-PEOPLE: Final = "people"  # who pauses, beside what Marble itself may pause for
+PEOPLE: Final = "people"  # the cause of a pause, beside those of Marble itself
 
 
 class Pausing:
-    """Keep this process's queue as the database says; it survives restarts there."""
+    """Pauses and resumes this process's queue as the database says, where it outlives restarts."""
 
     def __init__(self, moderation: Moderation, queue: Queue, roles: Roles) -> None:
         self._moderation = moderation

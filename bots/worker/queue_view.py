@@ -1,7 +1,7 @@
-"""Where everybody stands, as far as it can be told from the database.
+"""The queue as any process can show it, from the database.
 
-The process that works knows the true order; any other rebuilds it here from the same rows, by the
-same code, and so may be off by what only that one has measured.
+The process that draws has the true order; any other rebuilds it here from the same rows with the
+same code, without what only that process has measured.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ DRAWN: Final = frozenset({Status.RENDERED, Status.DELIVERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Say where a job stands: its place in line (0: it runs), and seconds of age and to go.
+class QueueEntry:
+    """A job's queue position (0: it runs), its age and its expected end, in seconds from now.
 
     The age of a job that runs is counted from its start. One that is `lost` waits again: the
     process that ran it is dead.
@@ -72,7 +72,7 @@ def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
 
 
 async def recall(storage: Storage, settings: Settings) -> Speeds:
-    """Return how long things take, as the last process measured it or as the latest jobs took."""
+    """Return the speeds that the last process measured, or those of the latest jobs."""
     speeds = Speeds()
     with suppress(OSError):
         await asyncio.to_thread(sweep_drafts, _file(settings).parent)
@@ -84,7 +84,7 @@ async def recall(storage: Storage, settings: Settings) -> Speeds:
 
 
 async def remember(speeds: Speeds, settings: Settings) -> None:
-    """Keep what was measured for the processes to come; they can do without."""
+    """Write what was measured to a file for later processes; errors are ignored."""
     text = json.dumps(speeds.to_dict())
     with suppress(OSError):
         await asyncio.to_thread(replace_text, _file(settings), text)
@@ -95,7 +95,7 @@ def _file(settings: Settings) -> Path:
 
 
 async def learn(speeds: Speeds, storage: Storage) -> None:
-    """Teach how long the latest jobs took, where nothing better is known.
+    """Learn speeds from the latest jobs, where nothing better is known.
 
     Jobs that ran at once shared the engine, and only the database's clock tells how long; it knows
     nothing of stages, so that the loading of models counts as work.
@@ -120,7 +120,7 @@ def _starts_and_ends(jobs: Iterable[Job]) -> Iterator[tuple[float, int, bool]]:
             yield ended.timestamp(), job.id, False
 
 
-async def look(storage: Storage, settings: Settings) -> list[Standing]:
+async def load_queue(storage: Storage, settings: Settings) -> list[QueueEntry]:
     """Return what runs, and then what waits in the order in which it is expected to start."""
     speeds = await recall(storage, settings)
     lost = await storage.worker.lost()
@@ -131,25 +131,25 @@ async def look(storage: Storage, settings: Settings) -> list[Standing]:
     while page := await storage.jobs.list_queued(queued[-1].id if queued else 0, PAGE):
         queued += page
     waiting = sorted([*waiting, *queued], key=lambda job: job.id)
-    return standings(running, waiting, settings, speeds, datetime.now(UTC), lost)
+    return queue_entries(running, waiting, settings, speeds, datetime.now(UTC), lost)
 
 
-def standings(
+def queue_entries(
     running: Sequence[Job],
     waiting: Sequence[Job],
     settings: Settings,
     speeds: Speeds,
     now: datetime,
     lost: Collection[int] = (),
-) -> list[Standing]:
-    """Work out where jobs stand at a time, from what runs and what waits (`lost`: again)."""
+) -> list[QueueEntry]:
+    """Return the queue at a time, from what runs and what waits (`lost`: again)."""
     jobs = {job.id: job for job in (*running, *waiting)}
     order = _order(running, waiting, settings, speeds)
     places = sorted(
         order.forecast(now.timestamp(), len(running)), key=lambda p: (p.position, p.job)
     )
     return [
-        Standing(
+        QueueEntry(
             job=jobs[place.job],
             position=place.position,
             age=_age(jobs[place.job], now, place.job in lost),
@@ -163,7 +163,7 @@ def standings(
 def _order(
     running: Sequence[Job], waiting: Sequence[Job], settings: Settings, speeds: Speeds
 ) -> Order:
-    """Rebuild the order of the process that works; what runs, runs, whatever the limits say."""
+    """Rebuild the order of the process that draws; what runs, runs, whatever the limits say."""
     priority, limits = priority_of(settings), limits_of(settings)
     most = max(Counter(job.person for job in running).values(), default=0)
     order = Order(replace(limits, running=max(limits.running, most)), speeds)

@@ -1,4 +1,4 @@
-"""Feed the GPU queue and do what it says: claim a job, draw it, record it, tell how far it is."""
+"""Runs jobs in the order of the queue: claims, draws and records them, and publishes progress."""
 
 import asyncio
 import logging
@@ -8,10 +8,8 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from typing import Final
 
 from bots.operations.logs import about
-from bots.worker.feeds import Feed
+from bots.worker.progress import EVERY, JobNews, Observer, PositionPublisher
 from bots.worker.queue_view import task_of
-from bots.worker.teller import EVERY, Teller
-from bots.worker.watching import Unwatched, Watch
 from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor
@@ -25,7 +23,7 @@ from storage.states import OVER
 
 log = logging.getLogger(__name__)
 
-# A job that somebody else has ended or taken answers our own step with one of these.
+# Raised by a step on a job that another process has ended or claimed.
 OVERTAKEN = (StaleEpoch, IllegalStep)
 UNEXPECTED = Sentence(
     "Marble met an error that it did not expect; its owner finds more in the log.", "unexpected"
@@ -60,32 +58,32 @@ class Worker:
         self._executor = executor
         self._priority = priority
         self.caps = caps  # of a person in a place
-        self._feeds: dict[int, Feed] = {}
-        self._at_work: dict[int, int] = {}  # with the epoch of our claim
-        self._adrift: dict[int, Job] = {}  # claims of ours whose end could not be recorded
+        self._news: dict[int, JobNews] = {}
+        self._epochs: dict[int, int] = {}  # of our claims on the jobs that run
+        self._unrecorded: dict[int, Job] = {}  # claims of ours whose end could not be recorded
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
-        self.watch: Watch = Unwatched()
-        self._teller = Teller(self.queue, self._feeds, tell_every)
+        self.observer = Observer()
+        self._positions = PositionPublisher(self.queue, self._news, tell_every)
 
     def admit(self, person: str) -> AbstractContextManager[None]:
-        """Keep a place in line while a job is committed; raises `UserError` if there is none."""
+        """Reserve a place in the queue while a job is committed; raises `UserError` if full."""
         return self.queue.admit(person)
 
     def submit(self, job: Job, caps: Caps = ()) -> None:
-        """Take note of a job, to be drawn when its turn comes; one that is known or over is not."""
-        if job.status is Status.QUEUED and job.id not in self._feeds:
-            self._feeds[job.id] = Feed()
+        """Put a job into the queue, unless it is there already or over."""
+        if job.status is Status.QUEUED and job.id not in self._news:
+            self._news[job.id] = JobNews()
             self._enqueue(job, caps)
 
     async def take_in(self, after: int = 0) -> int:
-        """Submit what waits in the database, as a process does that works for everybody.
+        """Submit the jobs that wait in the database, as a process that serves does.
 
         Only jobs with a number above `after` are looked at; returns the last one's.
         """
         known: dict[tuple[str, str], Caps] = {}
         while jobs := await self._jobs.list_queued(after):
             for job in jobs:
-                if job.id not in self._feeds:
+                if job.id not in self._news:
                     who = job.person, job.place
                     if who not in known:
                         known[who] = await self.caps(*who)
@@ -95,8 +93,8 @@ class Worker:
 
     async def follow(self, job: int) -> AsyncIterator[News]:
         """Yield the latest news of a submitted job until it is over."""
-        if feed := self._feeds.get(job):
-            async for news in feed.follow():
+        if found := self._news.get(job):
+            async for news in found.follow():
                 yield news
 
     async def cancel(self, job: int, *, by: str | None = None) -> Job:
@@ -106,45 +104,45 @@ class Worker:
         """
         cancelled = await self._jobs.cancel(job, by=by)
         if self.queue.cancel(job):
-            self._feeds.pop(job).close()
-        elif job in self._feeds:
+            self._news.pop(job).close()
+        elif job in self._news:
             self._stopped.add(job)
             self._executor.cancel(job, cancelled.epoch)
         return cancelled
 
-    async def heed(self) -> None:
-        """Stop what another process has ended: cancelled, or forgotten with its person.
+    async def stop_ended(self) -> None:
+        """Stop jobs that another process has ended: cancelled, or removed with their person.
 
-        What the database could not take the end of is given back: it still counts as ours there.
+        Gives back jobs whose end could not be recorded: in the database they are still ours.
         """
-        ours = dict(self._at_work)
-        standing = await self._jobs.standing(ours) if ours else {}
+        ours = dict(self._epochs)
+        stored = await self._jobs.standing(ours) if ours else {}
         for number, epoch in ours.items():
-            ended = standing.get(number) != (Status.RUNNING, epoch)
-            if ended and self._at_work.get(number) == epoch:
+            ended = stored.get(number) != (Status.RUNNING, epoch)
+            if ended and self._epochs.get(number) == epoch:
                 self._stopped.add(number)
                 self._executor.cancel(number, epoch)
-        for job in list(self._adrift.values()):
+        for job in list(self._unrecorded.values()):
             await self._give_back(job)
-            del self._adrift[job.id]
+            del self._unrecorded[job.id]
 
     async def run(self) -> None:
-        """Work until cancelled; the jobs at hand are then given back to the database."""
+        """Run jobs until cancelled; those that run are then given back to the database."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._teller.run(), name="marble-teller")
+                tasks.create_task(self._positions.run(), name="marble-positions")
                 while True:
                     task = await self.queue.next()
                     tasks.create_task(self._serve(task), name=f"marble-job-{task.job}")
         finally:
-            for feed in self._feeds.values():
-                feed.close()
+            for news in self._news.values():
+                news.close()
 
     def _enqueue(self, job: Job, caps: Caps) -> None:
         self.queue.submit(task_of(job, self._priority(job), caps))
 
     async def _serve(self, task: Task) -> None:
-        """See a job to its end, whoever draws it, and let those know who follow it."""
+        """Wait for the end of a job, whichever process draws it, and close its news."""
         error: Exception | None = None
         number = task.job
         try:
@@ -153,26 +151,26 @@ class Worker:
         except UnknownJob:
             log.info("job %d was forgotten", number)
         except DatabaseFault as fault:
-            # The job stays as the database last knew it, until `heed`; the next may fare better.
+            # In the database it is still ours, until `stop_ended` gives it back.
             log.warning("job %d: %s", number, fault)
             error = fault
         except Exception as unexpected:
-            log.exception("job %d was lost sight of", number)
+            log.exception("job %d: its end is not known", number)
             error = unexpected
         self._forget(number, error)
 
     def _forget(self, number: int, error: Exception | None) -> None:
         self._stopped.discard(number)
-        if feed := self._feeds.pop(number, None):
-            feed.close(error)
+        if news := self._news.pop(number, None):
+            news.close(error)
 
     async def _claim_and_work(self, task: Task) -> bool:
-        """Draw a job in the slot that it was given; return False where it is not ours any more."""
+        """Claim and draw a job; return False where another process has it."""
         finished, job = False, None
         try:
             job = await self._claim(task.job)
             if job and job.suspect and not task.alone:
-                # Another process died with it since it came into line here: it waits to run alone.
+                # Another process died with it since it was queued here: it waits to run alone.
                 await asyncio.shield(self._give_back(job))
                 return False
             if job:
@@ -185,7 +183,7 @@ class Worker:
             return False
         except DatabaseFault:
             if job:
-                self._adrift[job.id] = job
+                self._unrecorded[job.id] = job
             raise
         finally:
             self.queue.done(task.job, finished=finished)
@@ -201,7 +199,7 @@ class Worker:
             raise
 
     async def _is_back(self, number: int) -> bool:
-        """Wait for a job that is not ours; return whether it waits again, for anybody to take."""
+        """Wait for a job that another process has; return whether it is queued again."""
         while (job := await self._jobs.get(number)).status not in OVER:
             if job.status is Status.QUEUED:
                 self._enqueue(job, await self.caps(job.person, job.place))
@@ -212,13 +210,13 @@ class Worker:
     async def _work(self, job: Job) -> bool:
         """Draw a claimed job and record what came of it; return whether all its work was done."""
         outcome = "failed"
-        self._at_work[job.id] = job.epoch
+        self._epochs[job.id] = job.epoch
         try:
             pictures = await self._draw(job)
             await self._jobs.rendered(job.id, job.epoch, pictures)
             outcome = "rendered"
             for picture in pictures:
-                self.watch.judged(picture.verdict)
+                self.observer.judged(picture.verdict)
         except Lost as error:
             outcome = "lost"
             with suppress(*OVERTAKEN):
@@ -239,9 +237,9 @@ class Worker:
             log.exception("job %d failed", job.id)
             await self._fail(job, UNEXPECTED)
         finally:
-            del self._at_work[job.id]
+            del self._epochs[job.id]
             log.info("job %d: %s", job.id, outcome)
-            self.watch.ended(outcome)
+            self.observer.ended(outcome)
         return outcome == "rendered"
 
     async def _draw(self, job: Job) -> list[Picture]:
@@ -255,7 +253,7 @@ class Worker:
                 if isinstance(event, Picture):
                     pictures.append(event)
                     continue
-                self._feeds[job.id].publish(event)
+                self._news[job.id].publish(event)
                 if event.stage is not stage:
                     self._note_stage(job.id, stage, since, event.stage)
                     stage, since = event.stage, time.monotonic()
@@ -265,9 +263,9 @@ class Worker:
     def _note_stage(
         self, number: int, before: Stage | None, since: float, now: Stage | None
     ) -> None:
-        """Tell the queue what it measures apart (loading, drawing, decoding), and who watches."""
+        """Report the stages that the queue measures apart: loading, drawing, decoding."""
         if before:
-            self.watch.stage(before, time.monotonic() - since)
+            self.observer.stage(before, time.monotonic() - since)
         if before in (None, Stage.LOAD) and now not in (None, Stage.LOAD):
             self.queue.begun(number, loaded=before is Stage.LOAD)
         elif now is Stage.DECODE:

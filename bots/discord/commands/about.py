@@ -15,7 +15,7 @@ from bots.discord.commands.define import Answer, answering, define
 from bots.discord.replies import CONTENT, listed
 from bots.discord.visits import Click, Refusal, Visit
 from bots.presentation import cut
-from bots.worker.queue_view import look
+from bots.worker.queue_view import load_queue
 from storage import Job, Status
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ async def stats(desk: Desk, visit: Click) -> None:
 
 async def queue(desk: Desk, visit: Click) -> None:
     """Say what runs and what waits."""
-    standings = await look(desk.storage, desk.app.settings)
-    await visit.tell(listed(queue_lines(standings, visit.person, visit.words), visit.words))
+    entries = await load_queue(desk.storage, desk.app.settings)
+    await visit.tell(listed(queue_lines(entries, visit.person, visit.words), visit.words))
 
 
 async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:

@@ -24,7 +24,7 @@ from bots.chat.listings import rule_lines
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.texts import words_of
-from bots.worker.maintenance import Caretaker
+from bots.worker.maintenance import Maintenance
 from engine.queue.queue import Queue
 from storage import NewJob, Storage
 from storage.records import Level
@@ -207,7 +207,7 @@ async def test_the_night_removes_what_is_older_than_is_shown_and_nothing_else(
         assert days == (said if set_in else 30)
         to_go |= {(number, age) for age in AGES if days and age > days}
     kept = replace(load_settings({}, env_file=""), data_dir=tmp_path, keep_days=30)
-    await Caretaker(storage, Queue(lambda: 1), kept).prune()
+    await Maintenance(storage, Queue(lambda: 1), kept).prune()
     left = await storage.jobs.standing(jobs)
     assert {jobs[job] for job in jobs.keys() - left.keys()} == to_go
 

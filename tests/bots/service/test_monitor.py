@@ -46,7 +46,7 @@ def service(house: House) -> Service:
 @pytest.fixture
 def monitor(service: Service) -> Monitor:
     monitor = Monitor(service, Metrics(service))
-    service.app.worker.watch = monitor.metrics
+    service.app.worker.observer = monitor.metrics
     return monitor
 
 
@@ -139,9 +139,9 @@ async def test_it_answers_at_its_port_and_lets_go_of_it(service: Service) -> Non
 
 
 async def test_without_a_port_nothing_listens_and_nothing_is_counted(service: Service) -> None:
-    before = service.app.worker.watch
+    before = service.app.worker.observer
     async with monitored(service):
-        assert service.app.worker.watch is before
+        assert service.app.worker.observer is before
 
 
 async def test_a_write_that_changes_nothing_shows_that_the_database_takes_some(

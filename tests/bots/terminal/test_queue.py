@@ -11,7 +11,7 @@ from bots.presentation import duration, waiting_line
 from bots.terminal.progress import LiveProgress
 from bots.terminal.session import user_name
 from bots.texts.en import EN
-from bots.worker.queue_view import look
+from bots.worker.queue_view import load_queue
 from engine.events import Waiting
 from storage import NewJob, Storage
 from tests.bots.terminal.conftest import Marble
@@ -95,7 +95,7 @@ def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path
             assert await storage.worker.lost() == frozenset()
             async with Storage.open(data) as other:
                 assert await other.worker.lost() == frozenset()
-                [running] = await look(other, load_settings({"MARBLE_DATA_DIR": str(data)}))
+                [running] = await load_queue(other, load_settings({"MARBLE_DATA_DIR": str(data)}))
             assert (running.job.id, running.position) == (job.id, 0)
 
     asyncio.run(begin())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bots.operations.settings import load_settings
-from bots.worker.maintenance import FULL, Caretaker
+from bots.worker.maintenance import FULL, Maintenance
 from engine.queue.queue import Queue
 from storage import NewJob, Storage, UnknownJob
 from storage.care.backups import beside
@@ -22,10 +22,10 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-async def caretaker(tmp_path: Path) -> AsyncIterator[Caretaker]:
+async def maintenance(tmp_path: Path) -> AsyncIterator[Maintenance]:
     settings = replace(load_settings({}, env_file=""), data_dir=tmp_path, backups=2)
     async with Storage.open(tmp_path, now=lambda: NOON) as storage:
-        yield Caretaker(storage, Queue(lambda: 1), settings, now=lambda: NOON)
+        yield Maintenance(storage, Queue(lambda: 1), settings, now=lambda: NOON)
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
@@ -33,10 +33,10 @@ def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 
 
-async def ended(caretaker: Caretaker, place: str, age: timedelta) -> int:
+async def ended(maintenance: Maintenance, place: str, age: timedelta) -> int:
     """Add a job of that age whose story is over; return its number."""
-    storage = caretaker.storage
-    async with Storage.open(caretaker.settings.data_dir, now=lambda: NOON - age) as then:
+    storage = maintenance.storage
+    async with Storage.open(maintenance.settings.data_dir, now=lambda: NOON - age) as then:
         job = await then.jobs.add(NewJob(recipe=make_recipe(), person="x:a", place=place))
     await storage.jobs.cancel(job.id)
     await storage.jobs.delivered(job.id)
@@ -44,9 +44,9 @@ async def ended(caretaker: Caretaker, place: str, age: timedelta) -> int:
 
 
 def test_a_full_disk_pauses_until_there_is_room_again(
-    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch
+    maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = caretaker.queue
+    queue = maintenance.queue
     for size, reason in (
         (ROOM + 1, None),
         (ROOM - 1, FULL),
@@ -54,32 +54,32 @@ def test_a_full_disk_pauses_until_there_is_room_again(
         (2 * ROOM, None),
     ):
         free(monkeypatch, size)
-        caretaker.watch_disk()
+        maintenance.watch_disk()
         assert queue.reason == reason
 
 
 async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(
-    caretaker: Caretaker, tmp_path: Path
+    maintenance: Maintenance, tmp_path: Path
 ) -> None:
-    job = await ended(caretaker, "x:1", timedelta())
+    job = await ended(maintenance, "x:1", timedelta())
     other = tmp_path / "backups" / "mine.backup"
     for day in range(3):
-        caretaker.now = lambda day=day: NOON + timedelta(days=day)  # type: ignore[misc]
-        await caretaker.back_up()
-        again = await caretaker.back_up()
+        maintenance.now = lambda day=day: NOON + timedelta(days=day)  # type: ignore[misc]
+        await maintenance.back_up()
+        again = await maintenance.back_up()
         other.touch()
     names = sorted(file.name for file in (tmp_path / "backups").iterdir())
     assert names == ["marble-2026-06-02.backup", "marble-2026-06-03.backup", "mine.backup"]
     assert again.stat().st_mode & 0o077 == 0
     # Who is forgotten is told where they still stand.
-    assert again in beside(caretaker.storage.database.url, tmp_path)
+    assert again in beside(maintenance.storage.database.url, tmp_path)
     shutil.copy(again, tmp_path / "copy.db")
     async with Storage.open(tmp_path / "x", f"sqlite:///{tmp_path}/copy.db") as copy:
         assert (await copy.jobs.get(job)).id == job
 
 
 async def test_what_backups_left_that_died_is_told_and_then_removed(
-    caretaker: Caretaker, tmp_path: Path
+    maintenance: Maintenance, tmp_path: Path
 ) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
@@ -92,37 +92,37 @@ async def test_what_backups_left_that_died_is_told_and_then_removed(
     for path in (*dead, mine):
         os.utime(path, (0, 0))
     # They hold people's rows.
-    assert {*dead, living} <= set(beside(caretaker.storage.database.url, tmp_path))
-    await caretaker.back_up()
+    assert {*dead, living} <= set(beside(maintenance.storage.database.url, tmp_path))
+    await maintenance.back_up()
     assert [path.exists() for path in (*dead, living, mine)] == [False] * 3 + [True] * 2
 
 
 async def test_a_database_in_which_nobody_asked_yet_is_not_backed_up(
-    caretaker: Caretaker, tmp_path: Path
+    maintenance: Maintenance, tmp_path: Path
 ) -> None:
-    await caretaker.night()
+    await maintenance.night()
     assert [file.name for file in (tmp_path / "backups").iterdir()] == [".done"]
-    await ended(caretaker, "x:1", timedelta())
-    await caretaker.night()
+    await ended(maintenance, "x:1", timedelta())
+    await maintenance.night()
     assert (tmp_path / "backups" / "marble-2026-06-01.backup").exists()
 
 
-async def test_each_place_keeps_its_jobs_as_long_as_it_says(caretaker: Caretaker) -> None:
-    change = caretaker.storage.people.change_place_settings
+async def test_each_place_keeps_its_jobs_as_long_as_it_says(maintenance: Maintenance) -> None:
+    change = maintenance.storage.people.change_place_settings
     await change("x:short", {"rules.keep_days": 10})
     await change("x:ever", {"rules.keep_days": 0})
-    caretaker.settings = replace(caretaker.settings, keep_days=100)
+    maintenance.settings = replace(maintenance.settings, keep_days=100)
     jobs = {
-        (place, days): await ended(caretaker, place, timedelta(days=days))
+        (place, days): await ended(maintenance, place, timedelta(days=days))
         for place in ("x:short", "x:ever", "x:other")
         for days in (9, 11, 101)
     }
-    assert await caretaker.prune() == 3
-    left = {job.id for job in await caretaker.storage.history.page()}
+    assert await maintenance.prune() == 3
+    left = {job.id for job in await maintenance.storage.history.page()}
     gone = {key for key, job in jobs.items() if job not in left}
     assert gone == {("x:short", 11), ("x:short", 101), ("x:other", 101)}
     await change("*", {"rules.keep_days": 5})
-    assert await caretaker.prune() == 2
+    assert await maintenance.prune() == 2
 
 
 @pytest.mark.parametrize(
@@ -138,38 +138,38 @@ async def test_each_place_keeps_its_jobs_as_long_as_it_says(caretaker: Caretaker
     ],
 )
 async def test_what_a_place_keeps_holds_in_all_that_lies_in_it(
-    caretaker: Caretaker, default: int, rules: dict[str, int], place: str, goes: bool
+    maintenance: Maintenance, default: int, rules: dict[str, int], place: str, goes: bool
 ) -> None:
-    people = caretaker.storage.people
+    people = maintenance.storage.people
     await people.add_place("x:1/3", "x:1/2")
     for where, days in rules.items():
         await people.change_place_settings(where, {"rules.keep_days": days})
-    caretaker.settings = replace(caretaker.settings, keep_days=default)
-    await ended(caretaker, place, timedelta(days=100))
-    assert await caretaker.prune() == goes
+    maintenance.settings = replace(maintenance.settings, keep_days=default)
+    await ended(maintenance, place, timedelta(days=100))
+    assert await maintenance.prune() == goes
 
 
-async def test_without_a_setting_nothing_is_removed(caretaker: Caretaker) -> None:
-    await ended(caretaker, "x:1", timedelta(days=5000))
-    assert await caretaker.prune() == 0
+async def test_without_a_setting_nothing_is_removed(maintenance: Maintenance) -> None:
+    await ended(maintenance, "x:1", timedelta(days=5000))
+    assert await maintenance.prune() == 0
 
 
-async def test_a_night_is_done_once(caretaker: Caretaker) -> None:
-    assert caretaker._is_due()
-    await caretaker.night()
+async def test_a_night_is_done_once(maintenance: Maintenance) -> None:
+    assert maintenance._is_due()
+    await maintenance.night()
     for moment, due in (
         (timedelta(), False),
         (timedelta(hours=14, minutes=59), False),  # 02:59 of the next day
         (timedelta(hours=15), True),
         (timedelta(hours=-1), False),  # a clock that was set back
     ):
-        os.utime(caretaker._mark, (NOON.timestamp(), NOON.timestamp()))
-        caretaker.now = lambda moment=moment: NOON + moment  # type: ignore[misc]
-        assert caretaker._is_due() is due
+        os.utime(maintenance._mark, (NOON.timestamp(), NOON.timestamp()))
+        maintenance.now = lambda moment=moment: NOON + moment  # type: ignore[misc]
+        assert maintenance._is_due() is due
 
 
 async def test_a_backup_that_fails_ends_nothing(
-    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(self: object, target: Path) -> int:
         raise NoProgram("pg_dump")
@@ -177,22 +177,22 @@ async def test_a_backup_that_fails_ends_nothing(
     async def stop(seconds: float) -> None:
         raise InterruptedError
 
-    old = await ended(caretaker, "x:1", timedelta(days=40))
-    caretaker.settings = replace(caretaker.settings, keep_days=30)
-    monkeypatch.setattr(type(caretaker.storage.care), "backup", fail)
+    old = await ended(maintenance, "x:1", timedelta(days=40))
+    maintenance.settings = replace(maintenance.settings, keep_days=30)
+    monkeypatch.setattr(type(maintenance.storage.care), "backup", fail)
     monkeypatch.setattr("bots.worker.maintenance.asyncio.sleep", stop)
     with pytest.raises(InterruptedError):
-        await caretaker.run()
+        await maintenance.run()
     assert "pg_dump" in caplog.text
     with pytest.raises(UnknownJob):  # what is to be removed does not wait for backups
-        await caretaker.storage.jobs.get(old)
+        await maintenance.storage.jobs.get(old)
 
 
 @pytest.mark.parametrize("place", ["x:1", "*"])
 async def test_whoever_lets_jobs_be_kept_longer_as_the_night_begins_loses_none(
-    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch, place: str
+    maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    people, job = caretaker.storage.people, await ended(caretaker, "x:1", timedelta(days=40))
+    people, job = maintenance.storage.people, await ended(maintenance, "x:1", timedelta(days=40))
     read, rule = type(people).places_with, "rules.keep_days"
     await people.change_place_settings(place, {rule: 30})
 
@@ -202,23 +202,23 @@ async def test_whoever_lets_jobs_be_kept_longer_as_the_night_begins_loses_none(
         return found
 
     monkeypatch.setattr(type(people), "places_with", change_then_go_on)
-    assert await caretaker.prune() == 0
-    assert await caretaker.storage.jobs.get(job)
+    assert await maintenance.prune() == 0
+    assert await maintenance.storage.jobs.get(job)
     monkeypatch.undo()
     await people.change_place_settings(place, {rule: 30})
-    assert await caretaker.prune() == 1
+    assert await maintenance.prune() == 1
 
 
 async def test_a_default_that_somebody_overrides_as_the_night_begins_removes_nothing(
-    caretaker: Caretaker, monkeypatch: pytest.MonkeyPatch
+    maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people, job = caretaker.storage.people, await ended(caretaker, "x:1", timedelta(days=40))
-    caretaker.settings = replace(caretaker.settings, keep_days=30)
+    people, job = maintenance.storage.people, await ended(maintenance, "x:1", timedelta(days=40))
+    maintenance.settings = replace(maintenance.settings, keep_days=30)
 
     async def change_then_go_on(self: People, name: str) -> dict[str, Any]:
         await people.change_place_settings("*", {name: 3650})
         return {}
 
     monkeypatch.setattr(type(people), "places_with", change_then_go_on)
-    assert await caretaker.prune() == 0
-    assert await caretaker.storage.jobs.get(job)
+    assert await maintenance.prune() == 0
+    assert await maintenance.storage.jobs.get(job)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bots.operations.settings import Settings, load_settings
-from bots.worker.queue_view import learn, look, priority_of, standings
+from bots.worker.queue_view import learn, load_queue, priority_of, queue_entries
 from engine.events import Picture
 from engine.queue.estimates import Speeds, work_of
 from engine.queue.order import Priority
@@ -53,7 +53,7 @@ def measured(seconds: float) -> Speeds:
 def test_what_runs_comes_first_and_then_what_waits_in_fair_order(settings: Settings) -> None:
     running = [job(1, running=True)]
     waiting = [job(2), job(3), job(4, "discord:bob")]
-    found = standings(running, waiting, settings, measured(10), NOW)
+    found = queue_entries(running, waiting, settings, measured(10), NOW)
     assert [(each.job.id, each.position) for each in found] == [(1, 0), (4, 1), (2, 2), (3, 3)]
     assert [each.age for each in found] == [1, 4, 2, 3]
     # Nine seconds of the running job are left, then each takes its ten.
@@ -61,12 +61,12 @@ def test_what_runs_comes_first_and_then_what_waits_in_fair_order(settings: Setti
 
 
 def test_no_time_is_told_without_a_measurement(settings: Settings) -> None:
-    assert [each.eta for each in standings([], [job(1)], settings, Speeds(), NOW)] == [None]
+    assert [each.eta for each in queue_entries([], [job(1)], settings, Speeds(), NOW)] == [None]
 
 
 def test_more_running_jobs_than_the_limits_allow_are_taken_as_they_are(settings: Settings) -> None:
     running = [job(n, running=True) for n in range(1, 8)]
-    found = standings(running, [job(9)], settings, measured(10), NOW)
+    found = queue_entries(running, [job(9)], settings, measured(10), NOW)
     assert [each.position for each in found] == [0] * 7 + [1]
 
 
@@ -74,7 +74,7 @@ def test_moderators_go_first(settings: Settings) -> None:
     settings = replace(settings, moderators=frozenset({"discord:mod"}))
     assert priority_of(settings)(job(1, "discord:mod")) is Priority.MODERATOR
     assert priority_of(settings)(job(1, "discord:ada")) is Priority.PERSON
-    found = standings([], [job(1), job(2, "discord:mod")], settings, measured(1), NOW)
+    found = queue_entries([], [job(1), job(2, "discord:mod")], settings, measured(1), NOW)
     assert [each.job.id for each in found] == [2, 1]
 
 
@@ -103,7 +103,7 @@ async def test_the_queue_is_read_from_the_database(tmp_path: Path, settings: Set
         assert done
         await storage.jobs.rendered(done.id, 1, [Picture(index=0, width=8, height=8, png=b"")])
         await storage.jobs.claim(jobs[1].id)
-        found = await look(storage, settings)
+        found = await load_queue(storage, settings)
         speeds = Speeds()
         await learn(speeds, storage)
     assert [(each.job.id, each.position) for each in found] == [(2, 0), (3, 1), (4, 2)]

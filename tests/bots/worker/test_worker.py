@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from bots.requests.studio import Asker
-from bots.worker.feeds import Feed
+from bots.worker.progress import JobNews
 from bots.worker.worker import UNEXPECTED
 from engine.errors import BrokenModel, Lost, TooManyWaiting
 from engine.events import Progress, Stage, Waiting
@@ -127,14 +127,14 @@ async def test_a_database_fault_reaches_who_waits_and_the_next_job_is_drawn(
     done = await finish(house, await house.studio.imagine({"prompt": "a dog"}, ADA))
     assert done.status is Status.RENDERED
     assert (await house.storage.jobs.get(job.id)).status is Status.RUNNING
-    await house.worker.heed()
+    await house.worker.stop_ended()
     await house.worker.take_in()
     again = await finish(house, job)
     assert (again.status, again.attempts) == (Status.RENDERED, 1), "it was not drawn in the end"
 
 
 async def test_who_follows_slowly_sees_the_latest_and_the_end() -> None:
-    feed = Feed()
+    feed = JobNews()
     for step in range(5):
         feed.publish(progress(step))
     following = feed.follow()
@@ -378,17 +378,17 @@ async def test_what_another_process_cancelled_or_forgot_is_stopped_here(house: H
     house.executor.gate.clear()
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     await house.executor.begun.wait()
-    await house.worker.heed()
+    await house.worker.stop_ended()
     assert house.executor.cancelled == set()
     async with Storage.open(house.storage.pictures.folder.parent) as other:
         await other.jobs.cancel(job.id)
-        await house.worker.heed()
+        await house.worker.stop_ended()
         assert (await finish(house, job)).status is Status.CANCELLED
         house.executor.begun.clear()
         gone = await house.studio.imagine({"prompt": "a dog"}, ADA)
         await house.executor.begun.wait()
         await other.privacy.forget(ADA.person)
-    await house.worker.heed()
+    await house.worker.stop_ended()
     async for _ in house.worker.follow(gone.id):
         pass
     await until_idle(house.worker.queue)

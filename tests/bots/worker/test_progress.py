@@ -2,8 +2,7 @@ import asyncio
 
 import pytest
 
-from bots.worker.feeds import Feed
-from bots.worker.teller import Teller, steady
+from bots.worker.progress import JobNews, PositionPublisher, steady
 from engine.events import Waiting
 from engine.queue.estimates import Work
 from engine.queue.order import Place, Task
@@ -43,10 +42,10 @@ def test_a_time_is_held_to_unless_it_is_much_too_early(
 
 
 async def test_who_waits_is_told_place_and_time_and_what_changes(queue: Queue) -> None:
-    feeds = {job: Feed() for job in (1, 2)}
+    feeds = {job: JobNews() for job in (1, 2)}
     queue.submit(task(1))
     queue.submit(task(2, "bob"))
-    telling = asyncio.create_task(Teller(queue, feeds, every=0).run(), name="teller")
+    telling = asyncio.create_task(PositionPublisher(queue, feeds, every=0).run(), name="teller")
     news = feeds[2].follow()
     assert await anext(news) == Waiting(position=2, eta=20.0)
     queue.pause("Back at noon.")
@@ -57,11 +56,11 @@ async def test_who_waits_is_told_place_and_time_and_what_changes(queue: Queue) -
 
 
 async def test_who_runs_is_not_told_to_wait(queue: Queue) -> None:
-    feeds = {job: Feed() for job in (1, 2)}
+    feeds = {job: JobNews() for job in (1, 2)}
     queue.submit(task(1))
     queue.submit(task(2))
     await queue.next()
-    telling = asyncio.create_task(Teller(queue, feeds, every=0).run(), name="teller")
+    telling = asyncio.create_task(PositionPublisher(queue, feeds, every=0).run(), name="teller")
     assert await anext(feeds[2].follow()) == Waiting(position=1, eta=20.0)
     feeds[1].close()
     assert [news async for news in feeds[1].follow()] == []
@@ -71,7 +70,7 @@ async def test_who_runs_is_not_told_to_wait(queue: Queue) -> None:
 async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    feeds = {1: Feed()}
+    feeds = {1: JobNews()}
     said = asyncio.Event()
 
     def broken(place: Place) -> float:
@@ -81,7 +80,7 @@ async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
     queue.submit(task(1))
     with monkeypatch.context() as patch:
         patch.setattr(queue, "seconds_until", broken)
-        telling = asyncio.create_task(Teller(queue, feeds, every=0).run(), name="teller")
+        telling = asyncio.create_task(PositionPublisher(queue, feeds, every=0).run(), name="teller")
         await said.wait()
     queue.pause("Back at noon.")
     news = await anext(feeds[1].follow())

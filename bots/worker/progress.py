@@ -1,0 +1,121 @@
+"""Progress of jobs: their latest news, queue positions and expected times, and what is counted."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import Final
+
+from engine.events import News, Stage, Verdict, Waiting
+from engine.queue.order import Place
+from engine.queue.queue import Queue
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = 1.0  # seconds between two rounds of queue positions at least
+REFRESH: Final = 5.0  # seconds after which times are published again, even if nothing happened
+REST: Final = 20  # a round is followed by a pause of this many times its length
+SLACK: Final = 2.0  # seconds by which an expected end may move away unpublished
+SLACK_SHARE: Final = 0.2  # … or this part of the time that is left
+
+
+class JobNews:
+    """The latest news of one job; a slow follower misses steps, never the end."""
+
+    def __init__(self) -> None:
+        self._latest: News | None = None
+        self._error: Exception | None = None
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def publish(self, news: News) -> None:
+        """Replace the latest news."""
+        self._latest = news
+        self._changed.set()
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the news; error: why the job's end could not be recorded."""
+        self._closed, self._error = True, error
+        self._changed.set()
+
+    async def follow(self) -> AsyncIterator[News]:
+        """Yield the latest news whenever they change, until the job is over.
+
+        Raises what kept the job's end from being recorded.
+        """
+        seen = None
+        while True:
+            if self._latest is not None and self._latest is not seen:
+                seen = self._latest
+                yield seen
+            elif self._closed:
+                if self._error:
+                    raise self._error
+                return
+            else:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class PositionPublisher:
+    """Publishes queue positions and expected times to the news of jobs that wait."""
+
+    def __init__(self, queue: Queue, news: Mapping[int, JobNews], every: float = EVERY) -> None:
+        self._queue = queue
+        self._news = news
+        self._every = every
+        self._published: dict[int, Place] = {}
+
+    async def run(self) -> None:
+        """Publish whenever the queue changed, and every `REFRESH` seconds, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH if self._queue.waiting else None):
+                    await self._queue.changed()
+            began = loop.time()
+            try:
+                await self._publish_all()
+            except Exception:  # must not stop what is drawn
+                log.exception("queue positions could not be published")
+            await asyncio.sleep(max(self._every, REST * (loop.time() - began)))
+
+    async def _publish_all(self) -> None:
+        places: dict[int, Place] = {}
+        async with aclosing(self._queue.forecast()) as forecast:
+            async for place in forecast:
+                places[place.job] = steady(self._published.get(place.job), place, self._queue)
+                self._publish(places[place.job])
+        self._published = places
+
+    def _publish(self, place: Place) -> None:
+        # It may have started since the forecast began: then it has later news already.
+        if self._queue.is_waiting(place.job) and (news := self._news.get(place.job)):
+            eta = self._queue.seconds_until(place)
+            news.publish(Waiting(position=place.position, eta=eta, reason=self._queue.reason))
+
+
+def steady(published: Place | None, found: Place, queue: Queue) -> Place:
+    """Return a place with the end that was published, unless that is too far from the one found.
+
+    An earlier end is always published, a later one only where it matters.
+    """
+    if published is None or published.ends_at is None or found.ends_at is None:
+        return found
+    later = found.ends_at - published.ends_at
+    slack = max(SLACK, SLACK_SHARE * (queue.seconds_until(found) or 0.0))
+    return replace(found, ends_at=published.ends_at) if 0 <= later <= slack else found
+
+
+class Observer:
+    """Is called by a worker with what can be counted; does nothing. Must neither fail nor wait."""
+
+    def stage(self, stage: Stage, seconds: float) -> None:
+        """Count the seconds that a job was in a stage."""
+
+    def ended(self, outcome: str) -> None:
+        """Count the end of an attempt: rendered, failed, cancelled, lost or given back."""
+
+    def judged(self, verdict: Verdict) -> None:
+        """Count a picture by what the safety check found."""
