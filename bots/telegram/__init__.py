@@ -1,13 +1,14 @@
 """Telegram: updates into studio calls, results into replies; see docs/telegram.md.
 
-intake.py webhook.py  updates → the inbox, committed before Telegram forgets them
-reading.py            what a message asks for, and whether it is meant for Marble at all
-desk.py               letters → acts; each letter is dealt with once
-acts.py commands.py   what buttons and reactions do, what commands do
-keyboards.py          the buttons
-progress.py           placeholders, and how far their jobs are
-replies.py            the outbox → the placeholder becomes the picture
-pace.py troubles.py   Telegram's limits, Telegram's errors
+adapter.py              the connection: opens it, closes it, delivers replies
+updates.py webhook.py   updates → the inbox, committed before Telegram forgets them
+messages.py             what an update asks for, if it is meant for Marble at all
+handler.py request.py   each update is handled once: who asks, where, and the answer
+commands.py imagine.py moderation.py mydata.py  what commands do
+actions.py keyboards.py what buttons and reactions do; the buttons
+progress.py             the placeholder that shows a job's progress
+replies.py sending.py   the outbox → the placeholder becomes the picture
+rate_limits.py errors.py supergroups.py  Telegram's limits, errors, and groups that change their id
 """
 
 import os

@@ -11,21 +11,22 @@ from telegram.constants import ReactionEmoji
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
+from bots.chat.places import Places
 from bots.operations.proxy import proxy_for
 from bots.operations.settings import Settings
 from bots.service.app import App
-from bots.telegram.acts import REACTIONS, Act
-from bots.telegram.addresses import NAME
+from bots.telegram.actions import REACTIONS
+from bots.telegram.address import PLATFORM
 from bots.telegram.connection import Connection
-from bots.telegram.desk import Desk
-from bots.telegram.intake import Intake
-from bots.telegram.moves import Following, Moves
-from bots.telegram.pace import Pace
+from bots.telegram.errors import translate
+from bots.telegram.handler import Handler
+from bots.telegram.messages import VARIATION
 from bots.telegram.progress import Placeholders
 from bots.telegram.publishing import publish
-from bots.telegram.reading import VARIATION, sender
+from bots.telegram.rate_limits import RateLimiter
 from bots.telegram.replies import Replies
-from bots.telegram.troubles import explain
+from bots.telegram.supergroups import Redirecting, Supergroups
+from bots.telegram.updates import Updates
 from bots.telegram.webhook import Webhook
 from bots.worker.delivery import Shown, TryLater, Way
 from engine.errors import SettingError
@@ -40,31 +41,31 @@ log = logging.getLogger(__name__)
 
 
 class Telegram:
-    """Translate updates into studio calls, and results into replies."""
+    """Turns updates into studio calls, and results into replies."""
 
-    name: str = NAME
+    name: str = PLATFORM
 
     def __init__(self, app: App) -> None:
         self._app = app
         storage = app.storage
-        self._moves = Moves(storage.moving, app.gate)
-        self.bot = make_bot(app.settings, Following(self._moves))
+        self._supergroups = Supergroups(storage.moving, app.gate)
+        self.bot = make_bot(app.settings, Redirecting(self._supergroups))
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
         placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.screen, self._spawn)
         self._placeholders = placeholders
         self._replies = Replies(self.bot, app.screen, placeholders)
-        reactions = read_reactions(app.settings.telegram_reactions)
-        self._desk = Desk(
-            app, self.bot, placeholders, self._replies, self._spawn, reactions, self._moves
-        )
-        self._intake = Intake(
+        self._handler = Handler(
+            app,
             self.bot,
-            storage.inbox,
-            lambda update: sender(update, self.bot.bot),
-            self._desk.hand_in,
-            self._desk.put_off,
+            placeholders,
+            self._replies,
+            self._spawn,
+            read_reactions(app.settings.telegram_reactions),
+            self._supergroups,
+            Places(storage.people),
         )
+        self._updates = Updates(self.bot, storage.inbox, self._handler.start, self._handler.put_off)
 
     @property
     def ways(self) -> Sequence[Way]:
@@ -78,40 +79,40 @@ class Telegram:
         return await self._replies.deliver(parcel, way)
 
     async def check(self) -> None:
-        """Ask who the bot is; raises as `troubles.explain` says."""
+        """Ask who the bot is; raises as `errors.translate` says."""
         bot = make_bot(self._app.settings)  # the other may be shut down
         try:
             await bot.initialize()
         except TelegramError as error:
-            raise explain(error) from None
+            raise translate(error) from None
         finally:
             await bot.shutdown()
 
     def stop_intake(self) -> None:
-        """Ask Telegram for nothing more; what was taken in is still dealt with."""
+        """Take no more updates; those that were taken are still handled."""
         self._closing.set()
 
     async def run(self) -> None:
-        """Serve until cancelled; raises as `troubles.explain` says."""
+        """Serve until cancelled; raises as `errors.translate` says."""
         try:
             await self.bot.initialize()
             async with asyncio.TaskGroup() as self._tasks:
                 self._spawn(publish(self.bot), "telegram-commands")
                 await self._recover()
-                await self._take_in()
+                await self._take_updates()
                 await asyncio.Event().wait()
         except TelegramError as error:
-            raise explain(error) from None
+            raise translate(error) from None
         except ExceptionGroup as group:
-            # One failure ends the group: it alone tells what happened.
+            # One failure ends the group: the first is the cause.
             raise group.exceptions[0] from None
         finally:
             self._tasks = None
             await self.bot.shutdown()
 
-    async def _take_in(self) -> None:
-        """Take updates in until told to stop."""
-        taking = asyncio.create_task(self._listen(), name="telegram-intake")
+    async def _take_updates(self) -> None:
+        """Take updates until told to stop."""
+        taking = asyncio.create_task(self._listen(), name="telegram-updates")
         closing = asyncio.create_task(self._closing.wait(), name="telegram-closing")
         try:
             await asyncio.wait([taking, closing], return_when=asyncio.FIRST_COMPLETED)
@@ -122,26 +123,26 @@ class Telegram:
             taking.result()
 
     async def _listen(self) -> None:
-        """Ask for updates, or wait for those that Telegram brings."""
+        """Poll for updates, or wait for those that Telegram sends to the webhook."""
         settings = self._app.settings
         if url := settings.telegram_webhook_url:
             listen = settings.telegram_webhook_listen
-            await Webhook(self.bot, url, listen, self._intake.take).run()
+            await Webhook(self.bot, url, listen, self._updates.take).run()
         else:
             await self.bot.delete_webhook()
-            await self._intake.poll()
+            await self._updates.poll()
 
     async def _recover(self) -> None:
-        """Go on with what a process before this one left: letters and placeholders."""
-        await self._moves.recall()
-        for letter in await self._app.storage.inbox.waiting(NAME):
-            self._desk.hand_in(letter)
+        """Resume what an earlier process left unfinished: updates and placeholders."""
+        await self._supergroups.recall()
+        for letter in await self._app.storage.inbox.waiting(PLATFORM):
+            self._handler.resume(letter)
         jobs = self._app.storage.jobs
         queued: list[Job] = []
         while page := await jobs.list_queued(queued[-1].id if queued else 0):
             queued += page
         for job in (*await jobs.list_running(), *queued):
-            if job.adapter == NAME:
+            if job.adapter == PLATFORM:
                 self._placeholders.begin(job)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -151,17 +152,17 @@ class Telegram:
         self._tasks.create_task(self._guard(work), name=name)
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let no task take the connection down with it."""
+        """Log the failure of a task, which must not end the connection."""
         try:
             await work
         except Exception:
             log.exception("a task for Telegram failed")
 
 
-def make_bot(settings: Settings, pace: Pace | None = None) -> ExtBot[str]:
+def make_bot(settings: Settings, limiter: RateLimiter | None = None) -> ExtBot[str]:
     """Return a client for the bot that the settings name."""
     assert settings.telegram_token is not None
-    # The environment is looked at by `proxy_for` alone, for all chats alike.
+    # The environment is read by `proxy_for` alone, for both chats alike.
     out: dict[str, Any] = {
         "proxy": proxy_for(settings, settings.telegram_api_base),
         "httpx_kwargs": {"trust_env": False},
@@ -182,19 +183,19 @@ def make_bot(settings: Settings, pace: Pace | None = None) -> ExtBot[str]:
         get_updates_request=Connection(
             connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT, **out
         ),
-        rate_limiter=pace or Pace(),
+        rate_limiter=limiter or RateLimiter(),
     )
 
 
-def read_reactions(settings: Mapping[str, str]) -> Mapping[str, Act]:
-    """Return what reactions do; raises `SettingError` for what Telegram or Marble does not know."""
+def read_reactions(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the actions by their emoji; raises `SettingError` for an unknown one of either."""
     key = "MARBLE_TELEGRAM_REACTIONS"
     known = {emoji.value.replace(VARIATION, "") for emoji in ReactionEmoji}
     found = {}
-    for emoji, act in settings.items():
+    for emoji, name in settings.items():
         if emoji.replace(VARIATION, "") not in known:
             raise SettingError(key, emoji, f"any of {' '.join(sorted(known))}")
-        if act not in REACTIONS:
-            raise SettingError(key, act, f"one of {', '.join(REACTIONS)}")
-        found[emoji.replace(VARIATION, "")] = REACTIONS[act]
+        if name not in REACTIONS:
+            raise SettingError(key, name, f"one of {', '.join(REACTIONS)}")
+        found[emoji.replace(VARIATION, "")] = REACTIONS[name]
     return found

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from telegram import Message
+from bots.telegram.messages import ParsedMessage
 
 REMEMBERED: Final = 1_000  # albums
 
 
 class Albums:
-    """Know of each album whether it has words, and whether it was answered."""
+    """The albums that have a caption or were answered; the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._settled: dict[str, None] = {}  # by their ids, the oldest first
 
-    def note(self, body: Mapping[str, Any]) -> None:
-        """Look at an update as it comes in: words of one picture speak for all of its album."""
-        message = body.get("message") or {}
-        if message.get("media_group_id") and message.get("caption"):
-            self._settle(message["media_group_id"])
+    def note(self, message: ParsedMessage) -> None:
+        """Note a message as it comes in: the caption of one picture is that of its album."""
+        if not message.wordless:
+            self._settle(message.album)
 
-    def needs_answer(self, message: Message) -> bool:
-        """Say whether an album is still to be answered; it is not from then on."""
-        album = message.media_group_id
-        return album is not None and self._settle(album)
+    def needs_answer(self, message: ParsedMessage) -> bool:
+        """Return whether a message's album is still to be answered; it is not from then on."""
+        return self._settle(message.album)
 
-    def _settle(self, album: str) -> bool:
-        """Note an album and return whether that is news."""
-        news = album not in self._settled
+    def _settle(self, album: str | None) -> bool:
+        """Note an album and return whether it is new."""
+        if album is None or album in self._settled:
+            return False
         self._settled[album] = None
         if len(self._settled) > REMEMBERED:
             del self._settled[next(iter(self._settled))]
-        return news
+        return True

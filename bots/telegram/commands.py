@@ -1,4 +1,4 @@
-"""What commands do, and the lists of them that Telegram shows."""
+"""What commands do, and the table of them from which Telegram's lists are made."""
 
 from __future__ import annotations
 
@@ -6,144 +6,125 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bots.chat.access import Purpose, check_personal
-from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines
+from bots.chat.access import check_personal
+from bots.chat.commands import LISTINGS, cancel, models, reset_settings, settings
+from bots.chat.listings import history_lines
 from bots.chat.privacy import privacy_text
-from bots.presentation import name_of, quote_names
-from bots.requests.preferences import PREFERABLE, forget_preferences, prefer, preferred
+from bots.presentation import quote_names
+from bots.requests.preferences import PREFERABLE
 from bots.requests.typed_options import only_options
-from bots.telegram import moderating, mydata
-from bots.telegram.acts import Target, show_history, show_pictures
-from bots.telegram.addresses import message_key
-from bots.telegram.errand import Errand
-from bots.telegram.imagining import imagine
-from bots.telegram.reading import Said
-from bots.telegram.rules import rules
-from bots.telegram.styles import style
-from bots.texts.commands import COMMANDS as TEXTS
-from bots.worker.queue_view import load_queue
+from bots.telegram import keyboards, moderation
+from bots.telegram.address import message_key
+from bots.telegram.imagine import imagine
+from bots.telegram.messages import ParsedMessage
+from bots.telegram.mydata import mydata
+from bots.telegram.request import Request
 from engine.errors import UnknownOption, UserError
-from storage import Job, parse_name
-from storage.states import OVER
 
-Do = Callable[[Errand, Said], Awaitable[str | None]]  # returns what is answered, if anything
+PAGE: Final = 10  # lines of a history
+
+Do = Callable[[Request, ParsedMessage], Awaitable[str | None]]  # returns the answer, if any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Say what a command does, and by which key of the texts it is described, to whom."""
+    """A command, the key of `texts.commands` that describes it, and who may use it."""
 
     do: Do
     text: str
     moderators: bool = False
 
-    def described(self, language: str) -> str:
-        """Return the line that Telegram shows beside the command."""
-        return TEXTS[self.text].description[language]
 
-
-async def obey(errand: Errand, said: Said) -> str | None:
-    """Do what a message says; raises `UserError` where that cannot be."""
-    if said.command is None:
-        return await imagine(errand, said)
-    if command := COMMANDS.get(said.command):
-        if command.moderators and not await errand.moderates():
-            raise UserError(errand.words.moderators_only)
-        return await command.do(errand, said)
-    if errand.address.private:
-        raise UnknownOption(f"/{said.command}", (f"/{name}" for name in COMMANDS))
+async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
+    """Do what a message asks for and return the answer; raises `UserError` where it cannot be."""
+    if parsed.command is None:
+        return await imagine(request, parsed)
+    if command := COMMANDS.get(parsed.command):
+        if command.moderators and not await request.moderates():
+            raise UserError(request.words.moderators_only)
+        return await command.do(request, parsed)
+    if request.address.private:
+        raise UnknownOption(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))
     return None  # it may be another bot's
 
 
-async def _help(errand: Errand, said: Said) -> str | None:
-    await errand.say("", marked=errand.words.telegram_help)
+async def _help(request: Request, parsed: ParsedMessage) -> str | None:
+    await request.say("", marked=request.words.telegram_help)
     return None
 
 
-async def _privacy(errand: Errand, said: Said) -> str | None:
-    await errand.say("", marked=await privacy_text(errand.app.settings, errand.words))
+async def _privacy(request: Request, parsed: ParsedMessage) -> str | None:
+    await request.say("", marked=await privacy_text(request.app.settings, request.words))
     return None
 
 
-async def _queue(errand: Errand, said: Said) -> str | None:
-    """List the queue; words that somebody asked for elsewhere are not told here."""
-    entries = await load_queue(errand.app.storage, errand.app.settings)
-    place = None if errand.address.private else errand.asker.place
-    await errand.say_list(queue_lines(entries, errand.asker.person, errand.words, place))
+def _listing(name: str) -> Do:
+    async def show(request: Request, parsed: ParsedMessage) -> str | None:
+        await request.say_list(await LISTINGS[name](request.app, request.viewer, request.words))
+        return None
+
+    return show
+
+
+async def _models(request: Request, parsed: ParsedMessage) -> str | None:
+    lines = await models(request.app, request.viewer, request.words)
+    await request.say_list(map(quote_names, lines))  # an unreadable model's sentence has some
     return None
 
 
-async def _models(errand: Errand, said: Said) -> str | None:
-    await errand.say_list(map(quote_names, model_lines(errand.app.studio, errand.words)))
+async def _history(request: Request, parsed: ParsedMessage) -> str | None:
+    return await show_history(request)
+
+
+async def show_history(
+    request: Request, *, before: int | None = None, message: int | None = None
+) -> str | None:
+    """List a page of one's jobs, in a new message or in place of one."""
+    check_personal(request.viewer)
+    jobs = await request.app.storage.history.page(
+        person=request.asker.person, before=before, limit=PAGE
+    )
+    text = "\n".join(history_lines(jobs, request.words))
+    buttons = keyboards.of_page(jobs[-1].id, request.words) if len(jobs) == PAGE else None
+    if message is None:
+        await request.say(text, buttons)
+    else:
+        chat = request.address.chat
+        await request.bot.edit_message_text(text, chat, message, reply_markup=buttons)
     return None
 
 
-async def _stats(errand: Errand, said: Said) -> str | None:
-    """Count what was drawn here; what somebody drew themselves is told in private."""
-    history = errand.app.storage.history
-    person = errand.asker.person
-    own = await history.stats(person=person) if errand.address.private else None
-    here = await history.stats(place=errand.asker.place)
-    return "\n".join(stats_lines(own, here, errand.words))
-
-
-async def _history(errand: Errand, said: Said) -> str | None:
-    check_personal(errand.viewer)
-    await show_history(errand)
+async def _show(request: Request, parsed: ParsedMessage) -> str | None:
+    """Show pictures again, with buttons: those named, or one's latest that were asked for here."""
+    target = await request.find("show", parsed.text or await _latest(request))
+    pictures = target.drawn(request.words)
+    key, picture = await request.replies.show(request.address, target.job, pictures)
+    await request.app.storage.jobs.shown(target.job.id, {key: picture})
     return None
 
 
-async def _show(errand: Errand, said: Said) -> str | None:
-    """Show pictures again: those that are named, or the latest that somebody asked for here."""
-    name = said.text or str((await _latest(errand)).id)
-    found = await errand.find(name, Purpose.POST)
-    await show_pictures(errand, Target.of(found))
-    return None
-
-
-async def _latest(errand: Errand) -> Job:
-    place = None if errand.address.private else errand.asker.place
-    for job in await errand.app.storage.history.page(person=errand.asker.person, place=place):
+async def _latest(request: Request) -> str:
+    place = None if request.address.private else request.asker.place
+    for job in await request.app.storage.history.page(person=request.asker.person, place=place):
         if job.pictures:
-            return job
-    raise UserError(errand.words.nothing_yet)
+            return str(job.id)
+    raise UserError(request.words.nothing_yet)
 
 
-async def _cancel(errand: Errand, said: Said) -> str | None:
-    """Cancel the job that is named or answered, else one's latest that is not over."""
-    job = (await errand.find(await _meant(errand, said), Purpose.END, said.answers)).job
-    await errand.app.studio.cancel(job.id, by=errand.asker.person)
-    return errand.words.cancel_asked.format(job=job.id)
+async def _cancel(request: Request, parsed: ParsedMessage) -> str | None:
+    key = message_key(request.address.chat, parsed.reply_to) if parsed.reply_to else None
+    return await cancel(request.app, request, request.words, parsed.text, key)
 
 
-async def _meant(errand: Errand, said: Said) -> str:
-    """Return the name of the job that is to be cancelled; raises `UserError` for none."""
-    if said.text:
-        return str(parse_name(said.text)[0])
-    if said.answers is not None:
-        key = message_key(errand.address.chat, said.answers)
-        if found := await errand.app.storage.jobs.by_message(key):
-            return name_of(found[0])
-    viewer = errand.viewer
-    place = None if viewer.is_person else viewer.place
-    for job in await errand.app.storage.history.page(person=viewer.person, place=place):
-        if job.status not in OVER:
-            return name_of(job)
-    raise UserError(errand.words.nothing_to_cancel)
-
-
-async def _settings(errand: Errand, said: Said) -> str | None:
-    """Show what somebody saved, change it, or forget it."""
-    check_personal(errand.viewer)
-    people, person, words = errand.app.storage.people, errand.asker.person, errand.words
-    if said.text == "reset":
-        await forget_preferences(people, person)
-        return words.settings_reset
-    typed = only_options(said.text, (option.name for option in PREFERABLE), ["reset"])
-    saved = await (prefer(people, person, dict(typed)) if typed else preferred(people, person))
+async def _settings(request: Request, parsed: ParsedMessage) -> str | None:
+    """Show one's default options, change some, or remove them all."""
+    app, viewer, words = request.app, request.viewer, request.words
+    if parsed.text == "reset":
+        return await reset_settings(app, viewer, words)
+    typed = only_options(parsed.text, (option.name for option in PREFERABLE), ["reset"])
     lines = [words.settings_saved] if typed else []
-    lines += settings_lines(saved, words)
-    await errand.say_list(lines, marked=words.settings_how)
+    lines += await settings(app, viewer, words, dict(typed) if typed else None)
+    await request.say_list(lines, marked=words.settings_how)
     return None
 
 
@@ -151,21 +132,21 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "history": Command(do=_history, text="history"),
     "show": Command(do=_show, text="show"),
-    "queue": Command(do=_queue, text="queue"),
+    "queue": Command(do=_listing("queue"), text="queue"),
     "cancel": Command(do=_cancel, text="cancel"),
-    "style": Command(do=style, text="style"),
+    "style": Command(do=moderation.style, text="style"),
     "settings": Command(do=_settings, text="settings"),
     "models": Command(do=_models, text="models"),
-    "stats": Command(do=_stats, text="stats"),
+    "stats": Command(do=_listing("stats"), text="stats"),
     "help": Command(do=_help, text="help"),
     "start": Command(do=_help, text="help"),
     "privacy": Command(do=_privacy, text="privacy"),
-    "mydata": Command(do=mydata.mydata, text="mydata"),
-    "ban": Command(do=moderating.ban, text="moderate ban", moderators=True),
-    "unban": Command(do=moderating.unban, text="moderate unban", moderators=True),
-    "rules": Command(do=rules, text="moderate channel", moderators=True),
-    "log": Command(do=moderating.log, text="moderate log", moderators=True),
-    "pause": Command(do=moderating.pause, text="moderate pause", moderators=True),
-    "resume": Command(do=moderating.resume, text="moderate resume", moderators=True),
+    "mydata": Command(do=mydata, text="mydata"),
+    "ban": Command(do=moderation.ban, text="moderate ban", moderators=True),
+    "unban": Command(do=moderation.unban, text="moderate unban", moderators=True),
+    "rules": Command(do=moderation.rules, text="moderate channel", moderators=True),
+    "log": Command(do=moderation.log, text="moderate log", moderators=True),
+    "pause": Command(do=moderation.pause, text="moderate pause", moderators=True),
+    "resume": Command(do=moderation.resume, text="moderate resume", moderators=True),
 }
 HIDDEN: Final = frozenset({"start"})  # what apps offer by themselves

@@ -1,4 +1,4 @@
-"""Speak with Telegram's server, and tell its own answers from those of whatever stands between."""
+"""HTTP requests to Telegram, telling its own answers from those of a proxy between."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from telegram.request import HTTPXRequest
 
-from bots.telegram.troubles import ForeignAnswer
+from bots.telegram.errors import ForeignAnswer
 
 
 class Connection(HTTPXRequest):
-    """Make requests; raises `ForeignAnswer` for pages of proxies and the like.
+    """Makes requests; raises `ForeignAnswer` for pages of proxies and the like.
 
     PTB takes any 401 or 404 for a wrong token, and any 403 for a person who blocked the bot.
     """
@@ -26,7 +26,7 @@ class Connection(HTTPXRequest):
 
 
 def is_telegrams(status: int, payload: bytes) -> bool:
-    """Say whether a payload is an answer as the Bot API gives it (core.telegram.org/bots/api)."""
+    """Return whether a payload is an answer of the Bot API (core.telegram.org/bots/api)."""
     try:
         answer = json.loads(payload)
     except ValueError:

@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 from bots.operations.doctor import Finding, State
 from bots.operations.settings import Settings
 from bots.telegram.adapter import make_bot, read_reactions
-from bots.telegram.troubles import explain
+from bots.telegram.errors import translate
 
 WHAT: Final = "telegram"
 PENDING: Final = 1000  # updates that wait: more means that nobody has asked for long
@@ -32,7 +32,7 @@ async def check_telegram(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding(WHAT, State.POOR, text, "start `marble serve`, and see its log")
     except TelegramError as error:
         cure = "see MARBLE_TELEGRAM_TOKEN, MARBLE_TELEGRAM_API_BASE and the network"
-        yield Finding(WHAT, State.BAD, str(explain(error)), cure)
+        yield Finding(WHAT, State.BAD, str(translate(error)), cure)
     finally:
         await bot.shutdown()
 

@@ -1,4 +1,4 @@
-"""The buttons under a message: what they say, and what they carry (`act:job.picture`)."""
+"""The buttons under a message: their labels, and their data (`action:job.picture`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bots.texts import Words
 from storage import Job
 
 PICKS: Final = 4  # numbers in a row
-OLDER: Final = "older"  # the act of the button below a page of somebody's history
+OLDER: Final = "older"  # the button below a page of somebody's history
 
-# Acts and the field of `Words` that is their label, a row each.
+# Keys of `actions.BUTTONS` and the field of `Words` that is their label, a row each.
 ON_PICTURE: Final = (
     (("same", "same_seed"), ("new", "new_seed")),
     (("vary", "vary_subtle"), ("vary-strong", "vary_strong")),
@@ -52,7 +52,7 @@ def of_page(last: int, words: Words) -> InlineKeyboardMarkup:
 
 
 def of_failure(job: int, words: Words) -> InlineKeyboardMarkup:
-    """Return the button under the word that nothing came of a job."""
+    """Return the button under the message that a job failed."""
     return InlineKeyboardMarkup([[_button(words.rerun, "same", str(job))]])
 
 
@@ -64,11 +64,11 @@ def _numbers(job: Job) -> Iterator[list[InlineKeyboardButton]]:
 
 def _rows(rows: Rows, name: str, words: Words) -> Iterator[list[InlineKeyboardButton]]:
     for row in rows:
-        yield [_button(getattr(words, label), act, name) for act, label in row]
+        yield [_button(getattr(words, label), action, name) for action, label in row]
 
 
-def _button(label: str, act: str, name: str) -> InlineKeyboardButton:
-    return InlineKeyboardButton(label, callback_data=f"{act}:{name}")
+def _button(label: str, action: str, name: str) -> InlineKeyboardButton:
+    return InlineKeyboardButton(label, callback_data=f"{action}:{name}")
 
 
 def _seed(job: Job, picture: int | None, words: Words) -> InlineKeyboardButton:

@@ -1,8 +1,7 @@
-"""What is kept of somebody: handed to them in private, or removed."""
+"""/mydata: what is kept of somebody, handed to them in private or removed."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
@@ -10,58 +9,48 @@ from telegram.error import Forbidden
 
 from bots.chat.access import check_personal
 from bots.chat.mydata import export_data, forget_data
-from bots.telegram.addresses import place_of, user_of
-from bots.telegram.errand import Errand
-from bots.telegram.reading import Said
+from bots.telegram.address import place_of, user_of
+from bots.telegram.messages import ParsedMessage
+from bots.telegram.replies import DOCUMENT
+from bots.telegram.request import Request
 from engine.errors import UserError
 
-DOCUMENT: Final = 50_000_000  # bytes
 FORGET: Final = "forget"  # what the button carries
 
 
-async def mydata(errand: Errand, said: Said) -> str | None:
-    """Do what the word behind the command says, or say which words there are."""
-    check_personal(errand.viewer)
-    act = ACTS.get(said.text.lower())
-    if act is None:
-        await errand.say("", marked=errand.words.mydata_how)
-        return None
-    return await act(errand)
+async def mydata(request: Request, parsed: ParsedMessage) -> str | None:
+    """Do what the word after the command says, or list the words."""
+    check_personal(request.viewer)
+    match parsed.text.lower():
+        case "export":
+            await export(request)
+        case "delete":
+            user, words = user_of(request.asker.person), request.words
+            sure = InlineKeyboardButton(words.forget_confirm, callback_data=f"{FORGET}:{user}")
+            await request.say(words.forget_question, InlineKeyboardMarkup([[sure]]))
+        case _:
+            await request.say("", marked=request.words.mydata_how)
+    return None
 
 
-async def export(errand: Errand) -> str | None:
+async def export(request: Request) -> None:
     """Send everything that is kept of somebody to them alone."""
-    user, words = user_of(errand.asker.person), errand.words
+    user, words = user_of(request.asker.person), request.words
 
     async def send(text: str, name: str, data: bytes) -> None:
         try:
-            await errand.bot.send_document(user, InputFile(data, filename=name), caption=text)
+            await request.bot.send_document(user, InputFile(data, filename=name), caption=text)
         except Forbidden:
             raise UserError(words.dm_closed) from None
 
-    view = await errand.app.screen.of(place_of(user))  # where it is sent
-    await export_data(errand.app, errand.viewer, words, view=view, most=DOCUMENT, send=send)
-    return None
+    view = await request.app.screen.of(place_of(user))  # where it is sent
+    await export_data(request.app, request.viewer, words, view=view, most=DOCUMENT, send=send)
 
 
-async def ask_to_forget(errand: Errand) -> str | None:
-    """Ask whether everything is to be removed."""
-    user = user_of(errand.asker.person)
-    sure = InlineKeyboardButton(errand.words.forget_confirm, callback_data=f"{FORGET}:{user}")
-    await errand.say(errand.words.forget_question, InlineKeyboardMarkup([[sure]]))
-    return None
-
-
-async def forget(errand: Errand) -> str | None:
-    """Remove everything of whoever presses the button, which is theirs: it stands in private."""
-    known, answer = await forget_data(errand.app, errand.viewer, errand.words)
+async def forget(request: Request) -> str | None:
+    """Remove everything that is kept of whoever presses the button."""
+    known, answer = await forget_data(request.app, request.viewer, request.words)
     if not known:
         return answer
-    await errand.say(answer)
+    await request.say(answer)  # it stays in the chat
     return None
-
-
-ACTS: Final[Mapping[str, Callable[[Errand], Awaitable[str | None]]]] = {
-    "export": export,
-    "delete": ask_to_forget,
-}

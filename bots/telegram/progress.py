@@ -1,4 +1,4 @@
-"""Placeholders: the message that says where a job stands, and later becomes its picture."""
+"""Placeholders: the message that shows a job's progress, and later becomes its picture."""
 
 from __future__ import annotations
 
@@ -16,89 +16,90 @@ from bots.admission.visibility import Screen
 from bots.presentation import progress_line
 from bots.requests.studio import Studio
 from bots.telegram import keyboards
-from bots.telegram.addresses import Address, message_key, message_of
-from bots.telegram.pace import ALL, BRIEF, SPARE, Crowded
+from bots.telegram.address import Address, message_key, message_of
+from bots.telegram.errors import never_sent, translate
+from bots.telegram.rate_limits import ALL, BRIEF, DROPPABLE, Dropped
 from bots.telegram.sending import post_at
-from bots.telegram.troubles import explain, never_sent
 from bots.worker.delivery import TryLater, back_off
 from engine.errors import MarbleError
 from engine.events import News, Progress
 from storage import Job, Status, StorageError
 from storage.jobs.jobs import Jobs
+from storage.states import OVER
 
 AWAITED: Final = (Status.QUEUED, Status.RUNNING)
 PRIVATE: Final = 2.0  # seconds between two edits of a placeholder
 GROUP: Final = 5.0
 TRIES: Final = 10  # to find room for one edit, before what comes next is shown instead
-AGAIN: Final = 0.2  # seconds between them
-PATIENCE: Final = 10.0  # seconds that one edit may take: the next one knows better
+RETRY: Final = 0.2  # seconds between them
+PATIENCE: Final = 10.0  # seconds that one edit may take: the next one is more recent
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Standing:
-    """Hold what is known of one placeholder; `media` says that it shows a preview already."""
+class Placeholder:
+    """The state of one placeholder; `media`: it shows a preview already."""
 
     message: str | None
     media: bool = False
-    told: str | None = None
-    over: bool = False
+    line: str | None = None  # that it shows now
+    over: bool = False  # it becomes the reply: no more edits
     placed: asyncio.Event = field(default_factory=asyncio.Event)
     editing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholders:
-    """Send placeholders and keep them up to date; `spawn` owns the tasks."""
+    """Sends placeholders and keeps them up to date; `spawn` owns the tasks."""
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     jobs: Jobs
     studio: Studio
     screen: Screen
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
-    _standing: dict[int, Standing] = field(default_factory=dict)
+    _followed: dict[int, Placeholder] = field(default_factory=dict)  # by job
 
     def begin(self, job: Job) -> None:
-        """Tell whoever asked for a job that it waits, and then how far it is."""
-        if job.id in self._standing:  # its update was handed over twice
+        """Show that a job waits, and then its progress; one asked for twice may be over."""
+        if job.status in OVER or job.id in self._followed:
             return
-        self._standing[job.id] = Standing(job.message)
-        self.spawn(self._accompany(job), f"telegram-job-{job.id}")
+        self._followed[job.id] = Placeholder(job.message)
+        self.spawn(self._keep(job), f"telegram-job-{job.id}")
 
-    async def settle(self, job: Job) -> Standing:
-        """Return a job's placeholder once it stands and nothing edits it any more.
+    async def settle(self, job: Job) -> Placeholder:
+        """Return a job's placeholder once it is sent and nothing edits it any more.
 
         Raises `TryLater` while it waits for its turn.
         """
-        standing = self._standing.get(job.id)
-        if standing is None:
-            # The job may have been read before its placeholder stood.
-            return Standing(job.message or (await self.jobs.get(job.id)).message)
-        standing.over = True
+        placeholder = self._followed.get(job.id)
+        if placeholder is None:
+            # The job may have been read before its placeholder was recorded.
+            return Placeholder(job.message or (await self.jobs.get(job.id)).message)
+        placeholder.over = True
         try:
             async with asyncio.timeout(BRIEF):
-                await standing.placed.wait()
+                await placeholder.placed.wait()
         except TimeoutError:  # it waits for its chat, and this reply must not wait in others' way
-            ahead = sum(not each.placed.is_set() for each in self._standing.values())
+            ahead = sum(not each.placed.is_set() for each in self._followed.values())
             raise TryLater(1.0 + ahead * ALL[1] / ALL[0]) from None
-        async with standing.editing:
-            return standing
+        async with placeholder.editing:
+            return placeholder
 
-    async def _accompany(self, job: Job) -> None:
-        standing, address = self._standing[job.id], Address.from_reply(job.reply)
+    async def _keep(self, job: Job) -> None:
+        placeholder, address = self._followed[job.id], Address.from_dict(job.reply)
         try:
             # A job that outlived a kill may have its picture on the way already, as a new message.
-            if standing.message is None and (await self.jobs.get(job.id)).status in AWAITED:
-                standing.message = await self._place(job, address)
-            standing.placed.set()
-            if standing.message is not None:
-                await self._follow(job, standing, address)
-        except MarbleError as error:  # the reply will tell, whatever it is
+            if placeholder.message is None and (await self.jobs.get(job.id)).status in AWAITED:
+                placeholder.message = await self._place(job, address)
+            placeholder.placed.set()
+            if placeholder.message is not None:
+                await self._follow(job, placeholder, address)
+        except MarbleError as error:  # the reply will come all the same
             log.info("job %d is not followed any more: %s", job.id, error)
         finally:
-            standing.placed.set()
-            del self._standing[job.id]
+            placeholder.placed.set()
+            del self._followed[job.id]
 
     async def _place(self, job: Job, address: Address) -> str | None:
         """Send a placeholder and record it; None where it is not known whether it arrived."""
@@ -113,11 +114,11 @@ class Placeholders:
                 )
                 break
             except RetryAfter:
-                continue  # its chat's lane knows how long
+                continue  # the rate limiter waits for its chat
             except TelegramError as error:
                 if not never_sent(error):
                     # Sent again it might stand there twice; the picture comes as a new message.
-                    log.warning("job %d has no placeholder: %s", job.id, explain(error))
+                    log.warning("job %d has no placeholder: %s", job.id, translate(error))
                     return None
                 await asyncio.sleep(back_off(failures))
                 failures += 1
@@ -128,45 +129,45 @@ class Placeholders:
             log.error("the placeholder of job %d is not recorded: %s", job.id, error)
         return key
 
-    async def _follow(self, job: Job, standing: Standing, address: Address) -> None:
-        """Edit a placeholder whenever there are news; those that came too fast are left out."""
+    async def _follow(self, job: Job, placeholder: Placeholder, address: Address) -> None:
+        """Edit a placeholder whenever there are news, leaving out those that come too fast."""
         async for news in self.studio.follow(job.id):
             for _ in range(TRIES):
-                async with standing.editing:
-                    if standing.over or await self._tell(job, standing, address, news):
+                async with placeholder.editing:
+                    if placeholder.over or await self._show(job, placeholder, address, news):
                         break
-                await asyncio.sleep(AGAIN)
-            if standing.over:
+                await asyncio.sleep(RETRY)
+            if placeholder.over:
                 return
             await asyncio.sleep(PRIVATE if address.private else GROUP)
 
-    async def _tell(self, job: Job, standing: Standing, address: Address, news: News) -> bool:
+    async def _show(self, job: Job, placeholder: Placeholder, address: Address, news: News) -> bool:
         """Show the news; False where there is no room for them now."""
-        assert standing.message is not None
-        chat, message = message_of(standing.message)
+        assert placeholder.message is not None
+        chat, message = message_of(placeholder.message)
         line = progress_line(news, address.words)
         preview = news.preview if isinstance(news, Progress) else None
         if preview is not None and not (await self.screen.of(job.place)).previews:
             preview = None
-        if line == standing.told and preview is None:
+        if line == placeholder.line and preview is None:
             return True
         common: dict[str, Any] = {
             "chat_id": chat,
             "message_id": message,
             "reply_markup": keyboards.of_waiting(job.id, address.words),
-            "rate_limit_args": SPARE,
+            "rate_limit_args": DROPPABLE,
             "read_timeout": PATIENCE,
         }
         try:
             if preview is not None:
                 await self.bot.edit_message_media(InputMediaPhoto(preview, caption=line), **common)
-                standing.media = True
-            elif standing.media:
+                placeholder.media = True
+            elif placeholder.media:
                 await self.bot.edit_message_caption(caption=line, **common)
             else:
                 await self.bot.edit_message_text(line, **common)
-            standing.told = line
-        except Crowded:
+            placeholder.line = line
+        except Dropped:
             return False
         except TelegramError as error:
             log.debug("job %d: progress was not shown: %s", job.id, error)

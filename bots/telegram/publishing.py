@@ -1,4 +1,4 @@
-"""Tell Telegram which commands there are, for whom and in which languages."""
+"""Publish the lists of commands that Telegram shows, a scope and a language each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from bots.telegram.commands import COMMANDS, HIDDEN
-from bots.telegram.troubles import explain
+from bots.telegram.errors import translate
 from bots.texts import DEFAULT, LANGUAGES
+from bots.texts.commands import COMMANDS as TEXTS
 
 # Scopes, and whether moderators' commands are listed there.
 SCOPES: Final[tuple[tuple[BotCommandScope, bool], ...]] = (
@@ -30,12 +31,12 @@ log = logging.getLogger(__name__)
 
 
 async def publish(bot: ExtBot[str]) -> None:
-    """Send the lists; without them people can type commands all the same."""
+    """Send the lists; where that fails, commands can be typed all the same."""
     try:
         for language in LANGUAGES:
             for scope, moderators in SCOPES:
                 listed = [
-                    BotCommand(name, command.described(language))
+                    BotCommand(name, TEXTS[command.text].description[language])
                     for name, command in COMMANDS.items()
                     if name not in HIDDEN and (moderators or not command.moderators)
                 ]
@@ -43,4 +44,4 @@ async def publish(bot: ExtBot[str]) -> None:
                 code = None if language == DEFAULT else language
                 await bot.set_my_commands(listed, scope=scope, language_code=code)
     except TelegramError as error:
-        log.warning("the commands could not be listed: %s", explain(error))
+        log.warning("the commands could not be listed: %s", translate(error))

@@ -1,6 +1,6 @@
 """From the outbox to Telegram: the placeholder becomes the picture.
 
-A reply that would have to wait for its chat is put off, so that it takes no place from others.
+A reply that would have to wait for its chat is tried later, so that others need not wait for it.
 An edit may be made twice and leaves one picture, so it comes first. Where there is no placeholder
 or it is gone, the picture comes as a message of its own; where a photo is refused, as a document.
 Where no picture is taken, the placeholder says so; where it is gone, a message of words alone does,
@@ -22,11 +22,11 @@ from telegram.ext import ExtBot
 from bots.admission.visibility import Screen, View, Withheld
 from bots.presentation import Limit, caption, compose, cut, fit, quote_names, utf16_length
 from bots.telegram import keyboards
-from bots.telegram.addresses import Address, message_key, message_of
-from bots.telegram.pace import BRIEFLY
+from bots.telegram.address import Address, message_key, message_of
+from bots.telegram.errors import MEDIA_NOW, NO_PHOTO, SAME, says, translate
 from bots.telegram.progress import Placeholders
+from bots.telegram.rate_limits import BRIEFLY
 from bots.telegram.sending import at_or_near, post_at
-from bots.telegram.troubles import MEDIA_NOW, NO_PHOTO, SAME, explain, says
 from bots.texts import Words, say, tell
 from bots.worker.delivery import Shown, Way, WayClosed
 from engine.pictures.images import blank
@@ -48,8 +48,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Hold what a reply shows: words, and below or above them a picture."""
+class Reply:
+    """What a message shows: a text, and with it a picture or none."""
 
     text: str
     buttons: InlineKeyboardMarkup | None
@@ -63,7 +63,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Send replies."""
+    """Sends replies, each by the first of `ways` that works."""
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     screen: Screen
@@ -81,7 +81,7 @@ class Replies:
         try:
             return await send[way](parcel)
         except TelegramError as error:
-            raise explain(error) from None
+            raise translate(error) from None
 
     async def _edit(self, parcel: Parcel) -> Shown:
         return await self._turn_into(parcel, await self.compose(parcel))
@@ -89,47 +89,47 @@ class Replies:
     async def _edit_in_words(self, parcel: Parcel) -> Shown:
         return await self._turn_into(parcel, self.compose_in_words(parcel))
 
-    async def _turn_into(self, parcel: Parcel, answer: Answer) -> Shown:
-        """Turn the placeholder into an answer."""
-        standing = await self.placeholders.settle(parcel.job)
-        if standing.message is None:
+    async def _turn_into(self, parcel: Parcel, reply: Reply) -> Shown:
+        """Turn the placeholder into a reply."""
+        placeholder = await self.placeholders.settle(parcel.job)
+        if placeholder.message is None:
             raise WayClosed("there is no placeholder")
-        chat, message = message_of(standing.message)
+        chat, message = message_of(placeholder.message)
         where = {
             "chat_id": chat,
             "message_id": message,
-            "reply_markup": answer.buttons,
+            "reply_markup": reply.buttons,
             "rate_limit_args": BRIEFLY,
         }
         try:
-            await self._become(answer, where)
+            await self._become(reply, where)
         except BadRequest as error:
             if not says(error, SAME):
                 raise
-        return {standing.message: answer.picture}
+        return {placeholder.message: reply.picture}
 
-    async def _become(self, answer: Answer, where: dict[str, Any]) -> None:
-        """Turn a message into an answer, whatever it shows now."""
-        if answer.photo is None:
+    async def _become(self, reply: Reply, where: dict[str, Any]) -> None:
+        """Turn a message into a reply, whatever it shows now."""
+        if reply.photo is None:
             try:
-                await self.bot.edit_message_text(cut(answer.text, TEXT, utf16_length), **where)
+                await self.bot.edit_message_text(cut(reply.text, TEXT, utf16_length), **where)
             except BadRequest as error:  # a preview stands there
                 if not says(error, MEDIA_NOW):
                     raise
-                text = cut(answer.text, CAPTION, utf16_length)
-                if answer.withheld:  # and so must what led to it
+                text = cut(reply.text, CAPTION, utf16_length)
+                if reply.withheld:  # and so must what led to it
                     nothing = InputMediaPhoto(blank(*NOTHING), caption=text)
                     await self.bot.edit_message_media(nothing, **where)
                 else:
                     await self.bot.edit_message_caption(caption=text, **where)
             return
         try:
-            media = InputMediaPhoto(answer.photo, caption=answer.text, has_spoiler=answer.spoiler)
+            media = InputMediaPhoto(reply.photo, caption=reply.text, has_spoiler=reply.spoiler)
             await self.bot.edit_message_media(media, **where)
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
-            document = InputMediaDocument(_file(answer), caption=answer.text, filename=answer.name)
+            document = InputMediaDocument(_file(reply), caption=reply.text, filename=reply.name)
             await self.bot.edit_message_media(document, **where)
 
     async def show(
@@ -139,8 +139,8 @@ class Replies:
 
         async def send(near: Address) -> tuple[str, int | None]:
             seen = await self.screen.of(near.place)
-            answer = await asyncio.to_thread(self._picture, job, pictures, seen, address.words)
-            return await self._post(answer, near), answer.picture
+            reply = await asyncio.to_thread(self._picture, job, pictures, seen, address.words)
+            return await self._post(reply, near), reply.picture
 
         return await at_or_near(send, address)
 
@@ -148,16 +148,16 @@ class Replies:
         address = _address(parcel)
 
         async def send(near: Address) -> tuple[str, int | None]:
-            answer = await self.compose(parcel, None if near == address else near.place)
-            return await self._post(answer, near, BRIEFLY), answer.picture
+            reply = await self.compose(parcel, None if near == address else near.place)
+            return await self._post(reply, near, BRIEFLY), reply.picture
 
         sent, picture = await at_or_near(send, address)
         await self._remove_placeholder(parcel)
         return {sent: picture}
 
     async def _say(self, parcel: Parcel) -> Shown:
-        answer, address = self.compose_in_words(parcel), _address(parcel)
-        text = cut(answer.text, TEXT, utf16_length)
+        reply, address = self.compose_in_words(parcel), _address(parcel)
+        text = cut(reply.text, TEXT, utf16_length)
         message = await self.bot.send_message(address.chat, text, rate_limit_args=BRIEFLY)
         await self._remove_placeholder(parcel)
         return {message_key(message.chat.id, message.message_id): None}
@@ -173,31 +173,31 @@ class Replies:
             async with asyncio.timeout(REMOVAL):
                 await self.bot.delete_message(*message_of(parcel.job.message))
         except TelegramError as error:
-            log.info("the placeholder of job %d stays: %s", parcel.job.id, explain(error))
+            log.info("the placeholder of job %d stays: %s", parcel.job.id, translate(error))
         except TimeoutError:
             log.info("the placeholder of job %d stays: that took too long", parcel.job.id)
 
-    async def _post(self, answer: Answer, address: Address, pace: str | None = None) -> str:
-        """Send an answer as a new message and return its name."""
-        more: dict[str, Any] = {"reply_markup": answer.buttons, "rate_limit_args": pace}
-        if answer.photo is None:
-            text = cut(answer.text, TEXT, utf16_length)
+    async def _post(self, reply: Reply, address: Address, wait: str | None = None) -> str:
+        """Send a reply as a new message and return its name."""
+        more: dict[str, Any] = {"reply_markup": reply.buttons, "rate_limit_args": wait}
+        if reply.photo is None:
+            text = cut(reply.text, TEXT, utf16_length)
             message = await post_at(self.bot.send_message, address, text, **more)
             return message_key(message.chat.id, message.message_id)
-        more["caption"] = answer.text
+        more["caption"] = reply.text
         try:
             message = await post_at(
-                self.bot.send_photo, address, answer.photo, has_spoiler=answer.spoiler, **more
+                self.bot.send_photo, address, reply.photo, has_spoiler=reply.spoiler, **more
             )
         except BadRequest as error:
             if not says(error, NO_PHOTO):
                 raise
             message = await post_at(
-                self.bot.send_document, address, _file(answer), filename=answer.name, **more
+                self.bot.send_document, address, _file(reply), filename=reply.name, **more
             )
         return message_key(message.chat.id, message.message_id)
 
-    async def compose(self, parcel: Parcel, place: str | None = None) -> Answer:
+    async def compose(self, parcel: Parcel, place: str | None = None) -> Reply:
         """Return what a reply shows; `place` is where, if not in the job's own."""
         job, words = parcel.job, _address(parcel).words
         if parcel.outcome is not Status.RENDERED:
@@ -208,27 +208,27 @@ class Replies:
         except DatabaseFault as fault:
             if fault.passing:
                 raise ConnectionError(str(fault)) from fault
-            return Answer(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
+            return Reply(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
 
-    def compose_in_words(self, parcel: Parcel) -> Answer:
+    def compose_in_words(self, parcel: Parcel) -> Reply:
         """Return what a reply says whose picture Telegram does not take."""
         job, words = parcel.job, _address(parcel).words
         if parcel.outcome is not Status.RENDERED:
             return self._compose_end(parcel, words)
         note = words.not_shown.format(name=job.id)
-        return Answer(
+        return Reply(
             text=_captioned(job, words, note), buttons=keyboards.of_result(job, None, words)
         )
 
-    def _compose_end(self, parcel: Parcel, words: Words) -> Answer:
+    def _compose_end(self, parcel: Parcel, words: Words) -> Reply:
         """Return what a reply says to a job without pictures."""
         job = parcel.job
         if parcel.outcome is Status.CANCELLED:
-            return Answer(text=words.cancelled, buttons=None)
+            return Reply(text=words.cancelled, buttons=None)
         text = words.failed.format(reason=quote_names(say(job.error or "", words)))
-        return Answer(text=text, buttons=keyboards.of_failure(job.id, words))
+        return Reply(text=text, buttons=keyboards.of_failure(job.id, words))
 
-    def _picture(self, job: Job, pictures: Sequence[Picture], seen: View, words: Words) -> Answer:
+    def _picture(self, job: Job, pictures: Sequence[Picture], seen: View, words: Words) -> Reply:
         """Read pictures, as one grid where there are several; blocks."""
         one = pictures[0] if len(pictures) == 1 else None
         buttons = keyboards.of_result(job, one.index if one else None, words)
@@ -237,9 +237,9 @@ class Replies:
         except Withheld as error:
             text = _captioned(job, words, tell(error, words))
             index = one.index if one else None
-            return Answer(text=text, buttons=buttons, picture=index, withheld=True)
+            return Reply(text=text, buttons=buttons, picture=index, withheld=True)
         shown = pngs[0] if one else compose(pngs)
-        return Answer(
+        return Reply(
             text=_captioned(job, words, say(seen.note(pictures), words)),
             buttons=buttons,
             spoiler=seen.veils(pictures),
@@ -251,7 +251,7 @@ class Replies:
 
 
 def _address(parcel: Parcel) -> Address:
-    return Address.from_reply(parcel.job.reply)
+    return Address.from_dict(parcel.job.reply)
 
 
 def _captioned(job: Job, words: Words, note: str) -> str:
@@ -261,9 +261,9 @@ def _captioned(job: Job, words: Words, note: str) -> str:
     return caption(job, words, limit=limit, length=utf16_length) + below
 
 
-def _file(answer: Answer) -> bytes:
-    if answer.spoiler:
+def _file(reply: Reply) -> bytes:
+    if reply.spoiler:
         raise WayClosed("a document cannot be behind a spoiler")
-    if answer.original is None or len(answer.original) > DOCUMENT:
+    if reply.original is None or len(reply.original) > DOCUMENT:
         raise WayClosed("the picture is too large for a document")
-    return answer.original
+    return reply.original

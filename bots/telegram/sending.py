@@ -1,4 +1,4 @@
-"""Send a message to where somebody asked, or as near to it as Telegram still lets."""
+"""Sending a message to where somebody asked, or as near to it as Telegram still allows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from telegram import Message, ReplyParameters
 from telegram.error import BadRequest
 
-from bots.telegram.addresses import Address
-from bots.telegram.troubles import NO_SPOT, says
+from bots.telegram.address import Address
+from bots.telegram.errors import NO_SPOT, says
 
 T = TypeVar("T")
 
@@ -31,8 +31,9 @@ async def at_or_near(attempt: Callable[[Address], Awaitable[T]], address: Addres
 async def post_at(
     send: Callable[..., Awaitable[Message]], address: Address, *content: Any, **more: Any
 ) -> Message:
-    """Send by a method of the bot, as an answer in its topic; nowhere else."""
-    where = {"message_thread_id": address.thread, "reply_parameters": answering(address)}
+    """Send by a method of the bot, as a reply in its topic; nowhere else."""
+    reply = address.to and ReplyParameters(address.to, allow_sending_without_reply=True)
+    where = {"message_thread_id": address.thread, "reply_parameters": reply}
     return await send(address.chat, *content, **where, **more)
 
 
@@ -41,10 +42,3 @@ async def post(
 ) -> Message:
     """Send by a method of the bot what may be seen in the whole chat: `at_or_near`."""
     return await at_or_near(lambda near: post_at(send, near, *content, **more), address)
-
-
-def answering(address: Address) -> ReplyParameters | None:
-    """Return what makes a message an answer, if there is still something to answer."""
-    if address.to is None:
-        return None
-    return ReplyParameters(address.to, allow_sending_without_reply=True)

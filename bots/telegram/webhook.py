@@ -1,4 +1,4 @@
-"""Updates that Telegram brings by itself, to an address that the owner's web server passes on."""
+"""The webhook: Telegram sends updates to a URL that the owner's web server passes on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from telegram import Update
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from bots.telegram.intake import ALLOWED
-from bots.telegram.troubles import explain
+from bots.telegram.errors import translate
+from bots.telegram.updates import ALLOWED
 
 HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"
 LARGEST: Final = 2**20  # bytes of one update
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Listen for updates; each is answered once it is kept, and brought again if it is not."""
+    """Listens for updates; each is acknowledged once it is stored, else Telegram sends it again."""
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     url: str
@@ -38,7 +38,7 @@ class Webhook:
     take: Callable[[Sequence[Update]], Awaitable[None]]
 
     async def run(self) -> None:
-        """Tell Telegram the address, and listen until cancelled."""
+        """Register the URL with Telegram, and listen until cancelled."""
         app = web.Application(client_max_size=LARGEST)
         app.router.add_post(urlsplit(self.url).path or "/", self._receive)
         runner = web.AppRunner(app, access_log=None)
@@ -54,13 +54,13 @@ class Webhook:
             )
             await asyncio.Event().wait()
         except TelegramError as error:
-            raise explain(error) from None
+            raise translate(error) from None
         finally:
             await runner.cleanup()
 
     @property
     def _secret(self) -> str:
-        """Return what only Telegram and we know: the same after a restart, and not the token."""
+        """Return a secret derived from the token, so that it is the same after a restart."""
         return hmac.new(self.bot.token.encode(), b"webhook", hashlib.sha256).hexdigest()
 
     async def _receive(self, request: web.Request) -> web.Response:
@@ -70,7 +70,7 @@ class Webhook:
             return web.Response(status=403)
         try:
             update = Update.de_json(json.loads(await request.read()), self.bot)
-        except Exception:  # brought again, it could be read no better
+        except Exception:  # sent again, it would fail again
             log.exception("an update is left out")
             return web.Response()
         await self.take([update])

@@ -18,8 +18,8 @@ from bots.admission.visibility import Screen
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.telegram import mydata
-from bots.telegram.addresses import Address
-from bots.telegram.errand import Errand
+from bots.telegram.address import Address
+from bots.telegram.request import Request
 from engine.errors import UserError
 from storage import Storage
 from tests.storage.care.test_care import delivered
@@ -43,11 +43,11 @@ class Chat:
         self.sent.append((chat, document.filename, len(content), caption))
 
 
-async def export(storage: Storage, chat: Chat, folder: Path) -> str | None:
+async def export(storage: Storage, chat: Chat, folder: Path) -> None:
     settings = replace(load_settings({}, env_file=""), data_dir=folder)
     screen = Screen(storage, Gate(storage, Roles(), Rules()))
     app = SimpleNamespace(storage=storage, settings=settings, screen=screen)
-    errand = Errand(
+    request = Request(
         app=cast(Any, app),
         bot=cast(Any, chat),
         placeholders=cast(Any, None),
@@ -55,7 +55,7 @@ async def export(storage: Storage, chat: Chat, folder: Path) -> str | None:
         asker=Asker(person="telegram:7", place="telegram:7"),
         address=Address(chat=7),
     )
-    return await mydata.export(errand)
+    await mydata.export(request)
 
 
 async def test_an_export_that_one_file_cannot_hold_comes_in_several(
@@ -66,7 +66,7 @@ async def test_an_export_that_one_file_cannot_hold_comes_in_several(
     async with Storage.open(tmp_path) as storage:
         pictures = [bytes([number]) * 9_000 for number in range(5)]
         await delivered(storage, a_job(person="telegram:7"), *pictures)
-        assert await export(storage, chat, tmp_path) is None
+        await export(storage, chat, tmp_path)
     names = [f"marble-{number}-of-3.zip" for number in (1, 2, 3)]
     assert [(who, name) for who, name, _, _ in chat.sent] == [(7, name) for name in names]
     assert all(size <= MOST for _, _, size, _ in chat.sent)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bots.telegram.progress import Placeholders, Standing
+from bots.telegram.progress import Placeholder, Placeholders
 from bots.worker.delivery import TryLater
 
 JOB: Any = SimpleNamespace(id=1, message=None)
 
 
-def placeholders(**standing: Standing) -> Placeholders:
+def placeholders(**standing: Placeholder) -> Placeholders:
     nobody: Any = None
     found = {int(name.removeprefix("job")): each for name, each in standing.items()}
     return Placeholders(nobody, nobody, nobody, nobody, nobody, found)
@@ -22,12 +22,12 @@ def placeholders(**standing: Standing) -> Placeholders:
 
 async def test_a_reply_whose_placeholder_waits_for_its_chat_is_put_off() -> None:
     with pytest.raises(TryLater) as caught:
-        await placeholders(job1=Standing(None), job2=Standing(None)).settle(JOB)
+        await placeholders(job1=Placeholder(None), job2=Placeholder(None)).settle(JOB)
     assert caught.value.seconds > 1
 
 
 async def test_a_reply_waits_for_the_edit_that_is_on_its_way_and_allows_no_other() -> None:
-    standing = Standing("telegram:1/2")
+    standing = Placeholder("telegram:1/2")
     standing.placed.set()
     await standing.editing.acquire()
     settling = asyncio.create_task(placeholders(job1=standing).settle(JOB))

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from bots.telegram.acts import BUTTONS
+from bots.telegram.actions import BUTTONS
 from engine.formats.metadata import encode_png, read_recipe
 from tests.bots.telegram.conftest import a_marble, a_server
 from tests.factories import make_recipe

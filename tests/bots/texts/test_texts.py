@@ -8,7 +8,7 @@ import pytest
 from bots.discord.client import REACTIONS
 from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
-from bots.telegram.rules import NAMES
+from bots.telegram.moderation import NAMES
 from bots.texts import LANGUAGES, Words, language_of, words_of
 from bots.texts.commands import COMMANDS
 from engine.events import Stage

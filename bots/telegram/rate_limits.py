@@ -1,7 +1,7 @@
-"""Keep within Telegram's limits, and let nobody wait for somebody else's flood wait.
+"""A rate limiter in which no chat waits for the flood wait of another.
 
-`AIORateLimiter` halts every chat when one has to wait, and lets a burst through twice at the edge
-of a minute; so this is a rate limiter of our own, behind the same interface.
+PTB's `AIORateLimiter` halts every chat when one has to wait, and lets a burst through twice at the
+edge of a minute; this one has the same interface.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 from telegram.error import RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter
 
-from bots.telegram.troubles import never_sent, seconds_of
+from bots.telegram.errors import never_sent, seconds_of
 from bots.worker.delivery import TryLater, back_off
 from engine.errors import MarbleError
 
@@ -26,23 +26,23 @@ ALL: Final = (1, 1 / 26)  # messages in any so many seconds
 GROUP: Final = (20, 61.0)
 PRIVATE: Final = (10, 10.0)
 RESERVED: Final = 10  # of a group's messages: progress leaves these to answers and pictures
-SPARE: Final = "spare"  # what may as well be left unsaid: sent at once or not at all
-BRIEFLY: Final = "briefly"  # what is to be tried again rather than waited for: see `TryLater`
-BRIEF: Final = 0.5  # seconds that it waits all the same
+DROPPABLE: Final = "droppable"  # sent at once or not at all
+BRIEFLY: Final = "briefly"  # waits for `BRIEF` at most, then raises `TryLater`
+BRIEF: Final = 0.5  # seconds
 PATIENCE: Final = 900.0  # seconds that an ordinary answer is tried for
-LANES: Final = 1_000  # chats that are remembered
+CHATS: Final = 1_000  # whose limits are kept
 # What counts as a message; to answer a button or delete a message does not.
 COUNTED: Final = re.compile(r"(send|edit|copy|forward)(?!ChatAction)")
 # What somebody's answer is made of; all else is tried again by whoever calls it, if at all.
 ANSWERS: Final = re.compile(rf"{COUNTED.pattern}|deleteMessage|getFile|getChatMember")
 
 
-class Crowded(MarbleError):
-    """Say that there is no room now for what could be left unsaid."""
+class Dropped(MarbleError):
+    """A droppable message was not sent, for lack of room."""
 
 
 class Window:
-    """Allow so many events in any stretch of so many seconds; plain code, told the time."""
+    """Allows so many events in any stretch of so many seconds; the caller gives the time."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -64,12 +64,12 @@ class Window:
         self._times.append(now)
 
 
-class Lane:
-    """One chat's share: its own window, and its own flood wait; first come, first served."""
+class ChatLimit:
+    """One chat's limit: its window and its flood wait; first come, first served."""
 
     def __init__(self, chat: int | str) -> None:
         group = not isinstance(chat, int) or chat < 0
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._window = Window(*(GROUP if group else PRIVATE))
         self._reserved = RESERVED if group else 0
         self._until = 0.0
@@ -79,31 +79,31 @@ class Lane:
         return max(self._until - now, self._window.wait(now))
 
     def has_spare(self, now: float) -> bool:
-        """Say whether something may be sent now that could be left unsaid."""
+        """Return whether a droppable message may be sent now."""
         free = self._window.room(now) > self._reserved
-        return free and now >= self._until and not self.turn.locked()
+        return free and now >= self._until and not self.lock.locked()
 
     def take(self, now: float) -> None:
         """Note that a message is sent."""
         self._window.take(now)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for some seconds."""
         self._until = max(self._until, now + seconds)
 
     def idle(self, now: float) -> bool:
-        """Say whether nothing is left to remember."""
-        return self.wait(now) <= 0 and not self.turn.locked()
+        """Return whether its state is that of a new one."""
+        return self.wait(now) <= 0 and not self.lock.locked()
 
 
-class Pace(BaseRateLimiter[str]):
-    """Let each message wait for its chat's turn and then for everybody's."""
+class RateLimiter(BaseRateLimiter[str]):
+    """Lets each message wait for its chat's limit and then for that of all chats."""
 
     def __init__(self) -> None:
         self.waits = 0  # flood waits that Telegram asked for all the same
         self._all = Window(*ALL)
-        self._turn = asyncio.Lock()
-        self._lanes: dict[int | str, Lane] = {}
+        self._lock = asyncio.Lock()
+        self._chats: dict[int | str, ChatLimit] = {}
 
     async def initialize(self) -> None:
         """Do nothing."""
@@ -120,28 +120,28 @@ class Pace(BaseRateLimiter[str]):
         data: dict[str, Any],
         rate_limit_args: str | None,
     ) -> Any:
-        """Make a request when its turn has come; a flood wait holds up its own chat only.
+        """Make a request when its limits allow it; a flood wait holds up its own chat only.
 
-        Raises `Crowded` for what is to spare and would have to wait, `TryLater` for what waits
+        Raises `Dropped` for what is `DROPPABLE` and would have to wait, `TryLater` for what waits
         `BRIEFLY` and would have to wait longer. An ordinary answer waits out flood waits, and is
-        sent again while it cannot have arrived, for as long as somebody may still wait for it.
+        sent again while it cannot have arrived, for `PATIENCE` seconds.
         """
         chat = data.get("chat_id")
-        lane = self._lane(chat) if chat is not None and COUNTED.match(endpoint) else None
+        limit = self._limit(chat) if chat is not None and COUNTED.match(endpoint) else None
         patient = rate_limit_args is None and ANSWERS.match(endpoint)
         end = _now() + (PATIENCE if patient else 0)
         for tries in count():
-            if lane and rate_limit_args == SPARE:
-                self._spare(lane)
-            elif lane:
-                await self._wait(lane, rate_limit_args == BRIEFLY)
+            if limit and rate_limit_args == DROPPABLE:
+                self._take_at_once(limit)
+            elif limit:
+                await self._wait(limit, rate_limit_args == BRIEFLY)
             try:
                 return await callback(*args, **kwargs)
             except RetryAfter as error:
                 self.waits += 1
                 wait = seconds_of(error)
-                if lane:
-                    lane.pause(_now(), wait)
+                if limit:
+                    limit.pause(_now(), wait)
                 if _now() + wait > end:
                     raise
             except TelegramError as error:
@@ -150,29 +150,29 @@ class Pace(BaseRateLimiter[str]):
                     raise
             await asyncio.sleep(wait)
 
-    async def _wait(self, lane: Lane, briefly: bool) -> None:
-        seconds = lane.wait(_now())
-        if briefly and (seconds > BRIEF or lane.turn.locked()):
+    async def _wait(self, limit: ChatLimit, briefly: bool) -> None:
+        seconds = limit.wait(_now())
+        if briefly and (seconds > BRIEF or limit.lock.locked()):
             raise TryLater(max(seconds, BRIEF))
-        async with lane.turn:
-            await _sleep(lane.wait)
-            async with self._turn:
+        async with limit.lock:
+            await _sleep(limit.wait)
+            async with self._lock:
                 await _sleep(self._all.wait)
                 self._all.take(_now())
-            lane.take(_now())
+            limit.take(_now())
 
-    def _spare(self, lane: Lane) -> None:
+    def _take_at_once(self, limit: ChatLimit) -> None:
         now = _now()
-        if self._turn.locked() or self._all.wait(now) > 0 or not lane.has_spare(now):
-            raise Crowded
+        if self._lock.locked() or self._all.wait(now) > 0 or not limit.has_spare(now):
+            raise Dropped
         self._all.take(now)
-        lane.take(now)
+        limit.take(now)
 
-    def _lane(self, chat: int | str) -> Lane:
-        if len(self._lanes) >= LANES:
+    def _limit(self, chat: int | str) -> ChatLimit:
+        if len(self._chats) >= CHATS:
             now = _now()
-            self._lanes = {key: lane for key, lane in self._lanes.items() if not lane.idle(now)}
-        return self._lanes.setdefault(chat, Lane(chat))
+            self._chats = {key: limit for key, limit in self._chats.items() if not limit.idle(now)}
+        return self._chats.setdefault(chat, ChatLimit(chat))
 
 
 async def _sleep(wait: Callable[[float], float]) -> None:

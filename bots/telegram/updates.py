@@ -1,4 +1,4 @@
-"""Ask Telegram for what is new, and move the offset only when it is kept.
+"""Poll Telegram for updates, and move the offset only when they are stored.
 
 Asking with a higher offset is how Telegram is told that it may forget. PTB's own updater does so
 as soon as an update is queued in memory, so that a crash loses it; here the offset moves after the
@@ -19,31 +19,31 @@ from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import ExtBot
 from telegram.warnings import PTBUserWarning
 
-from bots.telegram.addresses import NAME
-from bots.telegram.troubles import explain, seconds_of
+from bots.telegram.address import PLATFORM
+from bots.telegram.errors import seconds_of, translate
+from bots.telegram.messages import Incoming, read_update
 from bots.worker.delivery import back_off
 from storage import DatabaseFault, Letter
 from storage.people.inbox import Inbox
 
 ALLOWED: Final = [Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION]
 POLL: Final = 30  # seconds that Telegram may hold an empty answer
-RETRY: Final = 1.0  # seconds between tries to keep what has arrived
+RETRY: Final = 1.0  # seconds between tries to store what has arrived
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """Keep updates and hand them on, once each."""
+class Updates:
+    """Stores the updates that are meant for Marble and starts their handling, once each."""
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     inbox: Inbox
-    sender: Callable[[Update], str | None]  # who is to be listened to; None: not for us
-    hand_on: Callable[[Letter], None]
-    put_off: Callable[[Update, DatabaseFault], None]  # say why something is not kept yet
+    start: Callable[[Incoming], None]
+    put_off: Callable[[Update, DatabaseFault], None]  # tells why one is not stored yet
 
     async def poll(self) -> None:
-        """Take updates in until cancelled; raises as `troubles.explain` says."""
+        """Store and start updates until cancelled; raises as `errors.translate` says."""
         offset: int | None = None
         failures = 0
         while True:
@@ -84,31 +84,27 @@ class Intake:
         return updates, offset
 
     async def take(self, updates: Sequence[Update]) -> None:
-        """Commit what is meant for us, waiting out a locked database, and hand on what is new."""
-        arrived = [(letter, each) for each in updates if (letter := self._letter(each))]
-        letters = [letter for letter, _ in arrived]
+        """Store what is meant for Marble, waiting out a locked database; start what is new."""
+        found = (read_update(each, self.bot.bot) for each in updates)
+        arrived = {each.id: each for each in found if each}
+        letters = [
+            Letter(id=each.id, adapter=PLATFORM, person=each.person, body=each.update.to_dict())
+            for each in arrived.values()
+        ]
         told = False
         while letters:
             try:
                 for letter in await self.inbox.add(letters):
-                    self.hand_on(letter)
+                    self.start(arrived[letter.id])
                 return
             except DatabaseFault as fault:
                 if not fault.passing:
                     raise
                 log.warning("%d updates wait: %s", len(letters), fault)
-                for _, update in () if told else arrived:
-                    self.put_off(update, fault)
+                for each in () if told else arrived.values():
+                    self.put_off(each.update, fault)
                 told = True
                 await asyncio.sleep(RETRY)
-
-    def _letter(self, update: Update) -> Letter | None:
-        person = self.sender(update)
-        if person is None:
-            return None
-        # A bot's updates are numbered for that bot alone.
-        name = f"{NAME}:{self.bot.id}/{update.update_id}"
-        return Letter(id=name, adapter=NAME, person=person, body=update.to_dict())
 
     async def _rest(self, error: TelegramError, failures: int) -> None:
         """Wait where waiting helps, and raise where it does not."""
@@ -116,7 +112,7 @@ class Intake:
             await asyncio.sleep(seconds_of(error))
         elif isinstance(error, NetworkError) and not isinstance(error, BadRequest):
             wait = back_off(failures)
-            log.warning("Telegram cannot be reached (%s); again in %.0f s", explain(error), wait)
+            log.warning("Telegram cannot be reached (%s); again in %.0f s", translate(error), wait)
             await asyncio.sleep(wait)
         else:
-            raise explain(error) from None
+            raise translate(error) from None

@@ -1,23 +1,23 @@
-"""Who and where, in Telegram's numbers and in ours."""
+"""Who and where, in Telegram's numbers and in Marble's ids."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from telegram import Chat, Message, User
 
 from bots.texts import Words, words_of
 
-NAME: Final = "telegram"
+PLATFORM: Final = "telegram"
 # Telegram's own accounts, which stand for a group's anonymous administrators and for channels.
 ANONYMOUS: Final = frozenset({1087968824, 136817688, 777000})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Say where an answer goes: a chat, its topic, the message it answers, and the language."""
+    """Where an answer goes: a chat, its topic, the message it replies to, and the language."""
 
     chat: int
     thread: int | None = None
@@ -26,12 +26,12 @@ class Address:
 
     @property
     def private(self) -> bool:
-        """Say whether one person alone reads it."""
+        """Return whether it is a private chat."""
         return self.chat > 0
 
     @property
     def words(self) -> Words:
-        """Return the messages in the language of whoever asked."""
+        """Return the messages in the reader's language."""
         return words_of(self.language)
 
     @property
@@ -39,23 +39,18 @@ class Address:
         """Return the place that a job there belongs to."""
         return place_of(self.chat, self.thread)
 
-    def to_reply(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as a job keeps them."""
-        return {
-            "chat": self.chat,
-            "thread": self.thread,
-            "to": self.to,
-            "language": self.language,
-        }
+        return asdict(self)
 
     @classmethod
-    def from_reply(cls, reply: Mapping[str, Any]) -> Address:
-        """Read what `to_reply` wrote."""
+    def from_dict(cls, reply: Mapping[str, Any]) -> Address:
+        """Read what `to_dict` wrote."""
         return cls(**reply)
 
     @classmethod
     def of(cls, message: Message, user: User | None = None) -> Address:
-        """Return where an answer to a message goes; `user` is who is answered, if not its author.
+        """Return the address of an answer to a message; `user`: who reads it, if not its author.
 
         Buttons are answered below the message that carries them.
         """
@@ -69,39 +64,39 @@ class Address:
 
 
 def place_of(chat: int, thread: int | None = None) -> str:
-    """Return the name of a chat, or of a topic in it."""
-    return f"{NAME}:{chat}" if thread is None else f"{NAME}:{chat}/{thread}"
+    """Return the id of a chat, or of a topic in it."""
+    return f"{PLATFORM}:{chat}" if thread is None else f"{PLATFORM}:{chat}/{thread}"
 
 
 def chat_of(place: str) -> int | None:
     """Return the chat of a place, or of a topic in it; None for a place of another platform."""
     platform, _, rest = place.partition(":")
-    return int(rest.partition("/")[0]) if platform == NAME else None
+    return int(rest.partition("/")[0]) if platform == PLATFORM else None
 
 
 def person_of(user: User | None, chat: Chat | None = None) -> str:
-    """Return the name of a person; an anonymous administrator writes as their chat."""
+    """Return the id of a person; an anonymous administrator writes as their chat."""
     if chat is not None:
-        return f"{NAME}:{chat.id}"
-    return f"{NAME}:{user.id}" if user else f"{NAME}:0"
+        return f"{PLATFORM}:{chat.id}"
+    return f"{PLATFORM}:{user.id}" if user else f"{PLATFORM}:0"
 
 
 def message_key(chat: int, message: int) -> str:
-    """Return the name by which a message is found again."""
-    return f"{NAME}:{chat}/{message}"
+    """Return the key by which storage finds a message."""
+    return f"{PLATFORM}:{chat}/{message}"
 
 
 def message_of(key: str) -> tuple[int, int]:
-    """Return the chat and the message that a name stands for."""
-    chat, _, message = key.removeprefix(f"{NAME}:").partition("/")
+    """Return the chat and the message of a key."""
+    chat, _, message = key.removeprefix(f"{PLATFORM}:").partition("/")
     return int(chat), int(message)
 
 
 def is_person(key: str) -> bool:
-    """Say whether a name is one person's, and not one in which several write or react."""
+    """Return whether an id is one person's, and not one in whose name several write or react."""
     return user_of(key) > 0 and user_of(key) not in ANONYMOUS
 
 
 def user_of(person: str) -> int:
-    """Return the number of a person."""
-    return int(person.removeprefix(f"{NAME}:"))
+    """Return Telegram's number of a person."""
+    return int(person.removeprefix(f"{PLATFORM}:"))

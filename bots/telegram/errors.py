@@ -1,4 +1,4 @@
-"""Telegram's errors as the house knows them; no text here carries the token."""
+"""What Telegram's errors mean for delivery and supervision; no text here has the token in it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class ForeignAnswer(NetworkError):
-    """Say that an answer came, and not from Telegram."""
+    """An answer that is not Telegram's, of a proxy or a web page."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -70,7 +70,7 @@ class ForeignAnswer(NetworkError):
 
 
 class Contested(MarbleError):
-    """Say that another program takes this bot's updates."""
+    """Another program polls this bot's updates."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -80,22 +80,22 @@ class Contested(MarbleError):
 
 
 def says(error: TelegramError, sentences: tuple[str, ...]) -> bool:
-    """Say whether an error is one of a kind."""
+    """Return whether an error's message contains one of some sentences."""
     told = error.message.lower()
     return any(sentence in told for sentence in sentences)
 
 
 def never_sent(error: TelegramError) -> bool:
-    """Say whether a request cannot have reached Telegram.
+    """Return whether a request cannot have reached Telegram.
 
-    A gateway that fails (5xx) may have passed it on; whatever refuses it before did not.
+    A gateway that fails (5xx) may have passed it on; one that refuses it (4xx) did not.
     """
     refused = isinstance(error, ForeignAnswer) and 400 <= error.status < 500
     return refused or isinstance(error.__cause__, UNSENT)
 
 
-def explain(error: TelegramError) -> Exception:
-    """Return the error as delivery and supervision understand it."""
+def translate(error: TelegramError) -> Exception:
+    """Return the error that delivery and supervision handle."""
     match error:
         case RetryAfter():
             return TryLater(seconds_of(error))

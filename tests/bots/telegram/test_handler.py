@@ -5,13 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from telegram import Bot, Message, Update
+from telegram import Message, Update, User
 
 from bots.chat.errors import excuse
+from bots.chat.places import Places
 from bots.telegram.albums import Albums
-from bots.telegram.desk import Desk
-from bots.telegram.intake import Intake
-from bots.telegram.moves import Moves
+from bots.telegram.handler import Handler
+from bots.telegram.messages import Incoming, ParsedMessage, parse_message
+from bots.telegram.supergroups import Supergroups
+from bots.telegram.updates import Updates
 from bots.texts import LANGUAGES, words_of
 from storage import DatabaseFault, Letter
 from storage.errors import DatabaseBusy, DiskFull, DiskTrouble, ReadOnly, Unreachable
@@ -23,6 +25,7 @@ SAID: Any = {
     "update_id": 1,
     "message": {"message_id": 1, "date": NOW, "chat": PRIVATE, "from": ADA, "text": "a cat"},
 }
+PHOTO: Any = {"file_unique_id": "1", "width": 8, "height": 8}
 PRESSED: Any = {
     "update_id": 2,
     "callback_query": {"id": "3", "from": ADA, "chat_instance": "1", "data": "again:1"},
@@ -34,7 +37,7 @@ class Locked:
 
     def __init__(self, fault: type[DatabaseFault] = DatabaseBusy) -> None:
         self.fault = fault
-        self.bot = Bot("1:x")
+        self.bot = User(1, "Marble", True)
         self.said: list[str] = []
         self.done_with: list[str] = []
 
@@ -51,23 +54,25 @@ class Locked:
         self.said.append(text)
 
 
-def desk_of(locked: Any, tasks: list[Any]) -> Desk:
+def handler_of(locked: Any, tasks: list[Any]) -> Handler:
     app: Any = SimpleNamespace(storage=SimpleNamespace(people=locked, inbox=locked))
-    moves = Moves(locked, locked)
-    return Desk(app, locked, locked, locked, lambda task, name: tasks.append(task), {}, moves)
+    groups, places = Supergroups(locked, locked), Places(locked)
+    return Handler(
+        app, locked, locked, locked, lambda task, name: tasks.append(task), {}, groups, places
+    )
 
 
 async def hear(text: str, fault: type[DatabaseFault] = DatabaseBusy) -> Any:
     """Return the chat in whose topic something was said while the database is locked."""
     locked: Any = Locked(fault)
     tasks: list[Any] = []
-    desk = desk_of(locked, tasks)
+    handler = handler_of(locked, tasks)
     chat = {"id": -5, "type": "supergroup", "title": "Statues", "is_forum": True}
     ada = {"id": 7, "is_bot": False, "first_name": "Ada"}
     message = {"message_id": 1, "date": NOW, "chat": chat, "from": ada, "text": text}
     message |= {"message_thread_id": 3, "is_topic_message": True}
     body = {"update_id": 1, "message": message}
-    desk.hand_in(Letter(id="telegram:1/1", adapter="telegram", person="telegram:7", body=body))
+    handler.resume(Letter(id="telegram:1/1", adapter="telegram", person="telegram:7", body=body))
     await tasks.pop()
     assert locked.done_with == ["telegram:1/1"]
     return locked
@@ -104,33 +109,39 @@ class Inbox:
 async def test_who_waits_for_room_on_the_disk_hears_so_once_and_is_heard_then(
     monkeypatch: pytest.MonkeyPatch, fault: type[DatabaseFault]
 ) -> None:
-    monkeypatch.setattr("bots.telegram.intake.RETRY", 0)
+    monkeypatch.setattr("bots.telegram.updates.RETRY", 0)
     locked: Any = Locked()
     tasks: list[Any] = []
-    desk, kept = desk_of(locked, tasks), list[Letter]()
+    handler, kept = handler_of(locked, tasks), list[Incoming]()
     inbox: Any = Inbox(fault("marble.db"), fault("marble.db"))
-    intake = Intake(locked, inbox, lambda update: "telegram:7", kept.append, desk.put_off)
-    locked.id = 1
-    await intake.take([Update.de_json(each, locked.bot) for each in (SAID, PRESSED)])
-    assert [each.body["update_id"] for each in kept] == [1, 2]
+    updates = Updates(locked, inbox, kept.append, handler.put_off)
+    await updates.take([Update.de_json(each, locked.bot) for each in (SAID, PRESSED)])
+    assert [each.update.update_id for each in kept] == [1, 2]
     for task in tasks:
         await task
     why = words_of("en").put_off.format(why=words_of("en").disk_full)
     assert locked.said == ([why, why] if fault is DiskFull else [])
 
 
+def parsed(**message: Any) -> ParsedMessage:
+    """Return a photo of Ada's as it is read."""
+    photo = {**SAID["message"], "photo": [{**PHOTO, "file_id": "1"}], **message}
+    del photo["text"]
+    found = parse_message(Message.de_json(photo, None), User.de_json(ADA, None))
+    assert found
+    return found
+
+
 def test_an_album_is_answered_once_and_not_where_it_has_words() -> None:
     albums = Albums()
-    photo = {**SAID["message"], "media_group_id": "9"}
-    del photo["text"]
-    first, second = (Message.de_json({**photo, "message_id": n}, None) for n in (1, 2))
+    first, second = (parsed(media_group_id="9", message_id=n) for n in (1, 2))
     assert [albums.needs_answer(each) for each in (first, second)] == [True, False]
-    other = Message.de_json({**photo, "media_group_id": "10"}, None)
-    albums.note({"message": {**photo, "media_group_id": "10", "caption": "as jade"}})
+    other = parsed(media_group_id="10")
+    albums.note(parsed(media_group_id="10", caption="as jade"))
     assert not albums.needs_answer(other)
-    assert not albums.needs_answer(Message.de_json(SAID["message"], None))
+    assert not albums.needs_answer(parsed())
     for number in range(2_000):
-        albums.note({"message": {"media_group_id": str(number), "caption": "a"}})
+        albums.note(parsed(media_group_id=str(number), caption="a"))
     assert albums.needs_answer(first), "only so many are remembered"
 
 

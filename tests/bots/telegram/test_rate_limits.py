@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telegram.error import RetryAfter
 
-from bots.telegram.pace import GROUP, PRIVATE, RESERVED, SPARE, Crowded, Lane, Pace, Window
+from bots.telegram.rate_limits import (
+    DROPPABLE,
+    GROUP,
+    PRIVATE,
+    RESERVED,
+    ChatLimit,
+    Dropped,
+    RateLimiter,
+    Window,
+)
 
 
 @given(st.lists(st.floats(0, 30), max_size=60))
@@ -29,24 +38,24 @@ def test_no_stretch_of_time_holds_more_than_it_may(pauses: list[float]) -> None:
 
 
 def test_progress_leaves_a_group_room_for_pictures() -> None:
-    lane = Lane(-5)
+    limit = ChatLimit(-5)
     for _ in range(GROUP[0] - RESERVED):
-        assert lane.has_spare(0.0)
-        lane.take(0.0)
-    assert not lane.has_spare(0.0)
-    assert lane.wait(0.0) == 0
+        assert limit.has_spare(0.0)
+        limit.take(0.0)
+    assert not limit.has_spare(0.0)
+    assert limit.wait(0.0) == 0
 
 
 def test_a_flood_wait_holds_up_the_chat_whatever_its_window_says() -> None:
-    lane = Lane(5)
-    lane.pause(100.0, 7.0)
-    assert lane.wait(101.0) == pytest.approx(6.0)
-    assert not lane.has_spare(101.0)
-    assert lane.wait(107.0) <= 0
+    limit = ChatLimit(5)
+    limit.pause(100.0, 7.0)
+    assert limit.wait(101.0) == pytest.approx(6.0)
+    assert not limit.has_spare(101.0)
+    assert limit.wait(107.0) <= 0
 
 
 class Calls:
-    """Answer calls, some by asking to wait."""
+    """Reply calls, some by asking to wait."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, Any]] = []
@@ -59,40 +68,40 @@ class Calls:
         return True
 
     def make(
-        self, pace: Pace, endpoint: str, chat: int | None, urgency: str | None = None
+        self, limiter: RateLimiter, endpoint: str, chat: int | None, urgency: str | None = None
     ) -> Coroutine[Any, Any, Any]:
         data = {} if chat is None else {"chat_id": chat}
-        return pace.process_request(self, (endpoint, data), {}, endpoint, data, urgency)
+        return limiter.process_request(self, (endpoint, data), {}, endpoint, data, urgency)
 
 
 async def test_one_chats_flood_wait_lets_the_others_go_on() -> None:
-    pace, calls = Pace(), Calls()
+    limiter, calls = RateLimiter(), Calls()
     calls.refuse = {1}
     with pytest.raises(RetryAfter):
-        await calls.make(pace, "sendMessage", 1)
-    waiting = asyncio.create_task(calls.make(pace, "sendMessage", 1))
-    await calls.make(pace, "sendMessage", 2)
-    await calls.make(pace, "answerCallbackQuery", None)
+        await calls.make(limiter, "sendMessage", 1)
+    waiting = asyncio.create_task(calls.make(limiter, "sendMessage", 1))
+    await calls.make(limiter, "sendMessage", 2)
+    await calls.make(limiter, "answerCallbackQuery", None)
     assert not waiting.done()
     waiting.cancel()
     assert [chat for _, chat in calls.made] == [1, 2, None]
-    assert pace.waits == 1
+    assert limiter.waits == 1
 
 
 async def test_what_is_to_spare_is_left_unsaid_rather_than_waited_for() -> None:
-    pace, calls = Pace(), Calls()
+    limiter, calls = RateLimiter(), Calls()
     for _ in range(PRIVATE[0]):
-        await calls.make(pace, "editMessageText", 1)
-    with pytest.raises(Crowded):
-        await calls.make(pace, "editMessageText", 1, SPARE)
-    await calls.make(pace, "editMessageText", 2)
-    await calls.make(pace, "deleteMessage", 1)
+        await calls.make(limiter, "editMessageText", 1)
+    with pytest.raises(Dropped):
+        await calls.make(limiter, "editMessageText", 1, DROPPABLE)
+    await calls.make(limiter, "editMessageText", 2)
+    await calls.make(limiter, "deleteMessage", 1)
 
 
 async def test_chats_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bots.telegram.pace.LANES", 2)
-    monkeypatch.setattr("bots.telegram.pace.PRIVATE", (1, 0.0))
-    pace, calls = Pace(), Calls()
+    monkeypatch.setattr("bots.telegram.rate_limits.CHATS", 2)
+    monkeypatch.setattr("bots.telegram.rate_limits.PRIVATE", (1, 0.0))
+    limiter, calls = RateLimiter(), Calls()
     for chat in range(1, 10):
-        await calls.make(pace, "sendMessage", chat)
-    assert len(pace._lanes) <= 2
+        await calls.make(limiter, "sendMessage", chat)
+    assert len(limiter._chats) <= 2

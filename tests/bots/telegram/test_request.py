@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bots.telegram.errand import to_html
+from bots.telegram.request import to_html
 
 
 @pytest.mark.parametrize(

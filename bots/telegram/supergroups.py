@@ -1,7 +1,7 @@
-"""Groups that became supergroups: Telegram gives them a new id, and all that is kept goes along.
+"""Groups that became supergroups: what is stored of a group moves to its new id.
 
 Telegram says so twice, by a message in the old group and one in the new, and whenever something is
-sent to the old one. Whichever comes first moves what is kept; the others find it done.
+sent to the old one. Whichever comes first moves what is stored; the others find it done.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Final
 from telegram.error import ChatMigrated
 
 from bots.admission.gate import Gate
-from bots.telegram.addresses import NAME, place_of
-from bots.telegram.pace import Pace
+from bots.telegram.address import PLATFORM, place_of
+from bots.telegram.rate_limits import RateLimiter
 from storage import DatabaseFault
 from storage.people.place_moves import Moving
 
-AGAIN: Final = 1.0  # seconds between tries to write to a database that is locked or out of reach
-PATIENCE: Final = 5.0  # seconds that what people ask for waits for a move that was announced
+RETRY: Final = 1.0  # seconds between tries to write to a database that is locked or out of reach
+PATIENCE: Final = 5.0  # seconds that updates wait for a move that was announced
 # Calls that mean the same in the new group; others name messages, which stay in the old one.
 REPEATED: Final = ("send", "getChatMember")
 
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Moves:
-    """Move groups, and know which were moved."""
+class Supergroups:
+    """Moves what is stored of groups, and maps old ids to new ones."""
 
     moving: Moving
     gate: Gate
@@ -40,7 +40,7 @@ class Moves:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def recall(self) -> None:
-        """Read which groups were moved before; raises `DatabaseFault`."""
+        """Read which groups were moved by earlier processes; raises `DatabaseFault`."""
         for old, new in (await self.moving.moved()).items():
             if "/" not in old:  # else a topic
                 self._known[_chat(old)] = _chat(new)
@@ -53,16 +53,16 @@ class Moves:
         return chat
 
     def now_called(self, person: str) -> str:
-        """Return the name that whoever writes has now, who may be a group itself."""
+        """Return the id that a sender has now, who may be a group itself."""
         groups = {place_of(old): place_of(self.now(old)) for old in self._known}
         return groups.get(person, person)
 
     def announce(self) -> None:
-        """Let what people ask for wait for a group that is about to be moved, until `conclude`."""
+        """Let `settled` wait for a group that is about to be moved, until `conclude`."""
         self._announced += 1
 
     def conclude(self) -> None:
-        """Say that a group that was announced is moved, or cannot be."""
+        """End an `announce`: that group is moved, or cannot be."""
         self._announced -= 1
         self._changed.set()
 
@@ -76,8 +76,8 @@ class Moves:
         except TimeoutError:
             log.warning("a group that became a supergroup is still to be moved")
 
-    async def move(self, old: int, new: int) -> None:
-        """Move all that is kept of a group, and try until the database takes it.
+    async def migrate(self, old: int, new: int) -> None:
+        """Move all that is stored of a group, trying until the database takes it.
 
         Raises a `DatabaseFault` that does not pass.
         """
@@ -88,10 +88,10 @@ class Moves:
                 if not fault.passing:
                     raise
                 log.warning("%s is still to be moved: %s", place_of(old), fault)
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(RETRY)
 
-    async def met(self, old: int, new: int) -> None:
-        """Move a group that a call to Telegram met, unless the database does not take it now."""
+    async def migrate_once(self, old: int, new: int) -> None:
+        """Move a group as `migrate`, unless the database does not take it now."""
         try:
             await self._move(old, new)
         except DatabaseFault as fault:  # the next call meets it again
@@ -107,12 +107,12 @@ class Moves:
             self._known[old] = new
 
 
-class Following(Pace):
-    """Keep within Telegram's limits, and send to a group's new id what is meant for its old one."""
+class Redirecting(RateLimiter):
+    """A rate limiter that also sends to a group's new id what is addressed to its old one."""
 
-    def __init__(self, moves: Moves) -> None:
+    def __init__(self, supergroups: Supergroups) -> None:
         super().__init__()
-        self._moves = moves
+        self._supergroups = supergroups
 
     async def process_request(
         self,
@@ -123,30 +123,30 @@ class Following(Pace):
         data: dict[str, Any],
         rate_limit_args: str | None,
     ) -> Any:
-        """Make a request as `Pace` does; raises `ChatMigrated` for messages of the old group."""
+        """Make a request; raises `ChatMigrated` for a message of the old group."""
 
         async def request(data: dict[str, Any]) -> Any:
-            made = super(Following, self).process_request(
+            made = super(Redirecting, self).process_request(
                 callback, (endpoint, data), kwargs, endpoint, data, rate_limit_args
             )
             return await made
 
-        data = self._readdressed(endpoint, data)
+        data = self._redirected(endpoint, data)
         try:
             return await request(data)
         except ChatMigrated as error:
             if not isinstance(old := data.get("chat_id"), int):
                 raise
-            await self._moves.met(old, error.new_chat_id)
+            await self._supergroups.migrate_once(old, error.new_chat_id)
             if not endpoint.startswith(REPEATED):
                 raise
             return await request(_sent_to(error.new_chat_id, data))
 
-    def _readdressed(self, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
+    def _redirected(self, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
         chat = data.get("chat_id")
         if not (isinstance(chat, int) and endpoint.startswith(REPEATED)):
             return data
-        now = self._moves.now(chat)
+        now = self._supergroups.now(chat)
         return data if now == chat else _sent_to(now, data)
 
 
@@ -159,4 +159,4 @@ def _sent_to(chat: int, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _chat(place: str) -> int:
-    return int(place.removeprefix(f"{NAME}:"))
+    return int(place.removeprefix(f"{PLATFORM}:"))

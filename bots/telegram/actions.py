@@ -1,0 +1,132 @@
+"""What buttons and reactions do to a picture, under the names that Telegram's buttons carry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from telegram import InputFile
+from telegram.error import BadRequest
+
+from bots.chat.access import Target
+from bots.chat.actions import DRAWN, cancel_unfinished
+from bots.presentation import fit_lines, recipe_lines, utf16_length
+from bots.telegram import keyboards
+from bots.telegram.address import Address
+from bots.telegram.commands import show_history
+from bots.telegram.mydata import FORGET, forget
+from bots.telegram.replies import TEXT
+from bots.telegram.request import Request
+from bots.telegram.sending import at_or_near, post_at
+from engine.errors import UserError
+from storage import Picture, parse_name
+
+# What buttons carry and settings name, and the action of `bots.chat.actions` that is meant.
+BUTTONS: Final[Mapping[str, str]] = {
+    "same": "rerun",
+    "new": "reroll",
+    "vary": "vary_subtle",
+    "vary-strong": "vary_strong",
+    "upscale": "upscale",
+    "zoom": "zoom",
+    "original": "original",
+    "recipe": "recipe",
+    "cancel": "cancel",
+    "delete": "delete",
+    "pick": "pick",
+}
+# What reactions may be set to do: all that needs no message of its own to act on.
+REACTIONS: Final[Mapping[str, str]] = {
+    name: action for name, action in BUTTONS.items() if action != "pick"
+}
+
+
+async def press(request: Request, data: str, message: int) -> str | None:
+    """Do what a button carries; return what is shown above the chat."""
+    button, _, name = data.partition(":")
+    if button == FORGET:
+        return await forget(request)
+    if button == keyboards.OLDER:
+        return await show_history(request, before=parse_name(name)[0], message=message)
+    if button not in BUTTONS:
+        raise UserError(request.words.unknown_message)
+    return await perform(request, BUTTONS[button], name, message)
+
+
+async def perform(request: Request, action: str, name: str, message: int) -> str | None:
+    """Do something to a picture that a button names or a message shows."""
+    target = await request.find(action, name, message)
+    if action not in DRAWN:
+        return await OTHERS[action](request, target, message)
+    job = await DRAWN[action](request.app.studio, target.name, request.asker)
+    request.placeholders.begin(job)
+    return None
+
+
+async def original(request: Request, target: Target, message: int) -> str | None:
+    """Send the files as they are: every pixel, and the recipe inside."""
+    for picture in target.drawn(request.words):
+
+        async def send(near: Address, picture: Picture = picture) -> None:
+            view = await request.app.screen.of(near.place)
+            # Telegram has no spoilers for files.
+            png = await asyncio.to_thread(view.read_open, picture)
+            file = InputFile(png, filename=f"marble-{picture.name}.png")
+            await post_at(request.bot.send_document, near, file)
+
+        await at_or_near(send, request.address)
+    return None
+
+
+async def recipe(request: Request, target: Target, message: int) -> str | None:
+    """List what it was made from."""
+    lines = recipe_lines(target.job, request.words, target.picture)
+    title = request.words.recipe_title.format(name=target.name)
+    text = fit_lines([title, *(f"{label}: {value}" for label, value in lines)], TEXT, utf16_length)
+    await request.say(text)
+    return None
+
+
+async def cancel(request: Request, target: Target, message: int) -> str | None:
+    """Cancel a job that waits or runs."""
+    await request.app.studio.cancel(target.job.id, by=request.asker.person)
+    return request.words.cancel_asked.format(job=target.job.id)
+
+
+async def delete(request: Request, target: Target, message: int) -> str | None:
+    """Delete the message that shows it, and cancel the job if it is unfinished."""
+    _check_shown(request, target)
+    await cancel_unfinished(request.app, target, by=request.asker.person)
+    try:
+        await request.bot.delete_message(request.address.chat, message)
+    except BadRequest:  # older than Telegram lets bots delete, or gone
+        await request.mark(message, None)
+    await request.app.storage.moderation.record_removal(target.job, by=request.asker.person)
+    return request.words.deleted
+
+
+async def pick(request: Request, target: Target, message: int) -> str | None:
+    """Show the buttons of one picture of a grid, or those of the grid again."""
+    _check_shown(request, target)
+    buttons = keyboards.of_result(target.job, target.picture, request.words)
+    await request.mark(message, buttons)
+    return None
+
+
+def _check_shown(request: Request, target: Target) -> None:
+    """Raise `UserError` where the message acted on shows another job.
+
+    What a button carries comes from an app, and an app can be changed.
+    """
+    if not target.shown:
+        raise UserError(request.words.unknown_message)
+
+
+OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {
+    "original": original,
+    "recipe": recipe,
+    "cancel": cancel,
+    "delete": delete,
+    "pick": pick,
+}

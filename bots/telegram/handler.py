@@ -1,0 +1,227 @@
+"""Handles every update: does what it asks for, answers it, then removes it from the inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from telegram import CallbackQuery, Message, MessageReactionUpdated, Update
+from telegram.error import TelegramError
+from telegram.ext import ExtBot
+
+from bots.chat.errors import excuse
+from bots.chat.places import Places
+from bots.presentation import cut, name_of, quote_names, utf16_length
+from bots.requests.studio import Asker
+from bots.service.app import App
+from bots.telegram.actions import perform, press
+from bots.telegram.address import Address, message_key, place_of
+from bots.telegram.albums import Albums
+from bots.telegram.commands import run_command
+from bots.telegram.errors import translate
+from bots.telegram.messages import Incoming, ParsedMessage, read_update
+from bots.telegram.progress import Placeholders
+from bots.telegram.replies import Replies
+from bots.telegram.request import Request
+from bots.telegram.sending import post
+from bots.telegram.supergroups import Supergroups
+from bots.texts import tell, words_of
+from bots.worker.delivery import WayClosed
+from engine.errors import UserError
+from storage import DatabaseFault, Letter, StorageError
+from storage.errors import DatabaseBusy
+
+ALERT: Final = 200  # characters that are shown above a chat
+PROMPTLY: Final = 1.0  # seconds after which a button is answered, finished or not
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Handles updates, each in a task of its own; `spawn` owns the tasks."""
+
+    app: App
+    bot: ExtBot[str] = field(repr=False)  # it shows its token
+    placeholders: Placeholders
+    replies: Replies
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
+    reactions: Mapping[str, str]  # actions, by emoji
+    supergroups: Supergroups
+    places: Places
+    _albums: Albums = field(default_factory=Albums)
+    _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def start(self, incoming: Incoming) -> None:
+        """Handle an update soon; what comes after a group's migration waits for that."""
+        if incoming.migration:
+            self.supergroups.announce()
+        if incoming.message:
+            self._albums.note(incoming.message)
+        self.spawn(self._handle(incoming), f"telegram-update-{incoming.id}")
+
+    def resume(self, letter: Letter) -> None:
+        """Handle an update that is stored and that an earlier process did not finish."""
+        try:
+            incoming = read_update(Update.de_json(dict(letter.body), self.bot), self.bot.bot)
+        except Exception:
+            log.exception("%s cannot be read", letter.id)
+            incoming = None
+        if incoming:
+            self.start(replace(incoming, id=letter.id))
+        else:
+            self.spawn(self._finish(letter.id), f"telegram-update-{letter.id}")
+
+    def put_off(self, update: Update, fault: DatabaseFault) -> None:
+        """Answer soon why an update cannot be stored yet, and so is not handled."""
+        if not isinstance(fault, DatabaseBusy):  # that passes in seconds
+            name = f"telegram-put-off-{update.update_id}"
+            self.spawn(self._put_off(update, fault), name)
+
+    async def _put_off(self, update: Update, fault: DatabaseFault) -> None:
+        if query := update.callback_query:
+            words = words_of(query.from_user.language_code)
+            await self._answer(query, words.put_off.format(why=excuse(fault, words)))
+        elif message := update.message:
+            address = Address.of(message)
+            why = excuse(fault, address.words)
+            await post(self.bot.send_message, address, address.words.put_off.format(why=why))
+
+    async def _handle(self, incoming: Incoming) -> None:
+        """Handle an update; one that a process did not finish is resumed by the next."""
+        update = incoming.update
+        try:
+            if incoming.migration:
+                await self.supergroups.migrate(*incoming.migration)
+            else:
+                await self.supergroups.settled()
+            if update.callback_query:
+                await self._answer_button(incoming, update.callback_query)
+            elif update.message_reaction:
+                await self._answer_reaction(incoming, update.message_reaction)
+            elif update.message and incoming.message:
+                await self._answer_message(incoming, update.message, incoming.message)
+        except TelegramError as error:  # the answer could not be sent: nothing else is lost
+            log.warning("%s was not answered: %s", incoming.id, translate(error))
+        except Exception:  # it would fail again
+            log.exception("%s cannot be handled", incoming.id)
+        finally:
+            if incoming.migration:
+                self.supergroups.conclude()
+        await self._finish(incoming.id)  # not where this task was cancelled
+
+    async def _finish(self, update: str) -> None:
+        try:
+            await self.app.storage.inbox.done(update)
+        except StorageError as error:
+            log.error("%s is handled, which cannot be recorded: %s", update, error)
+
+    async def _answer_message(
+        self, incoming: Incoming, message: Message, parsed: ParsedMessage
+    ) -> None:
+        """Do what a message asks for; those of one chat in the order in which they came."""
+        request = self._request(incoming, Address.of(message))
+        async with self._locks.setdefault(message.chat.id, asyncio.Lock()):
+            if not parsed.wordless:
+                sentence = await self._run(request, run_command, parsed)
+            else:
+                sentence = request.words.album if self._albums.needs_answer(parsed) else None
+        if sentence:
+            await request.say(sentence)
+
+    async def _answer_button(self, incoming: Incoming, query: CallbackQuery) -> None:
+        """Do what a button asks for, and acknowledge it at once."""
+        if not isinstance(query.message, Message) or query.data is None:  # too old to be seen
+            words = words_of(query.from_user.language_code)
+            await self._answer(query, words.unknown_message)
+            return
+        request = self._request(incoming, Address.of(query.message, query.from_user))
+        doing = asyncio.create_task(
+            self._run(request, press, query.data, query.message.message_id),
+            name=f"telegram-press-{incoming.id}",
+        )
+        try:
+            await asyncio.wait([doing], timeout=PROMPTLY)
+            prompt = doing.done()
+            await self._answer(query, doing.result() if prompt else None)
+            sentence = await doing
+        finally:
+            doing.cancel()
+        if sentence and not prompt:
+            await request.say(sentence)
+
+    async def _answer_reaction(self, incoming: Incoming, reaction: MessageReactionUpdated) -> None:
+        """Do what a new reaction to one of our pictures asks for; only errors are answered."""
+        chat, message = reaction.chat.id, reaction.message_id
+        found = await self.app.storage.jobs.by_message(message_key(chat, message))
+        wanted = [self.reactions[each] for each in incoming.emoji if each in self.reactions]
+        if found is None or not wanted:
+            return
+        language = reaction.user.language_code if reaction.user else None
+        reply = found[0].reply
+        there = reply.get("chat") == self.supergroups.now(chat)  # else it was shown again elsewhere
+        thread = reply.get("thread") if there else None
+        address = Address(chat=chat, thread=thread, to=message, language=language)
+        request = self._request(incoming, address)
+        if sentence := await self._run(
+            request, perform, wanted[0], name_of(*found), message, quiet=True
+        ):
+            await request.say(sentence)
+
+    def _request(self, incoming: Incoming, address: Address) -> Request:
+        now = self.supergroups.now(address.chat)
+        there = address if now == address.chat else replace(address, chat=now, to=None)
+        asker = Asker(
+            person=self.supergroups.now_called(incoming.person),
+            place=there.place,
+            reply=there.to_dict(),
+            event=incoming.id,
+        )
+        return Request(
+            app=self.app,
+            bot=self.bot,
+            placeholders=self.placeholders,
+            replies=self.replies,
+            asker=asker,
+            address=address,
+        )
+
+    async def _run(
+        self,
+        request: Request,
+        do: Callable[..., Awaitable[str | None]],
+        *args: Any,
+        quiet: bool = False,
+    ) -> str | None:
+        """Do what is asked for; return its answer, if not `quiet`, or why it cannot be done."""
+        words, address = request.words, request.address
+        try:
+            if address.thread is not None:
+                await self.places.add(address.place, place_of(address.chat))
+            sentence = await do(request, *args)
+            return None if quiet else sentence
+        except DatabaseFault as fault:
+            log.warning("a request was refused: %s", fault)
+            return excuse(fault, words)
+        except UserError as error:
+            return quote_names(tell(error, words))
+        except TelegramError as error:
+            if not isinstance(found := translate(error), WayClosed):
+                raise  # it may have arrived, or nobody is there
+            log.warning("a request was refused by Telegram: %s", found)
+            return words.unexpected
+        except Exception:
+            log.exception("a request failed")
+            return words.unexpected
+
+    async def _answer(self, query: CallbackQuery, text: str | None) -> None:
+        """Answer a button; Telegram may refuse that as too late, which is ignored."""
+        try:
+            text = cut(text, ALERT, utf16_length) if text else None
+            await self.bot.answer_callback_query(query.id, text=text)
+        except TelegramError as error:
+            log.info("a button was not answered: %s", translate(error))

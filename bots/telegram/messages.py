@@ -1,0 +1,163 @@
+"""What an update asks for, if it is meant for Marble at all: plain code, no calls."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from telegram import Document, Message, PhotoSize, ReactionType, Update, User
+
+from bots.telegram.address import PLATFORM, person_of
+from bots.texts import LANGUAGES
+
+_COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
+VARIATION: Final = "\ufe0f"  # some apps send ❤️, some ❤
+
+# What Marble asks: answers to these are words for a picture, whatever else is said in a group.
+QUESTIONS: Final = frozenset(
+    question
+    for words in LANGUAGES.values()
+    for question in (words.empty_prompt, words.photo_question)
+)
+
+Picture = PhotoSize | Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedMessage:
+    """A message to Marble: a command or none, the text after it, pictures, what it replies to."""
+
+    command: str | None
+    text: str
+    picture: Picture | None
+    replied_picture: Picture | None  # of the message that it replies to
+    replied_person: str | None  # who wrote that
+    reply_to: int | None  # its number, where Marble wrote it
+    answers_question: bool  # … and it is one of `QUESTIONS`
+    album: str | None  # the id of the album that it is a picture of
+
+    @property
+    def wordless(self) -> bool:
+        """Return whether it is one picture of an album, without a caption."""
+        return self.album is not None and not (self.command or self.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """An update that is meant for Marble, under the id by which it is stored."""
+
+    id: str
+    person: str
+    update: Update
+    message: ParsedMessage | None = None  # of a message
+    migration: tuple[int, int] | None = None  # a group's id and that of the supergroup it became
+    emoji: tuple[str, ...] = ()  # added by a reaction
+
+
+def read_update(update: Update, me: User) -> Incoming | None:
+    """Return what an update asks for; None for what is not meant for Marble, not even stored.
+
+    Reactions count from people only, not from bots, channels and anonymous administrators.
+    """
+    message = migration = None
+    emoji: tuple[str, ...] = ()
+    if query := update.callback_query:
+        person = person_of(query.from_user) if query.data and not is_bot(query.from_user) else None
+    elif reaction := update.message_reaction:
+        emoji = new_emoji(reaction.old_reaction, reaction.new_reaction)
+        person = person_of(reaction.user) if emoji and not is_bot(reaction.user) else None
+    elif update.message:
+        migration = migration_of(update.message)
+        message = None if migration else parse_message(update.message, me)
+        meant = migration or message
+        person = person_of(update.message.from_user, update.message.sender_chat) if meant else None
+    else:
+        return None
+    if person is None:
+        return None
+    return Incoming(
+        id=f"{PLATFORM}:{me.id}/{update.update_id}",  # a bot's updates are numbered for it alone
+        person=person,
+        update=update,
+        message=message,
+        migration=migration,
+        emoji=emoji,
+    )
+
+
+def parse_message(message: Message, me: User) -> ParsedMessage | None:
+    """Return what a message says to Marble, or None where it is not meant for it.
+
+    In private everything is; in a group commands are, unless they name another bot or are
+    forwarded, and replies to Marble's own messages. An administrator bot is sent all else that is
+    said there, too.
+    """
+    if message.is_automatic_forward or (message.via_bot and message.via_bot.id == me.id):
+        return None
+    if message.sender_chat is None and is_bot(message.from_user):
+        return None
+    text = text_of(message)
+    found = _COMMAND.match(text)
+    if found and found[2] and found[2].lower() != (me.username or "").lower():
+        return None
+    private = message.chat.type == message.chat.PRIVATE
+    if found and message.forward_origin and not private:
+        return None  # somebody else's words, who may do less, or meant another group
+    replied = message.reply_to_message
+    ours = replied is not None and replied.from_user is not None and replied.from_user.id == me.id
+    if not (private or found or ours):
+        return None
+    if not (text or message.photo or message.effective_attachment):
+        return None  # somebody joined, a message was pinned
+    if message.media_group_id is not None and not (text or private):
+        return None  # an album's caption is with one of its pictures
+    return ParsedMessage(
+        command=found[1].lower() if found else None,
+        text=text[found.end() :].strip() if found else text.strip(),
+        picture=picture_of(message),
+        replied_picture=picture_of(replied) if replied else None,
+        replied_person=person_of(replied.from_user, replied.sender_chat) if replied else None,
+        reply_to=replied.message_id if replied and ours else None,
+        answers_question=replied is not None and ours and text_of(replied) in QUESTIONS,
+        album=message.media_group_id,
+    )
+
+
+def text_of(message: Message) -> str:
+    """Return a message's text, or its caption."""
+    return message.text or message.caption or ""
+
+
+def picture_of(message: Message) -> Picture | None:
+    """Return a message's picture: the largest version of a photo, or a file that is an image."""
+    if message.photo:
+        return message.photo[-1]
+    document = message.document
+    if document and not message.animation and (document.mime_type or "").startswith("image/"):
+        return document
+    return None
+
+
+def is_bot(user: User | None) -> bool:
+    """Return whether a user is a bot, or none at all."""
+    return user is None or user.is_bot
+
+
+def migration_of(message: Message) -> tuple[int, int] | None:
+    """Return the ids of a group and of the supergroup it became, where a message says so."""
+    if message.migrate_to_chat_id:
+        return message.chat.id, message.migrate_to_chat_id
+    if message.migrate_from_chat_id:
+        return message.migrate_from_chat_id, message.chat.id
+    return None
+
+
+def new_emoji(old: tuple[ReactionType, ...], new: tuple[ReactionType, ...]) -> tuple[str, ...]:
+    """Return the emoji that were added by a reaction."""
+    before, after = ([_emoji(each) for each in reactions] for reactions in (old, new))
+    return tuple(emoji for emoji in after if emoji and emoji not in before)
+
+
+def _emoji(reaction: ReactionType) -> str:
+    return str(getattr(reaction, "emoji", "")).replace(VARIATION, "")
