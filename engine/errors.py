@@ -360,3 +360,11 @@ def shorten(value: object, limit: int = 60) -> str:
     except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
         text = f"what is too large to be shown ({type(value).__name__})"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's message as a part of a sentence: its first line, 200 characters at most."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # torch announces what is wrong before it says it.
+    first = lines[1 if len(lines) > 1 and lines[0].startswith("Error(s)") else 0]
+    return first.strip()[:200].rstrip(".")

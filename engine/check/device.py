@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.device.backends import memory, name, pick_device, present
-from engine.errors import UserError
+from engine.errors import UserError, first_line
 from engine.pipeline.residency import budget
 
 
@@ -36,7 +36,7 @@ def look(wanted: str) -> Device:
         square = torch.ones((64, 64), device=device)
         worked = float((square @ square)[0, 0]) == 64
     except (RuntimeError, AssertionError) as error:
-        raise DeviceFault(f"{device} does not work: {_first_line(error)}.") from error
+        raise DeviceFault(f"{device} does not work: {first_line(error)}.") from error
     if not worked:
         raise DeviceFault(f"{device} computes wrongly: 64 ones do not make 64.")
     return Device(
@@ -58,7 +58,3 @@ def _find(wanted: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceFault(f"there is no {device}; devices are counted from cuda:0.")
     return device
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

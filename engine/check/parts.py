@@ -18,8 +18,8 @@ from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.finite import check_values
 from engine.errors import BrokenModel
 from engine.finish.upscale import load_upscaler
-from engine.loading.loading import read_tensors
 from engine.loading.lora_file import read_entries
+from engine.loading.modules import read_tensors
 from engine.models.control_files import context_width, title_of
 from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind

@@ -14,14 +14,14 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from engine.decode.tiny_vae import is_tiny, read_tiny
-from engine.device.backends import layout, ran_out
+from engine.device.backends import layout
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import of_file, of_modules
 from engine.errors import BrokenModel, MissingVae, UnknownPart
-from engine.files.safetensors import BadFile
-from engine.loading.loading import brief, is_xl, lacks_weights, read_respelled, vae_tensors
+from engine.loading.loading import is_xl
 from engine.loading.missing_vae import NoVae
 from engine.loading.model import Model
+from engine.loading.modules import read_folder, read_part, read_respelled, reading, vae_tensors
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, check_vae
 from engine.models.control_files import read_config
 from engine.models.families import BY_KEY, TINY_VAES
@@ -139,17 +139,8 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
 
     form: configurations of a family whose single files it may be a part of.
     """
-    try:
+    with reading(name):
         vae = _read(path, form)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
-    # The libraries raise a dozen kinds of errors for a broken file.
-    except Exception as error:
-        if ran_out(error) or isinstance(error, BrokenModel):
-            raise
-        if lacks_weights(error):
-            raise BrokenModel(name, "its weights lack some that a VAE has.") from error
-        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
     check_weights(name, vae)
     return vae
 
@@ -157,25 +148,12 @@ def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
 def _read(path: Path, form: Path) -> AutoencoderKL:
     if path.is_dir():
         check_config(read_config(path.name, path))
-        vae, info = AutoencoderKL.from_pretrained(
-            str(path),
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        if missing := sorted(info["missing_keys"]):  # random numbers would stand in for them
-            raise BrokenModel(path.name, f"its weights lack {missing[0]!r}.")
-        check_unused(info["unexpected_keys"], VAE_HARMLESS)
+        vae, left = read_folder(AutoencoderKL, path, torch.float32)
+        check_unused(left, VAE_HARMLESS)
         return vae
     tensors = vae_tensors(read_respelled(path.stem, path))
     with torch.device("meta"):
         check_vae(tensors, AutoencoderKL.from_config(AutoencoderKL.load_config(form / "vae")))
-    return AutoencoderKL.from_single_file(
-        tensors,
-        config=str(form),
-        subfolder="vae",
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        local_files_only=True,
+    return read_part(
+        AutoencoderKL, tensors, form, "vae", dtype=torch.float32, device=torch.device("cpu")
     )

@@ -21,11 +21,9 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.device.backends import ran_out
 from engine.device.finite import check_weights
-from engine.errors import BrokenModel
 from engine.files.safetensors import BadFile, Header, read_header
-from engine.loading.loading import brief
+from engine.loading.modules import read_folder, reading
 from engine.loading.unused_tensors import check_unused
 
 CLASS: Final = "AutoencoderTiny"
@@ -56,32 +54,16 @@ def is_tiny(path: Path) -> bool:
 
 def read_tiny(name: str, path: Path) -> AutoencoderTiny:
     """Read a tiny VAE's decoder in fp32, or raise `BrokenModel` with the reason."""
-    try:
+    with reading(name):
         vae = _from_folder(path) if path.is_dir() else _from_file(path)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
-    # The libraries raise a dozen kinds of errors for a broken file.
-    except Exception as error:
-        if ran_out(error):
-            raise
-        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
     check_weights(name, vae)
     vae.encoder = None
     return vae.float().eval().requires_grad_(False)
 
 
 def _from_folder(path: Path) -> AutoencoderTiny:
-    vae, info = AutoencoderTiny.from_pretrained(
-        str(path),
-        dtype=torch.float32,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    # The library would go on with random numbers in these places.
-    if missing := sorted(info["missing_keys"]):
-        raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
-    check_unused(info["unexpected_keys"], HARMLESS)
+    vae, left = read_folder(AutoencoderTiny, path, torch.float32)
+    check_unused(left, HARMLESS)
     return vae
 
 

@@ -7,7 +7,6 @@ arXiv:2302.05543. The networks are diffusers'.
 from __future__ import annotations
 
 import inspect
-import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -24,12 +23,11 @@ from torch import Tensor
 
 from engine.decode.encode import Pixels
 from engine.denoise.control_union import Union, union_config
-from engine.device.backends import ran_out
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import of_file
 from engine.errors import BrokenModel
-from engine.loading.loading import brief
 from engine.loading.model import Model
+from engine.loading.modules import check_missing, read_folder, reading
 from engine.loading.unused_tensors import check_unused, unused
 from engine.models.control_files import UNION_KINDS, check_family, check_kind, is_union
 from engine.models.model_files import ModelFiles
@@ -44,8 +42,6 @@ FREQUENCIES: Final = 256  # values in which SDXL's sizes and a union's kinds are
 KEPT: Final = 4  # control models of one model
 # Files may hold the model beside which the network was trained.
 HARMLESS: Final = re.compile(r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.")
-
-log = logging.getLogger(__name__)
 
 # What a network and the U-Net it steers must have in common, or nothing could be added.
 SHARED: Final = (
@@ -176,14 +172,8 @@ def load_control(name: str, path: Path, model: Model) -> Any:
     check_family(name, path, model.checkpoint)
     read = _from_folder if path.is_dir() else _from_file
     kind = ControlNetUnionModel if is_union(name, path) else ControlNetModel
-    try:
+    with reading(name):
         network = read(path, model, kind)
-    # The libraries raise a dozen kinds of errors for a broken file.
-    except Exception as error:
-        if ran_out(error):
-            raise
-        log.debug("loading the control model %s failed", name, exc_info=True)
-        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
     for key in SHARED:
         its, wanted = (_plain(config.get(key)) for config in (network.config, model.unet.config))
         if its != wanted:
@@ -195,16 +185,8 @@ def load_control(name: str, path: Path, model: Model) -> Any:
 
 
 def _from_folder(path: Path, model: Model, kind: Any) -> Any:
-    network, info = kind.from_pretrained(
-        str(path),
-        dtype=model.dtype,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    # The library would go on with random numbers in these places.
-    _check_complete(info["missing_keys"])
-    check_unused(info["unexpected_keys"])
+    network, left = read_folder(kind, path, model.dtype)
+    check_unused(left)
     return network
 
 
@@ -224,7 +206,7 @@ def _from_file(path: Path, model: Model, kind: Any) -> Any:
     check_unused(unused(given, weights.values()))
     typed = {name: weight.to(model.dtype) for name, weight in weights.items()}
     found = network.load_state_dict(typed, strict=False, assign=True)
-    _check_complete(found.missing_keys)
+    check_missing(found.missing_keys)
     check_unused(found.unexpected_keys)
     return network
 
@@ -237,11 +219,6 @@ def _added(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for theirs, ours in ADDED.items()
         if theirs in name
     }
-
-
-def _check_complete(missing: Sequence[str]) -> None:
-    if missing:
-        raise ValueError(f"its weights lack {min(missing)!r} and {len(missing) - 1} more")
 
 
 def _plain(value: Any) -> Any:

@@ -12,11 +12,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, Final
+
+from engine.errors import BrokenModel
 
 LONGEST: Final = 100_000_000  # bytes of a header, as the format allows
 # Bytes a value of the dtypes that weights come in. Quantised ones need kernels of their own.
@@ -38,6 +41,15 @@ PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipp
 
 class BadFile(Exception):
     """Say, in the rest of a sentence that begins with the file, what is wrong with it."""
+
+
+@contextmanager
+def as_broken_model(name: str, where: str = "") -> Iterator[None]:
+    """Raise `BrokenModel` with a model's name for a `BadFile`; where: begins its reason."""
+    try:
+        yield
+    except BadFile as error:
+        raise BrokenModel(name, f"{where}{error}.") from None
 
 
 @dataclass(frozen=True, slots=True)

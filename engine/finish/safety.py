@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from engine.decode.vae import Pixels
 from engine.device.tensor_bytes import of_modules
-from engine.errors import UserError
+from engine.errors import UserError, first_line
 from engine.events import Verdict
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def load_classifier(name: str) -> Classifier:
             **options,
         )
     except Exception as error:  # whatever stands in its files
-        raise BrokenClassifier(name, _first_line(error)) from error
+        raise BrokenClassifier(name, first_line(error)) from error
     if missing := sorted(found["missing_keys"]):
         raise BrokenClassifier(name, f"its file lacks {missing[0]} and {len(missing) - 1} more")
     names = [str(model.config.id2label[n]).lower() for n in range(model.config.num_labels)]
@@ -168,7 +168,3 @@ def _place(name: str) -> tuple[str, str | None]:
     if path.is_absolute() or repo.count("/") != 1 or repo.startswith((".", "~")):
         raise BrokenClassifier(name, "there is no such folder")
     return repo, revision or "main"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

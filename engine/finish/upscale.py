@@ -22,11 +22,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.device.backends import CUDA, ran_out
+from engine.device.backends import CUDA
 from engine.device.finite import are_finite, check_weights
 from engine.device.tensor_bytes import of_modules
 from engine.errors import BrokenModel, NotFinite
-from engine.loading.loading import brief
+from engine.loading.modules import reading
 from engine.pictures.tiles import Tiling, tiled
 
 log = logging.getLogger(__name__)
@@ -97,17 +97,12 @@ def load_upscaler(name: str, path: Path, device: torch.device) -> Upscaler:
     except ImportError:
         reason = "spandrel is not installed: pip install --no-deps spandrel einops"
         raise BrokenModel(name, f"{reason}.") from None
-    try:
+    with reading(name):
         weights = spandrel.canonicalize_state_dict(load_file(path))
-        descriptor = spandrel.MAIN_REGISTRY.load(weights)
-    except spandrel.UnsupportedModelError:
-        raise BrokenModel(name, "it is of no form that spandrel knows.") from None
-    # A damaged file makes a dozen kinds of errors, in safetensors and in spandrel.
-    except Exception as error:
-        if ran_out(error):
-            raise
-        log.debug("loading the upscaler %s failed", name, exc_info=True)
-        raise BrokenModel(name, f"{brief(str(error) or type(error).__name__)}.") from error
+        try:
+            descriptor = spandrel.MAIN_REGISTRY.load(weights)
+        except spandrel.UnsupportedModelError:
+            raise BrokenModel(name, "it is of no form that spandrel knows.") from None
     _check(name, descriptor)
     check_weights(name, descriptor.model)
     return Upscaler(name, descriptor, device)

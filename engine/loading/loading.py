@@ -1,4 +1,4 @@
-"""Bring a checkpoint's modules to a device: the only place that reads weights.
+"""Load a checkpoint's modules from its folder or file onto a device.
 
 Everything is read from the local folder or file; nothing reaches for a model hub. A single file's
 modules are built from configurations that Marble ships (`engine/models/configs`).
@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,24 +18,21 @@ from diffusers.loaders.single_file_utils import (
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from engine.device.backends import layout, precision, ran_out
+from engine.device.backends import layout, precision
 from engine.device.finite import check_present, check_values
-from engine.errors import BrokenModel, some
-from engine.files.safetensors import BadFile, read_header
+from engine.errors import some
 from engine.loading.layer_names import original_name
 from engine.loading.missing_vae import NoVae
 from engine.loading.model import ENCODERS, Model
+from engine.loading.modules import read_folder, read_part, read_respelled, reading, vae_tensors
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.loading.tokenizer import make_tokenizer
 from engine.loading.unused_tensors import (
-    VAE_HARMLESS,
     harmful,
     left_in_text,
     left_in_vae,
@@ -45,7 +41,6 @@ from engine.loading.unused_tensors import (
 from engine.models.catalogue import Checkpoint
 from engine.models.families import SDXL
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
-from engine.models.tensor_names import spellings
 from engine.models.weights import part_variant
 
 log = logging.getLogger(__name__)
@@ -103,46 +98,8 @@ def is_xl(checkpoint: Checkpoint) -> bool:
     return checkpoint.family.pipeline == SDXL
 
 
-def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
-    """Map a file's tensors into memory, or raise `BrokenModel`."""
-    try:
-        read_header(file)
-        return dict(load_file(file))
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
-    except OSError as error:  # its text may hold the file's path
-        reason = "it is gone" if isinstance(error, FileNotFoundError) else error.strerror
-        raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
-    except SafetensorError as error:
-        raise BrokenModel(name, f"it cannot be read ({error}).") from None
-
-
-def read_respelled(name: str, file: Path) -> dict[str, Tensor]:
-    """Map a file's tensors as `read_tensors` does, by their names as they are spelled today."""
-    tensors = read_tensors(name, file)
-    today = spellings(tensors)
-    return {today[key]: tensor for key, tensor in tensors.items()}
-
-
-def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return those of a VAE, whether the file holds more or not, by their own names.
-
-    What its training left behind is dropped. Attention may be saved as convolutions of one pixel,
-    which diffusers sees to under the original names alone.
-    """
-    inside = any(name.startswith(VAE) for name in tensors)
-    found = {}
-    for name, tensor in tensors.items():
-        own = name.removeprefix(VAE)
-        if (inside and own == name) or VAE_HARMLESS.match(own):
-            continue
-        flat = "mid_block.attentions" in own and tensor.ndim == 4
-        found[own] = tensor.flatten(1) if flat else tensor
-    return found
-
-
 class _Parts:
-    """Read a checkpoint's parts and turn whatever goes wrong into `BrokenModel`.
+    """Read a checkpoint's parts; what goes wrong raises `BrokenModel`.
 
     Weights come from the parts' own folders, or all from one file.
     """
@@ -180,38 +137,24 @@ class _Parts:
         return tuple(dict.fromkeys((*left_over(self._tensors, own), *harmful(self._left))))
 
     def read(self, part: str, reader: Callable[[], Any]) -> Any:
-        try:
+        with reading(self._checkpoint.name, part):
             return reader()
-        except BrokenModel:
-            raise
-        # The libraries raise a dozen kinds of errors for a broken file; each disables this model
-        # only, and its full text is in the log.
-        except Exception as error:
-            if ran_out(error):
-                raise  # of memory: the file is not to blame
-            log.debug("loading %s of %s failed", part, self._checkpoint.name, exc_info=True)
-            raise self._broken(part, str(error) or type(error).__name__) from error
 
     def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         folder = self._checkpoint.folder / part
-        module, info = kind.from_pretrained(
-            str(folder),
-            dtype=dtype,
-            variant=part_variant(folder) or None,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        if missing := sorted(info["missing_keys"]):
-            raise self._broken(part, f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
-        self._left += sorted(info["unexpected_keys"])
+        module, left = read_folder(kind, folder, dtype, part_variant(folder) or None)
+        self._left += left
         return module
 
     def _from_file(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
-        config = str(self._checkpoint.folder)
         if part in ENCODERS:
             encoder = create_diffusers_clip_model_from_ldm(
-                kind, self._tensors, part, config, dtype, local_files_only=True
+                kind,
+                self._tensors,
+                part,
+                str(self._checkpoint.folder),
+                dtype,
+                local_files_only=True,
             )
             start = TEXT[self._checkpoint.family.key][ENCODERS.index(part)]
             own = (name.removeprefix(start) for name in self._tensors if name.startswith(start))
@@ -220,20 +163,8 @@ class _Parts:
         # One configuration serves a family; what a U-Net sees beside latents its weights tell.
         seen = _seen(self._tensors) if part == "unet" else {}
         tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
-        try:
-            module = kind.from_single_file(
-                tensors,
-                **seen,
-                config=config,
-                subfolder=part,
-                dtype=dtype,
-                device=self._place,
-                local_files_only=True,
-            )
-        except (NotImplementedError, TypeError) as error:
-            if not lacks_weights(error):
-                raise
-            raise self._broken(part, "its weights lack some that its form has") from error
+        folder, device = self._checkpoint.folder, self._place
+        module = read_part(kind, tensors, folder, part, dtype=dtype, device=device, **seen)
         if part == "vae":
             self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
         return module
@@ -251,9 +182,6 @@ class _Parts:
             zero_snr=bool(config.get("rescale_betas_zero_snr") if zero_snr is None else zero_snr),
         )
 
-    def _broken(self, part: str, reason: str) -> BrokenModel:
-        return BrokenModel(self._checkpoint.name, f"{part}: {brief(reason)}.")
-
 
 def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return what of a U-Net's configuration a single file's weights tell."""
@@ -261,19 +189,6 @@ def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if GUIDANCE_IN in tensors:
         seen["time_cond_proj_dim"] = tensors[GUIDANCE_IN].shape[1]
     return seen
-
-
-def lacks_weights(error: Exception) -> bool:
-    """Say whether the libraries found no values for a weight: they convert or move nothing then."""
-    return isinstance(error, NotImplementedError) or "NoneType" in str(error)
-
-
-def brief(reason: str) -> str:
-    """Return a library's message as a part of a sentence: its first line, not too long."""
-    lines = reason.strip().splitlines() or ["no reason was given"]
-    # torch announces what is wrong before it says it.
-    first = lines[1 if len(lines) > 1 and lines[0].startswith("Error(s)") else 0]
-    return first.strip()[:200].rstrip(".")
 
 
 def _silence_libraries() -> None:

@@ -23,10 +23,10 @@ from engine.device.finite import check_values
 from engine.device.tensor_bytes import of_file, of_tensors
 from engine.errors import BrokenModel
 from engine.loading.layer_names import names_in_loras
-from engine.loading.loading import read_tensors
 from engine.loading.lora_file import Entry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
 from engine.loading.model import ENCODERS, Model
+from engine.loading.modules import read_tensors
 from engine.models.control_files import title_of
 from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import BrokenModel
-from engine.files.safetensors import BadFile, Header, read_header
+from engine.files.safetensors import Header, as_broken_model, read_header
 from engine.loading.lora_config import PeftConfig, read_config
 
 # How a tensor's name ends behind its layer's → what it is.
@@ -96,11 +96,9 @@ def read_entries(name: str, path: Path) -> list[Entry]:
 
     Every tensor of the file is in one of them.
     """
-    try:
+    with as_broken_model(name):
         header = read_header(path)
         config = read_config(path, header)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
     layers, unread = _sort(header)
     if not any(roles.keys() - {"alpha"} for roles in layers.values()):
         _refuse_others(name, header)
@@ -205,10 +203,8 @@ def _endings(role: str) -> list[str]:
 def _alpha(name: str, header: Header, tensor: str) -> float:
     if math.prod(header.shape(tensor)) != 1:
         raise BrokenModel(name, f"{tensor!r} is not one number.")
-    try:
+    with as_broken_model(name):
         (alpha,) = header.values(tensor)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
     if not math.isfinite(alpha):
         raise BrokenModel(name, f"{tensor!r} holds values that are no numbers.")
     return alpha

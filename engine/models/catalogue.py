@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, UnknownModel
-from engine.files.safetensors import BadFile, read_header
+from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.models.families import (
     GUIDED,
     SDXL,
@@ -138,7 +138,7 @@ def describe(name: str, folder: Path) -> Checkpoint:
     vae = _read_json(name, folder / "vae" / "config.json")
     scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
     guided = unet.get("time_cond_proj_dim")
-    try:
+    with as_broken_model(name):
         check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
         check_unet(unet)
         check_guidance(guided)
@@ -146,8 +146,6 @@ def describe(name: str, folder: Path) -> Checkpoint:
         check_vae(vae)
         _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
         side = sample_size(unet)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
     size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
@@ -164,24 +162,22 @@ def describe_file(name: str, file: Path) -> Checkpoint:
         raise BrokenModel(name, "it is a pickle, which can run code; convert it to safetensors.")
     own = file.with_suffix(".marble.json")
     extra = _read_own(name, own)
-    try:
-        form = identify_file(respelled(read_header(file)), told="prediction" in extra)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
+    with as_broken_model(name):
+        info = identify_file(respelled(read_header(file)), told="prediction" in extra)
     return _with_own(
         Checkpoint(
             name=name,
-            folder=form.family.config_folder,
+            folder=info.family.config_folder,
             file=file,
-            family=form.family,
-            defaults=form.family.defaults(form.sample_size * 8),
-            prediction=form.prediction,
-            zero_snr=form.zero_snr,
-            has_vae=form.has_vae,
+            family=info.family,
+            defaults=info.family.defaults(info.sample_size * 8),
+            prediction=info.prediction,
+            zero_snr=info.zero_snr,
+            has_vae=info.has_vae,
         ),
         own.name,
         extra,
-        guided=form.guided,
+        guided=info.guided,
     )
 
 
@@ -194,10 +190,8 @@ def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
         family = identify_folder(index, unet) or family
     if family is None:
         raise BrokenModel(name, f"its form {index.get('_class_name')!r} is not known to Marble.")
-    try:
+    with as_broken_model(name):
         check_family(family)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
     return family, unet
 
 
@@ -254,7 +248,7 @@ def _with_own(
     name = checkpoint.name
     usual = checkpoint.defaults
     defaults = fit_to_variant(usual, GUIDED) if guided else fit_to_name(usual, name)
-    try:
+    with as_broken_model(name, f"{own}: "):
         return replace(
             checkpoint,
             defaults=own_defaults(extra.get("defaults", {}), defaults),
@@ -264,5 +258,3 @@ def _with_own(
             detail=own_detail(extra.get("detail", checkpoint.detail)),
             preview=own_preview(extra.get("preview"), channels),
         )
-    except BadFile as error:
-        raise BrokenModel(name, f"{own}: {error}.") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, UnknownMapKind, WrongFamily
-from engine.files.safetensors import BadFile, Header, read_header
+from engine.files.safetensors import Header, as_broken_model, read_header
 from engine.models.catalogue import Checkpoint
 from engine.models.families import FAMILIES
 from engine.models.model_files import ModelFiles
@@ -95,10 +95,8 @@ def read_config(name: str, path: Path) -> dict[str, Any]:
 
 
 def _header(name: str, path: Path) -> Header:
-    try:
+    with as_broken_model(name):
         return read_header(path)
-    except BadFile as error:
-        raise BrokenModel(name, f"{error}.") from None
 
 
 def title_of(width: int) -> str:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import shorten
+from engine.errors import first_line, shorten
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def _read(path: Path, changed: int) -> tuple[tuple[str, Path], ...]:
     try:
         data = _parse(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        _tell(path, (str(error) or type(error).__name__).strip().splitlines()[0])
+        _tell(path, first_line(error))
     else:
         return tuple(_folders(path, data))
     return ()

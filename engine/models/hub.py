@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from engine.errors import first_line
 from engine.models.families import identify_folder
 from engine.models.offers import NOTE, HubError, Offer
 from engine.models.supported import LATER
@@ -176,9 +177,7 @@ def _as_hub_error(offer: Offer) -> Iterator[None]:
     except LocalEntryNotFoundError as error:  # the client looked on the disk instead
         raise HubError(f"The hub cannot be reached; {again}.") from error
     except (HTTPError, HFValidationError, OSError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = lines[0][:200].rstrip(".")
-        raise HubError(f"{offer.repo} cannot be fetched: {reason}; {again}.") from error
+        raise HubError(f"{offer.repo} cannot be fetched: {first_line(error)}; {again}.") from error
 
 
 def _pinned(note: Path, repo: str) -> str | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.device.finite import check_values
 from engine.errors import BrokenModel
-from engine.loading.loading import read_tensors
+from engine.loading.modules import read_tensors
 from engine.models.model_files import ModelFiles
 
 WORD: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
