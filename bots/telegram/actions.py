@@ -10,10 +10,10 @@ from telegram import InputFile
 from telegram.error import BadRequest
 
 from bots.chat.access import Target
-from bots.chat.actions import DRAWN, cancel_unfinished
+from bots.chat.actions import DRAWN, cancel_unfinished, draw
 from bots.presentation import fit_lines, recipe_lines, utf16_length
 from bots.telegram import keyboards
-from bots.telegram.address import Address
+from bots.telegram.address import Address, message_key
 from bots.telegram.commands import show_history
 from bots.telegram.mydata import FORGET, forget
 from bots.telegram.replies import TEXT
@@ -56,10 +56,10 @@ async def press(request: Request, data: str, message: int) -> str | None:
 
 async def perform(request: Request, action: str, name: str, message: int) -> str | None:
     """Do something to a picture that a button names or a message shows."""
-    target = await request.find(action, name, message)
     if action not in DRAWN:
-        return await OTHERS[action](request, target, message)
-    job = await DRAWN[action](request.app.studio, target.name, request.asker)
+        return await OTHERS[action](request, await request.find(action, name, message), message)
+    key = message_key(request.address.chat, message)
+    job = await draw(request.app, action, name, request, request.asker, key)
     request.placeholders.begin(job)
     return None
 

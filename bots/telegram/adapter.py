@@ -145,11 +145,11 @@ class Telegram:
             if job.adapter == PLATFORM:
                 self._placeholders.begin(job)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         if self._tasks is None:
             work.close()
-            return
-        self._tasks.create_task(self._guard(work), name=name)
+            return None
+        return self._tasks.create_task(self._guard(work), name=name)
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Log the failure of a task, which must not end the connection."""

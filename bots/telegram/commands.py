@@ -72,10 +72,6 @@ async def _models(request: Request, parsed: ParsedMessage) -> str | None:
     return None
 
 
-async def _history(request: Request, parsed: ParsedMessage) -> str | None:
-    return await show_history(request)
-
-
 async def show_history(
     request: Request, *, before: int | None = None, message: int | None = None
 ) -> str | None:
@@ -98,8 +94,8 @@ async def _show(request: Request, parsed: ParsedMessage) -> str | None:
     """Show pictures again, with buttons: those named, or one's latest that were asked for here."""
     target = await request.find("show", parsed.text or await _latest(request))
     pictures = target.drawn(request.words)
-    key, picture = await request.replies.show(request.address, target.job, pictures)
-    await request.app.storage.jobs.shown(target.job.id, {key: picture})
+    shown = await request.replies.show(request.address, target.job, pictures)
+    await request.app.storage.jobs.shown(target.job.id, shown)
     return None
 
 
@@ -130,7 +126,7 @@ async def _settings(request: Request, parsed: ParsedMessage) -> str | None:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
-    "history": Command(do=_history, text="history"),
+    "history": Command(do=lambda request, parsed: show_history(request), text="history"),
     "show": Command(do=_show, text="show"),
     "queue": Command(do=_listing("queue"), text="queue"),
     "cancel": Command(do=_cancel, text="cancel"),

@@ -36,6 +36,7 @@ from storage import DatabaseFault, Letter, StorageError
 from storage.errors import DatabaseBusy
 
 ALERT: Final = 200  # characters that are shown above a chat
+PATIENCE: Final = 5.0  # seconds that updates wait for a migration that came in
 PROMPTLY: Final = 1.0  # seconds after which a button is answered, finished or not
 
 log = logging.getLogger(__name__)
@@ -49,20 +50,22 @@ class Handler:
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     placeholders: Placeholders
     replies: Replies
-    spawn: Callable[[Coroutine[Any, Any, None], str], object]
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None] | None]
     reactions: Mapping[str, str]  # actions, by emoji
     supergroups: Supergroups
     places: Places
     _albums: Albums = field(default_factory=Albums)
+    _migrations: set[asyncio.Task[None]] = field(default_factory=set)
     _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def start(self, incoming: Incoming) -> None:
-        """Handle an update soon; what comes after a group's migration waits for that."""
-        if incoming.migration:
-            self.supergroups.announce()
+        """Handle an update soon; all others wait for a group's migration."""
         if incoming.message:
             self._albums.note(incoming.message)
-        self.spawn(self._handle(incoming), f"telegram-update-{incoming.id}")
+        task = self.spawn(self._handle(incoming), f"telegram-update-{incoming.id}")
+        if incoming.migration and task:
+            self._migrations.add(task)
+            task.add_done_callback(self._migrations.discard)
 
     def resume(self, letter: Letter) -> None:
         """Handle an update that is stored and that an earlier process did not finish."""
@@ -97,8 +100,8 @@ class Handler:
         try:
             if incoming.migration:
                 await self.supergroups.migrate(*incoming.migration)
-            else:
-                await self.supergroups.settled()
+            elif self._migrations:
+                await asyncio.wait(self._migrations, timeout=PATIENCE)
             if update.callback_query:
                 await self._answer_button(incoming, update.callback_query)
             elif update.message_reaction:
@@ -109,9 +112,6 @@ class Handler:
             log.warning("%s was not answered: %s", incoming.id, translate(error))
         except Exception:  # it would fail again
             log.exception("%s cannot be handled", incoming.id)
-        finally:
-            if incoming.migration:
-                self.supergroups.conclude()
         await self._finish(incoming.id)  # not where this task was cancelled
 
     async def _finish(self, update: str) -> None:

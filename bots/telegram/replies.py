@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
@@ -36,8 +36,8 @@ PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozense
 DOCUMENT: Final = 50_000_000  # bytes
 CAPTION: Final = 1024  # UTF-16 units
 TEXT: Final = 4096
-REMOVAL: Final = 10.0  # seconds that a placeholder's removal may take: the reply stands already
-NOTHING: Final = (256, 256)  # pixels of what stands where nothing may be seen
+REMOVAL: Final = 10.0  # seconds that the removal of a placeholder may take
+NOTHING: Final = (256, 256)  # pixels of the blank that replaces a preview
 
 EDIT: Final = Way("edit", repeatable=True)
 MESSAGE: Final = Way("message", repeatable=False)
@@ -72,26 +72,18 @@ class Replies:
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Send a reply and return the message that shows it, or raise as `delivery` says."""
-        send: Mapping[Way, Callable[[Parcel], Awaitable[Shown]]] = {
-            EDIT: self._edit,
-            MESSAGE: self._send,
-            IN_WORDS: self._edit_in_words,
-            ALONE: self._say,
-        }
         try:
-            return await send[way](parcel)
+            if way in (EDIT, IN_WORDS):
+                return await self._edit(parcel.job, await self.compose(parcel, way))
+            shown = await self._send(parcel, way)
         except TelegramError as error:
             raise translate(error) from None
+        await self._remove_placeholder(parcel.job)
+        return shown
 
-    async def _edit(self, parcel: Parcel) -> Shown:
-        return await self._turn_into(parcel, await self.compose(parcel))
-
-    async def _edit_in_words(self, parcel: Parcel) -> Shown:
-        return await self._turn_into(parcel, self.compose_in_words(parcel))
-
-    async def _turn_into(self, parcel: Parcel, reply: Reply) -> Shown:
+    async def _edit(self, job: Job, reply: Reply) -> Shown:
         """Turn the placeholder into a reply."""
-        placeholder = await self.placeholders.settle(parcel.job)
+        placeholder = await self.placeholders.settle(job)
         if placeholder.message is None:
             raise WayClosed("there is no placeholder")
         chat, message = message_of(placeholder.message)
@@ -113,11 +105,11 @@ class Replies:
         if reply.photo is None:
             try:
                 await self.bot.edit_message_text(cut(reply.text, TEXT, utf16_length), **where)
-            except BadRequest as error:  # a preview stands there
+            except BadRequest as error:  # it shows a preview
                 if not says(error, MEDIA_NOW):
                     raise
                 text = cut(reply.text, CAPTION, utf16_length)
-                if reply.withheld:  # and so must what led to it
+                if reply.withheld:  # and so must its preview
                     nothing = InputMediaPhoto(blank(*NOTHING), caption=text)
                     await self.bot.edit_message_media(nothing, **where)
                 else:
@@ -132,126 +124,105 @@ class Replies:
             document = InputMediaDocument(_file(reply), caption=reply.text, filename=reply.name)
             await self.bot.edit_message_media(document, **where)
 
-    async def show(
-        self, address: Address, job: Job, pictures: Sequence[Picture]
-    ) -> tuple[str, int | None]:
-        """Send a job's pictures again; return the message and the one picture that it shows."""
+    async def show(self, address: Address, job: Job, pictures: Sequence[Picture]) -> Shown:
+        """Send a job's pictures again."""
 
-        async def send(near: Address) -> tuple[str, int | None]:
-            seen = await self.screen.of(near.place)
-            reply = await asyncio.to_thread(self._picture, job, pictures, seen, address.words)
-            return await self._post(reply, near), reply.picture
+        async def send(near: Address) -> Shown:
+            view = await self.screen.of(near.place)
+            reply = await asyncio.to_thread(_read, job, pictures, view, address.words)
+            return await self._post(reply, near)
 
         return await at_or_near(send, address)
 
-    async def _send(self, parcel: Parcel) -> Shown:
-        address = _address(parcel)
+    async def _send(self, parcel: Parcel, way: Way) -> Shown:
+        """Send a reply as a new message: at its address, or its text alone in the chat itself."""
+        address = Address.from_dict(parcel.job.reply)
 
-        async def send(near: Address) -> tuple[str, int | None]:
-            reply = await self.compose(parcel, None if near == address else near.place)
-            return await self._post(reply, near, BRIEFLY), reply.picture
+        async def send(near: Address) -> Shown:
+            place = None if near == address else near.place
+            return await self._post(await self.compose(parcel, way, place), near, BRIEFLY)
 
-        sent, picture = await at_or_near(send, address)
-        await self._remove_placeholder(parcel)
-        return {sent: picture}
+        if way == MESSAGE:
+            return await at_or_near(send, address)
+        text_alone = replace(await self.compose(parcel, way), buttons=None)
+        return await self._post(text_alone, replace(address, thread=None, to=None), BRIEFLY)
 
-    async def _say(self, parcel: Parcel) -> Shown:
-        reply, address = self.compose_in_words(parcel), _address(parcel)
-        text = cut(reply.text, TEXT, utf16_length)
-        message = await self.bot.send_message(address.chat, text, rate_limit_args=BRIEFLY)
-        await self._remove_placeholder(parcel)
-        return {message_key(message.chat.id, message.message_id): None}
-
-    async def _remove_placeholder(self, parcel: Parcel) -> None:
+    async def _remove_placeholder(self, job: Job) -> None:
         """Remove a placeholder that could not become the reply, as far as Telegram lets.
 
-        What takes longer would let the whole delivery fail, and the reply be sent again.
+        Were it waited for longer, the whole delivery would fail and the reply be sent again.
         """
-        if parcel.job.message is None:
+        if job.message is None:
             return
         try:
             async with asyncio.timeout(REMOVAL):
-                await self.bot.delete_message(*message_of(parcel.job.message))
+                await self.bot.delete_message(*message_of(job.message))
         except TelegramError as error:
-            log.info("the placeholder of job %d stays: %s", parcel.job.id, translate(error))
+            log.info("the placeholder of job %d stays: %s", job.id, translate(error))
         except TimeoutError:
-            log.info("the placeholder of job %d stays: that took too long", parcel.job.id)
+            log.info("the placeholder of job %d stays: that took too long", job.id)
 
-    async def _post(self, reply: Reply, address: Address, wait: str | None = None) -> str:
-        """Send a reply as a new message and return its name."""
+    async def _post(self, reply: Reply, address: Address, wait: str | None = None) -> Shown:
+        """Send a reply as a new message."""
         more: dict[str, Any] = {"reply_markup": reply.buttons, "rate_limit_args": wait}
+        bot = self.bot
         if reply.photo is None:
             text = cut(reply.text, TEXT, utf16_length)
-            message = await post_at(self.bot.send_message, address, text, **more)
-            return message_key(message.chat.id, message.message_id)
-        more["caption"] = reply.text
-        try:
-            message = await post_at(
-                self.bot.send_photo, address, reply.photo, has_spoiler=reply.spoiler, **more
-            )
-        except BadRequest as error:
-            if not says(error, NO_PHOTO):
-                raise
-            message = await post_at(
-                self.bot.send_document, address, _file(reply), filename=reply.name, **more
-            )
-        return message_key(message.chat.id, message.message_id)
+            message = await post_at(bot.send_message, address, text, **more)
+        else:
+            more["caption"] = reply.text
+            try:
+                message = await post_at(
+                    bot.send_photo, address, reply.photo, has_spoiler=reply.spoiler, **more
+                )
+            except BadRequest as error:
+                if not says(error, NO_PHOTO):
+                    raise
+                more["filename"] = reply.name
+                message = await post_at(bot.send_document, address, _file(reply), **more)
+        return {message_key(message.chat.id, message.message_id): reply.picture}
 
-    async def compose(self, parcel: Parcel, place: str | None = None) -> Reply:
-        """Return what a reply shows; `place` is where, if not in the job's own."""
-        job, words = parcel.job, _address(parcel).words
+    async def compose(self, parcel: Parcel, way: Way, place: str | None = None) -> Reply:
+        """Return what a reply shows by a way; `place` is where, if not in the job's own."""
+        job, words = parcel.job, Address.from_dict(parcel.job.reply).words
+        if parcel.outcome is Status.CANCELLED:
+            return Reply(text=words.cancelled, buttons=None)
+        retry = keyboards.of_failure(job.id, words)
         if parcel.outcome is not Status.RENDERED:
-            return self._compose_end(parcel, words)
+            reason = quote_names(say(job.error or "", words))
+            return Reply(text=words.failed.format(reason=reason), buttons=retry)
+        if way in (IN_WORDS, ALONE):
+            text = _captioned(job, words, words.not_shown.format(name=job.id))
+            return Reply(text=text, buttons=keyboards.of_result(job, None, words))
         try:
-            seen = await self.screen.of(place or job.place)
-            return await asyncio.to_thread(self._picture, job, job.pictures, seen, words)
+            view = await self.screen.of(place or job.place)
+            return await asyncio.to_thread(_read, job, job.pictures, view, words)
         except DatabaseFault as fault:
             if fault.passing:
                 raise ConnectionError(str(fault)) from fault
-            return Reply(text=words.lost_picture, buttons=keyboards.of_failure(job.id, words))
-
-    def compose_in_words(self, parcel: Parcel) -> Reply:
-        """Return what a reply says whose picture Telegram does not take."""
-        job, words = parcel.job, _address(parcel).words
-        if parcel.outcome is not Status.RENDERED:
-            return self._compose_end(parcel, words)
-        note = words.not_shown.format(name=job.id)
-        return Reply(
-            text=_captioned(job, words, note), buttons=keyboards.of_result(job, None, words)
-        )
-
-    def _compose_end(self, parcel: Parcel, words: Words) -> Reply:
-        """Return what a reply says to a job without pictures."""
-        job = parcel.job
-        if parcel.outcome is Status.CANCELLED:
-            return Reply(text=words.cancelled, buttons=None)
-        text = words.failed.format(reason=quote_names(say(job.error or "", words)))
-        return Reply(text=text, buttons=keyboards.of_failure(job.id, words))
-
-    def _picture(self, job: Job, pictures: Sequence[Picture], seen: View, words: Words) -> Reply:
-        """Read pictures, as one grid where there are several; blocks."""
-        one = pictures[0] if len(pictures) == 1 else None
-        buttons = keyboards.of_result(job, one.index if one else None, words)
-        try:
-            pngs = seen.read_all(pictures)
-        except Withheld as error:
-            text = _captioned(job, words, tell(error, words))
-            index = one.index if one else None
-            return Reply(text=text, buttons=buttons, picture=index, withheld=True)
-        shown = pngs[0] if one else compose(pngs)
-        return Reply(
-            text=_captioned(job, words, say(seen.note(pictures), words)),
-            buttons=buttons,
-            spoiler=seen.veils(pictures),
-            photo=fit(shown, PHOTO).data,
-            original=shown,
-            name=f"marble-{one.name if one else job.id}.png",
-            picture=one.index if one else None,
-        )
+            return Reply(text=words.lost_picture, buttons=retry)
 
 
-def _address(parcel: Parcel) -> Address:
-    return Address.from_dict(parcel.job.reply)
+def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Reply:
+    """Read pictures, as one grid where there are several; blocks."""
+    one = pictures[0] if len(pictures) == 1 else None
+    index = one.index if one else None
+    buttons = keyboards.of_result(job, index, words)
+    try:
+        pngs = view.read_all(pictures)
+    except Withheld as error:
+        text = _captioned(job, words, tell(error, words))
+        return Reply(text=text, buttons=buttons, picture=index, withheld=True)
+    shown = pngs[0] if one else compose(pngs)
+    return Reply(
+        text=_captioned(job, words, say(view.note(pictures), words)),
+        buttons=buttons,
+        spoiler=view.veils(pictures),
+        photo=fit(shown, PHOTO).data,
+        original=shown,
+        name=f"marble-{one.name if one else job.id}.png",
+        picture=index,
+    )
 
 
 def _captioned(job: Job, words: Words, note: str) -> str:

@@ -21,7 +21,6 @@ from storage import DatabaseFault
 from storage.people.place_moves import Moving
 
 RETRY: Final = 1.0  # seconds between tries to write to a database that is locked or out of reach
-PATIENCE: Final = 5.0  # seconds that updates wait for a move that was announced
 # Calls that mean the same in the new group; others name messages, which stay in the old one.
 REPEATED: Final = ("send", "getChatMember")
 
@@ -35,9 +34,7 @@ class Supergroups:
     moving: Moving
     gate: Gate
     _known: dict[int, int] = field(default_factory=dict)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _announced: int = 0
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def recall(self) -> None:
         """Read which groups were moved by earlier processes; raises `DatabaseFault`."""
@@ -56,25 +53,6 @@ class Supergroups:
         """Return the id that a sender has now, who may be a group itself."""
         groups = {place_of(old): place_of(self.now(old)) for old in self._known}
         return groups.get(person, person)
-
-    def announce(self) -> None:
-        """Let `settled` wait for a group that is about to be moved, until `conclude`."""
-        self._announced += 1
-
-    def conclude(self) -> None:
-        """End an `announce`: that group is moved, or cannot be."""
-        self._announced -= 1
-        self._changed.set()
-
-    async def settled(self) -> None:
-        """Wait until what was announced is moved; no longer than the database may be locked."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while self._announced:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            log.warning("a group that became a supergroup is still to be moved")
 
     async def migrate(self, old: int, new: int) -> None:
         """Move all that is stored of a group, trying until the database takes it.
@@ -98,7 +76,7 @@ class Supergroups:
             log.warning("%s is still to be moved: %s", place_of(old), fault)
 
     async def _move(self, old: int, new: int) -> None:
-        async with self._turn:
+        async with self._lock:
             places = place_of(old), place_of(new)
             await self.moving.move(*places, reply={"chat": new, "to": None})
             self.gate.move(*places)
