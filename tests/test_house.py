@@ -241,7 +241,6 @@ def test_circles_are_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
 
 
-@pytest.mark.xfail(strict=True, reason="the terminal and Discord are being untied")
 def test_no_modules_import_one_another_in_a_circle() -> None:
     assert not circles(IMPORTED)
 

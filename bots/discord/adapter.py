@@ -1,4 +1,4 @@
-"""The adapter: connects to Discord, and carries replies out of the outbox."""
+"""The adapter: connects to Discord, and sends replies from the outbox."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import discord
@@ -14,7 +15,8 @@ from bots.admission.visibility import View
 from bots.discord.address import PLATFORM, Address, message_id, message_key
 from bots.discord.client import MarbleClient
 from bots.discord.connection import Connection, point_at
-from bots.discord.faults import UNKNOWN_MESSAGE, refused_by, too_large, translate
+from bots.discord.errors import UNKNOWN_MESSAGE, refused_by, too_large, translate
+from bots.discord.messages import dm_place, edit, edit_answer, is_adult, send, send_dm
 from bots.discord.replies import Reply, outcome_reply, reply_in_words
 from bots.discord.unanswered import Unanswered
 from bots.service.app import App
@@ -28,43 +30,43 @@ SHRINKS: Final = 4
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[MarbleClient, Job, Address, Reply], Awaitable[int]]
+Send = Callable[[discord.Client, Job, Address, Reply], Awaitable[int]]
 
 
-async def _by_token(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+async def _by_token(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
     if address.expired:
         raise WayClosed("the interaction's token expired")
-    return await client.edit_answer(address, message_id(job.message), reply)
+    return await edit_answer(client, address, message_id(job.message), reply)
 
 
-async def _by_edit(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+async def _by_edit(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
     message = message_id(job.message)
     if message is None:
         raise WayClosed("no placeholder is known")
-    await client.edit(address, message, reply)
+    await edit(client, address, message, reply)
     return message
 
 
-async def _by_message(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
-    message = await client.send(address, reply, nonce=str(job.id))
+async def _by_message(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    message = await send(client, address, reply, nonce=str(job.id))
     if message.content == reply.content and len(message.attachments) == len(reply.files):
         return message.id
-    # Discord answers a repeated nonce with the message it has: this is the placeholder.
+    # Discord answers a repeated nonce with the first message: this is the placeholder.
     try:
-        await client.edit(address, message.id, reply)
+        await edit(client, address, message.id, reply)
     except discord.HTTPException as error:
         if not refused_by(error, UNKNOWN_MESSAGE):  # which somebody has deleted
             raise
-        message = await client.send(address, reply, nonce=f"{job.id}-anew")
+        message = await send(client, address, reply, nonce=f"{job.id}-anew")
     return message.id
 
 
-async def _by_dm(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
-    # Nonces are one's own everywhere: the placeholder's would be answered by the placeholder.
-    return await client.send_dm(address.person, reply, nonce=f"{job.id}-dm")
+async def _by_dm(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    # Nonces count in all channels: with the job's, Discord would answer with the placeholder.
+    return await send_dm(client, address.person, reply, nonce=f"{job.id}-dm")
 
 
-async def _in_words(client: MarbleClient, job: Job, address: Address, reply: Reply) -> int:
+async def _in_words(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
     """Edit the placeholder, which took no picture, by whichever of the two ways is open."""
     try:
         return await _by_token(client, job, address, reply)
@@ -90,7 +92,7 @@ WAYS: Final[Mapping[Way, Send]] = {
 
 
 class DiscordAdapter:
-    """Connect Marble to Discord."""
+    """Connects Marble to Discord."""
 
     name: str = PLATFORM
     ways: Sequence[Way] = tuple(WAYS)
@@ -102,7 +104,7 @@ class DiscordAdapter:
         point_at(app.settings)
 
     async def run(self) -> None:
-        """Take part in Discord until cancelled; raises `AdapterStopped` where it is refused."""
+        """Serve until cancelled; raises `AdapterStopped` where Discord refuses the token."""
         token = self._app.settings.discord_token
         assert token
         try:
@@ -118,7 +120,7 @@ class DiscordAdapter:
             self._client = None
 
     async def check(self) -> None:
-        """Ask who the bot is; raises as `faults.translate` says."""
+        """Ask Discord whether it accepts the token; raises as `errors.translate` says."""
         token = self._app.settings.discord_token
         assert token
         try:
@@ -130,21 +132,21 @@ class DiscordAdapter:
     def stop_intake(self) -> None:
         """Refuse what people ask for from now on, with a sentence."""
         if self._client:
-            self._client.desk.closed = True
+            self._client.handler.closed = True
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
-        """Make a job's message show what came of it."""
+        """Show a job's result in its message, by one of the `ways`."""
         client = await self._started()
-        await client.desk.announced(parcel.job.id)
-        await client.watching.stop(parcel.job.id)
+        await client.handler.announced(parcel.job.id)
+        await client.handler.progress.stop(parcel.job.id)
         job = await self._app.storage.jobs.get(parcel.job.id)
         address = Address.from_dict(job.reply)
         try:
             if way == IN_WORDS:
                 message = await _in_words(client, job, address, reply_in_words(parcel))
             else:
-                seen = await self._seen(client, job, address, way)
-                message = await self._send(client, parcel, address, WAYS[way], job, seen)
+                view = await self._view(client, job, address, way)
+                message = await self._send(client, parcel, address, WAYS[way], job, view)
         except Exception as error:
             raise translate(error) from error
         if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
@@ -154,12 +156,12 @@ class DiscordAdapter:
     async def _end_placeholder(
         self, client: MarbleClient, job: Job, address: Address, way: Way
     ) -> None:
-        """Let a placeholder that took no picture say no longer that its job is on its way."""
+        """Say in a placeholder that took no picture that the result is elsewhere."""
         words = words_of(address.language)
         text = words.sent_by_dm if way == BY_DM else words.sent_anew
         try:
             await _in_words(client, job, address, Reply(content=text))
-        except Exception as error:  # mostly it is gone, or cannot be reached any more
+        except Exception as error:  # it is gone, or cannot be reached any more
             log.info("the placeholder of job %d stays as it is: %s", job.id, translate(error))
 
     async def _started(self) -> MarbleClient:
@@ -171,11 +173,11 @@ class DiscordAdapter:
                 return client
         raise TryLater(1.0)
 
-    async def _seen(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
+    async def _view(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
         """Return what may be seen where a reply arrives by a way."""
         if way == BY_DM:
-            return await self._app.screen.of(await client.dm_place(address.person))
-        return await self._app.screen.of(job.place, client.is_adult)
+            return await self._app.screen.of(await dm_place(client, address.person))
+        return await self._app.screen.of(job.place, partial(is_adult, client))
 
     async def _send(
         self,
@@ -184,12 +186,12 @@ class DiscordAdapter:
         address: Address,
         send: Send,
         job: Job,
-        seen: View,
+        view: View,
     ) -> int:
         """Send a reply, smaller each time that Discord finds it too large."""
         limit = address.limit
         for _ in range(SHRINKS):
-            reply = await outcome_reply(parcel, seen, limit)
+            reply = await outcome_reply(parcel, view, limit)
             try:
                 return await send(client, job, address, reply)
             except discord.HTTPException as error:

@@ -1,21 +1,36 @@
-"""Pictures that people give: Discord's own attachments only, and never more than may be."""
+"""Pictures that people attach: read within Discord's and Marble's limits, or for their recipe.
+
+Those of messages that Marble does not know were drawn by ComfyUI, A1111 or another Marble, or sent
+on by people; their own texts say what they were made from.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterable, Iterator
 
 import discord
 
 from bots.chat.errors import Unfetched
-from bots.discord.faults import UNKNOWN
+from bots.discord.errors import NETWORK
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.replies import CONTENT
+from bots.presentation import cut, escape_markdown, fit_lines, ignored_text, value_lines
+from bots.texts import Words
+from engine.errors import UserError
+from engine.formats.metadata import Reading, read_recipe
 from engine.pictures.images import check_bytes
 
 log = logging.getLogger(__name__)
 
 
-def is_picture(attachment: discord.Attachment) -> bool:
-    """Say whether an attachment may be a picture; what it is, its bytes tell."""
-    return (attachment.content_type or "image/").startswith("image/")
+def pictures_in(message: discord.Message) -> Iterator[discord.Attachment]:
+    """Yield a message's files that may be pictures; only their bytes tell for sure."""
+    for each in message.attachments:
+        if (each.content_type or "image/").startswith("image/"):
+            yield each
 
 
 async def read_attachment(attachment: discord.Attachment) -> bytes:
@@ -26,6 +41,55 @@ async def read_attachment(attachment: discord.Attachment) -> bytes:
     check_bytes(attachment.size)
     try:
         return await attachment.read()
-    except (discord.HTTPException, *UNKNOWN) as error:
+    except (discord.HTTPException, *NETWORK) as error:
         log.warning("an attachment could not be fetched: %s", error)
         raise Unfetched from None
+
+
+async def show_recipe(
+    handler: Handler, request: InteractionRequest, file: discord.Attachment
+) -> None:
+    """Show what a file says that it was made from, and what of it Marble ignores."""
+    await handler.acknowledge(request, private=True)
+    await request.answer(reading_text(await _read(file), file.filename, request.words))
+
+
+async def rerun(handler: Handler, request: InteractionRequest, file: discord.Attachment) -> None:
+    """Draw what a file says that it was made from.
+
+    A recipe that starts from stored pictures is refused: they may be another person's.
+    """
+    async with handler.drawing(request):
+        await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
+        reading = await _read(file)
+        if reading.recipe.inputs:
+            raise UserError(request.words.starts_from_others)
+        job = await handler.studio.remake(reading.recipe, {}, request.asker)
+    request.note = cut(_ignored(reading, request.words), CONTENT)
+    await handler.announce(request, job)
+
+
+def reading_text(reading: Reading, name: str, words: Words) -> str:
+    """Return what was read in a file of that name as lines of text."""
+    below = f"\n{_ignored(reading, words)}" if reading.ignored else ""
+    below = cut(below, CONTENT // 2)
+    values = value_lines(reading.recipe.to_dict(), words)
+    return recipe_text(name, values, words, CONTENT - len(below), f" ({reading.source})") + below
+
+
+def recipe_text(
+    name: str, values: Iterable[tuple[str, str]], words: Words, limit: int, source: str = ""
+) -> str:
+    """Return a recipe, its values as (label, value), as text of so many characters at most."""
+    title = words.recipe_title.format(name=escape_markdown(name))
+    lines = (f"{escape_markdown(label)}: {escape_markdown(value)}" for label, value in values)
+    return fit_lines([f"**{title}**{source}", *lines], limit)
+
+
+def _ignored(reading: Reading, words: Words) -> str:
+    what = escape_markdown(ignored_text(reading.ignored, words))
+    return words.ignored.format(what=what) if what else ""
+
+
+async def _read(file: discord.Attachment) -> Reading:
+    return await asyncio.to_thread(read_recipe, await read_attachment(file))

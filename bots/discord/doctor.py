@@ -8,7 +8,7 @@ from typing import Final
 import discord
 
 from bots.discord.connection import Connection, point_at
-from bots.discord.faults import translate
+from bots.discord.errors import translate
 from bots.discord.invitation import invite_link, lacking
 from bots.operations.doctor import Finding, State
 from bots.operations.settings import Settings

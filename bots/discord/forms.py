@@ -7,23 +7,20 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import discord
 from discord import TextStyle, ui
 
-from bots.discord.visits import Click, Refusal
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
 from bots.presentation import cut
 from bots.requests.options import OPTIONS, parse_values
-from bots.requests.studio import Asker
 from bots.requests.typed_options import join_options, only_options, read_given, read_request
 from bots.texts import Words
+from engine.errors import UserError
 from engine.recipe.limits import PROMPT_LIMIT, check_words
 from engine.recipe.recipe import Recipe
-from storage import Job
-
-if TYPE_CHECKING:
-    from bots.discord.client import MarbleClient
 
 TEMPLATE: Final = re.compile(
     r"marble-form:(?P<kind>edit|start):(?P<about>[\w.]+)(?::(?P<seal>[0-9a-f]+))?"
@@ -37,7 +34,7 @@ _NAMES: Final = tuple(option.name for option in OPTIONS)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Describe one field of a form; `limit` is in characters."""
+    """One field of a form; `limit` is in characters."""
 
     name: str
     label: str
@@ -47,7 +44,7 @@ class Field:
 
 
 class Form(ui.Modal):
-    """Ask for texts; what is typed reaches `MarbleClient.on_interaction`, after restarts, too."""
+    """A form; what is typed reaches `MarbleClient.on_interaction`, also after restarts."""
 
     def __init__(self, kind: str, about: str, title: str, fields: Sequence[Field]) -> None:
         super().__init__(title=title, custom_id=f"marble-form:{kind}:{about}")
@@ -67,7 +64,7 @@ class Form(ui.Modal):
 
 
 class EditForm(Form):
-    """Ask for changes to a recipe."""
+    """The form that edits a recipe."""
 
     def __init__(self, name: str, recipe: Recipe, words: Words) -> None:
         shown = shown_of(recipe)
@@ -81,9 +78,9 @@ class EditForm(Form):
 
 
 class StartForm(Form):
-    """Ask what is to be made from a start image, which is known by its sha256.
+    """The form for a picture made from a start image, which is named by its sha256.
 
-    The seal keeps the form to whoever chose that image: the sha256 of others' stand in recipes.
+    The seal binds the form to whoever chose that image: recipes name the sha256 of others'.
     """
 
     def __init__(self, image: str, seal: str, words: Words) -> None:
@@ -95,36 +92,38 @@ class StartForm(Form):
         super().__init__("start", f"{image}:{seal}", words.start_title, fields)
 
 
-def seal_of(token: str, person: str, image: str) -> str:
+def seal_of(handler: Handler, person: str, image: str) -> str:
     """Return what only Marble can put beside an image in a person's form; the token is its key."""
-    said = f"start form {person} {image}".encode()
-    return hmac.new(token.encode(), said, hashlib.sha256).hexdigest()[:SEAL]
+    token = handler.app.settings.discord_token
+    assert token
+    text = f"start form {person} {image}".encode()
+    return hmac.new(token.encode(), text, hashlib.sha256).hexdigest()[:SEAL]
 
 
-async def read_form(interaction: discord.Interaction[MarbleClient]) -> None:
-    """Draw what a form asks for."""
+async def submit(handler: Handler, interaction: discord.Interaction[Any]) -> None:
+    """Draw what a form asks for; forms of others are ignored."""
     data: Mapping[str, Any] = interaction.data or {}
     found = TEMPLATE.fullmatch(str(data.get("custom_id")))
     if not found:
         return
-    kind, about, seal = found["kind"], found["about"], found["seal"]
-    visit, desk = Click(interaction), interaction.client.desk
-
+    kind, about, seal = found["kind"], found["about"], found["seal"] or ""
     fields = dict(_fields(data.get("components", ())))
-
-    async def ask(asker: Asker) -> Job:
-        if kind == "edit":
-            job, _ = await desk.studio.get(about)
-            return await desk.studio.rerun(about, values_of(fields, shown_of(job.recipe)), asker)
-        if not hmac.compare_digest(desk.seal(visit, about), seal or ""):
-            raise Refusal(visit.words.unknown_form)
-        return await desk.studio.imagine({**values_of(fields), "image": about}, asker)
-
-    await desk.draw(visit, ask, about if kind == "edit" else None)
+    async with handler.receive(InteractionRequest(interaction)) as request:
+        async with handler.drawing(request):
+            if kind == "edit":
+                target = await handler.find(request, "edit", about)
+                values = values_of(fields, shown_of(target.job.recipe))
+                job = await handler.studio.rerun(target.name, values, request.asker)
+            else:
+                if not hmac.compare_digest(seal_of(handler, request.person, about), seal):
+                    raise UserError(request.words.unknown_form)
+                values = {**values_of(fields), "image": about}
+                job = await handler.studio.imagine(values, request.asker)
+        await handler.announce(request, job)
 
 
 def shown_of(recipe: Recipe) -> dict[str, str]:
-    """Return what an edit form's fields hold when it opens."""
+    """Return the texts of an edit form's fields when it opens."""
     seed = str(recipe.seed)
     return {"prompt": recipe.prompt, "negative": recipe.negative_prompt, "seed": seed}
 

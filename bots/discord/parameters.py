@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
 from bots.discord.choices import LONGEST, choice, joined, whole
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
 from bots.discord.translate import description_text, name_text
-from bots.discord.visits import Click
 from bots.presentation.text import ELLIPSIS
 from bots.requests.options import OPTIONS, Option, find
 from bots.requests.wishes import size_like
 from engine.errors import UserError
 from engine.models.catalogue import STARTER
-
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
 
 CHOICES: Final = 25  # that Discord shows at most
 FILES: Final = frozenset({"model", "lora", "vae"})  # options whose values are names of files
@@ -30,22 +28,24 @@ Callback = Callable[..., Coroutine[Any, Any, None]]
 Choices = list[app_commands.Choice[str]]
 Complete = Callable[[discord.Interaction[Any], str], Coroutine[Any, Any, Choices]]
 Offers = Sequence[tuple[str, str]]  # what is shown, and the value
-Offer = Callable[["Desk", discord.Interaction[Any], str], Awaitable[Offers]]
+Offer = Callable[[Handler, discord.Interaction[Any], str], Awaitable[Offers]]
+Answer = Callable[..., Coroutine[Any, Any, None]]  # given the handler, the request, what was typed
 
 
 def with_options(
-    callback: Callback,
-    desk: Desk,
+    answer: Answer,
+    handler: Handler,
     options: Iterable[Option] = OPTIONS,
     before: Sequence[Parameter] = (),
 ) -> Callback:
-    """Return a callback that takes the options as keyword arguments, as discord.py reads them."""
+    """Return a callback, as discord.py reads it, that answers with the options as keywords."""
 
     async def command(interaction: discord.Interaction[Any], **typed: Any) -> None:
-        given = {names.get(name, name): value for name, value in typed.items() if value is not None}
-        for name in given.keys() & FILES:
-            given[name] = await _whole(desk, name, given[name])
-        await callback(interaction, **given)
+        async with handler.receive(InteractionRequest(interaction)) as request:
+            given = {names.get(name, name): v for name, v in typed.items() if v is not None}
+            for name in given.keys() & FILES:
+                given[name] = await _whole(handler, name, given[name])
+            await answer(handler, request, **given)
 
     options = tuple(options)
     names = {_identifier(option.name): option.name for option in options}
@@ -61,7 +61,7 @@ def with_options(
     )
     completed = app_commands.autocomplete(
         **{
-            _identifier(option.name): completing(COMPLETIONS[option.name], desk)
+            _identifier(option.name): completing(COMPLETIONS[option.name], handler)
             for option in options
             if option.name in COMPLETIONS
         }
@@ -109,44 +109,44 @@ def _annotation(option: Option) -> Any:
     return app_commands.Range[int, int(low), int(high)]
 
 
-def completing(offer: Offer, desk: Desk) -> Complete:
+def completing(offer: Offer, handler: Handler) -> Complete:
     """Return what discord.py asks for values while an option is typed."""
 
     async def complete(interaction: discord.Interaction[Any], text: str) -> Choices:
-        offers = await offer(desk, interaction, text.strip())
+        offers = await offer(handler, interaction, text.strip())
         found = (choice(label, value) for label, value in offers)
         return [each for each in found if len(str(each.value)) <= LONGEST][:CHOICES]
 
     return complete
 
 
-async def _models(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
-    return offered(text, desk.studio.models())
+async def _models(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    return offered(text, handler.studio.models())
 
 
-async def _vaes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
-    return offered(text, ["own", *desk.studio.vaes()])
+async def _vaes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    return offered(text, ["own", *handler.studio.vaes()])
 
 
-async def _loras(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+async def _loras(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer names for the last of several with commas between; what stands before is kept."""
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
-    known = offered(last.strip(), await asyncio.to_thread(desk.studio.loras))
+    known = offered(last.strip(), await asyncio.to_thread(handler.studio.loras))
     return [(f"{kept}{name}", joined(kept, name)) for name, _ in known]
 
 
-async def _styles(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
-    visit = Click(interaction)
-    await desk.know_place(visit)
-    return offered(text, await desk.studio.styles(visit.place))
+async def _styles(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    request = InteractionRequest(interaction)
+    await handler.add_place(request)
+    return offered(text, await handler.studio.styles(request.place))
 
 
-async def _sizes(desk: Desk, interaction: discord.Interaction[Any], text: str) -> Offers:
+async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer shapes, in the size that the model draws well."""
     try:
         typed = getattr(interaction.namespace, "model", None) or STARTER
-        model = desk.studio.model(await _whole(desk, "model", typed))
+        model = handler.studio.model(await _whole(handler, "model", typed))
     except UserError:  # a name that is still being typed
         return []
     area, found = model.defaults.width * model.defaults.height, []
@@ -164,11 +164,11 @@ def offered(text: str, names: Iterable[str]) -> Offers:
     return [(name, name) for name in names if text.lower() in name.lower()]
 
 
-async def _whole(desk: Desk, option: str, text: str) -> str:
+async def _whole(handler: Handler, option: str, text: str) -> str:
     """Return what was chosen for an option with whole names in it."""
     if ELLIPSIS not in text:
         return text
-    studio = desk.studio
+    studio = handler.studio
     known = {"model": studio.models, "lora": studio.loras, "vae": studio.vaes}[option]
     return whole(text, await asyncio.to_thread(known), listed=find(option).listed)
 

@@ -1,14 +1,20 @@
-"""Show people how far their jobs are: a few edits of one message, and none after its result."""
+"""Progress of jobs: a few edits of each one's message, and none after its result."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from bots.requests.studio import Studio
+import discord
+
+from bots.discord.address import Address, message_id
+from bots.discord.messages import edit, edit_answer, is_adult
+from bots.discord.replies import progress_reply
+from bots.service.app import App
+from bots.texts import words_of
 from engine.events import News, Progress
 from storage import Job
 
@@ -16,71 +22,85 @@ EVERY: Final = 3.0  # seconds between two edits of one message
 
 log = logging.getLogger(__name__)
 
-Post = Callable[[Job, News], Awaitable[None]]
 
+class ProgressMessages:
+    """Follows jobs and shows their latest news in their messages."""
 
-class Watching:
-    """Follow jobs and post their latest news, each at its own pace."""
+    def __init__(self, app: App, client: discord.Client) -> None:
+        self._app = app
+        self._client = client
+        self._followed: dict[int, tuple[asyncio.Task[None], asyncio.Lock]] = {}
 
-    def __init__(self, studio: Studio, post: Post, every: float = EVERY) -> None:
-        self._studio = studio
-        self._post = post
-        self._every = every
-        self._watches: dict[int, tuple[asyncio.Task[None], asyncio.Lock]] = {}
-
-    def watch(self, job: Job) -> None:
-        """Begin to post news of a job; twice is once."""
-        if job.id in self._watches:
+    def follow(self, job: Job) -> None:
+        """Begin to show the progress of a job; a second call changes nothing."""
+        if job.id in self._followed:
             return
-        posting = asyncio.Lock()
-        task = asyncio.create_task(self._follow(job, posting), name=f"discord-watch-{job.id}")
-        self._watches[job.id] = (task, posting)
-        task.add_done_callback(lambda _: self._watches.pop(job.id, None))
+        editing = asyncio.Lock()
+        task = asyncio.create_task(self._follow(job, editing), name=f"discord-follow-{job.id}")
+        self._followed[job.id] = (task, editing)
+        task.add_done_callback(lambda _: self._followed.pop(job.id, None))
 
     async def stop(self, job: int) -> None:
-        """Let no more be posted of a job; an edit under way ends first.
+        """End the edits of a job's message; one under way ends first.
 
-        It is waited for rather than cut off: Discord might carry it out after the result.
+        Cut off, it might still be carried out by Discord after the result.
         """
-        if watch := self._watches.get(job):
-            task, posting = watch
-            async with posting:
+        if followed := self._followed.get(job):
+            task, editing = followed
+            async with editing:
                 task.cancel()
 
     async def close(self) -> None:
-        """End all watching."""
-        tasks = [task for task, _ in self._watches.values()]
+        """End all edits."""
+        tasks = [task for task, _ in self._followed.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, job: Job, posting: asyncio.Lock) -> None:
-        """Read all news of a job, and post the latest now and then until it is over."""
+    async def _follow(self, job: Job, editing: asyncio.Lock) -> None:
+        """Read all news of a job, and show the latest now and then until it is over."""
         latest = _Latest()
         try:
             async with asyncio.TaskGroup() as tasks:
-                name = f"discord-post-{job.id}"
-                poster = tasks.create_task(self._post_now_and_then(job, latest, posting), name=name)
-                async for news in self._studio.follow(job.id):
+                name = f"discord-edit-{job.id}"
+                shower = tasks.create_task(self._show_latest(job, latest, editing), name=name)
+                async for news in self._app.studio.follow(job.id):
                     latest.put(news)
-                async with posting:
-                    poster.cancel()
+                async with editing:
+                    shower.cancel()
         except* Exception as errors:
             log.info("job %d can no longer be followed: %s", job.id, errors.exceptions[0])
 
-    async def _post_now_and_then(self, job: Job, latest: _Latest, posting: asyncio.Lock) -> None:
+    async def _show_latest(self, job: Job, latest: _Latest, editing: asyncio.Lock) -> None:
         while True:
             news = await latest.take()
-            async with posting:
+            async with editing:
                 try:
-                    await self._post(job, news)
+                    await self._show(job, news)
                 except Exception as error:  # the result will come all the same
                     log.info("the progress of job %d could not be shown: %s", job.id, error)
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(EVERY)
+
+    async def _show(self, job: Job, news: News) -> None:
+        """Edit a job's message."""
+        address, message = Address.from_dict(job.reply), message_id(job.message)
+        preview = await self._preview(job, news)
+        reply = progress_reply(job, news, preview, words_of(address.language))
+        if not address.expired:
+            await edit_answer(self._client, address, message, reply)
+        elif message:
+            await edit(self._client, address, message, reply)
+
+    async def _preview(self, job: Job, news: News) -> bytes | None:
+        """Return the preview that comes with news, if the rules of now allow it."""
+        if not isinstance(news, Progress) or not news.preview:
+            return None
+        view = await self._app.screen.of(job.place, partial(is_adult, self._client))
+        return news.preview if view.previews else None
 
 
 class _Latest:
-    """Hold the latest news, with the latest preview: few news bring one."""
+    """The latest news, with the latest preview: few news bring one."""
 
     def __init__(self) -> None:
         self._news: News | None = None
@@ -88,7 +108,7 @@ class _Latest:
         self._fresh = asyncio.Event()
 
     def put(self, news: News) -> None:
-        """Replace what is held."""
+        """Replace the news."""
         if isinstance(news, Progress):
             self._preview = news.preview or self._preview
             news = replace(news, preview=self._preview)

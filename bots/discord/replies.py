@@ -1,4 +1,4 @@
-"""What a message of Marble's holds: text, a picture, buttons."""
+"""What a message of Marble's consists of: text, a picture, buttons."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ SMALL_TEXT: Final = "-# "  # Discord's markdown for what matters less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
-    """Hold a file: its name, its bytes, and a description for who cannot see it."""
+class FileData:
+    """A file: its name, its bytes, and alt text."""
 
     name: str
     data: bytes
@@ -44,7 +44,7 @@ class Attached:
     spoiler: bool = False
 
     def open(self) -> discord.File:
-        """Return it as discord.py sends it; a `File` can be sent once."""
+        """Return a new `discord.File`, which can be sent once."""
         data = io.BytesIO(self.data)
         about = self.description
         return discord.File(data, self.name, description=about, spoiler=self.spoiler)
@@ -52,10 +52,10 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """Hold all that a message shows."""
+    """All that a message shows."""
 
     content: str
-    files: tuple[Attached, ...] = ()
+    files: tuple[FileData, ...] = ()
     view: discord.ui.View | None = None
 
     def edit(self) -> dict[str, Any]:
@@ -74,30 +74,30 @@ class Reply:
 
 
 def listed(lines: Iterable[str], words: Words) -> str:
-    """Show a list: its first line as a title, where others follow; as they were written."""
+    """Return a list as text: its first line as a title, where others follow; all escaped."""
     title, *rest = (escape_markdown(line) for line in lines)
     return fit_list([f"**{title}**" if rest else title, *rest], CONTENT, words.and_more)
 
 
 def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) -> Reply:
-    """Show how far a job is, with a guess at its picture, and how to stop it."""
+    """Return a reply with a job's progress, its preview, and a button to cancel it."""
     alt = cut(alt_text(job, words), 1024)
-    files = (Attached(name="preview.jpg", data=preview, description=alt),) if preview else ()
+    files = (FileData(name="preview.jpg", data=preview, description=alt),) if preview else ()
     content = f"{_prompt(job, 400)}\n{progress_line(news, words, escape_markdown)}"
     return Reply(content=content, files=files, view=cancel_view(job, words))
 
 
-async def outcome_reply(parcel: Parcel, seen: View, limit: int) -> Reply:
-    """Show what came of a job: its pictures, or why there are none."""
+async def outcome_reply(parcel: Parcel, view: View, limit: int) -> Reply:
+    """Return a job's result: its pictures, or why there are none."""
     job = parcel.job
     words = words_of(Address.from_dict(job.reply).language)
     if parcel.outcome is Status.RENDERED:
-        return await pictures_reply(job, job.pictures, seen, limit, words)
+        return await pictures_reply(job, job.pictures, view, limit, words)
     return _end_reply(parcel, words)
 
 
 def reply_in_words(parcel: Parcel) -> Reply:
-    """Say what came of a job whose pictures Discord does not take where they belong."""
+    """Return a job's result without pictures, where Discord does not take them."""
     job = parcel.job
     words = words_of(Address.from_dict(job.reply).language)
     if parcel.outcome is not Status.RENDERED:
@@ -108,7 +108,7 @@ def reply_in_words(parcel: Parcel) -> Reply:
 
 
 def _end_reply(parcel: Parcel, words: Words) -> Reply:
-    """Say how a job without pictures ended."""
+    """Return how a job without pictures ended."""
     job = parcel.job
     if parcel.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
@@ -118,38 +118,38 @@ def _end_reply(parcel: Parcel, words: Words) -> Reply:
 
 
 async def pictures_reply(
-    job: Job, pictures: Sequence[Picture], seen: View, limit: int, words: Words
+    job: Job, pictures: Sequence[Picture], view: View, limit: int, words: Words
 ) -> Reply:
-    """Show pictures of a job: one as it is, several as a grid; within the limit in bytes.
+    """Return a reply with a job's pictures: one as it is, several as a grid.
 
-    What may not be seen where it is shown is left out, with a sentence why.
+    limit: in bytes. Pictures that the view withholds are left out, with a sentence why.
     """
     name = name_of(job, pictures[0].index if len(pictures) == 1 < job.recipe.count else None)
     buttons = result_view(job, pictures, words)
     try:
-        shown, whole = await asyncio.to_thread(_draw, pictures, seen, limit)
+        shown, whole = await asyncio.to_thread(_draw, pictures, view, limit)
     except Withheld as error:
         return Reply(content=_caption(job, name, words, tell(error, words)), view=buttons)
     except DatabaseFault:  # the file is gone
         return Reply(content=_caption(job, name, words, words.lost_picture), view=buttons)
-    file = Attached(
+    file = FileData(
         name=f"marble-{name}.{shown.suffix}",
         data=shown.data,
         description=alt_text(job, words, len(pictures)),
-        spoiler=seen.veils(pictures),
+        spoiler=view.veils(pictures),
     )
-    notes = ("" if whole else _shrunk(pictures[0], words), say(seen.note(pictures), words))
+    notes = ("" if whole else _shrunk(pictures[0], words), say(view.note(pictures), words))
     return Reply(content=_caption(job, name, words, *notes), files=(file,), view=buttons)
 
 
 def _shrunk(picture: Picture, words: Words) -> str:
-    """Say that a picture is shown smaller, and who hands out the whole one."""
+    """Return the sentence that a picture is shown smaller, and how to get it in full size."""
     return words.shrunk if picture.size <= LIMIT else words.shrunk_everywhere
 
 
-def _draw(pictures: Sequence[Picture], seen: View, limit: int) -> tuple[Any, bool]:
-    """Return what is shown, and whether one picture is shown as it is; blocks."""
-    pngs = seen.read_all(pictures)
+def _draw(pictures: Sequence[Picture], view: View, limit: int) -> tuple[Any, bool]:
+    """Return what is shown, and False for one picture that loses something; blocks."""
+    pngs = view.read_all(pictures)
     alone = len(pngs) == 1
     shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
     return shown, shown.whole or not alone

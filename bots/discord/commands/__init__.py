@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from discord import app_commands
 
@@ -16,12 +16,10 @@ from bots.discord.commands import (
     settings,
     styles,
 )
-
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
+from bots.discord.handler import Handler
 
 
-def add_commands(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+def add_commands(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add all commands to the tree."""
     for module in (imagine, pictures, styles, settings, about, mydata, moderation, menus):
-        module.add(tree, desk)
+        module.add(tree, handler)

@@ -1,38 +1,33 @@
-"""Commands that tell: help, privacy, models, statistics, the queue; and the one that cancels."""
+"""Commands about Marble and its jobs: help, privacy, models, statistics, the queue, cancelling."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
-from bots.chat.access import Purpose
-from bots.chat.listings import model_lines, queue_lines, stats_lines
+from bots.chat import commands
 from bots.chat.privacy import privacy_text
-from bots.discord.commands.define import Answer, answering, define
+from bots.discord.commands.define import answering, define
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.parameters import Answer
 from bots.discord.replies import CONTENT, listed
-from bots.discord.visits import Click, Refusal, Visit
 from bots.presentation import cut
-from bots.worker.queue_view import load_queue
-from storage import Job, Status
 
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
-
-AT_ONCE: Final = ("help", "privacy")  # what is known without the database
-ON_ITS_WAY: Final = (Status.QUEUED, Status.RUNNING)
+LISTINGS: Final = ("models", "stats", "queue")
 CHOICE: Final = 100  # characters
 
 
-def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the commands."""
 
     async def complete(
         interaction: discord.Interaction[Any], text: str
     ) -> list[app_commands.Choice[str]]:
-        jobs = await _on_their_way(desk, Click(interaction))
+        viewer = InteractionRequest(interaction).viewer
+        jobs = await commands.unfinished_jobs(handler.app, viewer)
         names = [f"{job.id} {job.recipe.prompt}" for job in jobs]
         return [
             app_commands.Choice(name=cut(name, CHOICE), value=name.partition(" ")[0])
@@ -40,69 +35,37 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
             if text in name
         ]
 
-    for name, answer in ANSWERS.items():
-        callback = answering(desk, answer, defer=name not in AT_ONCE)
-        if name == "cancel":
-            callback = app_commands.autocomplete(job=complete)(callback)
-        tree.add_command(define(name, callback))
+    # The first two need no database, and are answered at once.
+    tree.add_command(define("help", answering(handler, help_, defer=False)))
+    tree.add_command(define("privacy", answering(handler, privacy, defer=False)))
+    for name in LISTINGS:
+        tree.add_command(define(name, answering(handler, listing(name))))
+    callback = app_commands.autocomplete(job=complete)(answering(handler, cancel))
+    tree.add_command(define("cancel", callback))
 
 
-async def help_(desk: Desk, visit: Click) -> None:
+async def help_(handler: Handler, request: InteractionRequest) -> None:
     """Say what Marble can do, and how."""
-    await visit.tell(visit.words.help)
+    await request.answer(request.words.help)
 
 
-async def privacy(desk: Desk, visit: Click) -> None:
+async def privacy(handler: Handler, request: InteractionRequest) -> None:
     """Say what is kept."""
-    text = await privacy_text(desk.app.settings, visit.words)
-    await visit.tell(cut(text, CONTENT))
+    text = await privacy_text(handler.app.settings, request.words)
+    await request.answer(cut(text, CONTENT))
 
 
-async def models(desk: Desk, visit: Click) -> None:
-    """List the models."""
-    await visit.tell(listed(model_lines(desk.studio, visit.words), visit.words))
+def listing(name: str) -> Answer:
+    """Return what answers with one of `bots.chat.commands.LISTINGS`."""
+
+    async def answer(handler: Handler, request: InteractionRequest) -> None:
+        words = request.words
+        lines = await commands.LISTINGS[name](handler.app, request.viewer, words)
+        await request.answer(listed(lines, words))
+
+    return answer
 
 
-async def stats(desk: Desk, visit: Click) -> None:
-    """Count what was drawn."""
-    history = desk.storage.history
-    own, here = await history.stats(person=visit.person), await history.stats(place=visit.place)
-    await visit.tell("\n".join(stats_lines(own, here, visit.words)))
-
-
-async def queue(desk: Desk, visit: Click) -> None:
-    """Say what runs and what waits."""
-    entries = await load_queue(desk.storage, desk.app.settings)
-    await visit.tell(listed(queue_lines(entries, visit.person, visit.words), visit.words))
-
-
-async def cancel(desk: Desk, visit: Click, job: str | None = None) -> None:
-    """Stop a job."""
-    found = await _to_cancel(desk, visit, job)
-    await desk.studio.cancel(found.id, by=visit.person)
-    await visit.tell(visit.words.cancel_asked.format(job=found.id))
-
-
-ANSWERS: Final[Mapping[str, Answer]] = {
-    "help": help_,
-    "privacy": privacy,
-    "models": models,
-    "stats": stats,
-    "queue": queue,
-    "cancel": cancel,
-}
-
-
-async def _on_their_way(desk: Desk, visit: Visit) -> list[Job]:
-    latest = await desk.storage.history.page(person=visit.person, limit=25)
-    return [job for job in latest if job.status in ON_ITS_WAY]
-
-
-async def _to_cancel(desk: Desk, visit: Visit, name: str | None) -> Job:
-    """Return the job that is meant, or somebody's latest; it must be theirs to cancel."""
-    if name is None:
-        jobs = await _on_their_way(desk, visit)
-        if not jobs:
-            raise Refusal(visit.words.nothing_to_cancel)
-        return jobs[0]
-    return (await desk.find(visit, name, Purpose.END)).job
+async def cancel(handler: Handler, request: InteractionRequest, job: str | None = None) -> None:
+    """Cancel a job, or the latest of the person's own that is unfinished."""
+    await request.answer(await commands.cancel(handler.app, request, request.words, job or ""))

@@ -1,23 +1,19 @@
-"""Define commands by functions of the desk and the visit; names and descriptions are looked up."""
+"""Define commands by functions of the handler and the request; their texts are looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from inspect import Parameter, Signature, signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import discord
 from discord import app_commands
 
-from bots.discord.parameters import Callback
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.parameters import Answer, Callback
 from bots.discord.translate import description_text, name_text
-from bots.discord.visits import Click
 from bots.texts.commands import COMMANDS
 
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
-
-Answer = Callable[..., Coroutine[Any, Any, None]]  # given the desk, the visit, and what was typed
 Command = app_commands.Command[Any, ..., None]
 
 
@@ -39,23 +35,20 @@ def define(key: str, callback: Callback, parent: app_commands.Group | None = Non
     return command
 
 
-def answering(desk: Desk, answer: Answer, *, defer: bool = True) -> Callback:
-    """Return a callback, as discord.py reads it, that receives a visit and answers it.
+def answering(handler: Handler, answer: Answer, *, defer: bool = True) -> Callback:
+    """Return a callback, as discord.py reads it, that answers a request.
 
-    It is acknowledged, for its person alone, before anything is done: Discord waits for 3 s, and a
+    It is acknowledged, for the person alone, before anything is done: Discord waits for 3 s, and a
     database may be locked for longer. Without `defer` the answer does that, or comes at once.
     """
 
     async def callback(interaction: discord.Interaction[Any], **typed: Any) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
+        async with handler.receive(InteractionRequest(interaction)) as request:
             if defer:
-                await visit.open(private=True)
-            await answer(desk, visit, **typed)
+                await handler.acknowledge(request, private=True)
+            await answer(handler, request, **typed)
 
-    # discord.py needs the types themselves; the desk's is none of its business.
-    known = signature(answer, locals={"Desk": object}, eval_str=True)
-    own = list(known.parameters.values())[2:]
+    own = list(signature(answer, eval_str=True).parameters.values())[2:]
     itself = Parameter("interaction", Parameter.POSITIONAL_OR_KEYWORD)
     options = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
     callback.__signature__ = Signature([itself, *options])  # type: ignore[attr-defined]

@@ -3,70 +3,81 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
-from bots.discord.acts import ACTS
+from bots.discord import attachments
+from bots.discord.actions import ACTIONS
 from bots.discord.address import message_key
-from bots.discord.attachments import is_picture, read_attachment
-from bots.discord.elsewhere import DEEDS, picture_of
-from bots.discord.forms import StartForm
+from bots.discord.attachments import pictures_in, read_attachment
+from bots.discord.forms import StartForm, seal_of
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
 from bots.discord.translate import name_text
-from bots.discord.visits import Click, Refusal
 from bots.presentation.lines import name_of
-
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
+from engine.errors import UserError
 
 START: Final = "Use as start image"
-IN_TIME: Final = 2.0  # seconds: a form can only be opened as the first answer, within 3 s
+IMAGE_TIMEOUT: Final = 2.0  # seconds: a form can only be the first answer, within 3 s
 MENUS: Final = {
     "Recipe": "recipe",
-    "Rerun": "again",
-    "Vary": "subtle",
+    "Rerun": "rerun",
+    "Vary": "vary_subtle",
     "Upscale": "upscale",
 }
+# What of these can be done with a picture that Marble does not know.
+FROM_FILES: Final = {"recipe": attachments.show_recipe, "rerun": attachments.rerun}
 
 
-def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+Answer = Callable[[Handler, InteractionRequest, discord.Message], Awaitable[None]]
+
+
+def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the menus; Discord takes five."""
-    for label, act in MENUS.items():
-        tree.add_command(_menu(label, act, desk))
-    tree.add_command(_start_menu(desk))
+    for label, action in MENUS.items():
+        tree.add_command(_menu(label, partial(act, action=action), handler))
+    tree.add_command(_menu(START, start_form, handler))
 
 
-def _menu(label: str, act: str, desk: Desk) -> app_commands.ContextMenu:
+def _menu(label: str, answer: Answer, handler: Handler) -> app_commands.ContextMenu:
     async def choose(interaction: discord.Interaction[Any], message: discord.Message) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            visit.about = message.id
-            found = await desk.storage.jobs.by_message(message_key(message.id))
-            if found is not None:
-                await ACTS[act](desk, visit, name_of(*found))
-            elif deed := DEEDS.get(act):
-                await deed(desk, visit, picture_of(message, visit.words))
-            else:
-                raise Refusal(visit.words.unknown_message)
+        async with handler.receive(InteractionRequest(interaction)) as request:
+            await answer(handler, request, message)
 
     return app_commands.ContextMenu(name=name_text(f"menu {label}", label), callback=choose)
 
 
-def _start_menu(desk: Desk) -> app_commands.ContextMenu:
-    async def start(interaction: discord.Interaction[Any], message: discord.Message) -> None:
-        visit = Click(interaction)
-        async with desk.receive(visit):
-            pictures = [each for each in message.attachments if is_picture(each)]
-            if not pictures:
-                raise Refusal(visit.words.no_picture)
-            try:
-                async with asyncio.timeout(IN_TIME):
-                    await desk.admit(visit)
-                    image = await desk.studio.keep_image(await read_attachment(pictures[0]))
-            except TimeoutError:
-                raise Refusal(visit.words.slow_picture) from None
-            form = StartForm(image, desk.seal(visit, image), visit.words)
-            await visit.interaction.response.send_modal(form)
+async def act(
+    handler: Handler, request: InteractionRequest, message: discord.Message, *, action: str
+) -> None:
+    """Do something to the picture that a message shows, whoever sent it."""
+    request.about = message.id
+    found = await handler.storage.jobs.by_message(message_key(message.id))
+    if found is not None:
+        await ACTIONS[action](handler, request, name_of(*found))
+        return
+    file = next(pictures_in(message), None)
+    if file is None or action not in FROM_FILES:
+        raise UserError(request.words.unknown_message)
+    await FROM_FILES[action](handler, request, file)
 
-    return app_commands.ContextMenu(name=name_text(f"menu {START}", START), callback=start)
+
+async def start_form(
+    handler: Handler, request: InteractionRequest, message: discord.Message
+) -> None:
+    """Open a form that starts from the picture of a message."""
+    file = next(pictures_in(message), None)
+    if file is None:
+        raise UserError(request.words.no_picture)
+    try:
+        async with asyncio.timeout(IMAGE_TIMEOUT):
+            await handler.admit(request)
+            image = await handler.studio.keep_image(await read_attachment(file))
+    except TimeoutError:
+        raise UserError(request.words.slow_picture) from None
+    form = StartForm(image, seal_of(handler, request.person, image), request.words)
+    await request.interaction.response.send_modal(form)

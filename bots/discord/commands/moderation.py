@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 import discord
 from discord import app_commands
 
-from bots.chat.listings import act_detail, rule_lines
-from bots.chat.moderation import change_rules
+from bots.chat import moderation
+from bots.chat.listings import act_detail
 from bots.discord.address import guild_key, person_key, place_key
-from bots.discord.commands.define import Answer, answering, define, group
+from bots.discord.commands.define import answering, define, group
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.messages import is_adult
+from bots.discord.parameters import Answer
 from bots.discord.replies import CONTENT, SMALL_TEXT
-from bots.discord.visits import Click, Refusal, Visit
+from bots.discord.request import Request
 from bots.presentation import escape_markdown, fit_list
 from bots.texts import Words
+from engine.errors import UserError
 from storage.records import Act
-
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
 
 REASON: Final = 300  # characters
 HOURS: Final = 24 * 365
-ACTS: Final = 15
 
 Reason = app_commands.Range[str, 1, REASON]
 Rule = app_commands.Range[str, 1, REASON]
@@ -51,7 +52,7 @@ OtherRule = Literal[
 Hours = app_commands.Range[int, 1, HOURS]
 
 
-def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the commands; Discord shows them to who manages messages, and each one checks."""
     moderate = group(
         "moderate",
@@ -60,33 +61,35 @@ def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
         allowed_installs=app_commands.AppInstallationType(guild=True),
     )
     for name, answer in ANSWERS.items():
-        moderate.add_command(define(f"moderate {name}", answering(desk, answer)))
+        moderate.add_command(define(f"moderate {name}", answering(handler, answer)))
     tree.add_command(moderate)
 
 
 async def ban(
-    desk: Desk, visit: Click, person: discord.User, reason: Reason, hours: Hours | None = None
+    handler: Handler,
+    request: InteractionRequest,
+    person: discord.User,
+    reason: Reason,
+    hours: Hours | None = None,
 ) -> None:
-    """Let somebody ask for nothing in this server."""
-    server = desk.moderated(visit)
-    until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
-    who, moderation = person_key(person.id), desk.storage.moderation
-    await moderation.ban(who, by=visit.person, reason=reason, place=server, until=until)
-    text = visit.words.ban_done
-    await visit.tell(text.format(who=person.mention, reason=escape_markdown(reason)))
+    """Ban somebody from this server."""
+    place, who, by = handler.moderated_place(request), person_key(person.id), request.person
+    await moderation.ban(handler.app, who, by=by, place=place, reason=reason, hours=hours)
+    text = request.words.ban_done
+    await request.answer(text.format(who=person.mention, reason=escape_markdown(reason)))
 
 
-async def unban(desk: Desk, visit: Click, person: discord.User) -> None:
+async def unban(handler: Handler, request: InteractionRequest, person: discord.User) -> None:
     """Lift a ban."""
-    server, who = desk.moderated(visit), person_key(person.id)
-    lifted = await desk.storage.moderation.lift_ban(who, by=visit.person, place=server)
-    text = visit.words.ban_lifted if lifted else visit.words.no_ban
-    await visit.tell(text.format(who=person.mention))
+    place, who, by = handler.moderated_place(request), person_key(person.id), request.person
+    lifted = await handler.storage.moderation.lift_ban(who, by=by, place=place)
+    text = request.words.ban_lifted if lifted else request.words.no_ban
+    await request.answer(text.format(who=person.mention))
 
 
 async def channel(
-    desk: Desk,
-    visit: Click,
+    handler: Handler,
+    request: InteractionRequest,
     open: bool | None = None,
     steps: Rule | None = None,
     guidance: Rule | None = None,
@@ -102,37 +105,37 @@ async def channel(
     value: Rule | None = None,
     server: bool = False,
 ) -> None:
-    """Change what holds in this channel and its threads, or in the whole server, and show it."""
+    """Change the rules of this channel and its threads, or of the whole server, and list them."""
     typed = {"steps": steps, "guidance": guidance, "width": width, "height": height}
     typed |= {"count": count, "models": models, "blocked": blocked, "safety": safety}
     typed |= {"per_minute": per_minute, "place_per_minute": place_per_minute}
-    place = desk.moderated(visit, server=server)
+    place = handler.moderated_place(request, server=server)
     if (rule is None) is not (value is None):
-        raise Refusal(visit.words.rule_and_value)
+        raise UserError(request.words.rule_and_value)
     typed |= {rule: value} if rule else {}
-    await desk.know_place(visit)
+    await handler.add_place(request)
     given = {name: text for name, text in typed.items() if text}
-    await change_rules(desk.app, place, given, open, by=visit.person)
-    await visit.tell(await rules_text(desk, visit, place))
+    await moderation.change_rules(handler.app, place, given, open, by=request.person)
+    await request.answer(await rules_text(handler, request, place))
 
 
-async def log(desk: Desk, visit: Click) -> None:
+async def log(handler: Handler, request: InteractionRequest) -> None:
     """List what moderators did in this server."""
-    server = desk.moderated(visit)
-    acts = await desk.storage.moderation.acts(within=server, limit=ACTS)
-    await visit.tell(acts_text(acts, visit.words))
+    server = handler.moderated_place(request)
+    acts = await moderation.latest_acts(handler.app, server)
+    await request.answer(acts_text(acts, request.words))
 
 
-async def pause(desk: Desk, visit: Click, reason: Reason) -> None:
-    """Let nothing more start, for Marble's own moderators."""
-    await desk.app.pausing.pause(reason, visit.person)
-    await visit.tell(visit.words.queue_paused.format(reason=escape_markdown(reason)))
+async def pause(handler: Handler, request: InteractionRequest, reason: Reason) -> None:
+    """Pause the queue, for Marble's own moderators."""
+    await handler.app.pausing.pause(reason, request.person)
+    await request.answer(request.words.queue_paused.format(reason=escape_markdown(reason)))
 
 
-async def resume(desk: Desk, visit: Click) -> None:
-    """Let jobs start again, for Marble's own moderators."""
-    found = await desk.app.pausing.resume(visit.person)
-    await visit.tell(visit.words.queue_resumed if found else visit.words.queue_not_paused)
+async def resume(handler: Handler, request: InteractionRequest) -> None:
+    """Resume the queue, for Marble's own moderators."""
+    found = await handler.app.pausing.resume(request.person)
+    await request.answer(request.words.queue_resumed if found else request.words.queue_not_paused)
 
 
 ANSWERS: Final[Mapping[str, Answer]] = {
@@ -145,18 +148,20 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 }
 
 
-async def rules_text(desk: Desk, visit: Visit, place: str) -> str:
-    """List what is in force in a place: the visit's own, or its server."""
-    assert visit.guild
-    words = visit.words
-    called = {guild_key(visit.guild): words.this_server}
-    if visit.parent:
-        called[place_key(visit.guild, visit.parent)] = words.channel_of_thread
-    title = words.rules_title.format(where=called.get(place, words.this_channel))
-    held = await desk.app.gate.in_force(place, desk.client.is_adult)
-    lines = map(escape_markdown, rule_lines(held, words, called))
+async def rules_text(handler: Handler, request: Request, place: str) -> str:
+    """List the rules in force in a place: the request's own, or its server."""
+    assert request.guild
+    words = request.words
+    called = {guild_key(request.guild): words.this_server}
+    if request.parent:
+        called[place_key(request.guild, request.parent)] = words.channel_of_thread
+    adult = partial(is_adult, handler.client)
+    title, *rules = await moderation.list_rules(
+        handler.app, place, words, here=words.this_channel, called=called, adult=adult
+    )
+    lines = [f"**{title}**", *map(escape_markdown, rules)]
     below = f"\n{SMALL_TEXT}{words.rules_how}"
-    return fit_list([f"**{title}**", *lines], CONTENT - len(below), words.and_more) + below
+    return fit_list(lines, CONTENT - len(below), words.and_more) + below
 
 
 def acts_text(acts: Sequence[Act], words: Words) -> str:

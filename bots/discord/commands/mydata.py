@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from discord import ButtonStyle, app_commands
 
 from bots.chat.mydata import export_data
 from bots.discord.buttons import button, view_of
 from bots.discord.commands.define import answering, define, group
-from bots.discord.replies import Attached
-from bots.discord.sight import Onlooker
-from bots.discord.visits import Click
-
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.replies import FileData, Reply
 
 
-def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the commands."""
     mydata = group("mydata")
-    mydata.add_command(define("mydata export", answering(desk, export)))
-    mydata.add_command(define("mydata delete", answering(desk, delete, defer=False)))
+    mydata.add_command(define("mydata export", answering(handler, export)))
+    mydata.add_command(define("mydata delete", answering(handler, delete, defer=False)))
     tree.add_command(mydata)
 
 
-async def export(desk: Desk, visit: Click) -> None:
-    """Hand over everything that is kept of who asks."""
-    seen, most, viewer = await desk.seen(visit), visit.address.limit, Onlooker(visit).viewer
+async def export(handler: Handler, request: InteractionRequest) -> None:
+    """Send everything that is kept of the person to them alone."""
+    view, most = await handler.view(request), request.address.limit
 
     async def send(text: str, name: str, data: bytes) -> None:
-        await visit.hand_over(text, Attached(name=name, data=data))
+        await request.send_file(Reply(content=text, files=(FileData(name=name, data=data),)))
 
-    await export_data(desk.app, viewer, visit.words, view=seen, most=most, send=send)
+    await export_data(handler.app, request.viewer, request.words, view=view, most=most, send=send)
 
 
-async def delete(desk: Desk, visit: Click) -> None:
+async def delete(handler: Handler, request: InteractionRequest) -> None:
     """Ask whether everything is to be removed; the button does it."""
-    words = visit.words
+    words = request.words
     sure = button("forget", "0", words.forget_confirm, "🗑️", style=ButtonStyle.danger)
-    await visit.tell(words.forget_question, view=view_of(sure))
+    await request.answer(Reply(content=words.forget_question, view=view_of(sure)))

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from discord import app_commands
 
-from bots.discord.acts import pick
+from bots.discord import actions
 from bots.discord.commands.define import answering, define
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
 from bots.discord.pages import FIRST, favourites_page, history_page
-from bots.discord.visits import Click
-
-if TYPE_CHECKING:
-    from bots.discord.desk import Desk
 
 
-def add(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
+def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the commands."""
-    tree.add_command(define("history", answering(desk, history)))
-    tree.add_command(define("show", answering(desk, show, defer=False)))
+    tree.add_command(define("history", answering(handler, history)))
+    tree.add_command(define("show", answering(handler, show, defer=False)))
 
 
 async def history(
-    desk: Desk, visit: Click, search: str | None = None, favourites: bool = False
+    handler: Handler,
+    request: InteractionRequest,
+    search: str | None = None,
+    favourites: bool = False,
 ) -> None:
-    """Show somebody's latest pictures to them alone."""
+    """Show the person's latest pictures to them alone."""
     if favourites:
-        page = await favourites_page(desk, visit, FIRST)
+        page = await favourites_page(handler, request, FIRST)
     else:
-        page = await history_page(desk, visit, FIRST, search or "")
-    await visit.tell(page.content, page.files, page.view)
+        page = await history_page(handler, request, FIRST, search or "")
+    await request.answer(page)
 
 
-async def show(desk: Desk, visit: Click, picture: str) -> None:
-    """Show a picture again: to all where all may see it, else to who asks alone."""
-    await pick(desk, visit, picture)
+async def show(handler: Handler, request: InteractionRequest, picture: str) -> None:
+    """Show a picture again: to all where all may see it, else to the person alone."""
+    await actions.show(handler, request, picture)

@@ -16,7 +16,7 @@ from typing import Final
 
 from PIL import Image
 
-from bots.discord.desk import AT_ONCE
+from bots.discord.handler import AT_ONCE
 from storage import Status, Storage
 from tests.bots.discord.conftest import Marble
 from tests.conftest import PATIENCE

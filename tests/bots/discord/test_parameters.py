@@ -26,12 +26,12 @@ def imagine() -> Command[Any, ..., None]:
     async def callback(interaction: Any, **typed: Any) -> None:
         pass
 
-    desk = cast(Any, None)
-    return define("imagine", with_options(callback, desk, before=[prompt_parameter()]))
+    handler = cast(Any, None)
+    return define("imagine", with_options(callback, handler, before=[prompt_parameter()]))
 
 
 def test_every_rule_of_moderators_can_be_said_in_discord() -> None:
-    names = signature(channel).parameters.keys() - {"desk", "visit", "open", "server"}
+    names = signature(channel).parameters.keys() - {"handler", "request", "open", "server"}
     assert {*names, *get_args(OtherRule)} == {*MODERATED, "rule", "value"}
 
 

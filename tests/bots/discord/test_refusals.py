@@ -1,4 +1,4 @@
-"""What the desk says where something cannot be done."""
+"""What is answered where something cannot be done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bots.discord.desk import Desk
+from bots.discord.handler import Handler
 from bots.texts import LANGUAGES, words_of
 from storage.errors import DatabaseBusy, DatabaseFault, DiskFull, DiskTrouble
 
@@ -22,14 +22,13 @@ async def test_people_hear_why_nothing_can_be_kept(
 ) -> None:
     told: list[str] = []
 
-    async def refuse(sentence: str) -> None:
+    async def answer(sentence: str) -> None:
         told.append(sentence)
 
-    unanswered = SimpleNamespace(answered=lambda event: None)
-    desk: Any = object.__new__(Desk)
-    desk.client = SimpleNamespace(unanswered=unanswered)
-    visit: Any = SimpleNamespace(words=words_of(language), deed="/imagine", event="discord:1")
-    visit.refuse = refuse
-    async with desk.receive(visit):
+    handler: Any = object.__new__(Handler)
+    handler._unanswered = SimpleNamespace(answered=lambda event: None)
+    request: Any = SimpleNamespace(words=words_of(language), label="/imagine", event="discord:1")
+    request.answer = answer
+    async with handler.receive(request):
         raise fault("marble.db")
     assert told == [getattr(words_of(language), field)]

@@ -8,7 +8,8 @@ from typing import Final
 
 from PIL import Image
 
-from bots.discord.acts import ACTS
+from bots.discord.actions import ACTIONS
+from bots.discord.buttons import id_of
 from engine.formats.metadata import encode_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
@@ -42,7 +43,7 @@ from tests.fakes.discord.world import (
     VIEW_CHANNEL,
 )
 
-OWN: Final = frozenset({"history", "favourites", "unstar", "forget"})  # about who asks alone
+OWN: Final = frozenset({"history", "favourites", "unfavourite", "forget"})  # about who asks alone
 NUMBER_OF_NOTHING: Final = "999"
 NO: Final = "that you may see here"
 REFUSED: Final = ("everybody here may see it", "may not ask", "Only who asked")
@@ -170,7 +171,7 @@ async def test_what_is_not_there_and_what_may_not_be_seen_are_told_of_in_the_sam
     await secret.picture()
     own = await bob.imagine("a cat", size="64")
     await own.picture()
-    for act in ACTS.keys() - OWN:
+    for act in map(id_of, ACTIONS.keys() - OWN):
         told = []
         for name in (name_of(secret), NUMBER_OF_NOTHING):
             reply = await bob.forges(f"marble:{act}:{name}", own)

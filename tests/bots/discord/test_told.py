@@ -1,4 +1,4 @@
-"""What is said beside a picture that had to be made smaller, and what the log may say of a deed."""
+"""What stands beside a picture that was made smaller, and what the log says of a request."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 
 from bots.admission.visibility import View
 from bots.discord import replies
-from bots.discord.visits import Reaction
+from bots.discord.reaction import ReactionRequest
 from bots.texts import words_of
 from storage import Storage
 from tests.storage.conftest import a_job, drawn
@@ -46,6 +46,6 @@ def test_the_log_names_nobody_by_the_reaction_that_they_put() -> None:
     payload = SimpleNamespace(
         guild_id=None, channel_id=1, message_id=2, user_id=424242, member=None
     )
-    visit = Reaction(cast(Any, client), cast(Any, payload), "⭐", "en")
-    assert "424242" in visit.event
-    assert visit.deed == "discord:2:⭐"
+    request = ReactionRequest(cast(Any, client), cast(Any, payload), "⭐", "en")
+    assert "424242" in request.event
+    assert request.label == "discord:2:⭐"

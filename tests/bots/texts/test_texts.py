@@ -94,7 +94,7 @@ def test_a_reaction_does_what_messages_say_of_it(language: str) -> None:
     said = set(EMOJI.findall(words.help)) - {"➡"}
     assert said <= REACTIONS.keys()
     [way] = EMOJI.findall(words.shrunk)  # to the picture in full size
-    assert REACTIONS[way] == "mail"
+    assert REACTIONS[way] == "original"
 
 
 def test_what_is_kept_and_removed_is_said_alike_in_every_language() -> None:

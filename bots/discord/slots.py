@@ -1,4 +1,4 @@
-"""Turns: so many at once, and nobody waits for what has just failed for all before them."""
+"""Slots: so many requests are committed at once; the others wait."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextlib import asynccontextmanager
 from storage import DatabaseFault
 
 
-class Turns:
-    """Let so many in at once; the others wait.
+class Slots:
+    """A semaphore that passes a `DatabaseFault` on to whoever waited while it was raised.
 
-    A locked database takes seconds to turn somebody away. Once it did, all who waited behind them
-    hear so, too, rather than each find out for themselves; whoever comes later tries again.
+    A locked database takes seconds to fail. Without this, each of many who wait would find out
+    only in their own slot. Whoever comes later tries again.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._room = asyncio.Semaphore(at_once)
-        self._fault: DatabaseFault | None = None  # the last that was met
+        self._free = asyncio.Semaphore(at_once)
+        self._fault: DatabaseFault | None = None  # the last one
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it; raises the `DatabaseFault` met while one waited."""
+        """Wait for a slot and hold it; raises the `DatabaseFault` raised during the wait."""
         known = self._fault
-        async with self._room:
+        async with self._free:
             if self._fault is not None and self._fault is not known:
                 raise self._fault.with_traceback(None)
             try:

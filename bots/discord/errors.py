@@ -1,11 +1,13 @@
-"""What Discord's refusals mean: a table of its codes; what has none of them is not Discord's word.
+"""What Discord's error codes mean; an answer with none of them is not Discord's own.
 
-A page of Cloudflare or of a proxy, code 0 and codes that nobody knows are no verdict. Codes are
+A page of Cloudflare or of a proxy, code 0 and unknown codes decide nothing. Codes are
 those of https://docs.discord.com/developers/topics/opcodes-and-status-codes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Final
 
@@ -19,13 +21,13 @@ UNKNOWN_MESSAGE: Final = 10008
 UNKNOWN_INTERACTION: Final = 10062
 TOO_LARGE: Final = 40005
 ALREADY_ACKNOWLEDGED: Final = 40060
-INTERNAL: Final = 40333  # "internal network error": something between, not a verdict
+INTERNAL: Final = 40333  # "internal network error": something between, not Discord itself
 NO_DM: Final = 50007
 NO_COMMON_SERVER: Final = 50278
 BAD_FORM: Final = 50035
-NO_READING_BACK: Final = 160002  # what one may not read, one cannot reply to
+NO_READING_BACK: Final = 160002  # a reply to a message that may not be read
 
-# This way will not work: what is named is gone, or Marble may not write there.
+# This way will not work: the target is gone, or Marble may not write there.
 CLOSED: Final = frozenset(
     {
         *(UNKNOWN_CHANNEL, 10004, UNKNOWN_MESSAGE, 10013, 10015, UNKNOWN_INTERACTION),
@@ -42,15 +44,15 @@ CLOSED: Final = frozenset(
         *(200000, 200001, 240000),  # a server's own filters
     }
 )
-# What was sent is wrong, which is Marble's mistake.
+# What was sent is invalid: a bug of Marble's.
 MISTAKES: Final = frozenset({50006, BAD_FORM, 50046, 50068, 50109})
 # Too much for now, though not always said by a 429.
 LATER: Final = frozenset({20016, 20022, 20028, 20029, 40003, 40004, 40006, 130000})
 TOO_MANY: Final = 429
-# What the network raises where nobody knows whether a request arrived.
-UNKNOWN: Final = (aiohttp.ClientError, OSError)
-# What discord.py raises over an answer of another form than Discord's.
-STRANGE: Final = (TypeError, KeyError, ValueError)
+# Errors of the network, after which nobody knows whether a request arrived.
+NETWORK: Final = (aiohttp.ClientError, OSError)
+# What discord.py raises for a malformed answer.
+MALFORMED: Final = (TypeError, KeyError, ValueError)
 WAIT: Final = 60.0  # seconds, where Discord does not say how long
 JSON: Final = "application/json"
 NO_TOKEN: Final = "Discord does not know its token; put the bot's own into MARBLE_DISCORD_TOKEN"
@@ -58,7 +60,7 @@ BAD_TOKEN: Final = 4004  # code with which the gateway closes
 
 
 def translate(error: Exception) -> Exception:
-    """Return an error as the delivery distinguishes it; others are returned unchanged."""
+    """Return the error that the delivery distinguishes; others are returned unchanged."""
     if isinstance(error, discord.RateLimited):
         return TryLater(error.retry_after)
     if isinstance(error, discord.LoginFailure):
@@ -74,19 +76,19 @@ def translate(error: Exception) -> Exception:
         return _translate_answer(error)
     if isinstance(error, discord.GatewayNotFound | aiohttp.ClientError):
         return ConnectionError(str(error) or type(error).__name__)
-    if isinstance(error, STRANGE) and _raised_within(error, "discord"):
+    if isinstance(error, MALFORMED) and _raised_within(error, "discord"):
         return UnknownAnswer(f"discord.py cannot read an answer: {type(error).__name__}: {error}")
     return error
 
 
 def is_discords(error: discord.HTTPException) -> bool:
-    """Say whether an answer is Discord's own: its JSON, with a sentence in it."""
+    """Return whether an answer is Discord's own: its JSON, with a sentence in it."""
     headers = getattr(error.response, "headers", {})
     return headers.get("Content-Type") == JSON and bool(error.text)
 
 
 def refused_by(error: discord.HTTPException, *codes: int) -> bool:
-    """Say whether Discord itself refuses something by one of these codes."""
+    """Return whether Discord itself refuses a request with one of these codes."""
     return is_discords(error) and error.code in codes
 
 
@@ -96,13 +98,23 @@ def too_large(error: discord.HTTPException) -> bool:
 
 
 def no_reference(error: discord.HTTPException) -> bool:
-    """Say whether the message that one would reply to is why it was refused."""
+    """Return whether a message was refused because of the one it replies to."""
     about_it = error.code == BAD_FORM and "message_reference" in error.text
     return is_discords(error) and (about_it or error.code in (UNKNOWN_MESSAGE, NO_READING_BACK))
 
 
+@contextmanager
+def already_deleted() -> Iterator[None]:
+    """Ignore that Discord no longer knows what is deleted inside the block."""
+    try:
+        yield
+    except discord.HTTPException as error:
+        if not refused_by(error, UNKNOWN_MESSAGE, UNKNOWN_CHANNEL):
+            raise
+
+
 def takes_no_dm(error: discord.HTTPException) -> bool:
-    """Say whether somebody takes no direct messages from Marble."""
+    """Return whether somebody takes no direct messages from Marble."""
     return refused_by(error, NO_DM, NO_COMMON_SERVER)
 
 
@@ -132,7 +144,7 @@ def _seconds_of(error: discord.HTTPException) -> float:
 
 
 def _raised_within(error: Exception, package: str) -> bool:
-    """Say whether an error came out of a package's code."""
+    """Return whether an error came out of a package's code."""
     frames = walk_tb(error.__traceback__)
     names = (str(frame.f_globals.get("__name__", "")) for frame, _ in frames)
     return any(name.partition(".")[0] == package for name in names)

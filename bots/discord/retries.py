@@ -1,4 +1,4 @@
-"""Answers wait while Discord asks them to, and are sent again while they cannot have arrived."""
+"""Answers that Discord asks to put off, or that the network loses, are sent again."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Final, TypeVar
 
 import discord
 
-from bots.discord.faults import translate
+from bots.discord.errors import translate
 from bots.worker.delivery import TryLater, back_off
 
-PATIENCE: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
+TIMEOUT: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def patiently(send: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
-    """Send an answer, for as long as somebody can still hear it.
+async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+    """Send an answer, again after errors that pass, for as long as it can be of use.
 
-    One that is not `repeatable` would stand there twice if it was heard and its answer lost; it is
-    sent again only after an answer that says that it was not. Raises what the last try raised.
+    repeatable: sending twice leaves one answer. Others are sent again only after an error that
+    says that nothing arrived. Raises what the last try raised.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + PATIENCE
+    end = loop.time() + TIMEOUT
     for tries in count():
         try:
             return await send()
@@ -44,7 +44,7 @@ def _wait(error: Exception, tries: int, *, repeatable: bool) -> float | None:
     found = translate(error)
     if isinstance(found, TryLater):
         return found.seconds
-    unheard = isinstance(error, discord.HTTPException) and error.status < 500
-    if isinstance(found, OSError) and (repeatable or unheard):
+    not_arrived = isinstance(error, discord.HTTPException) and error.status < 500
+    if isinstance(found, OSError) and (repeatable or not_arrived):
         return back_off(tries)
     return None

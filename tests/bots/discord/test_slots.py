@@ -4,32 +4,32 @@ import asyncio
 
 import pytest
 
-from bots.discord.turns import Turns
+from bots.discord.slots import Slots
 from engine.errors import UserError
 from storage.errors import DatabaseBusy, DatabaseFault
 
 
 class Line:
-    """People who wait for turns, and what each one's turn ends with."""
+    """People who wait for slots, and what each one's slot ends with."""
 
     def __init__(self, at_once: int) -> None:
-        self.turns = Turns(at_once)
+        self.slots = Slots(at_once)
         self.had: list[str] = []
         self._ends: dict[str, asyncio.Future[None]] = {}
 
     def joins(self, name: str) -> asyncio.Task[None]:
-        """Let somebody wait for a turn."""
+        """Let somebody wait for a slot."""
         self._ends[name] = asyncio.get_running_loop().create_future()
         return asyncio.create_task(self._visit(name), name=name)
 
     async def ends(self, name: str, error: Exception | None = None) -> None:
-        """End a turn, and let who comes next have theirs."""
+        """End a slot, and let who comes next have theirs."""
         end = self._ends[name]
         end.set_exception(error) if error else end.set_result(None)
         await settle()
 
     async def _visit(self, name: str) -> None:
-        async with self.turns.take():
+        async with self.slots.take():
             self.had.append(name)
             await self._ends[name]
 

@@ -1,0 +1,208 @@
+"""What Discord's buttons, reactions and context menus do; `bots.chat.actions` decides who may.
+
+Each function takes the handler, the request, and the name of a job (`12`) or of one of its pictures
+(`12.3`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from bots.admission.visibility import View
+from bots.chat import actions
+from bots.chat.access import ADMITTED, Audience, Target
+from bots.chat.mydata import forget_data
+from bots.discord.address import LIMIT, message_key
+from bots.discord.attachments import recipe_text
+from bots.discord.forms import EditForm
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.messages import dm_errors, dm_place, send_dm
+from bots.discord.pages import favourites_page, history_page
+from bots.discord.replies import CONTENT, FileData, Reply, pictures_reply
+from bots.discord.request import Request
+from bots.discord.retries import with_retries
+from bots.presentation import Limit, alt_text, fit, recipe_lines
+from bots.texts import Words, say
+from engine.errors import UserError
+from storage import Job, Picture, parse_name
+
+Action = Callable[[Handler, Request, str], Awaitable[None]]
+UPLOADS: Final = 10  # files in one message
+
+
+async def draw(handler: Handler, request: Request, name: str, *, action: str) -> None:
+    """Draw another picture from it, as an action of `bots.chat.actions.DRAWN` says."""
+    async with handler.drawing(request):
+        job = await actions.draw(handler.app, action, name, request, request.asker, request.message)
+    await handler.announce(request, job)
+
+
+async def show(handler: Handler, request: Request, name: str) -> None:
+    """Show it again, with its buttons: to the person alone where others may not see it."""
+    target = await handler.find(request, "show", name)
+    if target.audience is not Audience.ALL:
+        await handler.acknowledge(request, private=True)
+        await request.answer(await _pictures_reply(handler, request, target))
+        return
+    pictures = target.drawn(request.words)
+    request.check_permissions()
+    await handler.acknowledge(request)
+    message = await request.post(await _pictures_reply(handler, request, target))
+    index = pictures[0].index if len(pictures) == 1 else None
+    await handler.storage.jobs.shown(target.job.id, {message_key(message): index})
+
+
+async def show_alone(handler: Handler, request: Request, name: str) -> None:
+    """Show it to the person alone, with its buttons."""
+    await handler.acknowledge(request, private=True)
+    target = await handler.find(request, "pick", name)
+    await request.answer(await _pictures_reply(handler, request, target))
+
+
+async def _pictures_reply(handler: Handler, request: Request, target: Target) -> Reply:
+    """Return a reply with pictures; raises `UserError` for who is banned, and for none drawn."""
+    pictures = target.drawn(request.words)
+    if target.purpose in ADMITTED:
+        await handler.admit(request)
+    view, limit = await handler.view(request), request.address.limit
+    return await pictures_reply(target.job, pictures, view, limit, request.words)
+
+
+async def show_recipe(handler: Handler, request: Request, name: str) -> None:
+    """Show what it was made from."""
+    await handler.acknowledge(request, private=True)
+    target = await handler.find(request, "recipe", name)
+    await request.answer(_recipe_of(target, request.words))
+
+
+async def send_original(handler: Handler, request: Request, name: str) -> None:
+    """Send the recipe and the pictures in full size by direct message."""
+    await handler.acknowledge(request, private=True)
+    target = await handler.find(request, "original", name)
+    pictures, words = target.drawn(request.words), request.words
+    await handler.admit(request)
+    client, person = handler.client, request.address.person
+    with dm_errors(words):
+        place = await with_retries(partial(dm_place, client, person), repeatable=True)
+    view = await handler.app.screen.of(place)
+    fitted = [await _file(view, each, target.job, words) for each in pictures if view.shows(each)]
+    notes = (
+        "" if all(whole for _, whole in fitted) else words.shrunk_everywhere,
+        say(view.note(pictures), words),
+    )
+    below = "".join(f"\n{note}" for note in notes if note)
+    text = _recipe_of(target, words, CONTENT - len(below)) + below
+    replies = [Reply(content="", files=tuple(batch)) for batch in _batches([f for f, _ in fitted])]
+    replies[0] = replace(replies[0], content=text)
+    with dm_errors(words):
+        for reply in replies:
+            await with_retries(partial(send_dm, client, person, reply), repeatable=False)
+    await request.confirm(words.sent_by_dm)
+
+
+async def favourite(handler: Handler, request: Request, name: str) -> None:
+    """Add it to the person's favourites; a button pressed again removes it."""
+    await handler.acknowledge(request, private=True)
+    target = await handler.find(request, "favourite", name)
+    favourites, words = handler.storage.favourites, request.words
+    indices = [each.index for each in target.drawn(words)]
+    by_button = isinstance(request, InteractionRequest)
+    keep = favourites.toggle if by_button else favourites.add
+    kept = await keep(request.person, target.job.id, *indices) or not by_button
+    text = words.favourite_added if kept else words.favourite_removed
+    await request.confirm(text.format(name=name))
+
+
+async def unfavourite(handler: Handler, request: Request, name: str) -> None:
+    """Remove it from the person's favourites, whether or not they may still see it."""
+    job, picture = parse_name(name)
+    indices = () if picture is None else (picture,)
+    await handler.storage.favourites.remove(request.person, job, *indices)
+
+
+async def delete(handler: Handler, request: Request, name: str) -> None:
+    """Cancel a job that waits or runs, or delete the message that shows it."""
+    await request.defer_silently()
+    target = await handler.find(request, "delete", name)
+    job, words = target.job, request.words
+    if await actions.cancel_unfinished(handler.app, target, by=request.person):
+        await request.confirm(words.cancel_asked.format(job=job.id))
+        return
+    if not (target.shown or request.about_private):
+        raise UserError(words.unknown_message)
+    await request.delete_message()
+    await handler.storage.moderation.record_removal(job, by=request.person)
+    await request.confirm(words.deleted)
+
+
+async def edit(handler: Handler, request: Request, name: str) -> None:
+    """Open a form with the recipe."""
+    target = await handler.find(request, "edit", name)
+    assert isinstance(request, InteractionRequest)
+    form = EditForm(target.name, target.job.recipe, request.words)
+    await request.interaction.response.send_modal(form)
+
+
+async def history(handler: Handler, request: Request, name: str) -> None:
+    """Show the page of the person's history before the job `name`."""
+    await handler.acknowledge(request, private=True)
+    await request.answer(await history_page(handler, request, name))
+
+
+async def favourites(handler: Handler, request: Request, name: str) -> None:
+    """Show the page of the person's favourites before the picture `name`."""
+    await handler.acknowledge(request, private=True)
+    await request.answer(await favourites_page(handler, request, name))
+
+
+async def forget(handler: Handler, request: Request, name: str) -> None:
+    """Remove everything that is kept of the person."""
+    await handler.acknowledge(request, private=True)
+    _, text = await forget_data(handler.app, request.viewer, request.words)
+    await request.answer(text)
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    **{action: partial(draw, action=action) for action in actions.DRAWN},
+    "edit": edit,
+    "show": show,
+    "pick": show_alone,
+    "recipe": show_recipe,
+    "original": send_original,
+    "favourite": favourite,
+    "unfavourite": unfavourite,
+    "delete": delete,
+    "history": history,
+    "favourites": favourites,
+    "forget": forget,
+}
+
+
+def _recipe_of(target: Target, words: Words, limit: int = CONTENT) -> str:
+    values = recipe_lines(target.job, words, target.picture)
+    return recipe_text(target.name, values, words, limit)
+
+
+async def _file(view: View, picture: Picture, job: Job, words: Words) -> tuple[FileData, bool]:
+    """Return a picture as a direct message can carry it, and whether nothing of it is lost."""
+    data = await asyncio.to_thread(view.read, picture)
+    fitted = await asyncio.to_thread(fit, data, Limit(size=LIMIT))
+    name, alt = f"marble-{picture.name}.{fitted.suffix}", alt_text(job, words)
+    spoiler = view.veils([picture])
+    return FileData(name=name, data=fitted.data, description=alt, spoiler=spoiler), fitted.whole
+
+
+def _batches(files: Sequence[FileData]) -> list[list[FileData]]:
+    """Distribute files over messages, within the limits of each in number and bytes."""
+    batches: list[list[FileData]] = [[]]
+    for each in files:
+        size = sum(len(other.data) for other in batches[-1]) + len(each.data)
+        if batches[-1] and (len(batches[-1]) == UPLOADS or size > LIMIT):
+            batches.append([])
+        batches[-1].append(each)
+    return batches

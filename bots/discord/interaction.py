@@ -1,0 +1,192 @@
+"""Requests by interactions: commands, buttons, menus and forms."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Final
+
+import discord
+
+from bots.discord.address import Address
+from bots.discord.errors import (
+    ALREADY_ACKNOWLEDGED,
+    UNKNOWN_INTERACTION,
+    already_deleted,
+    refused_by,
+    translate,
+)
+from bots.discord.messages import dm_errors, send_dm
+from bots.discord.replies import Reply
+from bots.discord.request import Gone, Request, require
+from bots.discord.retries import with_retries
+from bots.texts import language_of
+from storage import Job
+
+NEEDED: Final = ("view_channel", "send_messages", "attach_files")
+NEEDED_IN_THREAD: Final = ("view_channel", "send_messages_in_threads", "attach_files")
+NEEDED_BY_GUEST: Final = ("attach_files",)  # where only the person has installed Marble
+
+log = logging.getLogger(__name__)
+
+
+class Answered(Enum):
+    """The first answer to an interaction, on which the next ones depend."""
+
+    NOT_YET = auto()
+    PRIVATE = auto()
+    PUBLIC = auto()
+    SILENT = auto()  # it shows nothing, or not any more
+
+
+class InteractionRequest(Request):
+    """A command, a button, a menu or a form."""
+
+    def __init__(self, interaction: discord.Interaction[Any]) -> None:
+        super().__init__()
+        self.client = interaction.client
+        self.interaction = interaction
+        self.guild = interaction.guild_id
+        channel, user = interaction.channel, interaction.user
+        self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
+        self.permissions = interaction.permissions
+        self.member = user if isinstance(user, discord.Member) else None
+        # Marble may be used in others' direct messages, too, where its answers are read by both.
+        self.in_private = self.guild is None and interaction.context.dm_channel
+        self.about = interaction.message.id if interaction.message else None
+        self.about_private = bool(interaction.message and interaction.message.flags.ephemeral)
+        self.event = f"discord:{interaction.id}"
+        self.address = Address(
+            channel=interaction.channel_id or 0,
+            person=user.id,
+            language=language_of(interaction.locale.value),
+            limit=interaction.filesize_limit,
+            application=interaction.application_id,
+            token=interaction.token,
+            until=interaction.expires_at.timestamp(),
+            answers=self.about,
+        )
+        self.note = ""  # shown to the person alone, beside the job
+        self._answered = Answered.NOT_YET
+        self._message: int | None = None
+        self._file_sent = False
+
+    def check_permissions(self) -> None:
+        """Raise `UserError` for a permission without which no answer can be shown."""
+        if self.guild is None:
+            return
+        names: Sequence[str] = NEEDED
+        if not self.interaction.is_guild_integration():
+            names = NEEDED_BY_GUEST
+        elif isinstance(self.interaction.channel, discord.Thread):
+            names = NEEDED_IN_THREAD
+        require(self.interaction.app_permissions, names, self.words)
+
+    async def load_channel(self) -> None:
+        """Do nothing: an interaction brings its channel."""
+
+    async def defer(self, *, private: bool = False) -> None:
+        """Acknowledge: the answer will be seen by all, or in `private` by the person alone.
+
+        Raises `Gone` where Discord no longer knows the interaction.
+        """
+        callback = await self._defer(ephemeral=private, thinking=True)
+        self._answered = Answered.PRIVATE if private else Answered.PUBLIC
+        self._message = callback.message_id if callback else None
+
+    async def defer_silently(self) -> None:
+        """Acknowledge without showing anything; raises `Gone`."""
+        await self._defer()
+        self._answered = Answered.SILENT
+
+    async def _defer(self, **how: bool) -> discord.InteractionCallbackResponse[Any] | None:
+        """Defer, once more where the call or its answer may be lost on the way."""
+        defer = partial(self.interaction.response.defer, **how)
+        with _gone_errors():
+            try:
+                return await defer()
+            except Exception as error:
+                if not isinstance(translate(error), OSError):
+                    raise
+                log.info("an acknowledgement may be lost (%s): %s", self.label, error)
+            try:
+                return await defer()
+            except discord.HTTPException as error:
+                if not refused_by(error, ALREADY_ACKNOWLEDGED):
+                    raise
+                return None  # the first one arrived
+
+    async def announce(self, job: Job) -> int | None:
+        """Keep "thinking", which the first news of the job replace; return its message."""
+        if self.note:
+            try:
+                # The first follow-up would else become "thinking"'s text, which all see.
+                await self.interaction.edit_original_response(content=self.words.submitted)
+                await self.interaction.followup.send(self.note, ephemeral=True)
+            except Exception as error:  # the job is there, noted or not
+                log.warning("a note to job %d was not shown: %s", job.id, error)
+        return self._message
+
+    async def post(self, reply: Reply) -> int:
+        """Put a reply where the acknowledgement is; return the message."""
+        edit = self.interaction.edit_original_response
+        return (await with_retries(lambda: edit(**reply.edit()), repeatable=True)).id
+
+    async def answer(self, reply: Reply | str) -> None:
+        """Show a reply to the person alone; what all saw of the answer so far is deleted."""
+        reply = Reply(content=reply) if isinstance(reply, str) else reply
+        if self._answered is Answered.PRIVATE and not self._file_sent:
+            await self.post(reply)
+        elif self._answered is Answered.NOT_YET:
+            answer = self.interaction.response.send_message
+            with _gone_errors():
+                await with_retries(lambda: answer(**reply.new(), ephemeral=True), repeatable=False)
+            self._answered = Answered.PRIVATE
+        else:
+            # Who can see an answer was decided by acknowledging it: that one has to go first.
+            if self._answered is Answered.PUBLIC:
+                await self.delete_message()
+            self._answered = Answered.SILENT
+            await self._follow_up(reply)
+
+    async def send_file(self, reply: Reply) -> None:
+        """Show a file to the person alone, after `defer` in private: each in its own message.
+
+        By direct message once the interaction has ended: there were many, or the line is slow.
+        Raises `UserError` where they take none.
+        """
+        if self.address.expired:
+            person = self.address.person
+            with dm_errors(self.words):
+                await with_retries(lambda: send_dm(self.client, person, reply), repeatable=False)
+        elif self._file_sent:
+            await self._follow_up(reply)
+        else:
+            await self.post(reply)
+        self._file_sent = True
+
+    async def _follow_up(self, reply: Reply) -> None:
+        send = self.interaction.followup.send
+        await with_retries(lambda: send(**reply.new(), ephemeral=True), repeatable=False)
+
+    async def delete_message(self) -> None:
+        """Delete the original answer: after `defer_silently` the message acted on.
+
+        Discord always lets an interaction do that.
+        """
+        with already_deleted():
+            await with_retries(self.interaction.delete_original_response, repeatable=True)
+
+
+@contextmanager
+def _gone_errors() -> Iterator[None]:
+    """Raise `Gone` for Discord's "unknown interaction" and "already acknowledged"."""
+    try:
+        yield
+    except discord.HTTPException as error:
+        if refused_by(error, ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION):
+            raise Gone from error
+        raise

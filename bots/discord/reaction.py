@@ -1,0 +1,105 @@
+"""Requests by reactions: an emoji below one of Marble's messages."""
+
+from __future__ import annotations
+
+import discord
+
+from bots.discord.address import LIMIT, Address
+from bots.discord.errors import already_deleted, takes_no_dm
+from bots.discord.interaction import NEEDED, NEEDED_IN_THREAD
+from bots.discord.messages import send, send_dm
+from bots.discord.replies import Reply
+from bots.discord.request import Request, require
+from bots.discord.retries import with_retries
+from storage import Job
+
+
+class ReactionRequest(Request):
+    """An emoji below one of Marble's messages."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        payload: discord.RawReactionActionEvent,
+        emoji: str,
+        language: str | None,
+    ) -> None:
+        super().__init__()
+        self.client = client
+        self.guild = payload.guild_id
+        guild = client.get_guild(payload.guild_id) if payload.guild_id else None
+        channel = guild.get_channel_or_thread(payload.channel_id) if guild else None
+        self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
+        self._channel = channel
+        self.member = payload.member
+        self.permissions = (
+            channel.permissions_for(payload.member) if channel and payload.member else None
+        )
+        self.in_private = self.guild is None  # others' direct messages send no reactions
+        self.about = payload.message_id
+        self._emoji = emoji
+        self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
+        self.address = Address(
+            channel=payload.channel_id,
+            person=payload.user_id,
+            language=language or "en",
+            limit=guild.filesize_limit if guild else LIMIT,
+            answers=payload.message_id,
+        )
+
+    @property
+    def label(self) -> str:
+        """Return the name for the log: `event` without the person."""
+        return f"discord:{self.address.answers}:{self._emoji}"
+
+    def check_permissions(self) -> None:
+        """Raise `UserError` for a permission without which no answer can be shown."""
+        if self._channel is not None:
+            in_thread = isinstance(self._channel, discord.Thread)
+            has = self._channel.permissions_for(self._channel.guild.me)
+            require(has, NEEDED_IN_THREAD if in_thread else NEEDED, self.words)
+
+    async def load_channel(self) -> None:
+        """Fetch a thread that the client does not know: an archived one, or a private one."""
+        if self.guild is not None and self._channel is None:
+            found = await self.client.fetch_channel(self.address.channel)
+            self.parent = found.parent_id if isinstance(found, discord.Thread) else None
+
+    async def defer(self, *, private: bool = False) -> None:
+        """Do nothing: a reaction needs no acknowledgement."""
+
+    async def defer_silently(self) -> None:
+        """Do nothing: a reaction needs no acknowledgement."""
+
+    async def announce(self, job: Job) -> int | None:
+        """Send the message that becomes the job's reply."""
+        reply = Reply(content=self.words.submitted)
+        return (await send(self.client, self.address, reply, nonce=str(job.id))).id
+
+    async def post(self, reply: Reply) -> int:
+        """Send a message that replies to the one with the reaction."""
+        message = await with_retries(
+            lambda: send(self.client, self.address, reply), repeatable=False
+        )
+        return message.id
+
+    async def answer(self, reply: Reply | str) -> None:
+        """Send a direct message, if the person takes any."""
+        message = Reply(content=reply) if isinstance(reply, str) else reply
+        person = self.address.person
+        try:
+            await with_retries(lambda: send_dm(self.client, person, message), repeatable=False)
+        except discord.HTTPException as error:
+            if not takes_no_dm(error):
+                raise
+
+    async def confirm(self, text: str) -> None:
+        """Do nothing: the reaction itself can be seen."""
+
+    async def delete_message(self) -> None:
+        """Delete the message with the reaction; raises `discord.HTTPException`."""
+        channel = self.client.get_partial_messageable(self.address.channel)
+        assert self.about is not None
+        message = channel.get_partial_message(self.about)
+        with already_deleted():
+            await with_retries(message.delete, repeatable=True)

@@ -1,0 +1,206 @@
+"""A request: who asks for something, where, and how they are answered.
+
+What Discord tells of who may see which channel comes from roles and overwrites that the client has.
+Members of servers are not cached: an interaction and a reaction bring their own, those of another
+server are fetched. Of a private thread only those who may manage threads are known to be in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Final
+
+import discord
+
+from bots.chat.access import Relation, Viewer
+from bots.discord.address import Address, message_key, person_key, place_key, read_place
+from bots.discord.errors import NETWORK
+from bots.discord.invitation import spoken
+from bots.discord.replies import Reply
+from bots.requests.studio import Asker
+from bots.texts import Words, words_of
+from engine.errors import UserError
+from storage import Job
+
+MEMBER_TIMEOUT: Final = 2.0  # seconds to fetch a member: an answer is due within 3 s
+MODERATING: Final = ("manage_messages", "manage_guild", "administrator")
+Channel = discord.abc.GuildChannel | discord.Thread
+
+
+class Gone(Exception):
+    """The interaction was answered before, or is too old to be answered."""
+
+
+class Request(ABC):
+    """What somebody asks for by an interaction or a reaction, and how they are answered."""
+
+    client: discord.Client
+    address: Address
+    guild: int | None
+    parent: int | None  # the channel of a thread
+    permissions: discord.Permissions | None  # the person's, in the channel
+    member: discord.Member | None  # the person, in a server
+    in_private: bool  # nobody else reads there
+    about: int | None  # the message acted on
+    about_private = False  # … which only this person sees
+    event: str  # the same however often Discord sends it
+    refused = False  # answered with the reason why not
+
+    def __init__(self) -> None:
+        self._members: dict[int, discord.Member | None] = {}  # by server
+
+    @property
+    def label(self) -> str:
+        """Return the name for the log: `event` without the person."""
+        return self.event
+
+    @property
+    def words(self) -> Words:
+        """Return messages in the person's language."""
+        return words_of(self.address.language)
+
+    @property
+    def person(self) -> str:
+        """Return the person's key in storage."""
+        return person_key(self.address.person)
+
+    @property
+    def place(self) -> str:
+        """Return the key of the channel in storage."""
+        return place_key(self.guild, self.address.channel)
+
+    @property
+    def message(self) -> str | None:
+        """Return the key of the message acted on in storage."""
+        return message_key(self.about) if self.about else None
+
+    @property
+    def asker(self) -> Asker:
+        """Return who asks, for the studio."""
+        reply = self.address.to_dict()
+        return Asker(person=self.person, place=self.place, reply=reply, event=self.event)
+
+    @property
+    def viewer(self) -> Viewer:
+        """Return who asks, where, and who reads the answer."""
+        return Viewer(
+            person=self.person,
+            place=self.place,
+            in_private=self.in_private,
+            answered_alone=True,
+        )
+
+    @property
+    def moderates_channel(self) -> bool:
+        """Return whether the person moderates the channel."""
+        return moderates(self.permissions)
+
+    @property
+    def moderates_server(self) -> bool:
+        """Return whether the person moderates the whole server.
+
+        Permissions in a channel are not enough: a channel may grant more of its own.
+        """
+        return moderates(self.member.guild_permissions if self.member else None)
+
+    def shares(self, place: str) -> bool:
+        """Return whether all who read here are known to see another place.
+
+        Who sees a channel sees its public threads, and who reads a thread sees its channel.
+        """
+        if place == self.place:
+            return True
+        here = place_key(self.guild, self.parent or self.address.channel)
+        found = self._channel_of(place)
+        if isinstance(found, discord.Thread):
+            return not found.is_private() and place_key(found.guild.id, found.parent_id) == here
+        return place == here
+
+    async def relation(self, place: str) -> Relation:
+        """Return how the person is related to a place; `NONE` where that cannot be found out."""
+        if place == self.place:
+            return Relation.MODERATES if self.moderates_channel else Relation.SEES
+        if read_place(place) is None:
+            return Relation.PRIVATE
+        channel = self._channel_of(place)
+        member = await self._member_of(channel.guild) if channel else None
+        if channel is None or member is None:
+            return Relation.NONE
+        try:
+            rights = channel.permissions_for(member)
+        except discord.ClientException:  # a thread whose channel is not known
+            return Relation.NONE
+        private = isinstance(channel, discord.Thread) and channel.is_private()
+        sees = rights.view_channel and rights.read_message_history
+        if not sees or (private and not rights.manage_threads):
+            return Relation.NONE
+        return Relation.MODERATES if moderates(rights) else Relation.SEES
+
+    def _channel_of(self, place: str) -> Channel | None:
+        where = read_place(place)
+        guild = self.client.get_guild(where[0]) if where else None
+        return guild.get_channel_or_thread(where[1]) if guild and where else None
+
+    async def _member_of(self, guild: discord.Guild) -> discord.Member | None:
+        """Return the person as a member of a server, or None where Discord does not say in time."""
+        if self.member and self.member.guild.id == guild.id:
+            return self.member
+        if guild.id not in self._members:
+            self._members[guild.id] = None
+            try:
+                async with asyncio.timeout(MEMBER_TIMEOUT):
+                    self._members[guild.id] = await guild.fetch_member(self.address.person)
+            except (discord.DiscordException, TimeoutError, *NETWORK):
+                pass
+        return self._members[guild.id]
+
+    @abstractmethod
+    def check_permissions(self) -> None:
+        """Raise `UserError` for a permission without which no answer can be shown."""
+
+    @abstractmethod
+    async def load_channel(self) -> None:
+        """Fetch the channel where it is not known, for `parent`; raises `discord.HTTPException`."""
+
+    @abstractmethod
+    async def defer(self, *, private: bool = False) -> None:
+        """Acknowledge: the answer will be seen by all, or in `private` by the person alone."""
+
+    @abstractmethod
+    async def defer_silently(self) -> None:
+        """Acknowledge without showing anything: the message acted on will be changed."""
+
+    @abstractmethod
+    async def announce(self, job: Job) -> int | None:
+        """Show that a job is committed; return the message, which becomes its reply."""
+
+    @abstractmethod
+    async def post(self, reply: Reply) -> int:
+        """Show a reply to all, after `defer`; return the message."""
+
+    @abstractmethod
+    async def answer(self, reply: Reply | str) -> None:
+        """Show a reply to the person alone; what all saw of the answer so far is deleted."""
+
+    async def confirm(self, text: str) -> None:
+        """Answer that something is done, unless that can be seen otherwise."""
+        await self.answer(text)
+
+    @abstractmethod
+    async def delete_message(self) -> None:
+        """Delete the message acted on, after `defer_silently`."""
+
+
+def moderates(permissions: discord.Permissions | None) -> bool:
+    """Return whether permissions are those of a moderator."""
+    return permissions is not None and any(getattr(permissions, name) for name in MODERATING)
+
+
+def require(permissions: discord.Permissions, names: Iterable[str], words: Words) -> None:
+    """Raise `UserError` for the first of some permissions that Marble lacks."""
+    for name in names:
+        if not getattr(permissions, name):
+            shown = words.permissions.get(name) or spoken(name)
+            raise UserError(words.missing_permission.format(permission=shown))
