@@ -19,8 +19,8 @@ from bots.terminal.output import recipe_rows
 from engine.errors import GraphError, ImageError, MetadataError, OptionError, shorten
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
-from engine.formats.graphs.meaning import Given
-from engine.formats.graphs.recipe import Wanted, pictures_of, read_graph
+from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.recipe import PictureInput, from_graph, pictures_of
 from engine.formats.metadata import Reading, graph_in, read_recipe
 from engine.pictures.image_header import read_image_header
 from engine.recipe.recipe import Recipe
@@ -115,7 +115,7 @@ async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Readi
     data = await asyncio.to_thread(_content, str(file))
     graph = await asyncio.to_thread(_graph_of, data)
     loaded = await asyncio.to_thread(pictures_of, graph) if graph is not None else []
-    given: dict[str, Given] = {}
+    given: dict[str, LoadedPicture] = {}
     for wanted in loaded:
         image = await _find(file.parent, wanted.name, studio, pictures)
         if image:
@@ -144,11 +144,11 @@ def _graph_of(data: bytes) -> Any:
     return None
 
 
-def _reading(data: bytes, given: Mapping[str, Given]) -> Reading:
+def _reading(data: bytes, given: Mapping[str, LoadedPicture]) -> Reading:
     if not _is_graph(data):
         return read_recipe(data, given)
-    read = read_graph(parse_graph(data), given)
-    return Reading(read.recipe, "ComfyUI", read.ignored)
+    recipe, ignored = from_graph(parse_graph(data), given)
+    return Reading(recipe, "ComfyUI", ignored)
 
 
 async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> str | None:
@@ -173,26 +173,28 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-async def _given(image: str, wanted: Wanted, studio: Studio, pictures: Pictures) -> Given:
+async def _given(
+    image: str, wanted: PictureInput, studio: Studio, pictures: Pictures
+) -> LoadedPicture:
     header = read_image_header(await asyncio.to_thread(pictures.fetch, image))
     masks = {}
     for channel in wanted.channels:
         with suppress(ImageError):  # nothing is marked there: said where it is used
             masks[channel] = await studio.keep_channel(image, channel)
-    return Given(image=image, width=header.width, height=header.height, masks=masks)
+    return LoadedPicture(image=image, width=header.width, height=header.height, masks=masks)
 
 
-def _stand_ins(wanted: list[Wanted]) -> tuple[dict[str, Given], dict[str, str]]:
+def _stand_ins(wanted: list[PictureInput]) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
     """Return what stands for pictures that nobody looks at, and their names."""
     width, height = UNSEEN
-    given: dict[str, Given] = {}
+    given: dict[str, LoadedPicture] = {}
     names: dict[str, str] = {}
     for each in wanted:
         if OURS.fullmatch(each.name):
             continue
         image = _stand_in(each.name, names)
         masks = {c: _stand_in(f"{each.name} ({c})", names) for c in each.channels}
-        given[each.name] = Given(image=image, width=width, height=height, masks=masks)
+        given[each.name] = LoadedPicture(image=image, width=width, height=height, masks=masks)
     return given, names
 
 

@@ -31,8 +31,8 @@ from engine.formats.a1111.writer import no_line_reasons, to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.meaning import Given
-from engine.formats.graphs.recipe import read_graph
+from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.recipe import from_graph
 from engine.recipe.prompt_tags import mend_surrogates
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
@@ -93,7 +93,7 @@ def encode_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
     return file.getvalue()
 
 
-def read_recipe(data: bytes, pictures: Mapping[str, Given] | None = None) -> Reading:
+def read_recipe(data: bytes, pictures: Mapping[str, LoadedPicture] | None = None) -> Reading:
     """Read the recipe in a PNG, JPEG or WebP file, Marble's own text first.
 
     pictures: what ComfyUI's graph loads, by name. Raises `UserError` in one sentence.
@@ -233,17 +233,17 @@ def _international(rest: bytes) -> str:
     return (_inflate(text) if packed else text).decode("utf-8")
 
 
-def _from_a1111(text: str, pictures: Mapping[str, Given]) -> Reading:
+def _from_a1111(text: str, pictures: Mapping[str, LoadedPicture]) -> Reading:
     recipe, ignored = from_a1111(text)
     return Reading(recipe, "A1111", ignored)
 
 
-def _from_comfy(text: str, pictures: Mapping[str, Given]) -> Reading:
-    read = read_graph(_object(text), pictures)
-    return Reading(read.recipe, "ComfyUI", read.ignored)
+def _from_comfy(text: str, pictures: Mapping[str, LoadedPicture]) -> Reading:
+    recipe, ignored = from_graph(_object(text), pictures)
+    return Reading(recipe, "ComfyUI", ignored)
 
 
-FOREIGN: Final[Mapping[str, Callable[[str, Mapping[str, Given]], Reading]]] = {
+FOREIGN: Final[Mapping[str, Callable[[str, Mapping[str, LoadedPicture]], Reading]]] = {
     "prompt": _from_comfy,
     "parameters": _from_a1111,
     "workflow": _from_comfy,

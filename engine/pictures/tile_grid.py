@@ -8,8 +8,9 @@ from __future__ import annotations
 from math import ceil
 from typing import Final
 
+from engine.recipe.limits import LATENT_SIDE
+
 OVERLAP: Final = 0.25  # of a tile's side, at least: of those in which detail is drawn
-LATENT: Final = 8  # pixels of a latent's side
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -30,9 +31,9 @@ def drawn(width: int, height: int, tile: int | None) -> int:
     """Return how many pixels a network sees of a picture in tiles (None: whole); all in pixels."""
     if tile is None:
         return width * height
-    side = tile // LATENT
+    side = tile // LATENT_SIDE
     amount = 1
-    for length in (width // LATENT, height // LATENT):
+    for length in (width // LATENT_SIDE, height // LATENT_SIDE):
         found = starts(length, side, overlap_of(side))
-        amount *= len(found) * min(side, length) * LATENT
+        amount *= len(found) * min(side, length) * LATENT_SIDE
     return amount

@@ -104,6 +104,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "lora_weight": Range(-4, 4),
     "margin": Range(0, 2048, 1),  # pixels
 }
+LATENT_SIDE: Final = 8  # pixels that a latent spans
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
 # Texts that may not be empty, and what they must hold.
 WORDS: Final = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import OptionError
-from engine.recipe.limits import LARGEST, check, parse_seed
+from engine.recipe.limits import LARGEST, LATENT_SIDE, check, parse_seed
 from engine.sentences import Sentence
 
 LANCZOS: Final = "lanczos"
@@ -139,7 +139,8 @@ class Upscale:
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size of the enlarged picture, whole latents each way; raises `OptionError`."""
-        large = tuple(max(8, round(side * self.factor / 8) * 8) for side in (width, height))
+        latents = (round(side * self.factor / LATENT_SIDE) for side in (width, height))
+        large = tuple(LATENT_SIDE * max(1, side) for side in latents)
         if large[0] * large[1] > LARGEST:
             side = f"{width}×{height}"
             text = f"such that {side} stays below 16 megapixels"

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.limits import SAMPLERS, SCHEDULES, SEED_LIMIT
 from engine.recipe.parts import LANCZOS, Control, Lora, Margins, Upscale, Variation
@@ -137,3 +139,16 @@ def settled(recipe: Recipe) -> Recipe:
         if recipe.strength is None and recipe.image and upscale.strength:
             changes["steps"] = max(1, min(150, round(recipe.detail_steps / upscale.strength)))
     return replace(recipe, **changes)
+
+
+class Read(NamedTuple):
+    recipe: Recipe
+    ignored: tuple[str, ...]
+
+
+def read_graph(data: object, pictures: Mapping[str, LoadedPicture] | None = None) -> Read:
+    return Read(*from_graph(data, pictures))
+
+
+def recipe_of(data: object, pictures: Mapping[str, LoadedPicture] | None = None) -> Recipe:
+    return from_graph(data, pictures)[0]

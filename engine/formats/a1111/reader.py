@@ -47,8 +47,8 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
     width, _, height = settings.text("Size").partition("x")
     values: dict[str, Any] = {"width": number(int, width), "height": number(int, height)}
     values |= _plain(settings)
-    values |= _started(settings)
-    values |= _enlarged(settings, values)
+    values |= _start_image(settings)
+    values |= _upscale(settings, values)
     if values.get("strength") is not None:
         values["steps"] = _share(values["steps"], values["strength"])
     values |= {"controls": _controls(settings), "variations": _variations(settings)}
@@ -87,7 +87,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _started(settings: Settings) -> dict[str, Any]:
+def _start_image(settings: Settings) -> dict[str, Any]:
     """Read what a start image is drawn with; A1111's lines do not name it, Marble's do."""
     fit = {"fit": settings.text("Marble fit", "crop")}
     if not settings.has("Marble image"):
@@ -116,7 +116,7 @@ def _multiply(steps: Any, strength: Any) -> bool:
     return counted and isinstance(strength, float) and 0 < strength <= 1
 
 
-def _enlarged(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
+def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
     """Read A1111's "Hires. fix", or an upscaler that worked on the finished picture."""
     for prefix, factor, size in (
         ("Hires", "Hires upscale", "Hires resize"),

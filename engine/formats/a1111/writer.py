@@ -26,7 +26,7 @@ def to_a1111(recipe: Recipe) -> str:
     """Write a recipe as a line; `ValueError` where none can say it (see `no_line_reasons`)."""
     if reasons := no_line_reasons(recipe):
         raise ValueError(f"no line says this recipe: {reasons[0]}")
-    settings = _settings(recipe) | _derived(recipe) | _ours(recipe)
+    settings = _settings(recipe) | _derived(recipe) | _marble_settings(recipe)
     negative = f"{NEGATIVE} {recipe.negative_prompt}\n" if recipe.negative_prompt else ""
     return f"{write_loras(recipe.prompt, recipe.loras)}\n{negative}{write(settings)}"
 
@@ -65,7 +65,7 @@ def _derived(recipe: Recipe) -> dict[str, str | None]:
         settings["Mask blur"] = str(max(1, min(recipe.width, recipe.height) // BLUR))
     for index, control in enumerate(recipe.controls):
         settings[f"ControlNet {index}"] = _control(control, recipe.fit)
-    return settings | (_larger(recipe, recipe.upscale) if recipe.upscale else {})
+    return settings | (_upscale(recipe, recipe.upscale) if recipe.upscale else {})
 
 
 def _control(control: Control, fit: str) -> str:
@@ -78,7 +78,7 @@ def _control(control: Control, fit: str) -> str:
     return ", ".join(f"{name}: {value}" for name, value in values.items())
 
 
-def _larger(recipe: Recipe, upscale: Upscale) -> dict[str, str | None]:
+def _upscale(recipe: Recipe, upscale: Upscale) -> dict[str, str | None]:
     by = UPSCALER_NAMES.get(upscale.by, upscale.by)
     how, value = _how_much(recipe, upscale)
     if upscale.strength is None:
@@ -102,7 +102,7 @@ def _how_much(recipe: Recipe, upscale: Upscale) -> tuple[str, str]:
     return "resize", f"{size[0]}x{size[1]}"
 
 
-def _ours(recipe: Recipe) -> dict[str, str | None]:
+def _marble_settings(recipe: Recipe) -> dict[str, str | None]:
     """Return what A1111 has no word for."""
     maps = {f"Marble control {i}": each.image for i, each in enumerate(recipe.controls)}
     return {

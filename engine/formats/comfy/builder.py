@@ -17,15 +17,22 @@ Size = tuple[int, int]
 SINGLE_FILES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".bin")
 CROPS: Final = {"crop": "center", "resize": "disabled"}
 
-# The ids of ComfyUI's default workflow, so that the canvas looks like home; then our own.
-SAMPLER, LOADER, START, POSITIVE, NEGATIVE, DECODE, SAVE, PICK = map(str, range(3, 11))
-LAYER, RESCALE, VAE = map(str, range(11, 14))
+
+class Id:
+    """Ids of nodes: those of ComfyUI's default workflow, so that the canvas looks the same; then
+    our own."""
+
+    SAMPLER, LOADER, START, POSITIVE, NEGATIVE, DECODE, SAVE, PICK = map(str, range(3, 11))
+    LAYER, RESCALE, VAE = map(str, range(11, 14))
+    LOAD, FIT, REPEAT, MASK, FIT_MASK, TO_MASK, SET_MASK, COMPOSITE = map(str, range(50, 58))
+    UPSCALER, UPSCALED_BY_MODEL, UPSCALED, ENCODE = map(str, range(60, 64))
+    UPSCALED_LATENTS, SECOND, BETWEEN = map(str, range(64, 67))
+
+
 FIRST_LORA: Final = 20  # the others follow
-LOAD, FIT, REPEAT, MASK, FIT_MASK, TO_MASK, SET_MASK, COMPOSITE = map(str, range(50, 58))
-UPSCALER, BY_MODEL, LARGER, ENCODE, STRETCH, SECOND, BETWEEN = map(str, range(60, 67))
 FIRST_CONTROL: Final = 100
 CONTROL_IDS: Final = 10  # for each control: loader and picture, then two nodes for each pass
-FIRST_TEXT: Final = {POSITIVE: 1000, NEGATIVE: 5000}  # what follows a BREAK
+FIRST_TEXT: Final = {Id.POSITIVE: 1000, Id.NEGATIVE: 5000}  # what follows a BREAK
 
 
 class GraphBuilder:
@@ -77,8 +84,8 @@ class GraphBuilder:
         recipe = self.recipe
         single_file = recipe.checkpoint.lower().endswith(SINGLE_FILES)
         loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"
-        self.add(LOADER, loader, **{NODE_KINDS[loader].values[0]: recipe.checkpoint})
-        model, clip, vae = (LOADER, 0), (LOADER, 1), (LOADER, 2)
+        self.add(Id.LOADER, loader, **{NODE_KINDS[loader].values[0]: recipe.checkpoint})
+        model, clip, vae = (Id.LOADER, 0), (Id.LOADER, 1), (Id.LOADER, 2)
         for number, lora in enumerate(recipe.loras, FIRST_LORA):
             weights = dict(zip(("strength_model", "strength_clip"), lora.weights, strict=True))
             file = {"lora_name": file_of(lora.name)}
@@ -86,13 +93,13 @@ class GraphBuilder:
             clip = model[0], 1
         if recipe.clip_skip:
             layer = {"stop_at_clip_layer": -recipe.clip_skip}
-            clip = self.add(LAYER, "CLIPSetLastLayer", **layer, clip=clip)
+            clip = self.add(Id.LAYER, "CLIPSetLastLayer", **layer, clip=clip)
         if rescale := recipe.guidance_rescale:
-            model = self.add(RESCALE, "RescaleCFG", multiplier=rescale, model=model)
+            model = self.add(Id.RESCALE, "RescaleCFG", multiplier=rescale, model=model)
         if recipe.vae:
             # ComfyUI joins a tiny VAE's two files under a name that is none of theirs.
             name = recipe.vae if recipe.vae in TINY_VAES else file_of(recipe.vae)
-            vae = self.add(VAE, "VAELoader", vae_name=name)
+            vae = self.add(Id.VAE, "VAELoader", vae_name=name)
         return model, clip, vae
 
     def _control(

@@ -6,22 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from engine.formats.comfy.builder import (
-    DECODE,
-    FIRST_LORA,
-    LAYER,
-    LOAD,
-    LOADER,
-    NEGATIVE,
-    PICK,
-    POSITIVE,
-    RESCALE,
-    SAMPLER,
-    SAVE,
-    START,
-    VAE,
-    GraphJson,
-)
+from engine.formats.comfy.builder import FIRST_LORA, GraphJson, Id
 from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, UPLOAD
 from engine.recipe.recipe import Recipe
@@ -29,17 +14,17 @@ from engine.recipe.recipe import Recipe
 ON_CANVAS: Final = {AFTER_RUN: "fixed", UPLOAD: "image"}
 # The places of ComfyUI's default workflow, so that the canvas looks like home.
 PLACES: Final[Mapping[str, tuple[int, int]]] = {
-    LOADER: (26, 474),
-    START: (473, 609),
-    PICK: (473, 765),
-    POSITIVE: (415, 186),
-    NEGATIVE: (413, 410),
-    SAMPLER: (863, 186),
-    DECODE: (1209, 188),
-    SAVE: (1451, 189),
-    LAYER: (26, 360),
-    RESCALE: (863, 60),
-    VAE: (1209, 520),
+    Id.LOADER: (26, 474),
+    Id.START: (473, 609),
+    Id.PICK: (473, 765),
+    Id.POSITIVE: (415, 186),
+    Id.NEGATIVE: (413, 410),
+    Id.SAMPLER: (863, 186),
+    Id.DECODE: (1209, 188),
+    Id.SAVE: (1451, 189),
+    Id.LAYER: (26, 360),
+    Id.RESCALE: (863, 60),
+    Id.VAE: (1209, 520),
 }
 LORA_PLACE: Final = (26, 620, 166)  # the first one's, and how far the next one is below
 # All others stand in rows below, in the order in which they were put down.
@@ -105,10 +90,10 @@ def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]])
 
 def _places(graph: GraphJson) -> dict[str, tuple[int, int]]:
     """Return where each node stands."""
-    others = [name for name in graph if name not in PLACES and int(name) >= int(LOAD)]
+    others = [name for name in graph if name not in PLACES and int(name) >= int(Id.LOAD)]
     places = {name: _cell(number) for number, name in enumerate(others)}
     x, y, step = LORA_PLACE
-    loras = [name for name in graph if FIRST_LORA <= int(name) < int(LOAD)]
+    loras = [name for name in graph if FIRST_LORA <= int(name) < int(Id.LOAD)]
     places |= {name: (x, y + step * number) for number, name in enumerate(loras)}
     return {**places, **PLACES}
 

@@ -7,43 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.formats.comfy.builder import (
-    BETWEEN,
-    BY_MODEL,
-    COMPOSITE,
-    DECODE,
-    ENCODE,
-    FIT,
-    FIT_MASK,
-    LARGER,
-    LOAD,
-    MASK,
-    NEGATIVE,
-    PICK,
-    POSITIVE,
-    REPEAT,
-    SAMPLER,
-    SAVE,
-    SECOND,
-    SET_MASK,
-    START,
-    STRETCH,
-    TO_MASK,
-    UPSCALER,
-    GraphBuilder,
-    GraphJson,
-    Link,
-    Size,
-    file_of,
-)
+from engine.formats.comfy.builder import GraphBuilder, GraphJson, Id, Link, Size, file_of
 from engine.formats.comfy.limits import no_graph_reasons
-from engine.formats.graphs.noise import slices_like_marble
+from engine.formats.graphs.latents import NEAREST, slices_like_marble
 from engine.recipe.parts import LANCZOS, LATENT, Upscale
 from engine.recipe.recipe import Recipe
 
-# Marble stretches latents as ComfyUI's default does; masks must not ring, as lanczos would.
-NEAREST: Final = "nearest-exact"
-SOFT: Final = "bilinear"
+SOFT: Final = "bilinear"  # for masks, which must not ring as lanczos would
 
 
 def to_graph(recipe: Recipe) -> GraphJson:
@@ -60,19 +30,26 @@ class _Writer(GraphBuilder):
         recipe, upscale = self.recipe, self.recipe.upscale
         second = upscale if upscale and upscale.strength is not None else None
         start = self._start()
-        texts = self.text(POSITIVE, recipe.prompt), self.text(NEGATIVE, recipe.negative_prompt)
+        texts = (
+            self.text(Id.POSITIVE, recipe.prompt),
+            self.text(Id.NEGATIVE, recipe.negative_prompt),
+        )
         # Where a second pass follows, its noise is drawn for the whole batch, too.
         early = second is None and slices_like_marble(recipe.width, recipe.height)
         start = self._pick(start) if early else start
         if second and recipe.image and recipe.strength is None:
-            made = self._pass(SAMPLER, start, texts, second)
+            made = self._pass(Id.SAMPLER, start, texts, second)
         else:
-            made = self._pass(SAMPLER, start, texts)
+            made = self._pass(Id.SAMPLER, start, texts)
             made = self._second(made, texts, second) if second else made
-        image = self._decode(DECODE, made if early else self._pick(made))
+        image = self._decode(Id.DECODE, made if early else self._pick(made))
         if second is None:
-            image = self._larger(self._over(image), upscale) if upscale else self._over(image)
-        self.add(SAVE, "SaveImage", filename_prefix="marble", images=image)
+            image = (
+                self._upscale(self._composite(image), upscale)
+                if upscale
+                else self._composite(image)
+            )
+        self.add(Id.SAVE, "SaveImage", filename_prefix="marble", images=image)
         return self.graph
 
     def _start(self) -> Link:
@@ -80,43 +57,47 @@ class _Writer(GraphBuilder):
         recipe, size = self.recipe, (self.recipe.width, self.recipe.height)
         if recipe.image is None:
             sides = {"width": size[0], "height": size[1]}
-            return self.add(START, "EmptyLatentImage", **sides, batch_size=recipe.count)
-        image = self.fit(FIT, self.picture(LOAD, recipe.image), size)
+            return self.add(Id.START, "EmptyLatentImage", **sides, batch_size=recipe.count)
+        image = self.fit(Id.FIT, self.picture(Id.LOAD, recipe.image), size)
         if recipe.strength is None and recipe.upscale:  # detail is drawn into it, once larger
-            latents = self._grown(image, recipe.upscale)
+            latents = self._upscaled_start(image, recipe.upscale)
         else:
-            latents = self.add(START, "VAEEncode", pixels=image, vae=self.vae)
+            latents = self.add(Id.START, "VAEEncode", pixels=image, vae=self.vae)
         if recipe.mask is not None:
             mask = self._mask(recipe.mask, size)
-            latents = self.add(SET_MASK, "SetLatentNoiseMask", samples=latents, mask=mask)
+            latents = self.add(Id.SET_MASK, "SetLatentNoiseMask", samples=latents, mask=mask)
         if recipe.count > 1:
-            latents = self.add(REPEAT, "RepeatLatentBatch", samples=latents, amount=recipe.count)
+            latents = self.add(Id.REPEAT, "RepeatLatentBatch", samples=latents, amount=recipe.count)
         return latents
 
-    def _grown(self, image: Link, upscale: Upscale) -> Link:
+    def _upscaled_start(self, image: Link, upscale: Upscale) -> Link:
         if upscale.by != LATENT:
-            return self.add(START, "VAEEncode", pixels=self._larger(image, upscale), vae=self.vae)
-        return self._stretch(self.add(START, "VAEEncode", pixels=image, vae=self.vae), upscale)
+            return self.add(
+                Id.START, "VAEEncode", pixels=self._upscale(image, upscale), vae=self.vae
+            )
+        return self._upscale_latents(
+            self.add(Id.START, "VAEEncode", pixels=image, vae=self.vae), upscale
+        )
 
     def _mask(self, sha256: str, size: Size) -> Link:
         """Fit a mask as its picture is: scaled by its latents it would not be cut as that is."""
-        image = self.fit(FIT_MASK, self.picture(MASK, sha256), size, SOFT)
-        return self.add(TO_MASK, "ImageToMask", channel="red", image=image)
+        image = self.fit(Id.FIT_MASK, self.picture(Id.MASK, sha256), size, SOFT)
+        return self.add(Id.TO_MASK, "ImageToMask", channel="red", image=image)
 
-    def _over(self, painted: Link) -> Link:
+    def _composite(self, painted: Link) -> Link:
         """Lay the start image over what was painted, where its mask leaves it."""
         if self.recipe.mask is None:
             return painted
-        layers = {"destination": (FIT, 0), "source": painted, "mask": (TO_MASK, 0)}
+        layers = {"destination": (Id.FIT, 0), "source": painted, "mask": (Id.TO_MASK, 0)}
         place = {"x": 0, "y": 0, "resize_source": False}
-        return self.add(COMPOSITE, "ImageCompositeMasked", **place, **layers)
+        return self.add(Id.COMPOSITE, "ImageCompositeMasked", **place, **layers)
 
     def _pick(self, batch: Link) -> Link:
         """Take the one picture of a batch that is wanted, if one is."""
         if self.recipe.picture is None:
             return batch
         which = {"batch_index": self.recipe.picture, "length": 1}
-        return self.add(PICK, "LatentFromBatch", samples=batch, **which)
+        return self.add(Id.PICK, "LatentFromBatch", samples=batch, **which)
 
     def _pass(
         self, name: str, latents: Link, texts: tuple[Link, Link], detail: Upscale | None = None
@@ -143,31 +124,33 @@ class _Writer(GraphBuilder):
 
     def _second(self, made: Link, texts: tuple[Link, Link], upscale: Upscale) -> Link:
         if upscale.by == LATENT:
-            latents = self._stretch(made, upscale)
+            latents = self._upscale_latents(made, upscale)
         else:
-            pixels = self._larger(self._over(self._decode(BETWEEN, made)), upscale)
-            latents = self.add(ENCODE, "VAEEncode", pixels=pixels, vae=self.vae)
-        return self._pass(SECOND, latents, texts, upscale)
+            pixels = self._upscale(self._composite(self._decode(Id.BETWEEN, made)), upscale)
+            latents = self.add(Id.ENCODE, "VAEEncode", pixels=pixels, vae=self.vae)
+        return self._pass(Id.SECOND, latents, texts, upscale)
 
     def _decode(self, name: str, latents: Link) -> Link:
         return self.add(name, "VAEDecode", samples=latents, vae=self.vae)
 
-    def _stretch(self, latents: Link, upscale: Upscale) -> Link:
+    def _upscale_latents(self, latents: Link, upscale: Upscale) -> Link:
         how = {"upscale_method": NEAREST, "scale_by": upscale.factor}
-        return self.add(STRETCH, "LatentUpscaleBy", samples=latents, **how)
+        return self.add(Id.UPSCALED_LATENTS, "LatentUpscaleBy", samples=latents, **how)
 
-    def _larger(self, image: Link, upscale: Upscale) -> Link:
+    def _upscale(self, image: Link, upscale: Upscale) -> Link:
         width, height = self.recipe.size
         if upscale.by != LANCZOS:
             file = {"model_name": file_of(upscale.by)}
-            model = self.add(UPSCALER, "UpscaleModelLoader", **file)
-            image = self.add(BY_MODEL, "ImageUpscaleWithModel", upscale_model=model, image=image)
+            model = self.add(Id.UPSCALER, "UpscaleModelLoader", **file)
+            image = self.add(
+                Id.UPSCALED_BY_MODEL, "ImageUpscaleWithModel", upscale_model=model, image=image
+            )
         elif self._by_factor(upscale) == (width, height):
             how = {"upscale_method": LANCZOS, "scale_by": upscale.factor}
-            return self.add(LARGER, "ImageScaleBy", image=image, **how)
+            return self.add(Id.UPSCALED, "ImageScaleBy", image=image, **how)
         size = {"width": width, "height": height}
         how = {"upscale_method": LANCZOS, "crop": "disabled"}
-        return self.add(LARGER, "ImageScale", image=image, **size, **how)
+        return self.add(Id.UPSCALED, "ImageScale", image=image, **size, **how)
 
     def _by_factor(self, upscale: Upscale) -> Size:
         """Return the size to which ComfyUI brings a picture by a factor."""

@@ -8,9 +8,8 @@ from typing import Final
 
 from engine.errors import GraphError
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, Larger
+from engine.formats.graphs.meaning import Draft, PendingUpscale
 from engine.formats.graphs.pictures import (
-    LATENT_SIDE,
     check_size,
     note_filters,
     other_method,
@@ -18,10 +17,13 @@ from engine.formats.graphs.pictures import (
 )
 from engine.formats.graphs.reader import Reader, Rule
 from engine.formats.graphs.sampling import sampled, sampled_in_part
+from engine.recipe.limits import LATENT_SIDE
 from engine.recipe.parts import LATENT
 from engine.sentences import Sentence
 
-NEAREST: Final = "nearest-exact"
+NEAREST: Final = "nearest-exact"  # how Marble upscales latents
+LATENT_CHANNELS: Final = 4  # what EmptyLatentImage makes: SD1.x, SD2.x and SDXL
+NOISE_ALIGNMENT: Final = 16  # values torch draws at a time on the CPU
 
 
 def _empty(reader: Reader, link: Link) -> Draft:
@@ -32,16 +34,16 @@ def _empty(reader: Reader, link: Link) -> Draft:
 
 
 def _encoded(reader: Reader, link: Link) -> Draft:
-    draft = reader.image(link.node, "pixels")
+    draft = reader.input(link.node, "pixels", Draft)
     note_filters(reader, draft)
     if draft.drawn is None:
         draft = check_size(reader, link.node, draft)
-    elif draft.larger is None:
-        draft = replace(draft, larger=Larger())
+    elif draft.pending is None:
+        draft = replace(draft, pending=PendingUpscale())
     return with_vae(reader, link.node, draft)
 
 
-def _encoded_with_hole(reader: Reader, link: Link) -> Draft:
+def _encoded_for_inpainting(reader: Reader, link: Link) -> Draft:
     draft = _masked(reader, link.node, _encoded(reader, link))
     grey = "the grey under its mask and grow_mask_by: the picture stays there"
     reader.note(link.node, Sentence(grey, "graph_grey"))
@@ -49,18 +51,18 @@ def _encoded_with_hole(reader: Reader, link: Link) -> Draft:
 
 
 def _with_mask(reader: Reader, link: Link) -> Draft:
-    return _masked(reader, link.node, reader.latent(link.node, "samples"))
+    return _masked(reader, link.node, reader.input(link.node, "samples", Draft))
 
 
 def _masked(reader: Reader, name: str, draft: Draft) -> Draft:
-    if draft.drawn is not None or draft.image is None or draft.larger:
+    if draft.drawn is not None or draft.image is None or draft.pending:
         text = "masks something else than a start image, which Marble cannot do"
         raise reader.fail(name, Sentence(text, "graph_masks_other"))
-    return replace(draft, mask=reader.mask(name))
+    return replace(draft, mask=reader.input(name, "mask", str))
 
 
 def _picked(reader: Reader, link: Link) -> Draft:
-    name, draft = link.node, reader.latent(link.node, "samples")
+    name, draft = link.node, reader.input(link.node, "samples", Draft)
     if reader.graph.value(name, "length") != 1:
         text = "The ComfyUI graph picks some of its pictures; Marble makes 1 or all."
         raise GraphError(Sentence(text, "graph_picks_some"))
@@ -72,7 +74,10 @@ def _picked(reader: Reader, link: Link) -> Draft:
 
 
 def _repeated(reader: Reader, link: Link) -> Draft:
-    draft, amount = reader.latent(link.node, "samples"), reader.graph.number(link.node, "amount")
+    draft, amount = (
+        reader.input(link.node, "samples", Draft),
+        reader.graph.number(link.node, "amount"),
+    )
     if draft.drawn is not None or draft.picture is not None:
         text = "repeats what was drawn or picked, which Marble cannot do"
         raise reader.fail(link.node, Sentence(text, "graph_repeats"))
@@ -81,37 +86,48 @@ def _repeated(reader: Reader, link: Link) -> Draft:
     return replace(draft, count=draft.count * int(amount))
 
 
-def _stretched(reader: Reader, link: Link) -> Draft:
+def _upscaled(reader: Reader, link: Link) -> Draft:
     sides = (reader.graph.number(link.node, side) for side in ("width", "height"))
     width, height = (side // LATENT_SIDE * LATENT_SIDE for side in sides)
-    return _stretch(reader, link.node, Larger(by=LATENT, target=(width, height)))
+    return _upscale(reader, link.node, PendingUpscale(by=LATENT, target=(width, height)))
 
 
-def _stretched_by(reader: Reader, link: Link) -> Draft:
+def _upscaled_by(reader: Reader, link: Link) -> Draft:
     factor = reader.graph.number(link.node, "scale_by")
-    return _stretch(reader, link.node, Larger(by=LATENT, factor=factor))
+    return _upscale(reader, link.node, PendingUpscale(by=LATENT, factor=factor))
 
 
-def _stretch(reader: Reader, name: str, larger: Larger) -> Draft:
-    draft = reader.latent(name, "samples")
+def _upscale(reader: Reader, name: str, pending: PendingUpscale) -> Draft:
+    draft = reader.input(name, "samples", Draft)
     method = reader.graph.nodes[name]["inputs"].get("upscale_method", NEAREST)
     if method != NEAREST:
         reader.note(name, other_method(method, NEAREST))
-    if draft.larger or (draft.drawn is None and draft.image is None):
+    if draft.pending or (draft.drawn is None and draft.image is None):
         text = "stretches nothing that was drawn or given"
         raise reader.fail(name, Sentence(text, "graph_stretches_nothing"))
-    return replace(draft, larger=larger)
+    return replace(draft, pending=pending)
+
+
+def slices_like_marble(width: int, height: int) -> bool:
+    """Say whether ComfyUI's noise for one picture of a batch is Marble's; sizes in pixels.
+
+    Marble draws the noise of all `count` pictures at once and slices it. So does ComfyUI for a
+    whole batch, but where LatentFromBatch stands before KSampler it draws picture after picture.
+    The two agree only where one picture's noise is a multiple of 16 values.
+    """
+    values = LATENT_CHANNELS * (width // LATENT_SIDE) * (height // LATENT_SIDE)
+    return values % NOISE_ALIGNMENT == 0
 
 
 LATENTS: Final[Mapping[str, Rule]] = {
     "EmptyLatentImage": _empty,
     "VAEEncode": _encoded,
-    "VAEEncodeForInpaint": _encoded_with_hole,
+    "VAEEncodeForInpaint": _encoded_for_inpainting,
     "SetLatentNoiseMask": _with_mask,
     "LatentFromBatch": _picked,
     "RepeatLatentBatch": _repeated,
-    "LatentUpscale": _stretched,
-    "LatentUpscaleBy": _stretched_by,
+    "LatentUpscale": _upscaled,
+    "LatentUpscaleBy": _upscaled_by,
     "KSampler": sampled,
     "KSamplerAdvanced": sampled_in_part,
 }

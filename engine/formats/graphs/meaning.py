@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.recipe.parts import LANCZOS, Control, Upscale
-from engine.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class LoadedPicture:
     """Hold a picture that a graph loads: its name in our store, its size, and masks made of it.
 
     masks: channel (`alpha`, `red`, `green`, `blue`) → name; alpha's is white where it is clear.
@@ -24,15 +23,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """Hold a recipe read from a graph, and what of the graph it cannot honour."""
-
-    recipe: Recipe
-    ignored: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
+class GraphModel:
     """Hold a U-Net or text encoder: its file, and LoRAs as (node, weight) in their order."""
 
     file: object
@@ -42,7 +33,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Vae:
+class GraphVae:
     """Hold a VAE: the model's own (`file`), or another one (`name`)."""
 
     file: object = None
@@ -50,7 +41,7 @@ class Vae:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class GraphPrompt:
     """Hold a prompt, what reads it, and the controls on its way.
 
     both: controls act on the other prompt, too; sizes: what SDXL is told, (width, height);
@@ -58,7 +49,7 @@ class Words:
     """
 
     text: Any
-    encoder: Model
+    encoder: GraphModel
     controls: tuple[Control, ...] = ()
     both: bool = True
     sizes: frozenset[tuple[float, float]] = frozenset()
@@ -70,11 +61,11 @@ class Pass:
     """Hold how a sampler draws: recipe fields by name, and the model by which it does."""
 
     values: Mapping[str, Any]
-    model: Model
+    model: GraphModel
 
 
 @dataclass(frozen=True, slots=True)
-class Larger:
+class PendingUpscale:
     """Hold an enlargement that is not finished: by a factor, or else to a size in pixels."""
 
     by: str = LANCZOS
@@ -98,9 +89,9 @@ class Draft:
     image: str | None = None
     fit: str | None = None
     mask: str | None = None
-    vae: Vae | None = None
+    vae: GraphVae | None = None
     drawn: Pass | None = None
     strength: Any = None
-    larger: Larger | None = None
+    pending: PendingUpscale | None = None
     filters: tuple[tuple[str, str], ...] = ()
     upscale: Upscale | None = None

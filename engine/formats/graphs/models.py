@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Final
 
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Model, Vae
+from engine.formats.graphs.meaning import GraphModel, GraphVae
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.reader import Reader, Rule, file_named
 from engine.recipe.parts import Lora
 
 
-def _loaded(reader: Reader, link: Link) -> Model:
-    return Model(_file(reader, link))
+def _loaded(reader: Reader, link: Link) -> GraphModel:
+    return GraphModel(_file(reader, link))
 
 
 def _file(reader: Reader, link: Link) -> object:
@@ -22,9 +22,9 @@ def _file(reader: Reader, link: Link) -> object:
     return reader.graph.value(link.node, option)
 
 
-def _with_lora(reader: Reader, link: Link) -> Model:
+def _with_lora(reader: Reader, link: Link) -> GraphModel:
     part, strength = PARTS[link.slot]
-    before = reader.model(link.node, part)
+    before = reader.input(link.node, part, GraphModel)
     weight = reader.graph.number(link.node, strength)
     return replace(before, loras=(*before.loras, (link.node, weight)))
 
@@ -32,25 +32,25 @@ def _with_lora(reader: Reader, link: Link) -> Model:
 PARTS: Final = (("model", "strength_model"), ("clip", "strength_clip"))
 
 
-def _rescaled(reader: Reader, link: Link) -> Model:
+def _rescaled(reader: Reader, link: Link) -> GraphModel:
     multiplier = reader.graph.number(link.node, "multiplier")
-    return replace(reader.model(link.node, "model"), rescale=multiplier)
+    return replace(reader.input(link.node, "model", GraphModel), rescale=multiplier)
 
 
-def _cut(reader: Reader, link: Link) -> Model:
+def _cut(reader: Reader, link: Link) -> GraphModel:
     layer = -reader.graph.number(link.node, "stop_at_clip_layer")
-    return replace(reader.model(link.node, "clip"), skip=int(layer))
+    return replace(reader.input(link.node, "clip", GraphModel), skip=int(layer))
 
 
-def _own_vae(reader: Reader, link: Link) -> Vae:
-    return Vae(file=_file(reader, link))
+def _own_vae(reader: Reader, link: Link) -> GraphVae:
+    return GraphVae(file=_file(reader, link))
 
 
-def _other_vae(reader: Reader, link: Link) -> Vae:
-    return Vae(name=file_named(reader.graph.value(link.node, "vae_name")))
+def _other_vae(reader: Reader, link: Link) -> GraphVae:
+    return GraphVae(name=file_named(reader.graph.value(link.node, "vae_name")))
 
 
-def loras(reader: Reader, model: Model, encoder: Model) -> tuple[Lora, ...]:
+def loras(reader: Reader, model: GraphModel, encoder: GraphModel) -> tuple[Lora, ...]:
     """Return the LoRAs of a U-Net and a text encoder; one that only one of them has weighs 0."""
     unet, text = dict(model.loras), dict(encoder.loras)
     return tuple(

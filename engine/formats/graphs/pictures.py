@@ -9,40 +9,42 @@ from typing import Final
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, Larger
+from engine.formats.graphs.meaning import Draft, GraphVae, PendingUpscale
 from engine.formats.graphs.reader import Reader, Rule, file_named
+from engine.recipe.limits import LATENT_SIDE
 from engine.recipe.parts import LANCZOS
 from engine.sentences import Sentence
 
-LATENT_SIDE: Final = 8  # pixels
 FITS: Final = {"center": "crop", "disabled": "resize"}
 ALPHA: Final = "alpha"
 GUESSED: Final = 4  # times an upscale model enlarges whose name does not tell
 
 
 def _loaded(reader: Reader, link: Link) -> Draft:
-    given = reader.given(link.node)
+    given = reader.loaded_picture(link.node)
     return Draft(width=given.width, height=given.height, image=given.image)
 
 
 def _scaled(reader: Reader, link: Link) -> Draft:
     """Read ImageScale: it fits a start image to its size first, and enlarges whatever else."""
-    name, draft = link.node, reader.image(link.node, "image")
+    name, draft = link.node, reader.input(link.node, "image", Draft)
     width, height = (int(reader.graph.number(name, side)) for side in ("width", "height"))
     draft = _filtered(reader, name, draft)
-    if draft.drawn is None and draft.fit is None and draft.larger is None:
+    if draft.drawn is None and draft.fit is None and draft.pending is None:
         fit = FITS.get(str(reader.graph.value(name, "crop")), "crop")
         return replace(draft, width=width, height=height, fit=fit)
-    return replace(draft, larger=replace(draft.larger or Larger(), target=(width, height)))
+    return replace(
+        draft, pending=replace(draft.pending or PendingUpscale(), target=(width, height))
+    )
 
 
 def _scaled_by(reader: Reader, link: Link) -> Draft:
-    draft = _filtered(reader, link.node, reader.image(link.node, "image"))
+    draft = _filtered(reader, link.node, reader.input(link.node, "image", Draft))
     return _times(reader, link.node, draft, reader.graph.number(link.node, "scale_by"))
 
 
 def _by_model(reader: Reader, link: Link) -> Draft:
-    draft = reader.image(link.node, "image")
+    draft = reader.input(link.node, "image", Draft)
     loader = reader.graph.link(link.node, "upscale_model").node
     model = file_named(reader.graph.value(loader, "model_name"))
     told = factor_told(model)
@@ -60,22 +62,22 @@ def factor_told(model: str) -> int | None:
 
 def _times(reader: Reader, name: str, draft: Draft, factor: float, by: str | None = None) -> Draft:
     """Enlarge what may have been enlarged before."""
-    before = draft.larger or Larger()
+    before = draft.pending or PendingUpscale()
     if before.target is not None:
         width, height = before.target
-        return replace(draft, larger=replace(before, target=(width * factor, height * factor)))
+        return replace(draft, pending=replace(before, target=(width * factor, height * factor)))
     if by and before.by not in (LANCZOS, by):
         text = "enlarges by another model once more, which Marble cannot do"
         raise reader.fail(name, Sentence(text, "graph_second_upscaler"))
-    return replace(draft, larger=Larger(by or before.by, before.factor * factor))
+    return replace(draft, pending=PendingUpscale(by or before.by, before.factor * factor))
 
 
 def _decoded(reader: Reader, link: Link) -> Draft:
-    draft = reader.latent(link.node, "samples")
+    draft = reader.input(link.node, "samples", Draft)
     if draft.drawn is None:
         text = "decodes what nothing was drawn on"
         raise reader.fail(link.node, Sentence(text, "graph_decodes_nothing"))
-    if draft.larger is not None:
+    if draft.pending is not None:
         text = "decodes stretched latents, which need a second pass"
         raise reader.fail(link.node, Sentence(text, "graph_decodes_stretched"))
     return with_vae(reader, link.node, draft)
@@ -83,7 +85,7 @@ def _decoded(reader: Reader, link: Link) -> Draft:
 
 def with_vae(reader: Reader, name: str, draft: Draft) -> Draft:
     """Return a draft that went through a node's VAE: one VAE serves a recipe both ways."""
-    vae = reader.vae(name)
+    vae = reader.input(name, "vae", GraphVae)
     if draft.vae is not None and draft.vae != vae:
         text = "uses another VAE than the nodes before it, which Marble cannot do"
         raise reader.fail(name, Sentence(text, "graph_another_vae"))
@@ -112,10 +114,15 @@ def note_filters(reader: Reader, draft: Draft) -> None:
 def _composite(reader: Reader, link: Link) -> Draft:
     """Read the start image laid over what was painted under its mask: Marble does that anyway."""
     name, graph = link.node, reader.graph
-    over, painted = reader.image(name, "destination"), reader.image(name, "source")
-    placed = any(graph.number(name, side) for side in ("x", "y")) or painted.larger
+    over, painted = reader.input(name, "destination", Draft), reader.input(name, "source", Draft)
+    placed = any(graph.number(name, side) for side in ("x", "y")) or painted.pending
     same = over.drawn is None and (over.image, over.fit) == (painted.image, painted.fit)
-    if placed or not same or painted.mask is None or reader.mask(name) != painted.mask:
+    if (
+        placed
+        or not same
+        or painted.mask is None
+        or reader.input(name, "mask", str) != painted.mask
+    ):
         text = "lays something else than the start image over what was painted under its mask"
         raise reader.fail(name, Sentence(text, "graph_lays_other"))
     return painted
@@ -125,14 +132,14 @@ def _loaded_mask(reader: Reader, link: Link) -> str:
     channel = ALPHA
     if reader.graph.kind(link.node) == "LoadImageMask":
         channel = str(reader.graph.value(link.node, "channel"))
-    return _channel(reader, link.node, reader.given(link.node).masks, channel)
+    return _channel(reader, link.node, reader.loaded_picture(link.node).masks, channel)
 
 
 def _mask_of(reader: Reader, link: Link) -> str:
     """Read a channel of a loaded picture, scaled or not, as a mask."""
-    name, draft = link.node, reader.image(link.node, "image")
+    name, draft = link.node, reader.input(link.node, "image", Draft)
     found = [each for each in reader.pictures.values() if each.image == draft.image]
-    if draft.drawn is not None or draft.larger or not found:
+    if draft.drawn is not None or draft.pending or not found:
         text = "makes a mask of no loaded picture, which Marble cannot do"
         raise reader.fail(name, Sentence(text, "graph_mask_of_unloaded"))
     return _channel(reader, name, found[0].masks, str(reader.graph.value(name, "channel")))

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Graph, Link
-from engine.formats.graphs.meaning import Draft, Given, Model, Vae, Words
+from engine.formats.graphs.meaning import LoadedPicture
 from engine.models.name_matching import without_ending
 from engine.sentences import Sentence
 
+T = TypeVar("T")
 # What is made of an output of a node of some kind.
 Rule = Callable[["Reader", Link], Any]
 Rules = Mapping[str, Mapping[str, Rule]]  # type of the output → kind of the node → rule
@@ -28,46 +29,27 @@ class Reader:
 
     graph: Graph
     rules: Rules
-    pictures: Mapping[str, Given]
+    pictures: Mapping[str, LoadedPicture]
     notes: list[str] = field(default_factory=list)
     _known: dict[Link, Any] = field(default_factory=dict)
 
-    def image(self, name: str, option: str) -> Draft:
-        """Return what picture a node is given."""
-        draft: Draft = self._read(name, option)
-        return draft
-
-    def latent(self, name: str, option: str) -> Draft:
-        """Return of what picture a node is given latents."""
-        draft: Draft = self._read(name, option)
-        return draft
-
-    def mask(self, name: str) -> str:
-        """Return the stored mask that a node is given."""
-        mask: str = self._read(name, "mask")
-        return mask
-
-    def words(self, name: str, option: str) -> Words:
-        """Return what words a node is given."""
-        words: Words = self._read(name, option)
-        return words
-
-    def model(self, name: str, option: str) -> Model:
-        """Return what U-Net or text encoder a node is given."""
-        model: Model = self._read(name, option)
-        return model
-
-    def vae(self, name: str) -> Vae:
-        """Return what VAE a node is given."""
-        vae: Vae = self._read(name, "vae")
-        return vae
+    def input(self, name: str, option: str, kind: type[T]) -> T:
+        """Return what an input of a node stands for; kind: its class, by the type of its link."""
+        link = self.graph.link(name, option)
+        if link not in self._known:
+            # Every known node has a rule for each of its outputs: a test checks that.
+            rules = self.rules[self.graph.type_of(name, option)]
+            self._known[link] = rules[self.graph.kind(link.node)](self, link)
+        found = self._known[link]
+        assert isinstance(found, kind)
+        return found
 
     def file(self, name: str, option: str, value: str) -> str:
         """Return the file that the loader behind an input names, as shelves name it."""
         return file_named(self.graph.value(self.graph.link(name, option).node, value))
 
-    def given(self, name: str) -> Given:
-        """Return the picture that a node loads."""
+    def loaded_picture(self, name: str) -> LoadedPicture:
+        """Return the picture that a node loads; raises `GraphError` where it is not there."""
         file = str(self.graph.value(name, "image"))
         if file not in self.pictures:
             short = shorten(file)
@@ -85,14 +67,6 @@ class Reader:
         node = self.graph.title(name)
         text = f"In the ComfyUI graph, {node} {what}."
         return GraphError(Sentence(text, "graph_node", node=node, what=what))
-
-    def _read(self, name: str, option: str) -> Any:
-        link = self.graph.link(name, option)
-        if link not in self._known:
-            # Every known node has a rule for each of its outputs: a test holds that.
-            kind = self.graph.kind(link.node)
-            self._known[link] = self.rules[self.graph.type_of(name, option)][kind](self, link)
-        return self._known[link]
 
 
 def file_named(file: object) -> str:

@@ -10,15 +10,14 @@ from typing import Any, Final
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Graph
-from engine.formats.graphs.latents import LATENTS
-from engine.formats.graphs.meaning import Draft, Given, Larger, Read
+from engine.formats.graphs.latents import LATENTS, slices_like_marble
+from engine.formats.graphs.meaning import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.models import ENCODERS, MODELS, VAES
 from engine.formats.graphs.nodes import OUTPUTS
-from engine.formats.graphs.noise import slices_like_marble
 from engine.formats.graphs.pictures import ALPHA, IMAGES, MASKS, note_filters
 from engine.formats.graphs.reader import Reader, Rules
 from engine.formats.graphs.sampling import one_model
-from engine.formats.graphs.upscaling import enlarged
+from engine.formats.graphs.upscaling import finished_upscale
 from engine.formats.graphs.words import WORDS
 from engine.formats.graphs.workflow import from_workflow, is_workflow
 from engine.recipe.recipe import Recipe
@@ -38,33 +37,31 @@ OURS: Final = re.compile(r"([0-9a-f]{64})\.png")  # a picture named as our store
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PictureInput:
     """Name a picture that a graph loads, and the channels of it that it takes for masks."""
 
     name: str
     channels: frozenset[str] = frozenset()
 
 
-def from_graph(graph: object, pictures: Mapping[str, Given] | None = None) -> Recipe:
-    """Read a graph (either format), or raise `GraphError` or `OptionError`; see `read_graph`."""
-    return read_graph(graph, pictures).recipe
+def from_graph(
+    data: object, pictures: Mapping[str, LoadedPicture] | None = None
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Read a graph in API or UI format: the recipe, and what of the graph is not honoured.
 
-
-def read_graph(data: object, pictures: Mapping[str, Given] | None = None) -> Read:
-    """Read a graph, in API or UI format, whose pictures are given by the names it loads them by.
-
-    Pictures that bear the names of our store need not be given. `GraphError` names a node that is
-    not known, a missing input, a circle; `OptionError` a value that Marble does not allow.
+    pictures: by the names by which the graph loads them; those of our store need not be given.
+    `GraphError` names a node that is not known, a missing input, a circle; `OptionError` a value
+    that Marble does not allow.
     """
     with _bounded():
         graph = _parse(data)
         ours = {file: _ours(file) for file in _files(graph).values() if OURS.fullmatch(file)}
         reader = Reader(graph, RULES, {**ours, **(pictures or {})})
         recipe = _recipe(reader)
-        return Read(recipe, tuple(dict.fromkeys(reader.notes)))
+        return recipe, tuple(dict.fromkeys(reader.notes))
 
 
-def pictures_of(data: object) -> list[Wanted]:
+def pictures_of(data: object) -> list[PictureInput]:
     """Return the pictures that a graph loads, or raise `GraphError`."""
     with _bounded():
         graph = _parse(data)
@@ -72,7 +69,7 @@ def pictures_of(data: object) -> list[Wanted]:
         masks: dict[str, set[str]] = {file: set() for file in files.values()}
         for load, channel in _channels(graph):
             masks[files[load]].add(channel)
-        return [Wanted(file, frozenset(channels)) for file, channels in masks.items()]
+        return [PictureInput(file, frozenset(channels)) for file, channels in masks.items()]
 
 
 @contextmanager
@@ -119,9 +116,9 @@ def _shown(graph: Graph, name: str) -> str | None:
     return None
 
 
-def _ours(file: str) -> Given:
+def _ours(file: str) -> LoadedPicture:
     name = file.removesuffix(".png")
-    return Given(image=name, masks=dict.fromkeys(COLOURS, name))
+    return LoadedPicture(image=name, masks=dict.fromkeys(COLOURS, name))
 
 
 def _recipe(reader: Reader) -> Recipe:
@@ -130,11 +127,11 @@ def _recipe(reader: Reader) -> Recipe:
     if first is None or draft.vae is None:
         text = "The ComfyUI graph saves a picture that nothing has drawn."
         raise GraphError(Sentence(text, "graph_saves_undrawn"))
-    if draft.larger is not None and draft.larger != Larger():
+    if draft.pending is not None and draft.pending != PendingUpscale():
         if upscale is not None:
-            text = "saves what is enlarged twice, which Marble cannot do"
+            text = "saves what is finished_upscale twice, which Marble cannot do"
             raise reader.fail(saved, Sentence(text, "graph_enlarged_twice"))
-        upscale = enlarged(reader, saved, draft)
+        upscale = finished_upscale(reader, saved, draft)
     note_filters(reader, draft)
     _check_pick(draft)
     files = [first.model.file, *([draft.vae.file] if draft.vae.file else [])]
@@ -165,7 +162,7 @@ def _saved(reader: Reader) -> tuple[str, Draft]:
         count = len(sources)
         text = f"The ComfyUI graph has {count} results to save, not just 1."
         raise GraphError(Sentence(text, "graph_several_results", count=count))
-    return outputs[0], reader.image(outputs[0], "images")
+    return outputs[0], reader.input(outputs[0], "images", Draft)
 
 
 def _check_pick(draft: Draft) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, Pass, Words
+from engine.formats.graphs.meaning import Draft, GraphModel, GraphPrompt, Pass
 from engine.formats.graphs.models import loras
 from engine.formats.graphs.reader import Reader
-from engine.formats.graphs.upscaling import enlarged
+from engine.formats.graphs.upscaling import finished_upscale
 from engine.recipe.limits import RANGES, is_int
 from engine.recipe.parts import LATENT
 from engine.sentences import Sentence
@@ -49,11 +49,11 @@ def one_model(files: Iterable[object]) -> object:
 
 
 def _pass(reader: Reader, name: str, values: dict[str, Any], strength: Any) -> Draft:
-    draft = reader.latent(name, "latent_image")
+    draft = reader.input(name, "latent_image", Draft)
     drawn = _drawn(reader, name, values, draft)
     if draft.drawn is not None:
         return _second(reader, name, draft, draft.drawn, drawn, strength)
-    if draft.larger is not None:
+    if draft.pending is not None:
         return _detail(reader, name, draft, drawn, strength)
     if draft.image is None and strength != 1:
         text = "The ComfyUI graph denoises only in part, but there is no start image."
@@ -72,14 +72,14 @@ def _second(
         what = "picked of a batch, where ComfyUI draws its noise another way than Marble"
         text = f"draws a second time on a picture {what}"
         raise reader.fail(name, Sentence(text, "graph_second_on_picked"))
-    if draft.larger is None:
+    if draft.pending is None:
         text = "goes on from latents as they are, which Marble cannot do"
         raise reader.fail(name, Sentence(text, "graph_goes_on"))
     one_model((first.model.file, drawn.model.file))
-    if draft.mask and draft.larger.by == LATENT:
+    if draft.mask and draft.pending.by == LATENT:
         text = "its mask: the second pass is drawn everywhere"
         reader.note(name, Sentence(text, "graph_mask_of_second"))
-    upscale = enlarged(reader, name, draft, strength)
+    upscale = finished_upscale(reader, name, draft, strength)
     steps = first.values["steps"]
     share = max(1, round(steps * strength)) if _countable(steps) else steps
     expected = {**first.values, "steps": share}
@@ -87,26 +87,28 @@ def _second(
         names = ", ".join(other.replace("_", " ") for other in others)
         text = f"its own {names}: a second pass takes the first's, and its share of the steps"
         reader.note(name, Sentence(text, "graph_own_values", names=names))
-    return replace(draft, upscale=upscale, larger=None)
+    return replace(draft, upscale=upscale, pending=None)
 
 
 def _detail(reader: Reader, name: str, draft: Draft, drawn: Pass, strength: Any) -> Draft:
-    """Read the only pass on an enlarged start image: to Marble it is a second one."""
+    """Read the only pass on an finished_upscale start image: to Marble it is a second one."""
     if draft.mask:
-        text = "draws on an enlarged mask, which Marble cannot do"
+        text = "draws on an finished_upscale mask, which Marble cannot do"
         raise reader.fail(name, Sentence(text, "graph_enlarged_mask"))
-    upscale = enlarged(reader, name, draft, strength)
+    upscale = finished_upscale(reader, name, draft, strength)
     steps = drawn.values["steps"]
     if _countable(steps) and upscale.strength:
         steps = max(1, round(steps / upscale.strength))
     values = {**drawn.values, "steps": steps}
-    return replace(draft, drawn=replace(drawn, values=values), upscale=upscale, larger=None)
+    return replace(draft, drawn=replace(drawn, values=values), upscale=upscale, pending=None)
 
 
 def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> Pass:
     """Gather what a sampler draws with."""
-    model = reader.model(name, "model")
-    positive, negative = (reader.words(name, option) for option in ("positive", "negative"))
+    model = reader.input(name, "model", GraphModel)
+    positive, negative = (
+        reader.input(name, option, GraphPrompt) for option in ("positive", "negative")
+    )
     one_model((model.file, positive.encoder.file, negative.encoder.file))
     if positive.encoder != negative.encoder:
         text = "reads its prompts by two text encoders, which Marble cannot do"
@@ -142,7 +144,9 @@ def _countable(steps: object) -> TypeGuard[int]:
     return is_int(steps) and steps in RANGES["steps"]
 
 
-def _note_words(reader: Reader, name: str, positive: Words, negative: Words, draft: Draft) -> None:
+def _note_words(
+    reader: Reader, name: str, positive: GraphPrompt, negative: GraphPrompt, draft: Draft
+) -> None:
     if draft.fit and positive.fit not in (None, draft.fit):
         text = "how its maps are scaled: as the start image is"
         reader.note(name, Sentence(text, "graph_maps_scaled"))

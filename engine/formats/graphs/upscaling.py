@@ -8,31 +8,32 @@ from typing import Final
 from engine.errors import GraphError
 from engine.formats.graphs.meaning import Draft
 from engine.formats.graphs.reader import Reader
-from engine.recipe.limits import LARGEST, is_int
+from engine.recipe.limits import LARGEST, LATENT_SIDE, is_int
 from engine.recipe.parts import LATENT, Upscale
 from engine.sentences import Sentence
 
-SIDE: Final = 8  # pixels of a latent
 DIGITS: Final = 6  # of a factor, after the point
 
 
-def enlarged(reader: Reader, name: str, draft: Draft, strength: float | None = None) -> Upscale:
+def finished_upscale(
+    reader: Reader, name: str, draft: Draft, strength: float | None = None
+) -> Upscale:
     """Return a draft's enlargement, with the strength of the pass that follows it.
 
     A size that Marble cannot reach to the pixel is noted at the node; `OptionError` names a factor
     out of range, `GraphError` another shape.
     """
-    larger = draft.larger
-    assert larger is not None
-    upscale = Upscale(factor=larger.factor, by=larger.by, strength=strength)
+    pending = draft.pending
+    assert pending is not None
+    upscale = Upscale(factor=pending.factor, by=pending.by, strength=strength)
     sides = draft.width, draft.height
     if not all(is_int(side) and 0 < side < LARGEST for side in sides):
         return upscale  # the recipe says what is wrong with them
-    target = larger.target or (sides[0] * larger.factor, sides[1] * larger.factor)
-    if larger.target:
+    target = pending.target or (sides[0] * pending.factor, sides[1] * pending.factor)
+    if pending.target:
         upscale = replace(upscale, factor=factor_to(*sides, target))
     size = upscale.size(*sides)
-    if larger.by != LATENT and any(
+    if pending.by != LATENT and any(
         abs(side - wanted) >= 1 for side, wanted in zip(size, target, strict=True)
     ):
         wanted, made = f"{target[0]:g} × {target[1]:g}", f"{size[0]} × {size[1]}"
@@ -50,10 +51,10 @@ def factor_to(width: int, height: int, target: tuple[float, float]) -> float:
     if not all(0 < side < LARGEST for side in target):  # products may have become infinite, or NaN
         text = "The ComfyUI graph enlarges to a size that no picture has."
         raise GraphError(Sentence(text, "graph_no_size"))
-    wanted = tuple(max(SIDE, round(side / SIDE) * SIDE) for side in target)
+    wanted = tuple(max(LATENT_SIDE, round(side / LATENT_SIDE) * LATENT_SIDE) for side in target)
     # Whatever lies between these is rounded to the wanted sides, and an end of it may be, too.
-    low = max((goal - SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))
-    high = min((goal + SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))
+    low = max((goal - LATENT_SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))
+    high = min((goal + LATENT_SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))
     units = [10.0**digits for digits in range(DIGITS + 1)]
     short = [round(low * unit + after) / unit for unit in units for after in (0, 1)]
     for factor in (*short, low, high):

@@ -20,9 +20,9 @@ from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
 from engine.formats.a1111.reader import from_a1111
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.recipe import read_graph
 from engine.sentences import Sentence
 from tests.conftest import ROOT
+from tests.engine.recipes import read_graph
 from tests.factories import make_recipe
 
 ZH = words_of("zh")

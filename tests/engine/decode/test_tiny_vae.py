@@ -20,7 +20,6 @@ from engine.decode.vae import Previewer, cost_of, decode, decode_tiled
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.recipe import from_graph
 from engine.formats.metadata import read_recipe
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
@@ -29,6 +28,7 @@ from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
 from engine.spec import Spec
+from tests.engine.recipes import recipe_of
 from tests.engine.ticks import drive
 from tests.factories import make_recipe
 from tests.loras import save
@@ -140,7 +140,7 @@ def test_comfyui_is_told_its_own_name_for_it(vae: str, named: str) -> None:
     graph = to_graph(make_recipe(vae=vae))
     names = [node["inputs"].get("vae_name") for node in graph.values()]
     assert [name for name in names if name] == [named]
-    assert from_graph(graph).vae == vae
+    assert recipe_of(graph).vae == vae
 
 
 def pixels_of(png: bytes) -> Image.Image:

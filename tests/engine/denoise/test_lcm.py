@@ -18,7 +18,6 @@ from engine.denoise.samplers import NoiseSource
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.recipe import from_graph
 from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models import families
@@ -33,6 +32,7 @@ from engine.text_encode.conditioning import embed_scale
 from tests.engine.denoise.test_control import BLOBS, DISC, make_network
 from tests.engine.denoise.test_control import by_marble as controlled
 from tests.engine.pipeline.test_parity import by_marble, pipeline_around
+from tests.engine.recipes import recipe_of
 from tests.engine.ticks import ROOMY, draw, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.models import make_model
@@ -190,4 +190,4 @@ def test_a_single_file_whose_weight_has_another_shape_is_told(
 
 def test_its_recipe_travels_through_a_graph() -> None:
     recipe = make_recipe(**LCM, checkpoint="LCM_Dreamshaper_v7.safetensors")
-    assert from_graph(json.loads(json.dumps(to_graph(recipe)))) == recipe
+    assert recipe_of(json.loads(json.dumps(to_graph(recipe)))) == recipe

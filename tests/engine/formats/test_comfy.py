@@ -14,9 +14,8 @@ from engine.errors import GraphError, OptionError, UserError
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS
-from engine.formats.graphs.recipe import from_graph
 from engine.recipe.recipe import Recipe
-from tests.engine.recipes import recipes, settled
+from tests.engine.recipes import recipe_of, recipes, settled
 from tests.factories import make_recipe
 
 
@@ -99,7 +98,7 @@ def comfy_noise(graph: dict[str, Any]) -> torch.Tensor:
 def test_recipe_survives_graph_and_json(recipe: Recipe) -> None:
     graph = to_graph(recipe)
     assert json.loads(json.dumps(graph)) == graph
-    assert settled(from_graph(json.loads(json.dumps(graph)))) == settled(recipe)
+    assert settled(recipe_of(json.loads(json.dumps(graph)))) == settled(recipe)
 
 
 @settings(deadline=None)
@@ -181,7 +180,7 @@ def test_loader_fits_files_and_folders(checkpoint: str, loader: str) -> None:
 
 
 def test_comfyui_default_workflow_is_read() -> None:
-    assert from_graph(default_graph()) == make_recipe(
+    assert recipe_of(default_graph()) == make_recipe(
         prompt="beautiful scenery nature glass bottle landscape",
         negative_prompt="text, watermark",
         seed=156680208700286,
@@ -195,7 +194,7 @@ def test_comfyui_default_workflow_is_read() -> None:
 
 def test_nodes_that_nothing_needs_are_not_read() -> None:
     graph = default_graph() | {"20": {"class_type": "ControlNetLoader", "inputs": {}}}
-    assert from_graph(graph) == from_graph(default_graph())
+    assert recipe_of(graph) == recipe_of(default_graph())
 
 
 def lora(graph: dict[str, Any]) -> None:
@@ -253,7 +252,7 @@ def test_what_cannot_be_honoured_is_named(name: str) -> None:
     graph = default_graph()
     break_it(graph)
     with pytest.raises(GraphError, match=re.escape(words)):
-        from_graph(graph)
+        recipe_of(graph)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +264,7 @@ def test_values_out_of_range_are_named(node: str, option: str, value: object, na
     graph = default_graph()
     graph[node]["inputs"][option] = value
     with pytest.raises(OptionError, match=name):
-        from_graph(graph)
+        recipe_of(graph)
 
 
 junk = st.recursive(
@@ -283,5 +282,5 @@ def test_junk_never_escapes_as_another_error(data: st.DataObject, value: object)
     inputs = graph[node]["inputs"]
     inputs[data.draw(st.sampled_from(sorted(inputs)))] = value
     with suppress(UserError):
-        recipe = from_graph(graph)
-        assert settled(from_graph(to_graph(recipe))) == settled(recipe)
+        recipe = recipe_of(graph)
+        assert settled(recipe_of(to_graph(recipe))) == settled(recipe)

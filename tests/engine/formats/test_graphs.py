@@ -6,19 +6,20 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError, OptionError
-from engine.formats.graphs.meaning import Given
-from engine.formats.graphs.recipe import Wanted, from_graph, pictures_of, read_graph
+from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.recipe import PictureInput, pictures_of
 from engine.formats.graphs.workflow import from_workflow
 from engine.recipe.parts import Control, Lora, Upscale
 from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_comfy import default_graph
+from tests.engine.recipes import read_graph, recipe_of
 
 IMAGE, MASK, MAP = "a" * 64, "b" * 64, "c" * 64
 PICTURES = {
-    "cat.png": Given(image=IMAGE, width=512, height=384, masks={"alpha": MASK}),
-    "pose.png": Given(image=MAP, width=512, height=512),
+    "cat.png": LoadedPicture(image=IMAGE, width=512, height=384, masks={"alpha": MASK}),
+    "pose.png": LoadedPicture(image=MAP, width=512, height=512),
 }
-PLAIN = from_graph(default_graph())
+PLAIN = recipe_of(default_graph())
 
 
 def with_nodes(changes: dict[str, dict[str, Any]], **nodes: dict[str, Any]) -> dict[str, Any]:
@@ -204,24 +205,24 @@ def test_ksampler_advanced() -> None:
     new |= {"return_with_leftover_noise": "disable"}
     graph = default_graph()
     graph["3"] = {"class_type": "KSamplerAdvanced", "inputs": new}
-    same_but(from_graph(graph), seed=5)
+    same_but(recipe_of(graph), seed=5)
     new["end_at_step"] = 10
     with pytest.raises(GraphError, match="takes only some of the steps"):
-        from_graph(graph)
+        recipe_of(graph)
     graph = with_nodes({}, n20=LOAD, n21=ENCODE)
     graph["3"] = {
         "class_type": "KSamplerAdvanced",
         "inputs": {**new, "end_at_step": 20, "start_at_step": 8, "latent_image": ["21", 0]},
     }
-    recipe = from_graph(graph, PICTURES)
+    recipe = recipe_of(graph, PICTURES)
     assert (recipe.steps, recipe.strength) == (12, 0.6)
 
 
 def test_pictures_that_are_not_here_are_named() -> None:
     graph = with_nodes({"3": {"latent_image": ["21", 0], "denoise": 0.5}}, n20=LOAD, n21=ENCODE)
-    assert pictures_of(graph) == [Wanted("cat.png")]
+    assert pictures_of(graph) == [PictureInput("cat.png")]
     with pytest.raises(GraphError, match=r"starts from the picture 'cat.png', which is not here"):
-        from_graph(graph)
+        recipe_of(graph)
 
 
 def test_a_circle_anywhere_is_named() -> None:
@@ -231,7 +232,7 @@ def test_a_circle_anywhere_is_named() -> None:
         n21={"LoraLoader": {"model": ["20", 0]}},
     )
     with pytest.raises(GraphError, match="goes in a circle at LoraLoader"):
-        from_graph(graph)
+        recipe_of(graph)
 
 
 def test_a_very_deep_graph_is_refused_in_one_sentence() -> None:
@@ -245,7 +246,7 @@ def test_a_very_deep_graph_is_refused_in_one_sentence() -> None:
     graph = with_nodes({"3": {"positive": ["100", 0]}}) | nodes
     graph["5000"] = graph["6"]
     with pytest.raises(GraphError, match="too deep"):
-        from_graph(graph)
+        recipe_of(graph)
 
 
 DEFAULT_WORKFLOW = {
@@ -285,7 +286,7 @@ DEFAULT_WORKFLOW = {
 
 def test_comfyuis_default_workflow_is_the_same_in_both_formats() -> None:
     workflow = json.loads(json.dumps(DEFAULT_WORKFLOW))
-    assert from_graph(workflow) == PLAIN
+    assert recipe_of(workflow) == PLAIN
     assert from_workflow(workflow)["3"]["inputs"]["seed"] == 156680208700286
 
 
@@ -293,7 +294,7 @@ def test_comfyuis_default_workflow_is_the_same_in_both_formats() -> None:
 def test_a_damaged_workflow_is_one_sentence(spoil: str) -> None:
     workflow = {**DEFAULT_WORKFLOW, spoil: [[1], 2, {}]}
     with pytest.raises(GraphError, match="damaged"):
-        from_graph(workflow)
+        recipe_of(workflow)
 
 
 def canvas(**changes: Any) -> dict[str, Any]:
@@ -309,7 +310,7 @@ def canvas(**changes: Any) -> dict[str, Any]:
 def test_reroutes_vanish_on_the_way() -> None:
     reroute = {"id": 20, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": 30}]}
     links = [[30, 4, 0, 20, 0, "MODEL"], [1, 20, 0, 3, 0, "MODEL"]]
-    assert from_graph(canvas(nodes=[reroute], links=links, cut=[1])) == PLAIN
+    assert recipe_of(canvas(nodes=[reroute], links=links, cut=[1])) == PLAIN
 
 
 def test_a_chain_of_reroutes_is_followed_once() -> None:
@@ -326,16 +327,16 @@ def test_a_chain_of_reroutes_is_followed_once() -> None:
     workflow = canvas(
         nodes=[*nodes, {"id": 2, "type": "X", "inputs": inputs}], links=links, cut=[1]
     )
-    assert from_graph(workflow) == PLAIN
+    assert recipe_of(workflow) == PLAIN
     links[0][1] = last  # a circle
     with pytest.raises(GraphError, match="'model' of KSampler"):
-        from_graph(canvas(nodes=nodes, links=links, cut=[1]))
+        recipe_of(canvas(nodes=nodes, links=links, cut=[1]))
 
 
 def test_links_whose_numbers_collide_cost_nothing() -> None:
     # Python hashes all multiples of this prime to 0: a table by such numbers is a list.
     links = [[(2**61 - 1) * n, 4, 0, 3, 0, "MODEL"] for n in range(100, 60_000)]
-    assert from_graph(canvas(links=links)) == PLAIN
+    assert recipe_of(canvas(links=links)) == PLAIN
 
 
 def test_what_many_loaded_pictures_are_taken_for_is_found_in_one_look() -> None:
@@ -350,8 +351,8 @@ def test_what_many_loaded_pictures_are_taken_for_is_found_in_one_look() -> None:
         graph[f"mask {n}"] = {"class_type": "ImageToMask", "inputs": mask}
     graph["use"] = {"class_type": "SetLatentNoiseMask", "inputs": {"mask": ["load 0", 1]}}
     first, *others = pictures_of(graph)
-    assert first == Wanted("0.png", frozenset({"red", "alpha"}))
-    assert others == [Wanted(f"{n}.png", frozenset({"red"})) for n in range(1, amount)]
+    assert first == PictureInput("0.png", frozenset({"red", "alpha"}))
+    assert others == [PictureInput(f"{n}.png", frozenset({"red"})) for n in range(1, amount)]
 
 
 def test_what_nobody_needs_may_hang_in_the_air() -> None:
@@ -362,7 +363,7 @@ def test_what_nobody_needs_may_hang_in_the_air() -> None:
     ]
     workflow = canvas(nodes=beside)
     workflow["links"] += [[90, 80, 0, 81, 0, "*"], [91, 4_000, 0, 82, 0, "*"]]
-    assert from_graph(workflow) == PLAIN
+    assert recipe_of(workflow) == PLAIN
     assert from_workflow(workflow)["81"]["inputs"] == {}
 
 
@@ -371,24 +372,24 @@ def test_a_link_from_a_node_that_is_gone_is_named() -> None:
     (link,) = (each for each in workflow["links"] if each[5] == "CLIP" and each[3] == 6)
     link[1] = 4_000
     with pytest.raises(GraphError, match=r"'clip' of .* comes from node 4000, which is not there"):
-        from_graph(workflow)
+        recipe_of(workflow)
 
 
 def test_a_comment_that_is_never_closed_is_text() -> None:
     workflow = canvas()
     node = next(node for node in workflow["nodes"] if node["id"] == 6)
     node["widgets_values"] = ["a /* cat // not this\n at night"]
-    same_but(from_graph(workflow), prompt="a /* cat \n at night")
+    same_but(recipe_of(workflow), prompt="a /* cat \n at night")
     # Looked for anew at each of them, its end takes a while to be missed.
     node["widgets_values"] = ["/* " * 33_000]
     with pytest.raises(OptionError, match="prompt must be at most"):
-        from_graph(workflow)
+        recipe_of(workflow)
 
 
 def test_choices_are_made_in_texts_that_are_needed_and_no_others() -> None:
     choices = {"id": 50, "type": "CLIPTextEncode", "widgets_values": ["{a|b}" * 2_000]}
     beside = [{**choices, "id": number} for number in range(50, 1_000)]
-    assert from_graph(canvas(nodes=beside)) == PLAIN
+    assert recipe_of(canvas(nodes=beside)) == PLAIN
     assert from_workflow(canvas(nodes=beside))["50"]["inputs"]["text"].startswith("{a|b}")
     joined = [
         {"id": n, "type": "ConditioningConcat", "inputs": [
@@ -400,7 +401,7 @@ def test_choices_are_made_in_texts_that_are_needed_and_no_others() -> None:
     links += [[10 * n + 1, n - 900, 0, n, 1, "X"] for n in range(1_000, 1_020)]
     links.append([4, 1_000, 0, 3, 1, "CONDITIONING"])
     with pytest.raises(GraphError, match="texts have more than 100,000 characters"):
-        from_graph(canvas(nodes=[*beside, *joined], links=links, cut=[4]))
+        recipe_of(canvas(nodes=[*beside, *joined], links=links, cut=[4]))
 
 
 def test_a_primitives_value_is_taken() -> None:
@@ -408,7 +409,7 @@ def test_a_primitives_value_is_taken() -> None:
     workflow["links"].append([30, 20, 0, 3, 4, "INT"])
     sampler = next(node for node in workflow["nodes"] if node["type"] == "KSampler")
     sampler["inputs"].append({"name": "seed", "type": "INT", "link": 30})
-    same_but(from_graph(workflow), seed=7)
+    same_but(recipe_of(workflow), seed=7)
 
 
 @pytest.mark.parametrize(("mode", "word"), [(2, "muted"), (4, "bypassed")])
@@ -416,21 +417,21 @@ def test_a_node_that_is_muted_or_bypassed_is_named_with_advice(mode: int, word: 
     workflow = canvas()
     next(node for node in workflow["nodes"] if node["type"] == "CLIPTextEncode")["mode"] = mode
     with pytest.raises(GraphError, match=f"CLIPTextEncode, which is {word}: export it as “API”"):
-        from_graph(workflow)
+        recipe_of(workflow)
 
 
 def test_links_of_newer_canvases_are_objects() -> None:
     workflow = canvas()
     names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
     workflow["links"] = [dict(zip(names, link, strict=True)) for link in workflow["links"]]
-    assert from_graph(workflow) == PLAIN
+    assert recipe_of(workflow) == PLAIN
 
 
 def test_the_canvas_texts_lose_comments_and_make_their_choices() -> None:
     workflow = canvas()
     node = next(node for node in workflow["nodes"] if node["id"] == 6)
     node["widgets_values"] = ["a {red|red} \\{cat\\} // not this\n/* nor this */at {night}"]
-    same_but(from_graph(workflow), prompt="a red {cat} \nat night")
+    same_but(recipe_of(workflow), prompt="a red {cat} \nat night")
 
 
 @pytest.mark.parametrize(
@@ -452,7 +453,7 @@ def test_choices_are_made_as_the_canvas_makes_them(text: str, sent: str) -> None
 
 
 def test_what_is_sent_to_a_server_is_a_graph_as_well() -> None:
-    assert from_graph({"prompt": default_graph(), "client_id": "x"}) == PLAIN
+    assert recipe_of({"prompt": default_graph(), "client_id": "x"}) == PLAIN
 
 
 def test_texts_that_double_at_each_node_cost_nothing() -> None:
@@ -466,7 +467,7 @@ def test_texts_that_double_at_each_node_cost_nothing() -> None:
     graph = with_nodes({"3": {"positive": ["100", 0]}}) | nodes
     graph["160"] = graph["6"]
     with pytest.raises(GraphError, match="joins texts to more than 100,000 characters"):
-        from_graph(graph)
+        recipe_of(graph)
 
 
 SECOND = {**default_graph()["3"]["inputs"], "latent_image": ["20", 0], "denoise": 0.5, "steps": 10}

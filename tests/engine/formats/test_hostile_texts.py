@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from engine.errors import GraphError, MetadataError, OptionError, UserError, shorten
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.meaning import Given
-from engine.formats.graphs.recipe import pictures_of, read_graph
+from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.recipe import pictures_of
 from engine.formats.metadata import read_recipe
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_metadata import png_with
-from tests.engine.recipes import IMAGE, MAP, MASK
+from tests.engine.recipes import IMAGE, MAP, MASK, read_graph
 from tests.factories import make_recipe
 
 LONGEST = 1_000  # characters of a sentence
-PICTURES = {"cat.png": Given(image=IMAGE, width=512, height=384, masks={"alpha": MASK})}
+PICTURES = {"cat.png": LoadedPicture(image=IMAGE, width=512, height=384, masks={"alpha": MASK})}
 RECIPES = [
     make_recipe(upscale=Upscale(factor=2, strength=0.5)),
     make_recipe(upscale=Upscale(factor=2, by="latent", strength=0.5)),

@@ -7,12 +7,12 @@ import pytest
 
 from engine.errors import GraphError
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.meaning import Given
+from engine.formats.graphs.meaning import LoadedPicture
 from engine.formats.graphs.nodes import NODE_KINDS
-from engine.formats.graphs.recipe import RULES, read_graph
+from engine.formats.graphs.recipe import RULES
 from engine.recipe.parts import Control, Lora, Upscale
 from tests.engine.formats.test_comfy import default_graph
-from tests.engine.recipes import IMAGE, MAP, MASK
+from tests.engine.recipes import IMAGE, MAP, MASK, read_graph
 from tests.factories import make_recipe
 
 Graph = dict[str, Any]
@@ -29,7 +29,7 @@ BESIDE = [
     "ImageCompositeMasked",
 ]  # fmt: skip
 PICTURES = {
-    "cat.png": Given(image=IMAGE, width=512, height=384, masks={"alpha": MASK, "red": MASK})
+    "cat.png": LoadedPicture(image=IMAGE, width=512, height=384, masks={"alpha": MASK, "red": MASK})
 }
 LINKS = {"model": ["4", 0], "clip": ["4", 1], "vae": ["4", 2]}
 DRAWN = {"positive": ["6", 0], "negative": ["7", 0]}

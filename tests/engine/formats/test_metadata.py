@@ -24,13 +24,12 @@ from engine.formats.a1111.settings import NEGATIVE
 from engine.formats.a1111.writer import to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.recipe import from_graph
 from engine.formats.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
 from engine.recipe.limits import SAMPLERS, SCHEDULES
 from engine.recipe.parts import Control, Lora, Upscale, Variation
 from engine.recipe.recipe import Recipe
 from tests.engine.formats.test_comfy import default_graph
-from tests.engine.recipes import recipes
+from tests.engine.recipes import recipe_of, recipes
 from tests.factories import make_recipe
 
 Pixels = npt.NDArray[np.uint8]
@@ -137,7 +136,7 @@ def test_seed_beyond_a_double_is_exact(pixels: Pixels) -> None:
 def test_comfyui_picture_is_read() -> None:
     reading = read_recipe(png_with(prompt=json.dumps(default_graph()), workflow="{}"))
     assert reading.source == "ComfyUI"
-    assert reading.recipe == from_graph(default_graph())
+    assert reading.recipe == recipe_of(default_graph())
 
 
 def test_graph_too_wide_gives_way_to_a_plain_line() -> None:
@@ -400,7 +399,7 @@ UI = json.dumps({"nodes": [], "links": []})
 )
 def test_comfyuis_webp_is_read(tags: dict[int, str]) -> None:
     reading = read_recipe(exif_with("WEBP", tags))
-    assert (reading.source, reading.recipe) == ("ComfyUI", from_graph(default_graph()))
+    assert (reading.source, reading.recipe) == ("ComfyUI", recipe_of(default_graph()))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])

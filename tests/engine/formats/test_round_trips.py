@@ -18,7 +18,6 @@ from engine.formats.a1111.writer import no_line_reasons, to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.recipe import read_graph
 from engine.formats.metadata import encode_as, read_recipe
 from engine.loading.loading import load
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
@@ -26,7 +25,7 @@ from engine.pictures.images import encode_png
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
 from tests.engine.pictures.test_start_image import disc
-from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, settled
+from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, read_graph, settled
 from tests.factories import make_recipe, pixels
 
 FEW = settings(deadline=None, max_examples=6)
