@@ -96,14 +96,9 @@ class OptionError(UserError):
         self.value = value
         self.allowed = allowed
         given = value if isinstance(value, Sentence) else shorten(value)
+        called = called or option
         super().__init__(
-            Sentence(
-                f"{called or option} must be {allowed}, not {given}.",
-                "bad_option",
-                option=option,
-                allowed=allowed,
-                given=given,
-            )
+            Sentence("bad_option", option=option, called=called, allowed=allowed, given=given)
         )
 
 
@@ -112,11 +107,7 @@ class UnknownOption(UserError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
-        near = nearest(name, known)
-        short = shorten(name)
-        super().__init__(
-            Sentence(f"There is no option {short}{near}.", "unknown_option", name=short, near=near)
-        )
+        super().__init__(Sentence("unknown_option", name=shorten(name), near=nearest(name, known)))
 
 
 class PromptError(UserError):
@@ -134,15 +125,7 @@ class UnknownModel(UserError):
         self.name = name
         names = sorted(known)
         short, near, listed = shorten(name), nearest(name, names), some(names)
-        super().__init__(
-            Sentence(
-                f"There is no model {short}{near}; known models: {listed}.",
-                "unknown_model",
-                name=short,
-                near=near,
-                known=listed,
-            )
-        )
+        super().__init__(Sentence("unknown_model", name=short, near=near, known=listed))
 
 
 class UnknownPart(UserError):
@@ -152,18 +135,10 @@ class UnknownPart(UserError):
         self.name = name
         names = list(known)
         short, near, listed = shorten(name), nearest(name, names), some(names)
-        start = f"There is no {kind} {short}{near}"
         super().__init__(
-            Sentence(
-                f"{start}; known ones: {listed}.",
-                "unknown_part",
-                kind=kind,
-                name=short,
-                near=near,
-                known=listed,
-            )
+            Sentence("unknown_part", kind=kind, name=short, near=near, known=listed)
             if names
-            else Sentence(f"{start}; there is none at all.", "no_part", kind=kind, name=short)
+            else Sentence("no_part", kind=kind, name=short)
         )
 
 
@@ -172,15 +147,7 @@ class MissingVae(UserError):
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
         listed = f" ({some(known)})" if known else ""
-        super().__init__(
-            Sentence(
-                f"The model {name!r} holds no VAE: name one of vae/ beside it with --vae{listed}; "
-                "a tiny one only decodes.",
-                "missing_vae",
-                name=name,
-                known=listed,
-            )
-        )
+        super().__init__(Sentence("missing_vae", name=name, known=listed))
 
 
 class WhichOne(UserError):
@@ -189,31 +156,14 @@ class WhichOne(UserError):
     def __init__(self, kind: str, name: str, fitting: Sequence[str]) -> None:
         self.name = name
         short, listed = shorten(name), some(fitting)
-        super().__init__(
-            Sentence(
-                f"The name {short} fits several files ({kind}): {listed}; write which one in full.",
-                "which_one",
-                kind=kind,
-                name=short,
-                fitting=listed,
-            )
-        )
+        super().__init__(Sentence("which_one", kind=kind, name=short, fitting=listed))
 
 
 class WrongFamily(UserError):
     """Say what a control model is made for, and what it was to steer."""
 
     def __init__(self, name: str, family: str, model: str, its: str) -> None:
-        super().__init__(
-            Sentence(
-                f"The control model {name!r} is made for {family}; the model {model!r} is {its}.",
-                "wrong_family",
-                name=name,
-                family=family,
-                model=model,
-                its=its,
-            )
-        )
+        super().__init__(Sentence("wrong_family", name=name, family=family, model=model, its=its))
 
 
 class UnknownMapKind(UserError):
@@ -221,11 +171,7 @@ class UnknownMapKind(UserError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         finds = " or ".join(f"find={each}" for each in known)
-        text = (
-            f"The control model {name!r} is a union for several kinds of maps, and must be told "
-            f"which: use it with {finds}, or a control model for one kind."
-        )
-        super().__init__(Sentence(text, "unknown_map_kind", name=name, finds=finds))
+        super().__init__(Sentence("unknown_map_kind", name=name, finds=finds))
 
 
 class BrokenModel(UserError):
@@ -234,8 +180,7 @@ class BrokenModel(UserError):
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
         self.reason = reason
-        text = f"The model {name!r} cannot be loaded: {reason}"
-        super().__init__(Sentence(text, "broken_model", name=name, reason=reason))
+        super().__init__(Sentence("broken_model", name=name, reason=reason))
 
 
 class OutOfMemory(UserError):
@@ -248,35 +193,22 @@ class NotFinite(UserError):
     @classmethod
     def in_step(cls, step: int, total: int) -> Self:
         """Return the error of a step of denoising, counted from 1."""
-        text = (
-            f"The model's values stopped being numbers (NaN or infinity) in step {step} of {total};"
-            " smaller weights of words and LoRAs, less guidance or another model may help."
-        )
-        return cls(Sentence(text, "not_finite_step", step=step, total=total))
+        return cls(Sentence("not_finite_step", step=step, total=total))
 
     @classmethod
     def in_latents(cls) -> Self:
         """Return the error of finished latents."""
-        text = (
-            "The sampler's values stopped being numbers (NaN or infinity); "
-            "another sampler or more steps may help."
-        )
-        return cls(Sentence(text, "not_finite_latents"))
+        return cls(Sentence("not_finite_latents"))
 
     @classmethod
     def in_vae(cls) -> Self:
         """Return the error of a VAE that decodes."""
-        text = "The VAE's values stopped being numbers (NaN or infinity); another VAE may help."
-        return cls(Sentence(text, "not_finite_vae"))
+        return cls(Sentence("not_finite_vae"))
 
     @classmethod
     def in_upscaler(cls, name: str) -> Self:
         """Return the error of an upscaler."""
-        text = (
-            f"The values of the upscaler {name!r} stopped being numbers (NaN or infinity); "
-            "another upscaler may help."
-        )
-        return cls(Sentence(text, "not_finite_upscaler", name=name))
+        return cls(Sentence("not_finite_upscaler", name=name))
 
 
 class MissingPicture(UserError):
@@ -284,37 +216,21 @@ class MissingPicture(UserError):
 
     def __init__(self, sha256: str) -> None:
         self.sha256 = sha256
-        super().__init__(
-            Sentence(
-                f"The recipe starts from picture {sha256[:12]}…, which is not in the picture "
-                "store; give its file again as the start image, or rerun the picture that it was.",
-                "missing_picture",
-                picture=sha256[:12],
-            )
-        )
+        super().__init__(Sentence("missing_picture", picture=sha256[:12]))
 
 
 class QueueFull(UserError):
     """Say that the queue takes no more, and how long it is."""
 
     def __init__(self, length: int) -> None:
-        text = f"The queue is full ({length:,} jobs are waiting); try again in a few minutes."
-        super().__init__(Sentence(text, "queue_full", length=length))
+        super().__init__(Sentence("queue_full", length=length))
 
 
 class TooManyWaiting(UserError):
     """Say how many of one person's jobs may wait."""
 
     def __init__(self, most: int) -> None:
-        jobs = "job" if most == 1 else "jobs"
-        super().__init__(
-            Sentence(
-                f"You have {most:,} {jobs} waiting already, which is as many as may; "
-                "cancel one or try again when one has started.",
-                "too_many_waiting",
-                most=most,
-            )
-        )
+        super().__init__(Sentence("too_many_waiting", most=most))
 
 
 class SettingError(UserError):
@@ -349,8 +265,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     )
     if not found:
         return ""
-    near = plain[found[0]]
-    return Sentence(f" (did you mean {near!r}?)", "nearest", name=near)
+    return Sentence("nearest", name=plain[found[0]])
 
 
 def shorten(value: object, limit: int = 60) -> str:

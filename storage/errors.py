@@ -47,7 +47,7 @@ class UnknownJob(StorageError):
 
     def __init__(self, job: int) -> None:
         self.job = job
-        super().__init__(Sentence(f"There is no job {job}.", "unknown_job", job=job))
+        super().__init__(Sentence("unknown_job", job=job))
 
 
 class UnknownPicture(StorageError):
@@ -55,9 +55,7 @@ class UnknownPicture(StorageError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        short = shorten(name)
-        text = f"There is no picture {short}; a picture is named like 12 or 12.3."
-        super().__init__(Sentence(text, "unknown_picture", name=short))
+        super().__init__(Sentence("unknown_picture", name=shorten(name)))
 
 
 class IllegalStep(StorageError):
@@ -79,8 +77,7 @@ class TooLate(IllegalStep):
 
     def sentence(self) -> str:
         """Return what is shown to people."""
-        text = f"It is too late: job {self.job} is already {self.status}."
-        return Sentence(text, "too_late", job=self.job)
+        return Sentence("too_late", job=self.job)
 
 
 class StaleEpoch(StorageError):
@@ -105,8 +102,7 @@ class TooManyStyles(StorageError):
     """Say how many styles a place may keep."""
 
     def __init__(self, most: int) -> None:
-        text = f"There are {most} styles here already, which is as many as may be; remove one."
-        super().__init__(Sentence(text, "too_many_styles", most=most))
+        super().__init__(Sentence("too_many_styles", most=most))
 
 
 class UnreadableRecipe(StorageError):
@@ -116,8 +112,7 @@ class UnreadableRecipe(StorageError):
         self.job = job
         self.person = person
         self.place = place
-        text = f"The recipe of job {job} cannot be read: {reason}"
-        super().__init__(Sentence(text, "unreadable_recipe", job=job, reason=reason))
+        super().__init__(Sentence("unreadable_recipe", job=job, reason=reason))
 
 
 class FileThere(StorageError):
@@ -147,20 +142,14 @@ class ExportUnderWay(StorageError):
     """Say that an export of the same person is being made."""
 
     def __init__(self) -> None:
-        text = "Your export is being made already; wait until it has arrived."
-        super().__init__(Sentence(text, "export_under_way"))
+        super().__init__(Sentence("export_under_way"))
 
 
 class TooLargeExport(StorageError):
     """Say that an export is more than messages can carry."""
 
     def __init__(self, size: int) -> None:
-        megabytes = round(size / 2**20)
-        text = (
-            f"Your export has {megabytes} MB, too much for messages here; ask who runs this Marble "
-            "for it (`marble db export`)."
-        )
-        super().__init__(Sentence(text, "too_large_export", size=megabytes))
+        super().__init__(Sentence("too_large_export", size=round(size / 2**20)))
 
 
 class NoRoom(StorageError):
@@ -168,12 +157,9 @@ class NoRoom(StorageError):
 
     def __init__(self, folder: Path, needed: int, free: int) -> None:
         self.folder = folder
-        facts = {"needed": ceil(needed / 2**20), "free": free // 2**20}
-        text = (
-            "The export needs {needed} MB of disk, and {free} MB are free; try again once there is "
-            "room."
+        super().__init__(
+            Sentence("export_no_room", needed=ceil(needed / 2**20), free=free // 2**20)
         )
-        super().__init__(Sentence(text.format(**facts), "export_no_room", **facts))
 
 
 class NoProgram(StorageError):

@@ -62,7 +62,8 @@ ARROWS = {
     "engine.files": "errors",
     "engine.events": "errors",
     "engine.errors": "sentences",
-    "engine.sentences": "",
+    "engine.sentences": "english",
+    "engine.english": "",
     "engine": "",
 }
 # A module's longest matching prefix decides which rooms it may know.
@@ -88,6 +89,7 @@ STANDARD_LIBRARY_ONLY = (
     "engine.events",
     "engine.errors",
     "engine.sentences",
+    "engine.english",
     "engine.files.stored",
     "engine.recipe.context_length",
     "engine.pictures.tile_grid",

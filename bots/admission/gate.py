@@ -130,7 +130,7 @@ class Gate:
 
         Raises `NotAllowed` or `OptionError`. The moderators' log records it.
         """
-        self.roles.require(Role.OWNER, by, "change the rules")
+        self.roles.require(Role.OWNER, by)
         read = {name: read_rule(name, text) for name, text in changes.items()}
         stored = {PREFIX + name: value for name, value in read.items()}
         log = [Entry(by=by, act="rules", place=place, detail=read)]

@@ -22,9 +22,7 @@ from engine.sentences import Sentence
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0  # seconds that it may take
-BROKEN: Final = Sentence(
-    "Requests cannot be checked just now, so none is taken; please try again later.", "unchecked"
-)
+BROKEN: Final = Sentence("unchecked")
 
 Hook = Callable[[Recipe, str, str], Any]  # recipe, person, place → a sentence, or None
 

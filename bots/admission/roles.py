@@ -25,11 +25,9 @@ class Role(IntEnum):
 class NotAllowed(UserError):
     """Say who may do what somebody else wanted to do."""
 
-    def __init__(self, what: str, least: Role) -> None:
+    def __init__(self, least: Role) -> None:
         super().__init__(
-            Sentence(f"Only the owner may {what}.", "owners_only")
-            if least is Role.OWNER
-            else Sentence(f"Only moderators may {what}.", "moderators_only")
+            Sentence("owners_only") if least is Role.OWNER else Sentence("moderators_only")
         )
 
 
@@ -46,7 +44,7 @@ class Roles:
             return Role.OWNER
         return Role.MODERATOR if person in self.moderators else Role.MEMBER
 
-    def require(self, least: Role, person: str, what: str) -> None:
+    def require(self, least: Role, person: str) -> None:
         """Raise `NotAllowed` for somebody of a lesser role."""
         if self.of(person) < least:
-            raise NotAllowed(what, least)
+            raise NotAllowed(least)

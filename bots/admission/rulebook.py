@@ -25,7 +25,7 @@ OPEN: Final = "open"  # a place's setting: False where nothing may be asked for
 MOST: Final = 10**9
 # What phones and Chinese keyboards write between two numbers is no other than "-".
 _BOUNDS: Final = re.compile(r"(-?\d+(?:\.\d+)?)\s*[-–—－~～]\s*(-?\d+(?:\.\d+)?)", re.ASCII)
-A_LIMIT: Final = Sentence(f"a whole number from 0 (no limit) to {MOST:,}", "a_limit", most=MOST)
+A_LIMIT: Final = Sentence("a_limit", most=MOST)
 
 
 def read_rule(name: str, text: str) -> Any:
@@ -93,9 +93,7 @@ def check_narrowing(rules: Rules, name: str, asked: Any) -> None:
     if _leaves_nothing(name, rules, asked):
         held = rules.get(name)
         owners = (some(held) or "none") if name in NAMED else write_rule(held)
-        allowed = f"within what Marble's owner allows here ({owners})"
-        sentence = Sentence(allowed, "owners_own", owners=owners)
-        raise OptionError(name, write_rule(asked), sentence)
+        raise OptionError(name, write_rule(asked), Sentence("owners_own", owners=owners))
 
 
 def _kept(stored: Mapping[str, Any], prefix: str, names: Iterable[str]) -> dict[str, Any]:
@@ -157,9 +155,8 @@ def _bounds(name: str, text: str) -> list[float]:
     found = _BOUNDS.fullmatch(text)
     low, high = (float(found[1]), float(found[2])) if found else (1.0, 0.0)
     if not allowed.low <= low <= high <= allowed.high:
-        ends = {"low": figure(allowed.low), "high": figure(allowed.high)}
-        like = "like LOW-HIGH, within {low} and {high}".format(**ends)
-        raise OptionError(name, text, Sentence(like, "like_bounds", **ends))
+        low_end, high_end = figure(allowed.low), figure(allowed.high)
+        raise OptionError(name, text, Sentence("like_bounds", low=low_end, high=high_end))
     return [int(each) if each == int(each) else each for each in (low, high)]
 
 

@@ -75,25 +75,16 @@ class Rules:
         """Raise `Refusal` for words that are not allowed here."""
         for words in texts:
             if word := find_blocked(words, self.blocked):
-                text = f"The word {word!r} is not allowed here; try it without."
-                raise Refusal(Sentence(text, "blocked_word", word=word))
+                raise Refusal(Sentence("blocked_word", word=word))
 
     def check_waiting(self, mine: int, everybodys: int) -> None:
         """Raise `Refusal` where as many jobs wait as may, of a person or of all together."""
         if self.waiting and mine >= self.waiting:
             most = self.waiting
-            text = (
-                f"You have {_jobs(mine)} waiting here, and no more than {most:,} may; cancel one "
-                "or try again when one has started."
-            )
-            raise Refusal(Sentence(text, "too_many_here", waiting=mine, most=most))
+            raise Refusal(Sentence("too_many_here", waiting=mine, most=most))
         if self.place_waiting and everybodys >= self.place_waiting:
             most = self.place_waiting
-            text = (
-                f"Here {_jobs(everybodys)} of all together wait already, and no more than {most:,} "
-                "may; try again when one has started."
-            )
-            raise Refusal(Sentence(text, "all_too_many_here", waiting=everybodys, most=most))
+            raise Refusal(Sentence("all_too_many_here", waiting=everybodys, most=most))
 
     def check_budget(
         self, recipe: Recipe, used: int, costs: Callable[[], Sequence[tuple[datetime, int]]]
@@ -106,25 +97,15 @@ class Rules:
         asks, daily = pixel_steps(recipe), self.daily * MILLION
         if not daily or used + asks <= daily:
             return
-        facts = {
-            "used": f"{used / MILLION:,.0f}",
-            "daily": f"{self.daily:,}",
-            "asks": f"{asks / MILLION:,.1f}",
-        }
-        start = (
-            f"You have used {facts['used']} of your {facts['daily']} million pixel-steps of "
-            f"24 hours, and this takes {facts['asks']}"
-        )
+        facts = {"used": used / MILLION, "asks": asks / MILLION}
         if asks > daily:
-            text = f"{start}; it is more than a whole day has."
-            raise Refusal(Sentence(text, "more_than_a_day", **facts))
+            raise Refusal(Sentence("more_than_a_day", daily=self.daily, **facts))
         left, when = daily - used, ""
         for at, each in costs():
             left, when = left + each, f"{at + DAY + TO_NEXT_MINUTE:%H:%M} UTC"
             if left >= asks:
                 break
-        text = f"{start}; it is possible from {when} on."
-        raise Refusal(Sentence(text, "spent", when=when, **facts))
+        raise Refusal(Sentence("spent", daily=self.daily, when=when, **facts))
 
 
 def check_rate(name: str, most: int, seconds: float) -> None:
@@ -136,29 +117,20 @@ def check_rate(name: str, most: int, seconds: float) -> None:
         return
     wait = _seconds(seconds)
     if name == "per_minute":
-        text = f"You may ask for {_jobs(most)} a minute here; try again in {wait} s."
-        raise Refusal(Sentence(text, "too_often", most=most, wait=wait))
-    text = f"Here all together may ask for {_jobs(most)} a minute; try again in {wait} s."
-    raise Refusal(Sentence(text, "all_too_often", most=most, wait=wait))
+        raise Refusal(Sentence("too_often", most=most, wait=wait))
+    raise Refusal(Sentence("all_too_often", most=most, wait=wait))
 
 
 def ban_refusal(reason: str, until: datetime | None) -> Refusal:
     """Return what somebody is told who was banned."""
-    start = "You may not ask for pictures here"
     if until is None:
-        return Refusal(Sentence(f"{start}: {reason}", "banned", reason=reason))
-    end = f"{until:%Y-%m-%d %H:%M} UTC"
-    text = f"{start} until {end}: {reason}"
-    return Refusal(Sentence(text, "banned_until", reason=reason, until=end))
+        return Refusal(Sentence("banned", reason=reason))
+    return Refusal(Sentence("banned_until", reason=reason, until=f"{until:%Y-%m-%d %H:%M} UTC"))
 
 
 def closed_refusal() -> Refusal:
     """Return what people are told where nothing may be asked for."""
-    return Refusal(Sentence("Pictures are switched off here.", "closed"))
-
-
-def _jobs(count: int) -> str:
-    return "one job" if count == 1 else f"{count} jobs"
+    return Refusal(Sentence("closed"))
 
 
 def _seconds(seconds: float) -> int:
@@ -171,12 +143,10 @@ def figure(value: float) -> str:
 
 
 def _out_of_bounds(name: str, low: float, high: float, value: float) -> Sentence:
-    bounds = {"low": figure(low), "high": figure(high), "value": figure(value)}
-    text = "Here {option} must be between {low} and {high}, not {value}."
-    return Sentence(text.format(option=name, **bounds), "out_of_bounds", option=name, **bounds)
+    return Sentence(
+        "out_of_bounds", option=name, low=figure(low), high=figure(high), value=figure(value)
+    )
 
 
 def _not_among(name: str, names: Sequence[str], value: str) -> Sentence:
-    facts = {"names": some(names) or "none", "value": shorten(value)}
-    text = f"Here {name} must be one of {facts['names']}, not {facts['value']}."
-    return Sentence(text, "not_among", option=name, **facts)
+    return Sentence("not_among", option=name, names=some(names) or "none", value=shorten(value))

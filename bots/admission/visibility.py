@@ -26,16 +26,10 @@ from engine.sentences import Sentence
 from storage import Picture, Storage
 from storage.jobs.picture_files import Pictures
 
-UNSAFE: Final = Sentence(
-    "The safety check does not let this picture be shown here.", "picture_unsafe"
-)
-UNCHECKED: Final = Sentence(
-    "This picture is not shown here: the safety check could not look at it.", "picture_unchecked"
-)
-SOME: Final = Sentence("What the safety check does not let be shown here is left out.", "some_left")
-NO_VEIL: Final = Sentence(
-    "This picture is shown here behind a spoiler only, which files cannot have.", "no_veil"
-)
+UNSAFE: Final = Sentence("picture_unsafe")
+UNCHECKED: Final = Sentence("picture_unchecked")
+SOME: Final = Sentence("some_left")
+NO_VEIL: Final = Sentence("no_veil")
 
 
 class Withheld(UserError):

@@ -65,38 +65,28 @@ class Unseen(UserError):
     """A picture does not exist, or may not be seen by whoever asks: one sentence for both."""
 
     def __init__(self, name: str) -> None:
-        text = (
-            f"There is no picture {name} that you may see here. If it was posted in another "
-            "channel or group, ask for it there."
-        )
-        super().__init__(Sentence(text, "unseen_picture", name=name))
+        super().__init__(Sentence("unseen_picture", name=name))
 
 
 class PostedElsewhere(UserError):
     """A picture may be seen by whoever asks, but not by everybody where they ask."""
 
     def __init__(self, name: str) -> None:
-        text = (
-            f"Picture {name} was posted elsewhere, and not everybody here may see it: ask for this "
-            "there, or in a direct message to me."
-        )
-        super().__init__(Sentence(text, "posted_elsewhere", name=name))
+        super().__init__(Sentence("posted_elsewhere", name=name))
 
 
 class NotYours(UserError):
     """Only the requester of a job or a moderator may cancel or delete it."""
 
     def __init__(self) -> None:
-        text = "Only who asked for it, or a moderator, can do that."
-        super().__init__(Sentence(text, "not_yours"))
+        super().__init__(Sentence("not_yours"))
 
 
 class NotInPrivate(UserError):
     """What is kept of a person is shown to that person alone."""
 
     def __init__(self) -> None:
-        text = "That is about one person alone: ask for it as yourself, in a private chat with me."
-        super().__init__(Sentence(text, "ask_in_private"))
+        super().__init__(Sentence("ask_in_private"))
 
 
 class Posted(Protocol):

@@ -13,8 +13,7 @@ class Unfetched(UserError):
     """A picture that somebody sent could not be downloaded from the platform."""
 
     def __init__(self) -> None:
-        text = "The picture could not be fetched; try again in a moment."
-        super().__init__(Sentence(text, "unfetched"))
+        super().__init__(Sentence("unfetched"))
 
 
 def excuse(fault: DatabaseFault, words: Words) -> str:

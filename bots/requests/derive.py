@@ -10,7 +10,7 @@ from engine.errors import OptionError, UserError
 from engine.recipe.limits import Range, one_of
 from engine.recipe.parts import Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe, random_seed
-from engine.sentences import Fact, Sentence
+from engine.sentences import Sentence
 from storage import Job, Picture
 
 # What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
@@ -30,8 +30,7 @@ class NoPictures(UserError):
     """Say that a job has no picture from which anything could be made."""
 
     def __init__(self, job: Job) -> None:
-        text = f"Job {job.id} is {job.status}: it has no pictures to start from."
-        super().__init__(Sentence(text, "no_pictures", job=job.id))
+        super().__init__(Sentence("no_pictures", job=job.id))
 
 
 class NotInJob(UserError):
@@ -42,20 +41,13 @@ class NotInJob(UserError):
         pictures = job.recipe.pictures
         first, last = (f"{job.id}.{number + 1}" for number in (pictures[0], pictures[-1]))
         count = len(pictures)
-        start = f"There is no picture {name}: job {job.id} has"
-        facts: Mapping[str, Fact] = {"name": name, "job": job.id, "first": first}
-        said = (
-            Sentence(f"{start} one picture, {first}.", "one_picture_in_job", **facts)
+        super().__init__(
+            Sentence("one_picture_in_job", name=name, job=job.id, first=first)
             if count == 1
             else Sentence(
-                f"{start} {count} pictures, {first} to {last}.",
-                "pictures_in_job",
-                count=count,
-                last=last,
-                **facts,
+                "pictures_in_job", name=name, job=job.id, count=count, first=first, last=last
             )
         )
-        super().__init__(said)
 
 
 class WhichPicture(UserError):
@@ -64,8 +56,7 @@ class WhichPicture(UserError):
     def __init__(self, job: Job) -> None:
         number = job.recipe.pictures[0] + 1
         count, example = len(job.pictures), f"{job.id}.{number}"
-        text = f"Job {job.id} has {count} pictures; say which one, like {example}."
-        super().__init__(Sentence(text, "which_picture", job=job.id, count=count, example=example))
+        super().__init__(Sentence("which_picture", job=job.id, count=count, example=example))
 
 
 def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

@@ -19,15 +19,11 @@ from engine.sentences import Sentence
 Values = dict[str, Any]
 AnyFlag = TypeVar("AnyFlag", bound="Flag")
 
-A_SIZE: Final = Sentence(
-    "like 512 or 768x512, in pixels, or a shape like 3:2 of numbers from 1 to 999", "a_size"
-)
+A_SIZE: Final = Sentence("a_size")
 
 
 _LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may be quoted
-A_LORA: Final = Sentence(
-    "written like name or name:0.8, several with commas between, or 'none'", "a_lora"
-)
+A_LORA: Final = Sentence("a_lora")
 
 
 def _field(
@@ -58,7 +54,7 @@ def _called(name: str, word: str = "") -> Iterator[None]:
     except OptionError as error:
         allowed = error.allowed
         if word:
-            allowed = Sentence(f"{allowed}, or {word!r}", "or_a_word", allowed=allowed, word=word)
+            allowed = Sentence("or_a_word", allowed=allowed, word=word)
         raise OptionError(error.option, error.value, allowed, called=name) from None
 
 
@@ -116,8 +112,7 @@ def _size(text: str) -> Values:
     for side in (width, height):
         if side not in RANGES["width"]:
             allowed = RANGES["width"].said()
-            words = Sentence(f"{allowed} pixels a side", "pixels_a_side", allowed=allowed)
-            raise OptionError("size", text, words)
+            raise OptionError("size", text, Sentence("pixels_a_side", allowed=allowed))
     return {"width": width, "height": height}
 
 

@@ -61,8 +61,7 @@ class NothingYet(UserError):
     """Say that somebody who wants their last picture again has none."""
 
     def __init__(self) -> None:
-        text = "You have no picture yet; describe one first."
-        super().__init__(Sentence(text, "nothing_yet"))
+        super().__init__(Sentence("nothing_yet"))
 
 
 class Studio:

@@ -16,8 +16,8 @@ from storage import Storage
 from storage.records import Style
 
 LONGEST: Final = 1_000  # characters: half of what a prompt may have
-ROOM_ONCE: Final = Sentence(f"words with {PROMPT} once at most", "style_room_once")
-SOME_WORDS: Final = Sentence("given some words to add, or to leave out", "style_words")
+ROOM_ONCE: Final = Sentence("style_room_once")
+SOME_WORDS: Final = Sentence("style_words")
 
 
 def read_words(text: str, negative: str = "", *, lines: bool = False) -> tuple[str, str]:

@@ -36,9 +36,9 @@ class GivenTwice(UserError):
     """Say which option was given twice, and as what."""
 
     def __init__(self, name: str, first: str, second: str) -> None:
-        facts = {"name": f"--{name}", "first": shorten(first), "second": shorten(second)}
-        text = "{name} is given twice, as {first} and as {second}; give it once.".format(**facts)
-        super().__init__(Sentence(text, "given_twice", **facts))
+        super().__init__(
+            Sentence("given_twice", name=f"--{name}", first=shorten(first), second=shorten(second))
+        )
 
 
 def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -> tuple[str, Typed]:
@@ -135,9 +135,7 @@ def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
 def _take_value(option: Flag, tail: str) -> tuple[str, str]:
     """Split what follows a flag into its value and words that belong to the prompt."""
     if not tail:
-        text, example = f"followed by a value ({option.example})", option.example
-        allowed = Sentence(text, "followed_by", example=example)
-        raise OptionError(f"--{option.name}", "", allowed)
+        raise OptionError(f"--{option.name}", "", Sentence("followed_by", example=option.example))
     if option.spoken and option.listed:
         return tail, ""
     closing = _QUOTES.get(tail[0])

@@ -22,7 +22,7 @@ STYLE: Final = "style"  # among the values that were typed: a name, or None for 
 PROMPT: Final = "{prompt}"  # where a style's words leave room for those that were typed
 NAME: Final = re.compile(r"[\w-]{1,32}")
 NO_STYLE: Final = ("", "none", "off")
-NAMED: Final = Sentence("1 to 32 letters, digits, - or _", "a_style_name")
+NAMED: Final = Sentence("a_style_name")
 WORDS: Final = {"prompt": "prompt", "negative_prompt": "negative"}  # of a recipe, of a style
 
 
@@ -31,13 +31,11 @@ class UnknownStyle(UserError):
 
     def __init__(self, name: str, known: list[str]) -> None:
         short, near, listed = shorten(name), nearest(name, known), some(known)
-        start = f"There is no style {short}{near} here"
-        if listed:
-            text = f"{start}; known styles: {listed}."
-            said = Sentence(text, "unknown_style", name=short, near=near, known=listed)
-        else:
-            said = Sentence(f"{start}; there is none at all.", "no_style", name=short)
-        super().__init__(said)
+        super().__init__(
+            Sentence("unknown_style", name=short, near=near, known=listed)
+            if listed
+            else Sentence("no_style", name=short)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +89,7 @@ def styled(texts: Mapping[str, str], style: Style) -> dict[str, str]:
         found[field] = text = add_words(texts[field], getattr(style, part))
         if len(text) > PROMPT_LIMIT:
             count = len(text)
-            given = f"{count:,} characters with the style {style.name}"
-            said = Sentence(given, "characters_with_style", count=count, style=style.name)
+            said = Sentence("characters_with_style", count=count, style=style.name)
             raise OptionError(field, said, at_most(PROMPT_LIMIT))
     return found
 

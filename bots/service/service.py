@@ -23,7 +23,7 @@ from engine.sentences import Sentence
 
 RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
 STEADY: Final = 60.0  # seconds after which an adapter's former failures are forgotten
-RESTARTING: Final = Sentence("Marble is being restarted.", "being_restarted")
+RESTARTING: Final = Sentence("being_restarted")
 
 log = logging.getLogger(__name__)
 

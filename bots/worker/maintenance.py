@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 LOOK: Final = 30.0  # seconds between two looks at the disk and the clock
 AGAIN: Final = 3600.0  # seconds after which a night that failed is tried again
 NIGHT: Final = 3  # o'clock, where the machine is
-FULL: Final = Sentence("The disk is nearly full; its owner has been told.", "disk_nearly_full")
+FULL: Final = Sentence("disk_nearly_full")
 DISK: Final = "disk"  # who pauses the queue
 NAME: Final = "marble-????-??-??.backup"
 

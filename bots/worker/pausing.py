@@ -33,14 +33,14 @@ class Pausing:
 
         Raises `NotAllowed`, or `OptionError` for a reason that cannot be shown.
         """
-        self._roles.require(Role.MODERATOR, by, "pause the queue")
+        self._roles.require(Role.MODERATOR, by)
         reason = check_reason(reason)
         await self._moderation.pause(reason, by=by)
         self._queue.pause(reason, PEOPLE)
 
     async def resume(self, by: str) -> bool:
         """Let jobs start again; False if nobody had paused. Raises `NotAllowed`."""
-        self._roles.require(Role.MODERATOR, by, "resume the queue")
+        self._roles.require(Role.MODERATOR, by)
         found = await self._moderation.resume(by=by)
         self._queue.resume(PEOPLE)
         return found
@@ -67,6 +67,5 @@ def check_reason(text: str) -> str:
     """Return a reason as people will see it, or raise `OptionError`."""
     reason = " ".join(text.split())
     if not reason or len(reason) > LONGEST or not reason.isprintable():
-        allowed = f"1 to {LONGEST} characters that can be shown"
-        raise OptionError("The reason", text, Sentence(allowed, "a_reason", most=LONGEST))
+        raise OptionError("The reason", text, Sentence("a_reason", most=LONGEST))
     return reason

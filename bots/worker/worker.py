@@ -25,9 +25,7 @@ log = logging.getLogger(__name__)
 
 # Raised by a step on a job that another process has ended or claimed.
 OVERTAKEN = (StaleEpoch, IllegalStep)
-UNEXPECTED = Sentence(
-    "Marble met an error that it did not expect; its owner finds more in the log.", "unexpected"
-)
+UNEXPECTED = Sentence("unexpected")
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
 
 

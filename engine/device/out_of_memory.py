@@ -17,9 +17,7 @@ from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
-NO_MEMORY: Final = Sentence(
-    "There is not enough memory for this here; a smaller size may fit.", "out_of_memory"
-)
+NO_MEMORY: Final = Sentence("out_of_memory")
 
 T = TypeVar("T")
 

@@ -55,8 +55,7 @@ def read_texts(data: bytes) -> dict[str, str]:
         values = read_tags(exif, TAGS.values()) if exif else {}
         comment = read_tags(exif, [COMMENT], EXIF_IFD).get(COMMENT) if exif else None
     except (ValueError, struct.error) as error:
-        said = Sentence("The picture's metadata is damaged.", "metadata_damaged")
-        raise MetadataError(said) from error
+        raise MetadataError(Sentence("metadata_damaged")) from error
     texts: dict[str, str] = {}
     for value in values.values():
         name, colon, text = value.removesuffix(b"\0").decode("latin-1").partition(":")
@@ -65,8 +64,7 @@ def read_texts(data: bytes) -> dict[str, str]:
     if comment and (line := _comment(comment)):
         texts["parameters"] = line
     if any(len(text) > LONGEST for text in texts.values()):
-        long = f"A text in the picture is over {LONGEST:,} characters long."
-        raise MetadataError(Sentence(long, "text_long", most=LONGEST))
+        raise MetadataError(Sentence("text_long", most=LONGEST))
     return texts
 
 

@@ -145,10 +145,8 @@ def _stranger(texts: Mapping[str, str]) -> str:
     """Say why no recipe was found."""
     wrote = next((name for key, name in STRANGERS.items() if key in texts), None)
     if wrote:
-        text = f"The picture's text is by {wrote}, which Marble does not read."
-        return Sentence(text, "strange_recipe", wrote=wrote)
-    text = "The picture holds no recipe: no text by Marble, ComfyUI or A1111."
-    return Sentence(text, "no_recipe")
+        return Sentence("strange_recipe", wrote=wrote)
+    return Sentence("no_recipe")
 
 
 def _texts_in(data: bytes) -> dict[str, str]:
@@ -157,8 +155,7 @@ def _texts_in(data: bytes) -> dict[str, str]:
 
 def _exif_texts(data: bytes) -> dict[str, str]:
     if not data.startswith((b"\xff\xd8\xff", b"RIFF")):
-        text = "The file is not a PNG, JPEG or WebP picture."
-        raise MetadataError(Sentence(text, "not_a_picture_file"))
+        raise MetadataError(Sentence("not_a_picture_file"))
     return exif.read_texts(data)
 
 
@@ -179,11 +176,9 @@ def _object(text: str) -> dict[str, Any]:
         if "\\ud" in text.lower():
             data = json.loads(mend_surrogates(json.dumps(data, ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
-        text = "The text in the picture is not valid JSON."
-        raise MetadataError(Sentence(text, "text_not_json")) from error
+        raise MetadataError(Sentence("text_not_json")) from error
     if not isinstance(data, dict):
-        text = "The text in the picture is not a JSON object."
-        raise MetadataError(Sentence(text, "text_no_object"))
+        raise MetadataError(Sentence("text_no_object"))
     return data
 
 
@@ -193,11 +188,11 @@ def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[by
     What is wrong with others of `READ`, or with the file's end, is added to `failures`.
     """
     if not png.startswith(SIGNATURE):
-        raise MetadataError(Sentence("The file is not a PNG picture.", "not_a_png"))
+        raise MetadataError(Sentence("not_a_png"))
     at, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(png):
-            failures.append(MetadataError(Sentence("The PNG file is cut short.", "png_cut_short")))
+            failures.append(MetadataError(Sentence("png_cut_short")))
             return
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 8 + length
@@ -206,8 +201,7 @@ def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[by
             if png[end : end + 4] == struct.pack(">I", zlib.crc32(kind + body)):
                 yield kind, body
             elif body.partition(b"\0")[0].decode("latin-1") in READ:
-                said = Sentence("The text in the PNG file is damaged.", "png_text")
-                failures.append(MetadataError(said))
+                failures.append(MetadataError(Sentence("png_text")))
         at = end + 4
 
 
@@ -215,11 +209,9 @@ def _decode(key: str, kind: bytes, body: bytes) -> str:
     try:
         text = DECODERS[kind](body[len(key) + 1 :])
     except (ValueError, IndexError, zlib.error) as error:
-        said = f"The text {key!r} in the PNG file is damaged."
-        raise MetadataError(Sentence(said, "png_text_damaged", key=key)) from error
+        raise MetadataError(Sentence("png_text_damaged", key=key)) from error
     if len(text) > TEXT_LIMIT:
-        said = f"The text {key!r} in the PNG file is over {TEXT_LIMIT:,} bytes long."
-        raise MetadataError(Sentence(said, "png_text_long", key=key, most=TEXT_LIMIT))
+        raise MetadataError(Sentence("png_text_long", key=key, most=TEXT_LIMIT))
     return text
 
 

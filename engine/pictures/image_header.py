@@ -17,10 +17,7 @@ from typing import Final
 from engine.errors import ImageError
 from engine.sentences import Sentence
 
-WANTED: Final = "a PNG, JPEG or WEBP picture"
-DAMAGED: Final = Sentence(
-    f"The picture is damaged or cut short; save it anew as {WANTED}.", "damaged_picture"
-)
+DAMAGED: Final = Sentence("damaged_picture")
 
 # Segments and marks of a JPEG outside its pixels, and chunks of a PNG: pictures have some dozens,
 # and of chunks of pixels some thousands. Each costs a step, and as little as two bytes.
@@ -60,8 +57,7 @@ def read_image_header(data: bytes) -> ImageHeader:
                 return read(data)
             except (IndexError, struct.error):
                 raise ImageError(DAMAGED) from None
-    name = _name(data)
-    raise ImageError(Sentence(f"The file is {name}; send {WANTED}.", "no_such_picture", name=name))
+    raise ImageError(Sentence("no_such_picture", name=_name(data)))
 
 
 def _name(data: bytes) -> str:
@@ -107,7 +103,7 @@ def _jpeg(data: bytes) -> ImageHeader:
 
 def _webp(data: bytes) -> ImageHeader:
     if data[8:12] != b"WEBP":
-        raise ImageError(Sentence(f"The file is no picture; send {WANTED}.", "no_picture"))
+        raise ImageError(Sentence("no_picture"))
     kind = data[12:16]
     if kind == b"VP8X":
         (sides,) = struct.unpack_from("<Q", data[:30] + b"\0\0", 24)

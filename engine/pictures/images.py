@@ -53,7 +53,7 @@ def read_image(data: bytes) -> Image.Image:
     sentence for anything else than a still picture of a bearable size, mostly before decoding.
     """
     if not data:
-        raise ImageError(Sentence("The file is empty.", "empty_file"))
+        raise ImageError(Sentence("empty_file"))
     check_bytes(len(data))
     header = read_image_header(data)
     _judge(header)
@@ -70,8 +70,7 @@ def check_bytes(size: int) -> None:
     """Raise `ImageError` where a picture's file is larger than any may be; size is in bytes."""
     if size > BYTES:
         have, most = round(size / 2**20), BYTES >> 20
-        text = f"The file has {have} MiB; a picture may have {most} at most."
-        raise ImageError(Sentence(text, "too_many_bytes", size=have, most=most))
+        raise ImageError(Sentence("too_many_bytes", size=have, most=most))
 
 
 def read_stored(data: bytes) -> Image.Image:
@@ -134,19 +133,14 @@ def fit(
 def _judge(header: ImageHeader) -> None:
     width, height = header.width, header.height
     size = f"{width:,} × {height:,}"
-    start = f"The picture is {size} pixels"
     if header.moving:
-        raise ImageError(Sentence("The picture moves; send a still one.", "moving_picture"))
+        raise ImageError(Sentence("moving_picture"))
     if width * height > PIXELS:
-        most = f"{PIXELS / 1e6:.0f}"
-        text = f"{start}; it may have {most} million in all at most."
-        raise ImageError(Sentence(text, "too_many_pixels", size=size, most=most))
+        raise ImageError(Sentence("too_many_pixels", size=size, most=f"{PIXELS / 1e6:.0f}"))
     if min(width, height) < SHORTEST:
-        text = f"{start}; each side must have {SHORTEST} at least."
-        raise ImageError(Sentence(text, "too_small", size=size, least=SHORTEST))
+        raise ImageError(Sentence("too_small", size=size, least=SHORTEST))
     if max(width, height) > LONGEST * min(width, height):
-        text = f"{start}; one side may be {LONGEST} times as long as the other at most."
-        raise ImageError(Sentence(text, "too_long", size=size, times=LONGEST))
+        raise ImageError(Sentence("too_long", size=size, times=LONGEST))
 
 
 def _decode(data: bytes, header: ImageHeader) -> Image.Image:

@@ -18,7 +18,6 @@ TOLERANCE: Final = 48  # of 255: JPEG blurs a painted colour by about 30 at its 
 FAINT: Final = 40  # of 255: what JPEG makes of black beside white stays below
 HAMMING: Final = Image.Resampling.HAMMING  # it rings nowhere
 CHANNELS: Final = {"red": "R", "green": "G", "blue": "B"}
-NOTHING: Final = "there is nothing to draw"
 
 
 def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
@@ -30,19 +29,13 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
     given = read_image(data)
     if not _alike(given.size, picture.size):
         mine, its = (f"{each.width} × {each.height}" for each in (given, picture))
-        text = f"The mask is {mine} pixels and the picture {its}; both must have the same shape."
-        raise ImageError(Sentence(text, "mask_of_another_shape", mask=mine, picture=its))
+        raise ImageError(Sentence("mask_of_another_shape", mask=mine, picture=its))
     if given.mode == "RGBA":
         ground = Image.new("RGBA", given.size, (0, 0, 0, 255))
         given = Image.alpha_composite(ground, given)
     mask = fit(given.convert("L"), *picture.size, "resize", HAMMING)
     mask = mask.point([0 if step < FAINT else step for step in range(256)])
-    return _check(
-        mask,
-        Sentence(
-            f"The mask is all black, so {NOTHING}; paint white what is to be drawn.", "black_mask"
-        ),
-    )
+    return _check(mask, Sentence("black_mask"))
 
 
 def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
@@ -50,16 +43,13 @@ def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Imag
 
     What the mask leaves stays left: no filter rings into it.
     """
-    fitted = fit(mask, width, height, how, HAMMING)
-    text = f"The mask is all black where the picture is drawn, so {NOTHING}."
-    return _check(fitted, Sentence(text, "black_where_drawn"))
+    return _check(fit(mask, width, height, how, HAMMING), Sentence("black_where_drawn"))
 
 
 def transparency_mask(picture: Image.Image) -> Image.Image:
     """Return a mask of what was erased in a picture, or raise `ImageError` if nothing was."""
     if picture.mode != "RGBA":
-        text = f"Nothing in the picture is transparent, so {NOTHING}; give a mask."
-        raise ImageError(Sentence(text, "nothing_transparent"))
+        raise ImageError(Sentence("nothing_transparent"))
     return ImageChops.invert(picture.getchannel("A"))
 
 
@@ -73,7 +63,7 @@ def channel_mask(picture: Image.Image, channel: str) -> Image.Image:
     if channel not in CHANNELS:
         raise ImageError(f"A picture has no channel {shorten(channel)}.")
     mask = picture.getchannel(CHANNELS[channel])
-    return _check(mask, f"The picture has no {channel} in it, so {NOTHING}.")
+    return _check(mask, Sentence("nothing_of_colour", colour=channel))
 
 
 def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -> Image.Image:
@@ -93,7 +83,7 @@ def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -
     bands = ImageChops.difference(picture.convert("RGB"), plain).split()
     distance = ImageChops.lighter(ImageChops.lighter(bands[0], bands[1]), bands[2])
     mask = distance.point([255 if step <= tolerance else 0 for step in range(256)])
-    return _check(mask, f"Nothing in the picture is {colour}, so {NOTHING}.")
+    return _check(mask, Sentence("nothing_of_colour", colour=colour))
 
 
 def _alike(given: tuple[int, int], wanted: tuple[int, int]) -> bool:

@@ -12,9 +12,7 @@ from engine.sentences import Sentence
 
 PROMPT_LIMIT: Final = 2_000  # characters
 SEED_LIMIT: Final = 2**64  # torch.manual_seed takes 64 bits
-SEEDS: Final = Sentence(
-    f"a whole number from 0 to {SEED_LIMIT - 1}", "a_seed", most=str(SEED_LIMIT - 1)
-)
+SEEDS: Final = Sentence("a_seed", most=str(SEED_LIMIT - 1))
 # Blanks, control characters, and what Unicode (DerivedCoreProperties.txt) calls ignorable where it
 # is shown: joiners, marks of direction, variation selectors, tags, fillers. And the empty pattern
 # of Braille, which is no blank to Unicode.
@@ -76,15 +74,11 @@ class Range:
     def said(self, *, whole: bool = False) -> Sentence:
         """Return what is allowed in words; `whole` says that it is a whole number."""
         low, high = f"{self.low:g}", f"{self.high:g}"
-        text = f"between {low} and {high}"
         if self.step not in (None, 1):
-            by = f"{self.step:g}"
-            text = f"a whole number {text}" if whole else text
-            text = f"{text} in steps of {by}"
-            return Sentence(text, "between_in_steps", low=low, high=high, step=by)
+            return Sentence("between_in_steps", low=low, high=high, step=f"{self.step:g}")
         if whole:
-            return Sentence(f"a whole number {text}", "whole_between", low=low, high=high)
-        return Sentence(text, "between", low=low, high=high)
+            return Sentence("whole_between", low=low, high=high)
+        return Sentence("between", low=low, high=high)
 
 
 RANGES: Final[Mapping[str, Range]] = {
@@ -108,7 +102,7 @@ LATENT_SIDE: Final = 8  # pixels that a latent spans
 LARGEST: Final = 4096 * 4096  # pixels of an enlarged picture
 # Texts that may not be empty, and what they must hold.
 WORDS: Final = {
-    "prompt": Sentence("some words that describe the picture", "some_words"),
+    "prompt": Sentence("some_words"),
     "checkpoint": "the name of a model",
     "control": "the name of a ControlNet",
     "lora": "the name of a LoRA",
@@ -173,18 +167,17 @@ def parse_seed(text: object) -> int:
 
 def one_of(names: Iterable[str]) -> Sentence:
     """Return in words that one of some names is allowed."""
-    listed = ", ".join(names)
-    return Sentence(f"one of {listed}", "one_of", names=listed)
+    return Sentence("one_of", names=", ".join(names))
 
 
 def at_most(characters: int) -> Sentence:
     """Return in words how long a text may be."""
-    return Sentence(f"at most {characters:,} characters", "at_most", limit=characters)
+    return Sentence("at_most", limit=characters)
 
 
 def characters(count: int) -> Sentence:
     """Return in words how long a text is."""
-    return Sentence(f"{count:,} characters", "characters", count=count)
+    return Sentence("characters", count=count)
 
 
 def is_int(value: object) -> TypeGuard[int]:

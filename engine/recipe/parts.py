@@ -143,6 +143,5 @@ class Upscale:
         large = tuple(LATENT_SIDE * max(1, side) for side in latents)
         if large[0] * large[1] > LARGEST:
             side = f"{width}×{height}"
-            text = f"such that {side} stays below 16 megapixels"
-            raise OptionError("factor", self.factor, Sentence(text, "below_largest", size=side))
+            raise OptionError("factor", self.factor, Sentence("below_largest", size=side))
         return large[0], large[1]

@@ -104,16 +104,14 @@ def _leave(opened: list[Choice], settled: list[str]) -> None:
 def _lora(kind: str, tag: str) -> Lora:
     written = shorten(f"<{kind}:{tag}>")
     if kind == "hypernet":
-        sentence = f"{written} is a hypernetwork, which Marble cannot use; leave it out."
-        raise PromptError(Sentence(sentence, "no_hypernetworks", written=written))
+        raise PromptError(Sentence("no_hypernetworks", written=written))
     name, *weights = (part.strip() for part in tag.split(":"))
     try:
         if not name or len(weights) > 2:
             raise ValueError
         text, unet = _weights(weights)
     except ValueError:
-        sentence = f"{written} must be written <lora:name> or <lora:name:0.8>."
-        raise PromptError(Sentence(sentence, "bad_lora_tag", written=written)) from None
+        raise PromptError(Sentence("bad_lora_tag", written=written)) from None
     return Lora(name=name, weight=unet, text_weight=text)
 
 

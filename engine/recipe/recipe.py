@@ -111,8 +111,7 @@ class Recipe:
         values = dict(data)
         version = values.pop("version", None)
         if version not in READABLE:
-            text = f"{VERSION} (written by a newer Marble?)"
-            raise OptionError("version", version, Sentence(text, "newer", version=VERSION))
+            raise OptionError("version", version, Sentence("newer", version=VERSION))
         for name in values:
             if name not in DEFAULTS:
                 raise UnknownOption(name, DEFAULTS)
@@ -147,8 +146,8 @@ PARTS: Final[Mapping[str, Part]] = {
     "loras": Part(Lora, 16, lambda data: Lora(**data)),
     "upscale": Part(Upscale, 0, lambda data: Upscale(**data)),
 }
-NO_STRENGTH: Final = Sentence("left out where there is no start image", "without_image")
-WITH_IMAGE: Final = Sentence("used with a start image", "with_image")
+NO_STRENGTH: Final = Sentence("without_image")
+WITH_IMAGE: Final = Sentence("with_image")
 ABSENT: Final = frozenset(
     {"picture", "image", "mask", "strength", "clip_skip", "vae"}
 )  # may be None
@@ -182,9 +181,7 @@ def _read_part(name: str, data: Any) -> Any:
 
 def _picture_of_the_grid(recipe: Recipe) -> None:
     if recipe.picture is not None and not recipe.picture < recipe.count:
-        text = f"a whole number below count ({recipe.count})"
-        below = Sentence(text, "below_count", count=recipe.count)
-        raise OptionError("picture", recipe.picture, below)
+        raise OptionError("picture", recipe.picture, Sentence("below_count", count=recipe.count))
 
 
 def _start_image_has_a_strength(recipe: Recipe) -> None:

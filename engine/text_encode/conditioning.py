@@ -210,13 +210,7 @@ class _Encoder:
             max_length=self._encoder.config.max_position_embeddings,
         )
         if len(chunks) > MOST_WINDOWS:
-            text = (
-                f"With its embeddings the prompt fills {len(chunks):,} windows of tokens; "
-                f"{MOST_WINDOWS} at most."
-            )
-            raise PromptError(
-                Sentence(text, "many_windows", windows=len(chunks), most=MOST_WINDOWS)
-            )
+            raise PromptError(Sentence("many_windows", windows=len(chunks), most=MOST_WINDOWS))
         return chunks
 
     def _ids(self, text: str) -> Iterator[list[int]]:

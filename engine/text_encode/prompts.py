@@ -174,11 +174,7 @@ def _read_group(text: str, start: int, end: int, weight: float) -> tuple[int, in
             end = colon
     if not abs(weight) <= FLOAT32_MAX:
         words, number = shorten(text[start:end]), f"{weight:g}"
-        sentence = (
-            f"The weight of {words} must be a finite number, not {number}; "
-            r"parentheses that are part of the text are written \( and \)."
-        )
-        raise PromptError(Sentence(sentence, "bad_weight", words=words, weight=number))
+        raise PromptError(Sentence("bad_weight", words=words, weight=number))
     return start, end, weight
 
 

@@ -229,8 +229,4 @@ def note(job: Job) -> None:
 
 
 def _quarantined(attempts: int) -> Sentence:
-    text = (
-        f"This job ended its worker {attempts} times and will not be tried again; "
-        "other settings may work."
-    )
-    return Sentence(text, "quarantined", attempts=attempts)
+    return Sentence("quarantined", attempts=attempts)

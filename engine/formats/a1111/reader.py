@@ -33,8 +33,7 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
     Raises `MetadataError` where it is no such line, `OptionError` for a value out of range.
     """
     if len(text) > LONGEST:
-        long = f"The A1111 text is over {LONGEST:,} characters long."
-        raise MetadataError(Sentence(long, "a1111_long", most=LONGEST))
+        raise MetadataError(Sentence("a1111_long", most=LONGEST))
     *lines, line = text.strip().split("\n")
     settings = Settings(line)
     settings.need(*NECESSARY)
@@ -53,7 +52,7 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
         values["steps"] = _share(values["steps"], values["strength"])
     values |= {"controls": _controls(settings), "variations": _variations(settings)}
     if (rng := settings.text("RNG", "GPU")) != "CPU":
-        settings.note("RNG", rng, Sentence("noise is drawn on the CPU", "a1111_noise"))
+        settings.note("RNG", rng, Sentence("a1111_noise"))
     recipe = Recipe(prompt=prompt, negative_prompt=negative_prompt, loras=loras, **values)
     return recipe, settings.left()
 
@@ -95,8 +94,7 @@ def _start_image(settings: Settings) -> dict[str, Any]:
     mask = settings.take("Marble mask")
     for name, usual in MASK.items() if mask else ():
         if (value := settings.take(name, usual)) != usual and usual is not None:
-            why = "the whole picture stays under its mask"
-            settings.note(name, value, Sentence(why, "a1111_under_mask"))
+            settings.note(name, value, Sentence("a1111_under_mask"))
     found = {**fit, "image": settings.take("Marble image"), "mask": mask}
     if not settings.has("Hires upscaler"):
         found["strength"] = settings.number(float, "Denoising strength")
@@ -135,16 +133,14 @@ def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
         return {"upscale": upscale}
     if settings.has("Denoising strength"):
         value = settings.text("Denoising strength")
-        why = Sentence("the line does not hold its start image", "a1111_no_image")
-        settings.note("Denoising strength", value, why)
+        settings.note("Denoising strength", value, Sentence("a1111_no_image"))
     return {}
 
 
 def _upscaler(settings: Settings, name: str) -> str:
     theirs = settings.text(name, UPSCALER_NAMES["lanczos"])
     if ours := NEXT_UPSCALERS.get(theirs):
-        taken = UPSCALER_NAMES[ours]
-        settings.note(name, theirs, Sentence(f"{taken} is taken", "a1111_taken", taken=taken))
+        settings.note(name, theirs, Sentence("a1111_taken", taken=UPSCALER_NAMES[ours]))
         return ours
     return UPSCALERS_READ.get(theirs, theirs)
 
@@ -154,14 +150,11 @@ def _factor(size: str, values: dict[str, Any]) -> float:
     target = number(float, width), number(float, height)
     sides = values["width"], values["height"], *target
     if not all(isinstance(side, (int, float)) and 0 < side < 1e6 for side in sides):
-        short = size[:20]
-        said = f"The A1111 text enlarges to {short!r}, which is no size."
-        raise MetadataError(Sentence(said, "a1111_no_size", size=short))
+        raise MetadataError(Sentence("a1111_no_size", size=size[:20]))
     try:
         return factor_to(values["width"], values["height"], target)
     except GraphError:
-        said = "The A1111 text enlarges to another shape, which Marble cannot do."
-        raise MetadataError(Sentence(said, "a1111_another_shape")) from None
+        raise MetadataError(Sentence("a1111_another_shape")) from None
 
 
 def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
@@ -169,8 +162,7 @@ def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
     if _multiply(steps, strength):
         ours = max(1, round(steps * strength))
         if theirs != ours:
-            why = Sentence(f"drawn in {ours}", "a1111_drawn_in", steps=ours)
-            settings.note("Hires steps", theirs, why)
+            settings.note("Hires steps", theirs, Sentence("a1111_drawn_in", steps=ours))
 
 
 def _variations(settings: Settings) -> tuple[Variation, ...]:
@@ -178,8 +170,7 @@ def _variations(settings: Settings) -> tuple[Variation, ...]:
         return ()
     amount = settings.number(float, "Variation seed strength")
     seed = settings.text("Variation seed")
-    why = Sentence("the noise is turned as a whole, not row by row", "a1111_turned")
-    settings.note("Variation seed", seed, why)
+    settings.note("Variation seed", seed, Sentence("a1111_turned"))
     return (Variation(seed=parse_seed(seed), amount=amount),)
 
 
@@ -191,8 +182,7 @@ def _controls(settings: Settings) -> tuple[Control, ...]:
         if image and settings.has(unit):
             found.append(_control(Settings(settings.text(unit)), image))
         elif settings.has(unit):
-            why = Sentence("the line does not hold its map", "a1111_no_map")
-            settings.note(unit, settings.text(unit), why)
+            settings.note(unit, settings.text(unit), Sentence("a1111_no_map"))
     return tuple(found)
 
 

@@ -31,9 +31,7 @@ class Settings:
     def need(self, *names: str) -> None:
         """Raise `MetadataError` where one of these is not there."""
         if missing := [name for name in names if name not in self._left]:
-            listed = ", ".join(missing)
-            said = f"The A1111 text does not say: {listed}."
-            raise MetadataError(Sentence(said, "a1111_missing", names=listed))
+            raise MetadataError(Sentence("a1111_missing", names=", ".join(missing)))
 
     def has(self, *names: str) -> bool:
         """Say whether one of these is there."""
@@ -53,9 +51,7 @@ class Settings:
 
     def note(self, name: str, value: object, why: Sentence) -> None:
         """Name a setting that is not honoured, and why."""
-        short = str(value)[:SHOWN]
-        said = f"{name}: {short} ({why})"
-        self.notes.append(Sentence(said, "a1111_note", name=name, value=short, why=why))
+        self.notes.append(Sentence("a1111_note", name=name, value=str(value)[:SHOWN], why=why))
 
     def left(self) -> tuple[str, ...]:
         """Return all that is not honoured."""

@@ -43,7 +43,7 @@ def take_networks(prompt: str, settings: Settings) -> tuple[str, tuple[Lora, ...
             found = ()
         loras += found
         unknown += [] if found else [written]
-    _note(settings, unknown, Sentence("Marble has nothing like it; left out", "a1111_network"))
+    _note(settings, unknown, Sentence("a1111_network"))
     return (NETWORK.sub("", prompt).strip(" \t") if tags else prompt), tuple(loras)
 
 
@@ -63,7 +63,7 @@ def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, st
         if named == texts:
             missed.append(name)
         texts = named[0], named[1]
-    _note(settings, missed, Sentence("not found among the words", "a1111_embedding"))
+    _note(settings, missed, Sentence("a1111_embedding"))
     return texts
 
 
@@ -72,14 +72,13 @@ def name_syntax(texts: tuple[str, str], settings: Settings) -> None:
     brackets = [found for text in texts for found in BRACKETS.finditer(text)]
     changing = [b[0] for b in brackets if "|" in b[1] or EDITED.search(b[1])]
     weaker = [b[0] for b in brackets if b[0] not in changing]
-    drawn = Sentence("drawn as words; Marble does not change words between steps", "a1111_changing")
-    weak = Sentence("drawn as words; less weight is written (words:0.9)", "a1111_weaker")
-    both = Sentence("drawn as a word; Marble reads one prompt", "a1111_and")
+    drawn = Sentence("a1111_changing")
+    weak = Sentence("a1111_weaker")
+    both = Sentence("a1111_and")
     for parts, why in ((changing, drawn), (weaker, weak), (AND.findall(texts[0]), both)):
         _note(settings, parts, why)
 
 
 def _note(settings: Settings, parts: Iterable[str], why: Sentence) -> None:
     if shown := some([shorten(part)[1:-1] for part in dict.fromkeys(parts)]):
-        text = f"{shown} ({why})"
-        settings.notes.append(Sentence(text, "a1111_words", words=shown, why=why))
+        settings.notes.append(Sentence("a1111_words", words=shown, why=why))

@@ -14,8 +14,8 @@ from engine.formats.graphs.nodes import NODE_KINDS
 from engine.sentences import Sentence
 
 LARGEST: Final = 1e9  # of a number: above any that means something, and NaN is not below
-PLAIN: Final = Sentence("is not a plain value", "graph_not_plain")
-NUMBER: Final = Sentence("is not a number", "graph_not_a_number")
+PLAIN: Final = Sentence("graph_not_plain")
+NUMBER: Final = Sentence("graph_not_a_number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,13 @@ class Graph:
     def parse(cls, data: object) -> Graph:
         """Check the outer form of a graph: nodes with kinds and inputs, and no circle."""
         if not isinstance(data, Mapping) or not data:
-            raise GraphError(Sentence("The ComfyUI graph holds no nodes.", "graph_empty"))
+            raise GraphError(Sentence("graph_empty"))
         for name, node in data.items():
             match node:
                 case {"class_type": str(), "inputs": Mapping()}:
                     pass
                 case _:
-                    short = shorten(name)
-                    text = f"{short} in the ComfyUI graph is not a node."
-                    raise GraphError(Sentence(text, "graph_no_node", name=short))
+                    raise GraphError(Sentence("graph_no_node", name=shorten(name)))
         graph = cls(data)
         graph._check_circles()
         return graph
@@ -89,22 +87,18 @@ class Graph:
                 known = NODE_KINDS.get(self.kind(source))
             case [str() as source, int()]:
                 short = shorten(source)[1:-1]
-                text = f"comes from node {short}, which is not there"
-                raise self._error(name, option, Sentence(text, "graph_from_nowhere", source=short))
+                raise self._error(name, option, Sentence("graph_from_nowhere", source=short))
             case _:
-                unconnected = Sentence("is not connected", "graph_unconnected")
-                raise self._error(name, option, unconnected)
+                raise self._error(name, option, Sentence("graph_unconnected"))
         if known is None:
             title = self.title(source)
-            text = f"comes from {title}, a node that Marble does not know"
-            raise self._error(name, option, Sentence(text, "graph_unknown_node", source=title))
+            raise self._error(name, option, Sentence("graph_unknown_node", source=title))
         given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
         wanted = self.type_of(name, option)
         if given != wanted:
             title = self.title(source)
-            text = f"gets {given} from {title}, not {wanted}"
-            facts = {"given": given, "source": title, "wanted": wanted}
-            raise self._error(name, option, Sentence(text, "graph_wrong_type", **facts))
+            wrong = Sentence("graph_wrong_type", given=given, source=title, wanted=wanted)
+            raise self._error(name, option, wrong)
         return Link(source, slot)
 
     def links(self) -> Iterator[tuple[str, int]]:
@@ -117,9 +111,7 @@ class Graph:
         return NODE_KINDS[self.kind(name)].links[option]
 
     def _error(self, name: str, option: str, what: Sentence) -> GraphError:
-        node = self.title(name)
-        text = f"In the ComfyUI graph, {option!r} of {node} {what}."
-        return GraphError(Sentence(text, "graph_input", node=node, input=option, what=what))
+        return GraphError(Sentence("graph_input", node=self.title(name), input=option, what=what))
 
     def _check_circles(self) -> None:
         """Raise where a node feeds itself, however far around."""
@@ -135,9 +127,7 @@ class Graph:
                     within.discard(name)
                     path.pop()
                 elif following in within:
-                    where = self.title(following)
-                    text = f"The ComfyUI graph goes in a circle at {where}."
-                    raise GraphError(Sentence(text, "graph_circle", node=where))
+                    raise GraphError(Sentence("graph_circle", node=self.title(following)))
                 else:
                     within.add(following)
                     path.append((following, self._feeds(following)))

@@ -45,8 +45,7 @@ def _encoded(reader: Reader, link: Link) -> Draft:
 
 def _encoded_for_inpainting(reader: Reader, link: Link) -> Draft:
     draft = _masked(reader, link.node, _encoded(reader, link))
-    grey = "the grey under its mask and grow_mask_by: the picture stays there"
-    reader.note(link.node, Sentence(grey, "graph_grey"))
+    reader.note(link.node, Sentence("graph_grey"))
     return draft
 
 
@@ -56,19 +55,16 @@ def _with_mask(reader: Reader, link: Link) -> Draft:
 
 def _masked(reader: Reader, name: str, draft: Draft) -> Draft:
     if draft.drawn is not None or draft.image is None or draft.pending:
-        text = "masks something else than a start image, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_masks_other"))
+        raise reader.fail(name, Sentence("graph_masks_other"))
     return replace(draft, mask=reader.input(name, "mask", str))
 
 
 def _picked(reader: Reader, link: Link) -> Draft:
     name, draft = link.node, reader.input(link.node, "samples", Draft)
     if reader.graph.value(name, "length") != 1:
-        text = "The ComfyUI graph picks some of its pictures; Marble makes 1 or all."
-        raise GraphError(Sentence(text, "graph_picks_some"))
+        raise GraphError(Sentence("graph_picks_some"))
     if draft.picture is not None:
-        text = "The ComfyUI graph picks from a batch twice, which Marble cannot do."
-        raise GraphError(Sentence(text, "graph_picks_twice"))
+        raise GraphError(Sentence("graph_picks_twice"))
     index = reader.graph.value(name, "batch_index")
     return replace(draft, picture=index, early=draft.drawn is None)
 
@@ -79,8 +75,7 @@ def _repeated(reader: Reader, link: Link) -> Draft:
         reader.graph.number(link.node, "amount"),
     )
     if draft.drawn is not None or draft.picture is not None:
-        text = "repeats what was drawn or picked, which Marble cannot do"
-        raise reader.fail(link.node, Sentence(text, "graph_repeats"))
+        raise reader.fail(link.node, Sentence("graph_repeats"))
     if not isinstance(draft.count, int):
         return draft
     return replace(draft, count=draft.count * int(amount))
@@ -103,8 +98,7 @@ def _upscale(reader: Reader, name: str, pending: PendingUpscale) -> Draft:
     if method != NEAREST:
         reader.note(name, other_method(method, NEAREST))
     if draft.pending or (draft.drawn is None and draft.image is None):
-        text = "stretches nothing that was drawn or given"
-        raise reader.fail(name, Sentence(text, "graph_stretches_nothing"))
+        raise reader.fail(name, Sentence("graph_stretches_nothing"))
     return replace(draft, pending=pending)
 
 

@@ -49,8 +49,7 @@ def _by_model(reader: Reader, link: Link) -> Draft:
     model = file_named(reader.graph.value(loader, "model_name"))
     told = factor_told(model)
     if told is None:
-        text = f"its model does not tell how much it enlarges: by {GUESSED}"
-        reader.note(link.node, Sentence(text, "graph_factor_guessed", factor=GUESSED))
+        reader.note(link.node, Sentence("graph_factor_guessed", factor=GUESSED))
     return _times(reader, link.node, draft, told or GUESSED, model)
 
 
@@ -67,19 +66,16 @@ def _times(reader: Reader, name: str, draft: Draft, factor: float, by: str | Non
         width, height = before.target
         return replace(draft, pending=replace(before, target=(width * factor, height * factor)))
     if by and before.by not in (LANCZOS, by):
-        text = "enlarges by another model once more, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_second_upscaler"))
+        raise reader.fail(name, Sentence("graph_second_upscaler"))
     return replace(draft, pending=PendingUpscale(by or before.by, before.factor * factor))
 
 
 def _decoded(reader: Reader, link: Link) -> Draft:
     draft = reader.input(link.node, "samples", Draft)
     if draft.drawn is None:
-        text = "decodes what nothing was drawn on"
-        raise reader.fail(link.node, Sentence(text, "graph_decodes_nothing"))
+        raise reader.fail(link.node, Sentence("graph_decodes_nothing"))
     if draft.pending is not None:
-        text = "decodes stretched latents, which need a second pass"
-        raise reader.fail(link.node, Sentence(text, "graph_decodes_stretched"))
+        raise reader.fail(link.node, Sentence("graph_decodes_stretched"))
     return with_vae(reader, link.node, draft)
 
 
@@ -87,8 +83,7 @@ def with_vae(reader: Reader, name: str, draft: Draft) -> Draft:
     """Return a draft that went through a node's VAE: one VAE serves a recipe both ways."""
     vae = reader.input(name, "vae", GraphVae)
     if draft.vae is not None and draft.vae != vae:
-        text = "uses another VAE than the nodes before it, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_another_vae"))
+        raise reader.fail(name, Sentence("graph_another_vae"))
     return replace(draft, vae=vae)
 
 
@@ -99,9 +94,7 @@ def _filtered(reader: Reader, name: str, draft: Draft) -> Draft:
 
 def other_method(method: object, taken: str) -> Sentence:
     """Say which way of scaling takes the place of one that Marble does not have."""
-    short = shorten(method)
-    text = f"upscale_method {short}: {taken} is taken"
-    return Sentence(text, "graph_method", method=short, taken=taken)
+    return Sentence("graph_method", method=shorten(method), taken=taken)
 
 
 def note_filters(reader: Reader, draft: Draft) -> None:
@@ -123,8 +116,7 @@ def _composite(reader: Reader, link: Link) -> Draft:
         or painted.mask is None
         or reader.input(name, "mask", str) != painted.mask
     ):
-        text = "lays something else than the start image over what was painted under its mask"
-        raise reader.fail(name, Sentence(text, "graph_lays_other"))
+        raise reader.fail(name, Sentence("graph_lays_other"))
     return painted
 
 
@@ -140,16 +132,13 @@ def _mask_of(reader: Reader, link: Link) -> str:
     name, draft = link.node, reader.input(link.node, "image", Draft)
     found = [each for each in reader.pictures.values() if each.image == draft.image]
     if draft.drawn is not None or draft.pending or not found:
-        text = "makes a mask of no loaded picture, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_mask_of_unloaded"))
+        raise reader.fail(name, Sentence("graph_mask_of_unloaded"))
     return _channel(reader, name, found[0].masks, str(reader.graph.value(name, "channel")))
 
 
 def _channel(reader: Reader, name: str, masks: Mapping[str, str], channel: str) -> str:
     if channel not in masks:
-        short = shorten(channel)
-        text = f"takes a mask from {short} of a picture, where nothing is marked"
-        raise reader.fail(name, Sentence(text, "graph_mask_unmarked", channel=short))
+        raise reader.fail(name, Sentence("graph_mask_unmarked", channel=shorten(channel)))
     return masks[channel]
 
 
@@ -157,13 +146,11 @@ def check_size(reader: Reader, name: str, draft: Draft) -> Draft:
     """Return a start image at whole latents, as encoding needs it."""
     width, height = draft.width, draft.height
     if width is None or height is None:
-        text = "The ComfyUI graph starts from a picture whose size is not known here."
-        raise GraphError(Sentence(text, "graph_size_unknown"))
+        raise GraphError(Sentence("graph_size_unknown"))
     whole = width // LATENT_SIDE * LATENT_SIDE, height // LATENT_SIDE * LATENT_SIDE
     if (width, height) != whole:
         was, now = f"{width} × {height}", f"{whole[0]} × {whole[1]}"
-        text = f"{was} pixels become {now}, scaled and not only cut"
-        reader.note(name, Sentence(text, "graph_scaled", was=was, now=now))
+        reader.note(name, Sentence("graph_scaled", was=was, now=now))
     return replace(draft, width=whole[0], height=whole[1])
 
 

@@ -52,21 +52,16 @@ class Reader:
         """Return the picture that a node loads; raises `GraphError` where it is not there."""
         file = str(self.graph.value(name, "image"))
         if file not in self.pictures:
-            short = shorten(file)
-            text = f"The ComfyUI graph starts from the picture {short}, which is not here."
-            raise GraphError(Sentence(text, "graph_picture_missing", picture=short))
+            raise GraphError(Sentence("graph_picture_missing", picture=shorten(file)))
         return self.pictures[file]
 
     def note(self, name: str, what: Sentence) -> None:
         """Name what of a node is not honoured."""
-        node = self.graph.title(name)
-        self.notes.append(Sentence(f"{node}: {what}", "graph_note", node=node, what=what))
+        self.notes.append(Sentence("graph_note", node=self.graph.title(name), what=what))
 
     def fail(self, name: str, what: Sentence) -> GraphError:
         """Return the error that says what a node does which Marble cannot do."""
-        node = self.graph.title(name)
-        text = f"In the ComfyUI graph, {node} {what}."
-        return GraphError(Sentence(text, "graph_node", node=node, what=what))
+        return GraphError(Sentence("graph_node", node=self.graph.title(name), what=what))
 
 
 def file_named(file: object) -> str:

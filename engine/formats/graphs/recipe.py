@@ -78,7 +78,7 @@ def _bounded() -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise GraphError(Sentence("The ComfyUI graph is too deep.", "graph_deep")) from None
+        raise GraphError(Sentence("graph_deep")) from None
 
 
 def _parse(data: object) -> Graph:
@@ -125,12 +125,10 @@ def _recipe(reader: Reader) -> Recipe:
     saved, draft = _saved(reader)
     first, upscale = draft.drawn, draft.upscale
     if first is None or draft.vae is None:
-        text = "The ComfyUI graph saves a picture that nothing has drawn."
-        raise GraphError(Sentence(text, "graph_saves_undrawn"))
+        raise GraphError(Sentence("graph_saves_undrawn"))
     if draft.pending is not None and draft.pending != PendingUpscale():
         if upscale is not None:
-            text = "saves what is finished_upscale twice, which Marble cannot do"
-            raise reader.fail(saved, Sentence(text, "graph_enlarged_twice"))
+            raise reader.fail(saved, Sentence("graph_enlarged_twice"))
         upscale = finished_upscale(reader, saved, draft)
     note_filters(reader, draft)
     _check_pick(draft)
@@ -154,14 +152,10 @@ def _saved(reader: Reader) -> tuple[str, Draft]:
     """Return the one picture that is saved or shown, and a node that does it."""
     outputs = reader.graph.all(*OUTPUTS)
     if not outputs:
-        nodes = " or ".join(OUTPUTS)
-        text = f"The ComfyUI graph saves nothing: it has no {nodes} node."
-        raise GraphError(Sentence(text, "graph_saves_nothing", nodes=", ".join(OUTPUTS)))
+        raise GraphError(Sentence("graph_saves_nothing", nodes=", ".join(OUTPUTS)))
     sources = {reader.graph.link(name, "images") for name in outputs}
     if len(sources) != 1:
-        count = len(sources)
-        text = f"The ComfyUI graph has {count} results to save, not just 1."
-        raise GraphError(Sentence(text, "graph_several_results", count=count))
+        raise GraphError(Sentence("graph_several_results", count=len(sources)))
     return outputs[0], reader.input(outputs[0], "images", Draft)
 
 
@@ -170,8 +164,4 @@ def _check_pick(draft: Draft) -> None:
     whole = all(isinstance(side, int) for side in sides)
     if draft.early and whole and not slices_like_marble(*sides):
         size = f"{shorten(sides[0])}×{shorten(sides[1])}"
-        text = (
-            f"The ComfyUI graph picks a picture of {size} before KSampler, where "
-            "ComfyUI draws its noise another way than Marble."
-        )
-        raise GraphError(Sentence(text, "graph_picks_early", size=size))
+        raise GraphError(Sentence("graph_picks_early", size=size))

@@ -33,8 +33,7 @@ def sampled_in_part(reader: Reader, link: Link) -> Draft:
     whole = graph.number(name, "end_at_step") >= steps
     noise = graph.value(name, "add_noise") == "enable"
     if not (whole and noise and 0 <= first < steps):
-        text = "takes only some of the steps or adds no noise, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_part_of_steps"))
+        raise reader.fail(name, Sentence("graph_part_of_steps"))
     values = {"seed": graph.numeric(name, "noise_seed"), "steps": steps - first}
     return _pass(reader, name, values, (steps - first) / steps)
 
@@ -43,8 +42,7 @@ def one_model(files: Iterable[object]) -> object:
     """Return the one file that all parts come from, or raise `GraphError`."""
     found = list(dict.fromkeys(map(str, files)))
     if len(found) > 1:
-        text = "The ComfyUI graph mixes several models, which Marble cannot do yet."
-        raise GraphError(Sentence(text, "graph_several_models"))
+        raise GraphError(Sentence("graph_several_models"))
     return found[0]
 
 
@@ -56,8 +54,7 @@ def _pass(reader: Reader, name: str, values: dict[str, Any], strength: Any) -> D
     if draft.pending is not None:
         return _detail(reader, name, draft, drawn, strength)
     if draft.image is None and strength != 1:
-        text = "The ComfyUI graph denoises only in part, but there is no start image."
-        raise GraphError(Sentence(text, "graph_no_start"))
+        raise GraphError(Sentence("graph_no_start"))
     return replace(draft, drawn=drawn, strength=strength if draft.image else None)
 
 
@@ -66,35 +63,28 @@ def _second(
 ) -> Draft:
     """Read a second pass; what of it is not as the first one's is named."""
     if draft.upscale is not None:
-        text = "draws a third time, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_third_pass"))
+        raise reader.fail(name, Sentence("graph_third_pass"))
     if draft.picture is not None:
-        what = "picked of a batch, where ComfyUI draws its noise another way than Marble"
-        text = f"draws a second time on a picture {what}"
-        raise reader.fail(name, Sentence(text, "graph_second_on_picked"))
+        raise reader.fail(name, Sentence("graph_second_on_picked"))
     if draft.pending is None:
-        text = "goes on from latents as they are, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_goes_on"))
+        raise reader.fail(name, Sentence("graph_goes_on"))
     one_model((first.model.file, drawn.model.file))
     if draft.mask and draft.pending.by == LATENT:
-        text = "its mask: the second pass is drawn everywhere"
-        reader.note(name, Sentence(text, "graph_mask_of_second"))
+        reader.note(name, Sentence("graph_mask_of_second"))
     upscale = finished_upscale(reader, name, draft, strength)
     steps = first.values["steps"]
     share = max(1, round(steps * strength)) if _countable(steps) else steps
     expected = {**first.values, "steps": share}
     if others := [key for key in expected if expected[key] != drawn.values[key]]:
         names = ", ".join(other.replace("_", " ") for other in others)
-        text = f"its own {names}: a second pass takes the first's, and its share of the steps"
-        reader.note(name, Sentence(text, "graph_own_values", names=names))
+        reader.note(name, Sentence("graph_own_values", names=names))
     return replace(draft, upscale=upscale, pending=None)
 
 
 def _detail(reader: Reader, name: str, draft: Draft, drawn: Pass, strength: Any) -> Draft:
     """Read the only pass on an finished_upscale start image: to Marble it is a second one."""
     if draft.mask:
-        text = "draws on an finished_upscale mask, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_enlarged_mask"))
+        raise reader.fail(name, Sentence("graph_enlarged_mask"))
     upscale = finished_upscale(reader, name, draft, strength)
     steps = drawn.values["steps"]
     if _countable(steps) and upscale.strength:
@@ -111,15 +101,12 @@ def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> P
     )
     one_model((model.file, positive.encoder.file, negative.encoder.file))
     if positive.encoder != negative.encoder:
-        text = "reads its prompts by two text encoders, which Marble cannot do"
-        raise reader.fail(name, Sentence(text, "graph_two_encoders"))
+        raise reader.fail(name, Sentence("graph_two_encoders"))
     if draft.drawn is None:
         _note_words(reader, name, positive, negative, draft)
     sampler = reader.graph.value(name, "sampler_name")
     if isinstance(sampler, str) and sampler.endswith(ELSEWHERE):
-        short = shorten(sampler)[1:-1]
-        text = f"sampler_name {short}: its noise is drawn on the CPU"
-        reader.note(name, Sentence(text, "graph_noise_of_gpu", sampler=short))
+        reader.note(name, Sentence("graph_noise_of_gpu", sampler=shorten(sampler)[1:-1]))
         sampler = sampler.removesuffix(ELSEWHERE)
     return Pass(
         {
@@ -148,11 +135,8 @@ def _note_words(
     reader: Reader, name: str, positive: GraphPrompt, negative: GraphPrompt, draft: Draft
 ) -> None:
     if draft.fit and positive.fit not in (None, draft.fit):
-        text = "how its maps are scaled: as the start image is"
-        reader.note(name, Sentence(text, "graph_maps_scaled"))
+        reader.note(name, Sentence("graph_maps_scaled"))
     if positive.controls != negative.controls and not (positive.both and positive.controls):
-        text = "controls of one prompt only: they act on both"
-        reader.note(name, Sentence(text, "graph_controls_of_one"))
+        reader.note(name, Sentence("graph_controls_of_one"))
     if any(size != (draft.width, draft.height) for size in positive.sizes | negative.sizes):
-        text = "sizes told to SDXL: the picture's own are"
-        reader.note(name, Sentence(text, "graph_told_sizes"))
+        reader.note(name, Sentence("graph_told_sizes"))

@@ -37,8 +37,7 @@ def finished_upscale(
         abs(side - wanted) >= 1 for side, wanted in zip(size, target, strict=True)
     ):
         wanted, made = f"{target[0]:g} × {target[1]:g}", f"{size[0]} × {size[1]}"
-        text = f"its size: {wanted} becomes {made}, in whole latents"
-        reader.note(name, Sentence(text, "graph_whole_latents", wanted=wanted, made=made))
+        reader.note(name, Sentence("graph_whole_latents", wanted=wanted, made=made))
     return upscale
 
 
@@ -49,8 +48,7 @@ def factor_to(width: int, height: int, target: tuple[float, float]) -> float:
     """
     sides = (width, height)
     if not all(0 < side < LARGEST for side in target):  # products may have become infinite, or NaN
-        text = "The ComfyUI graph enlarges to a size that no picture has."
-        raise GraphError(Sentence(text, "graph_no_size"))
+        raise GraphError(Sentence("graph_no_size"))
     wanted = tuple(max(LATENT_SIDE, round(side / LATENT_SIDE) * LATENT_SIDE) for side in target)
     # Whatever lies between these is rounded to the wanted sides, and an end of it may be, too.
     low = max((goal - LATENT_SIDE / 2) / side for goal, side in zip(wanted, sides, strict=True))
@@ -60,5 +58,4 @@ def factor_to(width: int, height: int, target: tuple[float, float]) -> float:
     for factor in (*short, low, high):
         if low <= factor <= high and Upscale(factor=factor).size(width, height) == wanted:
             return factor
-    text = "The ComfyUI graph enlarges to another shape, which Marble cannot do."
-    raise GraphError(Sentence(text, "graph_another_shape"))
+    raise GraphError(Sentence("graph_another_shape"))

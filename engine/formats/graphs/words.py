@@ -30,11 +30,9 @@ def _both_texts(reader: Reader, link: Link) -> GraphPrompt:
     name, graph = link.node, reader.graph
     text = str(graph.value(name, "text_g"))
     if graph.value(name, "text_l") not in (text, ""):
-        text_l = "text_l: both text encoders read text_g"
-        reader.note(name, Sentence(text_l, "graph_text_l"))
+        reader.note(name, Sentence("graph_text_l"))
     if any(graph.number(name, each) for each in ("crop_w", "crop_h")):
-        crop = "crop_w and crop_h: the picture's own sizes are told, uncut"
-        reader.note(name, Sentence(crop, "graph_crop"))
+        reader.note(name, Sentence("graph_crop"))
     sizes = [(graph.number(name, w), graph.number(name, h)) for w, h in SIZES]
     return GraphPrompt(text, reader.input(name, "clip", GraphModel), sizes=frozenset(sizes))
 
@@ -43,14 +41,11 @@ def _joined(reader: Reader, link: Link, *options: str) -> GraphPrompt:
     first, second = (reader.input(link.node, option, GraphPrompt) for option in options)
     text = BREAK.join(map(str, (first.text, second.text)))
     if len(text) > LONGEST:
-        said = f"The ComfyUI graph joins texts to more than {LONGEST:,} characters."
-        raise GraphError(Sentence(said, "graph_long_text", most=LONGEST))
+        raise GraphError(Sentence("graph_long_text", most=LONGEST))
     if first.encoder != second.encoder:
-        said = "joins texts of two text encoders, which Marble cannot do"
-        raise reader.fail(link.node, Sentence(said, "graph_joins_encoders"))
+        raise reader.fail(link.node, Sentence("graph_joins_encoders"))
     if first.controls != second.controls:
-        said = "controls of one text: they act on all of it"
-        reader.note(link.node, Sentence(said, "graph_controls_of_text"))
+        reader.note(link.node, Sentence("graph_controls_of_text"))
     return replace(first, text=text, controls=max(first.controls, second.controls, key=len))
 
 
@@ -59,8 +54,7 @@ def _concatenated(reader: Reader, link: Link) -> GraphPrompt:
 
 
 def _combined(reader: Reader, link: Link) -> GraphPrompt:
-    said = "two guesses averaged: both texts are read one after the other"
-    reader.note(link.node, Sentence(said, "graph_averaged"))
+    reader.note(link.node, Sentence("graph_averaged"))
     return _joined(reader, link, "conditioning_1", "conditioning_2")
 
 
@@ -73,8 +67,7 @@ def _controlled_for_a_while(reader: Reader, link: Link) -> GraphPrompt:
     start = reader.graph.number(link.node, "start_percent")
     end = reader.graph.number(link.node, "end_percent")
     if (start, end) != (0, 1):
-        said = "start_percent and end_percent: counted in steps, not in noise"
-        reader.note(link.node, Sentence(said, "graph_percent"))
+        reader.note(link.node, Sentence("graph_percent"))
     return replace(_with_control(reader, link.node, words, start=start, end=end), both=False)
 
 
@@ -82,8 +75,7 @@ def _with_control(reader: Reader, name: str, words: GraphPrompt, **when: Any) ->
     """Add a control to a prompt, with the picture that its node loads as ControlNet image."""
     given = reader.input(name, "image", Draft)
     if given.drawn is not None or given.image is None or given.pending:
-        said = "takes a map that is no loaded picture, which Marble cannot do"
-        raise reader.fail(name, Sentence(said, "graph_map_not_loaded"))
+        raise reader.fail(name, Sentence("graph_map_not_loaded"))
     control = Control(
         model=reader.file(name, "control_net", "control_net_name"),
         image=given.image,

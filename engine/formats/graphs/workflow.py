@@ -38,8 +38,7 @@ def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _Canvas(workflow).graph()
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError):
-        text = "The ComfyUI workflow is damaged."
-        raise GraphError(Sentence(text, "graph_damaged")) from None
+        raise GraphError(Sentence("graph_damaged")) from None
 
 
 class _Canvas:
@@ -122,8 +121,7 @@ def _write_texts(graph: Mapping[str, Any]) -> None:
             if isinstance(text := inputs.get(option), str):
                 length += len(text)
                 if length > LONGEST:
-                    said = f"The ComfyUI workflow's texts have more than {LONGEST:,} characters."
-                    raise GraphError(Sentence(said, "graph_long_texts", most=LONGEST))
+                    raise GraphError(Sentence("graph_long_texts", most=LONGEST))
                 inputs[option] = _sent(text)
 
 

@@ -111,7 +111,7 @@ def test_who_asks_too_often_is_told_until_when() -> None:
     check_rate("per_minute", 12, 0.0)
     with pytest.raises(Refusal, match=r"You may ask for 12 jobs a minute here; try again in 5 s"):
         check_rate("per_minute", 12, 4.2)
-    with pytest.raises(Refusal, match=r"all together may ask for one job a minute; try .* 60 s"):
+    with pytest.raises(Refusal, match=r"all together may ask for 1 job a minute; try .* 60 s"):
         check_rate("place_per_minute", 1, 60.0)
 
 

@@ -156,7 +156,7 @@ def test_the_picture_that_is_meant_must_be_one_and_be_there() -> None:
         derive.the_picture(grid, None)
     with pytest.raises(UserError, match=r"There is no picture 12\.3: job 12 has"):
         derive.the_picture(grid, 2)
-    with pytest.raises(UserError, match="Job 12 is failed: it has no pictures"):
+    with pytest.raises(UserError, match="Job 12 has no pictures to start from"):
         derive.the_picture(job(make_recipe(), status=Status.FAILED), None)
 
 

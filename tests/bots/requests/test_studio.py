@@ -89,7 +89,7 @@ async def test_a_rerun_of_nothing_says_so(house: House) -> None:
     first = await house.studio.imagine({"prompt": "a cat"}, ADA)
     with pytest.raises(UnknownJob, match="no job 99"):
         await house.studio.rerun("99", {}, ADA)
-    with pytest.raises(NotInJob, match=rf"job {first.id} has one picture, {first.id}\.1\."):
+    with pytest.raises(NotInJob, match=rf"job {first.id} has 1 picture, {first.id}\.1\."):
         await house.studio.rerun(f"{first.id}.2", {}, ADA)
     four = await house.studio.imagine({"prompt": "a cat", "count": 4}, ADA)
     with pytest.raises(NotInJob, match=r"has 4 pictures, 2\.1 to 2\.4\.") as caught:

@@ -109,7 +109,7 @@ def test_nonsense_about_pictures_is_answered_in_a_sentence_each(chat: Chat) -> N
     assert "Say one direction: left, right, up or down, like `pan 1 left`." in answer.out
     assert "There is no file '/tmp/no/such/nope.png'." in answer.out
     assert "direction must be one of left, right, up, down, not 'away'" in answer.out
-    assert "There is no picture 1.9: job 1 has one picture, 1.1." in answer.out
+    assert "There is no picture 1.9: job 1 has 1 picture, 1.1." in answer.out
     assert "factor must be a number" in answer.out
     assert "A picture is named by one word, like 12.3, not '1 2 3'" in answer.out
     assert "Traceback" not in answer.out + answer.err

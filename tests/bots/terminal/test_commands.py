@@ -133,7 +133,7 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["imagine", "a cat", "--size", "63"], "size must be between 64 and 2048"),
+        (["imagine", "a cat", "--size", "63"], "size must be a multiple of 8 between 64 and 2048"),
         (["imagine", "a cat", "--steps", "0"], "steps must be a whole number between 1 and 150"),
         (["imagine", "a cat", "--sampler", "best"], "sampler must be one of euler"),
         (["imagine", "a cat", "--seed", "-1"], "seed must be a whole number from 0"),

@@ -143,7 +143,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "nothing saved": (
         text_of({name: node for name, node in default_graph().items() if name != "9"}),
-        "saves nothing: it has no SaveImage or PreviewImage node",
+        "saves nothing: it has none of these nodes: SaveImage, PreviewImage",
     ),
     "unknown node": (
         text_of({**default_graph(), "4": {"class_type": "LoadMagic", "inputs": {}}}),

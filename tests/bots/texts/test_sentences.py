@@ -4,7 +4,6 @@ import ast
 import json
 import pickle
 from collections.abc import Iterator
-from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -15,12 +14,13 @@ from bots.requests.options import parse_values
 from bots.texts import say, tell, words_of
 from bots.texts.sentences import TABLES
 from engine.device.out_of_memory import NO_MEMORY
-from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
+from engine.english import ENGLISH
+from engine.errors import BrokenModel, GraphError, OptionError, QueueFull, UnknownModel, UserError
 from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
 from engine.formats.a1111.reader import from_a1111
 from engine.formats.comfy.writer import to_graph
-from engine.sentences import Sentence
+from engine.sentences import Sentence, fill
 from tests.conftest import ROOT
 from tests.engine.recipes import read_graph
 from tests.factories import make_recipe
@@ -30,33 +30,39 @@ UNREADABLE = ("MetadataError", "GraphError")
 
 
 def calls() -> Iterator[tuple[str, set[str] | None]]:
-    """Yield every sentence of the code: its code, and its facts where they are written out."""
+    """Yield every sentence of the code: its code, and its facts where all are written out."""
     for room in ("bots", "engine", "storage"):
         for file in sorted((ROOT / room).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Sentence":
-                    code = node.args[1]
+                    [code] = node.args
                     assert isinstance(code, ast.Constant), f"{file}:{node.lineno}"
                     names = {each.arg for each in node.keywords}
                     yield str(code.value), None if None in names else {str(n) for n in names}
 
 
+def fields(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
+
+
 @pytest.mark.parametrize("language", TABLES)
-def test_every_sentence_can_be_said_from_its_facts_and_none_is_left_over(language: str) -> None:
-    table, found = TABLES[language], dict(calls())
-    assert table.keys() == found.keys()
-    for code, facts in found.items():
-        used = {name for _, name, _, _ in Formatter().parse(table[code]) if name}
-        assert facts is None or used <= facts, code
+def test_every_code_that_is_used_is_in_every_table_and_no_other(language: str) -> None:
+    assert list(TABLES[language]) == list(ENGLISH), "in the same order, to be compared"
+    assert ENGLISH.keys() == dict(calls()).keys()
+
+
+def test_templates_are_filled_by_the_facts_that_sentences_have_and_every_fact_is_used() -> None:
+    for code, facts in calls():
+        used = set().union(*(fields(table[code]) for table in (ENGLISH, *TABLES.values())))
+        assert facts is None or used == facts, code
 
 
 def test_refusals_of_the_gate_are_sentences() -> None:
-    for name in ("gate", "rules", "policy"):
-        tree = ast.parse(Path(ROOT / "bots" / f"{name}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+    for file in sorted((ROOT / "bots" / "admission").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
                 [what] = node.args
-                assert isinstance(what, ast.Call), f"{name}:{node.lineno}"
+                assert not isinstance(what, ast.Constant | ast.JoinedStr), f"{file}:{node.lineno}"
 
 
 def test_why_no_recipe_can_be_read_is_a_sentence() -> None:
@@ -135,9 +141,31 @@ def test_rules_speak_every_language() -> None:
     assert tell(caught.value, ZH) == "你在此处每分钟最多可请求 1 次；请在 60 秒后再试。"
 
 
+def test_a_sentence_of_another_version_stays_as_it_was_written() -> None:
+    for data in (
+        {"code": "dropped", "facts": {"count": 1}},
+        {"code": "queue_full", "facts": {"most": 3}},
+        {"code": "queue_full", "facts": {"length": "many"}},
+    ):
+        old = Sentence.read("It is full.", data)
+        assert [say(old, words_of("en")), say(old, ZH)] == ["It is full.", "It is full."]
+        assert Sentence.read(str(old), old.to_dict()) == old
+    kept = Sentence.read("Full.", {"code": "queue_full", "facts": {"length": 1_000}})
+    assert (str(kept), say(kept, ZH)[:14]) == ("Full.", "队列已满（1,000 个任务")
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 job is"), (2, "2 jobs are"), (0, "0 jobs are")]
+)
+def test_one_is_told_from_several(count: int, words: str) -> None:
+    assert fill("{count:,} {count:job is|jobs are} waiting", count=count) == f"{words} waiting"
+    assert words in str(QueueFull(count))
+
+
 def test_a_sentence_survives_json_pickling_and_the_wire() -> None:
-    inner = Sentence("between 1 and 2", "between", low="1", high="2")
-    sentence = Sentence("x must be between 1 and 2.", "bad_option", option="x", allowed=inner, n=3)
+    inner = Sentence("between", low="1", high="2")
+    sentence = Sentence("bad_option", option="x", called="x", allowed=inner, given=3)
+    assert sentence == "x must be between 1 and 2, not 3."
     for copy in (
         Sentence.read(str(sentence), json.loads(json.dumps(sentence.to_dict()))),
         pickle.loads(pickle.dumps(sentence)),

@@ -98,10 +98,10 @@ async def test_a_pause_for_another_reason_stays(here: Process) -> None:
 
 
 async def test_only_moderators_pause_and_resume(here: Process) -> None:
-    with pytest.raises(NotAllowed, match="Only moderators may pause"):
+    with pytest.raises(NotAllowed, match="Only moderators can do that"):
         await here.pausing.pause("I want it all.", "discord:ada")
     await here.pausing.pause("Back at noon.", "discord:mod")
-    with pytest.raises(NotAllowed, match="Only moderators may resume"):
+    with pytest.raises(NotAllowed, match="Only moderators can do that"):
         await here.pausing.resume("discord:ada")
     assert here.queue.reason == "Back at noon."
 

@@ -185,7 +185,7 @@ def test_a_node_that_is_not_known_is_named_in_its_place(kind: str) -> None:
         if node["class_type"] == kind:
             node["class_type"] = "SomebodysNode"
     said = (
-        "saves nothing: it has no SaveImage"
+        "saves nothing: it has none of these nodes: SaveImage"
         if kind in ("SaveImage", "PreviewImage")
         else "SomebodysNode"
     )

@@ -17,8 +17,8 @@ from tests.factories import SMALL, make_recipe
 @pytest.mark.parametrize(
     ("option", "value", "allowed"),
     [
-        ("width", 63, "between 64 and 2048 in steps of 8"),
-        ("width", 65, "in steps of 8"),
+        ("width", 63, "a multiple of 8 between 64 and 2048"),
+        ("width", 65, "a multiple of 8"),
         ("height", 4096, "between 64 and 2048"),
         ("steps", 0, "between 1 and 150"),
         ("steps", 2.5, "a whole number"),
