@@ -25,7 +25,7 @@ from bots.telegram.progress import Placeholders
 from bots.telegram.publishing import publish
 from bots.telegram.rate_limits import RateLimiter
 from bots.telegram.replies import Replies
-from bots.telegram.supergroups import Redirecting, Supergroups
+from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.telegram.webhook import Webhook
 from bots.worker.delivery import Shown, TryLater, Way
@@ -49,7 +49,7 @@ class Telegram:
         self._app = app
         storage = app.storage
         self._supergroups = Supergroups(storage.moving, app.gate)
-        self.bot = make_bot(app.settings, Redirecting(self._supergroups))
+        self.bot = make_bot(app.settings, RateLimiter(self._supergroups))
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
         placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.screen, self._spawn)
@@ -111,8 +111,14 @@ class Telegram:
             await self.bot.shutdown()
 
     async def _take_updates(self) -> None:
-        """Take updates until told to stop."""
-        taking = asyncio.create_task(self._listen(), name="telegram-updates")
+        """Poll for updates, or take those sent to the webhook, until told to stop."""
+        settings = self._app.settings
+        if url := settings.telegram_webhook_url:
+            listen = settings.telegram_webhook_listen
+            work = Webhook(self.bot, url, listen, self._updates.take).run()
+        else:
+            work = self._updates.poll()
+        taking = asyncio.create_task(work, name="telegram-updates")
         closing = asyncio.create_task(self._closing.wait(), name="telegram-closing")
         try:
             await asyncio.wait([taking, closing], return_when=asyncio.FIRST_COMPLETED)
@@ -121,16 +127,6 @@ class Telegram:
             taking.cancel()
         if not self._closing.is_set():
             taking.result()
-
-    async def _listen(self) -> None:
-        """Poll for updates, or wait for those that Telegram sends to the webhook."""
-        settings = self._app.settings
-        if url := settings.telegram_webhook_url:
-            listen = settings.telegram_webhook_listen
-            await Webhook(self.bot, url, listen, self._updates.take).run()
-        else:
-            await self.bot.delete_webhook()
-            await self._updates.poll()
 
     async def _recover(self) -> None:
         """Resume what an earlier process left unfinished: updates and placeholders."""

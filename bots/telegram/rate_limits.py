@@ -13,10 +13,11 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Final
 
-from telegram.error import RetryAfter, TelegramError
+from telegram.error import ChatMigrated, RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter
 
 from bots.telegram.errors import never_sent, seconds_of
+from bots.telegram.supergroups import Supergroups
 from bots.worker.delivery import TryLater, back_off
 from engine.errors import MarbleError
 
@@ -99,8 +100,9 @@ class ChatLimit:
 class RateLimiter(BaseRateLimiter[str]):
     """Lets each message wait for its chat's limit and then for that of all chats."""
 
-    def __init__(self) -> None:
+    def __init__(self, supergroups: Supergroups | None = None) -> None:
         self.waits = 0  # flood waits that Telegram asked for all the same
+        self._supergroups = supergroups
         self._all = Window(*ALL)
         self._lock = asyncio.Lock()
         self._chats: dict[int | str, ChatLimit] = {}
@@ -115,6 +117,30 @@ class RateLimiter(BaseRateLimiter[str]):
         self,
         callback: Callable[..., Coroutine[Any, Any, Any]],
         args: Any,
+        kwargs: dict[str, Any],
+        endpoint: str,
+        data: dict[str, Any],
+        rate_limit_args: str | None,
+    ) -> Any:
+        """Make a request; to a group that became a supergroup, under the id that it has now.
+
+        Raises `ChatMigrated` where it names a message of the old group, and as `_make` does.
+        """
+        groups = self._supergroups
+        if groups:
+            data = groups.redirected(endpoint, data)
+        try:
+            return await self._make(callback, kwargs, endpoint, data, rate_limit_args)
+        except ChatMigrated as error:
+            chat = error.new_chat_id
+            moved = await groups.after_migration(endpoint, data, chat) if groups else None
+            if moved is None:
+                raise
+            return await self._make(callback, kwargs, endpoint, moved, rate_limit_args)
+
+    async def _make(
+        self,
+        callback: Callable[..., Coroutine[Any, Any, Any]],
         kwargs: dict[str, Any],
         endpoint: str,
         data: dict[str, Any],
@@ -136,7 +162,7 @@ class RateLimiter(BaseRateLimiter[str]):
             elif limit:
                 await self._wait(limit, rate_limit_args == BRIEFLY)
             try:
-                return await callback(*args, **kwargs)
+                return await callback(endpoint, data, **kwargs)
             except RetryAfter as error:
                 self.waits += 1
                 wait = seconds_of(error)

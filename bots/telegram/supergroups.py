@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from telegram.error import ChatMigrated
-
 from bots.admission.gate import Gate
 from bots.telegram.address import PLATFORM, place_of
-from bots.telegram.rate_limits import RateLimiter
 from storage import DatabaseFault
 from storage.people.place_moves import Moving
 
@@ -68,12 +64,25 @@ class Supergroups:
                 log.warning("%s is still to be moved: %s", place_of(old), fault)
             await asyncio.sleep(RETRY)
 
-    async def migrate_once(self, old: int, new: int) -> None:
-        """Move a group as `migrate`, unless the database does not take it now."""
+    def redirected(self, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Return a call's data with the id that its chat has now, where that can be used."""
+        chat = data.get("chat_id")
+        if not (isinstance(chat, int) and endpoint.startswith(REPEATED)):
+            return data
+        now = self.now(chat)
+        return data if now == chat else _sent_to(now, data)
+
+    async def after_migration(
+        self, endpoint: str, data: dict[str, Any], new: int
+    ) -> dict[str, Any] | None:
+        """Move the group that a call was refused for; return the data to repeat it with, if any."""
+        if not isinstance(old := data.get("chat_id"), int):
+            return None
         try:
             await self._move(old, new)
-        except DatabaseFault as fault:  # the next call meets it again
+        except DatabaseFault as fault:  # the next call is refused as well
             log.warning("%s is still to be moved: %s", place_of(old), fault)
+        return _sent_to(new, data) if endpoint.startswith(REPEATED) else None
 
     async def _move(self, old: int, new: int) -> None:
         async with self._lock:
@@ -85,51 +94,8 @@ class Supergroups:
             self._known[old] = new
 
 
-class Redirecting(RateLimiter):
-    """A rate limiter that also sends to a group's new id what is addressed to its old one."""
-
-    def __init__(self, supergroups: Supergroups) -> None:
-        super().__init__()
-        self._supergroups = supergroups
-
-    async def process_request(
-        self,
-        callback: Callable[..., Coroutine[Any, Any, Any]],
-        args: Any,
-        kwargs: dict[str, Any],
-        endpoint: str,
-        data: dict[str, Any],
-        rate_limit_args: str | None,
-    ) -> Any:
-        """Make a request; raises `ChatMigrated` for a message of the old group."""
-
-        async def request(data: dict[str, Any]) -> Any:
-            made = super(Redirecting, self).process_request(
-                callback, (endpoint, data), kwargs, endpoint, data, rate_limit_args
-            )
-            return await made
-
-        data = self._redirected(endpoint, data)
-        try:
-            return await request(data)
-        except ChatMigrated as error:
-            if not isinstance(old := data.get("chat_id"), int):
-                raise
-            await self._supergroups.migrate_once(old, error.new_chat_id)
-            if not endpoint.startswith(REPEATED):
-                raise
-            return await request(_sent_to(error.new_chat_id, data))
-
-    def _redirected(self, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
-        chat = data.get("chat_id")
-        if not (isinstance(chat, int) and endpoint.startswith(REPEATED)):
-            return data
-        now = self._supergroups.now(chat)
-        return data if now == chat else _sent_to(now, data)
-
-
 def _sent_to(chat: int, data: dict[str, Any]) -> dict[str, Any]:
-    """Return what is sent to another chat, where what it answers has no number."""
+    """Return a call's data for another chat, where the message it replies to does not exist."""
     return {
         **{name: value for name, value in data.items() if name != "reply_parameters"},
         "chat_id": chat,

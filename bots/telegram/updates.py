@@ -44,6 +44,7 @@ class Updates:
 
     async def poll(self) -> None:
         """Store and start updates until cancelled; raises as `errors.translate` says."""
+        await self.bot.delete_webhook()  # else Telegram refuses to be polled
         offset: int | None = None
         failures = 0
         while True:
