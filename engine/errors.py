@@ -11,7 +11,7 @@ MarbleError
 │   ├── MissingVae             a model's file holds no VAE, and none is named
 │   ├── WhichOne               a name fits several files
 │   ├── WrongFamily            a control model is made for other models
-│   ├── UnknownMapKind         a union control model is not told which kind of map it sees
+│   ├── UnknownControlType         a union control model is not told which kind of map it sees
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── NotFinite              a network answered with values that are no numbers
@@ -166,7 +166,7 @@ class WrongFamily(UserError):
         super().__init__(Sentence("wrong_family", name=name, family=family, model=model, its=its))
 
 
-class UnknownMapKind(UserError):
+class UnknownControlType(UserError):
     """Name a union control model and the preprocessors whose maps it can be told."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:

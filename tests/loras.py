@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.loading.layer_names import original_name
-from engine.loading.lora_layers import LAYERS
 
 RANK: Final = 2
 ALPHA: Final = 3.0
@@ -39,7 +38,9 @@ def random_lora(
         return down, size * up
 
     def wanted(name: str, layer: Any) -> bool:
-        right = isinstance(layer, LAYERS if convolutions else torch.nn.Linear)
+        right = isinstance(
+            layer, (torch.nn.Linear, torch.nn.Conv2d) if convolutions else torch.nn.Linear
+        )
         inside = "transformer_blocks" in name or "encoder.layers" in name
         return right and not name.startswith(skipped) and (inside or not attention)
 

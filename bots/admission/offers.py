@@ -16,11 +16,11 @@ Named = Callable[[str], str]  # the name that is meant by another one, or `UserE
 
 # How the names of a rule are found; those of the others are known without looking.
 OFFERS: Final[Mapping[str, Callable[[Path | None], Named]]] = {
-    "models": lambda folder: Catalogue(folder).named,
-    "lora": lambda folder: ModelFiles(folder, ModelKind.LORA).named,
-    "vae": lambda folder: ModelFiles(folder, ModelKind.VAE).named,
-    "control": lambda folder: ModelFiles(folder, ModelKind.CONTROLNET).named,
-    "upscaler": lambda folder: ModelFiles(folder, ModelKind.UPSCALER).named,
+    "models": lambda folder: Catalogue(folder).resolve,
+    "lora": lambda folder: ModelFiles(folder, ModelKind.LORA).resolve,
+    "vae": lambda folder: ModelFiles(folder, ModelKind.VAE).resolve,
+    "control": lambda folder: ModelFiles(folder, ModelKind.CONTROLNET).resolve,
+    "upscaler": lambda folder: ModelFiles(folder, ModelKind.UPSCALER).resolve,
 }
 
 

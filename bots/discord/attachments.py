@@ -21,7 +21,7 @@ from bots.presentation import cut, escape_markdown, fit_lines, ignored_text, val
 from bots.texts import Words
 from engine.errors import UserError
 from engine.formats.metadata import Reading, read_recipe
-from engine.pictures.images import check_bytes
+from engine.pictures.images import check_file_size
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ async def read_attachment(attachment: discord.Attachment) -> bytes:
 
     Raises `Unfetched` where Discord does not hand them over.
     """
-    check_bytes(attachment.size)
+    check_file_size(attachment.size)
     try:
         return await attachment.read()
     except (discord.HTTPException, *NETWORK) as error:

@@ -25,7 +25,7 @@ from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.image_header import read_image_header
-from engine.pictures.images import encode_png, read_image, read_stored
+from engine.pictures.images import read_image, read_stored_image, to_png
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
 from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
@@ -147,7 +147,7 @@ class Studio:
             kept,
             factor=factor,
             by=by,
-            strength=model.detail if strength == "usual" else strength,
+            strength=model.second_pass_strength if strength == "usual" else strength,
             native=(model.defaults.width, model.defaults.height),
         )
         return await self._derive(recipe, asker, job, kept.index)
@@ -179,7 +179,7 @@ class Studio:
         """
 
         def make() -> str:
-            picture = read_stored(self._pictures.fetch(image))
+            picture = read_stored_image(self._pictures.fetch(image))
             if isinstance(given, bytes):
                 return self._keep(read_mask(given, picture))
             if given.lower() == ALPHA:
@@ -195,7 +195,7 @@ class Studio:
         """
 
         def make() -> str:
-            return self._keep(channel_mask(read_stored(self._pictures.fetch(image)), channel))
+            return self._keep(channel_mask(read_stored_image(self._pictures.fetch(image)), channel))
 
         return await asyncio.to_thread(make)
 
@@ -266,9 +266,11 @@ class Studio:
         return replace(
             recipe,
             checkpoint=checkpoint.name,
-            loras=tuple(replace(lora, name=self._loras.named(lora.name)) for lora in recipe.loras),
+            loras=tuple(
+                replace(lora, name=self._loras.resolve(lora.name)) for lora in recipe.loras
+            ),
             upscale=recipe.upscale and self._upscale(recipe.upscale),
-            vae=recipe.vae and self._files(ModelKind.VAE).named(recipe.vae),
+            vae=recipe.vae and self._files(ModelKind.VAE).resolve(recipe.vae),
             controls=tuple(
                 find_control(self._controls, each, checkpoint) for each in recipe.controls
             ),
@@ -277,7 +279,7 @@ class Studio:
     def _upscale(self, upscale: Upscale) -> Upscale:
         upscalers = self._files(ModelKind.UPSCALER)
         upscalers.get(upscale.by)
-        return replace(upscale, by=upscalers.named(upscale.by))
+        return replace(upscale, by=upscalers.resolve(upscale.by))
 
     def _files(self, kind: ModelKind) -> ModelFiles:
         return ModelFiles(self._catalogue.models_dir, kind)
@@ -316,7 +318,7 @@ class Studio:
         return job, the_picture(job, picture)
 
     def _keep(self, image: Image) -> str:
-        return self._pictures.add(encode_png(image))["sha256"]
+        return self._pictures.add(to_png(image))["sha256"]
 
     async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Return a size in the shape of the start image, of as many pixels as the model likes."""

@@ -97,7 +97,7 @@ def _meant(
         found = find_parts(catalogue.models_dir, name)
         parts += found
         try:
-            models.append(catalogue.named(name))
+            models.append(catalogue.resolve(name))
         except UnknownModel:
             if not found:
                 raise

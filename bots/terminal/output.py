@@ -15,7 +15,7 @@ from bots.terminal.arguments import FORMATS
 from bots.terminal.console import Listing, styled
 from bots.terminal.pictures import show
 from engine.errors import UserError
-from engine.formats.metadata import encode_as
+from engine.formats.metadata import write_as
 from storage import Job, Picture
 from storage.jobs.picture_files import Pictures
 
@@ -107,7 +107,7 @@ def show_pictures(
 def as_named(png: bytes, path: Path) -> bytes:
     """Return a picture in the format of a file's suffix; PNG where that is none."""
     kind = FORMATS.get(path.suffix.lower())
-    return encode_as(png, kind) if kind else png
+    return write_as(png, kind) if kind else png
 
 
 def numbered(path: Path, number: int) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.device.backends import memory, name, pick_device, present
+from engine.device.backends import available_kinds, memory, name, pick_device
 from engine.errors import UserError, first_line
 from engine.pipeline.residency import budget
 
@@ -51,7 +51,7 @@ def look(wanted: str) -> Device:
 def _find(wanted: str) -> torch.device:
     if wanted == "auto":
         return pick_device()
-    there = present()
+    there = available_kinds()
     device = torch.device(wanted)
     if not there.get(device.type, True):
         raise DeviceFault(f"torch {torch.__version__} sees no {device.type} device.")

@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from engine.device.backends import ran_out
+from engine.device.backends import is_out_of_memory
 from engine.errors import BrokenModel, OutOfMemory
 from engine.loading.loading import load
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -46,7 +46,7 @@ def _examine(catalogue: Catalogue, name: str) -> Verdict:
     except BrokenModel as error:
         return Verdict(name=name, checkpoint=checkpoint, problem=error.reason)
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemory(f"There is not enough memory to check the model {name!r}.") from None
     return Verdict(name=checkpoint.name, checkpoint=checkpoint, unread=unread)

@@ -20,7 +20,7 @@ from engine.errors import BrokenModel
 from engine.finish.upscale import load_upscaler
 from engine.loading.lora_file import read_entries
 from engine.loading.modules import read_tensors
-from engine.models.control_files import context_width, title_of
+from engine.models.control_files import context_width, family_title
 from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind
 from engine.models.model_files import KINDS, ModelFiles
@@ -43,10 +43,10 @@ def examine_parts(
     models_dir: Path | None, parts: Iterable[tuple[ModelKind, str]]
 ) -> Iterator[Part]:
     """Read parts of a folder, and look at every value of most of them."""
-    shelves = {kind: ModelFiles(models_dir, kind) for kind in KINDS}
+    files = {kind: ModelFiles(models_dir, kind) for kind in KINDS}
     for kind, name in parts:
         try:
-            path = shelves[kind].get(name)
+            path = files[kind].get(name)
             assert path is not None  # it has a file
             yield Part(name=name, kind=kind, title=LOOKS[kind](name, path))
         except BrokenModel as error:
@@ -77,7 +77,7 @@ def _control(name: str, path: Path) -> str:
     width = context_width(name, path)
     for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
         check_values(name, read_tensors(name, file).items())
-    return f"for {title_of(width)}" if width else ""
+    return f"for {family_title(width)}" if width else ""
 
 
 def _upscaler(name: str, path: Path) -> str:

@@ -16,7 +16,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.backends import layout
 from engine.device.finite import check_weights
-from engine.device.tensor_bytes import of_file, of_modules
+from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.loading.loading import is_xl
 from engine.loading.missing_vae import NoVae
@@ -43,11 +43,11 @@ class Vaes:
     def __init__(
         self,
         model: Model,
-        shelf: ModelFiles,
+        model_files: ModelFiles,
         make_room: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._model = model
-        self._shelf = shelf
+        self._model_files = model_files
         self._make_room = make_room
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._previewing: AutoencoderTiny | None = None
@@ -56,7 +56,7 @@ class Vaes:
     def size(self) -> int:
         """Return the bytes of those that are loaded, the tiny one for previews among them."""
         tiny = self._previewing
-        return of_modules(self.modules if tiny is None else [*self.modules, tiny])
+        return module_bytes(self.modules if tiny is None else [*self.modules, tiny])
 
     @property
     def modules(self) -> list[Any]:
@@ -75,7 +75,7 @@ class Vaes:
         """Return the tiny VAE of the model's family for previews, None where there is none."""
         name = self._model.checkpoint.family.tiny_vae
         try:
-            path = self._shelf.get(name) if name else None
+            path = self._model_files.get(name) if name else None
             vae = self._tiny(name, path) if name and path else None
         except UnknownPart:
             return None
@@ -97,12 +97,12 @@ class Vaes:
         """
         if name is None:
             if isinstance(self._model.vae, NoVae):
-                raise MissingVae(self._model.checkpoint.name, self._shelf.names())
+                raise MissingVae(self._model.checkpoint.name, self._model_files.names())
             return self._model
         if name not in self._models:
-            path = self._shelf.get(name)
+            path = self._model_files.get(name)
             assert path is not None  # none is built in
-            self._make_room(of_file(path))
+            self._make_room(file_bytes(path))
             self._models[name] = replace(self._model, vae=self._load(name, path))
             if len(self._models) > KEPT:
                 self._models.popitem(last=False)

@@ -18,7 +18,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import group_norm, interpolate
 
-from engine.device.backends import MPS, finest
+from engine.device.backends import MPS, widest_float
 from engine.pictures.tiles import Tiling, cut, tiled
 
 TILE: Final = 64  # latents, as many as most models are trained at
@@ -147,5 +147,5 @@ class Norms:
         groups = x.float().view(norm.num_groups, -1, *x.shape[2:])
         mean = (groups * weight).sum((1, 2, 3))
         variance = ((groups - mean.view(-1, 1, 1, 1)) ** 2 * weight).sum((1, 2, 3))
-        fine = finest(x.device)
+        fine = widest_float(x.device)
         return share.to(fine), mean.to(fine), variance.to(fine)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from engine.decode.tiled_vae import decode_large
-from engine.device.backends import ran_out
+from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.errors import NotFinite
 from engine.loading.model import Model
@@ -96,7 +96,7 @@ class Previewer:
             self._tiny = None
             return None
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
             return None  # a smaller picture may fit, or the next one
 

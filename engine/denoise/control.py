@@ -24,12 +24,12 @@ from torch import Tensor
 from engine.decode.encode import Pixels
 from engine.denoise.control_union import Union, union_config
 from engine.device.finite import check_weights
-from engine.device.tensor_bytes import of_file
+from engine.device.tensor_bytes import file_bytes
 from engine.errors import BrokenModel
 from engine.loading.model import Model
 from engine.loading.modules import check_missing, read_folder, reading
 from engine.loading.unused_tensors import check_unused, unused
-from engine.models.control_files import UNION_KINDS, check_family, check_kind, is_union
+from engine.models.control_files import CONTROL_TYPES, check_control_type, check_family, is_union
 from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import ControlImage
 
@@ -86,9 +86,9 @@ class Controls:
     """
 
     def __init__(
-        self, shelf: ModelFiles, make_room: Callable[[int], object] = lambda size: None
+        self, model_files: ModelFiles, make_room: Callable[[int], object] = lambda size: None
     ) -> None:
-        self._shelf = shelf
+        self._model_files = model_files
         self._make_room = make_room
         self._loaded: OrderedDict[str, Any] = OrderedDict()
 
@@ -105,8 +105,8 @@ class Controls:
         control = hint.control
         network = self._get(control.model, model)
         if isinstance(network, ControlNetUnionModel):
-            check_kind(control.model, control.preprocessor)
-            network = Union(network, UNION_KINDS[control.preprocessor])
+            check_control_type(control.model, control.preprocessor)
+            network = Union(network, CONTROL_TYPES[control.preprocessor])
         return Steer(
             network=network,
             hint=to_hint(hint.at(width, height), model),
@@ -118,9 +118,9 @@ class Controls:
 
     def _get(self, name: str, model: Model) -> Any:
         if name not in self._loaded:
-            path = self._shelf.get(name)
+            path = self._model_files.get(name)
             assert path is not None  # no control model is built in
-            self._make_room(of_file(path))
+            self._make_room(file_bytes(path))
             while len(self._loaded) >= KEPT:
                 self._loaded.popitem(last=False)
             self._loaded[name] = load_control(name, path, model)

@@ -12,7 +12,7 @@ from itertools import product
 import torch
 
 from engine.denoise.samplers import Request, Sampling, advance
-from engine.pictures.tile_grid import overlap_of
+from engine.pictures.tile_grid import tile_overlap
 from engine.pictures.tiles import Tiling
 
 
@@ -45,4 +45,4 @@ def count(height: int, width: int, tile: int) -> int:
 
 
 def _tiling(tile: int) -> Tiling:
-    return Tiling(tile=tile, overlap=overlap_of(tile))
+    return Tiling(tile=tile, overlap=tile_overlap(tile))

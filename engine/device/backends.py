@@ -26,10 +26,10 @@ def pick_device(wanted: str = "auto") -> torch.device:
     """Return the device by name; `auto` takes CUDA (or ROCm), then Apple's, then the CPU."""
     if wanted != "auto":
         return torch.device(wanted)
-    return torch.device(next((kind for kind, there in present().items() if there), "cpu"))
+    return torch.device(next((kind for kind, there in available_kinds().items() if there), "cpu"))
 
 
-def present() -> dict[str, bool]:
+def available_kinds() -> dict[str, bool]:
     """Return which kinds of devices beside the processor are there, the best first."""
     return {CUDA: torch.cuda.is_available(), MPS: torch.backends.mps.is_available()}
 
@@ -39,8 +39,8 @@ def precision(device: torch.device) -> torch.dtype:
     return PRECISIONS.get(device.type, torch.float32)
 
 
-def finest(device: torch.device) -> torch.dtype:
-    """Return the finest dtype that a device knows."""
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the widest_float dtype that a device knows."""
     return torch.float32 if device.type == MPS else torch.float64
 
 
@@ -90,7 +90,7 @@ def name(device: torch.device) -> str:
     return f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else device.type
 
 
-def ran_out(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an error means that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from engine.device.backends import empty_cache, ran_out
+from engine.device.backends import empty_cache, is_out_of_memory
 from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.sentences import Sentence
@@ -91,7 +91,7 @@ class Ladder:
             try:
                 return way()
             except (RuntimeError, MemoryError) as error:
-                if not ran_out(error):
+                if not is_out_of_memory(error):
                     raise
             # Only here, outside the handler, are the failed way's tensors free to go.
             gc.collect()

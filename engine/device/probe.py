@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import torch
 
-from engine.device.backends import CUDA, empty_cache, name, precision, ran_out, wait
+from engine.device.backends import CUDA, empty_cache, is_out_of_memory, name, precision, wait
 from engine.device.call_costs import GAIN, LARGEST, Buckets
 from engine.files.atomic import replace_text
 
@@ -30,15 +30,15 @@ SLOW: Final = 1.0  # seconds; a processor that works so long at one row gains no
 DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32)
 PREFERENCE: Final = 1.1  # a later dtype has to be faster than fp16 by this much
 
-# How calls are measured; what was measured otherwise is measured anew. Notes of version 1, which
-# bear none, were taken with the first job's own rows, two where one was meant.
+# How calls are measured; what was measured otherwise is measured anew. What version 1 measured,
+# which bears no number, was taken with the first job's own rows, two where one was meant.
 VERSION: Final = 2
 
 Clock = Callable[[], float]  # seconds
 Call = Callable[[int], object]  # do the work of a call of so many rows
 
 
-class Notes:
+class Measurements:
     """Remember what was measured, in a file or, without a folder, for as long as this lives."""
 
     def __init__(self, folder: Path | None) -> None:
@@ -78,7 +78,7 @@ class Probe:
     `kind` names what else changes what a call costs.
     """
 
-    def __init__(self, notes: Notes, clock: Clock | None = None, kind: str = "") -> None:
+    def __init__(self, notes: Measurements, clock: Clock | None = None, kind: str = "") -> None:
         self._notes = notes
         self._kind = kind
         self._clock = clock
@@ -148,7 +148,7 @@ def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) 
     try:
         return _least(device, clock, work)
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
     empty_cache()
     return None

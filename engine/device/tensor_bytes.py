@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 
-class Holder(Protocol):
+class Evictable(Protocol):
     """Hold something on the device that can be loaded again."""
 
     @property
@@ -24,24 +24,24 @@ class Holder(Protocol):
         ...
 
 
-def of_modules(modules: Iterable[Module]) -> int:
+def module_bytes(modules: Iterable[Module]) -> int:
     """Return the bytes of modules' weights and buffers."""
     tensors = (t for module in modules for t in (*module.parameters(), *module.buffers()))
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def of_tensors(thing: Any) -> int:
+def tensor_bytes(thing: Any) -> int:
     """Return the bytes of all tensors in a tensor, tuple or dataclass."""
     if isinstance(thing, Tensor):
         return thing.nbytes
     if isinstance(thing, tuple):
-        return sum(map(of_tensors, thing))
+        return sum(map(tensor_bytes, thing))
     if is_dataclass(thing):
-        return sum(of_tensors(getattr(thing, field.name)) for field in fields(thing))
+        return sum(tensor_bytes(getattr(thing, field.name)) for field in fields(thing))
     return 0
 
 
-def of_file(path: Path) -> int:
+def file_bytes(path: Path) -> int:
     """Return the bytes of a file of weights, or of those in a folder; 0 where they are gone."""
     try:
         files = path.glob("*.safetensors") if path.is_dir() else [path]

@@ -8,8 +8,8 @@ import torch
 
 from engine.device.backends import CUDA, pick_device
 from engine.device.out_of_memory import Ladder
-from engine.device.probe import Notes, Probe
-from engine.device.tensor_bytes import Holder
+from engine.device.probe import Measurements, Probe
+from engine.device.tensor_bytes import Evictable
 from engine.executors.config import EngineConfig
 from engine.files.stored import PictureFolder
 from engine.finish.enlarge import Enlarger
@@ -35,7 +35,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     if device.type == CUDA and config.batching == Batching.EXACT:
         # Of two kernels for one thing it takes the one that always adds in the same order.
         torch.backends.cudnn.deterministic = True
-    probe = Probe(Notes(config.notes), kind="compiled" if config.compile else "")
+    probe = Probe(Measurements(config.notes), kind="compiled" if config.compile else "")
 
     def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
         place = torch.device("cpu") if offloaded else None
@@ -51,7 +51,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     enlarger = Enlarger(ModelFiles(config.models_dir, ModelKind.UPSCALER), device, ladder)
     guard = open_guard(config)
     # The safety check works on the processor: only there it takes models' room.
-    beside: list[Holder] = [enlarger]
+    beside: list[Evictable] = [enlarger]
     if guard and device.type == "cpu":
         beside.append(guard)
     models = Residents(catalogue, load_one, measure, ladder, budget(device), beside)

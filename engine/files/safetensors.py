@@ -64,7 +64,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Hold what a file says of itself."""
+    """Hold the header of a file."""
 
     path: Path
     tensors: Mapping[str, Tensor]
@@ -117,7 +117,7 @@ def _read(path: Path, changed: int, size: int) -> Header:
         tensors = dict(_tensors(entries, 8 + length))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise BadFile("its header is damaged") from None
-    _check_places(tensors, 8 + length, size)
+    _check_offsets(tensors, 8 + length, size)
     return Header(path, tensors, metadata)
 
 
@@ -157,7 +157,7 @@ def _whole(value: object) -> int:
     return value
 
 
-def _check_places(tensors: Mapping[str, Tensor], data: int, size: int) -> None:
+def _check_offsets(tensors: Mapping[str, Tensor], data: int, size: int) -> None:
     at = data
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if tensor.start != at or tensor.end < at:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from engine.device.out_of_memory import Ladder, Rung, Way
-from engine.device.tensor_bytes import of_file
+from engine.device.tensor_bytes import file_bytes
 from engine.events import Stage
 from engine.finish.upscale import Upscaler, enlarge, load_upscaler
 from engine.models.model_files import ModelFiles
@@ -21,13 +21,13 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Enlarger:
-    """Enlarge pictures by the upscalers of a shelf; the one used last stays loaded.
+    """Enlarge pictures by upscalers; the one used last stays loaded.
 
     `make_room` is told how many bytes the next one has before it is loaded.
     """
 
-    def __init__(self, shelf: ModelFiles, device: torch.device, ladder: Ladder) -> None:
-        self._shelf = shelf
+    def __init__(self, model_files: ModelFiles, device: torch.device, ladder: Ladder) -> None:
+        self._model_files = model_files
         self._device = device
         self._ladder = ladder
         self._loaded: tuple[str, Upscaler] | None = None
@@ -47,14 +47,14 @@ class Enlarger:
 
         Raises `UnknownPart`, `BrokenModel` or `OutOfMemory`.
         """
-        path = self._shelf.get(by)
+        path = self._model_files.get(by)
         if path is None:
             return np.asarray(Image.fromarray(pixels).resize((width, height), FILTER))
 
         def way() -> Tensor:
             if self._loaded is None or self._loaded[0] != by:
                 self._loaded = None  # two at once may not fit
-                self.make_room(of_file(path))
+                self.make_room(file_bytes(path))
                 self._loaded = by, load_upscaler(by, path, self._device)
             image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
             return enlarge(image, width, height, self._loaded[1])

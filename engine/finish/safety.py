@@ -22,7 +22,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging as transformers_logging
 
 from engine.decode.vae import Pixels
-from engine.device.tensor_bytes import of_modules
+from engine.device.tensor_bytes import module_bytes
 from engine.errors import UserError, first_line
 from engine.events import Verdict
 
@@ -105,7 +105,7 @@ class Guard:
     @property
     def size(self) -> int:
         """Return the bytes that the classifier takes in the machine's memory."""
-        return of_modules([self._classifier.model]) if self._classifier else 0
+        return module_bytes([self._classifier.model]) if self._classifier else 0
 
     def drop(self) -> None:
         """Keep it: every picture needs it."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from engine.device.backends import CUDA
 from engine.device.finite import are_finite, check_weights
-from engine.device.tensor_bytes import of_modules
+from engine.device.tensor_bytes import module_bytes
 from engine.errors import BrokenModel, NotFinite
 from engine.loading.modules import reading
 from engine.pictures.tiles import Tiling, tiled
@@ -58,7 +58,7 @@ class Upscaler:
     @property
     def size(self) -> int:
         """Return the bytes that its weights take."""
-        return of_modules([self._network.model])
+        return module_bytes([self._network.model])
 
     def __call__(self, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
         """Enlarge an image [1, 3, H, W], fp32 in 0…1, to [1, 3, scale·H, scale·W], tile by tile.

@@ -63,7 +63,7 @@ class Reading:
     ignored: tuple[str, ...] = ()
 
 
-def encode_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, picture: int) -> bytes:
+def write_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, picture: int) -> bytes:
     """Encode picture number `picture` of a recipe as PNG, with all that remakes it in its text.
 
     `pixels` is uint8 [height, width, 3]. The same input gives the same bytes: there is no
@@ -82,7 +82,7 @@ def encode_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, pict
     return file.getvalue()
 
 
-def encode_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
+def write_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
     """Turn one of our PNGs into a JPEG or WebP file that carries the same texts, in its EXIF."""
     with Image.open(io.BytesIO(png)) as image:
         texts: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""What the parts of a model are called: diffusers' names of modules, and others' for the same.
+"""Names of a model's modules: diffusers' own, and those of other programs for the same.
 
 Standard library only.
 """

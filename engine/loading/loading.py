@@ -41,7 +41,7 @@ from engine.loading.unused_tensors import (
 from engine.models.catalogue import Checkpoint
 from engine.models.families import SDXL
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
-from engine.models.weights import part_variant
+from engine.models.weights import component_variant
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def load(
 
 
 def is_xl(checkpoint: Checkpoint) -> bool:
-    """Say whether a model has SDXL's form: two text encoders, and sizes among its conditions."""
+    """Return whether a model is built as SDXL: two text encoders, and sizes as conditions."""
     return checkpoint.family.pipeline == SDXL
 
 
@@ -142,7 +142,7 @@ class _Parts:
 
     def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         folder = self._checkpoint.folder / part
-        module, left = read_folder(kind, folder, dtype, part_variant(folder) or None)
+        module, left = read_folder(kind, folder, dtype, component_variant(folder) or None)
         self._left += left
         return module
 

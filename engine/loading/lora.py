@@ -1,9 +1,9 @@
-"""LoRAs: small additions to a model's layers, several at once, each with its weight.
+"""LoRAs on a model: several at once, each with its weight.
 
-The model's own weights are never touched: `engine.loading.lora_layers` says what a layer's answer
-gains. All LoRAs of a set are joined, so that a set of five costs what one of their ranks' sum
-would, and switching to another set is one assignment: jobs with different sets take turns at every
-tick.
+The model's own weights are never changed: hooks add to the outputs of layers what
+`engine.loading.lora_layers` computes. All LoRAs of a set are joined, so that a set of five costs
+what one of their ranks' sum would, and switching to another set is one assignment: jobs with
+different sets take turns at every tick.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from engine.device.backends import ran_out
+from engine.device.backends import is_out_of_memory
 from engine.device.finite import check_values
-from engine.device.tensor_bytes import of_file, of_tensors
+from engine.device.tensor_bytes import file_bytes, tensor_bytes
 from engine.errors import BrokenModel
 from engine.loading.layer_names import names_in_loras
-from engine.loading.lora_file import Entry, read_entries
+from engine.loading.lora_file import LoraEntry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
 from engine.loading.model import ENCODERS, Model
 from engine.loading.modules import read_tensors
-from engine.models.control_files import title_of
+from engine.models.control_files import family_title
 from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
 
@@ -40,17 +40,17 @@ Set = tuple[Lora, ...]
 class Loras:
     """Put sets of LoRAs on a model and take them off again.
 
-    make_room: is told how many bytes a file has before it is loaded.
+    make_room: called with a file's bytes before it is loaded.
     """
 
     def __init__(
         self,
         model: Model,
-        shelf: ModelFiles,
+        model_files: ModelFiles,
         make_room: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._model = model
-        self._shelf = shelf
+        self._model_files = model_files
         self._make_room = make_room
         self._layers = {
             part: {name: each for name, each in module.named_modules() if _has_weight(each)}
@@ -65,10 +65,10 @@ class Loras:
     @property
     def size(self) -> int:
         """Return the bytes of the sets that are kept ready."""
-        return sum(of_tensors(each) for made in self._sets.values() for each in made.values())
+        return sum(tensor_bytes(each) for made in self._sets.values() for each in made.values())
 
     def use(self, loras: Set) -> None:
-        """Put a set in the place of the one before; raises `UnknownPart` or `BrokenModel`."""
+        """Switch to a set of LoRAs; raises `UnknownPart` or `BrokenModel`."""
         if loras not in self._sets:
             self._sets[loras] = self._join(loras)
             if len(self._sets) > SETS:
@@ -80,9 +80,9 @@ class Loras:
         """Read a set's files, and hook the layers that it is the first to change."""
         changes: dict[Any, list[Found]] = defaultdict(list)
         for lora in loras:
-            path = self._shelf.get(lora.name)
+            path = self._model_files.get(lora.name)
             assert path is not None  # none is built in
-            self._make_room(of_file(path))
+            self._make_room(file_bytes(path))
             for layer, found in self._read(lora, path):
                 changes[layer].append(found)
         for layer in changes.keys() - self._hooked:
@@ -92,7 +92,7 @@ class Loras:
         return {layer: join(layer, found, device) for layer, found in changes.items()}
 
     def active(self, layer: Any) -> Addition | None:
-        """Return what the set in use adds to a layer."""
+        """Return what the set in use adds to a layer's output."""
         return self._active.get(layer)
 
     def _read(self, lora: Lora, path: Path) -> Iterator[tuple[Any, Found]]:
@@ -117,7 +117,7 @@ class Loras:
             layer, weight = self._layers[part][name], lora.weights[part != "unet"]
             yield layer, _fit(lora, entry, layer, read, weight)
 
-    def _check_family(self, lora: Lora, entry: Entry, tensors: Mapping[str, Tensor]) -> None:
+    def _check_family(self, lora: Lora, entry: LoraEntry, tensors: Mapping[str, Tensor]) -> None:
         """Raise `BrokenModel` where a layer that reads text takes another family's."""
         wanted = self._model.checkpoint.family.context_width
         if not wanted or "down" not in tensors or not entry.name.endswith(READS_TEXT):
@@ -125,7 +125,7 @@ class Loras:
         down = tensors["down"]
         width = down.flatten(1).shape[1] if down.ndim > 1 else wanted  # `_fit` names other shapes
         if width != wanted:
-            reason = f"it is made for {title_of(width)}, not for {self._kind}."
+            reason = f"it is made for {family_title(width)}, not for {self._kind}."
             raise BrokenModel(lora.name, reason)
 
     def _names(self) -> dict[str, tuple[str, str]]:
@@ -144,7 +144,7 @@ class Loras:
 
 
 def _fit(
-    lora: Lora, entry: Entry, layer: Any, tensors: Mapping[str, Tensor], weight: float
+    lora: Lora, entry: LoraEntry, layer: Any, tensors: Mapping[str, Tensor], weight: float
 ) -> Found:
     """Return what an entry changes of its layer, or raise `BrokenModel`."""
     check_values(lora.name, ((entry.tensors[role], its) for role, its in tensors.items()))
@@ -152,7 +152,7 @@ def _fit(
         return read_change(entry, tensors, layer, weight)
     # The last three are torch's own, where sizes do not go together.
     except (ValueError, RuntimeError, TypeError, IndexError) as error:
-        if isinstance(error, RuntimeError) and ran_out(error):
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         what = str(error) if isinstance(error, ValueError) else SIZES
         reason = f"it is made for another model: {entry.name!r} {what}."
@@ -165,9 +165,9 @@ def _has_weight(module: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Hook:
-    """Add to a layer's answers what the set in use says.
+    """Add to a layer's outputs what the set in use adds.
 
-    It knows the sets weakly: they know all layers, and a circle would keep a model that is dropped.
+    It refers to the sets weakly: they refer to all layers, and a circle would keep a dropped model.
     """
 
     adapters: ref[Loras]

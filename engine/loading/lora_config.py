@@ -1,4 +1,4 @@
-"""Read how strong a LoRA of peft's is: its configuration, kept apart from its tensors.
+"""Read the scales (alpha) of a LoRA of peft's from its configuration.
 
 diffusers writes it into the file's metadata, part by part ("unet.lora_alpha"); peft itself writes
 `adapter_config.json` beside the file. A layer's scale is alpha/rank, or alpha/√rank with

@@ -1,4 +1,4 @@
-"""Read what a LoRA file says of itself: which layers it changes, by which tensors, how strongly.
+"""Read a LoRA file's header: which layers it changes, by which tensors, how strongly.
 
 Trainers spell the same tensors differently; each spelling stands in a table, and a tensor that
 stands in none is an error, since whatever it does would be missing from the picture. Standard
@@ -71,7 +71,7 @@ OTHERS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LoraEntry:
     """Hold one kind of change to a layer: role → name of a tensor in the file.
 
     name: the layer, as the file spells it; kind: one of `KINDS`; alpha: what the rank is compared
@@ -91,7 +91,7 @@ class Entry:
         return self.alpha / (math.sqrt(rank) if self.by_root else rank)
 
 
-def read_entries(name: str, path: Path) -> list[Entry]:
+def read_entries(name: str, path: Path) -> list[LoraEntry]:
     """Return what a file adds to a model, or raise `BrokenModel` with the reason.
 
     Every tensor of the file is in one of them.
@@ -107,7 +107,7 @@ def read_entries(name: str, path: Path) -> list[Entry]:
         _refuse_others(name, header)
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         raise BrokenModel(name, f"it holds {unread[0]!r}{more}, which Marble cannot read.")
-    entries: list[Entry] = []
+    entries: list[LoraEntry] = []
     for layer, roles in layers.items():
         entries += _entries(name, header, layer, roles, config)
     return entries
@@ -139,7 +139,7 @@ _LONGEST_FIRST: Final = sorted(ROLES, key=len, reverse=True)
 
 def _entries(
     name: str, header: Header, layer: str, roles: Mapping[str, str], config: PeftConfig
-) -> Iterator[Entry]:
+) -> Iterator[LoraEntry]:
     """Yield the changes to one layer, or raise `BrokenModel` for one that is not whole."""
     spelled = layer.removeprefix(PREFIX)
     used = {"alpha"}
@@ -157,9 +157,9 @@ def _entries(
             alpha = _alpha(name, header, roles["alpha"]) if "alpha" in roles else None
             by_root = alpha is None and config.by_root(spelled)
             alpha = config.alpha(spelled) if alpha is None else alpha
-            yield Entry(name=spelled, kind=kind, tensors=mine, alpha=alpha, by_root=by_root)
+            yield LoraEntry(name=spelled, kind=kind, tensors=mine, alpha=alpha, by_root=by_root)
         else:
-            yield Entry(name=spelled, kind=kind, tensors=mine)
+            yield LoraEntry(name=spelled, kind=kind, tensors=mine)
         used |= mine.keys()
     if left := roles.keys() - used:
         raise BrokenModel(name, f"it holds {roles[min(left)]!r} without what it belongs to.")

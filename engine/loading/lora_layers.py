@@ -1,37 +1,32 @@
-"""What LoRAs add to a layer, as functions of its input: never a change to its weights.
+"""What LoRAs add to a layer's output, as functions of its input; its weights stay as they are.
 
-A layer's answer is linear in its weights, so what a change Δ of them adds is the layer's own
-function of the input with Δ in their place. Pairs of small matrices are joined and cost little:
-y + up(down(x)). Other changes are kept in their small form, and Δ is made anew at each call.
+A layer's output is linear in its weights, so a change Δ of them adds the layer's own function of
+the input with Δ in their place. Pairs of small matrices are joined and cost little:
+y + up(down(x)). Other changes are kept in their small form, and Δ is computed at each call.
 
 Pairs: Hu et al. (2021), arXiv:2106.09685. LoHa, LoKr and convolutions in CP form: Yeh et al.
 (2023), arXiv:2309.14859. DoRA: Liu et al. (2024), arXiv:2402.09353, its strength as in ComfyUI.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, embedding, group_norm, layer_norm, linear
 
-from engine.loading.lora_file import Entry
+from engine.loading.lora_file import LoraEntry
 
 SIZES: Final = "has other sizes"
-LAYERS: Final = (torch.nn.Linear, torch.nn.Conv2d)  # those that pairs are made for
+
+Tensors = Mapping[str, Tensor]  # role → fp32
 
 
-class Change(Protocol):
-    """Return what is added to a layer's weights [out, in, …], given what they are by then, fp32."""
-
-    def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the difference in the weights' shape, fp32."""
-        ...
+# Returns what is added to a layer's weights [out, in, …], fp32, given what they are by then, fp32.
+Change = Callable[[Callable[[], Tensor]], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +37,6 @@ class Pair:
     up: Tensor
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the product in the shape of the weights."""
         return (self.up @ self.down.flatten(1)).reshape(len(self.up), *self.down.shape[1:])
 
 
@@ -50,11 +44,10 @@ class Pair:
 class Hadamard:
     """Add (a·b) ⊙ (c·d), LoHa's form: a, c [out, rank], b, d [rank, in·…]."""
 
-    factors: tuple[Tensor, Tensor, Tensor, Tensor]
+    factors: tuple[Tensor, ...]
     shape: torch.Size
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the product in the shape of the weights."""
         a, b, c, d = self.factors
         return ((a @ b) * (c @ d)).reshape(self.shape)
 
@@ -68,9 +61,7 @@ class Kronecker:
     shape: torch.Size
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the product in the shape of the weights."""
-        made: Tensor = torch.kron(self.left, self.right)
-        return made.reshape(self.shape)
+        return torch.kron(self.left, self.right).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +71,6 @@ class Whole:
     difference: Tensor
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the difference."""
         return self.difference
 
 
@@ -91,7 +81,6 @@ class Instead:
     weight: Tensor
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the difference from the weights by then."""
         return self.weight - weight()
 
 
@@ -108,7 +97,6 @@ class Dora:
     strength: float
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        """Return the difference from the weights by then."""
         before = weight()
         changed = before + self.inner(weight)
         rows = len(self.magnitude) == len(changed)
@@ -132,22 +120,21 @@ class Addition:
     bias: Tensor | None = None
 
     def __call__(self, layer: Any, x: Tensor) -> Tensor:
-        """Return what is added to the layer's answer to x."""
+        """Return what is added to the layer's output for x."""
         if self.down is None or self.up is None:
-            return self._answer(layer, x)
+            return self._apply(layer, x)
         if isinstance(layer, torch.nn.Linear):
-            answer = linear(linear(x, self.down), self.up)
+            output = linear(linear(x, self.down), self.up)
         else:
             inner = conv2d(x, self.down, None, layer.stride, layer.padding, layer.dilation)
-            answer = conv2d(inner, self.up)
+            output = conv2d(inner, self.up)
         if self.changes or self.bias is not None:
-            answer = answer + self._answer(layer, x)
-        return answer
+            output = output + self._apply(layer, x)
+        return output
 
-    def _answer(self, layer: Any, x: Tensor) -> Tensor:
-        """Return the layer's answer to x, had it these changes for its weights and bias."""
-        delta = self._delta(layer.weight)
-        bias = self.bias
+    def _apply(self, layer: Any, x: Tensor) -> Tensor:
+        """Return the layer's output for x with these changes for its weights and bias."""
+        delta, bias = self._delta(layer.weight), self.bias
         if isinstance(layer, torch.nn.Linear):
             return linear(x, delta, bias)
         if isinstance(layer, torch.nn.Conv2d):
@@ -162,16 +149,17 @@ class Addition:
         """Return the sum of the changes, in the dtype of the weights."""
         total: Tensor | None = None
         for change in self.changes:
-
-            def by_then(before: Tensor | None = total) -> Tensor:
-                return weight.float() if before is None else weight.float() + before
-
-            made = change(by_then)
-            total = made if total is None else total + made
+            by_then = partial(_changed, weight, total)
+            total = change(by_then) if total is None else total + change(by_then)
         return torch.zeros_like(weight) if total is None else total.to(weight.dtype)
 
 
+def _changed(weight: Tensor, change: Tensor | None) -> Tensor:
+    return weight.float() if change is None else weight.float() + change
+
+
 Found = tuple[Change | None, Tensor | None]  # what is changed of a layer's weights, of its bias
+Scaled = tuple[Change, float]  # a change, and the scale in it
 
 
 def join(layer: Any, found: Sequence[Found], device: torch.device) -> Addition:
@@ -184,10 +172,8 @@ def join(layer: Any, found: Sequence[Found], device: torch.device) -> Addition:
     depends = any(isinstance(change, (Dora, Instead)) for change in changes)
     pairs = [] if depends else [change for change in changes if isinstance(change, Pair)]
     rest = tuple(_moved(c, device) for c in changes if depends or not isinstance(c, Pair))
-    if not depends:  # a difference as large as the weights is kept as small as they are
-        rest = tuple(
-            Whole(c.difference.to(weight.dtype)) if isinstance(c, Whole) else c for c in rest
-        )
+    if not depends:  # a difference as large as the weights takes no more bytes than they do
+        rest = tuple(_moved(c, weight.dtype) if isinstance(c, Whole) else c for c in rest)
     if not pairs:
         return Addition(changes=rest, bias=bias)
     to = partial(torch.Tensor.to, device=device, dtype=weight.dtype)
@@ -197,8 +183,8 @@ def join(layer: Any, found: Sequence[Found], device: torch.device) -> Addition:
     return Addition(down=to(down), up=to(up), changes=rest, bias=bias)
 
 
-def _moved(change: Any, device: torch.device) -> Any:
-    """Return a change whose tensors lie on a device."""
+def _moved(change: Any, device: torch.device | torch.dtype) -> Any:
+    """Return a change whose tensors lie on a device, or have a dtype."""
     if isinstance(change, Tensor):
         return change.to(device)
     if isinstance(change, tuple) and not isinstance(change, torch.Size):
@@ -209,10 +195,10 @@ def _moved(change: Any, device: torch.device) -> Any:
     return change
 
 
-def read_change(entry: Entry, tensors: Mapping[str, Tensor], layer: Any, weight: float) -> Found:
+def read_change(entry: LoraEntry, tensors: Tensors, layer: Any, weight: float) -> Found:
     """Return what an entry changes of a layer: its weights, its bias, by the LoRA's own weight.
 
-    tensors: role → fp32. Raises `ValueError` with what does not fit the layer.
+    Raises `ValueError` with what does not fit the layer.
     """
     shape = layer.weight.shape
     bias = tensors.get("bias_diff")
@@ -231,12 +217,10 @@ def read_change(entry: Entry, tensors: Mapping[str, Tensor], layer: Any, weight:
     )
 
 
-def _pair(
-    entry: Entry, tensors: Mapping[str, Tensor], layer: Any, strength: float
-) -> tuple[Change, float]:
+def _pair(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Scaled:
     down, up, shape = tensors["down"], tensors["up"], layer.weight.shape
     rank = len(down)
-    if not isinstance(layer, LAYERS):
+    if not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
         raise ValueError("is of a layer that no pair of matrices can change")
     if "mid" in tensors:
         down = torch.einsum("o i ..., i n -> o n ...", tensors["mid"], down.flatten(1))
@@ -247,9 +231,7 @@ def _pair(
     return Pair(down.reshape(-1, *shape[1:]), up * (scale * strength)), scale
 
 
-def _hadamard(
-    entry: Entry, tensors: Mapping[str, Tensor], layer: Any, strength: float
-) -> tuple[Change, float]:
+def _hadamard(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Scaled:
     rank = len(tensors["w1_b"])
     factors = []
     for number in "12":
@@ -264,13 +246,10 @@ def _hadamard(
     for a, b in (factors[:2], factors[2:]):
         if (len(a), b.shape[1]) != wanted or a.shape[1] != len(b):
             raise ValueError(SIZES)
-    one, two, three, four = factors
-    return Hadamard((one, two, three, four), shape), scale
+    return Hadamard(tuple(factors), shape), scale
 
 
-def _kronecker(
-    entry: Entry, tensors: Mapping[str, Tensor], layer: Any, strength: float
-) -> tuple[Change, float]:
+def _kronecker(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Scaled:
     ranks = []
 
     def factor(role: str) -> Tensor:
@@ -284,20 +263,18 @@ def _kronecker(
     left, right = factor("kron_1"), factor("kron_2")
     left = left.reshape(*left.shape, *[1] * (right.ndim - left.ndim))
     shape = layer.weight.shape
-    if left.ndim != right.ndim or left.numel() * right.numel() != prod(shape):
-        raise ValueError(SIZES)
-    if len(left) * len(right) != shape[0]:
+    fits = left.numel() * right.numel() == prod(shape) and len(left) * len(right) == shape[0]
+    if left.ndim != right.ndim or not fits:
         raise ValueError(SIZES)
     # Without a rank there is nothing that alpha is compared with.
     scale = entry.scale(ranks[-1]) if ranks else 1.0
     return Kronecker(left * (scale * strength), right.contiguous(), shape), scale
 
 
-Make = Callable[[Entry, Mapping[str, Tensor], Any, float], tuple[Change, float]]
-MAKE: Final[Mapping[str, Make]] = {"pair": _pair, "hadamard": _hadamard, "kronecker": _kronecker}
+MAKE: Final = {"pair": _pair, "hadamard": _hadamard, "kronecker": _kronecker}
 
 
-def _magnitude(tensors: Mapping[str, Tensor], shape: torch.Size) -> Tensor | None:
+def _magnitude(tensors: Tensors, shape: torch.Size) -> Tensor | None:
     """Return a DoRA's lengths as [out, 1, …] or [1, in, …], None where there are none."""
     ones = [1] * (len(shape) - 1)
     if "row_magnitude" in tensors:

@@ -1,4 +1,4 @@
-"""What stands in a model for the VAE that its file lacks: it says so where one is needed."""
+"""The VAE of a model whose file holds none: it raises `MissingVae` where one is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.errors import MissingVae
 
 
 class NoVae(torch.nn.Module):
-    """Know the form of a family's latents, and neither encode nor decode them."""
+    """Hold a family's configuration of latents; encoding and decoding raise `MissingVae`."""
 
     def __init__(self, name: str, form: Path) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.device.backends import ran_out
+from engine.device.backends import is_out_of_memory
 from engine.errors import BrokenModel, first_line
 from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.loading.unused_tensors import VAE_HARMLESS
@@ -33,7 +33,7 @@ def reading(name: str, part: str = "") -> Iterator[None]:
     except BrokenModel:
         raise
     except Exception as error:
-        if ran_out(error):
+        if is_out_of_memory(error):
             raise
         log.debug("reading %s %s failed", name, part, exc_info=True)
         where = f"{part}: " if part else ""

@@ -45,7 +45,7 @@ from engine.models.supported import (
     sample_size,
 )
 from engine.models.tensor_names import respelled
-from engine.models.weights import PARTS, part_files
+from engine.models.weights import COMPONENTS, component_files
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
@@ -53,11 +53,11 @@ STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Describe one model: where it lies, what it is, and what it draws well with.
+    """Describe a model on disk: its files, its family, and its default settings.
 
-    `folder` describes its modules; their weights lie there, too, or all in one `file`. `prediction`
-    and `zero_snr` are what its owner or its file says (None: what the folder's scheduler says).
-    Without a VAE (`has_vae`) it draws with one that a recipe names.
+    folder: configurations of its modules; their weights lie there, too, or all in one `file`.
+    prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
+    has_vae: without one, a recipe must name a VAE.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Checkpoint:
     zero_snr: bool | None = None
     has_vae: bool = True
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
-    detail: float = 0.3  # strength of the second pass when a picture is enlarged
+    second_pass_strength: float = 0.3  # of a picture that is upscaled
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`
 
     @property
@@ -77,7 +77,7 @@ class Checkpoint:
         """Return the files that hold its weights."""
         if self.file:
             return (self.file,)
-        return tuple(file for part in PARTS for file in part_files(self.folder / part))
+        return tuple(file for part in COMPONENTS for file in component_files(self.folder / part))
 
     @property
     def size(self) -> int:
@@ -86,42 +86,42 @@ class Checkpoint:
 
 
 class Catalogue:
-    """Hold the models that can be named in a recipe: the bundled one and a folder's.
+    """Find the models that a recipe can name: the bundled one and those of a folder.
 
-    What is put into the folder later is found when it is asked for.
+    What is added to the folder later is found when it is asked for.
     """
 
     def __init__(self, models_dir: Path | None = None, starter: Path = STARTER_FOLDER) -> None:
         self.models_dir = models_dir
         self._starter = starter
-        self._places = self._look()
+        self._paths = self._look()
 
     def names(self) -> list[str]:
         """Return the names of all models found, the bundled one first."""
-        self._places = self._look()
-        return sorted(self._places, key=lambda name: (name != STARTER, name))
+        self._paths = self._look()
+        return sorted(self._paths, key=lambda name: (name != STARTER, name))
 
     def get(self, name: str) -> Checkpoint:
         """Describe the model by that name, or raise `UnknownModel`, `WhichOne` or `BrokenModel`.
 
         A file's ending and folder may be left out where that is clear.
         """
-        found = self.named(name)
-        if not self._places[found].exists():  # it is gone, or lies elsewhere by now
-            self._places = self._look()
-            found = self.named(name)
-        place = self._places[found]
-        return describe(found, place) if place.is_dir() else describe_file(found, place)
+        found = self.resolve(name)
+        if not self._paths[found].exists():  # it is gone, or lies elsewhere by now
+            self._paths = self._look()
+            found = self.resolve(name)
+        path = self._paths[found]
+        return describe(found, path) if path.is_dir() else describe_file(found, path)
 
-    def named(self, name: str) -> str:
+    def resolve(self, name: str) -> str:
         """Return the name of the model that is meant, broken or not.
 
         Raises `UnknownModel`, or `WhichOne` where it is unclear.
         """
-        if name not in self._places:  # what has come since may be it, or make it unclear
-            self._places = self._look()
-        if (found := Names(self._places).choose("model", name)) is None:
-            raise UnknownModel(name, self._places)
+        if name not in self._paths:  # what has come since may be it, or make it unclear
+            self._paths = self._look()
+        if (found := Names(self._paths).choose("model", name)) is None:
+            raise UnknownModel(name, self._paths)
         return found
 
     def _look(self) -> dict[str, Path]:
@@ -163,7 +163,7 @@ def describe_file(name: str, file: Path) -> Checkpoint:
     own = file.with_suffix(".marble.json")
     extra = _read_own(name, own)
     with as_broken_model(name):
-        info = identify_file(respelled(read_header(file)), told="prediction" in extra)
+        info = identify_file(respelled(read_header(file)), prediction_given="prediction" in extra)
     return _with_own(
         Checkpoint(
             name=name,
@@ -213,8 +213,8 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
 def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
     if repo := half_fetched(folder):
         raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
-    for part in PARTS if two_encoders else PARTS[:3]:
-        if files := part_files(folder / part):
+    for part in COMPONENTS if two_encoders else COMPONENTS[:3]:
+        if files := component_files(folder / part):
             for file in files:
                 _check_header(part, file)
             continue
@@ -242,8 +242,8 @@ def _with_own(
 ) -> Checkpoint:
     """Return the checkpoint with what its name suggests, and what its owner wrote beside it.
 
-    own: the name of the owner's file; guided: its guidance is built in, which tells more than its
-    name; channels: of its latents.
+    own: the name of the owner's file; guided: guidance is built in, whatever its name suggests;
+    channels: of its latents.
     """
     name = checkpoint.name
     usual = checkpoint.defaults
@@ -255,6 +255,6 @@ def _with_own(
             prediction=own_prediction(extra.get("prediction", checkpoint.prediction)),
             zero_snr=own_zero_snr(extra.get("zero_snr", checkpoint.zero_snr)),
             notes=own_notes(extra.get("notes", {})),
-            detail=own_detail(extra.get("detail", checkpoint.detail)),
+            second_pass_strength=own_detail(extra.get("detail", checkpoint.second_pass_strength)),
             preview=own_preview(extra.get("preview"), channels),
         )

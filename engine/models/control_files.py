@@ -1,6 +1,6 @@
-"""What a control model is made for, told by its shapes before a weight is read.
+"""Which models a ControlNet fits, read from its configuration or its tensors' shapes.
 
-A ControlNet steers models of the family it was trained beside, and no other.
+A ControlNet fits the family of models that it was trained beside, and no other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import BrokenModel, UnknownMapKind, WrongFamily
+from engine.errors import BrokenModel, UnknownControlType, WrongFamily
 from engine.files.safetensors import Header, as_broken_model, read_header
 from engine.models.catalogue import Checkpoint
 from engine.models.families import FAMILIES
@@ -19,52 +19,52 @@ from engine.recipe.parts import Control
 
 CONTEXT: Final = "attn2.to_k.weight"  # [inner, width of the text embeddings]
 CLASSES: Final = ("ControlNetModel", "ControlNetUnionModel")
-# What tells a union, one network for several kinds of maps: a folder's configuration (whatever
-# class it names), and a file's tensors.
-KINDS_IN_CONFIG: Final = "num_control_type"
+# What marks a union, one network for several types of images: a key of a folder's configuration
+# (whatever class it names), and a file's tensors.
+UNION_KEY: Final = "num_control_type"
 TYPES: Final = "control_add_embedding.linear_1.weight"
 TASKS: Final = "task_embedding"
 PROJECTION: Final = "spatial_ch_projs.weight"
-# A preprocessor → the place of its maps among a union's kinds: edges, line art, straight lines.
-UNION_KINDS: Final = {"canny": 3}
+# A preprocessor → the index of its images among a union's types: edges, line art, straight lines.
+CONTROL_TYPES: Final = {"canny": 3}
 
 
-def find_control(shelf: ModelFiles, control: Control, checkpoint: Checkpoint) -> Control:
-    """Return a control by its model's full name, which is there and made for a model.
+def find_control(model_files: ModelFiles, control: Control, checkpoint: Checkpoint) -> Control:
+    """Return a control with its model's full name, after checking that it fits a checkpoint.
 
-    Raises `UnknownPart`, `WrongFamily`, `UnknownMapKind` or `BrokenModel`.
+    Raises `UnknownPart`, `WrongFamily`, `UnknownControlType` or `BrokenModel`.
     """
-    name = shelf.named(control.model)
-    path = shelf.get(name)
+    name = model_files.resolve(control.model)
+    path = model_files.get(name)
     assert path is not None  # no control model is built in
     check_family(name, path, checkpoint)
     if is_union(name, path):
-        check_kind(name, control.preprocessor)
+        check_control_type(name, control.preprocessor)
     return replace(control, model=name)
 
 
 def is_union(name: str, path: Path) -> bool:
-    """Say whether a folder or file holds a union, or raise `BrokenModel`."""
+    """Return whether a folder or file is a union ControlNet; raises `BrokenModel`."""
     if path.is_dir():
-        return bool(read_config(name, path).get(KINDS_IN_CONFIG))
+        return bool(read_config(name, path).get(UNION_KEY))
     return {TYPES, TASKS, PROJECTION} <= _header(name, path).tensors.keys()
 
 
-def check_kind(name: str, preprocessor: str) -> None:
-    """Raise `UnknownMapKind` where it is not known which kind of map a union is given."""
-    if preprocessor not in UNION_KINDS:
-        raise UnknownMapKind(name, sorted(UNION_KINDS))
+def check_control_type(name: str, preprocessor: str) -> None:
+    """Raise `UnknownControlType` for a preprocessor whose images no type of a union stands for."""
+    if preprocessor not in CONTROL_TYPES:
+        raise UnknownControlType(name, sorted(CONTROL_TYPES))
 
 
 def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
-    """Raise `WrongFamily` where a control model is made for others, or `BrokenModel`."""
+    """Raise `WrongFamily` where a ControlNet is made for other models; `BrokenModel`."""
     width, wanted = context_width(name, path), checkpoint.family.context_width
     if width is not None and wanted is not None and width != wanted:
-        raise WrongFamily(name, title_of(width), checkpoint.name, checkpoint.family.title)
+        raise WrongFamily(name, family_title(width), checkpoint.name, checkpoint.family.title)
 
 
 def context_width(name: str, path: Path) -> int | None:
-    """Return the width of the text embeddings that it takes, None if it does not tell."""
+    """Return the width of the text embeddings that it takes, None if its files do not say."""
     if path.is_dir():
         return _of_folder(name, path)
     header = _header(name, path)
@@ -99,7 +99,7 @@ def _header(name: str, path: Path) -> Header:
         return read_header(path)
 
 
-def title_of(width: int) -> str:
-    """Return the family of models whose text embeddings are so wide."""
+def family_title(width: int) -> str:
+    """Return the title of the family with text embeddings of that width."""
     titles = [family.title for family in FAMILIES if family.context_width == width]
     return titles[0] if titles else f"models with text embeddings {width:,} wide"

@@ -46,13 +46,13 @@ def extra_folders(root: Path, keys: tuple[str, ...]) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[tuple[str, Path], ...]:
-    """Return key and folder of every line; what cannot be followed is told once."""
+    """Return key and folder of every line; what cannot be followed is logged once."""
     import yaml  # seldom needed, and the command line starts without it
 
     try:
         data = _parse(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        _tell(path, first_line(error))
+        _warn(path, first_line(error))
     else:
         return tuple(_folders(path, data))
     return ()
@@ -81,7 +81,7 @@ def _parse(path: Path) -> Mapping[Any, Any]:
     return data or {}
 
 
-def _tell(path: Path, why: str, what: object = "") -> None:
+def _warn(path: Path, why: str, what: object = "") -> None:
     part = f"{shorten(what)} in " if what else ""
     log.warning("%s%s is not followed: %s.", part, path, why.rstrip("."))
 
@@ -91,11 +91,11 @@ def _folders(path: Path, sections: Mapping[Any, Any]) -> Iterator[tuple[str, Pat
         if not section:  # its lines are comments
             continue
         if not isinstance(section, Mapping):
-            _tell(path, "it holds no lines like `loras: folder`", name)
+            _warn(path, "it holds no lines like `loras: folder`", name)
             continue
         base = section.get("base_path") or ""
         if not isinstance(base, str):
-            _tell(path, "its base_path is no path", name)
+            _warn(path, "its base_path is no path", name)
             continue
         yield from _lines(path, path.parent / _expanded(base), section)
 
@@ -107,7 +107,7 @@ def _lines(path: Path, base: Path, section: Mapping[Any, Any]) -> Iterator[tuple
         for line in filter(None, map(str.strip, folders.split("\n"))):
             folder = base / _expanded(line)
             if why := _problem(folder):
-                _tell(path, why, line)
+                _warn(path, why, line)
             else:
                 yield str(key), folder
 

@@ -20,7 +20,7 @@ from engine.models.weights import variant
 
 
 class ModelKind(StrEnum):
-    """Name the kinds of files."""
+    """Name the kinds of model files."""
 
     CHECKPOINT = "checkpoint"
     LORA = "LoRA"

@@ -28,7 +28,7 @@ from engine.errors import first_line
 from engine.models.families import identify_folder
 from engine.models.offers import NOTE, HubError, Offer
 from engine.models.supported import LATER
-from engine.models.weights import HALF, PARTS, choose
+from engine.models.weights import COMPONENTS, HALF, choose
 
 INDEX: Final = "model_index.json"
 # What a folder needs beside its weights.
@@ -127,7 +127,7 @@ def _parts(offer: Offer, index: Mapping[str, Any], files: Iterable[str]) -> list
     if not family.loadable:
         raise HubError(f"{offer.repo} is a {family.title} model, {LATER}.")
     found = [INDEX]
-    for part in (*CONFIGS, *PARTS):
+    for part in (*CONFIGS, *COMPONENTS):
         if not (index.get(part) or [None])[0]:
             continue
         inside = [name for name in files if name.rpartition("/")[0] == part]

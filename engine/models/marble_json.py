@@ -1,4 +1,4 @@
-"""Read what a model's owner wrote beside it, in `marble.json`: every value is checked.
+"""Read a model's `marble.json`, in which its owner overrides defaults: every value is checked.
 
 Each function raises `BadFile` with the rest of a sentence that begins with the file. Standard
 library only.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 from engine.errors import OptionError
 from engine.files.safetensors import BadFile
@@ -34,15 +34,14 @@ def own_defaults(given: Any, usual: Defaults) -> Defaults:
 
 
 def own_prediction(given: Any) -> str | None:
-    """Return what the owner says that the model predicts."""
-    if given is not None and given not in PREDICTIONS:
-        raise BadFile(f"prediction must be one of {', '.join(PREDICTIONS)}")
-    prediction: str | None = given
-    return prediction
+    """Return the prediction type that the owner names, None where none is named."""
+    if given is None or given in PREDICTIONS:
+        return cast(str | None, given)
+    raise BadFile(f"prediction must be one of {', '.join(PREDICTIONS)}")
 
 
 def own_zero_snr(given: Any) -> bool | None:
-    """Return whether the owner lets the noise end in nothing but noise."""
+    """Return whether the noise schedule ends at zero signal-to-noise ratio, None if not said."""
     if not (given is None or isinstance(given, bool)):
         raise BadFile("zero_snr must be true or false")
     return given
@@ -56,7 +55,7 @@ def own_notes(given: Any) -> dict[str, str]:
 
 
 def own_detail(given: Any) -> float:
-    """Return the strength of the pass that draws detail into larger pictures."""
+    """Return the strength of the second pass on upscaled pictures."""
     try:
         check("strength", given)
     except OptionError as error:

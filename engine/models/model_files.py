@@ -70,15 +70,15 @@ class ModelFiles:
         """Return all names, those that need no file first."""
         return [*self._built_in, *self._now().listed()]
 
-    def named(self, name: str) -> str:
+    def resolve(self, name: str) -> str:
         """Return the name that is meant: with an ending or a folder, or in another case.
 
         Raises `UnknownPart`, or `WhichOne` where it is unclear.
         """
-        return self._find_built_in(name) or self.named_file(name)
+        return self._find_built_in(name) or self.resolve_file(name)
 
-    def named_file(self, name: str) -> str:
-        """Return the name of the file or folder that is meant; raises as `named` does."""
+    def resolve_file(self, name: str) -> str:
+        """Return the name of the file or folder that is meant; raises as `resolve` does."""
         now, full = self._find(name)
         return now.short[full]
 
@@ -107,7 +107,7 @@ class ModelFiles:
         return next((each for each in self._built_in if each.casefold() == name.casefold()), None)
 
     def _find(self, name: str) -> tuple[Snapshot, str]:
-        """Return the full name of the file that is meant, or raise as `named` does."""
+        """Return the full name of the file that is meant, or raise as `resolve` does."""
         now = self._now()
         for spelling in spellings(self.kind, name):
             if found := now.names.choose(self.kind, spelling):
@@ -183,7 +183,7 @@ def find_parts(models_dir: Path | None, name: str) -> list[tuple[ModelKind, str]
     found = []
     for kind in KINDS:
         with suppress(UnknownPart):
-            found.append((kind, ModelFiles(models_dir, kind).named_file(name)))
+            found.append((kind, ModelFiles(models_dir, kind).resolve_file(name)))
     return found
 
 

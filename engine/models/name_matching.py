@@ -82,7 +82,7 @@ def stem(name: str) -> str:
 
 
 def means(name: str, file: str) -> bool:
-    """Say whether a name may mean a file, told by its full name or a shorter one of its own."""
+    """Return whether a name may mean a file; file: its full name or a shorter one."""
     return bool(Names([file]).meant(name))
 
 

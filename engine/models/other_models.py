@@ -1,4 +1,4 @@
-"""Name a file that is no checkpoint Marble runs, by its tensors' names.
+"""Describe a file that is no checkpoint Marble runs, by its tensors' names.
 
 Names are those of the makers' own code (ComfyUI's files keep them) and of diffusers. Standard
 library only.
@@ -52,18 +52,18 @@ PARTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Hold a family and what its files have in common: parts of names, all of which are there.
+    """Describe a family's files: parts of tensors' names, all of which are there.
 
-    width: how a tensor's name ends, and its first dimension, where names alone do not tell.
+    width: how a tensor's name ends, and its first dimension, where names alone do not suffice.
     """
 
     key: str
-    marks: tuple[str, ...]
+    parts: tuple[str, ...]
     width: tuple[str, int] | None = None
 
     def fits(self, header: Header) -> bool:
-        """Say whether a file has them."""
-        if not all(any(mark in name for name in header.tensors) for mark in self.marks):
+        """Return whether a file is one of them."""
+        if not all(any(part in name for name in header.tensors) for part in self.parts):
             return False
         if self.width is None:
             return True
@@ -72,7 +72,7 @@ class Sign:
         return (wanted,) in found
 
 
-# The most specific first: marks of a later one may stand in an earlier one's files.
+# The most specific first: parts of a later one may stand in an earlier one's files.
 MODELS: Final = (
     Sign("video", ("time_stack.", "time_embed.")),
     Sign("flux2", ("double_stream_modulation_img.",)),
@@ -115,18 +115,18 @@ MODELS: Final = (
 )
 
 
-def name_stranger(header: Header) -> str:
+def describe_other(header: Header) -> str:
     """Return what a file is, as the rest of a sentence that begins with it."""
     if found := _first(header, ADAPTERS):
         return f"it is {found}"
-    if key := family_of(header):
+    if key := family_by_tensors(header):
         return f"it is a {BY_KEY[key].title} model, {LATER}"
     found = _first(header, PARTS)
     return f"it is {found}" if found else "nothing in it is known to Marble"
 
 
-def family_of(header: Header) -> str | None:
-    """Return the key of the family whose signs a file bears, None if it is no other one's."""
+def family_by_tensors(header: Header) -> str | None:
+    """Return the key of the family whose tensors a file has, None for no known one."""
     return next((sign.key for sign in MODELS if sign.fits(header)), None)
 
 

@@ -1,4 +1,4 @@
-"""What a single file says of how it predicts: marks that its makers left beside its weights.
+"""The prediction type (ε or v) that a single file declares, in markers beside its weights.
 
 Empty tensors (`v_pred`, `ztsnr`), as makers of v-prediction models and ComfyUI leave them, come
 first, then metadata of Stability's model specification (`modelspec.prediction_type`; ComfyUI writes
@@ -21,10 +21,10 @@ NONE: Final = ("", "none", "null")
 CONTINUOUS: Final = f"it predicts v over noise without steps (edm_vpred), {LATER}"
 
 
-def marked_prediction(header: Header, *, told: bool = False) -> str | None:
-    """Return what a file says that it predicts, None where it says nothing; raises `BadFile`.
+def marked_prediction(header: Header, *, prediction_given: bool = False) -> str | None:
+    """Return the prediction type that a file declares, None if it declares none; raises `BadFile`.
 
-    told: its owner says so, so that a word nobody knows does not matter.
+    prediction_given: its owner names one, so that an unknown word does not matter.
     """
     if any(name.startswith("edm_vpred") for name in header.tensors):
         raise BadFile(CONTINUOUS)
@@ -36,15 +36,15 @@ def marked_prediction(header: Header, *, told: bool = False) -> str | None:
         word = str(header.metadata.get(key, "")).strip().lower()
         if word in WORDS:
             return WORDS[word]
-        if word not in NONE and not told:
+        if word not in NONE and not prediction_given:
             reason = f"its metadata says that it predicts {word[:40]!r} ({key})"
             raise BadFile(f"{reason}, {LATER}: {' and '.join(PREDICTIONS)} it can")
     return None
 
 
 def has_zero_snr(header: Header, prediction: str) -> bool:
-    """Say whether a file is marked as trained down to pure noise.
+    """Return whether a file declares a noise schedule of zero terminal signal-to-noise ratio.
 
-    As in ComfyUI only with v: from nothing but noise, ε tells nothing of a picture.
+    As in ComfyUI only with v: from pure noise, ε says nothing of a picture.
     """
     return prediction == V and "ztsnr" in header.tensors

@@ -1,9 +1,9 @@
-"""Tell what a safetensors file is from its tensors' names and shapes.
+"""Identify a single-file checkpoint by its tensors' names and shapes.
 
     identify_file(read_header(path))  # a CheckpointInfo, or BadFile with what the file is instead
 
 Names are those of Stability's original code, which all single files follow; older spellings are
-`engine.models.tensor_names`'s matter.
+brought to these by `engine.models.tensor_names`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from engine.files.safetensors import BadFile, Header
 from engine.models.families import BY_KEY, Family
-from engine.models.other_models import family_of, name_stranger
+from engine.models.other_models import describe_other, family_by_tensors
 from engine.models.prediction import has_zero_snr, marked_prediction
 from engine.models.supported import check_channels, check_family, check_guidance
 
@@ -24,9 +24,9 @@ CONV_IN: Final = f"{UNET}input_blocks.0.0.weight"
 GUIDANCE_IN: Final = f"{UNET}time_embed.cond_proj.weight"  # where its guidance is built in
 CONTEXT: Final = ".attn2.to_k.weight"
 ADDED: Final = f"{UNET}label_emb.0.0.weight"
-# A bias that v-prediction leaves much wider than ε-prediction does: the two parameterisations of
-# SD2 differ in no shape. The place and the bound are ComfyUI's.
-TELLTALE: Final = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+# A bias that spreads much wider after training by v-prediction than by ε-prediction: the two kinds
+# of SD2 models differ in no shape. The tensor and the bound are ComfyUI's.
+V_PREDICTION_BIAS: Final = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 WIDE: Final = 0.09
 SAMPLE_SIZES: Final = {"epsilon": 64, "v_prediction": 96}  # of SD2's latents
 
@@ -41,7 +41,7 @@ TEXT: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointInfo:
-    """Say what a single file holds: its family, and what its shapes leave open."""
+    """Describe a single file: its family, and what the family leaves open."""
 
     family: Family
     prediction: str = "epsilon"
@@ -51,21 +51,21 @@ class CheckpointInfo:
     guided: bool = False  # its guidance is built in
 
 
-def identify_file(header: Header, *, told: bool = False) -> CheckpointInfo:
-    """Return the form of a file that Marble can run, or raise `BadFile` with what it is.
+def identify_file(header: Header, *, prediction_given: bool = False) -> CheckpointInfo:
+    """Identify a file that Marble can run, or raise `BadFile` with what it is instead.
 
-    Names are as they are spelled today; told: its owner says what it predicts.
+    header: names in today's spelling; prediction_given: its owner says what it predicts.
     """
     if CONV_IN not in header.tensors:
-        raise BadFile(name_stranger(header))
+        raise BadFile(describe_other(header))
     family = _family(header)
     check_family(family)
     shape = header.shape(CONV_IN)
     check_channels(family, shape[1] if len(shape) == 4 else 0)
     _check_texts(header, family)
     _check_guidance(header)
-    marked = marked_prediction(header, told=told)
-    prediction = marked or (_by_telltale(header) if family.key == "sd2" else "epsilon")
+    marked = marked_prediction(header, prediction_given=prediction_given)
+    prediction = marked or (_prediction_of_sd2(header) if family.key == "sd2" else "epsilon")
     size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
     return CheckpointInfo(
         family=family,
@@ -85,7 +85,7 @@ def _family(header: Header) -> Family:
         widths = (family.context_width,), (family.added_width,) if family.added_width else ()
         if (context, added) == widths:
             return family
-    if other := family_of(header):  # its U-Net is named as Stability's, and is more
+    if other := family_by_tensors(header):  # its U-Net is named as Stability's, and is more
         check_family(BY_KEY[other])
     raise BadFile(
         "its form is not known to Marble: a U-Net with text embeddings of "
@@ -109,6 +109,6 @@ def _check_texts(header: Header, family: Family) -> None:
             )
 
 
-def _by_telltale(header: Header) -> str:
-    wide = TELLTALE in header.tensors and pstdev(header.values(TELLTALE)) > WIDE
+def _prediction_of_sd2(header: Header) -> str:
+    wide = V_PREDICTION_BIAS in header.tensors and pstdev(header.values(V_PREDICTION_BIAS)) > WIDE
     return "v_prediction" if wide else "epsilon"

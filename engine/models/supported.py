@@ -1,4 +1,4 @@
-"""What Marble cannot run, told alike of a single file's header and a folder's configurations.
+"""Checks for models that Marble cannot run, by a file's header or a folder's configurations.
 
 Each raises `BadFile` with the rest of a sentence that begins with the model. Standard library only.
 """
@@ -13,7 +13,7 @@ from engine.models.families import INPAINTING, PURPOSES, Family
 from engine.recipe.limits import is_int
 
 LATER: Final = "which Marble cannot run yet"
-LEAST_GUIDANCE: Final = 4  # values in which it is told the scale: fewer have no frequencies
+LEAST_GUIDANCE: Final = 4  # values that embed the scale: fewer have no frequencies
 MOST_TIMESTEPS: Final = 10_000
 LARGEST_SAMPLE: Final = 1024  # latents
 PREDICTIONS: Final = ("epsilon", "v_prediction")
@@ -23,7 +23,7 @@ FLOW: Final = f"it is trained by flow matching, {LATER}"
 SCHEDULERS: Final = {"EDM": EDM, "FlowMatch": FLOW}
 SIGNS: Final = {"sigma_data": EDM, "use_flow_sigmas": FLOW}
 FLOWS: Final = ("flow_prediction", "flow", "rectified_flow")
-# What a U-Net may be told beside timesteps and words, by diffusers' names for it.
+# What else may condition a U-Net beside timesteps and text, by diffusers' names for it.
 INPUTS: Final = {
     "class_embed_type": "a class",
     "num_class_embeds": "a class or a level of noise",
@@ -32,7 +32,7 @@ INPUTS: Final = {
 
 
 def check_family(family: Family) -> None:
-    """Refuse a family that is only named."""
+    """Refuse a family that Marble can name but not run."""
     if not family.loadable:
         raise BadFile(f"it is a {family.title} model, {LATER}")
 
@@ -51,7 +51,7 @@ def check_channels(family: Family, taken: object, given: object = 4) -> None:
 
 
 def check_guidance(values: object) -> None:
-    """Refuse a U-Net that is told its guidance's scale in too few values; None: it is not told."""
+    """Refuse a U-Net that embeds its guidance scale in too few values; None: it does not."""
     if values is not None and not (isinstance(values, int) and values >= LEAST_GUIDANCE):
         raise BadFile(
             f"its U-Net is told the guidance scale in {values} values, where {LEAST_GUIDANCE} or "
@@ -60,7 +60,7 @@ def check_guidance(values: object) -> None:
 
 
 def check_unet(config: Mapping[str, Any]) -> None:
-    """Refuse a folder's U-Net that is told more than Marble has."""
+    """Refuse a folder's U-Net with conditions that Marble does not have."""
     for key, what in INPUTS.items():
         if config.get(key) is not None:
             raise BadFile(f"its U-Net is told {what} ({key}), {LATER}")
@@ -76,7 +76,7 @@ def sample_size(config: Mapping[str, Any]) -> int:
 
 
 def check_scheduler(config: Mapping[str, Any]) -> None:
-    """Refuse a folder whose scheduler says that the model predicts in another form."""
+    """Refuse a folder whose scheduler is of a kind of model that Marble cannot run."""
     kind = str(config.get("_class_name"))
     for start, reason in SCHEDULERS.items():
         if kind.startswith(start):

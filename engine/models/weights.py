@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-PARTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")
+COMPONENTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")
 HALF: Final = "fp16"
 # `model`, a variant, the number of a shard, a variant where older files had it.
 _NAME: Final = re.compile(
@@ -45,12 +45,12 @@ def choose(names: Iterable[str], order: tuple[str, ...]) -> tuple[str | None, li
     return None, []
 
 
-def part_variant(part: Path) -> str | None:
+def component_variant(part: Path) -> str | None:
     """Return which variant of a part's folder is loaded: the plain one if it is there."""
     return choose((path.name for path in part.glob("*.safetensors")), ("", HALF))[0]
 
 
-def part_files(part: Path) -> list[Path]:
+def component_files(part: Path) -> list[Path]:
     """Return the files of weights of a part that are loaded."""
     names = sorted(path.name for path in part.glob("*.safetensors"))
     return [part / name for name in choose(names, ("", HALF))[1]]

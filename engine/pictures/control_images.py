@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from engine.files.stored import PictureStore
-from engine.pictures.images import Fit, fit, flatten, read_stored
+from engine.pictures.images import Fit, fit, flatten, read_stored_image
 from engine.recipe.parts import CANNY, Control
 from engine.recipe.recipe import Recipe
 
@@ -39,7 +39,7 @@ class ControlImage:
 def read_control_images(recipe: Recipe, blobs: PictureStore) -> tuple[ControlImage, ...]:
     """Read the pictures of a recipe's controls, or raise `MissingPicture` or `ImageError`."""
     return tuple(
-        ControlImage(control, flatten(read_stored(blobs.read(control.image))), recipe.fit)
+        ControlImage(control, flatten(read_stored_image(blobs.read(control.image))), recipe.fit)
         for control in recipe.controls
     )
 

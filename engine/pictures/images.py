@@ -1,7 +1,7 @@
 """Pictures that people give: read with suspicion, turned upright, stripped, and fitted.
 
 Everything that comes in from outside goes through `read_image`, and what is kept of it is what
-`encode_png` writes: pixels in sRGB, and no word about when, where or by what they were taken.
+`to_png` writes: pixels in sRGB, and no word about when, where or by what they were taken.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from engine.errors import ImageError
 from engine.pictures.image_header import DAMAGED, ImageHeader, read_image_header
-from engine.pictures.strip_metadata import EXIF, bare_jpeg, bare_png
+from engine.pictures.strip_metadata import EXIF, strip_jpeg, strip_png
 from engine.sentences import Sentence
 
 Fit = Literal["crop", "pad", "resize"]
@@ -54,7 +54,7 @@ def read_image(data: bytes) -> Image.Image:
     """
     if not data:
         raise ImageError(Sentence("empty_file"))
-    check_bytes(len(data))
+    check_file_size(len(data))
     header = read_image_header(data)
     _judge(header)
     try:
@@ -66,14 +66,14 @@ def read_image(data: bytes) -> Image.Image:
         raise ImageError(DAMAGED) from error
 
 
-def check_bytes(size: int) -> None:
+def check_file_size(size: int) -> None:
     """Raise `ImageError` where a picture's file is larger than any may be; size is in bytes."""
     if size > BYTES:
         have, most = round(size / 2**20), BYTES >> 20
         raise ImageError(Sentence("too_many_bytes", size=have, most=most))
 
 
-def read_stored(data: bytes) -> Image.Image:
+def read_stored_image(data: bytes) -> Image.Image:
     """Read a picture of the store: `read_image` or Marble itself wrote it, so it may be larger.
 
     Returns mode RGB or RGBA; raises `ImageError` for a damaged file.
@@ -86,7 +86,7 @@ def read_stored(data: bytes) -> Image.Image:
         raise ImageError(DAMAGED) from error
 
 
-def encode_png(image: Image.Image) -> bytes:
+def to_png(image: Image.Image) -> bytes:
     """Encode pixels alone as PNG: the same pixels give the same bytes."""
     bare = image.copy()
     bare.info.clear()  # Pillow would write a profile or Exif found there
@@ -146,11 +146,11 @@ def _judge(header: ImageHeader) -> None:
 def _decode(data: bytes, header: ImageHeader) -> Image.Image:
     profile: bytes | None = None
     if header.kind == "PNG":
-        data, profile = bare_png(data)
+        data, profile = strip_png(data)
     elif header.kind == "JPEG":
         # Pillow reads a JPEG's Exif as soon as it opens it, and makes objects of all numbers of a
         # tag: of what is bare there is a bearable amount.
-        data = bare_jpeg(data)
+        data = strip_jpeg(data)
     image = Image.open(io.BytesIO(data), formats=[header.kind])
     if image.size != (header.width, header.height):
         raise ImageError(DAMAGED)  # a second header says otherwise than the first

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from engine.files.stored import PictureStore
-from engine.pictures.images import Fit, fit, flatten, read_stored
+from engine.pictures.images import Fit, fit, flatten, read_stored_image
 from engine.pictures.masks import HAMMING, fit_mask
 from engine.recipe.recipe import Recipe
 
@@ -50,7 +50,7 @@ def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
     """
     if recipe.image is None:
         return None
-    image = read_stored(blobs.read(recipe.image))
+    image = read_stored_image(blobs.read(recipe.image))
     if recipe.margins:
         return _with_margins(recipe, flatten(image))
     size, how = (recipe.width, recipe.height), cast(Fit, recipe.fit)
@@ -58,7 +58,7 @@ def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
     if recipe.mask is None:
         return StartImage(pixels)
     # It was made for the start image, at its size.
-    given = read_stored(blobs.read(recipe.mask)).convert("L")
+    given = read_stored_image(blobs.read(recipe.mask)).convert("L")
     if given.size != image.size:
         given = fit(given, *image.size, "resize", HAMMING)
     mask = np.asarray(fit_mask(given, *size, how))

@@ -47,7 +47,7 @@ ALL: Final = range(64)  # coefficients of a block
 PADS: Final = (b"", *(bytes([each]) * 256 for each in (0x5A, 0x99, 0xC7, 0xE3, 0xF1, 0xFE)))
 
 
-def bare_png(data: bytes) -> tuple[bytes, bytes | None]:
+def strip_png(data: bytes) -> tuple[bytes, bytes | None]:
     """Return a PNG file with its pixels' chunks alone, and its colour profile."""
     kept, profile = [PNG_START], None
     at = len(PNG_START)
@@ -72,7 +72,7 @@ def bare_png(data: bytes) -> tuple[bytes, bytes | None]:
     return b"".join((*kept, LAST)), profile
 
 
-def bare_jpeg(data: bytes) -> bytes:
+def strip_jpeg(data: bytes) -> bytes:
     """Return a JPEG file with its pixels' segments, its colour profile and its Exif alone.
 
     Raises `ImageError` where it holds more Exif or scans than any camera's, or too few pixels.

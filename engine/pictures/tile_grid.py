@@ -22,7 +22,7 @@ def starts(length: int, tile: int, overlap: int) -> list[int]:
     return [round(last * step / steps) for step in range(steps + 1)]
 
 
-def overlap_of(tile: int) -> int:
+def tile_overlap(tile: int) -> int:
     """Return how many latents two tiles share at least, of so many a side."""
     return max(1, int(tile * OVERLAP))
 
@@ -34,6 +34,6 @@ def drawn(width: int, height: int, tile: int | None) -> int:
     side = tile // LATENT_SIDE
     amount = 1
     for length in (width // LATENT_SIDE, height // LATENT_SIDE):
-        found = starts(length, side, overlap_of(side))
+        found = starts(length, side, tile_overlap(side))
         amount *= len(found) * min(side, length) * LATENT_SIDE
     return amount

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.decode.vae import Pixels
 from engine.events import Picture, Progress, Verdict
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.pipeline.job import Running
 from engine.recipe.recipe import Recipe
 
@@ -118,6 +118,6 @@ def _finish(pixels: Pixels, recipe: Recipe, index: int, judge: Judge) -> Picture
         index=index,
         width=width,
         height=height,
-        png=encode_png(pixels, recipe, index),
+        png=write_png(pixels, recipe, index),
         verdict=judge(pixels),
     )

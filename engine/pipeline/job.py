@@ -75,7 +75,7 @@ class Running:
     def total(self) -> int:
         """Return the steps that each of its pictures takes, in all passes."""
         this = self.turns[0].picture.total if self.turns else 0
-        return self._before + this + self._passes * self.recipe.detail_steps
+        return self._before + this + self._passes * self.recipe.second_pass_steps
 
     @property
     def at_rest(self) -> bool:
@@ -130,7 +130,7 @@ class Running:
         self.account.needs += more
         self._again.append(turn_of(picture, self.spec, self.resident, self.account))
         if len(self._again) == len(self.recipe.pictures):
-            self._before = self.total - self.recipe.detail_steps
+            self._before = self.total - self.recipe.second_pass_steps
             self.turns, self._again = self._again, []
             self._second, self._passes = True, 0
 

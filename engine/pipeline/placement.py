@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from engine.device.backends import empty_cache, ran_out
+from engine.device.backends import empty_cache, is_out_of_memory
 from engine.device.out_of_memory import Shortages
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Placement:
             for part in PARTS:
                 self._move(part, self._device)
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
             return False
         return True

@@ -14,7 +14,7 @@ import torch
 from engine.denoise.control import Controls
 from engine.device.backends import empty_cache, memory
 from engine.device.out_of_memory import Ladder, Rung, Way
-from engine.device.tensor_bytes import Holder
+from engine.device.tensor_bytes import Evictable
 from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -78,7 +78,7 @@ class Residents:
         measure: Measure,
         ladder: Ladder,
         budget: int,
-        beside: Sequence[Holder] = (),
+        beside: Sequence[Evictable] = (),
     ) -> None:
         self._catalogue = catalogue
         self._load = load

@@ -16,10 +16,10 @@ from engine.decode.vae import Pixels, Previewer, decode, decode_tiled
 from engine.denoise.control import Controls, Steer
 from engine.denoise.denoising import Denoising, Ground, evaluate
 from engine.denoise.inpainting import cover
-from engine.device.backends import ran_out
+from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.device.out_of_memory import Ladder, Rung, Way
-from engine.device.tensor_bytes import of_modules
+from engine.device.tensor_bytes import module_bytes
 from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
 from engine.finish.enlarge import stretch
@@ -79,7 +79,7 @@ class Resident:
         """
         own = (getattr(self.model, name) for names in PARTS.values() for name in names)
         modules = [*filter(None, own), *self.controls.modules]
-        return of_modules(modules) + self._vaes.size + self._loras.size + self._text.size
+        return module_bytes(modules) + self._vaes.size + self._loras.size + self._text.size
 
     def begin(
         self, recipe: Recipe, canvas: StartImage | None = None, hints: Sequence[ControlImage] = ()
@@ -119,7 +119,7 @@ class Resident:
         ground = Ground(
             width=width,
             height=height,
-            steps=recipe.detail_steps,
+            steps=recipe.second_pass_steps,
             latents=latents,
             strength=upscale.strength,
             tile=tile,
@@ -269,7 +269,7 @@ class Resident:
         try:
             return self._preview(denoised)
         except (RuntimeError, MemoryError) as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
             return None
 

@@ -61,7 +61,7 @@ def passes(recipe: Recipe) -> list[Pass]:
         found.append(Pass(pixels=pixels, drawn=pixels, steps=recipe.steps))
     if upscale and upscale.strength is not None:
         seen, tiled = drawn(*recipe.size, upscale.tile), upscale.tile is not None
-        steps = recipe.detail_steps
+        steps = recipe.second_pass_steps
         found.append(Pass(pixels=_pixels(recipe), drawn=seen, steps=steps, tiled=tiled))
     return found
 

@@ -58,9 +58,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in PARTS:
+            if field.name in NESTED:
                 _check_part(field.name, value)
-            elif value is not None or field.name not in ABSENT:
+            elif value is not None or field.name not in OPTIONAL:
                 check(field.name, value)
         for rule in RULES:
             rule(self)
@@ -81,7 +81,7 @@ class Recipe:
         return self.upscale.size(*size) if self.upscale else size
 
     @property
-    def detail_steps(self) -> int:
+    def second_pass_steps(self) -> int:
         """Return the steps of the pass that draws detail into larger pictures: a share of all."""
         share = self.upscale.strength if self.upscale else None
         return max(1, round(self.steps * share)) if share else 0
@@ -99,9 +99,9 @@ class Recipe:
         """
         plain = asdict(self)
         written = {
-            name: PARTS[name].write(plain[name]) if name in PARTS else plain[name]
+            name: NESTED[name].write(plain[name]) if name in NESTED else plain[name]
             for name, default in DEFAULTS.items()
-            if name in FIRST or getattr(self, name) != default
+            if name in VERSION_1_FIELDS or getattr(self, name) != default
         }
         return {"version": VERSION, **written, "seed": str(self.seed)}
 
@@ -119,13 +119,13 @@ class Recipe:
         if missing := missing - values.keys():
             raise OptionError(min(missing), None, "given")
         values["seed"] = parse_seed(values["seed"])
-        for name in values.keys() & PARTS.keys():
+        for name in values.keys() & NESTED.keys():
             values[name] = _read_part(name, values[name])
         return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class NestedField:
     """Say what a field holds that is more than a plain value, and how it travels as JSON."""
 
     kind: type
@@ -139,25 +139,25 @@ class Part:
         return {**plain, "seed": str(plain["seed"])} if plain and "seed" in plain else plain
 
 
-PARTS: Final[Mapping[str, Part]] = {
-    "margins": Part(Margins, 0, lambda data: Margins(**data)),
-    "variations": Part(Variation, 16, Variation.from_dict),
-    "controls": Part(Control, 4, lambda data: Control(**data)),
-    "loras": Part(Lora, 16, lambda data: Lora(**data)),
-    "upscale": Part(Upscale, 0, lambda data: Upscale(**data)),
+NESTED: Final[Mapping[str, NestedField]] = {
+    "margins": NestedField(Margins, 0, lambda data: Margins(**data)),
+    "variations": NestedField(Variation, 16, Variation.from_dict),
+    "controls": NestedField(Control, 4, lambda data: Control(**data)),
+    "loras": NestedField(Lora, 16, lambda data: Lora(**data)),
+    "upscale": NestedField(Upscale, 0, lambda data: Upscale(**data)),
 }
 NO_STRENGTH: Final = Sentence("without_image")
 WITH_IMAGE: Final = Sentence("with_image")
-ABSENT: Final = frozenset(
+OPTIONAL: Final = frozenset(
     {"picture", "image", "mask", "strength", "clip_skip", "vae"}
 )  # may be None
 DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
 # Always written: readers of version 1 count on them.
-FIRST: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]
+VERSION_1_FIELDS: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]
 
 
 def _check_part(name: str, value: object) -> None:
-    part = PARTS[name]
+    part = NESTED[name]
     right = (
         isinstance(value, tuple) and all(isinstance(each, part.kind) for each in value)
         if part.most
@@ -170,7 +170,7 @@ def _check_part(name: str, value: object) -> None:
 
 
 def _read_part(name: str, data: Any) -> Any:
-    part = PARTS[name]
+    part = NESTED[name]
     try:
         if part.most:
             return tuple(part.read(each) for each in data)

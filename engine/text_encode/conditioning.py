@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from engine.device.tensor_bytes import of_tensors
+from engine.device.tensor_bytes import tensor_bytes
 from engine.errors import PromptError
 from engine.loading.loading import is_xl
 from engine.loading.model import Model
@@ -54,7 +54,7 @@ class Conditioning:
     @property
     def nbytes(self) -> int:
         """Return the bytes that it takes."""
-        return of_tensors(self)
+        return tensor_bytes(self)
 
     def sized(self, width: int, height: int) -> Conditioning:
         """Add the size of the picture in pixels: drawn so, cut nowhere, wanted so.
@@ -140,9 +140,10 @@ class TextEncoder:
 
     def __init__(self, model: Model, embeddings: ModelFiles | None = None) -> None:
         self._model = model
-        shelf = embeddings or ModelFiles(None, ModelKind.EMBEDDING)
+        model_files = embeddings or ModelFiles(None, ModelKind.EMBEDDING)
         self._embeddings = [
-            Embeddings(shelf, encoder, number) for number, (_, encoder) in enumerate(model.encoders)
+            Embeddings(model_files, encoder, number)
+            for number, (_, encoder) in enumerate(model.encoders)
         ]
         self._encoders = [
             _Encoder(tokenizer, encoder, model, its)

@@ -34,8 +34,8 @@ class Embeddings:
     number: which of the model's text encoders this is, 0 or 1.
     """
 
-    def __init__(self, shelf: ModelFiles, encoder: Any, number: int) -> None:
-        self._shelf = shelf
+    def __init__(self, model_files: ModelFiles, encoder: Any, number: int) -> None:
+        self._model_files = model_files
         self._encoder = encoder
         self._number = number
         self._known: dict[str, list[int]] = {}  # name → ids
@@ -72,7 +72,7 @@ class Embeddings:
         return self._known[name]
 
     def _read(self, name: str) -> Tensor:
-        path = self._shelf.get(name)
+        path = self._model_files.get(name)
         assert path is not None  # none is built in
         vectors = find_vectors(name, read_tensors(name, path), self._number)
         width = int(self._encoder.config.hidden_size)

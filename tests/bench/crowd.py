@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.decode.vae import Previewer
-from engine.device.probe import Notes, Probe
+from engine.device.probe import Measurements, Probe
 from engine.events import Ended
 from engine.loading.model import Model
 from engine.pipeline import finish as reveal
@@ -54,7 +54,7 @@ MODELS: dict[tuple[int, Batching], One] = {}
 
 def make_pipeline(model: Model, batching: Batching) -> Pipeline:
     """Return a pipeline as a child process has it once it is warm."""
-    probe = Probe(Notes(None))
+    probe = Probe(Measurements(None))
     measure = probe.buckets if batching is Batching.EXACT else probe.buckets_now
     models = MODELS.setdefault((id(model), batching), One(model, measure))
     return Pipeline(models, batching)
@@ -120,7 +120,7 @@ class Meter:
             (model.text_encoder, "forward", "model"),
             (model.vae, "decode", "model"),
             (Previewer, "__call__", "previews"),
-            (reveal, "encode_png", "PNGs"),
+            (reveal, "write_png", "PNGs"),
         ]
         kept = [(place, name, getattr(place, name)) for place, name, _ in places]
         for place, name, kind in places:

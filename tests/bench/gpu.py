@@ -19,7 +19,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from engine.device.probe import Notes, Probe, software
+from engine.device.probe import Measurements, Probe, software
 from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import describe
@@ -107,7 +107,7 @@ def measure(name: str, unet: Any, side: int, dtype: torch.dtype) -> None:
     def work(rows: int) -> Tensor:
         return call(unet, inputs[rows])
 
-    buckets = Probe(Notes(None)).buckets(unet.device, name, work)
+    buckets = Probe(Measurements(None)).buckets(unet.device, name, work)
     for rows, seconds in buckets.seconds.items():
         exact = "same bits" if is_exact(unet, rows, side, dtype) else "DIFFERS"
         say(f"{name}, {rows} rows", f"{seconds * 1e3:.1f} ms", f"{seconds / rows * 1e3:.1f}", exact)

@@ -29,7 +29,7 @@ from bots.worker.delivery import Shown, Way
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health, ManagedExecutor
 from engine.executors.config import EngineConfig
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.spec import Spec
 from storage import Parcel
 from tests.factories import pixels
@@ -76,7 +76,7 @@ class Instant(ManagedExecutor):
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
         for step in range(4):
             yield Progress(stage=Stage.DENOISE, step=step, total=4, preview=b"jpeg" * 500)
-        png = encode_png(pixels(spec.recipe.seed), spec.recipe, 0)
+        png = write_png(pixels(spec.recipe.seed), spec.recipe, 0)
         yield Picture(index=0, width=8, height=8, png=png)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.spec import Spec
 from tests.factories import pixels
 
@@ -69,4 +69,4 @@ class FakeExecutor:
             raise self.error
         for index in recipe.pictures:
             image = pixels(recipe.seed + index)
-            yield Picture(index=index, width=8, height=8, png=encode_png(image, recipe, index))
+            yield Picture(index=index, width=8, height=8, png=write_png(image, recipe, index))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bots.texts import words_of
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from tests.chaos.account import Kept, Seen, judge
 from tests.chaos.witness import State, Witness
 from tests.conftest import DISCORD_SPEC
@@ -38,7 +38,7 @@ def from_bot(witness: Witness, **content: Any) -> dict[str, Any]:
 
 
 def a_result(witness: Witness, job: int) -> dict[str, Any]:
-    photo = witness.telegram.photo(encode_png(Image.new("RGB", (8, 8))))
+    photo = witness.telegram.photo(to_png(Image.new("RGB", (8, 8))))
     return from_bot(witness, photo=photo, reply_markup=buttons(same=f"{job}", delete=f"{job}"))
 
 

@@ -137,7 +137,7 @@ def settled(recipe: Recipe) -> Recipe:
         if idle and (recipe.image is None or recipe.strength is not None):
             changes["upscale"] = None
         if recipe.strength is None and recipe.image and upscale.strength:
-            changes["steps"] = max(1, min(150, round(recipe.detail_steps / upscale.strength)))
+            changes["steps"] = max(1, min(150, round(recipe.second_pass_steps / upscale.strength)))
     return replace(recipe, **changes)
 
 

@@ -22,7 +22,7 @@ from engine.errors import BrokenModel, Cancelled, EngineError, UserError
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health
 from engine.executors.config import EngineConfig
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.spec import Spec
 from tests.factories import pixels
 
@@ -95,7 +95,7 @@ class InstantExecutor:
             raise EngineError("inner words")
         for index in recipe.pictures:
             image = pixels(recipe.seed % 2**32 + index, recipe.width, recipe.height)
-            png = encode_png(image, recipe, index)
+            png = write_png(image, recipe, index)
             yield Picture(index=index, width=recipe.width, height=recipe.height, png=png)
 
 

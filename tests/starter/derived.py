@@ -23,7 +23,7 @@ from engine.errors import MissingPicture
 from engine.events import Picture as Drawn
 from engine.loading.model import Model
 from engine.models.catalogue import STARTER, STARTER_FOLDER
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from engine.pictures.start_image import read_start_image
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.parts import Variation
@@ -208,7 +208,7 @@ def held_mask(shop: Workshop) -> str:
     """Keep a mask of where people hold things; return its name."""
     mask = Image.new("L", (128, 128))
     ImageDraw.Draw(mask).rounded_rectangle(HELD, radius=8, fill=255)
-    return shop.keep(encode_png(mask))
+    return shop.keep(to_png(mask))
 
 
 def measure_inpainting(shop: Workshop, count: int) -> None:

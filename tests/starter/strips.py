@@ -97,7 +97,7 @@ def outside(shop: Workshop, parents: Sequence[Parent]) -> list[list[Image.Image]
 
 def larger(shop: Workshop, parents: Sequence[Parent]) -> list[list[Image.Image]]:
     """Return parents enlarged twice: plainly, and with detail drawn into them."""
-    detail = shop.model.checkpoint.detail
+    detail = shop.model.checkpoint.second_pass_strength
     return [
         [
             opened(shop, parent),

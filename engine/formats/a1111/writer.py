@@ -87,7 +87,7 @@ def _upscale(recipe: Recipe, upscale: Upscale) -> dict[str, str | None]:
     return {
         "Denoising strength": plain(upscale.strength),
         f"Hires {how}": value,
-        "Hires steps": str(recipe.detail_steps),
+        "Hires steps": str(recipe.second_pass_steps),
         "Hires upscaler": by,
     }
 

@@ -111,7 +111,7 @@ class _Writer(GraphBuilder):
             name,
             "KSampler",
             seed=recipe.seed,
-            steps=recipe.detail_steps if detail else recipe.steps,
+            steps=recipe.second_pass_steps if detail else recipe.steps,
             cfg=recipe.guidance_scale,
             sampler_name=recipe.sampler,
             scheduler=recipe.schedule,

@@ -45,7 +45,7 @@ class Reader:
         return found
 
     def file(self, name: str, option: str, value: str) -> str:
-        """Return the file that the loader behind an input names, as shelves name it."""
+        """Return the file that the loader behind an input names, as `ModelFiles` names it."""
         return file_named(self.graph.value(self.graph.link(name, option).node, value))
 
     def loaded_picture(self, name: str) -> LoadedPicture:
@@ -65,5 +65,5 @@ class Reader:
 
 
 def file_named(file: object) -> str:
-    """Return a file's path without its ending, which others may lack, as shelves read it."""
+    """Return a file's path without its ending, which others may lack, as `ModelFiles` reads it."""
     return without_ending(str(file).replace("\\", "/"))

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from engine.formats.exif import write_texts
-from engine.formats.metadata import encode_png, read_recipe
+from engine.formats.metadata import read_recipe, write_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
 from tests.factories import make_recipe, pixels
@@ -90,7 +90,7 @@ async def test_what_cannot_be_drawn_from_a_picture_is_refused_in_ones_language(
     started = make_recipe(image="a" * 64, strength=0.5)
     refusals = {
         "没有配方": bob.posts("plain.png", png(64, 64)),
-        "文件里没有那张图": bob.posts("start.png", encode_png(pixels(1, 64, 64), started, 0)),
+        "文件里没有那张图": bob.posts("start.png", write_png(pixels(1, 64, 64), started, 0)),
         "没有我认识的图片": (await bob.types("help")).message,
         "最多 20 MiB": bob.posts("large.png", bytes(21 * 2**20)),
     }

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bots.discord.actions import ACTIONS
 from bots.discord.buttons import id_of
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from tests.bots.discord.conftest import Marble
 from tests.bots.presentation.test_presentation import png
 from tests.bots.sight_table import (
@@ -246,7 +246,7 @@ async def test_nothing_is_fetched_for_who_may_not_ask(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:
     judge = discord.person("judge", MANAGE_MESSAGES)
-    message = ann.posts("a.png", encode_png(Image.new("RGB", (64, 64)), make_recipe(), 0))
+    message = ann.posts("a.png", write_png(Image.new("RGB", (64, 64)), make_recipe(), 0))
     await (await judge.types("moderate ban", person=bob, reason="rude")).said("rude")
     given = bob.uploads("a.png", png(64, 64))
     for reply in (

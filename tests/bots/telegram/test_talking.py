@@ -18,7 +18,7 @@ import pytest_asyncio
 from PIL import Image
 
 from bots.telegram.actions import BUTTONS
-from engine.formats.metadata import encode_png, read_recipe
+from engine.formats.metadata import read_recipe, write_png
 from tests.bots.telegram.conftest import a_marble, a_server
 from tests.factories import make_recipe
 from tests.fakes.process import Marble
@@ -568,7 +568,7 @@ async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person
     assert seed_of(await ada.chat.picture(said)) == "5"
     assert seed_of(first) != "5"
     # One that starts from stored pictures may start from somebody else's.
-    others = encode_png(Image.new("RGB", (64, 64)), make_recipe(image="a" * 64, strength=0.5), 0)
+    others = write_png(Image.new("RGB", (64, 64)), make_recipe(image="a" * 64, strength=0.5), 0)
     await ada.chat.words(await ada.sends_file(others, "image/png"), "What should become of")
 
 

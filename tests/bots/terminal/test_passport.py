@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bots.terminal.chat import dropped
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.recipe.parts import Variation
 from tests.bots.terminal.conftest import Answer, Marble
 from tests.bots.terminal.test_commands import TINY, path_of
@@ -33,7 +33,7 @@ def small(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_any_ones_picture_is_read(marble: Marble, tmp_path: Path) -> None:
-    (tmp_path / "ours.png").write_bytes(encode_png(pixels(0), make_recipe(seed=2**60), 0))
+    (tmp_path / "ours.png").write_bytes(write_png(pixels(0), make_recipe(seed=2**60), 0))
     answer = marble("read", "ours.png")
     assert answer.code == 0
     assert str(2**60) in answer.out
@@ -255,14 +255,14 @@ def test_a_picture_from_a_picture_comes_back_by_its_graph(marble: Marble, tmp_pa
 
 def test_what_others_cannot_say_is_left_out_and_said(marble: Marble, tmp_path: Path) -> None:
     varied = make_recipe(variations=(Variation(seed=9, amount=0.5),))
-    (tmp_path / "varied.png").write_bytes(encode_png(pixels(0), varied, 0))
+    (tmp_path / "varied.png").write_bytes(write_png(pixels(0), varied, 0))
     with Image.open(tmp_path / "varied.png") as image:
         assert image.info.keys() == {"marble"}
     said = marble("read", "varied.png").out
     assert "No ComfyUI graph: its noise is turned towards another seed's." in said
     assert "No A1111 line: its noise is turned towards another seed's." in said
     masked = make_recipe(image="a" * 64, mask="b" * 64, strength=1)
-    (tmp_path / "masked.png").write_bytes(encode_png(pixels(0), masked, 0))
+    (tmp_path / "masked.png").write_bytes(write_png(pixels(0), masked, 0))
     said = marble("read", "masked.png").out
     assert "The ComfyUI graph is nearly the same: the mask's edge fades otherwise there." in said
 
@@ -298,7 +298,7 @@ def test_another_programs_picture_is_drawn_and_what_is_not_honoured_is_said(
 def test_a_file_dropped_into_the_chat_is_drawn_again(marble: Marble, tmp_path: Path) -> None:
     assert dropped("a cat") is dropped("12.3") is dropped("it's") is dropped("no.png") is None
     file = tmp_path / "my cat.png"
-    file.write_bytes(encode_png(pixels(0), make_recipe(), 0))
+    file.write_bytes(write_png(pixels(0), make_recipe(), 0))
     assert dropped(f"'{file}'") == dropped(f"{tmp_path}/my\\ cat.png ") == file
     write(tmp_path / "graph.json", default_graph())
     assert dropped("graph.json") == Path("graph.json")

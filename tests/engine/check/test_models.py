@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.check.models import examine
 from engine.models import families
 from engine.models.catalogue import Catalogue
-from engine.models.signatures import TELLTALE
+from engine.models.signatures import V_PREDICTION_BIAS
 from tests.engine.loading.test_single_files import FAMILIES
 from tests.models import make_model
 from tests.single_files import make_modules, small_forms, write_single_file
@@ -66,7 +66,7 @@ def spoil_one_value(tensors: Tensors) -> None:
 
 
 def widen_telltale(tensors: Tensors) -> None:
-    tensors[TELLTALE] = torch.linspace(-1, 1, len(tensors[TELLTALE])).half()
+    tensors[V_PREDICTION_BIAS] = torch.linspace(-1, 1, len(tensors[V_PREDICTION_BIAS])).half()
 
 
 def sd2_v(path: Path, good: Path) -> None:

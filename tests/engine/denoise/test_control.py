@@ -30,7 +30,7 @@ from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import read_control_images
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
@@ -57,7 +57,7 @@ def bars() -> Image.Image:
     return Image.fromarray(np.broadcast_to(columns[None, :, None], (64, 64, 3)).astype(np.uint8))
 
 
-BLOBS = Kept({DISC: encode_png(disc()), BARS: encode_png(bars())})
+BLOBS = Kept({DISC: to_png(disc()), BARS: to_png(bars())})
 
 
 def make_network(unet: Any, seed: int) -> ControlNetModel:

@@ -13,15 +13,15 @@ from engine.device import backends as devices
 from engine.device.backends import (
     CUDA,
     MPS,
-    finest,
+    is_out_of_memory,
     layout,
     memory,
     pick_device,
     precision,
-    ran_out,
     wait,
+    widest_float,
 )
-from engine.device.probe import Notes, Probe, software
+from engine.device.probe import Measurements, Probe, software
 from engine.pipeline.residency import SHARE, budget
 from tests.conftest import ROOT
 
@@ -65,7 +65,7 @@ def test_clocks_are_read_after_it_has_done_its_work(calls: list[str]) -> None:
         calls.append("clock")
         return float(next(seconds))
 
-    Probe(Notes(None), clock).buckets(APPLE, "x", work)
+    Probe(Measurements(None), clock).buckets(APPLE, "x", work)
     assert calls[:5] == ["synchronize", "clock", "work on 1", "synchronize", "clock"]
     wait(CPU)  # which has nothing to wait for
     assert calls.count("synchronize") == calls.count("clock")
@@ -80,10 +80,10 @@ def test_its_memory_is_given_back_and_is_what_it_recommends(calls: list[str]) ->
 
 def test_it_works_in_fp16_unmeasured_and_never_in_fp64(calls: list[str]) -> None:
     assert precision(APPLE) is torch.float16
-    assert Probe(Notes(None)).dtype(APPLE) is torch.float16
-    assert Probe(Notes(None)).dtype(CPU) is torch.float32
-    assert finest(APPLE) is torch.float32
-    assert finest(CPU) is torch.float64
+    assert Probe(Measurements(None)).dtype(APPLE) is torch.float16
+    assert Probe(Measurements(None)).dtype(CPU) is torch.float32
+    assert widest_float(APPLE) is torch.float32
+    assert widest_float(CPU) is torch.float64
 
 
 def test_weights_lie_there_as_torch_computes_rightly(calls: list[str]) -> None:
@@ -101,7 +101,7 @@ def test_weights_lie_there_as_torch_computes_rightly(calls: list[str]) -> None:
     ],
 )
 def test_what_its_allocator_says_means_that_memory_ran_out(said: str, short: bool) -> None:
-    assert ran_out(RuntimeError(said)) is short
+    assert is_out_of_memory(RuntimeError(said)) is short
 
 
 def test_what_was_measured_is_kept_for_its_system_not_for_threads(calls: list[str]) -> None:

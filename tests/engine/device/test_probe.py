@@ -13,7 +13,7 @@ from engine.denoise.control import Steer
 from engine.denoise.control_union import Union
 from engine.denoise.denoising import Denoising, Ground, rehearse
 from engine.device.call_costs import Buckets
-from engine.device.probe import ROUNDS, Call, Notes, Probe, software
+from engine.device.probe import ROUNDS, Call, Measurements, Probe, software
 from engine.loading.lora_layers import Addition
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
@@ -44,7 +44,7 @@ class Machine:
         self.now += self.costs[rows]
 
     def probe(self, folder: Path | None = None) -> Probe:
-        return Probe(Notes(folder), clock=lambda: self.now)
+        return Probe(Measurements(folder), clock=lambda: self.now)
 
 
 def test_doubling_goes_on_while_it_gains_something() -> None:
@@ -106,7 +106,7 @@ def test_for_throughput_mode_it_is_measured_at_each_start(tmp_path: Path) -> Non
 
 
 def test_what_another_process_measured_first_stands(tmp_path: Path) -> None:
-    ours, theirs = Notes(tmp_path), Notes(tmp_path)
+    ours, theirs = Measurements(tmp_path), Measurements(tmp_path)
 
     def measure() -> str:
         theirs.recall("key", lambda: "theirs")
@@ -118,15 +118,15 @@ def test_what_another_process_measured_first_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_broken_file_is_measured_anew(tmp_path: Path, content: str) -> None:
     (tmp_path / "measured.json").write_text(content)
-    assert Notes(tmp_path).recall("key", lambda: 1) == 1
-    assert Notes(tmp_path).recall("key", lambda: 2) == 1
+    assert Measurements(tmp_path).recall("key", lambda: 1) == 1
+    assert Measurements(tmp_path).recall("key", lambda: 2) == 1
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    notes = Notes(tmp_path / "file")
+    notes = Measurements(tmp_path / "file")
     assert [notes.recall("key", lambda: 1), notes.recall("key", lambda: 2)] == [1, 1]
     assert "cannot be kept" in caplog.text
 
@@ -160,7 +160,7 @@ class Watched:
                 patch.setattr(self.model.unet, "forward", watch)
                 call(rows)
 
-        return Probe(Notes(None)).buckets(device, what, watched)
+        return Probe(Measurements(None)).buckets(device, what, watched)
 
 
 @pytest.mark.parametrize(
@@ -249,4 +249,4 @@ def test_notes_of_calls_that_were_measured_otherwise_are_not_trusted(tmp_path: P
     (tmp_path / "measured.json").write_text(json.dumps(notes), encoding="utf-8")
     machine = Machine(0.1, 0.1, 0.3)
     assert machine.probe(tmp_path).buckets(CPU, "tiny", machine).seconds[1] == pytest.approx(0.1)
-    assert Notes(tmp_path).recall(dtype, lambda: "else") == "torch.float32"  # that one holds
+    assert Measurements(tmp_path).recall(dtype, lambda: "else") == "torch.float32"  # that one holds

@@ -24,7 +24,7 @@ from engine.formats.a1111.settings import NEGATIVE
 from engine.formats.a1111.writer import to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
-from engine.formats.metadata import TEXT_LIMIT, encode_as, encode_png, read_recipe, read_texts
+from engine.formats.metadata import TEXT_LIMIT, read_recipe, read_texts, write_as, write_png
 from engine.recipe.limits import SAMPLERS, SCHEDULES
 from engine.recipe.parts import Control, Lora, Upscale, Variation
 from engine.recipe.recipe import Recipe
@@ -82,12 +82,12 @@ def as_canvas(png: bytes) -> dict[str, str]:
 
 def test_pixels_survive(pixels: Pixels) -> None:
     for given_pixels in (pixels, Image.fromarray(pixels)):
-        png = encode_png(given_pixels, make_recipe(), 0)
+        png = write_png(given_pixels, make_recipe(), 0)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), pixels)
 
 
 def test_same_input_gives_same_bytes(pixels: Pixels) -> None:
-    first, again = (encode_png(pixels, make_recipe(prompt=CHINESE), 0) for _ in range(2))
+    first, again = (write_png(pixels, make_recipe(prompt=CHINESE), 0) for _ in range(2))
     assert first == again
     assert b"tIME" not in first
 
@@ -95,14 +95,14 @@ def test_same_input_gives_same_bytes(pixels: Pixels) -> None:
 def test_metadata_of_an_image_is_left_behind(pixels: Pixels) -> None:
     image = Image.fromarray(pixels)
     image.info["icc_profile"] = b"private"
-    assert encode_png(image, make_recipe(), 0) == encode_png(pixels, make_recipe(), 0)
+    assert write_png(image, make_recipe(), 0) == write_png(pixels, make_recipe(), 0)
 
 
 @settings(deadline=None)
 @given(recipes(), st.data())
 def test_recipe_of_the_very_picture_is_read_back(recipe: Recipe, data: st.DataObject) -> None:
     picture = data.draw(st.sampled_from(recipe.pictures))
-    reading = read_recipe(encode_png(np.zeros((1, 1, 3), np.uint8), recipe, picture))
+    reading = read_recipe(write_png(np.zeros((1, 1, 3), np.uint8), recipe, picture))
     assert reading.source == "Marble"
     assert reading.ignored == ()
     assert reading.recipe.pictures == (picture,)
@@ -112,7 +112,7 @@ def test_recipe_of_the_very_picture_is_read_back(recipe: Recipe, data: st.DataOb
 @pytest.mark.parametrize("prompt", ["a scholar", "café", CHINESE, "🗿", '"a", b: c\nd'])
 def test_pillow_and_the_canvas_read_every_text(pixels: Pixels, prompt: str) -> None:
     recipe = make_recipe(prompt=prompt, negative_prompt=prompt, count=2, picture=1)
-    png = encode_png(pixels, recipe, 1)
+    png = write_png(pixels, recipe, 1)
     info = Image.open(io.BytesIO(png)).info
     for texts in (info, as_canvas(png)):
         assert json.loads(texts["prompt"]) == to_graph(recipe)
@@ -123,14 +123,14 @@ def test_pillow_and_the_canvas_read_every_text(pixels: Pixels, prompt: str) -> N
 def test_graphs_are_plain_text_for_the_oldest_readers(pixels: Pixels) -> None:
     kinds = {
         k: kind
-        for k, (kind, _) in chunks(encode_png(pixels, make_recipe(prompt=CHINESE), 0)).items()
+        for k, (kind, _) in chunks(write_png(pixels, make_recipe(prompt=CHINESE), 0)).items()
     }
     assert kinds == {"marble": "tEXt", "prompt": "tEXt", "workflow": "tEXt", "parameters": "iTXt"}
 
 
 def test_seed_beyond_a_double_is_exact(pixels: Pixels) -> None:
     recipe = make_recipe(seed=2**64 - 1)
-    assert read_recipe(encode_png(pixels, recipe, 0)).recipe == recipe
+    assert read_recipe(write_png(pixels, recipe, 0)).recipe == recipe
 
 
 def test_comfyui_picture_is_read() -> None:
@@ -339,8 +339,8 @@ def test_junk_never_escapes_as_another_error(body: bytes, kind: bytes) -> None:
 @settings(deadline=None, max_examples=40)
 @given(recipes(), st.sampled_from(["JPEG", "WEBP"]))
 def test_jpeg_and_webp_carry_the_same_recipe(recipe: Recipe, kind: Literal["JPEG", "WEBP"]) -> None:
-    png = encode_png(np.zeros((8, 8, 3), np.uint8), recipe, recipe.pictures[0])
-    other = encode_as(png, kind)
+    png = write_png(np.zeros((8, 8, 3), np.uint8), recipe, recipe.pictures[0])
+    other = write_as(png, kind)
     assert Image.open(io.BytesIO(other)).format == kind
     assert read_recipe(other) == read_recipe(png)
 
@@ -348,7 +348,7 @@ def test_jpeg_and_webp_carry_the_same_recipe(recipe: Recipe, kind: Literal["JPEG
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_exif_is_where_other_tools_look(pixels: Pixels, kind: Literal["JPEG", "WEBP"]) -> None:
     recipe = make_recipe(prompt=CHINESE)
-    data = encode_as(encode_png(pixels, recipe, 0), kind)
+    data = write_as(write_png(pixels, recipe, 0), kind)
     exif = Image.open(io.BytesIO(data)).getexif()
     assert json.loads(exif[0x0110].removeprefix("prompt:")) == to_graph(recipe)
     assert json.loads(exif[0x010F].removeprefix("workflow:")) == to_workflow(recipe)
@@ -369,7 +369,7 @@ def test_a1111s_jpeg_is_read(encoding: str) -> None:
 
 def test_a_jpeg_with_too_much_to_say_keeps_the_recipe(pixels: Pixels) -> None:
     recipe = make_recipe(prompt="拿" * 2000, negative_prompt="书" * 2000)
-    data = encode_as(encode_png(pixels, recipe, 0), "JPEG")
+    data = write_as(write_png(pixels, recipe, 0), "JPEG")
     assert read_recipe(data).recipe == recipe
 
 
@@ -443,7 +443,7 @@ def test_numbers_by_the_million_in_exif_are_not_looked_at() -> None:
 def test_exif_in_many_segments_is_joined_in_linear_time(pixels: Pixels) -> None:
     # Joined one by one, this takes minutes.
     recipe = make_recipe()
-    jpeg = encode_as(encode_png(pixels, recipe, 0), "JPEG")
+    jpeg = write_as(write_png(pixels, recipe, 0), "JPEG")
     at = jpeg.index(b"\xff\xe1")
     (length,) = struct.unpack_from(">H", jpeg, at + 2)
     exif = jpeg[at + 10 : at + 2 + length]

@@ -18,10 +18,10 @@ from engine.formats.a1111.writer import no_line_reasons, to_a1111
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
-from engine.formats.metadata import encode_as, read_recipe
+from engine.formats.metadata import read_recipe, write_as
 from engine.loading.loading import load
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
 from tests.engine.pictures.test_start_image import disc
@@ -91,7 +91,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     for name, image in ((IMAGE, Image.fromarray(pixels(5, 64, 64))), (MASK, disc())):
         path = picture_path(folder, name)
         path.parent.mkdir(parents=True)
-        path.write_bytes(encode_png(image))
+        path.write_bytes(to_png(image))
     model = load(describe(STARTER, STARTER_FOLDER), torch.device("cpu"))
     return Pipeline(model, blobs=PictureFolder(folder))
 
@@ -131,7 +131,7 @@ def test_picture_is_drawn_again_by_its_own_text(
     for png in drawn(pipeline, recipe):
         again = read_recipe(png)
         assert (again.source, again.ignored) == ("Marble", ())
-        assert read_recipe(encode_as(png, "WEBP")).recipe == again.recipe
+        assert read_recipe(write_as(png, "WEBP")).recipe == again.recipe
         (same,) = drawn(pipeline, again.recipe)
         assert same == png
         if not no_graph_reasons(again.recipe):

@@ -176,4 +176,4 @@ def test_linked_folders_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -
     assert shelf.get("c") == models / "loras" / "own" / "c.safetensors"
     assert "more/a.safetensors" in Catalogue(models).names()
     (disk / "deep" / "later.safetensors").write_bytes(b"x")
-    assert shelf.named("later") == "later"
+    assert shelf.resolve("later") == "later"

@@ -137,7 +137,7 @@ def test_every_shelf_follows_the_rule(tmp_path: Path, kind: ModelKind) -> None:
     listed = shelf.names()
     assert "both.pt" not in listed  # it is there in another form
     assert {"detail", "sd15/detail", "a/twice", "b/twice", "Ink v1.5", "old"} <= set(listed)
-    assert all(shelf.named(name) == name for name in listed)
+    assert all(shelf.resolve(name) == name for name in listed)
 
 
 @pytest.mark.parametrize("home", ["", "checkpoints/"])
@@ -146,31 +146,31 @@ def test_models_follow_the_rule(tmp_path: Path, home: str) -> None:
     catalogue = Catalogue(tmp_path)
     for name, path in MEANT.items():
         if home or "/" not in path:
-            assert catalogue.named(name) == path, name
+            assert catalogue.resolve(name) == path, name
     with pytest.raises(UnknownModel if not home else WhichOne):
-        catalogue.named("twice")
+        catalogue.resolve("twice")
     with pytest.raises(UnknownModel):
-        catalogue.named("other/detail")
+        catalogue.resolve("other/detail")
 
 
 def test_a_file_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> None:
     home = put(tmp_path / "loras", "a/line.safetensors")
     shelf = ModelFiles(tmp_path, ModelKind.LORA)
-    assert shelf.named("line") == "line"
+    assert shelf.resolve("line") == "line"
     put(home, "b/line.safetensors")
     with pytest.raises(WhichOne, match=r"a/line\.safetensors, b/line\.safetensors"):
         shelf.get("line")
-    assert shelf.named("a/line") == "a/line"
+    assert shelf.resolve("a/line") == "a/line"
 
 
 def test_a_model_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> None:
     home = put(tmp_path / "checkpoints", "a/dream.safetensors")
     catalogue = Catalogue(tmp_path)
-    assert catalogue.named("dream") == "a/dream.safetensors"
+    assert catalogue.resolve("dream") == "a/dream.safetensors"
     put(home, "b/dream.safetensors")
     with pytest.raises(WhichOne, match=r"a/dream\.safetensors, b/dream\.safetensors"):
         catalogue.get("dream")
-    assert catalogue.named("a/dream.safetensors") == "a/dream.safetensors"
+    assert catalogue.resolve("a/dream.safetensors") == "a/dream.safetensors"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -204,7 +204,7 @@ def test_a_tiny_vae_goes_by_comfyuis_name_and_by_its_files(tmp_path: Path) -> No
     shelf = ModelFiles(tmp_path, ModelKind.VAE)
     for name in ("taesd", "TAESD", "taesd_decoder", "taesd_decoder.safetensors"):
         assert shelf.get(name) == home / "taesd_decoder.safetensors"
-        assert shelf.named(name) == "taesd"
+        assert shelf.resolve(name) == "taesd"
     with pytest.raises(UnknownPart):
         shelf.get("taesd_encoder")
 
@@ -248,7 +248,7 @@ def test_folders_are_walked_anew_only_where_one_has_changed(
 
     monkeypatch.setattr(ModelFiles, "_look", watched)
     for _ in range(9):
-        assert shelf.named("line") == "line"
+        assert shelf.resolve("line") == "line"
         assert shelf.names() == ["ink", "line"]
     assert walks == []
     put(home, "b/line.safetensors")  # a moment ago: what comes in the same moment counts as well
@@ -256,7 +256,7 @@ def test_folders_are_walked_anew_only_where_one_has_changed(
     put(home, "a/ink.safetensors")
     assert shelf.names() == ["a/ink", "a/line", "b/ink", "b/line"]
     (home / "a" / "line.safetensors").unlink()
-    assert shelf.named("line") == "line"
+    assert shelf.resolve("line") == "line"
     put(tmp_path, "Lora/x.safetensors")
-    assert shelf.named("x") == "x"
+    assert shelf.resolve("x") == "x"
     assert len(walks) == 4

@@ -13,7 +13,7 @@ from diffusers.loaders.single_file_utils import (
 
 from engine.files.safetensors import BadFile, Header, Tensor
 from engine.models.families import BY_KEY, FAMILIES
-from engine.models.other_models import family_of, name_stranger
+from engine.models.other_models import describe_other, family_by_tensors
 from engine.models.signatures import identify_file
 
 PREFIX = "model.diffusion_model."
@@ -164,7 +164,7 @@ ORIGINAL: dict[str, tuple[str, list[str]]] = {
 def test_a_family_is_known_by_the_makers_names(name: str, prefix: str) -> None:
     key, names = ORIGINAL[name]
     found = header(prefix + each for each in names)
-    assert family_of(found) == key
+    assert family_by_tensors(found) == key
     with pytest.raises(BadFile, match=f"^it is a {BY_KEY[key].title} model, which Marble cannot"):
         identify_file(found)
 
@@ -200,7 +200,10 @@ def test_a_family_is_known_by_diffusers_names(kind: str) -> None:
     key, config = CLASSES[kind]
     with torch.device("meta"):
         module = getattr(diffusers, kind)(**config)
-    assert family_of(header({n: tuple(w.shape) for n, w in module.state_dict().items()})) == key
+    assert (
+        family_by_tensors(header({n: tuple(w.shape) for n, w in module.state_dict().items()}))
+        == key
+    )
 
 
 # diffusers' key of a family's telltale names → ours.
@@ -218,7 +221,9 @@ TELLTALES = {
 @pytest.mark.parametrize("theirs", [key for key, ours in TELLTALES.items() if ours])
 def test_diffusers_telltales_are_known(theirs: str) -> None:
     names = CHECKPOINT_KEY_NAMES[theirs]
-    assert family_of(header([names] if isinstance(names, str) else names)) == TELLTALES[theirs]
+    assert (
+        family_by_tensors(header([names] if isinstance(names, str) else names)) == TELLTALES[theirs]
+    )
 
 
 @pytest.mark.parametrize(("width", "key"), [(2304, "lumina2"), (3840, "z")])
@@ -227,7 +232,7 @@ def test_lumina_2_and_z_image_are_told_by_their_width(width: int, key: str) -> N
         "noise_refiner.0.attention.qkv.weight": (8, width),
         "cap_embedder.1.weight": (width, 2560),
     }
-    assert family_of(header(names)) == key
+    assert family_by_tensors(header(names)) == key
 
 
 def test_every_family_that_is_only_named_can_be_told_by_a_file() -> None:
@@ -238,8 +243,8 @@ def test_every_family_that_is_only_named_can_be_told_by_a_file() -> None:
 
 def test_a_kolors_unet_is_no_part_of_sdxl() -> None:
     names = ["add_embedding.linear_1.weight", "down_blocks.0.resnets.0.conv1.weight"]
-    assert "one part of a diffusers folder" in name_stranger(header(names))
-    assert "Kolors" in name_stranger(header([*names, "encoder_hid_proj.weight"]))
+    assert "one part of a diffusers folder" in describe_other(header(names))
+    assert "Kolors" in describe_other(header([*names, "encoder_hid_proj.weight"]))
 
 
 def test_stable_video_diffusion_is_named_though_its_unet_is_spelled_as_stabilitys() -> None:
@@ -272,4 +277,4 @@ OTHERS = {
 
 @pytest.mark.parametrize("names", OTHERS)
 def test_files_of_other_kinds_are_named(names: str) -> None:
-    assert OTHERS[names] in name_stranger(header(names.split()))
+    assert OTHERS[names] in describe_other(header(names.split()))

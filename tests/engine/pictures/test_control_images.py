@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from engine.errors import ImageError, MissingPicture
 from engine.pictures.control_images import ControlImage, canny, read_control_images
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from engine.recipe.parts import Control
 from tests.engine.pictures.test_start_image import Kept
 from tests.factories import make_recipe
@@ -40,7 +40,7 @@ def test_an_even_picture_has_no_edges() -> None:
 def test_a_map_has_the_size_of_the_pass(preprocessor: str, size: tuple[int, int]) -> None:
     control = Control(model="edges", image=IMAGE, preprocessor=preprocessor)
     recipe = make_recipe(controls=(control,))
-    (hint,) = read_control_images(recipe, Kept({IMAGE: encode_png(square())}))
+    (hint,) = read_control_images(recipe, Kept({IMAGE: to_png(square())}))
     found = hint.at(*size)
     assert found.shape == (size[1], size[0], 3)
     expected = np.asarray(square().resize(size, Image.Resampling.LANCZOS))

@@ -17,7 +17,7 @@ from engine.errors import ImageError
 from engine.pictures import images
 from engine.pictures import strip_metadata as bare
 from engine.pictures.image_header import read_image_header
-from engine.pictures.images import FITS, encode_png, fit, flatten, read_image
+from engine.pictures.images import FITS, fit, flatten, read_image, to_png
 from tests.conftest import ROOT
 from tests.engine import picture_files as files
 
@@ -124,8 +124,8 @@ def test_png_bytes_depend_on_pixels_alone() -> None:
     exif[0x0132] = "2026:11:21 10:00:00"
     laden = read_image(files.saved(plain, "PNG", exif=exif, icc_profile=None, dpi=(72, 72)))
     laden.info["icc_profile"] = b"left over"
-    png = encode_png(plain)
-    assert encode_png(laden) == png
+    png = to_png(plain)
+    assert to_png(laden) == png
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), pixels)
     assert Image.open(io.BytesIO(png)).info == {}
 
@@ -176,7 +176,7 @@ def test_what_is_written_is_read_back_the_same() -> None:
     for channels in (3, 4):
         pixels = files.quartered(40, 24)
         seen = pixels if channels == 3 else files.with_alpha(pixels, 7)
-        assert np.array_equal(np.asarray(read_image(encode_png(Image.fromarray(seen)))), seen)
+        assert np.array_equal(np.asarray(read_image(to_png(Image.fromarray(seen)))), seen)
 
 
 def test_transparency_is_laid_on_white() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from engine.errors import ImageError
-from engine.pictures.images import encode_png, read_image
+from engine.pictures.images import read_image, to_png
 from engine.pictures.masks import colour_mask, read_mask, transparency_mask
 from tests.engine import picture_files as files
 
@@ -101,7 +101,7 @@ def test_a_mask_of_another_size_rings_nowhere(side: int) -> None:
     """Lanczos' filter would set free what lies beside the mask's edge."""
     mask = Image.new("L", (side, side))
     mask.paste(255, (side // 4, side // 4, side // 2, side // 2))
-    read = read_mask(encode_png(mask), Image.new("RGB", (128, 128)))
+    read = read_mask(to_png(mask), Image.new("RGB", (128, 128)))
     assert np.asarray(read)[:30].max() == np.asarray(read)[:, 66:].max() == 0
     assert np.asarray(read)[40:56, 40:56].min() == 255
 

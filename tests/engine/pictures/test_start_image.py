@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from engine.errors import ImageError, MissingPicture
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from engine.pictures.start_image import Pixels, StartImage, read_start_image
 from engine.recipe.parts import Margins
 from tests.factories import make_recipe, pixels
@@ -25,7 +25,7 @@ class Kept:
 
 
 def png(image: Image.Image | Pixels) -> bytes:
-    return encode_png(image if isinstance(image, Image.Image) else Image.fromarray(image))
+    return to_png(image if isinstance(image, Image.Image) else Image.fromarray(image))
 
 
 def disc(size: int = 64) -> Image.Image:

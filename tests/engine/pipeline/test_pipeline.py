@@ -17,7 +17,7 @@ from engine.decode.vae import Pixels
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, PromptError
 from engine.events import Ended, Key, Picture, Progress, Stage
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
@@ -259,9 +259,9 @@ def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
 
     def slow(pixels: Pixels, recipe: Recipe, index: int) -> bytes:
         assert recipe.width == 64 or written.wait(60)
-        return encode_png(pixels, recipe, index)
+        return write_png(pixels, recipe, index)
 
-    monkeypatch.setattr("engine.pipeline.finish.encode_png", slow)
+    monkeypatch.setattr("engine.pipeline.finish.write_png", slow)
     pipeline = make_pipeline(model)
     large = Spec(job=1, epoch=1, recipe=make_recipe(steps=1, width=320, height=320))
     small = Spec(job=2, epoch=1, recipe=make_recipe(steps=1))

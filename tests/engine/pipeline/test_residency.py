@@ -16,7 +16,7 @@ from engine.decode.own_vae import Vaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
 from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
-from engine.device.probe import Notes, Probe
+from engine.device.probe import Measurements, Probe
 from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.events import Ended
 from engine.loading.loading import load
@@ -133,7 +133,7 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
 ) -> None:
     """The probe is the first to call the U-Net at a new size, and with the most rows."""
     ladder = Ladder()
-    pipeline = Pipeline(One(model, Probe(Notes(None)).buckets, ladder), ladder=ladder)
+    pipeline = Pipeline(One(model, Probe(Measurements(None)).buckets, ladder), ladder=ladder)
     with failing(model.unet, "forward", times):
         assert outcome(pipeline).error is None
 

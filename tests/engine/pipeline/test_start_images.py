@@ -19,7 +19,7 @@ from engine.formats.metadata import read_recipe
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from engine.pictures.images import encode_png
+from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.parts import Margins, Upscale, Variation
@@ -56,7 +56,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
     for name, image in ((IMAGE, Image.fromarray(START)), (MASK, disc())):
         path = picture_path(folder, name)
         path.parent.mkdir(parents=True)
-        path.write_bytes(encode_png(image))
+        path.write_bytes(to_png(image))
     return PictureFolder(folder)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, EngineError, MarbleError, NotFinite, OutOfMemory
 from engine.events import Ended, Key, Picture
-from engine.formats.metadata import encode_png
+from engine.formats.metadata import write_png
 from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.job import Running
@@ -77,7 +77,7 @@ def faulty(model: Model, faults: Sequence[Fault]) -> Iterator[None]:
         for part, target in targets.items():
             calls = {fault.call: fault.error for fault in faults if fault.part == part}
             if target is None:
-                patch.setattr("engine.pipeline.finish.encode_png", _failing(encode_png, calls))
+                patch.setattr("engine.pipeline.finish.write_png", _failing(write_png, calls))
             else:
                 patch.setattr(*target, _failing(getattr(*target), calls))
         yield
@@ -220,7 +220,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
     def write(pixels: Any, recipe: Recipe, *args: Any) -> bytes:
         if recipe.prompt.startswith(f"{LETTER} png"):
             raise BROKEN
-        return encode_png(pixels, recipe, *args)
+        return write_png(pixels, recipe, *args)
 
     def note(running: Running, number: int, made: Any) -> Any:
         current.append(running.recipe)
@@ -235,7 +235,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
         patch.setattr(model.unet, "forward", call)
         patch.setattr(model.vae.post_quant_conv, "forward", reveal)
         patch.setattr(Running, "reveal", note)
-        patch.setattr("engine.pipeline.finish.encode_png", write)
+        patch.setattr("engine.pipeline.finish.write_png", write)
         yield latents
 
 
