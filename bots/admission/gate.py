@@ -1,34 +1,64 @@
-"""The gate before every job, whatever platform it comes from: who may ask for what, where, when."""
+"""Checks every job before it is committed, from whatever platform: bans, rules, rates, budgets."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
-from bots.admission.in_force import InForce, nowhere, resolve
+from bots.admission.in_force import InForce, check_narrowing, nowhere, resolve
 from bots.admission.prompt_hook import Hook, ask
-from bots.admission.rates import Rates
 from bots.admission.roles import Role, Roles
-from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, check_narrowing, read_rule
-from bots.admission.rules import DAY, Rules, ban_refusal, check_rate, closed_refusal
+from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, read_rule
+from bots.admission.rules import DAY, Refusal, Rules, ban_refusal, check_rate
+from bots.admission.visibility import View
 from engine.errors import OptionError
 from engine.queue.order import Caps
 from engine.recipe.limits import one_of
 from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
 from storage import Storage
 from storage.database.audit import Entry
 from storage.jobs.quota import Allow, Ledger, everything_passes
 from storage.records import Line
 
+MINUTE: Final = 60.0
+KEPT: Final = 10_000  # buckets; of more, those that were used longest ago are forgotten (full)
 LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the database
 
 
+@dataclass(slots=True)
+class Rates:
+    """Token buckets by key, told the time.
+
+    A bucket holds a minute's worth and fills evenly, so that a handful at once is fine and a flood
+    is not (J. Turner: New directions in communications, IEEE Communications Magazine 24(10), 1986).
+    """
+
+    _buckets: OrderedDict[Hashable, tuple[float, float]] = field(default_factory=OrderedDict)
+
+    def wait(self, key: Hashable, per_minute: float, now: float) -> float:
+        """Return the seconds until there is one to take: 0 where there is one now."""
+        return max(0.0, 1.0 - self._level(key, per_minute, now)) * MINUTE / per_minute
+
+    def take(self, key: Hashable, per_minute: float, now: float) -> None:
+        """Take one, whether there is one or not."""
+        self._buckets[key] = (self._level(key, per_minute, now) - 1.0, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > KEPT:
+            self._buckets.popitem(last=False)
+
+    def _level(self, key: Hashable, per_minute: float, now: float) -> float:
+        level, at = self._buckets.get(key, (per_minute, now))
+        return min(per_minute, level + max(0.0, now - at) * per_minute / MINUTE)
+
+
 class Asking(Protocol):
-    """Say who asks, and where."""
+    """Who asks, and where."""
 
     @property
     def person(self) -> str: ...
@@ -39,22 +69,22 @@ class Asking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Hold what is asked as a job is committed, and how many may run beside it."""
+    """What is checked while a job is committed, and how many jobs may run beside it."""
 
     allow: Allow = everything_passes
     caps: Caps = ()
 
 
-async def nobody_minds(recipe: Recipe, asker: Asking) -> Admission:
-    """Let everything pass."""
+async def allow_all(recipe: Recipe, asker: Asking) -> Admission:
+    """Admit everything."""
     return Admission()
 
 
 @dataclass(slots=True)
 class Gate:
-    """Ask the rules before a job is committed; the facts come from the database.
+    """Checks a job against the rules in force where it is asked for.
 
-    Whoever the settings make an owner or moderator, and who sits at a terminal, passes freely.
+    Owners and moderators of the settings, and people at a terminal, are not checked.
     """
 
     storage: Storage
@@ -67,9 +97,9 @@ class Gate:
     _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
 
     async def __call__(self, recipe: Recipe, asker: Asking) -> Admission:
-        """Raise `Refusal`, or count what passes and return what holds as it is committed.
+        """Raise `Refusal`, or count the job and return what is checked as it is committed.
 
-        Many may pass here at once who cannot all be admitted: that is decided under the lock.
+        Many that cannot all be admitted may pass here at once: the lock of the commit decides.
         """
         held = await self.admit(asker)
         if held is None:
@@ -85,15 +115,15 @@ class Gate:
         return Admission(allow, self._caps(held, asker.person))
 
     async def caps(self, person: str, place: str) -> Caps:
-        """Return how many jobs may run beside one that was asked for so, by the groups it is in."""
+        """Return how many jobs of each of its groups may run beside a person's job in a place."""
         if self.roles.of(person) >= Role.MODERATOR:
             return ()
         return self._caps(await self.in_force(place), person)
 
     async def admit(self, asker: Asking) -> InForce | None:
-        """Return what is in force for somebody in a place; None where they pass freely.
+        """Return what is in force for somebody in a place; None where nothing is checked.
 
-        Raises `Refusal` for who is banned, and where nothing may be asked for.
+        Raises `Refusal` for banned people, and where no job is taken.
         """
         if self.roles.of(asker.person) >= Role.MODERATOR:
             return None
@@ -102,7 +132,7 @@ class Gate:
             raise ban_refusal(ban.reason, ban.until)
         held = resolve(self.defaults, line)
         if not held.is_open:
-            raise closed_refusal()
+            raise Refusal(Sentence("closed"))
         return held
 
     async def in_force(self, place: str, adult: Callable[[str], bool] = nowhere) -> InForce:
@@ -113,6 +143,11 @@ class Gate:
         line = await self.storage.people.line(place)
         only_adults = any(adult(level.place) for level in line)
         return resolve(self.defaults, line, adult=only_adults)
+
+    async def view(self, place: str, adult: Callable[[str], bool] = nowhere) -> View:
+        """Return how pictures may be shown in a place; `adult`: see `in_force`."""
+        held = await self.in_force(place, adult)
+        return View(self.storage.pictures, held.rules.safety)
 
     async def rules(self, place: str) -> Rules:
         """Return the rules in force in a place (`*`: everywhere)."""

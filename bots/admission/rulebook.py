@@ -1,35 +1,126 @@
-"""Rules as people write them and places keep them: read, written, and laid over each other.
+"""The table of rules: what a rule may say, how it is written, and what of a recipe it is about.
 
 Each rule has a default by setting, which `*` (everywhere) and then each place may replace
-(`marble rules`). A place's own moderators may only ask for less: their `POLICY` narrows what the
-owner set.
+(`marble rules`). A place's own moderators may only ask for less (`bots.admission.in_force`).
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from bots.admission.blocked_words import read_list, write_list
-from bots.admission.bounds import MEASURES, NAMED, is_among, plain_name
-from bots.admission.rules import Rules, Safety, figure
-from engine.errors import OptionError, UnknownPart, some
-from engine.recipe.limits import one_of
+from engine.errors import OptionError, UnknownPart, UserError
+from engine.models.catalogue import Catalogue
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.models.name_matching import means
+from engine.recipe.limits import CHOICES, LARGEST, RANGES, Range, one_of
+from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
-PREFIX: Final = "rules."  # of the names under which places keep them, beside what else they keep
-POLICY: Final = "policy."  # … of those of their moderators
-OPEN: Final = "open"  # a place's setting: False where nothing may be asked for
+PREFIX: Final = "rules."  # of the keys under which places store the owner's rules
+POLICY: Final = "policy."  # … and those of their moderators
+OPEN: Final = "open"  # a place's setting: False where no job is taken
+KEEP: Final = "keep_days"  # a rule: how long a place's pictures are kept
 MOST: Final = 10**9
 # What phones and Chinese keyboards write between two numbers is no other than "-".
 _BOUNDS: Final = re.compile(r"(-?\d+(?:\.\d+)?)\s*[-–—－~～]\s*(-?\d+(?:\.\d+)?)", re.ASCII)
 A_LIMIT: Final = Sentence("a_limit", most=MOST)
 
 
+class Safety(StrEnum):
+    """What is done with pictures that the safety check does not find safe; stricter ones last."""
+
+    OFF = "off"
+    SPOILER = "spoiler"
+    REFUSE = "refuse"
+
+
+Finder = Callable[[Path | None], Callable[[str], str]]  # the models folder → name → full name
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of a recipe: the range of its rule, and how it is read off, once, never or often."""
+
+    allowed: Range
+    of: Callable[[Recipe], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names that a recipe uses: how they are read off, and which there are.
+
+    known: all of them. find: of files, finds the full name, or raises `UserError`.
+    """
+
+    of: Callable[[Recipe], Sequence[str]]
+    known: tuple[str, ...] = ()
+    find: Finder | None = None
+
+
+def _files(kind: ModelKind) -> Finder:
+    return lambda models_dir: ModelFiles(models_dir, kind).resolve
+
+
+def _given(*values: float | None) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+# Of a finished picture, upscaled or not.
+SIDE: Final = Range(RANGES["width"].low, RANGES["width"].high * RANGES["factor"].high)
+
+# By the names of options, or by what is counted; a test compares them with the table of options.
+MEASURES: Final[Mapping[str, Measure]] = {
+    "steps": Measure(RANGES["steps"], lambda r: (r.steps,)),
+    "guidance": Measure(RANGES["guidance_scale"], lambda r: (r.guidance_scale,)),
+    "width": Measure(SIDE, lambda r: r.size[:1]),
+    "height": Measure(SIDE, lambda r: r.size[1:]),
+    "pixels": Measure(Range(64 * 64, LARGEST), lambda r: (math.prod(r.size),)),
+    "count": Measure(RANGES["count"], lambda r: (r.count,)),
+    "strength": Measure(
+        RANGES["strength"], lambda r: _given(r.strength, r.upscale.strength if r.upscale else None)
+    ),
+    "rescale": Measure(RANGES["guidance_rescale"], lambda r: (r.guidance_rescale,)),
+    "clip_skip": Measure(RANGES["clip_skip"], lambda r: _given(r.clip_skip)),
+    "upscale": Measure(RANGES["factor"], lambda r: (r.upscale.factor,) if r.upscale else ()),
+    "loras": Measure(Range(0, 16), lambda r: (len(r.loras),)),
+    "lora_weight": Measure(
+        RANGES["lora_weight"], lambda r: [weight for lora in r.loras for weight in lora.weights]
+    ),
+    "controls": Measure(Range(0, 4), lambda r: (len(r.controls),)),
+    "control_strength": Measure(
+        RANGES["control_strength"], lambda r: [each.strength for each in r.controls]
+    ),
+    "images": Measure(Range(0, 6), lambda r: (len(r.inputs),)),  # that it starts from
+}
+NAMED: Final[Mapping[str, Named]] = {
+    "models": Named(lambda r: (r.checkpoint,), find=lambda folder: Catalogue(folder).resolve),
+    "sampler": Named(lambda r: (r.sampler,), CHOICES["sampler"]),
+    "schedule": Named(lambda r: (r.schedule,), CHOICES["schedule"]),
+    "fit": Named(lambda r: (r.fit,) if r.image else (), CHOICES["fit"]),
+    "lora": Named(lambda r: [lora.name for lora in r.loras], find=_files(ModelKind.LORA)),
+    "vae": Named(lambda r: (r.vae,) if r.vae else (), find=_files(ModelKind.VAE)),
+    "control": Named(
+        lambda r: [each.model for each in r.controls], find=_files(ModelKind.CONTROLNET)
+    ),
+    "upscaler": Named(
+        lambda r: (r.upscale.by,) if r.upscale else (), find=_files(ModelKind.UPSCALER)
+    ),
+}
+
+
 def read_rule(name: str, text: str) -> Any:
-    """Read a rule as people write it, to a plain JSON value; None (for nothing) removes it."""
+    """Read a rule as people write it, to a plain JSON value; None (for nothing) removes it.
+
+    Raises `OptionError` or `UnknownPart`.
+    """
     if name not in RULES:
         raise OptionError("A rule", name, one_of(RULES))
     return RULES[name](name, text.strip()) if text.strip() else None
@@ -39,105 +130,56 @@ def write_rule(value: Any) -> str:
     """Write a rule as people write it."""
     if not isinstance(value, (list, tuple)):
         return str(value)
-    return (
-        write_list(value) if all(isinstance(v, str) for v in value) else "-".join(map(str, value))
-    )
+    if all(isinstance(each, str) for each in value):
+        return write_list(value)
+    return "-".join(map(str, value))
 
 
-def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
-    """Return the rules with what a place keeps over them."""
-    return _changed(rules, _kept(stored, PREFIX, RULES))
+def complete_names(
+    models_dir: Path | None, changes: Mapping[str, str], *, ahead: bool = False
+) -> tuple[dict[str, str], list[UserError]]:
+    """Return rules as typed with the full names of the files that they name; blocks.
 
-
-def narrowed(rules: Rules, stored: Mapping[str, Any]) -> Rules:
-    """Return the rules with what a place's moderators ask for on top: never more than before.
-
-    What they asked for and the owner has since left nothing of is set aside: the owner's holds.
+    Raises the `UserError` for a name that no file has; with `ahead` such a name stays as it is
+    typed, for files to come, and the error is returned beside the rules.
     """
-    asked, aside = _kept(stored, POLICY, MODERATED), set_aside(rules, stored)
-    left = {name: _left(name, rules, new) for name, new in asked.items() if name not in aside}
-    return _changed(rules, left)
+    found = dict(changes)
+    missing: list[UserError] = []
+    for rule, text in changes.items():
+        if rule not in NAMED or not (find := NAMED[rule].find):
+            continue
+        full_name, names = find(models_dir), []
+        for typed in read_list(text):
+            try:
+                names.append(full_name(typed))
+            except UserError as error:
+                if not ahead:
+                    raise
+                names.append(typed)
+                missing.append(error)
+        if names:  # commas alone stand for none at all
+            found[rule] = write_list(names)
+    return found, missing
 
 
-def set_aside(rules: Rules, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a place's moderators asked for and the owner's rules leave nothing of."""
-    asked = _kept(stored, POLICY, MODERATED)
-    return {name: new for name, new in asked.items() if _leaves_nothing(name, rules, new)}
+def is_among(rule: str, name: str, allowed: Iterable[str]) -> bool:
+    """Return whether a name of a recipe is one of those that a rule of `NAMED` allows.
 
-
-def sources(rules: Rules, stored: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return by the names of what makes up each rule in force: the owner's, the moderators', both.
-
-    rules: the owner's, as `with_stored` returns them.
+    A bare name in a rule stands for a file of that name in any folder
+    (`engine.models.name_matching`). Known names may be written with other cases and hyphens.
     """
-    asked, aside = _kept(stored, POLICY, MODERATED), set_aside(rules, stored)
-    found: dict[str, tuple[str, ...]] = {}
-    for name in RULES:
-        held, theirs = _plain(rules.get(name)), asked.get(name)
-        narrows = theirs is not None and name not in aside
-        left = _plain(_left(name, rules, theirs)) if narrows else held
-        if left == held:
-            found[name] = (PREFIX + name,)
-        else:
-            found[name] = (POLICY + name,) if left == theirs else (PREFIX + name, POLICY + name)
-    return found
+    if NAMED[rule].known:
+        return _plain_name(name) in map(_plain_name, allowed)
+    return any(means(each, name) for each in allowed)
 
 
-def _plain(value: Any) -> Any:
-    """Return a rule's value as places keep it."""
-    return list(value) if isinstance(value, tuple) else value
+def figure(value: float) -> str:
+    """Write a number as people do: whole ones without a point."""
+    return f"{int(value)}" if value == int(value) else f"{value:g}"
 
 
-def check_narrowing(rules: Rules, name: str, asked: Any) -> None:
-    """Raise `OptionError` for a moderators' rule that leaves nothing of what the owner lets."""
-    if _leaves_nothing(name, rules, asked):
-        held = rules.get(name)
-        owners = (some(held) or "none") if name in NAMED else write_rule(held)
-        raise OptionError(name, write_rule(asked), Sentence("owners_own", owners=owners))
-
-
-def _kept(stored: Mapping[str, Any], prefix: str, names: Iterable[str]) -> dict[str, Any]:
-    values = {name: stored.get(prefix + name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _changed(rules: Rules, values: Mapping[str, Any]) -> Rules:
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    if "safety" in plain:
-        plain["safety"] = Safety(plain["safety"])
-    bounds = {name: plain.pop(name) for name in MEASURES if name in plain}
-    allowed = {name: plain.pop(name) for name in NAMED if name in plain}
-    bounds, allowed = {**rules.bounds, **bounds}, {**rules.allowed, **allowed}
-    return replace(rules, **plain, bounds=bounds, allowed=allowed)
-
-
-def _leaves_nothing(name: str, rules: Rules, asked: Any) -> bool:
-    """Say whether the owner's rule leaves nothing of what is asked for, which may be no name."""
-    return bool(asked) and name in (*MEASURES, *NAMED) and not _left(name, rules, asked)
-
-
-def _left(name: str, rules: Rules, asked: Any) -> Any:
-    """Return what is left of what moderators ask for within what the owner lets."""
-    held = rules.get(name)
-    if name in MEASURES and held:
-        both = [max(asked[0], held[0]), min(asked[1], held[1])]
-        return both if both[0] <= both[1] else []
-    if name in NAMED and held is not None:
-        # Of a bare name and a file that it stands for, the file is what both let.
-        files = [each for each in held if each not in asked and is_among(name, each, asked)]
-        return [*(each for each in asked if is_among(name, each, held)), *files]
-    if name == "blocked":
-        return list(dict.fromkeys([*held, *asked]))
-    if name == "safety":
-        return max(held, Safety(asked), key=list(Safety).index)
-    return _least(held, asked) if isinstance(asked, int) else asked
-
-
-def _least(*limits: int) -> int:
-    """Return the tightest limit; 0 is none."""
-    return min((limit for limit in limits if limit), default=0)
+def _plain_name(name: str) -> str:
+    return name.strip().casefold().replace("-", "_")
 
 
 def _number(name: str, text: str) -> int:
@@ -161,11 +203,11 @@ def _bounds(name: str, text: str) -> list[float]:
 
 
 def _names(name: str, text: str) -> list[str]:
-    names, known = _words(name, text), NAMED[name].known
+    names, known = read_list(text), NAMED[name].known
     for each in names:
         if known and not is_among(name, each, known):
             raise UnknownPart(name, each, known)
-    return [plain_name(each) for each in names] if known else names
+    return [_plain_name(each) for each in names] if known else names
 
 
 def _safety(name: str, text: str) -> str:
@@ -174,31 +216,20 @@ def _safety(name: str, text: str) -> str:
     return text.lower()
 
 
-KEEP: Final = "keep_days"  # how long a place's pictures are kept; the caretaker reads it
-
+# Limits of how much is asked for, waits or runs: of a person, or of all people in a place.
+COUNTED: Final = (
+    *("per_minute", "place_per_minute", "daily"),
+    *("waiting", "place_waiting", "running", "place_running"),
+)
+# How the text of each rule is read.
 RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
-    "per_minute": _number,
-    "place_per_minute": _number,
-    "daily": _number,
-    "waiting": _number,
-    "place_waiting": _number,
-    "running": _number,
-    "place_running": _number,
+    **dict.fromkeys(COUNTED, _number),
     "blocked": _words,
     "safety": _safety,
     KEEP: _number,
     **dict.fromkeys(MEASURES, _bounds),
     **dict.fromkeys(NAMED, _names),
 }
-# Limits of how much is asked for, waits or runs.
-COUNTED: Final = (
-    *("per_minute", "place_per_minute", "daily"),
-    *("waiting", "place_waiting", "running", "place_running"),
-)
 LISTED: Final = ("blocked", *NAMED)  # rules that are lists of words or names
 # What a place's own moderators may narrow.
-MODERATED: Final = (
-    *("per_minute", "place_per_minute", "blocked", "safety"),
-    *MEASURES,
-    *NAMED,
-)
+MODERATED: Final = ("per_minute", "place_per_minute", "blocked", "safety", *MEASURES, *NAMED)

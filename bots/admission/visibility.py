@@ -1,4 +1,4 @@
-"""Who may see which picture: the safety check's verdicts, held to what a place asks for.
+"""Which pictures are shown in a place, by the safety check's verdicts and the rule there.
 
 Every picture that leaves for a chat is read through a `View` of the place where it will be seen:
 answers and their fallbacks, galleries, originals, direct messages, exports. A picture that nobody
@@ -13,59 +13,48 @@ not, and a preview as a picture that nobody checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from bots.admission.in_force import InForce, nowhere
-from bots.admission.rules import Safety
+from bots.admission.rulebook import Safety
 from engine.errors import UserError
 from engine.events import Verdict
 from engine.pictures.images import blank
 from engine.sentences import Sentence
-from storage import Picture, Storage
+from storage import Picture
 from storage.jobs.picture_files import Pictures
 
 UNSAFE: Final = Sentence("picture_unsafe")
 UNCHECKED: Final = Sentence("picture_unchecked")
 SOME: Final = Sentence("some_left")
-NO_VEIL: Final = Sentence("no_veil")
+NO_SPOILER: Final = Sentence("no_veil")
 
 
 class Withheld(UserError):
-    """Say why a picture is not shown."""
-
-
-class Ruling(Protocol):
-    """Know what is in force in a place."""
-
-    async def in_force(self, place: str, adult: Callable[[str], bool] = ...) -> InForce: ...
+    """Says why a picture is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Read pictures as somebody may see them in one place."""
+    """Reads pictures as they may be shown in one place."""
 
     files: Pictures
     rule: Safety = Safety.OFF
 
     @property
     def previews(self) -> bool:
-        """Say whether guesses at a picture may be shown, which nobody checks."""
+        """Return whether previews may be shown, which nothing checks."""
         return self.rule is Safety.OFF
 
     def shows(self, picture: Picture) -> bool:
-        """Say whether a picture may be shown, be it behind a spoiler."""
+        """Return whether a picture may be shown, openly or behind a spoiler."""
         return self.rule is not Safety.REFUSE or picture.verdict is Verdict.SAFE
 
-    def veils(self, pictures: Iterable[Picture]) -> bool:
-        """Say whether pictures that are shown together belong behind a spoiler."""
+    def needs_spoiler(self, pictures: Iterable[Picture]) -> bool:
+        """Return whether pictures that are shown together must be behind a spoiler."""
         unsafe = any(each.verdict is not Verdict.SAFE for each in pictures)
         return self.rule is Safety.SPOILER and unsafe
-
-    def opens(self, picture: Picture) -> bool:
-        """Say whether a picture may be shown with nothing before it."""
-        return self.shows(picture) and not self.veils([picture])
 
     def read(self, picture: Picture) -> bytes:
         """Return the bytes of a picture; blocks. Raises `Withheld`, or `DatabaseFault`."""
@@ -73,10 +62,10 @@ class View:
             raise Withheld(UNSAFE if picture.verdict is Verdict.UNSAFE else UNCHECKED)
         return self.files.read(picture)
 
-    def read_open(self, picture: Picture) -> bytes:
-        """Return the bytes of a picture that nothing will stand before, as `read` does."""
-        if self.veils([picture]):
-            raise Withheld(NO_VEIL)
+    def read_openly(self, picture: Picture) -> bytes:
+        """Return the bytes of a picture that is sent without a spoiler; raises as `read` does."""
+        if self.needs_spoiler([picture]):
+            raise Withheld(NO_SPOILER)
         return self.read(picture)
 
     def read_all(self, pictures: Sequence[Picture]) -> list[bytes]:
@@ -92,18 +81,5 @@ class View:
         ]
 
     def note(self, pictures: Iterable[Picture]) -> str:
-        """Return what is said beside pictures of which some are left out, or nothing."""
+        """Return the sentence for pictures of which some are left out, or an empty text."""
         return "" if all(map(self.shows, pictures)) else SOME
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """Know what may be seen where."""
-
-    storage: Storage
-    ruling: Ruling
-
-    async def of(self, place: str, adult: Callable[[str], bool] = nowhere) -> View:
-        """Return what may be seen in a place; `adult`: see `Gate.in_force`."""
-        held = await self.ruling.in_force(place, adult)
-        return View(self.storage.pictures, held.rules.safety)

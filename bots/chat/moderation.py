@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bots.admission.in_force import nowhere
-from bots.admission.offers import meant
+from bots.admission.rulebook import complete_names
 from bots.chat.listings import rule_lines
 from bots.service.app import App
 from bots.texts import Words
@@ -42,7 +42,7 @@ async def change_rules(
     changes = {
         name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()
     }
-    changes, _ = await asyncio.to_thread(meant, app.studio.models_dir, changes)
+    changes, _ = await asyncio.to_thread(complete_names, app.studio.models_dir, changes)
     if changes or is_open is not None:
         await app.gate.narrow(place, changes, by, is_open=is_open)
 

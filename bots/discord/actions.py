@@ -89,7 +89,7 @@ async def send_original(handler: Handler, request: Request, name: str) -> None:
     client, person = handler.client, request.address.person
     with dm_errors(words):
         place = await with_retries(partial(dm_place, client, person), repeatable=True)
-    view = await handler.app.screen.of(place)
+    view = await handler.app.gate.view(place)
     fitted = [await _file(view, each, target.job, words) for each in pictures if view.shows(each)]
     notes = (
         "" if all(whole for _, whole in fitted) else words.shrunk_everywhere,
@@ -193,7 +193,7 @@ async def _file(view: View, picture: Picture, job: Job, words: Words) -> tuple[F
     data = await asyncio.to_thread(view.read, picture)
     fitted = await asyncio.to_thread(fit, data, Limit(size=LIMIT))
     name, alt = f"marble-{picture.name}.{fitted.suffix}", alt_text(job, words)
-    spoiler = view.veils([picture])
+    spoiler = view.needs_spoiler([picture])
     return FileData(name=name, data=fitted.data, description=alt, spoiler=spoiler), fitted.whole
 
 

@@ -176,8 +176,8 @@ class DiscordAdapter:
     async def _view(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
         """Return what may be seen where a reply arrives by a way."""
         if way == BY_DM:
-            return await self._app.screen.of(await dm_place(client, address.person))
-        return await self._app.screen.of(job.place, partial(is_adult, client))
+            return await self._app.gate.view(await dm_place(client, address.person))
+        return await self._app.gate.view(job.place, partial(is_adult, client))
 
     async def _send(
         self,

@@ -176,7 +176,7 @@ class Handler:
     async def view(self, request: Request) -> View:
         """Return what may be seen where a request is answered."""
         await self.add_place(request)
-        return await self.app.screen.of(request.place, partial(is_adult, self.client))
+        return await self.app.gate.view(request.place, partial(is_adult, self.client))
 
     def moderated_place(self, request: Request, *, server: bool = True) -> str:
         """Return what a moderator decides for: the whole `server`, or the channel.

@@ -132,5 +132,5 @@ def _sheet(view: View, entries: Sequence[Entry], limit: Limit, words: Words) -> 
         name=f"pictures.{small.suffix}",
         data=small.data,
         description=cut(alt, ALT_LIMIT),
-        spoiler=view.veils(pictures),
+        spoiler=view.needs_spoiler(pictures),
     )

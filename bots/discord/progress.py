@@ -95,7 +95,7 @@ class ProgressMessages:
         """Return the preview that comes with news, if the rules of now allow it."""
         if not isinstance(news, Progress) or not news.preview:
             return None
-        view = await self._app.screen.of(job.place, partial(is_adult, self._client))
+        view = await self._app.gate.view(job.place, partial(is_adult, self._client))
         return news.preview if view.previews else None
 
 

@@ -136,7 +136,7 @@ async def pictures_reply(
         name=f"marble-{name}.{shown.suffix}",
         data=shown.data,
         description=alt_text(job, words, len(pictures)),
-        spoiler=view.veils(pictures),
+        spoiler=view.needs_spoiler(pictures),
     )
     notes = ("" if whole else _shrunk(pictures[0], words), say(view.note(pictures), words))
     return Reply(content=_caption(job, name, words, *notes), files=(file,), view=buttons)

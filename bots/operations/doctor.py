@@ -273,8 +273,7 @@ def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
 
 async def _places_that_want_it(settings: Settings) -> list[str]:
     """Return the places whose rule holds unsafe pictures back, as far as they can be looked up."""
-    from bots.admission.rulebook import POLICY, PREFIX
-    from bots.admission.rules import Safety
+    from bots.admission.rulebook import POLICY, PREFIX, Safety
     from storage.care.diagnosis import look
 
     wanting = {"*"} if settings.safety != Safety.OFF else set()

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from PIL.Image import Image
 
-from bots.admission.gate import Admission, nobody_minds
+from bots.admission.gate import Admission, allow_all
 from bots.requests import derive
 from bots.requests.derive import change, of_picture, the_picture
 from bots.requests.wishes import STYLE, find_style, size_like, sized, styled, worn
@@ -75,7 +75,7 @@ class Studio:
         pictures: Pictures,
         styles: Styles,
         *,
-        gate: Gate = nobody_minds,
+        gate: Gate = allow_all,
     ) -> None:
         self._gate = gate  # asked before any job is committed
         self._styles = styles

@@ -11,8 +11,8 @@ from typing import Any, Final
 from bots.admission.gate import Gate
 from bots.admission.prompt_hook import find_hook
 from bots.admission.roles import Roles
-from bots.admission.rules import Rules, Safety
-from bots.admission.visibility import Screen
+from bots.admission.rulebook import Safety
+from bots.admission.rules import Rules
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
@@ -45,11 +45,6 @@ class App:
     studio: Studio
     styles: Stylebook
     health: Callable[[], Health]  # of the engine
-
-    @property
-    def screen(self) -> Screen:
-        """Return what knows which pictures may be seen where."""
-        return Screen(self.storage, self.gate)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

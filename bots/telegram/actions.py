@@ -69,9 +69,9 @@ async def original(request: Request, target: Target, message: int) -> str | None
     for picture in target.drawn(request.words):
 
         async def send(near: Address, picture: Picture = picture) -> None:
-            view = await request.app.screen.of(near.place)
+            view = await request.app.gate.view(near.place)
             # Telegram has no spoilers for files.
-            png = await asyncio.to_thread(view.read_open, picture)
+            png = await asyncio.to_thread(view.read_openly, picture)
             file = InputFile(png, filename=f"marble-{picture.name}.png")
             await post_at(request.bot.send_document, near, file)
 

@@ -52,9 +52,9 @@ class Telegram:
         self.bot = make_bot(app.settings, RateLimiter(self._supergroups))
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
-        placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.screen, self._spawn)
+        placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.gate, self._spawn)
         self._placeholders = placeholders
-        self._replies = Replies(self.bot, app.screen, placeholders)
+        self._replies = Replies(self.bot, app.gate, placeholders)
         self._handler = Handler(
             app,
             self.bot,

@@ -43,7 +43,7 @@ async def export(request: Request) -> None:
         except Forbidden:
             raise UserError(words.dm_closed) from None
 
-    view = await request.app.screen.of(place_of(user))  # where it is sent
+    view = await request.app.gate.view(place_of(user))  # where it is sent
     await export_data(request.app, request.viewer, words, view=view, most=DOCUMENT, send=send)
 
 

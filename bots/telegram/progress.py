@@ -12,7 +12,7 @@ from telegram import InputMediaPhoto
 from telegram.error import RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
-from bots.admission.visibility import Screen
+from bots.admission.gate import Gate
 from bots.presentation import progress_line
 from bots.requests.studio import Studio
 from bots.telegram import keyboards
@@ -56,7 +56,7 @@ class Placeholders:
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     jobs: Jobs
     studio: Studio
-    screen: Screen
+    gate: Gate
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     _followed: dict[int, Placeholder] = field(default_factory=dict)  # by job
 
@@ -147,7 +147,7 @@ class Placeholders:
         chat, message = message_of(placeholder.message)
         line = progress_line(news, address.words)
         preview = news.preview if isinstance(news, Progress) else None
-        if preview is not None and not (await self.screen.of(job.place)).previews:
+        if preview is not None and not (await self.gate.view(job.place)).previews:
             preview = None
         if line == placeholder.line and preview is None:
             return True

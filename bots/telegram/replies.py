@@ -19,7 +19,8 @@ from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import ExtBot
 
-from bots.admission.visibility import Screen, View, Withheld
+from bots.admission.gate import Gate
+from bots.admission.visibility import View, Withheld
 from bots.presentation import Limit, caption, compose, cut, fit, quote_names, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key, message_of
@@ -66,7 +67,7 @@ class Replies:
     """Sends replies, each by the first of `ways` that works."""
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
-    screen: Screen
+    gate: Gate
     placeholders: Placeholders
     ways: Sequence[Way] = (EDIT, MESSAGE, IN_WORDS, ALONE)
 
@@ -128,7 +129,7 @@ class Replies:
         """Send a job's pictures again."""
 
         async def send(near: Address) -> Shown:
-            view = await self.screen.of(near.place)
+            view = await self.gate.view(near.place)
             reply = await asyncio.to_thread(_read, job, pictures, view, address.words)
             return await self._post(reply, near)
 
@@ -195,7 +196,7 @@ class Replies:
             text = _captioned(job, words, words.not_shown.format(name=job.id))
             return Reply(text=text, buttons=keyboards.of_result(job, None, words))
         try:
-            view = await self.screen.of(place or job.place)
+            view = await self.gate.view(place or job.place)
             return await asyncio.to_thread(_read, job, job.pictures, view, words)
         except DatabaseFault as fault:
             if fault.passing:
@@ -217,7 +218,7 @@ def _read(job: Job, pictures: Sequence[Picture], view: View, words: Words) -> Re
     return Reply(
         text=_captioned(job, words, say(view.note(pictures), words)),
         buttons=buttons,
-        spoiler=view.veils(pictures),
+        spoiler=view.needs_spoiler(pictures),
         photo=fit(shown, PHOTO).data,
         original=shown,
         name=f"marble-{one.name if one else job.id}.png",

@@ -3,11 +3,9 @@
 import argparse
 from typing import Any, Final
 
-from bots.admission.bounds import NAMED
 from bots.admission.gate import Gate
 from bots.admission.in_force import InForce
-from bots.admission.offers import meant
-from bots.admission.rulebook import RULES, write_rule
+from bots.admission.rulebook import NAMED, RULES, complete_names, write_rule
 from bots.operations.settings import Settings
 from bots.service.app import roles_of, rules_of
 from bots.terminal.console import Listing, open_console
@@ -29,7 +27,7 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> None:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         place = await present_place(storage, place)
         gate = Gate(storage, roles_of(settings), rules_of(settings))
-        changes, missing = meant(settings.models_dir, changes, ahead=arguments.ahead)
+        changes, missing = complete_names(settings.models_dir, changes, ahead=arguments.ahead)
         if changes:
             await gate.change(place, changes, person())
         for error in missing:

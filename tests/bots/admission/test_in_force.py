@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from bots.admission.gate import Gate
 from bots.admission.in_force import resolve
 from bots.admission.roles import Roles
-from bots.admission.rulebook import read_rule
-from bots.admission.rules import Refusal, Rules, Safety
-from bots.admission.visibility import Screen
+from bots.admission.rulebook import Safety, read_rule
+from bots.admission.rules import Refusal, Rules
 from bots.chat.listings import rule_lines
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
@@ -171,7 +170,7 @@ async def test_pictures_are_shown_as_the_rules_say_where_they_are_asked_for(
     storage: Storage, tree: Tree
 ) -> None:
     tree, gate = await planted(storage, tree, Rules(safety=Safety.SPOILER))
-    screen, words = Screen(storage, gate), words_of("en")
+    words = words_of("en")
     for number in tree.numbers:
         where, owners = tree.nearest(number, "rules.safety")
         if tree.adult.intersection(tree.line(number)) and where in ("*", ""):
@@ -179,7 +178,7 @@ async def test_pictures_are_shown_as_the_rules_say_where_they_are_asked_for(
         owners = Safety(owners or Safety.SPOILER)
         theirs = Safety(tree.nearest(number, "policy.safety")[1] or Safety.OFF)
         strictest = max(owners, theirs, key=list(Safety).index)
-        assert (await screen.of(tree.place(number), tree.is_adult)).rule is strictest
+        assert (await gate.view(tree.place(number), tree.is_adult)).rule is strictest
         held = await gate.in_force(tree.place(number), tree.is_adult)
         assert shown(list(rule_lines(held, words)), words.rules["safety"]) == strictest
 

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from bots.admission.bounds import NAMED
-from bots.admission.offers import OFFERS, meant
+from bots.admission.rulebook import NAMED, complete_names
 from engine.errors import UnknownPart
 
 
 def test_every_rule_of_names_is_held_against_something() -> None:
-    assert OFFERS.keys() == {name for name, named in NAMED.items() if not named.known}
+    assert all(bool(named.known) is (named.find is None) for named in NAMED.values())
 
 
 def test_names_are_told_in_full_and_other_rules_are_left(models: Path) -> None:
     typed = {"models": "Starter ，TINY", "lora": "ink_v2.safetensors", "vae": ",", "steps": "1-9"}
-    found, missing = meant(models, typed)
+    found, missing = complete_names(models, typed)
     assert found == {"models": "starter, tiny", "lora": "Ink_v2", "vae": ",", "steps": "1-9"}
     assert missing == []
 
@@ -23,7 +22,7 @@ def test_names_are_told_in_full_and_other_rules_are_left(models: Path) -> None:
 def test_what_is_not_there_is_an_error_or_waited_for(models: Path) -> None:
     typed = {"lora": "Ink_v2, Ink_v3"}
     with pytest.raises(UnknownPart, match=r"no LoRA 'Ink_v3' \(did you mean 'Ink_v2'\?\)"):
-        meant(models, typed)
-    found, [error] = meant(models, typed, ahead=True)
+        complete_names(models, typed)
+    found, [error] = complete_names(models, typed, ahead=True)
     assert found == typed
     assert "no LoRA 'Ink_v3'" in str(error)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.admission.rates import KEPT, Rates
+from bots.admission.gate import KEPT, Rates
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_evenly() -> None:

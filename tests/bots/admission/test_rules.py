@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from bots.admission.bounds import MEASURES, NAMED, is_among
-from bots.admission.rulebook import RULES, narrowed, read_rule, set_aside, with_stored, write_rule
-from bots.admission.rules import Refusal, Rules, Safety, check_rate
+from bots.admission.in_force import narrow, with_stored
+from bots.admission.rulebook import MEASURES, NAMED, RULES, Safety, is_among, read_rule, write_rule
+from bots.admission.rules import Refusal, Rules, check_rate
 from bots.requests.options import OPTIONS
 from engine.errors import OptionError, UnknownPart
 from engine.queue.estimates import MILLION, pixel_steps
@@ -75,7 +75,7 @@ def test_a_rules_names_mean_files_as_everywhere(allowed: str, name: str, right: 
 
 def test_of_a_bare_name_and_a_file_both_rules_let_the_file() -> None:
     for owner, asked in (("dream", "sub/dream.safetensors"), ("sub/dream.safetensors", "dream")):
-        held = narrowed(Rules(allowed={"models": (owner,)}), {"policy.models": [asked]})
+        held = narrow(Rules(allowed={"models": (owner,)}), {"policy.models": [asked]}).rules
         assert held.allowed["models"] == ("sub/dream.safetensors",)
 
 
@@ -91,7 +91,7 @@ def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() ->
     asked |= {"steps": [1, 20], "count": [8, 16], "width": [64, 512], "safety": "refuse"}
     asked |= {"sampler": ["lms"], "vae": ["one"]}
     stored = {f"policy.{name}": value for name, value in asked.items()}
-    assert narrowed(held, stored) == Rules(
+    assert narrow(held, stored).rules == Rules(
         per_minute=2,
         place_per_minute=9,
         blocked=("bad", "worse"),
@@ -99,12 +99,13 @@ def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() ->
         allowed={"models": ("b",), "sampler": ("euler",), "vae": ("one",)},
         bounds={"steps": (5, 20), "count": (1, 4), "width": (64, 512)},
     )
-    assert set_aside(held, stored) == {"sampler": ["lms"], "count": [8, 16]}
+    assert narrow(held, stored).aside == {"sampler": ["lms"], "count": [8, 16]}
     none: dict[str, Any] = {"policy.models": []}  # is asked for, too
-    assert (narrowed(held, none).allowed["models"], set_aside(held, none)) == ((), {})
+    left = narrow(held, none)
+    assert (left.rules.allowed["models"], left.aside) == ((), {})
     wider = {"per_minute": 60, "daily": 10**9, "safety": "off", "models": ["a", "b", "c"]}
-    assert narrowed(held, {f"policy.{name}": value for name, value in wider.items()}) == held
-    assert narrowed(held, {}) == held
+    assert narrow(held, {f"policy.{name}": value for name, value in wider.items()}).rules == held
+    assert narrow(held, {}).rules == held
 
 
 def test_who_asks_too_often_is_told_until_when() -> None:

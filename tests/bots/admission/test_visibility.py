@@ -9,8 +9,9 @@ import pytest
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
-from bots.admission.rules import Rules, Safety
-from bots.admission.visibility import SOME, UNCHECKED, UNSAFE, Screen, View, Withheld
+from bots.admission.rulebook import Safety
+from bots.admission.rules import Rules
+from bots.admission.visibility import SOME, UNCHECKED, UNSAFE, View, Withheld
 from engine.events import Verdict
 from storage import Picture, Storage
 from storage.jobs.picture_files import Pictures
@@ -53,7 +54,7 @@ def test_what_a_rule_makes_of_a_verdict(
     files = Pictures(tmp_path)
     [picture] = stored(files, verdict)
     seen = View(files, rule)
-    assert (seen.shows(picture), seen.veils([picture])) == (shown, veiled)
+    assert (seen.shows(picture), seen.needs_spoiler([picture])) == (shown, veiled)
     assert seen.previews is (rule is Safety.OFF)
     if shown:
         assert seen.read(picture) == b"png 0"
@@ -62,10 +63,10 @@ def test_what_a_rule_makes_of_a_verdict(
             seen.read(picture)
         assert caught.value.said == (UNSAFE if verdict is BAD else UNCHECKED)
     if shown and not veiled:
-        assert seen.read_open(picture) == b"png 0"
+        assert seen.read_openly(picture) == b"png 0"
     else:
         with pytest.raises(Withheld):
-            seen.read_open(picture)
+            seen.read_openly(picture)
 
 
 def test_of_several_those_that_may_not_be_seen_are_blank_and_the_rest_keep_their_places(
@@ -83,7 +84,7 @@ def test_of_several_those_that_may_not_be_seen_are_blank_and_the_rest_keep_their
         strict.read_all(pictures[1:3])
     veiled = View(files, Safety.SPOILER)
     assert veiled.read_all(pictures) == [b"png 0", b"png 1", b"png 2", b"png 3"]
-    assert (veiled.veils(pictures), veiled.veils(pictures[:1])) == (True, False)
+    assert (veiled.needs_spoiler(pictures), veiled.needs_spoiler(pictures[:1])) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +108,8 @@ async def test_the_nearest_rule_holds_and_adults_see_all_that_their_place_does_n
         for each, text in places.items():
             await storage.people.change_place_settings(each, {"rules.safety": text})
         gate = Gate(storage, Roles(), Rules(safety=Safety.SPOILER))
-        screen = Screen(storage, gate)
-        assert (await screen.of(place, lambda each: adult and each == place)).rule is rule
-        assert (await screen.of(place, lambda each: adult and each == "x:0")).rule is (
+        assert (await gate.view(place, lambda each: adult and each == place)).rule is rule
+        assert (await gate.view(place, lambda each: adult and each == "x:0")).rule is (
             rule if place == "x:1" else Safety.SPOILER
         )
 

@@ -14,7 +14,6 @@ from telegram.error import Forbidden
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Rules
-from bots.admission.visibility import Screen
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.telegram import mydata
@@ -45,8 +44,8 @@ class Chat:
 
 async def export(storage: Storage, chat: Chat, folder: Path) -> None:
     settings = replace(load_settings({}, env_file=""), data_dir=folder)
-    screen = Screen(storage, Gate(storage, Roles(), Rules()))
-    app = SimpleNamespace(storage=storage, settings=settings, screen=screen)
+    gate = Gate(storage, Roles(), Rules())
+    app = SimpleNamespace(storage=storage, settings=settings, gate=gate)
     request = Request(
         app=cast(Any, app),
         bot=cast(Any, chat),

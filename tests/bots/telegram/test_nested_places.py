@@ -19,7 +19,7 @@ Json = dict[str, Any]
 TOPIC: Final = 7
 UNSAFE: Final = "unsafe pictures"
 WITHHELD: Final = "the safety check could not look at it"
-NO_VEIL: Final = "behind a spoiler only"
+NO_SPOILER: Final = "behind a spoiler only"
 # The rules of a group and of its topic, and what becomes of unsafe pictures in the topic.
 KINDS: Final = {
     "by the setting": ({}, {}, "refuse", ""),
@@ -92,7 +92,7 @@ async def check_every_way(telegram: TelegramServer, ada: Person, topic: Chat, ru
         await topic.picture_file(again)
     else:
         told = await refusal(telegram, ada, again, "Original")
-        assert (WITHHELD if rule == "refuse" else NO_VEIL) in told
+        assert (WITHHELD if rule == "refuse" else NO_SPOILER) in told
 
 
 @pytest.mark.parametrize("kind", KINDS)
