@@ -42,7 +42,7 @@ async def change_rules(
     changes = {
         name: "" if text.strip().lower() in NOTHING else text for name, text in typed.items()
     }
-    changes, _ = await asyncio.to_thread(complete_names, app.studio.models_dir, changes)
+    changes, _ = await asyncio.to_thread(complete_names, app.settings.models_dir, changes)
     if changes or is_open is not None:
         await app.gate.narrow(place, changes, by, is_open=is_open)
 

@@ -15,8 +15,8 @@ from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.translate import description_text, name_text
 from bots.presentation.text import ELLIPSIS
+from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS, Option, find
-from bots.requests.wishes import size_like
 from engine.errors import UserError
 from engine.models.catalogue import STARTER
 

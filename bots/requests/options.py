@@ -1,6 +1,6 @@
-"""The one table of options, from which terminal flags, Telegram flags and Discord options are made.
+"""The one table of options, from which the terminal's, Telegram's and Discord's options are made.
 
-An option turns what was typed into values of the recipe's fields; the ranges are the recipe's own.
+An option reads a text as values of the recipe's fields; the ranges are the recipe's own.
 """
 
 import re
@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from bots.requests.wishes import NO_STYLE, STYLE, Aspect, style_name
+from bots.requests.aspect import parse_size
+from bots.requests.styles import NO_STYLE, STYLE, style_name
 from engine.errors import OptionError, PromptError, UnknownOption
 from engine.recipe.limits import FITS, RANGES, SAMPLERS, SCHEDULES, Range, check, parse_seed
 from engine.recipe.prompt_tags import take_loras
@@ -18,8 +19,6 @@ from engine.sentences import Sentence
 
 Values = dict[str, Any]
 AnyFlag = TypeVar("AnyFlag", bound="Flag")
-
-A_SIZE: Final = Sentence("a_size")
 
 
 _LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may be quoted
@@ -98,22 +97,6 @@ def _optional(field: str, read: Callable[[str], object], called: str) -> Callabl
             return plain(text)
 
     return parse
-
-
-def _size(text: str) -> Values:
-    """Read "512", "768x512", or a shape such as "3:2", which waits for the model's size."""
-    if shape := re.fullmatch(r"\s*([1-9]\d{0,2})\s*:\s*([1-9]\d{0,2})\s*", text, re.ASCII):
-        aspect = Aspect(int(shape[1]), int(shape[2]))
-        return {"width": aspect, "height": aspect}
-    found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
-    if not found:
-        raise OptionError("size", text, A_SIZE)
-    width, height = int(found[1]), int(found[2] or found[1])
-    for side in (width, height):
-        if side not in RANGES["width"]:
-            allowed = RANGES["width"].said()
-            raise OptionError("size", text, Sentence("pixels_a_side", allowed=allowed))
-    return {"width": width, "height": height}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +198,7 @@ OPTIONS: Final = (
     Option(
         name="size",
         aliases=("ar", "aspect"),
-        parse=_size,
+        parse=parse_size,
         example="WxH",
         help={
             "en": "width and height in pixels, like 768x512, or a shape, like 3:2",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bots.requests.options import OPTIONS, find, parse_values
-from bots.requests.wishes import STYLE
+from bots.requests.styles import STYLE
 from engine.errors import UserError
 from storage import Storage
 from storage.people.people import People

@@ -1,50 +1,45 @@
-"""The use cases, free of any platform: imagine, rerun, vary, upscale, zoom, pan, cancel, history.
+"""The use cases, free of any platform: imagine, rerun, remake, vary, upscale, zoom, pan, cancel.
 
 What a person typed comes in as values of recipe fields (`bots.requests.options`); what they left
-out is filled in from the model's own defaults. A job is committed before anybody is told of it.
+out is filled in from the model's defaults. A job is committed before anybody is told of it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from PIL.Image import Image
 
 from bots.admission.gate import Admission, allow_all
 from bots.requests import derive
-from bots.requests.derive import change, of_picture, the_picture
-from bots.requests.wishes import STYLE, find_style, size_like, sized, styled, worn
+from bots.requests.aspect import size_like
+from bots.requests.derive import of_picture, the_picture
+from bots.requests.recipe_builder import WORDS, RecipeBuilder
+from bots.requests.styles import STYLE, find_style, style_in, styled
 from bots.worker.worker import Worker
-from engine.errors import MissingVae, UserError
 from engine.events import News
 from engine.files.stored import PictureFolder
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
-from engine.models.control_files import find_control
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
 from engine.pictures.image_header import read_image_header
 from engine.pictures.images import read_image, read_stored_image, to_png
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
 from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
-from engine.recipe.parts import LANCZOS, Upscale
-from engine.recipe.prompt_tags import choose, take_loras
-from engine.recipe.recipe import Recipe, random_seed
-from engine.sentences import Sentence
+from engine.recipe.parts import LANCZOS
+from engine.recipe.recipe import Recipe
 from storage import Job, NewJob, Picture, parse_name
 from storage.jobs.jobs import Jobs
 from storage.jobs.picture_files import Pictures
 from storage.people.styles import Styles
 
-WORDS: Final = ("prompt", "negative_prompt")
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Say who asks, where, and how an answer reaches them (as their platform's adapter knows)."""
+    """Who asks, where, and how an answer reaches them (as their platform's adapter reads it)."""
 
     person: str
     place: str
@@ -53,19 +48,12 @@ class Asker:
     later: bool = False  # leave the job to a process that serves
 
 
-# Raises `UserError` for what may not be, or returns what holds as a job is committed.
+# Raises `UserError` for what is not allowed, or returns what is checked as the job is committed.
 Gate = Callable[[Recipe, Asker], Awaitable[Admission]]
 
 
-class NothingYet(UserError):
-    """Say that somebody who wants their last picture again has none."""
-
-    def __init__(self) -> None:
-        super().__init__(Sentence("nothing_yet"))
-
-
 class Studio:
-    """Take requests from any platform and turn them into jobs, and jobs into answers."""
+    """Takes requests from any platform and commits them as jobs."""
 
     def __init__(
         self,
@@ -79,9 +67,7 @@ class Studio:
     ) -> None:
         self._gate = gate  # asked before any job is committed
         self._styles = styles
-        self._catalogue = catalogue
-        self._loras = ModelFiles(catalogue.models_dir, ModelKind.LORA)
-        self._controls = ModelFiles(catalogue.models_dir, ModelKind.CONTROLNET)
+        self.builder = RecipeBuilder(catalogue)
         self._jobs = jobs
         self._worker = worker
         self._pictures = pictures
@@ -91,7 +77,7 @@ class Studio:
         values, style = await self._styled(values, asker)
         if values.get("image") and not {"width", "height"} & values.keys():
             values = {**values, **await self._size_like(values)}
-        return await self._submit(self.complete(values), asker, style=style)
+        return await self._submit(self.builder.complete(values), asker, style=style)
 
     async def rerun(self, name: str, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job that repeats another, with some values changed.
@@ -99,33 +85,35 @@ class Studio:
         `name` is a job (`12`) or one picture of it (`12.3`). One picture of a grid repeated with
         another seed is a new single picture; with its own seed it stays what it was.
         """
-        number, picture = parse_name(name)
-        parent = await self._jobs.get(number)
+        parent, picture = await self.get(name)
         recipe = of_picture(parent, picture)
         kept = None if values.get("prompt", recipe.prompt) != recipe.prompt else parent.style
         values, style = await self._styled(values, asker, recipe, kept)
-        recipe = self._changed(recipe, values)
-        return await self._submit(recipe, asker, parent=number, parent_picture=picture, style=style)
+        return await self._submit(
+            self.builder.change(recipe, values),
+            asker,
+            parent=parent.id,
+            parent_picture=picture,
+            style=style,
+        )
 
     async def remake(self, recipe: Recipe, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job for a recipe from elsewhere, with some values changed.
 
-        It wears the style whose words it holds, as the place knows them.
+        Its style is the one of the place whose words are in it.
         """
         asked = STYLE in values
         check_words(recipe.prompt)
         values, style = await self._styled(values, asker, recipe)
-        recipe = self._changed(recipe, values)
+        recipe = self.builder.change(recipe, values)
         if not asked:
             texts = {name: getattr(recipe, name) for name in WORDS}
-            style = worn(texts, await self._styles.list(asker.place))
+            style = style_in(texts, await self._styles.list(asker.place))
         return await self._submit(recipe, asker, style=style)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one, subtly or strongly different."""
-        job, kept = await self._start_from(name)
-        recipe = derive.varied(job.recipe, kept, strong=strong)
-        return await self._derive(recipe, asker, job, kept.index)
+        return await self._derive(name, asker, partial(derive.varied, strong=strong))
 
     async def upscale(
         self,
@@ -140,29 +128,27 @@ class Studio:
 
         strength: of the pass that draws detail into it (`usual`: the model's own; None: no pass).
         """
-        job, kept = await self._start_from(name)
-        model = self._catalogue.get(job.recipe.checkpoint)
-        recipe = derive.enlarged(
-            job.recipe,
-            kept,
-            factor=factor,
-            by=by,
-            strength=model.second_pass_strength if strength == "usual" else strength,
-            native=(model.defaults.width, model.defaults.height),
-        )
-        return await self._derive(recipe, asker, job, kept.index)
+
+        def enlarged(recipe: Recipe, picture: Picture) -> Recipe:
+            model = self.model(recipe.checkpoint)
+            return derive.enlarged(
+                recipe,
+                picture,
+                factor=factor,
+                by=by,
+                strength=model.second_pass_strength if strength == "usual" else strength,
+                native=(model.defaults.width, model.defaults.height),
+            )
+
+        return await self._derive(name, asker, enlarged)
 
     async def zoom(self, name: str, asker: Asker, *, factor: float = 2.0) -> Job:
         """Commit and start a job that shows a picture from `factor` times as far away."""
-        job, kept = await self._start_from(name)
-        return await self._derive(derive.zoomed(job.recipe, kept, factor), asker, job, kept.index)
+        return await self._derive(name, asker, partial(derive.zoomed, factor=factor))
 
     async def pan(self, name: str, asker: Asker, direction: str) -> Job:
         """Commit and start a job that continues a picture to one of `derive.DIRECTIONS`."""
-        job, kept = await self._start_from(name)
-        return await self._derive(
-            derive.panned(job.recipe, kept, direction), asker, job, kept.index
-        )
+        return await self._derive(name, asker, partial(derive.panned, direction=direction))
 
     async def keep_image(self, data: bytes) -> str:
         """Check a picture that somebody gave, store what counts of it, and return its sha256.
@@ -194,10 +180,8 @@ class Studio:
         Returns its sha256; raises `ImageError`.
         """
 
-        def make() -> str:
-            return self._keep(channel_mask(read_stored_image(self._pictures.fetch(image)), channel))
-
-        return await asyncio.to_thread(make)
+        picture = await asyncio.to_thread(lambda: read_stored_image(self._pictures.fetch(image)))
+        return await asyncio.to_thread(lambda: self._keep(channel_mask(picture, channel)))
 
     async def cancel(self, job: int, *, by: str | None = None) -> Job:
         """End a job in whatever state; raises `TooLate` once its pictures are there.
@@ -207,82 +191,35 @@ class Studio:
         return await self._worker.cancel(job, by=by)
 
     def follow(self, job: int) -> AsyncIterator[News]:
-        """Yield a job's latest news until it is over: its place in line, then its progress."""
+        """Yield a job's latest news until it is over: its queue position, then its progress."""
         return self._worker.follow(job)
 
     async def get(self, name: str) -> tuple[Job, int | None]:
         """Return the job of that name, and which of its pictures is meant (None: all)."""
-        job, picture = await self._get(name)
+        number, picture = parse_name(name)
+        job = await self._jobs.get(number)
         of_picture(job, picture)
         return job, picture
 
-    @property
-    def models_dir(self) -> Path | None:
-        """Return the folder in which models and all that goes with them lie."""
-        return self._catalogue.models_dir
-
     def model(self, name: str) -> Checkpoint:
         """Describe a model; raises `UnknownModel` or `BrokenModel`."""
-        return self._catalogue.get(name)
+        return self.builder.catalogue.get(name)
 
     def models(self) -> list[str]:
         """Return the names of all models, the bundled one first."""
-        return self._catalogue.names()
+        return self.builder.catalogue.names()
 
     def loras(self) -> list[str]:
         """Return the names of all LoRAs."""
-        return self._loras.names()
+        return self.builder.loras.names()
 
     def vaes(self) -> list[str]:
         """Return the names of all VAEs that can take the place of a model's own."""
-        return self._files(ModelKind.VAE).names()
+        return self.builder.vaes.names()
 
     async def styles(self, place: str) -> list[str]:
         """Return the names of the styles that a place knows."""
         return [style.name for style in await self._styles.list(place)]
-
-    def complete(self, values: Mapping[str, Any]) -> Recipe:
-        """Fill what was not typed from the model's defaults and a fresh seed."""
-        checkpoint = self._catalogue.get(values.get("checkpoint", STARTER))
-        usual = checkpoint.defaults
-        filled = {
-            **asdict(usual),
-            "seed": random_seed(),
-            **sized(values, usual.width * usual.height),
-            "checkpoint": checkpoint.name,
-        }
-        if values.get("image"):
-            filled.setdefault("strength", derive.default_strength(values))
-        return self._known(Recipe(**spoken(filled, filled["seed"])))
-
-    def _known(self, recipe: Recipe) -> Recipe:
-        """Return a recipe whose model, LoRAs and controls bear their full names.
-
-        Raises `UserError` for what is not there, or not made for the model.
-        """
-        checkpoint = self._catalogue.get(recipe.checkpoint)
-        if not (checkpoint.has_vae or recipe.vae):
-            raise MissingVae(checkpoint.name, self.vaes())
-        return replace(
-            recipe,
-            checkpoint=checkpoint.name,
-            loras=tuple(
-                replace(lora, name=self._loras.resolve(lora.name)) for lora in recipe.loras
-            ),
-            upscale=recipe.upscale and self._upscale(recipe.upscale),
-            vae=recipe.vae and self._files(ModelKind.VAE).resolve(recipe.vae),
-            controls=tuple(
-                find_control(self._controls, each, checkpoint) for each in recipe.controls
-            ),
-        )
-
-    def _upscale(self, upscale: Upscale) -> Upscale:
-        upscalers = self._files(ModelKind.UPSCALER)
-        upscalers.get(upscale.by)
-        return replace(upscale, by=upscalers.resolve(upscale.by))
-
-    def _files(self, kind: ModelKind) -> ModelFiles:
-        return ModelFiles(self._catalogue.models_dir, kind)
 
     async def _styled(
         self,
@@ -304,35 +241,26 @@ class Studio:
         texts = {name: rest.get(name, getattr(recipe, name, "")) for name in WORDS}
         return {**rest, **styled(texts, known)}, known.name
 
-    def _changed(self, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-        values = sized(values, recipe.width * recipe.height)
-        return self._known(change(recipe, spoken(values, values.get("seed", recipe.seed))))
-
-    async def _get(self, name: str) -> tuple[Job, int | None]:
-        number, picture = parse_name(name)
-        return await self._jobs.get(number), picture
-
-    async def _start_from(self, name: str) -> tuple[Job, Picture]:
-        """Return the one picture that another is made from, and its job; raises `UserError`."""
-        job, picture = await self._get(name)
-        return job, the_picture(job, picture)
-
     def _keep(self, image: Image) -> str:
         return self._pictures.add(to_png(image))["sha256"]
 
     async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Return a size in the shape of the start image, of as many pixels as the model likes."""
-        usual = self._catalogue.get(values.get("checkpoint", STARTER)).defaults
+        usual = self.builder.catalogue.get(values.get("checkpoint", STARTER)).defaults
         data = await asyncio.to_thread(self._pictures.fetch, values["image"])
         header = read_image_header(data)
-        pixels = usual.width * usual.height
-        width, height = size_like(header.width, header.height, pixels)
-        return {"width": width, "height": height}
+        size = size_like(header.width, header.height, usual.width * usual.height)
+        return dict(zip(("width", "height"), size, strict=True))
 
-    async def _derive(self, recipe: Recipe, asker: Asker, parent: Job, picture: int | None) -> Job:
-        recipe = self._known(recipe)
+    async def _derive(
+        self, name: str, asker: Asker, derived: Callable[[Recipe, Picture], Recipe]
+    ) -> Job:
+        """Commit and start a job for a recipe derived from one picture; raises `UserError`."""
+        job, index = await self.get(name)
+        picture = the_picture(job, index)
+        recipe = self.builder.with_full_names(derived(job.recipe, picture))
         return await self._submit(
-            recipe, asker, parent=parent.id, parent_picture=picture, style=parent.style
+            recipe, asker, parent=job.id, parent_picture=picture.index, style=job.style
         )
 
     async def _submit(
@@ -343,7 +271,7 @@ class Studio:
         parent_picture: int | None = None,
         style: str | None = None,
     ) -> Job:
-        if recipe.image:  # what cannot be drawn upon is said before anything waits
+        if recipe.image:  # a start image that cannot be used is refused before anything waits
             await asyncio.to_thread(read_start_image, recipe, PictureFolder(self._pictures.folder))
         admission = await self._gate(recipe, asker)
         new = NewJob(
@@ -362,17 +290,3 @@ class Studio:
             job = await self._jobs.add(new, allow=admission.allow)
             self._worker.submit(job, admission.caps)
         return job
-
-
-def spoken(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return values with what their words say beside themselves: choices made, LoRAs taken."""
-    found = dict(values)
-    for name in WORDS:
-        if isinstance(text := found.get(name), str):
-            found[name] = choose(text, seed)
-    if isinstance(prompt := found.get("prompt"), str):
-        found["prompt"], tagged = take_loras(prompt)
-        check_words(found["prompt"])
-        if tagged:
-            found["loras"] = (*found.get("loras", ()), *tagged)
-    return found

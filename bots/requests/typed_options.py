@@ -124,6 +124,19 @@ def only_options(text: str, names: Iterable[str], others: Sequence[str] = ()) ->
     return typed
 
 
+def read_style_words(text: str, negative: str = "", *, lines: bool = False) -> tuple[str, str]:
+    """Read a style's words: what it adds, and after `--no` what the picture should not show.
+
+    negative: what is typed for that beside the text. lines: as `split_message` takes it. Raises
+    `UnknownOption` for other options, and as `join_options` says.
+    """
+    words, typed = split_message(text, lines=lines)
+    typed = join_options(read_given([("negative", negative)] if negative else []), typed)
+    if others := [name for name, _ in typed if name != "negative"]:
+        raise UnknownOption(f"--{others[0]}", ["--no"])
+    return words, dict(typed).get("negative", "")
+
+
 def _flags(text: str, known: Mapping[str, Flag]) -> Iterator[re.Match[str]]:
     """Yield where options begin: known ones anywhere, and others only where a blank is before."""
     for found in _FLAG.finditer(text):

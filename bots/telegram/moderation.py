@@ -11,8 +11,7 @@ from bots.chat.listings import act_lines
 from bots.chat.moderation import NOTHING, change_rules, latest_acts, list_rules
 from bots.chat.moderation import ban as ban_person
 from bots.requests.options import Flag
-from bots.requests.styles import read_words
-from bots.requests.typed_options import split_message
+from bots.requests.typed_options import read_style_words, split_message
 from bots.telegram.address import PLATFORM, message_key
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.request import Request
@@ -138,7 +137,7 @@ async def style(request: Request, parsed: ParsedMessage) -> str | None:
     if action in ("add", "remove") and not await request.moderates():
         raise UserError(words.moderators_only)
     if action == "add":
-        prompt, negative = read_words(typed, lines=True)
+        prompt, negative = read_style_words(typed, lines=True)
         kept = await app.styles.add(request.moderated_place, name, prompt, negative, by=by)
         await request.say("", marked=words.style_kept.format(name=kept.name))
     elif action == "remove":

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bots.requests.studio import Asker, NothingYet
+from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.terminal.console import Listing, styled
 from bots.terminal.files import looks_like_file, picture_file
@@ -19,6 +19,7 @@ from bots.terminal.progress import LiveProgress
 from bots.terminal.recipe_files import note_ignored, read_workflow
 from engine.errors import UserError, shorten
 from engine.events import Verdict
+from engine.sentences import Sentence
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
 
 PLACE: Final = "terminal"
@@ -99,7 +100,7 @@ class Session:
         for job in await self._storage.history.page(person=self.asker.person, limit=20):
             if job.status in (Status.RENDERED, Status.DELIVERED):
                 return str(job.id)
-        raise NothingYet
+        raise UserError(Sentence("nothing_yet"))
 
     async def draw(self, asked: Awaitable[Job]) -> None:
         """Wait for a job that is being committed, follow it, and show its pictures."""

@@ -53,11 +53,11 @@ async def styles(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def _change(book: Stylebook, place: str, arguments: argparse.Namespace) -> None:
-    from bots.requests.styles import read_words
+    from bots.requests.typed_options import read_style_words
     from bots.terminal.session import person
 
     if arguments.act == "add":
-        prompt, negative = read_words(" ".join(arguments.prompt), arguments.no)
+        prompt, negative = read_style_words(" ".join(arguments.prompt), arguments.no)
         await book.add(place, arguments.name, prompt, negative, by=person())
     elif arguments.act == "remove":
         await book.remove(place, arguments.name, by=person())

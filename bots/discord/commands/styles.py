@@ -16,7 +16,8 @@ from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.parameters import Answer, Offers, completing, offered
 from bots.presentation import escape_markdown
-from bots.requests.styles import LONGEST, read_words
+from bots.requests.styles import LONGEST
+from bots.requests.typed_options import read_style_words
 from storage.records import EVERYWHERE
 
 Name = app_commands.Range[str, 1, 32]
@@ -56,7 +57,7 @@ async def keep(
 ) -> None:
     """Keep a style in this server."""
     place = _place(handler, request)
-    words, no = read_words(prompt, negative or "")
+    words, no = read_style_words(prompt, negative or "")
     style = await handler.app.styles.add(place, name, words, no, by=request.person)
     await request.answer(request.words.style_kept.format(name=escape_markdown(style.name)))
 

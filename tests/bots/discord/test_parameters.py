@@ -15,8 +15,8 @@ from bots.discord.commands.define import define
 from bots.discord.commands.moderation import OtherRule, channel
 from bots.discord.parameters import prompt_parameter, with_options
 from bots.discord.translate import Tables
+from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS
-from bots.requests.wishes import size_like
 from bots.texts.commands import COMMANDS, DESCRIPTION
 
 NAME = re.compile(r"[-\w]{1,32}")  # Discord's, for lower-case words of any script

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bots.requests import derive
-from bots.requests.wishes import size_like
+from bots.requests.aspect import size_like
 from engine.errors import OptionError, UserError
 from engine.recipe.parts import Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe

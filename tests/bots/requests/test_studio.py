@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from bots.requests.derive import NotInJob, change
+from bots.requests.recipe_builder import RecipeBuilder
 from bots.texts import tell, words_of
 from engine.errors import (
     BrokenModel,
@@ -17,8 +18,6 @@ from engine.errors import (
     WhichOne,
 )
 from engine.models.catalogue import Catalogue
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
 from storage import Status, UnknownJob, UnknownPicture
 from tests.bots.conftest import ADA, House
@@ -26,13 +25,13 @@ from tests.factories import make_recipe
 
 
 async def test_what_was_not_typed_comes_from_the_model(house: House) -> None:
-    recipe = house.studio.complete({"prompt": "a cat", "checkpoint": "tiny", "steps": 3})
+    recipe = house.studio.builder.complete({"prompt": "a cat", "checkpoint": "tiny", "steps": 3})
     assert (recipe.width, recipe.height, recipe.steps) == (64, 64, 3)
     assert recipe.sampler == "dpmpp_2m"
 
 
 async def test_each_request_without_a_seed_gets_its_own(house: House) -> None:
-    seeds = {house.studio.complete({"prompt": "a cat"}).seed for _ in range(8)}
+    seeds = {house.studio.builder.complete({"prompt": "a cat"}).seed for _ in range(8)}
     assert len(seeds) > 1
 
 
@@ -137,13 +136,13 @@ async def test_a_model_without_a_vae_is_asked_for_with_one(house: House, more: P
     (more / "vae" / "mse.safetensors").write_bytes(b"")
     values = {"prompt": "a cat", "checkpoint": "bare"}
     with pytest.raises(MissingVae) as caught:
-        house.studio.complete(values)
+        house.studio.builder.complete(values)
     assert str(caught.value) == (
         "The model 'bare.safetensors' holds no VAE: name one of vae/ beside it with --vae (mse); "
         "a tiny one only decodes."
     )
     assert "不含 VAE" in tell(caught.value, words_of("zh"))
-    assert house.studio.complete({**values, "vae": "mse.safetensors"}).vae == "mse"
+    assert house.studio.builder.complete({**values, "vae": "mse.safetensors"}).vae == "mse"
     assert not await house.storage.history.page(person=ADA.person)
 
 
@@ -153,10 +152,10 @@ async def test_names_are_asked_about_where_they_fit_several_files(house: House, 
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
     with pytest.raises(WhichOne) as caught:
-        house.studio.complete({"prompt": "a cat <lora:detail:0.5>"})
+        house.studio.builder.complete({"prompt": "a cat <lora:detail:0.5>"})
     assert "sd15/detail.safetensors, sdxl/detail.safetensors" in str(caught.value)
     assert "对应多个文件" in tell(caught.value, words_of("zh"))
-    recipe = house.studio.complete({"prompt": "a cat <lora:sdxl\\Detail.safetensors:0.5>"})
+    recipe = house.studio.builder.complete({"prompt": "a cat <lora:sdxl\\Detail.safetensors:0.5>"})
     assert recipe.loras == (Lora(name="sdxl/detail", weight=0.5),)
     assert house.studio.loras() == ["sd15/detail", "sdxl/detail"]
 
@@ -167,19 +166,18 @@ def more(house: House, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = tmp_path / "models"
     folder.mkdir()
     catalogue = Catalogue(folder, starter=models / "tiny")
-    monkeypatch.setattr(house.studio, "_catalogue", catalogue)
-    monkeypatch.setattr(house.studio, "_loras", ModelFiles(folder, ModelKind.LORA))
+    monkeypatch.setattr(house.studio, "builder", RecipeBuilder(catalogue))
     return folder
 
 
 async def test_words_may_name_loras_and_leave_choices_to_the_seed(house: House) -> None:
     values = {"prompt": "a {gold|jade} cat <lora:ink_v2:0.5>", "negative_prompt": "{a|b}"}
-    recipe = house.studio.complete({**values, "seed": 3})
+    recipe = house.studio.builder.complete({**values, "seed": 3})
     assert recipe.prompt in ("a gold cat", "a jade cat")
     assert recipe.negative_prompt in "ab"
     assert recipe.loras == (Lora(name="Ink_v2", weight=0.5),)
-    assert house.studio.complete({**values, "seed": 3}) == recipe
-    prompts = {house.studio.complete({**values, "seed": seed}).prompt for seed in range(9)}
+    assert house.studio.builder.complete({**values, "seed": 3}) == recipe
+    prompts = {house.studio.builder.complete({**values, "seed": seed}).prompt for seed in range(9)}
     assert len(prompts) == 2
 
 
@@ -200,4 +198,5 @@ async def test_a_rerun_with_other_words_may_bring_other_loras(house: House) -> N
 
 
 async def test_a_recipe_bears_its_models_full_name(house: House) -> None:
-    assert house.studio.complete({"prompt": "a cat", "checkpoint": "TINY"}).checkpoint == "tiny"
+    recipe = house.studio.builder.complete({"prompt": "a cat", "checkpoint": "TINY"})
+    assert recipe.checkpoint == "tiny"

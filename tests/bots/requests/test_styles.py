@@ -12,8 +12,7 @@ from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Refusal, Rules
 from bots.requests.preferences import prefer, values_for
-from bots.requests.styles import LONGEST, Stylebook
-from bots.requests.wishes import UnknownStyle, add_words, styled
+from bots.requests.styles import LONGEST, Stylebook, UnknownStyle, add_words, styled
 from engine.errors import OptionError, PromptError
 from storage.records import Style
 from tests.bots.conftest import ADA, House

@@ -6,12 +6,12 @@ import pytest
 
 from bots.discord.forms import shown_of, values_of
 from bots.requests.options import Flag, find
-from bots.requests.styles import read_words
 from bots.requests.typed_options import (
     GivenTwice,
     join_options,
     only_options,
     read_request,
+    read_style_words,
     split_message,
 )
 from bots.texts import tell
@@ -151,13 +151,13 @@ def test_words_that_can_be_seen_keep_what_joins_them(text: str) -> None:
 
 
 def test_a_style_is_read_as_prompts_are() -> None:
-    assert read_words("film noir, {prompt} --no colour") == ("film noir, {prompt}", "colour")
-    assert read_words("film noir", "colour") == ("film noir", "colour")
+    assert read_style_words("film noir, {prompt} --no colour") == ("film noir, {prompt}", "colour")
+    assert read_style_words("film noir", "colour") == ("film noir", "colour")
     with pytest.raises(GivenTwice):
-        read_words("film noir --no colour", "fog")
+        read_style_words("film noir --no colour", "fog")
     for text, negative in (("film noir --steps 5", ""), ("film noir", "colour --steps 5")):
         with pytest.raises(UnknownOption, match="'--steps'"):
-            read_words(text, negative)
+            read_style_words(text, negative)
 
 
 RECIPE = make_recipe(prompt="a cat --v 5", negative_prompt="fog")

@@ -10,8 +10,7 @@ from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Rules
 from bots.requests.preferences import forget_preferences, prefer, preferred
-from bots.requests.styles import Stylebook
-from bots.requests.wishes import UnknownStyle
+from bots.requests.styles import Stylebook, UnknownStyle
 from engine.errors import OptionError
 from storage import Storage, UnknownPicture
 from storage.database.database import Database

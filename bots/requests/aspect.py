@@ -1,0 +1,62 @@
+"""Sizes of pictures: typed in pixels, or as a shape like 3:2 that waits for the model's size."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.errors import OptionError
+from engine.recipe.limits import RANGES
+from engine.sentences import Sentence
+
+A_SIZE: Final = Sentence("a_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """A shape, in the place of both width and height until the model is known."""
+
+    across: int
+    down: int
+
+
+def parse_size(text: str) -> dict[str, Any]:
+    """Read "512", "768x512", or a shape such as "3:2", which waits for the model's size.
+
+    Raises `OptionError`.
+    """
+    if shape := re.fullmatch(r"\s*([1-9]\d{0,2})\s*:\s*([1-9]\d{0,2})\s*", text, re.ASCII):
+        aspect = Aspect(int(shape[1]), int(shape[2]))
+        return {"width": aspect, "height": aspect}
+    found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×*]\s*(\d{1,6})\s*)?", text.lower())
+    if not found:
+        raise OptionError("size", text, A_SIZE)
+    width, height = int(found[1]), int(found[2] or found[1])
+    for side in (width, height):
+        if side not in RANGES["width"]:
+            allowed = RANGES["width"].said()
+            raise OptionError("size", text, Sentence("pixels_a_side", allowed=allowed))
+    return {"width": width, "height": height}
+
+
+def size_like(width: int, height: int, pixels: int) -> tuple[int, int]:
+    """Return a size of about so many pixels in the shape of another, as a recipe allows it."""
+    scale = math.sqrt(pixels / (width * height))
+    limits = RANGES["width"]
+    fitted = (
+        int(min(max(8 * round(side * scale / 8), limits.low), limits.high))
+        for side in (width, height)
+    )
+    return next(fitted), next(fitted)
+
+
+def sized(values: Mapping[str, Any], pixels: int) -> dict[str, Any]:
+    """Return values with a size of about so many pixels where a shape was asked for."""
+    shape = values.get("width")
+    if not isinstance(shape, Aspect):
+        return dict(values)
+    width, height = size_like(shape.across, shape.down, pixels)
+    return {**values, "width": width, "height": height}
