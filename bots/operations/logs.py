@@ -1,7 +1,7 @@
-"""What is logged, and how: sentences for a person at a terminal, JSON lines for who collects them.
+"""Logging: sentences for a person at a terminal, JSON lines for a service that is collected.
 
-A line knows the job and the attempt that it is about, wherever it was written: they travel with
-the task (`about`). Neither people nor prompts are logged, and secrets are taken out of every line.
+Each line names the job and the attempt of the task that writes it (`about`). Neither people nor
+prompts are logged, and secrets are taken out of every line.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
-
-from bots.operations.redaction import Redacting
 
 OURS: Final = ("bots", "engine", "storage", "marble")  # who may say more than warnings
 # Libraries that would write addresses with tokens, people's words or the rows of the database.
@@ -26,7 +24,30 @@ TALKATIVE: Final[Mapping[str, int]] = {
     "httpx": logging.WARNING,
     "telegram": logging.INFO,
 }
+HIDDEN: Final = "[hidden]"
+SHORTEST: Final = 8  # characters; what is shorter would hide ordinary words
 _about: ContextVar[Mapping[str, int]] = ContextVar("about", default={})  # noqa: B039  # never changed
+
+
+class Redacting(logging.Formatter):
+    """Format as another formatter does, tracebacks included, and take the secrets out."""
+
+    def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self._inner = inner
+        # A token like 123:abc stands in some addresses as 123%3Aabc: its secret half is enough.
+        parts = {part for secret in secrets for part in (secret, secret.rpartition(":")[2])}
+        self._secrets = sorted((p for p in parts if len(p) >= SHORTEST), key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without secrets."""
+        return self.redact(self._inner.format(record))
+
+    def redact(self, text: str) -> str:
+        """Return the text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
-from bots.operations.settings import NO_PROXY, PROXY, PROXY_FORM, Settings
+from bots.operations.readers import NO_PROXY, PROXY_FORM
+from bots.operations.settings import PROXY, Settings
 from engine.errors import SettingError
 
 HUB: Final = "https://huggingface.co"

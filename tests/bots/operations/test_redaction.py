@@ -16,7 +16,7 @@ import bots
 import storage
 from bots.discord.address import Address
 from bots.operations import logs
-from bots.operations.redaction import HIDDEN, Redacting
+from bots.operations.logs import HIDDEN, Redacting
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from storage import Storage
