@@ -1,20 +1,18 @@
-"""`marble db`: look after the database. Storage is imported by what a command does."""
-
-from __future__ import annotations
+"""`marble db`: upgrade, check, back up, restore and prune the database, export, forget."""
 
 import argparse
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
+from bots.operations.settings import Settings
 from bots.terminal.escaping import printable
 from engine.errors import OptionError, UserError
-
-if TYPE_CHECKING:
-    from bots.operations.settings import Settings
+from storage import Storage
+from storage.care import backups
+from storage.database import urls
 
 DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
 MEGABYTE: Final = 1_000_000
@@ -25,32 +23,6 @@ class Unknown(UserError):
 
     def __init__(self, person: str) -> None:
         super().__init__(f"Nothing is kept of {person}; people are like discord:123.")
-
-
-def add_parser(commands: Any) -> None:
-    """Add `marble db` and its own commands to the parser of `marble`."""
-    text = "look after the database: upgrade, check, backup, restore, prune, export, forget"
-    parser: argparse.ArgumentParser = commands.add_parser("db", help=text, description=text)
-    acts = parser.add_subparsers(dest="act", metavar="COMMAND", required=True)
-    _add(acts, "upgrade", "bring the database to this version (a backup is made first)")
-    check = _add(acts, "check", "look for damage and missing pictures")
-    check.add_argument("--deep", action="store_true", help="read every picture as well")
-    backup = _add(acts, "backup", "copy the database to a new file, while it is in use")
-    backup.add_argument("file", type=Path, metavar="FILE")
-    restore = _add(acts, "restore", "put a backup in the database's place")
-    restore.add_argument("file", type=Path, metavar="FILE")
-    prune = _add(acts, "prune", "remove old jobs and their pictures, but no favourites")
-    prune.add_argument("--older-than", required=True, metavar="AGE", help="for example 90d or 1y")
-    export = _add(acts, "export", "write all that is kept of a person to a zip file")
-    export.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
-    export.add_argument("file", type=Path, metavar="FILE")
-    forget = _add(acts, "forget", "remove all that is kept of a person, for good")
-    forget.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
-
-
-def _add(acts: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = acts.add_parser(name, help=text, description=text)
-    return parser
 
 
 async def db(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -74,16 +46,12 @@ def _say(text: str) -> None:
 
 
 async def _upgrade(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         _say(f"{storage.database.where} is up to date (revision {storage.database.revision}).")
     return 0
 
 
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         report = await storage.care.check(deep=arguments.deep)
         where = storage.database.where
@@ -99,8 +67,6 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         size = await storage.care.backup(arguments.file)
         _say(f"{storage.database.where} was copied to {arguments.file} ({size / MEGABYTE:.1f} MB).")
@@ -109,10 +75,6 @@ async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-    from storage.care import backups
-    from storage.database import urls
-
     url = urls.resolve(settings.data_dir, settings.database_url)
     restored = await backups.restore(url, arguments.file, settings.data_dir)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
@@ -126,8 +88,6 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-
     age = parse_age(arguments.older_than)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         pruned = await storage.care.prune(age)
@@ -137,8 +97,6 @@ async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if not await storage.privacy.knows(arguments.person):
             raise Unknown(arguments.person)
@@ -149,9 +107,6 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
-    from storage import Storage
-    from storage.care import backups
-
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         forgotten = await storage.privacy.forget(arguments.person)
         older = backups.beside(storage.database.url, settings.data_dir)
@@ -164,7 +119,7 @@ async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-Act = Callable[[argparse.Namespace, "Settings"], Awaitable[int]]
+Act = Callable[[argparse.Namespace, Settings], Awaitable[int]]
 ACTS: Final[Mapping[str, Act]] = {
     "upgrade": _upgrade,
     "check": _check,

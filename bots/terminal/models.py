@@ -5,34 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
+from bots.operations.settings import Settings
 from bots.terminal.console import Listing, open_console, styled
-from engine.errors import UnknownModel, UserError, some
-
-if TYPE_CHECKING:
-    from bots.operations.settings import Settings
-    from engine.models.catalogue import Catalogue, Checkpoint
-    from engine.models.folders import ModelKind
+from engine.errors import BrokenModel, UnknownModel, UserError, some
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.folders import ModelKind
+from engine.models.model_files import find_parts, list_parts
+from engine.models.offers import OFFERS, find
 
 GIGABYTE: Final = 1_000_000_000
 FINE: Final = Text("good", style="green")
-
-
-def add_parser(commands: Any) -> None:
-    """Add `marble models` and its own commands to the parser of `marble`."""
-    text = "list the models that are here; `check` loads each"
-    parser: argparse.ArgumentParser = commands.add_parser("models", help=text, description=text)
-    acts = parser.add_subparsers(dest="act", metavar="COMMAND")
-    check = acts.add_parser("check", help="load each model and tell why one cannot be used")
-    check.add_argument("name", nargs="*", metavar="NAME", help="only these")
-    get = acts.add_parser("get", help="fetch a model from the Hugging Face hub, or list offers")
-    get.add_argument(
-        "name", nargs="?", metavar="NAME", help="an offer, owner/name or owner/name/file"
-    )
 
 
 async def models(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -42,10 +29,6 @@ async def models(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.errors import BrokenModel
-    from engine.models.catalogue import Catalogue
-    from engine.models.model_files import list_parts
-
     table, catalogue = _table("draws with"), Catalogue(settings.models_dir)
     for name in catalogue.names():
         try:
@@ -61,10 +44,8 @@ async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.check.models import examine
+    from engine.check.models import examine  # with torch
     from engine.check.parts import examine_parts
-    from engine.models.catalogue import Catalogue
-    from engine.models.model_files import list_parts
 
     catalogue = Catalogue(settings.models_dir)
     if arguments.name:
@@ -90,8 +71,6 @@ def _meant(
     catalogue: Catalogue, names: Sequence[str]
 ) -> tuple[list[str], list[tuple[ModelKind, str]]]:
     """Return the models and the parts that names mean; raises `UserError` for one of neither."""
-    from engine.models.model_files import find_parts
-
     models, parts = [], []
     for name in names:
         found = find_parts(catalogue.models_dir, name)
@@ -128,7 +107,6 @@ def _lacking(checkpoint: Checkpoint | None) -> str:
 
 async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
     from engine.models.hub import fetch
-    from engine.models.offers import OFFERS, find
 
     console = open_console()
     if arguments.name is None:

@@ -1,6 +1,5 @@
 """`marble db`: every command, and what it says."""
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pytest
 
 from bots.operations.settings import Settings, load_settings
 from bots.terminal import db
+from bots.terminal.parser import parse
 from engine.errors import OptionError, UserError
 from storage import Storage
 from tests.storage.conftest import a_job, drawn
@@ -25,9 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def run(settings: Settings, *words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    db.add_parser(parser.add_subparsers(dest="command"))
-    return await db.db(parser.parse_args(["db", *map(str, words)]), settings)
+    return await db.db(parse(["db", *map(str, words)]), settings)
 
 
 async def draw(settings: Settings, person: str = "terminal:ada") -> Path:
@@ -98,8 +96,7 @@ def test_another_age_is_refused(text: str) -> None:
 
 def test_the_parser_imports_no_database() -> None:
     code = (
-        "import sys, argparse; from bots.terminal import db; "
-        "db.add_parser(argparse.ArgumentParser().add_subparsers()); "
+        "import sys; from bots.terminal.parser import parse; parse(['db', 'check']); "
         "assert not {'sqlalchemy', 'alembic', 'torch'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
