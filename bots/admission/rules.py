@@ -104,9 +104,12 @@ def check_rate(name: str, most: int, seconds: float) -> None:
 
     most: jobs a minute; seconds: to wait until the next.
     """
-    if seconds > 0:
-        code = "too_often" if name == "per_minute" else "all_too_often"
-        raise Refusal(Sentence(code, most=most, wait=max(1, ceil(seconds))))
+    if seconds <= 0:
+        return
+    wait = max(1, ceil(seconds))
+    if name == "per_minute":
+        raise Refusal(Sentence("too_often", most=most, wait=wait))
+    raise Refusal(Sentence("all_too_often", most=most, wait=wait))
 
 
 def ban_refusal(reason: str, until: datetime | None) -> Refusal:
