@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
-from bots.chat.access import Access, Purpose, Requester, Viewer, check_personal
+from bots.chat.access import Requester, Viewer, check_personal
+from bots.chat.actions import find
 from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines, style_lines
 from bots.requests.preferences import forget_preferences, prefer, preferred
 from bots.service.app import App
 from bots.texts import Words
 from bots.worker.queue_view import load_queue
 from engine.errors import UserError
-from storage import Job, parse_name
+from storage import Job
 from storage.states import OVER
 
 
@@ -80,14 +81,14 @@ async def cancel(
 ) -> str:
     """Cancel a job and return the answer.
 
-    name: the job's, as typed; without it the job that the `message` shows (by its key), else the
-    latest unfinished one of the viewer's own. Raises `UserError` where there is none or it is not
-    theirs to cancel.
+    name: the job's, as typed; without it the job that a message shows, else the latest unfinished
+    one of the viewer's own. message: the key of the one acted on. Raises `UserError` where there is
+    none or it is not theirs to cancel.
     """
-    found = name or await _shown_by(app, message)
-    if found:
-        access = Access(app.storage.jobs, app.gate)
-        job = (await access.find(str(parse_name(found)[0]), requester, Purpose.END)).job
+    if not name and message and (shown := await app.storage.jobs.by_message(message)):
+        name = str(shown[0].id)
+    if name:
+        job = (await find(app, "cancel", name, requester, message)).job
     elif unfinished := await unfinished_jobs(app, requester.viewer):
         job = unfinished[0]
     else:
@@ -104,9 +105,3 @@ async def unfinished_jobs(app: App, viewer: Viewer) -> list[Job]:
     place = None if viewer.is_person else viewer.place
     latest = await app.storage.history.page(person=viewer.person, place=place, limit=25)
     return [job for job in latest if job.status not in OVER]
-
-
-async def _shown_by(app: App, message: str | None) -> str | None:
-    """Return the job that a message shows."""
-    found = await app.storage.jobs.by_message(message) if message else None
-    return str(found[0].id) if found else None

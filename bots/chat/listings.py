@@ -1,4 +1,4 @@
-"""Lists that people ask for: the queue, models, history, settings, what moderators did."""
+"""Lists as lines of text: the queue, models, history, settings, rules, moderators' acts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -27,9 +27,9 @@ RULING: Final = ("rules", "policy")  # acts that change rules: nothing removes o
 def queue_lines(
     entries: Sequence[QueueEntry], person: str, words: Words, place: str | None = None
 ) -> Iterator[str]:
-    """List what runs and what waits; of others' jobs no more than how much they are.
+    """List what runs and what waits; prompts of the person's own jobs alone.
 
-    place: where all may read the list; of jobs from elsewhere it tells no more than of others'.
+    place: where others read the list; prompts from other places are then left out.
     """
     if not entries:
         yield words.queue_empty
@@ -60,7 +60,7 @@ def _queue_line(entry: QueueEntry, own: bool, words: Words) -> str:
 
 
 def model_lines(studio: Studio, words: Words) -> Iterator[str]:
-    """List the models, what each is, and what it draws well with."""
+    """List the models with their family and default size and steps."""
     yield words.models_title
     for name in studio.models():
         try:
@@ -78,7 +78,7 @@ def model_lines(studio: Studio, words: Words) -> Iterator[str]:
 
 
 def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:
-    """Count what somebody drew, where they are told, and what was drawn where they are."""
+    """Count what somebody drew, if given, and what was drawn in a place."""
     if own is not None:
         yield words.stats_yours.format(
             jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
@@ -102,7 +102,7 @@ def history_lines(jobs: Sequence[Job], words: Words) -> Iterator[str]:
 def settings_lines(
     saved: Mapping[str, str], words: Words, written: str = "--{name} {text}"
 ) -> Iterator[str]:
-    """List what somebody saved, as options are written where they are."""
+    """List saved options; written: the template of one."""
     if not saved:
         yield words.settings_empty
         return
@@ -112,7 +112,7 @@ def settings_lines(
 
 
 def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
-    """List the styles that a place knows, by name."""
+    """List styles with their words."""
     yield words.styles_title if styles else words.styles_empty
     for style in styles:
         line = words.style_line_without if style.negative else words.style_line
@@ -123,9 +123,9 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
 def rule_lines(
     held: InForce, words: Words, called: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """List what is in force in a place, without what is no limit, and what was set aside.
+    """List the rules in force in a place, without limits of 0, and those that were set aside.
 
-    called: what people call the places that this one lies in, to say which rules are theirs.
+    called: names of the places that this one lies in, by id, to name where a rule was set.
     """
     yield words.rules_open.format(open=words.yes if held.is_open else words.no)
     for name in RULES:
@@ -155,7 +155,7 @@ def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:
 
 
 def act_detail(act: Act, words: Words) -> str:
-    """Say what an act was about: a reason, a style's words, rules as people write them."""
+    """Return an act's detail: a reason, a style's words, rules as people write them."""
     shown = {
         name: _written(value, words)
         for name, value in act.detail.items()
@@ -166,7 +166,7 @@ def act_detail(act: Act, words: Words) -> str:
 
 
 def _written(value: Any, words: Words) -> str:
-    """Say a rule's or a detail's value; a list of names is cut between them."""
+    """Return a rule's or a detail's value as text; a list of names is cut between them."""
     if isinstance(value, bool):
         return words.yes if value else words.no
     if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):

@@ -1,4 +1,4 @@
-"""What people are told when they ask what is kept of them: the owner's own words, or Marble's."""
+"""The text of /privacy: what is kept of people, in the owner's words or in Marble's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from bots.texts import Words
 
 log = logging.getLogger(__name__)
 
-LONGEST: Final = 20_000  # bytes that are read; platforms cut it shorter
+LONGEST: Final = 20_000  # bytes that are read; adapters cut it shorter
 
 
 async def privacy_text(settings: Settings, words: Words) -> str:
-    """Return `privacy.LANGUAGE.md` or `privacy.md` of the data folder, read anew each time, so that
-    an edit holds at once; or, with neither, what Marble says by itself.
+    """Return `privacy.LANGUAGE.md` or `privacy.md` of the data folder, else Marble's own text.
+
+    The file is read each time, so that an edit applies at once.
     """
     for name in (f"privacy.{words.language}.md", "privacy.md"):
         if text := await asyncio.to_thread(_read, settings.data_dir / name):
@@ -32,5 +33,7 @@ def _read(file: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        log.error("%s cannot be read (%s); people are told Marble's own text", file, error.strerror)
+        log.error(
+            "%s cannot be read (%s); /privacy answers with Marble's own text", file, error.strerror
+        )
         return ""

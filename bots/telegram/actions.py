@@ -11,6 +11,7 @@ from telegram.error import BadRequest
 
 from bots.chat.access import Target
 from bots.chat.actions import DRAWN, cancel_unfinished, draw
+from bots.chat.commands import cancel
 from bots.presentation import fit_lines, recipe_lines, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key
@@ -56,12 +57,14 @@ async def press(request: Request, data: str, message: int) -> str | None:
 
 async def perform(request: Request, action: str, name: str, message: int) -> str | None:
     """Do something to a picture that a button names or a message shows."""
-    if action not in DRAWN:
-        return await OTHERS[action](request, await request.find(action, name, message), message)
     key = message_key(request.address.chat, message)
-    job = await draw(request.app, action, name, request, request.asker, key)
-    request.placeholders.begin(job)
-    return None
+    if action == "cancel":
+        return await cancel(request.app, request, request.words, name, key)
+    if action in DRAWN:
+        job = await draw(request.app, action, name, request, request.asker, key)
+        request.placeholders.begin(job)
+        return None
+    return await OTHERS[action](request, await request.find(action, name, message), message)
 
 
 async def original(request: Request, target: Target, message: int) -> str | None:
@@ -86,12 +89,6 @@ async def recipe(request: Request, target: Target, message: int) -> str | None:
     text = fit_lines([title, *(f"{label}: {value}" for label, value in lines)], TEXT, utf16_length)
     await request.say(text)
     return None
-
-
-async def cancel(request: Request, target: Target, message: int) -> str | None:
-    """Cancel a job that waits or runs."""
-    await request.app.studio.cancel(target.job.id, by=request.asker.person)
-    return request.words.cancel_asked.format(job=target.job.id)
 
 
 async def delete(request: Request, target: Target, message: int) -> str | None:
@@ -126,7 +123,6 @@ def _check_shown(request: Request, target: Target) -> None:
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {
     "original": original,
     "recipe": recipe,
-    "cancel": cancel,
     "delete": delete,
     "pick": pick,
 }

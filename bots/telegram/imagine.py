@@ -33,16 +33,12 @@ async def imagine(request: Request, parsed: ParsedMessage) -> str | None:
     A reply to a result draws that again, with the words that it has.
     """
     app, viewer = request.app, request.viewer
-    if parsed.reply_to is not None and not (parsed.answers_question or parsed.picture):
-        found = await app.storage.jobs.by_message(
-            message_key(request.address.chat, parsed.reply_to)
-        )
-        if found:
+    if parsed.reply_to is not None and not parsed.answers_question:
+        key = message_key(request.address.chat, parsed.reply_to)
+        if not parsed.picture and (found := await app.storage.jobs.by_message(key)):
             return await _redraw(request, parsed, name_of(*found))
-    if parsed.reply_to and not (
-        parsed.answers_question or parsed.command or request.address.private
-    ):
-        return None  # talk below something else that we said
+        if not (parsed.command or request.address.private):
+            return None  # talk below something else that Marble said
     prompt, typed = split_message(parsed.text)
     picture = parsed.picture or parsed.replied_picture
     if picture:  # nothing is fetched for who may not ask
