@@ -5,8 +5,6 @@ program goes on, so that whoever reads a clock must wait for it. Its memory is t
 says how much of that a program should take.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from typing import Final

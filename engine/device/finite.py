@@ -5,8 +5,6 @@ one core. It may overflow where all terms are numbers (fp16 ends at 65,504): onl
 looked at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Final
 

@@ -1,7 +1,5 @@
 """What is done when memory runs out, rung by rung, before a picture is given up."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import time

@@ -6,8 +6,6 @@ in a small file of the data folder. While that file stays, a seed gives the same
 deleted, or the device or torch changes, the next start measures anew.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -1,7 +1,5 @@
 """How many bytes models, and what is loaded beside them, take where they lie."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path

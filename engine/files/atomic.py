@@ -1,7 +1,5 @@
 """Small files that are replaced whole, so that nobody ever reads half of one."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files and folders that hold people's words and pictures: closed to others, and made durable."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Final

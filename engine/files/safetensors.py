@@ -7,8 +7,6 @@ truncated or renamed file is known before anything is loaded. Standard library o
 Format: https://github.com/huggingface/safetensors#format
 """
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Iterator, Mapping

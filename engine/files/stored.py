@@ -4,8 +4,6 @@ Files are named by the sha256 of their content and sharded by its first two digi
 library only: storage writes them, the engine reads them, in whatever process it runs.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol

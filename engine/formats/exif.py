@@ -6,8 +6,6 @@ A1111 keeps its line in UserComment, ComfyUI its graphs in Make and Model as `wo
 EXIF 2.32: UserComment begins with its encoding in eight bytes; UNICODE is UTF-16.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping
 from typing import Final

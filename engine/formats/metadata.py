@@ -10,8 +10,6 @@ same texts in their EXIF, see `engine.formats.exif`.
 PNG: https://www.w3.org/TR/png-3/#11textinfo
 """
 
-from __future__ import annotations
-
 import io
 import json
 import struct

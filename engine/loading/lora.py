@@ -6,8 +6,6 @@ what one of their ranks' sum would, and switching to another set is one assignme
 different sets take turns at every tick.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

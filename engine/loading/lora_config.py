@@ -6,8 +6,6 @@ diffusers writes it into the file's metadata, part by part ("unet.lora_alpha"); 
 of their own. Ranks are read from the tensors' shapes. Standard library only.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

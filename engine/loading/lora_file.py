@@ -5,8 +5,6 @@ stands in none is an error, since whatever it does would be missing from the pic
 library only.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping

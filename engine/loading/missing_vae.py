@@ -1,7 +1,5 @@
 """The VAE of a model whose file holds none: it raises `MissingVae` where one is needed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NoReturn
 

@@ -6,8 +6,6 @@ table of noise levels that the model was trained with. The table is small and li
 the CPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

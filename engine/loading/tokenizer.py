@@ -6,8 +6,6 @@ them follows from them. They are OpenAI's (CLIP, MIT licence); diffusers folders
 Radford et al. (2021), arXiv:2103.00020, section 2.4.
 """
 
-from __future__ import annotations
-
 import gzip
 from functools import lru_cache
 from typing import Any, Final

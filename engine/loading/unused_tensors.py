@@ -5,8 +5,6 @@ Every tensor of a VAE, a tiny VAE or a ControlNet is used, known to be harmless,
 Names are in today's spelling (`engine.models.tensor_names`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final

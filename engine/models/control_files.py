@@ -3,8 +3,6 @@
 A ControlNet fits the family of models that it was trained beside, and no other.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

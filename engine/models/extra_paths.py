@@ -11,8 +11,6 @@ Each section names a base (relative to the file itself) and, for a kind of files
 folders below it.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Mapping

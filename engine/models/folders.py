@@ -4,8 +4,6 @@ One setting, `MARBLE_MODELS_DIR`, names any of the three; each kind of file is l
 one of the layouts keeps it, and where ComfyUI's `extra_model_paths.yaml` says.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Iterator

@@ -10,8 +10,6 @@ breaks off, which is bad at 7 GB, and does not compare contents with their hash.
 into `FILE.HASH.part` first, and are checked before they get the file's name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

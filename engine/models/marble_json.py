@@ -4,8 +4,6 @@ Each function raises `BadFile` with the rest of a sentence that begins with the 
 library only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace

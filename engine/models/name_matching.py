@@ -5,8 +5,6 @@ A file's full name is its path below a folder of its kind, with forward slashes:
 name, its case where that is clear. Standard library only.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final

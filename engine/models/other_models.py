@@ -4,8 +4,6 @@ Names are those of the makers' own code (ComfyUI's files keep them) and of diffu
 library only.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -5,8 +5,6 @@ first, then metadata of Stability's model specification (`modelspec.prediction_t
 `modelspec.predict_key`). Standard library only.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from engine.files.safetensors import BadFile, Header

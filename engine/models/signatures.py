@@ -6,8 +6,6 @@ Names are those of Stability's original code, which all single files follow; old
 brought to these by `engine.models.tensor_names`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import pstdev

@@ -3,8 +3,6 @@
 Each raises `BadFile` with the rest of a sentence that begins with the model. Standard library only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -6,8 +6,6 @@
 ComfyUI reads most of them; each stands in a table. Standard library only.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import replace

@@ -5,8 +5,6 @@
 Standard library only.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -3,8 +3,6 @@
 Pixels, without torch. A picture may be a map already, or a preprocessor finds one in it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast

@@ -7,8 +7,6 @@ JPEG: ITU-T T.81, annex B · WEBP: https://developers.google.com/speed/webp/docs
 the table of tags: TIFF 6.0, section 2
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Collection

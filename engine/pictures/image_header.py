@@ -7,8 +7,6 @@ PNG: https://www.w3.org/TR/png-3/ · JPEG: ITU-T T.81, annex B ·
 WEBP: https://developers.google.com/speed/webp/docs/riff_container
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Everything that comes in from outside goes through `read_image`, and what is kep
 `to_png` writes: pixels in sRGB, and no word about when, where or by what they were taken.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from typing import Final, Literal, get_args

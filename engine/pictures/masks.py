@@ -4,8 +4,6 @@ Greys are edges, painted in part. A mask comes from what is transparent in the p
 a second picture, or from a colour painted over the first.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from PIL import Image, ImageChops, ImageColor

@@ -3,8 +3,6 @@
 Pixels, without torch.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, cast
 

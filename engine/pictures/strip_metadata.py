@@ -7,8 +7,6 @@ kept is bounded. A missing end is added where no pixel is missing.
 PNG: https://www.w3.org/TR/png-3/ · JPEG: ITU-T T.81, annexes B and G
 """
 
-from __future__ import annotations
-
 import io
 import re
 import struct

@@ -3,8 +3,6 @@
 Standard library only; `engine.pictures.tiles` runs networks over them.
 """
 
-from __future__ import annotations
-
 from math import ceil
 from typing import Final
 

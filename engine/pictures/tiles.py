@@ -6,8 +6,6 @@ into the next. Weights add up to one everywhere. A network that looks no further
 gives just what it would have given for the whole picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

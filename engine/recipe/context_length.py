@@ -5,8 +5,6 @@ multiple. Of 70 windows and 53 that would be 3,710. So lengths that would repeat
 often are asked about in calls of their own, by ComfyUI's rule. Standard library only.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from math import ceil, lcm

@@ -1,7 +1,5 @@
 """What the numbers, names and texts of a recipe may be. Standard library only."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

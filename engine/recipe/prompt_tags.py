@@ -8,8 +8,6 @@ Both are resolved before a recipe is made, so that the recipe says what was draw
 A1111's. Standard library only.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """A1111's names for what Marble calls by ComfyUI's."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from engine.recipe.parts import LANCZOS, LATENT

@@ -1,7 +1,5 @@
 """Read A1111's text as A1111 does: the recipe, and what in it Marble cannot honour."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """The last line of A1111's text: names and values, quoted as JSON where they need it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

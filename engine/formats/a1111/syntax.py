@@ -4,8 +4,6 @@ What Marble has too is written as Marble reads it; what it would draw as words i
 modules/extra_networks.py, extra_networks_lora.py, prompt_parser.py and sd_hijack.py.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Final

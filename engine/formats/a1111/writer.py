@@ -5,8 +5,6 @@ the first picture of a recipe only; and its line names no pictures. Settings who
 `Marble` carry the rest.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Final

@@ -1,7 +1,5 @@
 """The nodes around a picture's way: models, words, controls, and pictures that are loaded."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from engine.formats.comfy.limits import windows

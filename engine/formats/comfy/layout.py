@@ -1,7 +1,5 @@
 """Lay a graph out as a workflow (UI format 0.4), which ComfyUI's canvas opens."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

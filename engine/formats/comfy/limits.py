@@ -1,7 +1,5 @@
 """What of a recipe no graph can say: it is left out then, rather than promise another picture."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Final

@@ -3,8 +3,6 @@
 The picture's way: latents to begin on → a first pass → pixels, larger → a second pass → pixels.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from engine.formats.comfy.builder import GraphBuilder, GraphJson, Id, Link, Size, file_of

@@ -1,7 +1,5 @@
 """Nodes that make latents to begin on, and pass them on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final

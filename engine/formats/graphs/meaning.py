@@ -1,7 +1,5 @@
 """What a node's output means in a recipe: the values that `graphs.reader` computes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

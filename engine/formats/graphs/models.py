@@ -1,7 +1,5 @@
 """Nodes that load models and change them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final

@@ -1,7 +1,5 @@
 """The kinds of nodes that Marble knows, as ComfyUI describes them: one table, no code."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final

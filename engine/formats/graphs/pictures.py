@@ -1,7 +1,5 @@
 """Nodes that load pictures and masks, decode, enlarge, and lay one picture over another."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

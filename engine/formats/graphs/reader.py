@@ -5,8 +5,6 @@ picture on its way. What each kind of node makes of its inputs is a function of 
 in a table by the output's type and the node's kind. Each output is read once, however many use it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

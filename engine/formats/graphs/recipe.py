@@ -1,7 +1,5 @@
 """The recipe of what a graph saves."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Samplers: the first one draws, a second one draws detail into what the first one made."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeGuard

@@ -1,7 +1,5 @@
 """By how much a graph enlarges its pictures, as recipes say it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final
 

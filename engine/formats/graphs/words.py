@@ -1,7 +1,5 @@
 """Nodes that read words, join them, and put controls beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final

@@ -5,8 +5,6 @@ canvas's own and vanish on the way. Format 0.4, in which links are lists, and 1,
 objects.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, Final
