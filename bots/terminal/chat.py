@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from pathlib import Path
 from typing import Any, Final
 
-from prompt_toolkit import PromptSession
-from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
 from rich.text import Text
 
@@ -113,6 +111,10 @@ def _one_word(line: str) -> str | None:
 
 async def _typed(console: Console) -> AsyncIterator[str]:
     """Yield the lines that a person types, with editing and history; Ctrl-C or Ctrl-D ends."""
+    # Most commands read no lines.
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.patch_stdout import patch_stdout
+
     console.print("Say what you want to see. ", styled("/help tells more.", "dim"), sep="")
     prompt: PromptSession[str] = PromptSession("marble> ")
     while True:

@@ -202,6 +202,8 @@ def test_there_is_one_line_of_revisions() -> None:
     script = ScriptDirectory.from_config(schema.config())
     assert len(script.get_heads()) == len(script.get_bases()) == 1
     assert len(REVISIONS) == len(set(REVISIONS))
+    assert schema.known() == set(REVISIONS)
+    assert schema.head() == script.get_current_head()
 
 
 async def test_start_images_and_reactions_of_older_databases_get_their_owners(
