@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -44,6 +43,8 @@ def read_control_images(recipe: Recipe, blobs: PictureStore) -> tuple[ControlIma
 
 def canny(pixels: Pixels) -> Pixels:
     """Return edges, white on black, [H, W, 3] uint8. Canny (1986)."""
+    import cv2  # nobody waits for it who gives no picture to find edges in
+
     edges = cv2.Canny(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), *CANNY)
     return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
 

@@ -12,6 +12,7 @@ from engine.executors.child import ChildExecutor
 from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
 from engine.spec import Spec
+from tests.engine.executors.imported import LIST
 from tests.engine.executors.test_executors import collect
 from tests.factories import make_recipe
 
@@ -41,3 +42,16 @@ async def test_a_seed_gives_the_same_bytes_in_a_child_and_after_its_death(
     drawn = [[e.png for e in events if isinstance(e, Picture)] for events in (first, again, here)]
     assert drawn[0] == drawn[1] == drawn[2]
     assert len(drawn[0]) == 1
+
+
+async def test_a_child_draws_without_what_takes_long_to_import(tmp_path: Path) -> None:
+    factory = "tests.engine.executors.imported:open_listing"
+    config = EngineConfig(device="cpu", notes=tmp_path, factory=factory)
+    recipe = make_recipe(steps=1, width=128, height=128)
+    async with ChildExecutor(config) as child:
+        events = await collect(child, Spec(job=1, epoch=1, recipe=recipe))
+    assert any(isinstance(event, Picture) for event in events)
+    imported = (tmp_path / LIST).read_text(encoding="utf-8").splitlines()
+    assert "diffusers.models.unets.unet_2d_condition" in imported
+    heavy = {"cv2", "peft", "scipy", "spandrel", "sqlalchemy"}
+    assert not heavy & {name.partition(".")[0] for name in imported}
