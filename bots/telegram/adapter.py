@@ -139,7 +139,7 @@ class Telegram:
             queued += page
         for job in (*await jobs.list_running(), *queued):
             if job.adapter == PLATFORM:
-                self._placeholders.begin(job)
+                self._placeholders.begin(job, resumed=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         if self._tasks is None:

@@ -37,7 +37,7 @@ class Address:
     @property
     def place(self) -> str:
         """Return the place that a job there belongs to."""
-        return place_of(self.chat, self.thread)
+        return place_key(self.chat, self.thread)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as a job keeps them."""
@@ -63,8 +63,8 @@ class Address:
         )
 
 
-def place_of(chat: int, thread: int | None = None) -> str:
-    """Return the id of a chat, or of a topic in it."""
+def place_key(chat: int, thread: int | None = None) -> str:
+    """Return how storage names a chat, or a topic in it."""
     return f"{PLATFORM}:{chat}" if thread is None else f"{PLATFORM}:{chat}/{thread}"
 
 
@@ -74,29 +74,29 @@ def chat_of(place: str) -> int | None:
     return int(rest.partition("/")[0]) if platform == PLATFORM else None
 
 
-def person_of(user: User | None, chat: Chat | None = None) -> str:
-    """Return the id of a person; an anonymous administrator writes as their chat."""
+def person_key(user: User | None, chat: Chat | None = None) -> str:
+    """Return how storage names a person; an anonymous administrator writes as their chat."""
     if chat is not None:
         return f"{PLATFORM}:{chat.id}"
     return f"{PLATFORM}:{user.id}" if user else f"{PLATFORM}:0"
 
 
 def message_key(chat: int, message: int) -> str:
-    """Return the key by which storage finds a message."""
+    """Return how storage names a message."""
     return f"{PLATFORM}:{chat}/{message}"
 
 
-def message_of(key: str) -> tuple[int, int]:
+def read_message_key(key: str) -> tuple[int, int]:
     """Return the chat and the message of a key."""
     chat, _, message = key.removeprefix(f"{PLATFORM}:").partition("/")
     return int(chat), int(message)
 
 
 def is_person(key: str) -> bool:
-    """Return whether an id is one person's, and not one in whose name several write or react."""
-    return user_of(key) > 0 and user_of(key) not in ANONYMOUS
+    """Return whether a key is one person's, and not one in whose name several write or react."""
+    return user_id(key) > 0 and user_id(key) not in ANONYMOUS
 
 
-def user_of(person: str) -> int:
+def user_id(person: str) -> int:
     """Return Telegram's number of a person."""
     return int(person.removeprefix(f"{PLATFORM}:"))

@@ -19,7 +19,7 @@ from bots.presentation import cut, name_of, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.actions import perform, press
-from bots.telegram.address import Address, message_key, place_of
+from bots.telegram.address import Address, message_key, place_key
 from bots.telegram.albums import Albums
 from bots.telegram.commands import run_command
 from bots.telegram.errors import translate
@@ -201,7 +201,7 @@ class Handler:
         words, address = request.words, request.address
         try:
             if address.thread is not None:
-                await self.places.add(address.place, place_of(address.chat))
+                await self.places.add(address.place, place_key(address.chat))
             sentence = await do(request, *args)
             return None if quiet else sentence
         except DatabaseFault as fault:

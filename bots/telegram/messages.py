@@ -8,7 +8,7 @@ from typing import Final
 
 from telegram import Document, Message, PhotoSize, ReactionType, Update, User
 
-from bots.telegram.address import PLATFORM, person_of
+from bots.telegram.address import PLATFORM, person_key
 from bots.texts import LANGUAGES
 
 _COMMAND: Final = re.compile(r"/(\w{1,32})(?:@(\w+))?(?=\s|$)")
@@ -63,15 +63,15 @@ def read_update(update: Update, me: User) -> Incoming | None:
     message = migration = None
     emoji: tuple[str, ...] = ()
     if query := update.callback_query:
-        person = person_of(query.from_user) if query.data and not is_bot(query.from_user) else None
+        person = person_key(query.from_user) if query.data and not is_bot(query.from_user) else None
     elif reaction := update.message_reaction:
         emoji = new_emoji(reaction.old_reaction, reaction.new_reaction)
-        person = person_of(reaction.user) if emoji and not is_bot(reaction.user) else None
+        person = person_key(reaction.user) if emoji and not is_bot(reaction.user) else None
     elif update.message:
         migration = migration_of(update.message)
         message = None if migration else parse_message(update.message, me)
         meant = migration or message
-        person = person_of(update.message.from_user, update.message.sender_chat) if meant else None
+        person = person_key(update.message.from_user, update.message.sender_chat) if meant else None
     else:
         return None
     if person is None:
@@ -117,7 +117,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
         text=text[found.end() :].strip() if found else text.strip(),
         picture=picture_of(message),
         replied_picture=picture_of(replied) if replied else None,
-        replied_person=person_of(replied.from_user, replied.sender_chat) if replied else None,
+        replied_person=person_key(replied.from_user, replied.sender_chat) if replied else None,
         reply_to=replied.message_id if replied and ours else None,
         answers_question=replied is not None and ours and text_of(replied) in QUESTIONS,
         album=message.media_group_id,

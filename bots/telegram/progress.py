@@ -16,18 +16,17 @@ from bots.admission.gate import Gate
 from bots.presentation import progress_line
 from bots.requests.studio import Studio
 from bots.telegram import keyboards
-from bots.telegram.address import Address, message_key, message_of
+from bots.telegram.address import Address, message_key, read_message_key
 from bots.telegram.errors import never_sent, translate
 from bots.telegram.rate_limits import ALL, BRIEF, DROPPABLE, Dropped
 from bots.telegram.sending import post_at
 from bots.worker.delivery import TryLater, back_off
 from engine.errors import MarbleError
 from engine.events import News, Progress
-from storage import Job, Status, StorageError
+from storage import Job, StorageError
 from storage.jobs.jobs import Jobs
 from storage.states import OVER
 
-AWAITED: Final = (Status.QUEUED, Status.RUNNING)
 PRIVATE: Final = 2.0  # seconds between two edits of a placeholder
 GROUP: Final = 5.0
 TRIES: Final = 10  # to find room for one edit, before what comes next is shown instead
@@ -60,12 +59,15 @@ class Placeholders:
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     _followed: dict[int, Placeholder] = field(default_factory=dict)  # by job
 
-    def begin(self, job: Job) -> None:
-        """Show that a job waits, and then its progress; one asked for twice may be over."""
+    def begin(self, job: Job, *, resumed: bool = False) -> None:
+        """Show that a job waits, and then its progress; one asked for twice may be over.
+
+        resumed: it is an earlier process's, read some time ago.
+        """
         if job.status in OVER or job.id in self._followed:
             return
         self._followed[job.id] = Placeholder(job.message)
-        self.spawn(self._keep(job), f"telegram-job-{job.id}")
+        self.spawn(self._keep(job, resumed), f"telegram-job-{job.id}")
 
     async def settle(self, job: Job) -> Placeholder:
         """Return a job's placeholder once it is sent and nothing edits it any more.
@@ -86,11 +88,12 @@ class Placeholders:
         async with placeholder.editing:
             return placeholder
 
-    async def _keep(self, job: Job) -> None:
+    async def _keep(self, job: Job, resumed: bool) -> None:
         placeholder, address = self._followed[job.id], Address.from_dict(job.reply)
         try:
-            # A job that outlived a kill may have its picture on the way already, as a new message.
-            if placeholder.message is None and (await self.jobs.get(job.id)).status in AWAITED:
+            if resumed:  # its picture may be on the way by now, as a new message
+                job = await self.jobs.get(job.id)
+            if placeholder.message is None and job.status not in OVER:
                 placeholder.message = await self._place(job, address)
             placeholder.placed.set()
             if placeholder.message is not None:
@@ -144,7 +147,7 @@ class Placeholders:
     async def _show(self, job: Job, placeholder: Placeholder, address: Address, news: News) -> bool:
         """Show the news; False where there is no room for them now."""
         assert placeholder.message is not None
-        chat, message = message_of(placeholder.message)
+        chat, message = read_message_key(placeholder.message)
         line = progress_line(news, address.words)
         preview = news.preview if isinstance(news, Progress) else None
         if preview is not None and not (await self.gate.view(job.place)).previews:

@@ -23,7 +23,7 @@ from bots.admission.gate import Gate
 from bots.admission.visibility import View, Withheld
 from bots.presentation import Limit, caption, compose, cut, fit, quote_names, utf16_length
 from bots.telegram import keyboards
-from bots.telegram.address import Address, message_key, message_of
+from bots.telegram.address import Address, message_key, read_message_key
 from bots.telegram.errors import MEDIA_NOW, NO_PHOTO, SAME, says, translate
 from bots.telegram.progress import Placeholders
 from bots.telegram.rate_limits import BRIEFLY
@@ -87,7 +87,7 @@ class Replies:
         placeholder = await self.placeholders.settle(job)
         if placeholder.message is None:
             raise WayClosed("there is no placeholder")
-        chat, message = message_of(placeholder.message)
+        chat, message = read_message_key(placeholder.message)
         where = {
             "chat_id": chat,
             "message_id": message,
@@ -157,7 +157,7 @@ class Replies:
             return
         try:
             async with asyncio.timeout(REMOVAL):
-                await self.bot.delete_message(*message_of(job.message))
+                await self.bot.delete_message(*read_message_key(job.message))
         except TelegramError as error:
             log.info("the placeholder of job %d stays: %s", job.id, translate(error))
         except TimeoutError:

@@ -25,8 +25,8 @@ from bots.telegram.address import (
     chat_of,
     is_person,
     message_key,
-    place_of,
-    user_of,
+    place_key,
+    user_id,
 )
 from bots.telegram.errors import translate
 from bots.telegram.progress import Placeholders
@@ -118,12 +118,12 @@ class Request:
         chat, person = chat_of(place), self.asker.person
         if chat is None or chat > 0:
             return Relation.PRIVATE
-        if person == place_of(chat):  # an anonymous administrator
+        if person == place_key(chat):  # an anonymous administrator
             return Relation.MODERATES
         if not is_person(person):
             return Relation.NONE
         try:
-            member = await self.bot.get_chat_member(chat, user_of(person))
+            member = await self.bot.get_chat_member(chat, user_id(person))
         except TelegramError as error:  # Marble is no administrator there, or not there any more
             log.info("somebody counts as no member: %s", translate(error))
             return Relation.NONE

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bots.admission.gate import Gate
-from bots.telegram.address import PLATFORM, place_of
+from bots.telegram.address import PLATFORM, place_key
 from storage import DatabaseFault
 from storage.people.place_moves import Moving
 
@@ -47,7 +47,7 @@ class Supergroups:
 
     def now_called(self, person: str) -> str:
         """Return the id that a sender has now, who may be a group itself."""
-        groups = {place_of(old): place_of(self.now(old)) for old in self._known}
+        groups = {place_key(old): place_key(self.now(old)) for old in self._known}
         return groups.get(person, person)
 
     async def migrate(self, old: int, new: int) -> None:
@@ -61,7 +61,7 @@ class Supergroups:
             except DatabaseFault as fault:
                 if not fault.passing:
                     raise
-                log.warning("%s is still to be moved: %s", place_of(old), fault)
+                log.warning("%s is still to be moved: %s", place_key(old), fault)
             await asyncio.sleep(RETRY)
 
     def redirected(self, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -81,12 +81,12 @@ class Supergroups:
         try:
             await self._move(old, new)
         except DatabaseFault as fault:  # the next call is refused as well
-            log.warning("%s is still to be moved: %s", place_of(old), fault)
+            log.warning("%s is still to be moved: %s", place_key(old), fault)
         return _sent_to(new, data) if endpoint.startswith(REPEATED) else None
 
     async def _move(self, old: int, new: int) -> None:
         async with self._lock:
-            places = place_of(old), place_of(new)
+            places = place_key(old), place_key(new)
             await self.moving.move(*places, reply={"chat": new, "to": None})
             self.gate.move(*places)
             if self.now(old) != new:
