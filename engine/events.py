@@ -1,8 +1,9 @@
-"""What the engine says while it works, in the order in which it happens.
+"""Events of the engine while it works, in the order in which they happen.
 
 A job's events are any number of `Progress`, then one `Picture` for each of `recipe.pictures`.
 Failure and cancelling are exceptions (`engine.errors`). Before them all, while a job waits for its
-turn, the queue says where it stands: `Waiting`. Standard library only.
+turn, the queue reports its position: `Waiting`. A pipeline reports events and ends by the job's
+`Key`. Standard library only.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,7 @@ from engine.errors import MarbleError
 
 
 class Stage(StrEnum):
-    """Name the three stages of the engine, the loading that may come before them, and the enlarging
-    after which a picture is denoised once more."""
+    """Name the three stages, loading before them, and upscaling before a second denoising."""
 
     LOAD = "load"
     ENCODE = "encode"
@@ -24,7 +24,7 @@ class Stage(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Say what the safety check found of a picture; one that nobody could check is `UNCHECKED`."""
+    """Name the safety classifier's results; without a classifier it is `UNCHECKED`."""
 
     SAFE = "safe"
     UNSAFE = "unsafe"
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Say how far a stage has come; `preview` is a small JPEG of what can be guessed so far."""
+    """Progress of a stage in steps; `preview` is a small JPEG of the picture so far."""
 
     stage: Stage
     step: int
@@ -43,8 +43,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Hand over one finished picture: its index in the job, its size in pixels, its PNG bytes, and
-    what the safety check says of it."""
+    """A finished picture: its index in the job, its size in pixels, its PNG file's bytes, and the
+    safety check's result."""
 
     index: int
     width: int
@@ -55,9 +55,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Say that a job waits: its place in line (1 is next) and the seconds to its pictures.
+    """A job that waits: its position in the queue (1 is next) and the seconds to its pictures.
 
-    `eta` is None while that cannot be told; `reason` is a sentence on why nothing starts.
+    `eta` is None while there is no estimate; `reason` is a sentence on why nothing starts.
     """
 
     position: int
@@ -78,14 +78,14 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Say that a job is over: well, or with an error. Nothing follows it."""
+    """The end of a job, with an error or without. Nothing follows it."""
 
     error: MarbleError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Say what happened to which job."""
+    """What happened to which job."""
 
     key: Key
     news: Event | Ended

@@ -1,4 +1,4 @@
-"""What an executor is given to draw."""
+"""What an executor draws."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,9 @@ SPEC_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """Say what an executor is to draw: a job's recipe, and which claim of the job this is.
+    """A job's recipe for an executor, and which claim of the job this is.
 
-    `alone` marks a job that took a worker with it before: it must not share a batch again.
+    alone: a worker died while it drew this job; it must not share a batch again.
     """
 
     job: int

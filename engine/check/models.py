@@ -19,7 +19,7 @@ CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ModelReport:
     """Say of a model what it is, and what is wrong with it (None: nothing).
 
     unread: tensors of its file that nothing reads.
@@ -31,22 +31,22 @@ class Verdict:
     unread: tuple[str, ...] = ()
 
 
-def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[Verdict]:
+def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[ModelReport]:
     """Load models one after another, and look at every value of their weights."""
     for name in names:
         yield _examine(catalogue, name)
         gc.collect()
 
 
-def _examine(catalogue: Catalogue, name: str) -> Verdict:
+def _examine(catalogue: Catalogue, name: str) -> ModelReport:
     checkpoint = None
     try:
         checkpoint = catalogue.get(name)
         unread = load(checkpoint, CPU, torch.float16).unread
     except BrokenModel as error:
-        return Verdict(name=name, checkpoint=checkpoint, problem=error.reason)
+        return ModelReport(name=name, checkpoint=checkpoint, problem=error.reason)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemory(f"There is not enough memory to check the model {name!r}.") from None
-    return Verdict(name=checkpoint.name, checkpoint=checkpoint, unread=unread)
+    return ModelReport(name=checkpoint.name, checkpoint=checkpoint, unread=unread)

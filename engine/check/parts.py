@@ -30,7 +30,7 @@ CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class PartReport:
     """Say of a file or folder what it is, and what is wrong with it (None: nothing)."""
 
     name: str
@@ -41,16 +41,16 @@ class Part:
 
 def examine_parts(
     models_dir: Path | None, parts: Iterable[tuple[ModelKind, str]]
-) -> Iterator[Part]:
+) -> Iterator[PartReport]:
     """Read parts of a folder, and look at every value of most of them."""
     files = {kind: ModelFiles(models_dir, kind) for kind in KINDS}
     for kind, name in parts:
         try:
             path = files[kind].get(name)
             assert path is not None  # it has a file
-            yield Part(name=name, kind=kind, title=LOOKS[kind](name, path))
+            yield PartReport(name=name, kind=kind, title=LOOKS[kind](name, path))
         except BrokenModel as error:
-            yield Part(name=name, kind=kind, problem=error.reason)
+            yield PartReport(name=name, kind=kind, problem=error.reason)
 
 
 def _lora(name: str, path: Path) -> str:

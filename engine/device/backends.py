@@ -1,8 +1,8 @@
 """What differs between devices: CUDA (and ROCm), Apple's Metal (MPS), and the processor.
 
 MPS (https://docs.pytorch.org/docs/stable/mps.html) knows no fp64. Like CUDA it works while the
-program goes on, so that whoever reads a clock must wait for it. Its memory is the machine's, and it
-says how much of that a program should take.
+program goes on: to measure time, wait for it first. Its memory is the machine's, of which it
+recommends a share to each program.
 """
 
 import os
@@ -13,11 +13,11 @@ import torch
 
 CUDA: Final = "cuda"
 MPS: Final = "mps"
-UNKNOWN: Final = 8 * 2**30  # bytes of memory where a machine does not tell
+UNKNOWN: Final = 8 * 2**30  # bytes of memory where the system does not say
 # bf16 and fp16 are unusable on most CPUs; fp16 halves what Apple's share of the memory holds.
 PRECISIONS: Final = {"cpu": torch.float32, CUDA: torch.float16, MPS: torch.float16}
-# What allocators say that raise no kind of error of their own: the processor's, and Metal's two.
-SHORT: Final = ("can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
+# Messages of allocators without an error class of their own: the processor's, and Metal's two.
+OUT_OF_MEMORY: Final = ("can't allocate memory", "MPS backend out of memory", "Invalid buffer size")
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -52,7 +52,7 @@ def layout(device: torch.device) -> torch.memory_format:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a device has done all that it was told."""
+    """Wait until a device has done all work that was queued."""
     if device.type == CUDA:
         torch.cuda.synchronize(device)
     elif device.type == MPS:
@@ -60,7 +60,7 @@ def wait(device: torch.device) -> None:
 
 
 def empty_cache() -> None:
-    """Give memory that nobody uses back to the devices."""
+    """Return unused memory to the devices."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
@@ -68,7 +68,7 @@ def empty_cache() -> None:
 
 
 def memory(device: torch.device) -> int:
-    """Return how many bytes of memory a program has there; 8 GiB where nothing tells."""
+    """Return how many bytes of memory a program has there; 8 GiB where the system does not say."""
     if device.type == CUDA:
         return int(torch.cuda.get_device_properties(device).total_memory)
     if device.type == MPS:
@@ -80,7 +80,7 @@ def memory(device: torch.device) -> int:
 
 
 def name(device: torch.device) -> str:
-    """Return what people call a device."""
+    """Return a device's name for people."""
     if device.type == CUDA:
         return torch.cuda.get_device_name(device)
     if device.type == MPS:
@@ -89,7 +89,7 @@ def name(device: torch.device) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error means that memory ran out."""
+    """Return whether an error means that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return any(said in str(error) for said in SHORT)
+    return any(text in str(error) for text in OUT_OF_MEMORY)

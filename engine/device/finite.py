@@ -1,4 +1,4 @@
-"""Find values that are no numbers (NaN, infinity), in weights and in what networks answer.
+"""Find values that are no numbers (NaN, infinity), in weights and in outputs of networks.
 
 A sum holds one wherever its terms do, and costs a twentieth of a look at each value: 0.1 s a GB on
 one core. It may overflow where all terms are numbers (fp16 ends at 65,504): only then each value is

@@ -1,4 +1,4 @@
-"""What is done when memory runs out, rung by rung, before a picture is given up."""
+"""Ways around a lack of memory, tried from the cheapest to the dearest before a picture fails."""
 
 import gc
 import logging
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Rung(StrEnum):
-    """Name the rungs, the cheapest first."""
+    """Name the ways, the cheapest first."""
 
     EMPTY_CACHE = "empty cache"
     BATCH_OF_ONE = "batch of one"
@@ -42,11 +42,11 @@ class Shortages:
         self._known: dict[Hashable, tuple[float, float]] = {}  # what → until when, and how long
 
     def __contains__(self, what: Hashable) -> bool:
-        """Say whether it is too early to try."""
+        """Return whether it is too early to try again."""
         return what in self._known and self._clock() < self._known[what][0]
 
     def add(self, what: Hashable) -> None:
-        """Take note that there was no room; until it is tried again, more notes change nothing."""
+        """Note a lack of memory; more notes before the next try change nothing."""
         if what in self:
             return
         now = self._clock()

@@ -1,7 +1,7 @@
 """Measure this device: what calls of the U-Net cost by their rows, and which dtype is fastest.
 
 What was measured decides the last bits of pictures: the rows of every call in exact mode follow
-from it. So it is measured once for each device, software, form of model and size, and remembered
+from it. So it is measured once for each device, software, kind of model and size, and remembered
 in a small file of the data folder. While that file stays, a seed gives the same bytes; when it is
 deleted, or the device or torch changes, the next start measures anew.
 """
@@ -167,7 +167,7 @@ def _time(device: torch.device, clock: Clock, work: Callable[[], object]) -> flo
 
 @contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """Let a processor work in this thread alone, whose time can be told from others'."""
+    """Run on one thread of a processor, whose time can be measured apart from others'."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from torch.nn import Module
 
 
 class Evictable(Protocol):
-    """Hold something on the device that can be loaded again."""
+    """Something on the device that can be dropped and loaded again."""
 
     @property
     def size(self) -> int:
@@ -18,7 +18,7 @@ class Evictable(Protocol):
         ...
 
     def drop(self) -> None:
-        """Let go of it where nobody needs it just now."""
+        """Release it unless it is in use."""
         ...
 
 

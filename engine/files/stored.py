@@ -1,4 +1,4 @@
-"""Where stored pictures lie, and how the engine reads the ones that a recipe starts from.
+"""Stored pictures: their paths, and how the engine reads those that a recipe starts from.
 
 Files are named by the sha256 of their content and sharded by its first two digits. Standard
 library only: storage writes them, the engine reads them, in whatever process it runs.

@@ -1,6 +1,6 @@
-"""Hints: the maps by which control models steer, from given pictures.
+"""ControlNet images: pictures as they are, or what a preprocessor finds in them.
 
-Pixels, without torch. A picture may be a map already, or a preprocessor finds one in it.
+Pixels, without torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,20 +21,20 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlImage:
-    """Hold a control and its picture, at the picture's own size, mode RGB."""
+    """Hold a control and its picture, at the picture's own size, mode RGB, and how it is fitted."""
 
     control: Control
     image: Image.Image
     fit: str
 
     def at(self, width: int, height: int) -> Pixels:
-        """Return the map for a picture of that size, [H, W, 3] uint8."""
+        """Return the ControlNet image for a size in pixels, [H, W, 3] uint8."""
         fitted = fit(self.image, width, height, cast(Fit, self.fit))
         return PREPROCESSORS[self.control.preprocessor](np.asarray(fitted))
 
 
 def read_control_images(recipe: Recipe, blobs: PictureStore) -> tuple[ControlImage, ...]:
-    """Read the pictures of a recipe's controls, or raise `MissingPicture` or `ImageError`."""
+    """Read the ControlNet images of a recipe, or raise `MissingPicture` or `ImageError`."""
     return tuple(
         ControlImage(control, flatten(read_stored_image(blobs.read(control.image))), recipe.fit)
         for control in recipe.controls

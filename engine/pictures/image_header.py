@@ -1,7 +1,8 @@
-"""What a picture file says of itself in its first bytes, before a pixel is decoded.
+"""The header of a picture file: its kind and size, before a pixel is decoded.
 
-A file of 11 KB can hold 89 million pixels, so its size is read here and judged before any library
-makes room for it.
+A file of 11 KB can hold 89 million pixels, so its size is checked before any library makes room
+for it. Pillow's lazy open does not serve: above 179 million pixels it raises without the size, and
+it makes objects of all EXIF of a JPEG and all texts of a PNG first (15 MB: 0.2 s and 37 MB).
 
 PNG: https://www.w3.org/TR/png-3/ · JPEG: ITU-T T.81, annex B ·
 WEBP: https://developers.google.com/speed/webp/docs/riff_container

@@ -1,7 +1,7 @@
-"""Pictures that people give: read with suspicion, turned upright, stripped, and fitted.
+"""Pictures that people send: checked, turned upright, stripped of metadata, and fitted.
 
 Everything that comes in from outside goes through `read_image`, and what is kept of it is what
-`to_png` writes: pixels in sRGB, and no word about when, where or by what they were taken.
+`to_png` writes: pixels in sRGB, and nothing about when, where or by what they were taken.
 """
 
 import io
@@ -48,13 +48,13 @@ def read_image(data: bytes) -> Image.Image:
     """Read a PNG, JPEG or WEBP file: upright, sRGB, 8 bits a channel, without its metadata.
 
     Returns mode RGB, or RGBA where some pixel is not opaque. Raises `ImageError` with one
-    sentence for anything else than a still picture of a bearable size, mostly before decoding.
+    sentence for anything but a still picture within the limits of size, mostly before decoding.
     """
     if not data:
         raise ImageError(Sentence("empty_file"))
     check_file_size(len(data))
     header = read_image_header(data)
-    _judge(header)
+    _check_header(header)
     try:
         return _normalise(_decode(data, header))
     except (ImageError, MemoryError):
@@ -86,15 +86,15 @@ def read_stored_image(data: bytes) -> Image.Image:
 
 def to_png(image: Image.Image) -> bytes:
     """Encode pixels alone as PNG: the same pixels give the same bytes."""
-    bare = image.copy()
-    bare.info.clear()  # Pillow would write a profile or Exif found there
+    stripped = image.copy()
+    stripped.info.clear()  # Pillow would write a profile or Exif found there
     file = io.BytesIO()
-    bare.save(file, "PNG")
+    stripped.save(file, "PNG")
     return file.getvalue()
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Lay a picture on white, where it is not opaque; return mode RGB."""
+    """Return a picture in mode RGB, on white where it is not opaque."""
     if image.mode != "RGBA":
         return image.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
@@ -128,7 +128,7 @@ def fit(
     return image.resize((width, height), resample)
 
 
-def _judge(header: ImageHeader) -> None:
+def _check_header(header: ImageHeader) -> None:
     width, height = header.width, header.height
     size = f"{width:,} × {height:,}"
     if header.moving:
@@ -147,7 +147,7 @@ def _decode(data: bytes, header: ImageHeader) -> Image.Image:
         data, profile = strip_png(data)
     elif header.kind == "JPEG":
         # Pillow reads a JPEG's Exif as soon as it opens it, and makes objects of all numbers of a
-        # tag: of what is bare there is a bearable amount.
+        # tag: what is left after stripping is bounded.
         data = strip_jpeg(data)
     image = Image.open(io.BytesIO(data), formats=[header.kind])
     if image.size != (header.width, header.height):

@@ -1,6 +1,6 @@
 """Masks: white where something new is to be drawn, black where the picture stays, mode L.
 
-Greys are edges, painted in part. A mask comes from what is transparent in the picture itself, from
+Greys are edges, drawn in part. A mask comes from what is transparent in the picture itself, from
 a second picture, or from a colour painted over the first.
 """
 
@@ -24,14 +24,14 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
     The second may have another size but not another shape. What is transparent in it is black.
     Raises `ImageError`.
     """
-    given = read_image(data)
-    if not _alike(given.size, picture.size):
-        mine, its = (f"{each.width} × {each.height}" for each in (given, picture))
+    other = read_image(data)
+    if not _same_shape(other.size, picture.size):
+        mine, its = (f"{each.width} × {each.height}" for each in (other, picture))
         raise ImageError(Sentence("mask_of_another_shape", mask=mine, picture=its))
-    if given.mode == "RGBA":
-        ground = Image.new("RGBA", given.size, (0, 0, 0, 255))
-        given = Image.alpha_composite(ground, given)
-    mask = fit(given.convert("L"), *picture.size, "resize", HAMMING)
+    if other.mode == "RGBA":
+        black = Image.new("RGBA", other.size, (0, 0, 0, 255))
+        other = Image.alpha_composite(black, other)
+    mask = fit(other.convert("L"), *picture.size, "resize", HAMMING)
     mask = mask.point([0 if step < FAINT else step for step in range(256)])
     return _check(mask, Sentence("black_mask"))
 
@@ -39,7 +39,7 @@ def read_mask(data: bytes, picture: Image.Image) -> Image.Image:
 def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Image:
     """Bring a mask to the size of what is drawn, as its picture; raises `ImageError`.
 
-    What the mask leaves stays left: no filter rings into it.
+    Black stays black: the filter does not ring.
     """
     return _check(fit(mask, width, height, how, HAMMING), Sentence("black_where_drawn"))
 
@@ -84,9 +84,9 @@ def colour_mask(picture: Image.Image, colour: str, tolerance: int = TOLERANCE) -
     return _check(mask, Sentence("nothing_of_colour", colour=colour))
 
 
-def _alike(given: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Tell whether two sizes have one shape, but for the rounding of a pixel."""
-    scaled = given[1] * wanted[0] / given[0], given[0] * wanted[1] / given[1]
+def _same_shape(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Return whether two sizes have one aspect ratio, but for the rounding of a pixel."""
+    scaled = size[1] * wanted[0] / size[0], size[0] * wanted[1] / size[1]
     return abs(scaled[0] - wanted[1]) <= 1 or abs(scaled[1] - wanted[0]) <= 1
 
 

@@ -1,4 +1,4 @@
-"""What a picture is painted upon: the start image at the picture's size, and where it is painted.
+"""The start image of a recipe at the picture's size, and the mask of what is drawn anew.
 
 Pixels, without torch.
 """
@@ -15,7 +15,7 @@ from engine.pictures.images import Fit, fit, flatten, read_stored_image
 from engine.pictures.masks import HAMMING, fit_mask
 from engine.recipe.recipe import Recipe
 
-SEAM: Final = 8  # pixels of the start image at a margin over which what is painted fades in
+SEAM: Final = 8  # pixels of the start image at a margin over which what is drawn fades in
 FEATHER: Final = 64  # a mask's edge fades over this part of the shorter side …
 LEAST_FEATHER: Final = 2  # … or so many pixels, if that is more
 
@@ -24,25 +24,25 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartImage:
-    """Hold pixels [H, W, 3], uint8, and where they are painted over; None: everywhere.
+    """Hold pixels [H, W, 3], uint8, and which of them are drawn anew (None: all).
 
-    mask [H, W], uint8: all above 0 is painted; alpha [H, W], uint8: how much of that shows.
+    mask [H, W], uint8: all above 0 is drawn; alpha [H, W], uint8: the opacity of what is drawn.
     """
 
     pixels: Pixels
     mask: Pixels | None = None
     alpha: Pixels | None = None
 
-    def composite(self, painted: Pixels) -> Pixels:
-        """Lay what was painted over what was there: outside the mask every byte is kept."""
+    def composite(self, drawn: Pixels) -> Pixels:
+        """Return what was drawn over the start image: outside the mask every byte is kept."""
         if self.alpha is None:
-            return painted
-        layers = [Image.fromarray(each) for each in (painted, self.pixels, self.alpha)]
+            return drawn
+        layers = [Image.fromarray(each) for each in (drawn, self.pixels, self.alpha)]
         return np.asarray(Image.composite(*layers))
 
 
 def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
-    """Return the canvas that a recipe asks for, or None where it starts from nothing.
+    """Return the start image of a recipe, or None where it has none.
 
     Raises `MissingPicture` or `ImageError`.
     """
@@ -56,24 +56,24 @@ def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
     if recipe.mask is None:
         return StartImage(pixels)
     # It was made for the start image, at its size.
-    given = read_stored_image(blobs.read(recipe.mask)).convert("L")
-    if given.size != image.size:
-        given = fit(given, *image.size, "resize", HAMMING)
-    mask = np.asarray(fit_mask(given, *size, how))
+    read = read_stored_image(blobs.read(recipe.mask)).convert("L")
+    if read.size != image.size:
+        read = fit(read, *image.size, "resize", HAMMING)
+    mask = np.asarray(fit_mask(read, *size, how))
     return StartImage(pixels, mask, _feather(mask))
 
 
 def _with_margins(recipe: Recipe, image: Image.Image) -> StartImage:
-    """Put the image into the middle, something like its edges around it, and mask that."""
+    """Return the image with blurred mirrors of its edges in the margins, which are masked."""
     assert recipe.margins is not None
     left, top, right, bottom = recipe.margins.inner(recipe.width, recipe.height)
     inner = fit(image, right - left, bottom - top, cast(Fit, recipe.fit))
-    canvas = _spread(inner, (left, top), (recipe.width, recipe.height))
-    # Where a margin meets the image, what is painted fades over a strip of the image.
+    extended = _extend(inner, (left, top), (recipe.width, recipe.height))
+    # Where a margin meets the image, what is drawn fades over a strip of the image.
     rows = _ramp(recipe.height, top, bottom)
     columns = _ramp(recipe.width, left, right)
     alpha = np.maximum(rows[:, None], columns[None, :])
-    return StartImage(np.asarray(canvas), alpha, alpha)
+    return StartImage(np.asarray(extended), alpha, alpha)
 
 
 def _ramp(length: int, start: int, end: int) -> Pixels:
@@ -85,11 +85,11 @@ def _ramp(length: int, start: int, end: int) -> Pixels:
         depth = np.minimum(depth, at - start)
     if end < length:
         depth = np.minimum(depth, end - at)
-    # Half a pixel past the strip nothing is painted, so that the rest is kept byte for byte.
+    # Half a pixel past the strip nothing is drawn, so that the rest is kept byte for byte.
     return np.rint(255 * np.clip(1 - depth / seam, 0, 1)).astype(np.uint8)
 
 
-def _spread(inner: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+def _extend(inner: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> Image.Image:
     """Continue an image beyond its edges by its own mirror, ever more blurred.
 
     Noise at full strength hides most of it; what shows through are colours and light, which then
@@ -106,7 +106,7 @@ def _spread(inner: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> I
 
 
 def _feather(mask: Pixels) -> Pixels:
-    """Return how much of what is painted shows: the mask, fading in from its edge."""
+    """Return the opacity of what is drawn, [H, W] uint8: the mask, fading in from its edge."""
     width = max(LEAST_FEATHER, min(mask.shape) // FEATHER)
     # Padded by its own edge: the border of the picture is not an edge of the mask.
     padded = Image.fromarray(np.pad(mask, 2 * width, mode="edge"))

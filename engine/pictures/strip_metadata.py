@@ -1,7 +1,7 @@
-"""Keep of a picture's file only what its pixels depend on.
+"""Strip a picture's file of all that its pixels do not depend on.
 
 What else is in files (bytes after the end, texts, other programs' chunks, checksums of those) does
-not decide over a picture whose pixels are whole: it is dropped before a library sees it. What is
+not matter to a picture whose pixels are whole: it is dropped before a library sees it. What is
 kept is bounded. A missing end is added where no pixel is missing.
 
 PNG: https://www.w3.org/TR/png-3/ · JPEG: ITU-T T.81, annexes B and G
@@ -157,7 +157,7 @@ def _check_whole(bare: bytes, parts: list[_Segment]) -> None:
     restart marks the second could not be seen: an interval that is missing reads no byte.
     """
     restarts = any(part.kind == RESTART and any(part.body) for part in parts)
-    if restarts or not _says_all(parts):
+    if restarts or not _is_complete(parts):
         raise ImageError(DAMAGED)
     found = (_pixels(bare + pad + b"\xff\xd9") for pad in PADS)
     first = next(found, None)
@@ -165,8 +165,8 @@ def _check_whole(bare: bytes, parts: list[_Segment]) -> None:
         raise ImageError(DAMAGED)
 
 
-def _says_all(parts: list[_Segment]) -> bool:
-    """Say whether the scans hold every coefficient of every component, to its last bit."""
+def _is_complete(parts: list[_Segment]) -> bool:
+    """Return whether the scans hold every coefficient of every component, to its last bit."""
     frame = next((part.body for part in parts if part.kind in FRAMES), b"")
     components = set(frame[6::3][: frame[5]]) if len(frame) > 5 else set[int]()
     said: set[tuple[int, int]] = set()

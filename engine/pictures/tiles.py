@@ -1,9 +1,9 @@
 """Run a network over a picture tile by tile, and blend the tiles so that none can be seen.
 
-Tiles overlap. A network sees no picture beyond a tile's edge, so what it says near the edge is
-worth little: the outer quarter of an overlap is thrown away, and across the rest one tile fades
-into the next. Weights add up to one everywhere. A network that looks no further than that quarter
-gives just what it would have given for the whole picture.
+Tiles overlap. A network sees no picture beyond a tile's edge, so its output near the edge is worth
+little: the outer quarter of an overlap is dropped, and across the rest one tile fades into the
+next. Weights add up to one everywhere. For a network whose receptive field is smaller than that
+quarter, the result equals that of the whole picture.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from engine.pictures import tile_grid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiling:
-    """Say how a picture is cut. All is counted in units, of which a network makes one another.
+    """Describe how a picture is cut, in units that a network maps one to one.
 
     tile: a tile's side; overlap: what two neighbours share at least; inside, outside: how many
     pixels of the network's input and output a unit has (an 8 × upscaler: 1 and 8; a VAE's encoder:
@@ -53,7 +53,7 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Hold a tile of a network's input, and where its answer goes with what weight.
+    """Hold a tile of a network's input, and where its output goes with what weight.
 
     x: a view [1, C, t·inside, t·inside]; weight: [t·outside, t·outside]; rows and columns: of the
     output.

@@ -1,4 +1,4 @@
-"""How long prompts are, which of them may share a call of the network, and what their length costs.
+"""Lengths of prompts in tokens: which may share a call of the U-Net, and what they cost.
 
 The rows of a call have contexts of one length: shorter ones are repeated to the least common
 multiple. Of 70 windows and 53 that would be 3,710. So lengths that would repeat one of them too

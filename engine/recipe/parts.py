@@ -1,4 +1,4 @@
-"""What a picture may be made from besides words and a model: the parts of a recipe that tell it.
+"""Parts of a recipe beside prompt and settings: variations, margins, ControlNets, LoRAs, upscaling.
 
 Pictures are named by the sha256 of their file in the picture store. Standard library only.
 """
@@ -22,7 +22,7 @@ CANNY: Final = (100, 200)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """Turn the start noise towards another seed's, `amount` of the way along the sphere."""
+    """Mix the initial noise with another seed's by spherical interpolation, by `amount` (0 … 1)."""
 
     seed: int
     amount: float
@@ -40,7 +40,7 @@ class Variation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margins:
-    """Leave so many pixels free around the start image, to be painted: the rest of the scene."""
+    """Pixels around the start image that are drawn anew (outpainting)."""
 
     left: int = 0
     top: int = 0
@@ -55,15 +55,15 @@ class Margins:
             raise OptionError("margins", sides, "above 0 on one side at least")
 
     def inner(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return where the start image lies in a picture of that size: left, top, right, bottom."""
+        """Return the box of the start image in a picture of that size: left, top, right, bottom."""
         return self.left, self.top, width - self.right, height - self.bottom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """Let a ControlNet steer by a map (or by what `preprocessor` finds in a picture).
+    """Apply a ControlNet with an image, or with what `preprocessor` finds in it.
 
-    start, end: between which shares of the steps it has a say.
+    start, end: shares of the steps between which it is applied.
     """
 
     model: str
@@ -114,10 +114,10 @@ class Lora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upscale:
-    """Make the picture `factor` times larger once it is there.
+    """Upscale the finished picture by `factor`.
 
-    by: `lanczos`, `latent` (the latents themselves are stretched) or the name of an upscale model;
-    strength: of the second pass that draws detail into the larger picture (None: no such pass);
+    by: `lanczos`, `latent` (the latents are upscaled) or the name of an upscale model;
+    strength: of a second denoising pass on the upscaled picture (None: no such pass);
     tile: the side in pixels of the overlapping tiles in which that pass is drawn (None: whole).
     """
 

@@ -1,4 +1,4 @@
-"""What a prompt says beside its words: LoRAs to use, and choices that the seed makes.
+"""Tags in a prompt beside its words: LoRAs, and choices that the seed makes.
 
     <lora:name>  <lora:name:0.8>  <lora:name:0.8:0.5>    a LoRA, its weight, and the U-Net's own
     <lora:name:te=0.8:unet=0.5>  <lyco:name>             the same, in other spellings

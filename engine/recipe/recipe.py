@@ -22,11 +22,11 @@ READABLE: Final = (1, 2)  # version 1 knew words alone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Say how to make `count` pictures, or only number `picture` of them (counted from 0).
+    """All that determines `count` pictures, or only number `picture` of them (counted from 0).
 
-    A start image (`image`, fitted to the size by `fit`) is noised by `strength` and drawn anew:
-    all of it, where `mask` is white, or only what `margins` leave around it. Without a strength it
-    is taken as it is, to be enlarged. Every value is checked; the first one out of range raises
+    A start image (`image`, fitted to the size by `fit`) is noised by `strength` and denoised again:
+    all of it, where `mask` is white, or only the `margins` around it. Without a strength it is
+    upscaled as it is. Every value is checked; the first one out of range raises
     `OptionError`.
     """
 
@@ -82,7 +82,7 @@ class Recipe:
 
     @property
     def second_pass_steps(self) -> int:
-        """Return the steps of the pass that draws detail into larger pictures: a share of all."""
+        """Return the steps of the second pass on upscaled pictures, a share of all, or 0."""
         share = self.upscale.strength if self.upscale else None
         return max(1, round(self.steps * share)) if share else 0
 
@@ -126,7 +126,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class NestedField:
-    """Say what a field holds that is more than a plain value, and how it travels as JSON."""
+    """Describe a field that holds parts of a recipe, and how it is read from JSON."""
 
     kind: type
     most: int  # of how many; 0: it is one

@@ -1,4 +1,4 @@
-"""Write a recipe as A1111's text, and say what no such text can say.
+"""Write a recipe as A1111's text, or why it has none.
 
 A1111 numbers the pictures of a batch by seeds and knows no slices of one draw, so that it remakes
 the first picture of a recipe only; and its line names no pictures. Settings whose names begin with
@@ -21,7 +21,7 @@ BLUR: Final = 128  # the shorter side has so many of it
 
 
 def to_a1111(recipe: Recipe) -> str:
-    """Write a recipe as a line; `ValueError` where none can say it (see `no_line_reasons`)."""
+    """Write a recipe as a line; `ValueError` where none can express it (`no_line_reasons`)."""
     if reasons := no_line_reasons(recipe):
         raise ValueError(f"no line says this recipe: {reasons[0]}")
     settings = _settings(recipe) | _derived(recipe) | _marble_settings(recipe)
@@ -35,7 +35,7 @@ def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
 
 
 def steps_of(recipe: Recipe) -> int:
-    """Return the steps that A1111 is told: it draws only the share of a start image's strength."""
+    """Return A1111's number of steps: of them it runs only the share of the strength."""
     return int(recipe.steps / (recipe.strength or 1))
 
 
@@ -55,7 +55,7 @@ def _settings(recipe: Recipe) -> dict[str, str | None]:
 
 
 def _derived(recipe: Recipe) -> dict[str, str | None]:
-    """Return what says how a start image is drawn upon, what steers, and what enlarges."""
+    """Return the settings of start image, ControlNets and upscaling."""
     settings: dict[str, str | None] = {}
     if recipe.strength is not None:
         settings["Denoising strength"] = plain(recipe.strength)
@@ -101,7 +101,7 @@ def _how_much(recipe: Recipe, upscale: Upscale) -> tuple[str, str]:
 
 
 def _marble_settings(recipe: Recipe) -> dict[str, str | None]:
-    """Return what A1111 has no word for."""
+    """Return settings of Marble's own, for what A1111 has no name."""
     maps = {f"Marble control {i}": each.image for i, each in enumerate(recipe.controls)}
     return {
         "Marble rescale": plain(recipe.guidance_rescale) if recipe.guidance_rescale else None,

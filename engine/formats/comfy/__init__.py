@@ -7,7 +7,8 @@ ComfyUI writes a graph in two forms, and both go into every picture:
 - the *workflow* (UI format 0.4, PNG text `workflow`): the same nodes with places on the canvas,
   a table of links and values by position; it is what ComfyUI opens when a picture is dropped.
 
-    limits.py    what no graph can say, and so is left out, and what it says only nearly
+    limits.py    recipes that have no graph, or one for a slightly different picture
+    builder.py   nodes for models, prompts, ControlNets and loaded pictures
     writer.py    a recipe as a graph
     layout.py    a graph as a workflow
 

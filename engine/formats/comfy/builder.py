@@ -1,4 +1,4 @@
-"""The nodes around a picture's way: models, words, controls, and pictures that are loaded."""
+"""Nodes that a graph needs beside samplers: models, prompts, ControlNets, and loaded pictures."""
 
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ FIRST_TEXT: Final = {Id.POSITIVE: 1000, Id.NEGATIVE: 5000}  # what follows a BRE
 
 
 class GraphBuilder:
-    """Put nodes down, each with its id, and return their outputs."""
+    """Add nodes, each with its id, and return their outputs."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -42,14 +42,14 @@ class GraphBuilder:
         self.model, self.clip, self.vae = self._load()
 
     def add(self, name: str, kind: str, /, **inputs: object) -> Link:
-        """Put a node down; return its first output."""
+        """Add a node; return its first output."""
         # JSON has no tuples: links are lists from the start, so that graph == loads(dumps(graph)).
         plain = {key: list(v) if isinstance(v, tuple) else v for key, v in inputs.items()}
         self.graph[name] = {"class_type": kind, "inputs": plain}
         return name, 0
 
     def text(self, name: str, text: str) -> Link:
-        """Put a prompt down: a node for each of its windows, joined."""
+        """Add a prompt: a node for each part between `BREAK`s, concatenated."""
         first, *others = windows(text)
         words = self.add(name, "CLIPTextEncode", text=first, clip=self.clip)
         for number, part in enumerate(others):
@@ -60,7 +60,7 @@ class GraphBuilder:
         return words
 
     def controlled(self, texts: tuple[Link, Link], size: Size, number: int) -> tuple[Link, Link]:
-        """Put the controls of a pass (number 0 or 1) of that size behind its prompts."""
+        """Add the ControlNets of a pass (number 0 or 1) of that size behind its prompts."""
         for index, control in enumerate(self.recipe.controls):
             first = FIRST_CONTROL + CONTROL_IDS * index
             name = self._control(control, texts, size, first, first + 2 + 2 * number)
@@ -68,17 +68,17 @@ class GraphBuilder:
         return texts
 
     def picture(self, name: str, sha256: str) -> Link:
-        """Put down what loads a picture of our store."""
+        """Add a node that loads a picture of our store."""
         return self.add(name, "LoadImage", image=f"{sha256}.png")
 
     def fit(self, name: str, image: Link, size: Size, method: str = LANCZOS) -> Link:
-        """Put down what fits a picture to a size, as the recipe fits its start image."""
+        """Add a node that fits a picture to a size, as the recipe fits its start image."""
         sides = {"width": size[0], "height": size[1]}
         crop = CROPS[self.recipe.fit]
         return self.add(name, "ImageScale", image=image, upscale_method=method, **sides, crop=crop)
 
     def _load(self) -> tuple[Link, Link, Link]:
-        """Put down the model and all that changes it; return the parts that draw."""
+        """Add the model and all that changes it; return U-Net, text encoders and VAE."""
         recipe = self.recipe
         single_file = recipe.checkpoint.lower().endswith(SINGLE_FILES)
         loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"

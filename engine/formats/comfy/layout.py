@@ -1,4 +1,4 @@
-"""Lay a graph out as a workflow (UI format 0.4), which ComfyUI's canvas opens."""
+"""Convert a graph to a workflow (UI format 0.4), which ComfyUI's canvas opens."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, UPLOAD
 from engine.recipe.recipe import Recipe
 
 ON_CANVAS: Final = {AFTER_RUN: "fixed", UPLOAD: "image"}
-# The places of ComfyUI's default workflow, so that the canvas looks like home.
+# The places of ComfyUI's default workflow, so that the canvas looks the same.
 PLACES: Final[Mapping[str, tuple[int, int]]] = {
     Id.LOADER: (26, 474),
     Id.START: (473, 609),
@@ -25,7 +25,7 @@ PLACES: Final[Mapping[str, tuple[int, int]]] = {
     Id.VAE: (1209, 520),
 }
 LORA_PLACE: Final = (26, 620, 166)  # the first one's, and how far the next one is below
-# All others stand in rows below, in the order in which they were put down.
+# All others stand in rows below, in the order in which they were added.
 GRID: Final = (473, 900)
 COLUMNS: Final = 6
 CELL: Final = (450, 340)
@@ -39,7 +39,7 @@ def to_workflow(recipe: Recipe) -> dict[str, Any]:
     graph = to_graph(recipe)
     links, places = list(_links(graph)), _places(graph)
     nodes = [
-        _placed(order, name, graph[name], links) | {"pos": list(places[name])}
+        _node(order, name, graph[name], links) | {"pos": list(places[name])}
         for order, name in enumerate(graph)
     ]
     last = {"last_node_id": max(map(int, graph)), "last_link_id": len(links)}
@@ -57,8 +57,8 @@ def _links(graph: GraphJson) -> Iterator[list[Any]]:
             yield [number, int(source), output, int(name), slot, kind]
 
 
-def _placed(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -> dict[str, Any]:
-    """Put a node on the canvas: links by number, values by position."""
+def _node(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -> dict[str, Any]:
+    """Return a node as the canvas has it: links by number, values by position."""
     kind, number = NODE_KINDS[node["class_type"]], int(name)
     incoming = {slot: link for link, _, _, target, slot, _ in links if target == number}
     outgoing = [(output, link) for link, source, output, *_ in links if source == number]

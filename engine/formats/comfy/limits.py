@@ -1,15 +1,15 @@
-"""What of a recipe no graph can say: it is left out then, rather than promise another picture."""
+"""Recipes that no ComfyUI graph can express: they get none, rather than one for another picture."""
 
 import re
 from collections.abc import Callable
 from typing import Final
 
-from engine.formats.graphs.pictures import factor_told
+from engine.formats.graphs.pictures import factor_in_name
 from engine.recipe.parts import LANCZOS, LATENT
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 
-SURE: Final = 2  # times that every upscale model enlarges at least
+LEAST_FACTOR: Final = 2  # of every upscale model
 
 Question = Callable[[Recipe], bool]
 
@@ -20,11 +20,11 @@ def no_graph_reasons(recipe: Recipe) -> tuple[str, ...]:
 
 
 def graph_differences(recipe: Recipe) -> tuple[str, ...]:
-    """Return in what a recipe's graph makes a slightly other picture."""
+    """Return why a recipe's graph makes a slightly different picture."""
     return tuple(why for why, applies in OTHERWISE.items() if applies(recipe))
 
 
-def _only_enlarged(recipe: Recipe) -> bool:
+def _only_upscaled(recipe: Recipe) -> bool:
     again = recipe.upscale is not None and recipe.upscale.strength is not None
     return recipe.image is not None and recipe.strength is None and not again
 
@@ -36,7 +36,7 @@ def _in_tiles(recipe: Recipe) -> bool:
 def _by_a_model_more_than_once(recipe: Recipe) -> bool:
     if recipe.upscale is None or recipe.upscale.by in (LANCZOS, LATENT):
         return False
-    return recipe.upscale.factor > (factor_told(recipe.upscale.by) or SURE)
+    return recipe.upscale.factor > (factor_in_name(recipe.upscale.by) or LEAST_FACTOR)
 
 
 def _mask_under_a_second_pass(recipe: Recipe) -> bool:
@@ -70,7 +70,7 @@ def _is_whole(part: str) -> bool:
 IMPOSSIBLE: Final[dict[str, Question]] = {
     "its noise is turned towards another seed's": lambda recipe: bool(recipe.variations),
     "the scene is continued beyond its start image": lambda recipe: recipe.margins is not None,
-    "its start image is only enlarged": _only_enlarged,
+    "its start image is only enlarged": _only_upscaled,
     "its start image is fitted by drawing the edges on": _padded,
     "its detail is drawn in tiles": _in_tiles,
     "its upscale model may have to run twice": _by_a_model_more_than_once,

@@ -1,6 +1,6 @@
 """Write a recipe as the graph (API format) that makes the same pictures in ComfyUI.
 
-The picture's way: latents to begin on → a first pass → pixels, larger → a second pass → pixels.
+Nodes in order: initial latents → first pass → pixels, upscaled → second pass → pixels.
 """
 
 from typing import Final
@@ -15,14 +15,14 @@ SOFT: Final = "bilinear"  # for masks, which must not ring as lanczos would
 
 
 def to_graph(recipe: Recipe) -> GraphJson:
-    """Write a recipe as a graph; `ValueError` where none can say it (see `no_graph_reasons`)."""
+    """Write a recipe as a graph; `ValueError` where none can express it (`no_graph_reasons`)."""
     if reasons := no_graph_reasons(recipe):
         raise ValueError(f"no graph says this recipe: {reasons[0]}")
     return _Writer(recipe).write()
 
 
 class _Writer(GraphBuilder):
-    """Put down node after node, along the way of a picture."""
+    """Add the nodes of a recipe in order."""
 
     def write(self) -> GraphJson:
         recipe, upscale = self.recipe, self.recipe.upscale
@@ -51,13 +51,13 @@ class _Writer(GraphBuilder):
         return self.graph
 
     def _start(self) -> Link:
-        """Return the latents to begin on: empty ones, or a start image's."""
+        """Return the initial latents: empty ones, or a start image's."""
         recipe, size = self.recipe, (self.recipe.width, self.recipe.height)
         if recipe.image is None:
             sides = {"width": size[0], "height": size[1]}
             return self.add(Id.START, "EmptyLatentImage", **sides, batch_size=recipe.count)
         image = self.fit(Id.FIT, self.picture(Id.LOAD, recipe.image), size)
-        if recipe.strength is None and recipe.upscale:  # detail is drawn into it, once larger
+        if recipe.strength is None and recipe.upscale:  # upscaled, then denoised
             latents = self._upscaled_start(image, recipe.upscale)
         else:
             latents = self.add(Id.START, "VAEEncode", pixels=image, vae=self.vae)
@@ -82,11 +82,11 @@ class _Writer(GraphBuilder):
         image = self.fit(Id.FIT_MASK, self.picture(Id.MASK, sha256), size, SOFT)
         return self.add(Id.TO_MASK, "ImageToMask", channel="red", image=image)
 
-    def _composite(self, painted: Link) -> Link:
-        """Lay the start image over what was painted, where its mask leaves it."""
+    def _composite(self, drawn: Link) -> Link:
+        """Composite what was drawn with the start image, outside its mask."""
         if self.recipe.mask is None:
-            return painted
-        layers = {"destination": (Id.FIT, 0), "source": painted, "mask": (Id.TO_MASK, 0)}
+            return drawn
+        layers = {"destination": (Id.FIT, 0), "source": drawn, "mask": (Id.TO_MASK, 0)}
         place = {"x": 0, "y": 0, "resize_source": False}
         return self.add(Id.COMPOSITE, "ImageCompositeMasked", **place, **layers)
 
@@ -100,7 +100,7 @@ class _Writer(GraphBuilder):
     def _pass(
         self, name: str, latents: Link, texts: tuple[Link, Link], detail: Upscale | None = None
     ) -> Link:
-        """Draw: the first pass, or the one that draws detail into larger pictures."""
+        """Add a sampler: the first pass, or the second one, on upscaled pictures."""
         recipe = self.recipe
         size = recipe.size if detail else (recipe.width, recipe.height)
         strength = detail.strength if detail else recipe.strength

@@ -1,4 +1,4 @@
-"""Nodes that make latents to begin on, and pass them on."""
+"""Nodes that make initial latents, and pass them on."""
 
 from collections.abc import Mapping
 from dataclasses import replace

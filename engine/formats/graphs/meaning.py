@@ -1,4 +1,4 @@
-"""What a node's output means in a recipe: the values that `graphs.reader` computes."""
+"""Values that nodes' outputs stand for in a recipe, as `graphs.reader` computes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,10 +40,10 @@ class GraphVae:
 
 @dataclass(frozen=True, slots=True)
 class GraphPrompt:
-    """Hold a prompt, what reads it, and the controls on its way.
+    """Hold a prompt, its text encoder, and the ControlNets on it.
 
-    both: controls act on the other prompt, too; sizes: what SDXL is told, (width, height);
-    fit: how the maps of its controls are fitted.
+    both: controls act on the other prompt, too; sizes: SDXL's size conditioning, (width, height);
+    fit: how its ControlNet images are fitted.
     """
 
     text: Any
@@ -56,7 +56,7 @@ class GraphPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Hold how a sampler draws: recipe fields by name, and the model by which it does."""
+    """Hold a sampler's settings: recipe fields by name, and its model."""
 
     values: Mapping[str, Any]
     model: GraphModel
@@ -64,7 +64,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class PendingUpscale:
-    """Hold an enlargement that is not finished: by a factor, or else to a size in pixels."""
+    """Hold an upscale that more nodes may change: by a factor, or else to a size in pixels."""
 
     by: str = LANCZOS
     factor: float = 1.0
@@ -73,7 +73,7 @@ class PendingUpscale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """Hold a picture on its way through a graph: what it began on, and what was done to it.
+    """Hold a picture between nodes: what it started from, and what was done to it.
 
     early: `picture` was picked before anything was drawn; drawn: the first pass, once there is one;
     filters: by which pixels were scaled, (node, method).

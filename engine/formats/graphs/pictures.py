@@ -1,4 +1,4 @@
-"""Nodes that load pictures and masks, decode, enlarge, and lay one picture over another."""
+"""Nodes that load pictures and masks, decode, upscale, and composite."""
 
 import re
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from engine.sentences import Sentence
 
 FITS: Final = {"center": "crop", "disabled": "resize"}
 ALPHA: Final = "alpha"
-GUESSED: Final = 4  # times an upscale model enlarges whose name does not tell
+GUESSED: Final = 4  # factor of an upscale model whose name holds none
 
 
 def _loaded(reader: Reader, link: Link) -> Draft:
-    given = reader.loaded_picture(link.node)
-    return Draft(width=given.width, height=given.height, image=given.image)
+    loaded = reader.loaded_picture(link.node)
+    return Draft(width=loaded.width, height=loaded.height, image=loaded.image)
 
 
 def _scaled(reader: Reader, link: Link) -> Draft:
-    """Read ImageScale: it fits a start image to its size first, and enlarges whatever else."""
+    """Read ImageScale: it fits a start image to its size, and upscales whatever else."""
     name, draft = link.node, reader.input(link.node, "image", Draft)
     width, height = (int(reader.graph.number(name, side)) for side in ("width", "height"))
     draft = _filtered(reader, name, draft)
@@ -45,20 +45,20 @@ def _by_model(reader: Reader, link: Link) -> Draft:
     draft = reader.input(link.node, "image", Draft)
     loader = reader.graph.link(link.node, "upscale_model").node
     model = file_named(reader.graph.value(loader, "model_name"))
-    told = factor_told(model)
-    if told is None:
+    factor = factor_in_name(model)
+    if factor is None:
         reader.note(link.node, Sentence("graph_factor_guessed", factor=GUESSED))
-    return _times(reader, link.node, draft, told or GUESSED, model)
+    return _times(reader, link.node, draft, factor or GUESSED, model)
 
 
-def factor_told(model: str) -> int | None:
-    """Return how many times an upscale model enlarges, where its name says so: 4x-, _x2, …"""
-    told = re.search(r"(\d)x|x(\d)", model.lower())
-    return int(told[1] or told[2]) or None if told else None
+def factor_in_name(model: str) -> int | None:
+    """Return an upscale model's factor, where its name holds it: 4x-, _x2, …"""
+    found = re.search(r"(\d)x|x(\d)", model.lower())
+    return int(found[1] or found[2]) or None if found else None
 
 
 def _times(reader: Reader, name: str, draft: Draft, factor: float, by: str | None = None) -> Draft:
-    """Enlarge what may have been enlarged before."""
+    """Multiply the factor of a draft, which may be pending already."""
     before = draft.pending or PendingUpscale()
     if before.target is not None:
         width, height = before.target
@@ -103,19 +103,14 @@ def note_filters(reader: Reader, draft: Draft) -> None:
 
 
 def _composite(reader: Reader, link: Link) -> Draft:
-    """Read the start image laid over what was painted under its mask: Marble does that anyway."""
+    """Read the composite of a start image and what was drawn under its mask; Marble always does."""
     name, graph = link.node, reader.graph
-    over, painted = reader.input(name, "destination", Draft), reader.input(name, "source", Draft)
-    placed = any(graph.number(name, side) for side in ("x", "y")) or painted.pending
-    same = over.drawn is None and (over.image, over.fit) == (painted.image, painted.fit)
-    if (
-        placed
-        or not same
-        or painted.mask is None
-        or reader.input(name, "mask", str) != painted.mask
-    ):
+    over, drawn = reader.input(name, "destination", Draft), reader.input(name, "source", Draft)
+    placed = any(graph.number(name, side) for side in ("x", "y")) or drawn.pending
+    same = over.drawn is None and (over.image, over.fit) == (drawn.image, drawn.fit)
+    if placed or not same or drawn.mask is None or reader.input(name, "mask", str) != drawn.mask:
         raise reader.fail(name, Sentence("graph_lays_other"))
-    return painted
+    return drawn
 
 
 def _loaded_mask(reader: Reader, link: Link) -> str:

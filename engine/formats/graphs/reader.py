@@ -1,8 +1,9 @@
 """Read a graph backwards, from the saved picture to its causes.
 
-Every output of a node stands for something (see `engine.formats.graphs.meaning`): a model, words, a
-picture on its way. What each kind of node makes of its inputs is a function of a few lines, found
-in a table by the output's type and the node's kind. Each output is read once, however many use it.
+Every output of a node stands for a value (see `engine.formats.graphs.meaning`): a model, a prompt,
+a picture between nodes. What each kind of node makes of its inputs is a function of a few lines,
+found in a table by the output's type and the node's kind. Each output is read once, however many
+nodes use it.
 """
 
 from collections.abc import Callable, Mapping

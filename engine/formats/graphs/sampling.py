@@ -1,4 +1,4 @@
-"""Samplers: the first one draws, a second one draws detail into what the first one made."""
+"""Samplers: a first pass, and a second one on what the first one made."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from engine.recipe.limits import RANGES, is_int
 from engine.recipe.parts import LATENT
 from engine.sentences import Sentence
 
-ELSEWHERE: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their noise on the GPU
+ON_GPU: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their noise on the GPU
 
 
 def sampled(reader: Reader, link: Link) -> Draft:
@@ -103,9 +103,9 @@ def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> P
     if draft.drawn is None:
         _note_words(reader, name, positive, negative, draft)
     sampler = reader.graph.value(name, "sampler_name")
-    if isinstance(sampler, str) and sampler.endswith(ELSEWHERE):
+    if isinstance(sampler, str) and sampler.endswith(ON_GPU):
         reader.note(name, Sentence("graph_noise_of_gpu", sampler=shorten(sampler)[1:-1]))
-        sampler = sampler.removesuffix(ELSEWHERE)
+        sampler = sampler.removesuffix(ON_GPU)
     return Pass(
         {
             **values,

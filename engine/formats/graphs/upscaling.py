@@ -1,4 +1,4 @@
-"""By how much a graph enlarges its pictures, as recipes say it."""
+"""Factors and sizes by which a graph upscales, as a recipe's `Upscale`."""
 
 from dataclasses import replace
 from typing import Final
@@ -16,7 +16,7 @@ DIGITS: Final = 6  # of a factor, after the point
 def finished_upscale(
     reader: Reader, name: str, draft: Draft, strength: float | None = None
 ) -> Upscale:
-    """Return a draft's enlargement, with the strength of the pass that follows it.
+    """Return a draft's pending upscale, with the strength of the pass that follows it.
 
     A size that Marble cannot reach to the pixel is noted at the node; `OptionError` names a factor
     out of range, `GraphError` another shape.

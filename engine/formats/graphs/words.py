@@ -1,4 +1,4 @@
-"""Nodes that read words, join them, and put controls beside them."""
+"""Nodes that encode prompts, join them, and apply ControlNets to them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -71,16 +71,16 @@ def _controlled_for_a_while(reader: Reader, link: Link) -> GraphPrompt:
 
 def _with_control(reader: Reader, name: str, words: GraphPrompt, **when: Any) -> GraphPrompt:
     """Add a control to a prompt, with the picture that its node loads as ControlNet image."""
-    given = reader.input(name, "image", Draft)
-    if given.drawn is not None or given.image is None or given.pending:
+    image = reader.input(name, "image", Draft)
+    if image.drawn is not None or image.image is None or image.pending:
         raise reader.fail(name, Sentence("graph_map_not_loaded"))
     control = Control(
         model=reader.file(name, "control_net", "control_net_name"),
-        image=given.image,
+        image=image.image,
         strength=reader.graph.number(name, "strength"),
         **when,
     )
-    return replace(words, controls=(*words.controls, control), fit=given.fit or words.fit)
+    return replace(words, controls=(*words.controls, control), fit=image.fit or words.fit)
 
 
 WORDS: Final[Mapping[str, Rule]] = {

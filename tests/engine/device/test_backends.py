@@ -119,6 +119,7 @@ def test_the_processor_is_described_as_it_was(calls: list[str]) -> None:
 MADE_ON_THE_PROCESSOR = {
     "engine/denoise/schedules.py",
     "engine/finish/safety.py",
+    "engine/loading/noise_schedule.py",
     "engine/device/backends.py",
 }
 
