@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Role
-from bots.presentation import name_of
+from bots.presentation.lines import name_of
 from bots.requests.derive import of_picture
 from bots.texts import Words
 from engine.errors import UserError

@@ -26,7 +26,8 @@ from bots.discord.pages import favourites_page, history_page
 from bots.discord.replies import CONTENT, FileData, Reply, pictures_reply
 from bots.discord.request import Request
 from bots.discord.retries import with_retries
-from bots.presentation import Limit, alt_text, fit, recipe_lines
+from bots.presentation.fit import Limit, fit
+from bots.presentation.lines import alt_text, recipe_lines
 from bots.texts import Words, say
 from engine.errors import UserError
 from storage import Job, Picture, parse_name

@@ -17,7 +17,8 @@ from bots.discord.errors import NETWORK
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.replies import CONTENT
-from bots.presentation import cut, escape_markdown, fit_lines, ignored_text, value_lines
+from bots.presentation.lines import ignored_text, value_lines
+from bots.presentation.text import cut, escape_markdown, fit_lines
 from bots.texts import Words
 from engine.errors import UserError
 from engine.formats.metadata import Reading, read_recipe

@@ -14,7 +14,7 @@ from discord import TextStyle, ui
 
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.presentation import cut
+from bots.presentation.text import cut
 from bots.requests.options import OPTIONS, parse_values
 from bots.requests.typed_options import join_options, only_options, read_given, read_request
 from bots.texts import Words

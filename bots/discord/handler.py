@@ -26,7 +26,7 @@ from bots.discord.replies import CONTENT
 from bots.discord.request import Gone, Request
 from bots.discord.slots import Slots
 from bots.discord.unanswered import Question, Unanswered
-from bots.presentation import cut, escape_sentence
+from bots.presentation.text import cut, escape_sentence
 from bots.service.app import App
 from bots.texts import DEFAULT, tell
 from engine.errors import UserError

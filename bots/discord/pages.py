@@ -13,8 +13,10 @@ from bots.discord.buttons import ActionButton, button, menu, view_of
 from bots.discord.handler import Handler
 from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
 from bots.discord.request import Request
-from bots.presentation import Limit, compose, cut, escape_markdown, fit, fit_list
+from bots.presentation.fit import Limit, fit
+from bots.presentation.grid import compose
 from bots.presentation.lines import ALT_LIMIT
+from bots.presentation.text import cut, escape_markdown, fit_list
 from bots.texts import Words
 from storage import DatabaseFault, Job, Picture, parse_name
 

@@ -13,19 +13,10 @@ import discord
 from bots.admission.visibility import View, Withheld
 from bots.discord.address import LIMIT, Address
 from bots.discord.buttons import cancel_view, failure_view, result_view
-from bots.presentation import (
-    Limit,
-    alt_text,
-    compose,
-    cut,
-    escape_markdown,
-    escape_sentence,
-    facts,
-    fit,
-    fit_list,
-    progress_line,
-)
-from bots.presentation.lines import SEPARATOR, name_of
+from bots.presentation.fit import Limit, fit
+from bots.presentation.grid import compose
+from bots.presentation.lines import SEPARATOR, alt_text, facts, name_of, progress_line
+from bots.presentation.text import cut, escape_markdown, escape_sentence, fit_list
 from bots.texts import Words, say, tell, words_of
 from engine.events import News
 from storage import DatabaseFault, Job, Parcel, Picture, Status

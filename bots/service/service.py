@@ -66,7 +66,7 @@ class Service:
 
     def ailing(self) -> dict[str, str]:
         """Return the adapters that do not work now, and why."""
-        refused = dict.fromkeys(self.delivery.stopped(), "its platform refuses it")
+        refused = dict.fromkeys(self.delivery.stopped, "its platform refuses it")
         return {**refused, **self.troubles}
 
     async def run(self) -> None:
@@ -133,14 +133,14 @@ class Service:
         name, tries = adapter.name, failures
         self.troubles[name] = str(error)
         refused = await self._ask(adapter)
-        while refused or (refused is None and name in self.delivery.stopped()):
+        while refused or (refused is None and name in self.delivery.stopped):
             await asyncio.sleep(back_off(tries, RARELY))
             tries += 1
             refused = await self._ask(adapter)
         if tries == failures:
             log.warning("%s refused a start, though not the token: %s", name, error)
             await asyncio.sleep(back_off(failures, RARELY))
-        elif name in self.delivery.stopped():
+        elif name in self.delivery.stopped:
             log.warning("%s takes Marble's token again", name)
         self.delivery.resume(name)
 
@@ -168,7 +168,7 @@ class Service:
             async with asyncio.timeout(self.app.settings.grace_seconds):
                 await self.app.worker.queue.idle()
                 # A reply whose first way is closed is due again at once, by its next.
-                while await self.delivery.deliver_due() or self.delivery.busy:
+                while await self.delivery.deliver_due() or self.delivery.in_flight:
                     await self.delivery.drain()
         except TimeoutError:
             log.info("the grace time is over; what still runs goes back to the queue")

@@ -12,7 +12,8 @@ from telegram.error import BadRequest
 from bots.chat.access import Target
 from bots.chat.actions import DRAWN, cancel_unfinished, draw
 from bots.chat.commands import cancel
-from bots.presentation import fit_lines, recipe_lines, utf16_length
+from bots.presentation.lines import recipe_lines
+from bots.presentation.text import fit_lines, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key
 from bots.telegram.commands import show_history

@@ -10,7 +10,7 @@ from bots.chat.access import check_personal
 from bots.chat.commands import LISTINGS, cancel, models, reset_settings, settings
 from bots.chat.listings import history_lines
 from bots.chat.privacy import privacy_text
-from bots.presentation import quote_names
+from bots.presentation.text import quote_names
 from bots.requests.preferences import PREFERABLE
 from bots.requests.typed_options import only_options
 from bots.telegram import keyboards, moderation

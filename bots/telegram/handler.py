@@ -15,7 +15,8 @@ from telegram.ext import ExtBot
 
 from bots.chat.errors import excuse
 from bots.chat.places import Places
-from bots.presentation import cut, name_of, quote_names, utf16_length
+from bots.presentation.lines import name_of
+from bots.presentation.text import cut, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.actions import perform, press

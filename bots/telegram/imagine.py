@@ -10,7 +10,7 @@ from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
 from bots.chat.errors import Unfetched
-from bots.presentation import ignored_text, name_of
+from bots.presentation.lines import ignored_text, name_of
 from bots.requests.options import Values, parse_values
 from bots.requests.preferences import values_for
 from bots.requests.typed_options import split_message

@@ -7,7 +7,7 @@ from typing import Final
 
 from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
 
-from bots.presentation import name_of
+from bots.presentation.lines import name_of
 from bots.texts import Words
 from storage import Job
 

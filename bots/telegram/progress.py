@@ -13,7 +13,7 @@ from telegram.error import RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
-from bots.presentation import progress_line
+from bots.presentation.lines import progress_line
 from bots.requests.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key, read_message_key

@@ -21,7 +21,10 @@ from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
 from bots.admission.visibility import View, Withheld
-from bots.presentation import Limit, caption, compose, cut, fit, quote_names, utf16_length
+from bots.presentation.fit import Limit, fit
+from bots.presentation.grid import compose
+from bots.presentation.lines import caption
+from bots.presentation.text import cut, quote_names, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key, read_message_key
 from bots.telegram.errors import MEDIA_NOW, NO_PHOTO, SAME, says, translate

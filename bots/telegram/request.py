@@ -17,7 +17,7 @@ from telegram.ext import ExtBot
 from bots.admission.roles import Role
 from bots.chat.access import ADMITTED, Relation, Target, Viewer
 from bots.chat.actions import find
-from bots.presentation import cut, fit_list, utf16_length
+from bots.presentation.text import cut, fit_list, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.address import (

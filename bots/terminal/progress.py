@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from bots.presentation import waiting_line
+from bots.presentation.lines import waiting_line
 from bots.terminal.escaping import printable
 from bots.terminal.pictures import half_block_preview
 from bots.texts.en import EN

@@ -3,16 +3,16 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 
 from bots.operations.settings import Settings
-from bots.presentation import duration
+from bots.presentation.lines import duration
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.session import person
 from bots.texts.en import EN
@@ -26,12 +26,33 @@ ROWS: Final = 40  # that are shown live; a table shows all
 
 async def queue(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show the queue: live in a terminal, until interrupted; else once."""
-    console = open_console()
+
+    async def look(rows: int | None) -> RenderableType:
+        return view(await load_queue(storage, settings), rows, await storage.moderation.paused())
+
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
-        if arguments.once or not console.is_terminal:
-            console.print(await _look(storage, settings))
-        else:
-            await _watch(storage, settings, console)
+        await show_live(look, ROWS, once=arguments.once)
+
+
+async def show_live(
+    look: Callable[[int | None], Awaitable[RenderableType]],
+    rows: int,
+    *,
+    once: bool,
+    screen: bool = False,
+) -> None:
+    """Show what `look` returns every second until cancelled, or once where there is no terminal.
+
+    look: is called with the number of rows, None for all. screen: use the whole screen.
+    """
+    console = open_console()
+    if once or not console.is_terminal:
+        console.print(await look(None))
+        return
+    with Live(console=console, auto_refresh=False, screen=screen) as live:
+        while True:
+            live.update(await look(rows), refresh=True)
+            await asyncio.sleep(EVERY)
 
 
 async def pause(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -47,17 +68,6 @@ async def resume(arguments: argparse.Namespace, settings: Settings) -> None:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         found = await storage.moderation.resume(by=person())
     sys.stdout.write("Jobs start again.\n" if found else "The queue was not paused.\n")
-
-
-async def _watch(storage: Storage, settings: Settings, console: Console) -> None:
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(await _look(storage, settings, ROWS), refresh=True)
-            await asyncio.sleep(EVERY)
-
-
-async def _look(storage: Storage, settings: Settings, rows: int | None = None) -> RenderableType:
-    return view(await load_queue(storage, settings), rows, await storage.moderation.paused())
 
 
 def view(

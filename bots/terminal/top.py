@@ -9,20 +9,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 
 from bots.operations.settings import Settings
-from bots.presentation import duration
-from bots.terminal.console import Listing, open_console, styled
-from bots.terminal.queue import view
+from bots.presentation.lines import duration
+from bots.terminal.console import Listing, styled
+from bots.terminal.queue import show_live, view
 from bots.texts.en import EN
 from bots.worker.queue_view import QueueEntry, load_queue
 from storage import Job, Pause, Status, Storage
 
-EVERY: Final = 1.0  # seconds between two looks
 ROWS: Final = 15  # of the queue
 LATEST: Final = 500  # jobs that rates are taken from
 HOUR: Final = timedelta(hours=1)
@@ -33,7 +32,7 @@ GIGABYTE: Final = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Count what ended within the last hour, and how long people waited for it, in seconds."""
+    """Counts of what ended within the last hour, and how long people waited for it, in seconds."""
 
     drawn: int
     pictures: int
@@ -45,18 +44,12 @@ class Rates:
 
 async def top(arguments: argparse.Namespace, settings: Settings) -> None:
     """Show it: live in a terminal, until interrupted; else once."""
-    console = open_console()
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
-        if arguments.once or not console.is_terminal:
-            console.print(await _look(storage, settings))
-            return
-        with Live(console=console, auto_refresh=False, screen=True) as live:
-            while True:
-                live.update(await _look(storage, settings), refresh=True)
-                await asyncio.sleep(EVERY)
+        look = partial(_look, storage, settings)
+        await show_live(look, ROWS, once=arguments.once, screen=True)
 
 
-async def _look(storage: Storage, settings: Settings) -> RenderableType:
+async def _look(storage: Storage, settings: Settings, rows: int | None) -> RenderableType:
     now = datetime.now(UTC)
     entries = await load_queue(storage, settings)
     latest = await storage.history.page(limit=LATEST)
@@ -71,7 +64,9 @@ async def _look(storage: Storage, settings: Settings) -> RenderableType:
         f"disk                {free:.1f} GB free",
         *([f"device              {gpu}"] if gpu else []),
     ]
-    return Group(styled("\n".join(lines), "none"), _errors(rates(latest, now)), view(entries, ROWS))
+    return Group(
+        styled("\n".join(lines), "none"), _errors(rates(latest, now)), view(entries, rows or ROWS)
+    )
 
 
 def rates(latest: Sequence[Job], now: datetime) -> Rates:

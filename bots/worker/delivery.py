@@ -1,4 +1,4 @@
-"""From the outbox to a reply: tries, back-off, fallbacks, and exactly one reply a job.
+"""Delivers replies from the outbox: tries, back-off, fallbacks, and exactly one reply a job.
 
 A reply is taken from the outbox, sent by its adapter, and recorded. An adapter has one or more
 ways to send, best first: edit the placeholder, else a new message, else words alone. What it
@@ -46,14 +46,14 @@ Shown = Mapping[str, int | None]  # message id → index of the one picture it s
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Name one way to send; `repeatable` says that sending twice leaves one reply."""
+    """One way to send; `repeatable`: sent twice, it leaves one reply."""
 
     name: str
     repeatable: bool
 
 
 class Adapter(Protocol):
-    """Send replies to one platform."""
+    """Sends replies to one platform."""
 
     name: str
     ways: Sequence[Way]
@@ -63,10 +63,10 @@ class Adapter(Protocol):
         ...
 
     async def check(self) -> None:
-        """Ask the platform whether it knows the token.
+        """Ask the platform whether the token is valid.
 
-        Raises `AdapterStopped` where the platform itself says no; anything else means that nobody
-        knows.
+        Raises `AdapterStopped` where the platform itself says no; after any other error the answer
+        is not known.
         """
         ...
 
@@ -108,9 +108,9 @@ class Delivery:
     possible_duplicates: int = 0  # sent again though an unrepeatable send may have arrived
     # The adapters of the replies that the network failed, by job; None: was made due early once.
     _unreached: dict[int, str | None] = field(default_factory=dict)
-    _stopped: dict[str, str] = field(default_factory=dict)  # adapters, and why they rest
+    stopped: dict[str, str] = field(default_factory=dict)  # adapters that are refused, and why
     _refusals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
-    _flying: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
+    in_flight: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
     _landed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -120,48 +120,43 @@ class Delivery:
                 await self.deliver_due()
                 await self._something_to_do()
         finally:
-            for _, task in self._flying.values():
+            for _, task in self.in_flight.values():
                 task.cancel()
             await self.drain()
 
     async def deliver_due(self) -> int:
         """Start every delivery that is due and has room; return how many were started."""
         started = 0
-        for name in self.adapters.keys() - self._stopped.keys():
-            room = AT_ONCE - sum(parcel.adapter == name for parcel, _ in self._flying.values())
+        for name in self.adapters.keys() - self.stopped.keys():
+            room = AT_ONCE - sum(parcel.adapter == name for parcel, _ in self.in_flight.values())
             try:
                 # Those in flight are listed as well, so there is always one more than they are.
                 due = await self.outbox.list_due([name], limit=AT_ONCE) if room else ()
             except StorageError as error:
                 _log.error("The outbox cannot be read: %s", error)
                 return started
-            waiting = [parcel for parcel in due if parcel.job.id not in self._flying]
+            waiting = [parcel for parcel in due if parcel.job.id not in self.in_flight]
             for parcel in waiting[:room]:
                 self._start(parcel)
                 started += 1
         return started
 
-    @property
-    def busy(self) -> bool:
-        """Say whether any delivery is in flight."""
-        return bool(self._flying)
-
     async def drain(self) -> None:
         """Wait for the deliveries that are in flight."""
-        while self._flying:
-            tasks = [task for _, task in self._flying.values()]
+        while self.in_flight:
+            tasks = [task for _, task in self.in_flight.values()]
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def resume(self, adapter: str) -> None:
         """Let an adapter that was stopped try again."""
-        self._stopped.pop(adapter, None)
+        self.stopped.pop(adapter, None)
         self._refusals[adapter].clear()
         self._landed.set()
 
     def stop(self, adapter: str, reason: str) -> None:
         """Let an adapter's replies wait until it is resumed, and say so."""
-        if adapter not in self._stopped:
-            self._stopped[adapter] = reason
+        if adapter not in self.stopped:
+            self.stopped[adapter] = reason
             self._refusals[adapter].set()
             _log.critical(
                 "%s refuses Marble: %s. Its replies wait, and it is asked again now and then.",
@@ -172,11 +167,7 @@ class Delivery:
     async def refusal(self, adapter: str) -> str:
         """Wait until an adapter is stopped; return why."""
         await self._refusals[adapter].wait()
-        return self._stopped[adapter]
-
-    def stopped(self) -> frozenset[str]:
-        """Return the adapters that their platforms refuse."""
-        return frozenset(self._stopped)
+        return self.stopped[adapter]
 
     async def _something_to_do(self) -> None:
         """Wait for a new reply, a free place, or the next look."""
@@ -195,11 +186,11 @@ class Delivery:
     def _start(self, parcel: Parcel) -> None:
         job = parcel.job.id
         task = asyncio.create_task(self._deliver(parcel), name=f"deliver-{job}")
-        self._flying[job] = (parcel, task)
+        self.in_flight[job] = (parcel, task)
         task.add_done_callback(lambda done: self._land(job, done))
 
     def _land(self, job: int, done: asyncio.Task[None]) -> None:
-        del self._flying[job]
+        del self.in_flight[job]
         self._landed.set()
         if not done.cancelled() and (error := done.exception()):
             # The database failed: the reply is still in the outbox, and found again.
@@ -284,14 +275,14 @@ class Delivery:
     async def _refused(self, parcel: Parcel, reason: str) -> None:
         """Stop an adapter whose platform says twice that it does not know the token."""
         try:
-            if parcel.adapter not in self._stopped:
+            if parcel.adapter not in self.stopped:
                 async with asyncio.timeout(ASK):
                     await self.adapters[parcel.adapter].check()
         except AdapterStopped as error:
             self.stop(parcel.adapter, str(error))
         except Exception as error:
             _log.warning("%s cannot be asked about its token: %s", parcel.adapter, error)
-        if parcel.adapter in self._stopped:
+        if parcel.adapter in self.stopped:
             await self.outbox.postpone(parcel.job.id, 0, reason, failed=False)
         else:  # the token works, and another way may, too
             await self._again(parcel, reason, UNKNOWN)

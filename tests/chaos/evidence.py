@@ -15,7 +15,7 @@ from typing import Final
 
 from PIL import Image
 
-from bots.presentation import compose
+from bots.presentation.grid import compose
 from engine.recipe.recipe import Recipe
 from tests.chaos.account import Asked, Kept, Seen
 from tests.chaos.deeds import DISCORD, TELEGRAM, Deed

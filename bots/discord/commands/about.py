@@ -14,7 +14,7 @@ from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.parameters import Answer
 from bots.discord.replies import CONTENT, listed
-from bots.presentation import cut
+from bots.presentation.text import cut
 
 LISTINGS: Final = ("models", "stats", "queue")
 CHOICE: Final = 100  # characters

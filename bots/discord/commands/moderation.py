@@ -19,7 +19,7 @@ from bots.discord.messages import is_adult
 from bots.discord.parameters import Answer
 from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.request import Request
-from bots.presentation import escape_markdown, fit_list
+from bots.presentation.text import escape_markdown, fit_list
 from bots.texts import Words
 from engine.errors import UserError
 from storage.records import Act

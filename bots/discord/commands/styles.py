@@ -15,7 +15,7 @@ from bots.discord.commands.define import answering, define, group
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.parameters import Answer, Offers, completing, offered
-from bots.presentation import escape_markdown
+from bots.presentation.text import escape_markdown
 from bots.requests.styles import LONGEST
 from bots.requests.typed_options import read_style_words
 from storage.records import EVERYWHERE

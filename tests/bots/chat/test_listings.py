@@ -9,7 +9,8 @@ from bots.admission.rulebook import read_rule, write_rule
 from bots.chat.listings import act_detail
 from bots.discord.choices import LONGEST, choice, joined, short, whole
 from bots.discord.replies import CONTENT, listed
-from bots.presentation import cut, fit_lines, fit_list, ignored_text, utf16_length
+from bots.presentation.lines import ignored_text
+from bots.presentation.text import cut, fit_lines, fit_list, utf16_length
 from bots.requests.options import parse_values
 from bots.requests.typed_options import split_message
 from bots.texts.en import EN

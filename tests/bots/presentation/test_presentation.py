@@ -11,24 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bots.presentation import (
-    Limit,
-    TooLarge,
-    alt_text,
-    arrange,
-    caption,
-    compose,
-    cut,
-    duration,
-    escape_markdown,
-    escape_sentence,
-    fit,
-    progress_line,
-    quote_names,
-    recipe_lines,
-    utf16_length,
-)
-from bots.presentation.grid import GAP, LARGEST
+from bots.presentation.fit import Limit, TooLarge, fit
+from bots.presentation.grid import GAP, LARGEST, arrange, compose
+from bots.presentation.lines import alt_text, caption, duration, progress_line, recipe_lines
+from bots.presentation.text import cut, escape_markdown, escape_sentence, quote_names, utf16_length
 from bots.texts import LANGUAGES
 from bots.worker.maintenance import FULL
 from engine.events import News, Progress, Stage, Waiting

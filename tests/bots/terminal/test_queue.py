@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bots.operations.settings import load_settings
-from bots.presentation import duration, waiting_line
+from bots.presentation.lines import duration, waiting_line
 from bots.terminal.progress import LiveProgress
 from bots.terminal.session import user_name
 from bots.texts.en import EN

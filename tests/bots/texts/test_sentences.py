@@ -9,7 +9,7 @@ from string import Formatter
 import pytest
 
 from bots.admission.rules import Refusal, Rules, check_rate
-from bots.presentation import ignored_text
+from bots.presentation.lines import ignored_text
 from bots.requests.options import parse_values
 from bots.texts import say, tell, words_of
 from bots.texts.sentences import TABLES

@@ -243,7 +243,7 @@ async def test_a_revoked_token_stops_its_adapter_alone(
     for _ in range(3):
         await delivery.deliver_due()
         await delivery.drain()
-    assert delivery.stopped() == {"terminal"}
+    assert delivery.stopped.keys() == {"terminal"}
     assert (scene.chat.replies(mine), other.replies(theirs)) == (0, 1)
     assert caplog.text.count("refuses Marble") == 1
     assert scene.chat.checks == 1
@@ -262,7 +262,7 @@ async def test_one_refusal_stops_no_adapter_whose_token_is_known(
     scene.chat.trouble = once(AdapterStopped("401"))
     scene.chat.verdicts = [verdict] if verdict else []
     await scene.round()
-    assert (scene.chat.checks, scene.delivery.stopped()) == (1, frozenset())
+    assert (scene.chat.checks, scene.delivery.stopped) == (1, {})
     scene.clock.move(minutes=2)
     await scene.round()
     assert scene.chat.replies(job) == 1
