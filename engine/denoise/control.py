@@ -1,4 +1,4 @@
-"""Control: networks that steer a U-Net by a map, added to what flows through it.
+"""ControlNets: networks whose outputs, made from an image, are added inside the U-Net.
 
 Zhang, Rao & Agrawala (2023), "Adding Conditional Control to Text-to-Image Diffusion Models",
 arXiv:2302.05543. The networks are diffusers'.
@@ -37,13 +37,13 @@ ADDED: Final = {
     "label_emb.0.0": "add_embedding.linear_1",
     "label_emb.0.2": "add_embedding.linear_2",
 }
-HINT_CHANNELS: Final = (16, 32, 96, 256)  # of what reads a map, in all networks that are known
-FREQUENCIES: Final = 256  # values in which SDXL's sizes and a union's kinds are told
-KEPT: Final = 4  # control models of one model
+IMAGE_CHANNELS: Final = (16, 32, 96, 256)  # of the layers that read the image, in all networks
+FREQUENCIES: Final = 256  # width of the embedding of SDXL's sizes and of a union's kinds
+KEPT: Final = 4  # ControlNets of one model
 # Files may hold the model beside which the network was trained.
 HARMLESS: Final = re.compile(r"model\.diffusion_model\.|first_stage_model\.|cond_stage_model\.")
 
-# What a network and the U-Net it steers must have in common, or nothing could be added.
+# What a network and its U-Net must have in common for their tensors to be added.
 SHARED: Final = (
     "block_out_channels",
     "layers_per_block",
@@ -53,15 +53,15 @@ SHARED: Final = (
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Steer:
-    """Hold a control at work: a network, and its map [1, 3, H, W] in 0 … 1.
+class ActiveControl:
+    """A ControlNet in one pass, with its image [1, 3, H, W] in 0 … 1.
 
-    strength: how much say it has; start, end: between which shares of the steps. Controls with
-    equal keys are the same.
+    strength: factor of what it adds; start, end: the fractions of the steps between which it is
+    used. Controls with equal keys are the same.
     """
 
     network: Any
-    hint: Tensor
+    image: Tensor
     strength: float
     start: float
     end: float
@@ -74,15 +74,15 @@ class Steer:
         config: Mapping[str, Any] = network.config
         return config
 
-    def say(self, step: int, total: int) -> float:
-        """Return how much say it has in a step, counted from 0; as diffusers rounds it."""
+    def scale_at(self, step: int, total: int) -> float:
+        """Return its strength in a step, from 0: 0 outside start … end (as in diffusers)."""
         return self.strength if self.start <= step / total and (step + 1) / total <= self.end else 0
 
 
 class Controls:
-    """Hold the control models that a model has loaded; those used last, if there were many.
+    """The ControlNets loaded for one model: the `KEPT` most recently used.
 
-    `make_room` is told how many bytes the next one takes before it is loaded.
+    make_room: called with the bytes of the next one before it is loaded.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class Controls:
         """Return the networks that are loaded."""
         return list(self._loaded.values())
 
-    def steer(self, hint: ControlImage, model: Model, width: int, height: int) -> Steer:
-        """Return a control at work on pictures of that size in pixels.
+    def activate(self, hint: ControlImage, model: Model, width: int, height: int) -> ActiveControl:
+        """Return a ControlNet, loaded if need be, for pictures of that size in pixels.
 
         Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
         """
@@ -107,9 +107,9 @@ class Controls:
         if isinstance(network, ControlNetUnionModel):
             check_control_type(control.model, control.preprocessor)
             network = Union(network, CONTROL_TYPES[control.preprocessor])
-        return Steer(
+        return ActiveControl(
             network=network,
-            hint=to_hint(hint.at(width, height), model),
+            image=to_control_image(hint.at(width, height), model),
             strength=control.strength,
             start=control.start,
             end=control.end,
@@ -119,7 +119,7 @@ class Controls:
     def _get(self, name: str, model: Model) -> Any:
         if name not in self._loaded:
             path = self._model_files.get(name)
-            assert path is not None  # no control model is built in
+            assert path is not None  # no ControlNet is built in
             self._make_room(file_bytes(path))
             while len(self._loaded) >= KEPT:
                 self._loaded.popitem(last=False)
@@ -128,34 +128,40 @@ class Controls:
         return self._loaded[name]
 
 
-def to_hint(pixels: Pixels, model: Model) -> Tensor:
+def to_control_image(pixels: Pixels, model: Model) -> Tensor:
     """Map pixels [H, W, 3], uint8, to [1, 3, H, W] in 0 … 1, as the networks take them."""
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
     return image.to(model.device, model.dtype)
 
 
-def steered(
-    steers: Sequence[Steer],
-    says: Sequence[Sequence[float]],
+def control_residuals(
+    controls: Sequence[ActiveControl],
+    scales: Sequence[Sequence[float]],
     x: Tensor,
     timesteps: Tensor,
-    told: Mapping[str, Any],
+    arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what the U-Net is given beside its other arguments for rows x, [n, C, h, w].
+    """Return what is added inside the U-Net for rows x, [n, C, h, w], as arguments of its call.
 
-    says: for each row, how much say each of the controls has; told: the U-Net's conditions.
+    scales: for each row, each control's strength in its step; arguments: the
+    U-Net's conditions.
     """
     down: list[Tensor] = []
     middle: Tensor | None = None
-    for number, steer in enumerate(steers):
-        own = [row[number] for row in says]
+    for number, control in enumerate(controls):
+        own = [row[number] for row in scales]
         if not any(own):
             continue
-        # A row at 0 gets nothing added: the same bits, whatever its neighbours' controls do.
+        # A row at 0 gets nothing added: the same bits, whatever the other rows' controls do.
         scale = torch.tensor(own).to(x).view(-1, 1, 1, 1)
-        hint = steer.hint.expand(len(x), -1, -1, -1)
-        more, last = steer.network(
-            x, timesteps, controlnet_cond=hint, conditioning_scale=scale, return_dict=False, **told
+        image = control.image.expand(len(x), -1, -1, -1)
+        more, last = control.network(
+            x,
+            timesteps,
+            controlnet_cond=image,
+            conditioning_scale=scale,
+            return_dict=False,
+            **arguments,
         )
         down = [a + b for a, b in zip(down, more, strict=True)] if down else more
         middle = last if middle is None else middle + last
@@ -165,7 +171,7 @@ def steered(
 
 
 def load_control(name: str, path: Path, model: Model) -> Any:
-    """Load a control model for a model, from a folder in diffusers' layout or a single file.
+    """Load a ControlNet for a model, from a folder in diffusers' layout or a single file.
 
     Raises `WrongFamily`, or `BrokenModel` with the reason.
     """
@@ -196,7 +202,7 @@ def _from_file(path: Path, model: Model, kind: Any) -> Any:
     known = set(inspect.signature(kind.__init__).parameters)
     config = {key: value for key, value in model.unet.config.items() if key in known}
     config["in_channels"] = model.latent_channels
-    config["conditioning_embedding_out_channels"] = HINT_CHANNELS
+    config["conditioning_embedding_out_channels"] = IMAGE_CHANNELS
     if kind is ControlNetUnionModel:
         config["addition_time_embed_dim"] = config.get("addition_time_embed_dim") or FREQUENCIES
         config |= union_config(given, config["addition_time_embed_dim"])

@@ -1,7 +1,7 @@
-"""The second stage: chisel noise away, step by step.
+"""Stage 2: remove noise from latents, step by step.
 
-A `Denoising` is one picture's way from noise to latents; `evaluate` answers what any number of
-them ask, in one call of the U-Net. Neither knows which sampler runs.
+A `Denoising` is the state of one picture between steps; `evaluate` computes the denoised latents
+that any number of them request, in one call of the U-Net, whatever their samplers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from engine.denoise.control import Steer, steered
+from engine.denoise.control import ActiveControl, control_residuals
 from engine.denoise.guidance import guide, needs_negative, rescale
-from engine.denoise.inpainting import hold
+from engine.denoise.inpainting import keep_unmasked
 from engine.denoise.multidiffusion import count as count_tiles
-from engine.denoise.multidiffusion import piecewise
+from engine.denoise.multidiffusion import in_tiles
 from engine.denoise.noise import start_noise
 from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for, start
@@ -33,13 +33,13 @@ Shape = tuple[int, int, int]  # one latent's: C, h, w
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Ground:
-    """Say what a pass of denoising begins on; with nothing else, on nothing but noise.
+class PassInputs:
+    """The inputs of one pass of denoising; without latents it starts from noise alone.
 
     latents: of a start image, [1, C, h, w] fp32; strength: how far they are noised; steps: of the
-    pass; mask: where it is painted, [1, 1, h, w], 1 or 0; extra: what a U-Net for inpainting sees
-    beside x, [1, E, h, w], or beside each tile of it; tile: the side of the tiles in which it is
-    drawn, in latents; steers: the controls at work.
+    pass; mask: 1 where latents are painted, 0 where they are kept, [1, 1, h, w]; extra: further
+    input channels of a U-Net for inpainting, [1, E, h, w], or of each tile; tile: the side of the
+    tiles, in latents; controls: its ControlNets.
     """
 
     width: int  # pixels
@@ -50,25 +50,24 @@ class Ground:
     mask: Tensor | None = None
     extra: Tensor | None = None
     tile: int | None = None
-    steers: tuple[Steer, ...] = ()
+    controls: tuple[ActiveControl, ...] = ()
 
 
-class Line(NamedTuple):
-    """Hold one row of a call: x, σ, what a U-Net for inpainting sees beside x, controls' says."""
+class Row(NamedTuple):
+    """One row of a call: x, σ, further input channels, each control's strength in this step."""
 
     x: Tensor
     sigma: float
     extra: Tensor | None
-    says: tuple[float, ...]
+    control_scales: tuple[float, ...]
 
 
 class Denoising:
-    """Hold one picture's state between steps: what its sampler asks for, and how far it is.
+    """The state of one picture between steps: its sampler's request, and the steps done.
 
-    Without a ground it begins on noise, at the recipe's size. `conditions` holds what it brings to
-    each of the calls that answer a request: mostly one call, of 1 or 2 rows, the negative prompt's,
-    where guidance needs it, before the prompt's. Where their lengths are too different each row has
-    a call of its own.
+    Without inputs it starts from noise, at the recipe's size. conditions: its conditioning for each
+    call that a request takes: mostly one call of 1 or 2 rows, the negative prompt's row, where
+    guidance needs it, before the prompt's. Prompts of very different lengths take a call each.
     """
 
     def __init__(
@@ -78,41 +77,41 @@ class Denoising:
         picture: int,
         positive: Conditioning,
         negative: Conditioning,
-        ground: Ground | None = None,
+        inputs: PassInputs | None = None,
     ) -> None:
-        ground = ground or Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
+        inputs = inputs or PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
         self.picture = picture
-        self.extra = ground.extra
-        self.steers = ground.steers
-        # A model with its guidance built in is told the scale; to it no negative prompt speaks.
+        self.extra = inputs.extra
+        self.controls = inputs.controls
+        # A model distilled with guidance takes the scale as an input, and no negative prompt.
         built_in = model.guidance_width
         self.guidance_scale = 1.0 if built_in else recipe.guidance_scale
         self.guidance_rescale = recipe.guidance_rescale
         self.loras = recipe.loras
         texts = (negative, positive) if needs_negative(self.guidance_scale) else (positive,)
-        told = [
-            text.sized(ground.width, ground.height).guided(recipe.guidance_scale, built_in)
+        arguments = [
+            text.sized(inputs.width, inputs.height).guided(recipe.guidance_scale, built_in)
             for text in texts
         ]
         together = share_a_call([text.tokens for text in texts])
-        self.conditions = (stack(told),) if together else tuple(told)
+        self.conditions = (stack(arguments),) if together else tuple(arguments)
         self.denoised: Tensor | None = None
-        # Whom it led in its last call, and their conditions: mostly the next call's, too. Known
-        # weakly: it is one of them, and a circle would keep what its controls hold.
-        self.gathered: tuple[tuple[object, ...], list[Conditioning]] | None = None
-        self._sampling, self.total = _sampling(model, recipe, picture, ground)
+        # Conditioning of the previous batch, reused while its members stay the same. They are held
+        # weakly: this picture is one of them, and a circle would keep its controls in memory.
+        self.stacked: tuple[tuple[object, ...], list[Conditioning]] | None = None
+        self._sampling, self.total = _sampling(model, recipe, picture, inputs)
         self._state: Request | Tensor = advance(self._sampling)
         assert isinstance(self._state, Request), "at least one step"
-        whole = shape_of(model, ground.width, ground.height)
-        self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of what it asks about
+        whole = shape_of(model, inputs.width, inputs.height)
+        self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of each request
         self._whole = self.shape == whole
-        calls = 1 if ground.tile is None else count_tiles(*whole[1:], ground.tile)
+        calls = 1 if inputs.tile is None else count_tiles(*whole[1:], inputs.tile)
         # At most: the last step may take one.
         self.evaluations = SAMPLERS[recipe.sampler].evaluations * self.total * calls
 
     @property
     def rows(self) -> int:
-        """Return how many rows it brings to a call: two with guidance, else one."""
+        """Return its rows in a call: two with guidance, else one."""
         return self.conditions[0].rows
 
     @property
@@ -120,30 +119,32 @@ class Denoising:
         """Return what the pictures of one call must have in common: shape, LoRAs and controls, and
         how many calls answer them.
         """
-        steers = (steer.key for steer in self.steers)
-        return self.shape, self.loras, len(self.conditions), *steers
+        controls = (control.key for control in self.controls)
+        return self.shape, self.loras, len(self.conditions), *controls
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """Return how many tokens long its context is in each of the calls that answer it."""
+        """Return the length of its context, in tokens, in each call that a request takes."""
         return tuple(each.tokens for each in self.conditions)
 
     @property
     def request(self) -> Request | None:
-        """Return what the sampler asks for, or None once it is done."""
+        """Return the sampler's request, or None once it is done."""
         return self._state if isinstance(self._state, Request) else None
 
-    def lines(self) -> list[Line]:
-        """Return what it asks for, for each of its rows."""
+    def call_rows(self) -> list[Row]:
+        """Return its rows of the next call."""
         request = self.request
         assert request is not None
-        says = tuple(steer.say(request.step, self.total) for steer in self.steers)
-        return [Line(request.x, request.sigma, self.extra, says)] * self.rows
+        control_scales = tuple(
+            control.scale_at(request.step, self.total) for control in self.controls
+        )
+        return [Row(request.x, request.sigma, self.extra, control_scales)] * self.rows
 
     @property
     def latents(self) -> Tensor:
         """Return the finished latents, [1, C, h, w] fp32."""
-        assert not isinstance(self._state, Request), "still at work"
+        assert not isinstance(self._state, Request), "not finished"
         return self._state
 
     @property
@@ -152,12 +153,12 @@ class Denoising:
         return self._state.step if isinstance(self._state, Request) else self.total
 
     def advance(self, denoised: Tensor) -> None:
-        """Give the sampler what it asked for, [1, C, h, w] fp32."""
+        """Send the sampler the denoised latents that it requested, [1, C, h, w] fp32."""
         if self._whole:
             self.denoised = denoised
         self._state = advance(self._sampling, denoised)
         if self.request is None:
-            self.gathered = None  # its memory is not to wait for the picture's end
+            self.stacked = None  # free its memory before the picture is decoded
 
 
 def shape_of(model: Model, width: int, height: int) -> Shape:
@@ -165,21 +166,23 @@ def shape_of(model: Model, width: int, height: int) -> Shape:
     return model.latent_channels, height // model.latent_scale, width // model.latent_scale
 
 
-def _sampling(model: Model, recipe: Recipe, picture: int, ground: Ground) -> tuple[Sampling, int]:
+def _sampling(
+    model: Model, recipe: Recipe, picture: int, inputs: PassInputs
+) -> tuple[Sampling, int]:
     """Begin sampling; return it, and how many steps it takes."""
     schedule = model.noise_schedule
     sigmas = sigmas_for(
-        recipe.sampler, recipe.schedule, ground.steps, ground.strength, noise_schedule=schedule
+        recipe.sampler, recipe.schedule, inputs.steps, inputs.strength, noise_schedule=schedule
     )
-    shape = shape_of(model, ground.width, ground.height)
+    shape = shape_of(model, inputs.width, inputs.height)
     noise = start_noise(recipe, picture, shape).to(model.device)
-    x = start(noise, float(sigmas[0]), schedule.sigma_max, ground.latents)
+    x = start(noise, float(sigmas[0]), schedule.sigma_max, inputs.latents)
     source = NoiseSource(recipe.seed, recipe.count, [picture])
     sampling = SAMPLERS[recipe.sampler](x, sigmas, source)
-    if ground.mask is not None and ground.latents is not None:
-        sampling = hold(sampling, ground.latents, noise, ground.mask)
-    if ground.tile is not None and max(shape[1:]) > ground.tile:
-        sampling = piecewise(sampling, ground.tile)
+    if inputs.mask is not None and inputs.latents is not None:
+        sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask)
+    if inputs.tile is not None and max(shape[1:]) > inputs.tile:
+        sampling = in_tiles(sampling, inputs.tile)
     return sampling, len(sigmas) - 1
 
 
@@ -191,23 +194,25 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     since their number moves the last bits of each row: at one number a picture's are always the
     same.
     """
-    lines = [line for picture in batch for line in picture.lines()]
-    used = len(lines)
-    lines += lines[:1] * max(0, rows - used)
-    sigmas = [line.sigma for line in lines]
+    call_rows = [row for picture in batch for row in picture.call_rows()]
+    used = len(call_rows)
+    call_rows += call_rows[:1] * max(0, rows - used)
+    sigmas = [row.sigma for row in call_rows]
     timesteps = [_timestep(model.noise_schedule, sigma) for sigma in sigmas]
     # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
     levels = torch.tensor([sigmas, timesteps]).to(model.device)
-    extras = [line.extra for line in lines if line.extra is not None]
+    extras = [row.extra for row in call_rows if row.extra is not None]
     predict = partial(
         _predict,
         model,
-        torch.cat([line.x for line in lines]),
+        torch.cat([row.x for row in call_rows]),
         torch.cat(extras) if extras else None,
         levels,
-        steer=partial(steered, batch[0].steers, [line.says for line in lines]),
+        control=partial(
+            control_residuals, batch[0].controls, [row.control_scales for row in call_rows]
+        ),
     )
-    answers = [predict(conditions)[:used] for conditions in _gather(batch, len(lines) - used)]
+    answers = [predict(conditions)[:used] for conditions in _gather(batch, len(call_rows) - used)]
     by_call = [torch.split(answer, [picture.rows for picture in batch]) for answer in answers]
     return [
         _guide(torch.cat(parts), picture)
@@ -215,10 +220,10 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     ]
 
 
-def rehearse(model: Model, shape: Shape, steers: Sequence[Steer], rows: int) -> None:
-    """Call the U-Net with so many rows of noise in one latent's shape, for what that costs.
+def call_on_noise(model: Model, shape: Shape, controls: Sequence[ActiveControl], rows: int) -> None:
+    """Call the U-Net with rows of noise in one latent's shape, to measure what a call costs.
 
-    Prompts are of one window, and all controls have their say.
+    Prompts are of one window, and all controls are at full strength.
     """
     channels, height, width = shape
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
@@ -226,12 +231,19 @@ def rehearse(model: Model, shape: Shape, steers: Sequence[Steer], rows: int) -> 
     beside = int(model.unet.config.in_channels) - channels
     extra = draw((rows, beside, height, width)).to(model.device) if beside else None
     levels = torch.tensor([[1.0] * rows, [500.0] * rows]).to(model.device)
-    says = [(1.0,) * len(steers)] * rows
-    _predict(model, x, extra, levels, blank(model, rows), partial(steered, steers, says))
+    control_scales = [(1.0,) * len(controls)] * rows
+    _predict(
+        model,
+        x,
+        extra,
+        levels,
+        blank(model, rows),
+        partial(control_residuals, controls, control_scales),
+    )
 
 
 def _guide(denoised: Tensor, picture: Denoising) -> Tensor:
-    """Return what the sampler hears of a picture's rows, [1 or 2, C, h, w]."""
+    """Return the guided prediction from a picture's rows, [1 or 2, C, h, w]."""
     guided, request = guide(denoised, picture.guidance_scale), picture.request
     if request is None or not picture.guidance_rescale or len(denoised) == 1:
         return guided
@@ -244,13 +256,13 @@ def _timestep(schedule: NoiseSchedule, sigma: float) -> float:
 
 
 def _gather(batch: Sequence[Denoising], padding: int) -> list[Conditioning]:
-    """Stack the batch's conditions, a row each for each call, unless its first one has."""
-    company = (*map(ref, batch), padding)
+    """Return the batch's conditioning, stacked for each call; reused from the previous batch."""
+    members = (*map(ref, batch), padding)
     leader = batch[0]
-    if leader.gathered is None or leader.gathered[0] != company:
+    if leader.stacked is None or leader.stacked[0] != members:
         by_call = zip(*(picture.conditions for picture in batch), strict=True)
-        leader.gathered = company, [stack(parts, padding) for parts in by_call]
-    return leader.gathered[1]
+        leader.stacked = members, [stack(parts, padding) for parts in by_call]
+    return leader.stacked[1]
 
 
 def _predict(
@@ -259,20 +271,20 @@ def _predict(
     extra: Tensor | None,
     levels: Tensor,
     conditioning: Conditioning,
-    steer: Callable[[Tensor, Tensor, Mapping[str, Any]], Mapping[str, Any]],
+    control: Callable[[Tensor, Tensor, Mapping[str, Any]], Mapping[str, Any]],
 ) -> Tensor:
-    """Return the model's guess at the clean latents of rows x [n, C, h, w], fp32.
+    """Return the model's prediction of the clean latents of rows x [n, C, h, w], fp32.
 
-    extra: what else it sees, [n, E, h, w], the same at every σ; levels: each row's σ and timestep,
-    [2, n]; conditioning: n rows; steer: returns what controls add. Only the networks work in the
-    model's dtype.
+    extra: further input channels, [n, E, h, w], the same at every σ; levels: each row's σ and
+    timestep, [2, n]; conditioning: n rows; control: returns what ControlNets add. Only the networks
+    compute in the model's dtype.
     """
     sigma = levels[0].view(-1, 1, 1, 1)
     scaled = model_input(x, sigma)
-    inputs = scaled if extra is None else torch.cat([scaled, extra], dim=1)
-    told = conditioning.arguments(model.dtype)
-    told |= steer(scaled.to(model.dtype), levels[1], told)
-    if conditioning.guidance is not None:  # which controls are not told
-        told["timestep_cond"] = conditioning.guidance.to(model.dtype)
-    output = model.unet(inputs.to(model.dtype), levels[1], **told, return_dict=False)[0]
+    channels = scaled if extra is None else torch.cat([scaled, extra], dim=1)
+    arguments = conditioning.arguments(model.dtype)
+    arguments |= control(scaled.to(model.dtype), levels[1], arguments)
+    if conditioning.guidance is not None:  # not an argument of ControlNets
+        arguments["timestep_cond"] = conditioning.guidance.to(model.dtype)
+    output = model.unet(channels.to(model.dtype), levels[1], **arguments, return_dict=False)[0]
     return model.noise_schedule.denoised(x, sigma, output)

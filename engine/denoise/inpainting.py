@@ -1,7 +1,7 @@
-"""Paint a part of a picture: what a mask leaves is held where it is, at every call of the model.
+"""Inpainting: outside a mask the latents of the start image are kept, at every model call.
 
-Both are wrapped around a sampler and look like one from outside, so that no sampler, batch or
-pipeline needs to know of masks.
+It wraps a sampler and is itself a sampler, so that samplers, batches and the pipeline need no code
+for masks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 from engine.denoise.samplers import Request, Sampling, advance
 
 
-def hold(sampling: Sampling, latents: Tensor, noise: Tensor, mask: Tensor) -> Sampling:
+def keep_unmasked(sampling: Sampling, latents: Tensor, noise: Tensor, mask: Tensor) -> Sampling:
     """Paint where the mask is 1; elsewhere keep to the latents. As ComfyUI's KSamplerX0Inpaint.
 
-    latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1. The model sees the kept part as
-    noised as the rest, and whatever it says of that part, the sampler hears the latents.
+    latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1. The model gets the kept part
+    noised to the same σ; in its prediction that part is replaced by the latents.
     """
     kept = 1 - mask
     state = advance(sampling)
@@ -29,8 +29,8 @@ def hold(sampling: Sampling, latents: Tensor, noise: Tensor, mask: Tensor) -> Sa
     return state
 
 
-def cover(mask: Tensor, scale: int) -> Tensor:
-    """Return which latents a mask of pixels touches: 1 or 0, [1, 1, h, w] fp32.
+def latent_mask(mask: Tensor, scale: int) -> Tensor:
+    """Return the latents that a mask of pixels touches: 1 or 0, [1, 1, h, w] fp32.
 
     mask: [1, 1, H, W] in 0 … 1. A latent that is touched at all is painted as a whole; laying the
     picture over it afterwards gives back those of its pixels that the mask leaves.

@@ -16,11 +16,11 @@ from engine.pictures.tile_grid import tile_overlap
 from engine.pictures.tiles import Tiling
 
 
-def piecewise(sampling: Sampling, tile: int) -> Sampling:
+def in_tiles(sampling: Sampling, tile: int) -> Sampling:
     """Ask for each prediction of x, [1, C, h, w], in overlapping tiles `tile` latents a side.
 
-    It is wrapped around a sampler and looks like one from outside: tiles are requests like others,
-    and share calls with whatever has their shape.
+    It wraps a sampler and is itself one: tiles are requests like others, and share calls with
+    pictures of their shape.
     """
     state = advance(sampling)
     while isinstance(state, Request):
@@ -31,9 +31,9 @@ def piecewise(sampling: Sampling, tile: int) -> Sampling:
         denoised = torch.zeros_like(whole)
         for (top, down), (left, across) in product(rows, columns):
             part = (..., slice(top, top + len(down)), slice(left, left + len(across)))
-            seen = yield replace(state, x=whole[part].contiguous())
+            predicted = yield replace(state, x=whole[part].contiguous())
             weights = (down[:, None] * across[None, :]).to(whole.device)
-            denoised[part] += seen * weights
+            denoised[part] += predicted * weights
         state = advance(sampling, denoised)
     return state
 

@@ -19,7 +19,7 @@ from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
-from engine.pipeline.finish import unjudged
+from engine.pipeline.finish import unchecked
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import Residents, budget
 
@@ -63,7 +63,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
         enlarger=enlarger,
         ladder=ladder,
         static=config.compile,
-        judge=guard.judge if guard else unjudged,
+        check_safety=guard.judge if guard else unchecked,
     )
 
 

@@ -65,7 +65,7 @@ class Enlarger:
         return array
 
 
-def stretch(latents: Tensor, height: int, width: int) -> Tensor:
+def resize_latents(latents: Tensor, height: int, width: int) -> Tensor:
     """Bring latents [1, C, h, w] to another size, taking the nearest (as ComfyUI's default does).
 
     Means of neighbouring latents decode to blurs which low strengths do not mend.

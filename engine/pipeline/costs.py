@@ -1,4 +1,4 @@
-"""What calls of a model's U-Net cost, by their form, and for which forms memory was too short."""
+"""What calls of a model's U-Net cost by shape, and for which shapes memory was too short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
-from engine.denoise.denoising import Denoising, Shape, rehearse
+from engine.denoise.denoising import Denoising, Shape, call_on_noise
 from engine.device.call_costs import UNMEASURED, Buckets
 from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.probe import Call
@@ -21,19 +21,19 @@ from engine.events import Stage
 from engine.loading.model import Model
 
 Measure = Callable[[torch.device, str, Call], Buckets]
-# What tells calls of other costs apart: a latent's shape, and the forms of the controls at work.
+# Calls of equal cost have an equal latent shape and ControlNets of equal configuration.
 Form = tuple[Shape, tuple[str, ...]]
 
 
 def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
-    """Take every row to cost the same, so that exact mode runs a picture a call."""
+    """Return equal costs for every row, so that exact mode runs one picture a call."""
     return UNMEASURED
 
 
 class Costs:
-    """Measure what calls cost, at the first picture of each form; no picture's own rows are used.
+    """Measure what calls cost, on noise, at the first picture of each form.
 
-    prepare: see that the U-Net can be called as it is, without LoRAs.
+    prepare: called before; brings the U-Net to the device without LoRAs.
     """
 
     def __init__(
@@ -44,35 +44,35 @@ class Costs:
         self._ladder = ladder
         self._prepare = prepare
         self.measured: dict[Form, Buckets] = {}
-        self._apart: WeakSet[Denoising] = WeakSet()
+        self._limited: WeakSet[Denoising] = WeakSet()
         self._forms: WeakKeyDictionary[Denoising, Form] = WeakKeyDictionary()
 
     def of(self, picture: Denoising) -> Buckets:
-        """Return what calls for a picture cost: a picture a call where more had no room lately."""
+        """Return the cost of calls for a picture: alone in each where larger ones had no room."""
         form = self._form_of(picture)
-        if form not in self.measured and not self.is_cramped(picture):
+        if form not in self.measured and not self.is_limited(picture):
             self._try_to_measure(form, picture)
-        if self.is_cramped(picture) or form not in self.measured:
+        if self.is_limited(picture) or form not in self.measured:
             return self._guess(form).single(picture.rows)
         return self.measured[form]
 
-    def cramp(self, picture: Denoising, *, form: bool = True) -> None:
-        """Take note that a picture had room in a call of its own alone; all of its form, or it."""
+    def limit(self, picture: Denoising, *, form: bool = True) -> None:
+        """Record that a picture fits only in a call of its own: all of its form, or it alone."""
         if form:
             self._ladder.short.add(self._key(picture))
         else:
-            self._apart.add(picture)
+            self._limited.add(picture)
 
-    def is_cramped(self, picture: Denoising) -> bool:
-        """Say whether a picture is to have calls of its own for now."""
-        return picture in self._apart or self._key(picture) in self._ladder.short
+    def is_limited(self, picture: Denoising) -> bool:
+        """Whether a picture has calls of its own for now."""
+        return picture in self._limited or self._key(picture) in self._ladder.short
 
     def _key(self, picture: Denoising) -> Hashable:
         return self._model.checkpoint.name, self._form_of(picture), picture.tokens
 
     def _form_of(self, picture: Denoising) -> Form:
         if picture not in self._forms:
-            controls = sorted(_digest(steer.config) for steer in picture.steers)
+            controls = sorted(_digest(control.config) for control in picture.controls)
             self._forms[picture] = picture.shape, tuple(controls)
         return self._forms[picture]
 
@@ -83,19 +83,19 @@ class Costs:
 
         def call(rows: int) -> None:
             self._prepare()
-            rehearse(self._model, shape, picture.steers, rows)
+            call_on_noise(self._model, shape, picture.controls, rows)
 
         measure = partial(self._measure, self._model.device, what, call)
         ways: list[Way[Buckets]] = [(None, measure), (Rung.EMPTY_CACHE, measure)]
         try:
             self.measured[form] = self._ladder.climb(Stage.DENOISE, ways)
         except OutOfMemory:
-            self.cramp(picture)  # itself it may still fit, by other ways
+            self.limit(picture)  # by other ways it may still fit
 
     def _guess(self, form: Form) -> Buckets:
-        """Return what calls cost at a size, by the elements of one that was measured if need be.
+        """Return what calls of a form cost, scaled by elements from another form if not measured.
 
-        A device's time is shared between models by these figures, so their scale has to be right.
+        Device time is shared between models by these figures, so their scale must be right.
         """
         if form in self.measured or not self.measured:
             return self.measured.get(form, UNMEASURED)
@@ -105,11 +105,13 @@ class Costs:
 
     @cached_property
     def _form(self) -> str:
-        """Return what tells models of one form and size from others."""
+        """Return a digest of the U-Net's configuration."""
         return _digest(self._model.unet.config)
 
 
 def _digest(config: Mapping[str, Any]) -> str:
-    """Return what tells networks of one form and size from others."""
-    form = json.dumps(dict(config), sort_keys=True, default=str)
+    """Return a digest of a network's configuration, the same in every process."""
+    # diffusers notes default values as a list of a set: its order differs between processes.
+    kept = {key: value for key, value in config.items() if key != "_use_default_values"}
+    form = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(form.encode()).hexdigest()[:16]

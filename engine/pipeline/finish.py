@@ -1,8 +1,7 @@
-"""The last stage's line: what a pass made waits to be decoded, pixels to become PNGs.
+"""After denoising: latents wait to be decoded, pixels to be checked and written as PNGs.
 
-Decoding is the device's work and is done here one picture a call, between two calls of the U-Net.
-Large PNGs are a processor's work (0.4 s at 1024²), done in a thread meanwhile, and so is the safety
-check. Both lines are short: when they are full, denoising waits.
+Pictures are decoded one a call, between two calls of the U-Net. Large PNGs (0.4 s at 1024²) and the
+safety check run in a thread meanwhile. Both queues are short: while they are full, denoising waits.
 """
 
 from __future__ import annotations
@@ -19,83 +18,83 @@ from torch import Tensor
 from engine.decode.vae import Pixels
 from engine.events import Picture, Progress, Verdict
 from engine.formats.metadata import write_png
-from engine.pipeline.job import Running
+from engine.pipeline.job import RunningJob
 from engine.recipe.recipe import Recipe
 
-LINE: Final = 16  # pictures between denoising and the end
+CAPACITY: Final = 16  # pictures between denoising and delivery
 MOMENT: Final = 0.02  # seconds
 SMALL: Final = 256 * 256  # pixels; such a PNG is written sooner than a thread hands it over
 
-Judge = Callable[[Pixels], Verdict]
+SafetyCheck = Callable[[Pixels], Verdict]
 
 
-def unjudged(pixels: Pixels) -> Verdict:
-    """Check nothing, and say so."""
+def unchecked(pixels: Pixels) -> Verdict:
+    """Return `UNCHECKED`: there is no safety check."""
     return Verdict.UNCHECKED
 
 
-class Reveal:
-    """Turn what passes made into pictures, in the order in which they came."""
+class Finisher:
+    """Turn the results of passes into pictures, first come first served."""
 
-    def __init__(self, judge: Judge = unjudged) -> None:
-        self._judge = judge
-        self._made: deque[tuple[Running, int, Tensor | Pixels]] = deque()
-        self._pngs: deque[tuple[Running, Future[Picture]]] = deque()
+    def __init__(self, check_safety: SafetyCheck = unchecked) -> None:
+        self._check_safety = check_safety
+        self._made: deque[tuple[RunningJob, int, Tensor | Pixels]] = deque()
+        self._pngs: deque[tuple[RunningJob, Future[Picture]]] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-png")
 
     @property
     def full(self) -> bool:
-        """Say whether denoising has to wait."""
-        return len(self._made) + len(self._pngs) >= LINE
+        """Whether denoising has to wait."""
+        return len(self._made) + len(self._pngs) >= CAPACITY
 
     @property
-    def next(self) -> tuple[Running, Progress] | None:
-        """Return whose picture is decoded next, and what is to be told of it."""
+    def next(self) -> tuple[RunningJob, Progress] | None:
+        """Return the job whose picture is decoded next, and its progress."""
         if not self._made:
             return None
         running, number, _ = self._made[0]
         total = len(running.recipe.pictures)
         return running, Progress(stage=running.stage, step=number, total=total)
 
-    def add(self, running: Running) -> None:
-        """Take in a job whose pass is over for all of its pictures."""
-        self._made += [(running, number, made) for number, made in enumerate(running.made())]
+    def add(self, running: RunningJob) -> None:
+        """Add a job all of whose pictures have finished a pass."""
+        self._made += [(running, number, made) for number, made in enumerate(running.results())]
 
-    def drop(self, running: Running) -> None:
-        """Forget a job."""
+    def drop(self, running: RunningJob) -> None:
+        """Remove a job's pictures."""
         self._made = deque(entry for entry in self._made if entry[0] is not running)
         self._pngs = deque(entry for entry in self._pngs if entry[0] is not running)
 
     def decode_next(self) -> None:
-        """Decode the next picture, or raise what keeps it from being decoded."""
+        """Decode the next picture; raises `OutOfMemory`, `NotFinite` or what the job ended with."""
         running, number, made = self._made[0]
-        pixels = running.reveal(number, made)
+        pixels = running.finish_picture(number, made)
         self._made.popleft()
         if pixels is None:  # another pass began on it
             return
         index = running.recipe.pictures[number]
-        work = partial(_finish, pixels, running.recipe, index, self._judge)
-        at_once = self._judge is unjudged and _is_small(pixels)
+        work = partial(_finish, pixels, running.recipe, index, self._check_safety)
+        at_once = self._check_safety is unchecked and _is_small(pixels)
         self._pngs.append((running, _at_once(work) if at_once else self._thread.submit(work)))
 
-    def collect(self, *, wait: bool) -> Iterator[tuple[Running, Future[Picture]]]:
-        """Hand over the PNGs that are done; with `wait`, give one a moment to be.
+    def collect(self, *, wait: bool) -> Iterator[tuple[RunningJob, Future[Picture]]]:
+        """Yield the PNGs that are done; wait: for one of them, up to `MOMENT`.
 
-        Only a moment: a job that comes meanwhile must not wait for another's 16 megapixels.
+        No longer: a new job must not wait for another's 16 megapixels.
         """
         if wait and self._pngs:
             wait_for([png for _, png in self._pngs], MOMENT, FIRST_COMPLETED)
-        held: set[Running] = set()  # a job's pictures come in order; other jobs' do not wait
+        held: set[RunningJob] = set()  # a job's pictures come in order; other jobs' do not wait
         for entry in list(self._pngs):
             running, png = entry
             if not png.done():
                 held.add(running)
-            elif running not in held and entry in self._pngs:  # not dropped meanwhile
+            elif running not in held and entry in self._pngs:  # the caller may have dropped it
                 self._pngs.remove(entry)
                 yield entry
 
     def close(self) -> None:
-        """End the thread once it has finished the picture at hand."""
+        """End the thread after its current picture."""
         self._thread.shutdown(cancel_futures=True)
 
 
@@ -112,12 +111,12 @@ def _at_once(work: Callable[[], Picture]) -> Future[Picture]:
     return future
 
 
-def _finish(pixels: Pixels, recipe: Recipe, index: int, judge: Judge) -> Picture:
+def _finish(pixels: Pixels, recipe: Recipe, index: int, check_safety: SafetyCheck) -> Picture:
     height, width, _ = pixels.shape
     return Picture(
         index=index,
         width=width,
         height=height,
         png=write_png(pixels, recipe, index),
-        verdict=judge(pixels),
+        verdict=check_safety(pixels),
     )

@@ -1,12 +1,12 @@
-"""Encode → denoise → decode for all jobs at work: the tick.
+"""The tick: text-encode, denoise and decode for all running jobs.
 
     pipeline.admit(spec)
     while pipeline.busy:
         for report in pipeline.tick():
             ...
 
-One thread owns a pipeline; nothing in it waits but for the device and, when all else is done, a
-moment for a PNG.
+One thread owns a pipeline. It waits for the device only and, when nothing else is left to do, a
+few milliseconds for a PNG.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import read_control_images
 from engine.pictures.start_image import read_start_image
-from engine.pipeline.batching import Batch, Batching, Wheel
-from engine.pipeline.finish import Judge, Reveal, unjudged
-from engine.pipeline.job import Enlarge, Running, key_of, start
-from engine.pipeline.previews import Pace
+from engine.pipeline.batching import Batch, Batcher, Batching
+from engine.pipeline.finish import Finisher, SafetyCheck, unchecked
+from engine.pipeline.job import Enlarge, RunningJob, key_of, start
+from engine.pipeline.previews import Previews
 from engine.pipeline.residency import Models, One
 from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
@@ -47,7 +47,7 @@ Exc = TypeVar("Exc", bound=BaseException)
 
 
 class Pipeline:
-    """Bring any number of jobs on together, one call of the U-Net a tick."""
+    """Draw any number of jobs together, one call of the U-Net a tick."""
 
     def __init__(
         self,
@@ -58,24 +58,24 @@ class Pipeline:
         enlarger: Enlarge | None = None,
         ladder: Ladder | None = None,
         static: bool = False,
-        judge: Judge = unjudged,
+        check_safety: SafetyCheck = unchecked,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = One(models) if isinstance(models, Model) else models
         self._blobs = blobs or PictureFolder(None)
-        self._wheel: Wheel[Denoising] = Wheel(batching, static=static)
-        self._pace = Pace(clock)
+        self._batcher: Batcher[Denoising] = Batcher(batching, static=static)
+        self._previews = Previews(clock)
         self._counts: Counter[str] = Counter()
         self._ladder = ladder or Ladder()
         self._enlarge = enlarger or Enlarger(
             ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), self._ladder
         )
-        self._reveal = Reveal(judge)
+        self._finisher = Finisher(check_safety)
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
-        self._running: dict[Key, Running] = {}
-        self._loading: Key | None = None  # who waits for its model
-        self._runs = 0  # of `run`, which tell its jobs apart
+        self._running: dict[Key, RunningJob] = {}
+        self._loading: Key | None = None  # the job that waits for its model
+        self._runs = 0  # of `run`: the epochs of its jobs
 
     @property
     def busy(self) -> bool:
@@ -88,35 +88,35 @@ class Pipeline:
         return {**self._counts, **{str(rung): n for rung, n in self._ladder.counts.items()}}
 
     def admit(self, spec: Spec) -> None:
-        """Let a job join at the next tick."""
+        """Start a job at the next tick."""
         self._waiting.append(spec)
 
     def cancel(self, key: Key) -> None:
-        """Take a job out at the next tick; one that is not here is none of its business."""
+        """End a job at the next tick; unknown jobs are ignored."""
         self._cancels.append(key)
 
     def close(self) -> None:
-        """Let go of the thread that writes PNGs."""
-        self._reveal.close()
+        """End the thread that writes PNGs."""
+        self._finisher.close()
 
     @torch.inference_mode()
     def tick(self) -> Iterator[Report]:
-        """Take jobs in, bring one batch a call further, decode one picture; tell what happens.
+        """Start jobs, call the U-Net for one batch, decode one picture; yield what happened.
 
-        It must be exhausted. Each job's reports end with one `Ended`.
+        The iterator must be exhausted. Each job's reports end with one `Ended`.
         """
         yield from self._drop_cancelled()
-        yield from self._take_in()
+        yield from self._admit_waiting()
         yield from self._denoise()
         yield from self._decode()
-        yield from self._hand_over()
+        yield from self._deliver_pictures()
 
     def run(
         self, recipe: Recipe, *, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Event]:
-        """Yield one job's events, with nothing else at work; raise what it ended with.
+        """Draw one job alone: yield its events, raise the error it ended with.
 
-        It is cancelled once `stopped()`, asked before every tick, says so.
+        It is cancelled when `stopped()`, called before every tick, returns True.
         """
         self._runs += 1
         spec = Spec(job=0, epoch=self._runs, recipe=recipe)
@@ -140,8 +140,8 @@ class Pipeline:
             if known:
                 yield self._end(key, Cancelled())
 
-    def _take_in(self) -> Iterator[Report]:
-        # In order: a job whose model finds no room holds the later ones, and so gets it in time.
+    def _admit_waiting(self) -> Iterator[Report]:
+        # In order: later jobs wait for one whose model has no room yet, so that it gets room.
         while self._waiting:
             spec = self._waiting[0]
             try:
@@ -164,7 +164,7 @@ class Pipeline:
     def _begin(self, spec: Spec, resident: Resident) -> Iterator[Report]:
         key = key_of(spec)
         yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
-        resident.users += 1  # before it starts: room that is made for it is not made of its model
+        resident.users += 1  # first: its model must not be evicted to make room for its parts
         try:
             running = self._start(spec, resident)
         except BaseException:
@@ -173,89 +173,97 @@ class Pipeline:
         self._waiting.popleft()
         self._running[key] = running
         yield Report(key, running.progress())
-        if running.at_rest:  # nothing is denoised: a start image is enlarged
-            self._reveal.add(running)
+        if running.at_rest:  # only a start image is upscaled
+            self._finisher.add(running)
 
-    def _start(self, spec: Spec, resident: Resident) -> Running:
+    def _start(self, spec: Spec, resident: Resident) -> RunningJob:
         others = [other.account for other in self._running.values()]
-        canvas, hints = (
+        start_image, control_images = (
             read_start_image(spec.recipe, self._blobs),
             read_control_images(spec.recipe, self._blobs),
         )
-        open_account = partial(self._wheel.open, others=others)
-        return start(spec, resident, canvas, hints, self._enlarge, open_account, self._pace.now())
+        open_account = partial(self._batcher.open, others=others)
+        return start(
+            spec,
+            resident,
+            start_image,
+            control_images,
+            self._enlarge,
+            open_account,
+            self._previews.now(),
+        )
 
     def _denoise(self) -> Iterator[Report]:
-        everyone = [turn for running in self._running.values() for turn in running.turns]
-        turns = [turn for turn in everyone if turn.picture.request]
-        if not turns or self._reveal.full:
+        everyone = [member for running in self._running.values() for member in running.members]
+        members = [member for member in everyone if member.picture.request]
+        if not members or self._finisher.full:
             return
-        batch = self._wheel.choose(turns)
+        batch = self._batcher.choose(members)
         by_account = {running.account: running for running in self._running.values()}
-        owners = [by_account[turn.account] for turn in batch.turns]
+        owners = [by_account[member.account] for member in batch.members]
         resident = owners[0].resident
         self._count(batch)
-        answers = resident.evaluate([turn.picture for turn in batch.turns], batch.rows)
+        answers = resident.evaluate([member.picture for member in batch.members], batch.rows)
         failed: dict[Key, Exception] = {}
-        for turn, owner, answer in zip(batch.turns, owners, answers, strict=True):
-            error = _advance(turn.picture, answer)
+        for member, owner, answer in zip(batch.members, owners, answers, strict=True):
+            error = _advance(member.picture, answer)
             if error and failed.setdefault(owner.key, error) is not error:
-                _bare(error)  # its sibling's is told
+                _without_frames(error)  # only the first error of a job is reported
         for key, error in failed.items():
             yield self._end(key, error)
-        self._narrow(resident)
+        self._limit_batches(resident)
         for running in dict.fromkeys(owners):
             if running.key not in failed:
-                yield from self._tell(running)
+                yield from self._report(running)
 
-    def _narrow(self, resident: Resident) -> None:
-        """Give calls of their own to pictures of a form that has no room for more."""
+    def _limit_batches(self, resident: Resident) -> None:
+        """Limit pictures to calls of their own where memory has no room for larger ones."""
         for running in self._running.values():
             if running.resident is resident:
-                for turn in running.turns:
-                    if resident.costs.is_cramped(turn.picture):
-                        turn.buckets = turn.buckets.single(turn.rows)
+                for member in running.members:
+                    if resident.costs.is_limited(member.picture):
+                        member.buckets = member.buckets.single(member.rows)
 
     def _count(self, batch: Batch[Denoising]) -> None:
-        used = sum(turn.rows for turn in batch.turns)
+        used = sum(member.rows for member in batch.members)
         self._counts["ticks"] += 1
         self._counts["rows"] += used
         self._counts["padding"] += batch.rows - used
 
-    def _tell(self, running: Running) -> Iterator[Report]:
-        if running.step > running.told:
-            running.told = running.step
-            yield Report(running.key, running.progress(self._pace.preview(running)))
+    def _report(self, running: RunningJob) -> Iterator[Report]:
+        if running.step > running.last_reported_step:
+            running.last_reported_step = running.step
+            yield Report(running.key, running.progress(self._previews.preview(running)))
         if running.at_rest:
-            self._reveal.add(running)
+            self._finisher.add(running)
 
     def _decode(self) -> Iterator[Report]:
-        if (waiting := self._reveal.next) is None:
+        if (waiting := self._finisher.next) is None:
             return
         running, progress = waiting
         yield Report(running.key, progress)
         try:
-            self._reveal.decode_next()
+            self._finisher.decode_next()
         except Exception as error:
             yield self._end(running.key, error)
 
-    def _hand_over(self) -> Iterator[Report]:
-        for running, png in self._reveal.collect(wait=self._idle):
+    def _deliver_pictures(self) -> Iterator[Report]:
+        for running, png in self._finisher.collect(wait=self._idle):
             if error := png.exception():
                 yield self._end(running.key, error)
                 continue
             yield Report(running.key, png.result())
-            running.missing -= 1
-            if not running.missing:
+            running.pictures_left -= 1
+            if not running.pictures_left:
                 yield self._end(running.key)
 
     @property
     def _idle(self) -> bool:
-        """Say whether the device has nothing to do but wait for PNGs."""
-        if self._reveal.next:
+        """Whether only PNGs are still awaited."""
+        if self._finisher.next:
             return False
         done = all(running.at_rest for running in self._running.values())
-        return done or self._reveal.full
+        return done or self._finisher.full
 
     def _end(self, key: Key, error: BaseException | None = None) -> Report:
         self._forget(key)
@@ -264,19 +272,19 @@ class Pipeline:
             return Report(key, Ended())
         if not isinstance(error, MarbleError):
             log.error("job %d failed", key.job, exc_info=error)
-            _bare(error)
+            _without_frames(error)
             error = EngineError(f"{type(error).__name__}: {error}")
-        return Report(key, Ended(_bare(error)))
+        return Report(key, Ended(_without_frames(error)))
 
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
         if running := self._running.pop(key, None):
             running.resident.users -= 1
-            self._reveal.drop(running)
+            self._finisher.drop(running)
 
 
 def _advance(picture: Denoising, answer: Tensor | Exception) -> Exception | None:
-    """Give a picture what it asked for; return what keeps it from going on."""
+    """Send a picture its prediction; return the error that ends it, if any."""
     if isinstance(answer, Exception):
         return answer
     try:
@@ -286,10 +294,10 @@ def _advance(picture: Denoising, answer: Tensor | Exception) -> Exception | None
     return None
 
 
-def _bare(error: Exc) -> Exc:
-    """Take from an error the frames that it came through: whoever keeps it would keep a model.
+def _without_frames(error: Exc) -> Exc:
+    """Remove an error's traceback and causes: their frames would keep a model in memory.
 
-    So would the frames themselves, of which one holds the error.
+    One of the frames holds the error itself, a circle.
     """
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error

@@ -1,4 +1,4 @@
-"""Where a model's parts lie: all on the device, or one at a time where there is no room for all."""
+"""Offloading: all of a model's parts on the device, or one at a time where memory is short."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from engine.device.out_of_memory import Shortages
 
 log = logging.getLogger(__name__)
 
-# What works at one time, by its first module; controls work with the U-Net, other VAEs with the
-# VAE.
+# Modules used together, by the first; ControlNets go with the U-Net, other VAEs with the VAE.
 PARTS: Final = {
     "text_encoder": ("text_encoder", "text_encoder_2"),
     "unet": ("unet",),
@@ -25,9 +24,9 @@ T = TypeVar("T")
 
 
 class Placement:
-    """Bring the part of a model that is to work to its device, when not all of them can be there.
+    """Move the part of an offloaded model that is used next to its device.
 
-    modules: returns what a part consists of by now; name: what tells the model from others.
+    modules: returns a part's current modules; name: of the model, the key of its shortage.
     """
 
     def __init__(
@@ -49,16 +48,16 @@ class Placement:
             short.add(self._key)
 
     def offload(self, way: Callable[[], T]) -> T:
-        """Do something with one part on the device at a time, and leave it so for a while."""
+        """Call `way` with one part on the device at a time; stay so while memory is short."""
         self.offloaded = True
         self._short.add(self._key)
         return way()
 
     def bring(self, part: str) -> None:
-        """See that a part is on the device."""
+        """Move a part to the device, if offloaded."""
         if not self.offloaded or self.present == part:
             return
-        self.present = None  # until all is done: a move that fails leaves a part in two places
+        self.present = None  # until done: a move that fails leaves a part in two places
         for other in PARTS:
             if other != part:
                 self._move(other, torch.device("cpu"))
@@ -67,7 +66,7 @@ class Placement:
         empty_cache()
 
     def settle(self) -> None:
-        """Bring all parts back once what had no room beside them is a while ago, if they fit."""
+        """Move all parts back once the shortage has expired, if they fit."""
         if not self.offloaded or self._key in self._short:
             return
         self.present = None

@@ -1,4 +1,4 @@
-"""Which models are loaded: by least recent use, within a budget of the device's memory."""
+"""Which models are loaded: within a budget of device memory, the least recently used go first."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from engine.pipeline.resident import Resident
 
 log = logging.getLogger(__name__)
 
-SHARE: Final = 0.8  # of the device's memory that models may take; the rest is for their work
+SHARE: Final = 0.8  # of the device's memory for models; the rest is for activations
 
 
 class Models(Protocol):
-    """Hold the loaded models."""
+    """The loaded models."""
 
     def get(self, name: str) -> Resident | None:
         """Return a model that is loaded, or None."""
@@ -41,7 +41,7 @@ class Models(Protocol):
 
 
 class One:
-    """Hold one loaded model, whatever name it is asked for by."""
+    """One loaded model, under any name."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class One:
         return self._resident
 
 
-Load = Callable[[Checkpoint, bool], Model]  # True: into the machine's memory, not the device's
+Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
 
 
 class Residents:
-    """Hold the loaded models; the least recently used go when there is no room for a new one.
+    """The loaded models; the least recently used are evicted when a new one needs room.
 
-    beside: what else takes room of theirs.
+    beside: what else counts in the budget, dropped after idle models.
     """
 
     def __init__(
@@ -86,20 +86,20 @@ class Residents:
         self._ladder = ladder
         self._budget = budget
         self._beside = beside
-        self._sizes: dict[str, int] = {}  # what models took when they were loaded
+        self._sizes: dict[str, int] = {}  # bytes, measured when loaded
         self._residents: OrderedDict[str, Resident] = OrderedDict()
-        ladder.make_room = self.drop_idle
+        ladder.make_room = self.evict_idle
 
     def get(self, name: str) -> Resident | None:
-        """Return a model that is loaded, as the one used last, or None."""
+        """Return a loaded model and mark it as used last, or None."""
         if name in self._residents:
             self._residents.move_to_end(name)
         return self._residents.get(name)
 
     def load(self, name: str) -> Resident | None:
-        """Load a model, or raise `UserError`; return None while those in use leave no room.
+        """Load a model, or raise `UserError`; return None while models in use leave no room.
 
-        A model is loaded in any case when no other is in use.
+        With no other model in use it is loaded in any case.
         """
         checkpoint = self._catalogue.get(name)
         self.make_room(self._sizes.get(name, checkpoint.size))
@@ -113,20 +113,20 @@ class Residents:
         ]
         resident = self._residents[name] = self._ladder.climb(Stage.LOAD, ways)
         self._sizes[name] = resident.size
-        self.make_room(0, name)  # its file may be smaller than it is here
+        self.make_room(0, name)  # it may be larger than its file
         return resident
 
-    def drop_idle(self) -> None:
-        """Drop all models that nobody uses, and what is loaded beside them."""
+    def evict_idle(self) -> None:
+        """Evict all models that no job uses, and what is loaded beside them."""
         for name in self._idle():
             self._drop(name)
         for each in self._beside:
             each.drop()
 
     def make_room(self, size: int, owner: str | None = None) -> None:
-        """Drop idle models, but not the owner, until there is room for so many bytes more.
+        """Evict idle models other than the owner until `size` bytes more fit in the budget.
 
-        Then goes what is loaded beside them.
+        If that is not enough, what is loaded beside them is dropped.
         """
         others = [name for name in self._idle() if name != owner]
         while others and self._used() + size > self._budget:
@@ -156,10 +156,9 @@ class Residents:
         return [name for name, resident in self._residents.items() if not resident.users]
 
     def _drop(self, name: str) -> None:
-        log.info("the model %r makes room", name)
+        log.info("the model %r is evicted", name)
         del self._residents[name]
-        # Marble makes no circles of it, but torch's compiler does: it is to be gone now, not when
-        # the collector happens to run.
+        # torch's compiler makes reference circles: collect now, not when the collector runs.
         gc.collect()
         empty_cache()
 

@@ -13,16 +13,16 @@ from torch import Tensor
 from engine.decode.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
 from engine.decode.own_vae import Vaes
 from engine.decode.vae import Pixels, Previewer, decode, decode_tiled
-from engine.denoise.control import Controls, Steer
-from engine.denoise.denoising import Denoising, Ground, evaluate
-from engine.denoise.inpainting import cover
+from engine.denoise.control import ActiveControl, Controls
+from engine.denoise.denoising import Denoising, PassInputs, evaluate
+from engine.denoise.inpainting import latent_mask
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.tensor_bytes import module_bytes
 from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
-from engine.finish.enlarge import stretch
+from engine.finish.enlarge import resize_latents
 from engine.loading.lora import Loras
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
@@ -82,23 +82,26 @@ class Resident:
         return module_bytes(modules) + self._vaes.size + self._loras.size + self._text.size
 
     def begin(
-        self, recipe: Recipe, canvas: StartImage | None = None, hints: Sequence[ControlImage] = ()
+        self,
+        recipe: Recipe,
+        start_image: StartImage | None = None,
+        control_images: Sequence[ControlImage] = (),
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
         self._parts.settle()
         # A broken one is to be known before the work, not after it.
         self._load(partial(self._vaes.lend, recipe.vae))
         texts = self._read(recipe)
-        steers = self._steers(hints, recipe.width, recipe.height)
-        ground = replace(self._ground(recipe, canvas), steers=steers)
-        return [Denoising(self.model, recipe, index, *texts, ground) for index in recipe.pictures]
+        controls = self._active_controls(control_images, recipe.width, recipe.height)
+        inputs = replace(self._first_inputs(recipe, start_image), controls=controls)
+        return [Denoising(self.model, recipe, index, *texts, inputs) for index in recipe.pictures]
 
     def resume(
         self,
         recipe: Recipe,
         picture: int,
         made: Tensor | Pixels,
-        hints: Sequence[ControlImage] = (),
+        control_images: Sequence[ControlImage] = (),
     ) -> Denoising:
         """Begin a picture's second pass on what the first one made.
 
@@ -113,10 +116,10 @@ class Resident:
         # A pass is painted everywhere, so that all of its tiles see the same beside them.
         seen = [min(side, tile * scale) if tile else side for side in (height, width)]
         if isinstance(made, Tensor):
-            latents = stretch(made, height // scale, width // scale)
+            latents = resize_latents(made, height // scale, width // scale)
         else:
             latents = self.encode(made, recipe.vae)
-        ground = Ground(
+        inputs = PassInputs(
             width=width,
             height=height,
             steps=recipe.second_pass_steps,
@@ -124,16 +127,21 @@ class Resident:
             strength=upscale.strength,
             tile=tile,
             # A tile knows its place no more than the words do: it is drawn without.
-            steers=() if upscale.tile else self._steers(hints, width, height),
+            controls=() if upscale.tile else self._active_controls(control_images, width, height),
             extra=self._beside(None, np.full(seen, 255, np.uint8), recipe.vae),
         )
-        return Denoising(self.model, recipe, picture, *self._read(recipe), ground)
+        return Denoising(self.model, recipe, picture, *self._read(recipe), inputs)
 
-    def _steers(self, hints: Sequence[ControlImage], width: int, height: int) -> tuple[Steer, ...]:
+    def _active_controls(
+        self, control_images: Sequence[ControlImage], width: int, height: int
+    ) -> tuple[ActiveControl, ...]:
         """Return the controls of a pass of that size in pixels; loads those that are not there."""
 
-        def way() -> tuple[Steer, ...]:
-            return tuple(self.controls.steer(hint, self.model, width, height) for hint in hints)
+        def way() -> tuple[ActiveControl, ...]:
+            return tuple(
+                self.controls.activate(control_image, self.model, width, height)
+                for control_image in control_images
+            )
 
         return self._load(way)
 
@@ -160,28 +168,28 @@ class Resident:
         ]
         return self._ladder.climb(Stage.ENCODE, ways)
 
-    def _ground(self, recipe: Recipe, canvas: StartImage | None) -> Ground:
+    def _first_inputs(self, recipe: Recipe, start_image: StartImage | None) -> PassInputs:
         """Return what the first pass begins on."""
-        bare = Ground(width=recipe.width, height=recipe.height, steps=recipe.steps)
-        if canvas is None:
+        bare = PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
+        if start_image is None:
             whole = np.full((recipe.height, recipe.width), 255, np.uint8)
             return replace(bare, extra=self._beside(None, whole, recipe.vae))
         assert recipe.strength is not None
-        mask = np.full(canvas.pixels.shape[:2], 255, np.uint8)
-        mask = mask if canvas.mask is None else canvas.mask
-        extra = self._beside(canvas.pixels, mask, recipe.vae)
+        mask = np.full(start_image.pixels.shape[:2], 255, np.uint8)
+        mask = mask if start_image.mask is None else start_image.mask
+        extra = self._beside(start_image.pixels, mask, recipe.vae)
         # A U-Net for inpainting keeps to the picture by itself.
-        held = canvas.mask is not None and extra is None
+        held = start_image.mask is not None and extra is None
         return replace(
             bare,
-            latents=self.encode(canvas.pixels, recipe.vae),
+            latents=self.encode(start_image.pixels, recipe.vae),
             strength=recipe.strength,
             mask=self._cover(mask) if held else None,
             extra=extra,
         )
 
     def _cover(self, mask: Pixels) -> Tensor:
-        return cover(to_mask(mask).to(self.model.device), self.model.latent_scale)
+        return latent_mask(to_mask(mask).to(self.model.device), self.model.latent_scale)
 
     def _beside(self, pixels: Pixels | None, mask: Pixels, vae: str | None) -> Tensor | None:
         """Return what the U-Net sees beside x, if it is one for inpainting."""
@@ -236,7 +244,7 @@ class Resident:
                 found[number] = self._alone(picture, picture.rows, *ways)
                 # Only what fits with fewer rows says something of their number.
                 if isinstance(found[number], Tensor) and picture.rows < rows:
-                    self.costs.cramp(picture, form=not fits)
+                    self.costs.limit(picture, form=not fits)
         return found
 
     def _alone(self, picture: Denoising, rows: int, *rungs: Rung) -> Tensor | Exception:

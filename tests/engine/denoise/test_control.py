@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.denoise.control import Controls, Steer, load_control
+from engine.denoise.control import ActiveControl, Controls, load_control
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, WrongFamily
 from engine.events import Ended
@@ -92,7 +92,7 @@ def resident_of(model: Model, models_dir: Path) -> Resident:
 
 @torch.inference_mode()
 def by_marble(resident: Resident, recipe: Recipe, blobs: PictureStore = BLOBS) -> Tensor:
-    (picture,) = resident.begin(recipe, hints=read_control_images(recipe, blobs))
+    (picture,) = resident.begin(recipe, control_images=read_control_images(recipe, blobs))
     while picture.request:
         answer = resident.evaluate([picture], picture.rows)[0]
         assert isinstance(answer, Tensor), answer
@@ -168,10 +168,12 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 @pytest.mark.parametrize("start", [0.0, 0.3, 0.5])
 @pytest.mark.parametrize("end", [0.6, 1.0])
 def test_a_control_has_its_say_in_its_share_of_the_steps(start: float, end: float) -> None:
-    steer = Steer(network=None, hint=torch.zeros(1), strength=0.7, start=start, end=end, key=0)
-    heard = [step for step in range(10) if steer.say(step, 10)]
+    control = ActiveControl(
+        network=None, image=torch.zeros(1), strength=0.7, start=start, end=end, key=0
+    )
+    heard = [step for step in range(10) if control.scale_at(step, 10)]
     assert heard == list(range(round(start * 10), round(end * 10)))
-    assert {steer.say(step, 10) for step in heard} == {0.7}
+    assert {control.scale_at(step, 10) for step in heard} == {0.7}
 
 
 def test_a_control_that_is_over_leaves_the_steps_after_it_alone(
@@ -335,11 +337,11 @@ def test_the_second_pass_is_steered_too(true: Model, shelf_folder: Path) -> None
         pipeline.close()
         return pngs(news)[0]
 
-    plain, steered = drawn(()), drawn(ONE)
-    sizes = {Image.open(io.BytesIO(png)).size for png in (plain, steered)}
+    plain, control_residuals = drawn(()), drawn(ONE)
+    sizes = {Image.open(io.BytesIO(png)).size for png in (plain, control_residuals)}
     assert sizes == {(96, 96)}
-    assert plain != steered
-    assert steered == drawn(ONE)
+    assert plain != control_residuals
+    assert control_residuals == drawn(ONE)
 
 
 @pytest.mark.parametrize(

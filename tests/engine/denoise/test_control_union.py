@@ -10,7 +10,7 @@ import torch
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from safetensors.torch import load_file, save_file
 
-from engine.denoise.control import Controls, load_control, steered
+from engine.denoise.control import Controls, control_residuals, load_control
 from engine.denoise.control_union import Union
 from engine.errors import BrokenModel, UnknownControlType
 from engine.loading.model import Model
@@ -70,11 +70,11 @@ def test_a_union_is_known_by_its_weights_and_told_that_it_sees_edges(
     name: str, home: Path, xl: Model, union: ControlNetUnionModel
 ) -> None:
     control = Control(model=name, image="0" * 64, preprocessor="canny")
-    steer = Controls(ModelFiles(home, ModelKind.CONTROLNET)).steer(
+    active = Controls(ModelFiles(home, ModelKind.CONTROLNET)).activate(
         ControlImage(control, bars(), "crop"), xl, 64, 64
     )
-    assert isinstance(steer.network, Union)
-    state = steer.network.network.state_dict()
+    assert isinstance(active.network, Union)
+    state = active.network.network.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in union.state_dict().items())
 
     x, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([7.0, 500.0])
@@ -83,12 +83,12 @@ def test_a_union_is_known_by_its_weights_and_told_that_it_sees_edges(
         "added_cond_kwargs": {"text_embeds": torch.randn(2, 1280), "time_ids": torch.ones(2, 6)},
     }
     with torch.inference_mode():
-        found = steered([steer], [[0.5], [0.0]], x, timesteps, told)
+        found = control_residuals([active], [[0.5], [0.0]], x, timesteps, told)
         kinds = torch.eye(8)[CANNY].expand(2, -1)
         down, middle = union(
             x,
             timesteps,
-            controlnet_cond=[steer.hint.expand(2, -1, -1, -1)],
+            controlnet_cond=[active.image.expand(2, -1, -1, -1)],
             control_type=kinds,
             control_type_idx=[CANNY],
             conditioning_scale=0.5,
@@ -116,7 +116,7 @@ def test_a_union_that_is_not_told_the_kind_of_its_map_is_refused_before_it_is_qu
         with pytest.raises(UnknownControlType, match="must be told which: use it with find=canny"):
             find_control(shelf, given, xl.checkpoint)
         with pytest.raises(UnknownControlType):
-            Controls(shelf).steer(ControlImage(given, bars(), "crop"), xl, 64, 64)
+            Controls(shelf).activate(ControlImage(given, bars(), "crop"), xl, 64, 64)
 
 
 def test_a_control_lora_is_named(xl: Model, tmp_path: Path) -> None:

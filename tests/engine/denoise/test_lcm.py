@@ -139,8 +139,8 @@ def test_a_control_model_is_not_told_the_scale(
     make_network(usual.unet, 1).save_pretrained(tmp_path / "controlnet" / "disc")
     resident = Resident(model, controls=Controls(ModelFiles(tmp_path, ModelKind.CONTROLNET)))
     recipe = make_recipe(**LCM, controls=(Control(model="disc", image=DISC),))
-    steered = controlled(resident, recipe, BLOBS)
-    assert (steered - by_marble(model, replace(recipe, controls=()))).abs().max() > 1e-3
+    control_residuals = controlled(resident, recipe, BLOBS)
+    assert (control_residuals - by_marble(model, replace(recipe, controls=()))).abs().max() > 1e-3
 
 
 def test_a_folder_says_so_in_its_configuration(tmp_path: Path) -> None:

@@ -9,15 +9,16 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
-from engine.denoise.control import Steer
+from engine.denoise.control import ActiveControl
 from engine.denoise.control_union import Union
-from engine.denoise.denoising import Denoising, Ground, rehearse
+from engine.denoise.denoising import Denoising, PassInputs, call_on_noise
 from engine.device.call_costs import Buckets
 from engine.device.probe import ROUNDS, Call, Measurements, Probe, software
 from engine.loading.lora_layers import Addition
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.pipeline.costs import _digest
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
@@ -151,9 +152,9 @@ class Watched:
 
         def watched(rows: int) -> None:
             def watch(x: Tensor, t: Tensor, **told: Any) -> Any:
-                steered = "down_block_additional_residuals" in told
+                control_residuals = "down_block_additional_residuals" in told
                 context = told["encoder_hidden_states"].shape
-                self.given.append((rows, x.shape, context, steered))
+                self.given.append((rows, x.shape, context, control_residuals))
                 return forward(x, t, **told)
 
             with pytest.MonkeyPatch.context() as patch:
@@ -198,14 +199,16 @@ def test_every_form_of_model_can_be_measured(
 ) -> None:
     model = make_true_model(tmp_path, family, **form)
     for rows in (1, 3):
-        rehearse(model, (4, 8, 8), (), rows)
+        call_on_noise(model, (4, 8, 8), (), rows)
 
 
 @torch.inference_mode()
 def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
     network = make_network(model.unet, 1)
     hint = torch.zeros(1, 3, 64, 64)
-    steer = Steer(network=network, hint=hint, strength=1.0, start=0.5, end=1.0, key="late")
+    control = ActiveControl(
+        network=network, image=hint, strength=1.0, start=0.5, end=1.0, key="late"
+    )
     calls: list[int] = []
     forward = network.forward
 
@@ -215,7 +218,7 @@ def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "forward", watch)
-        rehearse(model, (4, 8, 8), (steer,), 2)
+        call_on_noise(model, (4, 8, 8), (control,), 2)
     assert calls == [2]
 
 
@@ -232,13 +235,13 @@ def test_controls_of_another_form_are_measured_anew(model: Model) -> None:
     )
     costs = Resident(model, measure).costs
     for network in (plain, wider, make_network(model.unet, 2), Union(wider, 0)):
-        steer = Steer(
-            network=network, hint=torch.zeros(1, 3, 64, 64), strength=1, start=0, end=1, key=""
+        control = ActiveControl(
+            network=network, image=torch.zeros(1, 3, 64, 64), strength=1, start=0, end=1, key=""
         )
-        ground = Ground(width=64, height=64, steps=1, steers=(steer,))
+        inputs = PassInputs(width=64, height=64, steps=1, controls=(control,))
         with torch.inference_mode():
             text = TextEncoder(model).encode("")
-            costs.of(Denoising(model, make_recipe(steps=1), 0, text, text, ground))
+            costs.of(Denoising(model, make_recipe(steps=1), 0, text, text, inputs))
     assert len(set(whats)) == len(whats) == 2
 
 
@@ -250,3 +253,10 @@ def test_notes_of_calls_that_were_measured_otherwise_are_not_trusted(tmp_path: P
     machine = Machine(0.1, 0.1, 0.3)
     assert machine.probe(tmp_path).buckets(CPU, "tiny", machine).seconds[1] == pytest.approx(0.1)
     assert Measurements(tmp_path).recall(dtype, lambda: "else") == "torch.float32"  # that one holds
+
+
+def test_notes_of_calls_are_found_again_by_every_process() -> None:
+    """The order of diffusers' list of default values comes from a set, and so from the process."""
+    config = {"in_channels": 4, "_use_default_values": ["a", "b"]}
+    assert _digest(config) == _digest({**config, "_use_default_values": ["b", "a"]})
+    assert _digest(config) != _digest({**config, "in_channels": 9})

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.device.call_costs import UNMEASURED, Buckets
-from engine.pipeline.batching import Account, Batching, Turn, Wheel
+from engine.pipeline.batching import Account, Batcher, Batching, Member
 
 ROOMY = Buckets({1: 1.0, 2: 1.0, 4: 1.1, 8: 1.2, 16: 3.0})
 
 
-def make_turn(name: str, left: int = 10, **changes: Any) -> Turn[str]:
-    turn = Turn(
+def make_turn(name: str, left: int = 10, **changes: Any) -> Member[str]:
+    member = Member(
         picture=name,
         account=Account(float(left)),
         kind="starter",
@@ -24,11 +24,11 @@ def make_turn(name: str, left: int = 10, **changes: Any) -> Turn[str]:
         tokens=(77,),
         left=left,
     )
-    return replace(turn, **changes)
+    return replace(member, **changes)
 
 
-def names(wheel: Wheel[str], turns: list[Turn[str]]) -> list[str]:
-    return [turn.picture for turn in wheel.choose(turns).turns]
+def names(batcher: Batcher[str], members: list[Member[str]]) -> list[str]:
+    return [member.picture for member in batcher.choose(members).members]
 
 
 def test_costs_between_and_beyond_what_was_measured() -> None:
@@ -55,106 +55,106 @@ def test_buckets_follow_from_what_calls_cost(
 
 
 def test_where_rows_are_nearly_free_all_of_a_kind_share_a_call() -> None:
-    turns = [make_turn(name, buckets=ROOMY) for name in "abcde"]
-    batch = Wheel[str](Batching.EXACT).choose(turns)
-    assert (len(batch.turns), batch.rows) == (4, 8)
+    members = [make_turn(name, buckets=ROOMY) for name in "abcde"]
+    batch = Batcher[str](Batching.EXACT).choose(members)
+    assert (len(batch.members), batch.rows) == (4, 8)
 
 
 @pytest.mark.parametrize(
     "changes", [{"kind": "other"}, {"tokens": (154,)}, {"alone": True}], ids=lambda c: next(iter(c))
 )
 def test_what_differs_shares_no_call_in_exact_mode(changes: dict[str, Any]) -> None:
-    turns = [make_turn("a", buckets=ROOMY), make_turn("b", buckets=ROOMY, **changes)]
-    assert len(Wheel[str](Batching.EXACT).choose(turns).turns) == 1
+    members = [make_turn("a", buckets=ROOMY), make_turn("b", buckets=ROOMY, **changes)]
+    assert len(Batcher[str](Batching.EXACT).choose(members).members) == 1
 
 
 def test_different_lengths_share_a_call_in_throughput_mode_up_to_a_limit() -> None:
-    turns = [make_turn(str(n), buckets=ROOMY, tokens=(77 * n,)) for n in (1, 2, 3, 4)]
-    batch = Wheel[str](Batching.THROUGHPUT).choose(turns)
-    assert sorted(turn.tokens[0] // 77 for turn in batch.turns) == [1, 2, 4]
+    members = [make_turn(str(n), buckets=ROOMY, tokens=(77 * n,)) for n in (1, 2, 3, 4)]
+    batch = Batcher[str](Batching.THROUGHPUT).choose(members)
+    assert sorted(member.tokens[0] // 77 for member in batch.members) == [1, 2, 4]
     assert batch.rows == 6
 
 
 @pytest.mark.parametrize("mode", Batching)
 def test_a_picture_that_is_to_have_calls_of_its_own_joins_nobodys(mode: Batching) -> None:
-    turns = [make_turn(name, buckets=ROOMY) for name in "abc"]
-    turns[1].buckets = ROOMY.single(2)
-    assert names(Wheel[str](mode), turns) == ["a", "c"]
+    members = [make_turn(name, buckets=ROOMY) for name in "abc"]
+    members[1].buckets = ROOMY.single(2)
+    assert names(Batcher[str](mode), members) == ["a", "c"]
 
 
 def test_pictures_of_two_calls_share_both_where_both_lengths_fit() -> None:
-    turns = [
+    members = [
         make_turn(name, kind="split", buckets=ROOMY, rows=1, tokens=(77, 77 * n))
         for name, n in (("a", 5), ("b", 10), ("c", 7))
     ]
-    batch = Wheel[str](Batching.THROUGHPUT).choose(turns)
-    assert {turn.picture for turn in batch.turns} == {"a", "b"}
+    batch = Batcher[str](Batching.THROUGHPUT).choose(members)
+    assert {member.picture for member in batch.members} == {"a", "b"}
     assert batch.cost > ROOMY.cost(2) * 2  # two calls, one of them with a longer context
 
 
 def test_a_long_prompt_is_charged_for_its_length() -> None:
     short, long = make_turn("a"), make_turn("b", tokens=(77 * 70,))
-    wheel = Wheel[str](Batching.EXACT)
-    for turn in (short, long):
-        wheel.choose([turn])
-    assert long.account.had > 2 * short.account.had
+    batcher = Batcher[str](Batching.EXACT)
+    for member in (short, long):
+        batcher.choose([member])
+    assert long.account.used > 2 * short.account.used
 
 
 def test_a_compiled_model_is_called_with_powers_of_two() -> None:
-    turns = [make_turn(name, buckets=ROOMY) for name in "abc"]
-    assert Wheel[str](Batching.THROUGHPUT, static=True).choose(turns).rows == 8
+    members = [make_turn(name, buckets=ROOMY) for name in "abc"]
+    assert Batcher[str](Batching.THROUGHPUT, static=True).choose(members).rows == 8
 
 
 def test_pictures_of_a_job_that_is_alone_share_calls_with_each_other() -> None:
     account = Account(20)
-    turns = [make_turn(name, buckets=ROOMY, alone=True, account=account) for name in "ab"]
-    assert len(Wheel[str](Batching.EXACT).choose(turns).turns) == 2
+    members = [make_turn(name, buckets=ROOMY, alone=True, account=account) for name in "ab"]
+    assert len(Batcher[str](Batching.EXACT).choose(members).members) == 2
 
 
 def test_long_jobs_join_a_short_one_only_where_that_costs_next_to_nothing() -> None:
     steep = Buckets({1: 1.0, 2: 1.4, 4: 2.1, 8: 3.5})
-    turns = [make_turn("long", 50, buckets=steep), make_turn("short", 4, buckets=steep)]
-    assert names(Wheel(Batching.THROUGHPUT), turns) == ["short"]
-    turns = [make_turn("long", 50, buckets=ROOMY), make_turn("short", 4, buckets=ROOMY)]
-    assert names(Wheel(Batching.THROUGHPUT), turns) == ["short", "long"]
+    members = [make_turn("long", 50, buckets=steep), make_turn("short", 4, buckets=steep)]
+    assert names(Batcher(Batching.THROUGHPUT), members) == ["short"]
+    members = [make_turn("long", 50, buckets=ROOMY), make_turn("short", 4, buckets=ROOMY)]
+    assert names(Batcher(Batching.THROUGHPUT), members) == ["short", "long"]
 
 
-def run(wheel: Wheel[str], turns: list[Turn[str]], calls: int) -> Counter[str]:
-    return Counter(name for _ in range(calls) for name in names(wheel, turns))
+def run(batcher: Batcher[str], members: list[Member[str]], calls: int) -> Counter[str]:
+    return Counter(name for _ in range(calls) for name in names(batcher, members))
 
 
 def test_the_job_that_ends_soonest_gets_two_thirds_and_the_rest_share_the_rest() -> None:
-    turns = [make_turn("short", 300), *(make_turn(name, 1000) for name in "abc")]
-    had = run(Wheel(Batching.EXACT), turns, 300)
-    assert had["short"] == pytest.approx(200, abs=5)
-    assert [had[name] for name in "abc"] == [pytest.approx(100 / 3, abs=5)] * 3
+    members = [make_turn("short", 300), *(make_turn(name, 1000) for name in "abc")]
+    used = run(Batcher(Batching.EXACT), members, 300)
+    assert used["short"] == pytest.approx(200, abs=5)
+    assert [used[name] for name in "abc"] == [pytest.approx(100 / 3, abs=5)] * 3
 
 
 def test_time_counts_and_not_calls() -> None:
     """A picture whose calls cost ten times as much gets a tenth of them."""
     big = make_turn("big", 1000, kind="large", buckets=Buckets({1: 10.0}))
-    turns = [make_turn("soonest", 10), big, make_turn("small", 1000)]
-    turns[0].account.needs = -1e9
-    had = run(Wheel(Batching.EXACT), turns, 6000)
-    assert had["small"] / had["big"] == pytest.approx(10, rel=0.1)
+    members = [make_turn("soonest", 10), big, make_turn("small", 1000)]
+    members[0].account.remaining = -1e9
+    used = run(Batcher(Batching.EXACT), members, 6000)
+    assert used["small"] / used["big"] == pytest.approx(10, rel=0.1)
 
 
 def test_who_joins_late_has_no_claim_on_the_time_before() -> None:
-    wheel = Wheel[str](Batching.EXACT)
+    batcher = Batcher[str](Batching.EXACT)
     old = [make_turn(name, 1000) for name in "ab"]
-    run(wheel, old, 100)
+    run(batcher, old, 100)
     late = make_turn("late", 2000)
-    late.account = wheel.open(2000, [turn.account for turn in old])
-    had = run(wheel, [*old, late], 30)
-    assert had["late"] <= 10
+    late.account = batcher.open(2000, [member.account for member in old])
+    used = run(batcher, [*old, late], 30)
+    assert used["late"] <= 10
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.sampled_from([UNMEASURED, ROOMY]))
 def test_everybody_ends_and_no_call_is_for_nobody(lengths: list[int], buckets: Buckets) -> None:
-    wheel = Wheel[str](Batching.EXACT)
-    turns = [make_turn(str(n), left, buckets=buckets) for n, left in enumerate(lengths)]
+    batcher = Batcher[str](Batching.EXACT)
+    members = [make_turn(str(n), left, buckets=buckets) for n, left in enumerate(lengths)]
     calls = 0
-    while left := [turn for turn in turns if turn.left > 0]:
-        assert wheel.choose(left).turns
+    while left := [member for member in members if member.left > 0]:
+        assert batcher.choose(left).members
         calls += 1
     assert calls <= sum(lengths)

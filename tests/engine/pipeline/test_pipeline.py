@@ -283,8 +283,8 @@ def test_who_is_done_keeps_nobody_else(model: Model) -> None:
     for job in range(3):
         pipeline.admit(Spec(job=job, epoch=1, recipe=make_recipe(steps=2 + job)))
     list(pipeline.tick())
-    pictures = [running.turns[0].picture for running in pipeline._running.values()]
-    assert any(picture.gathered for picture in pictures)
+    pictures = [running.members[0].picture for running in pipeline._running.values()]
+    assert any(picture.stacked for picture in pictures)
     drive(pipeline, {})
     pipeline.close()
-    assert [picture.gathered for picture in pictures] == [None] * 3
+    assert [picture.stacked for picture in pictures] == [None] * 3

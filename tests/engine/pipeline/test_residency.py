@@ -145,8 +145,8 @@ def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model
     recipe, larger = make_recipe(), make_recipe(width=128, height=128)
     [sample], [large] = resident.begin(recipe), resident.begin(larger)
     assert resident.costs.of(sample) is dear
-    resident.costs.cramp(sample)
-    resident.costs.cramp(large)
+    resident.costs.limit(sample)
+    resident.costs.limit(large)
     assert resident.costs.of(sample).cost(2) == pytest.approx(0.02)
     assert resident.costs.of(sample).canonical(2) == 2
     assert resident.costs.of(large).cost(2) == pytest.approx(0.08)
@@ -161,8 +161,8 @@ def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: M
         list(pipeline.tick())
     [running] = pipeline._running.values()
     list(pipeline.tick())
-    assert running.resident.costs.is_cramped(running.turns[0].picture)
-    assert running.account.had == pytest.approx(0.02)
+    assert running.resident.costs.is_limited(running.members[0].picture)
+    assert running.account.used == pytest.approx(0.02)
     drive(pipeline, {})
     pipeline.close()
 
@@ -193,7 +193,7 @@ def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Model)
         starter = pipeline._models.get("starter")
         assert starter
         samples = [starter.begin(recipe)[0] for recipe in (wide, long, small)]
-    assert [costs.is_cramped(sample) for sample in samples] == [True, True, False]
+    assert [costs.is_limited(sample) for sample in samples] == [True, True, False]
     assert [costs.of(sample).canonical(2) for sample in samples] == [2, 2, 8]
 
 
@@ -282,7 +282,7 @@ def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:
         for spec in specs:
             pipeline.admit(spec)
         list(pipeline.tick())
-        request = next(iter(pipeline._running.values())).turns[0].picture.request
+        request = next(iter(pipeline._running.values())).members[0].picture.request
         assert request is not None
         with torch.inference_mode():
             request.x.fill_(torch.nan)
@@ -474,7 +474,7 @@ def test_what_is_loaded_beside_models_takes_their_room_and_goes_after_idle_ones(
     models.make_room(2 * room_for(catalogue, 1))
     assert (models.get("c"), upscaler.size) == (None, 0)
     upscaler.size = 10 * room
-    models.drop_idle()
+    models.evict_idle()
     assert upscaler.size == 0
 
 
@@ -572,5 +572,5 @@ def test_a_job_that_fails_at_its_start_uses_its_model_no_more(catalogue: Catalog
     broken = Spec(job=1, epoch=1, recipe=make_recipe(prompt="(a cat:1e99)"))
     assert isinstance(drive(pipeline, {0: [broken]})[1][-1], Ended)
     pipeline.close()
-    models.drop_idle()
+    models.evict_idle()
     assert models.get("starter") is None

@@ -20,7 +20,7 @@ from engine.events import Ended, Key, Picture
 from engine.formats.metadata import write_png
 from engine.loading.model import Model
 from engine.pipeline.batching import Batching
-from engine.pipeline.job import Running
+from engine.pipeline.job import RunningJob
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import One
 from engine.recipe.parts import Upscale
@@ -136,8 +136,8 @@ def test_each_job_ends_once_and_nothing_stays(
     pipeline.close()
     for spec in specs:
         _check(spec, told[spec.job])
-    assert pipeline._reveal.next is None
-    assert not pipeline._reveal._pngs
+    assert pipeline._finisher.next is None
+    assert not pipeline._finisher._pngs
     assert pipeline._models.get("starter").users == 0  # type: ignore[union-attr]
 
 
@@ -192,7 +192,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
     Yields each job's finished latents: pixels hide differences in the last bits.
     """
     read, forward = TextEncoder.encode, model.unet.forward
-    decode, show = model.vae.post_quant_conv.forward, Running.reveal
+    decode, show = model.vae.post_quant_conv.forward, RunningJob.finish_picture
 
     def encode(text: TextEncoder, prompt: str, *args: Any, **kwargs: Any) -> Conditioning:
         what = next((each for each in AILMENTS if prompt.startswith(f"{LETTER} {each} ")), "")
@@ -209,7 +209,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
                 raise error
         return forward(x, t, encoder_hidden_states=encoder_hidden_states, **told)
 
-    def reveal(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def finish_picture(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         prompt = current[-1].prompt
         if not prompt.startswith(f"{LETTER} decode"):
             return decode(x, *args, **kwargs)
@@ -222,7 +222,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
             raise BROKEN
         return write_png(pixels, recipe, *args)
 
-    def note(running: Running, number: int, made: Any) -> Any:
+    def note(running: RunningJob, number: int, made: Any) -> Any:
         current.append(running.recipe)
         if isinstance(made, Tensor):
             latents[running.key.job].append(made.clone())
@@ -233,8 +233,8 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TextEncoder, "encode", encode)
         patch.setattr(model.unet, "forward", call)
-        patch.setattr(model.vae.post_quant_conv, "forward", reveal)
-        patch.setattr(Running, "reveal", note)
+        patch.setattr(model.vae.post_quant_conv, "forward", finish_picture)
+        patch.setattr(RunningJob, "finish_picture", note)
         patch.setattr("engine.pipeline.finish.write_png", write)
         yield latents
 

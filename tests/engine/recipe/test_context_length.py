@@ -87,7 +87,7 @@ def test_calls_of_their_own_answer_as_one_with_repeated_contexts(model: Model) -
     picture = Denoising(model, make_recipe(), 0, text.encode(FIVE), text.encode(SEVEN))
     assert (picture.rows, picture.tokens) == (1, (7 * WINDOW, 5 * WINDOW))
     [split] = evaluate(model, [picture])
-    picture.conditions, picture.gathered = (conditioning.stack(picture.conditions),), None
+    picture.conditions, picture.stacked = (conditioning.stack(picture.conditions),), None
     assert picture.tokens == (35 * WINDOW,)
     [joined] = evaluate(model, [picture])
     torch.testing.assert_close(split, joined, rtol=0, atol=1e-4)
