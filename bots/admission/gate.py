@@ -33,7 +33,7 @@ LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the databa
 
 @dataclass(slots=True)
 class Rates:
-    """Token buckets by key, told the time.
+    """Token buckets by key; the time is passed in.
 
     A bucket holds a minute's worth and fills evenly, so that a handful at once is fine and a flood
     is not (J. Turner: New directions in communications, IEEE Communications Magazine 24(10), 1986).
@@ -234,6 +234,6 @@ class Gate:
         return (*((f"{person} in {place}", most) for place, most in own), *everybodys)
 
     def _first_id(self, key: str) -> str:
-        """Return the id under which this process first knew a place, or who writes as one."""
+        """Return the first id that a place, or a person who is one, had in this process."""
         whole, within, rest = key.partition("/")
         return self._first_ids.get(whole, whole) + within + rest

@@ -1,4 +1,4 @@
-"""Who may do what: plain synchronous rules, to which facts are told."""
+"""Who may do what: plain synchronous code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TERMINAL = "terminal"  # who sits at a terminal of this machine owns what runs o
 
 
 class Role(IntEnum):
-    """Say how much somebody may do."""
+    """How much somebody may do; more is higher."""
 
     BANNED = 0
     MEMBER = 1
@@ -23,7 +23,7 @@ class Role(IntEnum):
 
 
 class NotAllowed(UserError):
-    """Say who may do what somebody else wanted to do."""
+    """Says which role something needs."""
 
     def __init__(self, least: Role) -> None:
         super().__init__(
@@ -33,7 +33,7 @@ class NotAllowed(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Know the people whom the settings give a role everywhere."""
+    """The people whom the settings give a role everywhere."""
 
     owners: Collection[str] = ()
     moderators: Collection[str] = ()

@@ -139,7 +139,7 @@ async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> Asyn
 
 
 async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at which proxy leads to whom."""
+    """Look at the proxy to each address."""
     addresses = {
         "Discord": settings.discord_api_base if settings.discord_token else "",
         "Telegram": settings.telegram_api_base if settings.telegram_token else "",
@@ -266,7 +266,7 @@ async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
-    """Let a classifier judge a grey picture; return its labels."""
+    """Classify a grey picture; return the classifier's labels."""
     safety = import_module("engine.finish.safety")
     return ", ".join(safety.examine(name, limits))
 
@@ -278,7 +278,7 @@ async def _places_that_want_it(settings: Settings) -> list[str]:
 
     wanting = {"*"} if settings.safety != Safety.OFF else set()
     chosen: Mapping[str, Mapping[str, object]] = {}
-    with suppress(UserError):  # the database's own check tells
+    with suppress(UserError):  # the check of the database reports it
         chosen = (await look(settings.data_dir, settings.database_url)).places
     for place, kept in chosen.items():
         rules = {kept.get(prefix + "safety") for prefix in (PREFIX, POLICY)} - {None}

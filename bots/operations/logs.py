@@ -52,7 +52,7 @@ class Redacting(logging.Formatter):
 
 @contextmanager
 def about(job: int, attempt: int) -> Iterator[None]:
-    """Let what this task logs inside name a job and its attempt."""
+    """Name a job and its attempt in what this task logs inside."""
     before = _about.set({"job": job, "attempt": attempt})
     try:
         yield
@@ -88,8 +88,8 @@ class Sentences(logging.Formatter):
 
 
 def set_up(debug: bool, secrets: Sequence[str] = (), *, service: bool = False) -> None:
-    """Begin to log to stderr: a person at a terminal is told of what went wrong, in a line; a
-    service tells what it does, and where nobody sits before it in JSON.
+    """Log to stderr: errors as one line each for a person at a terminal; more for a service, as
+    JSON where stderr is no terminal.
     """
     collected = service and not sys.stderr.isatty()
     inner = Lines() if collected else logging.Formatter() if debug else Sentences()

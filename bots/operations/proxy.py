@@ -1,4 +1,4 @@
-"""Which proxy leads out: one setting for every chat and for downloads from the hub.
+"""The proxy: one setting for every chat and for downloads from the hub.
 
 `MARBLE_PROXY` names one, or is `off`. Where it is empty the environment decides, as it does for
 other programs (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`). What `NO_PROXY` names is asked directly.
@@ -51,7 +51,7 @@ def hub_address() -> str:
 
 
 def export(settings: Settings) -> None:
-    """Tell the setting to libraries that know the environment alone, in this and child processes.
+    """Set the environment for libraries that read only that, in this and child processes.
 
     The hub's client is one of them.
     """

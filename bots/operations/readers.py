@@ -76,7 +76,7 @@ def switch(key: str, text: str) -> bool:
 def data_dir(key: str, text: str) -> Path:
     """Read the path of a folder that is there or can be made."""
     path = _path(key, text)
-    with suppress(OSError):  # what cannot even be looked at is told by what opens it
+    with suppress(OSError):  # what cannot be looked at fails where it is opened
         if next(over for over in (path, *path.absolute().parents) if over.exists()).is_file():
             raise SettingError(key, text, "a folder, or where one can be made")
     return path

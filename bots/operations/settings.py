@@ -28,7 +28,7 @@ FOR_TESTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Hold what the owner has decided; see `.env.example` for each field's meaning."""
+    """The settings of an owner; `.env.example` says what each field means."""
 
     data_dir: Path
     database_url: str | None = field(repr=False)  # it may hold a password

@@ -28,7 +28,7 @@ SUFFIXES: Final = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """Say what a platform takes: bytes, pixels a side, their sum, their ratio, and formats."""
+    """What a platform takes: bytes, pixels a side, their sum, their ratio, and formats."""
 
     size: int
     side: int = 16_383  # WebP's own
@@ -39,7 +39,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Hold a picture that fits; `whole` says that nothing was lost, not a pixel."""
+    """A picture that fits; whole: not a pixel was lost."""
 
     data: bytes
     format: str
@@ -54,7 +54,7 @@ class Fitted:
 
 
 class TooLarge(MarbleError):
-    """Say that a picture fits into a limit by no means."""
+    """Says that no version of a picture fits into a limit."""
 
     def __init__(self, limit: Limit) -> None:
         super().__init__(f"no version of the picture fits into {limit}")

@@ -1,4 +1,4 @@
-"""What is said about jobs: where they stand, how far they are, what they were made from."""
+"""Lines about jobs: queue positions, progress, captions, recipes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -17,7 +17,7 @@ Escape = Callable[[str], str]
 
 
 def progress_line(news: News, words: Words, escape: Escape = str) -> str:
-    """Say in one line where a job stands: its place and time, then a bar with steps."""
+    """Write news of a job as a line: its queue position and time, or a bar with steps."""
     line = (
         waiting_line(news, words, escape) if isinstance(news, Waiting) else _bar_line(news, words)
     )
@@ -25,7 +25,7 @@ def progress_line(news: News, words: Words, escape: Escape = str) -> str:
 
 
 def waiting_line(waiting: Waiting, words: Words, escape: Escape = str) -> str:
-    """Say where a job stands: `2 in line, about 40 s`, or why nothing starts."""
+    """Write a queue position: `2 in line, about 40 s`, or why nothing starts."""
     if waiting.position == 1:
         line = words.next_in_line
     else:
@@ -39,7 +39,7 @@ def waiting_line(waiting: Waiting, words: Words, escape: Escape = str) -> str:
 
 
 def duration(seconds: float, words: Words) -> str:
-    """Say a length of time as people do: `8 s`, `3 min`, `2 h`."""
+    """Write a length of time: `8 s`, `3 min`, `2 h`."""
     if seconds < 100:
         return words.seconds.format(n=max(1, round(seconds)))
     if seconds < 6000:
@@ -54,13 +54,13 @@ def caption(
     limit: int = 1024,
     length: Callable[[str], int] = len,
 ) -> str:
-    """Say what a reply shows: its prompt, and below it its name, size, seed and model."""
+    """Write a reply's caption: the prompt, and below it name, size, seed and model."""
     below = "\n" + SEPARATOR.join(escape(fact) for fact in facts(job, words))
     return cut(escape(job.recipe.prompt), limit - length(below), length) + below
 
 
 def facts(job: Job, words: Words) -> Iterator[str]:
-    """Yield what tells a job from others: its name, size, seed, model, and its parent."""
+    """Yield a job's facts: its name, size, seed, model, style and parent."""
     recipe = job.recipe
     yield name_of(job)
     drawn = job.pictures[0] if job.pictures else recipe  # an upscaled picture is larger
@@ -104,7 +104,7 @@ def ignored_text(ignored: Iterable[str], words: Words) -> str:
 
 
 def alt_text(job: Job, words: Words, pictures: int = 1) -> str:
-    """Describe a reply's picture, or its grid of several, for who cannot see it."""
+    """Write the alternative text of a reply's picture, or of its grid of several."""
     template = words.alt_text if pictures == 1 else words.alt_text_grid
     empty = template.format(prompt="", count=pictures)
     prompt = cut(" ".join(job.recipe.prompt.split()), ALT_LIMIT - len(empty))

@@ -218,7 +218,7 @@ class Studio:
         return self.builder.vaes.names()
 
     async def styles(self, place: str) -> list[str]:
-        """Return the names of the styles that a place knows."""
+        """Return the names of the styles of a place and of those it lies in."""
         return [style.name for style in await self._styles.list(place)]
 
     async def _styled(

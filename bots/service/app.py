@@ -1,4 +1,4 @@
-"""The composition root: settings → storage → engine → studio; begun in order, ended in reverse."""
+"""The composition root: settings → storage → engine → studio; closed in reverse order."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from engine.models.catalogue import Catalogue
 from engine.queue.queue import Queue
 from storage import DatabaseFault, Storage
 
-LOOK: Final = 1.0  # seconds between two looks for jobs that other processes added
+LOOK: Final = 1.0  # seconds between two searches for jobs that other processes added
 UPKEEP: Final = 30  # looks between two searches for what dead processes left behind
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """Hold what the adapters need."""
+    """What adapters and the terminal use."""
 
     settings: Settings
     storage: Storage
@@ -48,7 +48,7 @@ class App:
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """Return what the engine is made from."""
+    """Return the engine's configuration."""
     return EngineConfig(
         models_dir=settings.models_dir,
         device=settings.device,
@@ -62,12 +62,12 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 def roles_of(settings: Settings) -> Roles:
-    """Return who may do more than others, everywhere."""
+    """Return the owners and moderators of the settings."""
     return Roles(owners=settings.owners, moderators=settings.moderators)
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return what holds in places that have no rules of their own."""
+    """Return the rules of places that have none of their own."""
     return Rules(
         per_minute=settings.per_minute,
         place_per_minute=settings.place_per_minute,
@@ -80,11 +80,11 @@ def rules_of(settings: Settings) -> Rules:
 
 @asynccontextmanager
 async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterator[App]:
-    """Begin everything, and end it in good order whatever happens inside.
+    """Open everything, and close it in reverse order whatever happens inside.
 
-    Jobs that are still at work when it ends go back to the queue. A process that is `serving`
-    works for everybody: it takes in what waits in the database and what dead processes left, at
-    its start and now and then. Any other draws its own jobs alone.
+    Jobs that still run at the end go back to the queue. A process that is `serving` also draws
+    the jobs that wait in the database and those that dead processes left, from its start on. Any
+    other draws only its own jobs.
     """
     catalogue = Catalogue(settings.models_dir)
     async with (
@@ -126,7 +126,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
 
 
 async def take_in(storage: Storage, worker: Worker) -> None:
-    """Queue what dead processes were running, and all else that waits in the database."""
+    """Queue the jobs that dead processes were running, and those that wait in the database."""
     await storage.requeue_lost()
     await worker.take_in()
 

@@ -22,14 +22,14 @@ TICKS: Final = ("ticks", "rows", "padding")
 
 @dataclass(slots=True)
 class Seen:
-    """Hold what was looked up in the database for a scrape."""
+    """Values from the database, read for a scrape."""
 
     oldest: float = 0.0  # seconds that the job that came first has waited
     backlog: tuple[Backlog, ...] = ()
 
 
 class Metrics(Observer):
-    """Count what happens, and read off the rest when somebody asks."""
+    """Counts events of the worker, and reads other values at each scrape."""
 
     def __init__(self, service: Service) -> None:
         self.seen = Seen()
@@ -78,7 +78,7 @@ class Metrics(Observer):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Read off what others keep; called by the registry."""
+        """Yield values that others keep; called by the registry."""
         yield from self._queue()
         yield from _engine(self._service.app.health())
         yield from self._replies()

@@ -1,4 +1,4 @@
-"""`marble serve`: draw for everybody until told to stop, and deliver what is ready.
+"""`marble serve`: draw and deliver all jobs until a signal.
 
 One event loop runs the engine's queue, the delivery and the adapters (`bots.service.service`). The
 first SIGTERM or Ctrl-C ends it in good order, the second at once.
@@ -72,13 +72,13 @@ def make_adapters(app: App, entries: Sequence[Entry] = ADAPTERS) -> list[ServedA
 
 
 async def serve(settings: Settings) -> None:
-    """Work until told to stop by a signal, or cancelled."""
+    """Serve until a signal, or cancelled."""
     async with open_app(settings, serving=True) as app:
         await serving(app, make_adapters(app))
 
 
 async def serving(app: App, adapters: Sequence[ServedAdapter]) -> None:
-    """Serve with these adapters until told to stop by a signal, or cancelled."""
+    """Serve with these adapters until a signal, or cancelled."""
     from bots.service.monitor import monitored  # with Prometheus' client and aiohttp's server
 
     service = Service(app, adapters)

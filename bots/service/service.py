@@ -1,4 +1,4 @@
-"""Runs the adapters of one process and delivers their replies, until told to stop.
+"""Runs the adapters of one process and delivers their replies, until it is stopped.
 
 an adapter that fails         is started again, with back-off
 … that its platform refuses   (`AdapterStopped`: a revoked token) is asked for once more; if
@@ -29,25 +29,25 @@ log = logging.getLogger(__name__)
 
 
 class ServedAdapter(Adapter, Protocol):
-    """Connect one platform; a few lines in `ADAPTERS` name where it is made."""
+    """Connects one platform; `bots.service.serve.ADAPTERS` names its class."""
 
     async def run(self) -> None:
-        """Take in what people say until cancelled.
+        """Receive what people send until cancelled.
 
         Raises `AdapterStopped` where the platform refuses it: `run` is called again once `check`
-        passes. After anything else it is called again soon. Returns early only where there is
-        nothing to take in.
+        passes. After any other error it is called again soon. Returns early only where there is
+        nothing to receive.
         """
         ...
 
     def stop_intake(self) -> None:
-        """Take nothing in any more; `deliver` still works until `run` is cancelled."""
+        """Receive nothing more; `deliver` still works until `run` is cancelled."""
         ...
 
 
 @dataclass(slots=True)
 class Service:
-    """Run adapters and deliver their replies; `troubles` says what ails which adapter."""
+    """Runs adapters and delivers their replies; troubles: what is wrong, by adapter."""
 
     app: App
     adapters: Sequence[ServedAdapter]
@@ -61,7 +61,7 @@ class Service:
         self.delivery = Delivery(storage.jobs, storage.outbox, by_name)
 
     def stop(self) -> None:
-        """Take nothing in any more, and let `run` end in good order."""
+        """Receive nothing more, and let `run` end in good order."""
         self._stopping.set()
 
     def ailing(self) -> dict[str, str]:
@@ -70,7 +70,7 @@ class Service:
         return {**refused, **self.troubles}
 
     async def run(self) -> None:
-        """Serve until told to stop; cancelled, end at once."""
+        """Serve until stopped; cancelled, end at once."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.delivery.run(), name="marble-delivery")]
             tasks += [
@@ -83,7 +83,7 @@ class Service:
                 task.cancel()
 
     async def _supervise(self, adapter: ServedAdapter) -> None:
-        """Keep an adapter running; while its platform refuses it, let it rest."""
+        """Run an adapter again and again; while its platform refuses it, wait."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
@@ -125,7 +125,7 @@ class Service:
         await asyncio.sleep(wait)
 
     async def _rest(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
-        """Wait until the platform knows the token, which it is asked with growing pauses.
+        """Ask the platform with growing pauses until it accepts the token.
 
         Where it does at once, only this start was refused: the next one waits all the same, since
         platforms count starts.
@@ -159,7 +159,7 @@ class Service:
         return False
 
     async def _wind_down(self) -> None:
-        """Start nothing more, and give what is at work the grace time to reach its people."""
+        """Start nothing more, and give running jobs and replies the grace time to end."""
         log.info("Marble drains, for %d s at most", self.app.settings.grace_seconds)
         self.app.worker.queue.pause(RESTARTING)
         for adapter in self.adapters:

@@ -72,7 +72,7 @@ async def pan(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def read(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Say what a picture was made from, whoever made it."""
+    """Print the recipe in a file, whichever program wrote it."""
     show_reading(*read_picture(arguments.file), open_console())
 
 

@@ -1,4 +1,4 @@
-"""The terminal's consoles and tables: words stand there as they were typed, and whole.
+"""Consoles and tables for the terminal that print texts unchanged and unshortened.
 
 rich reads markup in texts, turns `:dog:` into an emoji, and shortens what is too long for a column.
 Marble's consoles and tables are all made here, without that. Nothing is wrapped or padded for a

@@ -15,7 +15,7 @@ NAMED: Final = "12 for a job, 12.3 for its third picture; else the last"
 
 
 class Parser(argparse.ArgumentParser):
-    """Answer bad input with one sentence instead of a page of usage."""
+    """Raises one sentence for bad input, instead of printing a page of usage."""
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a sentence that may be shown."""

@@ -83,7 +83,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Hold a terminal's size in cells, and one cell's in pixels."""
+    """A terminal's size in cells, and one cell's in pixels."""
 
     columns: int
     rows: int
@@ -209,7 +209,7 @@ def encode_blocks(image: Image.Image, columns: int, rows: int, colours: int = TR
 
 @dataclass(frozen=True, slots=True)
 class HalfBlocks:
-    """Render an image in half blocks by rich, which knows the colours that a console has."""
+    """Renders an image in half blocks by rich, in the colours that the console has."""
 
     image: Image.Image
     columns: int
@@ -226,7 +226,7 @@ class HalfBlocks:
             yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Tell rich's layouts the width."""
+        """Return the width for rich's layouts."""
         width = fit(self.image.size, (min(self.columns, options.max_width), 2 * self.rows))[0]
         return Measurement(width, width)
 

@@ -1,4 +1,4 @@
-"""One line that says how far a picture is, with a guess at it above, where there is a terminal."""
+"""A progress bar with a preview of the picture above it, where there is a terminal."""
 
 import sys
 from types import TracebackType
@@ -20,7 +20,7 @@ PREVIEW_CELLS: Final = (32, 16)  # columns, rows
 
 
 class LiveProgress:
-    """Show progress while it is entered, and leave nothing behind."""
+    """Shows progress while it is entered, and removes it at the end."""
 
     def __init__(self, console: Console, *, previews: bool) -> None:
         self._previews = previews and console.is_terminal
@@ -57,7 +57,7 @@ class LiveProgress:
             self._show_progress(news)
 
     def _say_pause(self, reason: str | None) -> None:
-        """Tell whoever sees no live line, once for each reason, why nothing is drawn."""
+        """Write each reason of a pause once to standard error where there is no terminal."""
         if reason and reason != self._said and not self._live.console.is_terminal:
             shown = printable(reason.rstrip("."))
             sys.stderr.write(f"Marble is paused: {shown}; Ctrl-C cancels.\n")

@@ -26,7 +26,7 @@ PLACE: Final = "terminal"
 
 
 class JobFailed(UserError):
-    """Say why a job brought no picture."""
+    """Says why a job has no picture."""
 
 
 class Session:
@@ -134,7 +134,7 @@ class Session:
         self.console.print(f"Job {job.id} was cancelled.")
 
     async def _say_note(self, job: Job) -> None:
-        """Tell somebody new, once, what a model is not made for, where it says so."""
+        """Print a model's note on its limits before the first job of a person."""
         note = self.studio.model(job.recipe.checkpoint).notes.get("en")
         if note and len(await self._storage.history.page(person=job.person, limit=2)) == 1:
             self.console.print(styled(note, "dim"))
@@ -148,12 +148,12 @@ class Session:
 
 
 def person() -> str:
-    """Return who sits at this terminal, as jobs and the moderators' log name them."""
+    """Return the person of this terminal, as jobs and the moderators' log name people."""
     return f"{PLACE}:{user_name()}"
 
 
 def user_name() -> str:
-    """Return who sits at this terminal, as far as the system knows."""
+    """Return the user's name in the system."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers

@@ -32,7 +32,7 @@ from engine.errors import MarbleError
 from storage import DatabaseFault, Jobs, Outbox, Parcel, StorageError
 
 TRIES: Final = 5  # failures of one way that are no fault of the network
-UNKNOWN: Final = 100  # answers to one way whose meaning nobody knows: about half an hour
+UNKNOWN: Final = 100  # answers to one way that mean nothing known: about half an hour
 FIRST: Final = 1.0  # seconds of back-off, doubled with each try
 LONGEST: Final = 20.0
 SEND: Final = 120.0  # seconds that one try may take
@@ -148,13 +148,13 @@ class Delivery:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def resume(self, adapter: str) -> None:
-        """Let an adapter that was stopped try again."""
+        """Deliver an adapter's replies again."""
         self.stopped.pop(adapter, None)
         self._refusals[adapter].clear()
         self._landed.set()
 
     def stop(self, adapter: str, reason: str) -> None:
-        """Let an adapter's replies wait until it is resumed, and say so."""
+        """Hold back an adapter's replies until it is resumed, and log it."""
         if adapter not in self.stopped:
             self.stopped[adapter] = reason
             self._refusals[adapter].set()
@@ -273,7 +273,7 @@ class Delivery:
             await self.outbox.next_way(parcel.job.id, reason)
 
     async def _refused(self, parcel: Parcel, reason: str) -> None:
-        """Stop an adapter whose platform says twice that it does not know the token."""
+        """Stop an adapter whose platform refuses the token twice."""
         try:
             if parcel.adapter not in self.stopped:
                 async with asyncio.timeout(ASK):

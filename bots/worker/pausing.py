@@ -39,7 +39,7 @@ class Pausing:
         self._queue.pause(reason, PEOPLE)
 
     async def resume(self, by: str) -> bool:
-        """Let jobs start again; False if nobody had paused. Raises `NotAllowed`."""
+        """Resume the queues; return False if they were not paused. Raises `NotAllowed`."""
         self._roles.require(Role.MODERATOR, by)
         found = await self._moderation.resume(by=by)
         self._queue.resume(PEOPLE)

@@ -60,7 +60,7 @@ def priority_of(settings: Settings) -> Callable[[Job], Priority]:
 
 
 def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
-    """Return what the queue needs to know of a job."""
+    """Return a job as the queue takes it."""
     return Task(
         job=job.id,
         person=job.person,

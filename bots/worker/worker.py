@@ -30,7 +30,7 @@ WATCH: Final = 1.0  # seconds between two looks at a job that another process ru
 
 
 async def no_caps(person: str, place: str) -> Caps:
-    """Let as many jobs run as there are slots."""
+    """Limit nothing but the executor's slots."""
     return ()
 
 
