@@ -112,10 +112,12 @@ EXECUTOR: Final = readers.matching(
 )
 HOOK: Final = readers.matching(r"[\w.]+:\w+", "module:function")
 TELEGRAM_TOKEN: Final = readers.matching(
-    r"\d{3,20}:[\w-]{20,80}", "a token as @BotFather gives it, like 123456:ABC-DEF…", secret=True
+    r"\d{3,20}:[\w-]{20,80}", "a number, a colon and letters, as @BotFather shows it", secret=True
 )
 DISCORD_TOKEN: Final = readers.matching(
-    r"[\w-]+\.[\w-]+\.[\w-]+", "a bot's token: three words with dots between them", secret=True
+    r"[\w-]+\.[\w-]+\.[\w-]+",
+    "three parts with dots between them, as the developer portal shows it",
+    secret=True,
 )
 VARIABLES: Final = (
     Variable("MARBLE_DATA_DIR", "data_dir", "data", readers.data_dir),

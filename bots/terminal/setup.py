@@ -7,67 +7,33 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bots.operations.settings import Settings, load_settings
+from bots.operations.settings import SECRET, VARIABLES, Settings
 from bots.terminal.escaping import printable
 from engine.errors import SettingError
 
 ENV: Final = Path(".env")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Say what is asked, which variable it sets, and what an answer looks like."""
-
-    key: str
-    text: str
-    form: str  # a regular expression
-    allowed: str
-    secret: bool = False
-
-
-QUESTIONS: Final = (
-    Question(
-        "MARBLE_DISCORD_TOKEN",
-        "The token of your Discord bot (docs/discord.md)",
-        r"[\w-]+\.[\w-]+\.[\w-]+",
-        "three parts with dots between them, as the developer portal shows it",
-        secret=True,
-    ),
-    Question(
-        "MARBLE_TELEGRAM_TOKEN",
-        "The token of your Telegram bot, from @BotFather (docs/telegram.md)",
-        r"\d+:[\w-]{20,}",
-        "a number, a colon and letters, as @BotFather shows it",
-        secret=True,
-    ),
-    Question(
-        "MARBLE_OWNERS",
-        "Who may do everything from a chat, like discord:123, telegram:45",
-        r"\w+:[^\s,]+(\s*,\s*\w+:[^\s,]+)*",
-        "people as platform:name, separated by commas",
-    ),
-    Question(
-        "MARBLE_MODELS_DIR",
-        "A folder with your own models",
-        r".*",
-        "a folder that exists and can be read",
-    ),
-)
+# Variables, in the order in which they are asked for.
+QUESTIONS: Final = {
+    "MARBLE_DISCORD_TOKEN": "The token of your Discord bot (docs/discord.md)",
+    "MARBLE_TELEGRAM_TOKEN": "The token of your Telegram bot, from @BotFather (docs/telegram.md)",
+    "MARBLE_OWNERS": "Who may do everything from a chat, like discord:123, telegram:45",
+    "MARBLE_MODELS_DIR": "A folder with your own models",
+}
 
 
 async def setup(arguments: argparse.Namespace, settings: Settings) -> None:
     """Ask every question, and write the answers; an empty answer leaves a variable as it is."""
     sys.stdout.write("Enter leaves a line as it is; a single - empties it.\n")
-    answers = {question.key: await asyncio.to_thread(_ask, question) for question in QUESTIONS}
+    answers = {key: await asyncio.to_thread(_ask, key) for key in QUESTIONS}
     given = {key: "" if answer == "-" else answer for key, answer in answers.items() if answer}
     if not given:
         sys.stdout.write("Nothing was changed.\n")
         return
-    load_settings({**os.environ, **given})  # says what is wrong before anything is written
     write(ENV, given)
     sys.stdout.write(
         f"{ENV} is written, and yours alone. Now `marble doctor`, then `marble serve`.\n"
@@ -98,22 +64,21 @@ def _line(key: str, value: str) -> str:
 _QUOTED: Final = str.maketrans({"'": r"\'", "\\": r"\\"})
 
 
-def _ask(question: Question) -> str:
-    """Ask until the answer has the form; from a pipe, the first answer counts."""
+def _ask(key: str) -> str:
+    """Ask until the setting can be read; from a pipe, the first answer counts."""
     tty = sys.stdin.isatty()
-    read: Callable[[str], str] = getpass.getpass if question.secret and tty else _read
+    read: Callable[[str], str] = getpass.getpass if key in SECRET and tty else _read
+    variable = next(each for each in VARIABLES if each.key == key)
     while True:
-        answer = read(f"{question.text}: ").strip()
-        if answer in ("", "-") or re.fullmatch(question.form, answer):
+        answer = read(f"{QUESTIONS[key]}: ").strip()
+        try:
+            if answer not in ("", "-"):
+                variable.read(key, answer)
             return answer
-        error = SettingError(question.key, _hidden(question, answer), question.allowed)
-        if not tty:
-            raise error
-        sys.stdout.write(f"{printable(str(error))}\n")
-
-
-def _hidden(question: Question, answer: str) -> str:
-    return f"{len(answer)} characters" if question.secret else answer
+        except SettingError as error:
+            if not tty:
+                raise
+            sys.stdout.write(f"{printable(str(error))}\n")
 
 
 def _read(prompt: str) -> str:
