@@ -75,11 +75,6 @@ class Admission:
     caps: Caps = ()
 
 
-async def allow_all(recipe: Recipe, asker: Asking) -> Admission:
-    """Admit everything."""
-    return Admission()
-
-
 @dataclass(slots=True)
 class Gate:
     """Checks a job against the rules in force where it is asked for.

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from PIL.Image import Image
 
-from bots.admission.gate import Admission, allow_all
+from bots.admission.gate import Admission
 from bots.requests import derive
 from bots.requests.aspect import size_like
 from bots.requests.derive import of_picture, the_picture
@@ -63,7 +63,7 @@ class Studio:
         pictures: Pictures,
         styles: Styles,
         *,
-        gate: Gate = allow_all,
+        gate: Gate,
     ) -> None:
         self._gate = gate  # asked before any job is committed
         self._styles = styles

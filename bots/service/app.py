@@ -97,7 +97,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
-        worker = Worker(storage.jobs, executor, queue, priority_of(settings), caps=gate.caps)
+        worker = Worker(storage.jobs, executor, queue, priority_of(settings), gate.caps)
         if serving:
             await storage.care.sweep()
             await take_in(storage, worker)

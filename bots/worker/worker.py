@@ -29,39 +29,32 @@ UNEXPECTED = Sentence("unexpected")
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
 
 
-async def no_caps(person: str, place: str) -> Caps:
-    """Limit nothing but the executor's slots."""
-    return ()
-
-
-def everybody_alike(job: Job) -> Priority:
-    """Give nobody's jobs priority."""
-    return Priority.PERSON
-
-
 class Worker:
-    """Run jobs in the order of the queue, as many at once as the executor has slots."""
+    """Runs jobs in the order of the queue, as many at once as the executor has slots.
+
+    caps: of a person's jobs in a place, by group. publish_every: seconds between queue positions.
+    """
 
     def __init__(
         self,
         jobs: Jobs,
         executor: Executor,
-        queue: Queue | None = None,
-        priority: Callable[[Job], Priority] = everybody_alike,
-        tell_every: float = EVERY,
-        caps: Callable[[str, str], Awaitable[Caps]] = no_caps,
+        queue: Queue,
+        priority: Callable[[Job], Priority],
+        caps: Callable[[str, str], Awaitable[Caps]],
+        publish_every: float = EVERY,
     ) -> None:
-        self.queue = queue or Queue(lambda: executor.slots)
+        self.queue = queue
         self._jobs = jobs
         self._executor = executor
         self._priority = priority
-        self.caps = caps  # of a person in a place
+        self.caps = caps
         self._news: dict[int, JobNews] = {}
         self._epochs: dict[int, int] = {}  # of our claims on the jobs that run
         self._unrecorded: dict[int, Job] = {}  # claims of ours whose end could not be recorded
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.observer = Observer()
-        self._positions = PositionPublisher(self.queue, self._news, tell_every)
+        self._positions = PositionPublisher(self.queue, self._news, publish_every)
 
     def admit(self, person: str) -> AbstractContextManager[None]:
         """Reserve a place in the queue while a job is committed; raises `UserError` if full."""

@@ -3,12 +3,32 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from bots.admission.gate import Admission
+from bots.requests.studio import Asker
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health
 from engine.formats.metadata import write_png
+from engine.queue.order import Caps, Priority
+from engine.recipe.recipe import Recipe
 from engine.spec import Spec
+from storage import Job
 from tests.factories import pixels
+
+
+async def allow_all(recipe: Recipe, asker: Asker) -> Admission:
+    """Admit everything."""
+    return Admission()
+
+
+async def no_caps(person: str, place: str) -> Caps:
+    """Limit nothing but the executor's slots."""
+    return ()
+
+
+def equal_priority(job: Job) -> Priority:
+    """Give every job the same priority."""
+    return Priority.PERSON
 
 
 class FakeExecutor:

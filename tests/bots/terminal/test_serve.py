@@ -16,6 +16,7 @@ from bots.requests.studio import Asker, Studio
 from bots.service.serve import TerminalAdapter, serve
 from engine.models.catalogue import Catalogue
 from storage import Parcel, Status, Storage
+from tests.bots.fakes import allow_all
 from tests.bots.terminal.conftest import Marble
 from tests.conftest import PATIENCE, ROOT
 
@@ -38,7 +39,14 @@ async def test_what_a_terminal_left_is_drawn_and_handed_out(
     async with Storage.open(tmp_path) as storage:
         ada = Asker(person="terminal:ada", place="terminal", later=True)
         nobody: Any = None  # to draw here
-        studio = Studio(Catalogue(models), storage.jobs, nobody, storage.pictures, storage.styles)
+        studio = Studio(
+            Catalogue(models),
+            storage.jobs,
+            nobody,
+            storage.pictures,
+            storage.styles,
+            gate=allow_all,
+        )
         words = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
         before = await studio.imagine(words, ada)
         serving = asyncio.create_task(serve(settings), name="serve")
