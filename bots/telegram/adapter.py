@@ -50,7 +50,8 @@ class Telegram:
         storage = app.storage
         self._supergroups = Supergroups(storage.moving, app.gate)
         self.bot = make_bot(app.settings, RateLimiter(self._supergroups))
-        self._tasks: asyncio.TaskGroup | None = None
+        self._running = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
         placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.gate, self._spawn)
         self._placeholders = placeholders
@@ -74,7 +75,7 @@ class Telegram:
 
     async def deliver(self, parcel: Parcel, way: Way) -> Shown:
         """Send a reply."""
-        if self._tasks is None:
+        if not self._running:
             raise TryLater(1.0)
         return await self._replies.deliver(parcel, way)
 
@@ -96,18 +97,18 @@ class Telegram:
         """Serve until cancelled; raises as `errors.translate` says."""
         try:
             await self.bot.initialize()
-            async with asyncio.TaskGroup() as self._tasks:
-                self._spawn(publish(self.bot), "telegram-commands")
-                await self._recover()
-                await self._take_updates()
-                await asyncio.Event().wait()
+            self._running = True
+            self._spawn(publish(self.bot), "telegram-commands")
+            await self._recover()
+            await self._take_updates()
+            await asyncio.Event().wait()
         except TelegramError as error:
             raise translate(error) from None
-        except ExceptionGroup as group:
-            # One failure ends the group: the first is the cause.
-            raise group.exceptions[0] from None
         finally:
-            self._tasks = None
+            self._running = False
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.bot.shutdown()
 
     async def _take_updates(self) -> None:
@@ -142,17 +143,19 @@ class Telegram:
                 self._placeholders.begin(job, resumed=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
-        if self._tasks is None:
+        """Start a task that ends with the connection, which its failure does not end."""
+        if not self._running:
             work.close()
             return None
-        return self._tasks.create_task(self._guard(work), name=name)
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Log the failure of a task, which must not end the connection."""
-        try:
-            await work
-        except Exception:
-            log.exception("a task for Telegram failed")
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s failed", task.get_name(), exc_info=error)
 
 
 def make_bot(settings: Settings, limiter: RateLimiter | None = None) -> ExtBot[str]:

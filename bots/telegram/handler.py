@@ -61,7 +61,7 @@ class Handler:
 
     def start(self, incoming: Incoming) -> None:
         """Handle an update soon; all others wait for a group's migration."""
-        if incoming.message:
+        if incoming.message and incoming.message.album:
             self._albums.note(incoming.message)
         task = self.spawn(self._handle(incoming), f"telegram-update-{incoming.id}")
         if incoming.migration and task:
