@@ -124,5 +124,4 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "SaveImage": NodeKind({"images": "IMAGE"}, ("filename_prefix",), (), (315, 270)),
     "PreviewImage": NodeKind({"images": "IMAGE"}, (), (), (315, 270)),
 }  # fmt: skip
-LOADERS: Final = ("CheckpointLoaderSimple", "DiffusersLoader")
 OUTPUTS: Final = ("SaveImage", "PreviewImage")
