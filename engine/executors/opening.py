@@ -59,7 +59,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     return Pipeline(
         models,
         Batching(config.batching),
-        blobs=PictureFolder(config.pictures),
+        store=PictureFolder(config.pictures),
         enlarger=enlarger,
         ladder=ladder,
         static=config.compile,

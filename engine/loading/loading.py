@@ -54,17 +54,16 @@ def load(
     checkpoint: Checkpoint,
     device: torch.device,
     dtype: torch.dtype | None = None,
-    place: torch.device | None = None,
+    weights_device: torch.device | None = None,
 ) -> Model:
     """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason.
 
-    dtype: of the U-Net and the text encoder; place: where weights lie at first, if not on the
-    device.
+    dtype: of the U-Net and the text encoders; weights_device: where the weights are kept, if not
+    on the device.
     """
     _silence_libraries()
     dtype = dtype or precision(device)
-    place = place or device
-    parts = _Parts(checkpoint, place)
+    parts = _Parts(checkpoint, weights_device or device)
     unet = parts.weights("unet", UNet2DConditionModel, dtype)
     vae: Any = (
         parts.weights("vae", AutoencoderKL, torch.float32)
@@ -104,9 +103,9 @@ class _Parts:
     Weights come from the parts' own folders, or all from one file.
     """
 
-    def __init__(self, checkpoint: Checkpoint, place: torch.device) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self._checkpoint = checkpoint
-        self._place = place
+        self._device = device
         # Mapped, not read: the bytes go from the file straight to where they are to lie.
         file = checkpoint.file
         self._tensors = read_respelled(checkpoint.name, file) if file else {}
@@ -116,7 +115,7 @@ class _Parts:
         reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
         module = self.read(part, reader)
         check_present(self._checkpoint.name, module, part)
-        module = module.to(self._place).eval().requires_grad_(False)
+        module = module.to(self._device).eval().requires_grad_(False)
         check_values(self._checkpoint.name, module.state_dict().items(), part)
         return module
 
@@ -163,7 +162,7 @@ class _Parts:
         # One configuration serves a family; what a U-Net sees beside latents its weights tell.
         seen = _seen(self._tensors) if part == "unet" else {}
         tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
-        folder, device = self._checkpoint.folder, self._place
+        folder, device = self._checkpoint.folder, self._device
         module = read_part(kind, tensors, folder, part, dtype=dtype, device=device, **seen)
         if part == "vae":
             self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]

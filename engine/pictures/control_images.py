@@ -33,10 +33,10 @@ class ControlImage:
         return PREPROCESSORS[self.control.preprocessor](np.asarray(fitted))
 
 
-def read_control_images(recipe: Recipe, blobs: PictureStore) -> tuple[ControlImage, ...]:
+def read_control_images(recipe: Recipe, store: PictureStore) -> tuple[ControlImage, ...]:
     """Read the ControlNet images of a recipe, or raise `MissingPicture` or `ImageError`."""
     return tuple(
-        ControlImage(control, flatten(read_stored_image(blobs.read(control.image))), recipe.fit)
+        ControlImage(control, flatten(read_stored_image(store.read(control.image))), recipe.fit)
         for control in recipe.controls
     )
 

@@ -41,14 +41,14 @@ class StartImage:
         return np.asarray(Image.composite(*layers))
 
 
-def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
+def read_start_image(recipe: Recipe, store: PictureStore) -> StartImage | None:
     """Return the start image of a recipe, or None where it has none.
 
     Raises `MissingPicture` or `ImageError`.
     """
     if recipe.image is None:
         return None
-    image = read_stored_image(blobs.read(recipe.image))
+    image = read_stored_image(store.read(recipe.image))
     if recipe.margins:
         return _with_margins(recipe, flatten(image))
     size, how = (recipe.width, recipe.height), cast(Fit, recipe.fit)
@@ -56,7 +56,7 @@ def read_start_image(recipe: Recipe, blobs: PictureStore) -> StartImage | None:
     if recipe.mask is None:
         return StartImage(pixels)
     # It was made for the start image, at its size.
-    read = read_stored_image(blobs.read(recipe.mask)).convert("L")
+    read = read_stored_image(store.read(recipe.mask)).convert("L")
     if read.size != image.size:
         read = fit(read, *image.size, "resize", HAMMING)
     mask = np.asarray(fit_mask(read, *size, how))

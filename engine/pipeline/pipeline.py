@@ -54,7 +54,7 @@ class Pipeline:
         models: Models | Model,
         batching: Batching = Batching.EXACT,
         *,
-        blobs: PictureStore | None = None,
+        store: PictureStore | None = None,
         enlarger: Enlarge | None = None,
         ladder: Ladder | None = None,
         static: bool = False,
@@ -62,7 +62,7 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = One(models) if isinstance(models, Model) else models
-        self._blobs = blobs or PictureFolder(None)
+        self._store = store or PictureFolder(None)
         self._batcher: Batcher[Denoising] = Batcher(batching, static=static)
         self._previews = Previews(clock)
         self._counts: Counter[str] = Counter()
@@ -179,8 +179,8 @@ class Pipeline:
     def _start(self, spec: Spec, resident: Resident) -> RunningJob:
         others = [other.account for other in self._running.values()]
         start_image, control_images = (
-            read_start_image(spec.recipe, self._blobs),
-            read_control_images(spec.recipe, self._blobs),
+            read_start_image(spec.recipe, self._store),
+            read_control_images(spec.recipe, self._store),
         )
         open_account = partial(self._batcher.open, others=others)
         return start(

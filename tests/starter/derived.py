@@ -60,7 +60,7 @@ class Workshop:
     files: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pipeline = Pipeline(self.model, blobs=self)
+        self.pipeline = Pipeline(self.model, store=self)
 
     def read(self, sha256: str) -> bytes:
         """Return a kept file."""

@@ -91,8 +91,8 @@ def resident_of(model: Model, models_dir: Path) -> Resident:
 
 
 @torch.inference_mode()
-def by_marble(resident: Resident, recipe: Recipe, blobs: PictureStore = BLOBS) -> Tensor:
-    (picture,) = resident.begin(recipe, control_images=read_control_images(recipe, blobs))
+def by_marble(resident: Resident, recipe: Recipe, store: PictureStore = BLOBS) -> Tensor:
+    (picture,) = resident.begin(recipe, control_images=read_control_images(recipe, store))
     while picture.request:
         answer = resident.evaluate([picture], picture.rows)[0]
         assert isinstance(answer, Tensor), answer
@@ -292,7 +292,7 @@ def controlled_pipeline(model: Model, models_dir: Path) -> Pipeline:
         lambda device, what, call: ROOMY,
         controls=Controls(ModelFiles(models_dir, ModelKind.CONTROLNET)),
     )
-    return Pipeline(one, blobs=BLOBS)
+    return Pipeline(one, store=BLOBS)
 
 
 def test_jobs_of_other_controls_never_share_a_call_and_keep_their_bytes(

@@ -93,7 +93,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
         path.parent.mkdir(parents=True)
         path.write_bytes(to_png(image))
     model = load(describe(STARTER, STARTER_FOLDER), torch.device("cpu"))
-    return Pipeline(model, blobs=PictureFolder(folder))
+    return Pipeline(model, store=PictureFolder(folder))
 
 
 # What the bundled model has none of: LoRAs, controls, other VAEs, upscale models.

@@ -93,7 +93,7 @@ def open_pipeline(home: Path, compiled: bool = False) -> Pipeline:
     residents = Residents(Catalogue(home), load_one, measure, Ladder(), budget=1)
     ticks = iter(range(10**6))  # each preview is due
     return Pipeline(
-        residents, blobs=Kept({HINT: picture.getvalue()}), clock=lambda: 100.0 * next(ticks)
+        residents, store=Kept({HINT: picture.getvalue()}), clock=lambda: 100.0 * next(ticks)
     )
 
 

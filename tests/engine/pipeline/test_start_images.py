@@ -67,7 +67,7 @@ def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture
 def pipeline(model: Model, store: PictureFolder) -> Pipeline:
-    return Pipeline(One(model, lambda *_: ROOMY), blobs=store)
+    return Pipeline(One(model, lambda *_: ROOMY), store=store)
 
 
 def spec(number: int, recipe: Recipe) -> Spec:
@@ -75,7 +75,7 @@ def spec(number: int, recipe: Recipe) -> Spec:
 
 
 def alone(model: Model, store: PictureFolder, recipe: Recipe) -> list[News]:
-    return drive(Pipeline(One(model, lambda *_: ROOMY), blobs=store), {0: [spec(1, recipe)]})[1]
+    return drive(Pipeline(One(model, lambda *_: ROOMY), store=store), {0: [spec(1, recipe)]})[1]
 
 
 def image_of(news: Sequence[News]) -> Image.Image:
@@ -185,7 +185,7 @@ def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
     model: Model, store: PictureFolder, times: int
 ) -> None:
     ladder = Ladder()
-    pipeline = Pipeline(One(model, lambda *_: ROOMY, ladder), blobs=store, ladder=ladder)
+    pipeline = Pipeline(One(model, lambda *_: ROOMY, ladder), store=store, ladder=ladder)
     with failing(model.vae, "encode", times):
         told = drive(pipeline, {0: [spec(1, RECIPES["start image"])]})
     assert len(pngs(told[1])) == 1
@@ -209,7 +209,7 @@ def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
     (tmp_path / "upscale_models").mkdir()
     saved(tmp_path / "upscale_models", "ESRGAN ×2")
     enlarger = Enlarger(ModelFiles(tmp_path, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
-    pipeline = Pipeline(One(model, lambda *_: ROOMY), blobs=store, enlarger=enlarger)
+    pipeline = Pipeline(One(model, lambda *_: ROOMY), store=store, enlarger=enlarger)
     [name] = ModelFiles(tmp_path, ModelKind.UPSCALER).names()[2:]
     recipes = {
         number: make_recipe(image=IMAGE, upscale=Upscale(factor=2, by=by))
@@ -240,7 +240,7 @@ def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
     inpainting: Model, store: PictureFolder, recipe: Recipe, times: int
 ) -> None:
     ladder = Ladder()
-    pipeline = Pipeline(One(inpainting, lambda *_: ROOMY, ladder), blobs=store, ladder=ladder)
+    pipeline = Pipeline(One(inpainting, lambda *_: ROOMY, ladder), store=store, ladder=ladder)
     with failing(inpainting.vae, "encode", times):
         told = drive(pipeline, {0: [spec(1, recipe)]})
     assert len(pngs(told[1])) == 1
@@ -260,6 +260,6 @@ def test_a_start_image_that_is_drawn_anew_larger_is_enlarged_once(
 
     upscale = Upscale(factor=2, by="lanczos", strength=0.5)
     recipe = make_recipe(image=IMAGE, count=count, upscale=upscale)
-    pipeline = Pipeline(One(model, lambda *_: ROOMY), blobs=store, enlarger=enlarge)
+    pipeline = Pipeline(One(model, lambda *_: ROOMY), store=store, enlarger=enlarge)
     assert len(pngs(drive(pipeline, {0: [spec(1, recipe)]})[1])) == count
     assert enlarged == [(128, 128)] * count
