@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.recipe.recipe import Recipe
+from storage import Job, NewJob, Storage
 
 SMALL: dict[str, Any] = {
     "prompt": "a marble scholar",
@@ -29,3 +30,10 @@ def pixels(seed: int, width: int = 8, height: int = 8) -> npt.NDArray[np.uint8]:
     """Return random pixels, uint8 [height, width, 3]."""
     generator = np.random.default_rng(seed)
     return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+async def add_claimed(storage: Storage, new: NewJob) -> Job:
+    """Add a job and claim it for this process."""
+    job = await storage.jobs.claim((await storage.jobs.add(new)).id)
+    assert job is not None
+    return job

@@ -23,7 +23,6 @@ from storage.jobs.place_tree import greet_place
 from storage.jobs.quota import Allow, Ledger, everything_passes
 from storage.jobs.rows import add_if_new, pictures_of, to_job
 from storage.jobs.words import index
-from storage.jobs.workers import Worker
 from storage.records import Job, NewJob
 from storage.states import Status
 
@@ -42,12 +41,9 @@ class Intake:
     folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     _greeted: set[tuple[str, str]] = field(default_factory=set)
 
-    async def add(
-        self, new: NewJob, worker: Worker | None, allow: Allow = everything_passes
-    ) -> Job:
-        """Commit a job, queued or running at `worker`; see `Jobs.add`."""
+    async def add(self, new: NewJob, allow: Allow = everything_passes) -> Job:
+        """Commit a job, queued; see `Jobs.add`."""
         self._check_room()
-        claimer = await worker.register() if worker else None
         values = self._values(new)
         guest = (new.person, new.place)
 
@@ -63,14 +59,12 @@ class Intake:
                 guest = {"id": new.person, "created_at": values["created_at"]}
                 add_if_new(connection, people, guest)
                 greet_place(connection, new.place, values["created_at"])
-            return _insert(connection, new, values, claimer)
+            return _insert(connection, new, values)
 
         introduce = guest not in self._greeted
         try:
             job = await self.database.write(lambda connection: unit(connection, introduce))
-        except IntegrityError:  # another process forgot somebody, or took this one for dead
-            if worker:
-                await worker.announce()
+        except IntegrityError:  # another process has removed the person or place
             job = await self.database.write(lambda connection: unit(connection, True))
         if len(self._greeted) >= GREETED_LIMIT:
             self._greeted.clear()
@@ -147,7 +141,7 @@ def _owner(connection: Connection, new: NewJob, sha256: str) -> str | None:
     return None if connection.execute(drawn).first() else new.person
 
 
-def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker: str | None) -> Job:
+def _insert(connection: Connection, new: NewJob, values: dict[str, Any]) -> Job:
     if new.parent is not None:
         steps.find(connection, new.parent)
     job = insert_quickly(connection, jobs, values)
@@ -162,8 +156,6 @@ def _insert(connection: Connection, new: NewJob, values: dict[str, Any], worker:
         if not add_if_new(connection, seen_events, event):  # seen before, but made no job then
             known = seen_events.c.id == new.event
             connection.execute(update(seen_events).where(known).values(job=job))
-    if worker and (row := steps.claim(connection, job, worker, values["created_at"])):
-        return to_job(row)
     return Job(
         id=job,
         recipe=new.recipe,

@@ -39,18 +39,15 @@ class Jobs:
     arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
 
-    async def add(
-        self, new: NewJob, *, claim: bool = False, allow: Allow = everything_passes
-    ) -> Job:
+    async def add(self, new: NewJob, *, allow: Allow = everything_passes) -> Job:
         """Commit a job and return it, queued: only now may anybody be told so.
 
-        With `claim` it is born running in this process, so that no other can take it. `allow` is
-        told what was asked for so far, and raises where that is enough: under the same lock, so
-        that of many who ask at once, in whatever processes, none is overlooked. Raises a passing
+        allow: called with the person's quota inside the transaction, so that jobs asked for at the
+        same time, in any process, are counted; raises to refuse the job. Raises a passing
         `DatabaseFault` within `database.ADMISSION` seconds when the database cannot take it;
         nothing was then written.
         """
-        return await self.intake.add(new, self.worker if claim else None, allow)
+        return await self.intake.add(new, allow)
 
     async def may(self, person: str, allow: Allow) -> None:
         """Raise what `allow` would, as things stand now."""

@@ -14,6 +14,7 @@ from bots.discord import replies
 from bots.discord.reaction import ReactionRequest
 from bots.texts import words_of
 from storage import Storage
+from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
 
 EN = words_of("en")
@@ -33,7 +34,7 @@ async def test_the_full_size_is_promised_only_where_a_direct_message_carries_it(
 ) -> None:
     monkeypatch.setattr(replies, "LIMIT", dm)
     async with Storage.open(tmp_path) as storage:
-        job = await storage.jobs.add(a_job(), claim=True)
+        job = await add_claimed(storage, a_job())
         job = await storage.jobs.rendered(job.id, job.epoch, drawn(noise()))
         reply = await replies.pictures_reply(job, job.pictures, View(storage.pictures), 5_000, EN)
         assert reply.content.endswith(told)

@@ -14,6 +14,7 @@ from bots.terminal import db
 from bots.terminal.parser import parse
 from engine.errors import OptionError, UserError
 from storage import Storage
+from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
 
 Marble = Callable[..., "tuple[int, str]"]
@@ -30,7 +31,7 @@ async def run(settings: Settings, *words: str | Path) -> int:
 
 async def draw(settings: Settings, person: str = "terminal:ada") -> Path:
     async with Storage.open(settings.data_dir) as storage:
-        job = await storage.jobs.add(a_job(person=person), claim=True)
+        job = await add_claimed(storage, a_job(person=person))
         job = await storage.jobs.rendered(job.id, job.epoch, drawn(person.encode()))
         await storage.jobs.delivered(job.id)
         return storage.pictures.path(job.pictures[0])

@@ -15,7 +15,7 @@ from bots.worker.queue_view import load_queue
 from engine.events import Waiting
 from storage import NewJob, Storage
 from tests.bots.terminal.conftest import Marble
-from tests.factories import make_recipe
+from tests.factories import add_claimed, make_recipe
 
 
 def ask(data: Path, *people: str) -> None:
@@ -91,7 +91,7 @@ def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path
     async def begin() -> None:
         async with Storage.open(data) as storage:
             new = NewJob(recipe=make_recipe(), person="discord:ada", place="discord")
-            job = await storage.jobs.add(new, claim=True)
+            job = await add_claimed(storage, new)
             assert await storage.worker.lost() == frozenset()
             async with Storage.open(data) as other:
                 assert await other.worker.lost() == frozenset()

@@ -10,18 +10,18 @@ from engine.events import Picture
 from storage import NewJob, Storage
 from storage.clock import utc_now
 from tests.bots.terminal.conftest import Marble
-from tests.factories import make_recipe
+from tests.factories import add_claimed, make_recipe
 
 
 async def live(data: Path) -> None:
     """Draw two jobs, let two fail, and leave one waiting; another ended long ago."""
     new = NewJob(recipe=make_recipe(), person="discord:ada", place="discord")
     async with Storage.open(data, now=lambda: utc_now() - timedelta(hours=2)) as storage:
-        old = await storage.jobs.add(new, claim=True)
+        old = await add_claimed(storage, new)
         await storage.jobs.failed(old.id, 1, "Long ago.")
     async with Storage.open(data) as storage:
         for number in range(4):
-            job = await storage.jobs.add(new, claim=True)
+            job = await add_claimed(storage, new)
             if number < 2:
                 picture = Picture(index=0, width=8, height=8, png=b"png%d" % number)
                 await storage.jobs.rendered(job.id, 1, [picture])

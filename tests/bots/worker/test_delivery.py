@@ -27,6 +27,7 @@ from bots.worker.delivery import (
 from storage import Parcel, Status, Storage
 from tests.bots.fake_chat import EDIT, MESSAGE, Chat
 from tests.conftest import PATIENCE
+from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
 
 
@@ -51,7 +52,7 @@ class Scene:
     delivery: Delivery
 
     async def rendered(self, place: str = "terminal") -> int:
-        job = await self.storage.jobs.add(a_job(place=place), claim=True)
+        job = await add_claimed(self.storage, a_job(place=place))
         await self.storage.jobs.rendered(job.id, job.epoch, drawn())
         return job.id
 
@@ -103,7 +104,7 @@ async def test_a_reply_arrives_once_and_finds_its_job(scene: Scene) -> None:
 
 
 async def test_failed_and_cancelled_jobs_are_answered_too(scene: Scene) -> None:
-    failed = await scene.storage.jobs.add(a_job(), claim=True)
+    failed = await add_claimed(scene.storage, a_job())
     await scene.storage.jobs.failed(failed.id, failed.epoch, "why")
     cancelled = await scene.storage.jobs.add(a_job())
     await scene.storage.jobs.cancel(cancelled.id)

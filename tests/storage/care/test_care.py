@@ -21,12 +21,12 @@ from storage.care import backups, server_files
 from storage.database import schema, urls
 from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoBackup, NoSuchFile
 from storage.jobs.picture_files import Pictures
-from tests.factories import make_recipe
+from tests.factories import add_claimed, make_recipe
 from tests.storage.conftest import Home, a_job, drawn
 
 
 async def delivered(storage: Storage, new: NewJob, *contents: bytes) -> int:
-    job = await storage.jobs.add(new, claim=True)
+    job = await add_claimed(storage, new)
     await storage.jobs.rendered(job.id, job.epoch, drawn(*contents))
     await storage.jobs.delivered(job.id, {f"x:{job.id}": None})
     return job.id
@@ -82,7 +82,7 @@ async def test_a_sweep_removes_what_no_row_names(storage: Storage) -> None:
 async def test_a_file_swept_before_its_row_is_written_again(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     keep = type(storage.jobs)._keep
     swept: list[int] = []
 
@@ -104,7 +104,7 @@ async def test_pruning_keeps_what_is_young_kept_or_undelivered(home: Home) -> No
         old = await delivered(storage, a_job(), b"old", b"shared")
         kept = await delivered(storage, a_job(), b"kept")
         await storage.favourites.add("x:a", kept, 0)
-        undelivered = await storage.jobs.add(a_job(), claim=True)
+        undelivered = await add_claimed(storage, a_job())
         await storage.jobs.rendered(undelivered.id, undelivered.epoch, drawn(b"waiting"))
         waiting = await storage.jobs.add(a_job())
         child = await storage.jobs.add(a_job(parent=old))
@@ -170,8 +170,8 @@ async def test_whoever_asks_is_forgotten_in_every_status(home: Home) -> None:
         mine = await delivered(storage, a_job(secret, person="x:a"), b"mine", b"shared")
         theirs = await delivered(storage, a_job(person="x:b", parent=mine), b"shared")
         await storage.jobs.add(a_job(secret, person="x:a"))
-        running = await storage.jobs.add(a_job(secret, person="x:a"), claim=True)
-        done = await storage.jobs.add(a_job(secret, person="x:a"), claim=True)
+        running = await add_claimed(storage, a_job(secret, person="x:a"))
+        done = await add_claimed(storage, a_job(secret, person="x:a"))
         await storage.jobs.rendered(done.id, done.epoch, drawn(b"undelivered"))
         await storage.people.change_settings("x:a", {"note": secret})
         await storage.favourites.add("x:a", theirs, 0)

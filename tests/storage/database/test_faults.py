@@ -33,6 +33,7 @@ from storage.errors import (
     ReadOnly,
 )
 from storage.jobs import intake, jobs
+from tests.factories import add_claimed
 from tests.storage import postgres
 from tests.storage.conftest import Home, a_job, drawn
 
@@ -174,7 +175,7 @@ async def test_people_wait_for_a_lock_only_so_long(storage: Storage) -> None:
 async def test_an_outcome_waits_for_a_lock_longer_than_people_do(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     async with locked(storage):
         outcome = asyncio.create_task(storage.jobs.rendered(job.id, job.epoch, drawn()))
         with pytest.raises(DatabaseBusy):
@@ -260,7 +261,7 @@ async def test_a_full_disk_stops_admission_and_loses_nothing(
     monkeypatch.setattr(jobs, "RETRY", 0.01)
     with small_disk(4) as folder:
         async with Storage.open(folder) as storage:
-            job = await storage.jobs.add(a_job(), claim=True)
+            job = await add_claimed(storage, a_job())
             filler = folder / "filler"
             fill(filler)
             with pytest.raises(DiskFull, match=r"disk is full.*marble db prune"):
@@ -293,7 +294,7 @@ def fill(file: Path) -> None:
 async def test_a_disk_that_is_nearly_full_admits_nothing_but_goes_on(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = await storage.jobs.add(a_job(), claim=True)
+    running = await add_claimed(storage, a_job())
     real = shutil.disk_usage
     with monkeypatch.context() as full:
         full.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1_000_000))
@@ -310,7 +311,7 @@ async def test_a_picture_that_cannot_be_written_leaves_no_trace(
     def fail(handle: int) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fail)
         with pytest.raises(ReadOnly, match="pictures"):
@@ -326,7 +327,7 @@ async def test_a_server_that_restarts_is_found_again(server_home: Home) -> None:
         f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
     )
     async with server_home.open() as storage:
-        job = await storage.jobs.add(a_job(), claim=True)
+        job = await add_claimed(storage, a_job())
         await asyncio.to_thread(postgres.execute, server_home.address, kill)
         assert (await storage.jobs.add(a_job())).id == job.id + 1
         assert await storage.jobs.get(job.id) == job

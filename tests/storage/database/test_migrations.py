@@ -22,6 +22,7 @@ from storage.database import engines, schema, urls
 from storage.database.tables import Base
 from storage.errors import FileThere, NewerSchema, UnknownJob
 from tests.conftest import PATIENCE
+from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 REVISIONS = [
@@ -228,7 +229,7 @@ async def test_start_images_and_reactions_of_older_databases_get_their_owners(
         await storage.jobs.add(
             a_job(person="x:b", parent=first.id, recipe=a_recipe(image=given, strength=0.5))
         )
-        done = await storage.jobs.add(a_job(person="x:c"), claim=True)
+        done = await add_claimed(storage, a_job(person="x:c"))
         [picture] = (await storage.jobs.rendered(done.id, done.epoch, drawn(b"drawn"))).pictures
         own = picture.sha256
         await storage.jobs.add(a_job(person="x:b", recipe=a_recipe(image=own, strength=1)))
@@ -286,7 +287,7 @@ async def test_the_first_schema_is_upgraded_with_its_data_and_there_is_a_way_bac
     home, url = Home(tmp_path, None), urls.resolve(tmp_path, None)
     async with Storage.open(tmp_path) as storage:
         waiting = await storage.jobs.add(a_job())
-        job = await storage.jobs.add(a_job(), claim=True)
+        job = await add_claimed(storage, a_job())
         await storage.jobs.rendered(job.id, job.epoch, drawn(b"a picture"))
         done = await storage.jobs.delivered(job.id, {"cli:2": 0})
     await in_transaction(home, lambda c: command.downgrade(schema.config(c), REVISIONS[-1]))

@@ -15,6 +15,7 @@ from engine.errors import OptionError
 from storage import Storage, UnknownPicture
 from storage.database.database import Database
 from storage.errors import DatabaseBusy
+from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
 from tests.storage.people.test_people import with_pictures
 
@@ -136,7 +137,7 @@ async def test_the_pictures_of_a_grid_become_favourites_together_or_not_at_all(
 
 
 async def test_whoever_presses_twice_at_once_keeps_a_picture_as_before(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     await storage.jobs.rendered(job.id, job.epoch, drawn(b"a", b"b"))
     presses = (storage.favourites.toggle("x:a", job.id, 0, 1) for _ in range(2))
     assert await asyncio.gather(*presses) == [True, False]

@@ -3,6 +3,7 @@
 import pytest
 
 from storage import Status, Storage, UnknownJob
+from tests.factories import add_claimed
 from tests.storage.conftest import a_job, drawn
 
 PROMPTS = (
@@ -101,7 +102,7 @@ async def test_a_parent_must_exist(storage: Storage) -> None:
 
 async def test_stats_count_all_or_one_persons(storage: Storage) -> None:
     for person in ("x:a", "x:a", "x:b"):
-        job = await storage.jobs.add(a_job(person=person), claim=True)
+        job = await add_claimed(storage, a_job(person=person))
         await storage.jobs.rendered(job.id, job.epoch, drawn(b"12345", b"67"))
     await storage.jobs.add(a_job(person="x:a"))
     await storage.favourites.add("x:b", job.id, 0)

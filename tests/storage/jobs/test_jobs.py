@@ -10,6 +10,7 @@ from storage import IllegalStep, StaleEpoch, Status, Storage, TooLate, UnknownJo
 from storage.database import schema
 from storage.database.tables import jobs
 from storage.errors import UnreadableRecipe
+from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, a_recipe, drawn
 
 
@@ -25,7 +26,7 @@ async def test_an_added_job_is_there_after_a_restart(home: Home) -> None:
 
 async def test_a_seed_of_64_bits_survives(storage: Storage) -> None:
     seed = 2**64 - 1
-    job = await storage.jobs.add(a_job(recipe=a_recipe(seed=seed)), claim=True)
+    job = await add_claimed(storage, a_job(recipe=a_recipe(seed=seed)))
     done = await storage.jobs.rendered(job.id, job.epoch, drawn())
     assert (await storage.jobs.get(job.id)).recipe.seed == done.pictures[0].seed == seed
 
@@ -54,7 +55,7 @@ async def test_a_queued_job_is_claimed_once(storage: Storage) -> None:
 
 
 async def test_a_job_born_running_is_never_listed(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     assert (job.status, job.epoch) == (Status.RUNNING, 1)
     assert await storage.jobs.list_queued() == ()
 
@@ -67,7 +68,7 @@ async def test_the_queue_is_listed_in_pages_oldest_first(storage: Storage) -> No
 
 
 async def test_a_worker_of_the_past_cannot_write(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     await storage.jobs.release(job.id, job.epoch)
     again = await storage.jobs.claim(job.id)
     assert again is not None
@@ -80,7 +81,7 @@ async def test_a_worker_of_the_past_cannot_write(storage: Storage) -> None:
 
 
 async def test_a_failure_puts_its_reason_into_the_outbox(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     await storage.jobs.failed(job.id, job.epoch, "The model is broken.")
     [parcel] = await storage.outbox.list_due(["terminal"])
     assert (parcel.outcome, parcel.job.error) == (Status.FAILED, "The model is broken.")
@@ -89,7 +90,7 @@ async def test_a_failure_puts_its_reason_into_the_outbox(storage: Storage) -> No
 
 
 async def test_a_reason_is_kept_with_what_other_languages_need_to_say_it(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     await storage.jobs.failed(job.id, job.epoch, BrokenModel("x", "torn.").said)
     [parcel] = await storage.outbox.list_due(["terminal"])
     assert isinstance(parcel.job.error, Sentence)
@@ -99,8 +100,8 @@ async def test_a_reason_is_kept_with_what_other_languages_need_to_say_it(storage
 
 async def test_cancelling(storage: Storage) -> None:
     waiting = await storage.jobs.add(a_job())
-    running = await storage.jobs.add(a_job(), claim=True)
-    done = await storage.jobs.add(a_job(), claim=True)
+    running = await add_claimed(storage, a_job())
+    done = await add_claimed(storage, a_job())
     await storage.jobs.rendered(done.id, done.epoch, drawn())
     for job in (waiting, running, running):  # twice is once
         assert (await storage.jobs.cancel(job.id)).status is Status.CANCELLED
@@ -112,7 +113,7 @@ async def test_cancelling(storage: Storage) -> None:
 
 
 async def test_reporting_twice_is_once(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     first = await storage.jobs.rendered(job.id, job.epoch, drawn())
     assert await storage.jobs.rendered(job.id, job.epoch, drawn()) == first
     await storage.jobs.delivered(job.id)
@@ -153,7 +154,7 @@ async def test_history_pages_from_the_newest(storage: Storage) -> None:
 
 
 async def test_pictures_are_files_named_by_their_content(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     done = await storage.jobs.rendered(job.id, job.epoch, drawn(b"same", b"same"))
     one, two = done.pictures
     assert storage.pictures.path(one) == storage.pictures.path(two)
@@ -164,7 +165,7 @@ async def test_pictures_are_files_named_by_their_content(storage: Storage) -> No
 async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(home: Home) -> None:
     async with home.open() as mine:
         async with home.open() as other:
-            job = await other.jobs.add(a_job(), claim=True)
+            job = await add_claimed(other, a_job())
             assert await mine.requeue_lost() == ()
             assert (await mine.jobs.get(job.id)).status is Status.RUNNING
         [lost] = await mine.requeue_lost()
@@ -198,7 +199,7 @@ async def test_of_several_that_a_worker_died_with_none_is_blamed_and_all_are_sus
     async with home.open() as mine:
         async with home.open() as other:
             for _ in range(3):
-                await other.jobs.add(a_job(), claim=True)
+                await add_claimed(other, a_job())
             waits = await other.jobs.add(a_job())
         lost = await mine.requeue_lost()
         untouched = await mine.jobs.get(waits.id)
@@ -222,7 +223,7 @@ async def test_a_suspect_is_blamed_for_whatever_it_dies_with(storage: Storage) -
 
 
 async def test_what_is_given_back_in_good_order_is_blamed_for_nothing(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     again = await storage.jobs.lost(job.id, job.epoch)
     for _ in range(5):
         claimed = await storage.jobs.claim(job.id)

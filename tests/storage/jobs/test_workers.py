@@ -16,6 +16,7 @@ from storage.errors import DatabaseBusy, SeveralMachines
 from storage.jobs.workers import LEASE, Worker
 from storage.liveness.alive import FileAlive
 from storage.liveness.locks import FileLock
+from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, drawn
 
 
@@ -32,7 +33,7 @@ async def test_a_worker_that_hangs_loses_its_job_and_can_no_longer_write(home: H
     steady = Steady()
     async with home.open() as watching, home.open() as hung:
         watching.worker.steady = steady
-        job = await hung.jobs.add(a_job(), claim=True)
+        job = await add_claimed(hung, a_job())
         assert await watching.requeue_lost() == ()
         steady.time += LEASE - 1
         assert await watching.requeue_lost() == ()
@@ -50,7 +51,7 @@ async def test_a_worker_that_gives_signs_keeps_its_job(home: Home) -> None:
     steady = Steady()
     async with home.open() as watching, home.open() as slow:
         watching.worker.steady = steady
-        await slow.jobs.add(a_job(), claim=True)
+        await add_claimed(slow, a_job())
         for _ in range(3):
             assert await watching.requeue_lost() == ()
             steady.time += LEASE - 1
@@ -61,7 +62,7 @@ async def test_a_worker_that_gives_signs_keeps_its_job(home: Home) -> None:
 async def test_a_clock_jump_ends_no_lease(home: Home, jump: timedelta) -> None:
     time = datetime(2026, 1, 1, tzinfo=UTC)
     async with home.open(now=lambda: time) as one, home.open(now=lambda: time) as two:
-        job = await one.jobs.add(a_job(), claim=True)
+        job = await add_claimed(one, a_job())
         assert await two.requeue_lost() == ()
         time += jump
         assert await two.requeue_lost() == ()
@@ -78,11 +79,11 @@ async def test_a_worker_taken_for_dead_works_on(home: Home) -> None:
             steady.time += LEASE
             return len(await watching.requeue_lost())
 
-        await hung.jobs.add(a_job(), claim=True)
+        await add_claimed(hung, a_job())
         assert await give_up() == 1
         assert await hung.jobs.claim(1)
         assert await give_up() == 1
-        job = await hung.jobs.add(a_job(), claim=True)
+        job = await add_claimed(hung, a_job())
         assert await give_up() == 1
         await hung.worker.beat()
         assert await hung.jobs.claim(job.id)
@@ -97,9 +98,9 @@ async def test_a_file_serves_one_machine(tmp_path: Path) -> None:
     async with Storage.open(tmp_path) as storage:
         await storage.database.write(lambda c: c.execute(insert(workers), row))
         with pytest.raises(SeveralMachines, match="SQLite serves one machine"):
-            await storage.jobs.add(a_job(), claim=True)
+            await add_claimed(storage, a_job())
         lock.release()  # it was this machine, before it was started anew
-        assert (await storage.jobs.add(a_job(), claim=True)).status is Status.RUNNING
+        assert (await add_claimed(storage, a_job())).status is Status.RUNNING
 
 
 async def test_of_two_machines_that_come_at_once_one_is_refused(
@@ -116,7 +117,7 @@ async def test_of_two_machines_that_come_at_once_one_is_refused(
 
         monkeypatch.setattr(FileAlive, "take", come_meanwhile)
         with pytest.raises(SeveralMachines):
-            await storage.jobs.add(a_job(), claim=True)
+            await add_claimed(storage, a_job())
         assert locks(tmp_path) == set()
 
 
@@ -135,9 +136,9 @@ async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_ane
         with monkeypatch.context() as patch:
             patch.setattr(Worker, "announce", busy)
             with pytest.raises(DatabaseBusy):
-                await storage.jobs.add(a_job(), claim=True)
+                await add_claimed(storage, a_job())
         assert locks(tmp_path) == set()
-        assert (await storage.jobs.add(a_job(), claim=True)).status is Status.RUNNING
+        assert (await add_claimed(storage, a_job())).status is Status.RUNNING
         assert locks(tmp_path) == {storage.worker.name}
     assert locks(tmp_path) == set()
 
@@ -145,7 +146,7 @@ async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_ane
 async def test_a_lock_of_a_worker_that_nobody_ever_knew_is_removed_in_time(tmp_path: Path) -> None:
     hours_ago = time.time() - 3 * 3600
     async with Storage.open(tmp_path) as storage, Storage.open(tmp_path) as other:
-        await storage.jobs.add(a_job(), claim=True)
+        await add_claimed(storage, a_job())
         for name in ("young", "old", storage.worker.name):
             path = tmp_path / "marble.db-workers" / f"{name}.lock"
             path.touch()

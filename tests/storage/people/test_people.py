@@ -9,11 +9,12 @@ from storage import Storage, UnknownPicture
 from storage.database.audit import Entry
 from storage.database.tables import jobs
 from storage.jobs.place_tree import within
+from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, drawn
 
 
 async def with_pictures(storage: Storage, *contents: bytes) -> int:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     await storage.jobs.rendered(job.id, job.epoch, drawn(*contents))
     return job.id
 

@@ -11,6 +11,7 @@ from storage import Status, Storage
 from storage.database.audit import Entry
 from storage.database.tables import Base
 from storage.records import EVERYWHERE
+from tests.factories import add_claimed
 from tests.storage.conftest import Home, a_job, drawn
 
 OLD, NEW = "x:-5", "x:-1005"
@@ -40,7 +41,7 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     await people.add_place(f"{OLD}/7", OLD)
     reply = {"chat": -5, "to": 3, "thread": None}
     waits = await storage.jobs.add(a_job("a waiting cat", place=OLD, reply=reply))
-    done = await storage.jobs.add(a_job("a drawn cat", place=OLD, reply=reply), claim=True)
+    done = await add_claimed(storage, a_job("a drawn cat", place=OLD, reply=reply))
     await storage.jobs.rendered(done.id, done.epoch, drawn())
     topical = await storage.jobs.add(a_job(place=f"{OLD}/7", reply={**reply, "thread": 7}))
     elsewhere = await storage.jobs.add(a_job("a far cat", place="x:-55", reply=reply))
@@ -118,8 +119,8 @@ async def test_what_the_new_place_has_already_stands_and_the_later_ban_counts(ho
 
 
 async def test_who_writes_as_the_group_is_the_same_under_its_new_id(storage: Storage) -> None:
-    first = await storage.jobs.add(a_job("a cat", person=OLD, place=OLD), claim=True)
-    second = await storage.jobs.add(a_job("a cat", person=NEW, place=NEW), claim=True)
+    first = await add_claimed(storage, a_job("a cat", person=OLD, place=OLD))
+    second = await add_claimed(storage, a_job("a cat", person=NEW, place=NEW))
     for job in (first, second):
         await storage.jobs.rendered(job.id, job.epoch, drawn())
     for person in (OLD, NEW):

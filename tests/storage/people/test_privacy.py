@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from engine.events import Verdict
 from storage import Storage
 from storage.database.tables import Base
+from tests.factories import add_claimed
 from tests.storage.care.test_care import delivered, files, from_image
 from tests.storage.conftest import Home, a_job, drawn
 
@@ -50,7 +51,7 @@ async def test_a_picture_that_marble_drew_was_given_by_nobody(home: Home) -> Non
 
 
 async def test_the_verdict_stays_with_the_picture(storage: Storage) -> None:
-    job = await storage.jobs.add(a_job(), claim=True)
+    job = await add_claimed(storage, a_job())
     pictures = [
         replace(each, verdict=verdict)
         for each, verdict in zip(drawn(b"1", b"2", b"3"), Verdict, strict=True)
