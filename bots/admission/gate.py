@@ -32,7 +32,7 @@ LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the databa
 
 
 @dataclass(slots=True)
-class Rates:
+class TokenBuckets:
     """Token buckets by key; the time is passed in.
 
     A bucket holds a minute's worth and fills evenly, so that a handful at once is fine and a flood
@@ -88,7 +88,7 @@ class Gate:
     hook: Hook | None = None
     clock: Callable[[], float] = time.monotonic
     today: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _rates: Rates = field(default_factory=Rates)
+    _rates: TokenBuckets = field(default_factory=TokenBuckets)
     _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
 
     async def __call__(self, recipe: Recipe, asker: Asking) -> Admission:

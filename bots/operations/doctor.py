@@ -36,7 +36,7 @@ GIGABYTE: Final = 2**30
 
 
 class State(StrEnum):
-    """Say how serious a finding is."""
+    """How serious a finding is."""
 
     GOOD = "ok"
     POOR = "look"  # Marble works, but not as it might
@@ -45,7 +45,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Say what was found of what, and what helps."""
+    """What was found of what, and what helps."""
 
     what: str
     state: State
@@ -61,34 +61,34 @@ Check = Callable[[Settings], AsyncIterator[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Say where a check is (`module:function`), and when it is wanted."""
+class CheckEntry:
+    """A check by its name, `module:function`, and whether the settings want it."""
 
-    place: str
+    check: str
     wanted: Callable[[Settings], bool] = lambda settings: True
 
 
+OWN: Final = (
+    *("python", "settings", "modes", "proxy", "disk"),
+    *("database", "device", "models", "safety"),
+)
 CHECKS: Final = (
-    Entry("bots.operations.doctor:check_python"),
-    Entry("bots.operations.doctor:check_settings"),
-    Entry("bots.operations.doctor:check_modes"),
-    Entry("bots.operations.doctor:check_proxy"),
-    Entry("bots.operations.doctor:check_disk"),
-    Entry("bots.operations.doctor:check_database"),
-    Entry("bots.operations.doctor:check_device"),
-    Entry("bots.operations.doctor:check_models"),
-    Entry("bots.operations.doctor:check_safety"),
-    Entry("bots.discord.doctor:check_discord", lambda settings: bool(settings.discord_token)),
-    Entry("bots.telegram.doctor:check_telegram", lambda settings: bool(settings.telegram_token)),
+    *(CheckEntry(f"{__name__}:check_{name}") for name in OWN),
+    CheckEntry("bots.discord.doctor:check_discord", lambda settings: bool(settings.discord_token)),
+    CheckEntry(
+        "bots.telegram.doctor:check_telegram", lambda settings: bool(settings.telegram_token)
+    ),
 )
 
 
-async def examine(settings: Settings, checks: Iterable[Entry] = CHECKS) -> AsyncIterator[Finding]:
+async def examine(
+    settings: Settings, checks: Iterable[CheckEntry] = CHECKS
+) -> AsyncIterator[Finding]:
     """Yield what every check finds; one that fails itself is a finding, too."""
     for entry in checks:
         if not entry.wanted(settings):
             continue
-        module, _, name = entry.place.partition(":")
+        module, _, name = entry.check.partition(":")
         try:
             check: Check = getattr(import_module(module), name)
             async for finding in check(settings):

@@ -45,7 +45,7 @@ class TerminalAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AdapterEntry:
     """An adapter: `module:factory`, called with the `App`, and whether the settings want it."""
 
     factory: str
@@ -53,14 +53,14 @@ class Entry:
 
 
 # Imported by name, and only where wanted: a chat that is not used costs no import.
-ADAPTERS: Final[tuple[Entry, ...]] = (
-    Entry("bots.service.serve:TerminalAdapter", lambda settings: True),
-    Entry("bots.discord.adapter:DiscordAdapter", lambda settings: bool(settings.discord_token)),
-    Entry("bots.telegram.adapter:Telegram", lambda settings: settings.telegram_token is not None),
+ADAPTERS: Final[tuple[AdapterEntry, ...]] = (
+    AdapterEntry("bots.service.serve:TerminalAdapter", lambda s: True),
+    AdapterEntry("bots.discord.adapter:DiscordAdapter", lambda s: bool(s.discord_token)),
+    AdapterEntry("bots.telegram.adapter:Telegram", lambda s: bool(s.telegram_token)),
 )
 
 
-def make_adapters(app: App, entries: Sequence[Entry] = ADAPTERS) -> list[ServedAdapter]:
+def make_adapters(app: App, entries: Sequence[AdapterEntry] = ADAPTERS) -> list[ServedAdapter]:
     """Return the adapters that the settings ask for."""
     adapters = []
     for entry in entries:

@@ -149,12 +149,8 @@ class Session:
 
 def person() -> str:
     """Return the person of this terminal, as jobs and the moderators' log name people."""
-    return f"{PLACE}:{user_name()}"
-
-
-def user_name() -> str:
-    """Return the user's name in the system."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers
-        return "somebody"
+        name = "somebody"
+    return f"{PLACE}:{name}"

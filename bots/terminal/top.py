@@ -31,7 +31,7 @@ GIGABYTE: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class LastHour:
     """Counts of what ended within the last hour, and how long people waited for it, in seconds."""
 
     drawn: int
@@ -69,7 +69,7 @@ async def _look(storage: Storage, settings: Settings, rows: int | None) -> Rende
     )
 
 
-def rates(latest: Sequence[Job], now: datetime) -> Rates:
+def rates(latest: Sequence[Job], now: datetime) -> LastHour:
     """Count the jobs that ended within an hour before now."""
     ended = [job for job in latest if job.finished_at and job.finished_at > now - HOUR]
     drawn = [job for job in ended if job.status in DRAWN]
@@ -77,7 +77,7 @@ def rates(latest: Sequence[Job], now: datetime) -> Rates:
         (job.finished_at - job.created_at).total_seconds() for job in drawn if job.finished_at
     )
     failed = [job for job in ended if job.status is Status.FAILED]
-    return Rates(
+    return LastHour(
         drawn=len(drawn),
         pictures=sum(len(job.pictures) for job in drawn),
         failed=len(failed),
@@ -113,7 +113,7 @@ def _counts(entries: Sequence[QueueEntry], pause: Pause | None) -> str:
     return f"jobs                {running} running   {len(entries) - running} waiting{paused}"
 
 
-def _hour(found: Rates) -> str:
+def _hour(found: LastHour) -> str:
     wait = "" if found.wait is None else f"   half within {duration(found.wait, EN)}"
     return (
         f"last hour           {found.drawn} drawn ({found.pictures} pictures)   "
@@ -121,7 +121,7 @@ def _hour(found: Rates) -> str:
     )
 
 
-def _errors(found: Rates) -> RenderableType:
+def _errors(found: LastHour) -> RenderableType:
     table = Listing()
     for text, count in found.errors:
         table.add(styled(f"{count} ×", "bold red"), text)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, aclosing, suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from bots.operations.logs import about
@@ -55,10 +55,6 @@ class Worker:
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.observer = Observer()
         self._positions = PositionPublisher(self.queue, self._news, publish_every)
-
-    def admit(self, person: str) -> AbstractContextManager[None]:
-        """Reserve a place in the queue while a job is committed; raises `UserError` if full."""
-        return self.queue.admit(person)
 
     def submit(self, job: Job, caps: Caps = ()) -> None:
         """Put a job into the queue, unless it is there already or over."""

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.admission.gate import KEPT, Rates
+from bots.admission.gate import KEPT, TokenBuckets
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_evenly() -> None:
-    rates = Rates()
+    rates = TokenBuckets()
     for _ in range(6):
         assert rates.wait("ada", 6, 100.0) == 0
         rates.take("ada", 6, 100.0)
@@ -17,7 +17,7 @@ def test_a_minutes_worth_may_come_at_once_and_then_evenly() -> None:
 
 
 def test_a_clock_that_stands_still_or_runs_back_gives_nothing_away() -> None:
-    rates = Rates()
+    rates = TokenBuckets()
     rates.take("ada", 1, 100.0)
     assert rates.wait("ada", 1, 50.0) == pytest.approx(60.0)
 
@@ -25,7 +25,7 @@ def test_a_clock_that_stands_still_or_runs_back_gives_nothing_away() -> None:
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=80))
 def test_no_minute_sees_more_than_twice_the_rate(pauses: list[float]) -> None:
     """A full bucket and what flows in meanwhile: never more, whatever people do."""
-    rates, now, taken = Rates(), 0.0, []
+    rates, now, taken = TokenBuckets(), 0.0, []
     for pause in pauses:
         now += pause
         if rates.wait("ada", 5, now) <= 1e-9:
@@ -36,7 +36,7 @@ def test_no_minute_sees_more_than_twice_the_rate(pauses: list[float]) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    rates = Rates()
+    rates = TokenBuckets()
     for person in range(KEPT + 10):
         rates.take(person, 5, 0.0)
     assert len(rates._buckets) == KEPT

@@ -11,7 +11,7 @@ from bots.operations.settings import load_settings
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import ATTACH, INVITED
 
-ENTRY = next(entry for entry in CHECKS if entry.place.endswith("check_discord"))
+ENTRY = next(entry for entry in CHECKS if entry.check.endswith("check_discord"))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 
 from bots.operations.doctor import (
     CHECKS,
-    Entry,
+    CheckEntry,
     Finding,
     State,
     check_modes,
@@ -37,7 +37,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 async def found(settings: Settings, name: str) -> list[Finding]:
     """Return what one check finds."""
-    [entry] = [entry for entry in CHECKS if entry.place.endswith(f"check_{name}")]
+    [entry] = [entry for entry in CHECKS if entry.check.endswith(f"check_{name}")]
     return [finding async for finding in examine(settings, [entry])]
 
 
@@ -233,10 +233,10 @@ async def test_a_check_that_fails_itself_is_a_finding_and_stops_nobody(settings:
 
     sys.modules[__name__].check_tokens = check_tokens  # type: ignore[attr-defined]
     entries = [
-        Entry("no.such.module:check_nothing"),
-        Entry(f"{__name__}:check_tokens"),
-        Entry("never:wanted", lambda settings: False),
-        Entry("bots.operations.doctor:check_python"),
+        CheckEntry("no.such.module:check_nothing"),
+        CheckEntry(f"{__name__}:check_tokens"),
+        CheckEntry("never:wanted", lambda settings: False),
+        CheckEntry("bots.operations.doctor:check_python"),
     ]
     findings = [finding async for finding in examine(settings, entries)]
     assert [(f.what, f.state) for f in findings] == [

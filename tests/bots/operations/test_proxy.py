@@ -116,7 +116,7 @@ def test_the_hub_s_client_follows_the_setting(environment: pytest.MonkeyPatch) -
 async def test_doctor_says_which_is_used_and_hides_its_password(
     environment: pytest.MonkeyPatch,
 ) -> None:
-    [entry] = [entry for entry in CHECKS if entry.place.endswith("check_proxy")]
+    [entry] = [entry for entry in CHECKS if entry.check.endswith("check_proxy")]
     token = "aaa.bbb.ccc"
     environment.setenv("NO_PROXY", "huggingface.co")
     chosen = settings(MARBLE_PROXY="http://me:secret@ours:3128", MARBLE_DISCORD_TOKEN=token)

@@ -16,7 +16,7 @@ from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
 from bots.service.app import App, roles_of, rules_of
-from bots.service.serve import Entry, make_adapters, serving
+from bots.service.serve import AdapterEntry, make_adapters, serving
 from bots.service.service import Service
 from bots.worker.delivery import AdapterStopped, TryLater, Way
 from bots.worker.pausing import Pausing
@@ -267,8 +267,8 @@ async def test_a_signal_while_it_closes_does_not_end_it_half_closed(scene: Scene
 
 def test_only_what_is_wanted_is_imported(scene: Scene) -> None:
     entries = (
-        Entry("bots.service.serve:TerminalAdapter", lambda settings: True),
-        Entry("bots.nowhere:Home", lambda settings: False),
+        AdapterEntry("bots.service.serve:TerminalAdapter", lambda settings: True),
+        AdapterEntry("bots.nowhere:Home", lambda settings: False),
     )
     assert [adapter.name for adapter in make_adapters(scene.app, entries)] == ["terminal"]
     with pytest.raises(ModuleNotFoundError):

@@ -20,7 +20,7 @@ async def telegram() -> AsyncIterator[TelegramServer]:
 
 async def findings(server: TelegramServer, **more: str) -> list[Finding]:
     settings: Settings = load_settings({**server.environment, **more}, env_file="")
-    entries = [entry for entry in CHECKS if "telegram" in entry.place]
+    entries = [entry for entry in CHECKS if "telegram" in entry.check]
     return [finding async for finding in examine(settings, entries)]
 
 
@@ -39,7 +39,7 @@ async def test_a_bot_that_is_well_set_up(telegram: TelegramServer) -> None:
 
 async def test_without_a_token_nothing_is_asked() -> None:
     settings = load_settings({}, env_file="")
-    entries = [entry for entry in CHECKS if "telegram" in entry.place]
+    entries = [entry for entry in CHECKS if "telegram" in entry.check]
     assert [finding async for finding in examine(settings, entries)] == []
 
 

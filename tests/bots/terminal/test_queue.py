@@ -9,7 +9,7 @@ from rich.console import Console
 from bots.operations.settings import load_settings
 from bots.presentation.lines import duration, waiting_line
 from bots.terminal.progress import LiveProgress
-from bots.terminal.session import user_name
+from bots.terminal.session import person
 from bots.texts.en import EN
 from bots.worker.queue_view import load_queue
 from engine.events import Waiting
@@ -60,7 +60,7 @@ def test_a_pause_is_shown_with_its_reason_until_somebody_resumes(
     assert "not paused" in marble("resume").out
     assert "Nothing more starts" in marble("pause", "A new", "card [soon]").out
     assert re.fullmatch(
-        rf"Paused for \d+ s by terminal:{re.escape(user_name())}: A new card \[soon\]\n"
+        rf"Paused for \d+ s by {re.escape(person())}: A new card \[soon\]\n"
         r"Nothing runs and nothing waits\.\n",
         marble("queue").out,
     )
