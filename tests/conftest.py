@@ -1,5 +1,6 @@
 """What all tests share: their environment, where data lies, and what a run reports at its end."""
 
+import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -46,6 +47,12 @@ def specs() -> Path:
     if not SPECS.is_dir():
         pytest.skip("no published specifications: set MARBLE_SHARED_DIR")
     return SPECS
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of garbage collection: the engine collects after each shortage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
