@@ -114,7 +114,7 @@ async def main(chats: int = 200, messages: int = 1000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = TelegramServer()
         await server.start()
-        marble = Marble(Path(folder), {**server.environment, **OPEN})
+        marble = Marble(Path(folder), {**server.environment, **OPEN}, fresh=True)
         await marble.start()
         try:
             await server.until(lambda: server.polls)

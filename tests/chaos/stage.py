@@ -115,7 +115,8 @@ async def a_stage(
         disk = stack.enter_context(a_disk(folder / "data", mount=mount))
         witness = Witness(telegram, discord)
         port = free_port()
-        marble = Marble(folder, _environment(telegram, discord, links, folder, port) | settings)
+        environment = _environment(telegram, discord, links, folder, port) | settings
+        marble = Marble(folder, environment, fresh=True)
         stage = Stage(
             folder=folder,
             seconds=seconds,

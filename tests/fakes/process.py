@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.conftest import PATIENCE, ROOT
+from tests.forked import Process, serve
 
 LOOK: Final = 0.05  # seconds between looks at the log
 
@@ -22,7 +23,8 @@ class Marble:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    _process: asyncio.subprocess.Process | None = None
+    fresh: bool = False  # in a Python that starts anew, as for users; most tests need none
+    _process: asyncio.subprocess.Process | Process | None = None
 
     @property
     def log(self) -> str:
@@ -56,10 +58,15 @@ class Marble:
             **changes,
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("MARBLE_")}
-        with (self.folder / "serve.log").open("ab") as log:
+        environment = {**inherited, "PYTHONPATH": str(ROOT), **settings}
+        file = self.folder / "serve.log"
+        if not self.fresh:
+            self._process = Process(serve, environment, self.folder, file)
+            return
+        with file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-X", "faulthandler", "-m", "bots", "serve"),
-                env={**inherited, "PYTHONPATH": str(ROOT), **settings},
+                env=environment,
                 cwd=self.folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from storage import Storage
 from tests.conftest import DISCORD_SPEC, ROOT, SENT
 from tests.fakes.discord import FakeDiscord, Person
+from tests.forked import Process, serve
 
 INSTANT = "tests.fakes.instant:make"
 
@@ -26,7 +25,7 @@ class Marble:
     discord: FakeDiscord
     data: Path
     settings: dict[str, str] = field(default_factory=dict)
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
 
     @property
     def gate(self) -> Path:
@@ -57,10 +56,8 @@ class Marble:
             **self.discord.environment,
             **self.settings,
         }
-        with (self.data.parent / "log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bots", "serve", env=env, cwd=self.data.parent, stderr=log
-            )
+        folder = self.data.parent
+        self.process = Process(serve, env, folder, folder / "log")
 
     async def kill(self) -> None:
         """End it with no chance to tidy up."""
@@ -72,8 +69,7 @@ class Marble:
 
     async def _end(self, how: signal.Signals) -> int:
         assert self.process
-        if self.process.returncode is None:
-            self.process.send_signal(how)
+        self.process.send_signal(how)
         code = await self.process.wait()
         await self.discord.gateway.drop()
         return code

@@ -74,7 +74,9 @@ async def test_what_was_committed_before_a_kill_is_drawn_and_the_others_hear_so(
     cold.settings["MARBLE_EXECUTOR"] = "tests.fakes.instant:make"
     heard = [reply for reply in replies if acknowledged(reply)]
     await cold.start()
-    await discord.until(lambda: all(map(answered, heard)), "answers")
+    await discord.until(
+        lambda: all(r.message.attachments or "Please ask again" in r.text for r in heard), "answers"
+    )
     await cold.stop()
     async with Storage.open(cold.data) as storage:
         committed = {job.recipe.prompt for job in await storage.history.page(limit=50)}

@@ -23,7 +23,7 @@ AGAIN_HELPS, AGAIN_IS_NO_USE, WELL = 1, 2, 0
 
 @pytest.fixture
 async def marble(tmp_path: Path) -> AsyncIterator[Marble]:
-    found = Marble(tmp_path)
+    found = Marble(tmp_path, fresh=True)
     yield found
     if found.pid:
         await found.kill()

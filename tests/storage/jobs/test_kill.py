@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import random
+import signal
 from collections.abc import Iterable
-from multiprocessing.process import BaseProcess
 
 import pytest
 
 from storage import Status
 from storage.states import MAX_ATTEMPTS
 from tests.conftest import PATIENCE
+from tests.forked import Process
 from tests.storage import kill_worker
 from tests.storage.conftest import Home
 from tests.storage.kill_chat import POISON, ChatServer
 from tests.storage.kill_worker import POINTS, Plan
-
-# Forked from a process that has imported everything, a worker is up in a moment.
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.storage.kill_worker", "tests.storage.suspect_service"])
-
-
-async def end_of(process: BaseProcess) -> int:
-    """Wait for a process to end and return its exit code."""
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(process.sentinel, ended.set)
-    await ended.wait()
-    loop.remove_reader(process.sentinel)
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
 
 
 class Hunt:
@@ -45,27 +29,25 @@ class Hunt:
 
     async def live(self, plan: Plan, requests: int | None = None) -> None:
         """Live one life; `requests` ends it from outside, after so many."""
-        arguments = (self.port, self.home.folder, self.home.url, plan)
-        process = context.Process(target=kill_worker.main, args=arguments)
-        process.start()
+        process = Process(kill_worker.main, self.port, self.home.folder, self.home.url, plan)
         end = None if requests is None else self.chat.requests + requests
         self.chat.on_request = lambda: self._kill(process, end)
         finished = asyncio.create_task(self.chat.finished.wait())
-        ended = asyncio.create_task(end_of(process))
+        ended = asyncio.create_task(process.wait())
         await asyncio.wait({finished, ended}, return_when=asyncio.FIRST_COMPLETED)
         self.chat.on_request = lambda: None
         over = not ended.done()
         if over:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
         assert await ended == -9, "it ended by itself"
         finished.cancel()
         if not over:
             self.kills += 1
             self.by_point |= {plan.point} if plan.point else set()
 
-    def _kill(self, process: BaseProcess, end: int | None) -> None:
+    def _kill(self, process: Process, end: int | None) -> None:
         if end is not None and self.chat.requests >= end:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
 
     async def run(self, plans: Iterable[Plan]) -> None:
         for plan in plans:

@@ -17,9 +17,9 @@ from storage import Job, Status
 from storage.states import MAX_ATTEMPTS
 from tests.bots.fakes import equal_priority, no_caps
 from tests.conftest import PATIENCE
+from tests.forked import Process
 from tests.storage import suspect_service
 from tests.storage.conftest import Home, a_job
-from tests.storage.jobs.test_kill import context, end_of
 from tests.storage.suspect_service import LIMITS
 
 STUB = "tests.engine.stub:open_stub"
@@ -29,10 +29,9 @@ KILLED = -9
 async def live(home: Home, last: int | None = None, factory: str = STUB) -> int:
     """Let a service work until it is killed, as its n-th job begins or by one; return its code."""
     arguments = (home.folder, home.url, factory, last)
-    process = context.Process(target=suspect_service.main, args=arguments)
-    process.start()
+    process = Process(suspect_service.main, *arguments)
     async with asyncio.timeout(PATIENCE):
-        return await end_of(process)
+        return await process.wait()
 
 
 async def ask(home: Home, *prompts: str) -> None:
