@@ -26,6 +26,7 @@ BREAKS = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is set as on Linux")
 @pytest.mark.skipif(not shutil.which("pgrep"), reason="pgrep, which finds the engine, is missing")
+@pytest.mark.slow
 async def test_nothing_is_lost_doubled_or_stuck(tmp_path: Path) -> None:
     plan = make_plan(SEED, SECONDS)
     assert {event.kind for event in plan.faults} >= BREAKS

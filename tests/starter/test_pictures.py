@@ -10,6 +10,8 @@ from tests.starter.drawing import draw, load_starter
 from tests.starter.judge import Judge, Verdict, draw_renders, is_right, judge, load_judge, shares
 from tests.starter.measure import SAMPLERS, draw_wishes
 
+pytestmark = pytest.mark.slow
+
 GOALS = {"subject": 0.95, "material": 0.95, "object": 0.90, "ground": 0.95}
 HELD_OUT_GOALS = {**GOALS, "object": 0.85}
 

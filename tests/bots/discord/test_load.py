@@ -12,6 +12,8 @@ import os
 import time
 from itertools import pairwise
 
+import pytest
+
 from tests.bots.discord.conftest import Marble
 from tests.fakes.discord import FakeDiscord, Person, Reply
 from tests.fakes.discord.world import Interaction
@@ -49,6 +51,7 @@ def deed_of(reply: Reply) -> Interaction:
     return reply.interaction
 
 
+@pytest.mark.slow
 async def test_a_burst_loses_and_repeats_nothing(discord: FakeDiscord, cold: Marble) -> None:
     discord.in_time = IN_TIME if BENCH else 120.0
     cold.settings |= {

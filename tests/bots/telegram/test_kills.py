@@ -24,6 +24,7 @@ def pictures(server: TelegramServer) -> Counter[str]:
 
 
 @pytest.mark.parametrize("point", POINTS)
+@pytest.mark.slow
 async def test_a_kill_there_loses_nothing_and_doubles_nothing(
     telegram: TelegramServer, tmp_path: Path, point: str
 ) -> None:
@@ -51,6 +52,7 @@ async def test_a_kill_there_loses_nothing_and_doubles_nothing(
         assert len(telegram.of_bot()) == MESSAGES + 1
 
 
+@pytest.mark.slow
 async def test_buttons_reactions_and_groups_survive_a_kill(
     telegram: TelegramServer, tmp_path: Path, ada: Person
 ) -> None:
@@ -74,6 +76,7 @@ async def test_buttons_reactions_and_groups_survive_a_kill(
     assert len([m for m in statues.shown if is_result(m)]) == 4
 
 
+@pytest.mark.slow
 async def test_random_kills_lose_nothing_and_double_nothing(
     telegram: TelegramServer, tmp_path: Path
 ) -> None:

@@ -278,6 +278,7 @@ def test_sets_are_made_once_and_switching_copies_nothing(small: Model, shelf: Mo
 # torch's own compiler still uses what torch warns about.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
 @torch.inference_mode()
+@pytest.mark.slow
 def test_what_is_compiled_never_serves_another_sets_weights(
     tiny_folder: Path, model: Model, tmp_path: Path
 ) -> None:

@@ -205,6 +205,7 @@ def test_a_model_whose_job_did_not_end_well_is_gone_too(
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own compiler still uses what torch warns about
+@pytest.mark.slow
 def test_a_compiled_model_is_gone_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Module, "compile", _compile_quickly)
     pipeline = open_pipeline(home, compiled=True)

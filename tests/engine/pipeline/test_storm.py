@@ -102,6 +102,7 @@ def _failing(function: Any, calls: dict[int, Exception]) -> Any:
     buckets=st.sampled_from([ROOMY, STEEP, TIGHT]),
     batching=st.sampled_from(Batching),
 )
+@pytest.mark.slow
 def test_each_job_ends_once_and_nothing_stays(
     model: Model,
     jobs: list[tuple[Any, int, bool]],

@@ -93,6 +93,7 @@ async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
 
 
 @pytest.mark.parametrize("home", ["sqlite"], indirect=True)
+@pytest.mark.slow
 async def test_no_kill_loses_or_repeats_anything(home: Home) -> None:
     found = await hunt(home, commands=400, each=3, at_random=20)
     assert found.kills >= 50
@@ -100,6 +101,7 @@ async def test_no_kill_loses_or_repeats_anything(home: Home) -> None:
 
 
 @pytest.mark.parametrize("home", ["postgresql"], indirect=True)
+@pytest.mark.slow
 async def test_nor_on_a_server(home: Home) -> None:
     found = await hunt(home, commands=70, each=1, at_random=2)
     assert found.kills >= 10
