@@ -1,4 +1,4 @@
-"""Memory: durable jobs, their outbox, history, and the picture files.
+"""Durable storage: jobs, their outbox, history, and the picture files.
 
     async with Storage.open(Path("data"), os.environ.get("MARBLE_DATABASE_URL")) as storage:
         await storage.requeue_lost()                    # at the start, and now and then

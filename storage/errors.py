@@ -1,4 +1,4 @@
-"""What can go wrong in memory, as one branch of the house's tree.
+"""Storage errors, one branch of the tree in `engine.errors`.
 
 UserError
 └── StorageError
@@ -39,7 +39,7 @@ from engine.sentences import Sentence
 
 
 class StorageError(UserError):
-    """Carry one sentence about memory that may be shown to the person who asked."""
+    """An error of storage; its sentence may be shown to the person who asked."""
 
 
 class UnknownJob(StorageError):

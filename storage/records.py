@@ -1,4 +1,4 @@
-"""What storage hands out: frozen records, free of any database."""
+"""The records that storage returns: frozen, without a database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERYWHERE: Final = "*"  # the place that all places lie in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """Say what is asked for, by whom, and where the reply goes.
+    """A request for a job: the recipe, by whom, and where the reply goes.
 
     `person` and `place` are "platform:rest" ("terminal:ada", "discord:123/456") or a platform
     alone ("terminal"); the place's platform names the adapter that delivers the reply. `reply`
@@ -58,7 +58,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Hold one job as it stood when it was read; `id` is the number that people see."""
+    """A job as it was when read; `id` is the number that people see."""
 
     id: int
     recipe: Recipe
@@ -110,7 +110,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Hold what a job was made from, the eldest first, and what was made from it."""
+    """The jobs that a job was made from, oldest first, and those made from it."""
 
     ancestors: tuple[Job, ...]
     job: Job
@@ -119,7 +119,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Count what there is."""
+    """Counts of what there is."""
 
     jobs: Mapping[Status, int]
     pictures: int
@@ -130,7 +130,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Favourite:
-    """Hold a picture that somebody keeps, and its job."""
+    """A favourite picture and its job."""
 
     job: Job
     picture: Picture
@@ -139,7 +139,7 @@ class Favourite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """Hold words that a place keeps by a name, to be added to what people type there."""
+    """A named style of a place: words added to prompts there."""
 
     place: str
     name: str
@@ -151,7 +151,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """Hold a place and the settings of its own."""
+    """A place and its own settings."""
 
     place: str
     settings: Json
@@ -162,7 +162,7 @@ Line = tuple[Level, ...]  # a place, what it lies in, what that lies in …; `EV
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ban:
-    """Say who may ask for nothing, where ("*": anywhere), why, and until when."""
+    """A ban: of whom, where ("*": everywhere), why, and until when."""
 
     person: str
     place: str
@@ -173,7 +173,7 @@ class Ban:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Say why nothing starts, who said so, and since when."""
+    """A pause of the queue: why, by whom, and since when."""
 
     reason: str
     by: str
@@ -182,7 +182,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Say what a moderator or operator did."""
+    """An act of a moderator or operator."""
 
     id: int
     at: datetime
@@ -195,7 +195,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Say what a check found; `orphans` are files that no row names, which is no damage."""
+    """The result of a check; orphans: files that no row names, which is no damage."""
 
     problems: tuple[str, ...]
     files: int

@@ -1,4 +1,4 @@
-"""A job's life as one table: which step leads from which status to which.
+"""The states of a job as one table: which step leads from which status to which.
 
     queued ──claim──▶ running ──rendered──▶ rendered ──delivered──▶ delivered
       ▲ ◀──release──────┤ │
@@ -21,7 +21,7 @@ MAX_ATTEMPTS: Final = 3  # a job that took its worker with it so often, alone, i
 
 
 class Status(StrEnum):
-    """Name where a job stands."""
+    """The status of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 
 class Step(StrEnum):
-    """Name what can happen to a job."""
+    """The steps from one status to another."""
 
     CLAIM = "claim"  # a worker takes it
     RELEASE = "release"  # the worker gives it back in good order

@@ -33,7 +33,7 @@ from storage.states import Status
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Hold the parts of memory; see `storage` for how they are used."""
+    """All parts of storage; `storage` shows their use."""
 
     database: Database
     pictures: Pictures

@@ -25,11 +25,11 @@ from typing import Final
 from bots.operations import proxy
 from bots.operations.settings import VARIABLES, Settings, unknown_settings
 from engine.errors import UserError, nearest
+from engine.files.private import MIN_FREE
 
 OLDEST: Final = (3, 11)
 RELEASED: Final = datetime(2026, 11, 1, tzinfo=UTC)  # no honest clock is before this
 AHEAD: Final = timedelta(minutes=2)  # that a job of another machine may seem to come from
-ROOM: Final = 64 * 2**20  # bytes under which no job is taken
 COMFORT: Final = 2 * 2**30  # bytes under which it is time to think of it
 PLAIN: Final = 2 * 2**30  # bytes of memory that Marble and the bundled model want
 GIGABYTE: Final = 2**30
@@ -168,7 +168,7 @@ async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
     if not os.access(nearest, os.W_OK):
         cure = f"give it to who runs Marble: `chown -R USER {nearest}`"
         yield Finding("disk", State.BAD, f"{nearest} cannot be written", cure)
-    elif free < ROOM:
+    elif free < MIN_FREE:
         yield Finding("disk", State.BAD, "less than 64 MB are free; no job is taken", cure)
     elif free < COMFORT:
         yield Finding("disk", State.POOR, f"{free / GIGABYTE:.1f} GB are free", cure)

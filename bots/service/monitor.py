@@ -21,8 +21,8 @@ from aiohttp import web
 from bots.service.metrics import Metrics
 from bots.service.service import Service
 from engine.errors import UserError
+from engine.files.private import MIN_FREE
 from storage import DatabaseFault
-from storage.jobs.intake import ROOM
 
 BEAT: Final = 0.5  # seconds between two measurements of the event loop's lag
 KEPT: Final = 120  # measurements
@@ -76,7 +76,7 @@ class Monitor:
             yield f"{name}: {trouble}"
         if app.health().failing:
             yield "engine: it does not start"
-        if shutil.disk_usage(app.settings.data_dir).free < ROOM:
+        if shutil.disk_usage(app.settings.data_dir).free < MIN_FREE:
             yield "disk: it is full"
 
 

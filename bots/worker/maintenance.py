@@ -16,11 +16,11 @@ from bots.admission.rulebook import KEEP, PREFIX
 from bots.operations.settings import Settings
 from engine.errors import UserError
 from engine.files import private
+from engine.files.private import MIN_FREE
 from engine.queue.queue import Queue
 from engine.sentences import Sentence
 from storage import Storage
 from storage.care import backups
-from storage.jobs.intake import ROOM
 from storage.jobs.place_tree import is_set, ruled_by
 from storage.records import EVERYWHERE
 
@@ -68,10 +68,10 @@ class Maintenance:
     def watch_disk(self) -> None:
         """Start nothing while there is hardly room for what comes of it; go on once there is."""
         free = shutil.disk_usage(self.settings.data_dir).free
-        if free < ROOM:
-            log.error("less than %d MB are free: nothing is started", ROOM // 2**20)
+        if free < MIN_FREE:
+            log.error("less than %d MB are free: nothing is started", MIN_FREE // 2**20)
             self.queue.pause(FULL, DISK)
-        elif free >= 2 * ROOM:
+        elif free >= 2 * MIN_FREE:
             self.queue.resume(DISK)
 
     async def night(self) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 FILE: Final = 0o600
 FOLDER: Final = 0o700
 
+MIN_FREE: Final = 64 * 2**20  # bytes of a disk under which no job is taken
+
 
 def create(path: Path) -> None:
     """Make an empty file that its owner alone may read and write.

@@ -1,4 +1,4 @@
-"""Backups: made while the database is in use, and brought back when it is not.
+"""Backups: made while the database is in use, restored while it is not.
 
 A backup holds every row and no picture file: files never change, so copying the pictures'
 folder after the backup gives every file that its rows name.
@@ -30,7 +30,7 @@ _log: Final = logging.getLogger("marble.storage")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """Say what a restored database's revision is, and where the one before it is kept."""
+    """The revision of a restored database, and where the replaced one is kept."""
 
     revision: str | None
     before: Path | None
@@ -50,7 +50,7 @@ async def backup(url: URL, target: Path) -> int:
 
 
 async def restore(url: URL, source: Path, folder: Path, *, now: Clock = utc_now) -> Restored:
-    """Put a backup in the database's place; no other process may have it open.
+    """Replace the database by a backup; no other process may have it open.
 
     What is there is kept beside the database, or in the data folder. Raises `StorageError`: the
     backup is damaged, made by a newer Marble, or no database of Marble's; or the database is in
@@ -100,7 +100,7 @@ def _check_revision(source: Path, revision: str) -> None:
 
 
 async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Path | None:
-    """Back up what is about to be upgraded, beside the database or in the data folder.
+    """Back up a database before its upgrade, beside it or in the data folder.
 
     A server without `pg_dump` at hand is upgraded without: its migrations are one transaction.
     """
@@ -119,7 +119,7 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
 
 
 async def _backup_beside(url: URL, wanted: Path) -> Path:
-    """Back up to a name or, where another copy of the same second has it, to one behind it."""
+    """Back up to a name or, where that is taken, to the next free one."""
     for target in sqlite_files.names_from(wanted):
         with suppress(FileThere):
             await backup(url, target)
@@ -128,7 +128,7 @@ async def _backup_beside(url: URL, wanted: Path) -> Path:
 
 
 def beside(url: URL, folder: Path) -> list[Path]:
-    """Return the copies of the database that Marble itself has put beside it; blocks.
+    """Return the copies of the database that Marble has made beside it; blocks.
 
     Those that serving makes every night lie in the data folder's `backups`. Copies that are not
     whole, and may never be, hold rows as well.
@@ -149,10 +149,10 @@ def beside(url: URL, folder: Path) -> list[Path]:
 
 
 def remove_unfinished(url: URL, folder: Path) -> None:
-    """Remove what backups of Marble's own left that died at least a day ago; blocks."""
+    """Remove unfinished backups that are at least a day old; blocks."""
     remove_abandoned(path for path in beside(url, folder) if path.suffix == UNFINISHED)
 
 
 def orphans_are_kept(url: URL, folder: Path) -> bool:
-    """Say whether a replaced database is still kept: it may yet want its pictures."""
+    """Whether a replaced database is still kept, which may need its pictures."""
     return any(".before-restore-" in path.name for path in beside(url, folder))

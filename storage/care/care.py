@@ -1,4 +1,4 @@
-"""Care: check that everything is there, sweep what nobody needs, prune what is old."""
+"""Check that everything is there, remove orphaned files, prune old jobs."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ REMEMBERED: Final = timedelta(days=30)  # how long platforms may repeat an event
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """Look after a database and its picture files while they are in use."""
+    """Check, back up and prune a database and its picture files while they are in use."""
 
     database: Database
     pictures: Pictures
     now: Clock
 
     async def check(self, *, deep: bool = False) -> Report:
-        """Look for damage in the database, and for missing files; `deep` reads every picture."""
+        """Check the database for damage, and for missing files; `deep` reads every picture."""
         problems = await self.database.read(checks.problems)
         if self.database.is_sqlite:
             problems += await self.database.write(checks.search_problems, OUTCOME)
@@ -110,7 +110,7 @@ class Care:
         return Pruned(jobs=count, files=await self.drop(files, unused_for))
 
     async def remove_jobs(self, which: ColumnElement[bool]) -> tuple[int, list[str]]:
-        """Remove jobs with all that hangs on them; return how many, and their files' names."""
+        """Remove jobs and all rows that refer to them; return how many, and their files' names."""
         count = last = 0
         files: dict[str, None] = {}
         while ids := await self._remove_some(and_(which, jobs.c.id > last), files):
@@ -125,7 +125,7 @@ class Care:
         *,
         named_by: Sequence[Table] = NAMING,
     ) -> int:
-        """Remove those of the named files that no row names and nobody just wrote; return how many.
+        """Remove those of these files that no row names and that are not new; return how many.
 
         Call it once the rows that named them are gone for good. The write lock is held meanwhile,
         and `Jobs.rendered` looks for its files under the same lock, so that no file is removed

@@ -25,7 +25,7 @@ def problems(connection: Connection) -> list[str]:
 
 
 def search_problems(connection: Connection) -> list[str]:
-    """Return what is wrong with SQLite's search index; it wants the write lock for that."""
+    """Return what is wrong with SQLite's search index; needs the write lock."""
     try:
         connection.execute(text("INSERT INTO search(search, rank) VALUES ('integrity-check', 1)"))
     except DatabaseError as error:
@@ -42,7 +42,7 @@ def _pages(connection: Connection) -> Iterator[str]:
 
 
 def _jobs(connection: Connection) -> Iterator[str]:
-    """Find jobs that the transitions of `storage.life` could not have left so."""
+    """Find jobs in a state that the transitions of `storage.states` do not lead to."""
     reply = exists().where(outbox.c.job == jobs.c.id)
     waiting = and_(outbox.c.job == jobs.c.id, outbox.c.closed_at.is_(None))
     drawn = exists().where(pictures.c.job == jobs.c.id)

@@ -1,4 +1,4 @@
-"""Look at a database as it lies there, without upgrading, making or changing anything."""
+"""Read the state of a database without upgrading, creating or changing anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Found:
 
 
 async def look(folder: Path, url: str | None) -> Found:
-    """Look at the database that these settings name; raises `StorageError` for what ails it."""
+    """Read the state of the database that these settings name; raises `StorageError`."""
     parsed = urls.resolve(folder, url)
     where, file = urls.show(parsed), urls.file_of(parsed)
     if file:

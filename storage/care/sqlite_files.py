@@ -1,4 +1,4 @@
-"""SQLite's files: copy one while it is in use, look into one, put one in another's place."""
+"""SQLite's files: copy one while it is in use, read its revision, replace one by another."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def look(file: Path) -> str | None:
 
 
 def put(file: Path, place: Path, now: datetime) -> Path | None:
-    """Put a copy of a database in another's place; blocks. Return where that one is kept.
+    """Replace a database by a copy; blocks. Returns where the replaced one is kept.
 
     Raises `DatabaseBusy` while any process has it open.
     """
@@ -95,14 +95,14 @@ def part_of(target: Path) -> Path:
 
 
 def open_part(part: Path) -> None:
-    """Make an empty file, closed to others, for what gets its name once it is whole; blocks."""
+    """Create an empty private file, to be renamed once it is complete; blocks."""
     private.make_folder(part.parent)
     part.unlink(missing_ok=True)
     private.create(part)
 
 
 def take_name(part: Path, target: Path) -> None:
-    """Give a whole file its name, or raise `FileThere` where another process was first."""
+    """Rename a complete file, or raise `FileThere` where the name is taken."""
     try:
         os.link(part, target)
     except FileExistsError:
@@ -112,7 +112,7 @@ def take_name(part: Path, target: Path) -> None:
 
 
 def names_from(path: Path) -> Iterator[Path]:
-    """Yield this name, then others for the same second, which sort behind it."""
+    """Yield this name, then numbered ones, which sort after it."""
     yield path
     for number in range(2, 1000):
         yield path.with_name(f"{path.name}.{number:03}")
@@ -126,7 +126,7 @@ def keep_latest(place: Path, number: int) -> None:
 
 
 def _close(place: Path) -> None:
-    """Fold a database's log into its file, which works only when nobody else has it open."""
+    """Merge a database's log into its file, which needs that no other process has it open."""
     try:
         with closing(_connect(place)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")

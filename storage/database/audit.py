@@ -1,4 +1,4 @@
-"""The log of what moderators and operators did: each entry is written with what it tells of."""
+"""The audit log: each entry is written in the transaction of the change it records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.database.tables import audit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Hold one entry of the log: who did what, to whom or what, where, and its particulars."""
+    """One entry of the audit log: who did what, to whom or what, where, and details."""
 
     by: str
     act: str
@@ -24,7 +24,7 @@ class Entry:
 
 
 def note(connection: Connection, entry: Entry, at: datetime) -> None:
-    """Write an entry in the transaction of what it tells of: both are kept, or neither."""
+    """Write an entry in the transaction of its change: both are kept, or neither."""
     values = {
         "at": at,
         "by": entry.by,
@@ -37,5 +37,5 @@ def note(connection: Connection, entry: Entry, at: datetime) -> None:
 
 
 def on_job(act: str, *, by: str, job: int, person: str, place: str) -> Entry:
-    """Return the entry for what somebody did to another's job."""
+    """Return the entry for an act on somebody else's job."""
     return Entry(by=by, act=act, target=person, place=place, detail={"job": job})

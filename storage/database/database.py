@@ -1,4 +1,4 @@
-"""The database: opened by URL, brought up to date, read by many and written by one."""
+"""The database: opened by URL, upgraded, with several readers and one writer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Database:
         await self._lane.close()
 
     async def tidy(self) -> None:
-        """Let go of what was deleted: from the search index, the log, and a server's tables."""
+        """Free the space of deleted rows: in the search index, the log, and a server's tables."""
         if self.is_sqlite:
             await self.write(_start_merge, OUTCOME)
             while await self.write(_merge, OUTCOME):

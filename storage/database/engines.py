@@ -66,7 +66,7 @@ def _sqlite(url: URL) -> tuple[Lane, AsyncEngine]:
 
 
 def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
-    """Let an engine begin its transactions itself, and set up each connection."""
+    """Make an engine begin its transactions itself, and set up each connection."""
 
     def connect(connection: Any, _: object) -> None:
         connection.isolation_level = None

@@ -25,7 +25,7 @@ class Lane(Protocol):
         """Run a function that begins and ends its own transactions."""
 
     def mark(self, connection: Connection) -> str | None:
-        """Name the transaction, where its fate can be asked for after a lost connection."""
+        """Return the transaction's id, where its outcome can be queried after a lost connection."""
 
     def committed(self, connection: Connection, mark: str) -> bool | None:
         """Say whether a transaction was committed; None while it is still under way."""
@@ -79,7 +79,7 @@ class AsyncLane:
         return str(connection.scalar(text("SELECT CAST(pg_current_xact_id() AS text)")))
 
     def committed(self, connection: Connection, mark: str) -> bool | None:
-        """Ask the server what became of a transaction."""
+        """Return a transaction's outcome from the server."""
         query = text("SELECT pg_xact_status(CAST(CAST(:mark AS text) AS xid8))")
         status = connection.scalar(query, {"mark": mark})
         return None if status == "in progress" else status == "committed"

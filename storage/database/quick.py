@@ -1,4 +1,4 @@
-"""An insert whose statement is written once: on SQLite that halves its price.
+"""An insert whose statement is compiled once: on SQLite that halves its time.
 
 A statement is looked up and its parameters are sorted anew at each execution, which costs more
 than SQLite's own work. This is for the one insert that is measured by the thousand.

@@ -67,7 +67,7 @@ class Base(DeclarativeBase):
 
 
 class PersonRow(Base):
-    """Somebody who asked for something."""
+    """A person who asked for something."""
 
     __tablename__ = "people"
     id: Mapped[KeyId]
@@ -198,7 +198,7 @@ class MessageRow(Base):
 
 
 class FavouriteRow(Base):
-    """A picture that somebody keeps."""
+    """A picture that a person marked as favourite."""
 
     __tablename__ = "favourites"
     person: Mapped[OfPersonId]
@@ -214,7 +214,7 @@ class FavouriteRow(Base):
 
 
 class PersonSettingsRow(Base):
-    """What somebody prefers, as plain values by name."""
+    """A person's settings, as plain values by name."""
 
     __tablename__ = "person_settings"
     person: Mapped[OfPersonId]
@@ -222,7 +222,7 @@ class PersonSettingsRow(Base):
 
 
 class PlaceSettingsRow(Base):
-    """What a place's moderators chose, as plain values by name."""
+    """A place's settings, as plain values by name."""
 
     __tablename__ = "place_settings"
     place: Mapped[OfPlaceId]
@@ -230,7 +230,7 @@ class PlaceSettingsRow(Base):
 
 
 class StyleRow(Base):
-    """Words that a place keeps by a name.
+    """A named style of a place.
 
     `made_by` points at no person: the style is the place's, and outlives whoever made it.
     """
@@ -246,7 +246,7 @@ class StyleRow(Base):
 
 
 class BanRow(Base):
-    """Somebody who may ask for nothing in a place ("*": anywhere).
+    """A person banned from a place ("*": everywhere).
 
     It points at no person on purpose: whoever asks to be forgotten stays banned.
     """
@@ -261,7 +261,7 @@ class BanRow(Base):
 
 
 class EventRow(Base):
-    """An update or interaction that was dealt with, the job it made, or else whose it was."""
+    """A handled update or interaction: the job it made, or else its person."""
 
     __tablename__ = "seen_events"
     id: Mapped[KeyId]
@@ -276,7 +276,7 @@ class EventRow(Base):
 
 
 class LetterRow(Base):
-    """What a platform handed over and nobody has dealt with yet."""
+    """An update of a platform that is not handled yet."""
 
     __tablename__ = "letters"
     id: Mapped[KeyId]
@@ -291,7 +291,7 @@ class LetterRow(Base):
 
 
 class AuditRow(Base):
-    """Something a moderator or operator did."""
+    """An act of a moderator or operator."""
 
     __tablename__ = "audit"
     id: Mapped[Id]

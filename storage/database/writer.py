@@ -50,7 +50,7 @@ Outcome = tuple[Exception | None, Any]
 
 @dataclass(slots=True)
 class Writer:
-    """Gather units and commit them in the lane; `where` names the database in errors."""
+    """Group units and commit them in the lane; where: the database's name in errors."""
 
     lane: Lane
     where: str
@@ -95,7 +95,7 @@ class Writer:
             raise
 
     def _expire(self) -> None:
-        """Answer those whose patience has ended; what has begun is told only by its end."""
+        """Fail the units that waited too long; a unit that has begun is answered by its end."""
         now = asyncio.get_running_loop().time()
         for item in list(self._waiting):
             if now >= item.deadline and self._withdraw(item):
@@ -131,7 +131,7 @@ class Writer:
                     item.settle(*outcome)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for some work, and let nobody wait longer than they asked to."""
+        """Wait for work, and fail units that waited too long."""
         running = asyncio.create_task(work, name="storage-writing")
         while not (await asyncio.wait((running,), timeout=LOOK))[0]:
             self._expire()
@@ -174,7 +174,7 @@ class Writer:
         return batch, results
 
     def _resolve(self, connection: Connection) -> tuple[list[_Item], list[Outcome]]:
-        """Learn what became of a commit whose answer was lost."""
+        """Determine the outcome of a commit whose answer was lost."""
         assert self._doubt is not None
         mark, batch, results = self._doubt
         committed = self.lane.committed(connection, mark)
@@ -205,7 +205,7 @@ class Writer:
             self._waiting.extendleft(reversed(batch))
 
     def _note(self, error: Exception) -> None:
-        """Let waiting units know what is wrong; only faults that may pass are waited out."""
+        """Record the fault for waiting units; only passing faults are waited out."""
         fault = explain(error, self.where)
         hopeless = fault is None or not fault.passing
         for item in list(self._waiting):
@@ -224,7 +224,7 @@ class Writer:
         await self._in_time(pause)
 
     def _abandon(self) -> None:
-        """Answer whoever still waits: nothing more will be committed."""
+        """Fail all waiting units: nothing more is committed."""
         _, doubtful, _ = self._doubt or ("", [], [])
         self._doubt = None
         for item in (*doubtful, *self._waiting):
@@ -233,7 +233,7 @@ class Writer:
 
 
 def _run_plainly(connection: Connection, batch: Sequence[_Item]) -> list[Outcome] | None:
-    """Run all units, or return None at the first that raises: the transaction is then spoilt."""
+    """Run all units, or return None at the first that raises: the transaction has then failed."""
     results: list[Outcome] = []
     for item in batch:
         try:

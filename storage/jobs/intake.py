@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import MissingPicture, OptionError
+from engine.files.private import MIN_FREE
 from engine.queue.estimates import pixel_steps
 from storage.clock import Clock
 from storage.database.database import Database
@@ -27,13 +28,12 @@ from storage.records import Job, NewJob
 from storage.states import Status
 
 KEY_LIMIT: Final = 200  # characters
-ROOM: Final = 64 * 2**20  # bytes that must be free for a new job
 GREETED_LIMIT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Insert jobs; remembers whom it has made known, which saves two of three statements."""
+    """Insert jobs; known people and places are remembered, which saves two of three statements."""
 
     database: Database
     now: Clock
@@ -74,8 +74,8 @@ class Intake:
     def _check_room(self) -> None:
         """Admit nothing once a disk is nearly full: what was admitted still needs some room."""
         for folder in self.folders:
-            if shutil.disk_usage(folder).free < ROOM:
-                raise DiskFull(self.database.where, f"less than {ROOM // 2**20} MB are free")
+            if shutil.disk_usage(folder).free < MIN_FREE:
+                raise DiskFull(self.database.where, f"less than {MIN_FREE // 2**20} MB are free")
 
     def _values(self, new: NewJob) -> dict[str, Any]:
         _check(new)

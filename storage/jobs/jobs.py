@@ -1,4 +1,4 @@
-"""Jobs: durable from the moment they are added until their reply has arrived."""
+"""Jobs: durable from the moment they are added until their reply is delivered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RETRY: Final = 0.5  # seconds between tries to write a file
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Add, list, claim and finish jobs; every change is one step of `storage.life`."""
+    """Add, list, claim and finish jobs; every change is one step of `storage.states`."""
 
     database: Database
     files: Pictures
@@ -87,7 +87,7 @@ class Jobs:
         return None if row is None else to_job(row)
 
     async def release(self, job: int, epoch: int) -> Job:
-        """Give a running job back in good order: it is queued again, and no attempt is burnt."""
+        """Queue a running job again at a normal end of its process: no attempt is counted."""
         values = {"attempts": jobs.c.attempts - 1, "worker": None, "started_at": None}
         return await self._step(job, Step.RELEASE, epoch=epoch, values=values)
 

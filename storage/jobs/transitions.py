@@ -1,6 +1,6 @@
 """The one place where a job's status changes: units of work that hold the write lock.
 
-Every unit reads, decides by `storage.life` and writes, in one transaction that no other writer
+Every unit reads, decides by `storage.states` and writes, in one transaction that no other writer
 can enter. Each is right when repeated: a step already taken is left as it is.
 """
 

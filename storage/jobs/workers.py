@@ -1,8 +1,8 @@
-"""Workers: which process runs a job, and how another learns that it has died.
+"""Workers: which process runs a job, and how another detects that it has ended.
 
-Death shows at once by a lock that is free (`storage.alive`). A process that lives but hangs
-shows by its `beat`, which must rise within `LEASE` seconds of the observer's own steady clock:
-no time of day is compared, so no clock jump ends a lease.
+An ended process is detected at once by its free lock (`storage.liveness.alive`), one that hangs by
+its `beat`, which must rise within `LEASE` seconds of the observer's own steady clock: no time of
+day is compared, so no clock jump ends a lease.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Worker:
         return self.name
 
     async def act(self, unit: Unit[T], patience: float = ADMISSION) -> T:
-        """Run a unit that names this worker, which may have been given up for dead meanwhile."""
+        """Run a unit that names this worker, announced again if another process removed it."""
         await self.register()
         try:
             return await self.database.write(unit, patience)
@@ -82,7 +82,7 @@ class Worker:
             return await self.database.write(unit, patience)
 
     async def announce(self, gone: set[str] | None = None) -> None:
-        """Make this worker known, again if it was taken for dead by another process.
+        """Insert this worker's row, again if another process removed it.
 
         gone: the workers of other machines that have ended; raises `SeveralMachines` where one is
         known that has not.
@@ -120,7 +120,7 @@ class Worker:
         return frozenset(row.id for row in rows if row.worker is None or row.worker in dead)
 
     async def beat(self) -> None:
-        """Give a sign of life."""
+        """Raise this worker's beat."""
         await self.alive.keep()
         query = update(workers).where(workers.c.id == self.name).values(beat=workers.c.beat + 1)
 
@@ -131,7 +131,7 @@ class Worker:
         await self.database.write(unit, LEASE)
 
     async def close(self) -> None:
-        """Leave: what this process still runs is queued again by whoever looks next."""
+        """Release the lock: jobs still running here are queued again by the next `requeue_lost`."""
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
@@ -154,7 +154,7 @@ class Worker:
         return {name for name, (_, since) in self._heard.items() if now - since >= LEASE}
 
     async def _refuse_others(self) -> set[str]:
-        """Refuse to share a SQLite file with another machine: its locks do not reach so far.
+        """Refuse to share a SQLite file with another machine, where its locks do not work.
 
         Return the workers of other machines, or of this one before it was started anew, that have
         ended.
@@ -168,7 +168,7 @@ class Worker:
         return gone
 
     def _enter(self, connection: Connection, gone: set[str]) -> None:
-        """Make this worker known, unless one of another machine came since those that are gone."""
+        """Insert this worker's row, unless another machine's worker has come since."""
         if self.database.is_sqlite and _elsewhere(connection) - gone:
             raise SeveralMachines(self.database.where)
         self._announce(connection)
@@ -179,7 +179,7 @@ class Worker:
         add_if_new(connection, workers, {**values, "started_at": self.now()})
 
     def _recover(self, connection: Connection, lost: set[str]) -> tuple[Job, ...]:
-        """Take back the jobs of lost workers, and of workers that nobody knows."""
+        """Take back the jobs of lost workers, and of workers without a row."""
         query = select(jobs).where(
             jobs.c.status == Status.RUNNING.value,
             jobs.c.worker.in_(lost) | jobs.c.worker.is_(None),
@@ -195,7 +195,7 @@ class Worker:
     def take_back(
         self, connection: Connection, job: Row[Any], alone: bool, epoch: int | None = None
     ) -> Job:
-        """Queue a job again that its worker died with, or end it if that was once too often.
+        """Queue a job whose worker died again, or fail it after `MAX_ATTEMPTS`.
 
         The death speaks against a job that was there `alone`, as every suspect is. Of several it
         is known of none: no attempt is burnt, and all are suspects from now on.
@@ -221,7 +221,7 @@ def _elsewhere(connection: Connection) -> set[str]:
 
 
 def note(job: Job) -> None:
-    """Log what became of a job that its worker died with, once that is committed."""
+    """Log the outcome for a job whose worker died, once committed."""
     if job.status is Status.FAILED:
         _log.warning("job %d ended its worker %d times, and is quarantined", job.id, job.attempts)
     else:

@@ -1,4 +1,4 @@
-"""Tell a living process from a dead one without a clock.
+"""Whether a worker's process lives, without a clock.
 
 Each worker holds a lock that its system or server drops when it ends, even by `kill -9` or with
 its whole machine: on SQLite a file's, on PostgreSQL an advisory one of a connection of its own.
@@ -24,19 +24,19 @@ ADVISORY: Final = 0x6D61_7262  # the first of two numbers that name a worker's a
 
 
 class Alive(Protocol):
-    """Hold the sign of life of one worker, and look for those of others."""
+    """The lock of one worker, and a look at those of others."""
 
     async def take(self, name: str) -> None:
-        """Show that the worker of this name lives."""
+        """Take the lock of the worker of this name."""
 
     async def keep(self) -> None:
-        """Make sure that the sign is still up."""
+        """Make sure that the lock is still held."""
 
     async def dead(self, names: Collection[str]) -> set[str]:
         """Return which of these workers have ended."""
 
     async def release(self) -> None:
-        """Take the sign down."""
+        """Release the lock."""
 
 
 class FileAlive:
@@ -72,7 +72,7 @@ class FileAlive:
         return {name for name in names if self._free(name)}
 
     def _remove_strays(self) -> None:
-        """Remove what workers left that died before anybody could know of them."""
+        """Remove the files of workers that died before their rows were written."""
         old = time.time() - STRAY
         for path in self.folder.glob("*.lock"):
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""A lock on a file that the system lets go of when its holder dies, however it dies."""
+"""A file lock that the system releases when its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 
 
 def boot() -> str:
-    """Return what names this machine since it started, the same in all its containers."""
+    """Return an id of this machine's current boot, the same in all its containers."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -36,7 +36,7 @@ class FileLock:
         self._handle: int | None = None
 
     def take(self) -> bool:
-        """Return whether the lock is ours now; False when somebody else holds it."""
+        """Take the lock; False when another process holds it."""
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(handle)
@@ -47,7 +47,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let go of the lock and remove its file."""
+        """Release the lock and remove its file."""
         if self._handle is not None:
             handle, self._handle = self._handle, None
             self.path.unlink(missing_ok=True)

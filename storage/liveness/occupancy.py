@@ -1,4 +1,4 @@
-"""Who else has a server's database open; a SQLite file's own locks say so by themselves."""
+"""Whether others have a server's database open; for SQLite its file locks tell."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TABLES: Final = text("SELECT count(*) FROM pg_tables WHERE schemaname = current
 
 @asynccontextmanager
 async def alone_at(url: URL) -> AsyncIterator[bool]:
-    """Keep all writers out of a server's database; yield whether it holds any table.
+    """Lock all writers out of a server's database; yields whether it holds any table.
 
     Raises `DatabaseBusy` where another connection is open, or another fault.
     """

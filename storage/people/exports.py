@@ -1,4 +1,4 @@
-"""Exports: all that is kept of a person, in zips as large as may be sent.
+"""Exports: all that is kept of a person, in zips of limited size.
 
 What goes in is summed up before anything is written: rows as JSON, pictures by the sizes of their
 files. Parts lie on the disk one at a time, in a folder that goes with its export; what a process
@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.files import private
+from engine.files.private import MIN_FREE
 from engine.files.stored import picture_path
 from storage.care.sqlite_files import open_part, part_of, take_name
 from storage.database.database import Database
 from storage.database.faults import explain
 from storage.errors import ExportUnderWay, FileThere, NoRoom, TooLargeExport, Unreachable
 from storage.jobs.history import History
-from storage.jobs.intake import ROOM
 from storage.jobs.picture_files import Pictures, remove_abandoned
 from storage.liveness.locks import FileLock
 from storage.people.personal_data import about, given_by, messages_of, plain
@@ -48,7 +48,7 @@ May = Callable[[Picture], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Hold one file of an export: compressed text, or a picture's path; `size` as it is stored."""
+    """One file of an export: compressed text, or a picture's path; size: as stored."""
 
     name: str
     size: int
@@ -63,7 +63,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Hold what goes into which part of an export, before any of it is written."""
+    """What goes into which part of an export, before any is written."""
 
     parts: tuple[tuple[Entry, ...], ...]
     exported: Exported
@@ -76,7 +76,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Hold one part of an export that is on the disk now, numbered from 1."""
+    """One part of an export on disk, numbered from 1."""
 
     number: int
     count: int
@@ -85,7 +85,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Hand out an export part by part; of all of a process the disk holds one part at a time."""
+    """An export, written part by part; a process has one part on disk at a time."""
 
     plan: Plan
     folder: Path
@@ -153,7 +153,7 @@ class Exports:
             lock.release()
 
     async def sweep(self) -> None:
-        """Remove what exports left whose process has died."""
+        """Remove the files of exports whose process has ended."""
         await asyncio.to_thread(self._sweep)
 
     def _sweep(self) -> None:
@@ -233,7 +233,7 @@ def _file(path: Path, name: str) -> Entry | None:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    """Return a job's row, without what gives a right to act on the platform."""
+    """Return a job's row, without tokens of its platform."""
     reply = {name: value for name, value in job.reply.items() if name != TOKEN}
     return {**plain(job), "reply": reply}
 
@@ -262,8 +262,8 @@ def _share(entries: Iterable[Entry], most: int | None) -> Iterator[tuple[Entry, 
     yield tuple(part)
 
 
-def _require_room(folder: Path, needed: int, spare: int = ROOM) -> None:
-    """Raise `NoRoom` unless a disk takes so many bytes, and leaves what admission asks for."""
+def _require_room(folder: Path, needed: int, spare: int = MIN_FREE) -> None:
+    """Raise `NoRoom` unless a disk has room for the bytes and `MIN_FREE` beside them."""
     free = shutil.disk_usage(folder).free - spare
     if free < needed:
         raise NoRoom(folder, needed, max(free, 0))

@@ -1,4 +1,4 @@
-"""Favourites: pictures that people keep, and that pruning leaves alone."""
+"""Favourites: pictures that people marked; pruning keeps them."""
 
 from __future__ import annotations
 

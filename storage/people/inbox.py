@@ -1,4 +1,4 @@
-"""The inbox: what a platform handed over and nobody has dealt with yet.
+"""The inbox: updates of a platform that are not handled yet.
 
 A platform that forgets what it has handed over (Telegram, once it is asked for what comes next)
 is told so only after `add` has committed. A letter stays until `done`, so that whatever a process
@@ -22,13 +22,13 @@ from storage.records import Letter
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Keep letters until they are dealt with."""
+    """Keep updates until they are handled."""
 
     database: Database
     now: Clock
 
     async def add(self, arrived: Sequence[Letter]) -> tuple[Letter, ...]:
-        """Commit letters and return those that were never seen before.
+        """Commit updates and return those that are new.
 
         Raises a passing `DatabaseFault` when the database cannot take them; nothing was then
         written.
@@ -58,7 +58,7 @@ class Inbox:
         return await self.database.write(unit)
 
     async def waiting(self, adapter: str) -> tuple[Letter, ...]:
-        """Return what a platform handed over and nobody has dealt with, in the order it came."""
+        """Return a platform's updates that are not handled, in the order of their arrival."""
         query = select(letters).where(letters.c.adapter == adapter).order_by(letters.c.created_at)
         rows = await self.database.read(lambda c: c.execute(query).all())
         return tuple(
@@ -66,6 +66,6 @@ class Inbox:
         )
 
     async def done(self, letter: str) -> None:
-        """Let go of a letter; its id is remembered, so that it is not taken in again."""
+        """Remove a handled update; its id is kept, so that it is not added again."""
         query = delete(letters).where(letters.c.id == letter)
         await self.database.write(lambda c: c.execute(query), OUTCOME)

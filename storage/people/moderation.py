@@ -83,12 +83,12 @@ class Moderation:
         return await self.database.read(unit)
 
     async def pause(self, reason: str, *, by: str) -> None:
-        """Let no process start anything more; a newer reason replaces an older."""
+        """Pause the queue in every process; a newer reason replaces an older."""
         act = Entry(by=by, act=PAUSE, target=QUEUE, detail={"reason": reason})
         await self.database.write(lambda c: note(c, act, self.now()))
 
     async def resume(self, *, by: str) -> bool:
-        """Lift the pause; False if there was none."""
+        """Resume the queue; False if it was not paused."""
 
         def unit(connection: Connection) -> bool:
             found = _pause(connection) is not None
@@ -129,12 +129,12 @@ class Moderation:
         return tuple(Act(**row._mapping) for row in rows)
 
     async def was_seen(self, event: str) -> bool:
-        """Say whether an event made a job, or was remembered by `first_sight`."""
+        """Whether an event made a job, or was recorded by `first_sight`."""
         query = select(seen_events.c.id).where(seen_events.c.id == event)
         return await self.database.read(lambda c: c.scalar(query) is not None)
 
     async def first_sight(self, event: str, person: str) -> bool:
-        """Remember somebody's event that makes no job; False if it was seen before."""
+        """Record an event that makes no job; False if it is known."""
         values = {"id": event, "person": person, "created_at": self.now()}
         return await self.database.write(lambda c: add_if_new(c, seen_events, values))
 

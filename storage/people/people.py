@@ -1,4 +1,4 @@
-"""People and places: known from their first act on, with what they prefer."""
+"""People and places, recorded from their first act on, and their settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class People:
     now: Clock
 
     async def settings(self, person: str) -> dict[str, Any]:
-        """Return what somebody prefers."""
+        """Return a person's settings."""
         return await self.database.read(lambda c: _read(c, person_settings, person))
 
     async def change_settings(
@@ -88,7 +88,7 @@ class People:
         return await self.database.write(unit)
 
     async def add_place(self, place: str, parent: str | None = None) -> None:
-        """Make a place known, and what it lies in: a thread its channel, a topic its group.
+        """Insert a place and its parent: a thread's channel, a topic's group.
 
         Without a `parent` it lies in what its name says, or in what it was known to lie in.
         """

@@ -26,7 +26,7 @@ from storage.database.tables import (
 
 
 def given_by(person: str) -> Select[str]:
-    """Name the pictures that a person gave.
+    """Return the pictures that a person uploaded.
 
     Whoever reruns their jobs starts from them too, and owns them no more for it; they stay theirs
     when their own job is long gone.

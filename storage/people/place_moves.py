@@ -1,4 +1,4 @@
-"""Move what is kept of a place to another id: a platform may give a place a new one.
+"""Move all that is kept of a place to another id, which its platform has given it.
 
 A Telegram group that becomes a supergroup is the same group under another id. The old place lies in
 the new one from then on, so that whatever still names it meets the same rules, bans and styles.
@@ -69,7 +69,7 @@ OF_PEOPLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """Move places, and know which were moved."""
+    """Move places, and list those moved."""
 
     database: Database
     now: Clock
@@ -139,7 +139,7 @@ def _pairs(connection: Connection, old: str, new: str) -> Iterator[tuple[str, st
 
 
 def _merge(connection: Connection, table: Table, old: str, new: str) -> None:
-    """Give one owner's settings to another, who keeps their own of the same names."""
+    """Copy one owner's settings to another, whose own of the same names stay."""
     [owner] = table.primary_key.columns
     query = select(owner, table.c["values"]).where(owner.in_([old, new]))
     kept = {row[0]: row[1] for row in connection.execute(query)}

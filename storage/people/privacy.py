@@ -1,4 +1,4 @@
-"""Privacy: whether anything is kept of a person, and how it is forgotten."""
+"""Privacy: whether anything is kept of a person, and its removal."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NOBODY: Final = "forgotten"
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """Forget a person; `exports` hands out what is kept."""
+    """Remove all that is kept of a person."""
 
     database: Database
     care: Care
 
     async def knows(self, person: str) -> bool:
-        """Say whether anything is kept of somebody."""
+        """Whether anything is kept of a person."""
         known = select(people.c.id).where(people.c.id == person)
         return await self.database.read(lambda c: c.execute(known).first() is not None)
 

@@ -1,4 +1,4 @@
-"""Styles: named words that a place keeps, to be added to what people type there."""
+"""Styles: named words of a place, added to prompts there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Styles:
     now: Clock
 
     async def add(self, place: str, name: str, prompt: str, negative: str, *, by: str) -> Style:
-        """Keep a style in a place; one of the same name there is replaced, and the log tells of it.
+        """Add a style to a place, replacing one of its name; recorded in the audit log.
 
         Raises `TooManyStyles`, or `OptionError` for a text that cannot be kept.
         """
@@ -56,7 +56,7 @@ class Styles:
         return await self.database.write(unit)
 
     async def remove(self, place: str, name: str, *, by: str) -> bool:
-        """Remove a place's own style, which the log tells of; False if it has none of that name."""
+        """Remove a place's own style, recorded in the audit log; False if there is none."""
         removal = Entry(by=by, act="remove style", place=place, detail={"name": name})
 
         def unit(connection: Connection) -> bool:
@@ -68,7 +68,7 @@ class Styles:
         return await self.database.write(unit)
 
     async def list(self, place: str) -> tuple[Style, ...]:
-        """Return the styles that a place knows, by name.
+        """Return a place's styles and those of its parents, by name.
 
         Where several bear a name, it is the one of the innermost place.
         """

@@ -10,11 +10,11 @@ import pytest
 
 from bots.operations.settings import load_settings
 from bots.worker.maintenance import FULL, Maintenance
+from engine.files.private import MIN_FREE
 from engine.queue.queue import Queue
 from storage import NewJob, Storage, UnknownJob
 from storage.care.backups import beside
 from storage.errors import NoProgram
-from storage.jobs.intake import ROOM
 from storage.people.people import People
 from tests.factories import make_recipe
 
@@ -48,10 +48,10 @@ def test_a_full_disk_pauses_until_there_is_room_again(
 ) -> None:
     queue = maintenance.queue
     for size, reason in (
-        (ROOM + 1, None),
-        (ROOM - 1, FULL),
-        (ROOM + 1, FULL),  # not to and fro at the brink
-        (2 * ROOM, None),
+        (MIN_FREE + 1, None),
+        (MIN_FREE - 1, FULL),
+        (MIN_FREE + 1, FULL),  # not to and fro at the brink
+        (2 * MIN_FREE, None),
     ):
         free(monkeypatch, size)
         maintenance.watch_disk()

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from engine.files.private import MIN_FREE
 from engine.recipe.recipe import Recipe
 from storage import Storage
 from storage.errors import DiskFull, ExportUnderWay, NoRoom, TooLargeExport
-from storage.jobs.intake import ROOM
 from storage.liveness.locks import FileLock
 from storage.people import exports
 from storage.records import Exported
@@ -106,7 +106,7 @@ async def test_without_room_nothing_is_written(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await delivered(storage, a_job(person="x:a"), b"drawn" * 400_000)
-    free = ROOM + 2**20
+    free = MIN_FREE + 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(0, 0, free))
     with pytest.raises(NoRoom, match="needs 2 MB of disk, and 1 MB are free"):
         await collect(storage, "x:a", most=2**30)
