@@ -1,4 +1,4 @@
-"""Measure pictures made from pictures, for the figures of docs/pictures.md.
+"""Measure pictures made from pictures, for the figures of docs/starter-model.md.
 
 `python -m tests.starter.derived [--count N] [--model FOLDER]` prints the tables: parents are drawn
 from fixed seeds, and what is made of each is asked for as the commands do (`bots.requests.derive`).

@@ -27,13 +27,13 @@ from bots.chat.access import (
 from storage import NewJob, Storage
 from storage.database.tables import jobs
 from storage.errors import UnreadableRecipe
-from tests.bots.sight_table import markdown
+from tests.bots.access_table import markdown
 from tests.conftest import ROOT
 from tests.factories import make_recipe
 
 POSTED = UnreadableRecipe(1, "", person="x:ada", place="x:1")  # it says who asked, and where
 BOB = Viewer(person="x:bob", place="x:2")
-PAGE = ROOT / "docs" / "sight.md"
+PAGE = ROOT / "docs" / "privacy-and-visibility.md"
 
 
 def test_the_docs_show_the_table_that_the_platforms_are_held_to() -> None:

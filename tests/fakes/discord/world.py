@@ -11,7 +11,7 @@ EPOCH: Final = 1_420_070_400_000  # ms; Discord's ids begin on 2015-01-01
 LOADING, EPHEMERAL = 1 << 7, 1 << 6
 TEXT, DM, GROUP_DM, THREAD, PRIVATE_THREAD = 0, 1, 3, 11, 12
 MEGABYTE: Final = 2**20
-# What a bot that was invited with these permissions may do; see `docs/discord.md`.
+# What a bot that was invited with these permissions may do; see `docs/discord-setup.md`.
 VIEW_CHANNEL, SEND, ATTACH, HISTORY, IN_THREADS = 1 << 10, 1 << 11, 1 << 15, 1 << 16, 1 << 38
 INVITED: Final = VIEW_CHANNEL | SEND | ATTACH | HISTORY | IN_THREADS
 MANAGE_MESSAGES, MANAGE_GUILD = 1 << 13, 1 << 5

@@ -1,13 +1,15 @@
-"""Who may do what with which picture: the table that both platforms are held to, and the docs show.
+"""Who may do what with which picture: the table that both platforms are tested against.
 
-A row says where the picture was asked for, where somebody asks for it now, and who; its cells what
-comes of it on Discord and on Telegram, by `PATHS` in order:
+docs/privacy-and-visibility.md shows it. A row says where the picture was asked for, where it is
+asked for now, and by whom; its cells say what happens on Discord and on Telegram, in the order of
+`PATHS`:
 
-    all      it is answered where all see it
-    alone    to who asks alone (Discord: an answer that nobody else sees, or a direct message)
-    yes      it is done
-    refused  it is said why not
-    no       nothing is told, in the same words as of a picture that is not there
+    all      answered where everybody can see it
+    alone    shown to the person who asks alone (Discord: an answer that nobody else sees, or a
+             direct message)
+    yes      done
+    refused  the answer says why not
+    no       the same answer as for a picture that does not exist
 """
 
 from __future__ import annotations
@@ -21,20 +23,21 @@ TITLES: Final = {
     "show": "the picture again",
     "file": "its files",
     "recipe": "its recipe",
-    "draw": "another made from it",
+    "draw": "another picture made from it",
     "end": "cancel, delete",
 }
 HERE, THERE, DM = "in the same channel", "in another channel", "in private"
-ASKER, MEMBER, STRANGER = "who asked for it", "who may see where it was", "who may not"
-UNKNOWN, MODERATOR = "of whom that is not known", "who moderates where it was"
-MARBLES, OWNER, BANNED = "Marble's moderator", "Marble's owner", "who is banned there"
-CHANNEL, CLOSED, GONE = "a channel or group", "a private chat", "nowhere: no such picture"
+ASKER, MEMBER = "the person who asked for it", "somebody who may see that place"
+STRANGER = "somebody who may not"
+UNKNOWN, MODERATOR = "somebody of whom that is not known", "a moderator of that place"
+MARBLES, OWNER, BANNED = "Marble's moderator", "Marble's owner", "somebody banned there"
+CHANNEL, CLOSED, GONE = "a channel or group", "a private chat", "no such picture"
 THREAD = "a private thread"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Hold one row."""
+    """One row of the table."""
 
     posted: str
     asked: str
@@ -43,7 +46,7 @@ class Row:
     telegram: str
 
     def cells(self, platform: str) -> dict[str, str]:
-        """Return what comes of each path on a platform; nothing where that cannot happen."""
+        """Return what happens on each path on a platform; nothing where the case cannot occur."""
         cells = getattr(self, platform).split()
         return dict(zip(PATHS, cells, strict=True)) if cells else {}
 
@@ -91,11 +94,11 @@ ROWS: Final = (
 
 
 def markdown() -> Iterator[str]:
-    """Yield the table's lines as the docs show them."""
+    """Yield the lines of the table in Markdown."""
     for platform in ("Discord", "Telegram"):
         yield f"### {platform}"
         yield ""
-        titles = ("the picture was asked for in", "somebody asks", "who", *TITLES.values())
+        titles = ("the picture was asked for in", "it is now asked for", "by", *TITLES.values())
         yield f"| {' | '.join(titles)} |"
         yield f"|{'---|' * len(titles)}"
         for row in ROWS:

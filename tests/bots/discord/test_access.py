@@ -11,9 +11,7 @@ from PIL import Image
 from bots.discord.actions import ACTIONS
 from bots.discord.buttons import id_of
 from engine.formats.metadata import write_png
-from tests.bots.discord.conftest import Marble
-from tests.bots.presentation.test_presentation import png
-from tests.bots.sight_table import (
+from tests.bots.access_table import (
     ASKER,
     BANNED,
     CHANNEL,
@@ -33,6 +31,8 @@ from tests.bots.sight_table import (
     UNKNOWN,
     Row,
 )
+from tests.bots.discord.conftest import Marble
+from tests.bots.presentation.test_presentation import png
 from tests.factories import make_recipe
 from tests.fakes.discord import FakeDiscord, Message, Person, Reply, User
 from tests.fakes.discord.world import (

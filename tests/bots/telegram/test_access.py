@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from tests.bots.sight_table import (
+from tests.bots.access_table import (
     ASKER,
     BANNED,
     CHANNEL,
