@@ -1,4 +1,4 @@
-# Every target makes the virtual environment itself when it is missing or out of date.
+# Every target creates the virtual environment if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,13 +14,13 @@ help:  ## show this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Marble needs Python 3.11 or newer; say which with PYTHON=…")'
 	@$(PYTHON) -m venv $(VENV)
-	@echo 'Installing Marble and what it needs into $(VENV); this takes a minute or two …'
+	@echo 'Installing Marble and its dependencies into $(VENV); this takes a minute or two …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@# spandrel asks for torchvision, which Marble does without (see engine/finish/upscale.py).
+	@# spandrel requires torchvision, which Marble does not need (see engine/finish/upscale.py).
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps spandrel
 	@touch $(READY)
 
-demo: $(READY)  ## draw a first picture with the bundled model
+demo: $(READY)  ## install everything and draw a first picture with the bundled model
 	$(BIN)/marble imagine "a marble scholar holding a book" --seed 1
 
 # One process a processor, at most eight, each with up to 1.5 GB; PYTEST_XDIST_AUTO_NUM_WORKERS=3
@@ -40,28 +40,28 @@ check: $(READY)  ## check format, lint and types
 
 bench: bench-engine bench-queue bench-storage bench-lora bench-discord  ## run all benchmarks
 
-bench-discord: $(READY)  ## let 200 people type 1,000 commands at once
+bench-discord: $(READY)  ## measure 1,000 Discord commands by 200 people at once
 	MARBLE_BENCH=1 $(BIN)/python -m pytest -q -s tests/bots/discord/test_load.py
 
-bench-engine: $(READY)  ## compare speed with diffusers' own pipeline
+bench-engine: $(READY)  ## compare the speed with diffusers' own pipeline
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.engine
 
-bench-lora: $(READY)  ## measure switching LoRAs beside a fresh load (writes 2 GB, deletes it)
+bench-lora: $(READY)  ## measure switching LoRAs (writes 2 GB and deletes them)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.lora
 
-bench-queue: $(READY)  ## measure the order of 10,000 waiting jobs
+bench-queue: $(READY)  ## measure ordering 10,000 waiting jobs
 	$(BIN)/python -m tests.bench.queue
 
-bench-storage: $(READY)  ## measure the durable queue, history and search
+bench-storage: $(READY)  ## measure the database: jobs, history and search
 	$(BIN)/python -m tests.bench.storage
 
-chaos: $(READY)  ## kill, cut, fill and lock everything around a service: SECONDS=600 SEED=…
+chaos: $(READY)  ## test a service under random faults: SECONDS=600 SEED=…
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-soak: $(READY)  ## run 10,000 jobs through an engine that answers at once
+soak: $(READY)  ## run 10,000 jobs through a service with an instant engine
 	$(BIN)/python -m tests.bench.soak
 
-format: $(READY)  ## format the code and mend what lint can mend
+format: $(READY)  ## format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
