@@ -105,7 +105,7 @@ def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
     """Return a recipe for another picture like it: subtly, or strongly, different.
 
     Subtly: the picture is the start image, so that whatever its words left open stays (turned
-    noise changes that one time in six, see docs/starter-model.md). Strongly: its noise is turned towards
+    noise changes it one time in six: docs/starter-model.md). Strongly: its noise is turned towards
     another seed's; but where it was enlarged or kept something of a start image, and so is not what
     its noise made alone, it becomes the start image as well.
     """

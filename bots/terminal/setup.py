@@ -20,7 +20,7 @@ ENV: Final = Path(".env")
 # Variables, in the order in which they are asked for.
 QUESTIONS: Final = {
     "MARBLE_DISCORD_TOKEN": "The token of your Discord bot (docs/discord-setup.md)",
-    "MARBLE_TELEGRAM_TOKEN": "The token of your Telegram bot, from @BotFather (docs/telegram-setup.md)",
+    "MARBLE_TELEGRAM_TOKEN": "The token of your Telegram bot (docs/telegram-setup.md)",
     "MARBLE_OWNERS": "Who may do everything from a chat, like discord:123, telegram:45",
     "MARBLE_MODELS_DIR": "A folder with your own models",
 }
