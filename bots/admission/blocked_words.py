@@ -1,4 +1,4 @@
-"""Find blocked words in a prompt, also where they are dressed up: pure text in, a word out.
+"""Find blocked words in a prompt, also where they are disguised.
 
 A word is found as a whole word, never inside another: who blocks "ass" may still draw a glass.
 Look-alikes count as what they look like: other scripts' letters (Cyrillic а), accents, full-width
@@ -61,7 +61,7 @@ def quote(part: str) -> str:
 
 
 def find_blocked(text: str, blocked: Iterable[str]) -> str | None:
-    """Return the first of the blocked words that a text holds, or None."""
+    """Return the first of the blocked words that is in a text, or None."""
     plain = skeleton(text)
     readings = (plain, plain.translate(_table(SIGNS)))
     for word in blocked:

@@ -41,7 +41,7 @@ def find_hook(place: str | None) -> Hook | None:
 
 
 async def ask(hook: Hook, recipe: Recipe, person: str, place: str) -> None:
-    """Raise `Refusal` with what the hook says, or because it could not say anything."""
+    """Call the hook; raise `Refusal` with what it returns, or because it failed."""
     try:
         async with asyncio.timeout(PATIENCE):
             if inspect.iscoroutinefunction(hook):

@@ -30,7 +30,7 @@ _about: ContextVar[Mapping[str, int]] = ContextVar("about", default={})  # noqa:
 
 
 class Redacting(logging.Formatter):
-    """Format as another formatter does, tracebacks included, and take the secrets out."""
+    """Formats as another formatter does, tracebacks included, without the secrets."""
 
     def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def about(job: int, attempt: int) -> Iterator[None]:
 
 
 class Lines(logging.Formatter):
-    """Write a JSON object a line."""
+    """Writes a JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return time, level, logger, message, the job if there is one, and any traceback."""
@@ -78,7 +78,7 @@ class Lines(logging.Formatter):
 
 
 class Sentences(logging.Formatter):
-    """Say the kind of an error instead of its traceback."""
+    """Writes the kind of an error instead of its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line for a person."""

@@ -23,9 +23,9 @@ VARIABLES: Final = ("https_proxy", "http_proxy", "all_proxy")
 
 
 def proxy_for(settings: Settings, address: str) -> str | None:
-    """Return the URL of the proxy that leads to an address, or None where none does.
+    """Return the URL of the proxy for an address, or None for none.
 
-    Raises `SettingError` for one of the environment's that Marble does not speak with.
+    Raises `SettingError` for one in the environment of an unsupported kind.
     """
     target = urlsplit(address)
     known = getproxies_environment()
@@ -66,7 +66,7 @@ def export(settings: Settings) -> None:
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
-    """Yield the passwords of proxies, as they are written and as they are meant."""
+    """Yield the passwords of proxies, as they are written and decoded."""
     known = getproxies_environment()
     for proxy in filter(None, (settings.proxy, *(known.get(n[:-6]) for n in VARIABLES))):
         if password := urlsplit(proxy if "://" in proxy else f"//{proxy}").password:
@@ -81,5 +81,5 @@ def show(proxy: str) -> str:
 
 
 def source(settings: Settings) -> str:
-    """Return the name of what decided."""
+    """Return the name of the source of the proxy."""
     return PROXY if settings.proxy else "the environment"

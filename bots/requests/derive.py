@@ -1,4 +1,4 @@
-"""How a recipe becomes that of a picture made from another: pure, free of any platform."""
+"""Recipes of pictures made from others: variations, upscales, zooms, pans. Pure functions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ DIRECTIONS: Final = ("left", "right", "up", "down")
 
 
 class NoPictures(UserError):
-    """Say that a job has no picture from which anything could be made."""
+    """Says that a job has no pictures to start from."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(Sentence("no_pictures", job=job.id))
 
 
 class NotInJob(UserError):
-    """Say which pictures a job has, to somebody who named another one."""
+    """Says which pictures a job has, where another one was named."""
 
     def __init__(self, job: Job, name: str) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class NotInJob(UserError):
 
 
 class WhichPicture(UserError):
-    """Ask which of several pictures is meant."""
+    """Says that a job has several pictures, where one must be named."""
 
     def __init__(self, job: Job) -> None:
         number = job.recipe.pictures[0] + 1
@@ -131,7 +131,7 @@ def enlarged(
 
     native: the size that the model was made for. What is far larger is drawn in tiles of about
     that size: whole, attention would take memory by the square of the pixels, and see things that
-    it never saw.
+    it was not trained on.
     """
     start = _from(recipe, picture)
     width, height = _whole(picture.width), _whole(picture.height)

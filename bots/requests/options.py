@@ -28,7 +28,7 @@ A_LORA: Final = Sentence("a_lora")
 def _field(
     field: str, read: Callable[[str], object], called: str | None = None
 ) -> Callable[[str], Values]:
-    """Return a parser that reads a text and holds it to what the recipe's field allows.
+    """Return a parser that reads a text and checks it by what the recipe's field allows.
 
     called: what people type, where that is not the field's name.
     """
@@ -47,7 +47,7 @@ def _field(
 
 @contextmanager
 def _called(name: str, word: str = "") -> Iterator[None]:
-    """Say of a bad value what people type: the option's name, and a word taken in its place."""
+    """Name in an error the option as it is typed, and a word that is taken in the value's place."""
     try:
         yield
     except OptionError as error:
@@ -58,7 +58,7 @@ def _called(name: str, word: str = "") -> Iterator[None]:
 
 
 def _name(text: str) -> str:
-    """Read a name loosely: `DPMPP-2M` is dpmpp_2m."""
+    """Read a name in any case, with any hyphens: `DPMPP-2M` is dpmpp_2m."""
     return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
@@ -101,7 +101,7 @@ def _optional(field: str, read: Callable[[str], object], called: str) -> Callabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """Describe how something is typed: `--name value`."""
+    """How something is typed: `--name value`."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option(Flag):
-    """Describe one option: how it is typed, what it means, how its text is read."""
+    """An option: how it is typed, what it means, how its text is read."""
 
     parse: Callable[[str], Values]
     help: Mapping[str, str]  # language → one line

@@ -1,6 +1,6 @@
-"""Personal defaults: options that hold wherever somebody types nothing else.
+"""Personal defaults: options of a person where they type no others.
 
-They are kept as they were typed, so that a newer table of options reads them as well.
+They are stored as they were typed, so that a newer table of options reads them as well.
 """
 
 from __future__ import annotations

@@ -151,14 +151,14 @@ class Studio:
         return await self._derive(name, asker, partial(derive.panned, direction=direction))
 
     async def keep_image(self, data: bytes) -> str:
-        """Check a picture that somebody gave, store what counts of it, and return its sha256.
+        """Check a picture that somebody sent, store its pixels, and return its sha256.
 
         It goes into a recipe as `image` within the hour, or is swept away. Raises `ImageError`.
         """
         return await asyncio.to_thread(lambda: self._keep(read_image(data)))
 
     async def keep_mask(self, image: str, given: bytes | str) -> str:
-        """Make and store a mask for a kept start image, and return its sha256.
+        """Make and store a mask for a stored start image, and return its sha256.
 
         given: a picture's bytes (white is painted), `ALPHA` (what is transparent in the start
         image), or a colour that was painted over it, by name or as #rrggbb. Raises `ImageError`.
@@ -175,7 +175,7 @@ class Studio:
         return await asyncio.to_thread(make)
 
     async def keep_channel(self, image: str, channel: str) -> str:
-        """Make and store a mask of a kept picture's channel (`engine.pictures.masks.channel_mask`).
+        """Make and store a mask of a picture's channel (`engine.pictures.masks.channel_mask`).
 
         Returns its sha256; raises `ImageError`.
         """
@@ -245,7 +245,7 @@ class Studio:
         return self._pictures.add(to_png(image))["sha256"]
 
     async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
-        """Return a size in the shape of the start image, of as many pixels as the model likes."""
+        """Return a size in the shape of the start image, with the pixels of the model's default."""
         usual = self.builder.catalogue.get(values.get("checkpoint", STARTER)).defaults
         data = await asyncio.to_thread(self._pictures.fetch, values["image"])
         header = read_image_header(data)

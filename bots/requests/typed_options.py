@@ -33,7 +33,7 @@ _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
 
 class GivenTwice(UserError):
-    """Say which option was given twice, and as what."""
+    """Says which option was given twice, and as what."""
 
     def __init__(self, name: str, first: str, second: str) -> None:
         super().__init__(

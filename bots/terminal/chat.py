@@ -1,4 +1,4 @@
-"""A conversation in the terminal, as it is in the chats: words become pictures.
+"""`marble chat`: words become pictures, line by line, as in the chats.
 
 Works with a person who types and with lines from a pipe alike.
 """

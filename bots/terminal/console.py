@@ -23,7 +23,7 @@ GAP: Final = 2  # columns between two of a listing
 
 
 class PlainConsole(Console):
-    """Print texts as they are: no markup, no emoji codes, no highlighting, no control codes."""
+    """Prints texts as they are: no markup, no emoji codes, no highlighting, no control codes."""
 
     def render_str(self, text: str, **how: Any) -> Text:
         """Return a text as rich shows it; `how` is rich's own, but for what changes words."""

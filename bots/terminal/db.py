@@ -18,8 +18,8 @@ DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
 MEGABYTE: Final = 1_000_000
 
 
-class Unknown(UserError):
-    """Say that nothing is kept of somebody, and how people are named."""
+class UnknownPerson(UserError):
+    """Says that nothing is stored of a person, and how people are named."""
 
     def __init__(self, person: str) -> None:
         super().__init__(f"Nothing is kept of {person}; people are like discord:123.")
@@ -99,7 +99,7 @@ async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         if not await storage.privacy.knows(arguments.person):
-            raise Unknown(arguments.person)
+            raise UnknownPerson(arguments.person)
         found = await storage.exports.to_file(arguments.person, arguments.file)
     who, file = arguments.person, arguments.file
     _say(f"All that is kept of {who} is in {file}, with {found.pictures} pictures.")
@@ -111,7 +111,7 @@ async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         forgotten = await storage.privacy.forget(arguments.person)
         older = backups.beside(storage.database.url, settings.data_dir)
     if not forgotten.known:
-        raise Unknown(arguments.person)
+        raise UnknownPerson(arguments.person)
     _say(f"{arguments.person}: {forgotten.jobs} jobs and {forgotten.files} pictures were removed.")
     _say("Bans stay. Backups hold what they held until they are deleted; yours may be elsewhere.")
     for file in older:

@@ -1,4 +1,4 @@
-"""`marble models`: what can draw here, and why something cannot."""
+"""`marble models`: list, check and fetch models."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _meant(
 def _print_parts(
     console: Console, headings: tuple[str, ...], rows: Sequence[tuple[str | Text, ...]]
 ) -> None:
-    """List what lies beside the models, if anything does."""
+    """List files beside the models, if there are any."""
     if rows:
         console.print()
         console.print(_table_of(headings, rows))
@@ -101,7 +101,7 @@ def _unread(names: Sequence[str]) -> str:
 
 
 def _lacking(checkpoint: Checkpoint | None) -> str:
-    """Return what a model must be given beside its own, as the end of what is said of it."""
+    """Return what a model lacks, as the end of a sentence on it."""
     return "" if checkpoint is None or checkpoint.has_vae else ", with a VAE that --vae names"
 
 

@@ -23,7 +23,7 @@ NOTHING: Final[Sequence[object]] = ("", None, [], {})
 
 
 class PictureLost(UserError):
-    """Say that a picture's file cannot be read."""
+    """Says that a picture's file cannot be read."""
 
     def __init__(self, picture: Picture, path: Path, error: OSError) -> None:
         super().__init__(
@@ -116,7 +116,7 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def _near(path: Path) -> Path:
-    """Return the path as seen from here, where it is below."""
+    """Return the path relative to the working directory, where it is below that."""
     try:
         return path.resolve().relative_to(Path.cwd())
     except ValueError:

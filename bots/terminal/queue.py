@@ -93,12 +93,12 @@ def _cells(entry: QueueEntry) -> list[str]:
     job = entry.job
     place = str(entry.position or "running")
     ready = "" if entry.eta is None else f"about {duration(entry.eta, EN)}"
-    what = f"{_what(job)}{_fate(entry)}"
+    what = f"{_what(job)}{_death_note(entry)}"
     return [place, str(job.id), job.person, duration(entry.age, EN), ready, what]
 
 
-def _fate(entry: QueueEntry) -> str:
-    """Return what a death means to a job: why it waits again, or has the engine alone."""
+def _death_note(entry: QueueEntry) -> str:
+    """Return a note on a job whose process died: why it waits again, or runs alone."""
     if entry.lost:
         return " (again: the process that drew it died)"
     return " (alone: a process that drew it died)" if entry.job.suspect else ""

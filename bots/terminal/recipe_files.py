@@ -185,7 +185,7 @@ async def _given(
 
 
 def _stand_ins(wanted: list[PictureInput]) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
-    """Return what stands for pictures that nobody looks at, and their names."""
+    """Return placeholders for pictures that are not read, and their names by sha256."""
     width, height = UNSEEN
     given: dict[str, LoadedPicture] = {}
     names: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""`marble rules`: what holds in a place, and how the owner changes it."""
+"""`marble rules`: the rules in force in a place, and how the owner changes them."""
 
 import argparse
 from typing import Any, Final
@@ -21,7 +21,7 @@ RESTRICTING: Final = ("*", "discord")  # places that may be, or hold, age-restri
 
 
 async def rules(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Change a place's rules as `name=value` says, and show all that hold there."""
+    """Change a place's rules as `name=value` says, and show all that are in force there."""
     place = read_place(arguments.place)
     changes = dict(_read(text) for text in arguments.rules)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
