@@ -128,7 +128,7 @@ async def unfavourite(handler: Handler, request: Request, name: str) -> None:
 
 async def delete(handler: Handler, request: Request, name: str) -> None:
     """Cancel a job that waits or runs, or delete the message that shows it."""
-    await request.defer_silently()
+    await request.defer(silent=True)
     target = await handler.find(request, "delete", name)
     job, words = target.job, request.words
     if await actions.cancel_unfinished(handler.app, target, by=request.person):

@@ -24,7 +24,6 @@ from bots.discord.messages import is_adult
 from bots.discord.progress import ProgressMessages
 from bots.discord.replies import CONTENT
 from bots.discord.request import Gone, Request
-from bots.discord.slots import Slots
 from bots.discord.unanswered import Question, Unanswered
 from bots.presentation.text import cut, escape_sentence
 from bots.service.app import App
@@ -191,6 +190,31 @@ class Handler:
         if not (request.moderates_server or everywhere):
             raise UserError(request.words.not_of_server)
         return guild_key(request.guild)
+
+
+class Slots:
+    """A semaphore that passes a `DatabaseFault` on to whoever waited while it was raised.
+
+    A locked database takes seconds to fail. Without this, each of many who wait would find out
+    only in their own slot. Whoever comes later tries again.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._fault: DatabaseFault | None = None  # the last one
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for a slot and hold it; raises the `DatabaseFault` raised during the wait."""
+        known = self._fault
+        async with self._free:
+            if self._fault is not None and self._fault is not known:
+                raise self._fault.with_traceback(None)
+            try:
+                yield
+            except DatabaseFault as fault:
+                self._fault = fault
+                raise
 
 
 def _log_error(error: Exception, what: str, which: object) -> None:

@@ -46,7 +46,6 @@ class InteractionRequest(Request):
     """A command, a button, a menu or a form."""
 
     def __init__(self, interaction: discord.Interaction[Any]) -> None:
-        super().__init__()
         self.client = interaction.client
         self.interaction = interaction
         self.guild = interaction.guild_id
@@ -58,16 +57,18 @@ class InteractionRequest(Request):
         self.in_private = self.guild is None and interaction.context.dm_channel
         self.about = interaction.message.id if interaction.message else None
         self.about_private = bool(interaction.message and interaction.message.flags.ephemeral)
-        self.event = f"discord:{interaction.id}"
-        self.address = Address(
-            channel=interaction.channel_id or 0,
-            person=user.id,
-            language=language_of(interaction.locale.value),
-            limit=interaction.filesize_limit,
-            application=interaction.application_id,
-            token=interaction.token,
-            until=interaction.expires_at.timestamp(),
-            answers=self.about,
+        self.event = self.label = f"discord:{interaction.id}"
+        super().__init__(
+            Address(
+                channel=interaction.channel_id or 0,
+                person=user.id,
+                language=language_of(interaction.locale.value),
+                limit=interaction.filesize_limit,
+                application=interaction.application_id,
+                token=interaction.token,
+                until=interaction.expires_at.timestamp(),
+                answers=self.about,
+            )
         )
         self.note = ""  # shown to the person alone, beside the job
         self._answered = Answered.NOT_YET
@@ -88,36 +89,30 @@ class InteractionRequest(Request):
     async def load_channel(self) -> None:
         """Do nothing: an interaction brings its channel."""
 
-    async def defer(self, *, private: bool = False) -> None:
+    async def defer(self, *, private: bool = False, silent: bool = False) -> None:
         """Acknowledge: the answer will be seen by all, or in `private` by the person alone.
 
-        Raises `Gone` where Discord no longer knows the interaction.
+        silent: nothing is shown, and the message acted on will be changed. Tries once more where
+        the call or its answer may be lost on the way. Raises `Gone` where Discord no longer knows
+        the interaction.
         """
-        callback = await self._defer(ephemeral=private, thinking=True)
-        self._answered = Answered.PRIVATE if private else Answered.PUBLIC
-        self._message = callback.message_id if callback else None
-
-    async def defer_silently(self) -> None:
-        """Acknowledge without showing anything; raises `Gone`."""
-        await self._defer()
-        self._answered = Answered.SILENT
-
-    async def _defer(self, **how: bool) -> discord.InteractionCallbackResponse[Any] | None:
-        """Defer, once more where the call or its answer may be lost on the way."""
-        defer = partial(self.interaction.response.defer, **how)
+        defer = partial(self.interaction.response.defer, ephemeral=private, thinking=not silent)
         with _gone_errors():
             try:
-                return await defer()
+                callback = await defer()
             except Exception as error:
                 if not isinstance(translate(error), OSError):
                     raise
                 log.info("an acknowledgement may be lost (%s): %s", self.label, error)
-            try:
-                return await defer()
-            except discord.HTTPException as error:
-                if not refused_by(error, ALREADY_ACKNOWLEDGED):
-                    raise
-                return None  # the first one arrived
+                try:
+                    callback = await defer()
+                except discord.HTTPException as repeated:
+                    if not refused_by(repeated, ALREADY_ACKNOWLEDGED):
+                        raise
+                    callback = None  # the first one arrived
+        self._message = callback.message_id if callback and not silent else None
+        shown = Answered.PRIVATE if private else Answered.PUBLIC
+        self._answered = Answered.SILENT if silent else shown
 
     async def announce(self, job: Job) -> int | None:
         """Keep "thinking", which the first news of the job replace; return its message."""
@@ -173,7 +168,7 @@ class InteractionRequest(Request):
         await with_retries(lambda: send(**reply.new(), ephemeral=True), repeatable=False)
 
     async def delete_message(self) -> None:
-        """Delete the original answer: after `defer_silently` the message acted on.
+        """Delete the original answer: after a silent `defer` the message acted on.
 
         Discord always lets an interaction do that.
         """

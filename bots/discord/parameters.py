@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from inspect import Parameter, Signature
+from inspect import Parameter
 from typing import Any, Final
 
 import discord
@@ -13,7 +13,6 @@ from discord import app_commands
 from bots.discord.choices import LONGEST, choice, joined, whole
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.translate import description_text, name_text
 from bots.presentation.text import ELLIPSIS
 from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS, Option, find
@@ -21,6 +20,7 @@ from engine.errors import UserError
 from engine.models.catalogue import STARTER
 
 CHOICES: Final = 25  # that Discord shows at most
+NAMES: Final = {option.name.replace("-", "_"): option.name for option in OPTIONS}
 FILES: Final = frozenset({"model", "lora", "vae"})  # options whose values are names of files
 ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))
 
@@ -32,81 +32,41 @@ Offer = Callable[[Handler, discord.Interaction[Any], str], Awaitable[Offers]]
 Answer = Callable[..., Coroutine[Any, Any, None]]  # given the handler, the request, what was typed
 
 
-def with_options(
-    answer: Answer,
+def parameter(option: Option) -> Parameter:
+    """Return an option as a parameter of a command's callback."""
+    kind: Any = str
+    if option.range:
+        number = float if option.range.step is None else int
+        low, high = number(option.range.low), number(option.range.high)
+        kind = app_commands.Range[number, low, high]
+    name = option.name.replace("-", "_")
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=None)
+
+
+def with_values(
     handler: Handler,
-    options: Iterable[Option] = OPTIONS,
-    before: Sequence[Parameter] = (),
+    options: Iterable[Option],
+    offers: Mapping[str, Offer],
+    callback: Callback,
 ) -> Callback:
-    """Return a callback, as discord.py reads it, that answers with the options as keywords."""
-
-    async def command(interaction: discord.Interaction[Any], **typed: Any) -> None:
-        async with handler.receive(InteractionRequest(interaction)) as request:
-            given = {names.get(name, name): v for name, v in typed.items() if v is not None}
-            for name in given.keys() & FILES:
-                given[name] = await _whole(handler, name, given[name])
-            await answer(handler, request, **given)
-
-    options = tuple(options)
-    names = {_identifier(option.name): option.name for option in options}
-    itself = Parameter("interaction", Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [itself, *before, *(_parameter(option) for option in options)]
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    shown = {each.name: names.get(each.name, each.name) for each in parameters[1:]}
-    described = app_commands.describe(
-        **{name: description_text(f":{own}") for name, own in shown.items()}
-    )
-    renamed = app_commands.rename(
-        **{name: name_text(f":{own}", own) for name, own in shown.items()}
-    )
-    completed = app_commands.autocomplete(
-        **{
-            _identifier(option.name): completing(COMPLETIONS[option.name], handler)
-            for option in options
-            if option.name in COMPLETIONS
-        }
-    )
-    chosen = app_commands.choices(
-        **{
-            _identifier(option.name): [_choice(each) for each in option.choices]
-            for option in options
-            if 0 < len(option.choices) <= CHOICES
-        }
-    )
-    return chosen(completed(renamed(described(command))))
+    """Let discord.py offer values: the choices of options where they are few, else by text."""
+    completed = {name: completing(offer, handler) for name, offer in offers.items()}
+    chosen = {}
+    for option in options:
+        name = option.name.replace("-", "_")
+        if option.name in COMPLETIONS:
+            completed[name] = completing(COMPLETIONS[option.name], handler)
+        if 0 < len(option.choices) <= CHOICES:
+            chosen[name] = [app_commands.Choice(name=each, value=each) for each in option.choices]
+    return app_commands.choices(**chosen)(app_commands.autocomplete(**completed)(callback))
 
 
-def prompt_parameter() -> Parameter:
-    """Return the one option that must be given."""
-    return Parameter("prompt", Parameter.KEYWORD_ONLY, annotation=str)
-
-
-def file_parameter(name: str) -> Parameter:
-    """Return an option that takes a file."""
-    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=discord.Attachment, default=None)
-
-
-def _parameter(option: Option) -> Parameter:
-    name = _identifier(option.name)
-    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=_annotation(option), default=None)
-
-
-def _choice(text: str) -> app_commands.Choice[str]:
-    return app_commands.Choice(name=text, value=text)
-
-
-def _identifier(name: str) -> str:
-    """Return an option's name as Python can have it."""
-    return name.replace("-", "_")
-
-
-def _annotation(option: Option) -> Any:
-    if option.range is None:
-        return str
-    low, high = option.range.low, option.range.high
-    if option.range.step is None:
-        return app_commands.Range[float, float(low), float(high)]
-    return app_commands.Range[int, int(low), int(high)]
+async def typed_values(handler: Handler, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed by the options' own names, with whole names of files."""
+    found = {NAMES.get(name, name): value for name, value in typed.items() if value is not None}
+    for name in found.keys() & FILES:
+        found[name] = await _whole(handler, name, found[name])
+    return found
 
 
 def completing(offer: Offer, handler: Handler) -> Complete:

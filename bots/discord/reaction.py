@@ -24,7 +24,6 @@ class ReactionRequest(Request):
         emoji: str,
         language: str | None,
     ) -> None:
-        super().__init__()
         self.client = client
         self.guild = payload.guild_id
         guild = client.get_guild(payload.guild_id) if payload.guild_id else None
@@ -37,20 +36,17 @@ class ReactionRequest(Request):
         )
         self.in_private = self.guild is None  # others' direct messages send no reactions
         self.about = payload.message_id
-        self._emoji = emoji
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
-        self.address = Address(
-            channel=payload.channel_id,
-            person=payload.user_id,
-            language=language or "en",
-            limit=guild.filesize_limit if guild else LIMIT,
-            answers=payload.message_id,
+        self.label = f"discord:{payload.message_id}:{emoji}"
+        super().__init__(
+            Address(
+                channel=payload.channel_id,
+                person=payload.user_id,
+                language=language or "en",
+                limit=guild.filesize_limit if guild else LIMIT,
+                answers=payload.message_id,
+            )
         )
-
-    @property
-    def label(self) -> str:
-        """Return the name for the log: `event` without the person."""
-        return f"discord:{self.address.answers}:{self._emoji}"
 
     def check_permissions(self) -> None:
         """Raise `UserError` for a permission without which no answer can be shown."""
@@ -65,10 +61,7 @@ class ReactionRequest(Request):
             found = await self.client.fetch_channel(self.address.channel)
             self.parent = found.parent_id if isinstance(found, discord.Thread) else None
 
-    async def defer(self, *, private: bool = False) -> None:
-        """Do nothing: a reaction needs no acknowledgement."""
-
-    async def defer_silently(self) -> None:
+    async def defer(self, *, private: bool = False, silent: bool = False) -> None:
         """Do nothing: a reaction needs no acknowledgement."""
 
     async def announce(self, job: Job) -> int | None:

@@ -37,7 +37,6 @@ class Request(ABC):
     """What somebody asks for by an interaction or a reaction, and how they are answered."""
 
     client: discord.Client
-    address: Address
     guild: int | None
     parent: int | None  # the channel of a thread
     permissions: discord.Permissions | None  # the person's, in the channel
@@ -46,51 +45,24 @@ class Request(ABC):
     about: int | None  # the message acted on
     about_private = False  # … which only this person sees
     event: str  # the same however often Discord sends it
+    label: str  # `event` without the person, for the log
     refused = False  # answered with the reason why not
 
-    def __init__(self) -> None:
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.words = words_of(address.language)
+        self.person = person = person_key(address.person)  # keys in storage
+        self.place = place = place_key(self.guild, address.channel)
+        self.asker = Asker(person=person, place=place, reply=address.to_dict(), event=self.event)
+        self.viewer = Viewer(
+            person=person, place=place, in_private=self.in_private, answered_alone=True
+        )
         self._members: dict[int, discord.Member | None] = {}  # by server
-
-    @property
-    def label(self) -> str:
-        """Return the name for the log: `event` without the person."""
-        return self.event
-
-    @property
-    def words(self) -> Words:
-        """Return messages in the person's language."""
-        return words_of(self.address.language)
-
-    @property
-    def person(self) -> str:
-        """Return the person's key in storage."""
-        return person_key(self.address.person)
-
-    @property
-    def place(self) -> str:
-        """Return the key of the channel in storage."""
-        return place_key(self.guild, self.address.channel)
 
     @property
     def message(self) -> str | None:
         """Return the key of the message acted on in storage."""
         return message_key(self.about) if self.about else None
-
-    @property
-    def asker(self) -> Asker:
-        """Return who asks, for the studio."""
-        reply = self.address.to_dict()
-        return Asker(person=self.person, place=self.place, reply=reply, event=self.event)
-
-    @property
-    def viewer(self) -> Viewer:
-        """Return who asks, where, and who reads the answer."""
-        return Viewer(
-            person=self.person,
-            place=self.place,
-            in_private=self.in_private,
-            answered_alone=True,
-        )
 
     @property
     def moderates_channel(self) -> bool:
@@ -165,12 +137,11 @@ class Request(ABC):
         """Fetch the channel where it is not known, for `parent`; raises `discord.HTTPException`."""
 
     @abstractmethod
-    async def defer(self, *, private: bool = False) -> None:
-        """Acknowledge: the answer will be seen by all, or in `private` by the person alone."""
+    async def defer(self, *, private: bool = False, silent: bool = False) -> None:
+        """Acknowledge: the answer will be seen by all, or in `private` by the person alone.
 
-    @abstractmethod
-    async def defer_silently(self) -> None:
-        """Acknowledge without showing anything: the message acted on will be changed."""
+        silent: nothing is shown, and the message acted on will be changed.
+        """
 
     @abstractmethod
     async def announce(self, job: Job) -> int | None:
@@ -190,7 +161,7 @@ class Request(ABC):
 
     @abstractmethod
     async def delete_message(self) -> None:
-        """Delete the message acted on, after `defer_silently`."""
+        """Delete the message acted on, after a silent `defer`."""
 
 
 def moderates(permissions: discord.Permissions | None) -> bool:

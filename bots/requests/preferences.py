@@ -43,9 +43,9 @@ async def forget_preferences(people: People, person: str) -> None:
 
 
 async def values_for(
-    storage: Storage, person: str | None, place: str, typed: Mapping[str, str]
+    storage: Storage, person: str | None, place: str, typed: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return recipe values: what was typed, over what somebody saved. Raises `UserError`.
+    """Return recipe values: those that were typed, over what somebody saved.
 
     person: None for a group or channel in whose name several people write, who save nothing.
     What was saved and can be read no longer is left out, and so is a style that another place
@@ -62,4 +62,4 @@ async def values_for(
         known = await storage.styles.list(place)
         if values[STYLE] not in (style.name for style in known):
             del values[STYLE]
-    return values | parse_values(typed.items())
+    return {**values, **typed}

@@ -49,7 +49,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> str | None:
     if not prompt:
         return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
     person = viewer.person if viewer.is_person else None
-    values = await values_for(app.storage, person, viewer.place, dict(typed))
+    values = await values_for(app.storage, person, viewer.place, parse_values(typed))
     if picture:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
     job = await app.studio.imagine({**values, "prompt": prompt}, request.asker)

@@ -5,43 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 import discord
-from discord import app_commands
 
 from bots.chat import commands
 from bots.chat.privacy import privacy_text
-from bots.discord.commands.define import answering, define
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.parameters import Answer
+from bots.discord.parameters import Answer, Offers
 from bots.discord.replies import CONTENT, listed
 from bots.presentation.text import cut
 
-LISTINGS: Final = ("models", "stats", "queue")
 CHOICE: Final = 100  # characters
-
-
-def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
-    """Add the commands."""
-
-    async def complete(
-        interaction: discord.Interaction[Any], text: str
-    ) -> list[app_commands.Choice[str]]:
-        viewer = InteractionRequest(interaction).viewer
-        jobs = await commands.unfinished_jobs(handler.app, viewer)
-        names = [f"{job.id} {job.recipe.prompt}" for job in jobs]
-        return [
-            app_commands.Choice(name=cut(name, CHOICE), value=name.partition(" ")[0])
-            for name in names
-            if text in name
-        ]
-
-    # The first two need no database, and are answered at once.
-    tree.add_command(define("help", answering(handler, help_, defer=False)))
-    tree.add_command(define("privacy", answering(handler, privacy, defer=False)))
-    for name in LISTINGS:
-        tree.add_command(define(name, answering(handler, listing(name))))
-    callback = app_commands.autocomplete(job=complete)(answering(handler, cancel))
-    tree.add_command(define("cancel", callback))
 
 
 async def help_(handler: Handler, request: InteractionRequest) -> None:
@@ -69,3 +42,11 @@ def listing(name: str) -> Answer:
 async def cancel(handler: Handler, request: InteractionRequest, job: str | None = None) -> None:
     """Cancel a job, or the latest of the person's own that is unfinished."""
     await request.answer(await commands.cancel(handler.app, request, request.words, job or ""))
+
+
+async def unfinished(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    """Offer the person's own jobs that wait or run."""
+    viewer = InteractionRequest(interaction).viewer
+    jobs = await commands.unfinished_jobs(handler.app, viewer)
+    names = {str(job.id): f"{job.id} {job.recipe.prompt}" for job in jobs}
+    return [(cut(name, CHOICE), job) for job, name in names.items() if text in name]

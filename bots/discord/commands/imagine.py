@@ -5,24 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import discord
-from discord import app_commands
 
 from bots.discord.attachments import read_attachment
-from bots.discord.commands.define import define
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.parameters import file_parameter, prompt_parameter, with_options
 from bots.requests.options import parse_values
 from bots.requests.preferences import values_for
 from bots.requests.typed_options import read_request
 from engine.errors import UserError
 from engine.recipe.limits import check_words
-
-
-def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
-    """Add the command."""
-    before = [prompt_parameter(), file_parameter("image"), file_parameter("mask")]
-    tree.add_command(define("imagine", with_options(imagine, handler, before=before)))
 
 
 async def imagine(
@@ -39,13 +30,13 @@ async def imagine(
     """
     words, options = read_request(prompt, [(name, str(value)) for name, value in typed.items()])
     check_words(words)
-    parse_values(options)
+    values = parse_values(options)
     if mask and not image:
         raise UserError(request.words.mask_alone)
     async with handler.drawing(request):
         if image:  # nothing is fetched for who may not ask
             await handler.app.gate.admit(request)
-        values = await values_for(handler.storage, request.person, request.place, dict(options))
+        values = await values_for(handler.storage, request.person, request.place, values)
         if image:
             values["image"] = kept = await handler.studio.keep_image(await read_attachment(image))
             if mask:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import discord
 from discord import app_commands
@@ -12,11 +12,9 @@ from discord import app_commands
 from bots.chat import moderation
 from bots.chat.listings import act_detail
 from bots.discord.address import guild_key, person_key, place_key
-from bots.discord.commands.define import answering, define, group
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import is_adult
-from bots.discord.parameters import Answer
 from bots.discord.replies import CONTENT, SMALL_TEXT
 from bots.discord.request import Request
 from bots.presentation.text import escape_markdown, fit_list
@@ -50,19 +48,6 @@ OtherRule = Literal[
     "upscaler",
 ]
 Hours = app_commands.Range[int, 1, HOURS]
-
-
-def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
-    """Add the commands; Discord shows them to who manages messages, and each one checks."""
-    moderate = group(
-        "moderate",
-        default_permissions=discord.Permissions(manage_messages=True),
-        allowed_contexts=app_commands.AppCommandContext(guild=True),
-        allowed_installs=app_commands.AppInstallationType(guild=True),
-    )
-    for name, answer in ANSWERS.items():
-        moderate.add_command(define(f"moderate {name}", answering(handler, answer)))
-    tree.add_command(moderate)
 
 
 async def ban(
@@ -136,16 +121,6 @@ async def resume(handler: Handler, request: InteractionRequest) -> None:
     """Resume the queue, for Marble's own moderators."""
     found = await handler.app.pausing.resume(request.person)
     await request.answer(request.words.queue_resumed if found else request.words.queue_not_paused)
-
-
-ANSWERS: Final[Mapping[str, Answer]] = {
-    "ban": ban,
-    "unban": unban,
-    "channel": channel,
-    "log": log,
-    "pause": pause,
-    "resume": resume,
-}
 
 
 async def rules_text(handler: Handler, request: Request, place: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -11,10 +10,9 @@ from discord import app_commands
 from bots.admission.roles import Role
 from bots.discord.address import guild_key
 from bots.discord.commands.about import listing
-from bots.discord.commands.define import answering, define, group
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.parameters import Answer, Offers, completing, offered
+from bots.discord.parameters import Offers, offered
 from bots.presentation.text import escape_markdown
 from bots.requests.styles import LONGEST
 from bots.requests.typed_options import read_style_words
@@ -24,18 +22,7 @@ Name = app_commands.Range[str, 1, 32]
 Words = app_commands.Range[str, 1, LONGEST]
 
 
-def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
-    """Add the commands."""
-    styles = group("style")
-    for name, answer in ANSWERS.items():
-        callback = answering(handler, answer)
-        if name == "remove":
-            callback = app_commands.autocomplete(name=completing(_own, handler))(callback)
-        styles.add_command(define(f"style {name}", callback))
-    tree.add_command(styles)
-
-
-async def _own(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+async def own(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer the server's own styles: only they can be removed there."""
     place = guild_key(interaction.guild_id) if interaction.guild_id else EVERYWHERE
     known = await handler.app.styles.list(place)
@@ -66,9 +53,6 @@ async def remove(handler: Handler, request: InteractionRequest, name: Name) -> N
     """Remove a style of this server."""
     style = await handler.app.styles.remove(_place(handler, request), name, by=request.person)
     await request.answer(request.words.style_removed.format(name=escape_markdown(style.name)))
-
-
-ANSWERS: Final[Mapping[str, Answer]] = {"list": list_, "add": keep, "remove": remove}
 
 
 def _place(handler: Handler, request: InteractionRequest) -> str:

@@ -11,9 +11,8 @@ from discord import Locale
 from discord.app_commands import Command
 
 from bots.admission.rulebook import MODERATED
-from bots.discord.commands.define import define
+from bots.discord.commands.define import answering, define
 from bots.discord.commands.moderation import OtherRule, channel
-from bots.discord.parameters import prompt_parameter, with_options
 from bots.discord.translate import Tables
 from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS
@@ -23,11 +22,11 @@ NAME = re.compile(r"[-\w]{1,32}")  # Discord's, for lower-case words of any scri
 
 
 def imagine() -> Command[Any, ..., None]:
-    async def callback(interaction: Any, **typed: Any) -> None:
+    async def answer(handler: Any, request: Any, prompt: str, **typed: Any) -> None:
         pass
 
     handler = cast(Any, None)
-    return define("imagine", with_options(callback, handler, before=[prompt_parameter()]))
+    return define("imagine", answering(handler, answer, options=OPTIONS))
 
 
 def test_every_rule_of_moderators_can_be_said_in_discord() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bots.discord.slots import Slots
+from bots.discord.handler import Slots
 from engine.errors import UserError
 from storage.errors import DatabaseBusy, DatabaseFault
 

@@ -11,6 +11,7 @@ import pytest
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Refusal, Rules
+from bots.requests.options import parse_values
 from bots.requests.preferences import prefer, values_for
 from bots.requests.styles import LONGEST, Stylebook, UnknownStyle, add_words, styled
 from engine.errors import OptionError, PromptError
@@ -146,7 +147,8 @@ async def test_a_saved_style_holds_where_it_is_known(house: House, book: Stylebo
     await prefer(house.storage.people, ADA.person, {"style": "noir", "steps": "9"})
 
     async def held(place: str, **typed: str) -> dict[str, Any]:
-        return await values_for(house.storage, ADA.person, place, typed)
+        values = parse_values(typed.items())
+        return await values_for(house.storage, ADA.person, place, values)
 
     assert await held(HERE) == {"style": "noir", "steps": 9}
     assert await held("x:elsewhere") == {"steps": 9}
