@@ -1,6 +1,7 @@
 """Lists as lines of text: the queue, models, history, settings, rules, moderators' acts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from bots.admission.blocked_words import quote
@@ -144,14 +145,22 @@ def rule_lines(
         yield " ".join(parts)
 
 
-def act_lines(acts: Iterable[Act], words: Words) -> Iterator[str]:
-    """List what moderators did, the newest first."""
+def act_lines(
+    acts: Iterable[Act],
+    words: Words,
+    *,
+    time: Callable[[datetime], str] = "{:%Y-%m-%d %H:%M}".format,
+    person: Callable[[str], str] = str,
+    escape: Callable[[str], str] = str,
+    joint: str = " · ",
+) -> Iterator[str]:
+    """List what moderators did, the newest first; time, person: how these are written."""
     acts = list(acts)
     yield words.acts_title if acts else words.acts_empty
     for act in acts:
-        name, detail = words.acts.get(act.act, act.act), act_detail(act, words)
-        facts = (f"{act.at:%Y-%m-%d %H:%M}", act.by, name, act.target or "", detail)
-        yield " · ".join(fact for fact in facts if fact)
+        by, target = (person(key) if key else "" for key in (act.by, act.target))
+        name, detail = words.acts.get(act.act, act.act), escape(act_detail(act, words))
+        yield joint.join(filter(None, (time(act.at), by, name, target, detail)))
 
 
 def act_detail(act: Act, words: Words) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import discord
 
@@ -21,14 +21,10 @@ from bots.discord.errors import (
 )
 from bots.discord.messages import dm_errors, send_dm
 from bots.discord.replies import Reply
-from bots.discord.request import Gone, Request, require
+from bots.discord.request import Gone, Request
 from bots.discord.retries import with_retries
 from bots.texts import language_of
 from storage import Job
-
-NEEDED: Final = ("view_channel", "send_messages", "attach_files")
-NEEDED_IN_THREAD: Final = ("view_channel", "send_messages_in_threads", "attach_files")
-NEEDED_BY_GUEST: Final = ("attach_files",)  # where only the person has installed Marble
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +46,7 @@ class InteractionRequest(Request):
         self.interaction = interaction
         self.guild = interaction.guild_id
         channel, user = interaction.channel, interaction.user
+        self.guest = not interaction.is_guild_integration()
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
         self.permissions = interaction.permissions
         self.member = user if isinstance(user, discord.Member) else None
@@ -75,16 +72,10 @@ class InteractionRequest(Request):
         self._message: int | None = None
         self._file_sent = False
 
-    def check_permissions(self) -> None:
-        """Raise `UserError` for a permission without which no answer can be shown."""
-        if self.guild is None:
-            return
-        names: Sequence[str] = NEEDED
-        if not self.interaction.is_guild_integration():
-            names = NEEDED_BY_GUEST
-        elif isinstance(self.interaction.channel, discord.Thread):
-            names = NEEDED_IN_THREAD
-        require(self.interaction.app_permissions, names, self.words)
+    @property
+    def own_permissions(self) -> discord.Permissions | None:
+        """Return Marble's permissions in the channel; None outside of servers."""
+        return self.interaction.app_permissions if self.guild else None
 
     async def load_channel(self) -> None:
         """Do nothing: an interaction brings its channel."""

@@ -6,10 +6,9 @@ import discord
 
 from bots.discord.address import LIMIT, Address
 from bots.discord.errors import already_deleted, takes_no_dm
-from bots.discord.interaction import NEEDED, NEEDED_IN_THREAD
 from bots.discord.messages import send, send_dm
 from bots.discord.replies import Reply
-from bots.discord.request import Request, require
+from bots.discord.request import Request
 from bots.discord.retries import with_retries
 from storage import Job
 
@@ -48,12 +47,11 @@ class ReactionRequest(Request):
             )
         )
 
-    def check_permissions(self) -> None:
-        """Raise `UserError` for a permission without which no answer can be shown."""
-        if self._channel is not None:
-            in_thread = isinstance(self._channel, discord.Thread)
-            has = self._channel.permissions_for(self._channel.guild.me)
-            require(has, NEEDED_IN_THREAD if in_thread else NEEDED, self.words)
+    @property
+    def own_permissions(self) -> discord.Permissions | None:
+        """Return Marble's permissions in the channel; None where it is not known."""
+        channel = self._channel
+        return channel.permissions_for(channel.guild.me) if channel else None
 
     async def load_channel(self) -> None:
         """Fetch a thread that the client does not know: an archived one, or a private one."""

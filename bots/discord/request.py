@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import Final
 
 import discord
@@ -20,7 +19,7 @@ from bots.discord.errors import NETWORK
 from bots.discord.invitation import spoken
 from bots.discord.replies import Reply
 from bots.requests.studio import Asker
-from bots.texts import Words, words_of
+from bots.texts import words_of
 from engine.errors import UserError
 from storage import Job
 
@@ -46,6 +45,7 @@ class Request(ABC):
     about_private = False  # … which only this person sees
     event: str  # the same however often Discord sends it
     label: str  # `event` without the person, for the log
+    guest = False  # only the person has installed Marble, not the server
     refused = False  # answered with the reason why not
 
     def __init__(self, address: Address) -> None:
@@ -128,9 +128,20 @@ class Request(ABC):
                 pass
         return self._members[guild.id]
 
+    @property
     @abstractmethod
+    def own_permissions(self) -> discord.Permissions | None:
+        """Return Marble's permissions in the channel; None where they are not asked for."""
+
     def check_permissions(self) -> None:
         """Raise `UserError` for a permission without which no answer can be shown."""
+        if (own := self.own_permissions) is None:
+            return
+        send = "send_messages_in_threads" if self.parent else "send_messages"
+        for name in ("attach_files",) if self.guest else ("view_channel", send, "attach_files"):
+            if not getattr(own, name):
+                shown = self.words.permissions.get(name) or spoken(name)
+                raise UserError(self.words.missing_permission.format(permission=shown))
 
     @abstractmethod
     async def load_channel(self) -> None:
@@ -167,11 +178,3 @@ class Request(ABC):
 def moderates(permissions: discord.Permissions | None) -> bool:
     """Return whether permissions are those of a moderator."""
     return permissions is not None and any(getattr(permissions, name) for name in MODERATING)
-
-
-def require(permissions: discord.Permissions, names: Iterable[str], words: Words) -> None:
-    """Raise `UserError` for the first of some permissions that Marble lacks."""
-    for name in names:
-        if not getattr(permissions, name):
-            shown = words.permissions.get(name) or spoken(name)
-            raise UserError(words.missing_permission.format(permission=shown))

@@ -10,8 +10,8 @@ import discord
 from discord import app_commands
 
 from bots.chat import moderation
-from bots.chat.listings import act_detail
-from bots.discord.address import guild_key, person_key, place_key
+from bots.chat.listings import act_lines
+from bots.discord.address import PLATFORM, guild_key, person_key, place_key
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import is_adult
@@ -141,18 +141,18 @@ async def rules_text(handler: Handler, request: Request, place: str) -> str:
 
 def acts_text(acts: Sequence[Act], words: Words) -> str:
     """List what moderators did, newest first."""
-    if not acts:
-        return words.acts_empty
-    lines = []
-    for act in acts:
-        by, target = (_mention(key) if key else "" for key in (act.by, act.target))
-        name, detail = words.acts.get(act.act, act.act), act_detail(act, words)
-        when = f"<t:{int(act.at.timestamp())}:f>"
-        lines.append(" ".join(filter(None, (when, by, name, target, escape_markdown(detail)))))
-    return fit_list([f"**{words.acts_title}**", *lines], CONTENT, words.and_more)
+    title, *lines = act_lines(
+        acts,
+        words,
+        time=lambda at: f"<t:{int(at.timestamp())}:f>",
+        person=_mention,
+        escape=escape_markdown,
+        joint=" ",
+    )
+    return fit_list([f"**{title}**" if lines else title, *lines], CONTENT, words.and_more)
 
 
 def _mention(key: str) -> str:
     platform, _, rest = key.partition(":")
-    known = platform == "discord" and rest.isdigit()
+    known = platform == PLATFORM and rest.isdigit()
     return f"<@{rest}>" if known else escape_markdown(key)
