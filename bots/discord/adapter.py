@@ -70,12 +70,10 @@ async def _in_words(client: discord.Client, job: Job, address: Address, reply: R
     """Edit the placeholder, which took no picture, by whichever of the two ways is open."""
     try:
         return await _by_token(client, job, address, reply)
-    except WayClosed:
-        return await _by_edit(client, job, address, reply)
-    except discord.HTTPException as error:
+    except (WayClosed, discord.HTTPException) as error:
         if not isinstance(translate(error), WayClosed):
             raise
-        return await _by_edit(client, job, address, reply)
+    return await _by_edit(client, job, address, reply)
 
 
 # Discord drops a repeated nonce, but only for some minutes.

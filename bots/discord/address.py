@@ -1,4 +1,4 @@
-"""Where a reply goes: plain ids, kept with the job, since no interaction outlives its process."""
+"""Where a reply goes: plain ids, stored with the job, since interactions end with their process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARGIN: Final = 10.0  # seconds before its end at which a token counts as expire
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Say who is answered, in which channel, in what language, and by which token until when."""
+    """Who is answered, in which channel and language, and with which token until when."""
 
     channel: int
     person: int
@@ -23,15 +23,15 @@ class Address:
     application: int = 0
     token: str | None = field(default=None, repr=False)
     until: float = 0.0  # seconds since 1970
-    answers: int | None = None  # the message that a new one would reply to
+    answers: int | None = None  # the message that a new one replies to
 
     @property
     def expired(self) -> bool:
-        """Say whether the interaction's token is of no more use, or there is none."""
+        """Return whether the interaction's token has expired, or there is none."""
         return self.token is None or time.time() > self.until - MARGIN
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values, as a job stores them."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
@@ -42,12 +42,12 @@ class Address:
 
 
 def person_key(user: int) -> str:
-    """Return how a person is known in storage."""
+    """Return a person's key in storage."""
     return f"{PLATFORM}:{user}"
 
 
 def place_key(guild: int | None, channel: int) -> str:
-    """Return how a channel is known in storage: within its server, or alone."""
+    """Return a channel's key in storage: within its server, or alone."""
     return f"{PLATFORM}:{guild}/{channel}" if guild else f"{PLATFORM}:@me/{channel}"
 
 
@@ -61,12 +61,12 @@ def read_place(place: str) -> tuple[int, int] | None:
 
 
 def guild_key(guild: int) -> str:
-    """Return how a server is known in storage."""
+    """Return a server's key in storage."""
     return f"{PLATFORM}:{guild}"
 
 
 def message_key(message: int) -> str:
-    """Return how a message is known in storage."""
+    """Return a message's key in storage."""
     return f"{PLATFORM}:{message}"
 
 

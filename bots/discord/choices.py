@@ -1,8 +1,8 @@
-"""Choices, of whose texts Discord takes 100 characters: longer names come in a short form.
+"""Choices: Discord allows 100 characters, so longer names get a short form.
 
     a-model-with-a-very-long-name…1f3870be
 
-Its end is the beginning of the name's sha256, so that it finds the name again, after restarts, too.
+It ends with the beginning of the name's sha256, by which the name is found again.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from discord.app_commands import Choice
 from bots.admission.blocked_words import quote
 from bots.presentation.text import ELLIPSIS
 
-LONGEST: Final = 100  # characters
+LONGEST: Final = 100  # characters of a choice
 DIGITS: Final = 8  # of the sha256
-SHORTEST: Final = 24  # characters of a short form, in which a name can still be recognised
+SHORTEST: Final = 24  # characters of a short form that people can still recognise
 _SHORT: Final = re.compile(rf"[^,{ELLIPSIS}]*{ELLIPSIS}([0-9a-f]{{{DIGITS}}})")
-_SIGNS: Final = re.compile(r'[,:，、"“”…]')  # what means something in lists
+_SIGNS: Final = re.compile(r'[,:，、"“”…]')  # with a meaning in lists
 
 
 def choice(label: str, value: str) -> Choice[str]:
-    """Return a choice; of a long label both ends are shown, since names often differ at theirs."""
+    """Return a choice; a long label keeps both ends, where names often differ."""
     half = LONGEST // 2 - 1
     shown = label if len(label) <= LONGEST else f"{label[:half]}{ELLIPSIS}{label[-half:]}"
     return Choice(name=shown, value=short(value))
 
 
-def short(name: str, room: int = LONGEST) -> str:
-    """Return a name, or its short form where it has more than so many characters."""
-    if len(name) <= room:
+def short(name: str, limit: int = LONGEST) -> str:
+    """Return a name, or its short form where it is longer than the limit in characters."""
+    if len(name) <= limit:
         return name
-    begin = _SIGNS.sub(" ", name)[: max(0, room - DIGITS - len(ELLIPSIS))]
+    begin = _SIGNS.sub(" ", name)[: max(0, limit - DIGITS - len(ELLIPSIS))]
     return f"{begin}{ELLIPSIS}{_digest(name)}"
 
 
 def joined(kept: str, name: str) -> str:
-    """Return a list as it is typed so far with one more name, in a short form where it must be."""
-    room = max(SHORTEST, LONGEST - len(kept))
+    """Return a list that is being typed with one more name, in its short form if need be."""
+    limit = max(SHORTEST, LONGEST - len(kept))
     quoted = quote(name)
-    return kept + (quoted if len(quoted) <= room else short(name, min(room, LONGEST // 2)))
+    return kept + (quoted if len(quoted) <= limit else short(name, min(limit, LONGEST // 2)))
 
 
 def whole(text: str, names: Iterable[str], *, listed: bool = False) -> str:
-    """Return a text in which short forms of these names are the names again.
+    """Return a text with the names in place of their short forms.
 
-    listed: it holds several, with commas between.
+    listed: the text is a list, with commas between.
     """
     if ELLIPSIS not in text:
         return text

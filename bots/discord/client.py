@@ -25,7 +25,7 @@ from bots.discord.request import Request
 from bots.discord.retries import with_retries
 from bots.discord.sync import sync
 from bots.discord.translate import Tables
-from bots.discord.unanswered import Question, Unanswered
+from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.lines import name_of
 from bots.service.app import App
 from bots.texts import words_of
@@ -178,27 +178,27 @@ class MarbleClient(Connection):
         """Answer what the process before this one acknowledged and left."""
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def answer(question: Question) -> None:
+        async def answer(pending: PendingInteraction) -> None:
             async with slots:
                 try:
-                    await self._ask_again(question)
+                    await self._ask_again(pending)
                 except Exception as error:
                     found = translate(error)
-                    log.warning("%s is not answered: %s", question.event, found)
+                    log.warning("%s is not answered: %s", pending.event, found)
                     if isinstance(found, WayClosed):
-                        self._unanswered.answered(question.event)
+                        self._unanswered.answered(pending.event)
 
         await asyncio.gather(*map(answer, await self._unanswered.left()))
 
-    async def _ask_again(self, question: Question) -> None:
+    async def _ask_again(self, pending: PendingInteraction) -> None:
         """Ask the person to try again, if they still see "thinking" and no job will answer."""
-        if await self.app.storage.jobs.by_event(question.event) is None:
-            webhook = webhook_of(self, question.application, question.token)
+        if await self.app.storage.jobs.by_event(pending.event) is None:
+            webhook = webhook_of(self, pending.application, pending.token)
             original: Any = ORIGINAL
             message = await with_retries(lambda: webhook.fetch_message(original), repeatable=True)
             if message.flags.loading:
-                text = words_of(question.language).ask_again
+                text = words_of(pending.language).ask_again
                 await with_retries(
                     lambda: webhook.edit_message(original, content=text), repeatable=True
                 )
-        self._unanswered.answered(question.event)
+        self._unanswered.answered(pending.event)

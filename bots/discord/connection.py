@@ -1,8 +1,8 @@
 """The connection to Discord: where its servers are, and how long anything may take.
 
-discord.py lets a request wait five minutes for its answer, and the gateway 17 minutes for its next
-try, without a setting for either: after a network that drops packets and reports no error, nothing
-would be delivered for so long once it works again.
+discord.py waits up to five minutes for the answer to a request, and 17 minutes between two tries of
+the gateway, and has no setting for either. After an outage that drops packets without an error,
+nothing would be delivered for so long.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bots.operations.proxy import proxy_for
 from bots.operations.settings import Settings
 from bots.worker.delivery import SEND
 
-# None of these is privileged: Marble reads no messages and knows no member lists.
+# None of these is privileged: Marble reads no messages and no member lists.
 INTENTS: Final = discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True)
 LOGIN: Final = 60.0  # seconds that logging in may take, the registering of commands included
 # Seconds for a connection, for the first and each further byte of an answer once all is sent, and
@@ -30,7 +30,7 @@ REQUEST: Final = aiohttp.ClientTimeout(total=SEND, sock_connect=10.0, sock_read=
 
 
 class Backoff(ExponentialBackoff[Literal[False]]):
-    """Wait up to 16 s before the gateway is tried again."""
+    """Waits up to 16 s before the gateway is tried again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ discord.client.ExponentialBackoff = Backoff  # type: ignore[attr-defined, assign
 
 
 class Connection(discord.Client):
-    """Speak with Discord within bounded times, through the proxy that the settings name."""
+    """A client with bounded times for requests, through the proxy of the settings."""
 
     def __init__(self, settings: Settings, **options: Any) -> None:
-        # It takes requests, the gateway and attachments alike.
+        # For requests, the gateway and attachments alike.
         proxy = proxy_for(settings, settings.discord_api_base)
         super().__init__(intents=INTENTS, proxy=proxy, **options)
 
@@ -57,12 +57,12 @@ class Connection(discord.Client):
             raise TimeoutError(f"no answer within {LOGIN:g} s") from None
 
     async def setup_hook(self) -> None:
-        """Bound all requests; they share the session that logging in has made."""
+        """Set the timeouts of the session that all requests share; logging in has made it."""
         session: aiohttp.ClientSession = self.http._HTTPClient__session  # type: ignore[attr-defined]
         session._timeout = REQUEST
 
 
 def point_at(settings: Settings) -> None:
-    """Let discord.py speak with the server that the settings name."""
+    """Make discord.py use the server that the settings name."""
     Route.BASE = settings.discord_api_base
     DiscordWebSocket.DEFAULT_GATEWAY = URL(settings.discord_gateway)

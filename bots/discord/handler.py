@@ -24,7 +24,7 @@ from bots.discord.messages import is_adult
 from bots.discord.progress import ProgressMessages
 from bots.discord.replies import CONTENT
 from bots.discord.request import Gone, Request
-from bots.discord.unanswered import Question, Unanswered
+from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.text import cut, escape_sentence
 from bots.service.app import App
 from bots.texts import DEFAULT, tell
@@ -94,7 +94,7 @@ class Handler:
         """
         if isinstance(request, InteractionRequest):
             await self._unanswered.keep(
-                Question(
+                PendingInteraction(
                     event=request.event,
                     application=request.address.application,
                     token=request.interaction.token,

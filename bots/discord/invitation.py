@@ -1,4 +1,4 @@
-"""What Marble asks of a server, and the link that asks for exactly that."""
+"""The permissions that Marble needs in a server, and the link that asks for exactly those."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 import discord
 
-# What answers need: to see the channel, to write there and in its threads, to attach pictures, and
+# Answers need them: to see the channel, to write there and in its threads, to attach pictures, and
 # to reply to a message that was there before.
 PERMISSIONS: Final = discord.Permissions(
     view_channel=True,
@@ -19,18 +19,18 @@ SCOPES: Final = ("bot", "applications.commands")
 
 
 def invite_link(application: int) -> str:
-    """Return the address at which a server's owner invites Marble."""
+    """Return the link by which a server's owner invites Marble."""
     return discord.utils.oauth_url(application, permissions=PERMISSIONS, scopes=SCOPES)
 
 
 def lacking(permissions: discord.Permissions) -> list[str]:
-    """Return the permissions that Marble does not have, as people read them."""
+    """Return the names, as Discord shows them, of permissions that Marble lacks."""
     if permissions.administrator:
         return []
     wanted = (name for name, asked_for in PERMISSIONS if asked_for)
-    return [spoken(name) for name in wanted if not getattr(permissions, name)]
+    return [shown_name(name) for name in wanted if not getattr(permissions, name)]
 
 
-def spoken(permission: str) -> str:
+def shown_name(permission: str) -> str:
     """Return a permission's name as Discord shows it."""
     return permission.replace("_", " ").title()

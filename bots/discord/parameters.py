@@ -70,7 +70,7 @@ async def typed_values(handler: Handler, typed: Mapping[str, Any]) -> dict[str, 
 
 
 def completing(offer: Offer, handler: Handler) -> Complete:
-    """Return what discord.py asks for values while an option is typed."""
+    """Return the function that discord.py asks for values while an option is typed."""
 
     async def complete(interaction: discord.Interaction[Any], text: str) -> Choices:
         offers = await offer(handler, interaction, text.strip())
@@ -89,7 +89,7 @@ async def _vaes(handler: Handler, interaction: discord.Interaction[Any], text: s
 
 
 async def _loras(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
-    """Offer names for the last of several with commas between; what stands before is kept."""
+    """Offer names for the last of a list with commas between; the others are kept."""
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
     known = offered(last.strip(), await asyncio.to_thread(handler.studio.loras))
@@ -103,7 +103,7 @@ async def _styles(handler: Handler, interaction: discord.Interaction[Any], text:
 
 
 async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
-    """Offer shapes, in the size that the model draws well."""
+    """Offer shapes, in sizes with as many pixels as the model's own."""
     try:
         typed = getattr(interaction.namespace, "model", None) or STARTER
         model = handler.studio.model(await _whole(handler, "model", typed))
@@ -120,12 +120,12 @@ async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: 
 
 
 def offered(text: str, names: Iterable[str]) -> Offers:
-    """Return those names that hold what is typed so far."""
+    """Return the names that contain what is typed so far."""
     return [(name, name) for name in names if text.lower() in name.lower()]
 
 
 async def _whole(handler: Handler, option: str, text: str) -> str:
-    """Return what was chosen for an option with whole names in it."""
+    """Return the value of an option with whole names in place of short forms."""
     if ELLIPSIS not in text:
         return text
     studio = handler.studio

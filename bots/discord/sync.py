@@ -1,4 +1,4 @@
-"""Tell Discord which commands there are, and only when they changed: it counts how often."""
+"""Register the commands with Discord, only when they changed: it limits how often."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 async def sync(tree: app_commands.CommandTree[Any], app: App) -> bool:
-    """Register the commands unless Discord has them already; return whether it was needed."""
+    """Register the commands unless Discord has these already; return whether it was needed."""
     guild = app.settings.discord_test_guild
     target = discord.Object(guild) if guild else None
     if target:
@@ -36,7 +36,7 @@ async def sync(tree: app_commands.CommandTree[Any], app: App) -> bool:
 
 
 async def fingerprint(tree: app_commands.CommandTree[Any]) -> str:
-    """Return a hash of all that Discord is told about the commands."""
+    """Return a hash of all that is registered."""
     translator = tree.translator
     assert translator
     payload = [await each.get_translated_payload(tree, translator) for each in tree.get_commands()]

@@ -1,4 +1,4 @@
-"""Names and descriptions of commands in the languages that Marble speaks."""
+"""Names and descriptions of commands in all languages of `bots.texts.commands`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LOCALES: Final = {Locale.chinese: "zh", Locale.taiwan_chinese: "zh"}
 
 
 def name_text(key: str, name: str | None = None) -> locale_str:
-    """Return a command's or option's name, with what finds its translations."""
+    """Return a command's or option's name, with the key of its translations."""
     return locale_str(name or key.rpartition(" ")[2], key=key, kind="name")
 
 
 def description_text(key: str) -> locale_str:
-    """Return a command's or option's description in English, with what finds the others."""
+    """Return a command's or option's description in English, with the key of its translations."""
     return locale_str(COMMANDS[key].description["en"], key=key, kind="description")
 
 
 class Tables(Translator):
-    """Look translations up in `bots.texts.commands`."""
+    """Finds translations in `bots.texts.commands`."""
 
     async def translate(
         self, string: locale_str, locale: Locale, context: TranslationContext[Any, Any]

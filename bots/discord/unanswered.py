@@ -1,9 +1,9 @@
 """Interactions that were acknowledged and are not answered yet, in a file of their own.
 
-Discord shows "thinking" from the acknowledgement on, and only the interaction's token can end that.
-What a process leaves unanswered when it is killed is answered by the next one, for as long as the
-token lives. The file holds nothing else, so that no token is in the database, its backups, exports
-or the log; an entry goes when it is answered, or with its token after 15 minutes.
+Discord shows "thinking" after the acknowledgement until the interaction's token is used. What a
+process leaves unanswered when it is killed is answered by the next one, as long as the token is
+valid. Tokens are stored in this file only, not in the database, its backups, exports or the log; an
+entry is removed when it is answered, or with its token after 15 minutes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from engine.files.private import FILE, make_folder, sync_folder
 NAME: Final = "discord-unanswered.jsonl"
 BRIEF: Final = 1.0  # seconds that an acknowledgement, due within three, waits for a slow disk
 LOOK: Final = 60.0  # seconds between looks for tokens that ended
-SPENT: Final = 200  # entries that are of no more use, before a file that is in use is rewritten
+SPENT: Final = 200  # entries without use in a file, after which it is rewritten
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Hold what it takes to answer an interaction; `until` is in seconds since 1970."""
+class PendingInteraction:
+    """What it takes to answer an interaction; `until` is in seconds since 1970."""
 
     event: str
     application: int
@@ -40,24 +40,24 @@ class Question:
     until: float
 
     def __repr__(self) -> str:
-        return f"Question({self.event!r})"
+        return f"PendingInteraction({self.event!r})"
 
 
 class Unanswered:
-    """Keep questions while they are unanswered; many that come at once share one write."""
+    """Stores interactions while they are unanswered; many that come at once share one write."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._open: dict[str, Question] = {}
+        self._open: dict[str, PendingInteraction] = {}
         self._lines: list[str] = []
         self._urgent: list[asyncio.Future[None]] = []
         self._spent = 0
         self._something = asyncio.Event()
         self._closing = False
-        self._left: dict[str, Question] | None = None
+        self._left: dict[str, PendingInteraction] | None = None
 
-    async def left(self) -> tuple[Question, ...]:
-        """Return what a process before this one left, as far as it is unanswered still."""
+    async def left(self) -> tuple[PendingInteraction, ...]:
+        """Return what a process before this one left, if it is still unanswered."""
         if self._left is None:
             found = await asyncio.to_thread(_read, self._path)
             self._left = {each.event: each for each in found}
@@ -67,17 +67,17 @@ class Unanswered:
         now = time.time()
         return tuple(q for key, q in self._left.items() if key in self._open and q.until > now)
 
-    async def keep(self, question: Question) -> None:
-        """Keep a question; waits until it is on the disk, though never for long."""
+    async def keep(self, pending: PendingInteraction) -> None:
+        """Store an interaction; returns once it is on the disk, or after `BRIEF` seconds."""
         written = asyncio.get_running_loop().create_future()
-        self._open[question.event] = question
-        self._lines.append(json.dumps(asdict(question)))
+        self._open[pending.event] = pending
+        self._lines.append(json.dumps(asdict(pending)))
         self._urgent.append(written)
         self._something.set()
         await asyncio.wait([written], timeout=BRIEF)
 
     def answered(self, event: str) -> None:
-        """Let go of a question; unknown ones are ignored."""
+        """Remove an interaction; unknown ones are ignored."""
         if self._open.pop(event, None):
             self._lines.append(json.dumps({"event": event}))
             self._spent += 1
@@ -85,7 +85,7 @@ class Unanswered:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
-        """Write inside the block what is kept and let go of, and once more at its end."""
+        """Write all changes inside the block, and once more at its end."""
         self._closing = False
         task = asyncio.create_task(self._write_on(), name="discord-unanswered")
         try:
@@ -105,7 +105,7 @@ class Unanswered:
         await self._write()
 
     async def _write(self) -> None:
-        """Write what is new, or all that is open anew where most of the file is of no more use."""
+        """Append what is new, or rewrite the file where most of it is without use."""
         self._expire()
         lines, self._lines = self._lines, []
         urgent, self._urgent = self._urgent, []
@@ -126,14 +126,14 @@ class Unanswered:
 
     def _expire(self) -> None:
         now = time.time()
-        ended = [event for event, question in self._open.items() if question.until < now]
+        ended = [event for event, pending in self._open.items() if pending.until < now]
         for event in ended:
             del self._open[event]
         self._spent += len(ended)
 
 
-def _read(path: Path) -> list[Question]:
-    """Return the questions of a file that are open, whatever else it holds; blocks."""
+def _read(path: Path) -> list[PendingInteraction]:
+    """Return the unanswered interactions of a file, whatever else is in it; blocks."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -141,12 +141,12 @@ def _read(path: Path) -> list[Question]:
     except OSError as error:
         log.warning("what is unanswered cannot be read in %s: %s", path, error)
         return []
-    found: dict[str, Question] = {}
+    found: dict[str, PendingInteraction] = {}
     for line in text.splitlines():
         with suppress(ValueError, TypeError, KeyError):  # a line that a power cut tore
             values: Mapping[str, Any] = json.loads(line)
             if "token" in values:
-                found[values["event"]] = Question(**values)
+                found[values["event"]] = PendingInteraction(**values)
             else:
                 found.pop(values["event"], None)
     return [each for each in found.values() if each.until > time.time()]
@@ -164,7 +164,7 @@ def _append(path: Path, lines: Iterable[str], *, durable: bool) -> None:
 
 
 def _replace(path: Path, lines: Iterable[str]) -> None:
-    """Write a file anew; at any moment one of the two is whole."""
+    """Rewrite a file, atomically."""
     make_folder(path.parent)
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)

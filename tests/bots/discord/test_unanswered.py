@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bots.discord import unanswered as module
-from bots.discord.unanswered import NAME, SPENT, Question, Unanswered
+from bots.discord.unanswered import NAME, SPENT, PendingInteraction, Unanswered
 from storage import Storage
 from tests.bots.discord.conftest import Marble
 from tests.conftest import PATIENCE
@@ -109,8 +109,8 @@ async def test_what_was_answered_before_a_kill_stays_as_it_is(
     assert history.text == text
 
 
-def a_question(event: str, token: str = "token", seconds: float = 900.0) -> Question:
-    return Question(
+def a_question(event: str, token: str = "token", seconds: float = 900.0) -> PendingInteraction:
+    return PendingInteraction(
         event=event, application=1, token=token, language="en", until=time.time() + seconds
     )
 
