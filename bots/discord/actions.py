@@ -33,6 +33,7 @@ from engine.errors import UserError
 from storage import Job, Picture, parse_name
 
 Action = Callable[[Handler, Request, str], Awaitable[None]]
+Page = Callable[[Handler, Request, str], Awaitable[Reply]]
 UPLOADS: Final = 10  # files in one message
 
 
@@ -149,16 +150,10 @@ async def edit(handler: Handler, request: Request, name: str) -> None:
     await request.interaction.response.send_modal(form)
 
 
-async def history(handler: Handler, request: Request, name: str) -> None:
-    """Show the page of the person's history before the job `name`."""
+async def turn_page(handler: Handler, request: Request, name: str, *, page: Page) -> None:
+    """Show the page of the person's history or favourites that comes before a name."""
     await handler.acknowledge(request, private=True)
-    await request.answer(await history_page(handler, request, name))
-
-
-async def favourites(handler: Handler, request: Request, name: str) -> None:
-    """Show the page of the person's favourites before the picture `name`."""
-    await handler.acknowledge(request, private=True)
-    await request.answer(await favourites_page(handler, request, name))
+    await request.answer(await page(handler, request, name))
 
 
 async def forget(handler: Handler, request: Request, name: str) -> None:
@@ -178,8 +173,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "favourite": favourite,
     "unfavourite": unfavourite,
     "delete": delete,
-    "history": history,
-    "favourites": favourites,
+    "history": partial(turn_page, page=history_page),
+    "favourites": partial(turn_page, page=favourites_page),
     "forget": forget,
 }
 

@@ -129,10 +129,10 @@ def shown_of(recipe: Recipe) -> dict[str, str]:
 
 
 def values_of(fields: Mapping[str, str], shown: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the recipe values that a form's fields say; raises `UserError`.
+    """Return the recipe values of a form's fields; raises `UserError`.
 
-    shown: what they held when the form opened. What is left as it was gives way to options among
-    the words, and words that are left so hold none.
+    shown: the fields' texts when the form opened. A field that was not changed gives way to an
+    option among the words; words that were not changed are not searched for options.
     """
     shown = shown or {}
     changed = {

@@ -18,12 +18,12 @@ CHOICE: Final = 100  # characters
 
 
 async def help_(handler: Handler, request: InteractionRequest) -> None:
-    """Say what Marble can do, and how."""
+    """Explain what Marble can do, and how."""
     await request.answer(request.words.help)
 
 
 async def privacy(handler: Handler, request: InteractionRequest) -> None:
-    """Say what is kept."""
+    """Show the privacy text."""
     text = await privacy_text(handler.app.settings, request.words)
     await request.answer(cut(text, CONTENT))
 
