@@ -4,8 +4,6 @@ Each function takes the handler, the request, and the name of a job (`12`) or of
 (`12.3`).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The adapter: connects to Discord, and sends replies from the outbox."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence

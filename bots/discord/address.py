@@ -1,11 +1,9 @@
 """Where a reply goes: plain ids, stored with the job, since interactions end with their process."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, Self
 
 PLATFORM: Final = "discord"
 LIMIT: Final = 10 * 2**20  # bytes of an upload where the server has no boosts
@@ -35,7 +33,7 @@ class Address:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Address:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote, by this version or another."""
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})

@@ -4,8 +4,6 @@ Those of messages that Marble does not know were drawn by ComfyUI, A1111 or anot
 on by people; their own texts say what they were made from.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator

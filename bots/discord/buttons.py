@@ -4,8 +4,6 @@ marble:ID:JOB          marble:dice:12
 marble:ID:JOB.PICTURE  marble:upscale:12.3
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self

@@ -5,8 +5,6 @@
 It ends with the beginning of the name's sha256, by which the name is found again.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """The client: Discord's events, passed on to the handler."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from contextlib import suppress

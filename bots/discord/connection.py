@@ -5,8 +5,6 @@ the gateway, and has no setting for either. After an outage that drops packets w
 nothing would be delivered for so long.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, Final, Literal
 

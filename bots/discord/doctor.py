@@ -1,7 +1,5 @@
 """Ask Discord whether the token works, and whether anything keeps the bot from answering."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Final
 

@@ -4,8 +4,6 @@ A page of Cloudflare or of a proxy, code 0 and unknown codes decide nothing. Cod
 those of https://docs.discord.com/developers/topics/opcodes-and-status-codes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb

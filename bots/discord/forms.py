@@ -1,7 +1,5 @@
 """Forms: to edit a recipe, and to start from a picture. All they need stands in their id."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -1,7 +1,5 @@
 """Handles every request: runs it, answers it, reports errors."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Requests by interactions: commands, buttons, menus and forms."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The permissions that Marble needs in a server, and the link that asks for exactly those."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import discord

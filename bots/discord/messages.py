@@ -1,7 +1,5 @@
 """Messages in channels, direct messages, and answers to interactions by their token."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final

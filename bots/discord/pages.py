@@ -1,7 +1,5 @@
 """Pages of pictures: somebody's history and favourites, a few at a time, with a contact sheet."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Make slash commands' options from the one table of options."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import Parameter

@@ -1,7 +1,5 @@
 """Progress of jobs: a few edits of each one's message, and none after its result."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from dataclasses import replace
@@ -21,6 +19,30 @@ from storage import Job
 EVERY: Final = 3.0  # seconds between two edits of one message
 
 log = logging.getLogger(__name__)
+
+
+class _Latest:
+    """The latest news, with the latest preview: few news bring one."""
+
+    def __init__(self) -> None:
+        self._news: News | None = None
+        self._preview: bytes | None = None
+        self._fresh = asyncio.Event()
+
+    def put(self, news: News) -> None:
+        """Replace the news."""
+        if isinstance(news, Progress):
+            self._preview = news.preview or self._preview
+            news = replace(news, preview=self._preview)
+        self._news = news
+        self._fresh.set()
+
+    async def take(self) -> News:
+        """Return the latest news, once there are any that were not taken yet."""
+        await self._fresh.wait()
+        self._fresh.clear()
+        assert self._news
+        return self._news
 
 
 class ProgressMessages:
@@ -97,27 +119,3 @@ class ProgressMessages:
             return None
         view = await self._app.gate.view(job.place, partial(is_adult, self._client))
         return news.preview if view.previews else None
-
-
-class _Latest:
-    """The latest news, with the latest preview: few news bring one."""
-
-    def __init__(self) -> None:
-        self._news: News | None = None
-        self._preview: bytes | None = None
-        self._fresh = asyncio.Event()
-
-    def put(self, news: News) -> None:
-        """Replace the news."""
-        if isinstance(news, Progress):
-            self._preview = news.preview or self._preview
-            news = replace(news, preview=self._preview)
-        self._news = news
-        self._fresh.set()
-
-    async def take(self) -> News:
-        """Return the latest news, once there are any that were not taken yet."""
-        await self._fresh.wait()
-        self._fresh.clear()
-        assert self._news
-        return self._news

@@ -1,7 +1,5 @@
 """Requests by reactions: an emoji below one of Marble's messages."""
 
-from __future__ import annotations
-
 import discord
 
 from bots.discord.address import LIMIT, Address

@@ -1,7 +1,5 @@
 """What a message of Marble's consists of: text, a picture, buttons."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 from collections.abc import Iterable, Sequence

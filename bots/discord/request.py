@@ -5,8 +5,6 @@ Members of servers are not cached: an interaction and a reaction bring their own
 server are fetched. Of a private thread only those who may manage threads are known to be in it.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from typing import Final

@@ -1,7 +1,5 @@
 """Answers that Discord asks to put off, or that the network loses, are sent again."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable

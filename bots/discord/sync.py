@@ -1,7 +1,5 @@
 """Register the commands with Discord, only when they changed: it limits how often."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Names and descriptions of commands in all languages of `bots.texts.commands`."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from discord import Locale

@@ -6,8 +6,6 @@ valid. Tokens are stored in this file only, not in the database, its backups, ex
 entry is removed when it is answered, or with its token after 15 minutes.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

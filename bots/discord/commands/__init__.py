@@ -1,7 +1,5 @@
 """Slash commands and context menus: which there are, and what answers them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """Commands about Marble and its jobs: help, privacy, models, statistics, the queue, cancelling."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import discord

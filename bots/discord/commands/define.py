@@ -1,7 +1,5 @@
 """Define commands by functions of the handler and the request; their texts are looked up."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, Signature, signature
 from typing import Any, Final

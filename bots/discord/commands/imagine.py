@@ -1,7 +1,5 @@
 """/imagine: words become a picture."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import discord

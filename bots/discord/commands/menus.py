@@ -1,7 +1,5 @@
 """Context menus on a message: what reactions and buttons do, where neither is at hand."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """/moderate: bans, channels, and the pause of the queue, for moderators."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal

@@ -1,7 +1,5 @@
 """Commands about what a person has: /history, /show, /settings, /mydata."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """/style: words that a server's moderators keep by a name, for everybody's pictures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import discord
