@@ -111,7 +111,10 @@ class Costs:
 
 def _digest(config: Mapping[str, Any]) -> str:
     """Return a digest of a network's configuration, the same in every process."""
-    # diffusers notes default values as a list of a set: its order differs between processes.
-    kept = {key: value for key, value in config.items() if key != "_use_default_values"}
+    # diffusers notes default values as a list of a set, whose order differs between processes.
+    kept = {
+        key: sorted(value) if key == "_use_default_values" and value else value
+        for key, value in config.items()
+    }
     form = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(form.encode()).hexdigest()[:16]
