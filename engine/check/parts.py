@@ -17,7 +17,7 @@ from engine.decode.own_vae import read_vae
 from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.finite import check_values
 from engine.errors import BrokenModel
-from engine.finish.upscale import load_upscaler
+from engine.finish.upscale import load_upscale_model
 from engine.loading.lora_file import read_entries
 from engine.loading.modules import read_tensors
 from engine.models.control_files import context_width, family_title
@@ -81,7 +81,7 @@ def _control(name: str, path: Path) -> str:
 
 
 def _upscaler(name: str, path: Path) -> str:
-    return f"{load_upscaler(name, path, CPU).scale}×"
+    return f"{load_upscale_model(name, path, CPU).scale}×"
 
 
 LOOKS: Final[Mapping[ModelKind, Callable[[str, Path], str]]] = {

@@ -12,7 +12,7 @@ from engine.device.probe import Measurements, Probe
 from engine.device.tensor_bytes import Evictable
 from engine.executors.config import EngineConfig
 from engine.files.stored import PictureFolder
-from engine.finish.enlarge import Enlarger
+from engine.finish.upscale import Upscaler
 from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -24,7 +24,7 @@ from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import Residents, budget
 
 if TYPE_CHECKING:
-    from engine.finish.safety import Guard
+    from engine.finish.safety import SafetyChecker
 
 SIZES: Final = 64  # that one compiled block is made for; for more it runs as it was
 
@@ -48,32 +48,32 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     catalogue = Catalogue(config.models_dir, config.starter)
     exact = config.batching == Batching.EXACT
     measure = probe.buckets if exact else probe.buckets_now
-    enlarger = Enlarger(ModelFiles(config.models_dir, ModelKind.UPSCALER), device, ladder)
-    guard = open_guard(config)
-    # The safety check works on the processor: only there it takes models' room.
-    beside: list[Evictable] = [enlarger]
-    if guard and device.type == "cpu":
-        beside.append(guard)
+    upscaler = Upscaler(ModelFiles(config.models_dir, ModelKind.UPSCALER), device, ladder)
+    checker = open_safety_checker(config)
+    # The classifier is in main memory, which it shares with models only on a CPU.
+    beside: list[Evictable] = [upscaler]
+    if checker and device.type == "cpu":
+        beside.append(checker)
     models = Residents(catalogue, load_one, measure, ladder, budget(device), beside)
-    enlarger.make_room = models.make_room
+    upscaler.make_room = models.make_room
     return Pipeline(
         models,
         Batching(config.batching),
         store=PictureFolder(config.pictures),
-        enlarger=enlarger,
+        upscale=upscaler,
         ladder=ladder,
         static=config.compile,
-        check_safety=guard.judge if guard else unchecked,
+        check_safety=checker.check if checker else unchecked,
     )
 
 
-def open_guard(config: EngineConfig) -> Guard | None:
-    """Return what judges finished pictures, if anything does."""
+def open_safety_checker(config: EngineConfig) -> SafetyChecker | None:
+    """Return the safety check of finished pictures, or None where no classifier is configured."""
     if not config.safety_model:
         return None
-    from engine.finish.safety import Guard  # nobody pays for classifiers who has none
+    from engine.finish.safety import SafetyChecker  # imports transformers' classifiers
 
-    return Guard(config.safety_model, config.safety_labels)
+    return SafetyChecker(config.safety_model, config.safety_labels)
 
 
 def compile_blocks(model: Model) -> None:

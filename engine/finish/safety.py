@@ -1,8 +1,8 @@
-"""The image safety check: a transformers image classifier that looks at every finished picture.
+"""The safety check: a transformers image classifier on every finished picture.
 
-It runs on the processor, in the thread that writes PNGs, so that the device goes on drawing. Only
-safetensors are read, and no code of a model's. Whatever goes wrong, a picture is `UNCHECKED`, which
-those who show it take for unsafe: nothing passes because the check failed.
+It runs on the CPU, in the thread that writes PNGs, while the device goes on denoising. Only
+safetensors are read, and no code of a model is run. After any failure a picture is `UNCHECKED`,
+which counts as unsafe where it is shown: no picture passes because the check failed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MANY_LABELS: Final = "multi_label_classification"  # each label has a probabilit
 
 
 class BrokenClassifier(UserError):
-    """Name the classifier that cannot be used, and why."""
+    """A classifier that cannot be used, with the reason."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"The safety classifier {name!r} cannot be used: {reason.rstrip('.')}.")
@@ -41,7 +41,7 @@ class BrokenClassifier(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Say how likely each of a model's labels is; `labels` are lower case, in the model's order."""
+    """An image classifier; labels: in lower case, in the model's order."""
 
     model: Any
     processor: Any
@@ -52,47 +52,47 @@ class Classifier:
         """Return each label's probability for a picture, uint8 [height, width, 3]."""
         image = Image.fromarray(pixels)
         logits = self.model(**self.processor(images=image, return_tensors="pt")).logits[0].double()
-        several = self.model.config.problem_type == MANY_LABELS
-        likely = logits.sigmoid() if several else logits.softmax(-1)
-        return dict(zip(self.labels, likely.tolist(), strict=True))
+        independent = self.model.config.problem_type == MANY_LABELS
+        probabilities = logits.sigmoid() if independent else logits.softmax(-1)
+        return dict(zip(self.labels, probabilities.tolist(), strict=True))
 
 
 def load_classifier(name: str) -> Classifier:
-    """Load a folder, or what the hub calls `owner/name` (`owner/name@revision`).
+    """Load a folder, or a model of the hub: `owner/name` or `owner/name@revision`.
 
-    Raises `BrokenClassifier`, also where weights are missing (chance would then decide), or where
-    two labels are one in lower case.
+    Raises `BrokenClassifier`, also where weights are missing (they would be random), or where two
+    labels are equal in lower case.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    place, revision = _place(name)
+    source, revision = _source(name)
     options: dict[str, Any] = {"trust_remote_code": False, "revision": revision}
     try:
-        # Its twin of the torchvision backend needs torchvision, which Marble does without.
-        processor = AutoImageProcessor.from_pretrained(place, backend="pil", **options)
+        # The default backend needs torchvision, which Marble does not use.
+        processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
         model, found = AutoModelForImageClassification.from_pretrained(
-            place,
+            source,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
             **options,
         )
-    except Exception as error:  # whatever stands in its files
+    except Exception as error:  # its files may hold anything
         raise BrokenClassifier(name, first_line(error)) from error
     if missing := sorted(found["missing_keys"]):
         raise BrokenClassifier(name, f"its file lacks {missing[0]} and {len(missing) - 1} more")
     names = [str(model.config.id2label[n]).lower() for n in range(model.config.num_labels)]
-    if twins := sorted({each for each in names if names.count(each) > 1}):
-        # Which of the two probabilities a limit is for cannot be known.
-        raise BrokenClassifier(name, f"it has two labels {twins[0]!r}")
+    if doubled := sorted({each for each in names if names.count(each) > 1}):
+        # It would be unclear which of the two a limit is for.
+        raise BrokenClassifier(name, f"it has two labels {doubled[0]!r}")
     return Classifier(model.eval(), processor, tuple(names))
 
 
 @dataclass(slots=True)
-class Guard:
-    """Judge pictures by a classifier, which is loaded for the first of them. It never raises.
+class SafetyChecker:
+    """Check pictures by a classifier, loaded for the first of them. It never raises.
 
-    limits: label, in lower case → the probability from which on a picture is unsafe.
+    limits: label, in lower case → the probability from which a picture is unsafe.
     """
 
     name: str
@@ -104,20 +104,20 @@ class Guard:
 
     @property
     def size(self) -> int:
-        """Return the bytes that the classifier takes in the machine's memory."""
+        """Return the bytes of the classifier in main memory."""
         return module_bytes([self._classifier.model]) if self._classifier else 0
 
     def drop(self) -> None:
-        """Keep it: every picture needs it."""
+        """Do nothing: every picture needs the classifier."""
 
-    def judge(self, pixels: Pixels) -> Verdict:
-        """Return what a picture is, uint8 [height, width, 3]; blocks."""
+    def check(self, pixels: Pixels) -> Verdict:
+        """Return the verdict on a picture, uint8 [height, width, 3]; blocks."""
         try:
-            classifier = self._ready()
-            return verdict_of(classifier.scores(pixels), self.limits) if classifier else NOBODY
+            if classifier := self._ready():
+                return verdict_of(classifier.scores(pixels), self.limits)
         except Exception:
             log.exception("a picture could not be checked; it counts as unsafe")
-            return NOBODY
+        return Verdict.UNCHECKED
 
     def _ready(self) -> Classifier | None:
         if self._classifier is None and self.clock() >= self._not_before:
@@ -131,20 +131,18 @@ class Guard:
         return self._classifier
 
 
-NOBODY: Final = Verdict.UNCHECKED
-
-
 def examine(name: str, limits: Mapping[str, float]) -> tuple[str, ...]:
     """Return the labels of a classifier that works; raises `BrokenClassifier`. Blocks."""
     classifier = load_classifier(name)
     check_labels(name, classifier.labels, limits)
-    if verdict_of(classifier.scores(np.full((64, 64, 3), 127, np.uint8)), limits) is NOBODY:
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    if verdict_of(classifier.scores(grey), limits) is Verdict.UNCHECKED:
         raise BrokenClassifier(name, "its probabilities are no numbers")
     return classifier.labels
 
 
 def check_labels(name: str, labels: tuple[str, ...], limits: Mapping[str, float]) -> None:
-    """Raise `BrokenClassifier` where a limit is for no label of it: that would never be reached."""
+    """Raise `BrokenClassifier` where a limit's label does not exist, or there are no limits."""
     if unknown := sorted(limits.keys() - set(labels)):
         known = ", ".join(labels[:20])
         raise BrokenClassifier(name, f"it has no label {unknown[0]!r}; its labels are {known}")
@@ -153,14 +151,14 @@ def check_labels(name: str, labels: tuple[str, ...], limits: Mapping[str, float]
 
 
 def verdict_of(scores: Mapping[str, float], limits: Mapping[str, float]) -> Verdict:
-    """Hold probabilities to the limits; a number that is none is no answer."""
+    """Compare probabilities with the limits; `UNCHECKED` where one is not finite."""
     if not all(math.isfinite(scores[label]) for label in limits):
-        return NOBODY
+        return Verdict.UNCHECKED
     over = any(scores[label] >= limit for label, limit in limits.items())
     return Verdict.UNSAFE if over else Verdict.SAFE
 
 
-def _place(name: str) -> tuple[str, str | None]:
+def _source(name: str) -> tuple[str, str | None]:
     path = Path(name).expanduser()
     if path.is_dir():
         return str(path.absolute()), None

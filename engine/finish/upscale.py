@@ -1,14 +1,15 @@
-"""Larger pictures: by Lanczos' filter at once, or by a network of ESRGAN's kind.
+"""Upscaling: by Lanczos' filter, or by a network such as ESRGAN; and of latents.
 
-The networks are spandrel's, which tells an upscaler's form from its weights. Its package asks for
-torchvision, which only two of its forty forms need, none of them an upscaler: it is installed
-without (`pip install --no-deps spandrel`), and imported with a stand-in for those two.
+spandrel recognises a network's architecture from its weights. It depends on torchvision, which only
+two of its forty architectures use, neither of them an upscaler: it is installed without
+dependencies (`pip install --no-deps spandrel`) and imported with a stand-in for torchvision.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from math import ceil, lcm
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -24,16 +26,22 @@ from torch import Tensor
 
 from engine.device.backends import CUDA
 from engine.device.finite import are_finite, check_weights
-from engine.device.tensor_bytes import module_bytes
+from engine.device.out_of_memory import Ladder, Rung, Way
+from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, NotFinite
+from engine.events import Stage
 from engine.loading.modules import reading
+from engine.models.model_files import ModelFiles
+from engine.pictures.images import LANCZOS
 from engine.pictures.tiles import Tiling, tiled
 
 log = logging.getLogger(__name__)
 
+Pixels = npt.NDArray[np.uint8]
+
 TILE: Final = 256  # pixels; a fourfold tile then takes about 1 GB at most
 OVERLAP: Final = 48
-WIDEST: Final = 64  # pixels of a window that tiles are aligned to
+WIDEST: Final = 64  # pixels of an attention window that tiles are aligned to, at most
 # What is imported of torchvision, and where from.
 ABSENT: Final = {
     "torchvision": (),
@@ -43,7 +51,52 @@ ABSENT: Final = {
 
 
 class Upscaler:
-    """Hold a loaded network that makes pictures `scale` times as wide and high."""
+    """Upscale pictures by any named upscale model; the last one used stays loaded.
+
+    make_room: called with the bytes of the next one before it is loaded.
+    """
+
+    def __init__(self, model_files: ModelFiles, device: torch.device, ladder: Ladder) -> None:
+        self._model_files = model_files
+        self._device = device
+        self._ladder = ladder
+        self._loaded: UpscaleModel | None = None
+        self.make_room: Callable[[int], object] = lambda size: None
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the loaded model."""
+        return self._loaded.size if self._loaded else 0
+
+    def drop(self) -> None:
+        """Unload the model; the next picture loads it again."""
+        self._loaded = None
+
+    def __call__(self, pixels: Pixels, width: int, height: int, by: str) -> Pixels:
+        """Resize pixels [H, W, 3], uint8; by: an upscale model's name, or Lanczos' filter.
+
+        Raises `UnknownPart`, `BrokenModel` or `OutOfMemory`.
+        """
+        path = self._model_files.get(by)
+        if path is None:
+            return np.asarray(Image.fromarray(pixels).resize((width, height), LANCZOS))
+
+        def way() -> Tensor:
+            if self._loaded is None or self._loaded.name != by:
+                self._loaded = None  # two at once may not fit
+                self.make_room(file_bytes(path))
+                self._loaded = load_upscale_model(by, path, self._device)
+            image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+            return upscale(image, width, height, self._loaded)
+
+        ways: list[Way[Tensor]] = [(None, way), (Rung.EMPTY_CACHE, way)]
+        large = self._ladder.climb(Stage.UPSCALE, ways)
+        array: Pixels = (large[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+        return array
+
+
+class UpscaleModel:
+    """A loaded network that makes pictures `scale` times as wide and high."""
 
     def __init__(self, name: str, descriptor: Any, device: torch.device) -> None:
         self.name = name
@@ -61,10 +114,10 @@ class Upscaler:
         return module_bytes([self._network.model])
 
     def __call__(self, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
-        """Enlarge an image [1, 3, H, W], fp32 in 0…1, to [1, 3, scale·H, scale·W], tile by tile.
+        """Upscale an image [1, 3, H, W], fp32 in 0…1, to [1, 3, scale·H, scale·W], in tiles.
 
-        A network whose values overflow in fp16 works in fp32 from then on. Raises `NotFinite` where
-        they are no numbers in fp32 either.
+        A network whose values overflow in fp16 runs in fp32 from then on. Raises `NotFinite` where
+        values are not finite in fp32 either.
         """
         height, width = image.shape[2:]
         tiling = Tiling(
@@ -77,9 +130,7 @@ class Upscaler:
         if not all(are_finite([large])):
             if self.dtype is torch.float32:
                 raise NotFinite.in_upscaler(self.name)
-            log.warning(
-                "the upscaler %r overflows in fp16; it works in fp32 from now on", self.name
-            )
+            log.warning("the upscaler %r overflows in fp16; it now runs in fp32", self.name)
             self.dtype = torch.float32
             self._network.to(self.device, self.dtype)
             return self(image, tile, overlap)
@@ -90,8 +141,8 @@ class Upscaler:
         return answer
 
 
-def load_upscaler(name: str, path: Path, device: torch.device) -> Upscaler:
-    """Load an upscaler's safetensors file, or raise `BrokenModel` with the reason."""
+def load_upscale_model(name: str, path: Path, device: torch.device) -> UpscaleModel:
+    """Load an upscale model's safetensors file, or raise `BrokenModel` with the reason."""
     try:
         spandrel = _spandrel()
     except ImportError:
@@ -105,18 +156,26 @@ def load_upscaler(name: str, path: Path, device: torch.device) -> Upscaler:
             raise BrokenModel(name, "it is of no form that spandrel knows.") from None
     _check(name, descriptor)
     check_weights(name, descriptor.model)
-    return Upscaler(name, descriptor, device)
+    return UpscaleModel(name, descriptor, device)
 
 
-def enlarge(image: Tensor, width: int, height: int, upscaler: Upscaler | None = None) -> Tensor:
-    """Bring an image [1, 3, H, W], fp32 in 0…1, to a size in pixels.
+def upscale(image: Tensor, width: int, height: int, model: UpscaleModel | None = None) -> Tensor:
+    """Resize an image [1, 3, H, W], fp32 in 0…1, to a larger size in pixels.
 
-    An upscaler is run, twice where once is not enough, until the image is as large as wanted;
-    Lanczos' filter does the rest, or without an upscaler all of it.
+    The model is run until the image is at least that large; Lanczos' filter does the rest, or all
+    of it without a model.
     """
-    while upscaler and (image.shape[3] < width or image.shape[2] < height):
-        image = upscaler(image)
+    while model and (image.shape[3] < width or image.shape[2] < height):
+        image = model(image)
     return lanczos(image, width, height)
+
+
+def upscale_latents(latents: Tensor, height: int, width: int) -> Tensor:
+    """Resize latents [1, C, h, w] by nearest neighbour, as ComfyUI does by default.
+
+    Means of neighbouring latents decode to blurs that low strengths do not remove.
+    """
+    return torch.nn.functional.interpolate(latents, size=(height, width), mode="nearest-exact")
 
 
 def lanczos(image: Tensor, width: int, height: int) -> Tensor:
@@ -125,9 +184,7 @@ def lanczos(image: Tensor, width: int, height: int) -> Tensor:
         return image
     channels = [
         # Pillow's only mode for fractions has one channel.
-        Image.fromarray(np.ascontiguousarray(channel)).resize(
-            (width, height), Image.Resampling.LANCZOS
-        )
+        Image.fromarray(np.ascontiguousarray(channel)).resize((width, height), LANCZOS)
         for channel in image[0].float().cpu().numpy()
     ]
     resized = torch.from_numpy(np.stack([np.asarray(channel) for channel in channels]))
@@ -145,8 +202,8 @@ def _padded(image: Tensor, unit: int) -> Tensor:
 
 
 def _unit(descriptor: Any) -> int:
-    """Return of how many pixels tiles must begin at a multiple: windows of attention are counted
-    from a corner, and through a moved one a network sees something else.
+    """Return the pixels whose multiples tiles must begin at: windows of attention are counted from
+    a corner, so a shifted tile would give another result.
     """
     found = {int(descriptor.size_requirements.multiple_of)}
     for module in descriptor.model.modules():

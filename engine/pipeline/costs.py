@@ -25,11 +25,6 @@ Measure = Callable[[torch.device, str, Call], Buckets]
 Form = tuple[Shape, tuple[str, ...]]
 
 
-def unmeasured(device: torch.device, what: str, call: Call) -> Buckets:
-    """Return equal costs for every row, so that exact mode runs one picture a call."""
-    return UNMEASURED
-
-
 class Costs:
     """Measure what calls cost, on noise, at the first picture of each form.
 

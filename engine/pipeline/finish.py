@@ -36,7 +36,7 @@ def unchecked(pixels: Pixels) -> Verdict:
 class Finisher:
     """Turn the results of passes into pictures, first come first served."""
 
-    def __init__(self, check_safety: SafetyCheck = unchecked) -> None:
+    def __init__(self, check_safety: SafetyCheck) -> None:
         self._check_safety = check_safety
         self._made: deque[tuple[RunningJob, int, Tensor | Pixels]] = deque()
         self._pngs: deque[tuple[RunningJob, Future[Picture]]] = deque()

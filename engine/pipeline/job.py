@@ -24,7 +24,7 @@ from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 
 # Pixels, a width, a height and an upscaler's name → pixels of that size.
-Enlarge = Callable[[Pixels, int, int, str], Pixels]
+Upscale = Callable[[Pixels, int, int, str], Pixels]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -37,7 +37,7 @@ class RunningJob:
     spec: Spec
     resident: Resident
     account: Account
-    enlarge: Enlarge
+    upscale: Upscale
     start_image: StartImage | None = None
     control_images: tuple[ControlImage, ...] = ()
     members: Sequence[Member[Denoising]] = ()
@@ -120,7 +120,7 @@ class RunningJob:
         if self.start_image:
             pixels = self.start_image.composite(pixels)
         if upscale:
-            pixels = self.enlarge(pixels, *self.recipe.size, upscale.by)
+            pixels = self.upscale(pixels, *self.recipe.size, upscale.by)
         if not self._passes:
             return pixels
         self._start_second_pass(number, pixels)
@@ -151,7 +151,7 @@ def start(
     resident: Resident,
     start_image: StartImage | None,
     control_images: tuple[ControlImage, ...],
-    enlarge: Enlarge,
+    upscale: Upscale,
     open_account: Callable[[float], Account],
     now: float,
 ) -> RunningJob:
@@ -164,7 +164,7 @@ def start(
         spec=spec,
         resident=resident,
         account=account,
-        enlarge=enlarge,
+        upscale=upscale,
         start_image=start_image,
         control_images=control_images,
         members=[member_of(picture, spec, resident, account) for picture in pictures],

@@ -24,21 +24,16 @@ from torch import Tensor
 from engine.denoise.denoising import Denoising
 from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
-from engine.events import Ended, Event, Key, Progress, Report, Stage
-from engine.files.stored import PictureFolder, PictureStore
-from engine.finish.enlarge import Enlarger
-from engine.loading.model import Model
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
+from engine.events import Ended, Key, Progress, Report, Stage
+from engine.files.stored import PictureStore
 from engine.pictures.control_images import read_control_images
 from engine.pictures.start_image import read_start_image
 from engine.pipeline.batching import Batch, Batcher, Batching
-from engine.pipeline.finish import Finisher, SafetyCheck, unchecked
-from engine.pipeline.job import Enlarge, RunningJob, key_of, start
+from engine.pipeline.finish import Finisher, SafetyCheck
+from engine.pipeline.job import RunningJob, Upscale, key_of, start
 from engine.pipeline.previews import Previews
-from engine.pipeline.residency import Models, One
+from engine.pipeline.residency import Residents
 from engine.pipeline.resident import Resident
-from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -51,31 +46,28 @@ class Pipeline:
 
     def __init__(
         self,
-        models: Models | Model,
-        batching: Batching = Batching.EXACT,
+        models: Residents,
+        batching: Batching,
         *,
-        store: PictureStore | None = None,
-        enlarger: Enlarge | None = None,
-        ladder: Ladder | None = None,
+        store: PictureStore,
+        upscale: Upscale,
+        ladder: Ladder,
+        check_safety: SafetyCheck,
         static: bool = False,
-        check_safety: SafetyCheck = unchecked,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._models = One(models) if isinstance(models, Model) else models
-        self._store = store or PictureFolder(None)
+        self._models = models
+        self._store = store
         self._batcher: Batcher[Denoising] = Batcher(batching, static=static)
         self._previews = Previews(clock)
         self._counts: Counter[str] = Counter()
-        self._ladder = ladder or Ladder()
-        self._enlarge = enlarger or Enlarger(
-            ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), self._ladder
-        )
+        self._ladder = ladder
+        self._upscale = upscale
         self._finisher = Finisher(check_safety)
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
         self._running: dict[Key, RunningJob] = {}
         self._loading: Key | None = None  # the job that waits for its model
-        self._runs = 0  # of `run`: the epochs of its jobs
 
     @property
     def busy(self) -> bool:
@@ -110,28 +102,6 @@ class Pipeline:
         yield from self._denoise()
         yield from self._decode()
         yield from self._deliver_pictures()
-
-    def run(
-        self, recipe: Recipe, *, stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[Event]:
-        """Draw one job alone: yield its events, raise the error it ended with.
-
-        It is cancelled when `stopped()`, called before every tick, returns True.
-        """
-        self._runs += 1
-        spec = Spec(job=0, epoch=self._runs, recipe=recipe)
-        self.admit(spec)
-        try:
-            while self.busy:
-                if stopped():
-                    self.cancel(key_of(spec))
-                for report in self.tick():
-                    if not isinstance(report.news, Ended):
-                        yield report.news
-                    elif report.news.error:
-                        raise report.news.error
-        finally:
-            self._forget(key_of(spec))
 
     def _drop_cancelled(self) -> Iterator[Report]:
         while self._cancels:
@@ -188,7 +158,7 @@ class Pipeline:
             resident,
             start_image,
             control_images,
-            self._enlarge,
+            self._upscale,
             open_account,
             self._previews.now(),
         )

@@ -7,59 +7,22 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 
-from engine.denoise.control import Controls
 from engine.device.backends import empty_cache, memory
 from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.tensor_bytes import Evictable
 from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
-from engine.pipeline.costs import Measure, unmeasured
+from engine.pipeline.costs import Measure
 from engine.pipeline.resident import Resident
 
 log = logging.getLogger(__name__)
 
 SHARE: Final = 0.8  # of the device's memory for models; the rest is for activations
-
-
-class Models(Protocol):
-    """The loaded models."""
-
-    def get(self, name: str) -> Resident | None:
-        """Return a model that is loaded, or None."""
-        ...
-
-    def load(self, name: str) -> Resident | None:
-        """Load a model, or raise `UserError`; return None while those in use leave no room."""
-        ...
-
-
-class One:
-    """One loaded model, under any name."""
-
-    def __init__(
-        self,
-        model: Model,
-        measure: Measure = unmeasured,
-        ladder: Ladder | None = None,
-        loras: ModelFiles | None = None,
-        vaes: ModelFiles | None = None,
-    ) -> None:
-        self._resident = Resident(model, measure, ladder, loras=loras, vaes=vaes)
-
-    def get(self, name: str) -> Resident:
-        """Return the model."""
-        return self._resident
-
-    def load(self, name: str) -> Resident:
-        """Return the model."""
-        return self._resident
 
 
 Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
@@ -137,19 +100,13 @@ class Residents:
 
     def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
         model = self._load(checkpoint, offloaded)
-        make_room = partial(self.make_room, owner=checkpoint.name)
         return Resident(
             model,
+            self._catalogue.models_dir,
             self._measure,
             self._ladder,
+            partial(self.make_room, owner=checkpoint.name),
             offloaded=offloaded,
-            loras=ModelFiles(self._catalogue.models_dir, ModelKind.LORA),
-            vaes=ModelFiles(self._catalogue.models_dir, ModelKind.VAE),
-            embeddings=ModelFiles(self._catalogue.models_dir, ModelKind.EMBEDDING),
-            controls=Controls(
-                ModelFiles(self._catalogue.models_dir, ModelKind.CONTROLNET), make_room
-            ),
-            make_room=make_room,
         )
 
     def _idle(self) -> list[str]:

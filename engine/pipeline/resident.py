@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -22,19 +23,17 @@ from engine.device.out_of_memory import Ladder, Rung, Way
 from engine.device.tensor_bytes import module_bytes
 from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
-from engine.finish.enlarge import resize_latents
+from engine.finish.upscale import upscale_latents
 from engine.loading.lora import Loras
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import ControlImage
 from engine.pictures.start_image import StartImage
-from engine.pipeline.costs import Costs, Measure, unmeasured
+from engine.pipeline.costs import Costs, Measure
 from engine.pipeline.placement import PARTS, Placement
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import Conditioning, TextEncoder
-
-NO_CONTROLS: Final = ModelFiles(None, ModelKind.CONTROLNET)
 
 T = TypeVar("T")
 
@@ -48,28 +47,24 @@ class Resident:
     def __init__(
         self,
         model: Model,
-        measure: Measure = unmeasured,
-        ladder: Ladder | None = None,
+        models_dir: Path | None,
+        measure: Measure,
+        ladder: Ladder,
+        make_room: Callable[[int], object],
         *,
-        offloaded: bool = False,
-        loras: ModelFiles | None = None,
-        vaes: ModelFiles | None = None,
-        embeddings: ModelFiles | None = None,
-        controls: Controls | None = None,
-        make_room: Callable[[int], object] = lambda size: None,
+        offloaded: bool,
     ) -> None:
         self.model = model
-        self._loras = Loras(model, loras or ModelFiles(None, ModelKind.LORA), make_room)
-        self._vaes = Vaes(model, vaes or ModelFiles(None, ModelKind.VAE), make_room)
-        self.controls = controls or Controls(NO_CONTROLS)
-        self.users = 0  # jobs at work on it
-        self._text = TextEncoder(model, embeddings)
-        self._ladder = ladder or Ladder()
-        name, short = model.checkpoint.name, self._ladder.short
+        self.users = 0  # running jobs
+        self.controls = Controls(ModelFiles(models_dir, ModelKind.CONTROLNET), make_room)
+        self._loras = Loras(model, ModelFiles(models_dir, ModelKind.LORA), make_room)
+        self._vaes = Vaes(model, ModelFiles(models_dir, ModelKind.VAE), make_room)
+        self._text = TextEncoder(model, ModelFiles(models_dir, ModelKind.EMBEDDING))
+        self._ladder = ladder
         modules = partial(_modules, model, self._vaes, self.controls)
-        self._parts = Placement(model.device, modules, name, short, offloaded=offloaded)
-        prepare = partial(_prepare, self._parts, self._loras)
-        self.costs = Costs(model, measure, self._ladder, prepare)
+        name = model.checkpoint.name
+        self._parts = Placement(model.device, modules, name, ladder.short, offloaded=offloaded)
+        self.costs = Costs(model, measure, ladder, partial(_prepare, self._parts, self._loras))
 
     @property
     def size(self) -> int:
@@ -116,7 +111,7 @@ class Resident:
         # A pass is painted everywhere, so that all of its tiles see the same beside them.
         seen = [min(side, tile * scale) if tile else side for side in (height, width)]
         if isinstance(made, Tensor):
-            latents = resize_latents(made, height // scale, width // scale)
+            latents = upscale_latents(made, height // scale, width // scale)
         else:
             latents = self.encode(made, recipe.vae)
         inputs = PassInputs(

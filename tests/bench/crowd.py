@@ -16,9 +16,9 @@ from engine.loading.model import Model
 from engine.pipeline import finish as reveal
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
+from tests.engine.ticks import OneModel, pipeline_on
 
 STEPS = (8, 12, 16, 20)
 # All of them call the U-Net once a step, as the schedulers that they are compared with do.
@@ -49,15 +49,15 @@ def make_crowd(model: Model, people: int, seed: int = 1, side: int = 0) -> list[
 
 
 # Of each model, as a process has it for as long as it lives: what was measured is kept.
-MODELS: dict[tuple[int, Batching], One] = {}
+MODELS: dict[tuple[int, Batching], OneModel] = {}
 
 
 def make_pipeline(model: Model, batching: Batching) -> Pipeline:
     """Return a pipeline as a child process has it once it is warm."""
     probe = Probe(Measurements(None))
     measure = probe.buckets if batching is Batching.EXACT else probe.buckets_now
-    models = MODELS.setdefault((id(model), batching), One(model, measure))
-    return Pipeline(models, batching)
+    models = MODELS.setdefault((id(model), batching), OneModel(model, measure=measure))
+    return pipeline_on(models, batching)
 
 
 @dataclass(frozen=True)

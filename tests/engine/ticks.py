@@ -1,15 +1,27 @@
-"""Drive a pipeline tick by tick, and watch what it says."""
+"""Drive a pipeline tick by tick, on one loaded model, and check its reports."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-from engine.device.call_costs import Buckets
+import torch
+
+from engine.device.call_costs import UNMEASURED, Buckets
+from engine.device.out_of_memory import Ladder
 from engine.events import Ended, Key, Picture, Progress, Stage
+from engine.files.stored import PictureFolder
+from engine.finish.upscale import Upscaler
 from engine.loading.model import Model
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
+from engine.pipeline.costs import Measure
+from engine.pipeline.finish import unchecked
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
+from engine.pipeline.residency import Residents
+from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 
@@ -24,15 +36,69 @@ News = Progress | Picture | Ended
 ORDER = [Stage.LOAD, Stage.ENCODE, Stage.DENOISE, Stage.DECODE]
 
 
-def make_pipeline(
-    model: Model, buckets: Buckets = ROOMY, batching: Batching = Batching.EXACT
+def costing(buckets: Buckets) -> Measure:
+    """Return a measurement of calls with that result."""
+    return lambda device, what, call: buckets
+
+
+unmeasured = costing(UNMEASURED)
+
+
+def make_resident(
+    model: Model,
+    models_dir: Path | None = None,
+    measure: Measure = unmeasured,
+    *,
+    ladder: Ladder | None = None,
+    make_room: Callable[[int], object] = lambda size: None,
+    offloaded: bool = False,
+) -> Resident:
+    """Return a loaded model; all rows of its calls cost the same, unless they are measured."""
+    return Resident(model, models_dir, measure, ladder or Ladder(), make_room, offloaded=offloaded)
+
+
+class OneModel(Residents):
+    """One loaded model, under any name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.resident = make_resident(*args, **kwargs)
+
+    def get(self, name: str) -> Resident:
+        return self.resident
+
+
+def pipeline_on(
+    models: Residents | Model,
+    batching: Batching = Batching.EXACT,
+    *,
+    measure: Measure = unmeasured,
+    models_dir: Path | None = None,
+    ladder: Ladder | None = None,
+    **parts: Any,
 ) -> Pipeline:
-    """Return a pipeline on a loaded model, with calls that cost what is said."""
+    """Return a pipeline without stored pictures and upscale models, unless they are given."""
+    ladder = ladder or Ladder()
+    if isinstance(models, Model):
+        models = OneModel(models, models_dir, measure, ladder=ladder)
+    upscaler = Upscaler(ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), ladder)
+    usual = {"store": PictureFolder(None), "upscale": upscaler, "check_safety": unchecked}
+    return Pipeline(models, batching, ladder=ladder, **{**usual, **parts})
 
-    def measure(device: object, what: str, call: object) -> Buckets:
-        return buckets
 
-    return Pipeline(One(model, measure), batching)
+def make_pipeline(
+    model: Model, buckets: Buckets = ROOMY, batching: Batching = Batching.EXACT, **parts: Any
+) -> Pipeline:
+    """Return a pipeline on a loaded model, with calls of those costs."""
+    return pipeline_on(model, batching, measure=costing(buckets), **parts)
+
+
+def run(pipeline: Pipeline, recipe: Recipe) -> list[Progress | Picture]:
+    """Draw a recipe alone; return its events, or raise the error that it ended with."""
+    *events, end = drive(pipeline, {0: [Spec(job=0, epoch=1, recipe=recipe)]})[0]
+    assert isinstance(end, Ended)
+    if end.error:
+        raise end.error
+    return [each for each in events if not isinstance(each, Ended)]
 
 
 def drive(

@@ -25,10 +25,10 @@ from engine.loading.model import Model
 from engine.models.catalogue import STARTER, STARTER_FOLDER
 from engine.pictures.images import to_png
 from engine.pictures.start_image import read_start_image
-from engine.pipeline.pipeline import Pipeline
 from engine.recipe.parts import Variation
 from engine.recipe.recipe import Recipe
 from storage import Picture
+from tests.engine.ticks import pipeline_on, run
 from tests.starter.drawing import load_starter
 from tests.starter.judge import Judge, Verdict, judge, load_judge
 
@@ -60,7 +60,7 @@ class Workshop:
     files: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pipeline = Pipeline(self.model, store=self)
+        self.pipeline = pipeline_on(self.model, store=self)
 
     def read(self, sha256: str) -> bytes:
         """Return a kept file."""
@@ -77,7 +77,7 @@ class Workshop:
 
     def draw(self, recipe: Recipe) -> Picture:
         """Draw a recipe's one picture and keep it."""
-        [drawn] = [each for each in self.pipeline.run(recipe) if isinstance(each, Drawn)]
+        [drawn] = [each for each in run(self.pipeline, recipe) if isinstance(each, Drawn)]
         return Picture(
             job=0,
             index=0,

@@ -15,8 +15,8 @@ from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
 from engine.pictures.start_image import StartImage
-from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
+from tests.engine.ticks import make_resident
 
 _BATCH = 20
 
@@ -41,7 +41,7 @@ def draw(
     `on` holds a start image each, `[n, 128, 128, 3]`, to be noised by the recipe's strength. Other
     values of the recipe are the model's own defaults, unless they are given.
     """
-    resident = Resident(model)
+    resident = make_resident(model)
     settings = {**asdict(model.checkpoint.defaults), **values}
     recipes = [
         Recipe(

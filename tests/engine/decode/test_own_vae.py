@@ -15,7 +15,7 @@ from engine.loading.model import Model
 from engine.models import families
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from engine.pipeline.resident import Resident
+from tests.engine.ticks import make_resident
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 
 
@@ -60,7 +60,7 @@ def home(other: Any, forms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ["bare", "prefixed", "whole"])
 def test_another_vae_decodes_and_encodes(small: Model, other: Any, home: Path, name: str) -> None:
-    resident = Resident(small, vaes=ModelFiles(home, ModelKind.VAE))
+    resident = make_resident(small, home)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         pixels = resident.decode(latents, name)

@@ -24,12 +24,9 @@ from engine.formats.metadata import read_recipe
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
-from engine.pipeline.resident import Resident
 from engine.spec import Spec
 from tests.engine.recipes import recipe_of
-from tests.engine.ticks import drive
+from tests.engine.ticks import drive, make_resident, pipeline_on
 from tests.factories import make_recipe
 from tests.loras import save
 from tests.single_files import make_true_model
@@ -96,7 +93,7 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
     small: Model, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents()
-    pixels = Resident(small, vaes=ModelFiles(home, ModelKind.VAE)).decode(x, "taesd")
+    pixels = make_resident(small, home).decode(x, "taesd")
     wanted = (decoder(x)[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()
     assert pixels.shape == (64, 64, 3)
     assert np.abs(pixels - wanted).max() <= 1.01  # rounded down
@@ -104,7 +101,7 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
 
 @torch.inference_mode()
 def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path) -> None:
-    resident = Resident(small, vaes=ModelFiles(home, ModelKind.VAE))
+    resident = make_resident(small, home)
     pixels = resident.decode(latents())
     assert torch.equal(resident.encode(pixels, "taesd"), resident.encode(pixels))
 
@@ -119,7 +116,7 @@ def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
 
 def test_a_recipe_keeps_it_and_draws_the_same_pixels_again(small: Model, home: Path) -> None:
     def draw(vae: str | None) -> Picture:
-        pipeline = Pipeline(One(small, vaes=ModelFiles(home, ModelKind.VAE)))
+        pipeline = pipeline_on(small, models_dir=home)
         recipe = make_recipe(steps=2, vae=vae, checkpoint="sd1")
         news = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=recipe)]})[1]
         pipeline.close()
@@ -243,7 +240,7 @@ def test_previews_are_drawn_by_it_where_it_is_there(
     small: Model, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents(48)
-    resident = Resident(small, vaes=ModelFiles(home, ModelKind.VAE))
+    resident = make_resident(small, home)
     jpeg = resident.preview(x)
     assert jpeg
     image = Image.open(io.BytesIO(jpeg))

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.denoise.control import ActiveControl, Controls, load_control
+from engine.denoise.control import ActiveControl, load_control
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, WrongFamily
 from engine.events import Ended
@@ -27,19 +27,16 @@ from engine.loading.model import Model
 from engine.models.catalogue import Checkpoint
 from engine.models.control_files import check_family, context_width
 from engine.models.families import BY_KEY
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import read_control_images
 from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
 from engine.recipe.parts import Control, Upscale
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.engine.pictures.test_start_image import Kept
 from tests.engine.pipeline.test_parity import make_pipeline as diffusers_pipeline
-from tests.engine.ticks import ROOMY, drive, pngs
+from tests.engine.ticks import drive, make_pipeline, make_resident, pngs
 from tests.factories import make_recipe
 from tests.single_files import make_true_model, unet_name
 
@@ -87,7 +84,7 @@ def shelf_folder(true: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resident_of(model: Model, models_dir: Path) -> Resident:
-    return Resident(model, controls=Controls(ModelFiles(models_dir, ModelKind.CONTROLNET)))
+    return make_resident(model, models_dir)
 
 
 @torch.inference_mode()
@@ -286,13 +283,7 @@ def test_a_shape_that_says_nothing_is_left_to_the_loader(tmp_path: Path) -> None
 
 def controlled_pipeline(model: Model, models_dir: Path) -> Pipeline:
     """Return a pipeline whose calls have room for many pictures."""
-    one = One(model)
-    one._resident = Resident(
-        model,
-        lambda device, what, call: ROOMY,
-        controls=Controls(ModelFiles(models_dir, ModelKind.CONTROLNET)),
-    )
-    return Pipeline(one, store=BLOBS)
+    return make_pipeline(model, models_dir=models_dir, store=BLOBS)
 
 
 def test_jobs_of_other_controls_never_share_a_call_and_keep_their_bytes(
@@ -384,9 +375,7 @@ def test_controls_go_where_the_u_net_goes(
         return move(network, device)
 
     monkeypatch.setattr(ControlNetModel, "to", watch)
-    resident = Resident(
-        true, offloaded=True, controls=Controls(ModelFiles(shelf_folder, ModelKind.CONTROLNET))
-    )
+    resident = make_resident(true, shelf_folder, offloaded=True)
     latents = by_marble(resident, recipe)
     resident.decode(latents)
     assert torch.equal(latents, expected)
@@ -397,9 +386,7 @@ def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(
     true: Model, shelf_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[int] = []
-    resident = Resident(
-        true, controls=Controls(ModelFiles(shelf_folder, ModelKind.CONTROLNET), asked.append)
-    )
+    resident = make_resident(true, shelf_folder, make_room=asked.append)
     by_marble(resident, make_recipe(steps=1))  # what is remembered of its prompts counts, too
     bare = resident.size
     by_marble(resident, make_recipe(steps=1, controls=TWO))

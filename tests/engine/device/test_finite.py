@@ -17,7 +17,7 @@ from engine.denoise.control import load_control
 from engine.device.finite import are_finite
 from engine.errors import BrokenModel, NotFinite
 from engine.events import Ended, Picture
-from engine.finish.upscale import Upscaler
+from engine.finish.upscale import UpscaleModel
 from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import describe
@@ -192,7 +192,7 @@ class Overflowing:
 
 
 def test_an_upscaler_that_overflows_in_fp16_goes_on_in_fp32() -> None:
-    upscaler = Upscaler("up", Overflowing(always=False), CPU)
+    upscaler = UpscaleModel("up", Overflowing(always=False), CPU)
     upscaler.dtype = torch.float16  # as on a GPU
     image = torch.rand(1, 3, 8, 8)
     assert torch.equal(upscaler(image), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
@@ -201,4 +201,4 @@ def test_an_upscaler_that_overflows_in_fp16_goes_on_in_fp32() -> None:
 
 def test_an_upscaler_whose_values_are_no_numbers_is_named() -> None:
     with pytest.raises(NotFinite, match="the upscaler 'up' stopped being numbers"):
-        Upscaler("up", Overflowing(always=True), CPU)(torch.rand(1, 3, 8, 8))
+        UpscaleModel("up", Overflowing(always=True), CPU)(torch.rand(1, 3, 8, 8))

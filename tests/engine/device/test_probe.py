@@ -16,15 +16,11 @@ from engine.device.call_costs import Buckets
 from engine.device.probe import ROUNDS, Call, Measurements, Probe, software
 from engine.loading.lora_layers import Addition
 from engine.loading.model import Model
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
 from engine.pipeline.costs import _digest
-from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
-from engine.pipeline.resident import Resident
 from engine.recipe.parts import Lora
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.denoise.test_control import make_network
+from tests.engine.ticks import make_resident, pipeline_on, run
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.single_files import make_true_model
@@ -175,7 +171,7 @@ def test_a_probe_measures_a_row_of_its_own_whatever_the_first_job_is(
     pairs = random_lora({"unet": model.unet})
     write_kohya(tmp_path / "loras" / "ink.safetensors", pairs, model.unet)
     watched, adapters = Watched(model), []
-    pipeline = Pipeline(One(model, watched.measure, loras=ModelFiles(tmp_path, ModelKind.LORA)))
+    pipeline = pipeline_on(model, measure=watched.measure, models_dir=tmp_path)
     added = Addition.__call__
 
     def watch(addition: Addition, layer: Any, x: Tensor) -> Tensor:
@@ -184,7 +180,7 @@ def test_a_probe_measures_a_row_of_its_own_whatever_the_first_job_is(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Addition, "__call__", watch)
-        list(pipeline.run(make_recipe(steps=1, **changes)))
+        run(pipeline, make_recipe(steps=1, **changes))
     assert {rows for rows, *_ in watched.given} >= {1, 2}
     for rows, x, context, _ in watched.given:
         assert (x, context) == ((rows, 4, 8, 8), (rows, 77, 32))
@@ -233,7 +229,7 @@ def test_controls_of_another_form_are_measured_anew(model: Model) -> None:
     wider = ControlNetModel.from_unet(
         model.unet, load_weights_from_unet=False, conditioning_channels=6
     )
-    costs = Resident(model, measure).costs
+    costs = make_resident(model, measure=measure).costs
     for network in (plain, wider, make_network(model.unet, 2), Union(wider, 0)):
         control = ActiveControl(
             network=network, image=torch.zeros(1, 3, 64, 64), strength=1, start=0, end=1, key=""

@@ -19,7 +19,7 @@ from engine.finish.safety import (
     AGAIN,
     BrokenClassifier,
     Classifier,
-    Guard,
+    SafetyChecker,
     load_classifier,
     verdict_of,
 )
@@ -37,13 +37,13 @@ WHITE: Pixels = np.full((48, 24, 3), 255, np.uint8)
 @pytest.mark.parametrize(("answer", "verdict"), [("normal", "safe"), ("nsfw", "unsafe")])
 def test_a_picture_is_what_the_labels_say(tmp_path: Path, answer: str, verdict: str) -> None:
     folder = make_classifier(tmp_path, answer)
-    assert Guard(str(folder), LIMITS).judge(pixels(1)) is Verdict(verdict)
+    assert SafetyChecker(str(folder), LIMITS).check(pixels(1)) is Verdict(verdict)
 
 
 def test_it_looks_at_the_pixels_and_needs_no_torchvision(tmp_path: Path) -> None:
     folder = str(make_classifier(tmp_path, by_brightness=True))
-    guard = Guard(folder, LIMITS)
-    assert [guard.judge(each) for each in (BLACK, WHITE)] == [Verdict.SAFE, Verdict.UNSAFE]
+    checker = SafetyChecker(folder, LIMITS)
+    assert [checker.check(each) for each in (BLACK, WHITE)] == [Verdict.SAFE, Verdict.UNSAFE]
     assert type(load_classifier(folder).processor).__name__ == "ViTImageProcessorPil"
 
 
@@ -135,7 +135,7 @@ def test_a_broken_classifier_leaves_every_picture_unchecked(
 ) -> None:
     folder = make_classifier(tmp_path)
     spoil(folder)
-    assert Guard(str(folder), LIMITS).judge(BLACK) is Verdict.UNCHECKED
+    assert SafetyChecker(str(folder), LIMITS).check(BLACK) is Verdict.UNCHECKED
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "folder", "./a/b", "~/nothing"])
@@ -148,9 +148,9 @@ def test_a_limit_for_no_label_is_a_mistake_and_not_a_pass(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = make_classifier(tmp_path)
-    assert Guard(str(folder), {"porn": 0.5}).judge(BLACK) is Verdict.UNCHECKED
+    assert SafetyChecker(str(folder), {"porn": 0.5}).check(BLACK) is Verdict.UNCHECKED
     assert "it has no label 'porn'; its labels are normal, nsfw" in caplog.text
-    assert Guard(str(folder), {}).judge(BLACK) is Verdict.UNCHECKED
+    assert SafetyChecker(str(folder), {}).check(BLACK) is Verdict.UNCHECKED
 
 
 def test_a_classifier_that_could_not_be_loaded_is_tried_again_now_and_then(tmp_path: Path) -> None:
@@ -160,11 +160,11 @@ def test_a_classifier_that_could_not_be_loaded_is_tried_again_now_and_then(tmp_p
         tries.append(now[0])
         return load_classifier(name)
 
-    guard = Guard(str(tmp_path / "later"), LIMITS, load, lambda: now[0])
-    assert [guard.judge(BLACK) for _ in range(3)] == [Verdict.UNCHECKED] * 3
+    checker = SafetyChecker(str(tmp_path / "later"), LIMITS, load, lambda: now[0])
+    assert [checker.check(BLACK) for _ in range(3)] == [Verdict.UNCHECKED] * 3
     make_classifier(tmp_path / "later")
     now[0] = AGAIN
-    assert [guard.judge(BLACK) for _ in range(2)] == [Verdict.SAFE] * 2
+    assert [checker.check(BLACK) for _ in range(2)] == [Verdict.SAFE] * 2
     assert tries == [0.0, AGAIN]
 
 

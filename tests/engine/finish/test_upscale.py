@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import BrokenModel, UnknownPart
-from engine.finish.upscale import _spandrel, enlarge, lanczos, load_upscaler
+from engine.finish.upscale import _spandrel, lanczos, load_upscale_model, upscale
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.recipe.parts import LANCZOS
@@ -71,7 +71,7 @@ def saved(folder: Path, form: str) -> Path:
 @needs_spandrel
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_of_each_form_is_known_by_its_weights(form: str, tmp_path: Path) -> None:
-    upscaler = load_upscaler(form, saved(tmp_path, form), CPU)
+    upscaler = load_upscale_model(form, saved(tmp_path, form), CPU)
     assert upscaler.scale == FORMS[form]
     assert upscaler.size > 0
     x = picture(24, 40)
@@ -86,7 +86,7 @@ def test_a_file_of_each_form_is_known_by_its_weights(form: str, tmp_path: Path) 
 @needs_spandrel
 @pytest.mark.parametrize("form", FORMS)
 def test_tiles_leave_no_seam(form: str, tmp_path: Path) -> None:
-    upscaler = load_upscaler(form, saved(tmp_path, form), CPU)
+    upscaler = load_upscale_model(form, saved(tmp_path, form), CPU)
     x = smooth(150, 97)
     whole, in_tiles = upscaler(x, tile=256), upscaler(x, tile=64, overlap=32)
     assert (whole - in_tiles).abs().max() < 0.5 / 255
@@ -100,19 +100,19 @@ def smooth(height: int, width: int) -> Tensor:
 
 @needs_spandrel
 def test_an_upscaler_runs_until_the_picture_is_large_enough(tmp_path: Path) -> None:
-    upscaler = load_upscaler("x", saved(tmp_path, "ESRGAN ×2"), CPU)
+    upscaler = load_upscale_model("x", saved(tmp_path, "ESRGAN ×2"), CPU)
     x = smooth(24, 32)
     twice = upscaler(upscaler(x))
-    assert torch.equal(enlarge(x, 128, 96, upscaler), twice)
-    assert torch.equal(enlarge(x, 100, 75, upscaler), lanczos(twice, 100, 75))
-    assert torch.equal(enlarge(x, 64, 48, upscaler), upscaler(x))
+    assert torch.equal(upscale(x, 128, 96, upscaler), twice)
+    assert torch.equal(upscale(x, 100, 75, upscaler), lanczos(twice, 100, 75))
+    assert torch.equal(upscale(x, 64, 48, upscaler), upscaler(x))
 
 
 def test_lanczos_keeps_what_is_flat_and_stays_in_range() -> None:
     flat = torch.full((1, 3, 10, 12), 0.25)
     assert (lanczos(flat, 48, 40) - 0.25).abs().max() < 1e-6
     edges = (picture(16, 16) > 0.5).float()
-    large = enlarge(edges, 64, 64)
+    large = upscale(edges, 64, 64)
     assert large.shape == (1, 3, 64, 64)
     assert large.min() == 0
     assert large.max() == 1
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_named(content: bytes, words: str, tmp_path: Path) -> 
     path = tmp_path / "broken.safetensors"
     path.write_bytes(content)
     with pytest.raises(BrokenModel, match=words) as caught:
-        load_upscaler("broken", path, CPU)
+        load_upscale_model("broken", path, CPU)
     assert str(caught.value).startswith("The model 'broken' cannot be loaded: ")
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_cut_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path, "ESRGAN ×4")
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(BrokenModel, match="cannot be loaded"):
-        load_upscaler("cut", path, CPU)
+        load_upscale_model("cut", path, CPU)
 
 
 @needs_spandrel
@@ -145,7 +145,7 @@ def test_weights_of_something_else_are_no_upscaler(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"layer.weight": torch.zeros(3, 3)}, path)
     with pytest.raises(BrokenModel, match="no form that spandrel knows"):
-        load_upscaler("other", path, CPU)
+        load_upscale_model("other", path, CPU)
 
 
 @needs_spandrel
@@ -155,7 +155,7 @@ def test_a_network_that_does_not_enlarge_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
     save_file(ESRGAN.ESRGAN(num_filters=8, num_blocks=1, scale=1).state_dict(), path)
     with pytest.raises(BrokenModel, match="does not enlarge"):
-        load_upscaler("one", path, CPU)
+        load_upscale_model("one", path, CPU)
 
 
 def test_names_come_from_the_folder(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_memory_grows_by_the_result_alone(tmp_path: Path) -> None:
     code = (
         "import sys, torch\n"
         "from pathlib import Path\n"
-        "from engine.finish.upscale import load_upscaler\n"
-        "upscaler = load_upscaler('x', Path(sys.argv[1]), torch.device('cpu'))\n"
+        "from engine.finish.upscale import load_upscale_model\n"
+        "upscaler = load_upscale_model('x', Path(sys.argv[1]), torch.device('cpu'))\n"
         "def peak():\n"
         "    status = Path('/proc/self/status').read_text()\n"
         "    return int(status.split('VmHWM:')[1].split()[0]) >> 10\n"

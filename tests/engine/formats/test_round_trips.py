@@ -26,6 +26,7 @@ from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
 from tests.engine.pictures.test_start_image import disc
 from tests.engine.recipes import IMAGE, KINDS, MASK, NO_GRAPH, NO_LINE, derived, read_graph, settled
+from tests.engine.ticks import pipeline_on, run
 from tests.factories import make_recipe, pixels
 
 FEW = settings(deadline=None, max_examples=6)
@@ -93,7 +94,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
         path.parent.mkdir(parents=True)
         path.write_bytes(to_png(image))
     model = load(describe(STARTER, STARTER_FOLDER), torch.device("cpu"))
-    return Pipeline(model, store=PictureFolder(folder))
+    return pipeline_on(model, store=PictureFolder(folder))
 
 
 # What the bundled model has none of: LoRAs, controls, other VAEs, upscale models.
@@ -141,7 +142,7 @@ def test_picture_is_drawn_again_by_its_own_text(
 
 def drawn(pipeline: Pipeline, recipe: Recipe) -> list[bytes]:
     """Return the PNGs of a recipe."""
-    return [event.png for event in pipeline.run(recipe) if isinstance(event, Picture)]
+    return [event.png for event in run(pipeline, recipe) if isinstance(event, Picture)]
 
 
 def seen(pngs: list[bytes]) -> list[bytes]:

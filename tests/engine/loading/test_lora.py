@@ -23,14 +23,19 @@ from engine.loading.model import Model
 from engine.models.catalogue import describe
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
 from engine.recipe.parts import Lora
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.pipeline.test_parity import by_diffusers, make_pipeline
-from tests.engine.ticks import ROOMY, drive, pngs
+from tests.engine.ticks import (
+    ROOMY,
+    OneModel,
+    costing,
+    drive,
+    pipeline_on,
+    pngs,
+)
 from tests.factories import make_recipe
 from tests.loras import ALPHA, RANK, Pairs, random_lora, save, write_diffusers, write_kohya
 from tests.single_files import make_true_model
@@ -175,7 +180,7 @@ def drawn(
 ) -> tuple[list[Any], list[Any]]:
     """Draw recipes together; return each one's news, and the sets that shared each call."""
     calls: list[Any] = []
-    models = One(model, lambda *_: ROOMY, loras=shelf)
+    models = OneModel(model, shelf._models_dir, costing(ROOMY))
     resident = models.get("")
     plain = resident._call
 
@@ -184,7 +189,7 @@ def drawn(
         return plain(batch, rows)
 
     with patch.object(resident, "_call", watch):
-        pipeline = Pipeline(models)
+        pipeline = pipeline_on(models)
         told = drive(pipeline, {0: [Spec(job=n, epoch=1, recipe=r) for n, r in enumerate(recipes)]})
         pipeline.close()
     resident._loras.use(())  # other residents of these tests hook the same layers

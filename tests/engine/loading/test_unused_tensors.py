@@ -12,7 +12,7 @@ from engine.decode.own_vae import read_vae
 from engine.decode.tiny_vae import read_tiny
 from engine.denoise.control import load_control
 from engine.errors import BrokenModel
-from engine.finish.upscale import load_upscaler
+from engine.finish.upscale import load_upscale_model
 from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models import families
@@ -153,4 +153,4 @@ def test_a_control_models_tensors_are_used_harmless_or_named(small: Model, tmp_p
 def test_an_upscalers_tensors_are_used_or_named(tmp_path: Path) -> None:
     path = add(saved(tmp_path, "Compact ×3"), "gate.weight")
     with pytest.raises(BrokenModel, match=r"gate\.weight"):
-        load_upscaler("up", path, CPU)
+        load_upscale_model("up", path, CPU)

@@ -27,10 +27,8 @@ from engine.models.catalogue import Catalogue, Checkpoint, describe, describe_fi
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.models.tensor_names import spellings
-from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
 from engine.spec import Spec
-from tests.engine.ticks import ROOMY, drive
+from tests.engine.ticks import drive, make_pipeline
 from tests.factories import make_recipe
 from tests.single_files import make_modules, make_true_model, single_file, small_forms
 from tests.tiny_vaes import makers_decoder, write_makers
@@ -316,9 +314,8 @@ def test_its_jobs_are_drawn_previews_included_or_told_what_is_missing(
 ) -> None:
     whole = make_true_model(tmp_path / "true", "sd1")
     model = replace(whole, vae=bare.vae, checkpoint=replace(whole.checkpoint, has_vae=False))
-    models = One(model, lambda *_: ROOMY, vaes=ModelFiles(tmp_path, ModelKind.VAE))
     seconds = count()
-    pipeline = Pipeline(models, clock=lambda: float(next(seconds)))
+    pipeline = make_pipeline(model, models_dir=tmp_path, clock=lambda: float(next(seconds)))
     recipes = [make_recipe(steps=6, vae=name, seed=1) for name in ("mse", "taesd", None)]
     told = drive(pipeline, {0: [Spec(job=n, epoch=1, recipe=r) for n, r in enumerate(recipes)]})
     pipeline.close()

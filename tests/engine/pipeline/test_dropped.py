@@ -23,11 +23,11 @@ from engine.models.catalogue import Catalogue
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.placement import PARTS
 from engine.pipeline.residency import Residents
-from engine.pipeline.resident import Resident
 from engine.recipe.parts import Control, Lora, Upscale
 from engine.spec import Spec
 from tests.engine.denoise.test_control import make_network
 from tests.engine.pictures.test_start_image import Kept
+from tests.engine.ticks import make_resident, pipeline_on, run
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.models import make_model
@@ -92,7 +92,7 @@ def open_pipeline(home: Path, compiled: bool = False) -> Pipeline:
     Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save(picture, "PNG")
     residents = Residents(Catalogue(home), load_one, measure, Ladder(), budget=1)
     ticks = iter(range(10**6))  # each preview is due
-    return Pipeline(
+    return pipeline_on(
         residents, store=Kept({HINT: picture.getvalue()}), clock=lambda: 100.0 * next(ticks)
     )
 
@@ -120,7 +120,7 @@ def tensor_bytes() -> int:
 
 def drop(pipeline: Pipeline) -> None:
     """Let another model take the place of the first."""
-    list(pipeline.run(make_recipe(checkpoint="b", steps=1)))
+    run(pipeline, make_recipe(checkpoint="b", steps=1))
 
 
 def still(watched: dict[str, Any]) -> list[str]:
@@ -132,10 +132,10 @@ def still(watched: dict[str, Any]) -> list[str]:
 def test_a_dropped_model_is_gone_whatever_was_used_on_it(home: Path, used: str) -> None:
     changes = {"steps": 5, **(EVERYTHING if used == "everything" else USED[used])}
     pipeline = open_pipeline(home)
-    list(pipeline.run(make_recipe(checkpoint="a", steps=1)))  # small tables are made once
+    run(pipeline, make_recipe(checkpoint="a", steps=1))  # small tables are made once
     drop(pipeline)
     before = tensor_bytes()
-    list(pipeline.run(make_recipe(checkpoint="a", **changes)))
+    run(pipeline, make_recipe(checkpoint="a", **changes))
     watched = watch(pipeline)
     assert len(watched) > 100
     drop(pipeline)
@@ -148,12 +148,12 @@ def test_a_dropped_model_is_gone_whatever_was_used_on_it(home: Path, used: str) 
 @pytest.mark.parametrize("used", [*USED, "everything"])
 def test_the_budget_counts_all_that_is_gone_with_a_model(home: Path, used: str) -> None:
     pipeline = open_pipeline(home)
-    list(pipeline.run(make_recipe(checkpoint="a", steps=1)))  # small tables are made once
+    run(pipeline, make_recipe(checkpoint="a", steps=1))  # small tables are made once
     drop(pipeline)
     before = tensor_bytes() - size(pipeline, "b")
-    list(pipeline.run(make_recipe(checkpoint="a", steps=5)))
+    run(pipeline, make_recipe(checkpoint="a", steps=5))
     changes = EVERYTHING if used == "everything" else USED[used]
-    list(pipeline.run(make_recipe(checkpoint="a", **changes)))
+    run(pipeline, make_recipe(checkpoint="a", **changes))
     assert size(pipeline, "a") == pytest.approx(tensor_bytes() - before, rel=0.02)
 
 
@@ -209,7 +209,7 @@ def test_a_model_whose_job_did_not_end_well_is_gone_too(
 def test_a_compiled_model_is_gone_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Module, "compile", _compile_quickly)
     pipeline = open_pipeline(home, compiled=True)
-    list(pipeline.run(make_recipe(checkpoint="a", steps=1, loras=USED["LoRAs"]["loras"])))
+    run(pipeline, make_recipe(checkpoint="a", steps=1, loras=USED["LoRAs"]["loras"]))
     watched = watch(pipeline)
     gc.disable()
     drop(pipeline)
@@ -224,7 +224,7 @@ def _compile_quickly(module: Any, **options: Any) -> None:
 
 @pytest.mark.parametrize("broken", ["text_encoder", "unet", "vae"])
 def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: str) -> None:
-    resident = Resident(load(Catalogue(home).get("a"), CPU), offloaded=True)
+    resident = make_resident(load(Catalogue(home).get("a"), CPU), offloaded=True)
     resident._parts.bring("vae" if broken == "unet" else "unet")
     before = resident._parts.present
     module, moved = resident._parts.modules(broken)[0], list[str]()

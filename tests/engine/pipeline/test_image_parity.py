@@ -14,12 +14,10 @@ from torch import Tensor
 from engine.denoise.denoising import evaluate
 from engine.denoise.schedules import sigmas_for
 from engine.loading.model import Model
-from engine.models.folders import ModelKind
-from engine.models.model_files import ModelFiles
 from engine.pictures.start_image import Pixels, StartImage
-from engine.pipeline.resident import Resident
 from engine.recipe.recipe import Recipe
 from tests.engine.pipeline.test_parity import InjectedScheduler, load_cpu, pipeline_around
+from tests.engine.ticks import make_resident
 from tests.factories import make_recipe, pixels
 from tests.models import make_model
 
@@ -59,7 +57,7 @@ def means(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @torch.inference_mode()
 def by_marble(model: Model, recipe: Recipe, canvas: StartImage) -> Tensor:
-    [picture] = Resident(model).begin(recipe, canvas)
+    [picture] = make_resident(model).begin(recipe, canvas)
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents
@@ -150,7 +148,7 @@ def test_a_model_for_inpainting_draws_from_words_alone_and_from_a_start_image(
             (make_recipe(), None),
             (start_image(), StartImage(pixels(1, 64, 64))),
         ):
-            [picture] = Resident(inpainting).begin(recipe, canvas)
+            [picture] = make_resident(inpainting).begin(recipe, canvas)
             assert picture.extra is not None
             assert (picture.extra[:, 0] == 1).all()
             while picture.request:
@@ -164,7 +162,7 @@ def test_a_model_for_inpainting_sees_by_the_vae_that_its_recipe_names(
     other = load_cpu(make_model(tmp_path / "other", seed=5))
     other.vae.save_pretrained(tmp_path / "vae" / "other")
     resident, canvas = (
-        Resident(inpainting, vaes=ModelFiles(tmp_path, ModelKind.VAE)),
+        make_resident(inpainting, tmp_path),
         StartImage(pixels(1, 64, 64)),
     )
     with torch.inference_mode():

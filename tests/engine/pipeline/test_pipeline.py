@@ -25,7 +25,18 @@ from engine.recipe.limits import SAMPLERS
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.conftest import ROOT
-from tests.engine.ticks import ROOMY, STEEP, TIGHT, draw, drive, make_pipeline, pngs, steps
+from tests.engine.ticks import (
+    ROOMY,
+    STEEP,
+    TIGHT,
+    draw,
+    drive,
+    make_pipeline,
+    pipeline_on,
+    pngs,
+    run,
+    steps,
+)
 from tests.factories import make_recipe
 
 LONG = "a marble scholar " * 6  # more than one window of tokens
@@ -224,24 +235,25 @@ def test_a_prompt_that_cannot_be_read_ends_its_job_alone(model: Model) -> None:
 
 def run_events(pipeline: Pipeline, recipe: Recipe) -> Sequence[object]:
     try:
-        return list(pipeline.run(recipe))
+        return run(pipeline, recipe)
     finally:
         pipeline.close()
 
 
 def test_one_recipe_runs_by_itself_through_all_stages(model: Model) -> None:
-    events = run_events(Pipeline(model), make_recipe(steps=2, count=2))
+    events = run_events(pipeline_on(model), make_recipe(steps=2, count=2))
     stages = [getattr(event, "stage", None) for event in events]
     denoise = [Stage.DENOISE] * 3
     assert stages[:4] == [Stage.ENCODE, *denoise]
     assert [event.index for event in events if isinstance(event, Picture)] == [0, 1]
 
 
-def test_one_recipe_that_is_stopped_raises(model: Model) -> None:
-    pipeline = Pipeline(model)
-    asked = iter([False, False, True])
-    with pytest.raises(Cancelled):
-        list(pipeline.run(make_recipe(steps=50), stopped=lambda: next(asked)))
+def test_a_recipe_that_is_cancelled_between_ticks_leaves_the_pipeline_free(model: Model) -> None:
+    pipeline = pipeline_on(model)
+    recipe = make_recipe(steps=50)
+    told = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=recipe)]}, {2: [Key(1, 1)]})
+    assert isinstance(told[1][-1], Ended)
+    assert isinstance(told[1][-1].error, Cancelled)
     assert not pipeline.busy
     assert len(run_events(pipeline, make_recipe(steps=1))) > 0
 

@@ -8,12 +8,10 @@ from PIL import Image
 from engine.decode.vae import PREVIEW_SIDE
 from engine.events import Progress
 from engine.loading.model import Model
-from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.previews import EVERY, SECONDS, SHARE
-from engine.pipeline.residency import One
 from engine.pipeline.resident import Resident
 from engine.spec import Spec
-from tests.engine.ticks import News, drive, pngs
+from tests.engine.ticks import News, drive, pipeline_on, pngs
 from tests.factories import make_recipe
 
 
@@ -42,7 +40,7 @@ def draw(
 
     monkeypatch.setattr(Resident, "evaluate", slow)
     monkeypatch.setattr(Resident, "preview", dear)
-    pipeline = Pipeline(One(model), clock=clock)
+    pipeline = pipeline_on(model, clock=clock)
     specs = [
         Spec(job=n, epoch=1, recipe=make_recipe(steps=steps, guidance_scale=1.0))
         for n in range(jobs)
@@ -92,7 +90,7 @@ def test_a_preview_that_fails_costs_nobody_a_picture(
 
     clock = Clock(SECONDS)
     monkeypatch.setattr(Resident, "preview", broken)
-    pipeline = Pipeline(One(model), clock=lambda: clock.now)
+    pipeline = pipeline_on(model, clock=lambda: clock.now)
     specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=9)) for n in range(2)]
     evaluate = Resident.evaluate
 

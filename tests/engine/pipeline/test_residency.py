@@ -25,13 +25,23 @@ from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from engine.pipeline.costs import unmeasured
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One, Residents, budget
-from engine.pipeline.resident import Resident
+from engine.pipeline.residency import Residents, budget
 from engine.recipe.parts import Lora
 from engine.spec import Spec
-from tests.engine.ticks import ROOMY, check_order, draw, drive, make_pipeline, pngs
+from tests.engine.ticks import (
+    ROOMY,
+    check_order,
+    costing,
+    draw,
+    drive,
+    make_pipeline,
+    make_resident,
+    pipeline_on,
+    pngs,
+    run,
+    unmeasured,
+)
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.tiny_vaes import makers_decoder, write_makers
@@ -90,7 +100,7 @@ def test_each_stage_climbs_the_ladder_to_a_picture(
 ) -> None:
     part, function, rungs = STAGES[stage]
     ladder = Ladder()
-    pipeline = Pipeline(One(model, ladder=ladder), ladder=ladder)
+    pipeline = pipeline_on(model, ladder=ladder)
     with failing(attrgetter(part)(model), function, times):
         assert outcome(pipeline).error is None
     assert list(ladder.counts) == rungs[:times]
@@ -132,8 +142,7 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
     model: Model, times: int
 ) -> None:
     """The probe is the first to call the U-Net at a new size, and with the most rows."""
-    ladder = Ladder()
-    pipeline = Pipeline(One(model, Probe(Measurements(None)).buckets, ladder), ladder=ladder)
+    pipeline = pipeline_on(model, measure=Probe(Measurements(None)).buckets)
     with failing(model.unet, "forward", times):
         assert outcome(pipeline).error is None
 
@@ -141,7 +150,7 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
 def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model) -> None:
     """Whose turn it is between two models is decided by seconds: they must not become units."""
     dear = Buckets({1: 0.01, 2: 0.02, 4: 0.03})
-    resident = Resident(model, lambda device, what, call: dear)
+    resident = make_resident(model, measure=costing(dear))
     recipe, larger = make_recipe(), make_recipe(width=128, height=128)
     [sample], [large] = resident.begin(recipe), resident.begin(larger)
     assert resident.costs.of(sample) is dear
@@ -178,7 +187,7 @@ class Hand:
 
 
 def at_work(model: Model, ladder: Ladder) -> Pipeline:
-    return Pipeline(One(model, lambda *_: ROOMY, ladder), ladder=ladder)
+    return make_pipeline(model, ladder=ladder)
 
 
 def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Model) -> None:
@@ -187,7 +196,7 @@ def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Model)
     wide, long = make_recipe(width=128, height=128), make_recipe(prompt="a marble " * 40)
     for large in (wide, long):
         with failing(model.unet, "forward", 2):
-            assert list(pipeline.run(large))
+            assert run(pipeline, large)
     costs = pipeline._models.get("starter").costs  # type: ignore[union-attr]
     with torch.inference_mode():
         starter = pipeline._models.get("starter")
@@ -203,7 +212,7 @@ def test_what_had_no_room_is_tried_again_later_and_later_still_each_time(model: 
 
     def rows() -> int:
         before = pipeline.counts.get("rows", 0) + pipeline.counts.get("padding", 0)
-        list(pipeline.run(make_recipe(steps=1)))
+        run(pipeline, make_recipe(steps=1))
         return pipeline.counts["rows"] + pipeline.counts["padding"] - before
 
     seen = []
@@ -239,26 +248,26 @@ def test_an_offloaded_model_is_whole_again_after_a_while_or_stays_if_it_still_do
     hand = Hand()
     pipeline = at_work(model, Ladder(clock=hand))
     with failing(model.unet, "forward", 3):
-        list(pipeline.run(make_recipe(steps=1)))
+        run(pipeline, make_recipe(steps=1))
     parts = pipeline._models.get("starter")._parts  # type: ignore[union-attr]
     assert parts.offloaded
-    list(pipeline.run(make_recipe(steps=1)))
+    run(pipeline, make_recipe(steps=1))
     assert parts.offloaded  # it is too early
     hand.now += FIRST
     with failing(model.vae, "to", 1):
-        list(pipeline.run(make_recipe(steps=1)))
+        run(pipeline, make_recipe(steps=1))
     assert parts.offloaded  # and each part was brought when it was needed
     hand.now += 2 * FIRST - 1
-    list(pipeline.run(make_recipe(steps=1)))
+    run(pipeline, make_recipe(steps=1))
     assert parts.offloaded
     hand.now += 1
-    list(pipeline.run(make_recipe(steps=1)))
+    run(pipeline, make_recipe(steps=1))
     assert not parts.offloaded
 
 
 def test_a_model_that_was_loaded_offloaded_is_whole_again_after_a_while(model: Model) -> None:
     hand = Hand()
-    resident = Resident(model, ladder=Ladder(clock=hand), offloaded=True)
+    resident = make_resident(model, ladder=Ladder(clock=hand), offloaded=True)
     with torch.inference_mode():
         resident.begin(make_recipe())
         assert resident._parts.offloaded
@@ -378,7 +387,7 @@ def test_models_that_fit_together_are_loaded_once_and_others_take_turns(
         return load_cpu(checkpoint, offloaded)
 
     models = residents(catalogue, room, note)
-    pipeline = Pipeline(models)
+    pipeline = pipeline_on(models)
     for number, name in enumerate("bcbc"):
         recipe = make_recipe(steps=1, checkpoint=name, seed=1)
         news = drive(pipeline, {0: [Spec(job=number, epoch=1, recipe=recipe)]})[number]
@@ -406,7 +415,7 @@ def test_a_model_larger_than_the_budget_is_loaded_alone(catalogue: Catalogue) ->
 def test_jobs_of_models_that_do_not_fit_together_end_one_after_the_other(
     catalogue: Catalogue,
 ) -> None:
-    pipeline = Pipeline(residents(catalogue, 1.5))
+    pipeline = pipeline_on(residents(catalogue, 1.5))
     names = ["b", "c", "b", "starter"]
     specs = [
         Spec(job=n, epoch=1, recipe=make_recipe(steps=2, checkpoint=name))
@@ -496,11 +505,7 @@ def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path:
     )
     model.vae.save_pretrained(tmp_path / "vae" / "other")
     asked: list[int] = []
-    shelves = {
-        "loras": ModelFiles(tmp_path, ModelKind.LORA),
-        "vaes": ModelFiles(tmp_path, ModelKind.VAE),
-    }
-    resident = Resident(model, make_room=asked.append, **shelves)  # type: ignore[arg-type]
+    resident = make_resident(model, tmp_path, make_room=asked.append)
     before = resident.size
     recipe = make_recipe(loras=(Lora(name="ink"),), vae="other")
     with torch.inference_mode():
@@ -516,7 +521,7 @@ def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
     model: Model, tmp_path: Path, times: int
 ) -> None:
     model.vae.save_pretrained(tmp_path / "vae" / "other")
-    pipeline = Pipeline(One(model, vaes=ModelFiles(tmp_path, ModelKind.VAE)))
+    pipeline = pipeline_on(model, models_dir=tmp_path)
     with failing(other_vae, "read_vae", times):
         (*_, last) = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=make_recipe(vae="other"))]})[
             1
@@ -558,7 +563,7 @@ def test_a_model_whose_first_job_runs_out_of_memory_at_its_start_is_loaded_once(
         loaded.append(model)
         return model
 
-    pipeline = Pipeline(residents(catalogue, 3, load_failing))
+    pipeline = pipeline_on(residents(catalogue, 3, load_failing))
     specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=2)) for n in range(2)]
     told = drive(pipeline, {0: specs})
     pipeline.close()
@@ -568,7 +573,7 @@ def test_a_model_whose_first_job_runs_out_of_memory_at_its_start_is_loaded_once(
 
 def test_a_job_that_fails_at_its_start_uses_its_model_no_more(catalogue: Catalogue) -> None:
     models = residents(catalogue, 3)
-    pipeline = Pipeline(models)
+    pipeline = pipeline_on(models)
     broken = Spec(job=1, epoch=1, recipe=make_recipe(prompt="(a cat:1e99)"))
     assert isinstance(drive(pipeline, {0: [broken]})[1][-1], Ended)
     pipeline.close()

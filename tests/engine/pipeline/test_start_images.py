@@ -14,14 +14,13 @@ from engine.device.out_of_memory import Ladder, Rung
 from engine.errors import MissingPicture, OutOfMemory
 from engine.events import Ended, Key, Picture, Progress, Stage
 from engine.files.stored import PictureFolder, picture_path
-from engine.finish.enlarge import Enlarger
+from engine.finish.upscale import Upscaler
 from engine.formats.metadata import read_recipe
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
 from engine.recipe.parts import Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
@@ -29,7 +28,7 @@ from tests.engine.finish.test_upscale import saved
 from tests.engine.pictures.test_start_image import disc
 from tests.engine.pipeline.test_parity import load_cpu
 from tests.engine.pipeline.test_residency import failing
-from tests.engine.ticks import ROOMY, News, drive, pngs
+from tests.engine.ticks import News, drive, make_pipeline, pngs
 from tests.factories import make_recipe, pixels
 from tests.models import make_model
 
@@ -67,7 +66,7 @@ def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture
 def pipeline(model: Model, store: PictureFolder) -> Pipeline:
-    return Pipeline(One(model, lambda *_: ROOMY), store=store)
+    return make_pipeline(model, store=store)
 
 
 def spec(number: int, recipe: Recipe) -> Spec:
@@ -75,7 +74,7 @@ def spec(number: int, recipe: Recipe) -> Spec:
 
 
 def alone(model: Model, store: PictureFolder, recipe: Recipe) -> list[News]:
-    return drive(Pipeline(One(model, lambda *_: ROOMY), store=store), {0: [spec(1, recipe)]})[1]
+    return drive(make_pipeline(model, store=store), {0: [spec(1, recipe)]})[1]
 
 
 def image_of(news: Sequence[News]) -> Image.Image:
@@ -185,7 +184,7 @@ def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
     model: Model, store: PictureFolder, times: int
 ) -> None:
     ladder = Ladder()
-    pipeline = Pipeline(One(model, lambda *_: ROOMY, ladder), store=store, ladder=ladder)
+    pipeline = make_pipeline(model, store=store, ladder=ladder)
     with failing(model.vae, "encode", times):
         told = drive(pipeline, {0: [spec(1, RECIPES["start image"])]})
     assert len(pngs(told[1])) == 1
@@ -208,8 +207,8 @@ def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
 ) -> None:
     (tmp_path / "upscale_models").mkdir()
     saved(tmp_path / "upscale_models", "ESRGAN ×2")
-    enlarger = Enlarger(ModelFiles(tmp_path, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
-    pipeline = Pipeline(One(model, lambda *_: ROOMY), store=store, enlarger=enlarger)
+    upscaler = Upscaler(ModelFiles(tmp_path, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
+    pipeline = make_pipeline(model, store=store, upscale=upscaler)
     [name] = ModelFiles(tmp_path, ModelKind.UPSCALER).names()[2:]
     recipes = {
         number: make_recipe(image=IMAGE, upscale=Upscale(factor=2, by=by))
@@ -240,7 +239,7 @@ def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
     inpainting: Model, store: PictureFolder, recipe: Recipe, times: int
 ) -> None:
     ladder = Ladder()
-    pipeline = Pipeline(One(inpainting, lambda *_: ROOMY, ladder), store=store, ladder=ladder)
+    pipeline = make_pipeline(inpainting, store=store, ladder=ladder)
     with failing(inpainting.vae, "encode", times):
         told = drive(pipeline, {0: [spec(1, recipe)]})
     assert len(pngs(told[1])) == 1
@@ -252,14 +251,14 @@ def test_a_start_image_that_is_drawn_anew_larger_is_enlarged_once(
     model: Model, store: PictureFolder, count: int
 ) -> None:
     enlarged: list[tuple[int, int]] = []
-    plain = Enlarger(ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
+    plain = Upscaler(ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), Ladder())
 
-    def enlarge(pixels: Pixels, width: int, height: int, by: str) -> Pixels:
+    def resize(pixels: Pixels, width: int, height: int, by: str) -> Pixels:
         enlarged.append((width, height))
         return plain(pixels, width, height, by)
 
     upscale = Upscale(factor=2, by="lanczos", strength=0.5)
     recipe = make_recipe(image=IMAGE, count=count, upscale=upscale)
-    pipeline = Pipeline(One(model, lambda *_: ROOMY), store=store, enlarger=enlarge)
+    pipeline = make_pipeline(model, store=store, upscale=resize)
     assert len(pngs(drive(pipeline, {0: [spec(1, recipe)]})[1])) == count
     assert enlarged == [(128, 128)] * count

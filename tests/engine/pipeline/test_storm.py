@@ -21,13 +21,11 @@ from engine.formats.metadata import write_png
 from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.job import RunningJob
-from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import One
 from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from engine.text_encode.conditioning import Conditioning, TextEncoder
-from tests.engine.ticks import ROOMY, STEEP, TIGHT, News, drive, pngs
+from tests.engine.ticks import ROOMY, STEEP, TIGHT, News, drive, make_pipeline, pngs
 from tests.factories import make_recipe
 
 LONGEST = 300  # ticks; a mix that takes more hangs
@@ -115,7 +113,7 @@ def test_each_job_ends_once_and_nothing_stays(
         Spec(job=number, epoch=1, recipe=recipe, alone=alone)
         for number, (recipe, _, alone) in enumerate(jobs)
     ]
-    pipeline = Pipeline(One(model, lambda device, what, call: buckets), batching)
+    pipeline = make_pipeline(model, buckets, batching)
     told: dict[int, list[News]] = defaultdict(list)
     with faulty(model, faults):
         for tick in range(LONGEST):
@@ -247,7 +245,7 @@ def drawn(
     model: Model, buckets: Buckets, arrivals: dict[int, list[Spec]]
 ) -> tuple[dict[int, list[News]], dict[int, list[Tensor]]]:
     """Let jobs arrive at their ticks; return the news and the latents of each."""
-    pipeline = Pipeline(One(model, lambda *_: buckets))
+    pipeline = make_pipeline(model, buckets)
     with ailments(model) as latents:
         told = drive(pipeline, arrivals)
     pipeline.close()

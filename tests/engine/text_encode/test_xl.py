@@ -9,9 +9,8 @@ import torch
 
 from engine.loading.model import Model
 from engine.pipeline.batching import Batching
-from engine.pipeline.resident import Resident
 from engine.text_encode.conditioning import Conditioning, TextEncoder, stack
-from tests.engine.ticks import ROOMY, draw, make_pipeline, pngs
+from tests.engine.ticks import ROOMY, draw, make_pipeline, make_resident, pngs
 from tests.factories import make_recipe
 from tests.single_files import make_true_model
 
@@ -92,7 +91,7 @@ def test_stacked_rows_are_repeated_to_one_length_and_padded_by_the_first() -> No
 
 
 def test_an_offloaded_model_brings_both_encoders(xl: Model) -> None:
-    resident = Resident(xl, offloaded=True)
+    resident = make_resident(xl, offloaded=True)
     moved: list[str] = []
     hooks = [
         part.register_forward_pre_hook(lambda module, _: moved.append(type(module).__name__))
