@@ -1,18 +1,17 @@
-"""What an executor draws."""
+"""A job as executors draw it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from engine.recipe.recipe import Recipe
-
-SPEC_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A job's recipe for an executor, and which claim of the job this is.
+    """A job's recipe, and the epoch of its claim.
 
-    alone: a worker died while it drew this job; it must not share a batch again.
+    alone: a process died while it drew this job, which therefore must not run beside other jobs.
     """
 
     job: int
@@ -21,11 +20,15 @@ class Spec:
     alone: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, as they cross to another process."""
+        """Return plain JSON values, for another process."""
         return {
-            "version": SPEC_VERSION,
             "job": self.job,
             "epoch": self.epoch,
             "recipe": self.recipe.to_dict(),
             "alone": self.alone,
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read the values of `to_dict`."""
+        return cls(**{**data, "recipe": Recipe.from_dict(data["recipe"])})

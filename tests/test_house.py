@@ -41,7 +41,7 @@ ARROWS = {
     "engine.starter": "",
     "engine.queue": "pictures recipe errors",
     "engine.executors": (
-        "pipeline spec finish loading models recipe device files events errors sentences"
+        "pipeline spec finish loading models device files events errors sentences"
     ),
     "engine.check": "pipeline text_encode finish decode loading models device errors",
     "engine.pipeline": (

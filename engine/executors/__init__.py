@@ -1,4 +1,7 @@
-"""Where a pipeline runs, behind one interface."""
+"""Where a pipeline runs: in a process of its own (`child`) or a thread (`inprocess`).
+
+What happens when the engine's process dies is in `engine.executors.child`.
+"""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -11,23 +14,22 @@ from engine.spec import Spec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Say how an engine is: whether it can work, how many jobs it has, how often it died.
+    """The state of an engine: whether it takes jobs, how many run, how often it was restarted.
 
-    failing: it ended so often before it could take a job that jobs are told that it does not start.
-    counts: what it has done since its last start: ticks, their rows and padding, and each rung that
-    was climbed when memory ran out (see `Pipeline.counts`).
+    failing: its starts failed so often in a row that waiting jobs end with an error.
+    pid: of its own process, if it has one. counts: since its last start (`Pipeline.counts`).
     """
 
     alive: bool
     running: int
     restarts: int = 0
     failing: bool = False
-    pid: int | None = None  # of a process of its own
+    pid: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Executor(Protocol):
-    """Draw recipes, as many at once as there are slots, wherever that may be."""
+    """Draws up to `slots` jobs at once."""
 
     @property
     def slots(self) -> int:
@@ -37,49 +39,51 @@ class Executor(Protocol):
     def run(self, spec: Spec) -> AsyncGenerator[Event]:
         """Yield a job's events as they happen, one `Picture` for each of its pictures.
 
-        Raise `Cancelled` within one step of `cancel`, `UserError` where the recipe cannot be drawn
-        and people may know why, `Lost` where the process that drew it died (the job may be tried
-        again) and `EngineError` for what was not expected. Closing the generator early stops the
-        work, too.
+        Raises `Cancelled` within one step of `cancel`, `UserError` where the recipe cannot be
+        drawn, `Lost` where the engine's process died (the job may be tried again), `EngineError`
+        after an unexpected error. Closing the generator early cancels the job.
         """
         ...
 
     def cancel(self, job: int, epoch: int) -> None:
-        """Ask for a running job to stop; one that is not running is none of its business."""
+        """Cancel a job before its next call of the U-Net; unknown jobs are ignored."""
         ...
 
 
 class ManagedExecutor(Executor, Protocol):
-    """Add what who owns an executor does with it: begin it, watch it, end it."""
+    """An executor with its life cycle; leaving `async with` closes it."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        await self.close()
 
     async def start(self) -> None:
-        """Get ready before the first job; without it the first job waits."""
+        """Start the engine before the first job; without it the first job starts it."""
         ...
 
     async def ready(self) -> None:
-        """Wait until the engine takes jobs, or is known not to, which `run` then says.
+        """Wait until the engine takes jobs, or cannot be started; `run` then raises the error.
 
-        A job is claimed only then: what ends an engine that is still being made is no job's fault.
+        Jobs are claimed only then, so that none counts an attempt for an engine that dies while it
+        starts.
         """
         ...
 
     async def drain(self, seconds: float) -> bool:
-        """Wait for the jobs at work to end; return whether they did in that time."""
+        """Wait for the running jobs to end; return whether they did in that time."""
         ...
 
     async def close(self) -> None:
-        """End the engine and everything that belongs to it; jobs at work end as `Lost`."""
+        """End the engine and its processes; running jobs end as `Lost`."""
         ...
 
     def health(self) -> Health:
-        """Return how the engine is."""
+        """Return the engine's state."""
         ...

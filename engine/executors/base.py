@@ -1,114 +1,71 @@
-"""What every executor does on the event loop's side: hand jobs over, sort reports by job.
+"""The event loop's side of every executor: admit jobs to an engine, sort its reports by job.
 
-An executor of one's own says in `_admit`, `_withdraw` and `_report` how jobs reach its engine.
+A subclass implements `_admit` and `_stop`, and calls `_receive` with the engine's reports.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from engine.errors import Cancelled, Lost, MarbleError
 from engine.events import Ended, Event, Key, Report
-from engine.executors import Health, ManagedExecutor
+from engine.executors import ManagedExecutor
 from engine.spec import Spec
 
-log = logging.getLogger(__name__)
-
 CLOSED: Final = "The engine was closed."
-SLOTS: Final = 8  # jobs at once: enough for a batch, few enough that each still moves
-
-
-@dataclass(slots=True, eq=False)
-class _Client:
-    """Hold one job that somebody waits for here."""
-
-    spec: Spec
-    inbox: asyncio.Queue[Event | Ended]
+SLOTS: Final = 8  # jobs at once: enough for a batch, few enough that each makes progress
 
 
 class QueueingExecutor(ManagedExecutor, ABC):
-    """Pass jobs on to an engine elsewhere and its reports back, each to whom it concerns.
-
-    Leave it with `async with`: what is at work then ends as lost.
-    """
+    """Admits jobs to an engine elsewhere, and passes its reports to the callers of `run`."""
 
     slots = SLOTS
 
     def __init__(self) -> None:
-        self._clients: dict[Key, _Client] = {}
-        self._held: deque[_Client] = deque()  # not yet passed on
-        self._passed: dict[Key, Spec] = {}  # passed on, and not yet ended
+        self._inboxes: dict[Key, asyncio.Queue[Event | Ended]] = {}  # of the callers of `run`
+        self._waiting: deque[Spec] = deque()  # not yet admitted
+        self._admitted: dict[Key, Spec] = {}  # and not yet ended
         self._counts: Mapping[str, int] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    @abstractmethod
-    async def start(self) -> None:
-        """Get ready before the first job; without it the first job waits."""
-
-    @abstractmethod
-    async def ready(self) -> None:
-        """Wait until jobs that are passed on are begun at once, or that is known not to come."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """End the engine and everything that belongs to it."""
-
-    @abstractmethod
-    def health(self) -> Health:
-        """Return how the engine is."""
-
     @abstractmethod
     def _admit(self, spec: Spec) -> None:
-        """Pass a job on to the engine."""
+        """Send a job to the engine."""
 
     @abstractmethod
-    def _withdraw(self, key: Key) -> None:
-        """Ask the engine to stop a job that was passed on."""
+    def _stop(self, key: Key) -> None:
+        """Cancel a job in the engine."""
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
-        """Yield a job's events as they happen, as `Executor.run` promises."""
-        key = Key(spec.job, spec.epoch)
-        client = self._clients[key] = _Client(spec, asyncio.Queue())
-        self._held.append(client)
-        self._pass_on()
+        """Yield a job's events, as `Executor.run` specifies."""
+        key = _key(spec)
+        inbox = self._inboxes[key] = asyncio.Queue()
+        self._waiting.append(spec)
+        self._admit_waiting()
         try:
-            while not isinstance(news := await client.inbox.get(), Ended):
+            while not isinstance(news := await inbox.get(), Ended):
                 yield news
             if news.error:
                 raise news.error
         finally:
             self.cancel(*key)
-            del self._clients[key]
+            del self._inboxes[key]
 
     def cancel(self, job: int, epoch: int) -> None:
-        """Ask for a running job to stop before its next call of the U-Net."""
+        """Cancel a job before its next call of the U-Net; unknown jobs are ignored."""
         key = Key(job, epoch)
-        if key in self._passed:
-            self._withdraw(key)
-        elif key in self._clients:
+        if key in self._admitted:
+            self._stop(key)
+        elif key in self._inboxes:
             self._receive(Report(key, Ended(Cancelled())))
 
     async def drain(self, seconds: float) -> bool:
-        """Wait for the jobs at work to end; return whether they did in that time."""
+        """Wait for the running jobs to end; return whether they did in that time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -117,45 +74,45 @@ class QueueingExecutor(ManagedExecutor, ABC):
         return True
 
     def _receive(self, report: Report) -> None:
-        """Take in what the engine reports."""
+        """Pass a report of the engine to the job's caller."""
         if isinstance(report.news, Ended):
-            self._passed.pop(report.key, None)
-            self._held = deque(each for each in self._held if _key(each.spec) != report.key)
-            self._pass_on()
-        if client := self._clients.get(report.key):
-            client.inbox.put_nowait(report.news)
+            self._admitted.pop(report.key, None)
+            self._waiting = deque(spec for spec in self._waiting if _key(spec) != report.key)
+            self._admit_waiting()
+        if inbox := self._inboxes.get(report.key):
+            inbox.put_nowait(report.news)
 
     def _lose_all(self, how: str) -> None:
-        """End all jobs that were passed on as lost."""
-        lost = list(self._passed)
+        """End all admitted jobs as lost."""
+        lost = list(self._admitted)
         for key in lost:
             self._receive(Report(key, Ended(Lost(how, alone=len(lost) == 1))))
 
     def _end_all(self, error: MarbleError) -> None:
-        """End all jobs that somebody waits for, passed on or not."""
-        for key in list(self._clients):
+        """End all jobs, admitted or not."""
+        for key in list(self._inboxes):
             self._receive(Report(key, Ended(error)))
 
-    def _pass_on(self) -> None:
-        """Pass held jobs on, in order, as long as they may share the engine."""
-        while self._held and not self._hold() and self._may_pass(self._held[0].spec):
-            spec = self._held.popleft().spec
-            self._passed[_key(spec)] = spec
+    def _admit_waiting(self) -> None:
+        """Admit waiting jobs, in order, as long as they may share the engine."""
+        while self._waiting and self._takes_jobs() and self._may_share(self._waiting[0]):
+            spec = self._waiting.popleft()
+            self._admitted[_key(spec)] = spec
             self._admit(spec)
-        if self._held or self._passed:
+        if self._waiting or self._admitted:
             self._idle.clear()
         else:
             self._idle.set()
 
-    def _hold(self) -> bool:
-        """Say whether the engine takes no job yet; `_pass_on` is called again when it does."""
-        return False
+    def _takes_jobs(self) -> bool:
+        """Whether jobs can be admitted; when that changes `_admit_waiting` has to be called."""
+        return True
 
-    def _may_pass(self, spec: Spec) -> bool:
-        # A job that took a worker with it before must not take others' work with it again.
-        if any(other.alone for other in self._passed.values()):
+    def _may_share(self, spec: Spec) -> bool:
+        # A job during which a process died must not take other jobs with it.
+        if any(other.alone for other in self._admitted.values()):
             return False
-        return not (spec.alone and self._passed)
+        return not (spec.alone and self._admitted)
 
 
 def _key(spec: Spec) -> Key:

@@ -1,10 +1,10 @@
-"""Find an executor by its name in the settings."""
+"""The executors, by their name in the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Final, cast
+from typing import Final
 
 from engine.errors import SettingError
 from engine.executors import ManagedExecutor
@@ -19,17 +19,13 @@ EXECUTORS: Final[Mapping[str, Callable[[EngineConfig], ManagedExecutor]]] = {
 
 
 def make_executor(kind: str, config: EngineConfig) -> ManagedExecutor:
-    """Return the executor of that name, or what `module:factory` makes of the configuration."""
+    """Return the executor of that name, or made by `module:factory`; raises `SettingError`."""
     if kind in EXECUTORS:
         return EXECUTORS[kind](config)
-    return cast(Callable[[EngineConfig], ManagedExecutor], find(kind))(config)
-
-
-def find(place: str) -> object:
-    """Return what stands at `module:name`, or raise `SettingError`."""
-    module, _, name = place.partition(":")
+    module, _, name = kind.partition(":")
     try:
-        return getattr(import_module(module), name)
+        factory: Callable[[EngineConfig], ManagedExecutor] = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         allowed = f"{', '.join(EXECUTORS)} or module:factory ({error})"
-        raise SettingError("MARBLE_EXECUTOR", place, allowed) from None
+        raise SettingError("MARBLE_EXECUTOR", kind, allowed) from None
+    return factory(config)

@@ -1,4 +1,4 @@
-"""What an engine is made from, as it crosses to another process: plain JSON values.
+"""The engine's configuration, which is sent to its process as JSON.
 
 Standard library only.
 """
@@ -17,14 +17,13 @@ PATHS: Final = ("models_dir", "starter", "pictures", "notes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Say where models are, what they run on and how.
+    """Where models are, and how they run.
 
     pictures: the folder of the picture store, for start images (None: there are none); batching:
-    `exact` or `throughput`; notes: the folder where measurements of this device are
-    remembered (None: measured anew at each start); safety_model: the classifier that looks at every
-    finished picture, a folder or a name of the hub (None: none does); safety_labels: the
-    probability of each label from which on a picture is unsafe; factory: what makes the pipeline in
-    the engine's own thread, as `module:name`.
+    `exact` or `throughput`; notes: the folder that keeps measurements of this device (None: measure
+    at each start); safety_model: the classifier of finished pictures, a folder or a name of the hub
+    (None: no safety check); safety_labels: label → the probability from which a picture is unsafe;
+    factory: `module:name` of the function that makes the pipeline, in the engine's thread.
     """
 
     models_dir: Path | None = None

@@ -1,6 +1,6 @@
-"""The engine's loop: one thread that owns a pipeline, obeys commands and ticks.
+"""The engine's loop: one thread that owns a pipeline, takes commands and calls its tick.
 
-torch is imported in that thread, so that nothing else waits for it.
+torch is imported in that thread, so that no other thread waits for the import.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# After such an error every later call fails, too; only a new process helps.
-WRECKED: Final = "CUDA error"
+# After such an error every later call fails in this process, too.
+DEVICE_LOST: Final = "CUDA error"
 
 
 class Loop:
-    """Take commands from any thread, and give reports from the one that calls `run`."""
+    """Takes commands from any thread; `run` reports in its own.
+
+    opened: called when the pipeline takes jobs, or none can be made; device_lost: called when the
+    device no longer works in this process.
+    """
 
     def __init__(
         self,
@@ -34,51 +38,51 @@ class Loop:
         report: Callable[[Report], None],
         count: Callable[[dict[str, int]], None],
         opened: Callable[[], None],
-        wrecked: Callable[[], None] = lambda: None,
+        device_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._report = report
         self._count = count
-        self._opened = opened  # called when there is a pipeline to take jobs, or none can be made
-        self._wrecked = wrecked  # called when the device takes no more work from this process
+        self._opened = opened
+        self._device_lost = device_lost
         self._commands: SimpleQueue[Spec | Key | None] = SimpleQueue()
         self._inbox: list[Spec | Key] = []
-        self._at_work: set[Key] = set()  # admitted, and not yet ended
+        self._running: set[Key] = set()  # admitted, and not yet ended
         self._pipeline: Pipeline | None = None
 
     def admit(self, spec: Spec) -> None:
-        """Let a job join at the next tick."""
+        """Start a job at the next tick."""
         self._commands.put(spec)
 
     def cancel(self, key: Key) -> None:
-        """Take a job out before the next tick."""
+        """Cancel a job before the next tick."""
         self._commands.put(key)
 
     def close(self) -> None:
-        """End `run` before the next tick, whatever is at work."""
+        """End `run` before the next tick."""
         self._commands.put(None)
 
     def run(self) -> None:
-        """Work until closed. An error of the engine ends the jobs at work, never the loop."""
+        """Tick until closed. An error of the engine ends its jobs, not the loop."""
         try:
             self._pipeline = self._open()
         except Exception as error:
-            log.exception("the engine cannot be made")  # the next job tries again, and is told
-            self._look_for_wreckage(error)  # only another process can try again
+            log.exception("the engine cannot be made")  # the next job tries again
+            self._check_device(error)
         self._opened()
         while self._take_commands():
             try:
                 self._tick()
             except Exception as error:
                 self._end_all(error)
-        self._let_go()
+        self._close_pipeline()
 
     def _take_commands(self) -> bool:
-        """Take the commands that are there, or wait for one if idle; return False at the end."""
+        """Collect the commands, waiting for one if no job runs; return False when closed."""
         try:
-            while (command := self._commands.get(block=not self._at_work)) is not None:
+            while (command := self._commands.get(block=not self._running)) is not None:
                 if isinstance(command, Spec):
-                    self._at_work.add(Key(command.job, command.epoch))
+                    self._running.add(Key(command.job, command.epoch))
                 self._inbox.append(command)
         except Empty:
             return True
@@ -94,9 +98,9 @@ class Loop:
         self._inbox.clear()
         for report in pipeline.tick():
             if isinstance(report.news, Ended):
-                self._at_work.discard(report.key)
+                self._running.discard(report.key)
                 self._count(pipeline.counts)
-                self._look_for_wreckage(report.news.error)
+                self._check_device(report.news.error)
             self._report(report)
 
     def _open(self) -> Pipeline:
@@ -105,21 +109,21 @@ class Loop:
         return pipeline
 
     def _end_all(self, error: Exception) -> None:
-        """Say to all jobs at work what ended them, and begin anew with the next."""
+        """End all jobs with an error; the next job gets a new pipeline."""
         if not isinstance(error, MarbleError):
             log.error("the engine failed", exc_info=error)
-            self._look_for_wreckage(error)
+            self._check_device(error)
             error = EngineError(error)
-        self._let_go()
-        for key in sorted(self._at_work):
+        self._close_pipeline()
+        for key in sorted(self._running):
             self._report(Report(key, Ended(error)))
-        self._at_work.clear()
+        self._running.clear()
 
-    def _look_for_wreckage(self, error: Exception | None) -> None:
-        if WRECKED in str(error):
-            self._wrecked()
+    def _check_device(self, error: Exception | None) -> None:
+        if DEVICE_LOST in str(error):
+            self._device_lost()
 
-    def _let_go(self) -> None:
+    def _close_pipeline(self) -> None:
         self._inbox.clear()
         if self._pipeline:
             self._pipeline.close()

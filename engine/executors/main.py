@@ -1,4 +1,4 @@
-"""What a child process runs: the engine's loop between two ends of a socket.
+"""The child process: the engine's loop, with a socket to its parent.
 
 python -m engine.executors.main FD
 """
@@ -25,11 +25,12 @@ from engine.events import Key, Report
 from engine.executors import wire
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
+from engine.spec import Spec
 
-WRECKED: Final = 70  # exit code; the jobs at work then count as lost, and may be tried again
-# diffusers imports these where they are installed; Marble uses nothing that it does with them.
+DEVICE_LOST: Final = 70  # exit code; running jobs then end as lost, and may be tried again
+# diffusers imports these where they are installed, for functions that Marble does not use.
 UNUSED: Final = ("peft", "scipy")
-# Packages whose `__init__` reads or imports all networks there are, of which Marble uses a few.
+# Packages whose `__init__` imports all networks of a library, of which Marble uses a few.
 CATALOGUES: Final = (
     "diffusers.models.autoencoders",
     "diffusers.models.controlnets",
@@ -39,29 +40,29 @@ CATALOGUES: Final = (
 )
 
 
-class Outlet(logging.Handler):
-    """Send reports and log records to the parent; end with it."""
+class Parent(logging.Handler):
+    """Send reports and log records to the parent; exit when it has died."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
         self._stream = stream
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def send(self, frame: wire.Frame) -> None:
         """Send a frame, from any thread."""
         try:
-            with self._one_at_a_time:
+            with self._lock:
                 self._stream.write(frame.to_bytes())
                 self._stream.flush()
         except OSError:
-            os._exit(0)  # the parent is gone
+            os._exit(0)  # the parent has died
 
     def report(self, report: Report) -> None:
         """Send what happened to a job."""
         self.send(wire.pack(report))
 
     def count(self, counts: dict[str, int]) -> None:
-        """Send what the engine has done so far."""
+        """Send the engine's counts."""
         self.send(wire.Frame({"counts": counts}))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -70,29 +71,31 @@ class Outlet(logging.Handler):
 
 
 def main(descriptor: int) -> None:
-    """Work for the parent until its end of the socket closes."""
-    # Who ends the parent ends us; a signal to the whole group must not come before its orders.
+    """Run the engine for the parent until its end of the socket closes."""
+    # The parent ends this process; signals to the process group must not.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.enable()
     os.set_inheritable(descriptor, False)
-    parent = socket.socket(fileno=descriptor)
-    orders, outlet = parent.makefile("rb"), Outlet(parent.makefile("wb"))
-    first = wire.read(orders).header
-    logging.basicConfig(level=first["level"], handlers=[outlet], force=True)
+    end = socket.socket(fileno=descriptor)
+    commands, parent = end.makefile("rb"), Parent(end.makefile("wb"))
+    first = wire.read(commands).header
+    logging.basicConfig(level=first["level"], handlers=[parent], force=True)
     config = EngineConfig.from_dict(first["config"])
 
     def opened() -> None:
-        outlet.send(wire.Frame({"ready": os.getpid()}))
+        parent.send(wire.Frame({"ready": os.getpid()}))
 
-    loop = Loop(config, outlet.report, outlet.count, opened, wrecked=lambda: os._exit(WRECKED))
-    threading.Thread(target=_obey, args=(orders, loop), name="orders", daemon=True).start()
+    loop = Loop(config, parent.report, parent.count, opened, lambda: os._exit(DEVICE_LOST))
+    threading.Thread(
+        target=_take_commands, args=(commands, loop), name="commands", daemon=True
+    ).start()
     _import(config.factory.partition(":")[0])
     loop.run()
 
 
 class _Bare(MetaPathFinder):
-    """Find catalogues as packages in which nothing runs."""
+    """Find the packages of `CATALOGUES` without running their `__init__`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -105,11 +108,11 @@ class _Bare(MetaPathFinder):
 
 
 def _import(module: str) -> None:
-    """Import a module with what it needs of the libraries, and little else: in half the time.
+    """Import a module with little else than it needs of the libraries: in half the time.
 
     While it is imported, None in `sys.modules` lets unused libraries count as not installed (The
     Python Language Reference, 5.3.1), and the modules of catalogues are found one by one. Garbage
-    is not collected: what is imported stays, and is never looked through again.
+    collection is off, and never examines what was imported.
     """
     hidden = {name: None for name in UNUSED if name not in sys.modules}
     bare, finder = [name for name in CATALOGUES if name not in sys.modules], _Bare()
@@ -120,7 +123,7 @@ def _import(module: str) -> None:
     with suppress(Exception):
         import_module(module)
     sys.meta_path.remove(finder)
-    for name in (*hidden, *bare):  # who imports one later gets it whole
+    for name in (*hidden, *bare):  # a later import gets the whole package
         parent, _, own = name.rpartition(".")
         package = sys.modules.pop(name, None)
         if package and vars(sys.modules[parent]).get(own) is package:
@@ -129,13 +132,13 @@ def _import(module: str) -> None:
     gc.enable()
 
 
-def _obey(orders: BinaryIO, loop: Loop) -> None:
-    """Pass orders on; at the parent's end, end at once, whatever the engine is doing."""
+def _take_commands(commands: BinaryIO, loop: Loop) -> None:
+    """Pass the parent's commands to the loop; exit at once when the parent has died."""
     try:
         while True:
-            header = wire.read(orders).header
+            header = wire.read(commands).header
             if "run" in header:
-                loop.admit(wire.read_spec(header["run"]))
+                loop.admit(Spec.from_dict(header["run"]))
             else:
                 loop.cancel(Key(*header["cancel"]))
     finally:

@@ -1,10 +1,9 @@
-"""How the two sides of a child process speak: frames of JSON and bytes over a socket.
+"""The protocol between parent and child process: frames of JSON and bytes over a socket.
 
     4 bytes: the header's length · 4 bytes: the payload's · the header, JSON · the payload
 
-Pictures and previews are payloads: a picture of 1.5 MB takes about a millisecond, and whichever
-side dies, the kernel takes what was under way with it, where a folder of files would need sweeping.
-Nothing is unpickled. Standard library only.
+Pictures and previews are payloads: 1.5 MB take about a millisecond, and no files are left behind
+when a process dies. Nothing is unpickled. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,21 +11,19 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from engine.errors import Cancelled, EngineError, Lost, MarbleError, OutOfMemory, UserError
 from engine.events import Ended, Key, Picture, Progress, Report, Stage, Verdict
-from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
-from engine.spec import Spec
 
 LENGTHS: Final = struct.Struct("!II")
-LIMIT: Final = 2**28  # bytes of a frame's part; anything longer is not ours
+CANCELLED: Final = "cancelled"
+LIMIT: Final = 2**28  # bytes of a frame's part; anything longer is invalid
 
-# What an error becomes on the other side: the first that fits.
-ERRORS: Final[Mapping[str, Callable[[str], MarbleError]]] = {
-    "cancelled": lambda text: Cancelled(),
+# Errors cross as the first of these classes that they are instances of, else as `EngineError`.
+ERRORS: Final[Mapping[str, type[UserError | Lost | EngineError]]] = {
     "memory": OutOfMemory,
     "user": UserError,
     "lost": Lost,
@@ -35,13 +32,13 @@ ERRORS: Final[Mapping[str, Callable[[str], MarbleError]]] = {
 
 
 class Frame(NamedTuple):
-    """Hold one message."""
+    """One message."""
 
     header: Mapping[str, Any]
     payload: bytes = b""
 
     def to_bytes(self) -> bytes:
-        """Return the frame as it travels."""
+        """Return the frame as it is sent."""
         header = json.dumps(self.header).encode()
         return LENGTHS.pack(len(header), len(self.payload)) + header + self.payload
 
@@ -115,20 +112,12 @@ def _news(header: Mapping[str, Any], payload: bytes) -> Progress | Picture | End
         )
     kind = header["ended"]
     text, said = header["text"], header.get("said")
+    if kind == CANCELLED:
+        return Ended(Cancelled())
     return Ended(ERRORS[kind](Sentence.read(text, said) if said else text) if kind else None)
 
 
 def _kind(error: MarbleError) -> str:
-    kinds = (
-        (Cancelled, "cancelled"),
-        (OutOfMemory, "memory"),
-        (UserError, "user"),
-        (Lost, "lost"),
-    )
-    return next((name for kind, name in kinds if isinstance(error, kind)), "engine")
-
-
-def read_spec(data: Mapping[str, Any]) -> Spec:
-    """Read what `Spec.to_dict` wrote."""
-    recipe = Recipe.from_dict(data["recipe"])
-    return Spec(job=data["job"], epoch=data["epoch"], recipe=recipe, alone=data["alone"])
+    if isinstance(error, Cancelled):
+        return CANCELLED
+    return next((name for name, kind in ERRORS.items() if isinstance(error, kind)), "engine")

@@ -49,12 +49,6 @@ class Instant(ManagedExecutor):
     def __init__(self, config: EngineConfig) -> None:
         self.png: dict[str, bytes] = {}
 
-    async def __aenter__(self) -> Instant:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        pass
-
     async def start(self) -> None:
         pass
 
