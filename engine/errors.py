@@ -59,7 +59,7 @@ class UserError(MarbleError):
 
 
 class Cancelled(MarbleError):
-    """Say that the work was stopped because somebody asked for it."""
+    """The work was stopped because somebody asked for it."""
 
     def __init__(self) -> None:
         super().__init__("cancelled")
@@ -73,7 +73,7 @@ class EngineError(MarbleError):
 
 
 class Lost(MarbleError):
-    """Say that the process that drew a job died, and how; the job may be tried again.
+    """The process that drew a job died, and how; the job may be tried again.
 
     alone: it had no other job, so that nothing else can have been the cause.
     """
@@ -143,7 +143,7 @@ class UnknownPart(UserError):
 
 
 class MissingVae(UserError):
-    """Say that a model lacks a VAE, and which could stand in for it."""
+    """A model lacks a VAE, and which could stand in for it."""
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
         listed = f" ({some(known)})" if known else ""
@@ -184,7 +184,7 @@ class BrokenModel(UserError):
 
 
 class OutOfMemory(UserError):
-    """Say that a picture did not fit into memory, whatever was tried."""
+    """A picture did not fit into memory, whatever was tried."""
 
 
 class NotFinite(UserError):
@@ -220,7 +220,7 @@ class MissingPicture(UserError):
 
 
 class QueueFull(UserError):
-    """Say that the queue takes no more, and how long it is."""
+    """The queue takes no more, and how long it is."""
 
     def __init__(self, length: int) -> None:
         super().__init__(Sentence("queue_full", length=length))

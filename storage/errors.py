@@ -43,7 +43,7 @@ class StorageError(UserError):
 
 
 class UnknownJob(StorageError):
-    """Say that no job has that number."""
+    """No job has that number."""
 
     def __init__(self, job: int) -> None:
         self.job = job
@@ -51,7 +51,7 @@ class UnknownJob(StorageError):
 
 
 class UnknownPicture(StorageError):
-    """Say that no picture has that name."""
+    """No picture has that name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class UnknownPicture(StorageError):
 
 
 class IllegalStep(StorageError):
-    """Say that a job cannot take a step from the status it has."""
+    """A job cannot take a step from the status it has."""
 
     def __init__(self, job: int, status: str, step: str) -> None:
         self.job = job
@@ -73,7 +73,7 @@ class IllegalStep(StorageError):
 
 
 class TooLate(IllegalStep):
-    """Say that a job is over and can no longer be cancelled."""
+    """A job is over and can no longer be cancelled."""
 
     def sentence(self) -> str:
         """Return what is shown to people."""
@@ -81,7 +81,7 @@ class TooLate(IllegalStep):
 
 
 class StaleEpoch(StorageError):
-    """Say that the job was handed to another worker since."""
+    """The job was handed to another worker since."""
 
     def __init__(self, job: int, epoch: int, current: int) -> None:
         self.job = job
@@ -91,7 +91,7 @@ class StaleEpoch(StorageError):
 
 
 class JobGone(StaleEpoch):
-    """Say that a worker's job was removed, for example with everything of its author."""
+    """A worker's job was removed, for example with everything of its author."""
 
     def __init__(self, job: int) -> None:
         self.job = job
@@ -106,7 +106,7 @@ class TooManyStyles(StorageError):
 
 
 class UnreadableRecipe(StorageError):
-    """Say that a stored recipe cannot be read by this version; who asked for it, and where."""
+    """A stored recipe cannot be read by this version; who asked for it, and where."""
 
     def __init__(self, job: int, reason: str, *, person: str, place: str) -> None:
         self.job = job
@@ -116,21 +116,21 @@ class UnreadableRecipe(StorageError):
 
 
 class FileThere(StorageError):
-    """Say that a file would be overwritten."""
+    """A file would be overwritten."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"{file} exists already; give the name of a new file.")
 
 
 class NoSuchFile(StorageError):
-    """Say that a file is missing."""
+    """A file is missing."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"There is no file {file}.")
 
 
 class NoBackup(StorageError):
-    """Say that a file that was to be restored is damaged or holds something else."""
+    """A file that was to be restored is damaged or holds something else."""
 
     def __init__(self, file: Path, detail: str) -> None:
         said = f" ({detail})" if detail else ""
@@ -139,21 +139,21 @@ class NoBackup(StorageError):
 
 
 class ExportUnderWay(StorageError):
-    """Say that an export of the same person is being made."""
+    """An export of the same person is being made."""
 
     def __init__(self) -> None:
         super().__init__(Sentence("export_under_way"))
 
 
 class TooLargeExport(StorageError):
-    """Say that an export is more than messages can carry."""
+    """An export is more than messages can carry."""
 
     def __init__(self, size: int) -> None:
         super().__init__(Sentence("too_large_export", size=round(size / 2**20)))
 
 
 class NoRoom(StorageError):
-    """Say that a disk has no room for an export."""
+    """A disk has no room for an export."""
 
     def __init__(self, folder: Path, needed: int, free: int) -> None:
         self.folder = folder
@@ -163,7 +163,7 @@ class NoRoom(StorageError):
 
 
 class NoProgram(StorageError):
-    """Say that one of PostgreSQL's programs is missing."""
+    """One of PostgreSQL's programs is missing."""
 
     def __init__(self, program: str) -> None:
         super().__init__(f"{program} is not installed; it comes with PostgreSQL's client programs.")
@@ -178,7 +178,7 @@ class ProgramFailed(StorageError):
 
 
 class BadURL(StorageError):
-    """Say that a database URL is of no kind that Marble knows."""
+    """A database URL is of a kind that Marble does not support."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
@@ -201,7 +201,7 @@ class DatabaseFault(StorageError):
 
 
 class DatabaseBusy(DatabaseFault):
-    """Say that another program holds the database's lock."""
+    """Another program holds the database's lock."""
 
     passing = True
     wrong = "is locked by another program"
@@ -209,7 +209,7 @@ class DatabaseBusy(DatabaseFault):
 
 
 class DiskFull(DatabaseFault):
-    """Say that the disk has no room for more."""
+    """The disk has no room for more."""
 
     passing = True
     wrong = "cannot grow, since its disk is full"
@@ -217,7 +217,7 @@ class DiskFull(DatabaseFault):
 
 
 class Unreachable(DatabaseFault):
-    """Say that the database cannot be opened or reached."""
+    """The database cannot be opened or reached."""
 
     passing = True
     wrong = "cannot be reached"
@@ -225,7 +225,7 @@ class Unreachable(DatabaseFault):
 
 
 class DiskTrouble(DatabaseFault):
-    """Say that the disk under the database refuses to work."""
+    """The disk under the database refuses to work."""
 
     passing = True
     wrong = "cannot be read or written, since its disk reports an error"
@@ -233,35 +233,35 @@ class DiskTrouble(DatabaseFault):
 
 
 class ReadOnly(DatabaseFault):
-    """Say that the database takes no writes."""
+    """The database takes no writes."""
 
     wrong = "is read-only"
     cure = "give this user the right to write to it and its folder"
 
 
 class Corrupt(DatabaseFault):
-    """Say that the file is damaged or no database at all."""
+    """The file is damaged or no database at all."""
 
     wrong = "is damaged or not a database"
     cure = "keep a copy of it, then bring back the last backup with `marble db restore FILE`"
 
 
 class NewerSchema(DatabaseFault):
-    """Say that a newer Marble wrote this database."""
+    """A newer Marble wrote this database."""
 
     wrong = "was written by a newer Marble"
     cure = "update Marble, or restore a backup made by this version"
 
 
 class SeveralMachines(DatabaseFault):
-    """Say that another machine works with the same SQLite file."""
+    """Another machine works with the same SQLite file."""
 
     wrong = "is in use by another machine"
     cure = "SQLite serves one machine; set MARBLE_DATABASE_URL to a PostgreSQL server on all"
 
 
 class Closed(DatabaseFault):
-    """Say that the database was used after it had been closed."""
+    """The database was used after it had been closed."""
 
     wrong = "is closed"
     cure = "this is a mistake in Marble; please report it"

@@ -87,7 +87,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """Hold one reply that waits in the outbox."""
+    """One reply that waits in the outbox."""
 
     job: Job
     adapter: str
@@ -100,7 +100,7 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """Hold what a platform handed over: `id` names the update, `body` is as it came."""
+    """What a platform handed over: `id` names the update, `body` is as it came."""
 
     id: str
     adapter: str

@@ -88,7 +88,7 @@ def _passwords(url: str) -> Iterator[str]:
 
 
 class EnvFileOpen(UserError):
-    """Say that a file of secrets can be read by others, and what mends it."""
+    """A file of secrets can be read by others; names the command that closes it."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"{file} holds secrets and others can read it: run `chmod 600 {file}`.")

@@ -72,7 +72,7 @@ class Adapter(Protocol):
 
 
 class TryLater(MarbleError):
-    """Say that the platform asks to wait."""
+    """The platform asks to wait."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -80,19 +80,19 @@ class TryLater(MarbleError):
 
 
 class UnknownAnswer(MarbleError):
-    """Say that an answer means nothing that is known."""
+    """The answer is not one that the platform is known to give."""
 
 
 class WayClosed(MarbleError):
-    """Say that this way will not work for this reply."""
+    """This way will not work for this reply."""
 
 
 class Undeliverable(MarbleError):
-    """Say that no way will work for this reply."""
+    """No way will work for this reply."""
 
 
 class AdapterStopped(MarbleError):
-    """Say that the platform refuses this adapter altogether."""
+    """The platform refuses this adapter altogether."""
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ class Maintenance:
         return self.folder / ".done"
 
     def _is_due(self) -> bool:
-        """Say whether a night has begun since this was last done."""
+        """Return whether a night has begun since this was last done."""
         now = self.now()
         night = now.replace(hour=NIGHT, minute=0, second=0, microsecond=0)
         if now < night:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def needs_negative(scale: float) -> bool:
-    """Tell whether the negative prompt has a say: at scale 1 its row would be in vain."""
+    """Return whether the negative prompt has any effect: at scale 1 it has none."""
     return not math.isclose(scale, 1.0)
 
 

@@ -17,7 +17,7 @@ LARGEST: Final = 16  # rows
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Hold what a call costs by its number of rows: 1, 2, 4 …, as far as was measured, in seconds.
+    """What a call costs by its number of rows: 1, 2, 4 …, as far as was measured, in seconds.
 
     The figures decide the last bits of pictures (through `canonical`), and so have to be the same
     for as long as seeds are to hold.

@@ -62,7 +62,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Hold the header of a file."""
+    """The header of a file."""
 
     path: Path
     tensors: Mapping[str, Tensor]

@@ -23,7 +23,7 @@ PARTS: Final = ("unet", "text_encoder", "text_encoder_2")
 
 @dataclass(frozen=True, slots=True)
 class PeftConfig:
-    """Hold alphas, layers' own alphas and the kind of scale; by part, "" for all of them."""
+    """Alphas, layers' own alphas and the kind of scale; by part, "" for all of them."""
 
     alphas: Mapping[str, float] = field(default_factory=dict)
     patterns: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class PeftConfig:
         return self.alphas.get(part, self.alphas.get(""))
 
     def by_root(self, name: str) -> bool:
-        """Say whether a layer's scale is alpha/√rank."""
+        """Return whether a layer's scale is alpha/√rank."""
         part, _ = _split(name)
         return self.roots.get(part, self.roots.get("", False))
 

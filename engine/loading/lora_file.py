@@ -70,7 +70,7 @@ OTHERS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraEntry:
-    """Hold one kind of change to a layer: role → name of a tensor in the file.
+    """One kind of change to a layer: role → name of a tensor in the file.
 
     name: the layer, as the file spells it; kind: one of `KINDS`; alpha: what the rank is compared
     with (None: the scale is 1); by_root: the scale is alpha/√rank instead of alpha/rank.

@@ -108,7 +108,7 @@ class Dora:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Addition:
-    """Hold what a set of LoRAs adds to a layer.
+    """What a set of LoRAs adds to a layer.
 
     down [R, in, …] and up [out, R, …]: the joined pairs, in the layer's dtype; changes: all else,
     in order; bias [out].

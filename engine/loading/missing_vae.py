@@ -11,7 +11,7 @@ from engine.errors import MissingVae
 
 
 class NoVae(torch.nn.Module):
-    """Hold a family's configuration of latents; encoding and decoding raise `MissingVae`."""
+    """A family's configuration of latents; encoding and decoding raise `MissingVae`."""
 
     def __init__(self, name: str, form: Path) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ ENCODERS: Final = ("text_encoder", "text_encoder_2")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """Hold one loaded model: its modules on `device`, the U-Net and text encoder in `dtype`.
+    """One loaded model: its modules on `device`, the U-Net and text encoder in `dtype`.
 
     The VAE stays in fp32, where it is safe: in fp16 that of SDXL overflows, and its cost is one
     call a picture.
@@ -44,7 +44,7 @@ class Model:
 
     @property
     def inpaints(self) -> bool:
-        """Say whether the U-Net sees a mask and what it leaves beside the noised latents."""
+        """Return whether the U-Net sees a mask and what it leaves beside the noised latents."""
         return int(self.unet.config.in_channels) > self.latent_channels
 
     @property

@@ -16,7 +16,7 @@ CONFIGS: Final = Path(__file__).parent / "configs"  # configurations of single f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Hold what a model draws well with when a person names nothing but the prompt."""
+    """What a model draws well with when a person names nothing but the prompt."""
 
     width: int
     height: int
@@ -246,7 +246,7 @@ def fit_to_name(defaults: Defaults, name: str) -> Defaults:
 
 
 def _names(name: str, variant: Variant) -> bool:
-    """Say whether a variant's word stands in a name, a path, as a word of its own."""
+    """Return whether a variant's word stands in a name, a path, as a word of its own."""
     for part in name.removesuffix(".safetensors").removesuffix(".sft").split("/"):
         words = [word.lower() for word in _WORDS.findall(part)]
         for word, following in zip(words, [*words[1:], ""], strict=True):

@@ -129,7 +129,7 @@ def find(root: Path | None, kind: ModelKind) -> dict[str, Path]:
 
 
 def is_diffusers(path: Path) -> bool:
-    """Say whether a file has a name that diffusers gives to weights."""
+    """Return whether a file has a name that diffusers gives to weights."""
     return variant(f"{path.stem}{SAFE[0]}") is not None or path.stem.startswith("pytorch_model")
 
 
@@ -138,7 +138,7 @@ def _is_weights(path: Path) -> bool:
 
 
 def _part_of_a_folder(path: Path, top: Path) -> bool:
-    """Say whether a file belongs to a model in diffusers' layout: it lies in one of its parts.
+    """Return whether a file belongs to a model in diffusers' layout: it lies in one of its parts.
 
     What lies beside `model_index.json` is a file of its own, unless it has a part's name.
     """

@@ -48,7 +48,7 @@ class HubFile:
     hash: str
 
     def is_at(self, path: Path) -> bool:
-        """Say whether a path holds this file's contents."""
+        """Return whether a path holds this file's contents."""
         if not path.is_file() or path.stat().st_size != self.size:
             return False
         if len(self.hash) == SHA256:

@@ -35,7 +35,7 @@ ENCODER: Final = "_encoder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Hold what the folders of a kind held when they were read.
+    """What the folders of a kind held when they were read.
 
     files: full name → path; short: full name → the shortest one; stamps: when each folder was last
     changed, in ns; unsure: one of them changed so lately that another change might bear the same

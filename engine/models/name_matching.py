@@ -14,7 +14,7 @@ from engine.models.folders import PICKLES, SAFE
 
 
 class Names:
-    """Hold full names, and find those that a name means."""
+    """Full names, and the lookup of those that a name may mean."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.paths = list(paths)

@@ -21,7 +21,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlImage:
-    """Hold a control and its picture, at the picture's own size, mode RGB, and how it is fitted."""
+    """A control and its picture, at the picture's own size, mode RGB, and how it is fitted."""
 
     control: Control
     image: Image.Image

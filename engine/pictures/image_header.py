@@ -40,7 +40,7 @@ BRANDS: Final = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AV
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Hold a file's kind (as Pillow calls it), its size in pixels, and whether it moves."""
+    """A file's kind (as Pillow calls it), its size in pixels, and whether it moves."""
 
     kind: str
     width: int

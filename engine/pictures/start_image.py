@@ -24,7 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartImage:
-    """Hold pixels [H, W, 3], uint8, and which of them are drawn anew (None: all).
+    """Pixels [H, W, 3], uint8, and which of them are drawn anew (None: all).
 
     mask [H, W], uint8: all above 0 is drawn; alpha [H, W], uint8: the opacity of what is drawn.
     """

@@ -106,7 +106,7 @@ def _inflate(packed: bytes) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Hold a segment of a JPEG: its marker, its body, and all of it with a scan's pixels."""
+    """A segment of a JPEG: its marker, its body, and all of it with a scan's pixels."""
 
     kind: int
     body: bytes = b""

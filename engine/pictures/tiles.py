@@ -53,7 +53,7 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Hold a tile of a network's input, and where its output goes with what weight.
+    """A tile of a network's input, and where its output goes with what weight.
 
     x: a view [1, C, t·inside, t·inside]; weight: [t·outside, t·outside]; rows and columns: of the
     output.

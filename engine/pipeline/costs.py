@@ -59,7 +59,7 @@ class Costs:
             self._limited.add(picture)
 
     def is_limited(self, picture: Denoising) -> bool:
-        """Whether a picture has calls of its own for now."""
+        """Return whether a picture has calls of its own for now."""
         return picture in self._limited or self._key(picture) in self._ladder.short
 
     def _key(self, picture: Denoising) -> Hashable:

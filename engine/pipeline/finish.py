@@ -44,7 +44,7 @@ class Finisher:
 
     @property
     def full(self) -> bool:
-        """Whether denoising has to wait."""
+        """Return whether denoising has to wait."""
         return len(self._made) + len(self._pngs) >= CAPACITY
 
     @property

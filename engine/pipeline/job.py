@@ -81,7 +81,7 @@ class RunningJob:
 
     @property
     def at_rest(self) -> bool:
-        """Whether none of its pictures waits for a call of the U-Net."""
+        """Return whether none of its pictures waits for a call of the U-Net."""
         return not any(member.picture.request for member in self.members)
 
     @property

@@ -71,7 +71,7 @@ class Pipeline:
 
     @property
     def busy(self) -> bool:
-        """Say whether a tick would do anything."""
+        """Return whether a tick would do anything."""
         return bool(self._waiting or self._running)
 
     @property
@@ -229,7 +229,7 @@ class Pipeline:
 
     @property
     def _idle(self) -> bool:
-        """Whether only PNGs are still awaited."""
+        """Return whether only PNGs are still awaited."""
         if self._finisher.next:
             return False
         done = all(running.at_rest for running in self._running.values())

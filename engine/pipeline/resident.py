@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Resident:
-    """Hold one model's stages. Everything is called with gradients off, in one thread.
+    """One model's stages. Everything is called with gradients off, in one thread.
 
     `offloaded` keeps its modules in the machine's memory, and only the one at work on the device.
     """

@@ -23,7 +23,7 @@ BYTES: Final = 1.15  # a token, in other scripts
 
 
 def share_a_call(tokens: Sequence[int]) -> bool:
-    """Say whether contexts of these lengths may stand in one call, repeated to one length."""
+    """Return whether contexts of these lengths may stand in one call, repeated to one length."""
     return lcm(*tokens) // min(tokens) <= REPEATED
 
 

@@ -55,7 +55,7 @@ SCHEDULES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Hold the least and greatest allowed value of a number, and the step it moves in."""
+    """The least and greatest allowed value of a number, and the step it moves in."""
 
     low: float
     high: float
@@ -146,7 +146,7 @@ def check_words(prompt: str) -> None:
 
 
 def is_blank(text: str) -> bool:
-    """Say whether a text shows nothing: it is empty, or all blanks and invisible characters."""
+    """Return whether a text shows nothing: it is empty, or all blanks and invisible characters."""
     return not _INVISIBLE.sub("", text)
 
 

@@ -154,5 +154,5 @@ def remove_unfinished(url: URL, folder: Path) -> None:
 
 
 def orphans_are_kept(url: URL, folder: Path) -> bool:
-    """Whether a replaced database is still kept, which may need its pictures."""
+    """Return whether a replaced database is still kept, which may need its pictures."""
     return any(".before-restore-" in path.name for path in beside(url, folder))

@@ -67,7 +67,7 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Say whether the database is a file."""
+        """Return whether the database is a file."""
         return urls.is_sqlite(self.url)
 
     @property

@@ -28,7 +28,7 @@ class Lane(Protocol):
         """Return the transaction's id, where its outcome can be queried after a lost connection."""
 
     def committed(self, connection: Connection, mark: str) -> bool | None:
-        """Say whether a transaction was committed; None while it is still under way."""
+        """Return whether a transaction was committed; None while it is still under way."""
 
     async def close(self) -> None:
         """Close the connection."""

@@ -44,7 +44,7 @@ def resolve(folder: Path, url: str | None) -> URL:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Say whether the database is a file."""
+    """Return whether the database is a file."""
     return url.get_backend_name() == "sqlite"
 
 

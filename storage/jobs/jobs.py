@@ -210,7 +210,7 @@ class Jobs:
         return await self.database.read(unit)
 
     async def is_shown(self, job: int, message: str) -> bool:
-        """Say whether a message is one of those that show a job."""
+        """Return whether a message is one of those that show a job."""
         query = select(messages.c.job).where(messages.c.id == message)
         return await self.database.read(lambda c: c.scalar(query)) == job
 

@@ -79,11 +79,11 @@ class Pictures:
                     yield path.stem
 
     def has(self, sha256: str) -> bool:
-        """Say whether a file is there; blocks."""
+        """Return whether a file is there; blocks."""
         return self._path(sha256).exists()
 
     def wanted(self, sha256: str, within: float) -> bool:
-        """Say whether a file was written or added again in the last `within` seconds; blocks."""
+        """Return whether a file was written or added again in the last `within` seconds; blocks."""
         try:
             return within > 0 and self._path(sha256).stat().st_mtime > time.time() - within
         except FileNotFoundError:

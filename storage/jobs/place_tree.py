@@ -112,7 +112,7 @@ def ruled_by(setting: str, place: str) -> ColumnElement[bool]:
 
 
 def is_set(setting: str, place: str, number: int | None) -> ColumnElement[bool]:
-    """Say whether a place's own setting is a number; None: whether it has none.
+    """Return whether a place's own setting is a number; None: whether it has none.
 
     Whoever acts on what they read can so make sure, as they act, that it has not changed since.
     """

@@ -32,7 +32,7 @@ _TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Hold words that must follow one another; `prefix` lets the last one go on."""
+    """Words that must follow one another; `prefix` lets the last one go on."""
 
     words: tuple[str, ...]
     prefix: bool = False

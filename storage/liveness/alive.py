@@ -40,7 +40,7 @@ class Alive(Protocol):
 
 
 class FileAlive:
-    """Hold a lock on a file beside the database."""
+    """A lock on a file beside the database."""
 
     def __init__(self, database: Path) -> None:
         self.folder = database.with_name(f"{database.name}-workers")
@@ -91,7 +91,7 @@ class FileAlive:
 
 
 class ServerAlive:
-    """Hold an advisory lock on a connection of its own, which the server watches."""
+    """An advisory lock on a connection of its own, which the server watches."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine

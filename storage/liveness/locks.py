@@ -29,7 +29,7 @@ def boot() -> str:
 
 
 class FileLock:
-    """Hold a file's lock until `release` or the end of the process."""
+    """A file's lock until `release` or the end of the process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -129,7 +129,7 @@ class Moderation:
         return tuple(Act(**row._mapping) for row in rows)
 
     async def was_seen(self, event: str) -> bool:
-        """Whether an event made a job, or was recorded by `first_sight`."""
+        """Return whether an event made a job, or was recorded by `first_sight`."""
         query = select(seen_events.c.id).where(seen_events.c.id == event)
         return await self.database.read(lambda c: c.scalar(query) is not None)
 

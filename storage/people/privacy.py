@@ -38,7 +38,7 @@ class Privacy:
     care: Care
 
     async def knows(self, person: str) -> bool:
-        """Whether anything is kept of a person."""
+        """Return whether anything is kept of a person."""
         known = select(people.c.id).where(people.c.id == person)
         return await self.database.read(lambda c: c.execute(known).first() is not None)
 

@@ -107,7 +107,7 @@ def _share(steps: Any, strength: Any) -> Any:
 
 
 def _multiply(steps: Any, strength: Any) -> bool:
-    """Say whether these are numbers that can be multiplied; else the recipe refuses them."""
+    """Return whether these are numbers that can be multiplied; else the recipe refuses them."""
     counted = isinstance(steps, int) and 0 < steps < MOST_STEPS
     return counted and isinstance(strength, float) and 0 < strength <= 1
 

@@ -19,7 +19,7 @@ SHOWN: Final = 60  # characters of a value in a message
 
 
 class Settings:
-    """Hold the settings of a line; what nobody takes is left over."""
+    """The settings of a line; those not taken are left over."""
 
     def __init__(self, line: str) -> None:
         found = SETTING.findall(line.partition(FOREIGN)[0])
@@ -32,7 +32,7 @@ class Settings:
             raise MetadataError(Sentence("a1111_missing", names=", ".join(missing)))
 
     def has(self, *names: str) -> bool:
-        """Say whether one of these is there."""
+        """Return whether one of these is there."""
         return any(name in self._left for name in names)
 
     def take(self, name: str, default: str | None = None) -> str | None:

@@ -62,7 +62,7 @@ def windows(text: str) -> list[str]:
 
 
 def _is_whole(part: str) -> bool:
-    """Say whether all of a part's parentheses are closed in it."""
+    """Return whether all of a part's parentheses are closed in it."""
     bare = re.sub(r"\\[()]", "", part)
     return bare.count("(") == bare.count(")")
 

@@ -28,7 +28,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Hold the nodes of a graph, and look along their links; errors are `GraphError`s."""
+    """The nodes of a graph and their links; errors are `GraphError`s."""
 
     nodes: Mapping[str, Mapping[str, Any]]
 

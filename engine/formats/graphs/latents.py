@@ -101,7 +101,7 @@ def _upscale(reader: Reader, name: str, pending: PendingUpscale) -> Draft:
 
 
 def slices_like_marble(width: int, height: int) -> bool:
-    """Say whether ComfyUI's noise for one picture of a batch is Marble's; sizes in pixels.
+    """Return whether ComfyUI's noise for one picture of a batch is Marble's; sizes in pixels.
 
     Marble draws the noise of all `count` pictures at once and slices it. So does ComfyUI for a
     whole batch, but where LatentFromBatch stands before KSampler it draws picture after picture.

@@ -9,7 +9,7 @@ from engine.recipe.parts import LANCZOS, Control, Upscale
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPicture:
-    """Hold a picture that a graph loads: its name in our store, its size, and masks made of it.
+    """A picture that a graph loads: its name in our store, its size, and masks made of it.
 
     masks: channel (`alpha`, `red`, `green`, `blue`) → name; alpha's is white where it is clear.
     """
@@ -22,7 +22,7 @@ class LoadedPicture:
 
 @dataclass(frozen=True, slots=True)
 class GraphModel:
-    """Hold a U-Net or text encoder: its file, and LoRAs as (node, weight) in their order."""
+    """A U-Net or text encoder: its file, and LoRAs as (node, weight) in their order."""
 
     file: object
     loras: tuple[tuple[str, float], ...] = ()
@@ -32,7 +32,7 @@ class GraphModel:
 
 @dataclass(frozen=True, slots=True)
 class GraphVae:
-    """Hold a VAE: the model's own (`file`), or another one (`name`)."""
+    """A VAE: the model's own (`file`), or another one (`name`)."""
 
     file: object = None
     name: str | None = None
@@ -40,7 +40,7 @@ class GraphVae:
 
 @dataclass(frozen=True, slots=True)
 class GraphPrompt:
-    """Hold a prompt, its text encoder, and the ControlNets on it.
+    """A prompt, its text encoder, and the ControlNets on it.
 
     both: controls act on the other prompt, too; sizes: SDXL's size conditioning, (width, height);
     fit: how its ControlNet images are fitted.
@@ -56,7 +56,7 @@ class GraphPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Hold a sampler's settings: recipe fields by name, and its model."""
+    """A sampler's settings: recipe fields by name, and its model."""
 
     values: Mapping[str, Any]
     model: GraphModel
@@ -64,7 +64,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class PendingUpscale:
-    """Hold an upscale that more nodes may change: by a factor, or else to a size in pixels."""
+    """An upscale that more nodes may change: by a factor, or else to a size in pixels."""
 
     by: str = LANCZOS
     factor: float = 1.0
@@ -73,7 +73,7 @@ class PendingUpscale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """Hold a picture between nodes: what it started from, and what was done to it.
+    """A picture between nodes: what it started from, and what was done to it.
 
     early: `picture` was picked before anything was drawn; drawn: the first pass, once there is one;
     filters: by which pixels were scaled, (node, method).

@@ -125,7 +125,7 @@ def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> P
 
 
 def _countable(steps: object) -> TypeGuard[int]:
-    """Say whether steps can be reckoned with; what else they may be, the recipe refuses."""
+    """Return whether steps can be reckoned with; what else they may be, the recipe refuses."""
     return is_int(steps) and steps in RANGES["steps"]
 
 

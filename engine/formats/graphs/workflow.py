@@ -27,7 +27,7 @@ ADVICE: Final = "export it as “API” in ComfyUI"
 
 
 def is_workflow(data: object) -> bool:
-    """Say whether data is a canvas's, not a graph."""
+    """Return whether data is a canvas's, not a graph."""
     return isinstance(data, Mapping) and isinstance(data.get("nodes"), list)
 
 
@@ -40,7 +40,7 @@ def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Canvas:
-    """Hold the nodes of a workflow by id, and where its links come from."""
+    """The nodes of a workflow by id, and where its links come from."""
 
     def __init__(self, workflow: Mapping[str, Any]) -> None:
         self._nodes = {str(node["id"]): node for node in workflow["nodes"]}
@@ -150,7 +150,7 @@ def _uncommented(found: re.Match[str]) -> str:
 
 
 def _has_order(given: Any) -> bool:
-    """Say whether values hold what is done to the seed after a run; scripts leave it out."""
+    """Return whether values hold what is done to the seed after a run; scripts leave it out."""
     return isinstance(given, list) and any(
         isinstance(value, str) and value in ORDERS for value in given
     )
