@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any, Final
 
@@ -88,15 +88,17 @@ class Rules:
         asks, daily = pixel_steps(recipe), self.daily * MILLION
         if not daily or used + asks <= daily:
             return
-        facts = {"used": used / MILLION, "asks": asks / MILLION}
+        needed = asks / MILLION
         if asks > daily:
-            raise Refusal(Sentence("more_than_a_day", daily=self.daily, **facts))
+            raise Refusal(Sentence("more_than_a_day", daily=self.daily, asks=needed))
         left, when = daily - used, ""
         for at, each in costs():
-            left, when = left + each, f"{at + DAY + TO_NEXT_MINUTE:%H:%M} UTC"
+            left, when = left + each, time_text(at + DAY + TO_NEXT_MINUTE)
             if left >= asks:
                 break
-        raise Refusal(Sentence("spent", daily=self.daily, when=when, **facts))
+        raise Refusal(
+            Sentence("spent", used=used / MILLION, daily=self.daily, asks=needed, when=when)
+        )
 
 
 def check_rate(name: str, most: int, seconds: float) -> None:
@@ -112,8 +114,13 @@ def check_rate(name: str, most: int, seconds: float) -> None:
     raise Refusal(Sentence("all_too_often", most=most, wait=wait))
 
 
+def time_text(at: datetime) -> str:
+    """Write a time in UTC, for people; a platform may show it in the reader's own zone."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def ban_refusal(reason: str, until: datetime | None) -> Refusal:
     """Return the refusal of somebody who is banned."""
     if until is None:
         return Refusal(Sentence("banned", reason=reason))
-    return Refusal(Sentence("banned_until", reason=reason, until=f"{until:%Y-%m-%d %H:%M} UTC"))
+    return Refusal(Sentence("banned_until", reason=reason, until=time_text(until)))

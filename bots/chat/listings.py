@@ -7,12 +7,14 @@ from typing import Any, Final
 from bots.admission.blocked_words import quote
 from bots.admission.in_force import InForce
 from bots.admission.rulebook import RULES, write_rule
+from bots.admission.rules import time_text
 from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
 from bots.requests.studio import Studio
 from bots.texts import Words, tell
 from bots.worker.queue_view import QueueEntry
 from engine.errors import UserError
+from engine.sentences import fill
 from storage import Job
 from storage.records import Act, Stats, Style
 
@@ -69,7 +71,8 @@ def model_lines(studio: Studio, words: Words) -> Iterator[str]:
         except UserError as error:
             yield f"{name}: {tell(error, words)}"
             continue
-        yield words.model_line.format(
+        yield fill(
+            words.model_line,
             name=name,
             family=model.family.title,
             width=model.defaults.width,
@@ -81,11 +84,14 @@ def model_lines(studio: Studio, words: Words) -> Iterator[str]:
 def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:
     """Count what somebody drew, if given, and what was drawn in a place."""
     if own is not None:
-        yield words.stats_yours.format(
-            jobs=sum(own.jobs.values()), pictures=own.pictures, favourites=own.favourites
+        yield fill(
+            words.stats_yours,
+            jobs=sum(own.jobs.values()),
+            pictures=own.pictures,
+            favourites=own.favourites,
         )
-    yield words.stats_here.format(
-        jobs=sum(here.jobs.values()), pictures=here.pictures, people=here.people
+    yield fill(
+        words.stats_here, jobs=sum(here.jobs.values()), pictures=here.pictures, people=here.people
     )
 
 
@@ -149,24 +155,25 @@ def act_lines(
     acts: Iterable[Act],
     words: Words,
     *,
-    time: Callable[[datetime], str] = "{:%Y-%m-%d %H:%M}".format,
     person: Callable[[str], str] = str,
     escape: Callable[[str], str] = str,
     joint: str = " · ",
 ) -> Iterator[str]:
-    """List what moderators did, the newest first; time, person: how these are written."""
+    """List what moderators did, the newest first; person: how one is written."""
     acts = list(acts)
     yield words.acts_title if acts else words.acts_empty
     for act in acts:
         by, target = (person(key) if key else "" for key in (act.by, act.target))
         name, detail = words.acts.get(act.act, act.act), escape(act_detail(act, words))
-        yield joint.join(filter(None, (time(act.at), by, name, target, detail)))
+        yield joint.join(filter(None, (time_text(act.at), by, name, target, detail)))
 
 
 def act_detail(act: Act, words: Words) -> str:
     """Return an act's detail: a reason, a style's words, rules as people write them."""
     shown = {
-        name: _written(value, words)
+        name: time_text(datetime.fromisoformat(value))
+        if name == "until"
+        else _written(value, words)
         for name, value in act.detail.items()
         if value not in (None, "") or act.act in RULING
     }

@@ -10,6 +10,7 @@ from bots.admission.visibility import View
 from bots.chat.access import Viewer, check_personal
 from bots.service.app import App
 from bots.texts import Words
+from engine.sentences import fill
 from storage.people.exports import Part
 from storage.records import Exported
 
@@ -44,16 +45,16 @@ async def forget_data(app: App, viewer: Viewer, words: Words) -> tuple[bool, str
     gone = await app.storage.privacy.forget(viewer.person)
     if not gone.known:
         return False, words.forget_nothing
-    return True, words.forgotten.format(jobs=gone.jobs, files=gone.files)
+    return True, fill(words.forgotten, jobs=gone.jobs, files=gone.files)
 
 
 def export_text(exported: Exported, part: Part, words: Words) -> str:
     """Return the text beside one part of an export; the first one also says what is in all."""
     said = [words.export_part.format(part=part.number, count=part.count)] if part.count > 1 else []
     if part.number == 1:
-        said.append(words.export_ready.format(pictures=exported.pictures))
+        said.append(fill(words.export_ready, pictures=exported.pictures))
         if exported.left_out:
-            said.append(words.export_without.format(count=exported.left_out))
+            said.append(fill(words.export_without, count=exported.left_out))
         if exported.too_large:
-            said.append(words.export_too_large.format(count=exported.too_large))
+            said.append(fill(words.export_too_large, count=exported.too_large))
     return " ".join(said)

@@ -158,7 +158,7 @@ class DiscordAdapter:
         try:
             await _in_words(client, job, address, Reply(content=text))
         except Exception as error:  # it is gone, or cannot be reached any more
-            log.info("the placeholder of job %d stays as it is: %s", job.id, translate(error))
+            log.info("the placeholder of job %d could not be changed: %s", job.id, translate(error))
 
     async def _started(self) -> MarbleClient:
         """Return the client once it can send; raises `TryLater`."""
@@ -195,6 +195,6 @@ class DiscordAdapter:
                     raise
                 size = sum(len(each.data) for each in reply.files)
                 limit = int(min(limit, size) * SMALLER)
-                log.info("job %d: Discord takes no %d bytes; trying %d", job.id, size, limit)
+                log.info("job %d: Discord rejects %d bytes; trying %d", job.id, size, limit)
         reply = Reply(content=reply.content, view=reply.view)
         return await send(client, job, address, reply)

@@ -41,7 +41,7 @@ async def read_attachment(attachment: discord.Attachment) -> bytes:
     try:
         return await attachment.read()
     except (discord.HTTPException, *NETWORK) as error:
-        log.warning("an attachment could not be fetched: %s", error)
+        log.warning("an attachment could not be downloaded: %s", error)
         raise Unfetched from None
 
 

@@ -26,10 +26,10 @@ async def check_discord(settings: Settings) -> AsyncIterator[Finding]:
         except Exception as error:
             found = translate(error)
             if isinstance(found, AdapterStopped):
-                cure = "copy it anew from discord.com/developers (Bot, Reset Token) into .env"
+                cure = "copy it again from discord.com/developers (Bot, Reset Token) into .env"
                 yield Finding(WHAT, State.BAD, "the token is refused", cure)
                 return
-            cure = "look at the network, then at discordstatus.com"
+            cure = "check the network, then discordstatus.com"
             yield Finding(WHAT, State.BAD, f"Discord cannot be reached ({found})", cure)
             return
         for finding in await _look(client):
@@ -42,11 +42,11 @@ async def _look(client: discord.Client) -> list[Finding]:
     assert user
     link = invite_link(application.id)
     found = [
-        Finding(WHAT, State.GOOD, f"the token is {user}'s; no privileged intent is needed"),
-        Finding(WHAT, State.GOOD, f"invite it by {link}"),
+        Finding(WHAT, State.GOOD, f"the token belongs to {user}; no privileged intent is needed"),
+        Finding(WHAT, State.GOOD, f"invite it with {link}"),
     ]
     if application.interactions_endpoint_url:
-        cure = "empty “Interactions Endpoint URL” at discord.com/developers"
+        cure = "clear “Interactions Endpoint URL” at discord.com/developers"
         text = "commands and buttons are sent to a web address instead of to Marble"
         found.append(Finding(WHAT, State.BAD, text, cure))
     servers = await client.http.get_guilds(SERVERS)
@@ -55,7 +55,7 @@ async def _look(client: discord.Client) -> list[Finding]:
     for server in servers:
         permissions = discord.Permissions(int(server.get("permissions", 0)))
         if missing := lacking(permissions):
-            text = f"in {server['name']!r} it lacks {', '.join(missing)}"
-            cure = f"give it those, or invite it anew: {link}"
+            text = f"in {server['name']!r} it lacks permissions: {', '.join(missing)}"
+            cure = f"give it those, or invite it again: {link}"
             found.append(Finding(WHAT, State.POOR, text, cure))
     return found

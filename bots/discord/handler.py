@@ -20,7 +20,7 @@ from bots.discord.errors import NETWORK
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import is_adult
 from bots.discord.progress import ProgressMessages
-from bots.discord.replies import CONTENT
+from bots.discord.replies import CONTENT, local_times
 from bots.discord.request import Gone, Request
 from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.text import cut, escape_sentence
@@ -60,12 +60,14 @@ class Handler:
         try:
             yield request
         except Gone:
-            log.info("a request came twice or too late (%s)", request.label)
+            log.info("a request arrived twice or too late (%s)", request.label)
         except DatabaseFault as fault:
             log.warning("a request was refused: %s", fault)
             answered = await self._refuse(request, excuse(fault, request.words))
         except UserError as error:
-            answered = await self._refuse(request, escape_sentence(tell(error, request.words)))
+            answered = await self._refuse(
+                request, local_times(escape_sentence(tell(error, request.words)))
+            )
         except Exception as error:
             _log_error(error, "%s failed", request.label)
             answered = await self._refuse(request, request.words.unexpected)
@@ -78,9 +80,9 @@ class Handler:
         try:
             await request.answer(cut(sentence, CONTENT))
         except Gone:
-            log.info("a request came twice or too late (%s)", request.label)
+            log.info("a request arrived twice or too late (%s)", request.label)
         except Exception as error:
-            _log_error(error, "a refusal was not sent (%s)", request.label)
+            _log_error(error, "a refusal could not be sent (%s)", request.label)
             return False
         return True
 

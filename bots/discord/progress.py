@@ -91,7 +91,7 @@ class ProgressMessages:
                 async with editing:
                     shower.cancel()
         except* Exception as errors:
-            log.info("job %d can no longer be followed: %s", job.id, errors.exceptions[0])
+            log.info("job %d: its progress is no longer shown: %s", job.id, errors.exceptions[0])
 
     async def _show_latest(self, job: Job, latest: _Latest, editing: asyncio.Lock) -> None:
         while True:

@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import discord
@@ -21,6 +23,14 @@ from storage import DatabaseFault, Job, Parcel, Picture, Status
 
 CONTENT: Final = 2000  # characters of a message
 SMALL_TEXT: Final = "-# "  # Discord's markdown for what matters less
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) UTC")
+
+
+def local_times(text: str) -> str:
+    """Write the times of a text (`time_text`) as Discord's, shown in the reader's own zone."""
+    return _TIME.sub(
+        lambda found: f"<t:{int(datetime.fromisoformat(f'{found[1]}Z').timestamp())}:f>", text
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool) ->
             wait = _wait(error, tries, repeatable=repeatable)
             if wait is None or loop.time() + wait > end:
                 raise
-            log.info("an answer is sent again in %.0f s: %s", wait, error)
+            log.info("an answer is retried in %.0f s: %s", wait, error)
         await asyncio.sleep(wait)
     raise AssertionError("count() has no end")
 

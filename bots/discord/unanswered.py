@@ -116,7 +116,7 @@ class Unanswered:
             elif lines:
                 await asyncio.to_thread(_append, self._path, lines, durable=bool(urgent))
         except OSError as error:
-            log.warning("what is acknowledged cannot be kept in %s: %s", self._path, error)
+            log.warning("acknowledged interactions cannot be saved to %s: %s", self._path, error)
         finally:
             for each in urgent:
                 if not each.done():
@@ -137,7 +137,7 @@ def _read(path: Path) -> list[PendingInteraction]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        log.warning("what is unanswered cannot be read in %s: %s", path, error)
+        log.warning("unanswered interactions cannot be read from %s: %s", path, error)
         return []
     found: dict[str, PendingInteraction] = {}
     for line in text.splitlines():

@@ -22,6 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from bots.admission.rules import time_text
 from bots.operations import proxy
 from bots.operations.settings import VARIABLES, Settings, unknown_settings
 from engine.errors import UserError, nearest
@@ -116,10 +117,10 @@ async def check_settings(settings: Settings) -> AsyncIterator[Finding]:
     unknown = unknown_settings()
     for name in unknown:
         near = nearest(name, (variable.key for variable in VARIABLES))
-        text, cure = f"{name} means nothing{near}", "see .env.example for all settings"
+        text, cure = f"there is no setting {name}{near}", "see .env.example for all settings"
         yield Finding("settings", State.POOR, text, cure)
     if not unknown:
-        yield Finding("settings", State.GOOD, "all that are set are known")
+        yield Finding("settings", State.GOOD, "all settings are known")
 
 
 async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> AsyncIterator[Finding]:
@@ -128,14 +129,14 @@ async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> Asyn
         return
     for path, bits in ((env_file, stat.S_IRWXG | stat.S_IRWXO), (settings.data_dir, stat.S_IRWXO)):
         if not path.exists():
-            yield Finding("privacy", State.GOOD, f"{path} is not there yet")
+            yield Finding("privacy", State.GOOD, f"{path} does not exist yet")
         elif path.stat().st_mode & bits:
             mode = "600" if path.is_file() else "700"
             yield Finding(
-                "privacy", State.POOR, f"others can look into {path}", f"`chmod {mode} {path}`"
+                "privacy", State.POOR, f"others can read {path}", f"`chmod {mode} {path}`"
             )
         else:
-            yield Finding("privacy", State.GOOD, f"{path} is yours alone")
+            yield Finding("privacy", State.GOOD, f"only you can read {path}")
 
 
 async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
@@ -152,9 +153,9 @@ async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
     for way, names in ways.items():
         whom = ", ".join(names)
         if way:
-            text = f"{proxy.show(way)} leads to {whom} (by {proxy.source(settings)})"
+            text = f"{proxy.show(way)} is used to reach {whom} (from {proxy.source(settings)})"
         else:
-            text = f"none is used to reach {whom}"
+            text = f"no proxy is used to reach {whom}"
         yield Finding("proxy", State.GOOD, text)
 
 
@@ -164,12 +165,12 @@ async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
     there = (path for path in (folder, *folder.parents) if path.exists())
     nearest = next(there, Path(folder.anchor))
     free = shutil.disk_usage(nearest).free
-    cure = f"free some where {nearest} lies, or let `marble db prune --older-than 90d` do so"
+    cure = f"free space on the disk of {nearest}, or run `marble db prune --older-than 90d`"
     if not os.access(nearest, os.W_OK):
-        cure = f"give it to who runs Marble: `chown -R USER {nearest}`"
+        cure = f"give it to the user who runs Marble: `chown -R USER {nearest}`"
         yield Finding("disk", State.BAD, f"{nearest} cannot be written", cure)
     elif free < MIN_FREE:
-        yield Finding("disk", State.BAD, "less than 64 MB are free; no job is taken", cure)
+        yield Finding("disk", State.BAD, "less than 64 MB are free; no jobs are accepted", cure)
     elif free < COMFORT:
         yield Finding("disk", State.POOR, f"{free / GIGABYTE:.1f} GB are free", cure)
     else:
@@ -188,17 +189,17 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("database", State.BAD, str(error))
     else:
         newest = found.newest
-        state = "is sound" if found.there else "will be made at the first start"
-        upgrade = "; the next start upgrades it, and keeps a backup" if found.old else ""
+        state = "is intact" if found.there else "will be created at the first start"
+        upgrade = "; the next start upgrades it and keeps a backup" if found.old else ""
         yield Finding("database", State.GOOD, f"{found.where} {state}{upgrade}")
     cure = "set the clock (`timedatectl set-ntp true`)"
     if now < RELEASED:
-        yield Finding("clock", State.BAD, f"it says {now:%Y-%m-%d}, which is long over", cure)
+        yield Finding("clock", State.BAD, f"it says {now:%Y-%m-%d}, which is in the past", cure)
     elif newest and newest > now + AHEAD:
-        text = f"the newest job is from {newest:%Y-%m-%d %H:%M} UTC, which is still to come"
+        text = f"the newest job is from {time_text(newest)}, which is in the future"
         yield Finding("clock", State.BAD, text, cure)
     else:
-        yield Finding("clock", State.GOOD, f"{now:%Y-%m-%d %H:%M} UTC")
+        yield Finding("clock", State.GOOD, time_text(now))
 
 
 async def check_device(settings: Settings) -> AsyncIterator[Finding]:
@@ -218,7 +219,7 @@ async def check_device(settings: Settings) -> AsyncIterator[Finding]:
     yield Finding("device", State.GOOD, f"{found.name} with torch {found.torch}, {size}")
     if found.memory < PLAIN:
         cure = "close other programs, or use a machine with more"
-        yield Finding("memory", State.POOR, f"{size} are little even for the bundled model", cure)
+        yield Finding("memory", State.POOR, f"{size} is little even for the bundled model", cure)
 
 
 async def check_models(settings: Settings) -> AsyncIterator[Finding]:
@@ -233,7 +234,7 @@ async def check_models(settings: Settings) -> AsyncIterator[Finding]:
             good.append((await asyncio.to_thread(catalogue.get, name)).name)
         except BrokenModel as error:
             state = State.BAD if name == STARTER else State.POOR
-            cure = "fetch it again, or take it out of the folder; the others work"
+            cure = "download it again, or remove it from the folder; the others work"
             yield Finding("models", state, str(error).rstrip("."), cure)
     if good:
         yield Finding("models", State.GOOD, ", ".join(good))
@@ -247,7 +248,7 @@ async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
         try:
             labels = await asyncio.to_thread(_try_classifier, name, settings.safety_labels)
         except UserError as error:
-            hidden = f"; nothing is shown openly in {', '.join(wanting)}" if wanting else ""
+            hidden = f"; no picture is shown openly in {', '.join(wanting)}" if wanting else ""
             cure = "see MARBLE_SAFETY_MODEL and MARBLE_SAFETY_LABELS"
             yield Finding("safety", State.BAD, f"{str(error).rstrip('.')}{hidden}", cure)
         else:
@@ -256,7 +257,7 @@ async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
             yield (
                 Finding("safety", State.GOOD, text)
                 if wanting
-                else Finding("safety", State.POOR, f"{text}, but no place asks for it", cure)
+                else Finding("safety", State.POOR, f"{text}, but no place uses it", cure)
             )
     elif wanting:
         text = f"no picture can be checked, so none is shown openly in {', '.join(wanting)}"

@@ -145,7 +145,7 @@ OPTIONS: Final = (
         range=RANGES["steps"],
         example="N",
         help={
-            "en": f"how often noise is chiselled away, {RANGES['steps']}",
+            "en": f"number of denoising steps, {RANGES['steps']}",
             "zh": "去噪的步数",
         },
     ),
@@ -156,7 +156,7 @@ OPTIONS: Final = (
         range=RANGES["guidance_scale"],
         example="X",
         help={
-            "en": f"how closely the words are followed, {RANGES['guidance_scale']}",
+            "en": f"how closely the prompt is followed, {RANGES['guidance_scale']}",
             "zh": "贴合提示词的程度",
         },
     ),
@@ -166,7 +166,7 @@ OPTIONS: Final = (
         range=RANGES["strength"],
         example="X",
         help={
-            "en": f"how much of a start image is drawn anew, {RANGES['strength']}",
+            "en": f"how much of a start image is redrawn, {RANGES['strength']}",
             "zh": "起始图被重绘的程度",
         },
     ),
@@ -175,7 +175,7 @@ OPTIONS: Final = (
         parse=_field("fit", _name),
         example="HOW",
         help={
-            "en": f"how a start image of another shape is fitted: {', '.join(FITS)}",
+            "en": f"how to fit a start image of another shape: {', '.join(FITS)}",
             "zh": "起始图形状不同时如何适配",
         },
         choices=FITS,
@@ -201,7 +201,7 @@ OPTIONS: Final = (
         parse=parse_size,
         example="WxH",
         help={
-            "en": "width and height in pixels, like 768x512, or a shape, like 3:2",
+            "en": "width and height in pixels, like 768x512, or a ratio, like 3:2",
             "zh": "宽和高（像素），如 768x512；或比例，如 3:2",
         },
     ),
@@ -218,7 +218,7 @@ OPTIONS: Final = (
         aliases=("checkpoint",),
         parse=_field("checkpoint", str, "model"),
         example="NAME",
-        help={"en": "which model draws", "zh": "使用的模型"},
+        help={"en": "the model to draw with", "zh": "使用的模型"},
     ),
     Option(
         name="lora",
@@ -227,7 +227,7 @@ OPTIONS: Final = (
         listed=True,
         example="NAME:X",
         help={
-            "en": "LoRAs with their weights: name:0.8, or several with commas between; 'none'",
+            "en": "LoRAs with their weights: name:0.8, several separated by commas, or 'none'",
             "zh": "LoRA 及其权重：name:0.8，多个用逗号分隔；none 为不用",
         },
     ),
@@ -236,7 +236,7 @@ OPTIONS: Final = (
         parse=_style,
         example="NAME",
         help={
-            "en": "words that this place keeps by a name; 'none' for none",
+            "en": "a saved style, or 'none'",
             "zh": "此处保存的风格；none 为不用",
         },
     ),
@@ -246,7 +246,7 @@ OPTIONS: Final = (
         parse=_optional("clip_skip", int, "clip-skip"),
         example="N",
         help={
-            "en": f"which layer of the text encoder is read, from its last, "
+            "en": f"which layer of the text encoder to use, counted from its last, "
             f"{RANGES['clip_skip']}, or 'own'",
             "zh": "读取文本编码器倒数第几层，或 own（模型默认）",
         },
@@ -265,7 +265,7 @@ OPTIONS: Final = (
         parse=_field("guidance_rescale", float, "rescale"),
         example="X",
         help={
-            "en": f"how far guidance's contrast is brought back, {RANGES['guidance_rescale']}",
+            "en": f"how far to reduce the contrast of guidance, {RANGES['guidance_rescale']}",
             "zh": "引导对比度的回调程度",
         },
     ),

@@ -142,7 +142,7 @@ async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
             last = await worker.take_in(last)
             await worker.stop_ended()
         except DatabaseFault as fault:
-            log.warning("the queue could not be looked through: %s", fault)
+            log.warning("the queue could not be checked: %s", fault)
 
 
 @asynccontextmanager
@@ -153,7 +153,7 @@ async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():
-            log.critical("%s failed; Marble ends", name)
+            log.critical("%s failed; Marble stops", name)
             inside.cancel()
 
     task.add_done_callback(ended)

@@ -121,7 +121,7 @@ class Service:
         if isinstance(error, TryLater):
             wait = max(wait, error.seconds)
         self.troubles[adapter.name] = f"{type(error).__name__}: {error}"
-        log.error("%s failed and is started again in %.0f s", adapter.name, wait, exc_info=error)
+        log.error("%s failed and restarts in %.0f s", adapter.name, wait, exc_info=error)
         await asyncio.sleep(wait)
 
     async def _rest(self, adapter: ServedAdapter, error: Exception, failures: int) -> None:
@@ -138,10 +138,10 @@ class Service:
             tries += 1
             refused = await self._ask(adapter)
         if tries == failures:
-            log.warning("%s refused a start, though not the token: %s", name, error)
+            log.warning("%s refused to start, but accepts the token: %s", name, error)
             await asyncio.sleep(back_off(failures, RARELY))
         elif name in self.delivery.stopped:
-            log.warning("%s takes Marble's token again", name)
+            log.warning("%s accepts Marble's token again", name)
         self.delivery.resume(name)
 
     async def _ask(self, adapter: ServedAdapter) -> bool | None:
@@ -154,13 +154,13 @@ class Service:
             self.delivery.stop(adapter.name, str(error))
             return True
         except Exception as error:
-            log.warning("%s cannot be asked about its token: %s", adapter.name, error)
+            log.warning("%s could not be asked about its token: %s", adapter.name, error)
             return None
         return False
 
     async def _wind_down(self) -> None:
         """Start nothing more, and give running jobs and replies the grace time to end."""
-        log.info("Marble drains, for %d s at most", self.app.settings.grace_seconds)
+        log.info("Marble stops after running jobs, within %d s", self.app.settings.grace_seconds)
         self.app.worker.queue.pause(RESTARTING)
         for adapter in self.adapters:
             adapter.stop_intake()
@@ -171,4 +171,4 @@ class Service:
                 while await self.delivery.deliver_due() or self.delivery.in_flight:
                     await self.delivery.drain()
         except TimeoutError:
-            log.info("the grace time is over; what still runs goes back to the queue")
+            log.info("the grace time is over; running jobs go back to the queue")

@@ -11,6 +11,7 @@ from bots.operations.doctor import Finding, State
 from bots.operations.settings import Settings
 from bots.telegram.adapter import make_bot, read_reactions
 from bots.telegram.errors import translate
+from engine.sentences import fill
 
 WHAT: Final = "telegram"
 PENDING: Final = 1000  # updates that wait: more means that nobody has asked for long
@@ -28,10 +29,10 @@ async def check_telegram(settings: Settings) -> AsyncIterator[Finding]:
         info = await bot.get_webhook_info()
         yield _webhook(settings.telegram_webhook_url, info.url, info.last_error_message)
         if info.pending_update_count > PENDING:
-            text = f"{info.pending_update_count} updates wait"
-            yield Finding(WHAT, State.POOR, text, "start `marble serve`, and see its log")
+            text = fill("{n} {n:update is|updates are} waiting", n=info.pending_update_count)
+            yield Finding(WHAT, State.POOR, text, "start `marble serve`, and check its log")
     except TelegramError as error:
-        cure = "see MARBLE_TELEGRAM_TOKEN, MARBLE_TELEGRAM_API_BASE and the network"
+        cure = "check MARBLE_TELEGRAM_TOKEN, MARBLE_TELEGRAM_API_BASE and the network"
         yield Finding(WHAT, State.BAD, str(translate(error)), cure)
     finally:
         await bot.shutdown()
@@ -42,19 +43,19 @@ def _groups(may_join: bool, reads_all: bool) -> Finding:
         cure = "allow it with /setjoingroups at @BotFather, if that is wanted"
         return Finding(WHAT, State.POOR, "the bot cannot join groups", cure)
     if reads_all:
-        cure = "switch it on with /setprivacy at @BotFather: Marble needs commands and answers only"
-        return Finding(WHAT, State.POOR, "privacy mode is off: all group messages come here", cure)
-    return Finding(WHAT, State.GOOD, "privacy mode is on: in groups, commands and answers come")
+        cure = "turn it on with /setprivacy at @BotFather: Marble needs only commands and replies"
+        return Finding(WHAT, State.POOR, "privacy mode is off: Marble gets all messages", cure)
+    return Finding(WHAT, State.GOOD, "privacy mode is on: groups send commands and replies")
 
 
 def _webhook(wanted: str | None, there: str, error: str | None) -> Finding:
     if there and not wanted:
-        cure = "`marble serve` removes it when it starts; stop what else set it"
+        cure = "`marble serve` removes it when it starts; stop the program that set it"
         return Finding(WHAT, State.POOR, f"a webhook is set ({there})", cure)
     if wanted and there and there != wanted:
-        cure = "`marble serve` sets its own when it starts; stop what else set this one"
+        cure = "`marble serve` sets its own when it starts; stop the program that set this one"
         return Finding(WHAT, State.POOR, f"another webhook is set ({there})", cure)
     if wanted and error:
-        cure = "see that your web server passes it on to MARBLE_TELEGRAM_WEBHOOK_LISTEN"
+        cure = "check that your web server forwards it to MARBLE_TELEGRAM_WEBHOOK_LISTEN"
         return Finding(WHAT, State.BAD, f"the last webhook call failed: {error}", cure)
-    return Finding(WHAT, State.GOOD, f"updates come by {'webhook' if wanted else 'asking'}")
+    return Finding(WHAT, State.GOOD, f"updates come by {'webhook' if wanted else 'polling'}")

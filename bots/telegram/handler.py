@@ -119,7 +119,7 @@ class Handler:
         try:
             await self.app.storage.inbox.done(update)
         except StorageError as error:
-            log.error("%s is handled, which cannot be recorded: %s", update, error)
+            log.error("%s is handled, but that could not be recorded: %s", update, error)
 
     async def _answer_message(
         self, incoming: Incoming, message: Message, parsed: ParsedMessage

@@ -123,5 +123,5 @@ async def _fetch(request: Request, picture: Picture) -> bytes:
         file = await request.bot.get_file(picture.file_id)
         return bytes(await file.download_as_bytearray())
     except TelegramError as error:
-        log.warning("a picture could not be fetched: %s", translate(error))
+        log.warning("a picture could not be downloaded: %s", translate(error))
         raise Unfetched from None

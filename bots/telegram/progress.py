@@ -99,7 +99,7 @@ class Placeholders:
             if placeholder.message is not None:
                 await self._follow(job, placeholder, address)
         except MarbleError as error:  # the reply will come all the same
-            log.info("job %d is not followed any more: %s", job.id, error)
+            log.info("the progress of job %d is not shown any more: %s", job.id, error)
         finally:
             placeholder.placed.set()
             del self._followed[job.id]

@@ -162,9 +162,9 @@ class Replies:
             async with asyncio.timeout(REMOVAL):
                 await self.bot.delete_message(*read_message_key(job.message))
         except TelegramError as error:
-            log.info("the placeholder of job %d stays: %s", job.id, translate(error))
+            log.info("the placeholder of job %d could not be changed: %s", job.id, translate(error))
         except TimeoutError:
-            log.info("the placeholder of job %d stays: that took too long", job.id)
+            log.info("the placeholder of job %d could not be changed in time", job.id)
 
     async def _post(self, reply: Reply, address: Address, wait: str | None = None) -> Shown:
         """Send a reply as a new message."""

@@ -125,7 +125,7 @@ class Request:
         try:
             member = await self.bot.get_chat_member(chat, user_id(person))
         except TelegramError as error:  # Marble is no administrator there, or not there any more
-            log.info("somebody counts as no member: %s", translate(error))
+            log.info("a membership could not be looked up: %s", translate(error))
             return Relation.NONE
         if member.status in ADMINISTRATORS:
             return Relation.MODERATES

@@ -61,7 +61,7 @@ class Supergroups:
             except DatabaseFault as fault:
                 if not fault.passing:
                     raise
-                log.warning("%s is still to be moved: %s", place_key(old), fault)
+                log.warning("%s could not be moved yet: %s", place_key(old), fault)
             await asyncio.sleep(RETRY)
 
     def redirected(self, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Supergroups:
         try:
             await self._move(old, new)
         except DatabaseFault as fault:  # the next call is refused as well
-            log.warning("%s is still to be moved: %s", place_key(old), fault)
+            log.warning("%s could not be moved yet: %s", place_key(old), fault)
         return _sent_to(new, data) if endpoint.startswith(REPEATED) else None
 
     async def _move(self, old: int, new: int) -> None:
@@ -90,7 +90,7 @@ class Supergroups:
             await self.moving.move(*places, reply={"chat": new, "to": None})
             self.gate.move(*places)
             if self.now(old) != new:
-                log.info("%s became a supergroup and is %s from now on", *places)
+                log.info("%s became a supergroup and is now %s", *places)
             self._known[old] = new
 
 

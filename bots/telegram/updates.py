@@ -66,7 +66,7 @@ class Updates:
         except TelegramError:
             raise
         except Exception:  # PTB reads all or nothing: one that it cannot read must not stop all
-            log.exception("updates cannot be read together")
+            log.exception("a batch of updates cannot be read")
             return await self._ask_one_by_one(offset)
         return updates, updates[-1].update_id + 1 if updates else offset
 
@@ -81,7 +81,7 @@ class Updates:
             try:
                 updates.append(Update.de_json(each, self.bot))
             except Exception:
-                log.exception("update %d is left out", each["update_id"])
+                log.exception("update %d is skipped", each["update_id"])
         return updates, offset
 
     async def take(self, updates: Sequence[Update]) -> None:
@@ -101,7 +101,7 @@ class Updates:
             except DatabaseFault as fault:
                 if not fault.passing:
                     raise
-                log.warning("%d updates wait: %s", len(letters), fault)
+                log.warning("%d updates are waiting: %s", len(letters), fault)
                 for each in () if told else arrived.values():
                     self.put_off(each.update, fault)
                 told = True
@@ -113,7 +113,7 @@ class Updates:
             await asyncio.sleep(seconds_of(error))
         elif isinstance(error, NetworkError) and not isinstance(error, BadRequest):
             wait = back_off(failures)
-            log.warning("Telegram cannot be reached (%s); again in %.0f s", translate(error), wait)
+            log.warning("Telegram cannot be reached (%s); retry in %.0f s", translate(error), wait)
             await asyncio.sleep(wait)
         else:
             raise translate(error) from None

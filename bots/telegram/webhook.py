@@ -71,7 +71,7 @@ class Webhook:
         try:
             update = Update.de_json(json.loads(await request.read()), self.bot)
         except Exception:  # sent again, it would fail again
-            log.exception("an update is left out")
+            log.exception("an update is skipped")
             return web.Response()
         await self.take([update])
         return web.Response()

@@ -115,7 +115,7 @@ async def _typed(console: Console) -> AsyncIterator[str]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.patch_stdout import patch_stdout
 
-    console.print("Say what you want to see. ", styled("/help tells more.", "dim"), sep="")
+    console.print("Describe a picture. ", styled("/help shows more.", "dim"), sep="")
     prompt: PromptSession[str] = PromptSession("marble> ")
     while True:
         try:

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception:
-        log.exception("Marble met an error that it did not expect")
+        log.exception("an unexpected error occurred")
         return FAILED
 
 

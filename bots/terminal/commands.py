@@ -102,8 +102,8 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     from bots.service import serve  # no other command needs what it imports
 
     if sys.stderr.isatty():
-        sys.stderr.write("Marble serves; Ctrl-C ends it in good order, twice at once.\n")
-    log.info("Marble serves")
+        sys.stderr.write("Marble is running. Ctrl-C stops it after running jobs, twice at once.\n")
+    log.info("Marble is running")
     with suppress(asyncio.CancelledError):  # the way in which serving ends
         await serve.serve(settings)
 

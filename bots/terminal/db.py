@@ -10,12 +10,17 @@ from typing import Final
 from bots.operations.settings import Settings
 from bots.terminal.escaping import printable
 from engine.errors import OptionError, UserError
+from engine.sentences import fill
 from storage import Storage
 from storage.care import backups
 from storage.database import urls
 
 DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
 MEGABYTE: Final = 1_000_000
+ORPHANS: Final = (
+    "{n} picture {n:file belongs|files belong} to no job; `marble db prune` deletes {n:it|them}."
+)
+DELETED: Final = "{jobs} {jobs:job|jobs} and {files} picture {files:file|files} were deleted."
 
 
 class UnknownPerson(UserError):
@@ -58,11 +63,11 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     for problem in report.problems:
         _say(f"- {problem}")
     if report.orphans:
-        _say(f"{report.orphans} picture files belong to no job; `marble db prune` removes them.")
+        _say(fill(ORPHANS, n=report.orphans))
     if report.problems:
-        _say(f"{where} has {len(report.problems)} problems.")
+        _say(fill("{where} has {n} {n:problem|problems}.", where=where, n=len(report.problems)))
         return 1
-    _say(f"{where} and its {report.files} picture files are sound.")
+    _say(where + fill(" and its {n} picture {n:file|files} are intact.", n=report.files))
     return 0
 
 
@@ -70,7 +75,7 @@ async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         size = await storage.care.backup(arguments.file)
         _say(f"{storage.database.where} was copied to {arguments.file} ({size / MEGABYTE:.1f} MB).")
-        _say(f"Pictures are not in it: copy {storage.pictures.folder} as well, after this.")
+        _say(f"It has no pictures: copy {storage.pictures.folder} as well, after this.")
     return 0
 
 
@@ -79,9 +84,9 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
     restored = await backups.restore(url, arguments.file, settings.data_dir)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         report = await storage.care.check()
-    _say(f"{arguments.file} is now {urls.show(url)}.")
+    _say(f"{arguments.file} was restored to {urls.show(url)}.")
     if restored.before:
-        _say(f"What was there before is kept as {restored.before}; delete it when all is well.")
+        _say(f"The previous database is kept as {restored.before}; delete it when all is well.")
     for problem in report.problems:
         _say(f"- {problem}")
     return 1 if report.problems else 0
@@ -92,7 +97,7 @@ async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         pruned = await storage.care.prune(age)
         swept = await storage.care.sweep()
-    _say(f"{pruned.jobs} jobs and {pruned.files + swept} picture files were removed.")
+    _say(fill(DELETED, jobs=pruned.jobs, files=pruned.files + swept))
     return 0
 
 
@@ -101,8 +106,8 @@ async def _export(arguments: argparse.Namespace, settings: Settings) -> int:
         if not await storage.privacy.knows(arguments.person):
             raise UnknownPerson(arguments.person)
         found = await storage.exports.to_file(arguments.person, arguments.file)
-    who, file = arguments.person, arguments.file
-    _say(f"All that is kept of {who} is in {file}, with {found.pictures} pictures.")
+    pictures = fill("{n} {n:picture|pictures}", n=found.pictures)
+    _say(f"Everything stored about {arguments.person} is in {arguments.file}, with {pictures}.")
     return 0
 
 
@@ -112,8 +117,8 @@ async def _forget(arguments: argparse.Namespace, settings: Settings) -> int:
         older = backups.beside(storage.database.url, settings.data_dir)
     if not forgotten.known:
         raise UnknownPerson(arguments.person)
-    _say(f"{arguments.person}: {forgotten.jobs} jobs and {forgotten.files} pictures were removed.")
-    _say("Bans stay. Backups hold what they held until they are deleted; yours may be elsewhere.")
+    _say(f"{arguments.person}: {fill(DELETED, jobs=forgotten.jobs, files=forgotten.files)}")
+    _say("Bans stay. Backups keep what they contain until you delete them.")
     for file in older:
         _say(f"- {file}")
     return 0

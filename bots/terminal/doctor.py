@@ -6,6 +6,7 @@ from bots.operations.doctor import State, examine
 from bots.operations.settings import Settings
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import open_console, styled
+from engine.sentences import fill
 
 STYLES = {State.GOOD: "green", State.POOR: "yellow", State.BAD: "bold red"}
 
@@ -19,5 +20,5 @@ async def doctor(arguments: argparse.Namespace, settings: Settings) -> int:
         console.print(line)
         wrong += finding.state is State.BAD
     if wrong:
-        console.print(f"{wrong} of these keep Marble from working.")
+        console.print(fill("{n} {n:problem keeps|problems keep} Marble from working.", n=wrong))
     return FAILED if wrong else OK

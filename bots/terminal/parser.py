@@ -11,7 +11,7 @@ from bots.terminal.places import PLACES
 from engine.errors import UnknownOption, UserError
 from engine.recipe.parts import LANCZOS
 
-NAMED: Final = "12 for a job, 12.3 for its third picture; else the last"
+NAMED: Final = "12 for a job, 12.3 for its third picture; the latest if left out"
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,62 +29,62 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     imagine = _add(commands, "imagine", "draw a picture from words")
-    imagine.add_argument("prompt", nargs="*", help="what the picture shows")
+    imagine.add_argument("prompt", nargs="*", help="what the picture should show")
     _add_options(imagine)
 
     rerun = _add(commands, "rerun", "draw a picture again: from its seed, or with changes")
     rerun.add_argument(
         "id",
         nargs="?",
-        help="12 for a job, 12.3 for its third picture, or a picture file that carries its recipe "
-        "(Marble's, ComfyUI's or A1111's); else the last",
+        help="12 for a job, 12.3 for its third picture, or a picture file with a recipe "
+        "(Marble's, ComfyUI's or A1111's); the latest if left out",
     )
-    rerun.add_argument("--prompt", metavar="TEXT", help="other words")
+    rerun.add_argument("--prompt", metavar="TEXT", help="another prompt")
     _add_options(rerun)
 
     _add_derived(commands)
 
-    read = _add(commands, "read", "say what a picture was made from, whoever made it")
+    read = _add(commands, "read", "show the recipe in a picture file or workflow")
     read.add_argument("file", help="a picture by Marble, ComfyUI or A1111, or a workflow")
 
-    run = _add(commands, "run", "draw what a ComfyUI workflow says")
-    run.add_argument("file", help="a workflow that ComfyUI exported, best in its API format")
+    run = _add(commands, "run", "draw a ComfyUI workflow")
+    run.add_argument("file", help="a workflow exported by ComfyUI, best in API format")
     _add_options(run)
 
     history = _add(commands, "history", "list your latest pictures")
     history.add_argument("--limit", default="20", metavar="N", help="how many (default 20)")
 
-    show = _add(commands, "show", "show a picture and what it was made from")
+    show = _add(commands, "show", "show a picture and its recipe")
     show.add_argument(
-        "id", nargs="?", help="12 for a job, 12.3 for its third picture; else the last"
+        "id", nargs="?", help="12 for a job, 12.3 for its third picture; the latest if left out"
     )
     _add_out(show)
 
-    queue = _add(commands, "queue", "show what runs and what waits, live")
-    queue.add_argument("--once", action="store_true", help="print it once and end")
+    queue = _add(commands, "queue", "show running and waiting jobs, live")
+    queue.add_argument("--once", action="store_true", help="print it once and exit")
 
     top = _add(commands, "top", "show what a service is doing, live: queue, rates, errors, device")
-    top.add_argument("--once", action="store_true", help="print it once and end")
+    top.add_argument("--once", action="store_true", help="print it once and exit")
 
-    pause = _add(commands, "pause", "let nothing more start, and tell people why")
-    pause.add_argument("reason", nargs="+", metavar="REASON", help="what people who wait are told")
-    _add(commands, "resume", "let jobs start again")
+    pause = _add(commands, "pause", "pause the queue, with a reason people see")
+    pause.add_argument("reason", nargs="+", metavar="REASON", help="shown to people who wait")
+    _add(commands, "resume", "resume the queue")
 
-    rules = _add(commands, "rules", "show or change what people may ask for in a place")
+    rules = _add(commands, "rules", "show or change the rules of a place")
     rules.add_argument("place", nargs="?", default="*", metavar="PLACE", help=PLACES)
     rules.add_argument(
         "rules",
         nargs="*",
         metavar="NAME=VALUE",
-        help="for example per_minute=6 steps=1-30 blocked=word,other; nothing after = removes it",
+        help="for example per_minute=6 steps=1-30 blocked=word,other; an empty value removes it",
     )
-    ahead = "take names of models, LoRAs and the like that are not there yet"
+    ahead = "accept models, LoRAs and so on that are not installed yet"
     rules.add_argument("--ahead", action="store_true", help=ahead)
 
-    _add(commands, "chat", "talk with Marble here as in a chat")
-    _add(commands, "setup", "be asked for what the chats need, and have it written to .env")
-    _add(commands, "doctor", "look at everything that Marble needs, and say what helps")
-    _add(commands, "serve", "work in the background on what was asked for with --later")
+    _add(commands, "chat", "chat with Marble in this terminal")
+    _add(commands, "setup", "ask for the chats' settings and write them to .env")
+    _add(commands, "doctor", "check everything that Marble needs, and say how to fix it")
+    _add(commands, "serve", "serve the chats, and draw what was requested with --later")
     _add_models(commands)
     _add_styles(commands)
     _add_db(commands)
@@ -95,7 +95,7 @@ def _add_derived(commands: Any) -> None:
     """Describe the commands that make a picture from another one."""
     vary = _add(commands, "vary", "draw a picture like another one")
     vary.add_argument("id", nargs="?", help=NAMED)
-    vary.add_argument("--strong", action="store_true", help="less like it")
+    vary.add_argument("--strong", action="store_true", help="change more of it")
 
     upscale = _add(commands, "upscale", "make a picture larger, with more detail")
     upscale.add_argument("id", nargs="?", help=NAMED)
@@ -108,9 +108,9 @@ def _add_derived(commands: Any) -> None:
     upscale.add_argument(
         "--strength",
         metavar="X",
-        help="how much detail is drawn into it (default: as suits the model)",
+        help="how much to redraw for more detail (default: depends on the model)",
     )
-    upscale.add_argument("--plain", action="store_true", help="larger at once, nothing drawn anew")
+    upscale.add_argument("--plain", action="store_true", help="only enlarge, without redrawing")
 
     zoom = _add(commands, "zoom", "show a picture from further away")
     zoom.add_argument("id", nargs="?", help=NAMED)
@@ -127,51 +127,54 @@ def _add_derived(commands: Any) -> None:
 
 def _add_db(commands: Any) -> None:
     """Add `marble db` and its own commands to the parser of `marble`."""
-    text = "look after the database: upgrade, check, backup, restore, prune, export, forget"
+    text = "manage the database: upgrade, check, backup, restore, prune, export, forget"
     parser = _add(commands, "db", text)
     acts = parser.add_subparsers(dest="act", metavar="COMMAND", required=True)
-    _add(acts, "upgrade", "bring the database to this version (a backup is made first)")
+    _add(acts, "upgrade", "upgrade the database to this version (makes a backup first)")
     check = _add(acts, "check", "look for damage and missing pictures")
     check.add_argument("--deep", action="store_true", help="read every picture as well")
     backup = _add(acts, "backup", "copy the database to a new file, while it is in use")
     backup.add_argument("file", type=Path, metavar="FILE")
-    restore = _add(acts, "restore", "put a backup in the database's place")
+    restore = _add(acts, "restore", "replace the database with a backup")
     restore.add_argument("file", type=Path, metavar="FILE")
-    prune = _add(acts, "prune", "remove old jobs and their pictures, but no favourites")
+    prune = _add(acts, "prune", "delete old jobs and their pictures, except favourites")
     prune.add_argument("--older-than", required=True, metavar="AGE", help="for example 90d or 1y")
-    export = _add(acts, "export", "write all that is kept of a person to a zip file")
+    export = _add(acts, "export", "write everything stored about a person to a zip file")
     export.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
     export.add_argument("file", type=Path, metavar="FILE")
-    forget = _add(acts, "forget", "remove all that is kept of a person, for good")
+    forget = _add(acts, "forget", "delete everything stored about a person, for good")
     forget.add_argument("--person", required=True, metavar="ID", help="for example terminal:ada")
 
 
 def _add_models(commands: Any) -> None:
     """Add `marble models` and its own commands to the parser of `marble`."""
-    text = "list the models that are here; `check` loads each"
+    text = "list the installed models; `check` loads each"
     parser: argparse.ArgumentParser = commands.add_parser("models", help=text, description=text)
     acts = parser.add_subparsers(dest="act", metavar="COMMAND")
-    check = acts.add_parser("check", help="load each model and tell why one cannot be used")
+    check = acts.add_parser("check", help="load each model and say why one cannot be used")
     check.add_argument("name", nargs="*", metavar="NAME", help="only these")
-    get = acts.add_parser("get", help="fetch a model from the Hugging Face hub, or list offers")
+    get = acts.add_parser("get", help="download a model from Hugging Face, or list suggestions")
     get.add_argument(
-        "name", nargs="?", metavar="NAME", help="an offer, owner/name or owner/name/file"
+        "name", nargs="?", metavar="NAME", help="a suggestion, owner/name or owner/name/file"
     )
 
 
 def _add_styles(commands: Any) -> None:
     """Add `marble styles` and its own commands to the parser of `marble`."""
-    text = "list the words that are kept for --style; `add` and `remove` some"
+    text = "list the styles for --style; `add` or `remove` one"
     parser: argparse.ArgumentParser = commands.add_parser("styles", help=text, description=text)
     parser.add_argument("--place", default="*", metavar="PLACE", help=f"{PLACES} (the default)")
     acts = parser.add_subparsers(dest="act", metavar="COMMAND")
-    add = acts.add_parser("add", help="keep words by a name; one of that name is replaced")
+    add = acts.add_parser("add", help="add a style, replacing one of the same name")
     add.add_argument("name", metavar="NAME")
     add.add_argument(
-        "prompt", nargs="+", metavar="WORDS", help="{prompt} stands for what is typed later"
+        "prompt",
+        nargs="+",
+        metavar="WORDS",
+        help="{prompt} stands for what people type",
     )
-    add.add_argument("--no", default="", metavar="TEXT", help="what the picture should not show")
-    remove = acts.add_parser("remove", help="keep a style no longer")
+    add.add_argument("--no", default="", metavar="TEXT", help="what to leave out of the picture")
+    remove = acts.add_parser("remove", help="remove a style")
     remove.add_argument("name", metavar="NAME")
 
 
@@ -196,23 +199,21 @@ def _add_options(parser: Parser) -> None:
         "--mask",
         metavar="FILE",
         help="draw only where this picture is white; or 'alpha': where the start image is "
-        "transparent; or a colour that was painted over it, like red or #ff0000",
+        "transparent; or a colour painted over it, like red or #ff0000",
     )
     parser.add_argument(
         "--control",
         action="append",
         metavar="MODEL:FILE",
-        help="let a ControlNet steer by this map, for example canny:house.png,find=canny,"
-        "strength=0.8,start=0,end=0.6; several steer together; 'none' for none",
+        help="guide the picture by a map, for example canny:house.png,find=canny,"
+        "strength=0.8,start=0,end=0.6; may be given several times; 'none' for none",
     )
     _add_out(parser)
     _add_later(parser)
 
 
 def _add_later(parser: Parser) -> None:
-    parser.add_argument(
-        "--later", action="store_true", help="do not wait: leave it to marble serve"
-    )
+    parser.add_argument("--later", action="store_true", help="do not wait: `marble serve` draws it")
 
 
 def _add_out(parser: Parser) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from bots.presentation.lines import waiting_line
 from bots.terminal.escaping import printable
 from bots.terminal.pictures import half_block_preview
-from bots.texts.en import EN
+from bots.texts import EN
 from engine.events import News, Progress, Waiting
 
 PREVIEW_CELLS: Final = (32, 16)  # columns, rows

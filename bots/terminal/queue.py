@@ -15,7 +15,7 @@ from bots.operations.settings import Settings
 from bots.presentation.lines import duration
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.session import person
-from bots.texts.en import EN
+from bots.texts import EN
 from bots.worker.pausing import check_reason
 from bots.worker.queue_view import QueueEntry, load_queue
 from storage import Job, Pause, Storage
@@ -60,14 +60,14 @@ async def pause(arguments: argparse.Namespace, settings: Settings) -> None:
     reason = check_reason(" ".join(arguments.reason))
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         await storage.moderation.pause(reason, by=person())
-    sys.stdout.write("Nothing more starts until `marble resume`; what runs goes on.\n")
+    sys.stdout.write("The queue is paused until `marble resume`; running jobs finish.\n")
 
 
 async def resume(arguments: argparse.Namespace, settings: Settings) -> None:
     """Resume the queue."""
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         found = await storage.moderation.resume(by=person())
-    sys.stdout.write("Jobs start again.\n" if found else "The queue was not paused.\n")
+    sys.stdout.write("The queue has been resumed.\n" if found else "The queue was not paused.\n")
 
 
 def view(
@@ -81,7 +81,7 @@ def view(
         entries = [replace(s, eta=None if s.position else s.eta) for s in entries]
         return Group(head, view(entries, rows))
     if not entries:
-        return "Nothing runs and nothing waits."
+        return EN.queue_empty
     table = Listing("place", "id", "person", "age", "ready in", "what")
     for entry in entries[:rows]:
         table.add(*_cells(entry))

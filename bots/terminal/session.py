@@ -83,11 +83,11 @@ class Session:
         """List this person's latest jobs, the newest first."""
         jobs = await self._storage.history.page(person=self.asker.person, limit=limit)
         if not jobs:
-            self.console.print("Nothing yet. Try: marble imagine a marble scholar")
+            self.console.print("No pictures yet. Try: marble imagine a marble scholar")
             return
         table = Listing("id", "when", "status", "seed", "prompt")
         for job in jobs:
-            when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+            when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
             table.add(str(job.id), when, job.status, str(job.recipe.seed), job.recipe.prompt)
         self.console.print(table)
 

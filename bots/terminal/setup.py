@@ -28,7 +28,7 @@ QUESTIONS: Final = {
 
 async def setup(arguments: argparse.Namespace, settings: Settings) -> None:
     """Ask every question, and write the answers; an empty answer leaves a variable as it is."""
-    sys.stdout.write("Enter leaves a line as it is; a single - empties it.\n")
+    sys.stdout.write("Press Enter to keep a value, type - to clear it.\n")
     answers = {key: await asyncio.to_thread(_ask, key) for key in QUESTIONS}
     given = {key: "" if answer == "-" else answer for key, answer in answers.items() if answer}
     if not given:
@@ -36,7 +36,7 @@ async def setup(arguments: argparse.Namespace, settings: Settings) -> None:
         return
     write(ENV, given)
     sys.stdout.write(
-        f"{ENV} is written, and yours alone. Now `marble doctor`, then `marble serve`.\n"
+        f"{ENV} is written, readable only by you. Next: `marble doctor`, then `marble serve`.\n"
     )
 
 

@@ -18,7 +18,7 @@ from bots.operations.settings import Settings
 from bots.presentation.lines import duration
 from bots.terminal.console import Listing, styled
 from bots.terminal.queue import show_live, view
-from bots.texts.en import EN
+from bots.texts import EN
 from bots.worker.queue_view import QueueEntry, load_queue
 from storage import Job, Pause, Status, Storage
 

@@ -7,15 +7,15 @@ tell(error, words_of("zh-TW"))
 from collections.abc import Mapping
 from typing import Final
 
-from bots.texts.en import EN
 from bots.texts.sentences import say, tell
 from bots.texts.words import Words
-from bots.texts.zh import ZH
+from bots.texts.zh import Chinese
 
-__all__ = ["DEFAULT", "LANGUAGES", "Words", "language_of", "say", "tell", "words_of"]
+__all__ = ["DEFAULT", "EN", "LANGUAGES", "Words", "language_of", "say", "tell", "words_of"]
 
 DEFAULT: Final = "en"
-LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": ZH}
+EN: Final = Words()
+LANGUAGES: Final[Mapping[str, Words]] = {"en": EN, "zh": Chinese()}
 
 
 def language_of(tag: str | None) -> str:

@@ -10,11 +10,10 @@ from typing import Final
 
 from bots.texts.chinese import CHINESE
 from bots.texts.words import Words
-from bots.texts.zh import ZH
 from engine.errors import UserError
 from engine.sentences import Fact, Sentence, fill
 
-TABLES: Final[Mapping[str, Mapping[str, str]]] = {ZH.language: CHINESE}  # beside English
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {"zh": CHINESE}  # beside English
 
 
 def say(sentence: str, words: Words) -> str:

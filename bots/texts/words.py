@@ -1,189 +1,378 @@
-"""What Marble says to people, as one field a message; a language is one value of each.
+"""What Marble says to people, as one attribute a message: English; `bots.texts.zh` has Chinese.
 
-A field's `{placeholders}` are filled by `str.format`; a test holds every language to the same ones.
-What people wrote themselves is put in as a value, never as a template.
+A message's `{placeholders}` are filled by `str.format`, or by `engine.sentences.fill` where it has
+`{count:picture|pictures}`; a test holds every language to the same ones. What people wrote
+themselves is put in as a value, never as a template.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import ClassVar
 
 from engine.events import Stage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """Hold every message of one language."""
+    """Every message in English; a class of another language overrides them all."""
 
-    language: str  # its tag
+    __slots__ = ()
+
+    language = "en"  # its tag
 
     # How long things take
-    seconds: str
-    minutes: str
-    hours: str
+    seconds = "{n} s"
+    minutes = "{n} min"
+    hours = "{n} h"
 
     # A job on its way
-    submitted: str
-    next_in_line: str
-    nth_in_line: str
-    with_eta: str
-    paused: str
-    stages: Mapping[Stage, str]
-    progress: str
-    cancelled: str
-    failed: str
-    lost_picture: str
-    not_shown: str
-    shrunk: str
-    shrunk_everywhere: str
+    submitted = "In line …"
+    next_in_line = "next in line"
+    nth_in_line = "number {place} in line"
+    with_eta = "{line}, about {time}"
+    paused = "{line}, paused: {reason}"
+    stages: ClassVar[Mapping[Stage, str]] = {
+        Stage.LOAD: "loading the model",
+        Stage.ENCODE: "reading the prompt",
+        Stage.DENOISE: "drawing",
+        Stage.UPSCALE: "upscaling",
+        Stage.DECODE: "creating the picture",
+    }
+    progress = "{stage} {bar} {step}/{total}"
+    cancelled = "Cancelled."
+    failed = "This could not be drawn. {reason}"
+    lost_picture = "The picture's file is missing; a rerun draws it again."
+    not_shown = "The picture is drawn and stored, but it cannot be shown here; use /show {name}."
+    shrunk = "Shown smaller to fit the size limit here; ✉️ sends it in full size by DM."
+    shrunk_everywhere = (
+        "Shown smaller to fit the size limit of messages; Marble's owner has it in full size."
+    )
 
     # A picture and its recipe
-    alt_text: str
-    alt_text_grid: str
-    made_from: str
-    recipe_title: str
-    fields: Mapping[str, str]
-    statuses: Mapping[str, str]
+    alt_text = "Generated picture: {prompt}"
+    alt_text_grid = "Grid of {count} generated pictures, numbered from the top left: {prompt}"
+    made_from = "from {parent}"
+    recipe_title = "Recipe of {name}"
+    fields: ClassVar[Mapping[str, str]] = {
+        "prompt": "prompt",
+        "negative_prompt": "not in the picture",
+        "seed": "seed",
+        "steps": "steps",
+        "guidance_scale": "guidance",
+        "width": "width",
+        "height": "height",
+        "count": "count",
+        "picture": "picture",
+        "sampler": "sampler",
+        "schedule": "schedule",
+        "checkpoint": "model",
+        "strength": "strength",
+        "image": "start image",
+        "mask": "mask",
+        "style": "style",
+        "parent": "made from",
+        "status": "status",
+    }
+    statuses: ClassVar[Mapping[str, str]] = {
+        "queued": "in line",
+        "running": "being drawn",
+        "rendered": "drawn",
+        "delivered": "drawn",
+        "failed": "failed",
+        "cancelled": "cancelled",
+    }
 
     # Buttons and menus
-    upscale: str
-    vary_subtle: str
-    vary_strong: str
-    zoom_out: str
-    edit: str
-    recipe: str
-    original: str
-    delete: str
-    rerun: str
-    same_seed: str
-    new_seed: str
-    favourite: str
-    older: str
-    only_favourites: str
-    everything: str
-    cancel: str
+    upscale = "Upscale"
+    vary_subtle = "Vary a little"
+    vary_strong = "Vary a lot"
+    zoom_out = "Zoom out"
+    edit = "Edit"
+    recipe = "Recipe"
+    original = "Original"
+    delete = "Delete"
+    rerun = "Rerun"
+    same_seed = "Same seed"
+    new_seed = "New seed"
+    favourite = "Favourite"
+    older = "Older"
+    only_favourites = "Favourites"
+    everything = "Everything"
+    cancel = "Cancel"
 
     # Editing a recipe
-    edit_title: str
-    edit_prompt: str
-    edit_negative: str
-    edit_seed: str
-    edit_seed_hint: str
-    edit_changes: str
-    edit_changes_hint: str
+    edit_title = "Edit the recipe"
+    edit_prompt = "Prompt"
+    edit_negative = "What to leave out"
+    edit_seed = "Seed"
+    edit_seed_hint = "keep it for the same composition, or write: new"
+    edit_changes = "Other options"
+    edit_changes_hint = "for example --steps 30 --size 512x768"
 
     # Starting from a picture
-    no_picture: str
-    mask_alone: str
-    slow_picture: str
-    start_title: str
-    start_prompt: str
-    start_strength: str
+    no_picture = "That message has no picture."
+    mask_alone = "A mask needs a start image: give that image, too."
+    slow_picture = "That picture takes too long to download; use `/imagine` with `image`."
+    start_title = "Start from this picture"
+    start_prompt = "What it should show"
+    start_strength = "How much to redraw (0–1)"
 
     # Answers
-    deleted: str
-    cancel_asked: str
-    favourite_added: str
-    favourite_removed: str
-    sent_by_dm: str
-    sent_anew: str
-    dm_closed: str
-    pick: str
-    nothing_yet: str
-    no_favourites: str
-    history_title: str
-    favourites_title: str
-    settings_title: str
-    settings_empty: str
-    settings_saved: str
-    settings_reset: str
-    models_title: str
-    model_line: str
-    queue_title: str
-    queue_empty: str
-    queue_running: str
-    queue_waiting: str
-    and_more: str
-    stats_yours: str
-    stats_here: str
-    export_ready: str
-    export_without: str
-    export_too_large: str
-    export_part: str
-    forget_question: str
-    forget_confirm: str
-    forgotten: str
-    forget_nothing: str
+    deleted = "Deleted."
+    cancel_asked = "Job {job} is cancelled."
+    favourite_added = "{name} was added to your favourites."
+    favourite_removed = "{name} was removed from your favourites."
+    sent_by_dm = "Sent to you by DM."
+    sent_anew = "The picture was sent as a new message."
+    dm_closed = "I cannot send you a DM; allow direct messages from this server and try again."
+    pick = "Which one?"
+    nothing_yet = "Nothing yet. Describe a picture and it will appear here."
+    no_favourites = "No favourites yet. Mark a picture with ⭐ to add it."
+    history_title = "Your pictures"
+    favourites_title = "Your favourites"
+    settings_title = "Your settings"
+    settings_empty = "Nothing is set; each model's own defaults apply."
+    settings_saved = "Saved. These are your default options from now on."
+    settings_reset = "Your settings have been cleared."
+    models_title = "Models"
+    model_line = "{name} ({family}, {width}×{height}, {steps} {steps:step|steps})"
+    queue_title = "The queue"
+    queue_empty = "Nothing is running or waiting."
+    queue_running = "▶ {job}, {who}: {what}"
+    queue_waiting = "{place}. {job}, {who}: {what}"
+    and_more = "… and {count} more"
+    stats_yours = (
+        "You: {jobs} {jobs:job|jobs}, {pictures} {pictures:picture|pictures}, {favourites} "
+        "{favourites:favourite|favourites}."
+    )
+    stats_here = (
+        "Here: {jobs} {jobs:job|jobs}, {pictures} {pictures:picture|pictures} by {people} "
+        "{people:person|people}."
+    )
+    export_ready = (
+        "Everything stored about you: {pictures} {pictures:picture|pictures} and your history."
+    )
+    export_without = (
+        "{count} more {count:picture is|pictures are} left out: the safety check does not allow "
+        "showing {count:it|them} here. Ask Marble's owner for {count:it|them}."
+    )
+    export_too_large = (
+        "{count} more {count:file is|files are} left out: too large for a message here. Ask "
+        "Marble's owner for {count:it|them}."
+    )
+    export_part = "Part {part} of {count}."
+    forget_question = (
+        "This deletes your jobs, pictures, start images, favourites and settings for good. Are you "
+        "sure?"
+    )
+    forget_confirm = "Delete everything"
+    forgotten = (
+        "Deleted: {jobs} {jobs:job|jobs} and {files} picture {files:file|files}. Messages in chats "
+        "stay where they are; delete them there."
+    )
+    forget_nothing = "Nothing was stored about you."
 
     # More answers
-    newest: str
-    open_one: str
-    you: str
-    somebody: str
-    nothing_to_cancel: str
-    rules_title: str
-    rules_open: str
-    rule_aside: str
-    rule_from: str
-    rules_how: str
-    telegram_rules_how: str
-    rules_in_groups: str
-    rule_and_value: str
-    rules: Mapping[str, str]
-    this_channel: str
-    this_server: str
-    this_group: str
-    this_topic: str
-    channel_of_thread: str
-    yes: str
-    no: str
-    queue_paused: str
-    queue_resumed: str
-    queue_not_paused: str
-    settings_how: str
-    mydata_how: str
-    styles_title: str
-    styles_empty: str
-    style_line: str
-    style_line_without: str
-    style_kept: str
-    style_removed: str
-    style_how: str
-    ban_whom: str
+    newest = "Newest"
+    open_one = "Open one"
+    you = "you"
+    somebody = "somebody"
+    nothing_to_cancel = "You have no waiting or running job."
+    rules_title = "Rules for {where}"
+    rules_open = "Drawing allowed: {open}"
+    rule_aside = "(moderators set {asked}, which is outside what Marble's owner allows)"
+    rule_from = "(set for {where})"
+    rules_how = (
+        "Write ranges like 1-30, several models or words with commas; “none” removes a rule. Rules "
+        "cannot exceed what Marble's owner allows."
+    )
+    telegram_rules_how = (
+        "Change them with `/rules --steps 1-30 --models starter --open no`; `none` removes a rule, "
+        "`/rules group …` in a topic is for the whole group. Rules cannot exceed what Marble's "
+        "owner allows. Rules: {names}"
+    )
+    rules_in_groups = (
+        "Rules belong to groups: use this command in one. Rules for all places are set by Marble's "
+        "owner."
+    )
+    rule_and_value = "Give `rule` and `value` together."
+    rules: ClassVar[Mapping[str, str]] = {
+        "per_minute": "jobs per minute and person",
+        "place_per_minute": "jobs per minute in total",
+        "daily": "million pixel-steps per day and person",
+        "waiting": "waiting jobs per person",
+        "place_waiting": "waiting jobs in total",
+        "running": "running jobs per person",
+        "place_running": "running jobs in total",
+        "blocked": "blocked words",
+        "models": "models",
+        "keep_days": "days that pictures are kept",
+        "safety": "unsafe pictures",
+        "pixels": "pixels of a finished picture",
+        "images": "start images",
+        "loras": "LoRAs",
+        "controls": "ControlNets",
+        "lora_weight": "weight of a LoRA",
+        "control_strength": "strength of a ControlNet",
+        "lora": "LoRAs by name",
+        "control": "ControlNets by name",
+        "vae": "VAEs",
+        "upscaler": "upscalers",
+        "upscale": "upscale factor",
+        "schedule": "schedules",
+        "sampler": "samplers",
+    }
+    this_channel = "this channel"
+    this_server = "this server"
+    this_group = "this group"
+    this_topic = "this topic"
+    channel_of_thread = "the channel of this thread"
+    yes = "yes"
+    no = "no"
+    queue_paused = "The queue is paused: {reason}"
+    queue_resumed = "The queue has been resumed."
+    queue_not_paused = "The queue was not paused."
+    settings_how = (
+        "Change them with `/settings --steps 30 --size 512x768`, clear them with `/settings reset`."
+    )
+    mydata_how = (
+        "`/mydata export` sends you everything stored about you, `/mydata delete` deletes it."
+    )
+    styles_title = "Styles here"
+    styles_empty = "There are no styles here yet; moderators add them with /style add."
+    style_line = "{name}: {prompt}"
+    style_line_without = "{name}: {prompt} (not: {negative})"
+    style_kept = "Style {name} is saved; use it with `--style` and its name in a prompt."
+    style_removed = "Style {name} is removed; pictures drawn with it keep its words."
+    style_how = (
+        "Add one with `/style add noir film noir, hard shadows --no colour`, remove it with "
+        "`/style remove noir`, use it with `--style noir`."
+    )
+    ban_whom = "Reply to a message of that person, or give an ID like telegram:123456."
 
     # Refusals
-    unknown_message: str
-    unknown_form: str
-    not_drawn: str
-    busy: str
-    disk_full: str
-    database_out: str
-    put_off: str
-    album: str
-    missing_permission: str
-    permissions: Mapping[str, str]  # by Discord's names
-    moderators_only: str
-    not_of_server: str
-    photo_too_large: str
-    photo_question: str
-    not_a_picture: str
-    not_honoured: str
-    ignored: str
-    starts_from_others: str
-    restarting: str
-    empty_prompt: str
-    unexpected: str
-    ask_again: str
+    unknown_message = "That message has no picture by Marble."
+    unknown_form = (
+        "That form is not valid any more: choose “Use as start image” on the picture again."
+    )
+    not_drawn = "That picture is not drawn yet."
+    busy = "Marble is too busy right now and nothing was queued; try again in a moment."
+    disk_full = "Marble's disk is full, so nothing can be saved; its owner has to free space."
+    database_out = (
+        "Marble's database is unavailable, so nothing can be saved; its owner can find the reason "
+        "in the log."
+    )
+    put_off = "{why} What you sent is not lost: it will be handled later."
+    album = "Marble starts from one picture: reply with words to the one that you want."
+    missing_permission = (
+        "I need the permission “{permission}” in this channel to answer; a moderator can grant it."
+    )
+    permissions: ClassVar[Mapping[str, str]] = {  # by Discord's names
+        "view_channel": "View Channels",
+        "send_messages": "Send Messages",
+        "send_messages_in_threads": "Send Messages in Threads",
+        "attach_files": "Attach Files",
+    }
+    moderators_only = "Only moderators can do that."
+    not_of_server = (
+        "That needs permission to manage messages in the whole server; this channel alone is not "
+        "enough."
+    )
+    photo_too_large = (
+        "That file is larger than the 20 MB that Telegram gives to bots; send it as a photo."
+    )
+    photo_question = "What should this picture become? Reply with words."
+    not_a_picture = "Marble cannot start from that; send a photo, or a PNG, JPEG or WebP file."
+    not_honoured = "Drawn again; not supported: {what}."
+    ignored = "Not supported: {what}."
+    starts_from_others = (
+        "That recipe starts from a picture that the file does not contain; give it to /imagine as "
+        "image."
+    )
+    restarting = "Marble is restarting; please try again in a minute."
+    empty_prompt = "Describe a picture, for example: a marble scholar."
+    unexpected = (
+        "Something went wrong; Marble's owner can find details in the log. Please try again."
+    )
+    ask_again = "Marble restarted before it could answer. Please try again."
 
     # Moderators
-    ban_done: str
-    ban_lifted: str
-    no_ban: str
-    acts: Mapping[str, str]  # by the names under which they are recorded
-    details: Mapping[str, str]  # … of what was done
-    acts_title: str
-    acts_empty: str
+    ban_done = "{who} may no longer request pictures here: {reason}"
+    ban_lifted = "{who} may request pictures here again."
+    no_ban = "{who} was not banned here."
+    acts: ClassVar[Mapping[str, str]] = {  # by the names under which they are recorded
+        "ban": "ban",
+        "lift ban": "lift the ban of",
+        "pause": "pause",
+        "resume": "resume",
+        "rules": "the owner's rules",
+        "policy": "rules",
+        "open": "open",
+        "style": "add a style",
+        "remove style": "remove a style",
+        "cancel": "cancel a job of",
+        "delete": "delete a picture of",
+    }
+    details: ClassVar[Mapping[str, str]] = {  # … of what was done
+        "open": "drawing allowed",
+        "reason": "reason",
+        "until": "until",
+        "name": "name",
+        "job": "job",
+        "no": "not in the picture",
+    }
+    acts_title = "What moderators did"
+    acts_empty = "Nothing yet."
 
     # Long texts
-    help: str
-    telegram_help: str
-    privacy: str
+    help = (
+        "**Describe a picture:** `/imagine a marble scholar holding a book`\n"
+        "It is drawn step by step: it starts as noise, and each step removes some of it.\n"
+        "\n"
+        "**Options** `steps` more is finer and slower · `guidance` how closely your words are "
+        "followed · `negative` what to leave out · `count` several at once · `seed` the number "
+        "that decides the noise: the same seed, words and options always give the same picture.\n"
+        "\n"
+        "**Shape and style** `size` takes 768x512 or a ratio like 3:2 · `style` adds words saved "
+        "on this server (`/style list`) · `model` and `lora` choose what draws.\n"
+        "Options may stand among your words, too: `--seed 7 --size 3:2 --no fog`.\n"
+        "\n"
+        "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 🔁 draws all again; "
+        "below a single picture: vary, upscale, zoom out, extend to a side, edit its recipe. They "
+        "work for years.\n"
+        "\n"
+        "**From a picture** give `/imagine` an `image` (`strength`: how much to redraw), or "
+        "right-click any picture → Apps → Use as start image.\n"
+        "\n"
+        "**React to a picture** 🌱 again with its seed · 🎲 again with a new seed · ✉️ recipe and "
+        "full size by DM · ⭐ favourite · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"
+        "\n"
+        "**More** `/history` · `/settings` your default options · `/queue` · `/cancel` · `/models` "
+        "· `/stats` · `/privacy` · `/mydata`"
+    )
+    telegram_help = (
+        "**Describe a picture:** any words become one, for example: a marble scholar holding a "
+        "book\n"
+        "In groups write `/imagine` before the words.\n"
+        "\n"
+        "**Options** anywhere among the words: `--steps` more is finer and slower · `--guidance` "
+        "how closely your words are followed · `--no` what to leave out · `--count` several at "
+        "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed, "
+        "words and options always give the same picture. A second line also says what to leave "
+        "out.\n"
+        "\n"
+        "`--style` adds words saved in the group; `/style` lists them. Administrators decide with "
+        "`/rules` what may be drawn in their group.\n"
+        "\n"
+        "**Buttons** below a picture draw it again, send the original file, or show its recipe. "
+        "Reply to a picture with other words to draw it again with those."
+    )
+    privacy = (
+        "**What is stored:** the recipes you request, their pictures, the pictures you give to "
+        "start from, where and when you asked, your favourites and settings, the styles that you "
+        "made for others, bans, and what you did as a moderator: all with Marble's owner.\n"
+        "**What is not:** other messages. Marble reads only what is meant for it: commands and "
+        "menus, buttons, reactions and replies to its own pictures, and what you write to it in "
+        "private.\n"
+        "**What you can do:** `/mydata export` sends you everything, `/mydata delete` deletes it "
+        "for good. Bans stay, so that they remain in force; styles and what you did as a moderator "
+        "stay without your name. Backups keep what they contain until newer ones replace them."
+    )

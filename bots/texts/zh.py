@@ -1,39 +1,51 @@
 """Chinese."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import ClassVar
 
 from bots.texts.words import Words
 from engine.events import Stage
 
-ZH: Final = Words(
-    language="zh",
-    seconds="{n} 秒",
-    minutes="{n} 分钟",
-    hours="{n} 小时",
-    submitted="排队中 …",
-    next_in_line="下一个就是你",
-    nth_in_line="排在第 {place} 位",
-    with_eta="{line}，约 {time}",
-    paused="{line}，已暂停：{reason}",
-    stages={
+
+class Chinese(Words):
+    """Every message in Chinese."""
+
+    __slots__ = ()
+
+    language = "zh"
+
+    # How long things take
+    seconds = "{n} 秒"
+    minutes = "{n} 分钟"
+    hours = "{n} 小时"
+
+    # A job on its way
+    submitted = "排队中 …"
+    next_in_line = "下一个就是你"
+    nth_in_line = "排在第 {place} 位"
+    with_eta = "{line}，约 {time}"
+    paused = "{line}，已暂停：{reason}"
+    stages: ClassVar[Mapping[Stage, str]] = {
         Stage.LOAD: "正在载入模型",
-        Stage.ENCODE: "正在读题",
-        Stage.DENOISE: "正在雕琢",
+        Stage.ENCODE: "正在解析提示词",
+        Stage.DENOISE: "正在绘制",
         Stage.UPSCALE: "正在放大",
-        Stage.DECODE: "正在揭幕",
-    },
-    progress="{stage} {bar} {step}/{total}",
-    cancelled="已取消。",
-    failed="这张图没能画出来。{reason}",
-    lost_picture="图片文件已不在；重画即可得到同一张图。",
-    not_shown="图片已画好并保存，但无法在此显示；用 /show {name} 查看。",
-    shrunk="受此处大小限制，显示的是缩小版；点 ✉️ 可私信获取原图。",
-    shrunk_everywhere="受消息大小限制，这是缩小版；原图可向此 Marble 的运营者索取。",
-    alt_text="生成的图片：{prompt}",
-    alt_text_grid="{count} 张生成图片的拼图，从左上角起编号：{prompt}",
-    made_from="源自 {parent}",
-    recipe_title="{name} 的配方",
-    fields={
+        Stage.DECODE: "正在生成图片",
+    }
+    progress = "{stage} {bar} {step}/{total}"
+    cancelled = "已取消。"
+    failed = "这张图没能画出来。{reason}"
+    lost_picture = "图片文件已丢失；重画即可再次生成。"
+    not_shown = "图片已画好并保存，但无法在此显示；用 /show {name} 查看。"
+    shrunk = "受此处大小限制，显示的是缩小版；点 ✉️ 可私信获取原图。"
+    shrunk_everywhere = "受消息大小限制，这是缩小版；原图可向 Marble 所有者索取。"
+
+    # A picture and its recipe
+    alt_text = "生成的图片：{prompt}"
+    alt_text_grid = "{count} 张生成图片的拼图，从左上角起编号：{prompt}"
+    made_from = "源自 {parent}"
+    recipe_title = "{name} 的配方"
+    fields: ClassVar[Mapping[str, str]] = {
         "prompt": "提示词",
         "negative_prompt": "不要出现",
         "seed": "种子",
@@ -52,96 +64,109 @@ ZH: Final = Words(
         "style": "风格",
         "parent": "源自",
         "status": "状态",
-    },
-    statuses={
+    }
+    statuses: ClassVar[Mapping[str, str]] = {
         "queued": "排队中",
         "running": "绘制中",
         "rendered": "已画好",
         "delivered": "已画好",
         "failed": "失败",
         "cancelled": "已取消",
-    },
-    upscale="放大",
-    vary_subtle="微调变体",
-    vary_strong="大幅变体",
-    zoom_out="拉远",
-    edit="编辑",
-    recipe="配方",
-    original="原图",
-    delete="删除",
-    rerun="重画",
-    same_seed="同一种子",
-    new_seed="新种子",
-    favourite="收藏",
-    older="更早",
-    only_favourites="收藏",
-    everything="全部",
-    cancel="取消",
-    edit_title="编辑配方",
-    edit_prompt="画面内容",
-    edit_negative="不要出现的内容",
-    edit_seed="种子",
-    edit_seed_hint="保留则构图不变，或填写 new",
-    edit_changes="其他选项",
-    edit_changes_hint="例如 --steps 30 --size 512x768",
-    mask_alone="蒙版说明起始图何处重画：请同时提供起始图。",
-    no_picture="那条消息里没有图片。",
-    slow_picture="那张图取得太慢；请用 `/imagine` 的 `image`。",
-    start_title="从这张图开始",
-    start_prompt="画面内容",
-    start_strength="重绘多少（0–1）",
-    deleted="已删除。",
-    cancel_asked="任务 {job} 已取消。",
-    favourite_added="{name} 已加入收藏。",
-    favourite_removed="{name} 已移出收藏。",
-    sent_by_dm="已私信发给你。",
-    sent_anew="图片已作为新消息发出。",
-    dm_closed="我无法给你发私信；请允许来自此服务器的私信后再试。",
-    pick="选哪一张？",
-    nothing_yet="还没有图片。描述一张，它就会出现在这里。",
-    no_favourites="还没有收藏。给图片加上 ⭐ 即可收藏。",
-    history_title="你的图片",
-    favourites_title="你的收藏",
-    settings_title="你的设置",
-    settings_empty="尚未设置；使用各模型自己的默认值。",
-    settings_saved="已保存。今后你没有另外填写时都用它。",
-    settings_reset="你的设置已清空。",
-    models_title="模型",
-    model_line="{name}（{family}，{width}×{height}，{steps} 步）",
-    queue_title="队列",
-    queue_empty="没有正在绘制或等待的任务。",
-    queue_running="▶ {job}，{who}：{what}",
-    queue_waiting="{place}. {job}，{who}：{what}",
-    and_more="… 另有 {count} 个",
-    stats_yours="你：{jobs} 个任务，{pictures} 张图片，{favourites} 个收藏。",
-    stats_here="这里：{people} 人的 {jobs} 个任务，{pictures} 张图片。",
-    export_ready="保存的关于你的全部内容：{pictures} 张图片和你的历史。",
-    export_without="另有 {count} 张图因安全检查不能在此处显示而未附上；"
-    "可向此 Marble 的运营者索取。",
-    export_too_large="另有 {count} 个文件因超过这里单条消息的大小而未附上；"
-    "可向此 Marble 的运营者索取。",
-    export_part="第 {part} 部分，共 {count} 部分。",
-    forget_question="这将永久删除你的任务、图片、起始图、收藏和设置。确定吗？",
-    forget_confirm="全部删除",
-    forgotten="已删除 {jobs} 个任务和 {files} 个图片文件。聊天中的消息仍在原处，请自行删除。",
-    forget_nothing="没有保存任何关于你的内容。",
-    newest="最新",
-    open_one="打开一张",
-    you="你",
-    somebody="某人",
-    nothing_to_cancel="你没有等待或绘制中的任务。",
-    rules_title="{where}的规则",
-    rules_open="可以请求图片：{open}",
-    rule_aside="（管理员设定的 {asked} 已全部不为 Marble 所有者所允许，暂不生效）",
-    rule_from="（由{where}设定）",
-    rules_how="范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。"
-    "这里不能放宽 Marble 所有者的规定。",
-    telegram_rules_how="用 `/rules --steps 1-30 --models starter --open no` 修改；`none` 删除一条"
-    "规则；在话题中写 `/rules group …` 则用于整个群组。这里不能放宽 Marble 所有者的规定。"
-    "可用：{names}",
-    rules_in_groups="规则属于群组：请在群组里这样说。全局的规则由 Marble 的所有者设定。",
-    rule_and_value="请同时填写“其他规则”和“值”：哪条规则，以及它的值。",
-    rules={
+    }
+
+    # Buttons and menus
+    upscale = "放大"
+    vary_subtle = "微调变体"
+    vary_strong = "大幅变体"
+    zoom_out = "拉远"
+    edit = "编辑"
+    recipe = "配方"
+    original = "原图"
+    delete = "删除"
+    rerun = "重画"
+    same_seed = "同一种子"
+    new_seed = "新种子"
+    favourite = "收藏"
+    older = "更早"
+    only_favourites = "收藏"
+    everything = "全部"
+    cancel = "取消"
+
+    # Editing a recipe
+    edit_title = "编辑配方"
+    edit_prompt = "画面内容"
+    edit_negative = "不要出现的内容"
+    edit_seed = "种子"
+    edit_seed_hint = "保留则构图不变，或填写 new"
+    edit_changes = "其他选项"
+    edit_changes_hint = "例如 --steps 30 --size 512x768"
+
+    # Starting from a picture
+    no_picture = "那条消息里没有图片。"
+    mask_alone = "蒙版需要起始图：请同时提供起始图。"
+    slow_picture = "那张图下载太慢；请用 `/imagine` 的 `image`。"
+    start_title = "从这张图开始"
+    start_prompt = "画面内容"
+    start_strength = "重绘程度（0–1）"
+
+    # Answers
+    deleted = "已删除。"
+    cancel_asked = "任务 {job} 已取消。"
+    favourite_added = "{name} 已加入收藏。"
+    favourite_removed = "{name} 已移出收藏。"
+    sent_by_dm = "已私信发给你。"
+    sent_anew = "图片已作为新消息发出。"
+    dm_closed = "我无法给你发私信；请允许来自此服务器的私信后再试。"
+    pick = "选哪一张？"
+    nothing_yet = "还没有图片。描述一张，它就会出现在这里。"
+    no_favourites = "还没有收藏。给图片加上 ⭐ 即可收藏。"
+    history_title = "你的图片"
+    favourites_title = "你的收藏"
+    settings_title = "你的设置"
+    settings_empty = "尚未设置；使用各模型的默认值。"
+    settings_saved = "已保存。今后这些就是你的默认选项。"
+    settings_reset = "你的设置已清空。"
+    models_title = "模型"
+    model_line = "{name}（{family}，{width}×{height}，{steps} 步）"
+    queue_title = "队列"
+    queue_empty = "没有正在绘制或等待的任务。"
+    queue_running = "▶ {job}，{who}：{what}"
+    queue_waiting = "{place}. {job}，{who}：{what}"
+    and_more = "… 另有 {count} 个"
+    stats_yours = "你：{jobs} 个任务，{pictures} 张图片，{favourites} 个收藏。"
+    stats_here = "这里：{people} 人的 {jobs} 个任务，{pictures} 张图片。"
+    export_ready = "保存的关于你的全部数据：{pictures} 张图片和你的历史。"
+    export_without = "另有 {count} 张图因安全检查不能在此处显示而未附上；可向 Marble 所有者索取。"
+    export_too_large = (
+        "另有 {count} 个文件因超过这里单条消息的大小而未附上；可向 Marble 所有者索取。"
+    )
+    export_part = "第 {part} 部分，共 {count} 部分。"
+    forget_question = "这将永久删除你的任务、图片、起始图、收藏和设置。确定吗？"
+    forget_confirm = "全部删除"
+    forgotten = "已删除 {jobs} 个任务和 {files} 个图片文件。聊天中的消息仍在原处，请自行删除。"
+    forget_nothing = "没有保存任何关于你的数据。"
+
+    # More answers
+    newest = "最新"
+    open_one = "打开一张"
+    you = "你"
+    somebody = "某人"
+    nothing_to_cancel = "你没有等待或绘制中的任务。"
+    rules_title = "{where}的规则"
+    rules_open = "允许生成图片：{open}"
+    rule_aside = "（管理员设定的 {asked} 超出所有者允许的范围）"
+    rule_from = "（由{where}设定）"
+    rules_how = (
+        "范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。规则不能超出 Marble 所有者允"
+        "许的范围。"
+    )
+    telegram_rules_how = (
+        "用 `/rules --steps 1-30 --models starter --open no` 修改；`none` 删除一条规则；在话题中写 "
+        "`/rules group …` 则用于整个群组。规则不能超出 Marble 所有者允许的范围。可用：{names}"
+    )
+    rules_in_groups = "规则属于群组：请在群组里使用此命令。全局规则由 Marble 所有者设定。"
+    rule_and_value = "请同时填写“其他规则”和“值”。"
+    rules: ClassVar[Mapping[str, str]] = {
         "per_minute": "每人每分钟的任务数",
         "place_per_minute": "所有人每分钟的任务数",
         "daily": "每人每天的百万像素步",
@@ -166,59 +191,65 @@ ZH: Final = Words(
         "upscale": "放大倍数",
         "schedule": "可用的噪声调度",
         "sampler": "可用的采样器",
-    },
-    this_channel="此频道",
-    this_server="此服务器",
-    this_group="此群组",
-    this_topic="此话题",
-    channel_of_thread="此子区所属的频道",
-    yes="是",
-    no="否",
-    queue_paused="队列已暂停：{reason}",
-    queue_resumed="任务又开始了。",
-    queue_not_paused="队列没有暂停。",
-    settings_how="用 `/settings --steps 30 --size 512x768` 修改，用 `/settings reset` 清空。",
-    mydata_how="`/mydata export` 取得保存的关于你的全部内容，`/mydata delete` 将其删除。",
-    styles_title="此处的风格",
-    styles_empty="此处还没有风格；管理员可用 /style add 添加。",
-    style_line="{name}：{prompt}",
-    style_line_without="{name}：{prompt}（不要：{negative}）",
-    style_kept="风格 {name} 已保存；在提示词中写 `--style` 和它的名称即可使用。",
-    style_removed="风格 {name} 已删除；用它画的图仍保留其文字。",
-    style_how="用 `/style add noir 黑色电影，强烈阴影 --no 彩色` 添加，用 `/style remove noir` "
-    "删除，用 `--style noir` 选用。",
-    ban_whom="请回复该成员的一条消息，或写出其编号，例如 telegram:123456。",
-    unknown_message="那条消息里没有我认识的图片。",
-    unknown_form="这个表单不是为你打开的：请在图片上重新选择“用作起始图”。",
-    not_drawn="那张图还没有画好。",
-    busy="现在太忙，什么都没有排队；请稍后再试。",
-    disk_full="此 Marble 的磁盘已满，什么都无法保存；请运营者腾出空间。",
-    database_out="此 Marble 的数据库暂时无法使用，什么都无法保存；运营者可在日志中看到原因。",
-    put_off="{why}你发来的内容没有丢失，之后会处理。",
-    album="Marble 从一张图开始：请用文字回复你要的那一张。",
-    missing_permission="我需要此频道的“{permission}”权限才能回复；请管理员授予。",
-    permissions={
+    }
+    this_channel = "此频道"
+    this_server = "此服务器"
+    this_group = "此群组"
+    this_topic = "此话题"
+    channel_of_thread = "此子区所属的频道"
+    yes = "是"
+    no = "否"
+    queue_paused = "队列已暂停：{reason}"
+    queue_resumed = "队列已恢复。"
+    queue_not_paused = "队列没有暂停。"
+    settings_how = "用 `/settings --steps 30 --size 512x768` 修改，用 `/settings reset` 清空。"
+    mydata_how = "`/mydata export` 取得保存的关于你的全部数据，`/mydata delete` 将其删除。"
+    styles_title = "此处的风格"
+    styles_empty = "此处还没有风格；管理员可用 /style add 添加。"
+    style_line = "{name}：{prompt}"
+    style_line_without = "{name}：{prompt}（不要：{negative}）"
+    style_kept = "风格 {name} 已保存；在提示词中写 `--style` 和它的名称即可使用。"
+    style_removed = "风格 {name} 已删除；用它画的图仍保留其文字。"
+    style_how = (
+        "用 `/style add noir 黑色电影，强烈阴影 --no 彩色` 添加，用 `/style remove noir` 删除，用 "
+        "`--style noir` 选用。"
+    )
+    ban_whom = "请回复该成员的一条消息，或写出其 ID，例如 telegram:123456。"
+
+    # Refusals
+    unknown_message = "那条消息里没有 Marble 画的图片。"
+    unknown_form = "这个表单已失效：请在图片上重新选择“用作起始图”。"
+    not_drawn = "那张图还没有画好。"
+    busy = "现在太忙，请求没有排队；请稍后再试。"
+    disk_full = "Marble 的磁盘已满，什么都无法保存；请所有者腾出空间。"
+    database_out = "Marble 的数据库暂时无法使用，什么都无法保存；所有者可在日志中查看原因。"
+    put_off = "{why}你发来的内容没有丢失，稍后会处理。"
+    album = "Marble 只从一张图开始：请用文字回复你要的那一张。"
+    missing_permission = "我需要此频道的“{permission}”权限才能回复；请管理员授予。"
+    permissions: ClassVar[Mapping[str, str]] = {
         "view_channel": "查看频道",
         "send_messages": "发送消息",
         "send_messages_in_threads": "在子区内发送消息",
         "attach_files": "添加文件",
-    },
-    moderators_only="只有管理员可以这样做。",
-    not_of_server="只有能在整个服务器管理消息的人才能这样做，仅在此频道可以还不够。",
-    photo_too_large="该文件超过 Telegram 交给机器人的 20 MB；请以照片发送。",
-    photo_question="要把这张图变成什么？请用文字回复。",
-    not_honoured="重新绘制；未能采用：{what}。",
-    ignored="未能采用：{what}。",
-    starts_from_others="该配方从另一张图开始，而文件里没有那张图；请用 /imagine 的 image 提供它。",
-    not_a_picture="这不是可以用作起点的图片；请发送照片，或 PNG、JPEG、WebP 文件。",
-    restarting="Marble 正在重启，请一分钟后再试。",
-    empty_prompt="请描述一张图片，例如：一位大理石学者。",
-    unexpected="这里出了问题，运营者可在日志中看到。请重试。",
-    ask_again="Marble 在回答之前重启了。请再试一次。",
-    ban_done="{who} 不能在这里请求图片：{reason}",
-    ban_lifted="{who} 又可以在这里请求图片了。",
-    no_ban="{who} 在这里没有被禁。",
-    acts={
+    }
+    moderators_only = "只有管理员可以这样做。"
+    not_of_server = "这需要在整个服务器管理消息的权限，仅有本频道权限不够。"
+    photo_too_large = "该文件超过 Telegram 允许机器人下载的 20 MB；请以照片发送。"
+    photo_question = "要把这张图变成什么？请用文字回复。"
+    not_a_picture = "Marble 不能从它开始；请发送照片，或 PNG、JPEG、WebP 文件。"
+    not_honoured = "已重新绘制；不支持：{what}。"
+    ignored = "不支持：{what}。"
+    starts_from_others = "该配方从另一张图开始，而文件里没有那张图；请用 /imagine 的 image 提供它。"
+    restarting = "Marble 正在重启，请一分钟后再试。"
+    empty_prompt = "请描述一张图片，例如：一位大理石学者。"
+    unexpected = "出错了，Marble 所有者可在日志中查看详情。请重试。"
+    ask_again = "Marble 在回答之前重启了。请重试。"
+
+    # Moderators
+    ban_done = "{who} 不能再在这里生成图片：{reason}"
+    ban_lifted = "{who} 又可以在这里生成图片了。"
+    no_ban = "{who} 在这里没有被封禁。"
+    acts: ClassVar[Mapping[str, str]] = {
         "ban": "封禁",
         "lift ban": "解除封禁",
         "pause": "暂停",
@@ -230,63 +261,63 @@ ZH: Final = Words(
         "remove style": "删除风格",
         "cancel": "取消任务",
         "delete": "删除图片",
-    },
-    details={
-        "open": "可以请求图片",
+    }
+    details: ClassVar[Mapping[str, str]] = {
+        "open": "允许生成图片",
         "reason": "原因",
         "until": "截止",
         "name": "名称",
         "job": "任务",
         "no": "不要出现",
-    },
-    acts_title="管理员的操作",
-    acts_empty="还没有。",
-    help=(
-        "**说出你想看到的：** `/imagine 一位拿着书的大理石学者`\n"
-        "图片是一步步画出来的：起初全是噪声，每一步凿去一些。\n"
+    }
+    acts_title = "管理员的操作"
+    acts_empty = "还没有。"
+
+    # Long texts
+    help = (
+        "**描述一张图片：** `/imagine 一位拿着书的大理石学者`\n"
+        "图片是一步步画出来的：起初全是噪声，每一步去掉一些。\n"
         "\n"
-        "**选项** `steps` 步数越多越细、越慢 · `guidance` 贴合文字的程度 · `negative` 不要出现的"
-        "内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子、文字和选项，"
-        "永远得到同一张图。\n"
+        "**选项** `steps` 步数越多越精细，也越慢 · `guidance` 贴合文字的程度 · `negative` 不要出现"
+        "的内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子、文字和选项，永远得到同一张"
+        "图。\n"
         "\n"
         "**形状与风格** `size` 可填 768x512 或 3:2 这样的比例 · `style` 加上此服务器保存的风格文字"
-        "（`/style list`）· `model` 和 `lora` 决定由谁来画。\n"
+        "（`/style list`）· `model` 和 `lora` 选择用什么来画。\n"
         "选项也可以写在文字中：`--seed 7 --size 3:2 --no 雾`。\n"
         "\n"
-        "**按钮** U1–U4 放大拼图中的一张，V1–V4 画出相似的，🔁 全部重画；单张图下方：变体、放大、"
-        "拉远、向一侧延伸、编辑配方。多年后仍然有效。\n"
+        "**按钮** U1–U4 放大拼图中的一张，V1–V4 画出相似的，🔁 全部重画；单张图下方：变体、放大、拉"
+        "远、向一侧延伸、编辑配方。多年后仍然有效。\n"
         "\n"
-        "**从图片开始** 给 `/imagine` 附上 `image`（`strength` 是重绘的程度），"
-        "或右键任意图片 → 应用 → 用作起始图。\n"
+        "**从图片开始** 给 `/imagine` 附上 `image`（`strength` 是重绘的程度），或右键任意图片 → 应"
+        "用 → 用作起始图。\n"
         "\n"
-        "**给图片加表情** 🌱 用原种子重画 · 🎲 换新种子重画 · ✉️ 私信配方和原图 · ⭐ 收藏 · "
-        "❌ 取消或删除 · 1️⃣–4️⃣ 从拼图中选一张\n"
+        "**给图片加表情** 🌱 用原种子重画 · 🎲 换新种子重画 · ✉️ 私信配方和原图 · ⭐ 收藏 · ❌ 取消"
+        "或删除 · 1️⃣–4️⃣ 从拼图中选一张\n"
         "\n"
-        "**更多** `/history` · `/settings` 你的默认值 · `/queue` · `/cancel` · `/models` · "
+        "**更多** `/history` · `/settings` 你的默认选项 · `/queue` · `/cancel` · `/models` · "
         "`/stats` · `/privacy` · `/mydata`"
-    ),
-    telegram_help=(
-        "**说出你想看的画面：** 任何文字都会变成图片，例如：一座拿着书的大理石学者像\n"
+    )
+    telegram_help = (
+        "**描述一张图片：** 任何文字都会变成图片，例如：一位拿着书的大理石学者\n"
         "在群组里，请在文字前加上 `/imagine`。\n"
         "\n"
-        "**选项** 可写在文字中的任何位置：`--steps` 步数越多越精细也越慢 · `--guidance` "
-        "贴合文字的程度 · `--no` 不要出现的内容 · `--count` 一次画几张 · `--size 512x768` · "
-        "`--seed` 决定噪声的数字：相同的种子、文字和选项永远得到相同的图。"
-        "第二行也表示不要出现的内容。\n"
+        "**选项** 可写在文字中的任何位置：`--steps` 步数越多越精细，也越慢 · `--guidance` 贴合文字"
+        "的程度 · `--no` 不要出现的内容 · `--count` 一次画几张 · `--size 512x768` · `--seed` 决定噪"
+        "声的数字：同样的种子、文字和选项，永远得到同一张图。第二行也表示不要出现的内容。\n"
         "\n"
-        "`--style` 加上群组保存的风格文字；`/style` 列出它们。管理员用 `/rules` 规定群组里"
-        "可以画什么。\n"
+        "`--style` 加上群组保存的风格文字；`/style` 列出它们。管理员用 `/rules` 规定群组里可以画什"
+        "么。\n"
         "\n"
-        "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。"
-        "用新的文字回复一张图，就会用这些文字重画。"
-    ),
-    privacy=(
+        "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。用新的文字回复一张图，就会用这些文"
+        "字重画。"
+    )
+    privacy = (
         "**保存的内容：** 你请求的配方及其图片、你提供的起始图、请求的时间和地点、你的收藏和设置、"
-        "你为大家做的风格、封禁，以及你作为管理员的操作，都在此 Marble 的运营者那里。\n"
-        "**不保存：** 其他消息。Marble 只读取对它说的话：命令和菜单、按钮、对自己图片的表情和回复，"
-        "以及你私下写给它的内容。\n"
-        "**你可以：** 用 `/mydata export` 取得全部内容，用 `/mydata delete` 永久删除。"
-        "封禁会保留，以便继续有效；风格和你作为管理员的操作会保留，但不留你的名字。"
-        "备份在被新的替换之前仍有当时的内容。"
-    ),
-)
+        "你为大家做的风格、封禁，以及你作为管理员的操作，都保存在 Marble 所有者那里。\n"
+        "**不保存：** 其他消息。Marble 只读取发给它的内容：命令和菜单、按钮、对它的图片的表情和回"
+        "复，以及你私下写给它的内容。\n"
+        "**你可以：** 用 `/mydata export` 取得全部内容，用 `/mydata delete` 永久删除。封禁会保留，"
+        "以便继续有效；风格和你作为管理员的操作会保留，但不留你的名字。备份在被新的替换之前，仍保留"
+        "其中的内容。"
+    )

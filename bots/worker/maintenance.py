@@ -54,7 +54,7 @@ class Maintenance:
         try:
             await self.storage.exports.sweep()  # what a process left that died
         except OSError as error:
-            log.error("what exports left could not be removed: %s", error)
+            log.error("files of old exports could not be removed: %s", error)
         while True:
             try:
                 self.watch_disk()
@@ -62,14 +62,14 @@ class Maintenance:
                     self._not_before = time.monotonic() + AGAIN
                     await self.night()
             except (UserError, OSError) as error:
-                log.error("care was cut short: %s", error)
+                log.error("maintenance was interrupted: %s", error)
             await asyncio.sleep(LOOK)
 
     def watch_disk(self) -> None:
         """Start nothing while there is hardly room for what comes of it; go on once there is."""
         free = shutil.disk_usage(self.settings.data_dir).free
         if free < MIN_FREE:
-            log.error("less than %d MB are free: nothing is started", MIN_FREE // 2**20)
+            log.error("less than %d MB are free: the queue is paused", MIN_FREE // 2**20)
             self.queue.pause(FULL, DISK)
         elif free >= 2 * MIN_FREE:
             self.queue.resume(DISK)
@@ -83,7 +83,7 @@ class Maintenance:
             pruned = await self.prune()
             swept = await self.storage.care.sweep()
             await self.storage.exports.sweep()
-            log.info("care: %d jobs were removed, and %d files that nobody named", pruned, swept)
+            log.info("maintenance: %d old jobs and %d unused files were deleted", pruned, swept)
         await asyncio.to_thread(self._mark.touch)
 
     async def back_up(self) -> Path:
@@ -93,7 +93,7 @@ class Maintenance:
         target = self.folder / f"marble-{self.now():%Y-%m-%d}.backup"
         if not target.exists() and await self.storage.history.page(limit=1):
             size = await self.storage.care.backup(target)
-            log.info("care: the database was backed up to %s (%d bytes)", target, size)
+            log.info("maintenance: the database was backed up to %s (%d bytes)", target, size)
         for old in sorted(self.folder.glob(NAME))[: -self.settings.backups]:
             old.unlink(missing_ok=True)
         url = self.storage.database.url

@@ -60,7 +60,7 @@ class Pausing:
             try:
                 await self.look()
             except DatabaseFault as fault:
-                log.warning("whether the queue is paused could not be read: %s", fault)
+                log.warning("the queue's pause could not be read: %s", fault)
 
 
 def check_reason(text: str) -> str:

@@ -136,13 +136,13 @@ class Worker:
             if not await self._claim_and_work(task) and await self._is_back(number):
                 return
         except UnknownJob:
-            log.info("job %d was forgotten", number)
+            log.info("job %d was deleted while it ran", number)
         except DatabaseFault as fault:
             # In the database it is still ours, until `stop_ended` gives it back.
             log.warning("job %d: %s", number, fault)
             error = fault
         except Exception as unexpected:
-            log.exception("job %d: its end is not known", number)
+            log.exception("job %d: its outcome is unknown", number)
             error = unexpected
         self._forget(number, error)
 

@@ -80,7 +80,7 @@ class Vaes:
         except UnknownPart:
             return None
         except BrokenModel as error:
-            log.warning("previews go without it: %s", error)
+            log.warning("previews do not use it: %s", error)
             return None
         self._previewing = vae and vae.to(self._model.dtype)
         return self._previewing

@@ -92,7 +92,7 @@ class Previewer:
             images = self._tiny.decode(denoised.to(self._tiny.dtype)).sample
             if all(are_finite([images])):
                 return _to_pixels(images)
-            log.warning("the tiny VAE's values are no numbers; previews go without it")
+            log.warning("the tiny VAE produces invalid numbers; previews do not use it")
             self._tiny = None
             return None
         except (RuntimeError, MemoryError) as error:

@@ -67,7 +67,7 @@ class Measurements:
         try:
             replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
         except OSError as error:
-            log.warning("what was measured cannot be kept (%s)", error.strerror)
+            log.warning("measurements cannot be saved (%s)", error.strerror)
 
 
 class Probe:

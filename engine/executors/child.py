@@ -139,7 +139,9 @@ class ChildExecutor(QueueingExecutor):
             self._failures += 1
             self._failed_starts += 1
             self._restarts += 1
-            log.error("the engine's process ended (%s) with %d jobs", how, len(self._admitted))
+            log.error(
+                "the engine's process ended (%s) with %d running jobs", how, len(self._admitted)
+            )
             self._lose_all(f"The engine's process ended ({how}).")
             if self._failed_starts >= STARTS:
                 self._settled.set()

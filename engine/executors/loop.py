@@ -67,7 +67,7 @@ class Loop:
         try:
             self._pipeline = self._open()
         except Exception as error:
-            log.exception("the engine cannot be made")  # the next job tries again
+            log.exception("the engine could not be started")  # the next job tries again
             self._check_device(error)
         self._opened()
         while self._take_commands():

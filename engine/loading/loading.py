@@ -76,7 +76,7 @@ def load(
         parts.weights("text_encoder_2", CLIPTextModelWithProjection, dtype) if second else None
     )
     if unread := parts.unread(unet):
-        log.warning("the model %r: nothing reads %s", checkpoint.name, some(unread))
+        log.warning("the model %r has unused tensors: %s", checkpoint.name, some(unread))
     return Model(
         checkpoint=checkpoint,
         device=device,

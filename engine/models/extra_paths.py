@@ -81,7 +81,7 @@ def _parse(path: Path) -> Mapping[Any, Any]:
 
 def _warn(path: Path, why: str, what: object = "") -> None:
     part = f"{shorten(what)} in " if what else ""
-    log.warning("%s%s is not followed: %s.", part, path, why.rstrip("."))
+    log.warning("%s%s is ignored: %s.", part, path, why.rstrip("."))
 
 
 def _folders(path: Path, sections: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:

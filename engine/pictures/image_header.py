@@ -65,7 +65,7 @@ def _name(data: bytes) -> str:
             return name
     if data[4:8] == b"ftyp":
         return f"a picture or film of the kind {BRANDS.get(data[8:12], 'MP4')}"
-    return "an SVG drawing" if b"<svg" in data[:1024].lower() else "no picture"
+    return "an SVG drawing" if b"<svg" in data[:1024].lower() else "not a picture"
 
 
 def _png(data: bytes) -> ImageHeader:

@@ -129,7 +129,7 @@ def check(name: str, value: object) -> None:
             raise OptionError(name, value, SEEDS)
     elif name == "picture":
         if not is_int(value) or value < 0:
-            raise OptionError(name, value, "a whole number below count")
+            raise OptionError(name, value, "a whole number below the count")
     elif name in ("image", "mask"):
         if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
             raise OptionError(name, value, SHA256)

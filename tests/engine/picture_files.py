@@ -226,11 +226,11 @@ def strangers() -> Iterator[tuple[str, bytes, str]]:
     image = Image.new("RGB", (32, 32), "red")
     yield "empty", b"", "empty"
     for size in (1, 2, 3, 7):
-        yield f"{size} zeros", bytes(size), "no picture"
-    yield "text", b"a marble scholar", "no picture"
-    yield "long text", b"a marble scholar " * 5000, "no picture"
-    yield "random bytes", np.random.default_rng(4).bytes(5000), "no picture"
-    yield "web page", b"<!doctype html><p>404</p>", "no picture"
+        yield f"{size} zeros", bytes(size), "not a picture"
+    yield "text", b"a marble scholar", "not a picture"
+    yield "long text", b"a marble scholar " * 5000, "not a picture"
+    yield "random bytes", np.random.default_rng(4).bytes(5000), "not a picture"
+    yield "web page", b"<!doctype html><p>404</p>", "not a picture"
     yield "SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"
     yield "SVG with a preamble", b"<?xml version='1.0'?>\n<!-- x -->\n<svg/>", "SVG"
     yield "GIF", saved(image, "GIF"), "GIF"
@@ -244,7 +244,7 @@ def strangers() -> Iterator[tuple[str, bytes, str]]:
     yield "film", b"\0\0\0\x18ftypisom" + bytes(64), "MP4"
     yield "archive", b"PK\3\4" + bytes(64), "archive"
     yield "Photoshop", b"8BPS" + bytes(64), "Photoshop"
-    yield "sound", b"RIFF\x24\0\0\0WAVEfmt " + bytes(64), "no picture"
+    yield "sound", b"RIFF\x24\0\0\0WAVEfmt " + bytes(64), "not a picture"
     yield "raw", b"II*\0" + bytes(64), "TIFF"
     yield "PNG's signature alone", b"\x89PNG\r\n\x1a\n", "damaged"
     yield "JPEG's signature alone", b"\xff\xd8\xff", "damaged"
@@ -252,7 +252,7 @@ def strangers() -> Iterator[tuple[str, bytes, str]]:
     yield "JPEG without a picture", b"\xff\xd8\xff\xd9" + bytes(64), "damaged"
     yield "WEBP of an unknown kind", b"RIFF\x24\0\0\0WEBPVP9 " + bytes(64), "damaged"
     for kind in ("PNG", "WEBP"):
-        yield f"film as {kind}", moving(kind), "moves"
+        yield f"film as {kind}", moving(kind), "Animated"
     for kind in ("PNG", "JPEG", "WEBP"):
         yield f"{kind} bomb", claims(kind, 16_383, 16_383), "million"
         yield f"{kind} bomb, long", claims(kind, 16_383, 1_025), "million"

@@ -13,7 +13,7 @@ from bots.discord.address import PLATFORM, guild_key, person_key, place_key
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import is_adult
-from bots.discord.replies import CONTENT, SMALL_TEXT
+from bots.discord.replies import CONTENT, SMALL_TEXT, local_times
 from bots.discord.request import Request
 from bots.presentation.text import escape_markdown, fit_list
 from bots.texts import Words
@@ -142,11 +142,11 @@ def acts_text(acts: Sequence[Act], words: Words) -> str:
     title, *lines = act_lines(
         acts,
         words,
-        time=lambda at: f"<t:{int(at.timestamp())}:f>",
         person=_mention,
         escape=escape_markdown,
         joint=" ",
     )
+    lines = [local_times(line) for line in lines]
     return fit_list([f"**{title}**" if lines else title, *lines], CONTENT, words.and_more)
 
 

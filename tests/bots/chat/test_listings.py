@@ -13,8 +13,7 @@ from bots.presentation.lines import ignored_text
 from bots.presentation.text import cut, fit_lines, fit_list, utf16_length
 from bots.requests.options import parse_values
 from bots.requests.typed_options import split_message
-from bots.texts.en import EN
-from bots.texts.zh import ZH
+from bots.texts import EN, Words, words_of
 from engine.recipe.parts import Lora
 from storage.clock import utc_now
 from storage.records import Act
@@ -27,17 +26,15 @@ def test_a_list_that_fits_is_whole() -> None:
     assert fit_list([], 5, EN.and_more) == ""
 
 
-@pytest.mark.parametrize("words", [EN, ZH])
-def test_models_are_cut_between_two_and_the_others_counted(words: object) -> None:
-    assert words in (EN, ZH)
-    language = EN if words is EN else ZH
-    shown = listed(["Models", *MODELS], language)
+@pytest.mark.parametrize("words", [EN, words_of("zh")])
+def test_models_are_cut_between_two_and_the_others_counted(words: Words) -> None:
+    shown = listed(["Models", *MODELS], words)
     assert len(shown) <= CONTENT
     title, *lines, last = shown.replace("\\", "").split("\n")
     assert title == "**Models**"
     assert lines == MODELS[: len(lines)]
-    assert last == language.and_more.format(count=90 - len(lines))
-    more = listed(["Models", *MODELS[: len(lines) + 1]], language)
+    assert last == words.and_more.format(count=90 - len(lines))
+    more = listed(["Models", *MODELS[: len(lines) + 1]], words)
     assert len(lines) > 20
     assert len(more) > 1000
 

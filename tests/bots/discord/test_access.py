@@ -46,7 +46,11 @@ from tests.fakes.discord.world import (
 OWN: Final = frozenset({"history", "favourites", "unfavourite", "forget"})  # about who asks alone
 NUMBER_OF_NOTHING: Final = "999"
 NO: Final = "that you may see here"
-REFUSED: Final = ("everybody here may see it", "may not ask", "Only who asked")
+REFUSED: Final = (
+    "everybody here may see it",
+    "may not request",
+    "Only the person who requested it",
+)
 BUTTONS: Final = {"file": "mail", "recipe": "recipe", "draw": "again"}
 
 
@@ -178,7 +182,7 @@ async def test_what_is_not_there_and_what_may_not_be_seen_are_told_of_in_the_sam
             told.append((await reply.said("may see here")).replace(name, "N"))
             assert reply.ephemeral, act
         assert told[0] == told[1], act
-    assert await (await bob.forges("marble:unheard:1", own)).said("know of no picture")
+    assert await (await bob.forges("marble:unheard:1", own)).said("has no picture by Marble")
 
 
 async def test_a_changed_app_deletes_no_message_that_shows_another_picture(
@@ -188,7 +192,7 @@ async def test_a_changed_app_deletes_no_message_that_shows_another_picture(
     await others.picture()
     await own.picture()
     refused = await bob.forges(f"marble:drop:{name_of(own)}", others)
-    assert await refused.said("know of no picture")
+    assert await refused.said("has no picture by Marble")
     assert not others.message.deleted
 
 
@@ -222,7 +226,7 @@ async def test_a_start_image_is_one_that_somebody_chose_themselves(
     for forged in (theirs["custom_id"], f"marble-form:start:{image}:{seal}", good[:-17]):
         his["custom_id"] = forged
         refused = await bob.submits(forms[1], prompt="a dog")
-        assert await refused.said("did not open that form for you")
+        assert await refused.said("form is not valid any more")
         assert refused.ephemeral
     his["custom_id"] = good
     assert await (await bob.submits(forms[1], prompt="a dog")).picture()
@@ -254,7 +258,7 @@ async def test_nothing_is_fetched_for_who_may_not_ask(
         await bob.chooses("Use as start image", message),
         await bob.imagine("a cat", image=given),
     ):
-        assert await reply.said("may not ask for pictures here")
+        assert await reply.said("may not request pictures here")
     assert discord.downloads == []
 
 
@@ -267,8 +271,8 @@ async def test_favourites_show_what_may_still_be_seen(
     second = await ann.imagine("a dog for all", size="64")
     await first.picture()
     await second.picture()
-    await (await bob.at(staff).clicks("Favourite", first)).said("among your favourites")
-    await (await bob.clicks("Favourite", second)).said("among your favourites")
+    await (await bob.at(staff).clicks("Favourite", first)).said("your favourites")
+    await (await bob.clicks("Favourite", second)).said("your favourites")
     page = await bob.in_dm().types("history", favourites=True)
     assert "a staff cat" in await page.said("a dog for all")
     staff.denied = VIEW_CHANNEL

@@ -95,7 +95,7 @@ async def test_the_letter_sends_recipe_and_full_size_by_dm(
     assert read_recipe(letter.message.attachments[1].data).recipe.count == 2
     bob.user.takes_dms = False
     refused = await bob.clicks("✉️", grid)
-    assert "cannot write to you" in await refused.said("cannot")
+    assert "cannot send you a DM" in await refused.said("cannot")
     assert refused.ephemeral
 
 
@@ -106,7 +106,7 @@ async def test_the_letter_says_why_where_no_channel_for_it_is_opened(
     await first.picture()
     discord.faults.add("POST /users/@me/channels", 403, 50278)
     refused = await bob.clicks("✉️", first)
-    assert "cannot write to you" in await refused.said("cannot")
+    assert "cannot send you a DM" in await refused.said("cannot")
 
 
 async def test_favourites_come_and_go(
@@ -114,7 +114,7 @@ async def test_favourites_come_and_go(
 ) -> None:
     first = await ann.imagine("a marble scholar")
     await first.picture()
-    await (await bob.clicks("Favourite", first)).said("among your favourites")
+    await (await bob.clicks("Favourite", first)).said("your favourites")
     await (await bob.clicks("Favourite", first)).said("no longer")
     await ann.reacts("⭐", first)
     while "No favourites" in await (await ann.types("history", favourites=True)).said("avourites"):
@@ -133,10 +133,10 @@ async def test_a_stranger_deletes_nothing_its_owner_and_moderators_do(
     first = await ann.imagine("a marble scholar")
     await first.picture()
     refused = await bob.clicks("Delete", first)
-    assert await refused.said("Only who asked")
+    assert await refused.said("Only the person who requested it")
     assert refused.ephemeral
     await bob.reacts("❌", first)
-    assert "Only who asked" in (await bob.gets_dm("Only")).text
+    assert "Only the person who requested it" in (await bob.gets_dm("Only")).text
     assert not first.message.deleted
     await ann.reacts("❌", first)
     await discord.until(lambda: first.sent is None and first.interaction.original.deleted)  # type: ignore[union-attr]
@@ -171,18 +171,18 @@ async def test_what_waits_and_what_runs_can_be_cancelled(
     discord: FakeDiscord, marble: Marble, ann: Person, bob: Person
 ) -> None:
     first = await ann.imagine("please wait")
-    await first.said("Chiselling")
-    assert await (await bob.clicks("Cancel", first)).said("Only who asked")
+    await first.said("Drawing")
+    assert await (await bob.clicks("Cancel", first)).said("Only the person who requested it")
     assert await (await ann.clicks("Cancel", first)).said("Job 1 is cancelled")
     assert await first.said("Cancelled.")
     second = await ann.imagine("please wait")
-    await second.said("Chiselling")
+    await second.said("Drawing")
     assert await ann.completes("cancel", "job", "") == ["2"]
-    assert await (await bob.types("cancel", job="2")).said("Only who asked")
+    assert await (await bob.types("cancel", job="2")).said("Only the person who requested it")
     assert await (await ann.types("cancel")).said("Job 2 is cancelled")
     assert await second.said("Cancelled.")
     third = await ann.imagine("please wait")
-    await third.said("Chiselling")
+    await third.said("Drawing")
     await ann.reacts("❌", third)
     assert await third.said("Cancelled.")
 
@@ -194,7 +194,7 @@ async def test_buttons_and_forms_work_after_a_crash(
     png = await first.picture()
     form = await ann.clicks("Edit", first)
     waiting = await ann.imagine("please wait", seed="8")
-    await waiting.said("Chiselling")
+    await waiting.said("Drawing")
     await marble.kill()
     marble.gate.touch()
     await marble.start()

@@ -60,7 +60,7 @@ DEEDS: Final[dict[str, tuple[Deed, str]]] = {
         lambda ann: ann.imagine("a cat", mask=ann.uploads("mask.png", png())),
         "start image",
     ),
-    "a job that is none": (lambda ann: ann.types("cancel", job="bird"), "named like"),
+    "a job that is none": (lambda ann: ann.types("cancel", job="bird"), "have names like"),
     "a missing permission": (lambda ann: _without_permission(ann), "Send Messages"),
 }
 

@@ -45,7 +45,7 @@ async def test_a_refused_token_is_said_without_it(discord: FakeDiscord) -> None:
 async def test_missing_permissions_are_named_with_their_server(discord: FakeDiscord) -> None:
     discord.guild.permissions = INVITED & ~ATTACH
     [finding] = [each for each in await found(discord) if each.state is not State.GOOD]
-    assert finding.text == "in 'Atelier' it lacks Attach Files"
+    assert finding.text == "in 'Atelier' it lacks permissions: Attach Files"
 
 
 async def test_a_bot_in_no_server_is_to_be_invited(discord: FakeDiscord) -> None:

@@ -24,7 +24,7 @@ async def test_scholars_in_marble(
     await cold.start()
     # So much work that it is shown on its way on fast machines, too: news come every 3 s.
     slow = await ann.imagine("a marble scholar", steps=150, size="192")
-    await slow.said("Chiselling")
+    await slow.said("Drawing")
     await slow.picture(LONG)
     assert slow.message.showed == {"preview.jpg", "marble-1.png"}
     first = await ann.imagine("a marble scholar", seed="4")
@@ -63,5 +63,5 @@ async def _everything(
     letter = await one.gets_dm("Recipe of")
     assert read_recipe(letter.message.attachments[0].data).recipe.seed == 4
     await other.reacts("❌", first)
-    assert "Only who asked" in (await other.gets_dm("Only")).text
+    assert "Only the person who requested it" in (await other.gets_dm("Only")).text
     assert not first.message.deleted

@@ -35,7 +35,7 @@ class Scene:
         """Ask for a picture that is not drawn before `go`."""
         self.marble.gate.unlink(missing_ok=True)
         reply = await self.ann.imagine("wait for a scholar")
-        await reply.said("Chiselling")
+        await reply.said("Drawing")
         return reply
 
     def go(self) -> None:
@@ -313,7 +313,7 @@ async def guest(scene: Scene) -> str:
     there.installed_by_user = True
     scene.marble.gate.unlink(missing_ok=True)
     reply = await there.imagine("wait for a scholar")
-    await reply.said("Chiselling")
+    await reply.said("Drawing")
     interaction(reply).expired = True
     scene.go()
     letter = await there.gets_dm("scholar")
@@ -351,7 +351,7 @@ async def no_picture_taken(scene: Scene) -> str:
         faults.add(route, 403, 20009)
     faults.add("POST /channels/.*/messages", 403, 50007)
     scene.go()
-    text = await reply.said("drawn and kept")
+    text = await reply.said("drawn and stored")
     assert f"/show {text.partition('/show ')[2].partition(' ')[0]} " in text
     assert scene.discord.shown() == [reply.message]
     return "its message says so, and how to see it"
@@ -377,7 +377,7 @@ async def archived_thread(scene: Scene) -> str:
     await first.picture()
     scene.marble.gate.unlink(missing_ok=True)
     reply = await there.imagine("wait for a scholar")
-    await reply.said("Chiselling")
+    await reply.said("Drawing")
     scene.discord.faults.add("PATCH .*", 400, 50083, times=2)  # by token, and as a message
     scene.go()
     await scene.discord.until(
@@ -530,7 +530,7 @@ async def test_while_the_database_is_locked_whatever_writes_is_acknowledged_firs
     first = await judge.imagine("a cat")
     await first.picture()
     waiting = await judge.imagine("wait for a scholar")
-    await waiting.said("Chiselling")
+    await waiting.said("Drawing")
     await (await judge.types("style add", name="noir", prompt="dark")).said("noir")
     with closing(sqlite3.connect(cold.data / "marble.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -583,7 +583,7 @@ async def test_a_reaction_that_was_refused_works_when_it_is_put_again(
     judge = discord.person("judge", MANAGE_MESSAGES)
     await (await judge.types("moderate channel", open=False)).said("no")
     await ann.reacts("🎲", first)
-    await ann.gets_dm("switched off")
+    await ann.gets_dm("turned off")
     await (await judge.types("moderate channel", open=True)).said("yes")
     await ann.reacts("🎲", first, times=3)
     await (await ann.gets_reply_to(first)).picture()
@@ -599,13 +599,13 @@ async def test_while_it_ends_new_work_is_refused_in_words(
     reply = await scene.waiting()
     stopping = asyncio.create_task(marble.stop(), name="stop")
     async with asyncio.timeout(PATIENCE):
-        while "Marble drains" not in marble.log:
+        while "Marble stops after" not in marble.log:
             await asyncio.to_thread(time.sleep, 0.05)
     late = await ann.imagine("a dog")
     assert late.ephemeral
-    assert "is being restarted" in late.text
+    assert "is restarting" in late.text
     await ann.reacts("🌱", first)
-    assert "is being restarted" in (await ann.gets_dm("restarted")).text
+    assert "is restarting" in (await ann.gets_dm("restarted")).text
     scene.go()
     await scene.discord.until(lambda: _is_picture(reply.message), "the picture")
     assert await stopping == 0

@@ -138,7 +138,7 @@ async def test_whatever_rules_are_drawn_what_is_shown_as_in_force_leaves_on_ever
     await cold.start()
     for spot in spots:
         there = ann.at(spot)
-        told = await (await there.types("moderate channel")).said("What holds in")
+        told = await (await there.types("moderate channel")).said("Rules for")
         [shown] = [line for line in told.splitlines() if line.startswith(UNSAFE)]
         rule = shown.removeprefix(f"{UNSAFE}: ").split()[0]
         seen.add(rule)
@@ -153,7 +153,7 @@ async def test_lists_of_rules_say_what_is_enforced_and_where_it_was_set(
         guild.members[ann.user.id] = INVITED | MANAGE_GUILD | MANAGE_MESSAGES
     said = {}
     for name, spot in spots.items():
-        told = await (await ann.at(spot.channel).types("moderate channel")).said("What holds in")
+        told = await (await ann.at(spot.channel).types("moderate channel")).said("Rules for")
         assert f"{UNSAFE}: {spot.rule}" in told, f"{name}: {told}"
         [said[name]] = [line for line in told.splitlines() if line.startswith(UNSAFE)]
     assert "(set for this server)" in said["for adults, by its server"]
@@ -192,7 +192,7 @@ async def test_a_servers_rate_counts_all_its_channels_and_threads_together(
     for channel in channels:
         assert await (await ann.at(channel).imagine("a marble scholar")).picture()
     refused = await ann.at(discord.add_thread(channels[0])).imagine("a marble scholar")
-    assert "You may ask for 2 jobs a minute here" in await refused.said("minute")
+    assert "You may request 2 jobs a minute here" in await refused.said("minute")
     assert await (await bob.at(channels[0]).imagine("a marble scholar")).picture()
 
 

@@ -133,7 +133,7 @@ async def test_what_is_unsafe_leaves_as_the_place_lets_it_whatever_the_way(
             assert right(files), f"{kind}, {way}: {[each.filename for each in files]}"
         held, left_out = await exported(there)
         assert (held > 0, left_out > 0) == (is_right is not is_silent, is_right is is_silent)
-    sentence = "The safety check does not let this picture be shown here."
+    sentence = "The safety check does not allow this picture here."
     assert sentence in (
         await (await ann.at(rooms["as everywhere"]).types("show", picture="1")).said("seed")
     )
@@ -156,7 +156,7 @@ async def test_a_thread_is_for_adults_as_its_channel_is_and_a_guest_is_told_noth
     for person in (guest, alone):
         told = await person.imagine("a marble scholar preview wait")
         cold.gate.touch()
-        assert "the safety check could not look at it" in await told.said("safety")
+        assert "the safety check could not read it" in await told.said("safety")
         assert (told.message.attachments, told.message.held) == ([], [])
 
 

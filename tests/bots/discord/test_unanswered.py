@@ -55,7 +55,7 @@ async def test_who_was_acknowledged_before_a_kill_hears_to_ask_again(
     cold.settings["MARBLE_EXECUTOR"] = "tests.fakes.instant:make"
     await cold.start()
     for reply in replies:
-        await reply.said("Please ask again")
+        await reply.said("Please try again")
     await (await ann.imagine("a cat")).picture()
     assert await cold.stop() == 0
     assert file.read_text() == ""
@@ -75,7 +75,7 @@ async def test_what_was_committed_before_a_kill_is_drawn_and_the_others_hear_so(
     heard = [reply for reply in replies if acknowledged(reply)]
     await cold.start()
     await discord.until(
-        lambda: all(r.message.attachments or "Please ask again" in r.text for r in heard), "answers"
+        lambda: all(r.message.attachments or "Please try again" in r.text for r in heard), "answers"
     )
     await cold.stop()
     async with Storage.open(cold.data) as storage:
@@ -84,7 +84,7 @@ async def test_what_was_committed_before_a_kill_is_drawn_and_the_others_hear_so(
     assert drawn == committed
     assert committed
     others = [reply.text for reply in heard if reply.text.splitlines()[0] not in committed]
-    assert all("Please ask again" in text for text in others)
+    assert all("Please try again" in text for text in others)
 
 
 async def test_what_was_answered_before_a_kill_stays_as_it_is(
@@ -224,5 +224,5 @@ async def test_a_disk_that_takes_nothing_holds_up_no_acknowledgement(
     questions = Unanswered(tmp_path)
     async with questions.writing():
         await questions.keep(a_question("a"))
-    assert "cannot be kept" in caplog.text
+    assert "cannot be saved" in caplog.text
     assert "token" not in caplog.text

@@ -122,11 +122,11 @@ async def test_doctor_says_which_is_used_and_hides_its_password(
     chosen = settings(MARBLE_PROXY="http://me:secret@ours:3128", MARBLE_DISCORD_TOKEN=token)
     texts = [finding.text async for finding in examine(chosen, [entry])]
     assert texts == [
-        "http://…@ours:3128 leads to Discord (by MARBLE_PROXY)",
-        "none is used to reach the hub",
+        "http://…@ours:3128 is used to reach Discord (from MARBLE_PROXY)",
+        "no proxy is used to reach the hub",
     ]
     [alone] = [finding async for finding in examine(replace(chosen, proxy="off"), [entry])]
-    assert alone.text == "none is used to reach Discord, the hub"
+    assert alone.text == "no proxy is used to reach Discord, the hub"
 
 
 async def test_discord_s_requests_gateway_and_attachments_go_through_it(tmp_path: Path) -> None:

@@ -170,17 +170,17 @@ class TestLines:
             (
                 Waiting(position=1, reason=FULL),
                 f"Next in line, paused: {FULL}",
-                "下一个就是你，已暂停：磁盘将满；已告知其所有者。",
+                "下一个就是你，已暂停：磁盘将满；已通知 Marble 所有者。",
             ),
             (
                 Progress(stage=Stage.DENOISE, step=6, total=12),
-                "Chiselling ▰▰▰▰▰▰▱▱▱▱▱▱ 6/12",
-                "正在雕琢 ▰▰▰▰▰▰▱▱▱▱▱▱ 6/12",
+                "Drawing ▰▰▰▰▰▰▱▱▱▱▱▱ 6/12",
+                "正在绘制 ▰▰▰▰▰▰▱▱▱▱▱▱ 6/12",
             ),
             (
                 Progress(stage=Stage.DECODE, step=4, total=4),
-                "Revealing ▰▰▰▰▰▰▰▰▰▰▰▰ 4/4",
-                "正在揭幕 ▰▰▰▰▰▰▰▰▰▰▰▰ 4/4",
+                "Creating the picture ▰▰▰▰▰▰▰▰▰▰▰▰ 4/4",
+                "正在生成图片 ▰▰▰▰▰▰▰▰▰▰▰▰ 4/4",
             ),
         ],
     )

@@ -78,7 +78,7 @@ def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
         ("a cat --clip-skip 0", "clip-skip must be a whole number between 1 and 12, or 'own'"),
         ("a cat --seed foo", "18446744073709551615, or 'new', not 'foo'."),
         ("a cat --lora foo:bar", "lora must be written like name or name:0.8"),
-        ("a cat --ar 1:1000", "a shape like 3:2 of numbers from 1 to 999, not '1:1000'"),
+        ("a cat --ar 1:1000", "a ratio like 3:2 of numbers from 1 to 999, not '1:1000'"),
     ],
 )
 def test_a_bad_value_says_what_would_be_right(text: str, message: str) -> None:

@@ -66,7 +66,7 @@ async def test_words_that_cannot_be_seen_are_refused_as_none_at_all(
         studio.remake(seen, words, ADA),
     )
     for asking in asked:
-        with pytest.raises(OptionError, match="some words that describe the picture, not ''"):
+        with pytest.raises(OptionError, match="a description of the picture, not ''"):
             await asking
     assert len(await house.storage.history.page(person=ADA.person)) == 1
 
@@ -138,8 +138,8 @@ async def test_a_model_without_a_vae_is_asked_for_with_one(house: House, more: P
     with pytest.raises(MissingVae) as caught:
         house.studio.builder.complete(values)
     assert str(caught.value) == (
-        "The model 'bare.safetensors' holds no VAE: name one of vae/ beside it with --vae (mse); "
-        "a tiny one only decodes."
+        "The model 'bare.safetensors' has no VAE: choose one from vae/ with --vae (mse); "
+        "a tiny one can only decode."
     )
     assert "不含 VAE" in tell(caught.value, words_of("zh"))
     assert house.studio.builder.complete({**values, "vae": "mse.safetensors"}).vae == "mse"
@@ -182,7 +182,7 @@ async def test_words_may_name_loras_and_leave_choices_to_the_seed(house: House) 
 
 
 async def test_an_unknown_lora_is_refused_before_anything_is_kept(house: House) -> None:
-    with pytest.raises(UnknownPart, match=r"no LoRA 'ink'.*known ones: Ink_v2"):
+    with pytest.raises(UnknownPart, match=r"no LoRA 'ink'.*available: Ink_v2"):
         await house.studio.imagine({"prompt": "a cat <lora:ink>"}, ADA)
     assert not await house.storage.history.page(person=ADA.person)
 

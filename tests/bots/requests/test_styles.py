@@ -100,7 +100,7 @@ async def test_a_files_recipe_wears_the_style_whose_words_it_holds_here(
 
 
 async def test_an_unknown_style_is_answered_with_the_nearest(house: House, book: Stylebook) -> None:
-    with pytest.raises(UnknownStyle, match="there is none at all"):
+    with pytest.raises(UnknownStyle, match="no styles have been added"):
         await house.studio.imagine({"prompt": "a cat", "style": "noir"}, ADA)
     await book.add(HERE, "noir", "film noir", "", by=ADA.person)
     with pytest.raises(UnknownStyle, match="did you mean 'noir'"):

@@ -14,8 +14,7 @@ from bots.requests.typed_options import (
     read_style_words,
     split_message,
 )
-from bots.texts import tell
-from bots.texts.zh import ZH
+from bots.texts import tell, words_of
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.recipe.limits import is_blank
 from tests.factories import make_recipe
@@ -94,7 +93,7 @@ def test_an_option_given_beside_the_words_and_among_them_is_refused() -> None:
     with pytest.raises(GivenTwice) as error:
         read_request("a cat --seed 8", [("seed", "7")])
     assert str(error.value) == "--seed is given twice, as '7' and as '8'; give it once."
-    assert tell(error.value, ZH) == "--seed 给了两次：'7' 和 '8'；请只给一次。"
+    assert tell(error.value, words_of("zh")) == "--seed 给了两次：'7' 和 '8'；请只给一次。"
     same = read_request("a cat --seed 7 --ar 3:2", [("seed", " 7"), ("size", "3:2")])
     assert dict(same[1])["seed"] == "7"
     twice = read_request("a cat --seed 7 --seed 8")[1]
@@ -197,7 +196,7 @@ def test_a_form_gives_way_to_options_among_its_words(
         ({"prompt": "a dog --v 6"}, "There is no option '--v'"),
         ({"negative": "fog --v 6"}, "There is no option '--v'"),
         ({"negative": "fog --seed 8", "seed": "9"}, "--seed is given twice, as '9' and as '8'"),
-        ({"prompt": "\u200b"}, "some words that describe the picture"),
+        ({"prompt": "\u200b"}, "a description of the picture"),
     ],
 )
 def test_a_form_refuses_what_is_unclear_in_one_sentence(fields: dict[str, str], said: str) -> None:

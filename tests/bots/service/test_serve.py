@@ -130,7 +130,7 @@ async def test_one_that_fails_is_started_again(
     await red.connected.wait()
     assert (red.runs, blue.runs, waits) == (3, 1, [0, 1])
     assert service.troubles == {}
-    assert "red failed and is started again" in caplog.text
+    assert "red failed and restarts" in caplog.text
 
 
 async def test_one_that_is_asked_to_wait_waits_as_long(
@@ -140,7 +140,7 @@ async def test_one_that_is_asked_to_wait_waits_as_long(
     red = Home("red", script=[TryLater(0.6)])
     start(red)
     await red.connected.wait()
-    assert "red failed and is started again in 1 s" in caplog.text
+    assert "red failed and restarts in 1 s" in caplog.text
 
 
 async def test_one_that_is_refused_rests_with_its_reason_while_the_others_go_on(

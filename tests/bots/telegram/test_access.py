@@ -35,7 +35,7 @@ Json = dict[str, Any]
 NUMBER_OF_NOTHING: Final = "99999"
 MO, OWEN, ADMIN = 900, 901, 902
 NO: Final = "that you may see here"
-REFUSED: Final = ("may not ask", "Only who asked")
+REFUSED: Final = ("may not request", "Only the person who requested it")
 BUTTONS: Final = {"file": "original", "recipe": "recipe", "draw": "same"}
 
 
@@ -149,7 +149,7 @@ async def test_what_is_personal_is_told_to_persons_in_private_only(
     telegram: TelegramServer, tmp_path: Path, ada: Person
 ) -> None:
     statues, topic = group(telegram, 1), group(telegram, 2).topic(3)
-    sentence = "ask for it as yourself, in a private chat"
+    sentence = "ask for it with your own account, in a private chat"
     commands = ("mydata", "mydata export", "mydata delete", "settings", "settings --steps 3")
     async with a_marble(telegram, tmp_path):
         for command in (*commands, "settings reset", "history"):
@@ -192,7 +192,7 @@ async def test_a_channel_owns_nothing_where_it_did_not_ask_and_has_no_settings(
             ("/show 1", "that you may see here"),
             ("/show", "Nothing yet"),
             ("/cancel 1", "that you may see here"),
-            ("/cancel", "no job that waits"),
+            ("/cancel", "no waiting or running job"),
         ):
             asked = said_as(telegram, other, -1009, "channel", text)
             await telegram.add_update("message", asked)
@@ -233,7 +233,7 @@ async def test_nothing_is_fetched_for_who_may_not_ask(
             await ada.sends_photo(out.getvalue(), "as marble"),
             await ada.sends_file(out.getvalue(), "image/png"),
         ):
-            await ada.chat.words(said, "You may not ask for pictures here: rude")
+            await ada.chat.words(said, "You may not request pictures here: rude")
     assert telegram.calls_of("getFile") == []
 
 
@@ -249,7 +249,7 @@ async def test_a_reaction_in_a_topic_is_held_to_the_bans_of_its_group(
         banned = await judge.says(f"/ban telegram:{ada.id} rude", to=statues)
         await statues.answer(banned)
         await ada.reacts(picture, "👍")
-        await topic.words(picture, "You may not ask for pictures here: rude")
+        await topic.words(picture, "You may not request pictures here: rude")
 
 
 async def test_reactions_of_bots_channels_and_anonymous_administrators_do_nothing(

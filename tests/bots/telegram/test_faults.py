@@ -261,7 +261,7 @@ async def test_a_page_while_asking_for_updates_is_outlasted(
 async def test_a_photo_that_cannot_be_fetched_is_answered(ada: Person, spoil: Spoil) -> None:
     ada.server.faults.append(refuse("Bad Request: file is temporarily unavailable", "getFile"))
     said = await ada.sends_photo(png(), "a cat")
-    await ada.chat.words(said, "could not be fetched")
+    await ada.chat.words(said, "could not be downloaded")
 
 
 async def test_a_picture_that_is_not_taken_by_any_way_leaves_a_sentence(
@@ -272,7 +272,7 @@ async def test_a_picture_that_is_not_taken_by_any_way_leaves_a_sentence(
     for method in (EDITS, "sendPhoto"):
         spoil(refuse("Bad Request: MEDIA_EMPTY", method))
     await asyncio.to_thread(gate.touch)
-    sentence = await ada.chat.words(said, "drawn and kept")
+    sentence = await ada.chat.words(said, "drawn and stored")
     assert ada.chat.shown == [sentence]
     number = text_of(sentence).partition("/show ")[2].partition(" ")[0]
     await ada.chat.picture(await ada.says(f"/show {number}"))
@@ -331,7 +331,7 @@ async def test_an_update_that_cannot_be_read_is_left_out(
 ) -> None:
     broken = await telegram.add_update("message", {"message_id": "no message at all"})
     await ada.chat.picture(await ada.says("a cat"))
-    await marble.says(f"update {broken} is left out")
+    await marble.says(f"update {broken} is skipped")
 
 
 async def test_another_program_with_the_same_token_is_told_of_and_outlasted(

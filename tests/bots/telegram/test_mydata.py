@@ -70,7 +70,7 @@ async def test_an_export_that_one_file_cannot_hold_comes_in_several(
     assert [(who, name) for who, name, _, _ in chat.sent] == [(7, name) for name in names]
     assert all(size <= MOST for _, _, size, _ in chat.sent)
     captions = [caption for *_, caption in chat.sent]
-    assert captions[0].startswith("Part 1 of 3. Everything that is kept of you: 5 pictures")
+    assert captions[0].startswith("Part 1 of 3. Everything stored about you: 5 pictures")
     assert captions[1:] == ["Part 2 of 3.", "Part 3 of 3."]
     assert not list((tmp_path / "exports").iterdir())
 
@@ -78,6 +78,6 @@ async def test_an_export_that_one_file_cannot_hold_comes_in_several(
 async def test_whoever_takes_no_messages_hears_so_and_nothing_is_left(tmp_path: Path) -> None:
     async with Storage.open(tmp_path) as storage:
         await delivered(storage, a_job(person="telegram:7"), b"drawn")
-        with pytest.raises(UserError, match="cannot write to you"):
+        with pytest.raises(UserError, match="cannot send you a DM"):
             await export(storage, Chat(closed=True), tmp_path)
     assert not list((tmp_path / "exports").iterdir())

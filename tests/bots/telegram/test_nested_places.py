@@ -18,8 +18,8 @@ from tests.fakes.telegram.server import TelegramServer
 Json = dict[str, Any]
 TOPIC: Final = 7
 UNSAFE: Final = "unsafe pictures"
-WITHHELD: Final = "the safety check could not look at it"
-NO_SPOILER: Final = "behind a spoiler only"
+WITHHELD: Final = "the safety check could not read it"
+NO_SPOILER: Final = "only behind a spoiler"
 # The rules of a group and of its topic, and what becomes of unsafe pictures in the topic.
 KINDS: Final = {
     "by the setting": ({}, {}, "refuse", ""),

@@ -19,7 +19,7 @@ from tests.fakes.telegram.people import Chat, Person, group, text_of
 from tests.fakes.telegram.server import TelegramServer
 
 Json = dict[str, Any]
-WITHHELD: Final = "The safety check does not let this picture be shown here."
+WITHHELD: Final = "The safety check does not allow this picture here."
 
 
 async def rule(folder: Path, place: str, text: str) -> None:
@@ -99,7 +99,7 @@ async def test_where_spoilers_are_wanted_unsafe_pictures_have_one_and_are_no_fil
             assert [VEIL in each for each in (picture, shown)] == [has_it] * 2
             if has_it:
                 told = await refusal(telegram, ada, picture, "Original")
-                assert "behind a spoiler only, which files cannot have" in told
+                assert "only behind a spoiler, and files cannot have one" in told
             else:
                 await ada.presses(picture, "Original")
                 await chat.picture_file(picture)
@@ -123,7 +123,7 @@ async def test_without_a_classifier_nothing_is_shown_where_it_is_required(
 ) -> None:
     ada = Person(telegram, 1000, language)
     async with a_marble(telegram, tmp_path, MARBLE_SAFETY="refuse"):
-        sentence = {"en": "the safety check could not look at it", "zh": "安全检查未能查看它"}
+        sentence = {"en": "the safety check could not read it", "zh": "安全检查无法读取它"}
         told = await ada.chat.words(await ada.says("a cat"), sentence[language])
         assert "photo" not in told
 

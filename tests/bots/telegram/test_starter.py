@@ -32,7 +32,7 @@ async def test_a_text_becomes_a_picture_and_its_seed_holds(
             return is_result(placeholder)
 
         await telegram.until(is_finished)
-        assert any("chiselling" in line or "loading" in line for line in seen)
+        assert any("drawing" in line or "loading" in line for line in seen)
 
         said = await ada.says("a marble scholar holding a book --seed 4 --steps 8")
         placeholder = await ada.chat.picture(said)

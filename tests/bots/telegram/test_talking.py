@@ -37,7 +37,9 @@ from tests.fakes.telegram.server import BOT, NAME, TelegramServer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
 BOSS = 900
-IN_PRIVATE = "That is about one person alone: ask for it as yourself, in a private chat with me."
+IN_PRIVATE = (
+    "That is about one person alone: ask for it with your own account, in a private chat with me."
+)
 Json = dict[str, Any]
 
 
@@ -135,13 +137,13 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
         ("a cat --sead 7", "There is no option '--sead' (did you mean '--seed'?)."),
         ("a cat --steps many", "steps must be a whole number between 1 and 150, not 'many'."),
         ("a cat --seed", "--seed must be followed by a value (N), not ''."),
-        ("a cat --model nowhere", "There is no model 'nowhere'; known models: starter."),
+        ("a cat --model nowhere", "There is no model 'nowhere'; available models: starter."),
         ("a" * 2001, "prompt must be at most 2,000 characters, not 2,001 characters."),
         ("/paint a cat", "There is no option '/paint'"),
         ("/show 99999", "There is no picture 99999 that you may see here."),
-        ("/show ../../etc/passwd", "a picture is named like 12 or 12.3."),
+        ("/show ../../etc/passwd", "pictures have names like 12 or 12.3."),
         ("fail", "The marble cracked."),
-        ("break", "Marble met an error that it did not expect"),
+        ("break", "An unexpected error occurred"),
         ("/settings --seed 5", "There is no option '--seed'"),
         ("/pause lunch", "Only moderators can do that."),
     ],
@@ -207,7 +209,9 @@ async def test_a_result_can_be_deleted_by_whom_it_belongs_to(
     said = await ada.says("/imagine a cat", to=statues)
     picture = await statues.picture(said)
     query = await bob.presses(picture, "Delete")
-    assert (await telegram.answer_to(query)).startswith("Only who asked for it, or a moderator")
+    assert (await telegram.answer_to(query)).startswith(
+        "Only the person who requested it, or a moderator"
+    )
     await ada.presses(picture, "Delete")
     await telegram.until(lambda: (statues.id, picture["message_id"]) in telegram.deleted)
 
@@ -218,7 +222,7 @@ async def test_nobody_cancels_for_others(
     said = await ada.says("/imagine a cat wait", to=statues)
     placeholder = await statues.words(said, "1/")
     other = await bob.says("/cancel", to=statues, answering=placeholder)
-    assert await statues.words(other, "Only who asked for it")
+    assert await statues.words(other, "Only the person who requested it")
     statues.promote(bob.id)
     await bob.says("/cancel", to=statues, answering=placeholder)
     assert await statues.words(said, "Cancelled.") is placeholder
@@ -236,7 +240,7 @@ async def test_a_changed_app_sees_nobody_elses_pictures(
             assert answer.startswith(f"There is no picture {name} that you may see here."), act
     for data in ("nonsense", "x:y:z"):
         answer = await telegram.answer_to(await bob.sends_data(own, data))
-        assert answer == "I know of no picture in that message."
+        assert answer == "That message has no picture by Marble."
     assert bob.chat.shown == [own]
 
 
@@ -249,7 +253,7 @@ async def test_a_changed_app_changes_no_message_that_shows_another_picture(
     buttons = labels(others)
     for data in (f"delete:{number}", f"pick:{number}"):
         answer = await telegram.answer_to(await bob.sends_data(others, data))
-        assert answer == "I know of no picture in that message."
+        assert answer == "That message has no picture by Marble."
     answer = await telegram.answer_to(await bob.sends_data(others, f"older:{number}"))
     assert answer == IN_PRIVATE
     assert labels(others) == buttons
@@ -313,9 +317,9 @@ async def test_an_anonymous_administrator_is_their_group(
         reply_to_message=picture,
     )
     await telegram.add_update("message", message)
-    await statues.words(message, f"telegram:{ada.id} may not ask for pictures here: rude")
+    await statues.words(message, f"telegram:{ada.id} may not request pictures here: rude")
     said = await ada.says("/imagine another", to=statues)
-    await statues.words(said, "You may not ask for pictures here until")
+    await statues.words(said, "You may not request pictures here until")
     said = await ada.says("elsewhere")
     await ada.chat.picture(said)
 
@@ -337,8 +341,8 @@ async def test_a_command_that_is_passed_on_in_a_group_is_not_obeyed(
     statues.promote(bob.id)
     origin = {"type": "user", "date": 1, "sender_user": ada.user}
     await bob.says("/rules --open no", to=statues, forward_origin=origin)
-    shown = await statues.words(await bob.says("/rules", to=statues), "What holds")
-    assert "asked for: yes" in text_of(shown)
+    shown = await statues.words(await bob.says("/rules", to=statues), "Rules for")
+    assert "allowed: yes" in text_of(shown)
     assert len(statues.shown) == 1
     asked = await ada.says("/imagine a cat --steps 2", forward_origin=origin)
     await ada.chat.picture(asked)
@@ -350,14 +354,14 @@ async def test_moderators_ban_pause_and_read_what_was_done(
     boss = person(telegram, BOSS)
     said = await boss.says(f"/ban telegram:{ada.id} floods the queue")
     await boss.chat.words(said, "floods the queue")
-    await ada.chat.words(await ada.says("a cat"), "You may not ask for pictures here: floods")
+    await ada.chat.words(await ada.says("a cat"), "You may not request pictures here: floods")
     await boss.chat.words(await boss.says("/log"), "floods the queue")
     said = await boss.says(f"/unban telegram:{ada.id}")
-    await boss.chat.words(said, "may ask for pictures here again")
+    await boss.chat.words(said, "may request pictures here again")
     await boss.chat.words(await boss.says("/pause lunch"), "The queue is paused: lunch")
     waiting = await ada.says("a cat")
     await ada.chat.words(waiting, "paused: lunch")
-    await boss.chat.words(await boss.says("/resume"), "Jobs start again.")
+    await boss.chat.words(await boss.says("/resume"), "The queue has been resumed.")
     await ada.chat.picture(waiting)
 
 
@@ -396,19 +400,19 @@ async def test_administrators_say_what_holds_in_their_group_and_its_topics(
     said = await bob.says(
         "/rules —steps 1-9 --models Starter --blocked wet dragon, gore\n--per-minute 60", to=statues
     )
-    shown = text_of(await statues.words(said, "What holds in this group"))
-    for line in ("Pictures may be asked for: yes", "steps: 1-9", "models: starter", "wet dragon"):
+    shown = text_of(await statues.words(said, "Rules for this group"))
+    for line in ("Drawing allowed: yes", "steps: 1-9", "models: starter", "wet dragon"):
         assert line in shown
     done = f"telegram:{bob.id} · rules · steps: 1-9, models: starter"
     await statues.words(await bob.says("/log", to=statues), done)
     refused = await ada.says("/imagine a cat --steps 10", to=topic)
     await topic.words(refused, "Here steps must be between 1 and 9, not 10.")
     await topic.words(await bob.says("/rules --steps 1-5 --open no", to=topic), "in this topic")
-    await topic.words(await ada.says("/imagine a cat --steps 2", to=topic), "switched off")
+    await topic.words(await ada.says("/imagine a cat --steps 2", to=topic), "turned off")
     await statues.picture(await ada.says("/imagine a cat --steps 8", to=statues))
     said = await bob.says("/rules group --blocked none --count 1-2", to=topic)
-    assert "wet dragon" not in text_of(await topic.words(said, "What holds in this group"))
-    await topic.words(await bob.says("/rules --open YES", to=topic), "asked for: yes")
+    assert "wet dragon" not in text_of(await topic.words(said, "Rules for this group"))
+    await topic.words(await bob.says("/rules --open YES", to=topic), "allowed: yes")
     await topic.picture(await ada.says("/imagine a wet dragon --steps 5", to=topic))
     await ada.chat.picture(await ada.says("a wet dragon --steps 10"))
 
@@ -416,7 +420,7 @@ async def test_administrators_say_what_holds_in_their_group_and_its_topics(
 @pytest.mark.parametrize(
     ("typed", "said", "chinese"),
     [
-        ("--steps 9", "steps must be like LOW-HIGH, within 1 and 150", "步数 应为 低-高"),
+        ("--steps 9", "steps must be a range like LOW-HIGH between 1 and 150", "步数 应为 低-高"),
         ("--models startr", "did you mean 'starter'?", "没有模型"),
         ("--stepps 1-9", "There is no option '--stepps' (did you mean '--steps'?).", "没有选项"),
         ("--size 64", "There is no option '--size'", "没有选项"),
@@ -444,7 +448,7 @@ async def test_rules_are_a_groups_even_for_marbles_own_moderators(
 ) -> None:
     await ada.chat.words(await ada.says("/rules"), "Only moderators")
     boss = person(telegram, BOSS)
-    await boss.chat.words(await boss.says("/rules --steps 1-9"), "say this in one")
+    await boss.chat.words(await boss.says("/rules --steps 1-9"), "use this command in one")
     await ada.chat.picture(await ada.says("a cat --steps 10"))
 
 
@@ -454,7 +458,7 @@ async def test_settings_hold_where_nothing_else_is_typed(ada: Person) -> None:
     assert "--size 64x96" in text_of(await ada.chat.words(said, "Saved."))
     assert "64×96" in text_of(await ada.chat.picture(await ada.says("a cat")))
     assert "64×72" in text_of(await ada.chat.picture(await ada.says("a cat --size 64x72")))
-    await ada.chat.words(await ada.says("/settings reset"), "empty again")
+    await ada.chat.words(await ada.says("/settings reset"), "have been cleared")
 
 
 async def test_people_get_what_is_kept_of_them_and_have_it_removed(
@@ -463,15 +467,15 @@ async def test_people_get_what_is_kept_of_them_and_have_it_removed(
     await ada.chat.picture(await ada.says("a private owl"))
     await ada.says("/mydata export")
     [export] = await telegram.until(
-        lambda: [m for m in ada.chat.shown if "1 pictures and your history" in text_of(m)]
+        lambda: [m for m in ada.chat.shown if "1 picture and your history" in text_of(m)]
     )
     with zipfile.ZipFile(io.BytesIO(file_of(telegram, export))) as archive:
         about = json.loads(archive.read("person.json"))
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 1
     assert about["jobs"][0]["recipe"]["prompt"] == "a private owl"
-    question = await ada.chat.words(await ada.says("/mydata delete"), "for good. Sure?")
-    await ada.presses(question, "Remove everything")
-    await ada.chat.words(question, "Removed: 1 jobs")
+    question = await ada.chat.words(await ada.says("/mydata delete"), "for good. Are you sure?")
+    await ada.presses(question, "Delete everything")
+    await ada.chat.words(question, "Deleted: 1 job")
     await ada.chat.words(await ada.says("/history"), "Nothing yet.")
 
 
@@ -519,7 +523,7 @@ async def test_a_photo_with_words_is_where_the_picture_starts(
     image = await image_of(telegram, ada, result)
     assert image
     photo = await ada.sends_photo(a_picture())
-    question = await ada.chat.words(photo, "What should become of this picture?")
+    question = await ada.chat.words(photo, "What should this picture become?")
     assert (ada.id, question["message_id"]) in telegram.questions
     answer = await ada.says("as bronze", answering=question)
     assert await image_of(telegram, ada, await ada.chat.picture(answer)) == image
@@ -529,7 +533,7 @@ async def test_a_photo_with_words_is_where_the_picture_starts(
 
 async def test_an_album_without_words_is_answered_once(ada: Person, statues: Chat) -> None:
     photos = [await ada.sends_photo(a_picture(), album="9") for _ in range(3)]
-    await ada.chat.words(photos[0], "answer the one that you mean with words")
+    await ada.chat.words(photos[0], "reply with words to the one that you want")
     result = await ada.chat.picture(await ada.says("as jade", answering=photos[1]))
     worded = [await ada.sends_photo(a_picture(), "as gold", album="10")]
     worded += [await ada.sends_photo(a_picture(), album="10") for _ in range(2)]
@@ -550,7 +554,7 @@ async def test_a_file_is_a_picture_too_where_it_is_one(ada: Person) -> None:
     said = await ada.sends_file(a_picture("GIF"), "image/gif", "as marble")
     assert "GIF" in text_of(await ada.chat.answer(said))
     said = await ada.sends_file(b"%PDF", "application/pdf")
-    await ada.chat.words(said, "Marble can start from no such thing")
+    await ada.chat.words(said, "Marble cannot start from that")
 
 
 async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person) -> None:
@@ -569,7 +573,9 @@ async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person
     assert seed_of(first) != "5"
     # One that starts from stored pictures may start from somebody else's.
     others = write_png(Image.new("RGB", (64, 64)), make_recipe(image="a" * 64, strength=0.5), 0)
-    await ada.chat.words(await ada.sends_file(others, "image/png"), "What should become of")
+    await ada.chat.words(
+        await ada.sends_file(others, "image/png"), "What should this picture become"
+    )
 
 
 async def test_in_groups_photos_are_left_alone_unless_marble_is_asked(

@@ -57,7 +57,7 @@ def test_a_mistake_costs_a_sentence_not_the_conversation(chat: Chat) -> None:
     answer = chat(f"/imagin a cat\n:seed\na cat --steps 0\n\na dog {TINY} --seed 7")
     assert answer.code == 2
     assert "did you mean '/imagine'" in answer.out
-    assert "no picture yet" in answer.out
+    assert "no pictures yet" in answer.out
     assert "steps must be a whole number" in answer.out
     assert "a dog" in answer.out
     assert "Traceback" not in answer.out + answer.err

@@ -68,7 +68,7 @@ def test_options_in_quoted_words_mean_what_they_mean_elsewhere(marble: Marble) -
     for words, said in (
         (["imagine", "a cat --stepps 5"], "did you mean '--steps'"),
         (["imagine", "a cat --seed 7", "--seed", "8"], "--seed is given twice, as '8' and as '7'"),
-        (["imagine", "\u200b"], "some words that describe the picture"),
+        (["imagine", "\u200b"], "a description of the picture"),
         (["rerun", "--prompt", "a cat --v 5"], "There is no option '--v'"),
         (["styles", "add", "odd", "gold --steps 5"], "There is no option '--steps'"),
     ):
@@ -155,7 +155,7 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
         ),
         (["rerun", "99"], "no job 99"),
         (["rerun", "1.0"], "no picture '1.0'"),
-        (["rerun"], "no picture yet"),
+        (["rerun"], "no pictures yet"),
         (["rerun", "nope.png"], "There is no file 'nope.png'; rerun takes a picture file, or"),
         (["rerun", "1", "2"], "does not know what to do with '2'"),
         (["show", "twelve"], "no picture 'twelve'"),
@@ -236,7 +236,7 @@ def test_help_and_version_answer(marble: Marble, capsys: pytest.CaptureFixture[s
         (["imagine", "--help"], "cat-2.png"),
         (["upscale", "--help"], "{0.low:g} to {0.high:g}".format(RANGES["factor"])),
         (["zoom", "--help"], f"{ZOOMS.low:g} to {ZOOMS.high:g}"),
-        (["db", "forget", "--help"], "remove all that is kept of a person"),
+        (["db", "forget", "--help"], "delete everything stored about a person"),
     ):
         with pytest.raises(SystemExit) as end:
             marble(*words)

@@ -65,7 +65,7 @@ def test_several_steer_together_and_one_of_ours_can_be_the_map(steered: Marble) 
 BAD = {
     "no such model": ("edgy:house.png", "no control model 'edgy' (did you mean 'edges'?)"),
     "no picture": ("edges:nothing.png", "a picture file, or a picture's name"),
-    "a text": ("edges:notes.txt", "no picture"),
+    "a text": ("edges:notes.txt", "not a picture"),
     "no form": ("edges", "like canny:house.png"),
     "no ControlNet": ("odd:house.png", "it is no ControlNet"),
     "a pickle": ("old:house.png", "convert it to safetensors"),

@@ -42,7 +42,7 @@ async def test_upgrade_and_check(settings: Settings, capsys: pytest.CaptureFixtu
     assert "is up to date (revision 0" in capsys.readouterr().out
     picture = await draw(settings)
     assert await run(settings, "check", "--deep") == 0
-    assert "1 picture files are sound" in capsys.readouterr().out
+    assert "and its 1 picture file are intact" in capsys.readouterr().out
     picture.unlink()
     assert await run(settings, "check") == 1
     assert "picture 1.1" in capsys.readouterr().out
@@ -53,7 +53,7 @@ async def test_backup_and_restore(
 ) -> None:
     await draw(settings)
     assert await run(settings, "backup", tmp_path / "copy") == 0
-    assert "Pictures are not in it" in capsys.readouterr().out
+    assert "It has no pictures" in capsys.readouterr().out
     await draw(settings)
     assert await run(settings, "restore", tmp_path / "copy") == 0
     assert "is kept as" in capsys.readouterr().out
@@ -76,10 +76,10 @@ async def test_export_and_forget(
     assert (tmp_path / "bob.zip").stat().st_size > 0
     assert await run(settings, "forget", "--person", "terminal:bob") == 0
     assert not picture.exists()
-    assert "Backups hold what they held" in capsys.readouterr().out
-    with pytest.raises(UserError, match="Nothing is kept of terminal:bob"):
+    assert "Backups keep what they contain" in capsys.readouterr().out
+    with pytest.raises(UserError, match="Nothing is stored about terminal:bob"):
         await run(settings, "forget", "--person", "terminal:bob")
-    with pytest.raises(UserError, match="Nothing is kept of nobody; people are like"):
+    with pytest.raises(UserError, match="Nothing is stored about nobody; people are like"):
         await run(settings, "export", "--person", "nobody", tmp_path / "nobody.zip")
     assert not (tmp_path / "nobody.zip").exists()
 

@@ -127,11 +127,11 @@ def test_a_start_image_that_is_gone_is_asked_for_by_name(
 
 
 BAD = {
-    "a text": (("imagine", "a dog", "--image", "text.png"), "no picture"),
+    "a text": (("imagine", "a dog", "--image", "text.png"), "not a picture"),
     "an empty file": (("imagine", "a dog", "--image", "empty.png"), "is empty"),
-    "a cut file": (("imagine", "a dog", "--image", "cut.png"), "damaged or cut short"),
+    "a cut file": (("imagine", "a dog", "--image", "cut.png"), "damaged or incomplete"),
     "a film": (("imagine", "a dog", "--image", "film.gif"), "a GIF"),
-    "a bomb": (("imagine", "a dog", "--image", "bomb.png"), "million in all at most"),
+    "a bomb": (("imagine", "a dog", "--image", "bomb.png"), "million in total are allowed"),
     "no file": (("imagine", "a dog", "--image", "nothing.png"), "a picture file, or a picture's"),
     "a folder": (("imagine", "a dog", "--image", "."), "is a folder"),
     "a pipe": (("imagine", "a dog", "--image", "pipe.png"), "is no plain file"),

@@ -16,4 +16,4 @@ def test_the_doctor_says_a_line_each_and_ends_with_1_if_something_is_wrong(
     answer = marble("doctor")
     assert answer.code == 1
     assert "wrong database" in answer.out
-    assert "1 of these keep Marble from working." in answer.out
+    assert "1 problem keeps Marble from working." in answer.out

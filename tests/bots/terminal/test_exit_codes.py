@@ -76,7 +76,7 @@ async def test_a_port_that_is_taken(marble: Marble) -> None:
 async def test_a_part_that_it_cannot_be_without_fails(marble: Marble) -> None:
     code, said = await end(marble, MARBLE_EXECUTOR="tests.fakes.instant:make_broken")
     assert code == AGAIN_HELPS
-    assert "marble-worker failed; Marble ends" in said
+    assert "marble-worker failed; Marble stops" in said
 
 
 async def test_told_twice_it_ends_at_once_and_burns_no_attempt(marble: Marble) -> None:
@@ -88,7 +88,7 @@ async def test_told_twice_it_ends_at_once_and_burns_no_attempt(marble: Marble) -
             while (await storage.jobs.get(job.id)).status != "running":
                 await asyncio.to_thread(time.sleep, LOOK)
         marble.send(signal.SIGTERM)
-        await marble.says("Marble drains")
+        await marble.says("Marble stops after")
         assert marble.pid
         marble.send(signal.SIGTERM)
         assert await marble.ended() == WELL

@@ -10,7 +10,7 @@ from bots.operations.settings import load_settings
 from bots.presentation.lines import duration, waiting_line
 from bots.terminal.progress import LiveProgress
 from bots.terminal.session import person
-from bots.texts.en import EN
+from bots.texts import EN
 from bots.worker.queue_view import load_queue
 from engine.events import Waiting
 from storage import NewJob, Storage
@@ -33,7 +33,7 @@ def ask(data: Path, *people: str) -> None:
 def test_an_empty_queue_says_so(marble: Marble) -> None:
     answer = marble("queue")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out == "Nothing runs and nothing waits.\n"
+    assert answer.out == "Nothing is running or waiting.\n"
 
 
 def test_what_waits_is_listed_in_fair_order(marble: Marble, data: Path) -> None:
@@ -58,15 +58,15 @@ def test_a_pause_is_shown_with_its_reason_until_somebody_resumes(
     marble: Marble, data: Path
 ) -> None:
     assert "not paused" in marble("resume").out
-    assert "Nothing more starts" in marble("pause", "A new", "card [soon]").out
+    assert "The queue is paused until" in marble("pause", "A new", "card [soon]").out
     assert re.fullmatch(
         rf"Paused for \d+ s by {re.escape(person())}: A new card \[soon\]\n"
-        r"Nothing runs and nothing waits\.\n",
+        r"Nothing is running or waiting\.\n",
         marble("queue").out,
     )
     ask(data, "discord:ada")
     assert "A new card [soon]" in marble("queue").out
-    assert "Jobs start again" in marble("resume").out
+    assert "The queue has been resumed" in marble("resume").out
     assert "Paused" not in marble("queue").out
     answer = marble("pause", " ")
     assert (answer.code, "The reason must be" in answer.err) == (2, True)

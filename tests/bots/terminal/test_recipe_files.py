@@ -48,7 +48,7 @@ def test_any_ones_picture_is_read(marble: Marble, tmp_path: Path) -> None:
     ("name", "data", "said"),
     [
         ("none.png", None, "There is no file 'none.png'"),
-        ("bare.png", b"\x89PNG\r\n\x1a\n", "cut short"),
+        ("bare.png", b"\x89PNG\r\n\x1a\n", "is incomplete"),
         ("text.txt", b"hello", "not a PNG, JPEG or WebP"),
         ("graph.json", b"{", "not valid JSON"),
         ("null.json", b"null", "The file holds no ComfyUI workflow"),
@@ -131,11 +131,11 @@ def spoilt(**changes: Any) -> bytes:
 
 HUGE = b"1" + b"0" * 400
 BAD: dict[str, tuple[bytes, str]] = {
-    "circle": (spoilt(latent_image=["3", 0]), "goes in a circle at KSampler"),
+    "circle": (spoilt(latent_image=["3", 0]), "has a circle at KSampler"),
     "missing input": (spoilt(model=None), "'model' of KSampler (node 3) is not connected"),
     "a link to nowhere": (
         spoilt(model=["99", 0]),
-        "'model' of KSampler (node 3) comes from node 99, which is not there",
+        "'model' of KSampler (node 3) comes from node 99, which does not exist",
     ),
     "a word for a number": (
         spoilt(steps="many"),
@@ -147,18 +147,18 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "unknown node": (
         text_of({**default_graph(), "4": {"class_type": "LoadMagic", "inputs": {}}}),
-        "comes from LoadMagic (node 4), a node that Marble does not know",
+        "comes from LoadMagic (node 4), a node that Marble does not support",
     ),
     "wrong type": (spoilt(positive=["4", 1]), "gets CLIP from CheckpointLoaderSimple"),
     "not JSON": (b"{'3': 1}", "not valid JSON"),
-    "a list": (b"[1, 2]", "holds no nodes"),
+    "a list": (b"[1, 2]", "has no nodes"),
     "deep": (b'{"a":' * 100_000, "not valid JSON"),
     "NaN": (spoilt(cfg=float("nan")), "guidance_scale must be"),
     "infinite": (spoilt(denoise=float("inf")), "denoises only in part"),
     "huge seed": (spoilt(seed=1).replace(b'"seed": 1', b'"seed": ' + HUGE), "seed must be"),
     "huge steps": (spoilt(steps=1).replace(b'"steps": 1', b'"steps": ' + HUGE), "steps must be"),
     "too many digits": (b'{"3": 1' + b"0" * 5000 + b"}", "not valid JSON"),
-    "a canvas without nodes": (b'{"nodes": [], "links": []}', "holds no nodes"),
+    "a canvas without nodes": (b'{"nodes": [], "links": []}', "has no nodes"),
 }
 
 
@@ -290,7 +290,7 @@ def test_another_programs_picture_is_drawn_and_what_is_not_honoured_is_said(
     Image.new("RGB", (8, 8)).save(tmp_path / "theirs.jpg", exif=exif)
     drawn = marble("rerun", "theirs.jpg")
     assert drawn.code == 0
-    assert "Not honoured: Tiling: True" in drawn.out
+    assert "Not supported: Tiling: True" in drawn.out
     with Image.open(path_of(drawn.out, "1.1")) as image:
         assert image.info["parameters"].startswith('a cat, "quoted"\nNegative prompt: text\n')
 

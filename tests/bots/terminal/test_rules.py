@@ -48,12 +48,12 @@ def test_rules_of_no_place_are_refused_and_without_one_it_is_everywhere(marble: 
     [
         (
             "models=tny",
-            "There is no model 'tny' (did you mean 'tiny'?); known models: starter, tiny.",
+            "There is no model 'tny' (did you mean 'tiny'?); available models: starter, tiny.",
         ),
-        ("models=starter, nope", "There is no model 'nope'; known models: starter, tiny."),
-        ("lora=ink_v3", "There is no LoRA 'ink_v3' (did you mean 'Ink_v2'?); known ones: Ink_v2."),
-        ("vae=nope", "There is no VAE 'nope'; there is none at all."),
-        ("control=nope", "There is no control model 'nope'; there is none at all."),
+        ("models=starter, nope", "There is no model 'nope'; available models: starter, tiny."),
+        ("lora=ink_v3", "There is no LoRA 'ink_v3' (did you mean 'Ink_v2'?); available: Ink_v2."),
+        ("vae=nope", "There is no VAE 'nope'; none is installed."),
+        ("control=nope", "There is no control model 'nope'; none is installed."),
         ("upscaler=lanzcos", "There is no upscaler 'lanzcos' (did you mean 'lanczos'?)"),
         ("sampler=eulr", "There is no sampler 'eulr' (did you mean 'euler'?)"),
         ("schedule=kerras", "There is no schedule 'kerras' (did you mean 'karras'?)"),
@@ -70,7 +70,8 @@ def test_a_name_of_what_is_to_come_is_taken_where_that_is_said(marble: Marble) -
     answer = marble("rules", "discord:1", "models=TINY, flux", "lora=ink_v2", "--ahead")
     assert answer.code == 0
     assert answer.err == (
-        "marble: There is no model 'flux'; known models: starter, tiny. The rule waits for it.\n"
+        "marble: There is no model 'flux'; available models: starter, tiny. "
+        "The rule waits for it.\n"
     )
     assert "models            tiny, flux\n" in answer.out
     assert "lora              Ink_v2\n" in answer.out

@@ -83,7 +83,7 @@ def test_being_told_to_stop_ends_it_well(
     assert serving.stderr
     with serving, ExitStack() as finally_:
         finally_.callback(serving.kill)  # whatever fails: it is waited for
-        assert "serves" in serving.stderr.readline()
+        assert "is running" in serving.stderr.readline()
         serving.send_signal(sent)
         assert serving.wait(timeout=PATIENCE) == 0
         # It is not at a terminal, and so speaks JSON.

@@ -79,21 +79,21 @@ def test_what_a_file_asks_for_in_vain_is_told_in_ones_own_language() -> None:
     graph[sampler]["inputs"]["sampler_name"] = "dpmpp_sde_gpu"
     ignored = read_graph(graph).ignored
     assert ignored_text(ignored, words_of("en")) == "; ".join(ignored)
-    said = f"KSampler (node {sampler})：sampler_name dpmpp_sde_gpu：噪声在 CPU 上取"
+    said = f"KSampler (node {sampler})：sampler_name dpmpp_sde_gpu：噪声在 CPU 上生成"
     assert ignored_text(ignored, ZH) == said
     graph[sampler]["inputs"]["model"] = ["lost", 0]
-    with pytest.raises(GraphError, match="comes from node lost, which is not there") as caught:
+    with pytest.raises(GraphError, match="comes from node lost, which does not exist") as caught:
         read_graph(graph)
     said = f"ComfyUI 图中，KSampler (node {sampler}) 的 'model' 来自节点 lost，而它不存在。"
     assert tell(caught.value, ZH) == said
     line = "a cat\nSteps: 9, Sampler: Euler, CFG scale: 5, Seed: 1, Size: 64x64, Model: x, RNG: GPU"
-    assert ignored_text(from_a1111(line)[1], ZH) == "RNG: GPU（噪声在 CPU 上取）"
+    assert ignored_text(from_a1111(line)[1], ZH) == "RNG: GPU（噪声在 CPU 上生成）"
 
 
 def test_an_error_is_said_in_ones_own_language_and_unknown_ones_as_they_are() -> None:
     error = UnknownModel("startr", ["starter"])
     assert tell(error, words_of("en")) == str(error)
-    assert tell(error, ZH) == "没有模型 'startr'（是不是 'starter'？）；现有模型：starter。"
+    assert tell(error, ZH) == "没有模型 'startr'（是不是 'starter'？）；可用模型：starter。"
     assert tell(UserError("The marble cracked."), ZH) == "The marble cracked."
     assert tell(BrokenModel("x", "its tail is missing."), ZH).endswith("its tail is missing.")
 
@@ -102,7 +102,7 @@ def test_hundreds_of_models_flood_no_chat() -> None:
     error = UnknownModel("model99", [f"model{number:03}" for number in range(300)])
     assert "did you mean" in str(error)
     assert str(error).endswith("model008, model009, ….")
-    assert str(UnknownModel("x", ["a", "b"])).endswith("known models: a, b.")
+    assert str(UnknownModel("x", ["a", "b"])).endswith("available models: a, b.")
 
 
 def test_options_are_named_as_people_know_them_with_what_they_may_be() -> None:
@@ -138,7 +138,7 @@ def test_rules_speak_every_language() -> None:
     assert tell(caught.value, ZH) == "此处不允许使用“猫”一词；请换个说法。"
     with pytest.raises(Refusal) as caught:
         check_rate("per_minute", 1, 59.1)
-    assert tell(caught.value, ZH) == "你在此处每分钟最多可请求 1 次；请在 60 秒后再试。"
+    assert tell(caught.value, ZH) == "你在此处每分钟最多可提交 1 个任务；请在 60 秒后再试。"
 
 
 def test_a_sentence_of_another_version_stays_as_it_was_written() -> None:

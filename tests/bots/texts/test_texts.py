@@ -1,6 +1,5 @@
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from string import Formatter
 
 import pytest
@@ -20,12 +19,11 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 def messages(words: Words) -> dict[str, str]:
     """Return every message by its name, those of tables as `name.key`."""
     found: dict[str, str] = {}
-    for field in fields(words):
-        value = getattr(words, field.name)
-        if isinstance(value, Mapping):
-            found |= {f"{field.name}.{key}": text for key, text in value.items()}
-        else:
-            found[field.name] = value
+    for field, value in vars(type(words)).items():  # without what a language only inherits
+        if isinstance(value, str) and not field.startswith("__"):
+            found[field] = value
+        elif isinstance(value, Mapping) and not field.startswith("__"):
+            found |= {f"{field}.{key}": text for key, text in value.items()}
     return found
 
 

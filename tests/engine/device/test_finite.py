@@ -103,7 +103,7 @@ def test_a_job_whose_values_are_no_numbers_ends_alone_and_in_one_sentence(
     ended = news[1][-1]
     assert isinstance(ended, Ended)
     assert isinstance(ended.error, NotFinite)
-    assert str(ended.error).startswith("The model's values stopped being numbers")
+    assert str(ended.error).startswith("The model produced invalid numbers")
     assert "step 1 of 4" in str(ended.error)
     assert not any(isinstance(each, Picture) for each in news[1])
 

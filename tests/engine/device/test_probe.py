@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(
     (tmp_path / "file").touch()
     notes = Measurements(tmp_path / "file")
     assert [notes.recall("key", lambda: 1), notes.recall("key", lambda: 2)] == [1, 1]
-    assert "cannot be kept" in caplog.text
+    assert "cannot be saved" in caplog.text
 
 
 def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:

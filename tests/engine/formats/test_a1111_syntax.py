@@ -2,8 +2,7 @@
 
 import pytest
 
-from bots.texts import say
-from bots.texts.zh import ZH
+from bots.texts import say, words_of
 from engine.errors import PromptError, UserError
 from engine.formats.a1111.reader import from_a1111
 from engine.recipe.parts import Lora
@@ -34,12 +33,12 @@ def test_a_longer_name_is_not_torn_by_a_shorter_one() -> None:
 def test_an_embeddings_name_is_no_expression(name: str) -> None:
     recipe, ignored = read(f"by {name}", more=f", TI hashes: {name}: 1a")
     assert recipe.prompt == f"by {name}"
-    assert any("not found among the words" in each for each in ignored)
+    assert any("not found in the prompts" in each for each in ignored)
 
 
 def test_an_embedding_that_no_prompt_can_name_is_noted() -> None:
     _, ignored = read("by my style", more=', TI hashes: "my style: 1a, gone: 2b"')
-    assert ignored == ("my style, gone (not found among the words)",)
+    assert ignored == ("my style, gone (not found in the prompts)",)
 
 
 def test_networks_are_loras_or_noted() -> None:
@@ -49,7 +48,7 @@ def test_networks_are_loras_or_noted() -> None:
     assert recipe.prompt == "a king at night"
     assert recipe.loras == (Lora(name="x", weight=0.6, text_weight=0.6),)
     assert ignored == (
-        "<hypernet:y:0.7>, <lora:z:1:1:1:1>, <what:a> (Marble has nothing like it; left out)",
+        "<hypernet:y:0.7>, <lora:z:1:1:1:1>, <what:a> (Marble has no such network; left out)",
     )
 
 
@@ -74,12 +73,12 @@ def test_words_that_change_and_several_prompts_are_noted_and_stay() -> None:
     assert recipe.prompt == prompt
     assert ignored == (
         "[cat:dog:0.5], [tree|bush], [fog:3], [x::2], [old:new:0.2] "
-        "(drawn as words; Marble does not change words between steps)",
-        "[soft] (drawn as words; less weight is written (words:0.9))",
+        "(drawn as words; Marble cannot change words between steps)",
+        "[soft] (drawn as words; write less weight as (words:0.9))",
         "AND (drawn as a word; Marble reads one prompt)",
     )
-    assert [say(each, ZH).partition("（")[2] for each in ignored] == [
-        "按文字画出；Marble 不在步数之间更换文字）",
+    assert [say(each, words_of("zh")).partition("（")[2] for each in ignored] == [
+        "按文字画出；Marble 不能在步数之间更换文字）",
         "按文字画出；减弱权重请写作 (文字:0.9)）",
         "按文字画出；Marble 只读一个提示词）",
     ]

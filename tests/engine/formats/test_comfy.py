@@ -235,7 +235,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "two models": (two_models, "several models"),
     "other noise": (early_pick, "72×72"),
     "two picks": (two_picks, "twice"),
-    "some of a batch": (lambda g: late_pick(g, length=2), "1 or all"),
+    "some of a batch": (lambda g: late_pick(g, length=2), "one or all"),
     "no output": (lambda g: g.pop("9"), "saves nothing"),
     "no seed": (lambda g: g["3"]["inputs"].pop("seed"), "'seed' of KSampler"),
     "linked text": (lambda g: g["6"]["inputs"].update(text=["5", 0]), "'text' of CLIPTextEncode"),

@@ -131,7 +131,7 @@ def test_extra_paths_that_cannot_be_followed_are_told_and_the_rest_goes_on(
     with caplog.at_level(logging.WARNING):
         assert found(root) == {("own", ModelKind.LORA)}
     [told] = [record.getMessage() for record in caplog.records]
-    assert f"extra_model_paths.yaml is not followed: {why}" in told
+    assert f"extra_model_paths.yaml is ignored: {why}" in told
     assert "\n" not in told
     assert len(told) < 400
 

@@ -60,7 +60,7 @@ def test_where_several_fit_it_is_asked_which(name: str) -> None:
     with pytest.raises(WhichOne) as caught:
         Names(FILES).choose("LoRA", name)
     assert str(caught.value) == (
-        f"The name {name!r} fits several files (LoRA): {UNCLEAR[name]}; write which one in full."
+        f"The name {name!r} fits several files (LoRA): {UNCLEAR[name]}; write the full name."
     )
 
 

@@ -123,7 +123,7 @@ def test_margins_wider_than_the_image_are_filled() -> None:
 def test_a_missing_picture_is_asked_for_by_name(missing: str) -> None:
     files = {IMAGE: png(pixels(1, 64, 64)), MASK: png(disc())}
     del files[missing]
-    with pytest.raises(MissingPicture, match=f"{missing[:12]}…, which is not in the picture store"):
+    with pytest.raises(MissingPicture, match=f"{missing[:12]}…, which is not stored here"):
         read_start_image(make_recipe(image=IMAGE, mask=MASK, strength=1), Kept(files))
 
 
@@ -137,7 +137,7 @@ def test_a_mask_that_the_fit_cuts_off_is_refused() -> None:
     mask = np.zeros((64, 128), np.uint8)
     mask[:, 120:] = 255
     blobs = Kept({IMAGE: png(pixels(1, 128, 64)), MASK: png(mask)})
-    with pytest.raises(ImageError, match="all black where the picture is drawn"):
+    with pytest.raises(ImageError, match="all black in the part that is drawn"):
         read_start_image(make_recipe(image=IMAGE, mask=MASK, strength=1), blobs)
 
 

@@ -105,7 +105,7 @@ async def test_cancelling(storage: Storage) -> None:
     await storage.jobs.rendered(done.id, done.epoch, drawn())
     for job in (waiting, running, running):  # twice is once
         assert (await storage.jobs.cancel(job.id)).status is Status.CANCELLED
-    with pytest.raises(TooLate, match=f"too late: job {done.id} is over already"):
+    with pytest.raises(TooLate, match=f"too late: job {done.id} has already ended"):
         await storage.jobs.cancel(done.id)
     with pytest.raises(IllegalStep):
         await storage.jobs.rendered(running.id, running.epoch, drawn())

@@ -97,7 +97,7 @@ async def test_a_file_that_no_part_takes_is_named(storage: Storage) -> None:
 
 async def test_too_many_parts_are_refused_before_anything_is_written(storage: Storage) -> None:
     await delivered(storage, a_job(person="x:a"), *(bytes([n]) * 15_000 for n in range(3)))
-    with pytest.raises(TooLargeExport, match="ask who runs this Marble"):
+    with pytest.raises(TooLargeExport, match="ask Marble's owner"):
         await collect(storage, "x:a", parts=2)
     assert left_behind(storage) == []
 
@@ -108,7 +108,7 @@ async def test_without_room_nothing_is_written(
     await delivered(storage, a_job(person="x:a"), b"drawn" * 400_000)
     free = MIN_FREE + 2**20
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(0, 0, free))
-    with pytest.raises(NoRoom, match="needs 2 MB of disk, and 1 MB are free"):
+    with pytest.raises(NoRoom, match="needs 2 MB of disk space, and 1 MB are free"):
         await collect(storage, "x:a", most=2**30)
     assert left_behind(storage) == []
     await storage.jobs.add(a_job())  # there is room for that
