@@ -17,7 +17,7 @@ from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, read_rule
 from bots.admission.rules import DAY, Refusal, Rules, ban_refusal, check_rate
 from bots.admission.visibility import View
 from engine.errors import OptionError
-from engine.queue.order import Caps
+from engine.queue.tasks import Caps
 from engine.recipe.limits import one_of
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence

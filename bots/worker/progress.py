@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from engine.events import News, Stage, Verdict, Waiting
-from engine.queue.order import Place
 from engine.queue.queue import Queue
+from engine.queue.tasks import Forecast
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class PositionPublisher:
         self._queue = queue
         self._news = news
         self._every = every
-        self._published: dict[int, Place] = {}
+        self._published: dict[int, Forecast] = {}
 
     async def run(self) -> None:
         """Publish whenever the queue changed, and every `REFRESH` seconds, until cancelled."""
@@ -82,21 +82,21 @@ class PositionPublisher:
             await asyncio.sleep(max(self._every, REST * (loop.time() - began)))
 
     async def _publish_all(self) -> None:
-        places: dict[int, Place] = {}
+        places: dict[int, Forecast] = {}
         async with aclosing(self._queue.forecast()) as forecast:
             async for place in forecast:
                 places[place.job] = steady(self._published.get(place.job), place, self._queue)
                 self._publish(places[place.job])
         self._published = places
 
-    def _publish(self, place: Place) -> None:
+    def _publish(self, place: Forecast) -> None:
         # It may have started since the forecast began: then it has later news already.
         if self._queue.is_waiting(place.job) and (news := self._news.get(place.job)):
             eta = self._queue.seconds_until(place)
             news.publish(Waiting(position=place.position, eta=eta, reason=self._queue.reason))
 
 
-def steady(published: Place | None, found: Place, queue: Queue) -> Place:
+def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecast:
     """Return a place with the end that was published, unless that is too far from the one found.
 
     An earlier end is always published, a later one only where it matters.

@@ -17,7 +17,8 @@ from typing import Final
 from bots.operations.settings import Settings
 from engine.files.atomic import replace_text, sweep_drafts
 from engine.queue.estimates import Meter, Speeds, work_of
-from engine.queue.order import Caps, Limits, Order, Priority, Task
+from engine.queue.order import Order
+from engine.queue.tasks import Caps, Limits, Priority, Task
 from storage import Job, Status, Storage
 
 MEASURED: Final = 50  # finished jobs that speeds are learnt from

@@ -13,8 +13,8 @@ from bots.worker.queue_view import task_of
 from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor
-from engine.queue.order import Caps, Priority, Task
 from engine.queue.queue import Queue
+from engine.queue.tasks import Caps, Priority, Task
 from engine.sentences import Sentence
 from engine.spec import Spec
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
@@ -166,7 +166,7 @@ class Worker:
             return job is not None
         except Lost as error:
             log.warning("job %d: %s", task.job, error)
-            self.queue.cooled()
+            self.queue.engine_died()
             return False
         except DatabaseFault:
             if job:
@@ -254,9 +254,9 @@ class Worker:
         if before:
             self.observer.stage(before, time.monotonic() - since)
         if before in (None, Stage.LOAD) and now not in (None, Stage.LOAD):
-            self.queue.begun(number, loaded=before is Stage.LOAD)
+            self.queue.drawing_began(number, loaded=before is Stage.LOAD)
         elif now is Stage.DECODE:
-            self.queue.drawn(number)
+            self.queue.decoding_began(number)
 
     async def _fail(self, job: Job, reason: str) -> None:
         with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands

@@ -1,1 +1,1 @@
-"""Which waiting job is drawn next, and how long each will take."""
+"""Which waiting job runs next, and how long each is expected to take."""

@@ -1,19 +1,20 @@
-"""Start-time fair queueing: who is to be served next, so that all get the same.
+"""Start-time fair queueing: equal shares of the engine for everybody who waits.
 
 P. Goyal, H. Vin, H. Cheng: Start-time Fair Queueing (SIGCOMM 1996; IEEE/ACM ToN 5(5), 1997); for
 several servers W. Jin, J. Chase, J. Kaur: Interposed Proportional Sharing for a Storage Service
-Utility (SIGMETRICS 2004), SFQ(D). The counters that Y. Sheng et al. lift for who comes back
+Utility (SIGMETRICS 2004), SFQ(D). The counters that Y. Sheng et al. lift for returning clients
 (Fairness in Serving Large Language Models, OSDI 2024) are the same idea.
 
-A job's start tag is where its owner's last one ended in virtual time, but never before the virtual
-time itself, which is the start tag served last. So who was away is served next, and gets nothing
-for having been away; and of those who always have something waiting, any two have been served
-the same but for the cost of one job each (and of one more for when they came).
+A job's start tag is the finish tag of its owner's previous job, but at least the virtual time,
+which is the start tag served last. So a returning owner is served next and gains nothing by having
+been away; and any two owners that always have jobs waiting differ by at most the cost of one job
+each (and of one more for when they came).
 
-With that alone, ever new owners of one job each would keep everybody's second job waiting, since
-virtual time stands still while they are served. So it also moves on by the work that was done
-divided by the owners, as it does in J. Bennett, H. Zhang: Hierarchical Packet Fair Queueing
-Algorithms (SIGCOMM 1996), WF²Q+; but never past who stays, so that nobody new comes after them.
+With that alone, a stream of new owners with one job each would block everybody's second job, since
+virtual time stands still while they are served. So virtual time also advances by the work done
+divided by the number of owners, as in J. Bennett, H. Zhang: Hierarchical Packet Fair Queueing
+Algorithms (SIGCOMM 1996), WF²Q+; but never past the owners that stay backlogged, so that no new
+owner is served after them.
 """
 
 from __future__ import annotations
@@ -24,101 +25,107 @@ from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-SLACK: Final = 64  # stale entries that a heap may hold beside as many as there are live ones
+SLACK: Final = 64  # stale entries of a heap, beyond as many as there are valid ones
 
 
 class Share(Generic[K]):
-    """Order owners by start tag, then by `turn` (the number of their next job).
+    """Orders active owners by start tag, then by the number of their next job.
 
-    An owner is *in* while something of theirs may be served. Costs are in any one unit. Every
-    operation takes O(log n) on average; entries that are no longer true stay in the heap until
-    they come up or are too many.
+    An owner is active while a job of theirs may be served. Costs are in any one unit. Every
+    operation takes O(log n) on average; stale entries stay in a heap until they reach its top or
+    are too many.
     """
 
     def __init__(self) -> None:
         self._time = 0.0
-        self._end: dict[K, float] = {}  # where an owner's last job ends in virtual time
-        self._in: dict[K, tuple[float, int]] = {}  # owner → start tag, turn
+        self._finish: dict[K, float] = {}  # owner → finish tag of their last job
+        self._active: dict[K, tuple[float, int]] = {}  # owner → start tag, next job
         self._heap: list[tuple[float, int, K]] = []
-        self._stay: list[tuple[float, int, K]] = []  # those who were served and have more to come
-        self._room = SLACK  # how many ends are kept before those that no longer matter are dropped
+        self._backlogged: list[tuple[float, int, K]] = []  # served before, and still active
+        self._capacity = SLACK  # finish tags kept before irrelevant ones are dropped
 
     def __len__(self) -> int:
-        return len(self._in)
+        return len(self._active)
 
     def __contains__(self, owner: K) -> bool:
-        return owner in self._in
+        return owner in self._active
 
     def copy(self) -> Share[K]:
-        """Return another that goes on from here by itself."""
+        """Return an independent copy."""
         twin: Share[K] = Share()
         twin._time = self._time
-        twin._end, twin._in = dict(self._end), dict(self._in)
-        twin._heap, twin._stay, twin._room = list(self._heap), list(self._stay), self._room
+        twin._finish, twin._active = dict(self._finish), dict(self._active)
+        twin._heap, twin._backlogged, twin._capacity = (
+            list(self._heap),
+            list(self._backlogged),
+            self._capacity,
+        )
         return twin
 
-    def enter(self, owner: K, turn: int) -> None:
-        """Let an owner be served; one that is in already keeps its place."""
-        if owner not in self._in:
-            self._place(owner, turn)
+    def activate(self, owner: K, job: int) -> None:
+        """Make an owner active; one that is active keeps its start tag."""
+        if owner not in self._active:
+            self._insert(owner, job)
 
-    def leave(self, owner: K) -> None:
-        """Serve an owner no more; what they were charged is remembered while it matters."""
-        if self._in.pop(owner, None) is not None:
-            self._tidy()
+    def deactivate(self, owner: K) -> None:
+        """Make an owner inactive; their finish tag is kept while it matters."""
+        if self._active.pop(owner, None) is not None:
+            self._compact()
 
     def first(self) -> K | None:
-        """Return who is to be served next, or None if nobody is in."""
+        """Return the owner to be served next, or None if none is active."""
         top = self._top(self._heap)
         return None if top is None else top[2]
 
     def charge(self, owner: K, cost: float) -> None:
-        """Serve an owner who is in; they are out until they enter again."""
-        start, _ = self._in.pop(owner)
+        """Serve an active owner, who is inactive until activated again."""
+        start, _ = self._active.pop(owner)
         self._time = max(self._time, start)
-        self._end[owner] = start + cost
-        self._forget()
+        self._finish[owner] = start + cost
+        self._drop_finished()
 
     def correct(self, owner: K, cost: float) -> None:
-        """Add to what an owner was charged (or take from it): it came out otherwise."""
-        self._end[owner] = self._end.get(owner, self._time) + cost
-        if owner in self._in:
-            self._place(owner, self._in[owner][1])
+        """Add the difference between a job's real and charged cost to its owner's finish tag."""
+        self._finish[owner] = self._finish.get(owner, self._time) + cost
+        if owner in self._active:
+            self._insert(owner, self._active[owner][1])
 
-    def done(self, cost: float) -> None:
-        """Let virtual time pass for work that was done, up to those who have stayed since."""
-        if self._in:
-            stays = self._top(self._stay)
-            time = self._time + max(0.0, cost) / (len(self._in) + 1)
-            self._time = time if stays is None else max(self._time, min(time, stays[0]))
+    def advance(self, cost: float) -> None:
+        """Advance virtual time for work done, at most to the first backlogged owner's tag."""
+        if self._active:
+            first = self._top(self._backlogged)
+            time = self._time + max(0.0, cost) / (len(self._active) + 1)
+            self._time = time if first is None else max(self._time, min(time, first[0]))
 
-    def _place(self, owner: K, turn: int) -> None:
-        end = self._end.get(owner)
-        start = self._time if end is None else max(self._time, end)
-        entry = (start, turn, owner)
-        self._in[owner] = entry[:2]
+    def _insert(self, owner: K, job: int) -> None:
+        finish = self._finish.get(owner)
+        start = self._time if finish is None else max(self._time, finish)
+        entry = (start, job, owner)
+        self._active[owner] = entry[:2]
         heappush(self._heap, entry)
-        if end == start:
-            heappush(self._stay, entry)
-        self._tidy()
+        if finish == start:
+            heappush(self._backlogged, entry)
+        self._compact()
 
     def _top(self, heap: list[tuple[float, int, K]]) -> tuple[float, int, K] | None:
-        """Return a heap's first entry that is still true."""
+        """Remove stale entries from a heap's top; return its first valid one."""
         while heap:
-            start, turn, owner = heap[0]
-            if self._in.get(owner) == (start, turn):
+            start, job, owner = heap[0]
+            if self._active.get(owner) == (start, job):
                 return heap[0]
             heappop(heap)
         return None
 
-    def _tidy(self) -> None:
-        for heap in (self._heap, self._stay):
-            if len(heap) > 2 * len(self._in) + SLACK:
-                heap[:] = {entry for entry in heap if self._in.get(entry[2]) == entry[:2]}
+    def _compact(self) -> None:
+        for heap in (self._heap, self._backlogged):
+            if len(heap) > 2 * len(self._active) + SLACK:
+                heap[:] = {entry for entry in heap if self._active.get(entry[2]) == entry[:2]}
                 heapify(heap)
 
-    def _forget(self) -> None:
-        """Drop who is out and whose end has passed: they would enter at the virtual time anyway."""
-        if len(self._end) > self._room:
-            kept = {k: end for k, end in self._end.items() if end > self._time or k in self._in}
-            self._end, self._room = kept, 2 * len(kept) + SLACK
+    def _drop_finished(self) -> None:
+        """Drop finish tags of inactive owners that virtual time has passed."""
+        if len(self._finish) > self._capacity:
+            kept = {
+                k: tag for k, tag in self._finish.items() if tag > self._time or k in self._active
+            }
+            self._finish, self._capacity = kept, 2 * len(kept) + SLACK

@@ -1,79 +1,36 @@
-"""The order of the queue: plain code, to which times are told. It never waits and never looks up.
+"""The order of the queue: synchronous code that is given the time.
 
-Two shares, one in the other (`engine.queue.fairness`): moderators and people take turns, moderators
-first, so that a moderator goes ahead of everybody and all moderators together get at most half
-of an engine that others want, too; within each, every person gets the same. What is shared are
-seconds of the engine: estimated before a job runs, corrected by what it took.
+Fair queueing on two levels (`engine.queue.fairness`): between the priorities, moderators first, so
+that a moderator's job is next, and all moderators together get at most half of the engine while
+others wait; within a priority, equal shares for all people. A job costs seconds of the engine:
+estimated before it runs, corrected when it ends.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Final
 
 from engine.errors import QueueFull, TooManyWaiting
-from engine.queue.estimates import Meter, Speeds, Work
+from engine.queue.estimates import Meter, Speeds
 from engine.queue.fairness import Share
+from engine.queue.tasks import Forecast, Limits, Priority, Task
 
-DEAREST: Final = 4.0  # a job is charged this many times its estimate at most: hiccups happen
-
-Caps = tuple[tuple[str, int], ...]  # groups that a job counts in, how many of each may run
-
-
-class Priority(IntEnum):
-    """Say whose jobs go first."""
-
-    MODERATOR = 0
-    PERSON = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """Hold what the queue needs to know of a job; of two, the lower number was asked for first.
-
-    caps: of a person in a place, and of a place; alone: nothing may run beside it.
-    """
-
-    job: int
-    person: str
-    work: Work
-    priority: Priority = Priority.PERSON
-    caps: Caps = ()
-    alone: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Hold how many jobs a person may have running and waiting, and how many may wait in all."""
-
-    running: int = 4
-    waiting: int = 20
-    length: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Say where a job stands: its place in line, counted from 1 (0: it runs), and the second at
-    which its pictures are expected (None: something before it was never measured)."""
-
-    job: int
-    position: int
-    ends_at: float | None
+MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
 
 @dataclass(slots=True)
 class _Run:
-    """Hold a running job: the seconds that were charged, and those that its model still loads."""
+    """A running job; charged: estimated seconds of its work; loading: of its model's loading."""
 
     task: Task
     started: float
     charged: float
     loading: float
-    drawn: float | None = None  # seconds of the engine that it had when decoding began
+    drawn: float | None = None  # seconds of the engine used before decoding
 
     @property
     def seconds(self) -> float:
@@ -82,32 +39,28 @@ class _Run:
 
 @dataclass(slots=True)
 class _Person:
-    lines: dict[Priority, OrderedDict[int, Task]] = field(default_factory=dict)
+    tasks: dict[Priority, dict[int, Task]] = field(default_factory=dict)  # waiting, in order
     waiting: int = 0
     running: int = 0
-    admitted: int = 0  # about to be submitted: their jobs are being committed
-
-    def copy(self) -> _Person:
-        lines = {priority: line.copy() for priority, line in self.lines.items()}
-        return _Person(lines, self.waiting, self.running, self.admitted)
+    admitted: int = 0  # jobs that are being committed, to be submitted then
 
 
 class Order:
-    """Choose what runs next; see the module for how. Times are seconds of any one clock."""
+    """Chooses the jobs to run. Times are in seconds, of any one clock."""
 
     def __init__(self, limits: Limits | None = None, speeds: Speeds | None = None) -> None:
         self.limits = limits or Limits()
         self.speeds = Speeds() if speeds is None else speeds
-        self._pauses: dict[str, str] = {}  # who paused → why
+        self._pauses: dict[str, str] = {}  # by whom → reason
         self._people: dict[str, _Person] = {}
         self._waiting: dict[int, Task] = {}
         self._running: dict[int, _Run] = {}
-        self._together: Counter[str] = Counter()  # running jobs, by the groups of their caps
-        self._held: dict[str, set[str]] = {}  # who waits for a group to have room
-        self._warm: set[str] = set()  # models that are loaded, or are about to be
+        self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
+        self._blocked: dict[str, set[str]] = {}  # full group → people whose jobs wait for it
+        self._loaded: set[str] = set()  # models, or being loaded
         self._admitted = 0
         self._meter = Meter()
-        self._forget()
+        self._reset()
 
     @property
     def waiting(self) -> int:
@@ -125,13 +78,13 @@ class Order:
         return next(iter(self._pauses.values()), None)
 
     def is_waiting(self, job: int) -> bool:
-        """Say whether a job waits."""
+        """Whether a job waits."""
         return job in self._waiting
 
     def admit(self, person: str) -> None:
-        """Keep a place for a job that is being committed, or raise `UserError` with the reason.
+        """Reserve room for a job that is being committed, or raise `QueueFull` or `TooManyWaiting`.
 
-        `unadmit` gives the place back, after `submit` or without one.
+        `unadmit` ends the reservation, with or without a `submit` before.
         """
         if len(self._waiting) + self._admitted >= self.limits.length:
             raise QueueFull(self.limits.length)
@@ -143,62 +96,62 @@ class Order:
         self._admitted += 1
 
     def unadmit(self, person: str) -> None:
-        """Give back a place that `admit` kept."""
+        """End a reservation of `admit`."""
         self._people[person].admitted -= 1
         self._admitted -= 1
-        self._tidy(person)
+        self._remove_idle(person)
 
     def submit(self, task: Task) -> None:
-        """Let a job wait for its turn, admitted or not; one that is known is left as it is."""
+        """Add a job, with or without a reservation; a job that is here already is unchanged."""
         if task.job in self._waiting or task.job in self._running:
             return
         person = self._people.setdefault(task.person, _Person())
-        person.lines.setdefault(task.priority, OrderedDict())[task.job] = task
+        person.tasks.setdefault(task.priority, {})[task.job] = task
         person.waiting += 1
         self._waiting[task.job] = task
-        self._place(task.person)
+        self._update(task.person)
 
     def choose(self, now: float, slots: int) -> Task | None:
-        """Start the job whose turn it is; None while nothing may start.
+        """Start the next job and return it; None while nothing may start.
 
-        Where that job is to run alone, nobody is let past it until all that runs has ended.
+        A job that is to run alone is not overtaken: nothing starts until all running jobs ended.
         """
         if not self.wants(slots):
             return None
         while True:
-            if (level := self._levels.first()) is None:
+            if (priority := self._priorities.first()) is None:
                 return None
-            name = self._shares[level].first()
-            assert name is not None, "a level is in while somebody of it is"
-            if task := self._startable(name, level):
+            name = self._shares[priority].first()
+            assert name is not None, "a priority is active while a person in it is"
+            if task := self._first_startable(name, priority):
                 break
-            self._place(name)  # a group of theirs was filled meanwhile
+            self._update(name)  # a group was filled meanwhile
         if task.alone and self._running:
             return None
         person = self._people[name]
-        del person.lines[level][task.job]
-        self._together.update(group for group, _ in task.caps)
+        del person.tasks[priority][task.job]
+        self._grouped.update(group for group, _ in task.caps)
         del self._waiting[task.job]
         person.waiting -= 1
         person.running += 1
         seconds = self.speeds.seconds(task.work)
         self._running[task.job] = _Run(task, now, seconds, self._loading(task.work.model))
         self._meter.start(task.job, task.work.width, now)
-        self._shares[level].charge(name, seconds)
-        self._levels.charge(level, seconds)
-        self._place(name)
+        self._shares[priority].charge(name, seconds)
+        self._priorities.charge(priority, seconds)
+        self._update(name)
         return task
 
     def wants(self, slots: int) -> bool:
-        """Say whether somebody waits and nothing keeps all of them from starting."""
+        """Whether jobs wait, and neither slots, a pause nor a job that runs alone block all."""
         if self._pauses or len(self._running) >= slots:
             return False
         return bool(self._waiting) and not any(run.task.alone for run in self._running.values())
 
-    def begun(self, job: int, now: float, *, loaded: bool) -> None:
-        """Say that a job begins only now; what went before is nobody's work, and nobody pays.
+    def drawing_began(self, job: int, now: float, *, loaded: bool) -> None:
+        """Record that a job's model is there; the time until now is not charged to anybody.
 
-        `loaded` says that its model was loaded meanwhile, which teaches how long that takes.
+        loaded: the model was loaded meanwhile, which measures loading.
         """
         if run := self._running.get(job):
             if loaded:
@@ -206,17 +159,17 @@ class Order:
             run.loading = 0.0
             self._meter.restart(job, now)
 
-    def drawn(self, job: int, now: float) -> None:
-        """Say that a job's steps are done, and that decoding begins."""
+    def decoding_began(self, job: int, now: float) -> None:
+        """Record that a job's steps are done."""
         if (run := self._running.get(job)) and run.drawn is None:
             run.drawn = self._meter.used(job, now)
 
-    def cooled(self) -> None:
-        """Say that the engine died: whatever model comes next has to be loaded."""
-        self._warm.clear()
+    def engine_died(self) -> None:
+        """Record that all models have to be loaded again."""
+        self._loaded.clear()
 
     def done(self, job: int, now: float, *, finished: bool = True) -> None:
-        """End a running job; `finished` says that all its work was done, so that it teaches."""
+        """End a running job; finished: all its work was done, which measures its model."""
         if job not in self._running:
             return
         run = self._running.pop(job)
@@ -225,131 +178,127 @@ class Order:
         if finished:
             self.speeds.learn(task.work, used, None if run.drawn is None else used - run.drawn)
         elif run.loading:
-            self._warm.discard(task.work.model)  # nobody saw it being loaded
-        pays = min(used, DEAREST * charged)
-        self._shares[task.priority].correct(task.person, pays - charged)
-        self._shares[task.priority].done(pays)
-        self._levels.correct(task.priority, pays - charged)
+            self._loaded.discard(task.work.model)  # it may not have been loaded
+        cost = min(used, MOST * charged)
+        self._shares[task.priority].correct(task.person, cost - charged)
+        self._shares[task.priority].advance(cost)
+        self._priorities.correct(task.priority, cost - charged)
         self._people[task.person].running -= 1
-        self._make_room(task)
-        self._place(task.person)
-        self._tidy(task.person)
+        self._leave_groups(task)
+        self._update(task.person)
+        self._remove_idle(task.person)
 
     def cancel(self, job: int) -> bool:
-        """Take a job out of the line; return False if it does not wait there."""
-        task = self._waiting.pop(job, None)
-        if task is None:
+        """Remove a waiting job; return False if there is none."""
+        if (task := self._waiting.pop(job, None)) is None:
             return False
         person = self._people[task.person]
-        del person.lines[task.priority][job]
+        del person.tasks[task.priority][job]
         person.waiting -= 1
-        self._place(task.person)
-        self._tidy(task.person)
+        self._update(task.person)
+        self._remove_idle(task.person)
         return True
 
     def pause(self, reason: str, by: str = "") -> bool:
-        """Start nothing more until everybody who paused has resumed; what runs goes on.
-
-        Return whether that is news.
-        """
+        """Start no more jobs until every pause is resumed; return whether anything changed."""
         before = self._pauses.get(by)
         self._pauses[by] = reason
         return before != reason
 
     def resume(self, by: str = "") -> bool:
-        """Take back a pause; return whether there was one."""
+        """End a pause; return whether there was one."""
         return self._pauses.pop(by, None) is not None
 
-    def forecast(self, now: float, slots: int) -> Iterator[Place]:
-        """Yield the place of every job, the first to end first, by playing the queue on a copy.
+    def forecast(self, now: float, slots: int) -> Iterator[Forecast]:
+        """Yield the forecast of every job, by end, from a simulation on a copy made at once.
 
-        The copy is made at once; it is as if nobody came any more, nothing were paused and there
-        were one slot at least.
+        It assumes no further jobs, no pause and at least one slot.
         """
-        twin = self._copy()
-        return twin._play(now, max(1, slots))
+        return self._copy()._simulate(now, max(1, slots))
 
-    def _play(self, now: float, slots: int) -> Iterator[Place]:
-        known = all(self.speeds.knows(run.task.work.model) for run in self._running.values())
-        ends = [
-            (self._meter.end(job, run.seconds), job, 0, known) for job, run in self._running.items()
-        ]
+    def _simulate(self, now: float, slots: int) -> Iterator[Forecast]:
+        running = self._running.items()
+        measured = all(self.speeds.has_measured(run.task.work.model) for _, run in running)
+        ends = [(self._meter.end(job, run.seconds), job, 0, measured) for job, run in running]
         ends.sort()
         position = 0
         while self._waiting or ends:
             while task := self.choose(now, slots):
                 position += 1
-                known = known and self.speeds.knows(task.work.model)
+                measured = measured and self.speeds.has_measured(task.work.model)
                 end = self._meter.end(task.job, self._running[task.job].seconds)
-                heappush(ends, (end, task.job, position, known))
-            clock, job, place, measured = heappop(ends)
-            now = max(now, self._meter.time(clock))
-            self._running[job].loading = 0.0  # its model is there now
+                heappush(ends, (end, task.job, position, measured))
+            virtual_end, job, place, sure = heappop(ends)
+            now = max(now, self._meter.time(virtual_end))
+            self._running[job].loading = 0.0  # its model is loaded by now
             self.done(job, now, finished=False)
-            yield Place(job, place, now if measured else None)
+            yield Forecast(job, place, now if sure else None)
 
     def _copy(self) -> Order:
         twin = Order(self.limits, self.speeds)
-        twin._people = {name: person.copy() for name, person in self._people.items()}
+        twin._people = {
+            name: replace(person, tasks={key: dict(tasks) for key, tasks in person.tasks.items()})
+            for name, person in self._people.items()
+        }
         twin._waiting = dict(self._waiting)
         twin._running = {job: replace(run) for job, run in self._running.items()}
-        twin._together = Counter(self._together)
-        twin._held = {group: set(names) for group, names in self._held.items()}
-        twin._warm = set(self._warm)
-        twin._meter, twin._levels = self._meter.copy(), self._levels.copy()
-        twin._shares = {level: share.copy() for level, share in self._shares.items()}
+        twin._grouped = Counter(self._grouped)
+        twin._blocked = {group: set(names) for group, names in self._blocked.items()}
+        twin._loaded = set(self._loaded)
+        twin._meter, twin._priorities = self._meter.copy(), self._priorities.copy()
+        twin._shares = {priority: share.copy() for priority, share in self._shares.items()}
         return twin
 
     def _loading(self, model: str) -> float:
-        """Return the seconds that a model takes before a job can begin; from then on none."""
-        if model in self._warm:
+        """Return the seconds of loading a model, 0 if it is loaded; count it as loaded then."""
+        if model in self._loaded:
             return 0.0
-        self._warm.add(model)
+        self._loaded.add(model)
         return self.speeds.loading(model)
 
-    def _place(self, name: str) -> None:
-        """Let a person be served while they have something waiting and may run more."""
+    def _update(self, name: str) -> None:
+        """Activate a person in each priority where a job of theirs may start; else deactivate."""
         person = self._people[name]
         free = person.running < self.limits.running
-        for level, share in self._shares.items():
-            if free and (task := self._startable(name, level)):
-                share.enter(name, task.job)
+        for priority, share in self._shares.items():
+            if free and (task := self._first_startable(name, priority)):
+                share.activate(name, task.job)
             else:
-                share.leave(name)
+                share.deactivate(name)
             if share:
-                self._levels.enter(level, level)
+                self._priorities.activate(priority, priority)
             else:
-                self._levels.leave(level)
+                self._priorities.deactivate(priority)
 
-    def _startable(self, name: str, level: Priority) -> Task | None:
-        """Return a person's first job whose groups have room; note what the others wait for."""
-        for task in self._people[name].lines.get(level, {}).values():
-            full = [group for group, most in task.caps if self._together[group] >= most]
+    def _first_startable(self, name: str, priority: Priority) -> Task | None:
+        """Return a person's first job whose groups have room; record the full groups of others."""
+        for task in self._people[name].tasks.get(priority, {}).values():
+            full = [group for group, most in task.caps if self._grouped[group] >= most]
             if not full:
                 return task
             for group in full:
-                self._held.setdefault(group, set()).add(name)
+                self._blocked.setdefault(group, set()).add(name)
         return None
 
-    def _make_room(self, task: Task) -> None:
-        """Let those be served again who waited for the groups of a job that ended."""
+    def _leave_groups(self, task: Task) -> None:
+        """Count a job that ended out of its groups, and update the people who waited for them."""
         for group, _ in task.caps:
-            self._together[group] -= 1
-            if not self._together[group]:
-                del self._together[group]
-            for name in self._held.pop(group, ()):
+            self._grouped[group] -= 1
+            if not self._grouped[group]:
+                del self._grouped[group]
+            for name in self._blocked.pop(group, ()):
                 if name in self._people:
-                    self._place(name)
+                    self._update(name)
 
-    def _tidy(self, name: str) -> None:
-        """Forget who has nothing here; and all that was, once nobody has."""
+    def _remove_idle(self, name: str) -> None:
+        """Remove a person without jobs; reset the shares when nobody is left."""
         person = self._people[name]
         if not (person.waiting or person.running or person.admitted):
             del self._people[name]
         if not self._people:
-            self._forget()
+            self._reset()
 
-    def _forget(self) -> None:
-        self._held.clear()
-        self._levels: Share[Priority] = Share()
+    def _reset(self) -> None:
+        self._blocked.clear()
+        self._priorities: Share[Priority] = Share()
         self._shares: dict[Priority, Share[str]] = {priority: Share() for priority in Priority}

@@ -1,14 +1,14 @@
-"""The asyncio GPU queue: jobs wait here for their turn and for a free slot.
+"""The asyncio queue: jobs wait here until they are next and a slot is free.
 
     queue = Queue(lambda: executor.slots)
-    with queue.admit(person):                  # or a refusal in one sentence
+    with queue.admit(person):                  # raises UserError if there is no room
         job = ...                              # commit it
         queue.submit(Task(job=job.id, person=person, work=work_of(recipe)))
-    task = await queue.next()                  # its turn has come, and a slot is free
+    task = await queue.next()                  # it now counts as running
     ...
-    queue.done(task.job)                       # whatever its end was
+    queue.done(task.job)                       # however it ended
 
-The order itself is plain code (`engine.queue.order`); here are only the clock and the waiting.
+The order is decided in `engine.queue.order`; this module adds the clock and the waiting.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from contextlib import contextmanager
 from typing import Final
 
 from engine.queue.estimates import Speeds
-from engine.queue.order import Limits, Order, Place, Task
+from engine.queue.order import Order
+from engine.queue.tasks import Forecast, Limits, Task
 
-SLICE: Final = 50  # places that a forecast finds before it lets others have the loop
+SLICE: Final = 50  # forecasts between two yields to the event loop
 
 
 async def at_once() -> None:
-    """Wait for nothing."""
+    """Return at once."""
 
 
 class Queue:
-    """Hand out jobs in fair order, as many at once as `slots()` says at the time.
+    """Starts jobs in fair order; slots: returns how many may run at once.
 
-    None is handed out before `ready()` returns, which is asked for each.
+    ready: awaited before each job is started.
     """
 
     def __init__(
@@ -47,9 +48,9 @@ class Queue:
         self._slots = slots
         self._clock = clock
         self._ready = ready
-        self._chance = asyncio.Event()  # something may be chosen
-        self._changed = asyncio.Event()  # somebody's place is another
-        self._idle = asyncio.Event()  # nothing runs
+        self._retry = asyncio.Event()  # a job may start
+        self._changed = asyncio.Event()  # forecasts may have changed
+        self._idle = asyncio.Event()  # no job runs
         self._idle.set()
 
     @property
@@ -69,16 +70,16 @@ class Queue:
 
     @property
     def speeds(self) -> Speeds:
-        """Return what was measured; it may be taught from elsewhere, too."""
+        """Return the measured speeds, which may be updated by others, too."""
         return self._order.speeds
 
     def is_waiting(self, job: int) -> bool:
-        """Say whether a job waits."""
+        """Whether a job waits."""
         return self._order.is_waiting(job)
 
     @contextmanager
     def admit(self, person: str) -> Iterator[None]:
-        """Keep a place while a job is being committed; raises `QueueFull` or `TooManyWaiting`."""
+        """Reserve room while a job is committed; raises `QueueFull` or `TooManyWaiting`."""
         self._order.admit(person)
         try:
             yield
@@ -86,12 +87,12 @@ class Queue:
             self._order.unadmit(person)
 
     def submit(self, task: Task) -> None:
-        """Let a committed job wait for its turn; one that is known is left as it is."""
+        """Add a committed job; a job that is already here is left unchanged."""
         self._order.submit(task)
-        self._stir()
+        self._notify()
 
     async def next(self) -> Task:
-        """Wait until a job's turn has come and a slot is free; the job then counts as running."""
+        """Wait until a job may start, and start it."""
         while True:
             if self._order.wants(self._slots()):
                 await self._ready()
@@ -99,32 +100,32 @@ class Queue:
                     self._changed.set()
                     self._idle.clear()
                     return task
-            self._chance.clear()
-            await self._chance.wait()
+            self._retry.clear()
+            await self._retry.wait()
 
-    def begun(self, job: int, *, loaded: bool) -> None:
-        """Say that a running job begins only now, after its model was `loaded` or without."""
-        self._order.begun(job, self._clock(), loaded=loaded)
+    def drawing_began(self, job: int, *, loaded: bool) -> None:
+        """Record that a job's model is there; loaded: it was loaded for this job."""
+        self._order.drawing_began(job, self._clock(), loaded=loaded)
 
-    def drawn(self, job: int) -> None:
-        """Say that a running job's steps are done, and that decoding begins."""
-        self._order.drawn(job, self._clock())
+    def decoding_began(self, job: int) -> None:
+        """Record that a job's steps are done."""
+        self._order.decoding_began(job, self._clock())
 
-    def cooled(self) -> None:
-        """Say that the engine died, and has to load its models again."""
-        self._order.cooled()
+    def engine_died(self) -> None:
+        """Record that all models have to be loaded again."""
+        self._order.engine_died()
 
     def done(self, job: int, *, finished: bool = True) -> None:
-        """Free a running job's slot; `finished` says that all its work was done."""
+        """End a running job; finished: all its work was done."""
         self._order.done(job, self._clock(), finished=finished)
         if not self.running:
             self._idle.set()
-        self._stir()
+        self._notify()
 
     def cancel(self, job: int) -> bool:
-        """Take a job out of the line; return False if it does not wait there."""
+        """Remove a waiting job; return False if there is none."""
         found = self._order.cancel(job)
-        self._stir()
+        self._notify()
         return found
 
     async def idle(self) -> None:
@@ -132,44 +133,40 @@ class Queue:
         await self._idle.wait()
 
     def pause(self, reason: str, by: str = "") -> None:
-        """Start nothing more until everybody who paused has resumed; `reason` is shown to people.
+        """Start no more jobs until every pause is resumed; running jobs go on, new ones may wait.
 
-        What runs goes on, and new jobs are taken.
+        reason: shown to people; by: who pauses, with one pause each.
         """
         if self._order.pause(reason, by):
-            self._stir()
+            self._notify()
 
     def resume(self, by: str = "") -> None:
-        """Take back a pause."""
+        """End a pause."""
         if self._order.resume(by):
-            self._stir()
-
-    def look(self) -> None:
-        """Look again whether something may start: there may be more slots than before."""
-        self._chance.set()
+            self._notify()
 
     async def changed(self) -> None:
-        """Wait until places may have changed since somebody last waited for it."""
+        """Wait until forecasts may have changed since the last call."""
         await self._changed.wait()
         self._changed.clear()
 
-    async def forecast(self) -> AsyncGenerator[Place]:
-        """Yield each job's place as of now, the first to end first.
+    async def forecast(self) -> AsyncGenerator[Forecast]:
+        """Yield each job's forecast as of now, by end.
 
-        The loop is let go now and then: ten thousand places take a while.
+        It yields to the event loop now and then: ten thousand jobs take a while.
         """
-        places = self._order.forecast(self._clock(), self._slots())
-        for count, place in enumerate(places, 1):
-            yield place
+        forecasts = self._order.forecast(self._clock(), self._slots())
+        for count, forecast in enumerate(forecasts, 1):
+            yield forecast
             if count % SLICE == 0:
                 await asyncio.sleep(0)
 
-    def seconds_until(self, place: Place) -> float | None:
-        """Return the seconds to a place's pictures, or None while that cannot be told."""
-        if place.ends_at is None or self.reason:
+    def seconds_until(self, forecast: Forecast) -> float | None:
+        """Return the seconds until a job's pictures, or None where there is no estimate."""
+        if forecast.ends_at is None or self.reason:
             return None
-        return max(0.0, place.ends_at - self._clock())
+        return max(0.0, forecast.ends_at - self._clock())
 
-    def _stir(self) -> None:
-        self._chance.set()
+    def _notify(self) -> None:
+        self._retry.set()
         self._changed.set()

@@ -14,7 +14,8 @@ from time import perf_counter
 from typing import Final, TypeVar
 
 from engine.queue.estimates import Work
-from engine.queue.order import Limits, Order, Task
+from engine.queue.order import Order
+from engine.queue.tasks import Limits, Task
 
 T = TypeVar("T")
 

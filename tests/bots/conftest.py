@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from bots.requests.studio import Asker, Studio
 from bots.worker.worker import Worker
 from engine.models.catalogue import Catalogue
-from engine.queue.order import Limits
 from engine.queue.queue import Queue
+from engine.queue.tasks import Limits
 from storage import Storage
 from tests.bots.fakes import FakeExecutor, allow_all, equal_priority, no_caps
 from tests.models import make_model

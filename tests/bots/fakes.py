@@ -9,7 +9,7 @@ from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health
 from engine.formats.metadata import write_png
-from engine.queue.order import Caps, Priority
+from engine.queue.tasks import Caps, Priority
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from storage import Job

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from engine.queue.estimates import Work
-from engine.queue.order import Order, Priority, Task
+from engine.queue.order import Order
+from engine.queue.tasks import Priority, Task
 
 
 def task(

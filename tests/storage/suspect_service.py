@@ -17,8 +17,8 @@ from bots.worker.worker import Worker
 from engine.events import Event
 from engine.executors.config import EngineConfig
 from engine.executors.inprocess import InProcessExecutor
-from engine.queue.order import Limits
 from engine.queue.queue import Queue
+from engine.queue.tasks import Limits
 from engine.spec import Spec
 from storage import Status, Storage
 from storage.database import schema

@@ -77,7 +77,7 @@ async def test_what_was_drawn_before_tells_how_long_it_takes(settings: Settings)
         async for _ in app.studio.follow(job.id):
             pass
     async with open_app(settings) as app:
-        assert app.worker.queue.speeds.knows("tiny")
+        assert app.worker.queue.speeds.has_measured("tiny")
 
 
 async def test_a_process_that_begins_during_a_pause_starts_nothing(settings: Settings) -> None:
@@ -107,7 +107,7 @@ async def test_what_was_measured_is_remembered_stage_by_stage(settings: Settings
         assert app.worker.queue.speeds.to_dict() == measured
     (settings.data_dir / "engine" / "speeds.json").write_text("[]")
     async with open_app(settings) as app:  # then it learns from the latest jobs
-        assert app.worker.queue.speeds.knows("tiny")
+        assert app.worker.queue.speeds.has_measured("tiny")
 
 
 async def test_a_part_that_fails_ends_the_process_loudly(

@@ -5,8 +5,8 @@ import pytest
 from bots.worker.progress import JobNews, PositionPublisher, steady
 from engine.events import Waiting
 from engine.queue.estimates import Work
-from engine.queue.order import Place, Task
 from engine.queue.queue import Queue
+from engine.queue.tasks import Forecast, Task
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def task(job: int, person: str = "ada") -> Task:
 def test_a_time_is_held_to_unless_it_is_much_too_early(
     queue: Queue, promised: float | None, found: float | None, told: float | None
 ) -> None:
-    place = steady(Place(1, 3, promised), Place(1, 2, found), queue)
+    place = steady(Forecast(1, 3, promised), Forecast(1, 2, found), queue)
     assert (place.position, place.ends_at) == (2, told)
 
 
@@ -73,7 +73,7 @@ async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(
     feeds = {1: JobNews()}
     said = asyncio.Event()
 
-    def broken(place: Place) -> float:
+    def broken(place: Forecast) -> float:
         said.set()
         raise ZeroDivisionError
 

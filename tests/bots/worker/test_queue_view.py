@@ -8,7 +8,7 @@ from bots.operations.settings import Settings, load_settings
 from bots.worker.queue_view import learn, load_queue, priority_of, queue_entries
 from engine.events import Picture
 from engine.queue.estimates import Speeds, work_of
-from engine.queue.order import Priority
+from engine.queue.tasks import Priority
 from storage import Job, NewJob, Status, Storage
 from tests.factories import make_recipe
 
@@ -107,5 +107,5 @@ async def test_the_queue_is_read_from_the_database(tmp_path: Path, settings: Set
         speeds = Speeds()
         await learn(speeds, storage)
     assert [(each.job.id, each.position) for each in found] == [(2, 0), (3, 1), (4, 2)]
-    assert speeds.knows("starter")
+    assert speeds.has_measured("starter")
     assert found[-1].eta is not None

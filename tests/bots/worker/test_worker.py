@@ -344,9 +344,9 @@ async def test_who_follows_a_job_that_is_submitted_twice_sees_its_end(house: Hou
 async def test_only_what_was_drawn_teaches_how_long_it_takes(house: House) -> None:
     house.executor.errors = [RuntimeError("once")]
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
-    assert not house.worker.queue.speeds.knows("starter")
+    assert not house.worker.queue.speeds.has_measured("starter")
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
-    assert house.worker.queue.speeds.knows("starter")
+    assert house.worker.queue.speeds.has_measured("starter")
 
 
 async def test_a_job_begins_when_its_model_is_there(
@@ -357,7 +357,7 @@ async def test_a_job_begins_when_its_model_is_there(
     def note(job: int, *, loaded: bool) -> None:
         begun.append((job, loaded))
 
-    monkeypatch.setattr(house.worker.queue, "begun", note)
+    monkeypatch.setattr(house.worker.queue, "drawing_began", note)
     for loads in (True, False):
         house.executor.loads = loads
         await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
@@ -368,7 +368,7 @@ async def test_an_engine_that_died_has_to_load_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cooled: list[bool] = []
-    monkeypatch.setattr(house.worker.queue, "cooled", lambda: cooled.append(True))
+    monkeypatch.setattr(house.worker.queue, "engine_died", lambda: cooled.append(True))
     house.executor.errors = [Lost("killed by signal 9")]
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
     assert cooled == [True]

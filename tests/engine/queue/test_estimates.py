@@ -59,9 +59,9 @@ def test_evaluations_are_those_of_the_samplers() -> None:
 
 def test_speed_is_what_was_measured() -> None:
     speeds = Speeds()
-    assert not speeds.knows(MODEL)
+    assert not speeds.has_measured(MODEL)
     speeds.learn(work(calls=10), 5.0)
-    assert speeds.knows(MODEL)
+    assert speeds.has_measured(MODEL)
     assert speeds.seconds(work(calls=20)) == pytest.approx(10.0)
 
 
@@ -70,7 +70,7 @@ def test_a_model_that_was_never_measured_is_taken_for_a_usual_one() -> None:
     assert speeds.seconds(work()) > 0
     speeds.learn(work(calls=10), 5.0)
     assert speeds.seconds(work(model="other")) == pytest.approx(5.0)
-    assert not speeds.knows("other")
+    assert not speeds.has_measured("other")
 
 
 def test_speed_follows_what_changes_and_shrugs_at_one_hiccup() -> None:

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine.errors import UserError
 from engine.queue.fairness import SLACK, Share
-from engine.queue.order import Limits, Order, Priority, Task
+from engine.queue.order import Order
+from engine.queue.tasks import Limits, Priority, Task
 from tests.engine.crowds import Arrival, Engine, play, simulate, task
 
 WIDE = Limits(running=100_000, waiting=100_000, length=100_000)
@@ -218,7 +219,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def load(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(sorted(self.running)))
-        self.order.begun(job, self.now, loaded=data.draw(st.booleans()))
+        self.order.drawing_began(job, self.now, loaded=data.draw(st.booleans()))
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -300,10 +301,10 @@ def test_who_is_new_waits_for_nobodys_second_job(
 def test_who_comes_and_goes_leaves_nothing_behind() -> None:
     share: Share[int] = Share()
     for owner in range(10_000):
-        share.enter(owner, owner)
+        share.activate(owner, owner)
         share.charge(owner, 1.0)
-        share.enter(owner, owner)
-        share.done(1.0)
-        share.leave(owner)
+        share.activate(owner, owner)
+        share.advance(1.0)
+        share.deactivate(owner)
     assert len(share) == 0
-    assert len(share._heap) + len(share._stay) + len(share._end) <= 10 * SLACK
+    assert len(share._heap) + len(share._backlogged) + len(share._finish) <= 10 * SLACK

@@ -5,7 +5,8 @@ import pytest
 
 from engine.errors import QueueFull, TooManyWaiting
 from engine.queue.estimates import Work
-from engine.queue.order import Limits, Order, Priority, Task
+from engine.queue.order import Order
+from engine.queue.tasks import Limits, Priority, Task
 from tests.engine.crowds import task
 
 WIDE = Limits(running=100, waiting=10_000, length=10_000)
@@ -113,7 +114,7 @@ def test_loading_a_model_is_not_what_a_job_took() -> None:
     order = Order(WIDE)
     order.submit(task(1))
     order.choose(0.0, 1)
-    order.begun(1, 60.0, loaded=True)
+    order.drawing_began(1, 60.0, loaded=True)
     order.done(1, 62.0)
     assert order.speeds.seconds(task(2).work) == pytest.approx(2.0)
 
@@ -123,7 +124,7 @@ def test_a_job_that_did_not_finish_teaches_nothing() -> None:
     order.submit(task(1))
     order.choose(0.0, 1)
     order.done(1, 1.0, finished=False)
-    assert not order.speeds.knows("m")
+    assert not order.speeds.has_measured("m")
 
 
 def test_places_are_told_while_there_is_no_slot_and_while_paused() -> None:
@@ -272,8 +273,8 @@ def run(order: Order, task: Task, at: float, *, load: float, draw: float, decode
     """Let a job run through its stages; return when it ended."""
     order.submit(task)
     assert order.choose(at, 1) == task
-    order.begun(task.job, at + load, loaded=load > 0)
-    order.drawn(task.job, at + load + draw)
+    order.drawing_began(task.job, at + load, loaded=load > 0)
+    order.decoding_began(task.job, at + load + draw)
     end = at + load + draw + decode
     order.done(task.job, end)
     return end
@@ -284,19 +285,19 @@ def test_loading_and_decoding_are_learnt_apart_and_told_beforehand() -> None:
     now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=3.0)
     order.submit(drawing(2, seconds=5.0))  # five times the steps: the model is warm
     assert [place.ends_at for place in order.forecast(now, 1)] == pytest.approx([now + 13.0])
-    order.cooled()
+    order.engine_died()
     assert [place.ends_at for place in order.forecast(now, 1)] == pytest.approx([now + 43.0])
     order.choose(now, 1)
     later = now + 10.0  # a third of the loading
     assert [place.ends_at for place in order.forecast(later, 1)] == pytest.approx([now + 43.0])
-    order.begun(2, now + 20.0, loaded=True)  # it went faster this time
+    order.drawing_began(2, now + 20.0, loaded=True)  # it went faster this time
     assert [place.ends_at for place in order.forecast(now + 20.0, 1)] == pytest.approx([now + 33.0])
 
 
 def test_of_several_jobs_of_a_cold_model_the_first_loads_it() -> None:
     order = Order()
     now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=0.0)
-    order.cooled()
+    order.engine_died()
     for job in (2, 3):
         order.submit(drawing(job))
     ends = [place.ends_at for place in order.forecast(now, 1)]
@@ -306,11 +307,11 @@ def test_of_several_jobs_of_a_cold_model_the_first_loads_it() -> None:
 def test_nobody_pays_for_the_loading_of_a_model() -> None:
     order = Order()
     run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=0.0)
-    order.cooled()
+    order.engine_died()
     order.submit(drawing(2))
     order.submit(drawing(3, person="bob"))
     assert order.choose(100.0, 1) == drawing(2)
-    order.begun(2, 200.0, loaded=True)
+    order.drawing_began(2, 200.0, loaded=True)
     order.done(2, 202.0)
     order.submit(drawing(4))
     assert [task.job for _ in range(2) if (task := order.choose(202.0, 2))] == [3, 4]
@@ -319,7 +320,7 @@ def test_nobody_pays_for_the_loading_of_a_model() -> None:
 def test_a_model_that_was_not_loaded_after_all_stays_cold() -> None:
     order = Order()
     now = run(order, drawing(1), 0.0, load=30.0, draw=2.0, decode=0.0)
-    order.cooled()
+    order.engine_died()
     order.submit(drawing(2))
     order.choose(now, 1)
     order.done(2, now + 1.0, finished=False)  # cancelled while it was being loaded

@@ -4,8 +4,8 @@ import pytest
 
 from engine.errors import TooManyWaiting
 from engine.queue.estimates import Work
-from engine.queue.order import Limits, Task
 from engine.queue.queue import Queue
+from engine.queue.tasks import Limits, Task
 
 
 class Slots:
@@ -56,18 +56,6 @@ async def test_a_paused_queue_goes_on_when_resumed() -> None:
     await settle()
     assert (waiting.done(), queue.reason) == (False, "Back at noon.")
     queue.resume()
-    assert await waiting == task(1)
-
-
-async def test_slots_that_come_later_are_used() -> None:
-    slots = Slots(0)
-    queue = Queue(slots)
-    queue.submit(task(1))
-    waiting = asyncio.create_task(queue.next(), name="next")
-    await settle()
-    assert not waiting.done()
-    slots.free = 1
-    queue.look()
     assert await waiting == task(1)
 
 
