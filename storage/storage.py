@@ -13,7 +13,6 @@ from storage.clock import Clock, utc_now
 from storage.database import engines, urls
 from storage.database.database import Database
 from storage.jobs.history import History
-from storage.jobs.intake import Intake
 from storage.jobs.jobs import Jobs
 from storage.jobs.outbox import Outbox
 from storage.jobs.picture_files import Pictures
@@ -68,16 +67,14 @@ class Storage:
         pictures = Pictures(folder / "pictures")
         try:
             outbox = Outbox(database, worker, now)
-            intake = Intake(
-                database, now, pictures, tuple({folder, file.parent if file else folder})
-            )
+            folders = tuple({folder, file.parent if file else folder})
             history = History(database)
             care = Care(database, pictures, now)
             yield cls(
                 database=database,
                 pictures=pictures,
                 worker=worker,
-                jobs=Jobs(database, pictures, worker, intake, outbox.arrived, now),
+                jobs=Jobs(database, pictures, worker, folders, outbox.arrived, now),
                 outbox=outbox,
                 inbox=Inbox(database, now),
                 history=history,

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # Raised by a step on a job that another process has ended or claimed.
 OVERTAKEN = (StaleEpoch, IllegalStep)
 UNEXPECTED = Sentence("unexpected")
+OVER_ALREADY: Final = JobNews()
+OVER_ALREADY.close()
 WATCH: Final = 1.0  # seconds between two looks at a job that another process runs
 
 
@@ -78,11 +80,9 @@ class Worker:
             after = jobs[-1].id
         return after
 
-    async def follow(self, job: int) -> AsyncIterator[News]:
-        """Yield the latest news of a submitted job until it is over."""
-        if found := self._news.get(job):
-            async for news in found.follow():
-                yield news
+    def follow(self, job: int) -> AsyncIterator[News]:
+        """Return the latest news of a submitted job, until it is over; see `JobNews.follow`."""
+        return self._news.get(job, OVER_ALREADY).follow()
 
     async def cancel(self, job: int, *, by: str | None = None) -> Job:
         """End a job; one that runs stops within a step. Raises `TooLate` once it is rendered.

@@ -1,99 +1,50 @@
-"""Take a job in: once for each event, and with its person and place made known."""
+"""The rows of a new job: its own, its inputs, its event, its person and place."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from engine.errors import MissingPicture, OptionError
-from engine.files.private import MIN_FREE
+from engine.errors import OptionError
 from engine.queue.estimates import pixel_steps
-from storage.clock import Clock
-from storage.database.database import Database
 from storage.database.quick import insert_quickly
 from storage.database.tables import inputs, jobs, people, pictures, seen_events
-from storage.errors import DiskFull
 from storage.jobs import transitions as steps
-from storage.jobs.picture_files import Pictures
 from storage.jobs.place_tree import greet_place
-from storage.jobs.quota import Allow, Ledger, everything_passes
 from storage.jobs.rows import add_if_new, pictures_of, to_job
 from storage.jobs.words import index
 from storage.records import Job, NewJob
 from storage.states import Status
 
 KEY_LIMIT: Final = 200  # characters
-GREETED_LIMIT: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """Insert jobs; known people and places are remembered, which saves two of three statements."""
+def row_of(new: NewJob, now: datetime) -> dict[str, Any]:
+    """Return the row of a new job; raises `OptionError` for what no database can keep."""
+    _check(new)
+    return {
+        "recipe": new.recipe.to_dict(),
+        "status": Status.QUEUED.value,
+        "person": new.person,
+        "place": new.place,
+        "reply": dict(new.reply),
+        "parent": new.parent,
+        "parent_picture": new.parent_picture,
+        "style": new.style,
+        "cost": pixel_steps(new.recipe),
+        "epoch": 0,
+        "attempts": 0,
+        "words": index(new.recipe.prompt, person=new.person, place=new.place),
+        "created_at": now,
+    }
 
-    database: Database
-    now: Clock
-    files: Pictures
-    folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
-    _greeted: set[tuple[str, str]] = field(default_factory=set)
 
-    async def add(self, new: NewJob, allow: Allow = everything_passes) -> Job:
-        """Commit a job, queued; see `Jobs.add`."""
-        self._check_room()
-        values = self._values(new)
-        guest = (new.person, new.place)
-
-        def unit(connection: Connection, introduce: bool) -> Job:
-            if new.event and (known := find_by_event(connection, new.event)):
-                return known
-            # A sweep removes files under the same lock: what is here now will stay.
-            for needed in new.recipe.inputs:
-                if not self.files.has(needed):
-                    raise MissingPicture(needed)
-            allow(Ledger(connection, new.person))
-            if introduce:
-                guest = {"id": new.person, "created_at": values["created_at"]}
-                add_if_new(connection, people, guest)
-                greet_place(connection, new.place, values["created_at"])
-            return _insert(connection, new, values)
-
-        introduce = guest not in self._greeted
-        try:
-            job = await self.database.write(lambda connection: unit(connection, introduce))
-        except IntegrityError:  # another process has removed the person or place
-            job = await self.database.write(lambda connection: unit(connection, True))
-        if len(self._greeted) >= GREETED_LIMIT:
-            self._greeted.clear()
-        self._greeted.add(guest)
-        return job
-
-    def _check_room(self) -> None:
-        """Admit nothing once a disk is nearly full: what was admitted still needs some room."""
-        for folder in self.folders:
-            if shutil.disk_usage(folder).free < MIN_FREE:
-                raise DiskFull(self.database.where, f"less than {MIN_FREE // 2**20} MB are free")
-
-    def _values(self, new: NewJob) -> dict[str, Any]:
-        _check(new)
-        return {
-            "recipe": new.recipe.to_dict(),
-            "status": Status.QUEUED.value,
-            "person": new.person,
-            "place": new.place,
-            "reply": dict(new.reply),
-            "parent": new.parent,
-            "parent_picture": new.parent_picture,
-            "style": new.style,
-            "cost": pixel_steps(new.recipe),
-            "epoch": 0,
-            "attempts": 0,
-            "words": index(new.recipe.prompt, person=new.person, place=new.place),
-            "created_at": self.now(),
-        }
+def greet(connection: Connection, new: NewJob, now: datetime) -> None:
+    """Insert the person and the place of a new job where they are not known."""
+    add_if_new(connection, people, {"id": new.person, "created_at": now})
+    greet_place(connection, new.place, now)
 
 
 def _check(new: NewJob) -> None:
@@ -141,7 +92,8 @@ def _owner(connection: Connection, new: NewJob, sha256: str) -> str | None:
     return None if connection.execute(drawn).first() else new.person
 
 
-def _insert(connection: Connection, new: NewJob, values: dict[str, Any]) -> Job:
+def insert_job(connection: Connection, new: NewJob, values: dict[str, Any]) -> Job:
+    """Insert a job with its inputs and its event, and return it."""
     if new.parent is not None:
         steps.find(connection, new.parent)
     job = insert_quickly(connection, jobs, values)

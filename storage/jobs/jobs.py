@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
 
+from engine.errors import MissingPicture
 from engine.events import Picture as Drawn
+from engine.files.private import MIN_FREE
 from storage.clock import Clock
 from storage.database import audit
 from storage.database.database import OUTCOME, Database
 from storage.database.tables import jobs, messages
-from storage.errors import DatabaseFault, UnknownJob
+from storage.errors import DatabaseFault, DiskFull, UnknownJob
 from storage.jobs import transitions as steps
-from storage.jobs.intake import Intake, find_by_event
+from storage.jobs.intake import find_by_event, greet, insert_job, row_of
 from storage.jobs.picture_files import Pictures, Stored
 from storage.jobs.quota import Allow, Ledger, everything_passes
 from storage.jobs.rows import JOB, pictures_of, to_job, to_jobs
@@ -25,6 +30,7 @@ from storage.records import Job, NewJob
 from storage.states import Status, Step
 
 PAGE: Final = 50
+GREETED_LIMIT: Final = 10_000
 RETRY: Final = 0.5  # seconds between tries to write a file
 
 
@@ -35,9 +41,11 @@ class Jobs:
     database: Database
     files: Pictures
     worker: Worker
-    intake: Intake
+    folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
+    # People and places known to be in the database: saves two of a new job's three statements.
+    _greeted: set[tuple[str, str]] = field(default_factory=set)
 
     async def add(self, new: NewJob, *, allow: Allow = everything_passes) -> Job:
         """Commit a job and return it, queued: only now may anybody be told so.
@@ -47,7 +55,31 @@ class Jobs:
         `DatabaseFault` within `database.ADMISSION` seconds when the database cannot take it;
         nothing was then written.
         """
-        return await self.intake.add(new, allow)
+        self._check_room()
+        values = row_of(new, self.now())
+        guest = (new.person, new.place)
+
+        def unit(connection: Connection, introduce: bool) -> Job:
+            if new.event and (known := find_by_event(connection, new.event)):
+                return known
+            # Files are removed under the same lock: what is here now will stay.
+            for needed in new.recipe.inputs:
+                if not self.files.has(needed):
+                    raise MissingPicture(needed)
+            allow(Ledger(connection, new.person))
+            if introduce:
+                greet(connection, new, values["created_at"])
+            return insert_job(connection, new, values)
+
+        introduce = guest not in self._greeted
+        try:
+            job = await self.database.write(lambda connection: unit(connection, introduce))
+        except IntegrityError:  # another process has removed the person or place
+            job = await self.database.write(lambda connection: unit(connection, True))
+        if len(self._greeted) >= GREETED_LIMIT:
+            self._greeted.clear()
+        self._greeted.add(guest)
+        return job
 
     async def may(self, person: str, allow: Allow) -> None:
         """Raise what `allow` would, as things stand now."""
@@ -82,8 +114,8 @@ class Jobs:
 
     async def claim(self, job: int) -> Job | None:
         """Take a queued job for this process, or return None where somebody was faster."""
-        worker = await self.worker.register()
-        row = await self.worker.act(lambda c: steps.claim(c, job, worker, self.now()))
+        name = self.worker.name
+        row = await self.worker.act(lambda c: steps.claim(c, job, name, self.now()))
         return None if row is None else to_job(row)
 
     async def release(self, job: int, epoch: int) -> Job:
@@ -217,6 +249,12 @@ class Jobs:
     async def by_event(self, event: str) -> Job | None:
         """Return the job that an event made; None if none."""
         return await self.database.read(lambda connection: find_by_event(connection, event))
+
+    def _check_room(self) -> None:
+        """Raise `DiskFull` once a disk is nearly full: jobs taken before still need some room."""
+        for folder in self.folders:
+            if shutil.disk_usage(folder).free < MIN_FREE:
+                raise DiskFull(self.database.where, f"less than {MIN_FREE // 2**20} MB are free")
 
     async def _keep(self, drawn: Iterable[Drawn]) -> list[Stored]:
         """Write files, waiting out a full disk for as long as an outcome is held in memory."""

@@ -56,7 +56,6 @@ class Outbox:
 
         From here on its outcome counts as unknown, until one of the methods below tells.
         """
-        sender = await self.worker.register()
         query = (
             update(outbox)
             .where(
@@ -65,7 +64,7 @@ class Outbox:
                 outbox.c.closed_at.is_(None),
                 self._free(),
             )
-            .values(sender=sender, sending=True)
+            .values(sender=self.worker.name, sending=True)
         )
         return await self.worker.act(lambda c: c.execute(query).rowcount == 1, OUTCOME)
 

@@ -32,7 +32,7 @@ from storage.errors import (
     NewerSchema,
     ReadOnly,
 )
-from storage.jobs import intake, jobs
+from storage.jobs import jobs
 from tests.factories import add_claimed
 from tests.storage import postgres
 from tests.storage.conftest import Home, a_job, drawn
@@ -131,7 +131,7 @@ async def test_a_folder_that_may_not_be_written() -> None:
 
 
 async def test_a_database_that_may_only_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "ROOM", 0)
+    monkeypatch.setattr(jobs, "MIN_FREE", 0)
     with small_disk(8) as folder:
         await _use(folder)
         with read_only(folder):
@@ -257,7 +257,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 async def test_a_full_disk_stops_admission_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "ROOM", 0)  # let it really fill up
+    monkeypatch.setattr(jobs, "MIN_FREE", 0)  # let it really fill up
     monkeypatch.setattr(jobs, "RETRY", 0.01)
     with small_disk(4) as folder:
         async with Storage.open(folder) as storage:
