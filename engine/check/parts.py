@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 
-from engine.decode.own_vae import read_vae
+from engine.decode.external_vae import read_vae
 from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.finite import check_values
 from engine.errors import BrokenModel

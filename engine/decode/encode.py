@@ -1,4 +1,4 @@
-"""The way back: pixels of a start image become latents."""
+"""Encode the pixels of start images into latents, with a VAE."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.decode.tiled_vae import encode_large
+from engine.decode.tiled_vae import encode_in_tiles
 from engine.loading.model import Model
 
-GREY: Final = 0.0  # what a model for inpainting sees where it is to paint, in −1 … 1
+GREY: Final = 0.0  # of the masked area in an inpainting model's input, in −1 … 1
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def _encode_whole(vae: Any, images: Tensor) -> Tensor:
+def encode_whole(vae: Any, images: Tensor) -> Tensor:
+    """Encode pixels [1, 3, H, W] in −1 … 1 to the mean of the latents [1, C, h, w], unscaled."""
     mean: Tensor = vae.encode(images, return_dict=False)[0].mode()
     return mean
 
 
 def encode(
-    model: Model, images: Tensor, look: Callable[[Any, Tensor], Tensor] = _encode_whole
+    model: Model, images: Tensor, mean_of: Callable[[Any, Tensor], Tensor] = encode_whole
 ) -> Tensor:
-    """Encode images [1, 3, H, W] in −1 … 1 to latents [1, C, H/8, W/8], fp32.
+    """Encode images [1, 3, H, W] in −1 … 1 to latents [1, C, H/8, W/8], fp32, on the device.
 
-    They are on the model's device, and the mean of what the VAE says, not a draw: a start image has
-    one meaning. look: how that mean is found, at once or in tiles.
+    Latents are the mean of the VAE's distribution, not a sample, so that a start image always
+    gives the same. mean_of: computes that mean, at once or in tiles.
     """
     config = model.vae.config
     shift = getattr(config, "shift_factor", None) or 0.0
     dtype = next(model.vae.parameters()).dtype
-    mean = look(model.vae, images.to(model.device, dtype)).float()
+    mean = mean_of(model.vae, images.to(model.device, dtype)).float()
     latents: Tensor = (mean - shift) * config.scaling_factor
     return latents
 
 
 def encode_tiled(model: Model, images: Tensor) -> Tensor:
-    """Encode as `encode` does, but in overlapping tiles, which need less memory at once."""
-    return encode(model, images, encode_large)
+    """Encode in overlapping tiles, which need less memory at once."""
+    return encode(model, images, encode_in_tiles)
 
 
 def to_images(pixels: Pixels) -> Tensor:
@@ -55,17 +56,16 @@ def to_mask(mask: Pixels) -> Tensor:
 
 
 def inpainting_input(
-    images: Tensor | None, mask: Tensor, look: Callable[[Tensor], Tensor]
+    images: Tensor | None, mask: Tensor, to_latents: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return what a U-Net for inpainting sees beside x: the mask, and the picture without it.
+    """Return an inpainting U-Net's further input channels: the mask, and the unmasked picture.
 
-    images: [1, 3, H, W] in −1 … 1, or None for none; mask: [1, 1, H, W] in 0 … 1; look: how images
-    become latents, [1, C, h, w]. Returns [1, 1 + C, h, w] fp32, where the latents are. Rombach et
-    al. (2022), arXiv:2112.10752, section 4.5; the hole is grey, as in RunwayML's own pipeline and
-    diffusers'.
+    images: [1, 3, H, W] in −1 … 1, or None; mask: [1, 1, H, W] in 0 … 1; to_latents: encodes images
+    to [1, C, h, w]. Returns [1, 1 + C, h, w] fp32, on the latents' device. Rombach et al. (2022),
+    arXiv:2112.10752, section 4.5; the masked area is grey, as in RunwayML's pipeline and diffusers.
     """
     painted = mask >= 0.5
     seen = torch.full_like(mask, GREY).expand(-1, 3, -1, -1) if images is None else images
-    latents = look(torch.where(painted, GREY, seen))
+    latents = to_latents(torch.where(painted, GREY, seen))
     small = torch.nn.functional.interpolate(painted.float(), size=latents.shape[2:])
     return torch.cat([small.to(latents.device), latents], dim=1)

@@ -1,9 +1,9 @@
-"""Decode and encode pictures that are too large for a VAE at once, so that no seam can be seen.
+"""Decode and encode large pictures in tiles, without visible seams.
 
-Tiles alone do not give that. A VAE's group norms measure the whole picture, and its attention
-looks at all of it; a tile of sky is measured as sky, and comes out greyer than beside the sea. So
-the blocks with attention, at the size of latents and cheap, see the whole picture, and the others
-go over their tiles twice: to measure, and to draw with one measure for all.
+A VAE's group norms use the mean and variance of the whole picture, and its attention all of it, so
+that a tile decoded alone has other colours than in the picture. Therefore the blocks with
+attention, which are small, run on the whole picture; the others run on their tiles twice: once to
+collect the statistics of all tiles, and once to compute the result with them.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from engine.pictures.tiles import Tiling, cut, tiled
 
 TILE: Final = 64  # latents, as many as most models are trained at
 OVERLAP: Final = 16
-# A norm's measure is right once those before it are. More rounds would help most pictures a little
-# further, but not all: what a round corrects early in a network can shake what comes after it.
+# A norm's statistics are right once those of earlier norms are. More rounds help most pictures a
+# little, but make some worse: corrections early in a network change all that follows.
 ROUNDS: Final = 1
 
 
-def decode_large(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
+def decode_in_tiles(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
     """Decode latents [1, C, h, w], unscaled, to pixels [1, 3, 8h, 8w] in −1…1, fp32 on the CPU."""
     decoder = vae.decoder
     tiling = Tiling(tile=tile, overlap=overlap, outside=_scale(vae))
-    if isinstance(vae, AutoencoderTiny):  # convolutions alone, which measure nothing
+    if isinstance(vae, AutoencoderTiny):  # convolutions alone, without norms
         return tiled(decoder, latents, tiling)
     if vae.post_quant_conv is not None:
         latents = vae.post_quant_conv(latents)
     features = decoder.mid_block(decoder.conv_in(latents))
 
-    def draw(x: Tensor) -> Tensor:
+    def run(x: Tensor) -> Tensor:
         for block in decoder.up_blocks:
             x = block(x)
         pixels: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
         return pixels
 
-    return _alike(draw, features, tiling, [*decoder.up_blocks, decoder.conv_norm_out])
+    return _in_tiles(run, features, tiling, [*decoder.up_blocks, decoder.conv_norm_out])
 
 
-def encode_large(vae: Any, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
-    """Encode pixels [1, 3, 8h, 8w] in −1…1 to the likeliest latents [1, C, h, w], unscaled."""
+def encode_in_tiles(vae: Any, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
+    """Encode pixels [1, 3, 8h, 8w] in −1…1 to the mean of the latents [1, C, h, w], unscaled."""
     encoder = vae.encoder
 
-    def look(x: Tensor) -> Tensor:
+    def run(x: Tensor) -> Tensor:
         x = encoder.conv_in(x)
         for block in encoder.down_blocks:
             x = block(x)
         return x
 
     tiling = Tiling(tile=tile, overlap=overlap, inside=_scale(vae))
-    features = _alike(look, image, tiling, encoder.down_blocks)
+    features = _in_tiles(run, image, tiling, encoder.down_blocks)
     features = encoder.mid_block(features.to(image.device, image.dtype))
     moments = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(features)))
     if vae.quant_conv is not None:
@@ -71,22 +71,22 @@ def _scale(vae: Any) -> int:
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
-def _alike(draw: Any, x: Tensor, tiling: Tiling, blocks: Iterable[torch.nn.Module]) -> Tensor:
-    """Return draw(x) in tiles, for which all group norms of the blocks measure the whole of x."""
-    with Norms(blocks) as norms:
+def _in_tiles(run: Any, x: Tensor, tiling: Tiling, blocks: Iterable[torch.nn.Module]) -> Tensor:
+    """Return run(x) in tiles, with the group norms' statistics of the whole of x."""
+    with SharedNorms(blocks) as norms:
         for _ in range(ROUNDS):
             for piece in cut(x, tiling):
                 norms.weight = piece.weight
-                draw(piece.x)
-            norms.settle()
-        return tiled(draw, x, tiling)
+                run(piece.x)
+            norms.combine()
+        return tiled(run, x, tiling)
 
 
-class Norms:
-    """Make group norms use one mean and variance for all tiles, while it is entered.
+class SharedNorms:
+    """Make group norms use one mean and variance for all tiles, inside `with`.
 
-    They measure what passes, as much of it as `weight` [h, w] says is a tile's own, until
-    `settle` makes one measure of all of it.
+    While `weight` is set, they collect statistics, each pixel with its weight, [h, w];
+    `combine` makes one mean and variance of them, which is used from then on.
     """
 
     def __init__(self, blocks: Iterable[torch.nn.Module]) -> None:
@@ -97,10 +97,10 @@ class Norms:
             for module in block.modules()
             if isinstance(module, torch.nn.GroupNorm)
         ]
-        self._seen: dict[torch.nn.GroupNorm, list[tuple[Tensor, Tensor, Tensor]]] = {}
-        self._settled: dict[torch.nn.GroupNorm, tuple[Tensor, Tensor]] = {}
+        self._tiles: dict[torch.nn.GroupNorm, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        self._combined: dict[torch.nn.GroupNorm, tuple[Tensor, Tensor]] = {}
 
-    def __enter__(self) -> Norms:
+    def __enter__(self) -> SharedNorms:
         for norm in self._norms:
             norm.forward = partial(self._apply, norm)  # type: ignore[method-assign]
         return self
@@ -114,24 +114,24 @@ class Norms:
         for norm in self._norms:
             del norm.forward
 
-    def settle(self) -> None:
-        """Take what was seen since the last time as the measure of the whole picture."""
-        for norm, seen in self._seen.items():
+    def combine(self) -> None:
+        """Combine the statistics of all tiles since the last call."""
+        for norm, seen in self._tiles.items():
             share, mean, variance = (torch.stack(part) for part in zip(*seen, strict=True))
             share = (share / share.sum())[:, None]
             middle = (share * mean).sum(0)
-            self._settled[norm] = middle, (share * (variance + (mean - middle) ** 2)).sum(0)
-        self._seen.clear()
+            self._combined[norm] = middle, (share * (variance + (mean - middle) ** 2)).sum(0)
+        self._tiles.clear()
         self.weight = None
 
     def _apply(self, norm: torch.nn.GroupNorm, x: Tensor) -> Tensor:
         if self.weight is not None:
-            self._seen.setdefault(norm, []).append(self._measure(norm, x))
-        if norm not in self._settled:
+            self._tiles.setdefault(norm, []).append(self._measure(norm, x))
+        if norm not in self._combined:
             return group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
         mean, variance = (
             part.to(x.dtype).repeat_interleave(x.shape[1] // norm.num_groups).view(1, -1, 1, 1)
-            for part in self._settled[norm]
+            for part in self._combined[norm]
         )
         scale = norm.weight.view(1, -1, 1, 1) * (variance + norm.eps).rsqrt()
         return (x - mean) * scale + norm.bias.view(1, -1, 1, 1)

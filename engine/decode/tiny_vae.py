@@ -1,11 +1,11 @@
-"""Tiny VAEs (TAESD): a few convolutions that decode in a moment what a VAE decodes in a second.
+"""Tiny VAEs (TAESD): small convolutional decoders, about a hundred times faster than a VAE.
 
     vae = read_tiny("taesd", path)      # diffusers' AutoencoderTiny, its decoder alone
 
-Its makers' files hold bare lists of layers, `taesd_decoder.safetensors` and an encoder beside it;
-diffusers' folders and joined files name the same layers otherwise. Which of these a file is, and
-for how many channels, its tensors' names and shapes tell. Latents go in as they are denoised: the
-scale of the VAE that it stands for is within. https://github.com/madebyollin/taesd
+The authors' files are lists of layers, `taesd_decoder.safetensors` and an encoder beside it;
+diffusers' folders and ComfyUI's joined files use other names for the same layers. The names and
+shapes of its tensors show which of these a file is, and for how many channels. It decodes latents
+as they are denoised, without the VAE's scaling factor. https://github.com/madebyollin/taesd
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from engine.loading.modules import read_folder, reading
 from engine.loading.unused_tensors import check_unused
 
 CLASS: Final = "AutoencoderTiny"
-# A decoder's layers as its makers, ComfyUI's joined files and diffusers count them. The makers
-# count a clamp before the first one.
+# A decoder's layers in the authors' files, ComfyUI's joined files and diffusers' folders. The first
+# two number a clamp before the first layer.
 SPELLINGS: Final = (
     (re.compile(r"(\d+)\.(.+)"), 1),
     (re.compile(r"taesd_decoder\.(\d+)\.(.+)"), 1),
     (re.compile(r"decoder\.layers\.(\d+)\.(.+)"), 0),
 )
-# The first layer's weights, and one that no other list of layers has: a block of three
-# convolutions at its place.
+# The first layer's weights, and one that no other list of layers has at its place: the third
+# convolution of a block.
 FIRST: Final = "layers.0.weight"
 BLOCK: Final = "layers.2.conv.4.weight"
-# The other half of it, and the scale of latents as ComfyUI keeps it: neither decodes.
+# The encoder, and the scaling factors that ComfyUI stores: neither is used to decode.
 HARMLESS: Final = re.compile(r"(taesd_)?encoder\.|vae_(scale|shift)$")
 
 
 def is_tiny(path: Path) -> bool:
-    """Say whether a file or folder holds a tiny VAE, by its tensors or its configuration."""
+    """Whether a file or folder holds a tiny VAE, by its tensors or its configuration."""
     if path.is_dir():
         return _config(path).get("_class_name") == CLASS
     try:
@@ -84,7 +84,7 @@ def _from_file(path: Path) -> AutoencoderTiny:
 
 
 def _check_form(header: Header, layers: Mapping[str, str], wanted: Mapping[str, Tensor]) -> None:
-    """Raise `BadFile` where a file's layers are not those of the form that Marble knows."""
+    """Raise `BadFile` where a file's layers are not those of TAESD's decoder."""
     for name, weight in wanted.items():
         if name not in layers:
             raise BadFile(f"its weights lack the decoder's {name!r}")
@@ -95,11 +95,11 @@ def _check_form(header: Header, layers: Mapping[str, str], wanted: Mapping[str, 
 
 
 def _layers(header: Header) -> dict[str, str] | None:
-    """Return the decoder's tensors, diffusers' names → the file's, or None if it holds none."""
+    """Return the decoder's tensors, diffusers' names → the file's, or None if there is none."""
     for pattern, clamps in SPELLINGS:
         found = dict(_spelled(header, pattern, clamps))
         first, block = (header.shape(found.get(name, "")) for name in (FIRST, BLOCK))
-        # Of four dimensions, from few channels to many: an encoder's starts with three colours.
+        # Of four dimensions, and a block of equal input and output channels.
         if len(first) == 4 and len(block) == 4 and block[:2] == (first[0], first[0]):
             return found
     return None

@@ -1,4 +1,4 @@
-"""The third stage: reveal. Latents become pixels; and, on the way there, a guess at them."""
+"""Stage 3: decode latents into pixels; and small previews of unfinished latents."""
 
 import logging
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from engine.decode.tiled_vae import decode_large
+from engine.decode.tiled_vae import decode_in_tiles
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.errors import NotFinite
 from engine.loading.model import Model
 
 PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
-CHEAP: Final = 0.2  # seconds that a tiny VAE may take for a preview
-MOST: Final = 128 * 128  # latents that one is asked for; it needs memory beside the U-Net's
-SIDES: Final = (8, 16, 32, 64)  # latents, that its cost is tried at
-LONG_ENOUGH: Final = 0.01  # seconds; less tells of launching kernels, not of running them
+CHEAP: Final = 0.2  # seconds of a preview by a tiny VAE, at most
+MOST: Final = 128 * 128  # latents of such a preview; it needs memory beside the U-Net's
+SIDES: Final = (8, 16, 32, 64)  # latents, at which its cost is measured
+LONG_ENOUGH: Final = 0.01  # seconds; a shorter time is mostly launching kernels
 
 Pixels = NDArray[np.uint8]
 
@@ -38,14 +38,14 @@ def decode(model: Model, latents: Tensor) -> Pixels:
 
 
 def decode_tiled(model: Model, latents: Tensor) -> Pixels:
-    """Decode as `decode` does, but in overlapping tiles, which need less memory at once."""
-    return _to_pixels(_checked(decode_large(model.vae, _unscaled(model, latents)), latents))
+    """Decode in overlapping tiles, which need less memory at once; raises `NotFinite`."""
+    return _to_pixels(_checked(decode_in_tiles(model.vae, _unscaled(model, latents)), latents))
 
 
 def _checked(images: Tensor, latents: Tensor) -> Tensor:
-    """Return what a VAE made of latents, or raise `NotFinite`: it would show as black.
+    """Return decoded images, or raise `NotFinite`: they would be black.
 
-    VAEs work in fp32, so that no other precision would make numbers of it.
+    VAEs run in fp32, so that no higher precision would help.
     """
     if not all(are_finite([images])):
         raise NotFinite.in_vae() if all(are_finite([latents])) else NotFinite.in_latents()
@@ -62,11 +62,10 @@ def _unscaled(model: Model, latents: Tensor) -> Tensor:
 
 
 class Previewer:
-    """Guess pixels from latents: by a tiny VAE where there is one and it is cheap enough.
+    """Makes previews of latents, by a tiny VAE where there is one and it is cheap enough.
 
-    Otherwise by a linear map, which costs next to nothing: [C + 1, 3], latents and a constant to
-    RGB in −1…1. It comes from the model's `marble.json` where that has one, or else is fitted to
-    the VAE's own answers.
+    Otherwise by a linear map from latents and a constant to RGB in −1…1, [C + 1, 3], which costs
+    very little. It is taken from the model's `marble.json`, or else fitted to the VAE's output.
     """
 
     def __init__(self, model: Model, tiny: AutoencoderTiny | None = None) -> None:
@@ -85,7 +84,7 @@ class Previewer:
         return count <= MOST and count * self._cost <= CHEAP
 
     def _by_tiny(self, denoised: Tensor) -> Pixels | None:
-        """Return the tiny VAE's pixels, or None where it cannot make them here."""
+        """Return the tiny VAE's pixels, or None if its values are not finite or memory is short."""
         if self._tiny is None:
             return None
         try:
@@ -114,7 +113,7 @@ class Previewer:
 
     @cached_property
     def _cost(self) -> float:
-        """Return the seconds that the tiny VAE takes for a latent, by a few trials."""
+        """Return the measured seconds of the tiny VAE for one latent."""
 
         def decode(side: int) -> None:
             shape = (1, self._model.latent_channels, side, side)
@@ -124,8 +123,8 @@ class Previewer:
 
 
 def cost_of(decode: Callable[[int], object], clock: Callable[[], float] = perf_counter) -> float:
-    """Return the seconds a latent of decode(side), at the first side that takes long enough."""
-    decode(SIDES[0])  # the first call of all pays for more than itself
+    """Return the seconds of decode(side) a latent, at the first side that takes long enough."""
+    decode(SIDES[0])  # the first call includes initialisation
     for side in SIDES:
         begun = clock()
         decode(side)
@@ -136,7 +135,7 @@ def cost_of(decode: Callable[[int], object], clock: Callable[[], float] = perf_c
 
 
 def _jpeg(pixels: Pixels, most: float) -> bytes:
-    """Return pixels as a JPEG of at most PREVIEW_SIDE, enlarged `most` times at most."""
+    """Return pixels as a JPEG of at most PREVIEW_SIDE, upscaled `most` times at most."""
     image = Image.fromarray(pixels)
     scale = min(most, PREVIEW_SIDE / max(image.size))
     size = (round(image.width * scale), round(image.height * scale))
@@ -146,7 +145,7 @@ def _jpeg(pixels: Pixels, most: float) -> bytes:
 
 
 def fit_preview(model: Model, samples: int = 32, side: int = 8) -> Tensor:
-    """Fit the preview map [C + 1, 3] by least squares to what the VAE makes of smooth latents."""
+    """Fit the preview map [C + 1, 3] by least squares to the VAE's output on smooth latents."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn((samples, model.latent_channels, 2, 2), generator=generator)
     latents = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")

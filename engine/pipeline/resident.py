@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from engine.decode.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
-from engine.decode.own_vae import Vaes
+from engine.decode.external_vae import ExternalVaes
 from engine.decode.vae import Pixels, Previewer, decode, decode_tiled
 from engine.denoise.control import ActiveControl, Controls
 from engine.denoise.denoising import Denoising, PassInputs, evaluate
@@ -58,7 +58,7 @@ class Resident:
         self.users = 0  # running jobs
         self.controls = Controls(ModelFiles(models_dir, ModelKind.CONTROLNET), make_room)
         self._loras = Loras(model, ModelFiles(models_dir, ModelKind.LORA), make_room)
-        self._vaes = Vaes(model, ModelFiles(models_dir, ModelKind.VAE), make_room)
+        self._vaes = ExternalVaes(model, ModelFiles(models_dir, ModelKind.VAE), make_room)
         self._text = TextEncoder(model, ModelFiles(models_dir, ModelKind.EMBEDDING))
         self._ladder = ladder
         modules = partial(_modules, model, self._vaes, self.controls)
@@ -85,7 +85,7 @@ class Resident:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
         self._parts.settle()
         # A broken one is to be known before the work, not after it.
-        self._load(partial(self._vaes.lend, recipe.vae))
+        self._load(partial(self._vaes.decoder, recipe.vae))
         texts = self._read(recipe)
         controls = self._active_controls(control_images, recipe.width, recipe.height)
         inputs = replace(self._first_inputs(recipe, start_image), controls=controls)
@@ -200,7 +200,7 @@ class Resident:
     def _encode(self, images: Tensor, vae: str | None) -> Tensor:
         def way(encode: Callable[[Model, Tensor], Tensor]) -> Tensor:
             self._parts.bring("vae")
-            return encode(self._vaes.lend_to_encode(vae), images)
+            return encode(self._vaes.encoder(vae), images)
 
         tiled = partial(way, encode_tiled)
         ways: list[Way[Tensor]] = [
@@ -282,7 +282,7 @@ class Resident:
         # One picture a call: what stands beside it would move its last bits.
         def way(decode: Callable[[Model, Tensor], Pixels]) -> Pixels:
             self._parts.bring("vae")
-            return decode(self._vaes.lend(vae), latents)
+            return decode(self._vaes.decoder(vae), latents)
 
         tiled = partial(way, decode_tiled)
         ways: list[Way[Pixels]] = [
@@ -296,10 +296,10 @@ class Resident:
     @cached_property
     def _preview(self) -> Previewer:
         self._parts.bring("vae")
-        return Previewer(self._vaes.for_previews(), self._vaes.tiny())
+        return Previewer(self._vaes.for_previews(), self._vaes.load_tiny())
 
 
-def _modules(model: Model, vaes: Vaes, controls: Controls, part: str) -> list[Any]:
+def _modules(model: Model, vaes: ExternalVaes, controls: Controls, part: str) -> list[Any]:
     """Return what a part of a model consists of, and what is loaded to work with it."""
     found = [getattr(model, name) for name in PARTS[part]]
     beside = {"unet": controls.modules, "vae": vaes.modules}.get(part, [])

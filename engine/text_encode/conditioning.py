@@ -1,4 +1,4 @@
-"""The first stage: read the brief. Words become embeddings that the U-Net attends to."""
+"""Stage 1: encode prompts with CLIP into conditioning, which the U-Net attends to."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from engine.sentences import Sentence
 from engine.text_encode.embeddings import Embeddings
 from engine.text_encode.prompts import Token, tokenize
 
-MOST_WINDOWS: Final = 256  # more than words alone can fill; embeddings have any number of vectors
-CACHED: Final = 64 * 2**20  # bytes of prompts: 283 windows of SD1.x, 106 of SDXL
+MOST_WINDOWS: Final = 256  # more than words can fill; embeddings may have any number of vectors
+CACHED: Final = 64 * 2**20  # bytes of encoded prompts: 283 windows of SD1.x, 106 of SDXL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
-    """Hold what the U-Net is told, a row for each picture it is asked about.
+    """The U-Net's conditioning, a row for each prompt; all tensors fp32.
 
-    embeds: [rows, tokens, width]; pooled: a summary of the words, [rows, P], and sizes: those that
-    SDXL was trained with beside it, [rows, 6], both None elsewhere; guidance: the scale as a U-Net
-    is told it that has its guidance built in, [rows, G]. All fp32.
+    embeds: [rows, tokens, width]; pooled: the prompt's pooled embedding, [rows, P], and sizes: the
+    picture's, [rows, 6], both of SDXL only; guidance: the embedded guidance scale of models
+    distilled with guidance, [rows, G].
     """
 
     embeds: Tensor
@@ -48,18 +48,18 @@ class Conditioning:
 
     @property
     def tokens(self) -> int:
-        """Return how many tokens long it is."""
+        """Return the length in tokens."""
         return self.embeds.shape[1]
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes that it takes."""
+        """Return the bytes of its tensors."""
         return tensor_bytes(self)
 
     def sized(self, width: int, height: int) -> Conditioning:
-        """Add the size of the picture in pixels: drawn so, cut nowhere, wanted so.
+        """Add SDXL's sizes in pixels: original size, crop at (0, 0), target size.
 
-        Podell et al. (2023), arXiv:2307.01952, section 2.2. Models without sizes are told none.
+        Podell et al. (2023), arXiv:2307.01952, section 2.2. Unchanged for other models.
         """
         if self.pooled is None:
             return self
@@ -67,43 +67,41 @@ class Conditioning:
         return replace(self, sizes=row.to(self.embeds.device).expand(self.rows, -1))
 
     def guided(self, scale: float, width: int) -> Conditioning:
-        """Add the guidance scale, for a U-Net that takes it in so many values (0: it does not)."""
+        """Add the guidance scale embedded in `width` values; 0: the U-Net does not take it."""
         if not width:
             return self
         row = embed_scale(scale, width).to(self.embeds.device)
         return replace(self, guidance=row.expand(self.rows, -1))
 
     def longer(self, tokens: int) -> Conditioning:
-        """Repeat the embeddings to a multiple of their length."""
+        """Repeat the embeddings to that number of tokens, a multiple of theirs."""
         return replace(self, embeds=self.embeds.repeat(1, tokens // self.tokens, 1))
 
     def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
-        """Return what U-Net and controls take, in their dtype; sizes keep their digits in fp32."""
-        given: dict[str, Any] = {"encoder_hidden_states": self.embeds.to(dtype)}
+        """Return the arguments of U-Net and ControlNets in their dtype; sizes stay fp32."""
+        arguments: dict[str, Any] = {"encoder_hidden_states": self.embeds.to(dtype)}
         if self.pooled is not None:
             added = {"text_embeds": self.pooled.to(dtype), "time_ids": self.sizes}
-            given["added_cond_kwargs"] = added
-        return given
+            arguments["added_cond_kwargs"] = added
+        return arguments
 
 
 def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
-    """Put rows together, repeated to a common length, and `padding` times the first row after them.
+    """Concatenate rows, repeated to a common length, and append the first row `padding` times.
 
-    Attention over a repeated context is attention over the context; padding with zeros would not
-    be (it moves the result by 4e-2, repetition by 3e-6).
+    Attention over a repeated context equals attention over the context; padding with zeros does
+    not (it moves the result by 4e-2, repetition by 3e-6).
     """
     tokens = lcm(*(part.tokens for part in parts))
-    alike = [part.longer(tokens) for part in parts]
-    return Conditioning(
-        _rows([part.embeds for part in alike], padding),
-        _some_rows([part.pooled for part in alike], padding),
-        _some_rows([part.sizes for part in alike], padding),
-        _some_rows([part.guidance for part in alike], padding),
-    )
+    equal = [part.longer(tokens) for part in parts]
+    columns = zip(*((p.embeds, p.pooled, p.sizes, p.guidance) for p in equal), strict=True)
+    embeds, *others = (_rows(column, padding) for column in columns)
+    assert embeds is not None
+    return Conditioning(embeds, *others)
 
 
 def blank(model: Model, rows: int) -> Conditioning:
-    """Return conditions in the form of a model's, of one window, that say nothing."""
+    """Return zeros in the shapes of a model's conditioning, of one window."""
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros((rows, *shape), device=model.device)
@@ -118,24 +116,19 @@ def blank(model: Model, rows: int) -> Conditioning:
     )
 
 
-def _some_rows(parts: Sequence[Tensor | None], padding: int) -> Tensor | None:
-    return None if parts[0] is None else _rows([_given(part) for part in parts], padding)
-
-
-def _rows(parts: Sequence[Tensor], padding: int) -> Tensor:
-    first = parts[0][:1]
-    return torch.cat([*parts, first.expand(padding, *first.shape[1:])])
-
-
-def _given(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None  # what one picture of a model has, all have
-    return tensor
+def _rows(parts: Sequence[Tensor | None], padding: int) -> Tensor | None:
+    tensors = [part for part in parts if part is not None]
+    if not tensors:
+        return None
+    assert len(tensors) == len(parts)  # all pictures of a model have the same tensors
+    first = tensors[0][:1]
+    return torch.cat([*tensors, first.expand(padding, *first.shape[1:])])
 
 
 class TextEncoder:
-    """Encode prompts with a model's CLIP, remembering the latest (the empty one above all).
+    """Encode prompts with a model's text encoders, and cache the most recent.
 
-    cached: the bytes of those that are remembered.
+    cached: the bytes of the cache.
     """
 
     def __init__(self, model: Model, embeddings: ModelFiles | None = None) -> None:
@@ -145,35 +138,33 @@ class TextEncoder:
             Embeddings(model_files, encoder, number)
             for number, (_, encoder) in enumerate(model.encoders)
         ]
-        self._encoders = [
-            _Encoder(tokenizer, encoder, model, its)
-            for (tokenizer, encoder), its in zip(model.encoders, self._embeddings, strict=True)
-        ]
+        pairs = zip(model.encoders, self._embeddings, strict=True)
+        self._encoders = [_Encoder(*encoder, model, own) for encoder, own in pairs]
         self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
         self.cached = 0  # bytes
 
     @property
     def size(self) -> int:
-        """Return the bytes of the prompts that are remembered, and of embeddings."""
+        """Return the bytes of cached prompts and loaded embeddings."""
         return self.cached + sum(each.size for each in self._embeddings)
 
     def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
         """Return the prompt's conditioning, one row of 77·chunks tokens.
 
-        Weighted tokens move away from the empty prompt: (z − z_empty)·w + z_empty, without
-        renormalisation, chunks side by side along the token axis (ComfyUI's rule). SDXL's two
-        encoders stand side by side along the width; its summary is the second one's of the first
+        Weights scale the difference to the empty prompt: (z − z_empty)·w + z_empty, without
+        renormalisation; chunks are concatenated along the tokens (ComfyUI's rule), SDXL's two
+        encoders along the width. SDXL's pooled embedding is the second encoder's, of the first
         chunk, unweighted.
 
-        clip_skip: which layer is read, counted from the last one, 1 (None: the model's own); key:
-        what else the encoders' answer hangs on.
+        clip_skip: the layer that is read, counted from the last one, 1 (None: the model's default);
+        key: whatever else the encoders' output depends on.
         """
         entry = (prompt, clip_skip, key)
         if entry in self._cache:
             self._cache.move_to_end(entry)
             return self._cache[entry]
-        answers = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
-        found = Conditioning(torch.cat([a.embeds for a in answers], dim=-1), answers[-1].pooled)
+        outputs = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
+        found = Conditioning(torch.cat([a.embeds for a in outputs], dim=-1), outputs[-1].pooled)
         self._cache[entry] = found
         self.cached += found.nbytes
         while self.cached > CACHED:
@@ -224,9 +215,9 @@ class _Encoder:
     def _forward(
         self, chunks: Sequence[Sequence[Token]], clip_skip: int | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the embeddings [chunks, 77, width] and, if any, the summary [1, P], fp32."""
-        # One chunk at a time: the number of rows in a call moves the last bits of each row, and a
-        # prompt's embeddings must not depend on what stands beside it.
+        """Return the embeddings [chunks, 77, width] and the pooled one, [1, P] or None; fp32."""
+        # One chunk a call: the number of rows moves the last bits of each row, and a chunk's
+        # embeddings must not depend on how many others there are.
         rows = torch.tensor([[token for token, _ in chunk] for chunk in chunks])
         outputs = []
         for row in rows:
@@ -237,12 +228,12 @@ class _Encoder:
         return embeds.float(), None if pooled is None else pooled.float()
 
     def _layer(self, output: Any, clip_skip: int | None) -> Tensor:
-        """Return what the U-Net was trained to read, or the layer that is asked for."""
+        """Return the layer that the U-Net was trained with, or that of `clip_skip`."""
         layer = clip_skip or self._family.last_layer
-        if self._family.pipeline == SDXL:  # layers as they are
+        if self._family.pipeline == SDXL:  # without the final norm
             found: Tensor = output.hidden_states[-min(layer, len(output.hidden_states) - 1)]
             return found
-        # SD2's file leaves out the last layer, which nobody reads.
+        # SD2's encoder files leave out the last layer, which is not used.
         layer = max(1, layer - self._family.last_layer + 1)
         if layer == 1:
             last: Tensor = output.last_hidden_state
@@ -253,13 +244,13 @@ class _Encoder:
 
 
 def embed_scale(scale: float, width: int) -> Tensor:
-    """Return what a U-Net with its guidance built in is told of a scale, [1, width] fp32.
+    """Return the embedding of a guidance scale, [1, width] fp32, for models distilled with it.
 
     Sines and cosines of 1000·(scale − 1) at `width`/2 frequencies, as of a timestep: Luo et al.
     (2023), "Latent Consistency Models", arXiv:2310.04378, section 4.2, whose w is scale − 1.
     """
     half = width // 2
-    # In fp32 throughout, as in training: at thousands of radians more digits would be others.
+    # In fp32, as in training: at thousands of radians other precisions give other values.
     step = torch.tensor(10_000.0).log() / (half - 1)
     frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -step)
     angles = torch.tensor([scale - 1.0]) * 1000.0 * frequencies

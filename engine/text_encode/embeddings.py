@@ -1,8 +1,8 @@
-"""Textual-inversion embeddings: files of vectors that stand in a prompt as words of their own.
+"""Textual-inversion embeddings: files of vectors that are used as words of a prompt.
 
-    embedding:name          as ComfyUI writes it, in prompts and negative prompts
+    embedding:name          as in ComfyUI, in prompts and negative prompts
 
-A file holds a few vectors as wide as the text encoder's tokens (two sets of them for SDXL). Each
+A file holds a few vectors as wide as the text encoder's token embeddings (two sets for SDXL). Each
 vector takes the place of a token. Gal et al. (2022), arXiv:2208.01618.
 """
 
@@ -22,16 +22,16 @@ from engine.loading.modules import read_tensors
 from engine.models.model_files import ModelFiles
 
 WORD: Final = re.compile(r"\bembedding:([\w.\-+/]*[\w+])")
-# How files name their vectors: A1111's one set, SDXL's two; diffusers names them by the word.
+# Names of the vectors in files: A1111's, and SDXL's two sets; diffusers uses the word itself.
 ONE: Final = "emb_params"
 TWO: Final = ("clip_l", "clip_g")
-OTHERS: Final = ("t5xxl",)  # for encoders of other families, in files made for several
+OTHERS: Final = ("t5xxl",)  # for encoders of other families
 
 
 class Embeddings:
-    """Give the words `embedding:name` token ids beyond a text encoder's own, and their vectors.
+    """Maps `embedding:name` to token ids beyond a text encoder's vocabulary, and to vectors.
 
-    number: which of the model's text encoders this is, 0 or 1.
+    number: of the text encoder among the model's, 0 or 1.
     """
 
     def __init__(self, model_files: ModelFiles, encoder: Any, number: int) -> None:
@@ -43,18 +43,18 @@ class Embeddings:
 
     @property
     def _first(self) -> int:
-        """Return the first id that is no token of the encoder's own."""
+        """Return the first id beyond the encoder's vocabulary."""
         return int(self._encoder.config.vocab_size)
 
     @property
     def size(self) -> int:
-        """Return the bytes of the vectors that are loaded."""
+        """Return the bytes of the loaded vectors."""
         return sum(vector.nbytes for vector in self._vectors)
 
     def split(self, text: str) -> Iterator[str | list[int]]:
-        """Yield a text's pieces in order: words, and ids in the place of each embedding.
+        """Yield a text's pieces in order: words, and the ids of each embedding.
 
-        Raises `UnknownPart` for one that is not there, `BrokenModel` for one that does not fit.
+        Raises `UnknownPart`, or `BrokenModel` for an embedding that does not fit the encoder.
         """
         at = 0
         for found in WORD.finditer(text):
@@ -87,7 +87,7 @@ class Embeddings:
 
     @contextmanager
     def placed(self, ids: Tensor) -> Iterator[Tensor]:
-        """Let the encoder find its vectors where ids [1, 77] are beyond its own; yield its ids."""
+        """Substitute vectors for ids [1, 77] beyond the vocabulary; yield the ids to encode."""
         beyond = ids >= self._first
         if not bool(beyond.any()):
             yield ids

@@ -1,13 +1,13 @@
-"""How a prompt is read: weights in parentheses, tokens in windows of a text encoder's length.
+"""The prompt grammar: weights in parentheses, tokens in windows of a text encoder's length.
 
     (x)        weighs x by 1.1; nested parentheses multiply
     (x:1.2)    sets the weight of x
-    \\( \\)      are parentheses of the text itself
-    BREAK      goes on in a new window
+    \\( \\)      are literal parentheses
+    BREAK      starts a new window
 
-Every string can be read: parentheses that do not match, and weights that are no numbers, are text.
-ComfyUI's reading is followed in every detail that is known, so that prompts mean the same here and
-there; `BREAK` is A1111's. Standard library only: prompts are read without a model, too.
+Every string is valid: unmatched parentheses, and weights that are no numbers, are text. The rules
+are ComfyUI's, so that prompts give the same tokens in both; `BREAK` is A1111's. Standard library
+only: prompts are parsed without a model, too.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from engine.recipe.prompt_tags import mend_surrogates
 from engine.sentences import Sentence
 
 EMPHASIS: Final = 1.1
-SPLITTING: Final = 8  # tokens; from here on a group may be split between two windows
+SPLITTING: Final = 8  # tokens; a group of so many may be split between two windows
 FLOAT32_MAX: Final = 3.4028234663852886e38
 
-# Blanks are tried from their first one only, so that many of them cost no quadratic time.
+# The lookbehind keeps the time linear in the number of blanks.
 BREAK: Final = re.compile(r"(?:(?<!\s)\s+)?\bBREAK\b\s*")
 
-# A text → its ids in groups, each of which a window's end cuts only where it is long.
+# A text → its ids in groups, which a window's end splits only where they are long.
 Encode = Callable[[str], Iterable[Sequence[int]]]
 
 
 class Span(NamedTuple):
-    """Hold a piece of a prompt, escapes removed, and its weight."""
+    """A piece of a prompt without escapes, and its weight."""
 
     text: str
     weight: float
 
 
 class Token(NamedTuple):
-    """Hold a token's id and its weight."""
+    """A token's id and its weight."""
 
     id: int
     weight: float
 
 
 def parse(prompt: str) -> list[Span]:
-    """Split a prompt into spans of equal weight, or raise `PromptError` for a weight of no use.
+    """Split a prompt into spans of equal weight, or raise `PromptError` for a weight out of range.
 
-    Text without parentheses comes back as it is, as one span of weight 1. Halves of surrogate
-    pairs, which no tokenizer takes, become U+FFFD.
+    Text without parentheses is one span of weight 1. Halves of surrogate pairs, which tokenizers
+    do not take, become U+FFFD.
     """
     prompt = mend_surrogates(prompt)
     closing = _match_parentheses(prompt)
     spans: list[Span] = []
-    # Ranges of the prompt still to read, nearest last: recursion would end at 1,000 parentheses.
+    # Ranges still to read, the next one last: recursion would fail at 1,000 parentheses.
     unread = [(0, len(prompt), 1.0)]
     while unread:
         start, end, weight = unread.pop()
@@ -65,14 +65,14 @@ def parse(prompt: str) -> list[Span]:
             unread.append((close + 1, end, weight))
             unread.append(_read_group(prompt, opening + 1, close, weight))
             end = opening
-        # An opening parenthesis starts a new span, also where it is never closed.
+        # An opening parenthesis starts a new span even if it is never closed.
         pieces = (prompt[start:opening], prompt[opening:end])
         spans += [Span(_unescape(piece), weight) for piece in pieces if piece]
     return spans
 
 
-def chunk(
-    spans: Sequence[Span],
+def tokenize(
+    prompt: str,
     encode: Encode,
     *,
     bos: int,
@@ -80,18 +80,18 @@ def chunk(
     pad: int | None = None,
     max_length: int = 77,
 ) -> list[list[Token]]:
-    """Fill windows of max_length tokens: BOS, spans, EOS, padding. There is at least one window.
+    """Return a prompt's weighted tokens in one or more windows: BOS, tokens, EOS, padding.
 
-    encode gives a text's ids without BOS and EOS, in groups: the words between two embeddings, or
-    an embedding's vectors. pad is EOS unless given. A group of 8 tokens or more is split where a
-    window ends, a shorter one moves to the next window. Windows that `BREAK` leaves empty are left
-    out.
+    encode: returns a text's ids without BOS and EOS, in groups: the words between two embeddings,
+    or an embedding's vectors; pad: EOS by default; max_length: tokens of a window. A group of 8
+    tokens or more is split where a window ends, a shorter one moves to the next window. Windows
+    that `BREAK` leaves empty are left out. Raises `PromptError` as `parse` does.
     """
     room = max_length - 2
     if room < 1:
         raise ValueError(f"max_length must be at least 3, not {max_length}")
     bodies: list[list[Token]] = [[]]
-    for piece in _pieces(spans, encode):
+    for piece in _pieces(parse(prompt), encode):
         if piece is None:
             bodies.append([])
             continue
@@ -106,21 +106,8 @@ def chunk(
     return [_window(body, bos, eos, eos if pad is None else pad, max_length) for body in full]
 
 
-def tokenize(
-    prompt: str,
-    encode: Encode,
-    *,
-    bos: int,
-    eos: int,
-    pad: int | None = None,
-    max_length: int = 77,
-) -> list[list[Token]]:
-    """Read a prompt into windows of max_length weighted tokens: `parse`, then `chunk`."""
-    return chunk(parse(prompt), encode, bos=bos, eos=eos, pad=pad, max_length=max_length)
-
-
 def _match_parentheses(text: str) -> dict[int, int]:
-    """Map the place of each opening parenthesis to its closing one; the others are not in it."""
+    """Map the index of each matched opening parenthesis to that of its closing one."""
     closing: dict[int, int] = {}
     opened: list[int] = []
     for i, char in enumerate(text):
@@ -134,9 +121,9 @@ def _match_parentheses(text: str) -> dict[int, int]:
 
 
 def _find_opening(text: str, start: int, end: int) -> int:
-    """Return the place of the range's first opening parenthesis of weight, or `end`.
+    """Return the index of the first opening parenthesis that weighs in the range, or `end`.
 
-    One that makes up for a closing one too many is text, as in ComfyUI: none in "a) (b)".
+    One that follows an unmatched closing one is text, as in ComfyUI: none in "a) (b)".
     """
     missing = 0
     for i in range(start, end):
@@ -152,9 +139,9 @@ def _find_opening(text: str, start: int, end: int) -> int:
 
 
 def _find_closing(text: str, closing: Mapping[int, int], opening: int, end: int) -> int:
-    """Return the place of the closing parenthesis inside the range, or `end`.
+    """Return the index of the closing parenthesis inside the range, or `end`.
 
-    One that closes nothing but ends the range serves as well, as in ComfyUI: "(a (b)".
+    An unmatched one that ends the range is taken as well, as in ComfyUI: "(a (b)".
     """
     close = closing.get(opening, end)
     if close < end:
@@ -165,7 +152,7 @@ def _find_closing(text: str, closing: Mapping[int, int], opening: int, end: int)
 
 
 def _read_group(text: str, start: int, end: int, weight: float) -> tuple[int, int, float]:
-    """Read what stands between two parentheses: the range of its text, and its weight."""
+    """Return the range of the text between two parentheses, and its weight."""
     weight *= EMPHASIS
     colon = text.rfind(":", start, end)
     if colon > start:
@@ -183,7 +170,7 @@ def _unescape(text: str) -> str:
 
 
 def _pieces(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:
-    """Give the weighted tokens of each group of each span, and None for each `BREAK`."""
+    """Yield the weighted tokens of each group of each span, and None for each `BREAK`."""
     for text, weight in spans:
         for i, part in enumerate(BREAK.split(text)):
             if i > 0:

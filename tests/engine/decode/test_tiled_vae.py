@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.decode import tiled_vae
 from engine.decode.encode import encode, encode_tiled, to_images
-from engine.decode.tiled_vae import Norms, decode_large, encode_large
+from engine.decode.tiled_vae import SharedNorms, decode_in_tiles, encode_in_tiles
 from engine.decode.vae import decode, decode_tiled
 from engine.loading.loading import load
 from engine.loading.model import Model
@@ -59,7 +59,7 @@ def seam(difference: Tensor) -> float:
 
 def test_tiles_decode_to_what_the_whole_decodes_to(vae: Any, latents: Tensor) -> None:
     whole = vae.decode(latents, return_dict=False)[0]
-    difference = decode_large(vae, latents, **TILES) - whole
+    difference = decode_in_tiles(vae, latents, **TILES) - whole
     assert difference.abs().max() < 0.1  # of 2, where it is worst
     assert difference.abs().mean() < 0.01
     vae.tile_latent_min_size, vae.tile_sample_min_size = 24, 192
@@ -71,7 +71,7 @@ def test_tiles_decode_to_what_the_whole_decodes_to(vae: Any, latents: Tensor) ->
 def test_tiles_encode_to_what_the_whole_encodes_to(
     vae: Any, image: Tensor, latents: Tensor
 ) -> None:
-    difference = encode_large(vae, image, **TILES) - latents
+    difference = encode_in_tiles(vae, image, **TILES) - latents
     assert difference.abs().mean() < 0.06 * latents.std()
     vae.tile_latent_min_size, vae.tile_sample_min_size = 24, 192
     usual = vae._tiled_encode(image).chunk(2, dim=1)[0] - latents
@@ -83,23 +83,23 @@ def test_without_a_common_measure_tiles_are_seen(
     vae: Any, latents: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = vae.decode(latents, return_dict=False)[0]
-    measured = seam(decode_large(vae, latents, **TILES) - whole)
+    measured = seam(decode_in_tiles(vae, latents, **TILES) - whole)
     monkeypatch.setattr(tiled_vae, "ROUNDS", 0)
-    assert seam(decode_large(vae, latents, **TILES) - whole) > 2 * measured
+    assert seam(decode_in_tiles(vae, latents, **TILES) - whole) > 2 * measured
 
 
 def test_one_tile_is_the_whole(vae: Any, latents: Tensor, image: Tensor) -> None:
     whole = vae.decode(latents, return_dict=False)[0]
-    assert (decode_large(vae, latents) - whole).abs().max() < 1e-3
-    assert (encode_large(vae, image) - latents).abs().max() < 1e-2 * latents.abs().max()
+    assert (decode_in_tiles(vae, latents) - whole).abs().max() < 1e-3
+    assert (encode_in_tiles(vae, image) - latents).abs().max() < 1e-2 * latents.abs().max()
 
 
 def test_norms_are_as_they_were_afterwards(vae: Any, latents: Tensor) -> None:
     before = vae.decode(latents[..., :16, :16], return_dict=False)[0]
-    decode_large(vae, latents, **TILES)
+    decode_in_tiles(vae, latents, **TILES)
     assert torch.equal(vae.decode(latents[..., :16, :16], return_dict=False)[0], before)
     norm = torch.nn.GroupNorm(2, 4)
-    with pytest.raises(RuntimeError, match="channels"), Norms([norm]):
+    with pytest.raises(RuntimeError, match="channels"), SharedNorms([norm]):
         norm(torch.zeros(1, 3, 2, 2))
     assert not any("forward" in vars(module) for module in (norm, *vae.modules()))
 
@@ -107,11 +107,11 @@ def test_norms_are_as_they_were_afterwards(vae: Any, latents: Tensor) -> None:
 def test_the_measure_of_tiles_is_that_of_the_whole() -> None:
     norm = torch.nn.GroupNorm(2, 4)
     x = torch.randn((1, 4, 8, 12), generator=torch.Generator().manual_seed(1)) * 3 + 5
-    with Norms([norm]) as norms:
+    with SharedNorms([norm]) as norms:
         for part in (slice(0, 6), slice(6, 12)):
             norms.weight = torch.ones(8, 6)
             norm(x[..., part])
-        norms.settle()
+        norms.combine()
         halves = [norm(x[..., part]) for part in (slice(0, 6), slice(6, 12))]
     assert (torch.cat(halves, dim=3) - norm(x)).abs().max() < 1e-5
 

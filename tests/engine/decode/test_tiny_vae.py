@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.decode import vae as decoding
-from engine.decode.own_vae import Vaes
+from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.decode.vae import Previewer, cost_of, decode, decode_tiled
 from engine.errors import BrokenModel, UnknownPart
@@ -79,7 +79,7 @@ def test_it_decodes_as_its_makers_and_diffusers_do(
     path = write(form, tmp_path / place, decoder)
     assert is_tiny(path)
     name = "taesd_decoder" if (form, place) == ("makers", "vae") else "taesd"
-    vae = Vaes(small, ModelFiles(tmp_path, ModelKind.VAE)).lend(name).vae
+    vae = ExternalVaes(small, ModelFiles(tmp_path, ModelKind.VAE)).decoder(name).vae
     x = latents()
     ours = vae.decode(x / vae.config.scaling_factor + vae.config.shift_factor).sample
     assert ours.std() > 0.1
@@ -108,7 +108,7 @@ def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path
 
 @torch.inference_mode()
 def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
-    lent = Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("taesd")
+    lent = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("taesd")
     x = latents(96)
     difference = np.abs(decode(lent, x).astype(int) - decode_tiled(lent, x))
     assert difference.max() <= 1
@@ -179,12 +179,12 @@ def test_a_broken_one_is_one_sentence_and_previews_go_without(
 ) -> None:
     spoil, said = BROKEN[what]
     spoil(home / "models" / "vae_approx" / "taesd_decoder.safetensors")
-    lender = Vaes(small, ModelFiles(home, ModelKind.VAE))
+    external = ExternalVaes(small, ModelFiles(home, ModelKind.VAE))
     with pytest.raises(BrokenModel, match=said) as error:
-        lender.lend("taesd")
+        external.decoder("taesd")
     assert "\n" not in str(error.value)
     with caplog.at_level(logging.WARNING):
-        assert lender.tiny() is None
+        assert external.load_tiny() is None
     assert said in caplog.text
 
 
@@ -195,7 +195,7 @@ def test_one_for_another_familys_latents_is_refused(
     with pytest.raises(
         BrokenModel, match=r"does not decode what Stable Diffusion 1\.x models draw"
     ):
-        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("taesdxl")
+        ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("taesdxl")
     assert ModelFiles(home, ModelKind.VAE).names() == ["taesd", "taesdxl"]
 
 
@@ -208,9 +208,9 @@ def test_pickled_ones_are_refused_and_a1111s_linear_maps_are_no_vaes(
         (folder / name).write_bytes(b"PK\3\4")
     assert ModelFiles(tmp_path, ModelKind.VAE).names() == ["taesd"]
     with pytest.raises(BrokenModel, match="is a pickle, which can run code"):
-        Vaes(small, ModelFiles(tmp_path, ModelKind.VAE)).lend("taesd")
+        ExternalVaes(small, ModelFiles(tmp_path, ModelKind.VAE)).decoder("taesd")
     with pytest.raises(UnknownPart):
-        Vaes(small, ModelFiles(tmp_path, ModelKind.VAE)).lend("model")
+        ExternalVaes(small, ModelFiles(tmp_path, ModelKind.VAE)).decoder("model")
 
 
 def test_other_files_are_no_tiny_vaes(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_previews_are_drawn_by_it_where_it_is_there(
     image = Image.open(io.BytesIO(jpeg))
     assert image.size == (256, 256)
     wanted = Image.fromarray(
-        decode(Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("taesd"), x)
+        decode(ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("taesd"), x)
     ).resize((256, 256))
     assert mean_difference(image, wanted) < 8
     assert mean_difference(image, shown(Previewer(small), x)) > 16
@@ -260,7 +260,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
     small: Model, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = Vaes(small, ModelFiles(home, ModelKind.VAE)).tiny()
+    tiny = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).load_tiny()
     assert tiny
     x, plain = latents(8), Previewer(small)(latents(8))
     monkeypatch.setattr(decoding, "CHEAP", 1000.0)
@@ -281,7 +281,7 @@ def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
 
 def test_models_of_other_latents_are_previewed_without(model: Model, home: Path) -> None:
     """The bundled model's latents are its own."""
-    assert Vaes(model, ModelFiles(home, ModelKind.VAE)).tiny() is None
+    assert ExternalVaes(model, ModelFiles(home, ModelKind.VAE)).load_tiny() is None
 
 
 @pytest.mark.parametrize(("launch", "each", "side"), [(0.0, 1e-3, 8), (0.002, 1e-5, 32)])

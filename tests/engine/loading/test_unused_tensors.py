@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.decode.own_vae import read_vae
+from engine.decode.external_vae import read_vae
 from engine.decode.tiny_vae import read_tiny
 from engine.denoise.control import load_control
 from engine.errors import BrokenModel

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.check.models import examine
-from engine.decode.own_vae import Vaes, read_vae
+from engine.decode.external_vae import ExternalVaes, read_vae
 from engine.decode.vae import fit_preview
 from engine.denoise.schedules import SCHEDULES
 from engine.errors import BrokenModel, MissingVae
@@ -293,20 +293,20 @@ def bare(files: dict[str, Tensors], forms: Path, tmp_path: Path) -> Model:
 
 
 def test_a_model_without_a_vae_draws_with_one_that_is_named(bare: Model, tmp_path: Path) -> None:
-    lender = Vaes(bare, ModelFiles(tmp_path, ModelKind.VAE))
+    external = ExternalVaes(bare, ModelFiles(tmp_path, ModelKind.VAE))
     assert (bare.latent_channels, bare.latent_scale) == (4, 8)
-    for ask in (lender.lend, lender.lend_to_encode):
+    for ask in (external.decoder, external.encoder):
         with pytest.raises(MissingVae, match=r"holds no VAE: name one .*--vae \(mse, taesd\)"):
             ask(None)
     with pytest.raises(MissingVae):
-        lender.lend_to_encode("taesd")  # it only decodes
+        external.encoder("taesd")  # it only decodes
     with pytest.raises(MissingVae):
         bare.vae.decode(torch.zeros(1, 4, 8, 8))
-    lent = lender.lend("mse")
-    assert lender.lend_to_encode("mse") is lent
+    lent = external.decoder("mse")
+    assert external.encoder("mse") is lent
     with torch.inference_mode():
         assert lent.vae.decode(torch.zeros(1, 4, 8, 8)).sample.shape == (1, 3, 64, 64)
-        assert fit_preview(lender.for_previews()).shape == (5, 3)
+        assert fit_preview(external.for_previews()).shape == (5, 3)
 
 
 def test_its_jobs_are_drawn_previews_included_or_told_what_is_missing(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.decode import own_vae as other_vae
-from engine.decode.own_vae import Vaes
+from engine.decode import external_vae
+from engine.decode.external_vae import ExternalVaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
 from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
@@ -522,7 +522,7 @@ def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
 ) -> None:
     model.vae.save_pretrained(tmp_path / "vae" / "other")
     pipeline = pipeline_on(model, models_dir=tmp_path)
-    with failing(other_vae, "read_vae", times):
+    with failing(external_vae, "read_vae", times):
         (*_, last) = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=make_recipe(vae="other"))]})[
             1
         ]
@@ -533,13 +533,13 @@ def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
 
 
 def test_the_tiny_vae_for_previews_is_counted(model: Model, tmp_path: Path) -> None:
-    lender = Vaes(model, ModelFiles(tmp_path, ModelKind.VAE))
+    external = ExternalVaes(model, ModelFiles(tmp_path, ModelKind.VAE))
     write_makers(tmp_path / "vae_approx", makers_decoder(), "small")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.checkpoint.family), "tiny_vae", "small", raising=False)
-        tiny = lender.tiny()
+        tiny = external.load_tiny()
     assert tiny
-    assert lender.size == sum(weight.nbytes for weight in tiny.parameters()) > 0
+    assert external.size == sum(weight.nbytes for weight in tiny.parameters()) > 0
 
 
 def test_an_unknown_model_is_no_matter_of_memory(catalogue: Catalogue) -> None:

@@ -117,7 +117,7 @@ def test_embeddings_cannot_make_a_prompt_longer_than_words_can(
             write(tmp_path, "long", emb_params=torch.zeros(20_000, 768)), ModelKind.EMBEDDING
         ),
     )
-    with pytest.raises(PromptError, match="the prompt fills 267 windows of tokens; 256 at most"):
+    with pytest.raises(PromptError, match="the prompt fills 267 windows of tokens; at most 256"):
         text.encode("embedding:long")
 
 

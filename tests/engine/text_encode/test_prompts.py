@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.errors import PromptError
 from engine.loading.tokenizer import make_tokenizer
-from engine.text_encode.prompts import Span, Token, chunk, parse, tokenize
+from engine.text_encode.prompts import Span, Token, parse, tokenize
 from tests.conftest import REFERENCE
 
 BOS, EOS = 1, 2
@@ -231,7 +231,7 @@ def test_windows_keep_every_token_in_order(spans: list[str], max_length: int) ->
 
 def test_a_window_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 3, not 2"):
-        chunk([Span("a", 1.0)], letters, bos=BOS, eos=EOS, max_length=2)
+        tokenize("a", letters, bos=BOS, eos=EOS, max_length=2)
 
 
 def test_tokens_are_plain_tuples() -> None:

@@ -1,4 +1,4 @@
-"""VAEs of one's own: a recipe may name one to stand in for the model's."""
+"""External VAEs: those that recipes name, in place of the model's own."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from engine.models.supported import check_vae as check_config
 
 log = logging.getLogger(__name__)
 
-KEPT: Final = 2  # that stay on the device
+KEPT: Final = 2  # external VAEs that stay loaded
 
 
-class Vaes:
-    """Lend a model another VAE; those used last stay loaded.
+class ExternalVaes:
+    """The external VAEs of one model: the `KEPT` most recently used stay loaded.
 
-    make_room: is told how many bytes a file has before it is loaded.
+    make_room: called with the bytes of a file before it is loaded.
     """
 
     def __init__(
@@ -49,30 +49,30 @@ class Vaes:
         self._model = model
         self._model_files = model_files
         self._make_room = make_room
-        self._models: OrderedDict[str, Model] = OrderedDict()
-        self._previewing: AutoencoderTiny | None = None
+        self._models: OrderedDict[str, Model] = OrderedDict()  # the model with each VAE
+        self._tiny_vae: AutoencoderTiny | None = None
 
     @property
     def size(self) -> int:
-        """Return the bytes of those that are loaded, the tiny one for previews among them."""
-        tiny = self._previewing
+        """Return the bytes of the loaded VAEs, with the tiny one for previews."""
+        tiny = self._tiny_vae
         return module_bytes(self.modules if tiny is None else [*self.modules, tiny])
 
     @property
     def modules(self) -> list[Any]:
-        """Return the VAEs that are loaded."""
-        return [lent.vae for lent in self._models.values()]
+        """Return the loaded VAEs."""
+        return [model.vae for model in self._models.values()]
 
-    def lend_to_encode(self, name: str | None) -> Model:
-        """Return the model with what encodes where the VAE of that name decodes.
+    def encoder(self, name: str | None) -> Model:
+        """Return the model with the VAE that encodes where the VAE of that name decodes.
 
-        A tiny VAE only decodes; the model's own, of the same latents, is by far the better encoder.
+        For a tiny VAE, which has no encoder, that is the model's own. Raises as `decoder` does.
         """
-        lent = self.lend(name)
-        return self.lend(None) if isinstance(lent.vae, AutoencoderTiny) else lent
+        model = self.decoder(name)
+        return self.decoder(None) if isinstance(model.vae, AutoencoderTiny) else model
 
-    def tiny(self) -> AutoencoderTiny | None:
-        """Return the tiny VAE of the model's family for previews, None where there is none."""
+    def load_tiny(self) -> AutoencoderTiny | None:
+        """Load the tiny VAE of the model's family, for previews; None where there is none."""
         name = self._model.checkpoint.family.tiny_vae
         try:
             path = self._model_files.get(name) if name else None
@@ -82,16 +82,17 @@ class Vaes:
         except BrokenModel as error:
             log.warning("previews do not use it: %s", error)
             return None
-        self._previewing = vae and vae.to(self._model.dtype)
-        return self._previewing
+        self._tiny_vae = vae and vae.to(self._model.dtype)
+        return self._tiny_vae
 
     def for_previews(self) -> Model:
-        """Return the model with its own VAE, or with the last one lent where it has none."""
-        bare = isinstance(self._model.vae, NoVae) and self._models
-        return self._models[next(reversed(self._models))] if bare else self._model
+        """Return the model with its own VAE, or with the last one used where it has none."""
+        if isinstance(self._model.vae, NoVae) and self._models:
+            return self._models[next(reversed(self._models))]
+        return self._model
 
-    def lend(self, name: str | None) -> Model:
-        """Return the model with the VAE of that name (None: its own).
+    def decoder(self, name: str | None) -> Model:
+        """Return the model with the VAE of that name, loaded if need be (None: its own).
 
         Raises `UnknownPart`, `MissingVae`, or `BrokenModel` with the reason.
         """
@@ -112,14 +113,14 @@ class Vaes:
     def _load(self, name: str, path: Path) -> Any:
         if is_tiny(path):
             return self._tiny(name, path)
-        # All VAEs of SD1, SD2 and SDXL are of one form, and differ in how latents are scaled.
-        form = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].config_folder
-        return self._fit(name, read_vae(name, path, form))
+        # The VAEs of SD1, SD2 and SDXL have one architecture, and different scaling factors.
+        config = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].config_folder
+        return self._fit(name, read_vae(name, path, config))
 
     def _tiny(self, name: str, path: Path) -> AutoencoderTiny:
         family = self._model.checkpoint.family
         if stem(name).lower() in TINY_VAES - {family.tiny_vae}:
-            # Their shapes are the same, their colours are not.
+            # The shapes are the same, the colours are not.
             raise BrokenModel(name, f"it does not decode what {family.title} models draw.")
         return self._fit(name, read_tiny(name, path))
 
@@ -134,18 +135,18 @@ class Vaes:
         return made.to(memory_format=layout(self._model.device))
 
 
-def read_vae(name: str, path: Path, form: Path) -> AutoencoderKL:
+def read_vae(name: str, path: Path, config: Path) -> AutoencoderKL:
     """Read a VAE's file or folder in fp32, or raise `BrokenModel` with the reason.
 
-    form: configurations of a family whose single files it may be a part of.
+    config: the folder of configurations of its family, for single files.
     """
     with reading(name):
-        vae = _read(path, form)
+        vae = _read(path, config)
     check_weights(name, vae)
     return vae
 
 
-def _read(path: Path, form: Path) -> AutoencoderKL:
+def _read(path: Path, config: Path) -> AutoencoderKL:
     if path.is_dir():
         check_config(read_config(path.name, path))
         vae, left = read_folder(AutoencoderKL, path, torch.float32)
@@ -153,7 +154,7 @@ def _read(path: Path, form: Path) -> AutoencoderKL:
         return vae
     tensors = vae_tensors(read_respelled(path.stem, path))
     with torch.device("meta"):
-        check_vae(tensors, AutoencoderKL.from_config(AutoencoderKL.load_config(form / "vae")))
+        check_vae(tensors, AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae")))
     return read_part(
-        AutoencoderKL, tensors, form, "vae", dtype=torch.float32, device=torch.device("cpu")
+        AutoencoderKL, tensors, config, "vae", dtype=torch.float32, device=torch.device("cpu")
     )

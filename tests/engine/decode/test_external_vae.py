@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.decode.own_vae import Vaes
+from engine.decode.external_vae import ExternalVaes
 from engine.decode.vae import decode
 from engine.errors import BrokenModel, UnknownPart
 from engine.loading.model import Model
@@ -65,7 +65,7 @@ def test_another_vae_decodes_and_encodes(small: Model, other: Any, home: Path, n
     with torch.inference_mode():
         pixels = resident.decode(latents, name)
         own = resident.decode(latents)
-        lent = Vaes(small, ModelFiles(home, ModelKind.VAE)).lend(name)
+        lent = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder(name)
         assert np.array_equal(pixels, decode(lent, latents))
         assert np.abs(pixels.astype(int) - own).max() > 8
         got = dict(lent.vae.named_parameters())
@@ -103,7 +103,7 @@ def with_nan(path: Path) -> None:
 def test_a_broken_vae_is_one_sentence(small: Model, home: Path, spoil: Any, said: str) -> None:
     spoil(home / "vae" / "bare.safetensors")
     with pytest.raises(BrokenModel, match=said) as error:
-        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("bare")
+        ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("bare")
     assert "\n" not in str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_a_folder_whose_configuration_is_none_is_one_sentence(
 ) -> None:
     (home / "vae" / "whole" / "config.json").write_text(text)
     with pytest.raises(BrokenModel, match=r"its config\.json cannot be read"):
-        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("whole")
+        ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("whole")
 
 
 def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
@@ -121,9 +121,9 @@ def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
 ) -> None:
     without_one(home / "vae" / "whole" / "diffusion_pytorch_model.safetensors")
     with pytest.raises(BrokenModel, match=r"its weights lack 'decoder\.conv_in\.weight'"):
-        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("whole")
+        ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("whole")
 
 
 def test_an_unknown_vae_is_answered_with_the_known_ones(small: Model, home: Path) -> None:
     with pytest.raises(UnknownPart, match=r"no VAE 'bar'.*bare, prefixed, whole"):
-        Vaes(small, ModelFiles(home, ModelKind.VAE)).lend("bar")
+        ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("bar")
