@@ -12,8 +12,8 @@
         await storage.jobs.failed(job.id, job.epoch, "why")          # or so,
         await storage.jobs.release(job.id, job.epoch)                # or given back,
         await storage.jobs.cancel(job.id)                            # or `TooLate` is raised
-        for parcel in await storage.outbox.list_due(["terminal"]):   # replies that wait
-            await storage.jobs.delivered(parcel.job.id, {"terminal/7": None})  # it has arrived
+        for pending in await storage.outbox.list_due(["terminal"]):   # replies that wait
+            await storage.jobs.delivered(pending.job.id, {"terminal/7": None})  # it has arrived
         job = await storage.jobs.get(12)                # with job.pictures; or `UnknownJob`
         job, picture = await storage.jobs.by_message("terminal/7")   # for buttons; or None
         storage.pictures.path(job.pictures[0])          # its file; picture.name is "12.1"
@@ -38,20 +38,20 @@ from storage.errors import (
 )
 from storage.jobs.jobs import Jobs
 from storage.jobs.outbox import Outbox
-from storage.records import Job, Letter, NewJob, Parcel, Pause, Picture, parse_name
+from storage.records import InboxEntry, Job, NewJob, Pause, PendingReply, Picture, parse_name
 from storage.states import Status
 from storage.storage import Storage
 
 __all__ = [
     "DatabaseFault",
     "IllegalStep",
+    "InboxEntry",
     "Job",
     "Jobs",
-    "Letter",
     "NewJob",
     "Outbox",
-    "Parcel",
     "Pause",
+    "PendingReply",
     "Picture",
     "StaleEpoch",
     "Status",

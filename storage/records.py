@@ -86,7 +86,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
+class PendingReply:
     """One reply that waits in the outbox."""
 
     job: Job
@@ -99,7 +99,7 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class InboxEntry:
     """What a platform handed over: `id` names the update, `body` is as it came."""
 
     id: str

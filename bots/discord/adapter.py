@@ -20,7 +20,7 @@ from bots.discord.unanswered import Unanswered
 from bots.service.app import App
 from bots.texts import words_of
 from bots.worker.delivery import Shown, TryLater, Way, WayClosed
-from storage import Job, Parcel
+from storage import Job, PendingReply
 
 STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off
 SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
@@ -130,19 +130,19 @@ class DiscordAdapter:
         if self._client:
             self._client.handler.closed = True
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Show a job's result in its message, by one of the `ways`."""
         client = await self._started()
-        await client.handler.announced(parcel.job.id)
-        await client.handler.progress.stop(parcel.job.id)
-        job = await self._app.storage.jobs.get(parcel.job.id)
+        await client.handler.announced(pending.job.id)
+        await client.handler.progress.stop(pending.job.id)
+        job = await self._app.storage.jobs.get(pending.job.id)
         address = Address.from_dict(job.reply)
         try:
             if way == IN_WORDS:
-                message = await _in_words(client, job, address, reply_in_words(parcel))
+                message = await _in_words(client, job, address, reply_in_words(pending))
             else:
                 view = await self._view(client, job, address, way)
-                message = await self._send(client, parcel, address, WAYS[way], job, view)
+                message = await self._send(client, pending, address, WAYS[way], job, view)
         except Exception as error:
             raise translate(error) from error
         if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
@@ -178,7 +178,7 @@ class DiscordAdapter:
     async def _send(
         self,
         client: MarbleClient,
-        parcel: Parcel,
+        pending: PendingReply,
         address: Address,
         send: Send,
         job: Job,
@@ -187,7 +187,7 @@ class DiscordAdapter:
         """Send a reply, smaller each time that Discord finds it too large."""
         limit = address.limit
         for _ in range(SHRINKS):
-            reply = await outcome_reply(parcel, view, limit)
+            reply = await outcome_reply(pending, view, limit)
             try:
                 return await send(client, job, address, reply)
             except discord.HTTPException as error:

@@ -19,7 +19,7 @@ from bots.presentation.lines import SEPARATOR, alt_text, facts, name_of, progres
 from bots.presentation.text import cut, escape_markdown, escape_sentence, fit_list
 from bots.texts import Words, say, tell, words_of
 from engine.events import News
-from storage import DatabaseFault, Job, Parcel, Picture, Status
+from storage import DatabaseFault, Job, PendingReply, Picture, Status
 
 CONTENT: Final = 2000  # characters of a message
 SMALL_TEXT: Final = "-# "  # Discord's markdown for what matters less
@@ -86,30 +86,30 @@ def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) ->
     return Reply(content=content, files=files, view=cancel_view(job, words))
 
 
-async def outcome_reply(parcel: Parcel, view: View, limit: int) -> Reply:
+async def outcome_reply(pending: PendingReply, view: View, limit: int) -> Reply:
     """Return a job's result: its pictures, or why there are none."""
-    job = parcel.job
+    job = pending.job
     words = words_of(Address.from_dict(job.reply).language)
-    if parcel.outcome is Status.RENDERED:
+    if pending.outcome is Status.RENDERED:
         return await pictures_reply(job, job.pictures, view, limit, words)
-    return _end_reply(parcel, words)
+    return _end_reply(pending, words)
 
 
-def reply_in_words(parcel: Parcel) -> Reply:
+def reply_in_words(pending: PendingReply) -> Reply:
     """Return a job's result without pictures, where Discord does not take them."""
-    job = parcel.job
+    job = pending.job
     words = words_of(Address.from_dict(job.reply).language)
-    if parcel.outcome is not Status.RENDERED:
-        return _end_reply(parcel, words)
+    if pending.outcome is not Status.RENDERED:
+        return _end_reply(pending, words)
     name = name_of(job, None)
     text = _caption(job, name, words, words.not_shown.format(name=name))
     return Reply(content=text, view=result_view(job, job.pictures, words))
 
 
-def _end_reply(parcel: Parcel, words: Words) -> Reply:
+def _end_reply(pending: PendingReply, words: Words) -> Reply:
     """Return how a job without pictures ended."""
-    job = parcel.job
-    if parcel.outcome is Status.CANCELLED:
+    job = pending.job
+    if pending.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
     reason = escape_sentence(say(job.error or "", words))
     content = cut(words.failed.format(reason=reason), CONTENT)

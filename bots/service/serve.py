@@ -18,7 +18,7 @@ from bots.operations.settings import Settings
 from bots.service.app import App, open_app
 from bots.service.service import ServedAdapter, Service
 from bots.worker.delivery import Shown, Way
-from storage import Parcel
+from storage import PendingReply
 
 
 class TerminalAdapter:
@@ -36,7 +36,7 @@ class TerminalAdapter:
     def stop_intake(self) -> None:
         """Do nothing: what is asked for now waits for the next process that serves."""
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Do nothing: there is no message to send."""
         return {}
 

@@ -30,7 +30,7 @@ from bots.telegram.updates import Updates
 from bots.telegram.webhook import Webhook
 from bots.worker.delivery import Shown, TryLater, Way
 from engine.errors import SettingError
-from storage import Job, Parcel
+from storage import Job, PendingReply
 
 CONNECTIONS: Final = 64
 ANSWER: Final = 30.0  # seconds to wait for an answer to a call
@@ -73,11 +73,11 @@ class Telegram:
         """Return the ways to send a reply, best first."""
         return self._replies.ways
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply."""
         if not self._running:
             raise TryLater(1.0)
-        return await self._replies.deliver(parcel, way)
+        return await self._replies.deliver(pending, way)
 
     async def check(self) -> None:
         """Ask who the bot is; raises as `errors.translate` says."""

@@ -33,7 +33,7 @@ from bots.telegram.supergroups import Supergroups
 from bots.texts import tell, words_of
 from bots.worker.delivery import WayClosed
 from engine.errors import UserError
-from storage import DatabaseFault, Letter, StorageError
+from storage import DatabaseFault, InboxEntry, StorageError
 from storage.errors import DatabaseBusy
 
 ALERT: Final = 200  # characters that are shown above a chat
@@ -68,7 +68,7 @@ class Handler:
             self._migrations.add(task)
             task.add_done_callback(self._migrations.discard)
 
-    def resume(self, letter: Letter) -> None:
+    def resume(self, letter: InboxEntry) -> None:
         """Handle an update that is stored and that an earlier process did not finish."""
         try:
             incoming = read_update(Update.de_json(dict(letter.body), self.bot), self.bot.bot)

@@ -34,7 +34,7 @@ from bots.telegram.sending import at_or_near, post_at
 from bots.texts import Words, say, tell
 from bots.worker.delivery import Shown, Way, WayClosed
 from engine.pictures.images import blank
-from storage import DatabaseFault, Job, Parcel, Picture, Status
+from storage import DatabaseFault, Job, PendingReply, Picture, Status
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
 DOCUMENT: Final = 50_000_000  # bytes
@@ -74,15 +74,15 @@ class Replies:
     placeholders: Placeholders
     ways: Sequence[Way] = (EDIT, MESSAGE, IN_WORDS, ALONE)
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply and return the message that shows it, or raise as `delivery` says."""
         try:
             if way in (EDIT, IN_WORDS):
-                return await self._edit(parcel.job, await self.compose(parcel, way))
-            shown = await self._send(parcel, way)
+                return await self._edit(pending.job, await self.compose(pending, way))
+            shown = await self._send(pending, way)
         except TelegramError as error:
             raise translate(error) from None
-        await self._remove_placeholder(parcel.job)
+        await self._remove_placeholder(pending.job)
         return shown
 
     async def _edit(self, job: Job, reply: Reply) -> Shown:
@@ -138,17 +138,17 @@ class Replies:
 
         return await at_or_near(send, address)
 
-    async def _send(self, parcel: Parcel, way: Way) -> Shown:
+    async def _send(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply as a new message: at its address, or its text alone in the chat itself."""
-        address = Address.from_dict(parcel.job.reply)
+        address = Address.from_dict(pending.job.reply)
 
         async def send(near: Address) -> Shown:
             place = None if near == address else near.place
-            return await self._post(await self.compose(parcel, way, place), near, BRIEFLY)
+            return await self._post(await self.compose(pending, way, place), near, BRIEFLY)
 
         if way == MESSAGE:
             return await at_or_near(send, address)
-        text_alone = replace(await self.compose(parcel, way), buttons=None)
+        text_alone = replace(await self.compose(pending, way), buttons=None)
         return await self._post(text_alone, replace(address, thread=None, to=None), BRIEFLY)
 
     async def _remove_placeholder(self, job: Job) -> None:
@@ -186,13 +186,13 @@ class Replies:
                 message = await post_at(bot.send_document, address, _file(reply), **more)
         return {message_key(message.chat.id, message.message_id): reply.picture}
 
-    async def compose(self, parcel: Parcel, way: Way, place: str | None = None) -> Reply:
+    async def compose(self, pending: PendingReply, way: Way, place: str | None = None) -> Reply:
         """Return what a reply shows by a way; `place` is where, if not in the job's own."""
-        job, words = parcel.job, Address.from_dict(parcel.job.reply).words
-        if parcel.outcome is Status.CANCELLED:
+        job, words = pending.job, Address.from_dict(pending.job.reply).words
+        if pending.outcome is Status.CANCELLED:
             return Reply(text=words.cancelled, buttons=None)
         retry = keyboards.of_failure(job.id, words)
-        if parcel.outcome is not Status.RENDERED:
+        if pending.outcome is not Status.RENDERED:
             reason = quote_names(say(job.error or "", words))
             return Reply(text=words.failed.format(reason=reason), buttons=retry)
         if way in (IN_WORDS, ALONE):

@@ -23,7 +23,7 @@ from bots.telegram.address import PLATFORM
 from bots.telegram.errors import seconds_of, translate
 from bots.telegram.messages import Incoming, read_update
 from bots.worker.delivery import back_off
-from storage import DatabaseFault, Letter
+from storage import DatabaseFault, InboxEntry
 from storage.people.inbox import Inbox
 
 ALLOWED: Final = [Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION]
@@ -89,7 +89,7 @@ class Updates:
         found = (read_update(each, self.bot.bot) for each in updates)
         arrived = {each.id: each for each in found if each}
         letters = [
-            Letter(id=each.id, adapter=PLATFORM, person=each.person, body=each.update.to_dict())
+            InboxEntry(id=each.id, adapter=PLATFORM, person=each.person, body=each.update.to_dict())
             for each in arrived.values()
         ]
         told = False

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from engine.errors import MarbleError
-from storage import DatabaseFault, Jobs, Outbox, Parcel, StorageError
+from storage import DatabaseFault, Jobs, Outbox, PendingReply, StorageError
 
 TRIES: Final = 5  # failures of one way that are no fault of the network
 UNKNOWN: Final = 100  # answers to one way that mean nothing known: about half an hour
@@ -58,7 +58,7 @@ class Adapter(Protocol):
     name: str
     ways: Sequence[Way]
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply and return the messages that show it, or raise as the module says."""
         ...
 
@@ -110,7 +110,7 @@ class Delivery:
     _unreached: dict[int, str | None] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)  # adapters that are refused, and why
     _refusals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
-    in_flight: dict[int, tuple[Parcel, asyncio.Task[None]]] = field(default_factory=dict)
+    in_flight: dict[int, tuple[PendingReply, asyncio.Task[None]]] = field(default_factory=dict)
     _landed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -128,16 +128,16 @@ class Delivery:
         """Start every delivery that is due and has room; return how many were started."""
         started = 0
         for name in self.adapters.keys() - self.stopped.keys():
-            room = AT_ONCE - sum(parcel.adapter == name for parcel, _ in self.in_flight.values())
+            room = AT_ONCE - sum(pending.adapter == name for pending, _ in self.in_flight.values())
             try:
                 # Those in flight are listed as well, so there is always one more than they are.
                 due = await self.outbox.list_due([name], limit=AT_ONCE) if room else ()
             except StorageError as error:
                 _log.error("The outbox cannot be read: %s", error)
                 return started
-            waiting = [parcel for parcel in due if parcel.job.id not in self.in_flight]
-            for parcel in waiting[:room]:
-                self._start(parcel)
+            waiting = [pending for pending in due if pending.job.id not in self.in_flight]
+            for pending in waiting[:room]:
+                self._start(pending)
                 started += 1
         return started
 
@@ -183,10 +183,10 @@ class Delivery:
         self.outbox.arrived.clear()
         self._landed.clear()
 
-    def _start(self, parcel: Parcel) -> None:
-        job = parcel.job.id
-        task = asyncio.create_task(self._deliver(parcel), name=f"deliver-{job}")
-        self.in_flight[job] = (parcel, task)
+    def _start(self, pending: PendingReply) -> None:
+        job = pending.job.id
+        task = asyncio.create_task(self._deliver(pending), name=f"deliver-{job}")
+        self.in_flight[job] = (pending, task)
         task.add_done_callback(lambda done: self._land(job, done))
 
     def _land(self, job: int, done: asyncio.Task[None]) -> None:
@@ -196,27 +196,27 @@ class Delivery:
             # The database failed: the reply is still in the outbox, and found again.
             _log.error("The delivery of job %d was not recorded: %s", job, error)
 
-    async def _deliver(self, parcel: Parcel) -> None:
+    async def _deliver(self, pending: PendingReply) -> None:
         """Send one reply and record it, or record what is to happen next."""
-        adapter, job = self.adapters[parcel.adapter], parcel.job.id
-        if parcel.way >= len(adapter.ways):
-            await self._abandon(parcel, "no way is left")
+        adapter, job = self.adapters[pending.adapter], pending.job.id
+        if pending.way >= len(adapter.ways):
+            await self._abandon(pending, "no way is left")
             return
-        if not await self.outbox.begin(job, parcel.way):
+        if not await self.outbox.begin(job, pending.way):
             return
-        way = adapter.ways[parcel.way]
-        if parcel.sending and not way.repeatable:
+        way = adapter.ways[pending.way]
+        if pending.sending and not way.repeatable:
             self.possible_duplicates += 1
             _log.warning("The reply of job %d is sent again, though it may have arrived", job)
         try:
             async with asyncio.timeout(SEND):
-                shown = await adapter.deliver(parcel, way)
+                shown = await adapter.deliver(pending, way)
         except Exception as error:
-            await self._after(error, parcel, way)
+            await self._after(error, pending, way)
         else:
             await self._record(job, shown)
             self.delivered += 1
-            await self._hasten(parcel)
+            await self._hasten(pending)
 
     async def _record(self, job: int, shown: Shown) -> None:
         """Record a reply that arrived: while the database fails, hold on to it, never resend."""
@@ -230,7 +230,7 @@ class Delivery:
             else:
                 return
 
-    async def _hasten(self, arrived: Parcel) -> None:
+    async def _hasten(self, arrived: PendingReply) -> None:
         """Make due what waits for the network that a reply has just come through.
 
         Each reply once: whichever fails for another reason goes on backing off.
@@ -241,57 +241,57 @@ class Delivery:
             await self.outbox.hasten(due)
             self._unreached.update(dict.fromkeys(due))
 
-    async def _after(self, error: Exception, parcel: Parcel, way: Way) -> None:
-        job, reason = parcel.job.id, f"{way.name}: {error or type(error).__name__}"
+    async def _after(self, error: Exception, pending: PendingReply, way: Way) -> None:
+        job, reason = pending.job.id, f"{way.name}: {error or type(error).__name__}"
         match error:
             case TryLater():
                 self.waits += 1
                 await self.outbox.postpone(job, error.seconds, reason, failed=False)
             case OSError() | TimeoutError():
                 # It may have arrived: the answer is what got lost.
-                self._unreached.setdefault(job, parcel.adapter)
-                wait = back_off(parcel.tries)
+                self._unreached.setdefault(job, pending.adapter)
+                wait = back_off(pending.tries)
                 await self.outbox.postpone(job, wait, reason, unknown=True)
             case WayClosed():
                 await self.outbox.next_way(job, reason)
             case Undeliverable():
-                await self._abandon(parcel, reason)
+                await self._abandon(pending, reason)
             case AdapterStopped():
-                await self._refused(parcel, reason)
+                await self._refused(pending, reason)
             case UnknownAnswer():
                 _log.warning("Job %d: an unknown answer (%s)", job, reason)
-                await self._again(parcel, reason, UNKNOWN)
+                await self._again(pending, reason, UNKNOWN)
             case _:
                 _log.exception("Job %d could not be delivered (%s)", job, way.name, exc_info=error)
-                await self._again(parcel, reason, TRIES)
+                await self._again(pending, reason, TRIES)
 
-    async def _again(self, parcel: Parcel, reason: str, tries: int) -> None:
+    async def _again(self, pending: PendingReply, reason: str, tries: int) -> None:
         """Try the same way so many times, then the next."""
-        if parcel.tries + 1 < tries:
-            await self.outbox.postpone(parcel.job.id, back_off(parcel.tries), reason)
+        if pending.tries + 1 < tries:
+            await self.outbox.postpone(pending.job.id, back_off(pending.tries), reason)
         else:
-            await self.outbox.next_way(parcel.job.id, reason)
+            await self.outbox.next_way(pending.job.id, reason)
 
-    async def _refused(self, parcel: Parcel, reason: str) -> None:
+    async def _refused(self, pending: PendingReply, reason: str) -> None:
         """Stop an adapter whose platform refuses the token twice."""
         try:
-            if parcel.adapter not in self.stopped:
+            if pending.adapter not in self.stopped:
                 async with asyncio.timeout(ASK):
-                    await self.adapters[parcel.adapter].check()
+                    await self.adapters[pending.adapter].check()
         except AdapterStopped as error:
-            self.stop(parcel.adapter, str(error))
+            self.stop(pending.adapter, str(error))
         except Exception as error:
-            _log.warning("%s cannot be asked about its token: %s", parcel.adapter, error)
-        if parcel.adapter in self.stopped:
-            await self.outbox.postpone(parcel.job.id, 0, reason, failed=False)
+            _log.warning("%s cannot be asked about its token: %s", pending.adapter, error)
+        if pending.adapter in self.stopped:
+            await self.outbox.postpone(pending.job.id, 0, reason, failed=False)
         else:  # the token works, and another way may, too
-            await self._again(parcel, reason, UNKNOWN)
+            await self._again(pending, reason, UNKNOWN)
 
-    async def _abandon(self, parcel: Parcel, reason: str) -> None:
-        await self.outbox.abandon(parcel.job.id, reason)
-        self._unreached.pop(parcel.job.id, None)
+    async def _abandon(self, pending: PendingReply, reason: str) -> None:
+        await self.outbox.abandon(pending.job.id, reason)
+        self._unreached.pop(pending.job.id, None)
         self.abandoned += 1
-        _log.error("The reply of job %d cannot be delivered: %s", parcel.job.id, reason)
+        _log.error("The reply of job %d cannot be delivered: %s", pending.job.id, reason)
 
 
 def back_off(tries: int, longest: float = LONGEST) -> float:

@@ -15,7 +15,7 @@ from storage.database.database import OUTCOME, Database
 from storage.database.tables import outbox
 from storage.jobs.rows import jobs_by_id
 from storage.jobs.workers import Worker
-from storage.records import Backlog, Parcel
+from storage.records import Backlog, PendingReply
 from storage.states import Status
 
 LONGEST: Final = timedelta(minutes=5)  # a reply waits no longer than this between two tries
@@ -33,7 +33,7 @@ class Outbox:
     now: Clock
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def list_due(self, adapters: Sequence[str], limit: int = 100) -> tuple[Parcel, ...]:
+    async def list_due(self, adapters: Sequence[str], limit: int = 100) -> tuple[PendingReply, ...]:
         """Return what waits for these adapters, is due and in no other's hands, oldest first."""
         now = self.now()
         query = (
@@ -48,7 +48,7 @@ class Outbox:
             .order_by(outbox.c.due_at, outbox.c.job)
             .limit(limit)
         )
-        return await self.database.read(lambda c: _parcels(c, query))
+        return await self.database.read(lambda c: _pending_replies(c, query))
 
     async def begin(self, job: int, way: int) -> bool:
         """Take a reply into this process's hands; False if it is closed, in another's, or due
@@ -115,11 +115,11 @@ class Outbox:
         await self.database.write(lambda c: c.execute(query), OUTCOME)
 
 
-def _parcels(connection: Connection, query: Any) -> tuple[Parcel, ...]:
+def _pending_replies(connection: Connection, query: Any) -> tuple[PendingReply, ...]:
     rows = connection.execute(query).all()
     jobs = jobs_by_id(connection, [row.job for row in rows])
     return tuple(
-        Parcel(
+        PendingReply(
             job=jobs[row.job],
             adapter=row.adapter,
             outcome=Status(row.outcome),

@@ -17,7 +17,7 @@ from storage.clock import Clock
 from storage.database.database import OUTCOME, Database
 from storage.database.tables import letters, seen_events
 from storage.jobs.rows import add_if_new
-from storage.records import Letter
+from storage.records import InboxEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Inbox:
     database: Database
     now: Clock
 
-    async def add(self, arrived: Sequence[Letter]) -> tuple[Letter, ...]:
+    async def add(self, arrived: Sequence[InboxEntry]) -> tuple[InboxEntry, ...]:
         """Commit updates and return those that are new.
 
         Raises a passing `DatabaseFault` when the database cannot take them; nothing was then
@@ -35,7 +35,7 @@ class Inbox:
         """
         now = self.now()
 
-        def unit(connection: Connection) -> tuple[Letter, ...]:
+        def unit(connection: Connection) -> tuple[InboxEntry, ...]:
             new = tuple(
                 letter
                 for letter in arrived
@@ -57,12 +57,13 @@ class Inbox:
 
         return await self.database.write(unit)
 
-    async def waiting(self, adapter: str) -> tuple[Letter, ...]:
+    async def waiting(self, adapter: str) -> tuple[InboxEntry, ...]:
         """Return a platform's updates that are not handled, in the order of their arrival."""
         query = select(letters).where(letters.c.adapter == adapter).order_by(letters.c.created_at)
         rows = await self.database.read(lambda c: c.execute(query).all())
         return tuple(
-            Letter(id=row.id, adapter=row.adapter, person=row.person, body=row.body) for row in rows
+            InboxEntry(id=row.id, adapter=row.adapter, person=row.person, body=row.body)
+            for row in rows
         )
 
     async def done(self, letter: str) -> None:

@@ -31,7 +31,7 @@ from engine.executors import Health, ManagedExecutor
 from engine.executors.config import EngineConfig
 from engine.formats.metadata import write_png
 from engine.spec import Spec
-from storage import Parcel
+from storage import PendingReply
 from tests.factories import pixels
 
 PEOPLE: Final = 50
@@ -92,10 +92,10 @@ class Chat:
     def stop_intake(self) -> None:
         pass
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
-        self.replies[parcel.job.id] = self.replies.get(parcel.job.id, 0) + 1
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
+        self.replies[pending.job.id] = self.replies.get(pending.job.id, 0) + 1
         self.room.release()
-        return {f"soak:{parcel.job.id}": None}
+        return {f"soak:{pending.job.id}": None}
 
 
 @dataclass

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bots.worker.delivery import Shown, Way
-from storage import Parcel
+from storage import PendingReply
 
 EDIT = Way("edit", repeatable=True)
 MESSAGE = Way("message", repeatable=False)
-Trouble = Callable[[Parcel, Way], None]
+Trouble = Callable[[PendingReply, Way], None]
 
 
 @dataclass
@@ -23,8 +23,8 @@ class Chat:
     ways: Sequence[Way] = (EDIT, MESSAGE)
     edits: dict[int, str] = field(default_factory=dict)  # job → what its placeholder became
     messages: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    trouble: Trouble = lambda parcel, way: None
-    loss: Trouble = lambda parcel, way: None
+    trouble: Trouble = lambda pending, way: None
+    loss: Trouble = lambda pending, way: None
     gate: asyncio.Event | None = None  # sends wait until it is set …
     gated: set[int] | None = None  # … all of them, or those of these jobs
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,19 +38,19 @@ class Chat:
         if self.verdicts:
             raise self.verdicts.pop(0)
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send one reply."""
         self.begun.set()
-        if self.gate and (self.gated is None or parcel.job.id in self.gated):
+        if self.gate and (self.gated is None or pending.job.id in self.gated):
             await self.gate.wait()
-        self.trouble(parcel, way)
-        job = parcel.job.id
+        self.trouble(pending, way)
+        job = pending.job.id
         if way is EDIT:
-            self.edits[job] = parcel.outcome
+            self.edits[job] = pending.outcome
         else:
-            self.messages[job].append(parcel.outcome)
+            self.messages[job].append(pending.outcome)
         self.arrived.set()
-        self.loss(parcel, way)
+        self.loss(pending, way)
         return {f"{self.name}:{way.name}/{job}": None}
 
     def replies(self, job: int) -> int:

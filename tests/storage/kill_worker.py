@@ -16,7 +16,7 @@ from typing import Any
 from bots.worker.delivery import Delivery, Shown, Way
 from engine.events import Picture as Drawn
 from engine.recipe.recipe import Recipe
-from storage import Job, Jobs, NewJob, Parcel, Status, Storage
+from storage import Job, Jobs, NewJob, PendingReply, Status, Storage
 from storage.database import schema
 from tests.storage.kill_chat import POISON
 
@@ -109,13 +109,13 @@ class Life:
         await self.storage.jobs.rendered(job.id, job.epoch, drawn)
         self.point("rendered")
 
-    async def deliver(self, parcel: Parcel, way: Way) -> Shown:
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Edit the placeholder into the reply."""
-        message = parcel.job.message or await self.placeholder(parcel.job)
+        message = pending.job.message or await self.placeholder(pending.job)
         self.point("sending")
-        text = str(parcel.outcome)
-        if parcel.outcome is Status.RENDERED:
-            text = self.storage.pictures.read(parcel.job.pictures[0]).decode()
+        text = str(pending.outcome)
+        if pending.outcome is Status.RENDERED:
+            text = self.storage.pictures.read(pending.job.pictures[0]).decode()
         await self.ask("edit", message=int(message), text=text)
         self.point("sent")
         return {message: None}

@@ -20,7 +20,7 @@ from bots.service.serve import AdapterEntry, make_adapters, serving
 from bots.service.service import Service
 from bots.worker.delivery import AdapterStopped, TryLater, Way
 from bots.worker.pausing import Pausing
-from storage import Job, Parcel, Status
+from storage import Job, PendingReply, Status
 from tests.bots.conftest import House
 from tests.bots.fake_chat import Chat
 
@@ -190,7 +190,7 @@ async def test_one_whose_delivery_is_refused_rests_and_goes_on(
 ) -> None:
     refusal, troubles = AdapterStopped("401"), [AdapterStopped("401")]
 
-    def refuse(parcel: Parcel, way: Way) -> None:
+    def refuse(pending: PendingReply, way: Way) -> None:
         if troubles:
             raise troubles.pop()
 

@@ -15,7 +15,7 @@ from bots.telegram.messages import Incoming, ParsedMessage, parse_message
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.texts import LANGUAGES, words_of
-from storage import DatabaseFault, Letter
+from storage import DatabaseFault, InboxEntry
 from storage.errors import DatabaseBusy, DiskFull, DiskTrouble, ReadOnly, Unreachable
 
 NOW = 1_800_000_000
@@ -72,7 +72,9 @@ async def hear(text: str, fault: type[DatabaseFault] = DatabaseBusy) -> Any:
     message = {"message_id": 1, "date": NOW, "chat": chat, "from": ada, "text": text}
     message |= {"message_thread_id": 3, "is_topic_message": True}
     body = {"update_id": 1, "message": message}
-    handler.resume(Letter(id="telegram:1/1", adapter="telegram", person="telegram:7", body=body))
+    handler.resume(
+        InboxEntry(id="telegram:1/1", adapter="telegram", person="telegram:7", body=body)
+    )
     await tasks.pop()
     assert locked.done_with == ["telegram:1/1"]
     return locked
@@ -99,7 +101,7 @@ class Inbox:
     def __init__(self, *faults: DatabaseFault) -> None:
         self.faults = list(faults)
 
-    async def add(self, letters: Sequence[Letter]) -> Sequence[Letter]:
+    async def add(self, letters: Sequence[InboxEntry]) -> Sequence[InboxEntry]:
         if self.faults:
             raise self.faults.pop(0)
         return letters

@@ -30,9 +30,9 @@ async def test_a_reply_stands_though_its_placeholder_is_not_removed_for_long(
 ) -> None:
     monkeypatch.setattr(replies, "REMOVAL", 0.01)
     job = SimpleNamespace(id=1, message="telegram:5/6", reply=Address(chat=5).to_dict())
-    parcel: Any = SimpleNamespace(job=job, outcome=Status.CANCELLED)
+    pending: Any = SimpleNamespace(job=job, outcome=Status.CANCELLED)
     nobody: Any = None
     bot: Any = Bot()
     async with asyncio.timeout(PATIENCE):
-        shown = await Replies(bot, nobody, nobody).deliver(parcel, MESSAGE)
+        shown = await Replies(bot, nobody, nobody).deliver(pending, MESSAGE)
     assert shown == {"telegram:5/7": None}

@@ -15,7 +15,7 @@ from bots.operations.settings import load_settings
 from bots.requests.studio import Asker, Studio
 from bots.service.serve import TerminalAdapter, serve
 from engine.models.catalogue import Catalogue
-from storage import Parcel, Status, Storage
+from storage import PendingReply, Status, Storage
 from tests.bots.fakes import allow_all
 from tests.bots.terminal.conftest import Marble
 from tests.conftest import PATIENCE, ROOT
@@ -31,9 +31,9 @@ async def test_what_a_terminal_left_is_drawn_and_handed_out(
     handed_out: asyncio.Queue[int] = asyncio.Queue()
     deliver = TerminalAdapter.deliver
 
-    async def note(self: TerminalAdapter, parcel: Parcel, way: object) -> object:
-        handed_out.put_nowait(parcel.job.id)
-        return await deliver(self, parcel, way)  # type: ignore[arg-type]
+    async def note(self: TerminalAdapter, pending: PendingReply, way: object) -> object:
+        handed_out.put_nowait(pending.job.id)
+        return await deliver(self, pending, way)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TerminalAdapter, "deliver", note)
     async with Storage.open(tmp_path) as storage:

@@ -24,7 +24,7 @@ from bots.worker.delivery import (
     Way,
     WayClosed,
 )
-from storage import Parcel, Status, Storage
+from storage import PendingReply, Status, Storage
 from tests.bots.fake_chat import EDIT, MESSAGE, Chat
 from tests.conftest import PATIENCE
 from tests.factories import add_claimed
@@ -74,19 +74,19 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         yield Scene(storage, clock, chat, delivery)
 
 
-def once(error: Exception, *, way: Way | None = None) -> Callable[[Parcel, Way], None]:
+def once(error: Exception, *, way: Way | None = None) -> Callable[[PendingReply, Way], None]:
     """Raise an error the first time only."""
     left = [error]
 
-    def trouble(parcel: Parcel, used: Way) -> None:
+    def trouble(pending: PendingReply, used: Way) -> None:
         if left and way in (None, used):
             raise left.pop()
 
     return trouble
 
 
-def always(error: Exception, *, way: Way | None = None) -> Callable[[Parcel, Way], None]:
-    def trouble(parcel: Parcel, used: Way) -> None:
+def always(error: Exception, *, way: Way | None = None) -> Callable[[PendingReply, Way], None]:
+    def trouble(pending: PendingReply, used: Way) -> None:
         if way in (None, used):
             raise error
 
@@ -126,16 +126,16 @@ async def test_waits_that_the_platform_asks_for_are_kept_and_cost_no_try(scene: 
     scene.clock.move(seconds=29)
     assert await scene.round() == 0
     scene.clock.move(seconds=1)
-    [parcel] = await scene.storage.outbox.list_due(["terminal"])
-    assert parcel.tries == 0
+    [pending] = await scene.storage.outbox.list_due(["terminal"])
+    assert pending.tries == 0
     await scene.round()
     assert scene.chat.replies(job) == 1
 
 
 async def test_one_chat_that_waits_stalls_no_other(scene: Scene) -> None:
     slow, quick = await scene.rendered(), await scene.rendered()
-    scene.chat.trouble = lambda parcel, _: (
-        always(TryLater(60))(parcel, EDIT) if parcel.job.id == slow else None
+    scene.chat.trouble = lambda pending, _: (
+        always(TryLater(60))(pending, EDIT) if pending.job.id == slow else None
     )
     await scene.round()
     assert (scene.chat.replies(slow), scene.chat.replies(quick)) == (0, 1)
@@ -147,7 +147,7 @@ async def test_a_network_that_is_gone_for_hours_loses_nothing(scene: Scene) -> N
     for _ in range(4 * TRIES):
         assert await scene.round() == 1
         scene.clock.move(minutes=2)
-    scene.chat.trouble = lambda parcel, way: None
+    scene.chat.trouble = lambda pending, way: None
     await scene.round()
     assert (scene.chat.replies(job), await scene.status(job)) == (1, Status.DELIVERED)
 
@@ -159,7 +159,7 @@ async def test_once_the_network_is_back_no_reply_waits_for_its_next_try(scene: S
         await scene.round()
         scene.clock.move(minutes=2)
     await scene.round()  # the next tries of all are 15 to 25 s away
-    scene.chat.trouble = lambda parcel, way: None
+    scene.chat.trouble = lambda pending, way: None
     jobs.append(await scene.rendered())
     await scene.round()
     await scene.round()
@@ -172,9 +172,9 @@ async def test_a_reply_that_fails_among_others_that_arrive_goes_on_backing_off(
     stuck = await scene.rendered()
     tries = 0
 
-    def trouble(parcel: Parcel, way: Way) -> None:
+    def trouble(pending: PendingReply, way: Way) -> None:
         nonlocal tries
-        if parcel.job.id == stuck:
+        if pending.job.id == stuck:
             tries += 1
             raise ConnectionResetError
 
@@ -193,8 +193,8 @@ async def test_tries_back_off(scene: Scene) -> None:
         await scene.round()
         before = scene.clock()
         scene.clock.move(minutes=4)
-        [parcel] = await scene.storage.outbox.list_due(["terminal"])
-        waits.append((parcel.due_at - before).total_seconds())
+        [pending] = await scene.storage.outbox.list_due(["terminal"])
+        waits.append((pending.due_at - before).total_seconds())
     assert 0.75 <= waits[0] <= 1.25
     assert 0.75 * LONGEST <= waits[-1] <= 1.25 * LONGEST
     assert all(later > earlier for earlier, later in pairwise(waits[:5]))
@@ -248,7 +248,7 @@ async def test_a_revoked_token_stops_its_adapter_alone(
     assert (scene.chat.replies(mine), other.replies(theirs)) == (0, 1)
     assert caplog.text.count("refuses Marble") == 1
     assert scene.chat.checks == 1
-    scene.chat.trouble = lambda parcel, way: None
+    scene.chat.trouble = lambda pending, way: None
     delivery.resume("terminal")
     await delivery.deliver_due()
     await delivery.drain()
@@ -275,7 +275,7 @@ async def test_an_answer_that_means_nothing_known_is_outlasted(scene: Scene) -> 
     for _ in range(4 * TRIES):
         assert await scene.round() == 1
         scene.clock.move(minutes=2)
-    scene.chat.trouble = lambda parcel, way: None
+    scene.chat.trouble = lambda pending, way: None
     await scene.round()
     assert scene.chat.edits == {job: Status.RENDERED}
 
@@ -348,8 +348,8 @@ async def test_a_reply_whose_sender_died_is_sent_by_another(scene: Scene, tmp_pa
         assert await dying.outbox.begin(job, 0)
     assert await scene.round() == 0
     await scene.storage.requeue_lost()
-    [parcel] = await scene.storage.outbox.list_due(["terminal"])
-    assert parcel.sending  # it may have arrived
+    [pending] = await scene.storage.outbox.list_due(["terminal"])
+    assert pending.sending  # it may have arrived
     await scene.round()
     assert scene.chat.replies(job) == 1
 

@@ -42,7 +42,7 @@ async def test_a_job_becomes_pictures_and_a_reply_that_waits(house: House) -> No
     assert done.status is Status.RENDERED
     assert [picture.name for picture in done.pictures] == ["1.1", "1.2", "1.3"]
     assert all(house.storage.pictures.path(picture).exists() for picture in done.pictures)
-    assert [parcel.job.id for parcel in await house.storage.outbox.list_due(["terminal"])] == [1]
+    assert [pending.job.id for pending in await house.storage.outbox.list_due(["terminal"])] == [1]
 
 
 async def test_jobs_run_in_the_order_in_which_they_came(house: House) -> None:

@@ -39,8 +39,8 @@ async def test_the_way_of_a_job_to_its_reply(storage: Storage) -> None:
     rendered = await storage.jobs.rendered(job.id, 1, drawn(b"one", b"two"))
     assert rendered.status is Status.RENDERED
     assert [picture.name for picture in rendered.pictures] == ["1.1", "1.2"]
-    [parcel] = await storage.outbox.list_due(["terminal"])
-    assert (parcel.job, parcel.outcome) == (rendered, Status.RENDERED)
+    [pending] = await storage.outbox.list_due(["terminal"])
+    assert (pending.job, pending.outcome) == (rendered, Status.RENDERED)
     delivered = await storage.jobs.delivered(job.id, {"terminal/7": 1})
     assert delivered.status is Status.DELIVERED
     assert await storage.outbox.list_due(["terminal"]) == ()
@@ -83,8 +83,8 @@ async def test_a_worker_of_the_past_cannot_write(storage: Storage) -> None:
 async def test_a_failure_puts_its_reason_into_the_outbox(storage: Storage) -> None:
     job = await add_claimed(storage, a_job())
     await storage.jobs.failed(job.id, job.epoch, "The model is broken.")
-    [parcel] = await storage.outbox.list_due(["terminal"])
-    assert (parcel.outcome, parcel.job.error) == (Status.FAILED, "The model is broken.")
+    [pending] = await storage.outbox.list_due(["terminal"])
+    assert (pending.outcome, pending.job.error) == (Status.FAILED, "The model is broken.")
     assert (await storage.jobs.delivered(job.id)).status is Status.FAILED
     assert await storage.outbox.list_due(["terminal"]) == ()
 
@@ -92,10 +92,10 @@ async def test_a_failure_puts_its_reason_into_the_outbox(storage: Storage) -> No
 async def test_a_reason_is_kept_with_what_other_languages_need_to_say_it(storage: Storage) -> None:
     job = await add_claimed(storage, a_job())
     await storage.jobs.failed(job.id, job.epoch, BrokenModel("x", "torn.").said)
-    [parcel] = await storage.outbox.list_due(["terminal"])
-    assert isinstance(parcel.job.error, Sentence)
-    assert parcel.job.error.code == "broken_model"
-    assert parcel.job.error.facts == {"name": "x", "reason": "torn."}
+    [pending] = await storage.outbox.list_due(["terminal"])
+    assert isinstance(pending.job.error, Sentence)
+    assert pending.job.error.code == "broken_model"
+    assert pending.job.error.facts == {"name": "x", "reason": "torn."}
 
 
 async def test_cancelling(storage: Storage) -> None:
@@ -185,9 +185,9 @@ async def test_a_job_that_ends_its_worker_three_times_is_quarantined(
             assert not mine.outbox.arrived.is_set()
             await mine.requeue_lost()
         assert mine.outbox.arrived.is_set()
-        [parcel] = await mine.outbox.list_due(["terminal"])
-    assert parcel.outcome is Status.FAILED
-    assert "3 times" in (parcel.job.error or "")
+        [pending] = await mine.outbox.list_due(["terminal"])
+    assert pending.outcome is Status.FAILED
+    assert "3 times" in (pending.job.error or "")
     told = [record.getMessage() for record in caplog.records if record.name == "marble.storage"]
     again = f"job {job.id} is tried again, alone: its worker died"
     assert told == [again, again, f"job {job.id} ended its worker 3 times, and is quarantined"]

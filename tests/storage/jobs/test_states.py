@@ -186,7 +186,7 @@ class Life(RuleBasedStateMachine):
         """Send one due reply; the process may die before it records that."""
         outbox = self.processes[who].outbox
         due = self.run(outbox.list_due(["terminal"]))
-        assert {parcel.job.id for parcel in due} <= self._waiting()
+        assert {pending.job.id for pending in due} <= self._waiting()
         if due and self.run(outbox.begin(due[0].job.id, due[0].way)):
             self.replies[due[0].job.id] = 1
             self.sent.add(due[0].job.id)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from storage import Letter, Storage
+from storage import InboxEntry, Storage
 from tests.storage.conftest import Home, a_job
 
 
-def letter(number: int, person: str = "telegram:1") -> Letter:
-    return Letter(
+def letter(number: int, person: str = "telegram:1") -> InboxEntry:
+    return InboxEntry(
         id=f"telegram:{number}", adapter="telegram", person=person, body={"text": f"猫 {number}"}
     )
 

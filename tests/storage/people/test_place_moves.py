@@ -58,8 +58,8 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
         assert (found.place, found.reply.get("thread")) == (place, thread)
         assert (found.reply["chat"], found.reply.get("to")) == (-1005, None)
     assert await storage.jobs.get(elsewhere.id) == elsewhere
-    [parcel] = await storage.outbox.list_due(["x"])
-    assert (parcel.job.id, parcel.job.reply["chat"]) == (done.id, -1005)
+    [pending] = await storage.outbox.list_due(["x"])
+    assert (pending.job.id, pending.job.reply["chat"]) == (done.id, -1005)
     assert await people.own_settings(NEW) == {"rules.steps": [1, 9], "open": False}
     assert await people.own_settings(f"{NEW}/7") == {"policy.safety": "refuse"}
     assert await names(storage, f"{NEW}/7") == [f"{NEW}/7", NEW, EVERYWHERE]
