@@ -1,7 +1,7 @@
-"""Union ControlNets: one network for several kinds of maps, told which kind it sees.
+"""Union ControlNets: one network for several types of control images, with the type as input.
 
 xinsir's ControlNet++ for SDXL and its ProMax, https://github.com/xinsir6/ControlNetPlus; the
-network is diffusers'. Which kind a map is Marble knows of those that it makes itself.
+network is diffusers'. Marble sets the type of control images that it makes itself.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LAYER: Final = "transformer_layes."  # diffusers' and xinsir's spelling
 
 
 def union_config(tensors: Mapping[str, Tensor], frequencies: int) -> dict[str, int]:
-    """Return what of a union's configuration its weights tell.
+    """Return the part of a union's configuration that its weights show.
 
-    frequencies: in how many values each of its kinds is told.
+    frequencies: the width of a type's embedding.
     """
     layers = {name.split(".")[1] for name in tensors if name.startswith(LAYER)}
     return {
@@ -34,7 +34,7 @@ def union_config(tensors: Mapping[str, Tensor], frequencies: int) -> dict[str, i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Union:
-    """Call a union as other control models are called, for one kind of map."""
+    """A union called like other ControlNets, for one type of control image."""
 
     network: Any
     kind: int
@@ -46,9 +46,9 @@ class Union:
         *,
         controlnet_cond: Tensor,
         conditioning_scale: Tensor,
-        **told: Any,
+        **arguments: Any,
     ) -> Any:
-        """Return what is added to the U-Net; shapes as in `engine.denoise.control`."""
+        """Return what is added inside the U-Net; shapes as in `engine.denoise.control`."""
         kinds = torch.zeros(len(x), int(self.network.config.num_control_type)).to(x)
         kinds[:, self.kind] = 1
         return self.network(
@@ -58,5 +58,5 @@ class Union:
             control_type=kinds,
             control_type_idx=[self.kind],
             conditioning_scale=[conditioning_scale],
-            **told,
+            **arguments,
         )

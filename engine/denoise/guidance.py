@@ -1,7 +1,7 @@
-"""Classifier-free guidance, on denoised latents: how far to go from the negative prompt's picture
-past the prompt's. Ho & Salimans (2022), arXiv:2207.12598.
+"""Classifier-free guidance on denoised latents: extrapolate from the negative prompt's prediction
+beyond the prompt's. Ho & Salimans (2022), arXiv:2207.12598.
 
-Models that were distilled with their guidance built in are told its scale instead.
+Models distilled with guidance take its scale as an input instead.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def guide(denoised: Tensor, scale: float) -> Tensor:
 
 
 def rescale(guided: Tensor, cond: Tensor, x: Tensor, sigma: float, factor: float) -> Tensor:
-    """Bring the guided picture's contrast back towards the prompt's own, by factor in 0 … 1.
+    """Rescale the guided prediction's contrast towards the prompt's own, by factor in 0 … 1.
 
     guided, cond: denoised latents; x: the noised one at σ; all [B, C, h, w] fp32. Standard
     deviations are compared in v, whatever the model predicts (as ComfyUI's RescaleCFG does):
     Lin et al. (2023), arXiv:2305.08891, section 3.4.
     """
     skip = x / (sigma**2 + 1)
-    v_guided, v_cond = skip - guided, skip - cond  # up to a factor of σ that cancels
+    v_guided, v_cond = skip - guided, skip - cond  # up to a factor of σ, which cancels out
     deviations = [v.std(dim=(1, 2, 3), keepdim=True) for v in (v_cond, v_guided)]
     ratio = deviations[0] / deviations[1]
     return skip - v_guided * (factor * ratio + (1 - factor))

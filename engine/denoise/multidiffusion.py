@@ -1,4 +1,4 @@
-"""Denoise a large picture tile by tile, in tiles of the size for which the model was made.
+"""MultiDiffusion: denoise a large picture in overlapping tiles of the model's usual size.
 
 Bar-Tal et al. (2023), "MultiDiffusion", arXiv:2302.08113: each prediction of the whole is the
 weighted mean of overlapping tiles' predictions, so that no seam can form between them.
@@ -17,7 +17,7 @@ from engine.pictures.tiles import Tiling
 
 
 def in_tiles(sampling: Sampling, tile: int) -> Sampling:
-    """Ask for each prediction of x, [1, C, h, w], in overlapping tiles `tile` latents a side.
+    """Request each prediction of x, [1, C, h, w], in overlapping tiles of `tile` latents a side.
 
     It wraps a sampler and is itself one: tiles are requests like others, and share calls with
     pictures of their shape.

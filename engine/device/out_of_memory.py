@@ -1,4 +1,7 @@
-"""Ways around a lack of memory, tried from the cheapest to the dearest before a picture fails."""
+"""The memory ladder: fallbacks when memory runs out, tried from the cheapest to the most expensive.
+
+A picture fails with `OutOfMemory` only after the last of them.
+"""
 
 import gc
 import logging
@@ -21,7 +24,7 @@ T = TypeVar("T")
 
 
 class Rung(StrEnum):
-    """Name the ways, the cheapest first."""
+    """The fallbacks, the cheapest first."""
 
     EMPTY_CACHE = "empty cache"
     BATCH_OF_ONE = "batch of one"
@@ -30,27 +33,27 @@ class Rung(StrEnum):
     OFFLOAD = "offload"
 
 
-FIRST: Final = 60.0  # seconds until what had no room is tried again
-LONGEST: Final = 3600.0  # seconds, after it had none several times
+FIRST: Final = 60.0  # seconds until what did not fit is tried again
+LONGEST: Final = 3600.0  # seconds, after several times
 
 
 class Shortages:
-    """Remember what memory was too short for: for a minute, and each time again twice as long."""
+    """What did not fit in memory: recorded for a minute, and twice as long each further time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[Hashable, tuple[float, float]] = {}  # what → until when, and how long
+        self._known: dict[Hashable, tuple[float, float]] = {}  # what → until, seconds recorded
 
     def __contains__(self, what: Hashable) -> bool:
-        """Return whether it is too early to try again."""
+        """Whether it is too early to try again."""
         return what in self._known and self._clock() < self._known[what][0]
 
     def add(self, what: Hashable) -> None:
-        """Note a lack of memory; more notes before the next try change nothing."""
+        """Record a shortage; further ones before the next try change nothing."""
         if what in self:
             return
         now = self._clock()
-        # What went well for an hour after its time is no more likely to fail than anything else.
+        # What has fitted for an hour since is forgotten: its next shortage is a first one.
         self._known = {key: its for key, its in self._known.items() if now < its[0] + LONGEST}
         _, before = self._known.get(what, (now, FIRST / 2))
         wait = min(LONGEST, 2 * before)
@@ -61,10 +64,10 @@ Way = tuple[Rung | None, Callable[[], T]]
 
 
 class Ladder:
-    """Try one way after another, and count the rungs.
+    """Tries one way after another, and counts the fallbacks.
 
-    `make_room` frees what is not in use when memory runs out for the first time; `short` remembers
-    for all models what there was no room for.
+    make_room: frees what is not in use, with the first fallback; short: the shortages of all
+    models.
     """
 
     def __init__(
@@ -76,10 +79,17 @@ class Ladder:
         self.short = Shortages(clock)
         self.counts: Counter[Rung] = Counter()
 
-    def climb(self, stage: Stage, ways: Sequence[Way[T]]) -> T:
-        """Return what the first way gives that does not run out of memory.
+    def run(self, stage: Stage, way: Callable[[], T], *more: Way[T]) -> T:
+        """Call `way`, again with an empty cache if memory runs out, then `more` ways in turn.
 
-        Raises `OutOfMemory` when all do, and at once whatever else a way raises.
+        Raises as `climb` does.
+        """
+        return self.climb(stage, [(None, way), (Rung.EMPTY_CACHE, way), *more])
+
+    def climb(self, stage: Stage, ways: Sequence[Way[T]]) -> T:
+        """Return the result of the first way that does not run out of memory.
+
+        Raises `OutOfMemory` if all do; any other error of a way at once.
         """
         for rung, way in ways:
             if rung:
@@ -91,7 +101,7 @@ class Ladder:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            # Only here, outside the handler, are the failed way's tensors free to go.
+            # Only outside the handler can the failed way's tensors be freed.
             gc.collect()
             empty_cache()
         raise OutOfMemory(NO_MEMORY)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from engine.device.backends import CUDA
 from engine.device.finite import are_finite, check_weights
-from engine.device.out_of_memory import Ladder, Rung, Way
+from engine.device.out_of_memory import Ladder
 from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, NotFinite
 from engine.events import Stage
@@ -89,8 +89,7 @@ class Upscaler:
             image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
             return upscale(image, width, height, self._loaded)
 
-        ways: list[Way[Tensor]] = [(None, way), (Rung.EMPTY_CACHE, way)]
-        large = self._ladder.climb(Stage.UPSCALE, ways)
+        large = self._ladder.run(Stage.UPSCALE, way)
         array: Pixels = (large[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
         return array
 

@@ -14,7 +14,7 @@ import torch
 
 from engine.denoise.denoising import Denoising, Shape, call_on_noise
 from engine.device.call_costs import UNMEASURED, Buckets
-from engine.device.out_of_memory import Ladder, Rung, Way
+from engine.device.out_of_memory import Ladder
 from engine.device.probe import Call
 from engine.errors import OutOfMemory
 from engine.events import Stage
@@ -81,9 +81,8 @@ class Costs:
             call_on_noise(self._model, shape, picture.controls, rows)
 
         measure = partial(self._measure, self._model.device, what, call)
-        ways: list[Way[Buckets]] = [(None, measure), (Rung.EMPTY_CACHE, measure)]
         try:
-            self.measured[form] = self._ladder.climb(Stage.DENOISE, ways)
+            self.measured[form] = self._ladder.run(Stage.DENOISE, measure)
         except OutOfMemory:
             self.limit(picture)  # by other ways it may still fit
 

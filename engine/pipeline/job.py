@@ -128,7 +128,7 @@ class RunningJob:
 
     def _start_second_pass(self, number: int, made: Tensor | Pixels) -> None:
         """Start a picture's second pass, once all pictures of the job have finished the first."""
-        picture = self.resident.resume(
+        picture = self.resident.begin_second_pass(
             self.recipe, self.recipe.pictures[number], made, self.control_images
         )
         more = cost_of(self.resident, picture)

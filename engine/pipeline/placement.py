@@ -53,7 +53,7 @@ class Placement:
         self._short.add(self._key)
         return way()
 
-    def bring(self, part: str) -> None:
+    def move_to_device(self, part: str) -> None:
         """Move a part to the device, if offloaded."""
         if not self.offloaded or self.present == part:
             return
@@ -65,7 +65,7 @@ class Placement:
         self.present = part
         empty_cache()
 
-    def settle(self) -> None:
+    def move_back(self) -> None:
         """Move all parts back once the shortage has expired, if they fit."""
         if not self.offloaded or self._key in self._short:
             return

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from engine.device.backends import empty_cache, memory
-from engine.device.out_of_memory import Ladder, Rung, Way
+from engine.device.out_of_memory import Ladder, Rung
 from engine.device.tensor_bytes import Evictable
 from engine.events import Stage
 from engine.loading.model import Model
@@ -69,12 +69,9 @@ class Residents:
         if self._used() + self._sizes.get(name, checkpoint.size) > self._budget and self._residents:
             return None
         plain = partial(self._make, checkpoint, offloaded=False)
-        ways: list[Way[Resident]] = [
-            (None, plain),
-            (Rung.EMPTY_CACHE, plain),
-            (Rung.OFFLOAD, partial(self._make, checkpoint, offloaded=True)),
-        ]
-        resident = self._residents[name] = self._ladder.climb(Stage.LOAD, ways)
+        offloaded = partial(self._make, checkpoint, offloaded=True)
+        resident = self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
+        self._residents[name] = resident
         self._sizes[name] = resident.size
         self.make_room(0, name)  # it may be larger than its file
         return resident

@@ -1,4 +1,4 @@
-"""A loaded model at work: the three stages on it, and what all of its jobs share."""
+"""A loaded model: its three stages, with the memory ladder, for all jobs that use it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,11 @@ T = TypeVar("T")
 
 
 class Resident:
-    """One model's stages. Everything is called with gradients off, in one thread.
+    """A loaded model, called in one thread with gradients off.
 
-    `offloaded` keeps its modules in the machine's memory, and only the one at work on the device.
+    models_dir: where its LoRAs, VAEs, embeddings and ControlNets are; make_room: called with the
+    bytes of one of them before it is loaded; offloaded: keep its parts in main memory, and only the
+    one that is used next on the device.
     """
 
     def __init__(
@@ -68,9 +70,9 @@ class Resident:
 
     @property
     def size(self) -> int:
-        """Return the bytes that it takes on the device, with all that is loaded to work with it.
+        """Return the bytes of the model and of all that is loaded for it.
 
-        An offloaded model counts whole: it is to have room when it comes back.
+        An offloaded model counts in full, so that it has room when it is moved back.
         """
         own = (getattr(self.model, name) for names in PARTS.values() for name in names)
         modules = [*filter(None, own), *self.controls.modules]
@@ -83,24 +85,24 @@ class Resident:
         control_images: Sequence[ControlImage] = (),
     ) -> list[Denoising]:
         """Encode a recipe's prompts, and start each of its pictures from its noise."""
-        self._parts.settle()
-        # A broken one is to be known before the work, not after it.
-        self._load(partial(self._vaes.decoder, recipe.vae))
-        texts = self._read(recipe)
+        self._parts.move_back()
+        # A broken VAE should fail the job before denoising, not after it.
+        self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))
+        texts = self._encode_prompts(recipe)
         controls = self._active_controls(control_images, recipe.width, recipe.height)
         inputs = replace(self._first_inputs(recipe, start_image), controls=controls)
         return [Denoising(self.model, recipe, index, *texts, inputs) for index in recipe.pictures]
 
-    def resume(
+    def begin_second_pass(
         self,
         recipe: Recipe,
         picture: int,
         made: Tensor | Pixels,
         control_images: Sequence[ControlImage] = (),
     ) -> Denoising:
-        """Begin a picture's second pass on what the first one made.
+        """Start a picture's second pass from the result of the first.
 
-        made: its latents, [1, C, h, w], to be stretched, or enlarged pixels, [H, W, 3].
+        made: its latents, [1, C, h, w], which are upscaled here, or upscaled pixels, [H, W, 3].
         """
         upscale = recipe.upscale
         assert upscale is not None
@@ -108,8 +110,8 @@ class Resident:
         width, height = recipe.size
         scale = self.model.latent_scale
         tile = upscale.tile and upscale.tile // scale
-        # A pass is painted everywhere, so that all of its tiles see the same beside them.
-        seen = [min(side, tile * scale) if tile else side for side in (height, width)]
+        # Everything is masked, so that an inpainting model's input is the same for all tiles.
+        size = [min(side, tile * scale) if tile else side for side in (height, width)]
         if isinstance(made, Tensor):
             latents = upscale_latents(made, height // scale, width // scale)
         else:
@@ -121,34 +123,28 @@ class Resident:
             latents=latents,
             strength=upscale.strength,
             tile=tile,
-            # A tile knows its place no more than the words do: it is drawn without.
+            # A ControlNet's image is of the whole picture, not of a tile.
             controls=() if upscale.tile else self._active_controls(control_images, width, height),
-            extra=self._beside(None, np.full(seen, 255, np.uint8), recipe.vae),
+            extra=self._inpainting_input(None, np.full(size, 255, np.uint8), recipe.vae),
         )
-        return Denoising(self.model, recipe, picture, *self._read(recipe), inputs)
+        return Denoising(self.model, recipe, picture, *self._encode_prompts(recipe), inputs)
 
     def _active_controls(
         self, control_images: Sequence[ControlImage], width: int, height: int
     ) -> tuple[ActiveControl, ...]:
-        """Return the controls of a pass of that size in pixels; loads those that are not there."""
+        """Return the ControlNets of a pass of that size in pixels, loaded if need be."""
 
-        def way() -> tuple[ActiveControl, ...]:
-            return tuple(
-                self.controls.activate(control_image, self.model, width, height)
-                for control_image in control_images
-            )
+        def way() -> list[ActiveControl]:
+            activate = partial(self.controls.activate, model=self.model, width=width, height=height)
+            return [activate(image) for image in control_images]
 
-        return self._load(way)
+        return tuple(self._ladder.run(Stage.LOAD, way))
 
-    def _load(self, way: Callable[[], T]) -> T:
-        """Load what works with the model, or raise `OutOfMemory`."""
-        return self._ladder.climb(Stage.LOAD, [(None, way), (Rung.EMPTY_CACHE, way)])
+    def _encode_prompts(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
+        """Return the conditioning of the prompt and of the negative prompt."""
 
-    def _read(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
-        """Return the embeddings of the prompt and of the negative prompt."""
-
-        def read() -> tuple[Conditioning, Conditioning]:
-            self._parts.bring("text_encoder")
+        def way() -> tuple[Conditioning, Conditioning]:
+            self._parts.move_to_device("text_encoder")
             self._loras.use(recipe.loras)
             positive, negative = (
                 self._text.encode(words, recipe.clip_skip, key=recipe.loras)
@@ -156,38 +152,30 @@ class Resident:
             )
             return positive, negative
 
-        ways: list[Way[tuple[Conditioning, Conditioning]]] = [
-            (None, read),
-            (Rung.EMPTY_CACHE, read),
-            (Rung.OFFLOAD, partial(self._parts.offload, read)),
-        ]
-        return self._ladder.climb(Stage.ENCODE, ways)
+        offloaded = partial(self._parts.offload, way)
+        return self._ladder.run(Stage.ENCODE, way, (Rung.OFFLOAD, offloaded))
 
     def _first_inputs(self, recipe: Recipe, start_image: StartImage | None) -> PassInputs:
-        """Return what the first pass begins on."""
+        """Return the inputs of the first pass."""
         bare = PassInputs(width=recipe.width, height=recipe.height, steps=recipe.steps)
         if start_image is None:
             whole = np.full((recipe.height, recipe.width), 255, np.uint8)
-            return replace(bare, extra=self._beside(None, whole, recipe.vae))
+            return replace(bare, extra=self._inpainting_input(None, whole, recipe.vae))
         assert recipe.strength is not None
-        mask = np.full(start_image.pixels.shape[:2], 255, np.uint8)
-        mask = mask if start_image.mask is None else start_image.mask
-        extra = self._beside(start_image.pixels, mask, recipe.vae)
-        # A U-Net for inpainting keeps to the picture by itself.
-        held = start_image.mask is not None and extra is None
-        return replace(
-            bare,
-            latents=self.encode(start_image.pixels, recipe.vae),
-            strength=recipe.strength,
-            mask=self._cover(mask) if held else None,
-            extra=extra,
-        )
+        pixels, mask = start_image.pixels, start_image.mask
+        whole = np.full(pixels.shape[:2], 255, np.uint8)
+        extra = self._inpainting_input(pixels, whole if mask is None else mask, recipe.vae)
+        latents = self.encode(pixels, recipe.vae)
+        inputs = replace(bare, latents=latents, strength=recipe.strength, extra=extra)
+        if mask is None or extra is not None:  # an inpainting U-Net keeps the unmasked part itself
+            return inputs
+        painted = to_mask(mask).to(self.model.device)
+        return replace(inputs, mask=latent_mask(painted, self.model.latent_scale))
 
-    def _cover(self, mask: Pixels) -> Tensor:
-        return latent_mask(to_mask(mask).to(self.model.device), self.model.latent_scale)
-
-    def _beside(self, pixels: Pixels | None, mask: Pixels, vae: str | None) -> Tensor | None:
-        """Return what the U-Net sees beside x, if it is one for inpainting."""
+    def _inpainting_input(
+        self, pixels: Pixels | None, mask: Pixels, vae: str | None
+    ) -> Tensor | None:
+        """Return the further input channels of an inpainting U-Net, None for others."""
         if not self.model.inpaints:
             return None
         images = None if pixels is None else to_images(pixels)
@@ -199,71 +187,78 @@ class Resident:
 
     def _encode(self, images: Tensor, vae: str | None) -> Tensor:
         def way(encode: Callable[[Model, Tensor], Tensor]) -> Tensor:
-            self._parts.bring("vae")
             return encode(self._vaes.encoder(vae), images)
 
-        tiled = partial(way, encode_tiled)
-        ways: list[Way[Tensor]] = [
-            (None, partial(way, encode)),
-            (Rung.EMPTY_CACHE, partial(way, encode)),
-            (Rung.TILED_ENCODE, tiled),
-            (Rung.OFFLOAD, partial(self._parts.offload, tiled)),
-        ]
-        return self._ladder.climb(Stage.ENCODE, ways)
+        whole, tiled = partial(way, encode), partial(way, encode_tiled)
+        return self._by_vae(Stage.ENCODE, whole, tiled, Rung.TILED_ENCODE)
+
+    def _by_vae(
+        self, stage: Stage, whole: Callable[[], T], tiled: Callable[[], T], rung: Rung
+    ) -> T:
+        """Call a VAE on the whole picture, or in tiles where memory is short."""
+
+        def on_device(way: Callable[[], T]) -> T:
+            self._parts.move_to_device("vae")
+            return way()
+
+        in_tiles = partial(on_device, tiled)
+        offloaded = partial(self._parts.offload, in_tiles)
+        ways: list[Way[T]] = [(rung, in_tiles), (Rung.OFFLOAD, offloaded)]
+        return self._ladder.run(stage, partial(on_device, whole), *ways)
 
     def evaluate(self, batch: Sequence[Denoising], rows: int) -> list[Tensor | Exception]:
-        """Answer a batch's requests in one call padded to `rows`: each `denoised`, [1, C, h, w].
+        """Return each picture's `denoised`, [1, C, h, w], from one call padded to `rows`.
 
-        Where that fails each picture is tried alone, so that none fails by another's fault; with
-        the same number of rows, so that none loses its last bits by it either. A picture whose
-        values are no numbers gets `NotFinite`.
+        If that fails each picture gets a call of its own, so that no error ends other jobs; with
+        the same number of rows, so that the last bits stay the same. A picture whose values are not
+        finite gets `NotFinite`.
         """
         first = self._try(batch, rows, None, Rung.EMPTY_CACHE)
         if not isinstance(first, Exception):
-            return _judged(batch, first)
+            return _finite(batch, first)
         answers: list[Tensor | Exception] = [first]
         if len(batch) > 1:
-            del first, answers[:]  # with the tensors of the frames that it came through
+            del first, answers[:]  # with the tensors of its traceback's frames
             answers += [self._alone(picture, rows) for picture in batch]
-        return _judged(batch, self._narrowed(batch, rows, answers))
+        return _finite(batch, self._with_fewer_rows(batch, rows, answers))
 
-    def _narrowed(
+    def _with_fewer_rows(
         self, batch: Sequence[Denoising], rows: int, answers: Sequence[Tensor | Exception]
     ) -> list[Tensor | Exception]:
-        """Return answers, tried again with a picture's own rows where `rows` had no room."""
+        """Return the answers; those that ran out of memory retried with the picture's own rows."""
         fits = any(isinstance(answer, Tensor) for answer in answers)
         found = list(answers)
         for number, picture in enumerate(batch):
             if isinstance(found[number], OutOfMemory):
                 ways = Rung.BATCH_OF_ONE, Rung.OFFLOAD
                 found[number] = self._alone(picture, picture.rows, *ways)
-                # Only what fits with fewer rows says something of their number.
+                # Only success with fewer rows shows that their number was the cause.
                 if isinstance(found[number], Tensor) and picture.rows < rows:
                     self.costs.limit(picture, form=not fits)
         return found
 
     def _alone(self, picture: Denoising, rows: int, *rungs: Rung) -> Tensor | Exception:
-        """Answer one picture's request in a call padded to `rows`, or return why not."""
+        """Return one picture's `denoised` from a call padded to `rows`, or the error."""
         found = self._try([picture], rows, *rungs or (None,))
         return found if isinstance(found, Exception) else found[0]
 
     def _try(
         self, batch: Sequence[Denoising], rows: int, *rungs: Rung | None
     ) -> list[Tensor] | Exception:
-        """Call the U-Net for a batch, on these rungs in turn; return what it says, or why not."""
+        """Call the U-Net for a batch, on these rungs in turn; return predictions or the error."""
         call = partial(self._call, batch, rows)
         offloaded = partial(self._parts.offload, call)
         ways = [(rung, offloaded if rung is Rung.OFFLOAD else call) for rung in rungs]
         try:
             return self._ladder.climb(Stage.DENOISE, ways)
         except OutOfMemory as error:
-            # Its frames hold whoever asked, and those hold it: such a circle keeps the model.
+            # Its frames refer to the error: such a circle would keep the model in memory.
             return error.with_traceback(None)
         except Exception as error:
             return error
 
     def _call(self, batch: Sequence[Denoising], rows: int) -> list[Tensor]:
-        self._parts.bring("unet")
+        self._parts.move_to_device("unet")
         self._loras.use(batch[0].loras)
         return evaluate(self.model, batch, rows)
 
@@ -279,43 +274,36 @@ class Resident:
     def decode(self, latents: Tensor, vae: str | None = None) -> Pixels:
         """Decode latents [1, C, h, w] to pixels [H, W, 3], uint8, by its VAE or one named."""
 
-        # One picture a call: what stands beside it would move its last bits.
+        # One picture a call: others in it would change its last bits.
         def way(decode: Callable[[Model, Tensor], Pixels]) -> Pixels:
-            self._parts.bring("vae")
             return decode(self._vaes.decoder(vae), latents)
 
-        tiled = partial(way, decode_tiled)
-        ways: list[Way[Pixels]] = [
-            (None, partial(way, decode)),
-            (Rung.EMPTY_CACHE, partial(way, decode)),
-            (Rung.TILED_DECODE, tiled),
-            (Rung.OFFLOAD, partial(self._parts.offload, tiled)),
-        ]
-        return self._ladder.climb(Stage.DECODE, ways)
+        whole, tiled = partial(way, decode), partial(way, decode_tiled)
+        return self._by_vae(Stage.DECODE, whole, tiled, Rung.TILED_DECODE)
 
     @cached_property
     def _preview(self) -> Previewer:
-        self._parts.bring("vae")
+        self._parts.move_to_device("vae")
         return Previewer(self._vaes.for_previews(), self._vaes.load_tiny())
 
 
 def _modules(model: Model, vaes: ExternalVaes, controls: Controls, part: str) -> list[Any]:
-    """Return what a part of a model consists of, and what is loaded to work with it."""
+    """Return the modules of a part of a model, with its ControlNets or external VAEs."""
     found = [getattr(model, name) for name in PARTS[part]]
     beside = {"unet": controls.modules, "vae": vaes.modules}.get(part, [])
     return [module for module in found if module is not None] + beside
 
 
 def _prepare(parts: Placement, loras: Loras) -> None:
-    """Let a U-Net be called as it is."""
-    parts.bring("unet")
+    """Move the U-Net to the device, without LoRAs."""
+    parts.move_to_device("unet")
     loras.use(())
 
 
-def _judged(
+def _finite(
     batch: Sequence[Denoising], answers: Sequence[Tensor | Exception]
 ) -> list[Tensor | Exception]:
-    """Return a batch's answers, with an error in the place of each that is no number."""
+    """Return a batch's answers, with an error in place of each that is not finite."""
     finite = iter(are_finite([answer for answer in answers if isinstance(answer, Tensor)]))
     return [
         NotFinite.in_step(picture.step + 1, picture.total)

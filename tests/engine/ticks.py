@@ -66,6 +66,8 @@ class OneModel(Residents):
     def get(self, name: str) -> Resident:
         return self.resident
 
+    load = get
+
 
 def pipeline_on(
     models: Residents | Model,

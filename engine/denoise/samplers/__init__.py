@@ -1,4 +1,4 @@
-"""The samplers, by name: each a generator over sigmas that asks for denoised latents.
+"""The samplers by name: generators over sigmas that yield requests for denoised latents.
 
 sampling = SAMPLERS["heun"](x, sigmas, NoiseSource(seed))
 x = drive(sampling, denoise)

@@ -1,4 +1,4 @@
-"""Samplers that step down too far and put fresh noise back, or noise everything anew."""
+"""Ancestral samplers: they step below σ_next and add fresh noise, or noise the prediction anew."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.denoise.samplers.base import (
 def euler_ancestral(
     x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0
 ) -> Sampling:
-    """Step down by Euler below σ_next, then put noise back: DDIM with η, Song et al. (2021),
+    """Step down by Euler below σ_next, then add noise: DDIM with η, Song et al. (2021),
     arXiv:2010.02502, equation 16. With η = 1 it is the posterior of DDPM, Ho et al. (2020),
     arXiv:2006.11239, equation 7, in these variables.
     """
@@ -36,7 +36,7 @@ def euler_ancestral(
 def dpm_2_ancestral(
     x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0
 ) -> Sampling:
-    """Step down by DPM-Solver-2 below σ_next, then put noise back: Lu et al. (2022),
+    """Step down by DPM-Solver-2 below σ_next, then add noise: Lu et al. (2022),
     arXiv:2206.00927, algorithm 1, with the noise of `euler_ancestral`.
     """
     for i, sigma, sigma_next in steps(sigmas):
@@ -57,7 +57,7 @@ def dpm_2_ancestral(
 def dpmpp_2s_ancestral(
     x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0
 ) -> Sampling:
-    """Approach the denoised latent seen from the step's geometric middle, then put noise back:
+    """Step towards the prediction from the step's geometric middle, then add noise:
     DPM-Solver++(2S), Lu et al. (2022), arXiv:2211.01095, algorithm 1, with the noise of
     `euler_ancestral`.
     """
@@ -75,7 +75,7 @@ def dpmpp_2s_ancestral(
 
 
 def lcm(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
-    """Jump to the denoised latent and noise it anew: multistep consistency sampling, Song et al.
+    """Take the prediction and noise it anew: multistep consistency sampling, Song et al.
     (2023), arXiv:2303.01469, algorithm 1; for latents Luo et al. (2023), arXiv:2310.04378.
     """
     for i, sigma, sigma_next in steps(sigmas):

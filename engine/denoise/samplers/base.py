@@ -1,7 +1,7 @@
-"""What every sampler is made of: the request it yields, the noise it draws, the way it is driven.
+"""What samplers share: their requests, their noise, common steps, and how they are run.
 
-A sampler is a generator over x and sigmas. It yields a `Request` for the model's view of x at σ,
-is sent the `denoised` latent, and returns the last x. It never sees the model, so that one loop can
+A sampler is a generator over x and sigmas. It yields a `Request` for the denoised latents of x at
+σ, is sent `denoised`, and returns the last x. It does not call the model, so that one loop can
 answer the requests of many jobs in one call of the network.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """Ask for the denoised latent of x, [pictures, C, h, w] fp32, at σ, in step `step` from 0."""
+    """A request for the denoised latents of x, [pictures, C, h, w] fp32, at σ; step: from 0."""
 
     x: Tensor
     sigma: float
@@ -29,15 +29,15 @@ DrawNoise = Callable[[Tensor], Tensor]  # unit noise in the shape and on the dev
 
 
 class NoiseSource:
-    """Draw the noise that a job adds on its way, apart from its start noise.
+    """Draws the noise that samplers add between steps.
 
-    A CPU generator makes a GPU and a CPU agree. Every draw is for all `count` pictures of the
-    recipe and is then sliced, as the start noise is: a picture gets the same noise alone, with its
-    siblings, and beside the jobs that it shares a batch with. The seed is one up, since the
-    generator of the seed itself would give the start noise once more.
+    A CPU generator gives the same noise on every device. Every draw is for all `count` pictures of
+    the recipe and is then sliced, as the start noise is, so that a picture's noise does not depend
+    on what is drawn with it. The generator's seed is seed + 1, since the seed itself would repeat
+    the start noise.
 
-    The numbers are those of ComfyUI with --cpu for the ancestral samplers, ddpm and lcm. On a GPU
-    it draws there; its SDE samplers take theirs from a Brownian tree of torchsde.
+    For the ancestral samplers, ddpm and lcm the numbers are those of ComfyUI with --cpu. On a GPU
+    ComfyUI draws there, and its SDE samplers use a Brownian tree of torchsde.
     """
 
     def __init__(self, seed: int, count: int = 1, pictures: Sequence[int] | None = None) -> None:
@@ -49,7 +49,7 @@ class NoiseSource:
         """Draw unit noise in the shape, [pictures, C, h, w], and on the device of x, fp32."""
         noise = torch.randn((self._count, *x.shape[1:]), generator=self._generator)
         noise = noise[self._pictures]
-        # From pinned memory the copy runs beside the network, and nothing waits for it.
+        # A copy from pinned memory does not wait for the device.
         return (
             noise.pin_memory().to(x.device, non_blocking=True) if x.is_cuda else noise.to(x.device)
         )
@@ -59,8 +59,8 @@ class NoiseSource:
 class Sampler:
     """A sampler and what others need to know of it.
 
-    evaluations: model calls a step (a step to σ = 0 takes one); uses_noise: fresh noise on the
-    way; drops_penultimate: the schedule leaves out its last σ above 0.
+    evaluations: model calls a step (a step to σ = 0 takes one); uses_noise: adds noise between
+    steps; drops_penultimate: the schedule leaves out its last σ above 0.
     """
 
     run: Callable[[Tensor, Sequence[float], DrawNoise], Sampling]
@@ -69,15 +69,15 @@ class Sampler:
     drops_penultimate: bool = False
 
     def __call__(self, x: Tensor, sigmas: Tensor, noise: DrawNoise) -> Sampling:
-        """Begin sampling from x, [pictures, C, h, w] fp32, over sigmas, descending to 0.
+        """Start sampling from x, [pictures, C, h, w] fp32, over sigmas, descending to 0.
 
-        Sigmas travel as Python floats: nothing in the loop waits for a device.
+        Sigmas are passed on as Python floats, so that the loop does not wait for a device.
         """
         return self.run(x, sigmas.tolist(), noise)
 
 
 def advance(sampling: Sampling, denoised: Tensor | None = None) -> Request | Tensor:
-    """Send the answer to the last request (none to begin): return the next one, or the last x."""
+    """Send the last request's denoised latents (None: start); return the next request or x."""
     try:
         return next(sampling) if denoised is None else sampling.send(denoised)
     except StopIteration as end:
@@ -94,7 +94,7 @@ def drive(sampling: Sampling, denoise: Callable[[Tensor, float], Tensor]) -> Ten
 
 
 def steps(sigmas: Sequence[float]) -> Iterator[tuple[int, float, float]]:
-    """Count the steps: their number from 0, σ, and the σ they lead to."""
+    """Yield each step's number from 0, σ and σ_next."""
     return ((i, sigma, sigma_next) for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)))
 
 
@@ -104,7 +104,7 @@ def slope(x: Tensor, sigma: float, denoised: Tensor) -> Tensor:
 
 
 def approach(x: Tensor, target: Tensor, ratio: float) -> Tensor:
-    """Go from x towards the target until `ratio` of the way is left.
+    """Return x moved towards the target, with `ratio` of the distance left.
 
     With ratio σ_next/σ it is the exact solution of the ODE while `denoised` stays the same: in
     log σ (exponential integrators) as along the slope.
@@ -119,9 +119,9 @@ def combine(weights: Iterable[float], terms: Iterable[Tensor]) -> Tensor:
 
 
 def ancestral_step(sigma: float, sigma_next: float, eta: float = 1.0) -> tuple[float, float]:
-    """Split a step into a way down and noise put back: σ_down² + σ_up² = σ_next².
+    """Return σ_down, to step to, and σ_up, of the noise added then: σ_down² + σ_up² = σ_next².
 
-    eta 1 takes the variance of the DDPM posterior, 0 puts no noise back: Song et al. (2021),
+    eta 1 gives the variance of the DDPM posterior, 0 adds no noise: Song et al. (2021),
     arXiv:2010.02502, equation 16.
     """
     up = min(sigma_next, eta * sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5)

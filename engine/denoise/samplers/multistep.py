@@ -1,7 +1,7 @@
-"""Deterministic samplers that learn from the steps before: one evaluation a step.
+"""Deterministic multistep samplers: they use previous predictions, with one evaluation a step.
 
-The first step of each is of first order, since nothing came before it, and so is the last one, to
-σ = 0. Histories hold the newest first.
+The first step, which has no previous one, is of first order, and so is the last one, to σ = 0.
+Histories are ordered newest first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def deis(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
 
 
 def ipndm(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
-    """Extrapolate the slope of up to four steps as though they were equally long: improved PNDM,
+    """Extrapolate the slope of up to four steps as if they were equally long: improved PNDM,
     in Zhang & Chen (2023), arXiv:2204.13902, after Liu et al. (2022), arXiv:2202.09778.
     """
 

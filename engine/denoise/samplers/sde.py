@@ -107,5 +107,5 @@ def _differences(
 
 
 def _noise(noise: DrawNoise, x: Tensor, sigma_next: float, h: float, eta: float) -> Tensor:
-    """Draw what a step of h in log σ leaves of the SDE's noise at its end."""
+    """Draw the SDE's noise of a step of h in log σ, as it is at the step's end."""
     return noise(x) * (sigma_next * math.sqrt(-math.expm1(-2 * h * eta)))

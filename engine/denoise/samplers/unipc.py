@@ -1,4 +1,4 @@
-"""UniPC: a predictor whose every step is corrected by what is seen from where it leads."""
+"""UniPC: a predictor whose steps are corrected by the next prediction."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine.denoise.samplers.base import DrawNoise, Request, Sampling, approach,
 
 Array = NDArray[np.float64]
 
-END: Final = 0.001  # σ, instead of the 0 that λ = −log σ does not know
+END: Final = 0.001  # σ, instead of 0, where λ = −log σ is infinite
 
 
 def uni_pc(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, variant: str = "bh1") -> Sampling:
-    """Predict x at σ_next from up to three steps, and correct it by what is seen from there: UniPC
+    """Predict x at σ_next from up to three steps, and correct it by the prediction there: UniPC
     of order 3 on `denoised`, Zhao et al. (2023), arXiv:2302.04867, with B(h) = h (bh1) or
     e^h − 1 (bh2). Towards the end orders fall to 1.
 
@@ -53,7 +53,7 @@ def _weights(h: float, ratios: Sequence[float], variant: str) -> tuple[Array, Ar
     """Return the weights of UniPC's predictor and corrector for a step of h in log σ.
 
     ratios: (λ_k − λ_0)/h of the steps before, λ = −log σ. The predictor weighs the k divided
-    differences of the past, the corrector those and the difference to what comes, newest last.
+    differences of the past, the corrector also that to the next prediction, which is last.
     """
     order = len(ratios) + 1
     b_h = -h if variant == "bh1" else math.expm1(-h)

@@ -225,7 +225,7 @@ def _compile_quickly(module: Any, **options: Any) -> None:
 @pytest.mark.parametrize("broken", ["text_encoder", "unet", "vae"])
 def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: str) -> None:
     resident = make_resident(load(Catalogue(home).get("a"), CPU), offloaded=True)
-    resident._parts.bring("vae" if broken == "unet" else "unet")
+    resident._parts.move_to_device("vae" if broken == "unet" else "unet")
     before = resident._parts.present
     module, moved = resident._parts.modules(broken)[0], list[str]()
     move = module.to
@@ -240,9 +240,11 @@ def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "to", fail)
         with suppress(torch.OutOfMemoryError):
-            resident._parts.bring(broken)
+            resident._parts.move_to_device(broken)
         assert resident._parts.present is None  # not the one before, which was sent away
         assert before
-        resident._parts.bring(before)  # which brings it back, rather than trust that it is there
+        resident._parts.move_to_device(
+            before
+        )  # which brings it back, rather than trust that it is there
         assert resident._parts.present == before
         assert moved[-1] == "moved"
