@@ -170,11 +170,12 @@ class Gate:
     async def narrow(
         self, place: str, changes: Mapping[str, str], by: str, *, is_open: bool | None = None
     ) -> None:
-        """Change what a place's moderators ask for (an empty text removes one), never for more.
+        """Store moderators' rules of a place; they can only be stricter than the owner's.
 
-        is_open: whether anything may be asked for there and in all that lies in it; None leaves
-        that as it is. Whoever calls says who may. Raises `OptionError`, also for what leaves
-        nothing of what the owner lets; the moderators' log records it.
+        changes: texts of rules by name; an empty text removes a rule. is_open: whether requests
+        are accepted there and in all places inside it; None leaves that unchanged. The caller
+        checks who may do this. The moderators' log records it. Raises `OptionError`, also for a
+        rule that has nothing in common with the owner's.
         """
         for name in changes:
             if name not in MODERATED:
@@ -229,6 +230,6 @@ class Gate:
         return (*((f"{person} in {place}", most) for place, most in own), *everybodys)
 
     def _first_id(self, key: str) -> str:
-        """Return the first id that a place, or a person who is one, had in this process."""
+        """Map a moved place or person to the first id seen in this process, so counters go on."""
         whole, within, rest = key.partition("/")
         return self._first_ids.get(whole, whole) + within + rest

@@ -62,7 +62,7 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """The owner's rules with what moderators ask for on top."""
+    """The rules in force after moderators made the owner's stricter."""
 
     rules: Rules
     # What moderators asked for and the owner has since left nothing of: the owner's rule holds.
@@ -144,12 +144,15 @@ def check_narrowing(owners: Rules, name: str, asked: Any) -> None:
 
 
 def leaves_nothing(owners: Rules, name: str, asked: Any) -> bool:
-    """Return whether nothing of what moderators ask for is allowed; they may ask for no name."""
+    """Return whether the moderators' rule and the owner's have nothing in common.
+
+    A moderators' rule that allows no name at all is possible.
+    """
     return bool(asked) and name in (*MEASURES, *NAMED) and not _left(name, owners, asked)
 
 
 def _left(name: str, owners: Rules, asked: Any) -> Any:
-    """Return what of a moderators' rule the owner allows."""
+    """Return what both the owner's and the moderators' rule allow."""
     held = owners.get(name)
     if name in MEASURES and held:
         both = [max(asked[0], held[0]), min(asked[1], held[1])]

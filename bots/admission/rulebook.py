@@ -1,4 +1,4 @@
-"""The table of rules: what a rule may say, how it is written, and what of a recipe it is about.
+"""The table of rules: values, notation, and the recipe field that each one limits.
 
 Each rule has a default by setting, which `*` (everywhere) and then each place may replace
 (`marble rules`). A place's own moderators may only ask for less (`bots.admission.in_force`).
@@ -47,7 +47,7 @@ Finder = Callable[[Path | None], Callable[[str], str]]  # the models folder → 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number of a recipe: the range of its rule, and how it is read off, once, never or often."""
+    """A numeric rule: its range, and a function that returns the recipe's values for it."""
 
     allowed: Range
     of: Callable[[Recipe], Sequence[float]]

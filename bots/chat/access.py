@@ -1,15 +1,15 @@
 """Who may see which picture, and who may end it: one set of rules for every platform.
 
-Each platform gives the facts (`Requester`) and the decision is made here. What cannot be found out
-counts as no: a picture that somebody may not see is answered like one that does not exist.
+Each platform supplies the facts (`Requester`); the decision is made here. What cannot be found out
+counts as no. A picture that somebody may not see is answered like one that does not exist.
 
-    who asks                                        may see a picture
-    who asked for it, as a person                   wherever they are
-    whoever reads the message that shows it, or is  there
-      where it was asked for
-    who may see the place where it was asked for,   there, or alone: not where others read who may
-      its moderators, Marble's owners; of all but     not see it
-      private chats Marble's moderators
+    who asks                                      where the picture may be shown to them
+    the person who asked for it                   everywhere
+    readers of a message that shows it            there
+    readers of the place where it was asked for   there
+    members and moderators of that place          in private, or where all readers may see it
+    Marble's owners                               in private, or where all readers may see it
+    Marble's moderators, except of private chats  in private, or where all readers may see it
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Relation(Enum):
 
 
 class Audience(Enum):
-    """Before whom somebody may be shown a picture."""
+    """Where a picture may be shown: nowhere, to the asker alone, or to all readers."""
 
     NONE = auto()
     ALONE = auto()  # where nobody else reads
@@ -83,7 +83,7 @@ class NotYours(UserError):
 
 
 class NotInPrivate(UserError):
-    """What is kept of a person is shown to that person alone."""
+    """Raised when personal data would be shown where others can read it."""
 
     def __init__(self) -> None:
         super().__init__(Sentence("ask_in_private"))
@@ -126,7 +126,7 @@ class Facts:
 
 
 class Requester(Protocol):
-    """What a platform knows of whoever asks."""
+    """The facts about an asker that a platform supplies."""
 
     @property
     def viewer(self) -> Viewer: ...

@@ -130,7 +130,7 @@ def style_lines(styles: Sequence[Style], words: Words) -> Iterator[str]:
 def rule_lines(
     held: InForce, words: Words, called: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """List the rules in force in a place, without limits of 0, and those that were set aside.
+    """List rules in force, without "no limit" ones, and moderators' rules without effect.
 
     called: names of the places that this one lies in, by id, to name where a rule was set.
     """

@@ -65,7 +65,7 @@ async def _by_dm(client: discord.Client, job: Job, address: Address, reply: Repl
 
 
 async def _in_words(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
-    """Edit the placeholder, which took no picture, by whichever of the two ways is open."""
+    """Replace the placeholder by text, by token or else by editing the message."""
     try:
         return await _by_token(client, job, address, reply)
     except (WayClosed, discord.HTTPException) as error:

@@ -16,8 +16,9 @@ from bots.texts import Words
 from storage import Job, Picture
 
 PANS: Final = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
-# What stands in ids for actions of `bots.discord.actions`, where it is another word: messages that
-# were sent long ago carry it.
+# Action of `bots.discord.actions` → its word in ids, where the two differ. Messages sent long ago
+# carry these words, so they never change. Two are swapped: the id "pick" is the action show, which
+# posts a picture with its buttons, and the id "show" is the action pick, which opens one of a page.
 IDS: Final[Mapping[str, str]] = {
     "rerun": "again",
     "reroll": "dice",

@@ -147,7 +147,7 @@ class MarbleClient(Connection):
                 await ACTIONS[action](self.handler, request, name)
 
     async def _do_once(self, request: Request, action: str, name: str) -> None:
-        """Do what was not done before and does not run; what was refused may be tried again."""
+        """Run a reaction's action at most once; a refused one may be repeated."""
         moderation = self.app.storage.moderation
         if request.event in self._running:
             return
@@ -173,7 +173,7 @@ class MarbleClient(Connection):
                 self.handler.progress.follow(job)
 
     async def _answer_left(self) -> None:
-        """Answer what the process before this one acknowledged and left."""
+        """Answer interactions that an earlier process acknowledged but never answered."""
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def answer(pending: PendingInteraction) -> None:

@@ -91,7 +91,7 @@ class StartForm(Form):
 
 
 def seal_of(handler: Handler, person: str, image: str) -> str:
-    """Return what only Marble can put beside an image in a person's form; the token is its key."""
+    """Sign person and image with the bot token (HMAC), so a form's id cannot be forged."""
     token = handler.app.settings.discord_token
     assert token
     text = f"start form {person} {image}".encode()

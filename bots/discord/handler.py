@@ -178,9 +178,9 @@ class Handler:
         return await self.app.gate.view(request.place, partial(is_adult, self.client))
 
     def moderated_place(self, request: Request, *, server: bool = True) -> str:
-        """Return what a moderator decides for: the whole `server`, or the channel.
+        """Return the place that a moderator's command applies to: the `server` or the channel.
 
-        Raises `UserError` for others; a channel's own moderators decide for that alone.
+        Raises `UserError` for others, and for moderators of a channel who name the server.
         """
         everywhere = self.app.gate.roles.of(request.person) >= Role.MODERATOR
         if request.guild is None or not (request.moderates_channel or everywhere):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class _Latest:
-    """The latest news, with the latest preview: few news bring one."""
+    """The latest progress and the last preview; most updates carry no preview."""
 
     def __init__(self) -> None:
         self._news: News | None = None

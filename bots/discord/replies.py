@@ -147,7 +147,7 @@ def _shrunk(picture: Picture, words: Words) -> str:
 
 
 def _draw(pictures: Sequence[Picture], view: View, limit: int) -> tuple[Any, bool]:
-    """Return what is shown, and False for one picture that loses something; blocks."""
+    """Make the image to upload, and return False if a single picture was reduced; blocks."""
     pngs = view.read_all(pictures)
     alone = len(pngs) == 1
     shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))

@@ -1,6 +1,6 @@
 """Logging: sentences for a person at a terminal, JSON lines for a service that is collected.
 
-Each line names the job and the attempt of the task that writes it (`about`). Neither people nor
+Each line names the job and the epoch of the task that writes it (`about`). Neither people nor
 prompts are logged, and secrets are taken out of every line.
 """
 
@@ -51,9 +51,9 @@ class Redacting(logging.Formatter):
 
 
 @contextmanager
-def about(job: int, attempt: int) -> Iterator[None]:
-    """Name a job and its attempt in what this task logs inside."""
-    before = _about.set({"job": job, "attempt": attempt})
+def about(job: int, epoch: int) -> Iterator[None]:
+    """Name a job and its epoch in what this task logs inside; log lines call it "attempt"."""
+    before = _about.set({"job": job, "attempt": epoch})
     try:
         yield
     finally:

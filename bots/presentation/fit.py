@@ -82,7 +82,7 @@ def fit(png: bytes, limit: Limit) -> Fitted:
 
 
 def _box(size: tuple[int, int], limit: Limit) -> tuple[int, int]:
-    """Scale a size down to what a limit says about sides; what is too long is made less so."""
+    """Scale a size down to the limit's side lengths and aspect ratio."""
     width, height = size
     if max(size) > limit.ratio * min(size):
         longest = int(limit.ratio * min(size))

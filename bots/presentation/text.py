@@ -101,7 +101,7 @@ def utf16_length(text: str) -> int:
 
 
 def _splits(text: str, at: int) -> bool:
-    """Return whether a cut there would tear apart what belongs together."""
+    """Return whether a cut here would split one visible character or an escape."""
     escapes = len(text[:at]) - len(text[:at].rstrip("\\"))
     joined = text[at] in ("\ufe0f", "\u20e3", _JOINER) or text[at - 1] == _JOINER
     return bool(escapes % 2) or joined

@@ -47,7 +47,7 @@ def _field(
 
 @contextmanager
 def _called(name: str, word: str = "") -> Iterator[None]:
-    """Name in an error the option as it is typed, and a word that is taken in the value's place."""
+    """Re-raise `OptionError` with the option's name as typed and a word that is also accepted."""
     try:
         yield
     except OptionError as error:

@@ -38,7 +38,8 @@ BUTTONS: Final[Mapping[str, str]] = {
     "delete": "delete",
     "pick": "pick",
 }
-# What reactions may be set to do: all that needs no message of its own to act on.
+# What reactions may be set to do: every button's action except pick, which needs a message of its
+# own to act on. A new entry of `BUTTONS` thus becomes a reaction as well.
 REACTIONS: Final[Mapping[str, str]] = {
     name: action for name, action in BUTTONS.items() if action != "pick"
 }

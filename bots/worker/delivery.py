@@ -80,7 +80,7 @@ class TryLater(MarbleError):
 
 
 class UnknownAnswer(MarbleError):
-    """The answer is not one that the platform is known to give."""
+    """The platform's answer is of no known kind."""
 
 
 class WayClosed(MarbleError):
@@ -231,9 +231,9 @@ class Delivery:
                 return
 
     async def _hasten(self, arrived: PendingReply) -> None:
-        """Make due what waits for the network that a reply has just come through.
+        """Retry the replies that waited for the network, which works again.
 
-        Each reply once: whichever fails for another reason goes on backing off.
+        Each reply is retried once: one that fails for another reason keeps its backoff.
         """
         self._unreached.pop(arrived.job.id, None)
         due = [job for job, adapter in self._unreached.items() if adapter == arrived.adapter]

@@ -97,7 +97,7 @@ class PositionPublisher:
 
 
 def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecast:
-    """Return a place with the end that was published, unless that is too far from the one found.
+    """Keep the published end time unless the new one differs much.
 
     An earlier end is always published, a later one only where it matters.
     """
@@ -109,7 +109,7 @@ def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecas
 
 
 class Observer:
-    """Is called by a worker with what can be counted; does nothing. Must neither fail nor wait."""
+    """Hooks for metrics; this base does nothing. They must not raise or block."""
 
     def stage(self, stage: Stage, seconds: float) -> None:
         """Count the seconds that a job was in a stage."""

@@ -250,7 +250,7 @@ class Worker:
     def _note_stage(
         self, number: int, before: Stage | None, since: float, now: Stage | None
     ) -> None:
-        """Report the stages that the queue measures apart: loading, drawing, decoding."""
+        """Report a change of stage to metrics, and loading, drawing and decoding to the queue."""
         if before:
             self.observer.stage(before, time.monotonic() - since)
         if before in (None, Stage.LOAD) and now not in (None, Stage.LOAD):

@@ -38,7 +38,7 @@ def precision(device: torch.device) -> torch.dtype:
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """Return the widest_float dtype that a device knows."""
+    """Return the widest floating-point dtype that a device supports."""
     return torch.float32 if device.type == MPS else torch.float64
 
 

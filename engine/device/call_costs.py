@@ -49,7 +49,7 @@ class Buckets:
         return self._canonical[rows]
 
     def single(self, rows: int) -> Buckets:
-        """Return what calls of one picture cost, of so many rows, where none may have more."""
+        """Return the costs for calls that may have only one picture, of so many rows."""
         return Buckets({1: self.cost(rows) / rows})
 
     def widest(self) -> int:

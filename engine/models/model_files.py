@@ -50,7 +50,7 @@ class Snapshot:
     unsure: bool
 
     def listed(self) -> dict[str, str]:
-        """Return short name → full name of all but pickles beside their converted selves."""
+        """Return short name → full name of all files, without pickles that were also converted."""
         return dict(sorted((self.short[path], path) for path in without_twins(self.files)))
 
 

@@ -183,7 +183,7 @@ def _patched(connection: Connection, changes: Json) -> ColumnElement[Any]:
 
 
 def _reworded(connection: Connection, old: str, new: str) -> ColumnElement[Any]:
-    """Return what jobs are found by, with one of the words replaced that no prompt can contain."""
+    """Replace the old place's word in jobs' search index; no prompt can contain such a word."""
     if connection.dialect.name == "postgresql":
         return func.ts_delete(jobs.c.words, old).op("||")(cast(literal(f"'{new}':1"), TSVECTOR))
     text = type_coerce(jobs.c.words, Text).op("||")(" ")

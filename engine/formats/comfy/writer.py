@@ -78,7 +78,7 @@ class _Writer(GraphBuilder):
         )
 
     def _mask(self, sha256: str, size: Size) -> Link:
-        """Fit a mask as its picture is: scaled by its latents it would not be cut as that is."""
+        """Resize a mask in pixels like its picture; as latents it would be cropped differently."""
         image = self.fit(Id.FIT_MASK, self.picture(Id.MASK, sha256), size, SOFT)
         return self.add(Id.TO_MASK, "ImageToMask", channel="red", image=image)
 

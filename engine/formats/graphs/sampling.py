@@ -80,7 +80,7 @@ def _second(
 
 
 def _detail(reader: Reader, name: str, draft: Draft, drawn: Pass, strength: Any) -> Draft:
-    """Read the only pass on an finished_upscale start image: to Marble it is a second one."""
+    """Read the only pass on an upscaled start image: for Marble it is a second pass."""
     if draft.mask:
         raise reader.fail(name, Sentence("graph_enlarged_mask"))
     upscale = finished_upscale(reader, name, draft, strength)

@@ -43,7 +43,7 @@ async def test_a_line_names_the_job_and_attempt_that_its_task_is_at(
     both = asyncio.Barrier(2)
 
     async def work(job: int) -> None:
-        with logs.about(job, attempt=job + 1):
+        with logs.about(job, epoch=job + 1):
             await both.wait()
             log.info("at work")
         log.info("after")
