@@ -1,11 +1,11 @@
-"""Names and descriptions of commands in all languages of `bots.texts.commands`."""
+"""Names and descriptions of commands in the languages that Discord has."""
 
 from typing import Any, Final
 
 from discord import Locale
 from discord.app_commands import TranslationContext, Translator, locale_str
 
-from bots.texts.commands import COMMANDS
+from bots.texts import EN, LANGUAGES
 
 LOCALES: Final = {Locale.chinese: "zh", Locale.taiwan_chinese: "zh"}
 
@@ -17,19 +17,19 @@ def name_text(key: str, name: str | None = None) -> locale_str:
 
 def description_text(key: str) -> locale_str:
     """Return a command's or option's description in English, with the key of its translations."""
-    return locale_str(COMMANDS[key].description["en"], key=key, kind="description")
+    return locale_str(EN.commands[key].description, key=key, kind="description")
 
 
 class Tables(Translator):
-    """Finds translations in `bots.texts.commands`."""
+    """Finds translations in the tables of `bots.texts`."""
 
     async def translate(
         self, string: locale_str, locale: Locale, context: TranslationContext[Any, Any]
     ) -> str | None:
         """Return a text in a locale's language, or None where it is shown in English."""
         language = LOCALES.get(locale)
-        text = COMMANDS.get(string.extras.get("key", ""))
-        if language is None or text is None:
+        key = string.extras.get("key")
+        if language is None or key is None:
             return None
-        found = text.name if string.extras["kind"] == "name" else text.description
-        return found.get(language)
+        text = LANGUAGES[language].commands[key]
+        return text.name if string.extras["kind"] == "name" else text.description

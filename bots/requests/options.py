@@ -116,7 +116,7 @@ class Option(Flag):
     """An option: how it is typed, what it means, how its text is read."""
 
     parse: Callable[[str], Values]
-    help: Mapping[str, str]  # language → one line
+    help: str  # one line, in English; `bots.texts` has other languages'
     choices: tuple[str, ...] = ()
     range: Range | None = None  # of a number
 
@@ -127,27 +127,21 @@ OPTIONS: Final = (
         aliases=("no",),
         parse=_field("negative_prompt", str, "negative"),
         example="TEXT",
-        help={"en": "what the picture should not show", "zh": "画面中不要出现的内容"},
+        help="what the picture should not show",
         spoken=True,
     ),
     Option(
         name="seed",
         parse=_seed,
         example="N",
-        help={
-            "en": "the same seed gives the same picture (0 to 2^64-1, or 'new')",
-            "zh": "相同的种子得到相同的图（0 到 2^64-1，或 new）",
-        },
+        help="the same seed gives the same picture (0 to 2^64-1, or 'new')",
     ),
     Option(
         name="steps",
         parse=_field("steps", int),
         range=RANGES["steps"],
         example="N",
-        help={
-            "en": f"number of denoising steps, {RANGES['steps']}",
-            "zh": "去噪的步数",
-        },
+        help=f"number of denoising steps, {RANGES['steps']}",
     ),
     Option(
         name="guidance",
@@ -155,36 +149,27 @@ OPTIONS: Final = (
         parse=_field("guidance_scale", float, "guidance"),
         range=RANGES["guidance_scale"],
         example="X",
-        help={
-            "en": f"how closely the prompt is followed, {RANGES['guidance_scale']}",
-            "zh": "贴合提示词的程度",
-        },
+        help=f"how closely the prompt is followed, {RANGES['guidance_scale']}",
     ),
     Option(
         name="strength",
         parse=_field("strength", float),
         range=RANGES["strength"],
         example="X",
-        help={
-            "en": f"how much of a start image is redrawn, {RANGES['strength']}",
-            "zh": "起始图被重绘的程度",
-        },
+        help=f"how much of a start image is redrawn, {RANGES['strength']}",
     ),
     Option(
         name="fit",
         parse=_field("fit", _name),
         example="HOW",
-        help={
-            "en": f"how to fit a start image of another shape: {', '.join(FITS)}",
-            "zh": "起始图形状不同时如何适配",
-        },
+        help=f"how to fit a start image of another shape: {', '.join(FITS)}",
         choices=FITS,
     ),
     Option(
         name="sampler",
         parse=_field("sampler", _name),
         example="NAME",
-        help={"en": f"one of {', '.join(SAMPLERS)}", "zh": "采样器"},
+        help=f"one of {', '.join(SAMPLERS)}",
         choices=SAMPLERS,
     ),
     Option(
@@ -192,7 +177,7 @@ OPTIONS: Final = (
         aliases=("scheduler",),
         parse=_field("schedule", _name),
         example="NAME",
-        help={"en": f"one of {', '.join(SCHEDULES)}", "zh": "噪声调度"},
+        help=f"one of {', '.join(SCHEDULES)}",
         choices=SCHEDULES,
     ),
     Option(
@@ -200,10 +185,7 @@ OPTIONS: Final = (
         aliases=("ar", "aspect"),
         parse=parse_size,
         example="WxH",
-        help={
-            "en": "width and height in pixels, like 768x512, or a ratio, like 3:2",
-            "zh": "宽和高（像素），如 768x512；或比例，如 3:2",
-        },
+        help="width and height in pixels, like 768x512, or a ratio, like 3:2",
     ),
     Option(
         name="count",
@@ -211,14 +193,14 @@ OPTIONS: Final = (
         parse=_field("count", int),
         range=RANGES["count"],
         example="N",
-        help={"en": f"how many pictures, {RANGES['count']}", "zh": "图片数量"},
+        help=f"how many pictures, {RANGES['count']}",
     ),
     Option(
         name="model",
         aliases=("checkpoint",),
         parse=_field("checkpoint", str, "model"),
         example="NAME",
-        help={"en": "the model to draw with", "zh": "使用的模型"},
+        help="the model to draw with",
     ),
     Option(
         name="lora",
@@ -226,48 +208,33 @@ OPTIONS: Final = (
         parse=_loras,
         listed=True,
         example="NAME:X",
-        help={
-            "en": "LoRAs with their weights: name:0.8, several separated by commas, or 'none'",
-            "zh": "LoRA 及其权重：name:0.8，多个用逗号分隔；none 为不用",
-        },
+        help="LoRAs with their weights: name:0.8, several separated by commas, or 'none'",
     ),
     Option(
         name="style",
         parse=_style,
         example="NAME",
-        help={
-            "en": "a saved style, or 'none'",
-            "zh": "此处保存的风格；none 为不用",
-        },
+        help="a saved style, or 'none'",
     ),
     Option(
         name="clip-skip",
         aliases=("clipskip",),
         parse=_optional("clip_skip", int, "clip-skip"),
         example="N",
-        help={
-            "en": f"which layer of the text encoder to use, counted from its last, "
-            f"{RANGES['clip_skip']}, or 'own'",
-            "zh": "读取文本编码器倒数第几层，或 own（模型默认）",
-        },
+        help=f"which layer of the text encoder to use, counted from its last, "
+        f"{RANGES['clip_skip']}, or 'own'",
     ),
     Option(
         name="vae",
         parse=_optional("vae", str, "vae"),
         example="NAME",
-        help={
-            "en": "another VAE than the model's, or 'own'",
-            "zh": "替换模型自带的 VAE，或 own（模型默认）",
-        },
+        help="another VAE than the model's, or 'own'",
     ),
     Option(
         name="rescale",
         parse=_field("guidance_rescale", float, "rescale"),
         example="X",
-        help={
-            "en": f"how far to reduce the contrast of guidance, {RANGES['guidance_rescale']}",
-            "zh": "引导对比度的回调程度",
-        },
+        help=f"how far to reduce the contrast of guidance, {RANGES['guidance_rescale']}",
     ),
 )
 

@@ -28,7 +28,7 @@ Do = Callable[[Request, ParsedMessage], Awaitable[str | None]]  # returns the an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command, the key of `texts.commands` that describes it, and who may use it."""
+    """A command, the key of `Words.commands` that describes it, and who may use it."""
 
     do: Do
     text: str

@@ -18,7 +18,6 @@ from telegram.ext import ExtBot
 from bots.telegram.commands import COMMANDS, HIDDEN
 from bots.telegram.errors import translate
 from bots.texts import DEFAULT, LANGUAGES
-from bots.texts.commands import COMMANDS as TEXTS
 
 # Scopes, and whether moderators' commands are listed there.
 SCOPES: Final[tuple[tuple[BotCommandScope, bool], ...]] = (
@@ -33,10 +32,10 @@ log = logging.getLogger(__name__)
 async def publish(bot: ExtBot[str]) -> None:
     """Send the lists; where that fails, commands can be typed all the same."""
     try:
-        for language in LANGUAGES:
+        for language, words in LANGUAGES.items():
             for scope, moderators in SCOPES:
                 listed = [
-                    BotCommand(name, TEXTS[command.text].description[language])
+                    BotCommand(name, words.commands[command.text].description)
                     for name, command in COMMANDS.items()
                     if name not in HIDDEN and (moderators or not command.moderators)
                 ]

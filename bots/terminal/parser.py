@@ -190,7 +190,7 @@ def _add_options(parser: Parser) -> None:
             *flags,
             dest=f"option_{option.name}",
             metavar=option.example,
-            help=option.help["en"].replace("%", "%%"),
+            help=option.help.replace("%", "%%"),
         )
     parser.add_argument(
         "--image", metavar="FILE", help="start from this picture (a file, or 12.3 for one of yours)"

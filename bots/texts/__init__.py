@@ -1,4 +1,4 @@
-"""Messages for people, one module a language; and what other rooms say, in that language.
+"""What people read: messages, sentences of other rooms, commands; English, and a package each.
 
 words_of("zh-TW").nth_in_line.format(place=3)
 tell(error, words_of("zh-TW"))
@@ -7,9 +7,9 @@ tell(error, words_of("zh-TW"))
 from collections.abc import Mapping
 from typing import Final
 
+from bots.texts.chinese.words import Chinese
 from bots.texts.sentences import say, tell
 from bots.texts.words import Words
-from bots.texts.zh import Chinese
 
 __all__ = ["DEFAULT", "EN", "LANGUAGES", "Words", "language_of", "say", "tell", "words_of"]
 

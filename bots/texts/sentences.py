@@ -5,15 +5,9 @@ What only owners read (why a model's files are broken, say) stays English inside
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
-from bots.texts.chinese import CHINESE
 from bots.texts.words import Words
 from engine.errors import UserError
 from engine.sentences import Fact, Sentence, fill
-
-TABLES: Final[Mapping[str, Mapping[str, str]]] = {"zh": CHINESE}  # beside English
 
 
 def say(sentence: str, words: Words) -> str:
@@ -21,12 +15,11 @@ def say(sentence: str, words: Words) -> str:
 
     Sentences of other versions may have a code that is not in the table, or other facts.
     """
-    template = TABLES.get(words.language, {}).get(getattr(sentence, "code", ""))
-    if template is None or not isinstance(sentence, Sentence):
+    if not isinstance(sentence, Sentence) or sentence.code not in words.sentences:
         return str(sentence)
     facts = {name: _part(name, fact, words) for name, fact in sentence.facts.items()}
     try:
-        return fill(template, **facts)
+        return fill(words.sentences[sentence.code], **facts)
     except (KeyError, ValueError):
         return str(sentence)
 

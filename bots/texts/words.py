@@ -1,4 +1,4 @@
-"""What Marble says to people, as one attribute a message: English; `bots.texts.zh` has Chinese.
+"""Messages for people, an attribute each, in English; `bots.texts.chinese` has Chinese ones.
 
 A message's `{placeholders}` are filled by `str.format`, or by `engine.sentences.fill` where it has
 `{count:picture|pictures}`; a test holds every language to the same ones. What people wrote
@@ -8,6 +8,7 @@ themselves is put in as a value, never as a template.
 from collections.abc import Mapping
 from typing import ClassVar
 
+from bots.texts.commands import COMMANDS, CommandText
 from engine.events import Stage
 
 
@@ -17,6 +18,8 @@ class Words:
     __slots__ = ()
 
     language = "en"  # its tag
+    sentences: ClassVar[Mapping[str, str]] = {}  # templates; a sentence is its own in English
+    commands: ClassVar[Mapping[str, CommandText]] = COMMANDS
 
     # How long things take
     seconds = "{n} s"

@@ -20,7 +20,7 @@ from bots.discord.parameters import (
 )
 from bots.discord.translate import description_text, name_text
 from bots.requests.options import Option
-from bots.texts.commands import COMMANDS
+from bots.texts import EN
 
 Command = app_commands.Command[Any, ..., None]
 NONE: Final[Mapping[str, Offer]] = {}
@@ -82,4 +82,4 @@ def group(key: str, **more: Any) -> app_commands.Group:
 
 def _key(command: str, option: str) -> str:
     own = f"{command.partition(' ')[0]}:{option}"
-    return own if own in COMMANDS else f":{NAMES.get(option, option)}"
+    return own if own in EN.commands else f":{NAMES.get(option, option)}"

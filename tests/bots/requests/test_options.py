@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.requests.options import OPTIONS, parse_values
+from bots.requests.options import parse_values
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.recipe.limits import is_blank
 from engine.recipe.parts import Lora
@@ -105,9 +105,3 @@ def test_a_prompt_without_options_is_kept_as_it_is(text: str) -> None:
 def test_new_seeds_differ() -> None:
     seeds = {parse_values([("seed", "new")])["seed"] for _ in range(8)}
     assert len(seeds) > 1
-
-
-def test_every_option_explains_itself_in_both_languages() -> None:
-    for option in OPTIONS:
-        assert option.help["en"]
-        assert re.search(r"[\u4e00-\u9fff]", option.help["zh"])

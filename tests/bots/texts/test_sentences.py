@@ -11,8 +11,7 @@ import pytest
 from bots.admission.rules import Refusal, Rules, check_rate
 from bots.presentation.lines import ignored_text
 from bots.requests.options import parse_values
-from bots.texts import say, tell, words_of
-from bots.texts.sentences import TABLES
+from bots.texts import LANGUAGES, say, tell, words_of
 from engine.device.out_of_memory import NO_MEMORY
 from engine.english import ENGLISH
 from engine.errors import BrokenModel, GraphError, OptionError, QueueFull, UnknownModel, UserError
@@ -26,6 +25,7 @@ from tests.engine.recipes import read_graph
 from tests.factories import make_recipe
 
 ZH = words_of("zh")
+TABLES = {tag: words.sentences for tag, words in LANGUAGES.items() if tag != "en"}
 UNREADABLE = ("MetadataError", "GraphError")
 
 

@@ -9,7 +9,7 @@ from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
 from bots.telegram.moderation import NAMES
 from bots.texts import LANGUAGES, Words, language_of, words_of
-from bots.texts.commands import COMMANDS
+from bots.texts.commands import COMMANDS, DESCRIPTION
 from engine.events import Stage
 from storage import Status
 
@@ -20,6 +20,8 @@ def messages(words: Words) -> dict[str, str]:
     """Return every message by its name, those of tables as `name.key`."""
     found: dict[str, str] = {}
     for field, value in vars(type(words)).items():  # without what a language only inherits
+        if field in ("language", "sentences", "commands"):
+            continue
         if isinstance(value, str) and not field.startswith("__"):
             found[field] = value
         elif isinstance(value, Mapping) and not field.startswith("__"):
@@ -51,13 +53,23 @@ def test_every_stage_status_and_option_has_words(language: str) -> None:
     words = LANGUAGES[language]
     assert words.stages.keys() == set(Stage)
     assert words.statuses.keys() == {status.value for status in Status}
-    for option in OPTIONS:
-        assert option.help[language]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_command_option_and_menu_is_named_and_described(language: str) -> None:
+    commands = LANGUAGES[language].commands
+    assert commands.keys() == COMMANDS.keys()
+    for key, text in commands.items():
+        assert text.name, key
+        assert bool(text.description) != key.startswith("menu "), key
+        assert len(text.description) <= DESCRIPTION, key
+        assert language != "zh" or not text.description or CHINESE.search(text.description), key
 
 
 # What messages name: commands, options, and emoji that do something.
 COMMAND = re.compile(r"/([a-z]+)(?: ([a-z]+))?")
 CODE = re.compile(r"`([^`]+)`")
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
 FLAG = re.compile(r"--([a-z-]+)")
 EMOJI = re.compile(r"[\u2600-\u27bf\U0001f300-\U0001faff]")
 KNOWN = {name.partition(" ")[0] for name in COMMANDS} | TELEGRAM.keys()

@@ -1,9 +1,9 @@
-"""What sentences say in Chinese: the table of `engine.english`, code by code."""
+"""Sentences in Chinese: the table of `engine.english`, code by code."""
 
 from collections.abc import Mapping
 from typing import Final
 
-CHINESE: Final[Mapping[str, str]] = {
+SENTENCES: Final[Mapping[str, str]] = {
     # Values of options
     "bad_option": "{option} 应为{allowed}，而不是 {given}。",
     "between": " {low} 到 {high} 之间的数",

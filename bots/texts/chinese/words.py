@@ -1,8 +1,10 @@
-"""Chinese."""
+"""Messages in Chinese."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
+from bots.texts.chinese.commands import COMMANDS
+from bots.texts.chinese.sentences import SENTENCES
 from bots.texts.words import Words
 from engine.events import Stage
 
@@ -13,6 +15,8 @@ class Chinese(Words):
     __slots__ = ()
 
     language = "zh"
+    sentences = SENTENCES
+    commands = COMMANDS
 
     # How long things take
     seconds = "{n} 秒"

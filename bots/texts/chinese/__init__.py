@@ -1,0 +1,1 @@
+"""What people read in Chinese: messages of chats, sentences of every room, commands."""
