@@ -142,12 +142,6 @@ def draw_caption(spec: Spec, rng: np.random.Generator, *, full: bool = False) ->
     )
 
 
-def plain_caption(spec: Spec) -> str:
-    """Write the plainest English caption: "a marble scholar holding a book at night"."""
-    held = "" if spec.object == "none" else f" holding a {spec.object}"
-    return f"{_article(spec.material)} {spec.subject}{held} {GROUND_EN[spec.ground][0]}"
-
-
 def _choose(spec: Spec, rng: np.random.Generator) -> frozenset[str]:
     """Choose the attributes that a caption names."""
     draw = rng.random()
