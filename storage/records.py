@@ -182,7 +182,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """An act of a moderator or operator."""
+    """An act of a moderator or owner."""
 
     id: int
     at: datetime

@@ -23,7 +23,7 @@ from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from storage import Storage
 from storage.database.audit import Entry
-from storage.jobs.quota import Allow, Ledger, everything_passes
+from storage.jobs.quota import Allow, Quota, everything_passes
 from storage.records import Line
 
 MINUTE: Final = 60.0
@@ -57,8 +57,8 @@ class TokenBuckets:
         return min(per_minute, level + max(0.0, now - at) * per_minute / MINUTE)
 
 
-class Asking(Protocol):
-    """Who asks, and where."""
+class Origin(Protocol):
+    """Who asks for something, or asked for it, and where."""
 
     @property
     def person(self) -> str: ...
@@ -91,7 +91,7 @@ class Gate:
     _rates: TokenBuckets = field(default_factory=TokenBuckets)
     _first_ids: dict[str, str] = field(default_factory=dict)  # of places that were moved meanwhile
 
-    async def __call__(self, recipe: Recipe, asker: Asking) -> Admission:
+    async def __call__(self, recipe: Recipe, asker: Origin) -> Admission:
         """Raise `Refusal`, or count the job and return what is checked as it is committed.
 
         Many that cannot all be admitted may pass here at once: the lock of the commit decides.
@@ -115,7 +115,7 @@ class Gate:
             return ()
         return self._caps(await self.in_force(place), person)
 
-    async def admit(self, asker: Asking) -> InForce | None:
+    async def admit(self, asker: Origin) -> InForce | None:
         """Return what is in force for somebody in a place; None where nothing is checked.
 
         Raises `Refusal` for banned people, and where no job is taken.
@@ -208,11 +208,11 @@ class Gate:
         for _, limit, key in buckets:
             self._rates.take(key, limit.most, now)
 
-    def _allow(self, held: InForce, recipe: Recipe, ledger: Ledger) -> None:
+    def _allow(self, held: InForce, recipe: Recipe, quota: Quota) -> None:
         """Raise `Refusal` for what is too much beside what was asked for before."""
         mine, everybodys = (
             sum(
-                ledger.waiting(limit.rule, limit.counted_in, mine=name == "waiting")
+                quota.waiting(limit.rule, limit.counted_in, mine=name == "waiting")
                 for limit in held.limits[name]
             )
             for name in ("waiting", "place_waiting")
@@ -220,7 +220,7 @@ class Gate:
         held.rules.check_waiting(mine, everybodys)
         for limit in held.limits["daily"]:
             counted = self.today() - DAY, limit.rule, limit.counted_in
-            held.rules.check_budget(recipe, ledger.spent(*counted), partial(ledger.costs, *counted))
+            held.rules.check_budget(recipe, quota.spent(*counted), partial(quota.costs, *counted))
 
     def _caps(self, held: InForce, person: str) -> Caps:
         own, everybodys = (

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from bots.admission.gate import Gate
+from bots.admission.gate import Gate, Origin
 from bots.admission.roles import Role
 from bots.presentation.lines import name_of
 from bots.requests.derive import of_picture
@@ -89,16 +89,6 @@ class NotInPrivate(UserError):
         super().__init__(Sentence("ask_in_private"))
 
 
-class Posted(Protocol):
-    """Who asked for a picture, and where."""
-
-    @property
-    def person(self) -> str: ...
-
-    @property
-    def place(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
     """Who asks, where, and who reads the answer."""
@@ -140,9 +130,9 @@ class Requester(Protocol):
         ...
 
 
-def audience_of(posted: Posted, viewer: Viewer, facts: Facts) -> Audience:
-    """Return before whom somebody may be shown a picture."""
-    own = viewer.is_person and posted.person == viewer.person
+def audience_of(origin: Origin, viewer: Viewer, facts: Facts) -> Audience:
+    """Return where somebody may be shown a picture."""
+    own = viewer.is_person and origin.person == viewer.person
     if own or facts.shown or facts.shared:
         return Audience.ALL
     visible = (
@@ -155,9 +145,9 @@ def audience_of(posted: Posted, viewer: Viewer, facts: Facts) -> Audience:
     return Audience.ALL if viewer.in_private else Audience.ALONE
 
 
-def may_end(posted: Posted, viewer: Viewer, facts: Facts) -> bool:
+def may_end(origin: Origin, viewer: Viewer, facts: Facts) -> bool:
     """Return whether somebody may cancel a job, or delete a message that shows it."""
-    own = posted.person == viewer.person and (viewer.is_person or facts.shared)
+    own = origin.person == viewer.person and (viewer.is_person or facts.shared)
     return own or facts.role >= Role.MODERATOR or facts.relation is Relation.MODERATES
 
 
@@ -238,26 +228,26 @@ class Access:
             raise PostedElsewhere(name)
         return target
 
-    async def audience(self, posted: Posted, requester: Requester) -> Audience:
-        """Return before whom somebody may be shown a picture that no message here shows."""
-        facts = await self._facts(posted, requester, Purpose.TELL, shown=False)
-        return audience_of(posted, requester.viewer, facts)
+    async def audience(self, origin: Origin, requester: Requester) -> Audience:
+        """Return where somebody may be shown a picture that no message here shows."""
+        facts = await self._facts(origin, requester, Purpose.TELL, shown=False)
+        return audience_of(origin, requester.viewer, facts)
 
     async def _facts(
-        self, posted: Posted, requester: Requester, purpose: Purpose, *, shown: bool
+        self, origin: Origin, requester: Requester, purpose: Purpose, *, shown: bool
     ) -> Facts:
         """Gather what decides; the platform is asked only where nothing else does."""
         viewer = requester.viewer
         facts = Facts(
             role=self.gate.roles.of(viewer.person),
             shown=shown,
-            shared=requester.shares(posted.place),
+            shared=requester.shares(origin.place),
         )
         decided = (
-            may_end(posted, viewer, facts)
+            may_end(origin, viewer, facts)
             if purpose is Purpose.END
-            else audience_of(posted, viewer, facts) is not Audience.NONE
+            else audience_of(origin, viewer, facts) is not Audience.NONE
         )
         if decided:
             return facts
-        return replace(facts, relation=await requester.relation(posted.place))
+        return replace(facts, relation=await requester.relation(origin.place))

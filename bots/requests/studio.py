@@ -49,7 +49,7 @@ class Asker:
 
 
 # Raises `UserError` for what is not allowed, or returns what is checked as the job is committed.
-Gate = Callable[[Recipe, Asker], Awaitable[Admission]]
+RequestCheck = Callable[[Recipe, Asker], Awaitable[Admission]]
 
 
 class Studio:
@@ -63,7 +63,7 @@ class Studio:
         pictures: Pictures,
         styles: Styles,
         *,
-        gate: Gate,
+        gate: RequestCheck,
     ) -> None:
         self._gate = gate  # asked before any job is committed
         self._styles = styles

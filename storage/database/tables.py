@@ -291,7 +291,7 @@ class LetterRow(Base):
 
 
 class AuditRow(Base):
-    """An act of a moderator or operator."""
+    """An act of a moderator or owner."""
 
     __tablename__ = "audit"
     id: Mapped[Id]

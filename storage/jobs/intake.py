@@ -79,7 +79,7 @@ def find_by_event(connection: Connection, event: str) -> Job | None:
     return to_job(steps.find(connection, job), pictures_of(connection, [job]).get(job, ()))
 
 
-def _owner(connection: Connection, new: NewJob, sha256: str) -> str | None:
+def _given_by(connection: Connection, new: NewJob, sha256: str) -> str | None:
     """Return who gave a picture that a job starts from: as its parent says, or else the first who
     did; None where Marble drew it.
     """
@@ -99,7 +99,7 @@ def insert_job(connection: Connection, new: NewJob, values: dict[str, Any]) -> J
     job = insert_quickly(connection, jobs, values)
     if new.recipe.inputs:
         rows = [
-            {"job": job, "sha256": needed, "owner": _owner(connection, new, needed)}
+            {"job": job, "sha256": needed, "owner": _given_by(connection, new, needed)}
             for needed in new.recipe.inputs
         ]
         connection.execute(insert(inputs), rows)

@@ -23,7 +23,7 @@ from storage.errors import DatabaseFault, DiskFull, UnknownJob
 from storage.jobs import transitions as steps
 from storage.jobs.intake import find_by_event, greet, insert_job, row_of
 from storage.jobs.picture_files import Pictures, Stored
-from storage.jobs.quota import Allow, Ledger, everything_passes
+from storage.jobs.quota import Allow, Quota, everything_passes
 from storage.jobs.rows import JOB, pictures_of, to_job, to_jobs
 from storage.jobs.workers import Worker, note
 from storage.records import Job, NewJob
@@ -66,7 +66,7 @@ class Jobs:
             for needed in new.recipe.inputs:
                 if not self.files.has(needed):
                     raise MissingPicture(needed)
-            allow(Ledger(connection, new.person))
+            allow(Quota(connection, new.person))
             if introduce:
                 greet(connection, new, values["created_at"])
             return insert_job(connection, new, values)
@@ -83,7 +83,7 @@ class Jobs:
 
     async def may(self, person: str, allow: Allow) -> None:
         """Raise what `allow` would, as things stand now."""
-        await self.database.read(lambda c: allow(Ledger(c, person)))
+        await self.database.read(lambda c: allow(Quota(c, person)))
 
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""

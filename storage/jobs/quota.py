@@ -1,4 +1,4 @@
-"""The ledger: what a person and a place have asked for, as of one transaction.
+"""Quotas: what a person and a place have asked for, as of one transaction.
 
 Whoever admits a job reads it under the lock under which the job is then inserted, so that two who
 ask at once, in one process or in several, cannot both be the last that a limit allows.
@@ -24,7 +24,7 @@ SPARED: Final = (Status.FAILED.value, Status.CANCELLED.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Quota:
     """Count what a person asked for, and what a place did."""
 
     connection: Connection
@@ -73,8 +73,8 @@ def cost_of(recipe: Mapping[str, Any]) -> int | None:
         return None
 
 
-Allow = Callable[[Ledger], None]  # raises `UserError` for what would be too much
+Allow = Callable[[Quota], None]  # raises `UserError` for what would be too much
 
 
-def everything_passes(ledger: Ledger) -> None:
+def everything_passes(quota: Quota) -> None:
     """Raise nothing."""

@@ -20,7 +20,7 @@ from storage.states import Status
 
 _log: Final = logging.getLogger("marble.storage")
 
-# What a Job is made of; the words are for the index alone, the cost for the ledger.
+# What a Job is made of; the words are for the index alone, the cost for quotas.
 JOB: Final = tuple(column for column in jobs.c if column.name not in ("words", "worker", "cost"))
 
 

@@ -74,12 +74,12 @@ class Favourites:
 
         def unit(connection: Connection) -> tuple[Favourite, ...]:
             rows = connection.execute(query).all()
-            owners = jobs_by_id(connection, [row.job for row in rows])
+            found = jobs_by_id(connection, [row.job for row in rows])
             return tuple(
-                Favourite(job=owners[row.job], picture=picture, kept_at=row.created_at)
+                Favourite(job=found[row.job], picture=picture, kept_at=row.created_at)
                 for row in rows
-                if row.job in owners
-                for picture in owners[row.job].pictures
+                if row.job in found
+                for picture in found[row.job].pictures
                 if picture.index == row.picture
             )
 

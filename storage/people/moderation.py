@@ -103,7 +103,7 @@ class Moderation:
         return await self.database.read(_pause)
 
     async def record(self, entry: Entry) -> None:
-        """Record an act of a moderator or operator that changes nothing in the database itself."""
+        """Record an act of a moderator or owner that changes nothing in the database itself."""
         await self.database.write(lambda c: note(c, entry, self.now()))
 
     async def record_removal(self, job: Job, *, by: str) -> None:

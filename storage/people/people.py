@@ -103,15 +103,15 @@ class People:
 
 
 def _read(connection: Connection, table: Table, key: str) -> dict[str, Any]:
-    [owner] = table.primary_key.columns
-    found = connection.execute(select(table.c["values"]).where(owner == key)).scalar_one_or_none()
+    [column] = table.primary_key.columns
+    found = connection.execute(select(table.c["values"]).where(column == key)).scalar_one_or_none()
     return dict(found or {})
 
 
 def _change(connection: Connection, table: Table, key: str, changes: Values) -> dict[str, Any]:
-    [owner] = table.primary_key.columns
+    [column] = table.primary_key.columns
     values = {**_read(connection, table, key), **changes}
     values = {name: value for name, value in values.items() if value is not None}
-    if not add_if_new(connection, table, {owner.name: key, "values": values}):
-        connection.execute(update(table).where(owner == key).values({"values": values}))
+    if not add_if_new(connection, table, {column.name: key, "values": values}):
+        connection.execute(update(table).where(column == key).values({"values": values}))
     return values

@@ -139,16 +139,16 @@ def _pairs(connection: Connection, old: str, new: str) -> Iterator[tuple[str, st
 
 
 def _merge(connection: Connection, table: Table, old: str, new: str) -> None:
-    """Copy one owner's settings to another, whose own of the same names stay."""
-    [owner] = table.primary_key.columns
-    query = select(owner, table.c["values"]).where(owner.in_([old, new]))
+    """Add the settings under one key to those under another, whose own values stay."""
+    [column] = table.primary_key.columns
+    query = select(column, table.c["values"]).where(column.in_([old, new]))
     kept = {row[0]: row[1] for row in connection.execute(query)}
     merged = {**kept.get(old, {}), **kept.get(new, {})}
     merged.pop(MOVED, None)
     if merged == kept.get(new, {}):
         return
-    add_if_new(connection, table, {owner.name: new, "values": {}})
-    connection.execute(update(table).where(owner == new).values({"values": merged}))
+    add_if_new(connection, table, {column.name: new, "values": {}})
+    connection.execute(update(table).where(column == new).values({"values": merged}))
 
 
 def _outdated(old: str, new: str) -> Delete:

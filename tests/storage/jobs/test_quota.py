@@ -1,4 +1,4 @@
-"""The ledger: what was asked for, counted by the database as by whoever reads every recipe."""
+"""Quotas: what was asked for, counted by the database as by whoever reads every recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.queue.estimates import pixel_steps
 from engine.recipe.parts import LANCZOS, Upscale
 from engine.recipe.recipe import Recipe
 from storage import Job, Status, Storage
-from storage.jobs.quota import Ledger
+from storage.jobs.quota import Quota
 from storage.records import EVERYWHERE
 from tests.storage.conftest import Home, a_job, a_recipe
 
@@ -71,9 +71,9 @@ async def test_a_day_costs_what_its_recipes_cost_when_they_are_read_one_by_one(h
                 def counted(
                     connection: Connection, person: str = person, at: datetime = since
                 ) -> Any:
-                    ledger = Ledger(connection, person)
+                    quota = Quota(connection, person)
                     counted = at, DAILY, EVERYWHERE
-                    return ledger.spent(*counted), sorted(ledger.costs(*counted))
+                    return quota.spent(*counted), sorted(quota.costs(*counted))
 
                 assert await storage.database.read(counted) == (
                     sum(c for _, c in read),
@@ -90,7 +90,7 @@ async def test_a_day_is_added_up_along_an_index(tmp_path: Path, place: str) -> N
         def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
             asked.append((statement, values))
 
-        Ledger(connection, "x:ada").spent(START, DAILY, place)
+        Quota(connection, "x:ada").spent(START, DAILY, place)
         statement, values = asked[-1]
         return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
 
