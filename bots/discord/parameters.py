@@ -8,9 +8,9 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bots.discord.choices import LONGEST, choice, joined, whole
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
+from bots.discord.short_choices import LONGEST, choice, joined, whole
 from bots.presentation.text import ELLIPSIS
 from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS, Option, find

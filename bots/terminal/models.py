@@ -14,9 +14,9 @@ from bots.operations.settings import Settings
 from bots.terminal.console import Listing, open_console, styled
 from engine.errors import BrokenModel, UnknownModel, UserError, some
 from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.downloads import DOWNLOADS, find
 from engine.models.folders import ModelKind
 from engine.models.model_files import find_parts, list_parts
-from engine.models.offers import OFFERS, find
 
 GIGABYTE: Final = 1_000_000_000
 FINE: Final = Text("good", style="green")
@@ -110,18 +110,20 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
 
     console = open_console()
     if arguments.name is None:
-        wanted = {offer.name: f"{offer.memory} GB" if offer.memory else "" for offer in OFFERS}
-        offers = [(offer.name, wanted[offer.name], offer.title) for offer in OFFERS]
-        console.print(_table_of(("offer", "GPU memory", "what it is"), offers))
+        rows = [
+            (each.name, f"{each.memory} GB" if each.memory else "", each.title)
+            for each in DOWNLOADS
+        ]
+        console.print(_table_of(("offer", "GPU memory", "what it is"), rows))
         return 0
-    offer = find(arguments.name)
+    download = find(arguments.name)
     if settings.models_dir is None:
         raise UserError(
             "Models need a folder to be fetched into: make one, and name it with MARBLE_MODELS_DIR."
         )
-    file = await asyncio.to_thread(fetch, offer, settings.models_dir)
+    file = await asyncio.to_thread(fetch, download, settings.models_dir)
     # A file in the folder of models goes by its own name, everything else by what it was asked for.
-    name = file.stem if offer.home == "checkpoints" else offer.name
+    name = file.stem if download.home == "checkpoints" else download.name
     console.print(f"{file.name} is here; `marble models check {name}`.")
     return 0
 

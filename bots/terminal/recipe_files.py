@@ -19,7 +19,7 @@ from bots.terminal.output import recipe_rows
 from engine.errors import GraphError, ImageError, MetadataError, OptionError, shorten
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
-from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import PictureInput, from_graph, pictures_of
 from engine.formats.metadata import Reading, graph_in, read_recipe
 from engine.pictures.image_header import read_image_header

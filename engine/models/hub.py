@@ -23,8 +23,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from engine.errors import first_line
+from engine.models.downloads import NOTE, Download, HubError
 from engine.models.families import identify_folder
-from engine.models.offers import NOTE, HubError, Offer
 from engine.models.supported import LATER
 from engine.models.weights import COMPONENTS, HALF, choose
 
@@ -62,29 +62,29 @@ class HubFile:
         return path.with_name(f"{path.name}.{self.hash[:16]}.part")
 
 
-def fetch(offer: Offer, models_dir: Path, endpoint: str | None = None) -> Path:
+def fetch(download: Download, models_dir: Path, endpoint: str | None = None) -> Path:
     """Fetch a model with the hub's own progress bars; return its file or folder.
 
     What is there already is not fetched again. Raises `HubError` in one sentence.
     """
     from huggingface_hub import HfApi, hf_hub_url
 
-    folder = models_dir / offer.home
-    note = folder / offer.note
-    with _as_hub_error(offer):
+    folder = models_dir / download.home
+    note = folder / download.note
+    with _as_hub_error(download):
         info = HfApi(endpoint=endpoint).model_info(
-            offer.repo, revision=_pinned(note, offer.repo), files_metadata=True
+            download.repo, revision=_pinned(note, download.repo), files_metadata=True
         )
         assert info.sha  # the hub's answer always names it
-        url = partial(hf_hub_url, offer.repo, revision=info.sha, endpoint=endpoint)
+        url = partial(hf_hub_url, download.repo, revision=info.sha, endpoint=endpoint)
         files = {each.rfilename: _describe(each) for each in info.siblings or ()}
-        wanted = _wanted(offer, files, url)
+        wanted = _wanted(download, files, url)
         _check_room(folder, [files[name] for name in wanted])
         folder.mkdir(parents=True, exist_ok=True)
-        _write_note(note, offer.repo, info.sha, whole=False)
+        _write_note(note, download.repo, info.sha, whole=False)
         paths = [_download(url(name), files[name], folder / name) for name in wanted]
-        _write_note(note, offer.repo, info.sha, whole=True)
-    return paths[0] if offer.file else folder
+        _write_note(note, download.repo, info.sha, whole=True)
+    return paths[0] if download.file else folder
 
 
 def half_fetched(folder: Path) -> str | None:
@@ -98,32 +98,34 @@ def _describe(entry: Any) -> HubFile:
     return HubFile(name=entry.rfilename, size=int(entry.size or 0), hash=found or "")
 
 
-def _wanted(offer: Offer, files: Mapping[str, HubFile], url: Callable[[str], str]) -> Sequence[str]:
+def _wanted(
+    download: Download, files: Mapping[str, HubFile], url: Callable[[str], str]
+) -> Sequence[str]:
     """Return the files of a repository that are needed."""
-    if offer.file:
-        names = [offer.file]
+    if download.file:
+        names = [download.file]
     elif INDEX in files:
         # Aside: nothing is to lie in the models folder of what cannot be run.
         with TemporaryDirectory() as aside:
             index = _read(_download(url(INDEX), files[INDEX], Path(aside) / INDEX))
-        names = _parts(offer, index, files)
+        names = _parts(download, index, files)
     else:
         single = [name for name in files if name.endswith(".safetensors") and "/" not in name]
-        hint = f"; name one of its files, for example {offer.repo}/{single[0]}" if single else ""
-        raise HubError(f"{offer.repo} is no diffusers folder: it holds no {INDEX}{hint}.")
+        hint = f"; name one of its files, for example {download.repo}/{single[0]}" if single else ""
+        raise HubError(f"{download.repo} is no diffusers folder: it holds no {INDEX}{hint}.")
     if missing := [name for name in names if name not in files]:
-        raise HubError(f"{offer.repo} holds no file {missing[0]!r}.")
+        raise HubError(f"{download.repo} holds no file {missing[0]!r}.")
     return names
 
 
-def _parts(offer: Offer, index: Mapping[str, Any], files: Iterable[str]) -> list[str]:
+def _parts(download: Download, index: Mapping[str, Any], files: Iterable[str]) -> list[str]:
     """Return the files that are needed of a folder with that index, or raise `HubError`."""
     family = identify_folder(index)
     if family is None:
         kind = index.get("_class_name")
-        raise HubError(f"{offer.repo} is of a form that Marble does not know ({kind!r}).")
+        raise HubError(f"{download.repo} is of a form that Marble does not know ({kind!r}).")
     if not family.loadable:
-        raise HubError(f"{offer.repo} is a {family.title} model, {LATER}.")
+        raise HubError(f"{download.repo} is a {family.title} model, {LATER}.")
     found = [INDEX]
     for part in (*CONFIGS, *COMPONENTS):
         if not (index.get(part) or [None])[0]:
@@ -135,7 +137,7 @@ def _parts(offer: Offer, index: Mapping[str, Any], files: Iterable[str]) -> list
         _, weights = choose(inside, (HALF, ""))
         if not weights:
             raise HubError(
-                f"{offer.repo} holds no safetensors file of its {part}: only pickles, which can "
+                f"{download.repo} holds no safetensors file of its {part}: only pickles, which can "
                 "run code, or nothing."
             )
         found += [f"{part}/config.json", *weights]
@@ -143,7 +145,7 @@ def _parts(offer: Offer, index: Mapping[str, Any], files: Iterable[str]) -> list
 
 
 @contextmanager
-def _as_hub_error(offer: Offer) -> Iterator[None]:
+def _as_hub_error(download: Download) -> Iterator[None]:
     """Turn whatever the hub's client raises into one sentence."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import (
@@ -159,23 +161,25 @@ def _as_hub_error(offer: Offer) -> Iterator[None]:
         yield
     except GatedRepoError as error:
         raise HubError(
-            f"{offer.repo} is given only to who accepts its terms: do so on its page of the hub, "
-            "then `hf auth login` or set HF_TOKEN."
+            f"{download.repo} is given only to who accepts its terms: do so on its page of the "
+            "hub, then `hf auth login` or set HF_TOKEN."
         ) from error
     except RevisionNotFoundError as error:
         raise HubError(
-            f"{offer.repo} no longer has the revision that was fetched first; remove "
-            f"{offer.home}/{offer.note} to take the newest."
+            f"{download.repo} no longer has the revision that was fetched first; remove "
+            f"{download.home}/{download.note} to take the newest."
         ) from error
     except RepositoryNotFoundError as error:
         raise HubError(
-            f"The hub knows no {offer.repo}, or it is private (then `hf auth login` or set "
+            f"The hub knows no {download.repo}, or it is private (then `hf auth login` or set "
             "HF_TOKEN)."
         ) from error
     except LocalEntryNotFoundError as error:  # the client looked on the disk instead
         raise HubError(f"The hub cannot be reached; {again}.") from error
     except (HTTPError, HFValidationError, OSError) as error:
-        raise HubError(f"{offer.repo} cannot be fetched: {first_line(error)}; {again}.") from error
+        raise HubError(
+            f"{download.repo} cannot be fetched: {first_line(error)}; {again}."
+        ) from error
 
 
 def _pinned(note: Path, repo: str) -> str | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from engine.errors import OptionError
 from engine.queue.estimates import pixel_steps
-from storage.database.quick import insert_quickly
+from storage.database.compiled_insert import insert_compiled
 from storage.database.tables import inputs, jobs, people, pictures, seen_events
 from storage.jobs import transitions as steps
 from storage.jobs.place_tree import greet_place
@@ -96,7 +96,7 @@ def insert_job(connection: Connection, new: NewJob, values: dict[str, Any]) -> J
     """Insert a job with its inputs and its event, and return it."""
     if new.parent is not None:
         steps.find(connection, new.parent)
-    job = insert_quickly(connection, jobs, values)
+    job = insert_compiled(connection, jobs, values)
     if new.recipe.inputs:
         rows = [
             {"job": job, "sha256": needed, "owner": _given_by(connection, new, needed)}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
 from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.limits import SAMPLERS, SCHEDULES, SEED_LIMIT

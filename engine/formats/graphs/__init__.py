@@ -1,12 +1,12 @@
 """Read ComfyUI graphs as recipes.
 
-    graph.py     the graph as data: nodes, values, links, and what is wrong with them
-    nodes.py     the kinds of nodes that are known, as a table
-    workflow.py  what the canvas saves, as a graph
-    meaning.py   what outputs of nodes stand for
-    reader.py    computes that, by rules for each kind: models.py, words.py, pictures.py,
-                 latents.py, sampling.py
-    recipe.py    the recipe of what a graph saves
+    graph.py        the graph as data: nodes, values, links, and what is wrong with them
+    nodes.py        the kinds of nodes that are known, as a table
+    workflow.py     what the canvas saves, as a graph
+    node_values.py  what outputs of nodes stand for
+    reader.py       computes that, by rules for each kind: models.py, words.py, pictures.py,
+                    latents.py, sampling.py
+    recipe.py       the recipe of what a graph saves
 
 Only what leads to the saved picture is read. A node that is not known there is named: guessing
 what it does would give another picture. What is known but only nearly the same here is named, too,

@@ -6,7 +6,7 @@ from typing import Final
 
 from engine.errors import GraphError
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, PendingUpscale
+from engine.formats.graphs.node_values import Draft, PendingUpscale
 from engine.formats.graphs.pictures import (
     check_size,
     note_filters,

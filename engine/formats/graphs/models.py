@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import GraphModel, GraphVae
+from engine.formats.graphs.node_values import GraphModel, GraphVae
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.reader import Reader, Rule, file_named
 from engine.recipe.parts import Lora

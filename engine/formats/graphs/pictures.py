@@ -7,7 +7,7 @@ from typing import Final
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, GraphVae, PendingUpscale
+from engine.formats.graphs.node_values import Draft, GraphVae, PendingUpscale
 from engine.formats.graphs.reader import Reader, Rule, file_named
 from engine.recipe.limits import LATENT_SIDE
 from engine.recipe.parts import LANCZOS

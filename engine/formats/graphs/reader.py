@@ -1,9 +1,8 @@
 """Read a graph backwards, from the saved picture to its causes.
 
-Every output of a node stands for a value (see `engine.formats.graphs.meaning`): a model, a prompt,
-a picture between nodes. What each kind of node makes of its inputs is a function of a few lines,
-found in a table by the output's type and the node's kind. Each output is read once, however many
-nodes use it.
+Every output of a node stands for a value (see `graphs.node_values`): a model, a prompt, a picture
+between nodes. What each kind of node makes of its inputs is a function of a few lines, found in a
+table by the output's type and the node's kind. Each output is read once, however many nodes use it.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Graph, Link
-from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.models.name_matching import without_ending
 from engine.sentences import Sentence
 

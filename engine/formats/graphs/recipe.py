@@ -9,8 +9,8 @@ from typing import Any, Final
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Graph
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
-from engine.formats.graphs.meaning import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.models import ENCODERS, MODELS, VAES
+from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.nodes import OUTPUTS
 from engine.formats.graphs.pictures import ALPHA, IMAGES, MASKS, note_filters
 from engine.formats.graphs.reader import Reader, Rules

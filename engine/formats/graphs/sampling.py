@@ -6,8 +6,8 @@ from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, GraphModel, GraphPrompt, Pass
 from engine.formats.graphs.models import loras
+from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, Pass
 from engine.formats.graphs.reader import Reader
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.recipe.limits import RANGES, is_int

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.errors import GraphError
-from engine.formats.graphs.meaning import Draft
+from engine.formats.graphs.node_values import Draft
 from engine.formats.graphs.reader import Reader
 from engine.recipe.limits import LARGEST, LATENT_SIDE, is_int
 from engine.recipe.parts import LATENT, Upscale

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from engine.errors import GraphError
 from engine.formats.graphs.graph import Link
-from engine.formats.graphs.meaning import Draft, GraphModel, GraphPrompt
+from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt
 from engine.formats.graphs.reader import Reader, Rule
 from engine.recipe.parts import Control
 from engine.sentences import Sentence

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from bots.admission.blocked_words import read_list, write_list
 from bots.admission.rulebook import read_rule, write_rule
 from bots.chat.listings import act_detail
-from bots.discord.choices import LONGEST, choice, joined, short, whole
 from bots.discord.replies import CONTENT, listed
+from bots.discord.short_choices import LONGEST, choice, joined, short, whole
 from bots.presentation.lines import ignored_text
 from bots.presentation.text import cut, fit_lines, fit_list, utf16_length
 from bots.requests.options import parse_values

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.errors import GraphError, OptionError
-from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import PictureInput, pictures_of
 from engine.formats.graphs.workflow import from_workflow
 from engine.recipe.parts import Control, Lora, Upscale

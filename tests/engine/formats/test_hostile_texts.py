@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import GraphError, MetadataError, OptionError, UserError, shorten
 from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import pictures_of
 from engine.formats.metadata import read_recipe
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation

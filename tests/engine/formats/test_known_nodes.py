@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import GraphError
 from engine.formats.comfy.writer import to_graph
-from engine.formats.graphs.meaning import LoadedPicture
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.recipe import RULES
 from engine.recipe.parts import Control, Lora, Upscale

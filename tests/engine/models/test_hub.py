@@ -20,19 +20,19 @@ from huggingface_hub import constants
 from engine.errors import BrokenModel
 from engine.loading.loading import load
 from engine.models.catalogue import Catalogue
+from engine.models.downloads import Download, HubError, find
 from engine.models.families import TINY_VAES
 from engine.models.folders import ModelKind
 from engine.models.hub import fetch
 from engine.models.model_files import ModelFiles
-from engine.models.offers import HubError, Offer, find
 from engine.models.weights import variant
 from tests.conftest import ROOT
 from tests.models import make_model
 
 DATA = bytes(range(256)) * 4096  # 1 MB
 FIRST, SECOND = "a" * 40, "b" * 40
-OFFER = Offer(name="x", repo="ada/cats", file="cat.safetensors", title="Cats", memory=0)
-FOLDER = Offer(name="ada/whole", repo="ada/whole")
+DOWNLOAD = Download(name="x", repo="ada/cats", file="cat.safetensors", title="Cats", memory=0)
+FOLDER = Download(name="ada/whole", repo="ada/whole")
 
 
 class Hub(ThreadingHTTPServer):
@@ -155,12 +155,12 @@ def hub() -> Iterator[Hub]:
 
 
 def test_a_model_is_fetched_and_its_revision_pinned(hub: Hub, tmp_path: Path) -> None:
-    file = fetch(OFFER, tmp_path, hub.url)
+    file = fetch(DOWNLOAD, tmp_path, hub.url)
     assert file == tmp_path / "checkpoints" / "cat.safetensors"
     assert file.read_bytes() == DATA
     hub.main = SECOND
     file.unlink()
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
     got = [each for each in hub.asked if each.startswith("GET /ada")]
     assert got == [f"GET /ada/cats/resolve/{FIRST}/cat.safetensors"] * 2
 
@@ -170,7 +170,7 @@ def test_what_broke_off_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # 10 MB otherwise
     hub.cuts = 1
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
     assert hub.ranges == [f"bytes={len(DATA) // 2}-"]
 
 
@@ -185,29 +185,32 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_when_the_client_gives_up_the_next_command_goes_on(hub: Hub, tmp_path: Path) -> None:
     hub.cuts = 99  # halfway once, and then nothing more
     with pytest.raises(HubError, match="the same command goes on from there") as error:
-        fetch(OFFER, tmp_path, hub.url)
+        fetch(DOWNLOAD, tmp_path, hub.url)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "checkpoints" / "cat.safetensors").exists()
     hub.cuts, hub.main = 0, SECOND
     hub.ranges.clear()
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
     assert hub.ranges == [f"bytes={len(DATA) // 2}-"]
     assert hub.asked[-1] == f"GET /ada/cats/resolve/{FIRST}/cat.safetensors"
 
 
 REFUSED = {
-    "unknown": (Offer(name="x", repo="ada/dogs", file="y"), "The hub knows no ada/dogs"),
-    "missing": (Offer(name="x", repo="ada/cats", file="dog.safetensors"), "holds no file 'dog"),
+    "unknown": (Download(name="x", repo="ada/dogs", file="y"), "The hub knows no ada/dogs"),
+    "missing": (Download(name="x", repo="ada/cats", file="dog.safetensors"), "holds no file 'dog"),
     "no folder": (
-        Offer(name="x", repo="ada/cats"),
+        Download(name="x", repo="ada/cats"),
         r"no diffusers folder: .*for example ada/cats/cat\.safetensors",
     ),
-    "gated": (Offer(name="x", repo="ada/gated", file="a.safetensors"), "who accepts its terms"),
-    "gated folder": (Offer(name="x", repo="ada/gated"), "who accepts its terms"),
-    "flow": (Offer(name="x", repo="ada/flux"), "it is a FLUX model|is a FLUX model, which Marble"),
-    "strange": (Offer(name="x", repo="ada/strange"), "'DreamPipeline'"),
-    "pickles": (Offer(name="x", repo="ada/pickles"), "holds no safetensors file of its unet"),
-    "no name": (Offer(name="x", repo="a b/c", file="d"), "cannot be fetched"),
+    "gated": (Download(name="x", repo="ada/gated", file="a.safetensors"), "who accepts its terms"),
+    "gated folder": (Download(name="x", repo="ada/gated"), "who accepts its terms"),
+    "flow": (
+        Download(name="x", repo="ada/flux"),
+        "it is a FLUX model|is a FLUX model, which Marble",
+    ),
+    "strange": (Download(name="x", repo="ada/strange"), "'DreamPipeline'"),
+    "pickles": (Download(name="x", repo="ada/pickles"), "holds no safetensors file of its unet"),
+    "no name": (Download(name="x", repo="a b/c", file="d"), "cannot be fetched"),
 }
 
 
@@ -227,9 +230,9 @@ def test_what_cannot_be_fetched_costs_one_sentence_and_leaves_nothing(
         },
     }
     hub.gated.add("ada/gated")
-    offer, said = REFUSED[what]
+    download, said = REFUSED[what]
     with pytest.raises(HubError, match=said) as error:
-        fetch(offer, tmp_path, hub.url)
+        fetch(download, tmp_path, hub.url)
     assert "\n" not in str(error.value)
     assert not [path for path in tmp_path.rglob("*.safetensors")]
     assert Catalogue(tmp_path).names() == ["starter"]
@@ -237,15 +240,15 @@ def test_what_cannot_be_fetched_costs_one_sentence_and_leaves_nothing(
 
 def test_a_hub_that_cannot_be_reached_costs_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(HubError, match="cannot be") as error:
-        fetch(OFFER, tmp_path, "http://127.0.0.1:9")
+        fetch(DOWNLOAD, tmp_path, "http://127.0.0.1:9")
     assert "\n" not in str(error.value)
 
 
 def test_a_revision_that_is_gone_says_what_to_remove(hub: Hub, tmp_path: Path) -> None:
-    fetch(OFFER, tmp_path, hub.url)
+    fetch(DOWNLOAD, tmp_path, hub.url)
     hub.gone.add(FIRST)
     with pytest.raises(HubError, match=r"remove checkpoints/cat\.hub\.json to take the newest"):
-        fetch(OFFER, tmp_path, hub.url)
+        fetch(DOWNLOAD, tmp_path, hub.url)
 
 
 def test_a_full_disk_is_seen_before_anything_is_fetched(
@@ -254,7 +257,7 @@ def test_a_full_disk_is_seen_before_anything_is_fetched(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(HubError, match=r"The disk has 0\.0 GB free"):
-        fetch(OFFER, tmp_path, hub.url)
+        fetch(DOWNLOAD, tmp_path, hub.url)
     assert not any(each.startswith("GET /ada") for each in hub.asked)
 
 
@@ -336,25 +339,25 @@ def test_a_folder_that_broke_off_says_so_and_goes_on_at_its_revision(
 def test_what_comes_damaged_is_not_kept(hub: Hub, tmp_path: Path) -> None:
     hub.spoils = True
     with pytest.raises(HubError, match=r"cat\.safetensors came damaged"):
-        fetch(OFFER, tmp_path, hub.url)
+        fetch(DOWNLOAD, tmp_path, hub.url)
     hub.spoils = False
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["cat.hub.json"]
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
 
 
 def test_another_file_of_the_same_size_is_not_taken_for_it(hub: Hub, tmp_path: Path) -> None:
-    file = fetch(OFFER, tmp_path, hub.url)
+    file = fetch(DOWNLOAD, tmp_path, hub.url)
     file.write_bytes(bytes(len(DATA)))
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
 
 
 def test_the_hubs_token_goes_to_nobody_else(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    fetch(OFFER, tmp_path / "one", hub.url)
+    fetch(DOWNLOAD, tmp_path / "one", hub.url)
     hub.elsewhere = True
-    assert fetch(OFFER, tmp_path / "two", hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path / "two", hub.url).read_bytes() == DATA
     assert hub.tokens == ["Bearer hf_secret", None]
 
 
@@ -391,25 +394,25 @@ def test_what_broke_off_needs_room_for_the_rest_alone(
     part.write_bytes(DATA[:-1000])
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30 + 1000))
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
     assert hub.ranges == [f"bytes={len(DATA) - 1000}-"]
 
 
 def test_offers_of_tiny_vaes_go_where_they_are_found(hub: Hub, tmp_path: Path) -> None:
     for name in TINY_VAES:
-        offer = find(name)
-        hub.repos[offer.repo] = {offer.file: DATA}
-        assert fetch(offer, tmp_path, hub.url).parent.name == "vae_approx"
+        download = find(name)
+        hub.repos[download.repo] = {download.file: DATA}
+        assert fetch(download, tmp_path, hub.url).parent.name == "vae_approx"
     assert {*ModelFiles(tmp_path, ModelKind.VAE).names()} == TINY_VAES
 
 
 def test_what_is_there_already_needs_no_room(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch(OFFER, tmp_path, hub.url)
+    fetch(DOWNLOAD, tmp_path, hub.url)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    assert fetch(OFFER, tmp_path, hub.url).read_bytes() == DATA
+    assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ class HubError(UserError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Download:
     """Describe a model that may be fetched by name; without a file it is a whole folder."""
 
     name: str
@@ -37,36 +37,36 @@ class Offer:
 
 # Small to large; each is one file in half precision, from its makers or ComfyUI's own archive.
 # Then what may lie beside them.
-OFFERS: Final = (
-    Offer(
+DOWNLOADS: Final = (
+    Download(
         name="sd15",
         repo="Comfy-Org/stable-diffusion-v1-5-archive",
         file="v1-5-pruned-emaonly-fp16.safetensors",
         title="Stable Diffusion 1.5, 2 GB",
         memory=4,
     ),
-    Offer(
+    Download(
         name="sdxl-turbo",
         repo="stabilityai/sdxl-turbo",
         file="sd_xl_turbo_1.0_fp16.safetensors",
         title="SDXL Turbo: 512 pixels in one to four steps, 7 GB",
         memory=8,
     ),
-    Offer(
+    Download(
         name="sdxl",
         repo="stabilityai/stable-diffusion-xl-base-1.0",
         file="sd_xl_base_1.0.safetensors",
         title="Stable Diffusion XL: 1024 pixels, 7 GB",
         memory=10,
     ),
-    Offer(
+    Download(
         name="taesd",
         repo="madebyollin/taesd",
         file="taesd_decoder.safetensors",
         title="tiny VAE of Stable Diffusion 1 and 2: truer previews, 5 MB",
         folder="vae_approx",
     ),
-    Offer(
+    Download(
         name="taesdxl",
         repo="madebyollin/taesdxl",
         file="taesdxl_decoder.safetensors",
@@ -76,19 +76,19 @@ OFFERS: Final = (
 )
 
 
-def find(name: str) -> Offer:
-    """Return the offer of that name, or one of an address on the hub; raises `HubError`.
+def find(name: str) -> Download:
+    """Return the download of that name, or one of an address on the hub; raises `HubError`.
 
     An address is `owner/name` for a folder, or `owner/name/file.safetensors`.
     """
-    for offer in OFFERS:
-        if offer.name == name:
-            return offer
+    for download in DOWNLOADS:
+        if download.name == name:
+            return download
     owner, _, rest = name.partition("/")
     repo, _, file = rest.partition("/")
     if owner and repo and (not file or file.endswith(".safetensors")):
-        return Offer(name=name, repo=f"{owner}/{repo}", file=file, title=file or name)
-    known = [offer.name for offer in OFFERS]
+        return Download(name=name, repo=f"{owner}/{repo}", file=file, title=file or name)
+    known = [download.name for download in DOWNLOADS]
     raise HubError(
         f"There is no offer {name!r}{nearest(name, known)}; known are {', '.join(known)}, or "
         "write owner/name of a diffusers folder, or owner/name/file.safetensors."

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Dialect, Table, insert
 Processor = Callable[[Any], Any] | None
 
 
-def insert_quickly(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+def insert_compiled(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
     """Insert a row and return its number; `values` name the same columns every time."""
     if connection.dialect.name != "sqlite":
         key = connection.execute(insert(table), values).inserted_primary_key
