@@ -94,7 +94,7 @@ def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, 
         if name == "picture" and value is not None:
             value += 1  # people count from 1
         if name != "version" and value not in (None, "", [], {}, ()):
-            yield words.fields.get(name, name.replace("_", " ")), _plain(value)
+            yield words.fields[name], _plain(value)
 
 
 def ignored_text(ignored: Iterable[str], words: Words) -> str:

@@ -116,7 +116,7 @@ def test_options_are_named_as_people_know_them_with_what_they_may_be() -> None:
     ("name", "text", "said"),
     [
         ("guidance", "99", "引导强度 应为 0 到 30 之间的数，而不是 99.0。"),
-        ("clip-skip", "0", "clip_skip 应为 1 到 12 之间的整数，或 own，而不是 0。"),
+        ("clip-skip", "0", "CLIP 跳过层 应为 1 到 12 之间的整数，或 own，而不是 0。"),
         (
             "lora",
             "a:b",

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from string import Formatter
 
 import pytest
@@ -11,6 +12,7 @@ from bots.telegram.moderation import NAMES
 from bots.texts import LANGUAGES, Words, language_of, words_of
 from bots.texts.commands import COMMANDS, DESCRIPTION
 from engine.events import Stage
+from engine.recipe.recipe import Recipe
 from storage import Status
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -53,6 +55,14 @@ def test_every_stage_status_and_option_has_words(language: str) -> None:
     words = LANGUAGES[language]
     assert words.stages.keys() == set(Stage)
     assert words.statuses.keys() == {status.value for status in Status}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_field_that_is_shown_of_a_recipe_has_a_name(language: str) -> None:
+    assert LANGUAGES[language].fields.keys() >= {
+        *(field.name for field in fields(Recipe)),
+        *("style", "parent"),  # of the job
+    }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
