@@ -1,1 +1,1 @@
-"""Load everything once and say what is wrong."""
+"""Checks of the device, and of all models and other files by loading each once."""

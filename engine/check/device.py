@@ -1,4 +1,4 @@
-"""Look at the device as the engine will: which it is, how much memory it has, whether it works."""
+"""Check the device that the engine would use: its memory, and whether it computes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from engine.pipeline.residency import budget
 
 
 class DeviceFault(UserError):
-    """Say why a device cannot be used, and what would help."""
+    """A device cannot be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """Describe a device that works: its name, torch's version and bytes of memory.
-
-    `budget` is what models may take of the memory.
-    """
+    """A device that works; torch: its version; memory: bytes; budget: bytes for models."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Load each model of a catalogue once, and say which of them cannot be used and why."""
+"""Check models by loading each once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from engine.errors import BrokenModel, OutOfMemory
 from engine.loading.loading import load
 from engine.models.catalogue import Catalogue, Checkpoint
 
-# On the processor in half precision, a single file's weights stay where they are: mapped.
+# On the CPU in half precision, a single file's weights stay memory-mapped.
 CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """Say of a model what it is, and what is wrong with it (None: nothing).
+    """The result of a model's check; problem: None if it can be used.
 
-    unread: tensors of its file that nothing reads.
+    unread: tensors of its file that are not used.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ModelReport:
 
 
 def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[ModelReport]:
-    """Load models one after another, and look at every value of their weights."""
+    """Load models one after another, and check every value of their weights."""
     for name in names:
         yield _examine(catalogue, name)
         gc.collect()

@@ -1,7 +1,6 @@
-"""Look at what lies beside the models: LoRAs, VAEs, embeddings, control models, upscalers.
+"""Check LoRAs, VAEs, embeddings, ControlNets and upscale models by reading each once.
 
-Which model a part is used with is not known here, so what only a model can tell (that a layer of
-a LoRA is one of its own) is told when it is used.
+Whether one fits a certain model (such as a LoRA's layers) is checked only when it is used.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CPU: Final = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReport:
-    """Say of a file or folder what it is, and what is wrong with it (None: nothing)."""
+    """The result of a file's or folder's check; problem: None if it can be used."""
 
     name: str
     kind: ModelKind
@@ -42,13 +41,13 @@ class PartReport:
 def examine_parts(
     models_dir: Path | None, parts: Iterable[tuple[ModelKind, str]]
 ) -> Iterator[PartReport]:
-    """Read parts of a folder, and look at every value of most of them."""
+    """Read files of a folder, and check every value of most of them."""
     files = {kind: ModelFiles(models_dir, kind) for kind in KINDS}
     for kind, name in parts:
         try:
             path = files[kind].get(name)
             assert path is not None  # it has a file
-            yield PartReport(name=name, kind=kind, title=LOOKS[kind](name, path))
+            yield PartReport(name=name, kind=kind, title=READERS[kind](name, path))
         except BrokenModel as error:
             yield PartReport(name=name, kind=kind, problem=error.reason)
 
@@ -84,7 +83,7 @@ def _upscaler(name: str, path: Path) -> str:
     return f"{load_upscale_model(name, path, CPU).scale}×"
 
 
-LOOKS: Final[Mapping[ModelKind, Callable[[str, Path], str]]] = {
+READERS: Final[Mapping[ModelKind, Callable[[str, Path], str]]] = {
     ModelKind.LORA: _lora,
     ModelKind.VAE: _vae,
     ModelKind.EMBEDDING: _embedding,

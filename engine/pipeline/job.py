@@ -14,8 +14,9 @@ from torch import Tensor
 from engine.decode.vae import Pixels
 from engine.denoise.denoising import Denoising
 from engine.events import Key, Progress, Stage
-from engine.pictures.control_images import ControlImage
-from engine.pictures.start_image import StartImage
+from engine.files.stored import PictureStore
+from engine.pictures.control_images import ControlImage, read_control_images
+from engine.pictures.start_image import StartImage, read_start_image
 from engine.pipeline.batching import Account, Member
 from engine.pipeline.resident import Resident
 from engine.recipe.context_length import weight
@@ -149,14 +150,15 @@ def key_of(spec: Spec) -> Key:
 def start(
     spec: Spec,
     resident: Resident,
-    start_image: StartImage | None,
-    control_images: tuple[ControlImage, ...],
+    store: PictureStore,
     upscale: Upscale,
     open_account: Callable[[float], Account],
     now: float,
 ) -> RunningJob:
-    """Start a job's pictures, and open its account of device time."""
+    """Read a job's images, start its pictures, and open its account of device time."""
     recipe = spec.recipe
+    start_image = read_start_image(recipe, store)
+    control_images = read_control_images(recipe, store)
     only_upscaled = recipe.image is not None and recipe.strength is None
     pictures = [] if only_upscaled else resident.begin(recipe, start_image, control_images)
     account = open_account(sum(cost_of(resident, picture) for picture in pictures))

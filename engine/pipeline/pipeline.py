@@ -26,8 +26,6 @@ from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Ended, Key, Progress, Report, Stage
 from engine.files.stored import PictureStore
-from engine.pictures.control_images import read_control_images
-from engine.pictures.start_image import read_start_image
 from engine.pipeline.batching import Batch, Batcher, Batching
 from engine.pipeline.finish import Finisher, SafetyCheck
 from engine.pipeline.job import RunningJob, Upscale, key_of, start
@@ -98,19 +96,18 @@ class Pipeline:
         The iterator must be exhausted. Each job's reports end with one `Ended`.
         """
         yield from self._drop_cancelled()
-        yield from self._admit_waiting()
-        yield from self._denoise()
-        yield from self._decode()
+        yield from self._start_waiting()  # stage 1: load models, encode prompts
+        yield from self._denoise()  # stage 2: one call of the U-Net, for one batch
+        yield from self._decode()  # stage 3: one picture
         yield from self._deliver_pictures()
 
     def _drop_cancelled(self) -> Iterator[Report]:
         while self._cancels:
             key = self._cancels.popleft()
-            known = key in self._running or any(key_of(spec) == key for spec in self._waiting)
-            if known:
+            if key in self._running or any(key_of(spec) == key for spec in self._waiting):
                 yield self._end(key, Cancelled())
 
-    def _admit_waiting(self) -> Iterator[Report]:
+    def _start_waiting(self) -> Iterator[Report]:
         # In order: later jobs wait for one whose model has no room yet, so that it gets room.
         while self._waiting:
             spec = self._waiting[0]
@@ -134,9 +131,14 @@ class Pipeline:
     def _begin(self, spec: Spec, resident: Resident) -> Iterator[Report]:
         key = key_of(spec)
         yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
+        open_account = partial(
+            self._batcher.open, others=[other.account for other in self._running.values()]
+        )
         resident.users += 1  # first: its model must not be evicted to make room for its parts
         try:
-            running = self._start(spec, resident)
+            running = start(
+                spec, resident, self._store, self._upscale, open_account, self._previews.now()
+            )
         except BaseException:
             resident.users -= 1
             raise
@@ -145,23 +147,6 @@ class Pipeline:
         yield Report(key, running.progress())
         if running.at_rest:  # only a start image is upscaled
             self._finisher.add(running)
-
-    def _start(self, spec: Spec, resident: Resident) -> RunningJob:
-        others = [other.account for other in self._running.values()]
-        start_image, control_images = (
-            read_start_image(spec.recipe, self._store),
-            read_control_images(spec.recipe, self._store),
-        )
-        open_account = partial(self._batcher.open, others=others)
-        return start(
-            spec,
-            resident,
-            start_image,
-            control_images,
-            self._upscale,
-            open_account,
-            self._previews.now(),
-        )
 
     def _denoise(self) -> Iterator[Report]:
         everyone = [member for running in self._running.values() for member in running.members]
