@@ -1,6 +1,6 @@
 """Who may do what with which picture: the table that both platforms are tested against.
 
-docs/privacy-and-visibility.md shows it. A row says where the picture was asked for, where it is
+docs/access-table.md shows it. A row says where the picture was asked for, where it is
 asked for now, and by whom; its cells say what happens on Discord and on Telegram, in the order of
 `PATHS`:
 

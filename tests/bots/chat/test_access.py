@@ -33,7 +33,7 @@ from tests.factories import make_recipe
 
 POSTED = UnreadableRecipe(1, "", person="x:ada", place="x:1")  # it says who asked, and where
 BOB = Viewer(person="x:bob", place="x:2")
-PAGE = ROOT / "docs" / "privacy-and-visibility.md"
+PAGE = ROOT / "docs" / "access-table.md"
 
 
 def test_the_docs_show_the_table_that_the_platforms_are_held_to() -> None:
