@@ -19,9 +19,9 @@ from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
-from engine.pipeline.finish import unchecked
+from engine.pipeline.finishing import unchecked
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import Residents, budget
+from engine.pipeline.residency import Residency, budget
 
 if TYPE_CHECKING:
     from engine.finish.safety import SafetyChecker
@@ -54,7 +54,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     beside: list[Evictable] = [upscaler]
     if checker and device.type == "cpu":
         beside.append(checker)
-    models = Residents(catalogue, load_one, measure, ladder, budget(device), beside)
+    models = Residency(catalogue, load_one, measure, ladder, budget(device), beside)
     upscaler.make_room = models.make_room
     return Pipeline(
         models,

@@ -18,7 +18,7 @@ from engine.files.stored import PictureStore
 from engine.pictures.control_images import ControlImage, read_control_images
 from engine.pictures.start_image import StartImage, read_start_image
 from engine.pipeline.batching import Account, Member
-from engine.pipeline.resident import Resident
+from engine.pipeline.loaded_model import LoadedModel
 from engine.recipe.context_length import weight
 from engine.recipe.parts import LATENT
 from engine.recipe.recipe import Recipe
@@ -36,7 +36,7 @@ class RunningJob:
     """
 
     spec: Spec
-    resident: Resident
+    loaded_model: LoadedModel
     account: Account
     upscale: Upscale
     start_image: StartImage | None = None
@@ -103,7 +103,7 @@ class RunningJob:
         assert self.start_image is not None
         given: Tensor | Pixels = self.start_image.pixels
         if self.recipe.upscale and self.recipe.upscale.by == LATENT:
-            given = self.resident.encode(self.start_image.pixels, self.recipe.vae)
+            given = self.loaded_model.encode(self.start_image.pixels, self.recipe.vae)
         return [given for _ in self.recipe.pictures]
 
     def finish_picture(self, number: int, made: Tensor | Pixels) -> Pixels | None:
@@ -115,7 +115,9 @@ class RunningJob:
         if self._passes and upscale and upscale.by == LATENT and isinstance(made, Tensor):
             self._start_second_pass(number, made)
             return None
-        pixels = self.resident.decode(made, self.recipe.vae) if isinstance(made, Tensor) else made
+        pixels = (
+            self.loaded_model.decode(made, self.recipe.vae) if isinstance(made, Tensor) else made
+        )
         if self._second:
             return pixels
         if self.start_image:
@@ -129,13 +131,13 @@ class RunningJob:
 
     def _start_second_pass(self, number: int, made: Tensor | Pixels) -> None:
         """Start a picture's second pass, once all pictures of the job have finished the first."""
-        picture = self.resident.begin_second_pass(
+        picture = self.loaded_model.begin_second_pass(
             self.recipe, self.recipe.pictures[number], made, self.control_images
         )
-        more = cost_of(self.resident, picture)
+        more = cost_of(self.loaded_model, picture)
         self.account.total += more
         self.account.remaining += more
-        self._again.append(member_of(picture, self.spec, self.resident, self.account))
+        self._again.append(member_of(picture, self.spec, self.loaded_model, self.account))
         if len(self._again) == len(self.recipe.pictures):
             self._before = self.total - self.recipe.second_pass_steps
             self.members, self._again = self._again, []
@@ -149,7 +151,7 @@ def key_of(spec: Spec) -> Key:
 
 def start(
     spec: Spec,
-    resident: Resident,
+    loaded_model: LoadedModel,
     store: PictureStore,
     upscale: Upscale,
     open_account: Callable[[float], Account],
@@ -160,35 +162,35 @@ def start(
     start_image = read_start_image(recipe, store)
     control_images = read_control_images(recipe, store)
     only_upscaled = recipe.image is not None and recipe.strength is None
-    pictures = [] if only_upscaled else resident.begin(recipe, start_image, control_images)
-    account = open_account(sum(cost_of(resident, picture) for picture in pictures))
+    pictures = [] if only_upscaled else loaded_model.begin(recipe, start_image, control_images)
+    account = open_account(sum(cost_of(loaded_model, picture) for picture in pictures))
     return RunningJob(
         spec=spec,
-        resident=resident,
+        loaded_model=loaded_model,
         account=account,
         upscale=upscale,
         start_image=start_image,
         control_images=control_images,
-        members=[member_of(picture, spec, resident, account) for picture in pictures],
+        members=[member_of(picture, spec, loaded_model, account) for picture in pictures],
         last_preview_at=now,
     )
 
 
-def cost_of(resident: Resident, picture: Denoising) -> float:
+def cost_of(loaded_model: LoadedModel, picture: Denoising) -> float:
     """Return the seconds of all calls for a picture, were it alone in each."""
-    one = resident.costs.of(picture).cost(picture.rows)
+    one = loaded_model.costs.of(picture).cost(picture.rows)
     return picture.evaluations * one * sum(map(weight, picture.tokens))
 
 
 def member_of(
-    picture: Denoising, spec: Spec, resident: Resident, account: Account
+    picture: Denoising, spec: Spec, loaded_model: LoadedModel, account: Account
 ) -> Member[Denoising]:
     """Describe a picture to the batcher."""
     return Member(
         picture=picture,
         account=account,
-        kind=(resident, *picture.kind),
-        buckets=resident.costs.of(picture),
+        kind=(loaded_model, *picture.kind),
+        buckets=loaded_model.costs.of(picture),
         rows=picture.rows,
         tokens=picture.tokens,
         left=picture.evaluations,

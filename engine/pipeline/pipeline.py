@@ -27,11 +27,11 @@ from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Ended, Key, Progress, Report, Stage
 from engine.files.stored import PictureStore
 from engine.pipeline.batching import Batch, Batcher, Batching
-from engine.pipeline.finish import Finisher, SafetyCheck
+from engine.pipeline.finishing import Finisher, SafetyCheck
 from engine.pipeline.job import RunningJob, Upscale, key_of, start
+from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.previews import Previews
-from engine.pipeline.residency import Residents
-from engine.pipeline.resident import Resident
+from engine.pipeline.residency import Residency
 from engine.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Pipeline:
 
     def __init__(
         self,
-        models: Residents,
+        models: Residency,
         batching: Batching,
         *,
         store: PictureStore,
@@ -112,35 +112,35 @@ class Pipeline:
         while self._waiting:
             spec = self._waiting[0]
             try:
-                resident = yield from self._load(spec)
-                if resident is None:
+                loaded_model = yield from self._load(spec)
+                if loaded_model is None:
                     return
-                yield from self._begin(spec, resident)
+                yield from self._begin(spec, loaded_model)
             except Exception as error:
                 yield self._end(key_of(spec), error)
 
-    def _load(self, spec: Spec) -> Generator[Report, None, Resident | None]:
+    def _load(self, spec: Spec) -> Generator[Report, None, LoadedModel | None]:
         name = spec.recipe.checkpoint
-        if resident := self._models.get(name):
-            return resident
+        if loaded_model := self._models.get(name):
+            return loaded_model
         if self._loading != key_of(spec):
             self._loading = key_of(spec)
             yield Report(key_of(spec), Progress(stage=Stage.LOAD, step=0, total=1))
         return self._models.load(name)
 
-    def _begin(self, spec: Spec, resident: Resident) -> Iterator[Report]:
+    def _begin(self, spec: Spec, loaded_model: LoadedModel) -> Iterator[Report]:
         key = key_of(spec)
         yield Report(key, Progress(stage=Stage.ENCODE, step=0, total=1))
         open_account = partial(
             self._batcher.open, others=[other.account for other in self._running.values()]
         )
-        resident.users += 1  # first: its model must not be evicted to make room for its parts
+        loaded_model.users += 1  # first: its model must not be evicted to make room for its parts
         try:
             running = start(
-                spec, resident, self._store, self._upscale, open_account, self._previews.now()
+                spec, loaded_model, self._store, self._upscale, open_account, self._previews.now()
             )
         except BaseException:
-            resident.users -= 1
+            loaded_model.users -= 1
             raise
         self._waiting.popleft()
         self._running[key] = running
@@ -156,9 +156,9 @@ class Pipeline:
         batch = self._batcher.choose(members)
         by_account = {running.account: running for running in self._running.values()}
         owners = [by_account[member.account] for member in batch.members]
-        resident = owners[0].resident
+        loaded_model = owners[0].loaded_model
         self._count(batch)
-        answers = resident.evaluate([member.picture for member in batch.members], batch.rows)
+        answers = loaded_model.evaluate([member.picture for member in batch.members], batch.rows)
         failed: dict[Key, Exception] = {}
         for member, owner, answer in zip(batch.members, owners, answers, strict=True):
             error = _advance(member.picture, answer)
@@ -166,17 +166,17 @@ class Pipeline:
                 _without_frames(error)  # only the first error of a job is reported
         for key, error in failed.items():
             yield self._end(key, error)
-        self._limit_batches(resident)
+        self._limit_batches(loaded_model)
         for running in dict.fromkeys(owners):
             if running.key not in failed:
                 yield from self._report(running)
 
-    def _limit_batches(self, resident: Resident) -> None:
+    def _limit_batches(self, loaded_model: LoadedModel) -> None:
         """Limit pictures to calls of their own where memory has no room for larger ones."""
         for running in self._running.values():
-            if running.resident is resident:
+            if running.loaded_model is loaded_model:
                 for member in running.members:
-                    if resident.costs.is_limited(member.picture):
+                    if loaded_model.costs.is_limited(member.picture):
                         member.buckets = member.buckets.single(member.rows)
 
     def _count(self, batch: Batch[Denoising]) -> None:
@@ -234,7 +234,7 @@ class Pipeline:
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
         if running := self._running.pop(key, None):
-            running.resident.users -= 1
+            running.loaded_model.users -= 1
             self._finisher.drop(running)
 
 

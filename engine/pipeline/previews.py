@@ -29,7 +29,7 @@ class Previews:
             return None
         begun = self.now()
         try:
-            jpeg = running.resident.preview(denoised)
+            jpeg = running.loaded_model.preview(denoised)
         except Exception:  # a failed preview must not fail the picture
             log.exception("job %d: its preview failed", running.key.job)
             jpeg = None

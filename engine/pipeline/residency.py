@@ -18,7 +18,7 @@ from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.pipeline.costs import Measure
-from engine.pipeline.resident import Resident
+from engine.pipeline.loaded_model import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ SHARE: Final = 0.8  # of the device's memory for models; the rest is for activat
 Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
 
 
-class Residents:
+class Residency:
     """The loaded models; the least recently used are evicted when a new one needs room.
 
     beside: what else counts in the budget, dropped after idle models.
@@ -50,31 +50,34 @@ class Residents:
         self._budget = budget
         self._beside = beside
         self._sizes: dict[str, int] = {}  # bytes, measured when loaded
-        self._residents: OrderedDict[str, Resident] = OrderedDict()
+        self._loaded_models: OrderedDict[str, LoadedModel] = OrderedDict()
         ladder.make_room = self.evict_idle
 
-    def get(self, name: str) -> Resident | None:
+    def get(self, name: str) -> LoadedModel | None:
         """Return a loaded model and mark it as used last, or None."""
-        if name in self._residents:
-            self._residents.move_to_end(name)
-        return self._residents.get(name)
+        if name in self._loaded_models:
+            self._loaded_models.move_to_end(name)
+        return self._loaded_models.get(name)
 
-    def load(self, name: str) -> Resident | None:
+    def load(self, name: str) -> LoadedModel | None:
         """Load a model, or raise `UserError`; return None while models in use leave no room.
 
         With no other model in use it is loaded in any case.
         """
         checkpoint = self._catalogue.get(name)
         self.make_room(self._sizes.get(name, checkpoint.size))
-        if self._used() + self._sizes.get(name, checkpoint.size) > self._budget and self._residents:
+        if (
+            self._used() + self._sizes.get(name, checkpoint.size) > self._budget
+            and self._loaded_models
+        ):
             return None
         plain = partial(self._make, checkpoint, offloaded=False)
         offloaded = partial(self._make, checkpoint, offloaded=True)
-        resident = self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
-        self._residents[name] = resident
-        self._sizes[name] = resident.size
+        loaded_model = self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
+        self._loaded_models[name] = loaded_model
+        self._sizes[name] = loaded_model.size
         self.make_room(0, name)  # it may be larger than its file
-        return resident
+        return loaded_model
 
     def evict_idle(self) -> None:
         """Evict all models that no job uses, and what is loaded beside them."""
@@ -95,9 +98,9 @@ class Residents:
             for each in self._beside:
                 each.drop()
 
-    def _make(self, checkpoint: Checkpoint, offloaded: bool) -> Resident:
+    def _make(self, checkpoint: Checkpoint, offloaded: bool) -> LoadedModel:
         model = self._load(checkpoint, offloaded)
-        return Resident(
+        return LoadedModel(
             model,
             self._catalogue.models_dir,
             self._measure,
@@ -107,17 +110,19 @@ class Residents:
         )
 
     def _idle(self) -> list[str]:
-        return [name for name, resident in self._residents.items() if not resident.users]
+        return [
+            name for name, loaded_model in self._loaded_models.items() if not loaded_model.users
+        ]
 
     def _drop(self, name: str) -> None:
         log.info("the model %r is evicted", name)
-        del self._residents[name]
+        del self._loaded_models[name]
         # torch's compiler makes reference circles: collect now, not when the collector runs.
         gc.collect()
         empty_cache()
 
     def _used(self) -> int:
-        models = sum(each.size for each in self._residents.values())
+        models = sum(each.size for each in self._loaded_models.values())
         return models + sum(each.size for each in self._beside)
 
 

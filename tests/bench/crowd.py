@@ -13,7 +13,7 @@ from engine.decode.vae import Previewer
 from engine.device.probe import Measurements, Probe
 from engine.events import Ended
 from engine.loading.model import Model
-from engine.pipeline import finish as reveal
+from engine.pipeline import finishing
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
@@ -120,7 +120,7 @@ class Meter:
             (model.text_encoder, "forward", "model"),
             (model.vae, "decode", "model"),
             (Previewer, "__call__", "previews"),
-            (reveal, "write_png", "PNGs"),
+            (finishing, "write_png", "PNGs"),
         ]
         kept = [(place, name, getattr(place, name)) for place, name, _ in places]
         for place, name, kind in places:

@@ -213,8 +213,8 @@ def short_among_long(model: Model, recipe: Recipe, repeat: int) -> None:
 def say_rows(model: Model) -> None:
     """Print how many rows calls have, as the probe has decided."""
     for batching in Batching:
-        resident = MODELS[id(model), batching].get("")
-        for buckets in resident.costs.measured.values():
+        loaded_model = MODELS[id(model), batching].get("")
+        for buckets in loaded_model.costs.measured.values():
             exact = batching is Batching.EXACT
             rows = buckets.canonical(2) if exact else buckets.widest()
             costs = ", ".join(f"{n}: {s * 1e3:.1f}" for n, s in buckets.seconds.items())

@@ -18,10 +18,10 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
 from engine.pipeline.costs import Measure
-from engine.pipeline.finish import unchecked
+from engine.pipeline.finishing import unchecked
+from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import Residents
-from engine.pipeline.resident import Resident
+from engine.pipeline.residency import Residency
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 
@@ -44,7 +44,7 @@ def costing(buckets: Buckets) -> Measure:
 unmeasured = costing(UNMEASURED)
 
 
-def make_resident(
+def make_loaded_model(
     model: Model,
     models_dir: Path | None = None,
     measure: Measure = unmeasured,
@@ -52,25 +52,27 @@ def make_resident(
     ladder: Ladder | None = None,
     make_room: Callable[[int], object] = lambda size: None,
     offloaded: bool = False,
-) -> Resident:
+) -> LoadedModel:
     """Return a loaded model; all rows of its calls cost the same, unless they are measured."""
-    return Resident(model, models_dir, measure, ladder or Ladder(), make_room, offloaded=offloaded)
+    return LoadedModel(
+        model, models_dir, measure, ladder or Ladder(), make_room, offloaded=offloaded
+    )
 
 
-class OneModel(Residents):
+class OneModel(Residency):
     """One loaded model, under any name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.resident = make_resident(*args, **kwargs)
+        self.loaded_model = make_loaded_model(*args, **kwargs)
 
-    def get(self, name: str) -> Resident:
-        return self.resident
+    def get(self, name: str) -> LoadedModel:
+        return self.loaded_model
 
     load = get
 
 
 def pipeline_on(
-    models: Residents | Model,
+    models: Residency | Model,
     batching: Batching = Batching.EXACT,
     *,
     measure: Measure = unmeasured,

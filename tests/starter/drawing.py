@@ -16,7 +16,7 @@ from engine.loading.model import Model
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
 from engine.pictures.start_image import StartImage
 from engine.recipe.recipe import Recipe
-from tests.engine.ticks import make_resident
+from tests.engine.ticks import make_loaded_model
 
 _BATCH = 20
 
@@ -41,7 +41,7 @@ def draw(
     `on` holds a start image each, `[n, 128, 128, 3]`, to be noised by the recipe's strength. Other
     values of the recipe are the model's own defaults, unless they are given.
     """
-    resident = make_resident(model)
+    loaded_model = make_loaded_model(model)
     settings = {**asdict(model.checkpoint.defaults), **values}
     recipes = [
         Recipe(
@@ -58,11 +58,11 @@ def draw(
     drawings = [
         picture
         for recipe, canvas in zip(recipes, canvases, strict=True)
-        for picture in resident.begin(recipe, canvas)
+        for picture in loaded_model.begin(recipe, canvas)
     ]
     for start in range(0, len(drawings), _BATCH):
         _finish(model, drawings[start : start + _BATCH])
-    return np.stack([resident.decode(drawing.latents) for drawing in drawings])
+    return np.stack([loaded_model.decode(drawing.latents) for drawing in drawings])
 
 
 def _finish(model: Model, batch: list[Denoising]) -> None:

@@ -15,7 +15,7 @@ from engine.loading.model import Model
 from engine.models import families
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from tests.engine.ticks import make_resident
+from tests.engine.ticks import make_loaded_model
 from tests.single_files import make_modules, make_true_model, small_forms, vae_name
 
 
@@ -60,19 +60,19 @@ def home(other: Any, forms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ["bare", "prefixed", "whole"])
 def test_another_vae_decodes_and_encodes(small: Model, other: Any, home: Path, name: str) -> None:
-    resident = make_resident(small, home)
+    loaded_model = make_loaded_model(small, home)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        pixels = resident.decode(latents, name)
-        own = resident.decode(latents)
+        pixels = loaded_model.decode(latents, name)
+        own = loaded_model.decode(latents)
         lent = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder(name)
         assert np.array_equal(pixels, decode(lent, latents))
         assert np.abs(pixels.astype(int) - own).max() > 8
         got = dict(lent.vae.named_parameters())
         for key, weight in other.named_parameters():
             assert torch.equal(got[key], weight), key
-        assert not torch.allclose(resident.encode(pixels, name), resident.encode(pixels))
-    assert small.vae is resident.model.vae
+        assert not torch.allclose(loaded_model.encode(pixels, name), loaded_model.encode(pixels))
+    assert small.vae is loaded_model.model.vae
 
 
 def cut(path: Path) -> None:

@@ -26,7 +26,7 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.spec import Spec
 from tests.engine.recipes import recipe_of
-from tests.engine.ticks import drive, make_resident, pipeline_on
+from tests.engine.ticks import drive, make_loaded_model, pipeline_on
 from tests.factories import make_recipe
 from tests.loras import save
 from tests.single_files import make_true_model
@@ -93,7 +93,7 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
     small: Model, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents()
-    pixels = make_resident(small, home).decode(x, "taesd")
+    pixels = make_loaded_model(small, home).decode(x, "taesd")
     wanted = (decoder(x)[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()
     assert pixels.shape == (64, 64, 3)
     assert np.abs(pixels - wanted).max() <= 1.01  # rounded down
@@ -101,9 +101,9 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
 
 @torch.inference_mode()
 def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path) -> None:
-    resident = make_resident(small, home)
-    pixels = resident.decode(latents())
-    assert torch.equal(resident.encode(pixels, "taesd"), resident.encode(pixels))
+    loaded_model = make_loaded_model(small, home)
+    pixels = loaded_model.decode(latents())
+    assert torch.equal(loaded_model.encode(pixels, "taesd"), loaded_model.encode(pixels))
 
 
 @torch.inference_mode()
@@ -240,8 +240,8 @@ def test_previews_are_drawn_by_it_where_it_is_there(
     small: Model, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents(48)
-    resident = make_resident(small, home)
-    jpeg = resident.preview(x)
+    loaded_model = make_loaded_model(small, home)
+    jpeg = loaded_model.preview(x)
     assert jpeg
     image = Image.open(io.BytesIO(jpeg))
     assert image.size == (256, 256)

@@ -29,14 +29,14 @@ from engine.models.control_files import check_family, context_width
 from engine.models.families import BY_KEY
 from engine.pictures.control_images import read_control_images
 from engine.pictures.images import to_png
+from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.resident import Resident
 from engine.recipe.parts import Control, Upscale
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from tests.engine.pictures.test_start_image import Kept
 from tests.engine.pipeline.test_parity import make_pipeline as diffusers_pipeline
-from tests.engine.ticks import drive, make_pipeline, make_resident, pngs
+from tests.engine.ticks import drive, make_loaded_model, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.single_files import make_true_model, unet_name
 
@@ -83,15 +83,15 @@ def shelf_folder(true: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models_dir
 
 
-def resident_of(model: Model, models_dir: Path) -> Resident:
-    return make_resident(model, models_dir)
+def loaded_model_of(model: Model, models_dir: Path) -> LoadedModel:
+    return make_loaded_model(model, models_dir)
 
 
 @torch.inference_mode()
-def by_marble(resident: Resident, recipe: Recipe, store: PictureStore = BLOBS) -> Tensor:
-    (picture,) = resident.begin(recipe, control_images=read_control_images(recipe, store))
+def by_marble(loaded_model: LoadedModel, recipe: Recipe, store: PictureStore = BLOBS) -> Tensor:
+    (picture,) = loaded_model.begin(recipe, control_images=read_control_images(recipe, store))
     while picture.request:
-        answer = resident.evaluate([picture], picture.rows)[0]
+        answer = loaded_model.evaluate([picture], picture.rows)[0]
         assert isinstance(answer, Tensor), answer
         picture.advance(answer)
     return picture.latents
@@ -151,9 +151,9 @@ def test_latents_equal_those_of_diffusers(
     true: Model, shelf_folder: Path, changes: dict[str, Any]
 ) -> None:
     recipe = make_recipe(**{"steps": 8, "width": 64, "height": 64, **changes})
-    resident = resident_of(true, shelf_folder)
-    ours = by_marble(resident, recipe)
-    plain = by_marble(resident, make_recipe(**{**recipe_values(recipe), "controls": ()}))
+    loaded_model = loaded_model_of(true, shelf_folder)
+    ours = by_marble(loaded_model, recipe)
+    plain = by_marble(loaded_model, make_recipe(**{**recipe_values(recipe), "controls": ()}))
     assert (ours - plain).abs().max() > 0.05  # the controls are heard
     assert (ours - by_diffusers(true, shelf_folder, recipe)).abs().max() <= 1e-4
 
@@ -176,10 +176,12 @@ def test_a_control_has_its_say_in_its_share_of_the_steps(start: float, end: floa
 def test_a_control_that_is_over_leaves_the_steps_after_it_alone(
     true: Model, shelf_folder: Path
 ) -> None:
-    resident = resident_of(true, shelf_folder)
+    loaded_model = loaded_model_of(true, shelf_folder)
     recipe = make_recipe(steps=4, controls=(Control(model="disc", image=DISC, end=0.2),))
     # Its share is shorter than a step: it never has a say, and no bit is changed.
-    assert torch.equal(by_marble(resident, recipe), by_marble(resident, make_recipe(steps=4)))
+    assert torch.equal(
+        by_marble(loaded_model, recipe), by_marble(loaded_model, make_recipe(steps=4))
+    )
 
 
 def as_original(network: ControlNetModel, unet: Any) -> dict[str, Tensor]:
@@ -296,15 +298,15 @@ def test_jobs_of_other_controls_never_share_a_call_and_keep_their_bytes(
     ]
     calls = []
     pipeline = controlled_pipeline(true, shelf_folder)
-    resident = pipeline._models.load("x")
-    assert resident is not None
-    evaluate = resident.evaluate
+    loaded_model = pipeline._models.load("x")
+    assert loaded_model is not None
+    evaluate = loaded_model.evaluate
 
     def watch(batch: Any, rows: int) -> Any:
         calls.append([picture.kind[1:] for picture in batch])
         return evaluate(batch, rows)
 
-    resident.evaluate = watch  # type: ignore[method-assign]
+    loaded_model.evaluate = watch  # type: ignore[method-assign]
     specs = [Spec(job=n, epoch=1, recipe=recipe) for n, recipe in enumerate(recipes)]
     together = drive(pipeline, {0: specs})
     pipeline.close()
@@ -366,7 +368,7 @@ def test_controls_go_where_the_u_net_goes(
     true: Model, shelf_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe(steps=2, controls=ONE)
-    expected = by_marble(resident_of(true, shelf_folder), recipe)
+    expected = by_marble(loaded_model_of(true, shelf_folder), recipe)
     moved: list[torch.device] = []
     move = ControlNetModel.to
 
@@ -375,9 +377,9 @@ def test_controls_go_where_the_u_net_goes(
         return move(network, device)
 
     monkeypatch.setattr(ControlNetModel, "to", watch)
-    resident = make_resident(true, shelf_folder, offloaded=True)
-    latents = by_marble(resident, recipe)
-    resident.decode(latents)
+    loaded_model = make_loaded_model(true, shelf_folder, offloaded=True)
+    latents = by_marble(loaded_model, recipe)
+    loaded_model.decode(latents)
     assert torch.equal(latents, expected)
     assert len(moved) >= 3  # loaded, brought with the U-Net, taken away for the VAE
 
@@ -386,13 +388,15 @@ def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(
     true: Model, shelf_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[int] = []
-    resident = make_resident(true, shelf_folder, make_room=asked.append)
-    by_marble(resident, make_recipe(steps=1))  # what is remembered of its prompts counts, too
-    bare = resident.size
-    by_marble(resident, make_recipe(steps=1, controls=TWO))
-    both = sum(weight.nbytes for each in resident.controls.modules for weight in each.parameters())
-    assert len(resident.controls.modules) == 2
-    assert resident.size == bare + both
+    loaded_model = make_loaded_model(true, shelf_folder, make_room=asked.append)
+    by_marble(loaded_model, make_recipe(steps=1))  # what is remembered of its prompts counts, too
+    bare = loaded_model.size
+    by_marble(loaded_model, make_recipe(steps=1, controls=TWO))
+    both = sum(
+        weight.nbytes for each in loaded_model.controls.modules for weight in each.parameters()
+    )
+    assert len(loaded_model.controls.modules) == 2
+    assert loaded_model.size == bare + both
     assert sum(asked) == pytest.approx(both, rel=0.01)  # before they were loaded
-    by_marble(resident, make_recipe(steps=1, controls=TWO))
+    by_marble(loaded_model, make_recipe(steps=1, controls=TWO))
     assert len(asked) == 2  # they were there

@@ -29,7 +29,7 @@ from tests.engine.denoise.test_control import BLOBS, DISC, make_network
 from tests.engine.denoise.test_control import by_marble as controlled
 from tests.engine.pipeline.test_parity import by_marble, pipeline_around
 from tests.engine.recipes import recipe_of
-from tests.engine.ticks import ROOMY, draw, make_pipeline, make_resident, pngs
+from tests.engine.ticks import ROOMY, draw, make_loaded_model, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.models import make_model
 from tests.single_files import make_modules, make_true_model, small_forms, write_single_file
@@ -111,7 +111,7 @@ def test_a_picture_brings_one_row_that_hears_the_scale_and_no_negative_prompt(
     plain = by_marble(model, recipe)
     assert torch.equal(by_marble(model, replace(recipe, negative_prompt="a cat")), plain)
     assert (by_marble(model, replace(recipe, guidance_scale=4.0)) - plain).abs().max() > 1e-3
-    assert [each.rows for each in make_resident(model).begin(recipe)] == [1]
+    assert [each.rows for each in make_loaded_model(model).begin(recipe)] == [1]
 
 
 def test_different_scales_share_calls_and_stay_themselves(model: Model) -> None:
@@ -133,9 +133,9 @@ def test_a_control_model_is_not_told_the_scale(
 ) -> None:
     usual = make_true_model(tmp_path_factory.mktemp("usual"), "sd1")
     make_network(usual.unet, 1).save_pretrained(tmp_path / "controlnet" / "disc")
-    resident = make_resident(model, tmp_path)
+    loaded_model = make_loaded_model(model, tmp_path)
     recipe = make_recipe(**LCM, controls=(Control(model="disc", image=DISC),))
-    control_residuals = controlled(resident, recipe, BLOBS)
+    control_residuals = controlled(loaded_model, recipe, BLOBS)
     assert (control_residuals - by_marble(model, replace(recipe, controls=()))).abs().max() > 1e-3
 
 

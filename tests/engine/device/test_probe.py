@@ -20,7 +20,7 @@ from engine.pipeline.costs import _digest
 from engine.recipe.parts import Lora
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.denoise.test_control import make_network
-from tests.engine.ticks import make_resident, pipeline_on, run
+from tests.engine.ticks import make_loaded_model, pipeline_on, run
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.single_files import make_true_model
@@ -229,7 +229,7 @@ def test_controls_of_another_form_are_measured_anew(model: Model) -> None:
     wider = ControlNetModel.from_unet(
         model.unet, load_weights_from_unet=False, conditioning_channels=6
     )
-    costs = make_resident(model, measure=measure).costs
+    costs = make_loaded_model(model, measure=measure).costs
     for network in (plain, wider, make_network(model.unet, 2), Union(wider, 0)):
         control = ActiveControl(
             network=network, image=torch.zeros(1, 3, 64, 64), strength=1, start=0, end=1, key=""

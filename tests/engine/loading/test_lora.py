@@ -181,18 +181,18 @@ def drawn(
     """Draw recipes together; return each one's news, and the sets that shared each call."""
     calls: list[Any] = []
     models = OneModel(model, shelf._models_dir, costing(ROOMY))
-    resident = models.get("")
-    plain = resident._call
+    loaded_model = models.get("")
+    plain = loaded_model._call
 
     def watch(batch: Sequence[Denoising], rows: int) -> list[Tensor]:
         calls.append({picture.loras for picture in batch})
         return plain(batch, rows)
 
-    with patch.object(resident, "_call", watch):
+    with patch.object(loaded_model, "_call", watch):
         pipeline = pipeline_on(models)
         told = drive(pipeline, {0: [Spec(job=n, epoch=1, recipe=r) for n, r in enumerate(recipes)]})
         pipeline.close()
-    resident._loras.use(())  # other residents of these tests hook the same layers
+    loaded_model._loras.use(())  # other loaded models of these tests hook the same layers
     return [told[number] for number in range(len(recipes))], calls
 
 

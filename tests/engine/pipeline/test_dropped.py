@@ -22,12 +22,12 @@ from engine.loading.loading import load
 from engine.models.catalogue import Catalogue
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.placement import PARTS
-from engine.pipeline.residency import Residents
+from engine.pipeline.residency import Residency
 from engine.recipe.parts import Control, Lora, Upscale
 from engine.spec import Spec
 from tests.engine.denoise.test_control import make_network
 from tests.engine.pictures.test_start_image import Kept
-from tests.engine.ticks import make_resident, pipeline_on, run
+from tests.engine.ticks import make_loaded_model, pipeline_on, run
 from tests.factories import make_recipe
 from tests.loras import random_lora, write_kohya
 from tests.models import make_model
@@ -90,23 +90,23 @@ def open_pipeline(home: Path, compiled: bool = False) -> Pipeline:
 
     picture = io.BytesIO()
     Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save(picture, "PNG")
-    residents = Residents(Catalogue(home), load_one, measure, Ladder(), budget=1)
+    residency = Residency(Catalogue(home), load_one, measure, Ladder(), budget=1)
     ticks = iter(range(10**6))  # each preview is due
     return pipeline_on(
-        residents, store=Kept({HINT: picture.getvalue()}), clock=lambda: 100.0 * next(ticks)
+        residency, store=Kept({HINT: picture.getvalue()}), clock=lambda: 100.0 * next(ticks)
     )
 
 
 def watch(pipeline: Pipeline) -> dict[str, Any]:
     """Return weak references to all that a loaded model consists of."""
-    resident = pipeline._models.get("a")
-    assert resident
+    loaded_model = pipeline._models.get("a")
+    assert loaded_model
     modules = {
-        f"{part} {n}": m for part in PARTS for n, m in enumerate(resident._parts.modules(part))
+        f"{part} {n}": m for part in PARTS for n, m in enumerate(loaded_model._parts.modules(part))
     }
-    modules |= {f"lent {name}": lent.vae for name, lent in resident._vaes._models.items()}
+    modules |= {f"lent {name}": lent.vae for name, lent in loaded_model._vaes._models.items()}
     layers = {f"{name}: {n}": m for name, each in modules.items() for n, m in each.named_modules()}
-    return {name: ref(each) for name, each in {"resident": resident, **layers}.items()}
+    return {name: ref(each) for name, each in {"loaded_model": loaded_model, **layers}.items()}
 
 
 def tensor_bytes() -> int:
@@ -158,9 +158,9 @@ def test_the_budget_counts_all_that_is_gone_with_a_model(home: Path, used: str) 
 
 
 def size(pipeline: Pipeline, name: str) -> int:
-    resident = pipeline._models.get(name)
-    assert resident
-    return resident.size
+    loaded_model = pipeline._models.get(name)
+    assert loaded_model
+    return loaded_model.size
 
 
 def run_out(*_: object) -> None:
@@ -185,15 +185,15 @@ def test_a_model_whose_job_did_not_end_well_is_gone_too(
         kept += [*pipeline.tick()]
         pipeline.cancel(Key(1, 1))
     elif end == "broken":
-        resident = pipeline._models.get("a")
-        assert resident
-        resident.model.unet.conv_in.weight = torch.nn.Parameter(torch.zeros(1), False)
-        del resident
+        loaded_model = pipeline._models.get("a")
+        assert loaded_model
+        loaded_model.model.unet.conv_in.weight = torch.nn.Parameter(torch.zeros(1), False)
+        del loaded_model
     elif end == "without memory":
-        resident = pipeline._models.get("a")
-        assert resident
-        resident.model.unet.register_forward_pre_hook(run_out)
-        del resident
+        loaded_model = pipeline._models.get("a")
+        assert loaded_model
+        loaded_model.model.unet.register_forward_pre_hook(run_out)
+        del loaded_model
     else:
         pipeline.admit(Spec(job=2, epoch=1, recipe=make_recipe(checkpoint="a", vae="none")))
     while pipeline.busy:
@@ -224,10 +224,10 @@ def _compile_quickly(module: Any, **options: Any) -> None:
 
 @pytest.mark.parametrize("broken", ["text_encoder", "unet", "vae"])
 def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: str) -> None:
-    resident = make_resident(load(Catalogue(home).get("a"), CPU), offloaded=True)
-    resident._parts.move_to_device("vae" if broken == "unet" else "unet")
-    before = resident._parts.present
-    module, moved = resident._parts.modules(broken)[0], list[str]()
+    loaded_model = make_loaded_model(load(Catalogue(home).get("a"), CPU), offloaded=True)
+    loaded_model._parts.move_to_device("vae" if broken == "unet" else "unet")
+    before = loaded_model._parts.present
+    module, moved = loaded_model._parts.modules(broken)[0], list[str]()
     move = module.to
 
     def fail(device: torch.device) -> Any:
@@ -240,11 +240,11 @@ def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "to", fail)
         with suppress(torch.OutOfMemoryError):
-            resident._parts.move_to_device(broken)
-        assert resident._parts.present is None  # not the one before, which was sent away
+            loaded_model._parts.move_to_device(broken)
+        assert loaded_model._parts.present is None  # not the one before, which was sent away
         assert before
-        resident._parts.move_to_device(
+        loaded_model._parts.move_to_device(
             before
         )  # which brings it back, rather than trust that it is there
-        assert resident._parts.present == before
+        assert loaded_model._parts.present == before
         assert moved[-1] == "moved"

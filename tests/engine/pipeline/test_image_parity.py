@@ -17,7 +17,7 @@ from engine.loading.model import Model
 from engine.pictures.start_image import Pixels, StartImage
 from engine.recipe.recipe import Recipe
 from tests.engine.pipeline.test_parity import InjectedScheduler, load_cpu, pipeline_around
-from tests.engine.ticks import make_resident
+from tests.engine.ticks import make_loaded_model
 from tests.factories import make_recipe, pixels
 from tests.models import make_model
 
@@ -57,7 +57,7 @@ def means(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @torch.inference_mode()
 def by_marble(model: Model, recipe: Recipe, canvas: StartImage) -> Tensor:
-    [picture] = make_resident(model).begin(recipe, canvas)
+    [picture] = make_loaded_model(model).begin(recipe, canvas)
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents
@@ -148,7 +148,7 @@ def test_a_model_for_inpainting_draws_from_words_alone_and_from_a_start_image(
             (make_recipe(), None),
             (start_image(), StartImage(pixels(1, 64, 64))),
         ):
-            [picture] = make_resident(inpainting).begin(recipe, canvas)
+            [picture] = make_loaded_model(inpainting).begin(recipe, canvas)
             assert picture.extra is not None
             assert (picture.extra[:, 0] == 1).all()
             while picture.request:
@@ -161,12 +161,14 @@ def test_a_model_for_inpainting_sees_by_the_vae_that_its_recipe_names(
 ) -> None:
     other = load_cpu(make_model(tmp_path / "other", seed=5))
     other.vae.save_pretrained(tmp_path / "vae" / "other")
-    resident, canvas = (
-        make_resident(inpainting, tmp_path),
+    loaded_model, canvas = (
+        make_loaded_model(inpainting, tmp_path),
         StartImage(pixels(1, 64, 64)),
     )
     with torch.inference_mode():
-        seen = [resident.begin(start_image(vae=vae), canvas)[0].extra for vae in (None, "other")]
+        seen = [
+            loaded_model.begin(start_image(vae=vae), canvas)[0].extra for vae in (None, "other")
+        ]
         grey = other.vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mode()
     assert seen[0] is not None
     assert seen[1] is not None

@@ -273,7 +273,7 @@ def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
         assert recipe.width == 64 or written.wait(60)
         return write_png(pixels, recipe, index)
 
-    monkeypatch.setattr("engine.pipeline.finish.write_png", slow)
+    monkeypatch.setattr("engine.pipeline.finishing.write_png", slow)
     pipeline = make_pipeline(model)
     large = Spec(job=1, epoch=1, recipe=make_recipe(steps=1, width=320, height=320))
     small = Spec(job=2, epoch=1, recipe=make_recipe(steps=1))

@@ -8,8 +8,8 @@ from PIL import Image
 from engine.decode.vae import PREVIEW_SIDE
 from engine.events import Progress
 from engine.loading.model import Model
+from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.previews import EVERY, SECONDS, SHARE
-from engine.pipeline.resident import Resident
 from engine.spec import Spec
 from tests.engine.ticks import News, drive, pipeline_on, pngs
 from tests.factories import make_recipe
@@ -28,18 +28,18 @@ class Clock:
 def draw(
     model: Model, clock: Clock, monkeypatch: pytest.MonkeyPatch, steps: int, jobs: int = 1
 ) -> dict[int, list[News]]:
-    evaluate, preview = Resident.evaluate, Resident.preview
+    evaluate, preview = LoadedModel.evaluate, LoadedModel.preview
 
-    def slow(self: Resident, batch: list[object], rows: int) -> object:
+    def slow(self: LoadedModel, batch: list[object], rows: int) -> object:
         clock.now += clock.tick
         return evaluate(self, batch, rows)  # type: ignore[arg-type]
 
-    def dear(self: Resident, denoised: object) -> object:
+    def dear(self: LoadedModel, denoised: object) -> object:
         clock.now += clock.cost
         return preview(self, denoised)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Resident, "evaluate", slow)
-    monkeypatch.setattr(Resident, "preview", dear)
+    monkeypatch.setattr(LoadedModel, "evaluate", slow)
+    monkeypatch.setattr(LoadedModel, "preview", dear)
     pipeline = pipeline_on(model, clock=clock)
     specs = [
         Spec(job=n, epoch=1, recipe=make_recipe(steps=steps, guidance_scale=1.0))
@@ -85,20 +85,20 @@ def test_dear_previews_keep_to_their_share_whoever_they_are_for(
 def test_a_preview_that_fails_costs_nobody_a_picture(
     model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(self: Resident, denoised: object) -> bytes:
+    def broken(self: LoadedModel, denoised: object) -> bytes:
         raise ValueError("no such colour")
 
     clock = Clock(SECONDS)
-    monkeypatch.setattr(Resident, "preview", broken)
+    monkeypatch.setattr(LoadedModel, "preview", broken)
     pipeline = pipeline_on(model, clock=lambda: clock.now)
     specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=9)) for n in range(2)]
-    evaluate = Resident.evaluate
+    evaluate = LoadedModel.evaluate
 
-    def slow(self: Resident, batch: list[object], rows: int) -> object:
+    def slow(self: LoadedModel, batch: list[object], rows: int) -> object:
         clock.now += clock.tick
         return evaluate(self, batch, rows)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Resident, "evaluate", slow)
+    monkeypatch.setattr(LoadedModel, "evaluate", slow)
     told = drive(pipeline, {0: specs})
     pipeline.close()
     assert [len(pngs(told[n])) for n in range(2)] == [1, 1]

@@ -26,7 +26,7 @@ from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import Residents, budget
+from engine.pipeline.residency import Residency, budget
 from engine.recipe.parts import Lora
 from engine.spec import Spec
 from tests.engine.ticks import (
@@ -35,8 +35,8 @@ from tests.engine.ticks import (
     costing,
     draw,
     drive,
+    make_loaded_model,
     make_pipeline,
-    make_resident,
     pipeline_on,
     pngs,
     run,
@@ -150,15 +150,15 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
 def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model) -> None:
     """Whose turn it is between two models is decided by seconds: they must not become units."""
     dear = Buckets({1: 0.01, 2: 0.02, 4: 0.03})
-    resident = make_resident(model, measure=costing(dear))
+    loaded_model = make_loaded_model(model, measure=costing(dear))
     recipe, larger = make_recipe(), make_recipe(width=128, height=128)
-    [sample], [large] = resident.begin(recipe), resident.begin(larger)
-    assert resident.costs.of(sample) is dear
-    resident.costs.limit(sample)
-    resident.costs.limit(large)
-    assert resident.costs.of(sample).cost(2) == pytest.approx(0.02)
-    assert resident.costs.of(sample).canonical(2) == 2
-    assert resident.costs.of(large).cost(2) == pytest.approx(0.08)
+    [sample], [large] = loaded_model.begin(recipe), loaded_model.begin(larger)
+    assert loaded_model.costs.of(sample) is dear
+    loaded_model.costs.limit(sample)
+    loaded_model.costs.limit(large)
+    assert loaded_model.costs.of(sample).cost(2) == pytest.approx(0.02)
+    assert loaded_model.costs.of(sample).canonical(2) == 2
+    assert loaded_model.costs.of(large).cost(2) == pytest.approx(0.08)
 
 
 def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: Model) -> None:
@@ -170,7 +170,7 @@ def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: M
         list(pipeline.tick())
     [running] = pipeline._running.values()
     list(pipeline.tick())
-    assert running.resident.costs.is_limited(running.members[0].picture)
+    assert running.loaded_model.costs.is_limited(running.members[0].picture)
     assert running.account.used == pytest.approx(0.02)
     drive(pipeline, {})
     pipeline.close()
@@ -267,13 +267,13 @@ def test_an_offloaded_model_is_whole_again_after_a_while_or_stays_if_it_still_do
 
 def test_a_model_that_was_loaded_offloaded_is_whole_again_after_a_while(model: Model) -> None:
     hand = Hand()
-    resident = make_resident(model, ladder=Ladder(clock=hand), offloaded=True)
+    loaded_model = make_loaded_model(model, ladder=Ladder(clock=hand), offloaded=True)
     with torch.inference_mode():
-        resident.begin(make_recipe())
-        assert resident._parts.offloaded
+        loaded_model.begin(make_recipe())
+        assert loaded_model._parts.offloaded
         hand.now += FIRST
-        resident.begin(make_recipe())
-    assert not resident._parts.offloaded
+        loaded_model.begin(make_recipe())
+    assert not loaded_model._parts.offloaded
 
 
 def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:
@@ -363,12 +363,12 @@ def room_for(catalogue: Catalogue, models: float) -> int:
     return int(catalogue.get("b").size * models)
 
 
-def residents(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Residents:
-    return Residents(catalogue, load, unmeasured, Ladder(), room_for(catalogue, models))
+def residency(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Residency:
+    return Residency(catalogue, load, unmeasured, Ladder(), room_for(catalogue, models))
 
 
 def test_the_model_that_was_used_longest_ago_makes_room(catalogue: Catalogue) -> None:
-    models = residents(catalogue, 2.5)
+    models = residency(catalogue, 2.5)
     for name in ("starter", "b"):
         models.load(name)
     models.get("starter")
@@ -386,7 +386,7 @@ def test_models_that_fit_together_are_loaded_once_and_others_take_turns(
         loaded.append(checkpoint.name)
         return load_cpu(checkpoint, offloaded)
 
-    models = residents(catalogue, room, note)
+    models = residency(catalogue, room, note)
     pipeline = pipeline_on(models)
     for number, name in enumerate("bcbc"):
         recipe = make_recipe(steps=1, checkpoint=name, seed=1)
@@ -398,7 +398,7 @@ def test_models_that_fit_together_are_loaded_once_and_others_take_turns(
 
 
 def test_a_model_in_use_stays_and_the_other_waits(catalogue: Catalogue) -> None:
-    models = residents(catalogue, 1.5)
+    models = residency(catalogue, 1.5)
     first = models.load("b")
     assert first
     first.users = 1
@@ -409,13 +409,13 @@ def test_a_model_in_use_stays_and_the_other_waits(catalogue: Catalogue) -> None:
 
 
 def test_a_model_larger_than_the_budget_is_loaded_alone(catalogue: Catalogue) -> None:
-    assert residents(catalogue, 0.5).load("b")
+    assert residency(catalogue, 0.5).load("b")
 
 
 def test_jobs_of_models_that_do_not_fit_together_end_one_after_the_other(
     catalogue: Catalogue,
 ) -> None:
-    pipeline = pipeline_on(residents(catalogue, 1.5))
+    pipeline = pipeline_on(residency(catalogue, 1.5))
     names = ["b", "c", "b", "starter"]
     specs = [
         Spec(job=n, epoch=1, recipe=make_recipe(steps=2, checkpoint=name))
@@ -431,15 +431,15 @@ def test_jobs_of_models_that_do_not_fit_together_end_one_after_the_other(
 @pytest.mark.parametrize(("times", "rungs"), [(1, 1), (2, 2)])
 def test_loading_climbs_the_ladder_too(catalogue: Catalogue, times: int, rungs: int) -> None:
     loading = Failing(load_cpu, times, OOM)
-    models = residents(catalogue, 3, loading)
+    models = residency(catalogue, 3, loading)
     assert models.load("b")
     assert len(models._ladder.counts) == rungs
     with pytest.raises(OutOfMemory):
-        residents(catalogue, 3, Failing(load_cpu, 9, OOM)).load("b")
+        residency(catalogue, 3, Failing(load_cpu, 9, OOM)).load("b")
 
 
 def test_running_out_while_loading_drops_what_nobody_uses(catalogue: Catalogue) -> None:
-    models = residents(catalogue, 3)
+    models = residency(catalogue, 3)
     models.load("b")
     models._load = Failing(load_cpu, 1, OOM)
     models.load("c")
@@ -447,7 +447,7 @@ def test_running_out_while_loading_drops_what_nobody_uses(catalogue: Catalogue) 
 
 
 def test_a_models_control_makes_other_models_go_but_not_its_own(catalogue: Catalogue) -> None:
-    models = residents(catalogue, 2.5)
+    models = residency(catalogue, 2.5)
     models.load("c")
     own = models.load("b")
     assert own
@@ -476,7 +476,7 @@ def test_what_is_loaded_beside_models_takes_their_room_and_goes_after_idle_ones(
 ) -> None:
     upscaler = Beside(room_for(catalogue, 1))
     room = room_for(catalogue, 2.5)
-    models = Residents(catalogue, load_cpu, unmeasured, Ladder(), room, [upscaler])
+    models = Residency(catalogue, load_cpu, unmeasured, Ladder(), room, [upscaler])
     models.load("b")
     models.load("c")  # for three there is no room
     assert (models.get("b"), upscaler.size) == (None, room_for(catalogue, 1))
@@ -490,7 +490,7 @@ def test_what_is_loaded_beside_models_takes_their_room_and_goes_after_idle_ones(
 def test_a_model_that_is_larger_than_its_file_makes_others_go_once_that_is_known(
     catalogue: Catalogue,
 ) -> None:
-    models = residents(catalogue, 3.5)
+    models = residency(catalogue, 3.5)
     for name in ("b", "c"):
         models.load(name)
     with pytest.MonkeyPatch.context() as patch:
@@ -505,14 +505,14 @@ def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path:
     )
     model.vae.save_pretrained(tmp_path / "vae" / "other")
     asked: list[int] = []
-    resident = make_resident(model, tmp_path, make_room=asked.append)
-    before = resident.size
+    loaded_model = make_loaded_model(model, tmp_path, make_room=asked.append)
+    before = loaded_model.size
     recipe = make_recipe(loras=(Lora(name="ink"),), vae="other")
     with torch.inference_mode():
-        resident.begin(recipe)
+        loaded_model.begin(recipe)
         assert len(asked) == 2
-        assert resident.size - before == pytest.approx(sum(asked), rel=0.1)
-        resident.begin(recipe)
+        assert loaded_model.size - before == pytest.approx(sum(asked), rel=0.1)
+        loaded_model.begin(recipe)
     assert len(asked) == 2  # they were there
 
 
@@ -544,7 +544,7 @@ def test_the_tiny_vae_for_previews_is_counted(model: Model, tmp_path: Path) -> N
 
 def test_an_unknown_model_is_no_matter_of_memory(catalogue: Catalogue) -> None:
     with pytest.raises(UnknownModel):
-        residents(catalogue, 3).load("nothing")
+        residency(catalogue, 3).load("nothing")
 
 
 def test_there_is_a_budget() -> None:
@@ -563,7 +563,7 @@ def test_a_model_whose_first_job_runs_out_of_memory_at_its_start_is_loaded_once(
         loaded.append(model)
         return model
 
-    pipeline = pipeline_on(residents(catalogue, 3, load_failing))
+    pipeline = pipeline_on(residency(catalogue, 3, load_failing))
     specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=2)) for n in range(2)]
     told = drive(pipeline, {0: specs})
     pipeline.close()
@@ -572,7 +572,7 @@ def test_a_model_whose_first_job_runs_out_of_memory_at_its_start_is_loaded_once(
 
 
 def test_a_job_that_fails_at_its_start_uses_its_model_no_more(catalogue: Catalogue) -> None:
-    models = residents(catalogue, 3)
+    models = residency(catalogue, 3)
     pipeline = pipeline_on(models)
     broken = Spec(job=1, epoch=1, recipe=make_recipe(prompt="(a cat:1e99)"))
     assert isinstance(drive(pipeline, {0: [broken]})[1][-1], Ended)

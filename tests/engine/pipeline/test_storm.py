@@ -75,7 +75,7 @@ def faulty(model: Model, faults: Sequence[Fault]) -> Iterator[None]:
         for part, target in targets.items():
             calls = {fault.call: fault.error for fault in faults if fault.part == part}
             if target is None:
-                patch.setattr("engine.pipeline.finish.write_png", _failing(write_png, calls))
+                patch.setattr("engine.pipeline.finishing.write_png", _failing(write_png, calls))
             else:
                 patch.setattr(*target, _failing(getattr(*target), calls))
         yield
@@ -234,7 +234,7 @@ def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
         patch.setattr(model.unet, "forward", call)
         patch.setattr(model.vae.post_quant_conv, "forward", finish_picture)
         patch.setattr(RunningJob, "finish_picture", note)
-        patch.setattr("engine.pipeline.finish.write_png", write)
+        patch.setattr("engine.pipeline.finishing.write_png", write)
         yield latents
 
 

@@ -10,7 +10,7 @@ import torch
 from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.text_encode.conditioning import Conditioning, TextEncoder, stack
-from tests.engine.ticks import ROOMY, draw, make_pipeline, make_resident, pngs
+from tests.engine.ticks import ROOMY, draw, make_loaded_model, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.single_files import make_true_model
 
@@ -91,18 +91,20 @@ def test_stacked_rows_are_repeated_to_one_length_and_padded_by_the_first() -> No
 
 
 def test_an_offloaded_model_brings_both_encoders(xl: Model) -> None:
-    resident = make_resident(xl, offloaded=True)
+    loaded_model = make_loaded_model(xl, offloaded=True)
     moved: list[str] = []
     hooks = [
         part.register_forward_pre_hook(lambda module, _: moved.append(type(module).__name__))
         for part in (xl.text_encoder, xl.text_encoder_2)
     ]
     with torch.inference_mode():
-        resident.begin(make_recipe())
+        loaded_model.begin(make_recipe())
     for hook in hooks:
         hook.remove()
     assert {"CLIPTextModel", "CLIPTextModelWithProjection"} <= set(moved)
     parts = (xl.text_encoder, xl.text_encoder_2, xl.unet, xl.vae)
     weights = sum(w.nbytes for each in parts for w in (*each.parameters(), *each.buffers()))
-    assert resident.size == weights + resident._text.size  # what is remembered of its prompts
-    assert 0 < resident._text.size < weights / 10
+    assert (
+        loaded_model.size == weights + loaded_model._text.size
+    )  # what is remembered of its prompts
+    assert 0 < loaded_model._text.size < weights / 10

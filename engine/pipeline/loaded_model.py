@@ -38,7 +38,7 @@ from engine.text_encode.conditioning import Conditioning, TextEncoder
 T = TypeVar("T")
 
 
-class Resident:
+class LoadedModel:
     """A loaded model, called in one thread with gradients off.
 
     models_dir: where its LoRAs, VAEs, embeddings and ControlNets are; make_room: called with the
