@@ -16,7 +16,7 @@ from storage.jobs.history import History
 from storage.jobs.jobs import Jobs
 from storage.jobs.outbox import Outbox
 from storage.jobs.picture_files import Pictures
-from storage.jobs.workers import Worker
+from storage.jobs.workers import WorkerProcess
 from storage.liveness.alive import FileAlive, ServerAlive
 from storage.people.exports import Exports
 from storage.people.favourites import Favourites
@@ -36,7 +36,7 @@ class Storage:
 
     database: Database
     pictures: Pictures
-    worker: Worker
+    worker: WorkerProcess
     jobs: Jobs
     outbox: Outbox
     inbox: Inbox
@@ -63,7 +63,7 @@ class Storage:
         database = await Database.open(urls.resolve(folder, url), folder, backups.before_upgrade)
         file = urls.file_of(database.url)
         alive = FileAlive(file) if file else ServerAlive(engines.alone(database.url))
-        worker = Worker(database, alive, now)
+        worker = WorkerProcess(database, alive, now)
         pictures = Pictures(folder / "pictures")
         try:
             outbox = Outbox(database, worker, now)
@@ -92,7 +92,7 @@ class Storage:
             await database.close()
 
     async def requeue_lost(self) -> tuple[Job, ...]:
-        """Queue again, or quarantine, what dead processes were running; see `Worker`."""
+        """Queue again, or quarantine, what dead processes were running; see `WorkerProcess`."""
         changed = await self.worker.requeue_lost()
         if any(job.status is Status.FAILED for job in changed):
             self.outbox.arrived.set()

@@ -22,7 +22,7 @@ from engine.recipe.limits import one_of
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from storage import Storage
-from storage.database.audit import Entry
+from storage.database.audit import AuditEntry
 from storage.jobs.quota import Allow, Quota, everything_passes
 from storage.records import Line
 
@@ -163,7 +163,7 @@ class Gate:
         self.roles.require(Role.OWNER, by)
         read = {name: read_rule(name, text) for name, text in changes.items()}
         stored = {PREFIX + name: value for name, value in read.items()}
-        log = [Entry(by=by, act="rules", place=place, detail=read)]
+        log = [AuditEntry(by=by, act="rules", place=place, detail=read)]
         kept = await self.storage.people.change_place_settings(place, stored, log=log)
         return {name.removeprefix(PREFIX): v for name, v in kept.items() if name.startswith(PREFIX)}
 
@@ -188,10 +188,10 @@ class Gate:
                 check_narrowing(owners, name, value)
 
         stored = {POLICY + name: value for name, value in read.items()}
-        log = [Entry(by=by, act="policy", place=place, detail=read)] if read else []
+        log = [AuditEntry(by=by, act="policy", place=place, detail=read)] if read else []
         if is_open is not None:  # None lets what holds around it hold here again
             stored[OPEN] = None if is_open else False
-            log.append(Entry(by=by, act="open", place=place, detail={OPEN: is_open}))
+            log.append(AuditEntry(by=by, act="open", place=place, detail={OPEN: is_open}))
         people = self.storage.people
         await people.change_place_settings(place, stored, check=check, log=log)
 

@@ -40,8 +40,8 @@ async def styles(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
     return style_lines(await app.styles.list(viewer.place), words)
 
 
-Listing = Callable[[App, Viewer, Words], Awaitable[Iterable[str]]]
-LISTINGS: Final[Mapping[str, Listing]] = {
+ListCommand = Callable[[App, Viewer, Words], Awaitable[Iterable[str]]]
+LIST_COMMANDS: Final[Mapping[str, ListCommand]] = {
     "queue": queue,
     "models": models,
     "stats": stats,

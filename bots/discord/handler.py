@@ -19,7 +19,7 @@ from bots.discord.address import guild_key, message_key, place_key
 from bots.discord.errors import NETWORK
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import is_adult
-from bots.discord.progress import ProgressMessages
+from bots.discord.progress import Placeholders
 from bots.discord.replies import CONTENT, local_times
 from bots.discord.request import Gone, Request
 from bots.discord.unanswered import PendingInteraction, Unanswered
@@ -45,7 +45,7 @@ class Handler:
         self.studio = app.studio
         self.storage = app.storage
         self.client = client
-        self.progress = ProgressMessages(app, client)
+        self.progress = Placeholders(app, client)
         self.closed = False  # Marble ends
         self._unanswered = unanswered
         self._slots = Slots(AT_ONCE)

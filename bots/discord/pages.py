@@ -26,7 +26,7 @@ SHEET: Final = 1024  # pixels of a contact sheet's longer side
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PageLine:
     """One line of a page: a name, its job, and the picture that is shown, if any."""
 
     name: str
@@ -46,7 +46,9 @@ async def history_page(handler: Handler, request: Request, before: str, search: 
             more = words.and_more.format(count=f"{left}+" if left == FOUND else left)
     else:
         jobs = await history.page(person=person, before=number, limit=PAGE)
-    entries = [Entry(str(job.id), job, job.pictures[0] if job.pictures else None) for job in jobs]
+    entries = [
+        PageLine(str(job.id), job, job.pictures[0] if job.pictures else None) for job in jobs
+    ]
     buttons = _page_buttons("history", entries, before, words)
     if not entries:
         return Reply(content=words.nothing_yet, view=view_of(*buttons))
@@ -59,7 +61,7 @@ async def favourites_page(handler: Handler, request: Request, before: str) -> Re
     number, index = parse_name(before)
     last = (number, index or 0) if number else None
     kept = await handler.storage.favourites.page(request.person, before=last, limit=PAGE)
-    entries = [Entry(each.picture.name, each.job, each.picture) for each in kept]
+    entries = [PageLine(each.picture.name, each.job, each.picture) for each in kept]
     buttons = _page_buttons("favourites", entries, before, request.words)
     access = Access(handler.storage.jobs, handler.app.gate)
     entries = [
@@ -74,7 +76,7 @@ async def _page(
     handler: Handler,
     request: Request,
     title: str,
-    entries: Sequence[Entry],
+    entries: Sequence[PageLine],
     buttons: Sequence[ActionButton],
     more: str = "",
 ) -> Reply:
@@ -96,7 +98,7 @@ async def _page(
     return Reply(content=content, files=files, view=view_of(*buttons, choice))
 
 
-def _line(number: int, entry: Entry, words: Words) -> str:
+def _line(number: int, entry: PageLine, words: Words) -> str:
     status = words.statuses[entry.job.status.value]
     when = f"<t:{int(entry.job.created_at.timestamp())}:R>"
     prompt = cut(escape_markdown(" ".join(entry.job.recipe.prompt.split())), LINE)
@@ -105,7 +107,7 @@ def _line(number: int, entry: Entry, words: Words) -> str:
 
 
 def _page_buttons(
-    kind: str, entries: Sequence[Entry], before: str, words: Words
+    kind: str, entries: Sequence[PageLine], before: str, words: Words
 ) -> list[ActionButton]:
     """Return the buttons to the newest and the next page, and to the other kind of page."""
     buttons = [button(kind, FIRST, words.newest, "⏮️", row=1)] if before != FIRST else []
@@ -118,7 +120,7 @@ def _page_buttons(
     return buttons
 
 
-def _sheet(view: View, entries: Sequence[Entry], limit: Limit, words: Words) -> FileData | None:
+def _sheet(view: View, entries: Sequence[PageLine], limit: Limit, words: Words) -> FileData | None:
     """Return the entries' pictures as one, numbered as the lines are; blocks."""
     pictures = [entry.picture for entry in entries if entry.picture]
     try:

@@ -45,8 +45,8 @@ class _Latest:
         return self._news
 
 
-class ProgressMessages:
-    """Follows jobs and shows their latest news in their messages."""
+class Placeholders:
+    """Follows jobs and shows their latest news in their placeholders."""
 
     def __init__(self, app: App, client: discord.Client) -> None:
         self._app = app

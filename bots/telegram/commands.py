@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bots.chat.access import check_personal
-from bots.chat.commands import LISTINGS, cancel, models, reset_settings, settings
+from bots.chat.commands import LIST_COMMANDS, cancel, models, reset_settings, settings
 from bots.chat.listings import history_lines
 from bots.chat.privacy import privacy_text
 from bots.presentation.text import quote_names
@@ -60,7 +60,9 @@ async def _privacy(request: Request, parsed: ParsedMessage) -> str | None:
 
 def _listing(name: str) -> Do:
     async def show(request: Request, parsed: ParsedMessage) -> str | None:
-        await request.say_list(await LISTINGS[name](request.app, request.viewer, request.words))
+        await request.say_list(
+            await LIST_COMMANDS[name](request.app, request.viewer, request.words)
+        )
         return None
 
     return show

@@ -69,8 +69,8 @@ class Placeholders:
         self._followed[job.id] = Placeholder(job.message)
         self.spawn(self._keep(job, resumed), f"telegram-job-{job.id}")
 
-    async def settle(self, job: Job) -> Placeholder:
-        """Return a job's placeholder once it is sent and nothing edits it any more.
+    async def stop(self, job: Job) -> Placeholder:
+        """End the edits of a job's placeholder and return it; one under way ends first.
 
         Raises `TryLater` while it waits for its turn.
         """

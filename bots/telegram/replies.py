@@ -87,7 +87,7 @@ class Replies:
 
     async def _edit(self, job: Job, reply: Reply) -> Shown:
         """Turn the placeholder into a reply."""
-        placeholder = await self.placeholders.settle(job)
+        placeholder = await self.placeholders.stop(job)
         if placeholder.message is None:
             raise WayClosed("there is no placeholder")
         chat, message = read_message_key(placeholder.message)

@@ -13,7 +13,7 @@ from storage.database.tables import audit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """One entry of the audit log: who did what, to whom or what, where, and details."""
 
     by: str
@@ -23,7 +23,7 @@ class Entry:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def note(connection: Connection, entry: Entry, at: datetime) -> None:
+def note(connection: Connection, entry: AuditEntry, at: datetime) -> None:
     """Write an entry in the transaction of its change: both are kept, or neither."""
     values = {
         "at": at,
@@ -36,6 +36,6 @@ def note(connection: Connection, entry: Entry, at: datetime) -> None:
     connection.execute(insert(audit), values)
 
 
-def on_job(act: str, *, by: str, job: int, person: str, place: str) -> Entry:
+def on_job(act: str, *, by: str, job: int, person: str, place: str) -> AuditEntry:
     """Return the entry for an act on somebody else's job."""
-    return Entry(by=by, act=act, target=person, place=place, detail={"job": job})
+    return AuditEntry(by=by, act=act, target=person, place=place, detail={"job": job})

@@ -25,7 +25,7 @@ from storage.jobs.intake import find_by_event, greet, insert_job, row_of
 from storage.jobs.picture_files import Pictures, Stored
 from storage.jobs.quota import Allow, Quota, everything_passes
 from storage.jobs.rows import JOB, pictures_of, to_job, to_jobs
-from storage.jobs.workers import Worker, note
+from storage.jobs.workers import WorkerProcess, note
 from storage.records import Job, NewJob
 from storage.states import Status, Step
 
@@ -40,7 +40,7 @@ class Jobs:
 
     database: Database
     files: Pictures
-    worker: Worker
+    worker: WorkerProcess
     folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
@@ -126,7 +126,7 @@ class Jobs:
     async def lost(self, job: int, epoch: int, *, alone: bool = False) -> Job:
         """Queue a running job again whose engine died, or quarantine it as poison.
 
-        `alone` says that the engine had no other job: see `Worker.take_back`.
+        `alone` says that the engine had no other job: see `WorkerProcess.take_back`.
         """
 
         def unit(connection: Connection) -> Job:

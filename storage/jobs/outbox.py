@@ -14,7 +14,7 @@ from storage.clock import Clock
 from storage.database.database import OUTCOME, Database
 from storage.database.tables import outbox
 from storage.jobs.rows import jobs_by_id
-from storage.jobs.workers import Worker
+from storage.jobs.workers import WorkerProcess
 from storage.records import Backlog, PendingReply
 from storage.states import Status
 
@@ -29,7 +29,7 @@ class Outbox:
     """
 
     database: Database
-    worker: Worker
+    worker: WorkerProcess
     now: Clock
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -43,7 +43,7 @@ _log: Final = logging.getLogger("marble.storage")
 
 
 @dataclass(slots=True)
-class Worker:
+class WorkerProcess:
     """Stand for this process: registered at its first claim, gone at `close`."""
 
     database: Database

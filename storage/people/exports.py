@@ -47,7 +47,7 @@ May = Callable[[Picture], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ExportFile:
     """One file of an export: compressed text, or a picture's path; size: as stored."""
 
     name: str
@@ -65,7 +65,7 @@ class Entry:
 class Plan:
     """What goes into which part of an export, before any is written."""
 
-    parts: tuple[tuple[Entry, ...], ...]
+    parts: tuple[tuple[ExportFile, ...], ...]
     exported: Exported
 
     @property
@@ -168,8 +168,8 @@ class Exports:
         self, person: str, *, most: int | None = None, may: May = lambda picture: True
     ) -> Plan:
         """Sum up what goes into an export and share it among parts of `most` bytes."""
-        texts: list[Entry] = []
-        drawn: list[Entry] = []
+        texts: list[ExportFile] = []
+        drawn: list[ExportFile] = []
         left_out = too_large = 0
         first: dict[str, Any] = await self.database.read(lambda c: about(c, person))
         async for number, jobs in self._pages(person):
@@ -212,7 +212,7 @@ class Exports:
                 found.entries.append(entry)
         return found
 
-    def _given(self, names: Iterable[str]) -> Iterator[Entry]:
+    def _given(self, names: Iterable[str]) -> Iterator[ExportFile]:
         for name in names:
             if entry := _file(picture_path(self.pictures.folder, name), f"given/{name}.png"):
                 yield entry
@@ -220,14 +220,14 @@ class Exports:
 
 @dataclass(slots=True)
 class _Files:
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ExportFile] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
     too_large: list[str] = field(default_factory=list)
 
 
-def _file(path: Path, name: str) -> Entry | None:
+def _file(path: Path, name: str) -> ExportFile | None:
     try:
-        return Entry(name=name, size=path.stat().st_size, path=path)
+        return ExportFile(name=name, size=path.stat().st_size, path=path)
     except FileNotFoundError:
         return None
 
@@ -238,20 +238,20 @@ def _row(job: Job) -> dict[str, Any]:
     return {**plain(job), "reply": reply}
 
 
-def _text(number: int, rows: dict[str, Any]) -> Entry:
+def _text(number: int, rows: dict[str, Any]) -> ExportFile:
     """Return a file of rows, compressed: all of somebody's history may be much."""
     text = zlib.compress(json.dumps(rows, ensure_ascii=False, indent=1).encode())
     name = "person.json" if number == 1 else f"person-{number}.json"
-    return Entry(name=name, size=len(text), text=text)
+    return ExportFile(name=name, size=len(text), text=text)
 
 
-def _fits(entry: Entry, most: int | None) -> bool:
+def _fits(entry: ExportFile, most: int | None) -> bool:
     return most is None or END + entry.room <= most
 
 
-def _share(entries: Iterable[Entry], most: int | None) -> Iterator[tuple[Entry, ...]]:
+def _share(entries: Iterable[ExportFile], most: int | None) -> Iterator[tuple[ExportFile, ...]]:
     """Share entries among parts, in their order."""
-    part: list[Entry] = []
+    part: list[ExportFile] = []
     size = END
     for entry in entries:
         if part and most is not None and size + entry.room > most:
@@ -291,7 +291,7 @@ def _write_anew(target: Path, plan: Plan) -> None:
         part.unlink(missing_ok=True)
 
 
-def _write(file: Path, entries: Iterable[Entry]) -> None:
+def _write(file: Path, entries: Iterable[ExportFile]) -> None:
     """Write a zip that nobody else may read; blocks. Raises a `DatabaseFault`."""
     try:
         file.unlink(missing_ok=True)

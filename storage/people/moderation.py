@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from storage.clock import Clock
-from storage.database.audit import Entry, note, on_job
+from storage.database.audit import AuditEntry, note, on_job
 from storage.database.database import Database
 from storage.database.tables import audit, bans, seen_events
 from storage.jobs.place_tree import line_of
@@ -52,7 +52,7 @@ class Moderation:
             values = {"person": person, "place": place, "reason": reason, "by": by, "until": until}
             connection.execute(insert(bans), {**values, "created_at": self.now()})
             detail = {"reason": reason, "until": until and until.isoformat()}
-            act = Entry(by=by, act="ban", target=person, place=place, detail=detail)
+            act = AuditEntry(by=by, act="ban", target=person, place=place, detail=detail)
             note(connection, act, self.now())
             return ban
 
@@ -64,7 +64,7 @@ class Moderation:
         def unit(connection: Connection) -> bool:
             found = connection.execute(_ban_of(person, place)).rowcount > 0
             if found:
-                act = Entry(by=by, act="lift ban", target=person, place=place)
+                act = AuditEntry(by=by, act="lift ban", target=person, place=place)
                 note(connection, act, self.now())
             return found
 
@@ -84,7 +84,7 @@ class Moderation:
 
     async def pause(self, reason: str, *, by: str) -> None:
         """Pause the queue in every process; a newer reason replaces an older."""
-        act = Entry(by=by, act=PAUSE, target=QUEUE, detail={"reason": reason})
+        act = AuditEntry(by=by, act=PAUSE, target=QUEUE, detail={"reason": reason})
         await self.database.write(lambda c: note(c, act, self.now()))
 
     async def resume(self, *, by: str) -> bool:
@@ -93,7 +93,7 @@ class Moderation:
         def unit(connection: Connection) -> bool:
             found = _pause(connection) is not None
             if found:
-                note(connection, Entry(by=by, act=RESUME, target=QUEUE), self.now())
+                note(connection, AuditEntry(by=by, act=RESUME, target=QUEUE), self.now())
             return found
 
         return await self.database.write(unit)
@@ -102,7 +102,7 @@ class Moderation:
         """Return the pause of the queue, or None."""
         return await self.database.read(_pause)
 
-    async def record(self, entry: Entry) -> None:
+    async def record(self, entry: AuditEntry) -> None:
         """Record an act of a moderator or owner that changes nothing in the database itself."""
         await self.database.write(lambda c: note(c, entry, self.now()))
 

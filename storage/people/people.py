@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 
 from storage.clock import Clock
-from storage.database.audit import Entry, note
+from storage.database.audit import AuditEntry, note
 from storage.database.database import Database
 from storage.database.tables import people, person_settings, place_settings, places
 from storage.jobs.place_tree import greet_place, having, line_of
@@ -68,7 +68,7 @@ class People:
         changes: Values,
         *,
         check: Callable[[Line], None] | None = None,
-        log: Sequence[Entry] = (),
+        log: Sequence[AuditEntry] = (),
     ) -> dict[str, Any]:
         """Change some of a place's own settings (None removes one) and return these.
 

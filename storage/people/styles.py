@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, Delete, delete, func, insert, select
 
 from storage.clock import Clock
-from storage.database.audit import Entry, note
+from storage.database.audit import AuditEntry, note
 from storage.database.database import Database
 from storage.database.tables import styles
 from storage.errors import TooManyStyles
@@ -50,14 +50,14 @@ class Styles:
             )
             connection.execute(insert(styles), asdict(style))
             detail = {"name": name, "prompt": prompt, "no": negative}
-            note(connection, Entry(by=by, act="style", place=place, detail=detail), self.now())
+            note(connection, AuditEntry(by=by, act="style", place=place, detail=detail), self.now())
             return style
 
         return await self.database.write(unit)
 
     async def remove(self, place: str, name: str, *, by: str) -> bool:
         """Remove a place's own style, recorded in the audit log; False if there is none."""
-        removal = Entry(by=by, act="remove style", place=place, detail={"name": name})
+        removal = AuditEntry(by=by, act="remove style", place=place, detail={"name": name})
 
         def unit(connection: Connection) -> bool:
             found = connection.execute(_named(place, name)).rowcount > 0

@@ -27,11 +27,11 @@ async def privacy(handler: Handler, request: InteractionRequest) -> None:
 
 
 def listing(name: str) -> Answer:
-    """Return what answers with one of `bots.chat.commands.LISTINGS`."""
+    """Return what answers with one of `bots.chat.commands.LIST_COMMANDS`."""
 
     async def answer(handler: Handler, request: InteractionRequest) -> None:
         words = request.words
-        lines = await commands.LISTINGS[name](handler.app, request.viewer, words)
+        lines = await commands.LIST_COMMANDS[name](handler.app, request.viewer, words)
         await request.answer(listed(lines, words))
 
     return answer

@@ -22,7 +22,7 @@ def placeholders(**standing: Placeholder) -> Placeholders:
 
 async def test_a_reply_whose_placeholder_waits_for_its_chat_is_put_off() -> None:
     with pytest.raises(TryLater) as caught:
-        await placeholders(job1=Placeholder(None), job2=Placeholder(None)).settle(JOB)
+        await placeholders(job1=Placeholder(None), job2=Placeholder(None)).stop(JOB)
     assert caught.value.seconds > 1
 
 
@@ -30,10 +30,10 @@ async def test_a_reply_waits_for_the_edit_that_is_on_its_way_and_allows_no_other
     standing = Placeholder("telegram:1/2")
     standing.placed.set()
     await standing.editing.acquire()
-    settling = asyncio.create_task(placeholders(job1=standing).settle(JOB))
+    stopping = asyncio.create_task(placeholders(job1=standing).stop(JOB))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert standing.over
-    assert not settling.done()
+    assert not stopping.done()
     standing.editing.release()
-    assert await settling is standing
+    assert await stopping is standing

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from storage import StaleEpoch, Status, Storage
 from storage.database.tables import workers
 from storage.errors import DatabaseBusy, SeveralMachines
-from storage.jobs.workers import LEASE, Worker
+from storage.jobs.workers import LEASE, WorkerProcess
 from storage.liveness.alive import FileAlive
 from storage.liveness.locks import FileLock
 from tests.factories import add_claimed
@@ -128,13 +128,13 @@ def locks(folder: Path) -> set[str]:
 async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def busy(self: Worker, gone: set[str]) -> None:
+    async def busy(self: WorkerProcess, gone: set[str]) -> None:
         assert locks(tmp_path) == {self.name}
         raise DatabaseBusy("marble.db")
 
     async with Storage.open(tmp_path) as storage:
         with monkeypatch.context() as patch:
-            patch.setattr(Worker, "announce", busy)
+            patch.setattr(WorkerProcess, "announce", busy)
             with pytest.raises(DatabaseBusy):
                 await add_claimed(storage, a_job())
         assert locks(tmp_path) == set()

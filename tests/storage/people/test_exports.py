@@ -229,7 +229,7 @@ def test_the_sum_is_never_less_than_the_zip(tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(b"png" * 1_000)
     pictures = [
-        exports.Entry(name=f"pictures/{number}.1.png", size=3_000, path=file)
+        exports.ExportFile(name=f"pictures/{number}.1.png", size=3_000, path=file)
         for number in range(200)
     ]
     plan = exports.Plan(

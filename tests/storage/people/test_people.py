@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import ColumnElement, func, select
 
 from storage import Storage, UnknownPicture
-from storage.database.audit import Entry
+from storage.database.audit import AuditEntry
 from storage.database.tables import jobs
 from storage.jobs.place_tree import within
 from tests.factories import add_claimed
@@ -125,7 +125,7 @@ async def test_a_ban_ends_when_it_was_said_to(home: Home) -> None:
 
 async def test_an_act_is_recorded(storage: Storage) -> None:
     await storage.moderation.record(
-        Entry(by="x:mod", act="delete", target="12", detail={"why": "nsfw"})
+        AuditEntry(by="x:mod", act="delete", target="12", detail={"why": "nsfw"})
     )
     [act] = await storage.moderation.acts()
     assert (act.act, act.target, act.place, act.detail) == ("delete", "12", None, {"why": "nsfw"})
@@ -136,10 +136,10 @@ async def test_what_was_done_in_a_place_is_found_however_much_was_done_elsewhere
 ) -> None:
     places = ["discord:1", "discord:1/7", "discord:12", "discord:_", "discord:1/8"]
     for place in places:
-        await storage.moderation.record(Entry(by="discord:9", act="rules", place=place))
+        await storage.moderation.record(AuditEntry(by="discord:9", act="rules", place=place))
     for number in range(200):
         await storage.moderation.record(
-            Entry(by="discord:9", act=f"rules {number}", place="discord:2")
+            AuditEntry(by="discord:9", act=f"rules {number}", place="discord:2")
         )
     acts = await storage.moderation.acts(within="discord:1")
     assert [act.place for act in acts] == ["discord:1/8", "discord:1/7", "discord:1"]

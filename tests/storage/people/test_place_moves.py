@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from storage import Status, Storage
-from storage.database.audit import Entry
+from storage.database.audit import AuditEntry
 from storage.database.tables import Base
 from storage.records import EVERYWHERE
 from tests.factories import add_claimed
@@ -50,7 +50,7 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     await people.change_place_settings(f"{OLD}/7", {"policy.safety": "refuse"})
     await moderation.ban("x:b", by=OLD, reason="spam", place=OLD)
     await storage.styles.add(OLD, "noir", "dark", "", by=OLD)
-    await moderation.record(Entry(by="x:mod", act="rules", place=f"{OLD}/7"))
+    await moderation.record(AuditEntry(by="x:mod", act="rules", place=f"{OLD}/7"))
     await storage.moving.move(OLD, NEW, reply=TO_NEW)
 
     for job, place, thread in ((waits, NEW, None), (done, NEW, None), (topical, f"{NEW}/7", 7)):
