@@ -65,7 +65,7 @@ def beta(noise: NoiseSchedule, steps: int, shape: float = 0.6) -> Tensor:
     arXiv:2407.12173. Timesteps that round to the same one are taken once.
     """
     last = len(noise.sigmas) - 1
-    # Timestep k is where quantile·last rounds to k, so the bounds between timesteps tell it
+    # Timestep k is where quantile·last rounds to k, so the bounds between timesteps give it
     # from the distribution function alone, without inverting it.
     bounds = _beta_cdf((torch.arange(last, dtype=torch.float64) + 0.5) / last, shape)
     probabilities = 1 - torch.arange(steps, dtype=torch.float64) * (1 / steps)
@@ -145,7 +145,7 @@ def sigmas_for(
 def initial_noise(
     seed: int, count: int, shape: Sequence[int], pictures: Sequence[int] | None = None
 ) -> Tensor:
-    """Draw the start noise of a job's pictures (all, if not told), [pictures, *shape] fp32, CPU.
+    """Draw the start noise of a job's pictures (None: all), [pictures, *shape] fp32, CPU.
 
     shape is one latent's (C, h, w). There is one draw for all `count` pictures: picture i starts
     from slice i, also when it is made again alone.

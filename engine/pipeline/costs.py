@@ -28,7 +28,7 @@ Form = tuple[Shape, tuple[str, ...]]
 class Costs:
     """Measure what calls cost, on noise, at the first picture of each form.
 
-    prepare: called before; brings the U-Net to the device without LoRAs.
+    prepare: called before each measurement; moves the U-Net to the device, without LoRAs.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class NoiseSource:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A sampler and what others need to know of it.
+    """A sampler, and what schedules and estimates depend on.
 
     evaluations: model calls a step (a step to σ = 0 takes one); uses_noise: adds noise between
     steps; drops_penultimate: the schedule leaves out its last σ above 0.

@@ -1,4 +1,4 @@
-"""Solvers of the reverse diffusion SDE: DPM-Solver++ with noise along the way.
+"""Solvers of the reverse diffusion SDE: DPM-Solver++ with noise.
 
 SDE-DPM-Solver++ is in Lu et al. (2022), arXiv:2211.01095; these are its forms in Katherine
 Crowson's k-diffusion. η = 1 is the reverse SDE, η = 0 the probability-flow ODE.
@@ -23,8 +23,8 @@ from engine.denoise.samplers.base import (
 
 
 def dpmpp_sde(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float = 1.0) -> Sampling:
-    """Approach the denoised latent seen from the step's geometric middle, with the SDE's noise on
-    the way to the middle and to the end: the single-step solver of second order.
+    """Step towards the prediction from the step's geometric middle, with the SDE's noise added to
+    the middle and to the end: the single-step solver of second order.
     """
     for i, sigma, sigma_next in steps(sigmas):
         denoised = yield Request(x, sigma, i)
