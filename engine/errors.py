@@ -7,15 +7,15 @@ MarbleError
 │   ├── PromptError            a prompt cannot be read
 │   ├── ImageError             a picture or mask that was given cannot be used
 │   ├── UnknownModel           no model by that name
-│   ├── UnknownPart            no upscaler or control model by that name
+│   ├── UnknownPart            no upscaler or ControlNet by that name
 │   ├── MissingVae             a model's file holds no VAE, and none is named
 │   ├── WhichOne               a name fits several files
-│   ├── WrongFamily            a control model is made for other models
-│   ├── UnknownControlType         a union control model is not told which kind of map it sees
+│   ├── WrongFamily            a ControlNet is made for other models
+│   ├── UnknownControlType     a union ControlNet needs to be given the kind of its image
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── NotFinite              a network answered with values that are no numbers
-│   ├── MissingPicture         a start image, mask or map is not in the picture store
+│   ├── MissingPicture         a start image, mask or ControlNet image is not in the picture store
 │   ├── QueueFull              too many jobs wait already
 │   ├── TooManyWaiting         one person has too many jobs waiting already
 │   ├── SettingError           an environment variable's value cannot be used
@@ -160,14 +160,14 @@ class WhichOne(UserError):
 
 
 class WrongFamily(UserError):
-    """Say what a control model is made for, and what it was to steer."""
+    """Raised when a ControlNet is made for another family than the model's."""
 
     def __init__(self, name: str, family: str, model: str, its: str) -> None:
         super().__init__(Sentence("wrong_family", name=name, family=family, model=model, its=its))
 
 
 class UnknownControlType(UserError):
-    """Name a union control model and the preprocessors whose maps it can be told."""
+    """Raised when a union ControlNet is not given a kind of image; names the kinds known."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         finds = " or ".join(f"find={each}" for each in known)

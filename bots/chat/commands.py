@@ -8,7 +8,7 @@ from typing import Final
 from bots.chat.access import Requester, Viewer, check_personal
 from bots.chat.actions import find
 from bots.chat.listings import model_lines, queue_lines, settings_lines, stats_lines, style_lines
-from bots.requests.preferences import forget_preferences, prefer, preferred
+from bots.requests.default_options import forget_options, save_options, saved_options
 from bots.service.app import App
 from bots.texts import Words
 from bots.worker.queue_view import load_queue
@@ -63,16 +63,16 @@ async def settings(
     check_personal(viewer)
     people, person = app.storage.people, viewer.person
     if typed is None:
-        saved = await preferred(people, person)
+        saved = await saved_options(people, person)
     else:
-        saved = await prefer(people, person, typed)
+        saved = await save_options(people, person, typed)
     return list(settings_lines(saved, words, written))
 
 
 async def reset_settings(app: App, viewer: Viewer, words: Words) -> str:
     """Remove the viewer's default options and return the answer. Raises `NotInPrivate`."""
     check_personal(viewer)
-    await forget_preferences(app.storage.people, viewer.person)
+    await forget_options(app.storage.people, viewer.person)
     return words.settings_reset
 
 

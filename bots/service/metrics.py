@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from bots.service.service import Service
+from bots.service.adapters import Service
 from bots.worker.progress import Observer
 from engine.events import Stage, Verdict
 from engine.executors import Health

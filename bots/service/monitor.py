@@ -18,8 +18,8 @@ from typing import Final
 
 from aiohttp import web
 
+from bots.service.adapters import Service
 from bots.service.metrics import Metrics
-from bots.service.service import Service
 from engine.errors import UserError
 from engine.files.private import MIN_FREE
 from storage import DatabaseFault

@@ -1,6 +1,6 @@
 """`marble serve`: draw and deliver all jobs until a signal.
 
-One event loop runs the engine's queue, the delivery and the adapters (`bots.service.service`). The
+One event loop runs the engine's queue, the delivery and the adapters (`bots.service.adapters`). The
 first SIGTERM or Ctrl-C ends it in good order, the second at once.
 """
 
@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Final, cast
 
 from bots.operations.settings import Settings
+from bots.service.adapters import ServedAdapter, Service
 from bots.service.app import App, open_app
-from bots.service.service import ServedAdapter, Service
 from bots.worker.delivery import Shown, Way
 from storage import PendingReply
 

@@ -11,7 +11,7 @@ from bots.chat.commands import LIST_COMMANDS, cancel, models, reset_settings, se
 from bots.chat.listings import history_lines
 from bots.chat.privacy import privacy_text
 from bots.presentation.text import quote_names
-from bots.requests.preferences import PREFERABLE
+from bots.requests.default_options import SAVABLE
 from bots.requests.typed_options import only_options
 from bots.telegram import keyboards, moderation
 from bots.telegram.address import message_key
@@ -119,7 +119,7 @@ async def _settings(request: Request, parsed: ParsedMessage) -> str | None:
     app, viewer, words = request.app, request.viewer, request.words
     if parsed.text == "reset":
         return await reset_settings(app, viewer, words)
-    typed = only_options(parsed.text, (option.name for option in PREFERABLE), ["reset"])
+    typed = only_options(parsed.text, (option.name for option in SAVABLE), ["reset"])
     lines = [words.settings_saved] if typed else []
     lines += await settings(app, viewer, words, dict(typed) if typed else None)
     await request.say_list(lines, marked=words.settings_how)

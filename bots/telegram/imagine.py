@@ -11,8 +11,8 @@ from telegram.error import TelegramError
 
 from bots.chat.errors import Unfetched
 from bots.presentation.lines import ignored_text, name_of
+from bots.requests.default_options import values_for
 from bots.requests.options import Values, parse_values
-from bots.requests.preferences import values_for
 from bots.requests.typed_options import split_message
 from bots.telegram.address import message_key
 from bots.telegram.errors import translate

@@ -155,19 +155,19 @@ class Pipeline:
             return
         batch = self._batcher.choose(members)
         by_account = {running.account: running for running in self._running.values()}
-        owners = [by_account[member.account] for member in batch.members]
-        loaded_model = owners[0].loaded_model
+        jobs = [by_account[member.account] for member in batch.members]
+        loaded_model = jobs[0].loaded_model
         self._count(batch)
         answers = loaded_model.evaluate([member.picture for member in batch.members], batch.rows)
         failed: dict[Key, Exception] = {}
-        for member, owner, answer in zip(batch.members, owners, answers, strict=True):
+        for member, job, answer in zip(batch.members, jobs, answers, strict=True):
             error = _advance(member.picture, answer)
-            if error and failed.setdefault(owner.key, error) is not error:
+            if error and failed.setdefault(job.key, error) is not error:
                 _without_frames(error)  # only the first error of a job is reported
         for key, error in failed.items():
             yield self._end(key, error)
         self._limit_batches(loaded_model)
-        for running in dict.fromkeys(owners):
+        for running in dict.fromkeys(jobs):
             if running.key not in failed:
                 yield from self._report(running)
 

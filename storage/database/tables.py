@@ -152,7 +152,7 @@ class PictureRow(Base):
 
 
 class InputRow(Base):
-    """A stored picture that a job starts from: a start image, a mask, a map.
+    """A stored picture that a job starts from: a start image, a mask, a ControlNet image.
 
     `owner` gave it, whoever asked for the job; nobody gave what Marble drew.
     """

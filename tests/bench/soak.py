@@ -23,8 +23,8 @@ from typing import Final
 
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
+from bots.service.adapters import Service
 from bots.service.app import App, open_app
-from bots.service.service import Service
 from bots.worker.delivery import Shown, Way
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Health, ManagedExecutor

@@ -11,8 +11,8 @@ from bots.discord.commands.define import answering, define, group
 from bots.discord.commands.imagine import imagine
 from bots.discord.handler import Handler
 from bots.discord.parameters import Answer, Offer
+from bots.requests.default_options import SAVABLE
 from bots.requests.options import OPTIONS, Option
-from bots.requests.preferences import PREFERABLE
 
 # Discord is told again of all commands when their order changes.
 ANSWERS: Final[Mapping[str, Answer]] = {
@@ -44,7 +44,7 @@ NOT_DEFERRED: Final = frozenset(
 )
 OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
     "imagine": OPTIONS,
-    "settings set": PREFERABLE,
+    "settings set": SAVABLE,
 }
 OFFERS: Final[Mapping[str, Mapping[str, Offer]]] = {
     "cancel": {"job": about.unfinished},

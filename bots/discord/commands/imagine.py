@@ -7,8 +7,8 @@ import discord
 from bots.discord.attachments import read_attachment
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
+from bots.requests.default_options import values_for
 from bots.requests.options import parse_values
-from bots.requests.preferences import values_for
 from bots.requests.typed_options import read_request
 from engine.errors import UserError
 from engine.recipe.limits import check_words

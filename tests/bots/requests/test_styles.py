@@ -11,8 +11,8 @@ import pytest
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Refusal, Rules
+from bots.requests.default_options import save_options, values_for
 from bots.requests.options import parse_values
-from bots.requests.preferences import prefer, values_for
 from bots.requests.styles import LONGEST, Stylebook, UnknownStyle, add_words, styled
 from engine.errors import OptionError, PromptError
 from storage.records import Style
@@ -144,7 +144,7 @@ async def test_only_what_a_place_keeps_itself_is_removed_there(book: Stylebook) 
 
 async def test_a_saved_style_holds_where_it_is_known(house: House, book: Stylebook) -> None:
     await book.add(HERE, "noir", "film noir", "", by=ADA.person)
-    await prefer(house.storage.people, ADA.person, {"style": "noir", "steps": "9"})
+    await save_options(house.storage.people, ADA.person, {"style": "noir", "steps": "9"})
 
     async def held(place: str, **typed: str) -> dict[str, Any]:
         values = parse_values(typed.items())

@@ -9,11 +9,11 @@ from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
+from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
 from bots.service.metrics import Metrics
 from bots.service.monitor import LATE, Monitor, monitored
 from bots.service.serve import TerminalAdapter
-from bots.service.service import Service
 from bots.worker.pausing import Pausing
 from engine.errors import BrokenModel, UserError
 from engine.executors import Health

@@ -15,9 +15,9 @@ from bots.admission.gate import Gate
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
+from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
 from bots.service.serve import AdapterEntry, make_adapters, serving
-from bots.service.service import Service
 from bots.worker.delivery import AdapterStopped, TryLater, Way
 from bots.worker.pausing import Pausing
 from storage import Job, PendingReply, Status
@@ -108,7 +108,7 @@ def note_waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         waits.append(tries)
         return 0.0
 
-    monkeypatch.setattr("bots.service.service.back_off", note)
+    monkeypatch.setattr("bots.service.adapters.back_off", note)
     return waits
 
 
@@ -279,7 +279,7 @@ async def test_failures_long_ago_are_forgotten(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits = note_waits(monkeypatch)
-    monkeypatch.setattr("bots.service.service.STEADY", -1.0)
+    monkeypatch.setattr("bots.service.adapters.STEADY", -1.0)
     caplog.set_level(logging.CRITICAL)
     red = Home("red", script=[OSError(), OSError(), OSError()])
     start(red)

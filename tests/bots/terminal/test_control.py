@@ -23,7 +23,7 @@ CAT = ("imagine", "a cat", "--seed", "7", "--size", "64", *TINY)
 def steered(
     marble: Marble, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Marble:
-    """Return the command with a control model for the tiny model, and a picture at hand."""
+    """Return the command with a ControlNet for the tiny model, and a picture at hand."""
     mine = tmp_path / "mine"
     shutil.copytree(models, mine)
     unet = UNet2DConditionModel.from_pretrained(mine / "tiny" / "unet")

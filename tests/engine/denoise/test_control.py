@@ -58,7 +58,7 @@ BLOBS = Kept({DISC: to_png(disc()), BARS: to_png(bars())})
 
 
 def make_network(unet: Any, seed: int) -> ControlNetModel:
-    """Return a control model of a U-Net's true form that is heard: untrained ones are not."""
+    """Return a ControlNet of a U-Net's true form with effect: untrained ones have none."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ControlNetModel.from_unet(unet, load_weights_from_unet=False)

@@ -9,7 +9,7 @@ import pytest
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Rules
-from bots.requests.preferences import forget_preferences, prefer, preferred
+from bots.requests.default_options import forget_options, save_options, saved_options
 from bots.requests.styles import Stylebook, UnknownStyle
 from engine.errors import OptionError
 from storage import Storage, UnknownPicture
@@ -92,10 +92,10 @@ async def test_moderators_are_held_to_what_the_owner_says_at_the_same_moment(
 async def test_of_two_preferences_saved_at_once_both_are_kept(storage: Storage) -> None:
     people = storage.people
     saved = [{"steps": "9"}, {"guidance": "4"}, {"count": "2"}]
-    await asyncio.gather(*(prefer(people, "x:a", each) for each in saved))
-    assert await preferred(people, "x:a") == {"steps": "9", "guidance": "4", "count": "2"}
+    await asyncio.gather(*(save_options(people, "x:a", each) for each in saved))
+    assert await saved_options(people, "x:a") == {"steps": "9", "guidance": "4", "count": "2"}
     await people.change_settings("x:a", {"language": "zh"})
-    await forget_preferences(people, "x:a")
+    await forget_options(people, "x:a")
     assert await people.settings("x:a") == {"language": "zh"}
 
 

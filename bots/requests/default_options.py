@@ -1,4 +1,4 @@
-"""Personal defaults: options of a person where they type no others.
+"""Default options: those that a person saved, used where they type no others.
 
 They are stored as they were typed, so that a newer table of options reads them as well.
 """
@@ -17,16 +17,16 @@ from storage.people.people import People
 SETTING: Final = "options"
 # A seed for everything would be a trap; the others mean something with a start image only.
 NEVER: Final = ("seed", "strength", "fit")
-PREFERABLE: Final = tuple(option for option in OPTIONS if option.name not in NEVER)
+SAVABLE: Final = tuple(option for option in OPTIONS if option.name not in NEVER)
 
 
-async def preferred(people: People, person: str) -> dict[str, str]:
+async def saved_options(people: People, person: str) -> dict[str, str]:
     """Return the options that somebody saved, by name."""
     settings = await people.settings(person)
     return dict(settings.get(SETTING) or {})
 
 
-async def prefer(people: People, person: str, typed: Mapping[str, str]) -> dict[str, str]:
+async def save_options(people: People, person: str, typed: Mapping[str, str]) -> dict[str, str]:
     """Save options, checked; an empty text removes one. Raises `UserError`."""
     parse_values((name, text) for name, text in typed.items() if text)
 
@@ -37,7 +37,7 @@ async def prefer(people: People, person: str, typed: Mapping[str, str]) -> dict[
     return dict((await people.change_settings(person, changed)).get(SETTING) or {})
 
 
-async def forget_preferences(people: People, person: str) -> None:
+async def forget_options(people: People, person: str) -> None:
     """Remove all options that somebody saved."""
     await people.change_settings(person, {SETTING: None})
 
@@ -52,7 +52,7 @@ async def values_for(
     keeps.
     """
     values: dict[str, Any] = {}
-    saved = await preferred(storage.people, person) if person else {}
+    saved = await saved_options(storage.people, person) if person else {}
     for name, text in saved.items():
         try:
             values |= find(name).parse(text)
