@@ -28,7 +28,7 @@ from storage.records import Line
 
 MINUTE: Final = 60.0
 KEPT: Final = 10_000  # buckets; of more, those that were used longest ago are forgotten (full)
-LEDGERED: Final = ("waiting", "place_waiting", "daily")  # counted in the database
+QUOTAS: Final = ("waiting", "place_waiting", "daily")  # counted in the database
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Origin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What is checked while a job is committed, and how many jobs may run beside it."""
+    """The check made while a job is committed, and the caps on jobs running beside it."""
 
     allow: Allow = everything_passes
     caps: Caps = ()
@@ -101,7 +101,7 @@ class Gate:
             return Admission()
         held.rules.check(recipe)
         allow = everything_passes
-        if any(held.limits[name] for name in LEDGERED):
+        if any(held.limits[name] for name in QUOTAS):
             allow = partial(self._allow, held, recipe)
             await self.storage.jobs.may(asker.person, allow)
         if self.hook:
@@ -189,7 +189,7 @@ class Gate:
 
         stored = {POLICY + name: value for name, value in read.items()}
         log = [AuditEntry(by=by, act="policy", place=place, detail=read)] if read else []
-        if is_open is not None:  # None lets what holds around it hold here again
+        if is_open is not None:  # None: the places around it decide again
             stored[OPEN] = None if is_open else False
             log.append(AuditEntry(by=by, act="open", place=place, detail={OPEN: is_open}))
         people = self.storage.people

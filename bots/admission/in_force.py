@@ -55,7 +55,7 @@ class InForce:
     rules: Rules  # the owner's, narrowed by moderators
     owners: Rules
     is_open: bool  # whether jobs are taken
-    aside: Mapping[str, Any]  # see `Narrowed`
+    without_effect: Mapping[str, Any]  # see `Narrowed`
     set_in: Mapping[str, tuple[str, ...]]  # of rules that some place has: those places
     limits: Mapping[str, tuple[Limit, ...]]  # of `COUNTED`; all of them bind
 
@@ -65,8 +65,8 @@ class Narrowed:
     """The rules in force after moderators made the owner's stricter."""
 
     rules: Rules
-    # What moderators asked for and the owner has since left nothing of: the owner's rule holds.
-    aside: dict[str, Any] = field(default_factory=dict)
+    # Moderators' rules without effect: by now they have nothing in common with the owner's.
+    without_effect: dict[str, Any] = field(default_factory=dict)
     # The stored keys of what makes up each rule: the owner's, the moderators', or both.
     keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -102,7 +102,7 @@ def resolve(defaults: Rules, line: Line, *, adult: bool = False) -> InForce:
         rules=narrowed.rules,
         owners=owners,
         is_open=stored.get(OPEN) is not False,
-        aside=narrowed.aside,
+        without_effect=narrowed.without_effect,
         set_in={name: places for name, places in set_in.items() if places},
         limits={name: _limits(name, owners, stored, where, outermost[0]) for name in COUNTED},
     )
@@ -114,16 +114,16 @@ def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
 
 
 def narrow(owners: Rules, stored: Mapping[str, Any]) -> Narrowed:
-    """Return the owner's rules with what a place's moderators ask for on top: never more."""
+    """Return the owner's rules, made stricter by those of a place's moderators."""
     asked = _kept(stored, POLICY, MODERATED)
     values: dict[str, Any] = {}
-    aside: dict[str, Any] = {}
+    without_effect: dict[str, Any] = {}
     keys: dict[str, tuple[str, ...]] = {}
     for name in RULES:
         held = _plain(owners.get(name))
         values[name] = held
         if name in asked and leaves_nothing(owners, name, asked[name]):
-            aside[name] = asked[name]
+            without_effect[name] = asked[name]
         elif name in asked:
             values[name] = _plain(_left(name, owners, asked[name]))
         if values[name] == held:
@@ -131,12 +131,12 @@ def narrow(owners: Rules, stored: Mapping[str, Any]) -> Narrowed:
         else:
             both = (PREFIX + name, POLICY + name)
             keys[name] = both[1:] if values[name] == asked[name] else both
-    narrowed = {name: values[name] for name in asked.keys() - aside.keys()}
-    return Narrowed(_changed(owners, narrowed), aside, keys)
+    narrowed = {name: values[name] for name in asked.keys() - without_effect.keys()}
+    return Narrowed(_changed(owners, narrowed), without_effect, keys)
 
 
 def check_narrowing(owners: Rules, name: str, asked: Any) -> None:
-    """Raise `OptionError` for a moderators' rule that leaves nothing of what the owner allows."""
+    """Raise `OptionError` for a moderators' rule that has nothing in common with the owner's."""
     if leaves_nothing(owners, name, asked):
         held = owners.get(name)
         allowed = (some(held) or "none") if name in NAMED else write_rule(held)

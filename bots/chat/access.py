@@ -48,7 +48,7 @@ class Audience(Enum):
 
 
 class Purpose(Enum):
-    """What a picture is wanted for."""
+    """The purpose for which a picture is wanted."""
 
     DRAW = auto()  # another picture made from it, which is posted where they ask
     POST = auto()  # the picture again, with its buttons
@@ -107,7 +107,7 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a viewer and the place where a picture was asked for."""
+    """The known facts about a viewer and the place where a picture was asked for."""
 
     role: Role  # everywhere
     shown: bool = False  # the message that they act on shows the picture

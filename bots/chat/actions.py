@@ -1,4 +1,4 @@
-"""What can be done with a picture, on every platform: one table for buttons, reactions and menus.
+"""Actions on pictures, on every platform: one table for buttons, reactions and menus.
 
 Adapters map their own ids to these names. What is drawn comes back as a job, all else as the
 picture that may be shown or ended.

@@ -146,7 +146,7 @@ def rule_lines(
             for place, where in (called or {}).items()
             if place in theirs
         ]
-        if asked := held.aside.get(name):
+        if asked := held.without_effect.get(name):
             parts.append(words.rule_aside.format(asked=_written(asked, words)))
         yield " ".join(parts)
 

@@ -1,4 +1,4 @@
-"""/mydata on every platform: export what is kept of a person, or remove it."""
+"""/mydata on every platform: export a person's stored data, or remove it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def forget_data(app: App, viewer: Viewer, words: Words) -> tuple[bool, str
 
 
 def export_text(exported: Exported, part: Part, words: Words) -> str:
-    """Return the text beside one part of an export; the first one also says what is in all."""
+    """Return the text beside one part of an export; the first also lists the contents of all."""
     said = [words.export_part.format(part=part.number, count=part.count)] if part.count > 1 else []
     if part.number == 1:
         said.append(fill(words.export_ready, pictures=exported.pictures))

@@ -1,4 +1,4 @@
-"""The text of /privacy: what is kept of people, in the owner's words or in Marble's."""
+"""The text of /privacy: which data is stored, in the owner's words or in Marble's."""
 
 from __future__ import annotations
 

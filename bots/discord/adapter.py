@@ -170,7 +170,7 @@ class DiscordAdapter:
         raise TryLater(1.0)
 
     async def _view(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
-        """Return what may be seen where a reply arrives by a way."""
+        """Return the view for the place where a reply arrives by a way."""
         if way == BY_DM:
             return await self._app.gate.view(await dm_place(client, address.person))
         return await self._app.gate.view(job.place, partial(is_adult, client))

@@ -48,13 +48,13 @@ async def read_attachment(attachment: discord.Attachment) -> bytes:
 async def show_recipe(
     handler: Handler, request: InteractionRequest, file: discord.Attachment
 ) -> None:
-    """Show what a file says that it was made from, and what of it Marble ignores."""
+    """Show the recipe written in a file, and the parts of it that Marble ignores."""
     await handler.acknowledge(request, private=True)
     await request.answer(reading_text(await _read(file), file.filename, request.words))
 
 
 async def rerun(handler: Handler, request: InteractionRequest, file: discord.Attachment) -> None:
-    """Draw what a file says that it was made from.
+    """Draw the recipe written in a file.
 
     A recipe that starts from stored pictures is refused: they may be another person's.
     """

@@ -103,7 +103,7 @@ class MarbleClient(Connection):
             await forms.submit(self.handler, interaction)
 
     async def press(self, interaction: discord.Interaction[Any], id: str, name: str) -> None:
-        """Do what a button or menu with an id says to a picture."""
+        """Run the action of a button's or menu's id on a picture."""
         async with self.handler.receive(InteractionRequest(interaction)) as request:
             parse_name(name)
             if id not in _BY_ID:
@@ -111,7 +111,7 @@ class MarbleClient(Connection):
             await ACTIONS[_BY_ID[id]](self.handler, request, name)
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
-        """Do what a person's reaction means, on Marble's own results only."""
+        """Run the action of a person's reaction, on Marble's own results only."""
         member = payload.member
         if payload.guild_id and (member is None or member.bot):  # bots send no direct messages
             return
@@ -121,7 +121,7 @@ class MarbleClient(Connection):
             await self._react(payload, action, emoji)
 
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
-        """Undo what a reaction did, where it can be undone."""
+        """Undo the action of a removed reaction, where it can be undone."""
         emoji = (payload.emoji.name or "").replace(VARIATION, "")
         if action := REMOVED_REACTIONS.get(emoji):
             await self._react(payload, action, "")

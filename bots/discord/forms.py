@@ -99,7 +99,7 @@ def seal_of(handler: Handler, person: str, image: str) -> str:
 
 
 async def submit(handler: Handler, interaction: discord.Interaction[Any]) -> None:
-    """Draw what a form asks for; forms of others are ignored."""
+    """Draw the picture that a form describes; forms of others are ignored."""
     data: Mapping[str, Any] = interaction.data or {}
     found = TEMPLATE.fullmatch(str(data.get("custom_id")))
     if not found:

@@ -55,7 +55,7 @@ class Handler:
 
     @asynccontextmanager
     async def receive(self, request: AnyRequest) -> AsyncIterator[AnyRequest]:
-        """Answer errors inside the block with one sentence, whatever the reason."""
+        """Answer any error inside the block with one sentence."""
         answered = True
         try:
             yield request
@@ -173,7 +173,7 @@ class Handler:
         return await actions.find(self.app, action, name, request, request.message)
 
     async def view(self, request: Request) -> View:
-        """Return what may be seen where a request is answered."""
+        """Return the view for the place where a request is answered."""
         await self.add_place(request)
         return await self.app.gate.view(request.place, partial(is_adult, self.client))
 

@@ -41,7 +41,7 @@ async def edit(client: discord.Client, address: Address, message: int, reply: Re
 async def edit_answer(
     client: discord.Client, address: Address, message: int | None, reply: Reply
 ) -> int:
-    """Edit the answer to an interaction by its token, in whatever process; return its id."""
+    """Edit the answer to an interaction by its token, from any process; return its id."""
     assert address.token
     webhook = webhook_of(client, address.application, address.token)
     which: Any = message or ORIGINAL

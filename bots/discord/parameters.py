@@ -118,7 +118,7 @@ async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: 
 
 
 def offered(text: str, names: Iterable[str]) -> Offers:
-    """Return the names that contain what is typed so far."""
+    """Return the names that contain the text typed so far."""
     return [(name, name) for name in names if text.lower() in name.lower()]
 
 

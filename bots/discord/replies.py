@@ -1,4 +1,4 @@
-"""What a message of Marble's consists of: text, a picture, buttons."""
+"""The contents of Marble's messages: text, a picture, buttons."""
 
 import asyncio
 import io

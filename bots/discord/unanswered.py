@@ -55,7 +55,7 @@ class Unanswered:
         self._left: dict[str, PendingInteraction] | None = None
 
     async def left(self) -> tuple[PendingInteraction, ...]:
-        """Return what a process before this one left, if it is still unanswered."""
+        """Return the interactions that earlier processes left unanswered."""
         if self._left is None:
             found = await asyncio.to_thread(_read, self._path)
             self._left = {each.event: each for each in found}
@@ -103,7 +103,7 @@ class Unanswered:
         await self._write()
 
     async def _write(self) -> None:
-        """Append what is new, or rewrite the file where most of it is without use."""
+        """Append new entries, or rewrite the file where most of it is out of date."""
         self._expire()
         lines, self._lines = self._lines, []
         urgent, self._urgent = self._urgent, []

@@ -46,7 +46,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of what, and what helps."""
+    """A finding: its subject, the result, and a remedy."""
 
     what: str
     state: State

@@ -1,4 +1,4 @@
-"""Fit a picture into what a platform takes, giving up as little as possible.
+"""Fit a picture into a platform's limits, losing as little as possible.
 
 The PNG goes out as it is where it fits, since it carries its recipe. Else it is written again, as
 lossless WebP first, then with less and less quality, then smaller.
@@ -28,7 +28,7 @@ SUFFIXES: Final = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """What a platform takes: bytes, pixels a side, their sum, their ratio, and formats."""
+    """A platform's limits: bytes, pixels a side, their sum, their ratio, and formats."""
 
     size: int
     side: int = 16_383  # WebP's own

@@ -98,7 +98,7 @@ def value_lines(values: Mapping[str, Any], words: Words) -> Iterator[tuple[str, 
 
 
 def ignored_text(ignored: Iterable[str], words: Words) -> str:
-    """Name what of a recipe from elsewhere is not honoured."""
+    """Name the parts of a recipe from elsewhere that are ignored."""
     parts = (say(each, words) for each in ignored)
     return fit_list(parts, IGNORED, words.and_more, joint="; ")
 

@@ -52,7 +52,7 @@ class Monitor:
         return _response(lag < LATE, f"the loop is {lag:.3f} s late\n")
 
     async def readyz(self, request: web.Request | None = None) -> web.Response:
-        """Answer whether jobs can be done, or what is at fault."""
+        """Answer whether jobs can be done, or which parts are at fault."""
         faults = [fault async for fault in self._faults()]
         return _response(not faults, "".join(f"{each}\n" for each in faults or ["ready"]))
 

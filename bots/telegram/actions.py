@@ -46,7 +46,7 @@ REACTIONS: Final[Mapping[str, str]] = {
 
 
 async def press(request: Request, data: str, message: int) -> str | None:
-    """Do what a button carries; return what is shown above the chat."""
+    """Run a button's action; return the text shown above the chat."""
     button, _, name = data.partition(":")
     if button == FORGET:
         return await forget(request)

@@ -36,7 +36,7 @@ class Command:
 
 
 async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
-    """Do what a message asks for and return the answer; raises `UserError` where it cannot be."""
+    """Run a message's command and return the answer; raises `UserError` if it fails."""
     if parsed.command is None:
         return await imagine(request, parsed)
     if command := COMMANDS.get(parsed.command):

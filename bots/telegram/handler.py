@@ -124,7 +124,7 @@ class Handler:
     async def _answer_message(
         self, incoming: Incoming, message: Message, parsed: ParsedMessage
     ) -> None:
-        """Do what a message asks for; those of one chat in the order in which they came."""
+        """Handle a message; those of one chat in the order in which they came."""
         request = self._request(incoming, Address.of(message))
         async with self._locks.setdefault(message.chat.id, asyncio.Lock()):
             if not parsed.wordless:
@@ -135,7 +135,7 @@ class Handler:
             await request.say(sentence)
 
     async def _answer_button(self, incoming: Incoming, query: CallbackQuery) -> None:
-        """Do what a button asks for, and acknowledge it at once."""
+        """Run a button's action, and acknowledge the press at once."""
         if not isinstance(query.message, Message) or query.data is None:  # too old to be seen
             words = words_of(query.from_user.language_code)
             await self._answer(query, words.unknown_message)
@@ -156,7 +156,7 @@ class Handler:
             await request.say(sentence)
 
     async def _answer_reaction(self, incoming: Incoming, reaction: MessageReactionUpdated) -> None:
-        """Do what a new reaction to one of our pictures asks for; only errors are answered."""
+        """Run the action of a new reaction to one of our pictures; only errors are answered."""
         chat, message = reaction.chat.id, reaction.message_id
         found = await self.app.storage.jobs.by_message(message_key(chat, message))
         wanted = [self.reactions[each] for each in incoming.emoji if each in self.reactions]
@@ -198,7 +198,7 @@ class Handler:
         *args: Any,
         quiet: bool = False,
     ) -> str | None:
-        """Do what is asked for; return its answer, if not `quiet`, or why it cannot be done."""
+        """Run an action; return its answer, if not `quiet`, or the reason why it failed."""
         words, address = request.words, request.address
         try:
             if address.thread is not None:

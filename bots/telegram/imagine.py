@@ -85,7 +85,7 @@ async def _recipe_in(request: Request, file: Document) -> Reading | None:
 
 
 async def _remake(request: Request, reading: Reading, values: Values) -> str | None:
-    """Draw a file's recipe, and name what of it is not honoured."""
+    """Draw a file's recipe, and name the parts of it that are ignored."""
     job = await request.app.studio.remake(reading.recipe, values, request.asker)
     request.placeholders.begin(job)
     if reading.ignored:

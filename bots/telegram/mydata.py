@@ -1,4 +1,4 @@
-"""/mydata: what is kept of somebody, handed to them in private or removed."""
+"""/mydata: a person's data, sent to them in private or removed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def export(request: Request) -> None:
 
 
 async def forget(request: Request) -> str | None:
-    """Remove everything that is kept of whoever presses the button."""
+    """Remove all data of the person who presses the button."""
     known, answer = await forget_data(request.app, request.viewer, request.words)
     if not known:
         return answer

@@ -1,4 +1,4 @@
-"""Groups that became supergroups: what is stored of a group moves to its new id.
+"""Groups that became supergroups: their stored data moves to the new id.
 
 Telegram says so twice, by a message in the old group and one in the new, and whenever something is
 sent to the old one. Whichever comes first moves what is stored; the others find it done.
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Supergroups:
-    """Moves what is stored of groups, and maps old ids to new ones."""
+    """Moves groups' stored data, and maps old ids to new ones."""
 
     moving: Moving
     gate: Gate

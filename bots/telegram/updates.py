@@ -58,7 +58,7 @@ class Updates:
             await self.take(updates)
 
     async def _ask(self, offset: int | None) -> tuple[Sequence[Update], int | None]:
-        """Return what is new, and the offset that tells Telegram to forget it."""
+        """Return new updates, and the offset that confirms them to Telegram."""
         try:
             updates = await self.bot.get_updates(
                 offset=offset, timeout=POLL, allowed_updates=ALLOWED
@@ -85,7 +85,7 @@ class Updates:
         return updates, offset
 
     async def take(self, updates: Sequence[Update]) -> None:
-        """Store what is meant for Marble, waiting out a locked database; start what is new."""
+        """Store updates meant for Marble, waiting out a locked database; start new ones."""
         found = (read_update(each, self.bot.bot) for each in updates)
         arrived = {each.id: each for each in found if each}
         letters = [

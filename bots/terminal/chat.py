@@ -76,7 +76,7 @@ async def _interruptible(answer: Coroutine[Any, Any, None]) -> None:
 
 
 async def _answer(session: Session, line: str) -> None:
-    """Do what a line asks for; raises `UserError`."""
+    """Run a line's command; raises `UserError`."""
     word, _, rest = line.strip().partition(" ")
     if not word:
         return

@@ -77,7 +77,7 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Draw what a ComfyUI workflow says."""
+    """Draw a ComfyUI workflow."""
     values, inputs = _read(None, arguments)
     async with _session(arguments, settings) as session:
         values |= await inputs.keep(session.studio, session.store)

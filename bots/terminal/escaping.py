@@ -21,5 +21,5 @@ def printable(text: str) -> str:
 
 
 def complain(sentence: str) -> None:
-    """Say on standard error what is wrong."""
+    """Print an error on standard error."""
     sys.stderr.write(f"marble: {printable(sentence)}\n")

@@ -106,7 +106,7 @@ def show(
 
 
 def choose(mode: str, env: Mapping[str, str], stream: IO[str]) -> Protocol:
-    """Choose how to show pictures on a stream; what is no terminal is never written to."""
+    """Choose how to show pictures on a stream: never on one that is no terminal."""
     if not stream.isatty():
         return Protocol.OFF
     protocol = _guess(env) if mode == "auto" else Protocol(mode)

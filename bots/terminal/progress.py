@@ -49,7 +49,7 @@ class LiveProgress:
         self._live.__exit__(kind, error, traceback)
 
     def show(self, news: News) -> None:
-        """Replace what is shown by the latest news."""
+        """Show the latest news in place of the last."""
         if isinstance(news, Waiting):
             self._say_pause(news.reason)
             self._bar.update(self._task, description=printable(waiting_line(news, EN)))

@@ -66,7 +66,7 @@ def parse_graph(data: bytes) -> Any:
 
 
 def show_reading(reading: Reading, names: Mapping[str, str], console: Console) -> None:
-    """Print a recipe, who wrote it, and what is left out of it; names: of pictures, by sha256."""
+    """Print a recipe, who wrote it, and its ignored parts; names: of pictures, by sha256."""
     table = Listing()
     table.add(styled("written by", "dim"), reading.source)
     for label, text in recipe_rows(reading.recipe.to_dict()):
@@ -80,7 +80,7 @@ def show_reading(reading: Reading, names: Mapping[str, str], console: Console) -
 
 
 def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
-    """Print what of a recipe is not honoured."""
+    """Print the parts of a recipe that are ignored."""
     for each in ignored:
         console.print(styled(f"Not supported: {each}", "dim"), soft_wrap=True)
 

@@ -33,7 +33,7 @@ async def rules(arguments: argparse.Namespace, settings: Settings) -> None:
         for error in missing:
             complain(f"{error} The rule waits for it.")
         held = await gate.in_force(place)
-        for name, asked in held.aside.items():
+        for name, asked in held.without_effect.items():
             what = f"{name}: its moderators asked for {write_rule(asked)}, of which you let nothing"
             complain(f"{what}; what you let holds.")
         adults = await gate.in_force(place, lambda place: True)

@@ -68,13 +68,13 @@ class Session:
         await self.draw(self.studio.rerun(await self.named(name), values, self.asker))
 
     async def run(self, file: Path, values: Mapping[str, Any]) -> None:
-        """Draw what a workflow or a picture file says, with some values changed, and show it."""
+        """Draw the recipe of a workflow or picture file, with some values changed, and show it."""
         read = await read_workflow(file, self.studio, self.store)
         note_ignored(read.ignored, self.console)
         await self.draw(self.studio.remake(read.recipe, values, self.asker))
 
     async def show(self, name: str | None) -> None:
-        """Show what a job's pictures were made from, and the pictures."""
+        """Show a job's recipe and pictures."""
         job, picture = await self.studio.get(await self.named(name))
         self.console.print(recipe_table(job))
         self._show_pictures([kept for kept in job.pictures if picture in (None, kept.index)])

@@ -97,7 +97,7 @@ class AdapterStopped(MarbleError):
 
 @dataclass(slots=True)
 class Delivery:
-    """Deliver what is due, for as long as `run` runs."""
+    """Deliver replies that are due, for as long as `run` runs."""
 
     jobs: Jobs
     outbox: Outbox

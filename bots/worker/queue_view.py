@@ -85,7 +85,7 @@ async def recall(storage: Storage, settings: Settings) -> Speeds:
 
 
 async def remember(speeds: Speeds, settings: Settings) -> None:
-    """Write what was measured to a file for later processes; errors are ignored."""
+    """Write the measured speeds to a file for later processes; errors are ignored."""
     text = json.dumps(speeds.to_dict())
     with suppress(OSError):
         await asyncio.to_thread(replace_text, _file(settings), text)

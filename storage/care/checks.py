@@ -1,4 +1,4 @@
-"""What can be wrong inside a database, one sentence each."""
+"""Checks of a database's contents; one sentence for each error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ANSWERED: Final = (Status.RENDERED, Status.FAILED, Status.CANCELLED)
 
 
 def problems(connection: Connection) -> list[str]:
-    """Return what is wrong, by reading alone."""
+    """Return the errors found by reading alone."""
     found = [*_pages(connection)] if connection.dialect.name == "sqlite" else []
     if (revision := schema.revision(connection)) != schema.head():
         found.append(f"the schema is at revision {revision}, not {schema.head()}")
@@ -25,7 +25,7 @@ def problems(connection: Connection) -> list[str]:
 
 
 def search_problems(connection: Connection) -> list[str]:
-    """Return what is wrong with SQLite's search index; needs the write lock."""
+    """Return the errors of SQLite's search index; needs the write lock."""
     try:
         connection.execute(text("INSERT INTO search(search, rank) VALUES ('integrity-check', 1)"))
     except DatabaseError as error:

@@ -66,7 +66,7 @@ class Quota:
 
 
 def cost_of(recipe: Mapping[str, Any]) -> int | None:
-    """Return what a stored recipe costs, in pixels × steps; None for one of a newer Marble."""
+    """Return a stored recipe's cost in pixels × steps; None for one of a newer Marble."""
     try:
         return pixel_steps(Recipe.from_dict(recipe))
     except UserError:

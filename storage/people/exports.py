@@ -113,7 +113,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """Export what is kept of a person, to a file or in parts."""
+    """Export a person's stored data, to a file or in parts."""
 
     database: Database
     history: History

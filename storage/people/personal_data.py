@@ -1,4 +1,4 @@
-"""What is kept of a person, as rows that JSON can hold."""
+"""A person's stored data, as rows of JSON values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def given_by(person: str) -> Select[str]:
 
 
 def about(connection: Connection, person: str) -> dict[str, Any]:
-    """Return what is kept of a person besides jobs and their messages."""
+    """Return a person's stored data besides jobs and their messages."""
     queries = {
         "known": select(people).where(people.c.id == person),
         "settings": select(person_settings).where(person_settings.c.person == person),
@@ -63,7 +63,7 @@ def _rows(connection: Connection, query: Executable) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """Turn records and times into what JSON can hold."""
+    """Turn records and times into JSON values."""
     if isinstance(value, Recipe):
         return value.to_dict()
     if isinstance(value, datetime):

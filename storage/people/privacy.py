@@ -58,7 +58,7 @@ class Privacy:
         return Forgotten(known=found, jobs=count, files=removed)
 
     async def _remove(self, person: str) -> tuple[int, int]:
-        """Remove what somebody gave, then their jobs; return how many jobs and files."""
+        """Remove the files somebody gave, then their jobs; return how many jobs and files."""
         removed = 0
         while given := await self.database.write(lambda c: _take_back(c, person), OUTCOME):
             # A job that names one since is refused its start image: its giver took it back.

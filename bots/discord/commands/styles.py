@@ -54,7 +54,7 @@ async def remove(handler: Handler, request: InteractionRequest, name: Name) -> N
 
 
 def _place(handler: Handler, request: InteractionRequest) -> str:
-    """Return what somebody may keep styles for: their server, or all; raises `UserError`.
+    """Return whose styles somebody may change: their server's or all; raises `UserError`.
 
     Outside of servers Marble's own moderators decide for all places.
     """

@@ -202,7 +202,7 @@ async def test_what_the_owner_leaves_nothing_of_is_set_aside_and_told(
     rules = {"models": "tiny, sd15", "steps": "20-50", "lora": "ink"}
     await ask.change("x:1", rules, "x:own")
     in_force = await ask.in_force("x:1")
-    assert in_force.aside == {"models": ["starter"], "steps": [1, 9]}
+    assert in_force.without_effect == {"models": ["starter"], "steps": [1, 9]}
     told = list(rule_lines(in_force, words_of("en")))
     held = "which is outside what Marble's owner allows)"
     assert told == [

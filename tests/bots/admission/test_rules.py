@@ -99,10 +99,10 @@ def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() ->
         allowed={"models": ("b",), "sampler": ("euler",), "vae": ("one",)},
         bounds={"steps": (5, 20), "count": (1, 4), "width": (64, 512)},
     )
-    assert narrow(held, stored).aside == {"sampler": ["lms"], "count": [8, 16]}
+    assert narrow(held, stored).without_effect == {"sampler": ["lms"], "count": [8, 16]}
     none: dict[str, Any] = {"policy.models": []}  # is asked for, too
     left = narrow(held, none)
-    assert (left.rules.allowed["models"], left.aside) == ((), {})
+    assert (left.rules.allowed["models"], left.without_effect) == ((), {})
     wider = {"per_minute": 60, "daily": 10**9, "safety": "off", "models": ["a", "b", "c"]}
     assert narrow(held, {f"policy.{name}": value for name, value in wider.items()}).rules == held
     assert narrow(held, {}).rules == held
