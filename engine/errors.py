@@ -84,7 +84,7 @@ class Lost(MarbleError):
 
 
 class OptionError(UserError):
-    """Name the option, the value that was given and what is allowed.
+    """Name the option, the given value and the allowed values.
 
     called: what people type for the option, where that is not the field's name.
     """
@@ -129,7 +129,7 @@ class UnknownModel(UserError):
 
 
 class UnknownPart(UserError):
-    """Name what is not there beside the models (an upscaler, say), and what is."""
+    """Name a missing part (an upscaler, say), and those that exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.name = name
@@ -184,7 +184,7 @@ class BrokenModel(UserError):
 
 
 class OutOfMemory(UserError):
-    """A picture did not fit into memory, whatever was tried."""
+    """A picture did not fit into memory, on any rung of the ladder."""
 
 
 class NotFinite(UserError):
@@ -234,7 +234,7 @@ class TooManyWaiting(UserError):
 
 
 class SettingError(UserError):
-    """Name the environment variable, its value and what is allowed."""
+    """Name the environment variable, its value and the allowed values."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key = key
@@ -246,7 +246,7 @@ class MetadataError(UserError):
 
 
 class GraphError(MetadataError):
-    """Say what in a ComfyUI graph is not understood."""
+    """Name the part of a ComfyUI graph that cannot be read."""
 
 
 def some(names: Sequence[str]) -> str:

@@ -141,7 +141,7 @@ def control_residuals(
     timesteps: Tensor,
     arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what is added inside the U-Net for rows x, [n, C, h, w], as arguments of its call.
+    """Return the ControlNets' residuals for rows x, [n, C, h, w], as arguments of the U-Net's call.
 
     scales: for each row, each control's strength in its step; arguments: the
     U-Net's conditions.
@@ -218,7 +218,7 @@ def _from_file(path: Path, model: Model, kind: Any) -> Any:
 
 
 def _added(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what SDXL has beside SD1.x, by diffusers' names: its own conversion leaves it out."""
+    """Return SDXL's additional tensors by diffusers' names: its own conversion leaves them out."""
     return {
         ours + name.rpartition(theirs)[2]: weight
         for name, weight in weights.items()

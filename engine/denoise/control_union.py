@@ -48,7 +48,7 @@ class Union:
         conditioning_scale: Tensor,
         **arguments: Any,
     ) -> Any:
-        """Return what is added inside the U-Net; shapes as in `engine.denoise.control`."""
+        """Return the residuals for the U-Net; shapes as in `engine.denoise.control`."""
         kinds = torch.zeros(len(x), int(self.network.config.num_control_type)).to(x)
         kinds[:, self.kind] = 1
         return self.network(

@@ -221,7 +221,7 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
 
 
 def call_on_noise(model: Model, shape: Shape, controls: Sequence[ActiveControl], rows: int) -> None:
-    """Call the U-Net with rows of noise in one latent's shape, to measure what a call costs.
+    """Call the U-Net with rows of noise in one latent's shape, to measure a call's cost.
 
     Prompts are of one window, and all controls are at full strength.
     """

@@ -1,1 +1,1 @@
-"""Devices, their memory, and what calls of a network cost on them."""
+"""Devices, their memory, and the costs of a network's calls on them."""

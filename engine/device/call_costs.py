@@ -1,4 +1,4 @@
-"""How many rows a call of the U-Net should have, from what calls were measured to cost.
+"""How many rows a call of the U-Net should have, from measured costs of calls.
 
 Pure numbers, without torch: `engine.device.probe` measures them, `engine.pipeline.batching` decides
 by them.

@@ -1,4 +1,4 @@
-"""Measure this device: what calls of the U-Net cost by their rows, and which dtype is fastest.
+"""Measure this device: the costs of the U-Net's calls by rows, and the fastest dtype.
 
 What was measured decides the last bits of pictures: the rows of every call in exact mode follow
 from it. So it is measured once for each device, software, kind of model and size, and remembered
@@ -37,14 +37,14 @@ Call = Callable[[int], object]  # do the work of a call of so many rows
 
 
 class Measurements:
-    """Remember what was measured, in a file or, without a folder, for as long as this lives."""
+    """Measurements, kept in a file or, without a folder, in memory."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = folder / "measured.json" if folder else None
         self._notes: dict[str, Any] = {}
 
     def recall(self, key: str, measure: Callable[[], Any]) -> Any:
-        """Return what is remembered by that key, or measure it and remember it."""
+        """Return the measurement stored under a key, or measure and store it."""
         if key not in self._notes:
             self._notes = self._read()
         if key not in self._notes:
@@ -82,7 +82,7 @@ class Probe:
         self._clock = clock
 
     def buckets(self, device: torch.device, what: str, call: Call) -> Buckets:
-        """Return what calls cost, as remembered; `what` names the model's form, dtype and size.
+        """Return calls' stored costs; `what` names the model's form, dtype and size.
 
         A processor works in one thread for this, and is asked for that thread's own seconds: they
         hardly depend on what else runs on the machine, and the figures decide bits for good.
@@ -136,7 +136,7 @@ class Probe:
 
 
 def software(device: torch.device) -> str:
-    """Name a device and what runs on it."""
+    """Name a device and the software that runs on it."""
     what = f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else name(device)
     return f"{what} | torch {torch.__version__}"
 

@@ -1,4 +1,4 @@
-"""How many bytes models, and what is loaded beside them, take where they lie."""
+"""The sizes in bytes of tensors, modules and files."""
 
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass

@@ -38,7 +38,7 @@ PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipp
 
 
 class BadFile(Exception):
-    """Say, in the rest of a sentence that begins with the file, what is wrong with it."""
+    """Name a file's fault, as the rest of a sentence that begins with the file."""
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _tensors(entries: Mapping[str, Any], data: int) -> Iterator[tuple[str, Tenso
 
 
 def _whole(value: object) -> int:
-    """Return a side or a place, or raise `ValueError` for what the format does not allow."""
+    """Return a side or an offset, or raise `ValueError` for a value that the format forbids."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError
     return value

@@ -54,7 +54,7 @@ Source = Literal["Marble", "ComfyUI", "A1111"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A recipe found in a picture, who wrote it, and what in it Marble cannot honour."""
+    """A recipe found in a picture, who wrote it, and the parts of it that Marble ignores."""
 
     recipe: Recipe
     source: Source

@@ -183,7 +183,7 @@ class _Parts:
 
 
 def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what of a U-Net's configuration a single file's weights tell."""
+    """Return the values of a U-Net's configuration that follow from a single file's weights."""
     seen = {"in_channels": tensors[CONV_IN].shape[1]}
     if GUIDANCE_IN in tensors:
         seen["time_cond_proj_dim"] = tensors[GUIDANCE_IN].shape[1]

@@ -90,7 +90,7 @@ class Loras:
         return {layer: join(layer, found, device) for layer, found in changes.items()}
 
     def active(self, layer: Any) -> Addition | None:
-        """Return what the set in use adds to a layer's output."""
+        """Return the term that the set in use adds to a layer's output."""
         return self._active.get(layer)
 
     def _read(self, lora: Lora, path: Path) -> Iterator[tuple[Any, Found]]:
@@ -144,7 +144,7 @@ class Loras:
 def _fit(
     lora: Lora, entry: LoraEntry, layer: Any, tensors: Mapping[str, Tensor], weight: float
 ) -> Found:
-    """Return what an entry changes of its layer, or raise `BrokenModel`."""
+    """Return an entry's change of its layer, or raise `BrokenModel`."""
     check_values(lora.name, ((entry.tensors[role], its) for role, its in tensors.items()))
     try:
         return read_change(entry, tensors, layer, weight)
@@ -163,7 +163,7 @@ def _has_weight(module: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Hook:
-    """Add to a layer's outputs what the set in use adds.
+    """Add the terms of the set in use to a layer's outputs.
 
     It refers to the sets weakly: they refer to all layers, and a circle would keep a dropped model.
     """

@@ -45,7 +45,7 @@ class PeftConfig:
 
 
 def read_config(path: Path, header: Header) -> PeftConfig:
-    """Return what is said of a file's scales, or raise `BadFile` where it cannot be read."""
+    """Return the configuration of a file's scales; raises `BadFile` if it cannot be read."""
     beside = path.with_name(BESIDE)
     if KEY in header.metadata:
         return _parse(header.metadata[KEY], f"its metadata {KEY!r}")

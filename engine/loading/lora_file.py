@@ -90,7 +90,7 @@ class LoraEntry:
 
 
 def read_entries(name: str, path: Path) -> list[LoraEntry]:
-    """Return what a file adds to a model, or raise `BrokenModel` with the reason.
+    """Return a file's changes of a model, or raise `BrokenModel` with the reason.
 
     Every tensor of the file is in one of them.
     """

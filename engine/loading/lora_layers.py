@@ -120,7 +120,7 @@ class Addition:
     bias: Tensor | None = None
 
     def __call__(self, layer: Any, x: Tensor) -> Tensor:
-        """Return what is added to the layer's output for x."""
+        """Return the term added to the layer's output for x."""
         if self.down is None or self.up is None:
             return self._apply(layer, x)
         if isinstance(layer, torch.nn.Linear):

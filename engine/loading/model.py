@@ -1,4 +1,4 @@
-"""A model as it is loaded: its modules, and what they say of its latents."""
+"""A loaded model: its modules, and the properties of its latents."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Model:
 
     @property
     def inpaints(self) -> bool:
-        """Return whether the U-Net sees a mask and what it leaves beside the noised latents."""
+        """Return whether the U-Net takes a mask and the masked image beside the noised latents."""
         return int(self.unet.config.in_channels) > self.latent_channels
 
     @property

@@ -1,4 +1,4 @@
-"""Find models on disk and say what each is, without loading a weight.
+"""Find and identify models on disk, without loading a weight.
 
 A checkpoint is a folder in diffusers' layout (`model_index.json`, `unet/`, `vae/`,
 `text_encoder/`, `tokenizer/`, `scheduler/`) or a single file that holds all of it, its weights as
@@ -233,14 +233,14 @@ def _check_header(part: str, file: Path) -> None:
 
 
 def _read_own(name: str, own: Path) -> dict[str, Any]:
-    """Return what a model's owner wrote beside it, nothing where there is no such file."""
+    """Return the owner's settings beside a model, empty where there is no such file."""
     return _read_json(name, own) if own.exists() else {}
 
 
 def _with_own(
     checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], *, guided: bool, channels: int = 4
 ) -> Checkpoint:
-    """Return the checkpoint with what its name suggests, and what its owner wrote beside it.
+    """Return the checkpoint with defaults by its name and the owner's settings beside it.
 
     own: the name of the owner's file; guided: guidance is built in, whatever its name suggests;
     channels: of its latents.

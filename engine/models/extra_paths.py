@@ -44,7 +44,7 @@ def extra_folders(root: Path, keys: tuple[str, ...]) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[tuple[str, Path], ...]:
-    """Return key and folder of every line; what cannot be followed is logged once."""
+    """Return key and folder of every line; lines that cannot be used are logged once."""
     import yaml  # seldom needed, and the command line starts without it
 
     try:

@@ -1,4 +1,4 @@
-"""Families of models, as data: what the shapes of a model's weights say it is.
+"""Families of models, as data, by which the shapes of weights identify a model.
 
 A family is read from shapes, in a diffusers folder's configuration or in the header of a single
 file, never from a file's name. What shapes cannot tell (that a model was distilled to few steps)

@@ -204,7 +204,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_room(folder: Path, files: Sequence[HubFile]) -> None:
-    """Raise `HubError` where the disk has no room for what is not there yet."""
+    """Raise `HubError` where the disk has no room for the missing files."""
     missing = sum(max(0, file.size - _present(folder / file.name, file)) for file in files)
     there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(there).free

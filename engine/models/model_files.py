@@ -115,7 +115,7 @@ class ModelFiles:
         raise UnknownPart(self.kind, name, [*self._built_in, *now.listed()])
 
     def _now(self) -> Snapshot:
-        """Return what the folders hold; they are read again where one has changed."""
+        """Return the folders' files; they are read again where one has changed."""
         last = self._snapshot
         if last.unsure or _stamps(last.stamps) != last.stamps or self._homes() != last.homes:
             self._snapshot = self._look()
@@ -179,7 +179,7 @@ def list_parts(models_dir: Path | None) -> list[tuple[ModelKind, str]]:
 
 
 def find_parts(models_dir: Path | None, name: str) -> list[tuple[ModelKind, str]]:
-    """Return kind and name of what a name means in each kind; raises `WhichOne`."""
+    """Return kind and full name of each file that a name means; raises `WhichOne`."""
     found = []
     for kind in KINDS:
         with suppress(UnknownPart):

@@ -114,7 +114,7 @@ MODELS: Final = (
 
 
 def describe_other(header: Header) -> str:
-    """Return what a file is, as the rest of a sentence that begins with it."""
+    """Return a file's kind, as the rest of a sentence that begins with the file."""
     if found := _first(header, ADAPTERS):
         return f"it is {found}"
     if key := family_by_tensors(header):

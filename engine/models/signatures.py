@@ -39,7 +39,7 @@ TEXT: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointInfo:
-    """Describe a single file: its family, and what the family leaves open."""
+    """A single file's family, and the properties that the family leaves open."""
 
     family: Family
     prediction: str = "epsilon"

@@ -1,4 +1,4 @@
-"""ControlNet images: pictures as they are, or what a preprocessor finds in them.
+"""ControlNet images: pictures unchanged, or a preprocessor's result.
 
 Pixels, without torch.
 """

@@ -45,7 +45,7 @@ def fit_mask(mask: Image.Image, width: int, height: int, how: Fit) -> Image.Imag
 
 
 def transparency_mask(picture: Image.Image) -> Image.Image:
-    """Return a mask of what was erased in a picture, or raise `ImageError` if nothing was."""
+    """Return a mask of a picture's erased area; raises `ImageError` if there is none."""
     if picture.mode != "RGBA":
         raise ImageError(Sentence("nothing_transparent"))
     return ImageChops.invert(picture.getchannel("A"))

@@ -34,7 +34,7 @@ class StartImage:
     alpha: Pixels | None = None
 
     def composite(self, drawn: Pixels) -> Pixels:
-        """Return what was drawn over the start image: outside the mask every byte is kept."""
+        """Return the drawn picture over the start image: outside the mask every byte is kept."""
         if self.alpha is None:
             return drawn
         layers = [Image.fromarray(each) for each in (drawn, self.pixels, self.alpha)]
@@ -106,7 +106,7 @@ def _extend(inner: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> I
 
 
 def _feather(mask: Pixels) -> Pixels:
-    """Return the opacity of what is drawn, [H, W] uint8: the mask, fading in from its edge."""
+    """Return the drawn picture's opacity, [H, W] uint8: the mask, fading in from its edge."""
     width = max(LEAST_FEATHER, min(mask.shape) // FEATHER)
     # Padded by its own edge: the border of the picture is not an edge of the mask.
     padded = Image.fromarray(np.pad(mask, 2 * width, mode="edge"))

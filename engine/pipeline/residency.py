@@ -80,7 +80,7 @@ class Residency:
         return loaded_model
 
     def evict_idle(self) -> None:
-        """Evict all models that no job uses, and what is loaded beside them."""
+        """Evict all models that no job uses, and all parts loaded beside models."""
         for name in self._idle():
             self._drop(name)
         for each in self._beside:

@@ -70,7 +70,7 @@ class Range:
         return str(self.said())
 
     def said(self, *, whole: bool = False) -> Sentence:
-        """Return what is allowed in words; `whole` says that it is a whole number."""
+        """Return the allowed range in words; `whole`: only whole numbers."""
         low, high = f"{self.low:g}", f"{self.high:g}"
         if self.step not in (None, 1):
             return Sentence("between_in_steps", low=low, high=high, step=f"{self.step:g}")

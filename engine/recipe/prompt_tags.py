@@ -80,7 +80,7 @@ def choose(text: str, seed: int, *, lone: bool = False) -> str:
 
 
 def _close(opened: list[Choice], settled: list[str], draws: Iterator[int]) -> None:
-    """Make the innermost choice, and put what is chosen where it stood."""
+    """Replace the innermost choice by the chosen alternative."""
     options = opened.pop()
     chosen = options[next(draws) % len(options)] if len(options) > 1 else options[0]
     (opened[-1][-1] if opened else settled).append("".join(chosen))

@@ -1,4 +1,4 @@
-"""A1111's names for what Marble calls by ComfyUI's."""
+"""A1111's names for values that Marble calls by ComfyUI's names."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Read A1111's text as A1111 does: the recipe, and what in it Marble cannot honour."""
+"""Read A1111's text as A1111 does: the recipe, and the parts that Marble ignores."""
 
 import math
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ MASK: Final = {"Mask blur": None, "Masked content": "original", "Inpaint area": 
 
 
 def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
-    """Read a line: the recipe, and what of it is not honoured.
+    """Read a line: the recipe, and the parts of it that are ignored.
 
     Raises `MetadataError` where it is no such line, `OptionError` for a value out of range.
     """
@@ -85,7 +85,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
 
 
 def _start_image(settings: Settings) -> dict[str, Any]:
-    """Read what a start image is drawn with; A1111's lines do not name it, Marble's do."""
+    """Read the values for a start image; A1111's lines do not name it, Marble's do."""
     fit = {"fit": settings.text("Marble fit", "crop")}
     if not settings.has("Marble image"):
         return fit

@@ -44,7 +44,7 @@ class Settings:
         return self._left.pop(name, default)
 
     def number(self, kind: Callable[[str], float], name: str, default: str | None = None) -> Any:
-        """Return a number; what is none goes on as it is, for `Recipe` to name it."""
+        """Return a number; any other text unchanged, for `Recipe` to name it in its error."""
         return number(kind, self.take(name, default))
 
     def note(self, name: str, value: object, why: Sentence) -> None:
@@ -58,7 +58,7 @@ class Settings:
 
 
 def write(settings: Mapping[str, str | None]) -> str:
-    """Write settings, leaving out what is None."""
+    """Write settings, leaving out those that are None."""
     given = {name: value for name, value in settings.items() if value is not None}
     return ", ".join(f"{name}: {quote(value)}" for name, value in given.items())
 
@@ -70,7 +70,7 @@ def quote(value: str) -> str:
 
 
 def unquote(value: str) -> str:
-    """Read what `quote` wrote; what only looks like it is taken as it is."""
+    """Undo `quote`; a text that is not quoted correctly is returned unchanged."""
     try:
         quoted = value[:1] == value[-1:] == '"'
         return mend_surrogates(str(json.loads(value))) if quoted else value
@@ -79,7 +79,7 @@ def unquote(value: str) -> str:
 
 
 def number(kind: Callable[[str], float], text: str | None) -> Any:
-    """Convert a number; what is none comes back as it is."""
+    """Convert a number; any other text is returned unchanged."""
     try:
         return None if text is None else kind(text)
     except ValueError:

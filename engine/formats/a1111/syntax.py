@@ -66,7 +66,7 @@ def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, st
 
 
 def name_syntax(texts: tuple[str, str], settings: Settings) -> None:
-    """Note what A1111 reads as more than words, and Marble draws as words."""
+    """Note syntax that A1111 interprets and Marble draws as words."""
     brackets = [found for text in texts for found in BRACKETS.finditer(text)]
     changing = [b[0] for b in brackets if "|" in b[1] or EDITED.search(b[1])]
     weaker = [b[0] for b in brackets if b[0] not in changing]

@@ -101,7 +101,7 @@ def _how_much(recipe: Recipe, upscale: Upscale) -> tuple[str, str]:
 
 
 def _marble_settings(recipe: Recipe) -> dict[str, str | None]:
-    """Return settings of Marble's own, for what A1111 has no name."""
+    """Return settings under Marble's own names, where A1111 has none."""
     maps = {f"Marble control {i}": each.image for i, each in enumerate(recipe.controls)}
     return {
         "Marble rescale": plain(recipe.guidance_rescale) if recipe.guidance_rescale else None,

@@ -83,7 +83,7 @@ class _Writer(GraphBuilder):
         return self.add(Id.TO_MASK, "ImageToMask", channel="red", image=image)
 
     def _composite(self, drawn: Link) -> Link:
-        """Composite what was drawn with the start image, outside its mask."""
+        """Composite the drawn picture with the start image, which is kept outside its mask."""
         if self.recipe.mask is None:
             return drawn
         layers = {"destination": (Id.FIT, 0), "source": drawn, "mask": (Id.TO_MASK, 0)}

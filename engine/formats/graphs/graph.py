@@ -81,7 +81,7 @@ class Graph:
         return value
 
     def link(self, name: str, option: str) -> Link:
-        """Return what feeds an input, which must be of the type that the node asks for there."""
+        """Return the link that feeds an input; it must be of the input's type."""
         match self.nodes[name]["inputs"].get(option):
             case [str() as source, int(slot)] if source in self.nodes:
                 known = NODE_KINDS.get(self.kind(source))

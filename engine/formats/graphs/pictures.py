@@ -24,7 +24,7 @@ def _loaded(reader: Reader, link: Link) -> Draft:
 
 
 def _scaled(reader: Reader, link: Link) -> Draft:
-    """Read ImageScale: it fits a start image to its size, and upscales whatever else."""
+    """Read ImageScale: it fits a start image to its size, and upscales any other picture."""
     name, draft = link.node, reader.input(link.node, "image", Draft)
     width, height = (int(reader.graph.number(name, side)) for side in ("width", "height"))
     draft = _filtered(reader, name, draft)
@@ -103,7 +103,7 @@ def note_filters(reader: Reader, draft: Draft) -> None:
 
 
 def _composite(reader: Reader, link: Link) -> Draft:
-    """Read the composite of a start image and what was drawn under its mask; Marble always does."""
+    """Read the composite of a start image and a picture drawn in its mask, which Marble does."""
     name, graph = link.node, reader.graph
     over, drawn = reader.input(name, "destination", Draft), reader.input(name, "source", Draft)
     placed = any(graph.number(name, side) for side in ("x", "y")) or drawn.pending

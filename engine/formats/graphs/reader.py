@@ -23,7 +23,7 @@ Rules = Mapping[str, Mapping[str, Rule]]  # type of the output → kind of the n
 
 @dataclass(slots=True)
 class Reader:
-    """Compute what the inputs of nodes stand for, and note what cannot be honoured."""
+    """Compute the values that nodes' inputs stand for, and note the parts that are ignored."""
 
     graph: Graph
     rules: Rules
@@ -32,7 +32,7 @@ class Reader:
     _known: dict[Link, Any] = field(default_factory=dict)
 
     def input(self, name: str, option: str, kind: type[T]) -> T:
-        """Return what an input of a node stands for; kind: its class, by the type of its link."""
+        """Return the value of a node's input; kind: its class, by the type of its link."""
         link = self.graph.link(name, option)
         if link not in self._known:
             # Every known node has a rule for each of its outputs: a test checks that.
@@ -54,11 +54,11 @@ class Reader:
         return self.pictures[file]
 
     def note(self, name: str, what: Sentence) -> None:
-        """Name what of a node is not honoured."""
+        """Note a part of a node that is ignored."""
         self.notes.append(Sentence("graph_note", node=self.graph.title(name), what=what))
 
     def fail(self, name: str, what: Sentence) -> GraphError:
-        """Return the error that says what a node does which Marble cannot do."""
+        """Return an error that names a node's function which Marble lacks."""
         return GraphError(Sentence("graph_node", node=self.graph.title(name), what=what))
 
 

@@ -1,4 +1,4 @@
-"""The recipe of what a graph saves."""
+"""The recipe of the picture that a graph saves."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ class PictureInput:
 def from_graph(
     data: object, pictures: Mapping[str, LoadedPicture] | None = None
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Read a graph in API or UI format: the recipe, and what of the graph is not honoured.
+    """Read a graph in API or UI format: the recipe, and the parts of the graph that are ignored.
 
     pictures: by the names by which the graph loads them; those of our store need not be given.
     `GraphError` names a node that is not known, a missing input, a circle; `OptionError` a value
@@ -72,7 +72,7 @@ def pictures_of(data: object) -> list[PictureInput]:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Refuse what nests beyond Python's stack: nodes behind nodes, or values within values."""
+    """Refuse nesting beyond Python's stack: nodes behind nodes, or values within values."""
     try:
         yield
     except RecursionError:

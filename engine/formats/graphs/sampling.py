@@ -1,4 +1,4 @@
-"""Samplers: a first pass, and a second one on what the first one made."""
+"""Samplers: a first pass, and a second one on the first one's result."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -59,7 +59,7 @@ def _pass(reader: Reader, name: str, values: dict[str, Any], strength: Any) -> D
 def _second(
     reader: Reader, name: str, draft: Draft, first: Pass, drawn: Pass, strength: Any
 ) -> Draft:
-    """Read a second pass; what of it is not as the first one's is named."""
+    """Read a second pass, and note each value that differs from the first one's."""
     if draft.upscale is not None:
         raise reader.fail(name, Sentence("graph_third_pass"))
     if draft.picture is not None:
@@ -92,7 +92,7 @@ def _detail(reader: Reader, name: str, draft: Draft, drawn: Pass, strength: Any)
 
 
 def _drawn(reader: Reader, name: str, values: dict[str, Any], draft: Draft) -> Pass:
-    """Gather what a sampler draws with."""
+    """Gather a sampler's model, prompts and values."""
     model = reader.input(name, "model", GraphModel)
     positive, negative = (
         reader.input(name, option, GraphPrompt) for option in ("positive", "negative")

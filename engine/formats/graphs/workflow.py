@@ -64,7 +64,7 @@ class _Canvas:
         return {"class_type": kind, "inputs": _values(node) | fed}
 
     def _source(self, link: Any) -> Any:
-        """Return the link to what feeds an input, the value that a primitive holds, or None."""
+        """Return the link that feeds an input, the value of a primitive, or None."""
         found: Any = None
         passed: set[str] = set()
         while origin := self._links.get(str(link)):
@@ -145,12 +145,12 @@ def _sent(value: str) -> str:
 
 
 def _uncommented(found: re.Match[str]) -> str:
-    """Return what is left of a comment: one that is not closed is text, but for lines' ends."""
+    """Return the text left of a comment: one that is not closed is text, except line ends."""
     return LINE.sub("", found[0]) if found[1] == "" else ""
 
 
 def _has_order(given: Any) -> bool:
-    """Return whether values hold what is done to the seed after a run; scripts leave it out."""
+    """Return whether values include the seed's control after a run; scripts leave it out."""
     return isinstance(given, list) and any(
         isinstance(value, str) and value in ORDERS for value in given
     )
