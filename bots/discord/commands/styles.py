@@ -54,7 +54,7 @@ async def remove(handler: Handler, request: InteractionRequest, name: Name) -> N
 
 
 def _place(handler: Handler, request: InteractionRequest) -> str:
-    """Return whose styles somebody may change: their server's or all; raises `UserError`.
+    """Return the place whose styles somebody may change; raises `UserError`.
 
     Outside of servers Marble's own moderators decide for all places.
     """

@@ -173,7 +173,7 @@ def _variations(settings: Settings) -> tuple[Variation, ...]:
 
 
 def _controls(settings: Settings) -> tuple[Control, ...]:
-    """Read ControlNet's units; A1111's lines do not name their maps, Marble's do."""
+    """Read ControlNet's units; A1111's lines do not name their images, Marble's do."""
     found: list[Control] = []
     for index in range(16):
         unit, image = f"ControlNet {index}", settings.take(f"Marble control {index}")

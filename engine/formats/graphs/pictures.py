@@ -103,7 +103,7 @@ def note_filters(reader: Reader, draft: Draft) -> None:
 
 
 def _composite(reader: Reader, link: Link) -> Draft:
-    """Read the composite of a start image and a picture drawn in its mask, which Marble does."""
+    """Read the composite of a start image with the picture drawn in its mask."""
     name, graph = link.node, reader.graph
     over, drawn = reader.input(name, "destination", Draft), reader.input(name, "source", Draft)
     placed = any(graph.number(name, side) for side in ("x", "y")) or drawn.pending
