@@ -53,7 +53,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "too_long": "The picture is {size} pixels; one side may be at most {times} times as long as "
     "the other.",
     "mask_of_another_shape": "The mask is {mask} pixels and the picture {picture}; both must have "
-    "the same shape.",
+    "the same aspect ratio.",
     "no_recipe": "The picture has no recipe: no text by Marble, ComfyUI or A1111.",
     "strange_recipe": "The picture's text is by {wrote}, which Marble cannot read.",
     "not_a_picture_file": "The file is not a PNG, JPEG or WebP picture.",
@@ -111,7 +111,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "nothing_yet": "You have no pictures yet; describe one first.",
     # Who may ask for what
     "being_restarted": "Marble is restarting.",
-    "disk_nearly_full": "The disk is nearly full; Marble's owner has been notified.",
+    "disk_nearly_full": "Marble's disk is nearly full, so nothing new starts; Marble's owner has "
+    "been notified.",
     "queue_full": "The queue is full ({length:,} {length:job is|jobs are} waiting); try again in a "
     "few minutes.",
     "too_many_waiting": "You already have {most:,} {most:job|jobs} waiting, the most allowed; "
@@ -120,8 +121,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "not_among": "Here {option} must be one of {names}, not {value}.",
     "picture_unsafe": "The safety check does not allow this picture here.",
     "picture_unchecked": "This picture is not shown here: the safety check could not read it.",
-    "some_left": "Pictures that the safety check does not allow here are left out.",
-    "no_veil": "This picture may be shown here only behind a spoiler, and files cannot have one.",
+    "some_left": "Some pictures are hidden here by the safety check.",
+    "no_veil": "Here this picture must be behind a spoiler, and files cannot be.",
     "blocked_word": "The word {word!r} is not allowed here; try without it.",
     "too_often": "You may request {most} {most:job|jobs} a minute here; try again in {wait} s.",
     "all_too_often": "All people here together may request {most} {most:job|jobs} a minute; try "
@@ -130,8 +131,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "{most:,} may wait; cancel one or try again when one has started.",
     "all_too_many_here": "Here {waiting} {waiting:job is|jobs are} already waiting, and at most "
     "{most:,} may wait; try again when one has started.",
-    "spent": "You have used {used:,.0f} of your {daily:,} million pixel-steps per 24 hours, and "
-    "this needs {asks:,.1f}; try again after {when}.",
+    "spent": "In 24 hours you used {used:,.0f} of {daily:,} million pixel-steps (width × height × "
+    "steps), and this needs {asks:,.1f}; try again after {when}, or use a smaller size or fewer "
+    "steps.",
     "more_than_a_day": "This needs {asks:,.1f} million pixel-steps, more than the {daily:,} "
     "million that you may use in 24 hours.",
     "closed": "Drawing is turned off here.",
@@ -139,15 +141,15 @@ ENGLISH: Final[Mapping[str, str]] = {
     "banned_until": "You may not request pictures here until {until}: {reason}",
     "unchecked": "Requests cannot be checked right now, so none are accepted; please try again "
     "later.",
-    "owners_only": "Only the owner can do that.",
+    "owners_only": "Only Marble's owner can do that.",
     "moderators_only": "Only moderators can do that.",
     "unseen_picture": "There is no picture {name} that you may see here. If it was posted in "
     "another channel or group, ask for it there.",
     "posted_elsewhere": "Picture {name} was posted elsewhere, and not everybody here may see it: "
     "do this there, or send me a direct message.",
     "not_yours": "Only the person who requested it, or a moderator, can do that.",
-    "ask_in_private": "That is about one person alone: ask for it with your own account, in a "
-    "private chat with me.",
+    "ask_in_private": "This concerns personal data: use it with your own account, in a private "
+    "chat with me.",
     # What a ComfyUI graph does that Marble cannot, or does otherwise
     "graph_picture_missing": "The ComfyUI graph starts from the picture {picture}, which is "
     "missing.",
@@ -178,7 +180,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_noise_of_gpu": "sampler_name {sampler}: its noise is drawn on the CPU",
     "graph_maps_scaled": "how its maps are scaled: like the start image",
     "graph_controls_of_one": "controls of one prompt only: they act on both",
-    "graph_told_sizes": "sizes given to SDXL: the picture's own are used",
+    "graph_told_sizes": "sizes given to SDXL: ignored, the picture's own size is used",
     "graph_factor_guessed": "its model does not say how much it enlarges: {factor} times is "
     "assumed",
     "graph_second_upscaler": "enlarges again with another model, which Marble cannot do",
@@ -200,11 +202,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_repeats": "repeats something drawn or picked, which Marble cannot do",
     "graph_stretches_nothing": "enlarges something that was neither drawn nor given",
     "graph_text_l": "text_l: both text encoders read text_g",
-    "graph_crop": "crop_w and crop_h: the picture's own size is used, uncropped",
+    "graph_crop": "crop_w and crop_h: ignored, the picture's own size is used, uncropped",
     "graph_long_text": "The ComfyUI graph joins texts to more than {most:,} characters.",
     "graph_joins_encoders": "joins texts of two text encoders, which Marble cannot do",
     "graph_controls_of_text": "controls of one text: they act on all of it",
-    "graph_averaged": "two predictions averaged: both texts are read one after the other",
+    "graph_averaged": "averaging of two predictions: not supported, the texts are joined",
     "graph_percent": "start_percent and end_percent: counted in steps, not in noise",
     "graph_map_not_loaded": "uses a map that is not a loaded picture, which Marble cannot do",
     "graph_whole_latents": "its size: {wanted} becomes {made}, in whole latents",
@@ -236,7 +238,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "a1111_network": "Marble has no such network; left out",
     "a1111_embedding": "not found in the prompts",
     "a1111_changing": "drawn as words; Marble cannot change words between steps",
-    "a1111_weaker": "drawn as words; write less weight as (words:0.9)",
+    "a1111_weaker": "drawn as words; to reduce weight, write (words:0.9)",
     "a1111_and": "drawn as a word; Marble reads one prompt",
     "a1111_missing": "The A1111 text lacks: {names}.",
     "a1111_note": "{name}: {value} ({why})",

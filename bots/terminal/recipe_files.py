@@ -82,7 +82,7 @@ def show_reading(reading: Reading, names: Mapping[str, str], console: Console) -
 def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
     """Print the parts of a recipe that are ignored."""
     for each in ignored:
-        console.print(styled(f"Not supported: {each}", "dim"), soft_wrap=True)
+        console.print(styled(f"Could not be used: {each}", "dim"), soft_wrap=True)
 
 
 def _show_other_formats(recipe: Recipe, console: Console) -> None:

@@ -141,7 +141,7 @@ class Words:
     favourites_title = "Your favourites"
     settings_title = "Your settings"
     settings_empty = "Nothing is set; each model's own defaults apply."
-    settings_saved = "Saved. These are your default options from now on."
+    settings_saved = "Saved. Used whenever you give no other value."
     settings_reset = "Your settings have been cleared."
     models_title = "Models"
     model_line = "{name} ({family}, {width}×{height}, {steps} {steps:step|steps})"
@@ -192,17 +192,17 @@ class Words:
     rule_aside = "(moderators set {asked}, which is outside what Marble's owner allows)"
     rule_from = "(set for {where})"
     rules_how = (
-        "Write ranges like 1-30, several models or words with commas; “none” removes a rule. Rules "
-        "cannot exceed what Marble's owner allows."
+        "Write ranges as 1-30, lists with commas; “none” removes a rule. You can only be stricter "
+        "than Marble's owner."
     )
     telegram_rules_how = (
         "Change them with `/rules --steps 1-30 --models starter --open no`; `none` removes a rule, "
-        "`/rules group …` in a topic is for the whole group. Rules cannot exceed what Marble's "
-        "owner allows. Rules: {names}"
+        "`/rules group …` in a topic is for the whole group. You can only be stricter than "
+        "Marble's owner. Rules: {names}"
     )
     rules_in_groups = (
-        "Rules belong to groups: use this command in one. Rules for all places are set by Marble's "
-        "owner."
+        "Rules belong to a group: send this command there. Only Marble's owner sets rules for "
+        "everywhere."
     )
     rule_and_value = "Give `rule` and `value` together."
     rules: ClassVar[Mapping[str, str]] = {
@@ -251,8 +251,8 @@ class Words:
     styles_empty = "There are no styles here yet; moderators add them with /style add."
     style_line = "{name}: {prompt}"
     style_line_without = "{name}: {prompt} (not: {negative})"
-    style_kept = "Style {name} is saved; use it with `--style` and its name in a prompt."
-    style_removed = "Style {name} is removed; pictures drawn with it keep its words."
+    style_kept = "Style {name} is saved. Add `--style {name}` to a prompt to use it."
+    style_removed = "Style {name} is removed. Pictures drawn with it do not change."
     style_how = (
         "Add one with `/style add noir film noir, hard shadows --no colour`, remove it with "
         "`/style remove noir`, use it with `--style noir`."
@@ -266,15 +266,15 @@ class Words:
     )
     not_drawn = "That picture is not drawn yet."
     busy = "Marble is too busy right now and nothing was queued; try again in a moment."
-    disk_full = "Marble's disk is full, so nothing can be saved; its owner has to free space."
+    disk_full = "Marble's disk is full, so nothing can be saved; Marble's owner has to free space."
     database_out = (
-        "Marble's database is unavailable, so nothing can be saved; its owner can find the reason "
-        "in the log."
+        "Marble's database is unavailable, so nothing can be saved; Marble's owner can find the "
+        "reason in the log."
     )
-    put_off = "{why} What you sent is not lost: it will be handled later."
-    album = "Marble starts from one picture: reply with words to the one that you want."
+    put_off = "{why} Your message is not lost; it will be answered later."
+    album = "I can use one picture of an album: reply to that one and describe what you want."
     missing_permission = (
-        "I need the permission “{permission}” in this channel to answer; a moderator can grant it."
+        "I need the permission “{permission}” in this channel to reply; a moderator can grant it."
     )
     permissions: ClassVar[Mapping[str, str]] = {  # by Discord's names
         "view_channel": "View Channels",
@@ -290,20 +290,20 @@ class Words:
     photo_too_large = (
         "That file is larger than the 20 MB that Telegram gives to bots; send it as a photo."
     )
-    photo_question = "What should this picture become? Reply with words."
-    not_a_picture = "Marble cannot start from that; send a photo, or a PNG, JPEG or WebP file."
-    not_honoured = "Drawn again; not supported: {what}."
-    ignored = "Not supported: {what}."
+    photo_question = "What should I draw from this picture? Reply with a description."
+    not_a_picture = "I cannot use this file. Send a photo, or a PNG, JPEG or WebP file."
+    not_honoured = "Drawing it again. Could not be used: {what}."
+    ignored = "Could not be used: {what}."
     starts_from_others = (
-        "That recipe starts from a picture that the file does not contain; give it to /imagine as "
-        "image."
+        "That recipe needs another picture, which is not in the file. Send it to /imagine as "
+        "`image`."
     )
     restarting = "Marble is restarting; please try again in a minute."
     empty_prompt = "Describe a picture, for example: a marble scholar."
     unexpected = (
-        "Something went wrong; Marble's owner can find details in the log. Please try again."
+        "Something went wrong. Please try again; Marble's owner can find the reason in the log."
     )
-    ask_again = "Marble restarted before it could answer. Please try again."
+    ask_again = "Marble restarted before it could reply. Please try again."
 
     # Moderators
     ban_done = "{who} may no longer request pictures here: {reason}"
@@ -314,7 +314,7 @@ class Words:
         "lift ban": "lift the ban of",
         "pause": "pause",
         "resume": "resume",
-        "rules": "the owner's rules",
+        "rules": "rules of Marble's owner",
         "policy": "rules",
         "open": "open",
         "style": "add a style",
@@ -338,13 +338,13 @@ class Words:
         "**Describe a picture:** `/imagine a marble scholar holding a book`\n"
         "It is drawn step by step: it starts as noise, and each step removes some of it.\n"
         "\n"
-        "**Options** `steps` more is finer and slower · `guidance` how closely your words are "
+        "**Options** `steps` more is finer and slower · `guidance` how closely the prompt is "
         "followed · `negative` what to leave out · `count` several at once · `seed` the number "
-        "that decides the noise: the same seed, words and options always give the same picture.\n"
+        "that decides the noise: the same seed, prompt and options always give the same picture.\n"
         "\n"
-        "**Shape and style** `size` takes 768x512 or a ratio like 3:2 · `style` adds words saved "
-        "on this server (`/style list`) · `model` and `lora` choose what draws.\n"
-        "Options may stand among your words, too: `--seed 7 --size 3:2 --no fog`.\n"
+        "**Size and style** `size` takes 768x512 or a ratio like 3:2 · `style` adds words saved on "
+        "this server (`/style list`) · `model` and `lora` choose the model and LoRAs.\n"
+        "Options can also be written in the prompt: `--seed 7 --size 3:2 --no fog`.\n"
         "\n"
         "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 🔁 draws all again; "
         "below a single picture: vary, upscale, zoom out, extend to a side, edit its recipe. They "
@@ -360,21 +360,19 @@ class Words:
         "· `/stats` · `/privacy` · `/mydata`"
     )
     telegram_help = (
-        "**Describe a picture:** any words become one, for example: a marble scholar holding a "
-        "book\n"
-        "In groups write `/imagine` before the words.\n"
+        "**Describe a picture:** send a prompt, for example: a marble scholar holding a book\n"
+        "In groups write `/imagine` before the prompt.\n"
         "\n"
-        "**Options** anywhere among the words: `--steps` more is finer and slower · `--guidance` "
-        "how closely your words are followed · `--no` what to leave out · `--count` several at "
-        "once · `--size 512x768` · `--seed` the number that decides the noise: the same seed, "
-        "words and options always give the same picture. A second line also says what to leave "
-        "out.\n"
+        "**Options** anywhere in the prompt: `--steps` more is finer and slower · `--guidance` how "
+        "closely the prompt is followed · `--no` what to leave out · `--count` several at once · "
+        "`--size 512x768` · `--seed` the number that decides the noise: the same seed, prompt and "
+        "options always give the same picture. A second line also says what to leave out.\n"
         "\n"
         "`--style` adds words saved in the group; `/style` lists them. Administrators decide with "
         "`/rules` what may be drawn in their group.\n"
         "\n"
         "**Buttons** below a picture draw it again, send the original file, or show its recipe. "
-        "Reply to a picture with other words to draw it again with those."
+        "Reply to a picture with another prompt to draw it again with that one."
     )
     privacy = (
         "**What is stored:** the recipes you request, their pictures, the pictures you give to "

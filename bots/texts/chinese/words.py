@@ -136,7 +136,7 @@ class Chinese(Words):
     favourites_title = "你的收藏"
     settings_title = "你的设置"
     settings_empty = "尚未设置；使用各模型的默认值。"
-    settings_saved = "已保存。今后这些就是你的默认选项。"
+    settings_saved = "已保存。没有另行指定时就使用这些值。"
     settings_reset = "你的设置已清空。"
     models_title = "模型"
     model_line = "{name}（{family}，{width}×{height}，{steps} 步）"
@@ -166,17 +166,14 @@ class Chinese(Words):
     nothing_to_cancel = "你没有等待或绘制中的任务。"
     rules_title = "{where}的规则"
     rules_open = "允许生成图片：{open}"
-    rule_aside = "（管理员设定的 {asked} 超出所有者允许的范围）"
+    rule_aside = "（管理员设定的 {asked} 超出 Marble 所有者允许的范围）"
     rule_from = "（由{where}设定）"
-    rules_how = (
-        "范围写作 1-30，多个模型或词语用逗号分隔；“none” 删除一条规则。规则不能超出 Marble 所有者允"
-        "许的范围。"
-    )
+    rules_how = "范围写作 1-30，列表用逗号分隔；“none” 删除规则。只能比 Marble 所有者的规定更严格。"
     telegram_rules_how = (
         "用 `/rules --steps 1-30 --models starter --open no` 修改；`none` 删除一条规则；在话题中写 "
-        "`/rules group …` 则用于整个群组。规则不能超出 Marble 所有者允许的范围。可用：{names}"
+        "`/rules group …` 则用于整个群组。只能比 Marble 所有者的规定更严格。可用：{names}"
     )
-    rules_in_groups = "规则属于群组：请在群组里使用此命令。全局规则由 Marble 所有者设定。"
+    rules_in_groups = "规则按群组设置：请在群组里发送此命令。全局规则只能由 Marble 所有者设置。"
     rule_and_value = "请同时填写“其他规则”和“值”。"
     rules: ClassVar[Mapping[str, str]] = {
         "per_minute": "每人每分钟的任务数",
@@ -220,8 +217,8 @@ class Chinese(Words):
     styles_empty = "此处还没有风格；管理员可用 /style add 添加。"
     style_line = "{name}：{prompt}"
     style_line_without = "{name}：{prompt}（不要：{negative}）"
-    style_kept = "风格 {name} 已保存；在提示词中写 `--style` 和它的名称即可使用。"
-    style_removed = "风格 {name} 已删除；用它画的图仍保留其文字。"
+    style_kept = "风格 {name} 已保存；在提示词中加上 `--style {name}` 即可使用。"
+    style_removed = "风格 {name} 已删除；用它画的图不会改变。"
     style_how = (
         "用 `/style add noir 黑色电影，强烈阴影 --no 彩色` 添加，用 `/style remove noir` 删除，用 "
         "`--style noir` 选用。"
@@ -233,10 +230,10 @@ class Chinese(Words):
     unknown_form = "这个表单已失效：请在图片上重新选择“用作起始图”。"
     not_drawn = "那张图还没有画好。"
     busy = "现在太忙，请求没有排队；请稍后再试。"
-    disk_full = "Marble 的磁盘已满，什么都无法保存；请所有者腾出空间。"
-    database_out = "Marble 的数据库暂时无法使用，什么都无法保存；所有者可在日志中查看原因。"
-    put_off = "{why}你发来的内容没有丢失，稍后会处理。"
-    album = "Marble 只从一张图开始：请用文字回复你要的那一张。"
+    disk_full = "Marble 的磁盘已满，什么都无法保存；需由 Marble 所有者腾出空间。"
+    database_out = "Marble 的数据库暂时无法使用，什么都无法保存；Marble 所有者可在日志中查看原因。"
+    put_off = "{why}你的消息没有丢失，稍后会回复。"
+    album = "我一次只能用一张图：请回复相册中的那一张，并写明要画什么。"
     missing_permission = "我需要此频道的“{permission}”权限才能回复；请管理员授予。"
     permissions: ClassVar[Mapping[str, str]] = {
         "view_channel": "查看频道",
@@ -247,15 +244,15 @@ class Chinese(Words):
     moderators_only = "只有管理员可以这样做。"
     not_of_server = "这需要在整个服务器管理消息的权限，仅有本频道权限不够。"
     photo_too_large = "该文件超过 Telegram 允许机器人下载的 20 MB；请以照片发送。"
-    photo_question = "要把这张图变成什么？请用文字回复。"
-    not_a_picture = "Marble 不能从它开始；请发送照片，或 PNG、JPEG、WebP 文件。"
-    not_honoured = "已重新绘制；不支持：{what}。"
-    ignored = "不支持：{what}。"
-    starts_from_others = "该配方从另一张图开始，而文件里没有那张图；请用 /imagine 的 image 提供它。"
+    photo_question = "想用这张图画什么？请回复一段描述。"
+    not_a_picture = "我无法使用这个文件。请发送照片，或 PNG、JPEG、WebP 文件。"
+    not_honoured = "正在重画。以下内容无法使用：{what}。"
+    ignored = "以下内容无法使用：{what}。"
+    starts_from_others = "该配方还需要另一张图，文件里没有；请在 /imagine 的 `image` 中附上。"
     restarting = "Marble 正在重启，请一分钟后再试。"
     empty_prompt = "请描述一张图片，例如：一位大理石学者。"
-    unexpected = "出错了，Marble 所有者可在日志中查看详情。请重试。"
-    ask_again = "Marble 在回答之前重启了。请重试。"
+    unexpected = "出了问题，请重试；Marble 所有者可在日志中查看原因。"
+    ask_again = "Marble 在回复之前重启了。请重试。"
 
     # Moderators
     ban_done = "{who} 不能再在这里生成图片：{reason}"
@@ -266,7 +263,7 @@ class Chinese(Words):
         "lift ban": "解除封禁",
         "pause": "暂停",
         "resume": "恢复",
-        "rules": "所有者的规则",
+        "rules": "Marble 所有者的规则",
         "policy": "规则",
         "open": "开放",
         "style": "保存风格",
@@ -290,13 +287,13 @@ class Chinese(Words):
         "**描述一张图片：** `/imagine 一位拿着书的大理石学者`\n"
         "图片是一步步画出来的：起初全是噪声，每一步去掉一些。\n"
         "\n"
-        "**选项** `steps` 步数越多越精细，也越慢 · `guidance` 贴合文字的程度 · `negative` 不要出现"
-        "的内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子、文字和选项，永远得到同一张"
-        "图。\n"
+        "**选项** `steps` 步数越多越精细，也越慢 · `guidance` 贴合提示词的程度 · `negative` 不要出"
+        "现的内容 · `count` 一次多张 · `seed` 决定噪声的数字：同样的种子、提示词和选项，永远得到同"
+        "一张图。\n"
         "\n"
-        "**形状与风格** `size` 可填 768x512 或 3:2 这样的比例 · `style` 加上此服务器保存的风格文字"
-        "（`/style list`）· `model` 和 `lora` 选择用什么来画。\n"
-        "选项也可以写在文字中：`--seed 7 --size 3:2 --no 雾`。\n"
+        "**尺寸与风格** `size` 可填 768x512 或 3:2 这样的比例 · `style` 加上此服务器保存的风格文字"
+        "（`/style list`）· `model` 和 `lora` 选择模型和 LoRA。\n"
+        "选项也可以写在提示词中：`--seed 7 --size 3:2 --no 雾`。\n"
         "\n"
         "**按钮** U1–U4 放大拼图中的一张，V1–V4 画出相似的，🔁 全部重画；单张图下方：变体、放大、拉"
         "远、向一侧延伸、编辑配方。多年后仍然有效。\n"
@@ -311,18 +308,18 @@ class Chinese(Words):
         "`/stats` · `/privacy` · `/mydata`"
     )
     telegram_help = (
-        "**描述一张图片：** 任何文字都会变成图片，例如：一位拿着书的大理石学者\n"
-        "在群组里，请在文字前加上 `/imagine`。\n"
+        "**描述一张图片：** 直接发送提示词，例如：一位拿着书的大理石学者\n"
+        "在群组里，请在提示词前加上 `/imagine`。\n"
         "\n"
-        "**选项** 可写在文字中的任何位置：`--steps` 步数越多越精细，也越慢 · `--guidance` 贴合文字"
-        "的程度 · `--no` 不要出现的内容 · `--count` 一次画几张 · `--size 512x768` · `--seed` 决定噪"
-        "声的数字：同样的种子、文字和选项，永远得到同一张图。第二行也表示不要出现的内容。\n"
+        "**选项** 可写在提示词中的任何位置：`--steps` 步数越多越精细，也越慢 · `--guidance` 贴合提"
+        "示词的程度 · `--no` 不要出现的内容 · `--count` 一次画几张 · `--size 512x768` · `--seed` 决"
+        "定噪声的数字：同样的种子、提示词和选项，永远得到同一张图。第二行也表示不要出现的内容。\n"
         "\n"
         "`--style` 加上群组保存的风格文字；`/style` 列出它们。管理员用 `/rules` 规定群组里可以画什"
         "么。\n"
         "\n"
-        "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。用新的文字回复一张图，就会用这些文"
-        "字重画。"
+        "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。用新的提示词回复一张图，就会按它重"
+        "画。"
     )
     privacy = (
         "**保存的内容：** 你请求的配方及其图片、你提供的起始图、请求的时间和地点、你的收藏和设置、"

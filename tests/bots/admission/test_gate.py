@@ -96,7 +96,7 @@ async def test_a_day_is_counted_from_the_database_and_ends_by_itself(
         jobs.append(await storage.jobs.add(NewJob(recipe=recipe, person="x:ada", place="x:1")))
         clock.now += timedelta(hours=1)
     ask = gate(storage, clock, daily=30)
-    with pytest.raises(Refusal, match=r"used 30 of your 30 .* after .* 12:00 UTC"):
+    with pytest.raises(Refusal, match=r"used 30 of 30 .* after .* 12:00 UTC"):
         await ask(recipe, ADA)
     await ask(recipe, Asker(person="x:bob", place="x:1"))
     await storage.jobs.cancel(jobs[2].id)
@@ -234,7 +234,7 @@ async def test_a_closed_place_takes_nothing_until_it_is_opened(
 
 
 async def test_only_the_owner_changes_rules(storage: Storage, clock: Clock) -> None:
-    with pytest.raises(NotAllowed, match="Only the owner can do that"):
+    with pytest.raises(NotAllowed, match="Only Marble's owner can do that"):
         await gate(storage, clock).change("x:1", {"steps": "1-20"}, "x:mod")
     assert (await gate(storage, clock).rules("x:1")).bounds == {}
 

@@ -125,7 +125,7 @@ def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() ->
     rules.check_budget(recipe, 30 * MILLION, list)
     shares = (5, 15, 20)
     costs = [(NOON + timedelta(hours=n), each * MILLION) for n, each in enumerate(shares)]
-    with pytest.raises(Refusal, match=r"used 40 of your 50 .* needs 20.0; .* after .* 13:00 UTC"):
+    with pytest.raises(Refusal, match=r"used 40 of 50 .* needs 20.0; .* after .* 13:00 UTC"):
         rules.check_budget(recipe, 40 * MILLION, lambda: costs)
     late = [(at + timedelta(seconds=1), each) for at, each in costs]
     with pytest.raises(Refusal, match=r"after .* 13:01 UTC"):

@@ -47,7 +47,7 @@ async def test_a_strangers_picture_tells_what_it_was_made_from(
     assert told.ephemeral
     assert r"prompt: a \*\*marble\*\* owl" in text
     assert "seed: 5" in text
-    assert text.endswith("Not supported: Tiling: True.")
+    assert text.endswith("Could not be used: Tiling: True.")
     li = discord.person("li", locale="zh-CN")
     graph = by_comfy({"1": {"class_type": "KSampler", "inputs": {}}})
     told = await li.chooses("Recipe", bob.posts("a.jpg", graph))
@@ -60,7 +60,7 @@ async def test_a_strangers_picture_is_drawn_again_for_all_and_what_is_missing_sa
     rerun = await ann.chooses("Rerun", bob.posts("owl.jpg", by_a1111()))
     assert rerun.interaction
     [note] = await discord.until(lambda: rerun.interaction.followups, "what is missing")  # type: ignore[union-attr]
-    assert note.content == "Not supported: Tiling: True."
+    assert note.content == "Could not be used: Tiling: True."
     assert note.ephemeral
     shown = rerun.interaction.original
     assert shown
@@ -90,7 +90,7 @@ async def test_what_cannot_be_drawn_from_a_picture_is_refused_in_ones_language(
     started = make_recipe(image="a" * 64, strength=0.5)
     refusals = {
         "没有配方": bob.posts("plain.png", png(64, 64)),
-        "文件里没有那张图": bob.posts("start.png", write_png(pixels(1, 64, 64), started, 0)),
+        "文件里没有": bob.posts("start.png", write_png(pixels(1, 64, 64), started, 0)),
         "没有 Marble 画的图片": (await bob.types("help")).message,
         "最多 20 MiB": bob.posts("large.png", bytes(21 * 2**20)),
     }

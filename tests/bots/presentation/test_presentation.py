@@ -170,7 +170,7 @@ class TestLines:
             (
                 Waiting(position=1, reason=FULL),
                 f"Next in line, paused: {FULL}",
-                "下一个就是你，已暂停：磁盘将满；已通知 Marble 所有者。",
+                "下一个就是你，已暂停：Marble 的磁盘将满，暂不开始新任务；已通知 Marble 所有者。",
             ),
             (
                 Progress(stage=Stage.DENOISE, step=6, total=12),

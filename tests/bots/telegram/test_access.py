@@ -149,7 +149,7 @@ async def test_what_is_personal_is_told_to_persons_in_private_only(
     telegram: TelegramServer, tmp_path: Path, ada: Person
 ) -> None:
     statues, topic = group(telegram, 1), group(telegram, 2).topic(3)
-    sentence = "ask for it with your own account, in a private chat"
+    sentence = "use it with your own account, in a private chat"
     commands = ("mydata", "mydata export", "mydata delete", "settings", "settings --steps 3")
     async with a_marble(telegram, tmp_path):
         for command in (*commands, "settings reset", "history"):

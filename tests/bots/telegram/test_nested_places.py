@@ -19,7 +19,7 @@ Json = dict[str, Any]
 TOPIC: Final = 7
 UNSAFE: Final = "unsafe pictures"
 WITHHELD: Final = "the safety check could not read it"
-NO_SPOILER: Final = "only behind a spoiler"
+NO_SPOILER: Final = "must be behind a spoiler"
 # The rules of a group and of its topic, and what becomes of unsafe pictures in the topic.
 KINDS: Final = {
     "by the setting": ({}, {}, "refuse", ""),

@@ -99,7 +99,7 @@ async def test_where_spoilers_are_wanted_unsafe_pictures_have_one_and_are_no_fil
             assert [VEIL in each for each in (picture, shown)] == [has_it] * 2
             if has_it:
                 told = await refusal(telegram, ada, picture, "Original")
-                assert "only behind a spoiler, and files cannot have one" in told
+                assert "must be behind a spoiler, and files cannot be" in told
             else:
                 await ada.presses(picture, "Original")
                 await chat.picture_file(picture)

@@ -37,9 +37,7 @@ from tests.fakes.telegram.server import BOT, NAME, TelegramServer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NUMBERS = itertools.count(1)
 BOSS = 900
-IN_PRIVATE = (
-    "That is about one person alone: ask for it with your own account, in a private chat with me."
-)
+IN_PRIVATE = "This concerns personal data: use it with your own account, in a private chat with me."
 Json = dict[str, Any]
 
 
@@ -136,7 +134,7 @@ async def test_every_flag_is_read_wherever_it_stands(telegram: TelegramServer, a
     [
         ("a cat --sead 7", "There is no option '--sead' (did you mean '--seed'?)."),
         ("a cat --steps many", "steps must be a whole number between 1 and 150, not 'many'."),
-        ("a cat --seed", "--seed must be followed by a value (N), not ''."),
+        ("a cat --seed", "--seed must be followed by a value (for example N), not ''."),
         ("a cat --model nowhere", "There is no model 'nowhere'; available models: starter."),
         ("a" * 2001, "prompt must be at most 2,000 characters, not 2,001 characters."),
         ("/paint a cat", "There is no option '/paint'"),
@@ -371,11 +369,11 @@ async def test_styles_are_kept_by_who_moderates_and_worn_by_who_asks(
     await statues.words(await ada.says("/style add noir x", to=statues), "Only moderators")
     statues.promote(bob.id)
     said = await bob.says("/style add Noir film noir --no colour", to=statues)
-    await statues.words(said, "Style noir is kept")
+    await statues.words(said, "Style noir is saved")
     listed = await ada.says("/style", to=statues)
     await statues.words(listed, "noir: film noir (not: colour)")
     # What people typed is shown as they typed it, and keeps no list from being shown.
-    await statues.words(await bob.says("/style add odd **a `b** c`", to=statues), "odd is kept")
+    await statues.words(await bob.says("/style add odd **a `b** c`", to=statues), "odd is saved")
     await statues.words(await ada.says("/style", to=statues), "odd: **a `b** c`\n")
     rules = await bob.says("/rules --blocked **gore `wet** dragon` --steps 1-9", to=statues)
     await statues.words(rules, "blocked words: **gore `wet** dragon`\n")
@@ -386,7 +384,7 @@ async def test_styles_are_kept_by_who_moderates_and_worn_by_who_asks(
     elsewhere = await ada.says("a cat --style noir")
     await ada.chat.words(elsewhere, "There is no style 'noir' here")
     said = await bob.says("/style remove noir", to=statues)
-    await statues.words(said, "is gone")
+    await statues.words(said, "is removed")
     said = await bob.says("/style shred noir", to=statues)
     await statues.words(said, "There is no option 'shred'")
 
@@ -448,7 +446,7 @@ async def test_rules_are_a_groups_even_for_marbles_own_moderators(
 ) -> None:
     await ada.chat.words(await ada.says("/rules"), "Only moderators")
     boss = person(telegram, BOSS)
-    await boss.chat.words(await boss.says("/rules --steps 1-9"), "use this command in one")
+    await boss.chat.words(await boss.says("/rules --steps 1-9"), "send this command there")
     await ada.chat.picture(await ada.says("a cat --steps 10"))
 
 
@@ -523,7 +521,7 @@ async def test_a_photo_with_words_is_where_the_picture_starts(
     image = await image_of(telegram, ada, result)
     assert image
     photo = await ada.sends_photo(a_picture())
-    question = await ada.chat.words(photo, "What should this picture become?")
+    question = await ada.chat.words(photo, "What should I draw from this picture?")
     assert (ada.id, question["message_id"]) in telegram.questions
     answer = await ada.says("as bronze", answering=question)
     assert await image_of(telegram, ada, await ada.chat.picture(answer)) == image
@@ -533,7 +531,7 @@ async def test_a_photo_with_words_is_where_the_picture_starts(
 
 async def test_an_album_without_words_is_answered_once(ada: Person, statues: Chat) -> None:
     photos = [await ada.sends_photo(a_picture(), album="9") for _ in range(3)]
-    await ada.chat.words(photos[0], "reply with words to the one that you want")
+    await ada.chat.words(photos[0], "reply to that one and describe what you want")
     result = await ada.chat.picture(await ada.says("as jade", answering=photos[1]))
     worded = [await ada.sends_photo(a_picture(), "as gold", album="10")]
     worded += [await ada.sends_photo(a_picture(), album="10") for _ in range(2)]
@@ -554,7 +552,7 @@ async def test_a_file_is_a_picture_too_where_it_is_one(ada: Person) -> None:
     said = await ada.sends_file(a_picture("GIF"), "image/gif", "as marble")
     assert "GIF" in text_of(await ada.chat.answer(said))
     said = await ada.sends_file(b"%PDF", "application/pdf")
-    await ada.chat.words(said, "Marble cannot start from that")
+    await ada.chat.words(said, "I cannot use this file")
 
 
 async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person) -> None:
@@ -568,13 +566,13 @@ async def test_a_file_that_says_what_it_was_made_from_is_drawn_again(ada: Person
     out = io.BytesIO()
     Image.new("RGB", (64, 64), "teal").save(out, "JPEG", exif=exif)
     said = await ada.sends_file(out.getvalue(), "image/jpeg")
-    await ada.chat.words(said, "not honoured: Tiling: True")
+    await ada.chat.words(said, "Could not be used: Tiling: True")
     assert seed_of(await ada.chat.picture(said)) == "5"
     assert seed_of(first) != "5"
     # One that starts from stored pictures may start from somebody else's.
     others = write_png(Image.new("RGB", (64, 64)), make_recipe(image="a" * 64, strength=0.5), 0)
     await ada.chat.words(
-        await ada.sends_file(others, "image/png"), "What should this picture become"
+        await ada.sends_file(others, "image/png"), "What should I draw from this picture"
     )
 
 

@@ -290,7 +290,7 @@ def test_another_programs_picture_is_drawn_and_what_is_not_honoured_is_said(
     Image.new("RGB", (8, 8)).save(tmp_path / "theirs.jpg", exif=exif)
     drawn = marble("rerun", "theirs.jpg")
     assert drawn.code == 0
-    assert "Not supported: Tiling: True" in drawn.out
+    assert "Could not be used: Tiling: True" in drawn.out
     with Image.open(path_of(drawn.out, "1.1")) as image:
         assert image.info["parameters"].startswith('a cat, "quoted"\nNegative prompt: text\n')
 

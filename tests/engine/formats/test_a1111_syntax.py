@@ -74,12 +74,12 @@ def test_words_that_change_and_several_prompts_are_noted_and_stay() -> None:
     assert ignored == (
         "[cat:dog:0.5], [tree|bush], [fog:3], [x::2], [old:new:0.2] "
         "(drawn as words; Marble cannot change words between steps)",
-        "[soft] (drawn as words; write less weight as (words:0.9))",
+        "[soft] (drawn as words; to reduce weight, write (words:0.9))",
         "AND (drawn as a word; Marble reads one prompt)",
     )
     assert [say(each, words_of("zh")).partition("（")[2] for each in ignored] == [
-        "按文字画出；Marble 不能在步数之间更换文字）",
-        "按文字画出；减弱权重请写作 (文字:0.9)）",
+        "按文字画出；Marble 不能在步数之间更换提示词）",
+        "按文字画出；要减弱权重，请写作 (词语:0.9)）",
         "按文字画出；Marble 只读一个提示词）",
     ]
 

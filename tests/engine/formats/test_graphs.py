@@ -87,8 +87,8 @@ def test_joined_texts() -> None:
     )
     assert combined.recipe == recipe
     assert combined.ignored == (
-        "ConditioningCombine (node 21): two predictions averaged: both texts are read one after "
-        "the other",
+        "ConditioningCombine (node 21): averaging of two predictions: not supported, the texts are "
+        "joined",
     )
 
 
