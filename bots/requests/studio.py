@@ -286,7 +286,7 @@ class Studio:
         )
         if asker.later:
             return await self._jobs.add(new, allow=admission.allow)
-        with self._worker.queue.admit(asker.person):
+        with self._worker.queue.reserve(asker.person):
             job = await self._jobs.add(new, allow=admission.allow)
             self._worker.submit(job, admission.caps)
         return job

@@ -42,7 +42,7 @@ class _Person:
     tasks: dict[Priority, dict[int, Task]] = field(default_factory=dict)  # waiting, in order
     waiting: int = 0
     running: int = 0
-    admitted: int = 0  # jobs that are being committed, to be submitted then
+    reserved: int = 0  # jobs that are being committed, to be submitted then
 
 
 class Order:
@@ -58,7 +58,7 @@ class Order:
         self._grouped: Counter[str] = Counter()  # running jobs by the groups of their caps
         self._blocked: dict[str, set[str]] = {}  # full group → people whose jobs wait for it
         self._loaded: set[str] = set()  # models, or being loaded
-        self._admitted = 0
+        self._reserved = 0
         self._meter = Meter()
         self._reset()
 
@@ -81,24 +81,24 @@ class Order:
         """Whether a job waits."""
         return job in self._waiting
 
-    def admit(self, person: str) -> None:
+    def reserve(self, person: str) -> None:
         """Reserve room for a job that is being committed, or raise `QueueFull` or `TooManyWaiting`.
 
-        `unadmit` ends the reservation, with or without a `submit` before.
+        `release` ends the reservation, with or without a `submit` before.
         """
-        if len(self._waiting) + self._admitted >= self.limits.length:
+        if len(self._waiting) + self._reserved >= self.limits.length:
             raise QueueFull(self.limits.length)
         known = self._people.get(person) or _Person()
-        if known.waiting + known.admitted >= self.limits.waiting:
+        if known.waiting + known.reserved >= self.limits.waiting:
             raise TooManyWaiting(self.limits.waiting)
-        known.admitted += 1
+        known.reserved += 1
         self._people[person] = known
-        self._admitted += 1
+        self._reserved += 1
 
-    def unadmit(self, person: str) -> None:
-        """End a reservation of `admit`."""
-        self._people[person].admitted -= 1
-        self._admitted -= 1
+    def release(self, person: str) -> None:
+        """End a reservation of `reserve`."""
+        self._people[person].reserved -= 1
+        self._reserved -= 1
         self._remove_idle(person)
 
     def submit(self, task: Task) -> None:
@@ -293,7 +293,7 @@ class Order:
     def _remove_idle(self, name: str) -> None:
         """Remove a person without jobs; reset the shares when nobody is left."""
         person = self._people[name]
-        if not (person.waiting or person.running or person.admitted):
+        if not (person.waiting or person.running or person.reserved):
             del self._people[name]
         if not self._people:
             self._reset()

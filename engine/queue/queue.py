@@ -1,7 +1,7 @@
 """The asyncio queue: jobs wait here until they are next and a slot is free.
 
     queue = Queue(lambda: executor.slots)
-    with queue.admit(person):                  # raises UserError if there is no room
+    with queue.reserve(person):                # raises UserError if there is no room
         job = ...                              # commit it
         queue.submit(Task(job=job.id, person=person, work=work_of(recipe)))
     task = await queue.next()                  # it now counts as running
@@ -78,13 +78,13 @@ class Queue:
         return self._order.is_waiting(job)
 
     @contextmanager
-    def admit(self, person: str) -> Iterator[None]:
+    def reserve(self, person: str) -> Iterator[None]:
         """Reserve room while a job is committed; raises `QueueFull` or `TooManyWaiting`."""
-        self._order.admit(person)
+        self._order.reserve(person)
         try:
             yield
         finally:
-            self._order.unadmit(person)
+            self._order.release(person)
 
     def submit(self, task: Task) -> None:
         """Add a committed job; a job that is already here is left unchanged."""

@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
     def submit(self, person: str, cost: int, level: Priority) -> None:
         line = self.lines.setdefault(person, [])
         try:
-            self.order.admit(person)
+            self.order.reserve(person)
         except UserError:
             assert len(line) >= 4 or len(self.waiting) >= 8
             return
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
         assert len(self.waiting) < 8
         line.append(task(next(self.ids), person, cost, level))
         self.order.submit(line[-1])
-        self.order.unadmit(person)
+        self.order.release(person)
 
     @rule(person=st.sampled_from("abc"), alone=st.booleans())
     def take_back(self, person: str, alone: bool) -> None:

@@ -178,7 +178,7 @@ def test_a_full_queue_says_how_long_it_is() -> None:
     order = Order(Limits(running=1, waiting=5, length=3))
     submit(order, task(1), task(2, "bob"), task(3, "cy"))
     with pytest.raises(QueueFull, match=r"full \(3 jobs"):
-        order.admit("dora")
+        order.reserve("dora")
 
 
 def test_a_person_with_too_many_jobs_is_told_how_many_may_wait() -> None:
@@ -186,22 +186,22 @@ def test_a_person_with_too_many_jobs_is_told_how_many_may_wait() -> None:
     submit(order, task(1), task(2), task(3))
     order.choose(0.0, 1)
     with pytest.raises(TooManyWaiting, match="2 jobs waiting"):
-        order.admit("ada")
-    order.admit("bob")
+        order.reserve("ada")
+    order.reserve("bob")
     order.cancel(3)
-    order.admit("ada")
+    order.reserve("ada")
 
 
 def test_a_place_that_is_kept_counts_until_it_is_given_back() -> None:
     order = Order(Limits(running=1, waiting=1, length=2))
-    order.admit("ada")
+    order.reserve("ada")
     with pytest.raises(TooManyWaiting):
-        order.admit("ada")
-    order.admit("bob")
+        order.reserve("ada")
+    order.reserve("bob")
     with pytest.raises(QueueFull):
-        order.admit("cy")
-    order.unadmit("ada")
-    order.admit("ada")
+        order.reserve("cy")
+    order.release("ada")
+    order.reserve("ada")
 
 
 def test_a_waiting_job_is_cancelled_once() -> None:

@@ -61,13 +61,13 @@ async def test_a_paused_queue_goes_on_when_resumed() -> None:
 
 async def test_a_place_is_kept_while_a_job_is_committed_and_not_longer() -> None:
     queue = Queue(Slots(1), Limits(waiting=1))
-    with queue.admit("ada"), pytest.raises(TooManyWaiting), queue.admit("ada"):
+    with queue.reserve("ada"), pytest.raises(TooManyWaiting), queue.reserve("ada"):
         pass
-    with pytest.raises(RuntimeError), queue.admit("ada"):
+    with pytest.raises(RuntimeError), queue.reserve("ada"):
         raise RuntimeError("the commit failed")
-    with queue.admit("ada"):
+    with queue.reserve("ada"):
         queue.submit(task(1))
-    with pytest.raises(TooManyWaiting), queue.admit("ada"):
+    with pytest.raises(TooManyWaiting), queue.reserve("ada"):
         pass
 
 
