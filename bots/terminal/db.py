@@ -27,7 +27,7 @@ class UnknownPerson(UserError):
     """Says that nothing is stored of a person, and how people are named."""
 
     def __init__(self, person: str) -> None:
-        super().__init__(f"Nothing is kept of {person}; people are like discord:123.")
+        super().__init__(f"Nothing is stored about {person}; people are named like discord:123.")
 
 
 async def db(arguments: argparse.Namespace, settings: Settings) -> int:

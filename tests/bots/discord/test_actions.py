@@ -115,7 +115,7 @@ async def test_favourites_come_and_go(
     first = await ann.imagine("a marble scholar")
     await first.picture()
     await (await bob.clicks("Favourite", first)).said("your favourites")
-    await (await bob.clicks("Favourite", first)).said("no longer")
+    await (await bob.clicks("Favourite", first)).said("was removed from your favourites")
     await ann.reacts("⭐", first)
     while "No favourites" in await (await ann.types("history", favourites=True)).said("avourites"):
         pass

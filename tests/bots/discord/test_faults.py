@@ -352,7 +352,7 @@ async def no_picture_taken(scene: Scene) -> str:
     faults.add("POST /channels/.*/messages", 403, 50007)
     scene.go()
     text = await reply.said("drawn and stored")
-    assert f"/show {text.partition('/show ')[2].partition(' ')[0]} " in text
+    assert f"/show {text.splitlines()[1].split()[1]}." in text
     assert scene.discord.shown() == [reply.message]
     return "its message says so, and how to see it"
 
@@ -498,7 +498,7 @@ async def test_while_the_database_is_locked_people_hear_so_and_nothing_is_queued
     with closing(sqlite3.connect(marble.data / "marble.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         refused = await ann.imagine("a cat")
-        assert "nothing was queued" in await refused.said("too long")
+        assert "nothing was queued" in await refused.said("too busy")
         # The acknowledgement, for which Discord waits 3 s, did not wait for the database.
         assert interaction(refused).first == DEFER
         other.execute("ROLLBACK")
@@ -605,7 +605,7 @@ async def test_while_it_ends_new_work_is_refused_in_words(
     assert late.ephemeral
     assert "is restarting" in late.text
     await ann.reacts("🌱", first)
-    assert "is restarting" in (await ann.gets_dm("restarted")).text
+    assert "is restarting" in (await ann.gets_dm("restarting")).text
     scene.go()
     await scene.discord.until(lambda: _is_picture(reply.message), "the picture")
     assert await stopping == 0

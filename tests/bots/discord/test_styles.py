@@ -15,10 +15,10 @@ async def test_moderators_keep_styles_and_everybody_draws_with_them(
     refused = await ann.types("style add", name="noir", prompt="film noir")
     assert await refused.said("Only moderators")
     assert refused.ephemeral
-    assert await (await ann.types("style list")).said("No styles")
+    assert await (await ann.types("style list")).said("There are no styles here yet")
     words = "a statue of {prompt}, *hard* shadows"
     kept = await judge.types("style add", name="Noir", prompt=words, negative="colour")
-    assert await kept.said("Style noir is kept")
+    assert await kept.said("Style noir is saved")
     assert await ann.completes("imagine", "style", "no", prompt="a cat") == ["noir"]
     listed = await (await ann.types("style list")).said("Styles here")
     assert r"noir: a statue of {prompt}, \*hard\* shadows (not: colour)" in listed
@@ -32,7 +32,7 @@ async def test_moderators_keep_styles_and_everybody_draws_with_them(
     assert await ann.at(thread).completes("imagine", "style", "", prompt="a cat") == ["noir"]
     # What was drawn with it is drawn again without it.
     assert await judge.completes("style remove", "name", "") == ["noir"]
-    assert await (await judge.types("style remove", name="noir")).said("gone")
+    assert await (await judge.types("style remove", name="noir")).said("is removed")
     again = await ann.clicks("Same seed", reply)
     assert await again.picture() == png
     assert "style noir" in again.text
@@ -68,5 +68,7 @@ async def test_marbles_own_moderators_keep_styles_for_everywhere(
     mo = discord.person("mo")
     cold.settings["MARBLE_MODERATORS"] = f"discord:{mo.id}"
     await cold.start()
-    assert await (await mo.in_dm().types("style add", name="gold", prompt="gilded")).said("kept")
+    assert await (await mo.in_dm().types("style add", name="gold", prompt="gilded")).said(
+        "is saved"
+    )
     assert await ann.completes("imagine", "style", "", prompt="a cat") == ["gold"]

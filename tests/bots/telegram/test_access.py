@@ -190,7 +190,7 @@ async def test_a_channel_owns_nothing_where_it_did_not_ask_and_has_no_settings(
         await one.words(said, "1/")
         for text, told in (
             ("/show 1", "that you may see here"),
-            ("/show", "Nothing yet"),
+            ("/show", "No pictures yet"),
             ("/cancel 1", "that you may see here"),
             ("/cancel", "no waiting or running job"),
         ):
@@ -217,7 +217,7 @@ async def test_in_a_group_nothing_is_told_of_what_somebody_asked_for_in_private(
         stats = await statues.words(await ada.says("/stats", to=statues), "Here:")
         assert "You:" not in text_of(stats)
         await ada.chat.picture(await ada.says("another secret"))
-        await statues.words(await ada.says("/show", to=statues), "Nothing yet")
+        await statues.words(await ada.says("/show", to=statues), "No pictures yet")
         assert text_of(await ada.chat.picture(await ada.says("/show"))).startswith("another")
 
 

@@ -274,7 +274,7 @@ async def test_a_picture_that_is_not_taken_by_any_way_leaves_a_sentence(
     await asyncio.to_thread(gate.touch)
     sentence = await ada.chat.words(said, "drawn and stored")
     assert ada.chat.shown == [sentence]
-    number = text_of(sentence).partition("/show ")[2].partition(" ")[0]
+    number = text_of(sentence).partition("/show ")[2].rstrip(".")
     await ada.chat.picture(await ada.says(f"/show {number}"))
 
 

@@ -137,7 +137,7 @@ async def test_previews_are_shown_where_nothing_is_checked_alone(
         asked = [(ada.chat, "a cat preview"), (free, "/imagine a cat preview")]
         answers = [await chat.answer(await ada.says(text, to=chat)) for chat, text in asked]
         await telegram.until(lambda: "photo" in answers[1])
-        await telegram.until(lambda: "hiselling" in text_of(answers[0]))
+        await telegram.until(lambda: "rawing" in text_of(answers[0]))
         assert "photo" not in answers[0]
         (tmp_path / "data" / "gate").touch()
         await telegram.until(lambda: VEIL in answers[0])

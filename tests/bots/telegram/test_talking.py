@@ -315,7 +315,7 @@ async def test_an_anonymous_administrator_is_their_group(
         reply_to_message=picture,
     )
     await telegram.add_update("message", message)
-    await statues.words(message, f"telegram:{ada.id} may not request pictures here: rude")
+    await statues.words(message, f"telegram:{ada.id} may no longer request pictures here: rude")
     said = await ada.says("/imagine another", to=statues)
     await statues.words(said, "You may not request pictures here until")
     said = await ada.says("elsewhere")
@@ -405,7 +405,9 @@ async def test_administrators_say_what_holds_in_their_group_and_its_topics(
     await statues.words(await bob.says("/log", to=statues), done)
     refused = await ada.says("/imagine a cat --steps 10", to=topic)
     await topic.words(refused, "Here steps must be between 1 and 9, not 10.")
-    await topic.words(await bob.says("/rules --steps 1-5 --open no", to=topic), "in this topic")
+    await topic.words(
+        await bob.says("/rules --steps 1-5 --open no", to=topic), "Rules for this topic"
+    )
     await topic.words(await ada.says("/imagine a cat --steps 2", to=topic), "turned off")
     await statues.picture(await ada.says("/imagine a cat --steps 8", to=statues))
     said = await bob.says("/rules group --blocked none --count 1-2", to=topic)
@@ -474,7 +476,7 @@ async def test_people_get_what_is_kept_of_them_and_have_it_removed(
     question = await ada.chat.words(await ada.says("/mydata delete"), "for good. Are you sure?")
     await ada.presses(question, "Delete everything")
     await ada.chat.words(question, "Deleted: 1 job")
-    await ada.chat.words(await ada.says("/history"), "Nothing yet.")
+    await ada.chat.words(await ada.says("/history"), "No pictures yet.")
 
 
 @pytest.mark.parametrize("command", ["help", "start", "privacy", "queue", "models", "stats"])

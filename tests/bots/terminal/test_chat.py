@@ -67,20 +67,20 @@ def test_help_and_history_answer_and_an_empty_input_ends(chat: Chat) -> None:
     answer = chat("/help\n/history\n")
     assert answer.code == 0
     assert ":dice" in answer.out
-    assert "Nothing yet" in answer.out
+    assert "No pictures yet" in answer.out
     assert chat("") == Answer(0, "", "")
 
 
 @pytest.mark.parametrize("line", ["x" * 70_000, "\x00\x1b[2J", "a cat --seed " + "9" * 5000])
 def test_odd_lines_are_answered_in_one_sentence(chat: Chat, line: str) -> None:
     answer = chat(f"{line}\n/history\n")
-    assert "Nothing yet" in answer.out or "a cat" in answer.out
+    assert "No pictures yet" in answer.out or "a cat" in answer.out
     assert "Traceback" not in answer.out + answer.err
 
 
 def test_a_conversation_without_a_picture_leaves_none(chat: Chat, marble: Marble) -> None:
     chat("/help")
-    assert "Nothing yet" in marble("history").out
+    assert "No pictures yet" in marble("history").out
 
 
 def test_pictures_are_made_from_pictures_in_a_conversation(chat: Chat) -> None:

@@ -87,7 +87,7 @@ def test_a_workflow_or_file_starts_from_a_picture_that_is_given(
 
 
 def test_history_and_show_tell_what_was_drawn_from_what(marble: Marble) -> None:
-    assert "Nothing yet" in marble("history").out
+    assert "No pictures yet" in marble("history").out
     marble("imagine", "a [bold]cat[/bold]", "--seed", "7", *TINY)
     marble("rerun", "1.1")
     history = marble("history").out
@@ -140,8 +140,8 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
         (["imagine", "a cat", "--seed", "abc"], "seed must be a whole number from 0"),
         (["imagine", "a cat", "--guidance", "nan"], "guidance must be between 0 and 30"),
         (["imagine", "x" * 10_000], "prompt must be at most 2,000 characters"),
-        (["imagine", ""], "prompt must be some words"),
-        (["imagine"], "prompt must be some words"),
+        (["imagine", ""], "prompt must be a description of the picture"),
+        (["imagine"], "prompt must be a description of the picture"),
         (["imagine", "a cat", "--model", "tinny"], "no model 'tinny' (did you mean 'tiny'?)"),
         (["styles", "add", "noir", "--prompt", "film"], "There is no option '--prompt'.\n"),
         (["queue", "--onc"], "no option '--onc' (did you mean '--once'?)"),
@@ -176,7 +176,7 @@ def test_bad_input_costs_one_sentence_and_leaves_nothing(
     assert not answer.out
     assert not [path for path in files(data) if path.suffix == ".png"]
     if words[:1] != ["history"]:
-        assert "Nothing yet" in marble("history").out
+        assert "No pictures yet" in marble("history").out
 
 
 @pytest.mark.parametrize(

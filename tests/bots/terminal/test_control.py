@@ -86,7 +86,7 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_any_work(
     assert answer.code == 2
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
-    assert "Nothing yet" in steered("history").out
+    assert "No pictures yet" in steered("history").out
 
 
 def test_what_is_typed_becomes_a_part_of_a_recipe() -> None:

@@ -79,7 +79,7 @@ async def test_export_and_forget(
     assert "Backups keep what they contain" in capsys.readouterr().out
     with pytest.raises(UserError, match="Nothing is stored about terminal:bob"):
         await run(settings, "forget", "--person", "terminal:bob")
-    with pytest.raises(UserError, match="Nothing is stored about nobody; people are like"):
+    with pytest.raises(UserError, match="Nothing is stored about nobody; people are named like"):
         await run(settings, "export", "--person", "nobody", tmp_path / "nobody.zip")
     assert not (tmp_path / "nobody.zip").exists()
 

@@ -141,7 +141,10 @@ BAD = {
     "no picture of ours": (("imagine", "a dog", "--image", "99"), "There is no job 99"),
     "a mask alone": (("imagine", "a dog", "--mask", "black.png"), "used together with --image"),
     "a black mask": (("imagine", "a", "--image", "1", "--mask", "black.png"), "all black"),
-    "a mask of another shape": (("imagine", "a", "--image", "1", "--mask", "long.png"), "shape"),
+    "a mask of another shape": (
+        ("imagine", "a", "--image", "1", "--mask", "long.png"),
+        "aspect ratio",
+    ),
     "a mask of no colour": (
         ("imagine", "a", "--image", "1", "--mask", "puce7"),
         "a mask is a picture (a file,",
@@ -153,7 +156,7 @@ BAD = {
     "alpha where there is none": (("imagine", "a", "--image", "1", "--mask", "alpha"), "transpar"),
     "no strength": (("imagine", "a dog", "--image", "1", "--strength", "0"), "between 0.01 and 1"),
     "too much strength": (("rerun", "1", "--image", "1", "--strength", "1.5"), "between 0.01 and"),
-    "strength for nothing": (("imagine", "a dog", "--strength", "0.5"), "no start image"),
+    "strength for nothing": (("imagine", "a dog", "--strength", "0.5"), "without a start image"),
     "no number": (("zoom", "1", "--factor", "far"), "--factor must be a number"),
     "too far": (("zoom", "1", "--factor", "99"), "factor must be between 1.1 and 4"),
     "nowhere": (("pan", "1", "away"), "one of left, right, up, down"),
@@ -178,7 +181,7 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_any_work(
     assert answer.code == 2
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
-    assert "Nothing yet" not in marble("history").out
+    assert "No pictures yet" not in marble("history").out
     assert marble("show", "2").code == 2
     # A start image may have been kept before its mask was refused; it is swept within the hour.
     assert len([path for path in files(data) if path.suffix == ".png"]) <= len(before) + 1

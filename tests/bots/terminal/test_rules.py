@@ -24,7 +24,7 @@ def test_rules_are_changed_and_shown(marble: Marble) -> None:
 
 def test_a_rule_that_cannot_be_read_changes_nothing(marble: Marble) -> None:
     for words, said in (
-        (("steps=1-30", "count=many"), "count must be like LOW-HIGH"),
+        (("steps=1-30", "count=many"), "count must be a range like LOW-HIGH"),
         (("colour=red",), "A rule must be one of per_minute"),
         (("steps",), "A rule is written like steps=1-30"),
     ):

@@ -22,4 +22,4 @@ def test_a_style_of_one_place_is_not_known_in_others(marble: Marble) -> None:
     marble("styles", "--place", "discord:1", "add", "gold", "gilded")
     assert "gold" in marble("styles", "--place", "discord:1").out
     assert "gold" not in marble("styles").out
-    assert "none is installed" in marble("imagine", "a cat", "--style", "gold").err
+    assert "no styles have been added" in marble("imagine", "a cat", "--style", "gold").err

@@ -108,6 +108,6 @@ async def test_only_moderators_pause_and_resume(here: Process) -> None:
 
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 301, "bell \a"])
 async def test_a_reason_that_people_cannot_read_is_refused(here: Process, reason: str) -> None:
-    with pytest.raises(OptionError, match="The reason must be 1 to 300 characters"):
+    with pytest.raises(OptionError, match="The reason must be 1 to 300 visible characters"):
         await here.pausing.pause(reason, "discord:mod")
     assert await here.storage.moderation.paused() is None
