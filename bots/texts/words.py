@@ -135,7 +135,7 @@ class Words:
     sent_anew = "The picture was sent as a new message."
     dm_closed = "I cannot send you a DM; allow direct messages from this server and try again."
     pick = "Which one?"
-    nothing_yet = "Nothing yet. Describe a picture and it will appear here."
+    nothing_yet = "No pictures yet. Describe one and it will appear here."
     no_favourites = "No favourites yet. Mark a picture with ⭐ to add it."
     history_title = "Your pictures"
     favourites_title = "Your favourites"
