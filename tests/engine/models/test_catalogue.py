@@ -40,7 +40,7 @@ def test_models_are_found_where_comfyui_keeps_them(folder: Path) -> None:
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(folder: Path) -> None:
-    with pytest.raises(UnknownModel, match=r"did you mean 'mine'.*known models: mine, starter"):
+    with pytest.raises(UnknownModel, match=r"did you mean 'mine'.*available models: mine, starter"):
         Catalogue(folder.parent).get("min")
 
 
@@ -62,7 +62,7 @@ def test_a_model_that_vanishes_is_unknown_and_one_that_is_moved_is_found(
         assert catalogue.get("mine").folder == moved
     else:
         shutil.rmtree(moved)
-        with pytest.raises(UnknownModel, match="known models: starter"):
+        with pytest.raises(UnknownModel, match="available models: starter"):
             catalogue.get("mine")
 
 
