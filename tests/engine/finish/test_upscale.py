@@ -171,7 +171,7 @@ def test_names_come_from_the_folder(tmp_path: Path) -> None:
     assert shelf.get(LANCZOS) is None
     with pytest.raises(UnknownPart, match="no upscaler '4x-shrp' \\(did you mean '4x-Sharp'"):
         shelf.get("4x-shrp")
-    with pytest.raises(UnknownPart, match="known ones: lanczos, latent, 2x-Line"):
+    with pytest.raises(UnknownPart, match="available: lanczos, latent, 2x-Line"):
         shelf.get("../../etc/passwd")
     with pytest.raises(BrokenModel, match="convert it to safetensors"):
         shelf.get("old")

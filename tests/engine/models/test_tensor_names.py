@@ -296,7 +296,7 @@ def test_a_model_without_a_vae_draws_with_one_that_is_named(bare: Model, tmp_pat
     external = ExternalVaes(bare, ModelFiles(tmp_path, ModelKind.VAE))
     assert (bare.latent_channels, bare.latent_scale) == (4, 8)
     for ask in (external.decoder, external.encoder):
-        with pytest.raises(MissingVae, match=r"holds no VAE: name one .*--vae \(mse, taesd\)"):
+        with pytest.raises(MissingVae, match=r"has no VAE: choose one .*--vae \(mse, taesd\)"):
             ask(None)
     with pytest.raises(MissingVae):
         external.encoder("taesd")  # it only decodes
