@@ -44,7 +44,7 @@ class Audience(Enum):
 
     NONE = auto()
     ALONE = auto()  # where nobody else reads
-    ALL = auto()  # where they ask, whoever reads there
+    ALL = auto()  # where they ask, to all who read there
 
 
 class Purpose(Enum):
@@ -57,19 +57,19 @@ class Purpose(Enum):
     END = auto()  # cancel what waits or runs, delete a message that shows it
 
 
-# Not for whoever is banned: adapters ask `Gate.admit`. For DRAW the studio asks the gate.
+# Refused to banned people: adapters ask `Gate.admit`. For DRAW the studio asks the gate.
 ADMITTED: Final = frozenset({Purpose.POST, Purpose.SEND})
 
 
 class Unseen(UserError):
-    """A picture does not exist, or may not be seen by whoever asks: one sentence for both."""
+    """A picture does not exist, or the asker may not see it: one sentence for both."""
 
     def __init__(self, name: str) -> None:
         super().__init__(Sentence("unseen_picture", name=name))
 
 
 class PostedElsewhere(UserError):
-    """A picture may be seen by whoever asks, but not by everybody where they ask."""
+    """The asker may see a picture, but not everybody where they ask."""
 
     def __init__(self, name: str) -> None:
         super().__init__(Sentence("posted_elsewhere", name=name))
@@ -111,7 +111,7 @@ class Facts:
 
     role: Role  # everywhere
     shown: bool = False  # the message that they act on shows the picture
-    shared: bool = False  # whoever reads the answer may see that place
+    shared: bool = False  # all who read the answer may see that place
     relation: Relation | None = None  # None: not asked yet
 
 

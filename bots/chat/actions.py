@@ -48,7 +48,7 @@ ACTIONS: Final[Mapping[str, Purpose]] = {
     **dict.fromkeys(DRAWN, Purpose.DRAW),
     "edit": Purpose.DRAW,  # a form with the recipe
     "show": Purpose.POST,  # again, with its buttons
-    "pick": Purpose.TELL,  # … to whoever asks, or the buttons alone
+    "pick": Purpose.TELL,  # … to the asker, or the buttons alone
     "original": Purpose.SEND,  # the files in full size
     "recipe": Purpose.TELL,
     "favourite": Purpose.TELL,

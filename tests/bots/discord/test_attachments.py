@@ -90,7 +90,9 @@ async def test_what_cannot_be_drawn_from_a_picture_is_refused_in_ones_language(
     started = make_recipe(image="a" * 64, strength=0.5)
     refusals = {
         "没有配方": bob.posts("plain.png", png(64, 64)),
-        "文件里没有": bob.posts("start.png", write_png(pixels(1, 64, 64), started, 0)),
+        "还需要另一张图，文件里没有": bob.posts(
+            "start.png", write_png(pixels(1, 64, 64), started, 0)
+        ),
         "没有 Marble 画的图片": (await bob.types("help")).message,
         "最多 20 MiB": bob.posts("large.png", bytes(21 * 2**20)),
     }

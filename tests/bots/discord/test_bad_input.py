@@ -52,10 +52,10 @@ DEEDS: Final[dict[str, tuple[Deed, str]]] = {
         "seed is given twice, as '7' and as '8'",
     ),
     "a flag without its value": (lambda ann: ann.imagine("a cat --seed"), "followed by a value"),
-    "a flag's bad value": (lambda ann: ann.imagine("a cat --ar big"), "512"),
+    "a flag's bad value": (lambda ann: ann.imagine("a cat --ar big"), "like 512"),
     "seed abc": (lambda ann: ann.imagine("a cat", seed="abc"), "whole number"),
     "an unknown model": (lambda ann: ann.imagine("a cat", model="startr"), "did you mean"),
-    "a size that is none": (lambda ann: ann.imagine("a cat", size="big"), "512"),
+    "a size that is none": (lambda ann: ann.imagine("a cat", size="big"), "like 512"),
     "a mask without an image": (
         lambda ann: ann.imagine("a cat", mask=ann.uploads("mask.png", png())),
         "start image",
