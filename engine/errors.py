@@ -37,6 +37,7 @@ from typing import ClassVar, Final, Self
 from engine.sentences import Sentence
 
 LISTED: Final = 10  # names in a sentence
+LONGEST_PATH: Final = 1000  # characters of a path or setting in a message to the owner
 LONGEST: Final = 300  # characters of a name that others are compared with; files' have 255 at most
 
 
@@ -238,7 +239,7 @@ class SettingError(UserError):
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key = key
-        super().__init__(f"{key} must be {allowed}, not {shorten(value)}.")
+        super().__init__(f"{key} must be {allowed}, not {shorten(value, LONGEST_PATH)}.")
 
 
 class MetadataError(UserError):

@@ -22,7 +22,7 @@ from bots.terminal.files import looks_like_file, picture_file
 from bots.terminal.inputs import INPUTS, TypedInputs, read_direction
 from bots.terminal.recipe_files import WORKFLOW
 from bots.terminal.session import Session
-from engine.errors import UnknownOption, UserError, shorten
+from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
 HELP: Final = """\
 [bold]a marble scholar[/bold]     any words become a picture; /imagine in front is welcome
@@ -87,7 +87,7 @@ async def _answer(session: Session, line: str) -> None:
     elif file := dropped(line):
         await session.run(file, {})
     elif word.startswith("/") and (name := _one_word(line)) and looks_like_file(name, WORKFLOW):
-        raise UserError(f"There is no file {shorten(name)}.")
+        raise UserError(f"There is no file {shorten(name, LONGEST_PATH)}.")
     elif word.startswith(("/", ":")):
         raise UnknownOption(word, ACTIONS)
     else:

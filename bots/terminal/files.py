@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bots.terminal.arguments import PICTURE_SUFFIXES
-from engine.errors import UserError, shorten
+from engine.errors import LONGEST_PATH, UserError, shorten
 
 
 def read_file(name: str, most: int, takes: str) -> bytes:
@@ -15,7 +15,7 @@ def read_file(name: str, most: int, takes: str) -> bytes:
     """
     if not name.strip():
         raise UserError(f"The file's name is empty; {takes}.")
-    short = shorten(name)
+    short = shorten(name, LONGEST_PATH)
     try:
         path = Path(name).expanduser()
         if path.is_dir():

@@ -17,7 +17,7 @@ from bots.terminal.inputs import A_PICTURE
 from bots.terminal.output import headline, recipe_table, show_pictures
 from bots.terminal.progress import LiveProgress
 from bots.terminal.recipe_files import note_ignored, read_workflow
-from engine.errors import UserError, shorten
+from engine.errors import LONGEST_PATH, UserError, shorten
 from engine.events import Verdict
 from engine.sentences import Sentence
 from storage import IllegalStep, Job, Picture, StaleEpoch, Status, TooLate
@@ -64,7 +64,9 @@ class Session:
         if name and (file := picture_file(name)):
             return await self.run(file, values)
         if name and looks_like_file(name):
-            raise UserError(f"There is no file {shorten(name)}; rerun takes {A_PICTURE}.")
+            raise UserError(
+                f"There is no file {shorten(name, LONGEST_PATH)}; rerun takes {A_PICTURE}."
+            )
         await self.draw(self.studio.rerun(await self.named(name), values, self.asker))
 
     async def run(self, file: Path, values: Mapping[str, Any]) -> None:

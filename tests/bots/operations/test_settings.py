@@ -37,7 +37,7 @@ def test_the_environment_wins_over_the_file_and_empty_means_default(tmp_path: Pa
         ("MARBLE_TERMINAL_PICTURES", "yes"),
         ("MARBLE_MODELS_DIR", "no/such/folder"),
         ("MARBLE_DATA_DIR", __file__),
-        ("MARBLE_DATA_DIR", f"{__file__}/data"),
+        ("MARBLE_DATA_DIR", f"{__file__}/{'deep/' * 40}data"),
         ("MARBLE_GRACE_SECONDS", "soon"),
         ("MARBLE_TELEGRAM_API_BASE", "api.telegram.org"),
         ("MARBLE_TELEGRAM_WEBHOOK_URL", "http://marble.example"),

@@ -156,7 +156,10 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
         (["rerun", "99"], "no job 99"),
         (["rerun", "1.0"], "no picture '1.0'"),
         (["rerun"], "no pictures yet"),
-        (["rerun", "nope.png"], "There is no file 'nope.png'; rerun takes a picture file, or"),
+        (
+            ["rerun", f"{'far/' * 30}nope.png"],
+            f"There is no file '{'far/' * 30}nope.png'; rerun takes a picture file, or",
+        ),
         (["rerun", "1", "2"], "does not know what to do with '2'"),
         (["show", "twelve"], "no picture 'twelve'"),
         (["history", "--limit", "0"], "limit must be a whole number between 1 and 1000"),
