@@ -19,8 +19,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Each test says which settings it has; none has its developer's, such as a token that is real.
-for variable in VARIABLES:
-    os.environ.pop(variable.key, None)
+for key in VARIABLES:
+    os.environ.pop(key, None)
 
 # What a run shows depends on the code alone: not on what was drawn by chance, nor on how busy the
 # machine was. `--hypothesis-profile=search` draws new examples.

@@ -116,7 +116,7 @@ async def check_settings(settings: Settings) -> AsyncIterator[Finding]:
     """Look for settings whose names mean nothing: a rule that was meant to hold does not."""
     unknown = unknown_settings()
     for name in unknown:
-        near = nearest(name, (variable.key for variable in VARIABLES))
+        near = nearest(name, VARIABLES)
         text, cure = f"there is no setting {name}{near}", "see .env.example for all settings"
         yield Finding("settings", State.POOR, text, cure)
     if not unknown:

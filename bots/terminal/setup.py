@@ -68,12 +68,11 @@ def _ask(key: str) -> str:
     """Ask until the setting can be read; from a pipe, the first answer counts."""
     tty = sys.stdin.isatty()
     read: Callable[[str], str] = getpass.getpass if key in SECRET and tty else _read
-    variable = next(each for each in VARIABLES if each.key == key)
     while True:
         answer = read(f"{QUESTIONS[key]}: ").strip()
         try:
             if answer not in ("", "-"):
-                variable.read(key, answer)
+                VARIABLES[key].read(key, answer)
             return answer
         except SettingError as error:
             if not tty:

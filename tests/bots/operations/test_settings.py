@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from bots.operations.settings import VARIABLES, EnvFileOpen, load_settings
-from engine.errors import SettingError
+from bots.operations.settings import VARIABLES, load_settings
+from engine.errors import SettingError, UserError
 from tests.conftest import ROOT
 
 
@@ -60,7 +60,7 @@ def test_the_example_file_lists_every_variable_with_its_default() -> None:
     example = dict(
         re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
     )
-    assert example == {variable.key: variable.default for variable in VARIABLES}
+    assert example == {key: variable.default for key, variable in VARIABLES.items()}
 
 
 def test_a_wrong_token_is_not_repeated() -> None:
@@ -74,7 +74,7 @@ def test_secrets_that_others_can_read_are_refused_with_the_cure(tmp_path: Path) 
     env.write_text("MARBLE_DISCORD_TOKEN=a.b.c\n")
     for mode in (0o640, 0o604, 0o666):
         env.chmod(mode)
-        with pytest.raises(EnvFileOpen, match=rf"run `chmod 600 {env}`"):
+        with pytest.raises(UserError, match=rf"run `chmod 600 {env}`"):
             load_settings({}, env_file=str(env))
     env.chmod(0o600)
     assert load_settings({}, env_file=str(env)).discord_token == "a.b.c"
