@@ -1,9 +1,8 @@
 """`marble doctor`: look at everything that Marble stands on, and say in a line each what is wrong
 and what helps.
 
-A check is a function of the settings that yields findings. `CHECKS` lists them in the order in
-which one thing stands on another; a chat adds its own by name, so that nobody pays for a library
-that they do not use.
+A check is a function of the settings that yields findings. `checks_of` lists them in the order in
+which one thing stands on another, by name, so that nobody pays for a library that they do not use.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,11 +21,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from bots.admission.rulebook import POLICY, PREFIX, Safety
 from bots.admission.rules import time_text
 from bots.operations import proxy
-from bots.operations.settings import VARIABLES, Settings, unknown_settings
-from engine.errors import UserError, nearest
+from bots.operations.settings import OTHERS, VARIABLES, Settings, unknown_settings
+from engine.errors import BrokenModel, UserError, nearest
 from engine.files.private import MIN_FREE
+from engine.models.catalogue import STARTER, Catalogue
 
 OLDEST: Final = (3, 11)
 RELEASED: Final = datetime(2026, 11, 1, tzinfo=UTC)  # no honest clock is before this
@@ -58,48 +59,33 @@ class Finding:
         return f"{self.state:<6}{self.what:<11}{self.text}{cure}"
 
 
-Check = Callable[[Settings], AsyncIterator[Finding]]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckEntry:
-    """A check by its name, `module:function`, and whether the settings want it."""
-
-    check: str
-    wanted: Callable[[Settings], bool] = lambda settings: True
-
-
 OWN: Final = (
     *("python", "settings", "modes", "proxy", "disk"),
     *("database", "device", "models", "safety"),
 )
-CHECKS: Final = (
-    *(CheckEntry(f"{__name__}:check_{name}") for name in OWN),
-    CheckEntry("bots.discord.doctor:check_discord", lambda settings: bool(settings.discord_token)),
-    CheckEntry(
-        "bots.telegram.doctor:check_telegram", lambda settings: bool(settings.telegram_token)
-    ),
-)
 
 
-async def examine(
-    settings: Settings, checks: Iterable[CheckEntry] = CHECKS
-) -> AsyncIterator[Finding]:
+def checks_of(settings: Settings) -> Iterator[str]:
+    """Yield `module:function` of each check that is wanted, in their order."""
+    yield from (f"{__name__}:check_{name}" for name in OWN)
+    if settings.discord_token:
+        yield "bots.discord.doctor:check_discord"
+    if settings.telegram_token:
+        yield "bots.telegram.doctor:check_telegram"
+
+
+async def examine(settings: Settings, checks: Iterable[str]) -> AsyncIterator[Finding]:
     """Yield what every check finds; one that fails itself is a finding, too."""
-    for entry in checks:
-        if not entry.wanted(settings):
-            continue
-        module, _, name = entry.check.partition(":")
+    for check in checks:
+        module, _, name = check.partition(":")
         try:
-            check: Check = getattr(import_module(module), name)
-            async for finding in check(settings):
+            async for finding in getattr(import_module(module), name)(settings):
                 yield finding
+        except UserError as error:
+            yield Finding(name.removeprefix("check_"), State.BAD, str(error))
         except Exception as error:
-            about = name.removeprefix("check_").replace("_", " ")
-            text = (
-                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            )
-            yield Finding(about, State.BAD, text)
+            text = f"{type(error).__name__}: {error}"
+            yield Finding(name.removeprefix("check_"), State.BAD, text)
 
 
 async def check_python(settings: Settings) -> AsyncIterator[Finding]:
@@ -127,14 +113,13 @@ async def check_modes(settings: Settings, env_file: Path = Path(".env")) -> Asyn
     """Look at who else can read what is secret or private."""
     if os.name != "posix":
         return
-    for path, bits in ((env_file, stat.S_IRWXG | stat.S_IRWXO), (settings.data_dir, stat.S_IRWXO)):
+    for path, bits in ((env_file, OTHERS), (settings.data_dir, stat.S_IRWXO)):
         if not path.exists():
             yield Finding("privacy", State.GOOD, f"{path} does not exist yet")
         elif path.stat().st_mode & bits:
             mode = "600" if path.is_file() else "700"
-            yield Finding(
-                "privacy", State.POOR, f"others can read {path}", f"`chmod {mode} {path}`"
-            )
+            cure = f"`chmod {mode} {path}`"
+            yield Finding("privacy", State.POOR, f"others can read {path}", cure)
         else:
             yield Finding("privacy", State.GOOD, f"only you can read {path}")
 
@@ -151,11 +136,9 @@ async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
         if address:
             ways.setdefault(proxy.proxy_for(settings, address), []).append(name)
     for way, names in ways.items():
-        whom = ", ".join(names)
+        text = f"{proxy.show(way) if way else 'no proxy'} is used to reach {', '.join(names)}"
         if way:
-            text = f"{proxy.show(way)} is used to reach {whom} (from {proxy.source(settings)})"
-        else:
-            text = f"no proxy is used to reach {whom}"
+            text += f" (from {proxy.source(settings)})"
         yield Finding("proxy", State.GOOD, text)
 
 
@@ -205,8 +188,8 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
 async def check_device(settings: Settings) -> AsyncIterator[Finding]:
     """Try the device, and look at its memory."""
     try:
-        device = await asyncio.to_thread(lambda: import_module("engine.check.device").look)
-        found = await asyncio.to_thread(device, settings.device)
+        device = await asyncio.to_thread(import_module, "engine.check.device")
+        found = await asyncio.to_thread(device.look, settings.device)
     except ImportError as error:
         cure = 'install it (README, "Your GPU") into the environment that runs `marble`'
         yield Finding("device", State.BAD, f"torch cannot be imported ({error})", cure)
@@ -224,9 +207,6 @@ async def check_device(settings: Settings) -> AsyncIterator[Finding]:
 
 async def check_models(settings: Settings) -> AsyncIterator[Finding]:
     """Read the description of every model."""
-    from engine.errors import BrokenModel
-    from engine.models.catalogue import STARTER, Catalogue
-
     catalogue = await asyncio.to_thread(Catalogue, settings.models_dir)
     good = []
     for name in await asyncio.to_thread(catalogue.names):
@@ -246,19 +226,19 @@ async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
     name = settings.safety_model
     if name:
         try:
-            labels = await asyncio.to_thread(_try_classifier, name, settings.safety_labels)
+            classifier = await asyncio.to_thread(import_module, "engine.finish.safety")
+            labels = await asyncio.to_thread(classifier.examine, name, settings.safety_labels)
         except UserError as error:
             hidden = f"; no picture is shown openly in {', '.join(wanting)}" if wanting else ""
             cure = "see MARBLE_SAFETY_MODEL and MARBLE_SAFETY_LABELS"
             yield Finding("safety", State.BAD, f"{str(error).rstrip('.')}{hidden}", cure)
         else:
-            text = f"{name} works; its labels are {labels}"
+            text = f"{name} works; its labels are {', '.join(labels)}"
             cure = "set MARBLE_SAFETY, or `marble rules PLACE safety=refuse`"
-            yield (
-                Finding("safety", State.GOOD, text)
-                if wanting
-                else Finding("safety", State.POOR, f"{text}, but no place uses it", cure)
-            )
+            if wanting:
+                yield Finding("safety", State.GOOD, text)
+            else:
+                yield Finding("safety", State.POOR, f"{text}, but no place uses it", cure)
     elif wanting:
         text = f"no picture can be checked, so none is shown openly in {', '.join(wanting)}"
         yield Finding("safety", State.BAD, text, "set MARBLE_SAFETY_MODEL, or safety=off there")
@@ -266,15 +246,8 @@ async def check_safety(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("safety", State.GOOD, "pictures are not checked (MARBLE_SAFETY_MODEL)")
 
 
-def _try_classifier(name: str, limits: Mapping[str, float]) -> str:
-    """Classify a grey picture; return the classifier's labels."""
-    safety = import_module("engine.finish.safety")
-    return ", ".join(safety.examine(name, limits))
-
-
 async def _places_that_want_it(settings: Settings) -> list[str]:
     """Return the places whose rule holds unsafe pictures back, as far as they can be looked up."""
-    from bots.admission.rulebook import POLICY, PREFIX, Safety
     from storage.care.diagnosis import look
 
     wanting = {"*"} if settings.safety != Safety.OFF else set()

@@ -6,12 +6,10 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bots.operations.doctor import CHECKS, Finding, State, examine
+from bots.operations.doctor import Finding, State, checks_of, examine
 from bots.operations.settings import load_settings
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import ATTACH, INVITED
-
-ENTRY = next(entry for entry in CHECKS if entry.check.endswith("check_discord"))
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +21,8 @@ def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def found(discord: FakeDiscord, **changes: str) -> list[Finding]:
     settings = load_settings({**discord.environment, **changes}, env_file="")
-    return [finding async for finding in examine(settings, [ENTRY])]
+    checks = [check for check in checks_of(settings) if "discord" in check]
+    return [finding async for finding in examine(settings, checks)]
 
 
 async def test_all_is_well_and_the_link_asks_for_what_is_needed(discord: FakeDiscord) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from bots.operations.doctor import (
-    CHECKS,
-    CheckEntry,
     Finding,
     State,
     check_modes,
     check_settings,
+    checks_of,
     examine,
 )
 from bots.operations.settings import Settings, load_settings
@@ -37,8 +36,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 async def found(settings: Settings, name: str) -> list[Finding]:
     """Return what one check finds."""
-    [entry] = [entry for entry in CHECKS if entry.check.endswith(f"check_{name}")]
-    return [finding async for finding in examine(settings, [entry])]
+    [check] = [check for check in checks_of(settings) if check.endswith(f"check_{name}")]
+    return [finding async for finding in examine(settings, [check])]
 
 
 async def ails(settings: Settings, name: str) -> Finding:
@@ -60,7 +59,7 @@ async def test_all_is_well_on_a_machine_where_it_is(
     usage = type(shutil.disk_usage("."))(100 * 2**30, 0, 100 * 2**30)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     await fill(settings)
-    findings = [finding async for finding in examine(settings)]
+    findings = [finding async for finding in examine(settings, checks_of(settings))]
     assert {finding.state for finding in findings} == {State.GOOD}, [str(f) for f in findings]
     whats = [finding.what for finding in findings]
     assert whats[0] == "python"
@@ -232,13 +231,12 @@ async def test_a_check_that_fails_itself_is_a_finding_and_stops_nobody(settings:
         yield
 
     sys.modules[__name__].check_tokens = check_tokens  # type: ignore[attr-defined]
-    entries = [
-        CheckEntry("no.such.module:check_nothing"),
-        CheckEntry(f"{__name__}:check_tokens"),
-        CheckEntry("never:wanted", lambda settings: False),
-        CheckEntry("bots.operations.doctor:check_python"),
+    checks = [
+        "no.such.module:check_nothing",
+        f"{__name__}:check_tokens",
+        "bots.operations.doctor:check_python",
     ]
-    findings = [finding async for finding in examine(settings, entries)]
+    findings = [finding async for finding in examine(settings, checks)]
     assert [(f.what, f.state) for f in findings] == [
         ("nothing", State.BAD),
         ("tokens", State.BAD),

@@ -13,7 +13,7 @@ from discord.http import Route
 from huggingface_hub.utils._http import close_session, get_session
 
 from bots.operations import proxy
-from bots.operations.doctor import CHECKS, examine
+from bots.operations.doctor import checks_of, examine
 from bots.operations.proxy import proxy_for
 from bots.operations.settings import Settings, load_settings
 from engine.errors import SettingError, UserError
@@ -116,16 +116,16 @@ def test_the_hub_s_client_follows_the_setting(environment: pytest.MonkeyPatch) -
 async def test_doctor_says_which_is_used_and_hides_its_password(
     environment: pytest.MonkeyPatch,
 ) -> None:
-    [entry] = [entry for entry in CHECKS if entry.check.endswith("check_proxy")]
     token = "aaa.bbb.ccc"
     environment.setenv("NO_PROXY", "huggingface.co")
     chosen = settings(MARBLE_PROXY="http://me:secret@ours:3128", MARBLE_DISCORD_TOKEN=token)
-    texts = [finding.text async for finding in examine(chosen, [entry])]
+    [check] = [check for check in checks_of(chosen) if check.endswith("check_proxy")]
+    texts = [finding.text async for finding in examine(chosen, [check])]
     assert texts == [
         "http://…@ours:3128 is used to reach Discord (from MARBLE_PROXY)",
         "no proxy is used to reach the hub",
     ]
-    [alone] = [finding async for finding in examine(replace(chosen, proxy="off"), [entry])]
+    [alone] = [finding async for finding in examine(replace(chosen, proxy="off"), [check])]
     assert alone.text == "no proxy is used to reach Discord, the hub"
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.operations.doctor import CHECKS, Finding, State, examine
+from bots.operations.doctor import Finding, State, checks_of, examine
 from bots.operations.settings import Settings, load_settings
 from tests.bots.telegram.conftest import a_server
 from tests.fakes.telegram.server import TOKEN, TelegramServer
@@ -20,8 +20,8 @@ async def telegram() -> AsyncIterator[TelegramServer]:
 
 async def findings(server: TelegramServer, **more: str) -> list[Finding]:
     settings: Settings = load_settings({**server.environment, **more}, env_file="")
-    entries = [entry for entry in CHECKS if "telegram" in entry.check]
-    return [finding async for finding in examine(settings, entries)]
+    checks = [check for check in checks_of(settings) if "telegram" in check]
+    return [finding async for finding in examine(settings, checks)]
 
 
 async def ailing(server: TelegramServer, **more: str) -> str:
@@ -39,8 +39,7 @@ async def test_a_bot_that_is_well_set_up(telegram: TelegramServer) -> None:
 
 async def test_without_a_token_nothing_is_asked() -> None:
     settings = load_settings({}, env_file="")
-    entries = [entry for entry in CHECKS if "telegram" in entry.check]
-    assert [finding async for finding in examine(settings, entries)] == []
+    assert not any("telegram" in check or "discord" in check for check in checks_of(settings))
 
 
 async def test_a_token_that_telegram_does_not_know(telegram: TelegramServer) -> None:
