@@ -8,13 +8,14 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from bots.admission import rules
 from bots.admission.in_force import InForce, check_narrowing, nowhere, resolve
 from bots.admission.prompt_hook import Hook, ask
 from bots.admission.roles import Role, Roles
-from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, read_rule
-from bots.admission.rules import DAY, Refusal, Rules, ban_refusal, check_rate
+from bots.admission.rulebook import MODERATED, OPEN, POLICY, PREFIX, Rules, Safety, read_rule
+from bots.admission.rules import DAY, Refusal, ban_refusal
 from bots.admission.visibility import View
 from engine.errors import OptionError
 from engine.queue.tasks import Caps
@@ -99,7 +100,7 @@ class Gate:
         held = await self.admit(asker)
         if held is None:
             return Admission()
-        held.rules.check(recipe)
+        rules.check(held.rules, recipe)
         allow = everything_passes
         if any(held.limits[name] for name in QUOTAS):
             allow = partial(self._allow, held, recipe)
@@ -142,11 +143,11 @@ class Gate:
     async def view(self, place: str, adult: Callable[[str], bool] = nowhere) -> View:
         """Return how pictures may be shown in a place; `adult`: see `in_force`."""
         held = await self.in_force(place, adult)
-        return View(self.storage.pictures, held.rules.safety)
+        return View(self.storage.pictures, Safety(held.rules["safety"]))
 
-    async def rules(self, place: str) -> Rules:
-        """Return the rules in force in a place (`*`: everywhere)."""
-        return (await self.in_force(place)).rules
+    async def check_words(self, place: str, *texts: str) -> None:
+        """Raise `Refusal` for words that are not allowed in a place."""
+        rules.check_words((await self.in_force(place)).rules, *texts)
 
     def move(self, old: str, new: str) -> None:
         """Count a place under its new id together with what was counted under its old one.
@@ -155,17 +156,16 @@ class Gate:
         """
         self._first_ids[new] = self._first_id(old)
 
-    async def change(self, place: str, changes: Mapping[str, str], by: str) -> Mapping[str, Any]:
-        """Change a place's own rules (an empty text removes one), and return all that it keeps.
+    async def change(self, place: str, changes: Mapping[str, str], by: str) -> None:
+        """Change a place's own rules; an empty text removes one.
 
-        Raises `NotAllowed` or `OptionError`. The moderators' log records it.
+        Raises `UserError` for who is no owner, or `OptionError`. The moderators' log records it.
         """
         self.roles.require(Role.OWNER, by)
         read = {name: read_rule(name, text) for name, text in changes.items()}
         stored = {PREFIX + name: value for name, value in read.items()}
         log = [AuditEntry(by=by, act="rules", place=place, detail=read)]
-        kept = await self.storage.people.change_place_settings(place, stored, log=log)
-        return {name.removeprefix(PREFIX): v for name, v in kept.items() if name.startswith(PREFIX)}
+        await self.storage.people.change_place_settings(place, stored, log=log)
 
     async def narrow(
         self, place: str, changes: Mapping[str, str], by: str, *, is_open: bool | None = None
@@ -183,9 +183,7 @@ class Gate:
         read = {name: read_rule(name, text) for name, text in changes.items()}
 
         def check(line: Line) -> None:
-            owners = resolve(self.defaults, line).owners
-            for name, value in read.items():
-                check_narrowing(owners, name, value)
+            check_narrowing(resolve(self.defaults, line).owners, read)
 
         stored = {POLICY + name: value for name, value in read.items()}
         log = [AuditEntry(by=by, act="policy", place=place, detail=read)] if read else []
@@ -204,23 +202,20 @@ class Gate:
             for limit in held.limits[name]
         ]
         for name, limit, key in buckets:
-            check_rate(name, limit.most, self._rates.wait(key, limit.most, now))
+            rules.check_rate(name, limit.most, self._rates.wait(key, limit.most, now))
         for _, limit, key in buckets:
             self._rates.take(key, limit.most, now)
 
     def _allow(self, held: InForce, recipe: Recipe, quota: Quota) -> None:
         """Raise `Refusal` for what is too much beside what was asked for before."""
-        mine, everybodys = (
-            sum(
-                quota.waiting(limit.rule, limit.counted_in, mine=name == "waiting")
-                for limit in held.limits[name]
-            )
-            for name in ("waiting", "place_waiting")
-        )
-        held.rules.check_waiting(mine, everybodys)
+        for name in ("waiting", "place_waiting"):
+            for limit in held.limits[name]:
+                count = quota.waiting(limit.rule, limit.counted_in, mine=name == "waiting")
+                rules.check_waiting(name, limit.most, count)
         for limit in held.limits["daily"]:
             counted = self.today() - DAY, limit.rule, limit.counted_in
-            held.rules.check_budget(recipe, quota.spent(*counted), partial(quota.costs, *counted))
+            used, costs = quota.spent(*counted), partial(quota.costs, *counted)
+            rules.check_budget(limit.most, recipe, used, costs)
 
     def _caps(self, held: InForce, person: str) -> Caps:
         own, everybodys = (

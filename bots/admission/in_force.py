@@ -7,8 +7,8 @@ place's moderators ask for narrows the owner's rules there, and never widens the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bots.admission.rulebook import (
@@ -20,11 +20,12 @@ from bots.admission.rulebook import (
     POLICY,
     PREFIX,
     RULES,
+    UNLIMITED,
+    Rules,
     Safety,
     is_among,
     write_rule,
 )
-from bots.admission.rules import Rules
 from engine.errors import OptionError, some
 from engine.sentences import Sentence
 from storage.records import EVERYWHERE, Line
@@ -33,7 +34,7 @@ SAFETY: Final = PREFIX + "safety"
 OF_A_PERSON: Final = "daily"  # counted in all places together, unless a place has a rule of its own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A limit: how much, by which rule, and the place for which it is counted.
 
@@ -55,20 +56,9 @@ class InForce:
     rules: Rules  # the owner's, narrowed by moderators
     owners: Rules
     is_open: bool  # whether jobs are taken
-    without_effect: Mapping[str, Any]  # see `Narrowed`
+    without_effect: Rules  # moderators' that by now have nothing in common with the owner's
     set_in: Mapping[str, tuple[str, ...]]  # of rules that some place has: those places
     limits: Mapping[str, tuple[Limit, ...]]  # of `COUNTED`; all of them bind
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowed:
-    """The rules in force after moderators made the owner's stricter."""
-
-    rules: Rules
-    # Moderators' rules without effect: by now they have nothing in common with the owner's.
-    without_effect: dict[str, Any] = field(default_factory=dict)
-    # The stored keys of what makes up each rule: the owner's, the moderators', or both.
-    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def nowhere(place: str) -> bool:
@@ -90,120 +80,73 @@ def resolve(defaults: Rules, line: Line, *, adult: bool = False) -> InForce:
     if adult and where.get(SAFETY, EVERYWHERE) == EVERYWHERE:
         stored[SAFETY] = Safety.OFF.value
         where.pop(SAFETY, None)
-    owners = with_stored(defaults, stored)
-    narrowed = narrow(owners, stored)
-    outermost = [level.place for level in line if level.place != EVERYWHERE][-1:] or [EVERYWHERE]
-    set_in = {
-        name: tuple(dict.fromkeys(where[key] for key in keys if key in where))
-        for name, keys in narrowed.keys.items()
-    }
+    owners = {**UNLIMITED, **defaults}
+    owners |= {name: stored[PREFIX + name] for name in RULES if PREFIX + name in stored}
+    asked = {name: stored[POLICY + name] for name in MODERATED if POLICY + name in stored}
+    both = {name: _common(name, owners, value) for name, value in asked.items()}
+    rules = owners | {name: value for name, value in both.items() if value is not None}
+    outermost = line[-2].place if len(line) > 1 else EVERYWHERE
+    set_in = {name: dict.fromkeys(_set_in(name, owners, asked, rules, where)) for name in rules}
     return InForce(
         place=line[0].place,
-        rules=narrowed.rules,
+        rules=rules,
         owners=owners,
         is_open=stored.get(OPEN) is not False,
-        without_effect=narrowed.without_effect,
-        set_in={name: places for name, places in set_in.items() if places},
-        limits={name: _limits(name, owners, stored, where, outermost[0]) for name in COUNTED},
+        without_effect={name: asked[name] for name, value in both.items() if value is None},
+        set_in={name: tuple(places) for name, places in set_in.items() if places},
+        limits={name: tuple(_limits(name, owners, asked, where, outermost)) for name in COUNTED},
     )
 
 
-def with_stored(rules: Rules, stored: Mapping[str, Any]) -> Rules:
-    """Return the rules with those that a place stores over them."""
-    return _changed(rules, _kept(stored, PREFIX, RULES))
-
-
-def narrow(owners: Rules, stored: Mapping[str, Any]) -> Narrowed:
-    """Return the owner's rules, made stricter by those of a place's moderators."""
-    asked = _kept(stored, POLICY, MODERATED)
-    values: dict[str, Any] = {}
-    without_effect: dict[str, Any] = {}
-    keys: dict[str, tuple[str, ...]] = {}
-    for name in RULES:
-        held = _plain(owners.get(name))
-        values[name] = held
-        if name in asked and leaves_nothing(owners, name, asked[name]):
-            without_effect[name] = asked[name]
-        elif name in asked:
-            values[name] = _plain(_left(name, owners, asked[name]))
-        if values[name] == held:
-            keys[name] = (PREFIX + name,)
-        else:
-            both = (PREFIX + name, POLICY + name)
-            keys[name] = both[1:] if values[name] == asked[name] else both
-    narrowed = {name: values[name] for name in asked.keys() - without_effect.keys()}
-    return Narrowed(_changed(owners, narrowed), without_effect, keys)
-
-
-def check_narrowing(owners: Rules, name: str, asked: Any) -> None:
+def check_narrowing(owners: Rules, asked: Rules) -> None:
     """Raise `OptionError` for a moderators' rule that has nothing in common with the owner's."""
-    if leaves_nothing(owners, name, asked):
-        held = owners.get(name)
-        allowed = (some(held) or "none") if name in NAMED else write_rule(held)
-        raise OptionError(name, write_rule(asked), Sentence("owners_own", owners=allowed))
+    for name, value in asked.items():
+        if value is not None and _common(name, owners, value) is None:
+            held = owners[name]
+            allowed = (some(held) or "none") if name in NAMED else write_rule(held)
+            raise OptionError(name, write_rule(value), Sentence("owners_own", owners=allowed))
 
 
-def leaves_nothing(owners: Rules, name: str, asked: Any) -> bool:
-    """Return whether the moderators' rule and the owner's have nothing in common.
+def _common(name: str, owners: Rules, asked: Any) -> Any:
+    """Return what both the owner's and the moderators' rule allow; None where that is nothing.
 
     A moderators' rule that allows no name at all is possible.
     """
-    return bool(asked) and name in (*MEASURES, *NAMED) and not _left(name, owners, asked)
-
-
-def _left(name: str, owners: Rules, asked: Any) -> Any:
-    """Return what both the owner's and the moderators' rule allow."""
     held = owners.get(name)
-    if name in MEASURES and held:
-        both = [max(asked[0], held[0]), min(asked[1], held[1])]
-        return both if both[0] <= both[1] else []
-    if name in NAMED and held is not None:
+    if held is None:
+        return asked
+    if name in MEASURES:
+        low, high = max(asked[0], held[0]), min(asked[1], held[1])
+        return [low, high] if low <= high else None
+    if name in NAMED:
         # Of a bare name and a file that it stands for, the file is what both allow.
         files = [each for each in held if each not in asked and is_among(name, each, asked)]
-        return [*(each for each in asked if is_among(name, each, held)), *files]
+        names = [*(each for each in asked if is_among(name, each, held)), *files]
+        return names if names or not asked else None
     if name == "blocked":
         return list(dict.fromkeys([*held, *asked]))
     if name == "safety":
-        return max(held, Safety(asked), key=list(Safety).index)
-    if isinstance(asked, int):  # 0 is no limit
-        return min((limit for limit in (held, asked) if limit), default=0)
-    return asked
+        return max(held, asked, key=list(Safety).index)
+    return min((limit for limit in (held, asked) if limit), default=0)  # 0 is no limit
 
 
-def _kept(stored: Mapping[str, Any], prefix: str, names: Iterable[str]) -> dict[str, Any]:
-    values = {name: stored.get(prefix + name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    """Return a rule's value as places store it."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _changed(rules: Rules, values: Mapping[str, Any]) -> Rules:
-    typed: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    if "safety" in typed:
-        typed["safety"] = Safety(typed["safety"])
-    bounds = {name: typed.pop(name) for name in MEASURES if name in typed}
-    allowed = {name: typed.pop(name) for name in NAMED if name in typed}
-    bounds, allowed = {**rules.bounds, **bounds}, {**rules.allowed, **allowed}
-    return replace(rules, **typed, bounds=bounds, allowed=allowed)
+def _set_in(
+    name: str, owners: Rules, asked: Rules, rules: Rules, where: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the places whose rules make up the one in force: the owner's, moderators', or both."""
+    narrowed = rules[name] != owners.get(name)
+    if PREFIX + name in where and not (narrowed and rules[name] == asked[name]):
+        yield where[PREFIX + name]
+    if narrowed:
+        yield where[POLICY + name]
 
 
 def _limits(
-    name: str, owners: Rules, stored: Mapping[str, Any], where: Mapping[str, str], outermost: str
-) -> tuple[Limit, ...]:
-    """Return the owner's limit of a name and the moderators'."""
+    name: str, owners: Rules, asked: Rules, where: Mapping[str, str], outermost: str
+) -> Iterator[Limit]:
+    """Yield the owner's limit of a name and the moderators'."""
     everywheres = EVERYWHERE if name == OF_A_PERSON else outermost
-    known = {PREFIX + name: owners.get(name)}
-    if name in MODERATED:
-        known[POLICY + name] = stored.get(POLICY + name)
-    found = []
-    for rule, most in known.items():
+    for rule, most in ((PREFIX + name, owners[name]), (POLICY + name, asked.get(name))):
         place = where.get(rule, EVERYWHERE)
-        counted_in = everywheres if place == EVERYWHERE else place
         if most:
-            found.append(Limit(rule=rule, most=most, counted_in=counted_in))
-    return tuple(found)
+            yield Limit(rule, most, everywheres if place == EVERYWHERE else place)

@@ -16,19 +16,9 @@ TERMINAL = "terminal"  # who sits at a terminal of this machine owns what runs o
 class Role(IntEnum):
     """How much somebody may do; more is higher."""
 
-    BANNED = 0
     MEMBER = 1
     MODERATOR = 2
     OWNER = 3
-
-
-class NotAllowed(UserError):
-    """Says which role something needs."""
-
-    def __init__(self, least: Role) -> None:
-        super().__init__(
-            Sentence("owners_only") if least is Role.OWNER else Sentence("moderators_only")
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +35,7 @@ class Roles:
         return Role.MODERATOR if person in self.moderators else Role.MEMBER
 
     def require(self, least: Role, person: str) -> None:
-        """Raise `NotAllowed` for somebody of a lesser role."""
+        """Raise `UserError` for somebody of a lesser role."""
         if self.of(person) < least:
-            raise NotAllowed(least)
+            owners = least is Role.OWNER
+            raise UserError(Sentence("owners_only") if owners else Sentence("moderators_only"))

@@ -27,8 +27,9 @@ from engine.sentences import Sentence
 PREFIX: Final = "rules."  # of the keys under which places store the owner's rules
 POLICY: Final = "policy."  # … and those of their moderators
 OPEN: Final = "open"  # a place's setting: False where no job is taken
-KEEP: Final = "keep_days"  # a rule: how long a place's pictures are kept
+KEEP: Final = "keep_days"  # a rule: after which pictures of a place that nobody marked are removed
 MOST: Final = 10**9
+Rules = Mapping[str, Any]  # of one place, by name: their values as places store them
 # What phones and Chinese keyboards write between two numbers is no other than "-".
 _BOUNDS: Final = re.compile(r"(-?\d+(?:\.\d+)?)\s*[-–—－~～]\s*(-?\d+(?:\.\d+)?)", re.ASCII)
 A_LIMIT: Final = Sentence("a_limit", most=MOST)
@@ -42,31 +43,12 @@ class Safety(StrEnum):
     REFUSE = "refuse"
 
 
-Finder = Callable[[Path | None], Callable[[str], str]]  # the models folder → name → full name
-
-
 @dataclass(frozen=True, slots=True)
 class Measure:
     """A numeric rule: its range, and a function that returns the recipe's values for it."""
 
     allowed: Range
     of: Callable[[Recipe], Sequence[float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Names that a recipe uses: how they are read off, and which there are.
-
-    known: all of them. find: of files, finds the full name, or raises `UserError`.
-    """
-
-    of: Callable[[Recipe], Sequence[str]]
-    known: tuple[str, ...] = ()
-    find: Finder | None = None
-
-
-def _files(kind: ModelKind) -> Finder:
-    return lambda models_dir: ModelFiles(models_dir, kind).resolve
 
 
 def _given(*values: float | None) -> list[float]:
@@ -100,19 +82,22 @@ MEASURES: Final[Mapping[str, Measure]] = {
     ),
     "images": Measure(Range(0, 6), lambda r: (len(r.inputs),)),  # that it starts from
 }
-NAMED: Final[Mapping[str, Named]] = {
-    "models": Named(lambda r: (r.checkpoint,), find=lambda folder: Catalogue(folder).resolve),
-    "sampler": Named(lambda r: (r.sampler,), CHOICES["sampler"]),
-    "schedule": Named(lambda r: (r.schedule,), CHOICES["schedule"]),
-    "fit": Named(lambda r: (r.fit,) if r.image else (), CHOICES["fit"]),
-    "lora": Named(lambda r: [lora.name for lora in r.loras], find=_files(ModelKind.LORA)),
-    "vae": Named(lambda r: (r.vae,) if r.vae else (), find=_files(ModelKind.VAE)),
-    "control": Named(
-        lambda r: [each.model for each in r.controls], find=_files(ModelKind.CONTROLNET)
-    ),
-    "upscaler": Named(
-        lambda r: (r.upscale.by,) if r.upscale else (), find=_files(ModelKind.UPSCALER)
-    ),
+# The names that a recipe uses: those of `CHOICES`, else of models or other files.
+NAMED: Final[Mapping[str, Callable[[Recipe], Sequence[str]]]] = {
+    "models": lambda r: (r.checkpoint,),
+    "sampler": lambda r: (r.sampler,),
+    "schedule": lambda r: (r.schedule,),
+    "fit": lambda r: (r.fit,) if r.image else (),
+    "lora": lambda r: [lora.name for lora in r.loras],
+    "vae": lambda r: (r.vae,) if r.vae else (),
+    "control": lambda r: [each.model for each in r.controls],
+    "upscaler": lambda r: (r.upscale.by,) if r.upscale else (),
+}
+FILES: Final[Mapping[str, ModelKind]] = {
+    "lora": ModelKind.LORA,
+    "vae": ModelKind.VAE,
+    "control": ModelKind.CONTROLNET,
+    "upscaler": ModelKind.UPSCALER,
 }
 
 
@@ -146,12 +131,15 @@ def complete_names(
     found = dict(changes)
     missing: list[UserError] = []
     for rule, text in changes.items():
-        if rule not in NAMED or not (find := NAMED[rule].find):
+        if rule not in ("models", *FILES):
             continue
-        full_name, names = find(models_dir), []
+        there: Catalogue | ModelFiles = (
+            ModelFiles(models_dir, FILES[rule]) if rule in FILES else Catalogue(models_dir)
+        )
+        names: list[str] = []
         for typed in read_list(text):
             try:
-                names.append(full_name(typed))
+                names.append(there.resolve(typed))
             except UserError as error:
                 if not ahead:
                     raise
@@ -168,7 +156,7 @@ def is_among(rule: str, name: str, allowed: Iterable[str]) -> bool:
     A bare name in a rule stands for a file of that name in any folder
     (`engine.models.name_matching`). Known names may be written with other cases and hyphens.
     """
-    if NAMED[rule].known:
+    if rule in CHOICES:
         return _plain_name(name) in map(_plain_name, allowed)
     return any(means(each, name) for each in allowed)
 
@@ -188,10 +176,6 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _words(name: str, text: str) -> list[str]:
-    return read_list(text)
-
-
 def _bounds(name: str, text: str) -> list[float]:
     allowed = MEASURES[name].allowed
     found = _BOUNDS.fullmatch(text)
@@ -203,11 +187,13 @@ def _bounds(name: str, text: str) -> list[float]:
 
 
 def _names(name: str, text: str) -> list[str]:
-    names, known = read_list(text), NAMED[name].known
+    names = read_list(text)
+    if name not in CHOICES:
+        return names
     for each in names:
-        if known and not is_among(name, each, known):
-            raise UnknownPart(name, each, known)
-    return [_plain_name(each) for each in names] if known else names
+        if not is_among(name, each, CHOICES[name]):
+            raise UnknownPart(name, each, CHOICES[name])
+    return list(map(_plain_name, names))
 
 
 def _safety(name: str, text: str) -> str:
@@ -218,13 +204,20 @@ def _safety(name: str, text: str) -> str:
 
 # Limits of how much is asked for, waits or runs: of a person, or of all people in a place.
 COUNTED: Final = (
-    *("per_minute", "place_per_minute", "daily"),
-    *("waiting", "place_waiting", "running", "place_running"),
+    *("per_minute", "place_per_minute"),  # jobs
+    "daily",  # 10⁶ pixels × steps of a person in 24 hours
+    *("waiting", "place_waiting", "running", "place_running"),  # jobs at once
 )
+# Where nothing is set: 0 and an empty list mean no limit.
+UNLIMITED: Final[Rules] = {
+    **dict.fromkeys((*COUNTED, KEEP), 0),
+    "blocked": [],
+    "safety": Safety.OFF.value,
+}
 # How the text of each rule is read.
 RULES: Final[Mapping[str, Callable[[str, str], Any]]] = {
     **dict.fromkeys(COUNTED, _number),
-    "blocked": _words,
+    "blocked": lambda name, text: read_list(text),
     "safety": _safety,
     KEEP: _number,
     **dict.fromkeys(MEASURES, _bounds),

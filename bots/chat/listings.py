@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bots.admission.blocked_words import quote
 from bots.admission.in_force import InForce
-from bots.admission.rulebook import RULES, write_rule
+from bots.admission.rulebook import NAMED, RULES, write_rule
 from bots.admission.rules import time_text
 from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
@@ -137,7 +137,7 @@ def rule_lines(
     yield words.rules_open.format(open=words.yes if held.is_open else words.no)
     for name in RULES:
         value = held.rules.get(name)
-        if not value and name not in held.rules.allowed:  # no name at all may be allowed
+        if not value and (value is None or name not in NAMED):  # no name at all may be allowed
             continue
         parts = [f"{_label(name, words)}: {_written(value, words)}"]
         theirs = [place for place in held.set_in.get(name, ()) if place != held.place]

@@ -121,7 +121,7 @@ class Stylebook:
             if text.count(PROMPT) > 1:
                 raise OptionError(f"style {name}", text, ROOM_ONCE)
             take_loras(text)
-        (await self.gate.rules(place)).check_words(prompt.replace(PROMPT, " "), negative)
+        await self.gate.check_words(place, prompt.replace(PROMPT, " "), negative)
         return await self.storage.styles.add(place, name, prompt, negative, by=by)
 
     async def remove(self, place: str, name: str, *, by: str) -> Style:

@@ -11,8 +11,7 @@ from typing import Any, Final
 from bots.admission.gate import Gate
 from bots.admission.prompt_hook import find_hook
 from bots.admission.roles import Roles
-from bots.admission.rulebook import Safety
-from bots.admission.rules import Rules
+from bots.admission.rulebook import Rules
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
@@ -68,14 +67,14 @@ def roles_of(settings: Settings) -> Roles:
 
 def rules_of(settings: Settings) -> Rules:
     """Return the rules of places that have none of their own."""
-    return Rules(
-        per_minute=settings.per_minute,
-        place_per_minute=settings.place_per_minute,
-        daily=settings.daily_budget,
-        keep_days=settings.keep_days,
-        blocked=settings.blocked_words,
-        safety=Safety(settings.safety),
-    )
+    return {
+        "per_minute": settings.per_minute,
+        "place_per_minute": settings.place_per_minute,
+        "daily": settings.daily_budget,
+        "keep_days": settings.keep_days,
+        "blocked": list(settings.blocked_words),
+        "safety": settings.safety,
+    }
 
 
 @asynccontextmanager

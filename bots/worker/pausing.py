@@ -31,7 +31,7 @@ class Pausing:
     async def pause(self, reason: str, by: str) -> None:
         """Start nothing more, anywhere, until somebody resumes; `reason` is shown to people.
 
-        Raises `NotAllowed`, or `OptionError` for a reason that cannot be shown.
+        Raises `UserError` for who is no moderator, or a reason that cannot be shown.
         """
         self._roles.require(Role.MODERATOR, by)
         reason = check_reason(reason)
@@ -39,7 +39,7 @@ class Pausing:
         self._queue.pause(reason, PEOPLE)
 
     async def resume(self, by: str) -> bool:
-        """Resume the queues; return False if they were not paused. Raises `NotAllowed`."""
+        """Resume the queues; return False if they were not paused. Raises `UserError`."""
         self._roles.require(Role.MODERATOR, by)
         found = await self._moderation.resume(by=by)
         self._queue.resume(PEOPLE)

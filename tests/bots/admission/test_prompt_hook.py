@@ -6,7 +6,7 @@ import pytest
 from bots.admission.gate import Gate
 from bots.admission.prompt_hook import BROKEN, Hook, find_hook
 from bots.admission.roles import Roles
-from bots.admission.rules import Refusal, Rules
+from bots.admission.rules import Refusal
 from bots.requests.studio import Asker
 from engine.errors import SettingError
 from engine.recipe.recipe import Recipe
@@ -36,7 +36,7 @@ async def endless(recipe: Recipe, person: str, place: str) -> str | None:
 @pytest.mark.parametrize("hook", [no_dogs, no_dogs_either])
 async def test_it_may_refuse_with_its_own_words(tmp_path: Path, hook: Hook) -> None:
     async with Storage.open(tmp_path) as storage:
-        gate = Gate(storage, Roles(), Rules(), hook)
+        gate = Gate(storage, Roles(), {}, hook)
         await gate(make_recipe(prompt="a cat"), ADA)
         with pytest.raises(Refusal, match=r"^No dogs, x:ada\.$"):
             await gate(make_recipe(prompt="a dog"), ADA)
@@ -50,7 +50,7 @@ async def test_while_it_fails_nothing_is_taken_and_nothing_inner_is_told(
     monkeypatch.setattr("bots.admission.prompt_hook.PATIENCE", 0.01)
     async with Storage.open(tmp_path) as storage:
         with pytest.raises(Refusal) as refused:
-            await Gate(storage, Roles(), Rules(), hook)(make_recipe(), ADA)
+            await Gate(storage, Roles(), {}, hook)(make_recipe(), ADA)
     assert str(refused.value) == BROKEN
 
 

@@ -3,48 +3,62 @@ from typing import Any
 
 import pytest
 
-from bots.admission.in_force import narrow, with_stored
-from bots.admission.rulebook import MEASURES, NAMED, RULES, Safety, is_among, read_rule, write_rule
-from bots.admission.rules import Refusal, Rules, check_rate
+from bots.admission.in_force import InForce, resolve
+from bots.admission.rulebook import (
+    MEASURES,
+    NAMED,
+    RULES,
+    UNLIMITED,
+    Rules,
+    is_among,
+    read_rule,
+    write_rule,
+)
+from bots.admission.rules import Refusal, check, check_budget, check_rate
 from bots.requests.options import OPTIONS
 from engine.errors import OptionError, UnknownPart
 from engine.queue.estimates import MILLION, pixel_steps
 from engine.recipe.parts import Control, Lora, Upscale
+from storage.records import Level
 from tests.factories import make_recipe
 
 SHA = "0" * 64
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
+def resolved(defaults: Rules, stored: dict[str, Any]) -> InForce:
+    return resolve(defaults, (Level(place="*", settings=stored),))
+
+
 def test_without_rules_everything_passes() -> None:
-    Rules().check(make_recipe(prompt="anything", steps=150))
-    Rules().check_budget(make_recipe(), 10**15, list)
+    check(UNLIMITED, make_recipe(prompt="anything", steps=150))
+    assert set(resolved({}, {}).limits.values()) == {()}
 
 
 def test_a_number_out_of_bounds_is_refused_with_the_bounds() -> None:
-    rules = Rules(bounds={"steps": (1, 30), "guidance": (0, 10)})
-    rules.check(make_recipe(steps=30))
+    rules = {**UNLIMITED, "steps": [1, 30], "guidance": [0, 10]}
+    check(rules, make_recipe(steps=30))
     with pytest.raises(Refusal, match=r"^Here steps must be between 1 and 30, not 31\.$"):
-        rules.check(make_recipe(steps=31))
+        check(rules, make_recipe(steps=31))
     with pytest.raises(Refusal, match=r"guidance must be between 0 and 10, not 12\.5"):
-        rules.check(make_recipe(guidance_scale=12.5))
+        check(rules, make_recipe(guidance_scale=12.5))
 
 
 def test_a_blocked_word_is_refused_where_it_would_be_drawn() -> None:
-    rules = Rules(blocked=("bad",))
+    rules = {**UNLIMITED, "blocked": ["bad"]}
     with pytest.raises(Refusal, match="The word 'bad' is not allowed here"):
-        rules.check(make_recipe(prompt="a b4d day"))
-    rules.check(make_recipe(prompt="a day", negative_prompt="bad"))
+        check(rules, make_recipe(prompt="a b4d day"))
+    check(rules, make_recipe(prompt="a day", negative_prompt="bad"))
     with pytest.raises(Refusal):  # guidance 0 draws the negative prompt and nothing else
-        rules.check(make_recipe(prompt="a day", negative_prompt="bad", guidance_scale=0.0))
+        check(rules, make_recipe(prompt="a day", negative_prompt="bad", guidance_scale=0.0))
 
 
 def test_only_the_models_of_a_place_draw_there() -> None:
-    Rules(allowed={"models": ("starter",)}).check(make_recipe(checkpoint="starter"))
+    check({**UNLIMITED, "models": ["starter"]}, make_recipe(checkpoint="starter"))
     with pytest.raises(Refusal, match=r"Here models must be one of sd15, not 'starter'\."):
-        Rules(allowed={"models": ("sd15",)}).check(make_recipe(checkpoint="starter"))
+        check({**UNLIMITED, "models": ["sd15"]}, make_recipe(checkpoint="starter"))
     with pytest.raises(Refusal, match="one of none, not"):
-        Rules(allowed={"models": ()}).check(make_recipe(checkpoint="starter"))
+        check({**UNLIMITED, "models": []}, make_recipe(checkpoint="starter"))
 
 
 @pytest.mark.parametrize(
@@ -65,47 +79,43 @@ def test_only_the_models_of_a_place_draw_there() -> None:
 def test_a_rules_names_mean_files_as_everywhere(allowed: str, name: str, right: bool) -> None:
     for rule in ("models", "lora", "control", "upscaler", "vae"):
         assert is_among(rule, name, [allowed]) is right
-    rules = Rules(allowed={"models": (allowed,)})
+    rules = {**UNLIMITED, "models": [allowed]}
     if right:
-        rules.check(make_recipe(checkpoint=name))
+        check(rules, make_recipe(checkpoint=name))
     else:
         with pytest.raises(Refusal):
-            rules.check(make_recipe(checkpoint=name))
+            check(rules, make_recipe(checkpoint=name))
 
 
 def test_of_a_bare_name_and_a_file_both_rules_let_the_file() -> None:
     for owner, asked in (("dream", "sub/dream.safetensors"), ("sub/dream.safetensors", "dream")):
-        held = narrow(Rules(allowed={"models": (owner,)}), {"policy.models": [asked]}).rules
-        assert held.allowed["models"] == ("sub/dream.safetensors",)
+        held = resolved({"models": [owner]}, {"policy.models": [asked]}).rules
+        assert held["models"] == ["sub/dream.safetensors"]
 
 
 def test_moderators_of_a_place_narrow_what_the_owner_set_and_never_widen_it() -> None:
-    held = Rules(
-        per_minute=6,
-        blocked=("bad",),
-        safety=Safety.SPOILER,
-        allowed={"models": ("a", "b"), "sampler": ("euler",)},
-        bounds={"steps": (5, 30), "count": (1, 4)},
-    )
+    held = {**UNLIMITED, "per_minute": 6, "blocked": ["bad"], "safety": "spoiler"}
+    held |= {"models": ["a", "b"], "sampler": ["euler"], "steps": [5, 30], "count": [1, 4]}
     asked = {"per_minute": 2, "place_per_minute": 9, "blocked": ["worse"], "models": ["b", "c"]}
     asked |= {"steps": [1, 20], "count": [8, 16], "width": [64, 512], "safety": "refuse"}
     asked |= {"sampler": ["lms"], "vae": ["one"]}
     stored = {f"policy.{name}": value for name, value in asked.items()}
-    assert narrow(held, stored).rules == Rules(
-        per_minute=2,
-        place_per_minute=9,
-        blocked=("bad", "worse"),
-        safety=Safety.REFUSE,
-        allowed={"models": ("b",), "sampler": ("euler",), "vae": ("one",)},
-        bounds={"steps": (5, 20), "count": (1, 4), "width": (64, 512)},
-    )
-    assert narrow(held, stored).without_effect == {"sampler": ["lms"], "count": [8, 16]}
-    none: dict[str, Any] = {"policy.models": []}  # is asked for, too
-    left = narrow(held, none)
-    assert (left.rules.allowed["models"], left.without_effect) == ((), {})
+    assert resolved(held, stored).rules == held | {
+        "per_minute": 2,
+        "place_per_minute": 9,
+        "blocked": ["bad", "worse"],
+        "safety": "refuse",
+        "models": ["b"],
+        "vae": ["one"],
+        "steps": [5, 20],
+        "width": [64, 512],
+    }
+    assert resolved(held, stored).without_effect == {"sampler": ["lms"], "count": [8, 16]}
+    left = resolved(held, {"policy.models": []})  # is asked for, too
+    assert (left.rules["models"], left.without_effect) == ([], {})
     wider = {"per_minute": 60, "daily": 10**9, "safety": "off", "models": ["a", "b", "c"]}
-    assert narrow(held, {f"policy.{name}": value for name, value in wider.items()}).rules == held
-    assert narrow(held, {}).rules == held
+    assert resolved(held, {f"policy.{name}": value for name, value in wider.items()}).rules == held
+    assert resolved(held, {}).rules == held
 
 
 def test_who_asks_too_often_is_told_until_when() -> None:
@@ -121,17 +131,16 @@ def test_who_asks_too_often_is_told_until_when() -> None:
 def test_a_day_has_so_many_pixel_steps_and_who_used_them_is_told_until_when() -> None:
     recipe = make_recipe(width=1000, height=1000, steps=10, count=2)
     assert pixel_steps(recipe) == 20 * MILLION
-    rules = Rules(daily=50)
-    rules.check_budget(recipe, 30 * MILLION, list)
+    check_budget(50, recipe, 30 * MILLION, list)
     shares = (5, 15, 20)
     costs = [(NOON + timedelta(hours=n), each * MILLION) for n, each in enumerate(shares)]
     with pytest.raises(Refusal, match=r"used 40 of 50 .* needs 20.0; .* after .* 13:00 UTC"):
-        rules.check_budget(recipe, 40 * MILLION, lambda: costs)
+        check_budget(50, recipe, 40 * MILLION, lambda: costs)
     late = [(at + timedelta(seconds=1), each) for at, each in costs]
     with pytest.raises(Refusal, match=r"after .* 13:01 UTC"):
-        rules.check_budget(recipe, 40 * MILLION, lambda: late)
+        check_budget(50, recipe, 40 * MILLION, lambda: late)
     with pytest.raises(Refusal, match="more than the 19 million"):
-        Rules(daily=19).check_budget(recipe, 0, list)
+        check_budget(19, recipe, 0, list)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +190,11 @@ def test_a_rule_that_makes_no_sense_is_refused(name: str, text: str) -> None:
 
 
 def test_a_places_own_rules_replace_the_defaults_one_by_one() -> None:
-    defaults = Rules(per_minute=12, daily=50, bounds={"steps": (1, 50), "count": (1, 4)})
+    defaults = {**UNLIMITED, "per_minute": 12, "daily": 50, "steps": [1, 50], "count": [1, 4]}
     stored = {"rules.per_minute": 0, "rules.steps": [1, 10], "rules.blocked": ["x"], "other": 1}
-    assert with_stored(defaults, stored) == Rules(
-        per_minute=0, daily=50, blocked=("x",), bounds={"steps": (1, 10), "count": (1, 4)}
-    )
-    assert with_stored(defaults, {}) == defaults
+    changed = {"per_minute": 0, "blocked": ["x"], "steps": [1, 10]}
+    assert resolved(defaults, stored).rules == defaults | changed
+    assert resolved(defaults, {}).rules == defaults
     assert RULES.keys() >= {"per_minute", "blocked", "steps"}
 
 
@@ -234,8 +242,8 @@ def test_every_option_has_a_rule() -> None:
 @pytest.mark.parametrize("asked", ASKED)
 def test_what_a_place_holds_within_bounds_is_refused_beyond_them_alone(asked: str) -> None:
     changes, rule, text = ASKED[asked]
-    held = with_stored(Rules(), {f"rules.{rule}": read_rule(rule, text)})
-    held.check(make_recipe())
-    Rules().check(make_recipe(**changes))
+    held = resolved({}, {f"rules.{rule}": read_rule(rule, text)}).rules
+    check(held, make_recipe())
+    check(UNLIMITED, make_recipe(**changes))
     with pytest.raises(Refusal, match=f"^Here {rule} must be .*, not "):
-        held.check(make_recipe(**changes))
+        check(held, make_recipe(**changes))

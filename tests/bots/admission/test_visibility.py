@@ -10,7 +10,6 @@ import pytest
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rulebook import Safety
-from bots.admission.rules import Rules
 from bots.admission.visibility import SOME, UNCHECKED, UNSAFE, View, Withheld
 from engine.events import Verdict
 from storage import Picture, Storage
@@ -107,7 +106,7 @@ async def test_the_nearest_rule_holds_and_adults_see_all_that_their_place_does_n
         await storage.people.add_place("x:1", "x:0")
         for each, text in places.items():
             await storage.people.change_place_settings(each, {"rules.safety": text})
-        gate = Gate(storage, Roles(), Rules(safety=Safety.SPOILER))
+        gate = Gate(storage, Roles(), {"safety": "spoiler"})
         assert (await gate.view(place, lambda each: adult and each == place)).rule is rule
         assert (await gate.view(place, lambda each: adult and each == "x:0")).rule is (
             rule if place == "x:1" else Safety.SPOILER

@@ -10,7 +10,6 @@ from sqlalchemy import update
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Role, Roles
-from bots.admission.rules import Rules
 from bots.chat.access import (
     Access,
     Audience,
@@ -75,7 +74,7 @@ async def test_a_job_that_cannot_be_read_tells_so_to_whoever_may_see_it_alone(
         job = await storage.jobs.add(new)
         newer = update(jobs).where(jobs.c.id == job.id).values(recipe={"version": 99})
         await storage.database.write(lambda c: c.execute(newer))
-        access = Access(storage.jobs, Gate(storage, Roles(), Rules()))
+        access = Access(storage.jobs, Gate(storage, Roles(), {}))
         ada = Anybody(Viewer(person="x:ada", place="x:2"))
         with pytest.raises(UnreadableRecipe):
             await access.find("1", ada, Purpose.TELL)

@@ -10,7 +10,6 @@ import pytest
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
-from bots.admission.rules import Rules
 from bots.chat.access import Purpose, Unseen, Viewer
 from bots.chat.actions import ACTIONS, DRAWN, draw
 from bots.requests.studio import Asker
@@ -32,9 +31,7 @@ async def test_nothing_is_drawn_from_what_may_not_be_seen(
     asker = Asker(person="x:eve", place="x:9")
     async with Storage.open(tmp_path) as storage:
         job = await storage.jobs.add(a_job())
-        app: Any = SimpleNamespace(
-            storage=storage, gate=Gate(storage, Roles(), Rules()), studio=None
-        )
+        app: Any = SimpleNamespace(storage=storage, gate=Gate(storage, Roles(), {}), studio=None)
         eve = Anybody(Viewer(person=asker.person, place=asker.place))
         with pytest.raises(Unseen):
             await draw(app, action, f"{job.id}.1", eve, asker)

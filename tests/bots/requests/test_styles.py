@@ -10,7 +10,7 @@ import pytest
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
-from bots.admission.rules import Refusal, Rules
+from bots.admission.rules import Refusal
 from bots.requests.default_options import save_options, values_for
 from bots.requests.options import parse_values
 from bots.requests.styles import LONGEST, Stylebook, UnknownStyle, add_words, styled
@@ -24,7 +24,7 @@ HERE = "terminal"
 
 @pytest.fixture
 def book(house: House) -> Stylebook:
-    return Stylebook(house.storage, Gate(house.storage, Roles(), Rules(blocked=("bad",))))
+    return Stylebook(house.storage, Gate(house.storage, Roles(), {"blocked": ["bad"]}))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from telegram.error import Forbidden
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
-from bots.admission.rules import Rules
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
 from bots.telegram import mydata
@@ -44,7 +43,7 @@ class Chat:
 
 async def export(storage: Storage, chat: Chat, folder: Path) -> None:
     settings = replace(load_settings({}, env_file=""), data_dir=folder)
-    gate = Gate(storage, Roles(), Rules())
+    gate = Gate(storage, Roles(), {})
     app = SimpleNamespace(storage=storage, settings=settings, gate=gate)
     request = Request(
         app=cast(Any, app),

@@ -8,7 +8,8 @@ from string import Formatter
 
 import pytest
 
-from bots.admission.rules import Refusal, Rules, check_rate
+from bots.admission.rulebook import UNLIMITED
+from bots.admission.rules import Refusal, check, check_rate
 from bots.presentation.lines import ignored_text
 from bots.requests.options import parse_values
 from bots.texts import LANGUAGES, say, tell, words_of
@@ -134,7 +135,7 @@ def test_an_option_called_otherwise_than_its_field_is_said_in_ones_own_language(
 
 def test_rules_speak_every_language() -> None:
     with pytest.raises(Refusal) as caught:
-        Rules(blocked=("猫",)).check(make_recipe(prompt="一只猫"))
+        check({**UNLIMITED, "blocked": ["猫"]}, make_recipe(prompt="一只猫"))
     assert tell(caught.value, ZH) == "此处不允许使用“猫”一词；请换个说法。"
     with pytest.raises(Refusal) as caught:
         check_rate("per_minute", 1, 59.1)

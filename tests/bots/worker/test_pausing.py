@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bots.admission.roles import NotAllowed, Roles
+from bots.admission.roles import Roles
 from bots.worker.pausing import Pausing
-from engine.errors import OptionError
+from engine.errors import OptionError, UserError
 from engine.queue.queue import Queue
 from storage import Storage
 from tests.conftest import PATIENCE
@@ -98,10 +98,10 @@ async def test_a_pause_for_another_reason_stays(here: Process) -> None:
 
 
 async def test_only_moderators_pause_and_resume(here: Process) -> None:
-    with pytest.raises(NotAllowed, match="Only moderators can do that"):
+    with pytest.raises(UserError, match="Only moderators can do that"):
         await here.pausing.pause("I want it all.", "discord:ada")
     await here.pausing.pause("Back at noon.", "discord:mod")
-    with pytest.raises(NotAllowed, match="Only moderators can do that"):
+    with pytest.raises(UserError, match="Only moderators can do that"):
         await here.pausing.resume("discord:ada")
     assert here.queue.reason == "Back at noon."
 
