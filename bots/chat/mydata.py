@@ -11,7 +11,6 @@ from bots.chat.access import Viewer, check_personal
 from bots.service.app import App
 from bots.texts import Words
 from engine.sentences import fill
-from storage.people.exports import Part
 from storage.records import Exported
 
 PARTS: Final = 50  # messages with a file each; the owner hands out what is larger
@@ -30,10 +29,12 @@ async def export_data(
     check_personal(viewer)
     exports = app.storage.exports
     async with exports.begin(viewer.person, most=most, parts=PARTS, may=view.shows) as made:
-        for number in made.numbers:
-            async with made.part(number) as part:
-                data = await asyncio.to_thread(part.file.read_bytes)
-                await send(export_text(made.plan.exported, part, words), part.file.name, data)
+        count = len(made.plan.parts)
+        for number in range(1, count + 1):
+            async with made.part(number) as file:
+                data = await asyncio.to_thread(file.read_bytes)
+                text = export_text(made.plan.exported, number, count, words)
+                await send(text, file.name, data)
 
 
 async def forget_data(app: App, viewer: Viewer, words: Words) -> tuple[bool, str]:
@@ -48,10 +49,10 @@ async def forget_data(app: App, viewer: Viewer, words: Words) -> tuple[bool, str
     return True, fill(words.forgotten, jobs=gone.jobs, files=gone.files)
 
 
-def export_text(exported: Exported, part: Part, words: Words) -> str:
+def export_text(exported: Exported, number: int, count: int, words: Words) -> str:
     """Return the text beside one part of an export; the first also lists the contents of all."""
-    said = [words.export_part.format(part=part.number, count=part.count)] if part.count > 1 else []
-    if part.number == 1:
+    said = [words.export_part.format(part=number, count=count)] if count > 1 else []
+    if number == 1:
         said.append(fill(words.export_ready, pictures=exported.pictures))
         if exported.left_out:
             said.append(fill(words.export_without, count=exported.left_out))

@@ -73,7 +73,7 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
-        size = await storage.care.backup(arguments.file)
+        size = await backups.backup(storage.database.url, arguments.file)
         _say(f"{storage.database.where} was copied to {arguments.file} ({size / MEGABYTE:.1f} MB).")
         _say(f"It has no pictures: copy {storage.pictures.folder} as well, after this.")
     return 0
@@ -81,12 +81,12 @@ async def _backup(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
     url = urls.resolve(settings.data_dir, settings.database_url)
-    restored = await backups.restore(url, arguments.file, settings.data_dir)
+    before = await backups.restore(url, arguments.file, settings.data_dir)
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         report = await storage.care.check()
     _say(f"{arguments.file} was restored to {urls.show(url)}.")
-    if restored.before:
-        _say(f"The previous database is kept as {restored.before}; delete it when all is well.")
+    if before:
+        _say(f"The previous database is kept as {before}; delete it when all is well.")
     for problem in report.problems:
         _say(f"- {problem}")
     return 1 if report.problems else 0

@@ -52,7 +52,7 @@ class Maintenance:
     async def run(self) -> None:
         """Look now and then until cancelled."""
         try:
-            await self.storage.exports.sweep()  # what a process left that died
+            await asyncio.to_thread(self.storage.exports.sweep)  # what a process left that died
         except OSError as error:
             log.error("files of old exports could not be removed: %s", error)
         while True:
@@ -82,7 +82,7 @@ class Maintenance:
         finally:  # what nobody is to keep any longer goes all the same
             pruned = await self.prune()
             swept = await self.storage.care.sweep()
-            await self.storage.exports.sweep()
+            await asyncio.to_thread(self.storage.exports.sweep)
             log.info("maintenance: %d old jobs and %d unused files were deleted", pruned, swept)
         await asyncio.to_thread(self._mark.touch)
 
@@ -90,13 +90,13 @@ class Maintenance:
         """Write today's backup, and remove those that are too many; none where nobody asked yet."""
         private.make_folder(self.folder)
         self.folder.chmod(private.FOLDER)  # earlier versions made it for all to read
+        url = self.storage.database.url
         target = self.folder / f"marble-{self.now():%Y-%m-%d}.backup"
         if not target.exists() and await self.storage.history.page(limit=1):
-            size = await self.storage.care.backup(target)
+            size = await backups.backup(url, target)
             log.info("maintenance: the database was backed up to %s (%d bytes)", target, size)
         for old in sorted(self.folder.glob(NAME))[: -self.settings.backups]:
             old.unlink(missing_ok=True)
-        url = self.storage.database.url
         await asyncio.to_thread(backups.remove_unfinished, url, self.settings.data_dir)
         return target
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,6 @@ from sqlalchemy.engine import URL
 from storage.care import server_files, sqlite_files
 from storage.clock import Clock, utc_now
 from storage.database import schema, urls
-from storage.database.faults import explain
 from storage.errors import Corrupt, FileThere, NewerSchema, NoBackup, NoProgram
 from storage.jobs.picture_files import UNFINISHED, remove_abandoned
 from storage.liveness.occupancy import alone_at
@@ -26,14 +24,6 @@ from storage.liveness.occupancy import alone_at
 KEPT: Final = 3  # backups made before upgrades
 SERVER: Final = "postgres"  # what copies of a server's database are named after
 _log: Final = logging.getLogger("marble.storage")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """The revision of a restored database, and where the replaced one is kept."""
-
-    revision: str | None
-    before: Path | None
 
 
 async def backup(url: URL, target: Path) -> int:
@@ -49,19 +39,19 @@ async def backup(url: URL, target: Path) -> int:
     return (await asyncio.to_thread(target.stat)).st_size
 
 
-async def restore(url: URL, source: Path, folder: Path, *, now: Clock = utc_now) -> Restored:
+async def restore(url: URL, source: Path, folder: Path, *, now: Clock = utc_now) -> Path | None:
     """Replace the database by a backup; no other process may have it open.
 
-    What is there is kept beside the database, or in the data folder. Raises `StorageError`: the
-    backup is damaged, made by a newer Marble, or no database of Marble's; or the database is in
-    use. Nothing was then changed.
+    What was there is kept beside the database, or in the data folder; its path is returned, None
+    where there was nothing. Raises `StorageError`: the backup is damaged, made by a newer Marble,
+    or no database of Marble's; or the database is in use. Nothing was then changed.
     """
     if file := urls.file_of(url):
         return await asyncio.to_thread(_restore_file, file, source, now)
     return await _restore_server(url, source, folder, now)
 
 
-def _restore_file(file: Path, source: Path, now: Clock) -> Restored:
+def _restore_file(file: Path, source: Path, now: Clock) -> Path | None:
     try:
         revision = sqlite_files.look(source)
     except Corrupt as error:
@@ -69,29 +59,22 @@ def _restore_file(file: Path, source: Path, now: Clock) -> Restored:
     if revision is None:
         raise NoBackup(source, "it holds no tables of Marble's")
     _check_revision(source, revision)
-    return Restored(revision=revision, before=sqlite_files.put(source, file, now()))
+    return sqlite_files.put(source, file, now())
 
 
-async def _restore_server(url: URL, source: Path, folder: Path, now: Clock) -> Restored:
-    place = folder / SERVER
-    script = sqlite_files.part_of(place.with_name(f"{place.name}.before-restore"))
+async def _restore_server(url: URL, source: Path, folder: Path, now: Clock) -> Path | None:
+    script = sqlite_files.part_of(folder / f"{SERVER}.before-restore")
     try:
-        await asyncio.to_thread(sqlite_files.open_part, script)
-        revision = await asyncio.to_thread(server_files.unpack, source, script)
-        _check_revision(source, revision)
-        async with alone_at(url) as there:
-            before = await _keep(url, place, now) if there else None
-            await asyncio.to_thread(server_files.put, url, script)
-    except OSError as error:
-        raise explain(error, str(script)) or error from error
+        with sqlite_files.faults(script):
+            await asyncio.to_thread(sqlite_files.open_part, script)
+            revision = await asyncio.to_thread(server_files.unpack, source, script)
+            _check_revision(source, revision)
+            async with alone_at(url) as there:
+                kept = await _backup_beside(url, folder / SERVER, "restore", now) if there else None
+                await asyncio.to_thread(server_files.put, url, script)
     finally:
         script.unlink(missing_ok=True)
-    return Restored(revision=revision, before=before)
-
-
-async def _keep(url: URL, place: Path, now: Clock) -> Path:
-    stamp = f"before-restore-{now().strftime(sqlite_files.STAMP)}"
-    return await _backup_beside(url, place.with_name(f"{place.name}.{stamp}"))
+    return kept
 
 
 def _check_revision(source: Path, revision: str) -> None:
@@ -104,11 +87,9 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
 
     A server without `pg_dump` at hand is upgraded without: its migrations are one transaction.
     """
-    stamp = f"before-upgrade-{now().strftime(sqlite_files.STAMP)}"
     place = urls.file_of(url) or folder / SERVER
-    wanted = place.with_name(f"{place.name}.{stamp}")
     try:
-        target = await _backup_beside(url, wanted)
+        target = await _backup_beside(url, place, "upgrade", now)
     except NoProgram as error:
         _log.warning("No backup before the upgrade: %s", error)
         return None
@@ -118,13 +99,13 @@ async def before_upgrade(url: URL, folder: Path, *, now: Clock = utc_now) -> Pat
     return target
 
 
-async def _backup_beside(url: URL, wanted: Path) -> Path:
-    """Back up to a name or, where that is taken, to the next free one."""
-    for target in sqlite_files.names_from(wanted):
+async def _backup_beside(url: URL, place: Path, what: str, now: Clock) -> Path:
+    """Back up to the first name that is free."""
+    for target in sqlite_files.names_beside(place, what, now()):
         with suppress(FileThere):
             await backup(url, target)
             return target
-    raise FileThere(wanted)
+    raise FileThere(place)
 
 
 def beside(url: URL, folder: Path) -> list[Path]:
@@ -151,8 +132,3 @@ def beside(url: URL, folder: Path) -> list[Path]:
 def remove_unfinished(url: URL, folder: Path) -> None:
     """Remove unfinished backups that are at least a day old; blocks."""
     remove_abandoned(path for path in beside(url, folder) if path.suffix == UNFINISHED)
-
-
-def orphans_are_kept(url: URL, folder: Path) -> bool:
-    """Return whether a replaced database is still kept, which may need its pictures."""
-    return any(".before-restore-" in path.name for path in beside(url, folder))

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -21,6 +20,7 @@ from sqlalchemy import (
     exists,
     select,
     true,
+    union,
 )
 
 from storage.care import backups, checks
@@ -41,7 +41,7 @@ REMEMBERED: Final = timedelta(days=30)  # how long platforms may repeat an event
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """Check, back up and prune a database and its picture files while they are in use."""
+    """Check and prune a database and its picture files while they are in use."""
 
     database: Database
     pictures: Pictures
@@ -58,17 +58,14 @@ class Care:
             if problem:
                 problems.append(f"picture {to_picture(row).name}: {problem}")
             kept.add(row.sha256)
-        for name in await self.database.read(_inputs):
+        used = select(inputs.c.sha256).distinct()
+        for name in await self.database.read(lambda c: c.scalars(used).all()):
             if name not in kept and not await asyncio.to_thread(self.pictures.has, name):
                 problems.append(f"start image {name} is missing")
             kept.add(name)
         there = await asyncio.to_thread(lambda: list(self.pictures.all()))
         orphans = sum(name not in kept for name in there)
         return Report(problems=tuple(problems), files=len(kept), orphans=orphans)
-
-    async def backup(self, target: Path) -> int:
-        """Write a copy of the database to a new file and return its size; see `backups`."""
-        return await backups.backup(self.database.url, target)
 
     async def sweep(self, unused_for: float = UNUSED) -> int:
         """Remove picture files that no row names; return how many.
@@ -77,7 +74,8 @@ class Care:
         that is about to name it. Nothing is removed while a database that `restore` replaced still
         lies beside ours.
         """
-        if backups.orphans_are_kept(self.database.url, self.pictures.folder.parent):
+        beside = backups.beside(self.database.url, self.pictures.folder.parent)
+        if any(".before-restore-" in path.name for path in beside):
             return 0
         await asyncio.to_thread(self.pictures.remove_unfinished)
         old = await asyncio.to_thread(lambda: list(self.pictures.all(unused_for=unused_for)))
@@ -111,19 +109,25 @@ class Care:
 
     async def remove_jobs(self, which: ColumnElement[bool]) -> tuple[int, list[str]]:
         """Remove jobs and all rows that refer to them; return how many, and their files' names."""
-        count = last = 0
-        files: dict[str, None] = {}
-        while ids := await self._remove_some(and_(which, jobs.c.id > last), files):
+
+        def remove_some(after: int, connection: Connection) -> tuple[Sequence[int], Sequence[str]]:
+            some = select(jobs.c.id).where(which, jobs.c.id > after)
+            ids = connection.scalars(some.order_by(jobs.c.id).limit(CHUNK)).all()
+            named = (select(table.c.sha256).where(table.c.job.in_(ids)) for table in NAMING)
+            names = connection.scalars(union(*named)).all()
+            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+            return ids, names
+
+        count, files = 0, set[str]()
+        ids: Sequence[int] = [0]
+        while ids:
+            ids, names = await self.database.write(partial(remove_some, ids[-1]), OUTCOME)
             count += len(ids)
-            last = ids[-1]
+            files.update(names)
         return count, list(files)
 
     async def drop(
-        self,
-        files: Sequence[str],
-        unused_for: float,
-        *,
-        named_by: Sequence[Table] = NAMING,
+        self, files: Sequence[str], unused_for: float, *, named_by: Sequence[Table] = NAMING
     ) -> int:
         """Remove those of these files that no row names and that are not new; return how many.
 
@@ -131,48 +135,21 @@ class Care:
         and `Jobs.rendered` looks for its files under the same lock, so that no file is removed
         that a row is about to name. named_by: the tables whose rows keep a file.
         """
-        removed = 0
-        for start in range(0, len(files), CHUNK):
-            chunk = files[start : start + CHUNK]
-            removed += await self._drop_some(chunk, unused_for, named_by)
-        return removed
 
-    async def _remove_some(self, which: ColumnElement[bool], files: dict[str, None]) -> list[int]:
-        def unit(connection: Connection) -> tuple[list[int], Sequence[str]]:
-            query = select(jobs.c.id).where(which).order_by(jobs.c.id).limit(CHUNK)
-            ids = list(connection.execute(query).scalars())
-            names = [
-                name
-                for table in NAMING
-                for name in connection.execute(
-                    select(table.c.sha256).where(table.c.job.in_(ids))
-                ).scalars()
-            ]
-            connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-            return ids, names
-
-        ids, names = await self.database.write(unit, OUTCOME)
-        files.update(dict.fromkeys(names))
-        return ids
-
-    async def _drop_some(
-        self, files: Sequence[str], unused_for: float, named_by: Sequence[Table]
-    ) -> int:
-        def unit(connection: Connection) -> int:
-            needed = {
-                name
-                for table in named_by
-                for name in connection.execute(
-                    select(table.c.sha256).where(table.c.sha256.in_(files))
-                ).scalars()
-            }
+        def drop_some(some: Sequence[str], connection: Connection) -> int:
+            named = (select(table.c.sha256).where(table.c.sha256.in_(some)) for table in named_by)
+            needed = set(connection.scalars(union(*named)))
             return sum(
                 self.pictures.remove(name)
-                for name in files
+                for name in some
                 if name not in needed and not self.pictures.wanted(name, unused_for)
             )
 
-        return await self.database.exclusively(unit, OUTCOME)
+        removed = 0
+        for start in range(0, len(files), CHUNK):
+            some = partial(drop_some, files[start : start + CHUNK])
+            removed += await self.database.exclusively(some, OUTCOME)
+        return removed
 
     async def _pictures(self) -> AsyncIterator[Row[Any]]:
         """Yield one row for each file, in the order of their names."""
@@ -191,10 +168,6 @@ class Care:
                 last = row.sha256
             if len(rows) < PAGE:
                 return
-
-
-def _inputs(connection: Connection) -> Sequence[str]:
-    return connection.execute(select(inputs.c.sha256).distinct()).scalars().all()
 
 
 def _all(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:

@@ -12,17 +12,8 @@ from typing import Final
 
 from sqlalchemy.engine import URL
 
-from storage.care.sqlite_files import open_part, part_of, take_name
-from storage.database.faults import explain
-from storage.errors import (
-    DiskFull,
-    FileThere,
-    NoBackup,
-    NoProgram,
-    NoSuchFile,
-    ProgramFailed,
-    Unreachable,
-)
+from storage.care.sqlite_files import new_file
+from storage.errors import DiskFull, NoBackup, NoProgram, NoSuchFile, ProgramFailed
 
 # Where `pg_restore` writes the row of the one table that says which version made the file.
 _REVISION: Final = re.compile(r"^COPY \S*alembic_version .*\n(\S+)\n", re.MULTILINE)
@@ -40,17 +31,8 @@ def dump(url: URL, target: Path) -> None:
 
     Raises `StorageError`.
     """
-    if target.exists():
-        raise FileThere(target)
-    part = part_of(target)
-    try:
-        open_part(part)
+    with new_file(target) as part:
         _call("pg_dump", "--format=custom", "--no-owner", f"--file={part}", url=url)
-        take_name(part, target)
-    except OSError as error:
-        raise explain(error, str(target)) or Unreachable(str(target), str(error)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def unpack(file: Path, script: Path) -> str:

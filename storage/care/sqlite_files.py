@@ -17,7 +17,6 @@ from storage.database.faults import explain
 from storage.errors import Corrupt, FileThere, NoSuchFile
 from storage.jobs.picture_files import UNFINISHED
 
-STAMP: Final = "%Y%m%d-%H%M%S"
 BESIDE: Final = ("-wal", "-shm")
 
 
@@ -26,21 +25,10 @@ def copy(source: Path, target: Path) -> None:
 
     Writers go on meanwhile. Raises `FileThere` or a `DatabaseFault`; nothing half-written stays.
     """
-    if target.exists():
-        raise FileThere(target)
-    part = part_of(target)
-    with _faults(target):
-        open_part(part)
-    try:
-        with _faults(source), closing(_connect(source)) as connection:
+    with new_file(target) as part:
+        with faults(source), closing(_connect(source)) as connection:
             connection.execute("VACUUM INTO ?", (str(part),))
         look(part)
-        with _faults(target):
-            _sync(part)
-            take_name(part, target)
-            sync_folder(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def look(file: Path) -> str | None:
@@ -50,7 +38,7 @@ def look(file: Path) -> str | None:
     """
     if not file.is_file():
         raise NoSuchFile(file)
-    with _faults(file), closing(_connect(file, "ro")) as connection:
+    with faults(file), closing(_connect(file, "ro")) as connection:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise Corrupt(str(file), problem)
@@ -66,11 +54,10 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
 
     Raises `DatabaseBusy` while any process has it open.
     """
-    kept = place.with_name(f"{place.name}.before-restore-{now.strftime(STAMP)}")
-    kept = next(name for name in names_from(kept) if not name.exists())
+    kept = next(name for name in names_beside(place, "restore", now) if not name.exists())
     part = place.with_name(f"{place.name}{UNFINISHED}")
     try:
-        with _faults(place):
+        with faults(place):
             open_part(part)
             shutil.copyfile(file, part)
             _sync(part)
@@ -87,6 +74,26 @@ def put(file: Path, place: Path, now: datetime) -> Path | None:
     finally:
         part.unlink(missing_ok=True)
     return kept if there else None
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Yield an empty private file, which takes the target's name once the block has filled it.
+
+    Raises `FileThere` where that is taken, or a `DatabaseFault`; nothing half-written stays.
+    """
+    if target.exists():
+        raise FileThere(target)
+    part = part_of(target)
+    try:
+        with faults(target):
+            open_part(part)
+            yield part
+            _sync(part)
+            take_name(part, target)
+            sync_folder(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def part_of(target: Path) -> Path:
@@ -111,11 +118,12 @@ def take_name(part: Path, target: Path) -> None:
         part.replace(target)
 
 
-def names_from(path: Path) -> Iterator[Path]:
-    """Yield this name, then numbered ones, which sort after it."""
-    yield path
+def names_beside(place: Path, what: str, now: datetime) -> Iterator[Path]:
+    """Yield names for what a database was before something; numbered ones sort after the first."""
+    name = f"{place.name}.before-{what}-{now:%Y%m%d-%H%M%S}"
+    yield place.with_name(name)
     for number in range(2, 1000):
-        yield path.with_name(f"{path.name}.{number:03}")
+        yield place.with_name(f"{name}.{number:03}")
 
 
 def keep_latest(place: Path, number: int) -> None:
@@ -147,7 +155,8 @@ def _sync(file: Path) -> None:
 
 
 @contextmanager
-def _faults(file: Path) -> Iterator[None]:
+def faults(file: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say of a file into a `DatabaseFault`."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:

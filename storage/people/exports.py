@@ -18,20 +18,20 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from engine.files import private
 from engine.files.private import MIN_FREE
 from engine.files.stored import picture_path
-from storage.care.sqlite_files import open_part, part_of, take_name
+from storage.care.sqlite_files import faults, new_file, open_part
 from storage.database.database import Database
-from storage.database.faults import explain
-from storage.errors import ExportUnderWay, FileThere, NoRoom, TooLargeExport, Unreachable
+from storage.errors import ExportUnderWay, NoRoom, TooLargeExport
 from storage.jobs.history import History
 from storage.jobs.picture_files import Pictures, remove_abandoned
 from storage.liveness.locks import FileLock
@@ -74,15 +74,6 @@ class Plan:
         return [END + sum(entry.room for entry in part) for part in self.parts]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One part of an export on disk, numbered from 1."""
-
-    number: int
-    count: int
-    file: Path
-
-
 @dataclass(frozen=True, slots=True)
 class Export:
     """An export, written part by part; a process has one part on disk at a time."""
@@ -91,22 +82,19 @@ class Export:
     folder: Path
     turn: asyncio.Lock
 
-    @property
-    def numbers(self) -> range:
-        """Return the numbers of the parts, from 1 on."""
-        return range(1, len(self.plan.parts) + 1)
-
     @asynccontextmanager
-    async def part(self, number: int) -> AsyncIterator[Part]:
-        """Write a part, which is gone after the block; raises `NoRoom` or a `DatabaseFault`."""
+    async def part(self, number: int) -> AsyncIterator[Path]:
+        """Write a part (the first is 1) to a file, which is gone after the block.
+
+        Raises `NoRoom` or a `DatabaseFault`.
+        """
         count, index = len(self.plan.parts), number - 1
-        name = "marble.zip" if count == 1 else f"marble-{number}-of-{count}.zip"
-        file = self.folder / name
+        file = self.folder / ("marble.zip" if count == 1 else f"marble-{number}-of-{count}.zip")
         async with self.turn:
             try:
                 await asyncio.to_thread(_require_room, self.folder, self.plan.sizes[index])
                 await asyncio.to_thread(_write, file, self.plan.parts[index])
-                yield Part(number=number, count=count, file=file)
+                yield file
             finally:
                 file.unlink(missing_ok=True)
 
@@ -152,11 +140,8 @@ class Exports:
             shutil.rmtree(folder, ignore_errors=True)
             lock.release()
 
-    async def sweep(self) -> None:
-        """Remove the files of exports whose process has ended."""
-        await asyncio.to_thread(self._sweep)
-
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove the files of exports whose process has ended; blocks."""
         remove_abandoned(self.folder.parent.glob("tmp*/marble.zip*"))  # of versions before parts
         for name in {path.stem for path in self.folder.glob("*")}:
             lock = FileLock(self.folder / f"{name}.lock")
@@ -165,28 +150,32 @@ class Exports:
                 lock.release()
 
     async def plan(
-        self, person: str, *, most: int | None = None, may: May = lambda picture: True
+        self, person: str, *, most: float = inf, may: May = lambda picture: True
     ) -> Plan:
         """Sum up what goes into an export and share it among parts of `most` bytes."""
         texts: list[ExportFile] = []
         drawn: list[ExportFile] = []
         left_out = too_large = 0
-        first: dict[str, Any] = await self.database.read(lambda c: about(c, person))
+        first = await self.database.read(lambda c: about(c, person))
         async for number, jobs in self._pages(person):
-            files = await asyncio.to_thread(self._files_of, jobs, may, most)
-            shown = await self.database.read(partial(messages_of, [job.id for job in jobs]))
-            rows = {"person": person, "jobs": list(map(_row, jobs)), "messages": shown}
-            rows |= {"left_out": files.withheld, "too_large": files.too_large}
+            pictures = [picture for job in jobs for picture in job.pictures]
+            shown = {each.name: self.pictures.path(each) for each in pictures if may(each)}
+            withheld = [each.name for each in pictures if each.name not in shown]
+            files, large = await asyncio.to_thread(_measure, "pictures", shown, most)
+            messages = await self.database.read(partial(messages_of, [job.id for job in jobs]))
+            rows = {"person": person, "jobs": list(map(_row, jobs)), "messages": messages}
+            rows |= {"left_out": withheld, "too_large": large}
             texts.append(_text(number, rows | (first if number == 1 else {})))
-            drawn += files.entries
-            left_out += len(files.withheld)
-            too_large += len(files.too_large)
-        given = await self.database.read(lambda c: c.execute(given_by(person)).scalars().all())
-        gave = list(await asyncio.to_thread(self._given, given))
-        fitting = [entry for entry in gave if _fits(entry, most)]
-        too_large += len(gave) - len(fitting)
-        exported = Exported(pictures=len(drawn), left_out=left_out, too_large=too_large)
-        return Plan(parts=tuple(_share([*texts, *drawn, *fitting], most)), exported=exported)
+            drawn += files
+            left_out += len(withheld)
+            too_large += len(large)
+        names = await self.database.read(lambda c: c.execute(given_by(person)).scalars().all())
+        paths = {name: picture_path(self.pictures.folder, name) for name in names}
+        given, large = await asyncio.to_thread(_measure, "given", paths, most)
+        exported = Exported(
+            pictures=len(drawn), left_out=left_out, too_large=too_large + len(large)
+        )
+        return Plan(parts=tuple(_share([*texts, *drawn, *given], most)), exported=exported)
 
     async def _pages(self, person: str) -> AsyncIterator[tuple[int, Sequence[Job]]]:
         """Yield pages of jobs, the newest first: one at least, be it empty."""
@@ -199,62 +188,41 @@ class Exports:
                 return
             number, before = number + 1, jobs[-1].id
 
-    def _files_of(self, jobs: Iterable[Job], may: May, most: int | None) -> _Files:
-        """Sort the pictures of jobs by whether they go in; blocks."""
-        found = _Files()
-        for picture in (each for job in jobs for each in job.pictures):
-            entry = _file(self.pictures.path(picture), f"pictures/{picture.name}.png")
-            if not may(picture):
-                found.withheld.append(picture.name)
-            elif entry and not _fits(entry, most):
-                found.too_large.append(picture.name)
-            elif entry:  # `marble db check` tells of those that are missing
-                found.entries.append(entry)
-        return found
 
-    def _given(self, names: Iterable[str]) -> Iterator[ExportFile]:
-        for name in names:
-            if entry := _file(picture_path(self.pictures.folder, name), f"given/{name}.png"):
-                yield entry
+def _measure(
+    folder: str, files: Mapping[str, Path], most: float
+) -> tuple[list[ExportFile], list[str]]:
+    """Return the files, by their names, that fit a part, and the names of larger ones; blocks."""
+    fitting: list[ExportFile] = []
+    large: list[str] = []
+    for name, path in files.items():
+        with suppress(FileNotFoundError):  # `marble db check` tells of those that are missing
+            file = ExportFile(name=f"{folder}/{name}.png", size=path.stat().st_size, path=path)
+            if END + file.room <= most:
+                fitting.append(file)
+            else:
+                large.append(name)
+    return fitting, large
 
 
-@dataclass(slots=True)
-class _Files:
-    entries: list[ExportFile] = field(default_factory=list)
-    withheld: list[str] = field(default_factory=list)
-    too_large: list[str] = field(default_factory=list)
-
-
-def _file(path: Path, name: str) -> ExportFile | None:
-    try:
-        return ExportFile(name=name, size=path.stat().st_size, path=path)
-    except FileNotFoundError:
-        return None
-
-
-def _row(job: Job) -> dict[str, Any]:
-    """Return a job's row, without tokens of its platform."""
-    reply = {name: value for name, value in job.reply.items() if name != TOKEN}
-    return {**plain(job), "reply": reply}
+def _row(job: Job) -> Job:
+    """Return a job without tokens of its platform."""
+    return replace(job, reply={name: job.reply[name] for name in job.reply if name != TOKEN})
 
 
 def _text(number: int, rows: dict[str, Any]) -> ExportFile:
     """Return a file of rows, compressed: all of somebody's history may be much."""
-    text = zlib.compress(json.dumps(rows, ensure_ascii=False, indent=1).encode())
+    text = zlib.compress(json.dumps(rows, default=plain, ensure_ascii=False, indent=1).encode())
     name = "person.json" if number == 1 else f"person-{number}.json"
     return ExportFile(name=name, size=len(text), text=text)
 
 
-def _fits(entry: ExportFile, most: int | None) -> bool:
-    return most is None or END + entry.room <= most
-
-
-def _share(entries: Iterable[ExportFile], most: int | None) -> Iterator[tuple[ExportFile, ...]]:
+def _share(entries: Iterable[ExportFile], most: float) -> Iterator[tuple[ExportFile, ...]]:
     """Share entries among parts, in their order."""
     part: list[ExportFile] = []
     size = END
     for entry in entries:
-        if part and most is not None and size + entry.room > most:
+        if part and size + entry.room > most:
             yield tuple(part)
             part, size = [], END
         part.append(entry)
@@ -277,30 +245,19 @@ def _make_anew(folder: Path, needed: int) -> None:
 
 def _write_anew(target: Path, plan: Plan) -> None:
     """Write the one part of a plan to a new file; blocks."""
-    if target.exists():
-        raise FileThere(target)
-    part, [entries], [size] = part_of(target), plan.parts, plan.sizes
-    try:
-        open_part(part)
+    [entries], [size] = plan.parts, plan.sizes
+    with new_file(target) as part:
         _require_room(part.parent, size, spare=0)
         _write(part, entries)
-        take_name(part, target)
-    except OSError as error:
-        raise explain(error, str(target)) or error from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write(file: Path, entries: Iterable[ExportFile]) -> None:
     """Write a zip that nobody else may read; blocks. Raises a `DatabaseFault`."""
-    try:
-        file.unlink(missing_ok=True)
-        private.create(file)
+    with faults(file):
+        open_part(file)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for entry in entries:
                 if entry.path is None:
                     archive.writestr(entry.name, zlib.decompress(entry.text))
                 elif entry.path.exists():  # else it was removed meanwhile
                     archive.write(entry.path, entry.name, zipfile.ZIP_STORED)
-    except OSError as error:
-        raise explain(error, str(file)) or Unreachable(str(file), str(error)) from error

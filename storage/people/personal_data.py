@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -56,22 +56,13 @@ def messages_of(jobs: Collection[int], connection: Connection) -> list[dict[str,
 
 
 def _rows(connection: Connection, query: Executable) -> list[dict[str, Any]]:
-    return [
-        {key: plain(value) for key, value in row._mapping.items()}
-        for row in connection.execute(query)
-    ]
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def plain(value: Any) -> Any:
-    """Turn records and times into JSON values."""
-    if isinstance(value, Recipe):
-        return value.to_dict()
+    """Turn a time or a record into JSON values, for `json.dumps`."""
     if isinstance(value, datetime):
         return value.isoformat()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, tuple):
-        return [plain(each) for each in value]
-    return value
+    if isinstance(value, Recipe):
+        return value.to_dict()
+    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from engine.recipe.recipe import Recipe
 from storage import NewJob, Storage
+from storage.care import backups
 from storage.database.tables import JobRow, jobs, people, pictures, places
 from storage.jobs.jobs import PAGE
 from storage.jobs.rows import add_if_new
@@ -276,7 +277,7 @@ async def backing_up(storage: Storage, folder: Path) -> None:
 
     writing = asyncio.create_task(write())
     start = time.perf_counter()
-    size = await storage.care.backup(target)
+    size = await backups.backup(storage.database.url, target)
     seconds = time.perf_counter() - start
     writing.cancel()
     report(f"insert during a backup ({size / 1e6:,.0f} MB in {seconds:.1f} s)", times)

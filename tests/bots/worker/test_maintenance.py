@@ -13,7 +13,7 @@ from bots.worker.maintenance import FULL, Maintenance
 from engine.files.private import MIN_FREE
 from engine.queue.queue import Queue
 from storage import NewJob, Storage, UnknownJob
-from storage.care.backups import beside
+from storage.care import backups
 from storage.errors import NoProgram
 from storage.people.people import People
 from tests.factories import make_recipe
@@ -72,7 +72,7 @@ async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(
     assert names == ["marble-2026-06-02.backup", "marble-2026-06-03.backup", "mine.backup"]
     assert again.stat().st_mode & 0o077 == 0
     # Who is forgotten is told where they still stand.
-    assert again in beside(maintenance.storage.database.url, tmp_path)
+    assert again in backups.beside(maintenance.storage.database.url, tmp_path)
     shutil.copy(again, tmp_path / "copy.db")
     async with Storage.open(tmp_path / "x", f"sqlite:///{tmp_path}/copy.db") as copy:
         assert (await copy.jobs.get(job)).id == job
@@ -92,7 +92,7 @@ async def test_what_backups_left_that_died_is_told_and_then_removed(
     for path in (*dead, mine):
         os.utime(path, (0, 0))
     # They hold people's rows.
-    assert {*dead, living} <= set(beside(maintenance.storage.database.url, tmp_path))
+    assert {*dead, living} <= set(backups.beside(maintenance.storage.database.url, tmp_path))
     await maintenance.back_up()
     assert [path.exists() for path in (*dead, living, mine)] == [False] * 3 + [True] * 2
 
@@ -171,7 +171,7 @@ async def test_a_night_is_done_once(maintenance: Maintenance) -> None:
 async def test_a_backup_that_fails_ends_nothing(
     maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(self: object, target: Path) -> int:
+    async def fail(url: object, target: Path) -> int:
         raise NoProgram("pg_dump")
 
     async def stop(seconds: float) -> None:
@@ -179,7 +179,7 @@ async def test_a_backup_that_fails_ends_nothing(
 
     old = await ended(maintenance, "x:1", timedelta(days=40))
     maintenance.settings = replace(maintenance.settings, keep_days=30)
-    monkeypatch.setattr(type(maintenance.storage.care), "backup", fail)
+    monkeypatch.setattr(backups, "backup", fail)
     monkeypatch.setattr("bots.worker.maintenance.asyncio.sleep", stop)
     with pytest.raises(InterruptedError):
         await maintenance.run()

@@ -214,13 +214,13 @@ async def test_a_backup_taken_under_load_restores_and_checks_clean(
             return count
 
         tasks = [asyncio.create_task(load()) for _ in range(4)]
-        assert await storage.care.backup(file) > 0
+        assert await backups.backup(storage.database.url, file) > 0
         stop.set()
         assert sum(await asyncio.gather(*tasks)) > 0
         count = sum((await storage.history.stats()).jobs.values())
-    restored = await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
-    assert restored.before
-    assert restored.before.parent == home.folder
+    before = await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
+    assert before
+    assert before.parent == home.folder
     async with home.open() as storage:
         assert (await storage.care.check(deep=True)).problems == ()
         assert 20 <= sum((await storage.history.stats()).jobs.values()) <= count
@@ -233,34 +233,33 @@ async def test_a_backup_overwrites_nothing(storage: Storage, tmp_path: Path) -> 
     file = tmp_path / "backup"
     file.write_bytes(b"precious")
     with pytest.raises(FileThere):
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
     assert file.read_bytes() == b"precious"
 
 
 async def test_orphans_stay_while_a_replaced_database_is_kept(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     async with home.open() as storage:
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
         await delivered(storage, a_job(), b"newer than the backup")
-    restored = await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
-    assert restored.before
+    before = await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
+    assert before
     async with home.open() as storage:
         assert await storage.history.page() == ()
         assert await storage.care.sweep(unused_for=0) == 0
-        restored.before.unlink()
+        before.unlink()
         assert await storage.care.sweep(unused_for=0) == 1
 
 
 async def test_what_was_there_before_a_restore_can_be_restored(home: Home, tmp_path: Path) -> None:
     file, url = tmp_path / "backup", urls.resolve(home.folder, home.url)
     async with home.open() as storage:
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
         job = await storage.jobs.add(a_job("newer than the backup"))
-    kept = (await backups.restore(url, file, home.folder)).before
+    kept = await backups.restore(url, file, home.folder)
     assert kept
     again = await backups.restore(url, kept, home.folder)
-    assert again.revision == schema.head()
-    assert again.before != kept
+    assert again != kept
     async with home.open() as storage:
         assert await storage.history.page() == (job,)
         assert [each.id for each in await storage.history.search("newer")] == [job.id]
@@ -269,7 +268,7 @@ async def test_what_was_there_before_a_restore_can_be_restored(home: Home, tmp_p
 async def test_nothing_is_restored_over_a_database_in_use(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     async with home.open() as storage:
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
         job = await storage.jobs.add(a_job())
         with pytest.raises(DatabaseBusy, match="locked by another program"):
             await backups.restore(storage.database.url, file, home.folder)
@@ -284,7 +283,7 @@ async def test_tables_of_a_newer_version_do_not_outlive_a_restore(
     """As where an upgrade is taken back, whose tables point at those that it found."""
     file = tmp_path / "backup"
     async with home.open() as storage:
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
         newer = text("CREATE TABLE newer (job INTEGER REFERENCES jobs (id))")
         await storage.database.write(lambda c: c.execute(newer))
     await backups.restore(urls.resolve(home.folder, home.url), file, home.folder)
@@ -314,7 +313,7 @@ async def test_only_a_whole_backup_of_this_version_is_restored_to_a_server(
     file.unlink()
     async with server_home.open() as storage:
         job = await storage.jobs.add(a_job())
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(NoBackup, match="damaged"):
@@ -336,14 +335,14 @@ async def test_backups_and_what_holds_rows_are_closed_to_others(home: Home, tmp_
     try:
         async with home.open() as storage:
             await storage.jobs.add(a_job())
-            await storage.care.backup(backup)
+            await backups.backup(storage.database.url, backup)
         upgraded = await backups.before_upgrade(url, home.folder)
-        restored = await backups.restore(url, backup, home.folder)
+        before = await backups.restore(url, backup, home.folder)
         async with Storage.open(fresh) as storage:
             await storage.jobs.add(a_job())
             made = [backup, upgraded, *filter(Path.is_file, fresh.glob("marble.db*"))]
             if home.url:  # a file keeps the rights that its owner gave it
-                made.append(restored.before)
+                made.append(before)
             modes = {path.name: path.stat().st_mode & 0o077 for path in made if path}
         folders = [path.stat().st_mode & 0o077 for path in (backup.parent, fresh)]
     finally:
@@ -403,7 +402,7 @@ async def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
     folder, file = tmp_path / "data", tmp_path / "backup"
     async with Storage.open(folder) as storage:
         job = await storage.jobs.add(a_job())
-        await storage.care.backup(file)
+        await backups.backup(storage.database.url, file)
     (folder / "marble.db").write_bytes(b"rubbish" * 1000)
     with pytest.raises(Corrupt, match="marble db restore FILE"):
         async with Storage.open(folder):

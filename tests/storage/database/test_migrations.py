@@ -176,7 +176,7 @@ async def test_upgrades_and_restores_of_one_second_keep_all_that_was_before(tmp_
         "marble.db.before-upgrade-20260601-120000",
         "marble.db.before-upgrade-20260601-120000.002",
     )
-    kept = [(await backups.restore(url, first, home, now=now)).before for _ in range(2)]
+    kept = [await backups.restore(url, first, home, now=now) for _ in range(2)]
     assert [path and path.name.rpartition("-")[2] for path in kept] == ["120000", "120000.002"]
     for path in (first, second, *filter(None, kept)):
         assert sqlite_files.look(path) == schema.head()
