@@ -23,7 +23,6 @@ from storage.people.favourites import Favourites
 from storage.people.inbox import Inbox
 from storage.people.moderation import Moderation
 from storage.people.people import People
-from storage.people.place_moves import Moving
 from storage.people.privacy import Privacy
 from storage.people.styles import Styles
 from storage.records import Job
@@ -44,7 +43,6 @@ class Storage:
     favourites: Favourites
     people: People
     moderation: Moderation
-    moving: Moving
     styles: Styles
     care: Care
     privacy: Privacy
@@ -81,7 +79,6 @@ class Storage:
                 favourites=Favourites(database, now),
                 people=People(database, now),
                 moderation=Moderation(database, now),
-                moving=Moving(database, now),
                 styles=Styles(database, now),
                 care=care,
                 privacy=Privacy(database, care),

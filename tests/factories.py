@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from engine.recipe.recipe import Recipe
 from storage import Job, NewJob, Storage
+from storage.jobs.place_tree import line_of
+from storage.records import Line
 
 SMALL: dict[str, Any] = {
     "prompt": "a marble scholar",
@@ -30,6 +32,11 @@ def pixels(seed: int, width: int = 8, height: int = 8) -> npt.NDArray[np.uint8]:
     """Return random pixels, uint8 [height, width, 3]."""
     generator = np.random.default_rng(seed)
     return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+async def line_in(storage: Storage, place: str) -> Line:
+    """Return a place and what it lies in, each with its own settings."""
+    return await storage.database.read(lambda c: line_of(c, place))
 
 
 async def add_claimed(storage: Storage, new: NewJob) -> Job:

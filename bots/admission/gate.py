@@ -24,6 +24,7 @@ from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from storage import Storage
 from storage.database.audit import AuditEntry
+from storage.jobs.place_tree import line_of
 from storage.jobs.quota import Allow, Quota, everything_passes
 from storage.records import Line
 
@@ -136,7 +137,7 @@ class Gate:
 
         adult: says of a place whether its platform lets only adults in; what lies in it is as it.
         """
-        line = await self.storage.people.line(place)
+        line = await self.storage.database.read(lambda c: line_of(c, place))
         only_adults = any(adult(level.place) for level in line)
         return resolve(self.defaults, line, adult=only_adults)
 

@@ -67,7 +67,7 @@ def nowhere(place: str) -> bool:
 
 
 def resolve(defaults: Rules, line: Line, *, adult: bool = False) -> InForce:
-    """Return what is in force in the first place of a line (`People.line`).
+    """Return what is in force in the first place of a line (`storage.jobs.place_tree.line_of`).
 
     defaults: the rules where no place has its own. adult: the platform lets only adults in; there
     everything is shown, unless the place or one that it lies in has a rule for that.

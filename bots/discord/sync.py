@@ -24,8 +24,8 @@ async def sync(tree: app_commands.CommandTree[Any], app: App) -> bool:
         tree.copy_global_to(guild=target)
     place = f"{PLATFORM}:app/{tree.client.application_id}/{guild or ''}"
     wanted = await fingerprint(tree)
-    known = await app.storage.people.own_settings(place)
-    if known.get(SETTING) == wanted:
+    known = await app.storage.people.places_with(SETTING)
+    if known.get(place) == wanted:
         return False
     registered = await tree.sync(guild=target)
     log.info("%d commands registered", len(registered))

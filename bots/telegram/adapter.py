@@ -48,7 +48,7 @@ class Telegram:
     def __init__(self, app: App) -> None:
         self._app = app
         storage = app.storage
-        self._supergroups = Supergroups(storage.moving, app.gate)
+        self._supergroups = Supergroups(app.gate)
         self.bot = make_bot(app.settings, RateLimiter(self._supergroups))
         self._running = False
         self._tasks: set[asyncio.Task[None]] = set()

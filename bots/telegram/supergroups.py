@@ -14,7 +14,7 @@ from typing import Any, Final
 from bots.admission.gate import Gate
 from bots.telegram.address import PLATFORM, place_key
 from storage import DatabaseFault
-from storage.people.place_moves import Moving
+from storage.records import MOVED
 
 RETRY: Final = 1.0  # seconds between tries to write to a database that is locked or out of reach
 # Calls that mean the same in the new group; others name messages, which stay in the old one.
@@ -27,14 +27,13 @@ log = logging.getLogger(__name__)
 class Supergroups:
     """Moves groups' stored data, and maps old ids to new ones."""
 
-    moving: Moving
     gate: Gate
     _known: dict[int, int] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def recall(self) -> None:
         """Read which groups were moved by earlier processes; raises `DatabaseFault`."""
-        for old, new in (await self.moving.moved()).items():
+        for old, new in (await self.gate.storage.people.places_with(MOVED)).items():
             if "/" not in old:  # else a topic
                 self._known[_chat(old)] = _chat(new)
 
@@ -87,7 +86,8 @@ class Supergroups:
     async def _move(self, old: int, new: int) -> None:
         async with self._lock:
             places = place_key(old), place_key(new)
-            await self.moving.move(*places, reply={"chat": new, "to": None})
+            reply = {"chat": new, "to": None}
+            await self.gate.storage.people.move_place(*places, reply=reply)
             self.gate.move(*places)
             if self.now(old) != new:
                 log.info("%s became a supergroup and is now %s", *places)

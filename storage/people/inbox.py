@@ -9,7 +9,7 @@ letter's id as its event, and so makes it once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -42,16 +42,7 @@ class Inbox:
                 if add_if_new(connection, seen_events, {"id": letter.id, "created_at": now})
             )
             if new:
-                rows = [
-                    {
-                        "id": letter.id,
-                        "adapter": letter.adapter,
-                        "person": letter.person,
-                        "body": dict(letter.body),
-                        "created_at": now,
-                    }
-                    for letter in new
-                ]
+                rows = [{**asdict(letter), "created_at": now} for letter in new]
                 connection.execute(insert(letters), rows)
             return new
 
@@ -59,12 +50,10 @@ class Inbox:
 
     async def waiting(self, adapter: str) -> tuple[InboxEntry, ...]:
         """Return a platform's updates that are not handled, in the order of their arrival."""
-        query = select(letters).where(letters.c.adapter == adapter).order_by(letters.c.created_at)
+        query = select(letters.c.id, letters.c.adapter, letters.c.person, letters.c.body)
+        query = query.where(letters.c.adapter == adapter).order_by(letters.c.created_at)
         rows = await self.database.read(lambda c: c.execute(query).all())
-        return tuple(
-            InboxEntry(id=row.id, adapter=row.adapter, person=row.person, body=row.body)
-            for row in rows
-        )
+        return tuple(InboxEntry(**row._mapping) for row in rows)
 
     async def done(self, letter: str) -> None:
         """Remove a handled update; its id is kept, so that it is not added again."""

@@ -8,7 +8,7 @@ that every process sees the same, restarts change nothing, and the log cannot di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -49,8 +49,7 @@ class Moderation:
 
         def unit(connection: Connection) -> Ban:
             connection.execute(_ban_of(person, place))
-            values = {"person": person, "place": place, "reason": reason, "by": by, "until": until}
-            connection.execute(insert(bans), {**values, "created_at": self.now()})
+            connection.execute(insert(bans), {**asdict(ban), "created_at": self.now()})
             detail = {"reason": reason, "until": until and until.isoformat()}
             act = AuditEntry(by=by, act="ban", target=person, place=place, detail=detail)
             note(connection, act, self.now())
@@ -72,7 +71,7 @@ class Moderation:
 
     async def admission(self, person: str, place: str) -> tuple[Ban | None, Line]:
         """Return what decides whether somebody may ask for something in a place, in one read: the
-        ban that keeps them from it, or None, and the settings that apply there (`People.line`).
+        ban that keeps them from it, or None, and the settings that apply there (`line_of`).
         """
 
         def unit(connection: Connection) -> tuple[Ban | None, Line]:
@@ -102,15 +101,12 @@ class Moderation:
         """Return the pause of the queue, or None."""
         return await self.database.read(_pause)
 
-    async def record(self, entry: AuditEntry) -> None:
-        """Record an act of a moderator or owner that changes nothing in the database itself."""
-        await self.database.write(lambda c: note(c, entry, self.now()))
-
     async def record_removal(self, job: Job, *, by: str) -> None:
         """Record that a message that shows a job was deleted by somebody else than its author."""
         if by != job.person:
             where = {"person": job.person, "place": job.place}
-            await self.record(on_job("delete", by=by, job=job.id, **where))
+            entry = on_job("delete", by=by, job=job.id, **where)
+            await self.database.write(lambda c: note(c, entry, self.now()))
 
     async def acts(
         self, *, within: str | None = None, before: int | None = None, limit: int = PAGE
@@ -153,7 +149,7 @@ def _latest_ban(
     connection: Connection, person: str, places: Sequence[str], now: datetime
 ) -> Ban | None:
     query = (
-        select(bans)
+        select(bans.c.person, bans.c.place, bans.c.reason, bans.c.by, bans.c.until)
         .where(
             bans.c.person == person,
             bans.c.place.in_(places),
@@ -163,9 +159,7 @@ def _latest_ban(
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    return Ban(person=row.person, place=row.place, reason=row.reason, by=row.by, until=row.until)
+    return Ban(**row._mapping) if row else None
 
 
 def _ban_of(person: str, place: str) -> Any:

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, Table, select, update
 
 from storage.clock import Clock
 from storage.database.audit import AuditEntry, note
-from storage.database.database import Database
+from storage.database.database import OUTCOME, Database
 from storage.database.tables import people, person_settings, place_settings, places
 from storage.jobs.place_tree import greet_place, having, line_of
 from storage.jobs.rows import add_if_new
-from storage.records import Line
+from storage.people.place_moves import move
+from storage.records import Json, Line
 
 Values = Mapping[str, Any]  # of settings, by name
 
@@ -48,14 +49,6 @@ class People:
 
         return await self.database.write(unit)
 
-    async def line(self, place: str) -> Line:
-        """Return a place and what it lies in, each with its own settings; `EVERYWHERE` is last."""
-        return await self.database.read(lambda c: line_of(c, place))
-
-    async def own_settings(self, place: str) -> dict[str, Any]:
-        """Return a place's own settings alone."""
-        return await self.database.read(lambda c: _read(c, place_settings, place))
-
     async def places_with(self, name: str) -> dict[str, Any]:
         """Return the places that have a setting of that name of their own, and its values."""
         query = select(place_settings).where(place_settings.c.place.in_(having(name)))
@@ -72,9 +65,9 @@ class People:
     ) -> dict[str, Any]:
         """Change some of a place's own settings (None removes one) and return these.
 
-        check: is given the settings that apply in the place so far (`line`), under the write lock,
-        and raises where the change may not be. log: what the moderators' log says of it, in the
-        same transaction.
+        check: is given the settings that apply in the place so far (`line_of`), under the write
+        lock, and raises where the change may not be. log: what the moderators' log says of it, in
+        the same transaction.
         """
 
         def unit(connection: Connection) -> dict[str, Any]:
@@ -100,6 +93,10 @@ class People:
                 connection.execute(update(places).where(places.c.id == place).values(parent=parent))
 
         await self.database.write(unit)
+
+    async def move_place(self, old: str, new: str, *, reply: Json) -> None:
+        """Move all that is kept of a place to another id, in one transaction; see `move`."""
+        await self.database.write(lambda c: move(c, old, new, reply, self.now()), OUTCOME)
 
 
 def _read(connection: Connection, table: Table, key: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -30,8 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
-from storage.clock import Clock
-from storage.database.database import OUTCOME, Database
 from storage.database.tables import (
     audit,
     bans,
@@ -47,11 +45,10 @@ from storage.database.tables import (
     styles,
 )
 from storage.jobs import words
-from storage.jobs.place_tree import above, greet_place, having
+from storage.jobs.place_tree import above, greet_place
 from storage.jobs.rows import add_if_new
-from storage.records import Json
+from storage.records import MOVED, Json
 
-MOVED: Final = "moved_to"  # a setting of a place that has another id now
 OF_PLACES: Final = (jobs.c.place, styles.c.place, bans.c.place, audit.c.place)
 OF_PEOPLE: Final = (
     jobs.c.person,
@@ -67,67 +64,52 @@ OF_PEOPLE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Moving:
-    """Move places, and list those moved."""
+def move(connection: Connection, old: str, new: str, reply: Json, now: datetime) -> None:
+    """Move all that is kept of a place, and of what lies in it by its name.
 
-    database: Database
-    now: Clock
+    What the new place has already stands before what the old one had; of two bans of one person
+    the later counts. Whoever writes as the place itself is moved as well. reply: what changes in
+    the reply addresses of its jobs (None removes a value). Moved twice is moved once.
+    """
+    if old in above(connection, new):
+        return
+    for source, target in _pairs(connection, old, new):
+        _move(connection, source, target, reply, now)
+    _rename(connection, old, new, now)
 
-    async def moved(self) -> dict[str, str]:
-        """Return the places that were moved, and where to."""
-        query = select(place_settings).where(place_settings.c.place.in_(having(MOVED)))
-        rows = await self.database.read(lambda c: c.execute(query).all())
-        return {row.place: row._mapping["values"][MOVED] for row in rows}
 
-    async def move(self, old: str, new: str, *, reply: Json) -> None:
-        """Move all that is kept of a place, and of what lies in it by its name, in one transaction.
+def _move(connection: Connection, old: str, new: str, reply: Json, now: datetime) -> None:
+    greet_place(connection, old, now)
+    greet_place(connection, new, now)
+    inside = places.c.parent == old
+    connection.execute(update(places).where(inside, places.c.id != new).values(parent=new))
+    connection.execute(update(places).where(places.c.id == old).values(parent=new))
+    _merge(connection, place_settings, old, new)
+    connection.execute(_outdated(old, new))
+    jobs_there = update(jobs).where(jobs.c.place == old)
+    connection.execute(jobs_there.values(reply=_patched(connection, reply)))
+    at = words.at(old), words.at(new)
+    connection.execute(jobs_there.values(words=_reworded(connection, *at)))
+    for column in OF_PLACES:
+        _rekey(connection, column, old, new)
+    add_if_new(connection, place_settings, {"place": old, "values": {}})
+    left = update(place_settings).where(place_settings.c.place == old)
+    connection.execute(left.values({"values": {MOVED: new}}))
 
-        What the new place has already stands before what the old one had; of two bans of one person
-        the later counts. Whoever writes as the place itself is moved as well. reply: what changes
-        in the reply addresses of its jobs (None removes a value). Moved twice is moved once.
-        """
 
-        def unit(connection: Connection) -> None:
-            if old in above(connection, new):
-                return
-            for source, target in _pairs(connection, old, new):
-                self._move(connection, source, target, reply)
-            self._rename(connection, old, new)
-
-        await self.database.write(unit, OUTCOME)
-
-    def _move(self, connection: Connection, old: str, new: str, reply: Json) -> None:
-        greet_place(connection, old, self.now())
-        greet_place(connection, new, self.now())
-        inside = places.c.parent == old
-        connection.execute(update(places).where(inside, places.c.id != new).values(parent=new))
-        connection.execute(update(places).where(places.c.id == old).values(parent=new))
-        _merge(connection, place_settings, old, new)
-        connection.execute(_outdated(old, new))
-        jobs_there = update(jobs).where(jobs.c.place == old)
-        connection.execute(jobs_there.values(reply=_patched(connection, reply)))
-        at = words.at(old), words.at(new)
-        connection.execute(jobs_there.values(words=_reworded(connection, *at)))
-        for column in OF_PLACES:
-            _rekey(connection, column, old, new)
-        add_if_new(connection, place_settings, {"place": old, "values": {}})
-        left = update(place_settings).where(place_settings.c.place == old)
-        connection.execute(left.values({"values": {MOVED: new}}))
-
-    def _rename(self, connection: Connection, old: str, new: str) -> None:
-        """Move what is kept of whoever writes as a place."""
-        known = select(people.c.id).where(people.c.id == old)
-        if connection.execute(known).first():
-            add_if_new(connection, people, {"id": new, "created_at": self.now()})
-        _merge(connection, person_settings, old, new)
-        connection.execute(delete(person_settings).where(person_settings.c.person == old))
-        by = words.by(old), words.by(new)
-        theirs = update(jobs).where(jobs.c.person == old)
-        connection.execute(theirs.values(words=_reworded(connection, *by)))
-        for column in OF_PEOPLE:
-            _rekey(connection, column, old, new)
-        connection.execute(delete(people).where(people.c.id == old))
+def _rename(connection: Connection, old: str, new: str, now: datetime) -> None:
+    """Move what is kept of whoever writes as a place."""
+    known = select(people.c.id).where(people.c.id == old)
+    if connection.execute(known).first():
+        add_if_new(connection, people, {"id": new, "created_at": now})
+    _merge(connection, person_settings, old, new)
+    connection.execute(delete(person_settings).where(person_settings.c.person == old))
+    by = words.by(old), words.by(new)
+    theirs = update(jobs).where(jobs.c.person == old)
+    connection.execute(theirs.values(words=_reworded(connection, *by)))
+    for column in OF_PEOPLE:
+        _rekey(connection, column, old, new)
+    connection.execute(delete(people).where(people.c.id == old))
 
 
 def _pairs(connection: Connection, old: str, new: str) -> Iterator[tuple[str, str]]:

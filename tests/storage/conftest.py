@@ -14,6 +14,8 @@ import pytest
 from engine.events import Picture as Drawn
 from engine.recipe.recipe import Recipe
 from storage import NewJob, Storage
+from storage.clock import utc_now
+from storage.database.audit import AuditEntry, note
 from tests.storage import postgres
 
 STANDARD: dict[str, Any] = {
@@ -39,6 +41,11 @@ def a_job(prompt: str = STANDARD["prompt"], **changes: Any) -> NewJob:
     recipe = changes.pop("recipe", None) or a_recipe(prompt=prompt)
     standard = {"person": "terminal:ada", "place": "terminal", "reply": {"chat": 1}}
     return NewJob(recipe=recipe, **{**standard, **changes})
+
+
+async def record(storage: Storage, entry: AuditEntry) -> None:
+    """Write an entry of the moderators' log."""
+    await storage.database.write(lambda c: note(c, entry, utc_now()))
 
 
 def drawn(*contents: bytes) -> list[Drawn]:

@@ -404,7 +404,7 @@ async def test_what_was_counted_for_a_place_counts_under_its_new_id(
     await ask(make_recipe(), old)
     await ask(make_recipe(), Asker(person="x:ada", place="x:1/3"))
     running = await ask.caps("x:ada", "x:1/3")
-    await storage.moving.move("x:1", "x:8", reply={})
+    await storage.people.move_place("x:1", "x:8", reply={})
     ask.move("x:1", "x:8")
     assert await ask.caps("x:ada", "x:8/3") == running
     with pytest.raises(Refusal, match="You may request 1 job a minute here"):

@@ -27,7 +27,7 @@ from bots.worker.maintenance import Maintenance
 from engine.queue.queue import Queue
 from storage import NewJob, Storage
 from storage.records import Level
-from tests.factories import make_recipe
+from tests.factories import line_in, make_recipe
 
 NOW: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NUMBERS: Final = count()
@@ -133,7 +133,9 @@ async def planted(storage: Storage, tree: Tree, defaults: Rules) -> tuple[Tree, 
     for number, parent in enumerate(tree.parents):
         if parent is not None:
             await people.add_place(tree.place(str(number)), tree.place(str(parent)))
-    await people.change_place_settings("*", dict.fromkeys((await people.line("*"))[0].settings))
+    await people.change_place_settings(
+        "*", dict.fromkeys((await line_in(storage, "*"))[0].settings)
+    )
     for place, values in tree.values.items():
         await people.change_place_settings(tree.place(place), values)
     return tree, Gate(storage, Roles(), defaults, clock=lambda: 0.0, today=lambda: NOW)

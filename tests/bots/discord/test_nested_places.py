@@ -13,6 +13,7 @@ from bots.discord.address import guild_key, place_key
 from storage import Storage
 from tests.bots.discord.conftest import Marble
 from tests.bots.discord.test_safety import WAYS, exported, is_open, is_silent, is_veiled
+from tests.factories import line_in
 from tests.fakes.discord import FakeDiscord, Person
 from tests.fakes.discord.people import Reply
 from tests.fakes.discord.world import INVITED, MANAGE_GUILD, MANAGE_MESSAGES, Attachment, Channel
@@ -179,7 +180,7 @@ async def test_a_reaction_in_a_thread_that_is_not_known_meets_the_rules_of_its_c
     await there.reacts("🌱", first)
     await there.gets_dm("between 1 and 4, not 5")
     async with Storage.open(cold.data) as storage:
-        line = [level.place for level in await storage.people.line(place_of(thread))]
+        line = [level.place for level in await line_in(storage, place_of(thread))]
     assert line[1:3] == [place_of(channel), guild_key(discord.guild.id)]
 
 

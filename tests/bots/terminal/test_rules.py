@@ -124,7 +124,7 @@ def test_a_group_that_became_a_supergroup_is_asked_about_by_either_id(
 
     async def move() -> None:
         async with Storage.open(data) as storage:
-            await storage.moving.move("telegram:-5", "telegram:-1005", reply={})
+            await storage.people.move_place("telegram:-5", "telegram:-1005", reply={})
 
     asyncio.run(move())
     answer = marble("rules", "telegram:-5", "count=1-2")

@@ -13,6 +13,7 @@ from storage.database import schema
 from storage.database.tables import jobs
 from storage.jobs.place_tree import ruled_by, within
 from storage.records import EVERYWHERE
+from tests.factories import line_in
 from tests.storage.conftest import Home, a_job
 from tests.storage.database.test_migrations import in_transaction
 
@@ -27,7 +28,7 @@ async def found(storage: Storage, which: ColumnElement[bool]) -> set[str]:
 
 async def nearest(storage: Storage, place: str) -> str:
     """Return the place whose rule applies in a place."""
-    line = await storage.people.line(place)
+    line = await line_in(storage, place)
     return next((level.place for level in line if RULE in level.settings), EVERYWHERE)
 
 
@@ -81,5 +82,5 @@ async def test_places_that_nobody_told_of_lie_in_what_their_names_say_after_an_u
         assert await found(storage, within("x:1")) == {"x:1/3"}
         assert await found(storage, within("x:-5")) == {"x:-5/4"}
         for place, lies_in in {"x:1/9": ["x:1/2", "x:1"], "x:@me/6": []}.items():
-            names = [level.place for level in await storage.people.line(place)]
+            names = [level.place for level in await line_in(storage, place)]
             assert names == [place, *lies_in, EVERYWHERE]

@@ -9,8 +9,8 @@ from storage import Storage, UnknownPicture
 from storage.database.audit import AuditEntry
 from storage.database.tables import jobs
 from storage.jobs.place_tree import within
-from tests.factories import add_claimed
-from tests.storage.conftest import Home, a_job, drawn
+from tests.factories import add_claimed, line_in
+from tests.storage.conftest import Home, a_job, drawn, record
 
 
 async def with_pictures(storage: Storage, *contents: bytes) -> int:
@@ -20,7 +20,7 @@ async def with_pictures(storage: Storage, *contents: bytes) -> int:
 
 
 async def places_of(storage: Storage, place: str) -> list[str]:
-    return [level.place for level in await storage.people.line(place)]
+    return [level.place for level in await line_in(storage, place)]
 
 
 async def counted(storage: Storage, which: ColumnElement[bool]) -> int:
@@ -62,7 +62,7 @@ async def test_a_place_inherits_from_what_it_lies_in(storage: Storage) -> None:
     await storage.people.add_place("x:topic", "x:chat")
     await storage.people.change_place_settings("x:server", {"nsfw": False, "count": 4})
     await storage.people.change_place_settings("x:topic", {"count": 1})
-    topic, chat, server, everywhere = await storage.people.line("x:topic")
+    topic, chat, server, everywhere = await line_in(storage, "x:topic")
     assert (topic.place, topic.settings) == ("x:topic", {"count": 1})
     assert (chat.place, chat.settings) == ("x:chat", {})
     assert (server.place, server.settings) == ("x:server", {"nsfw": False, "count": 4})
@@ -124,9 +124,7 @@ async def test_a_ban_ends_when_it_was_said_to(home: Home) -> None:
 
 
 async def test_an_act_is_recorded(storage: Storage) -> None:
-    await storage.moderation.record(
-        AuditEntry(by="x:mod", act="delete", target="12", detail={"why": "nsfw"})
-    )
+    await record(storage, AuditEntry(by="x:mod", act="delete", target="12", detail={"why": "nsfw"}))
     [act] = await storage.moderation.acts()
     assert (act.act, act.target, act.place, act.detail) == ("delete", "12", None, {"why": "nsfw"})
 
@@ -136,11 +134,9 @@ async def test_what_was_done_in_a_place_is_found_however_much_was_done_elsewhere
 ) -> None:
     places = ["discord:1", "discord:1/7", "discord:12", "discord:_", "discord:1/8"]
     for place in places:
-        await storage.moderation.record(AuditEntry(by="discord:9", act="rules", place=place))
+        await record(storage, AuditEntry(by="discord:9", act="rules", place=place))
     for number in range(200):
-        await storage.moderation.record(
-            AuditEntry(by="discord:9", act=f"rules {number}", place="discord:2")
-        )
+        await record(storage, AuditEntry(by="discord:9", act=f"rules {number}", place="discord:2"))
     acts = await storage.moderation.acts(within="discord:1")
     assert [act.place for act in acts] == ["discord:1/8", "discord:1/7", "discord:1"]
     assert [act.place for act in await storage.moderation.acts(within="discord:_")] == ["discord:_"]

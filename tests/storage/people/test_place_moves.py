@@ -10,9 +10,9 @@ from sqlalchemy import Connection, select
 from storage import Status, Storage
 from storage.database.audit import AuditEntry
 from storage.database.tables import Base
-from storage.records import EVERYWHERE
-from tests.factories import add_claimed
-from tests.storage.conftest import Home, a_job, drawn
+from storage.records import EVERYWHERE, MOVED
+from tests.factories import add_claimed, line_in
+from tests.storage.conftest import Home, a_job, drawn, record
 
 OLD, NEW = "x:-5", "x:-1005"
 TO_NEW = {"chat": -1005, "to": None}
@@ -33,7 +33,7 @@ async def everything(storage: Storage) -> dict[str, list[Any]]:
 
 
 async def names(storage: Storage, place: str) -> list[str]:
-    return [level.place for level in await storage.people.line(place)]
+    return [level.place for level in await line_in(storage, place)]
 
 
 async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> None:
@@ -50,8 +50,8 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     await people.change_place_settings(f"{OLD}/7", {"policy.safety": "refuse"})
     await moderation.ban("x:b", by=OLD, reason="spam", place=OLD)
     await storage.styles.add(OLD, "noir", "dark", "", by=OLD)
-    await moderation.record(AuditEntry(by="x:mod", act="rules", place=f"{OLD}/7"))
-    await storage.moving.move(OLD, NEW, reply=TO_NEW)
+    await record(storage, AuditEntry(by="x:mod", act="rules", place=f"{OLD}/7"))
+    await storage.people.move_place(OLD, NEW, reply=TO_NEW)
 
     for job, place, thread in ((waits, NEW, None), (done, NEW, None), (topical, f"{NEW}/7", 7)):
         found = await storage.jobs.get(job.id)
@@ -60,8 +60,8 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     assert await storage.jobs.get(elsewhere.id) == elsewhere
     [pending] = await storage.outbox.list_due(["x"])
     assert (pending.job.id, pending.job.reply["chat"]) == (done.id, -1005)
-    assert await people.own_settings(NEW) == {"rules.steps": [1, 9], "open": False}
-    assert await people.own_settings(f"{NEW}/7") == {"policy.safety": "refuse"}
+    assert (await line_in(storage, NEW))[0].settings == {"rules.steps": [1, 9], "open": False}
+    assert (await line_in(storage, f"{NEW}/7"))[0].settings == {"policy.safety": "refuse"}
     assert await names(storage, f"{NEW}/7") == [f"{NEW}/7", NEW, EVERYWHERE]
     ban = (await moderation.admission("x:b", f"{NEW}/7"))[0]
     assert (ban and ban.reason) == "spam"
@@ -78,20 +78,20 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     assert await names(storage, f"{OLD}/8") == [f"{OLD}/8", OLD, NEW, EVERYWHERE]
     shown = await storage.jobs.by_message(f"{OLD}/30")
     assert (shown and shown[0].id) == waits.id
-    assert await storage.moving.moved() == {OLD: NEW, f"{OLD}/7": f"{NEW}/7"}
+    assert await storage.people.places_with(MOVED) == {OLD: NEW, f"{OLD}/7": f"{NEW}/7"}
 
 
 async def test_moved_twice_is_moved_once_and_what_came_late_follows(storage: Storage) -> None:
     await storage.jobs.add(a_job(place=OLD))
     await storage.people.change_place_settings(OLD, {"rules.steps": [1, 9]})
-    await storage.moving.move(OLD, NEW, reply=TO_NEW)
+    await storage.people.move_place(OLD, NEW, reply=TO_NEW)
     before = await everything(storage)
-    await storage.moving.move(OLD, NEW, reply=TO_NEW)
+    await storage.people.move_place(OLD, NEW, reply=TO_NEW)
     assert await everything(storage) == before
-    await storage.moving.move(NEW, OLD, reply={"chat": -5})  # not in a circle
+    await storage.people.move_place(NEW, OLD, reply={"chat": -5})  # not in a circle
     assert await everything(storage) == before
     late = await storage.jobs.add(a_job(place=OLD))
-    await storage.moving.move(OLD, NEW, reply=TO_NEW)
+    await storage.people.move_place(OLD, NEW, reply=TO_NEW)
     assert (await storage.jobs.get(late.id)).place == NEW
 
 
@@ -109,8 +109,11 @@ async def test_what_the_new_place_has_already_stands_and_the_later_ban_counts(ho
             await storage.styles.add(place, "noir", f"of {place}", "", by="x:mod")
         await storage.styles.add(OLD, "soft", "soft", "", by="x:mod")
         await storage.jobs.add(a_job(place=NEW))
-        await storage.moving.move(OLD, NEW, reply=TO_NEW)
-        assert await people.own_settings(NEW) == {"rules.steps": [1, 20], "rules.daily": 5}
+        await storage.people.move_place(OLD, NEW, reply=TO_NEW)
+        assert (await line_in(storage, NEW))[0].settings == {
+            "rules.steps": [1, 20],
+            "rules.daily": 5,
+        }
         for person, reason in (("x:a", f"in {NEW}"), ("x:b", f"in {OLD}")):
             ban = (await bans.admission(person, NEW))[0]
             assert (ban and ban.reason) == reason
@@ -129,7 +132,7 @@ async def test_who_writes_as_the_group_is_the_same_under_its_new_id(storage: Sto
     await storage.people.change_settings(OLD, {"language": "zh", "options": {"steps": "9"}})
     await storage.people.change_settings(NEW, {"language": "en"})
     await storage.moderation.ban(OLD, by=OLD, reason="spam")
-    await storage.moving.move(OLD, NEW, reply=TO_NEW)
+    await storage.people.move_place(OLD, NEW, reply=TO_NEW)
     assert {job.id for job in await storage.history.page(person=NEW)} == {first.id, second.id}
     assert {job.id for job in await storage.history.search("cat", person=NEW)} == {
         first.id,
