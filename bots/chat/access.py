@@ -61,34 +61,6 @@ class Purpose(Enum):
 ADMITTED: Final = frozenset({Purpose.POST, Purpose.SEND})
 
 
-class Unseen(UserError):
-    """A picture does not exist, or the asker may not see it: one sentence for both."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(Sentence("unseen_picture", name=name))
-
-
-class PostedElsewhere(UserError):
-    """The asker may see a picture, but not everybody where they ask."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(Sentence("posted_elsewhere", name=name))
-
-
-class NotYours(UserError):
-    """Only the requester of a job or a moderator may cancel or delete it."""
-
-    def __init__(self) -> None:
-        super().__init__(Sentence("not_yours"))
-
-
-class NotInPrivate(UserError):
-    """Raised when personal data would be shown where others can read it."""
-
-    def __init__(self) -> None:
-        super().__init__(Sentence("ask_in_private"))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
     """Who asks, where, and who reads the answer."""
@@ -152,12 +124,12 @@ def may_end(origin: Origin, viewer: Viewer, facts: Facts) -> bool:
 
 
 def check_personal(viewer: Viewer) -> None:
-    """Raise `NotInPrivate` unless the viewer is one person who reads the answer alone.
+    """Raise `UserError` unless the viewer is one person who reads the answer alone.
 
     For what is kept of somebody, their settings and history: to show it and to change it.
     """
     if not (viewer.is_person and viewer.reads_alone):
-        raise NotInPrivate
+        raise UserError(Sentence("ask_in_private"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,20 +171,20 @@ class Access:
     ) -> Target:
         """Return the picture of a name; `message`: the key of the message acted on.
 
-        Only reads. Raises `UnknownPicture` for what is no name, `Unseen`, `NotInJob`, `NotYours`,
-        `PostedElsewhere` or `UnreadableRecipe`.
+        Only reads. Raises `UnknownPicture` for what is no name, `NotInJob`, `UnreadableRecipe`, or
+        `UserError` for what may not be seen or done.
         """
         number, picture = parse_name(name)
-        viewer = requester.viewer
+        viewer, unseen = requester.viewer, UserError(Sentence("unseen_picture", name=name))
         shown = message is not None and await self.jobs.is_shown(number, message)
         try:
             job = await self.jobs.get(number)
         except UnknownJob:
-            raise Unseen(name) from None
+            raise unseen from None
         except UnreadableRecipe as error:
             facts = await self._facts(error, requester, purpose, shown=shown)
             if audience_of(error, viewer, facts) is not Audience.ALL:
-                raise Unseen(name) from None
+                raise unseen from None
             raise
         facts = await self._facts(job, requester, purpose, shown=shown)
         audience = audience_of(job, viewer, facts)
@@ -220,12 +192,12 @@ class Access:
         if purpose is Purpose.END and may_end(job, viewer, facts):
             return target
         if audience is Audience.NONE or (audience is Audience.ALONE and not viewer.answered_alone):
-            raise Unseen(name)
+            raise unseen
         of_picture(job, picture)
         if purpose is Purpose.END:
-            raise NotYours
+            raise UserError(Sentence("not_yours"))
         if purpose is Purpose.DRAW and audience is Audience.ALONE:
-            raise PostedElsewhere(name)
+            raise UserError(Sentence("posted_elsewhere", name=name))
         return target
 
     async def audience(self, origin: Origin, requester: Requester) -> Audience:

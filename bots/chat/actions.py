@@ -22,26 +22,15 @@ from storage.states import OVER
 Draw = Callable[[Studio, str, Asker], Awaitable[Job]]  # given the picture's name
 
 
-async def _rerun(studio: Studio, name: str, asker: Asker) -> Job:
-    return await studio.rerun(name, {}, asker)
-
-
-async def _reroll(studio: Studio, name: str, asker: Asker) -> Job:
-    return await studio.rerun(name, parse_values([("seed", "new")]), asker)
-
-
-async def _pan(studio: Studio, name: str, asker: Asker, *, direction: str) -> Job:
-    return await studio.pan(name, asker, direction)
-
-
+NEW_SEED: Final = parse_values([("seed", "new")])
 DRAWN: Final[Mapping[str, Draw]] = {
-    "rerun": _rerun,  # with the same seed
-    "reroll": _reroll,  # with a new one
+    "rerun": lambda studio, name, asker: studio.rerun(name, {}, asker),  # with the same seed
+    "reroll": lambda studio, name, asker: studio.rerun(name, NEW_SEED, asker),
     "vary_subtle": partial(Studio.vary, strong=False),
     "vary_strong": partial(Studio.vary, strong=True),
     "upscale": Studio.upscale,
     "zoom": Studio.zoom,
-    **{f"pan_{direction}": partial(_pan, direction=direction) for direction in DIRECTIONS},
+    **{f"pan_{direction}": partial(Studio.pan, direction=direction) for direction in DIRECTIONS},
 }
 # What each action needs the picture for.
 ACTIONS: Final[Mapping[str, Purpose]] = {

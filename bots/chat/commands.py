@@ -58,7 +58,7 @@ async def settings(
 ) -> list[str]:
     """List the viewer's default options, after saving those that were `typed`.
 
-    written: how an option is shown. Raises `NotInPrivate`, or `UserError` for a bad option.
+    written: how an option is shown. Raises `UserError`, also where others read it.
     """
     check_personal(viewer)
     people, person = app.storage.people, viewer.person
@@ -70,7 +70,7 @@ async def settings(
 
 
 async def reset_settings(app: App, viewer: Viewer, words: Words) -> str:
-    """Remove the viewer's default options and return the answer. Raises `NotInPrivate`."""
+    """Remove the viewer's default options and return the answer. Raises `UserError`."""
     check_personal(viewer)
     await forget_options(app.storage.people, viewer.person)
     return words.settings_reset

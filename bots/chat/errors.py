@@ -1,19 +1,10 @@
-"""Errors that both chats explain alike: the database's, and pictures that cannot be fetched."""
+"""Errors that both chats explain alike: the database's."""
 
 from __future__ import annotations
 
 from bots.texts import Words
-from engine.errors import UserError
-from engine.sentences import Sentence
 from storage import DatabaseFault
 from storage.errors import DatabaseBusy, DiskFull
-
-
-class Unfetched(UserError):
-    """A picture that somebody sent could not be downloaded from the platform."""
-
-    def __init__(self) -> None:
-        super().__init__(Sentence("unfetched"))
 
 
 def excuse(fault: DatabaseFault, words: Words) -> str:

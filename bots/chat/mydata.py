@@ -24,7 +24,8 @@ async def export_data(
     """Send everything that is kept of the viewer, as zip files of at most `most` bytes.
 
     view: of the place where they arrive; pictures that it withholds are left out. Raises
-    `NotInPrivate`, `ExportUnderWay`, `TooLargeExport`, `NoRoom`, and what `send` raises.
+    `UserError` where others read it, `ExportUnderWay`, `TooLargeExport`, `NoRoom`, and what `send`
+    raises.
     """
     check_personal(viewer)
     exports = app.storage.exports
@@ -40,7 +41,7 @@ async def export_data(
 async def forget_data(app: App, viewer: Viewer, words: Words) -> tuple[bool, str]:
     """Remove everything that is kept of the viewer; return whether there was any, and the answer.
 
-    Raises `NotInPrivate`.
+    Raises `UserError` where others read it.
     """
     check_personal(viewer)
     gone = await app.storage.privacy.forget(viewer.person)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 
 import discord
 
-from bots.chat.errors import Unfetched
 from bots.discord.errors import NETWORK
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
@@ -21,6 +20,7 @@ from bots.texts import Words
 from engine.errors import UserError
 from engine.formats.metadata import Reading, read_recipe
 from engine.pictures.images import check_file_size
+from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ def pictures_in(message: discord.Message) -> Iterator[discord.Attachment]:
 async def read_attachment(attachment: discord.Attachment) -> bytes:
     """Return an attachment's bytes; raises `ImageError` before too many are fetched.
 
-    Raises `Unfetched` where Discord does not hand them over.
+    Raises `UserError` where Discord does not hand them over.
     """
     check_file_size(attachment.size)
     try:
         return await attachment.read()
     except (discord.HTTPException, *NETWORK) as error:
         log.warning("an attachment could not be downloaded: %s", error)
-        raise Unfetched from None
+        raise UserError(Sentence("unfetched")) from None
 
 
 async def show_recipe(

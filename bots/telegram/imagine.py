@@ -9,7 +9,6 @@ from typing import Final
 from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
-from bots.chat.errors import Unfetched
 from bots.presentation.lines import ignored_text, name_of
 from bots.requests.default_options import values_for
 from bots.requests.options import Values, parse_values
@@ -21,6 +20,7 @@ from bots.telegram.request import Request
 from bots.telegram.sending import post
 from engine.errors import UserError
 from engine.formats.metadata import Reading, read_recipe
+from engine.sentences import Sentence
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 
@@ -124,4 +124,4 @@ async def _fetch(request: Request, picture: Picture) -> bytes:
         return bytes(await file.download_as_bytearray())
     except TelegramError as error:
         log.warning("a picture could not be downloaded: %s", translate(error))
-        raise Unfetched from None
+        raise UserError(Sentence("unfetched")) from None

@@ -14,15 +14,14 @@ from bots.chat.access import (
     Access,
     Audience,
     Facts,
-    NotInPrivate,
     Purpose,
     Relation,
-    Unseen,
     Viewer,
     audience_of,
     check_personal,
     may_end,
 )
+from engine.errors import UserError
 from storage import NewJob, Storage
 from storage.database.tables import jobs
 from storage.errors import UnreadableRecipe
@@ -80,7 +79,7 @@ async def test_a_job_that_cannot_be_read_tells_so_to_whoever_may_see_it_alone(
             await access.find("1", ada, Purpose.TELL)
         told = []
         for name in ("1", "2"):
-            with pytest.raises(Unseen) as caught:
+            with pytest.raises(UserError, match="There is no picture") as caught:
                 await access.find(name, Anybody(BOB), Purpose.TELL)
             told.append(str(caught.value).replace(name, "N"))
         assert told[0] == told[1]
@@ -105,5 +104,5 @@ def test_what_is_personal_is_told_to_a_person_whom_nobody_else_hears(
     if is_person and (in_private or answered_alone):
         check_personal(viewer)
     else:
-        with pytest.raises(NotInPrivate):
+        with pytest.raises(UserError):
             check_personal(viewer)

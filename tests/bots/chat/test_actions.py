@@ -10,9 +10,10 @@ import pytest
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
-from bots.chat.access import Purpose, Unseen, Viewer
+from bots.chat.access import Purpose, Viewer
 from bots.chat.actions import ACTIONS, DRAWN, draw
 from bots.requests.studio import Asker
+from engine.errors import UserError
 from storage import Storage
 from tests.bots.chat.test_access import Anybody
 from tests.storage.conftest import a_job
@@ -33,7 +34,7 @@ async def test_nothing_is_drawn_from_what_may_not_be_seen(
         job = await storage.jobs.add(a_job())
         app: Any = SimpleNamespace(storage=storage, gate=Gate(storage, Roles(), {}), studio=None)
         eve = Anybody(Viewer(person=asker.person, place=asker.place))
-        with pytest.raises(Unseen):
+        with pytest.raises(UserError):
             await draw(app, action, f"{job.id}.1", eve, asker)
         own = Anybody(Viewer(person=job.person, place=job.place))
         await draw(app, action, f"{job.id}.1", own, asker)
