@@ -24,7 +24,7 @@ from typing import Final
 from bots.admission.rulebook import POLICY, PREFIX, Safety
 from bots.admission.rules import time_text
 from bots.operations import proxy
-from bots.operations.settings import OTHERS, VARIABLES, Settings, unknown_settings
+from bots.operations.settings import OTHERS, PROXY, VARIABLES, Settings, unknown_settings
 from engine.errors import BrokenModel, UserError, nearest
 from engine.files.private import MIN_FREE
 from engine.models.catalogue import STARTER, Catalogue
@@ -129,7 +129,7 @@ async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
     addresses = {
         "Discord": settings.discord_api_base if settings.discord_token else "",
         "Telegram": settings.telegram_api_base if settings.telegram_token else "",
-        "the hub": proxy.hub_address(),
+        "the hub": os.environ.get("HF_ENDPOINT") or proxy.HUB,
     }
     ways: dict[str | None, list[str]] = {}
     for name, address in addresses.items():
@@ -138,7 +138,7 @@ async def check_proxy(settings: Settings) -> AsyncIterator[Finding]:
     for way, names in ways.items():
         text = f"{proxy.show(way) if way else 'no proxy'} is used to reach {', '.join(names)}"
         if way:
-            text += f" (from {proxy.source(settings)})"
+            text += f" (from {PROXY if settings.proxy else 'the environment'})"
         yield Finding("proxy", State.GOOD, text)
 
 

@@ -14,10 +14,10 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
 from bots.operations.readers import NO_PROXY, PROXY_FORM
-from bots.operations.settings import PROXY, Settings
+from bots.operations.settings import Settings
 from engine.errors import SettingError
 
-HUB: Final = "https://huggingface.co"
+HUB: Final = "https://huggingface.co"  # where models are fetched from
 PLAIN: Final = {"wss": "https", "ws": "http"}  # by which a gateway is reached
 VARIABLES: Final = ("https_proxy", "http_proxy", "all_proxy")
 
@@ -43,11 +43,6 @@ def proxy_for(settings: Settings, address: str) -> str | None:
     if urlsplit(found).scheme not in ("http", "https"):
         raise SettingError(f"{scheme.upper()}_PROXY", show(found), PROXY_FORM)
     return found
-
-
-def hub_address() -> str:
-    """Return where models are fetched from."""
-    return os.environ.get("HF_ENDPOINT") or HUB
 
 
 def export(settings: Settings) -> None:
@@ -78,8 +73,3 @@ def show(proxy: str) -> str:
     parts = urlsplit(proxy)
     hidden = "…@" if "@" in parts.netloc else ""
     return f"{parts.scheme}://{hidden}{parts.netloc.rpartition('@')[2]}"
-
-
-def source(settings: Settings) -> str:
-    """Return the name of the source of the proxy."""
-    return PROXY if settings.proxy else "the environment"

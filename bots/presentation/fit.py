@@ -23,7 +23,7 @@ LADDER: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
 )
 SMALLER: Final = 0.75  # of the sides, once the ladder is exhausted
 SMALLEST: Final = 16  # pixels
-SUFFIXES: Final = {"png": "png", "webp": "webp", "jpeg": "jpg"}
+SUFFIXES: Final = {"webp": "webp", "jpeg": "jpg"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,46 +39,30 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A picture that fits; whole: not a pixel was lost."""
+    """A picture that fits; suffix: of its file's name; whole: not a pixel was lost."""
 
     data: bytes
-    format: str
-    width: int
-    height: int
+    suffix: str
     whole: bool
-
-    @property
-    def suffix(self) -> str:
-        """Return what the name of its file ends with."""
-        return SUFFIXES[self.format]
-
-
-class TooLarge(MarbleError):
-    """Says that no version of a picture fits into a limit."""
-
-    def __init__(self, limit: Limit) -> None:
-        super().__init__(f"no version of the picture fits into {limit}")
 
 
 def fit(png: bytes, limit: Limit) -> Fitted:
     """Return a PNG itself where it fits, else the best version that does; blocks.
 
-    Raises `TooLarge` where not even a thumbnail does.
+    Raises `MarbleError` where not even a thumbnail does.
     """
-    whole = Image.open(io.BytesIO(png))
-    box = _box(whole.size, limit)
-    if box == whole.size and len(png) <= limit.size and "png" in limit.formats:
-        return Fitted(data=png, format="png", width=box[0], height=box[1], whole=True)
-    image = whole.convert("RGB")
+    original = Image.open(io.BytesIO(png))
+    box = _box(original.size, limit)
+    if box == original.size and len(png) <= limit.size and "png" in limit.formats:
+        return Fitted(data=png, suffix="png", whole=True)
+    image = original.convert("RGB")
     for size in _sizes(box):
         scaled = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
         for kind, options in LADDER:
             if kind in limit.formats and len(data := _encode(scaled, kind, options)) <= limit.size:
-                nothing_lost = size == image.size and "lossless" in options
-                return Fitted(
-                    data=data, format=kind, width=size[0], height=size[1], whole=nothing_lost
-                )
-    raise TooLarge(limit)
+                whole = size == image.size and "lossless" in options
+                return Fitted(data=data, suffix=SUFFIXES[kind], whole=whole)
+    raise MarbleError(f"no version of the picture fits into {limit}")
 
 
 def _box(size: tuple[int, int], limit: Limit) -> tuple[int, int]:

@@ -34,7 +34,8 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
     cell = (max(each.width for each in images), max(each.height for each in images))
     scale = min(1.0, largest / max(cell[0] * columns, cell[1] * rows))
     cell = (max(1, int(cell[0] * scale)), max(1, int(cell[1] * scale)))
-    grid = Image.new("RGB", _extent((columns, rows), cell), BACKGROUND)
+    size = (_offset(columns, cell[0]) - GAP, _offset(rows, cell[1]) - GAP)
+    grid = Image.new("RGB", size, BACKGROUND)
     for number, image in enumerate(images):
         left, top = (_offset(number % columns, cell[0]), _offset(number // columns, cell[1]))
         image.thumbnail(cell, Image.Resampling.LANCZOS)
@@ -45,11 +46,6 @@ def compose(pngs: Sequence[bytes], largest: int = LARGEST) -> bytes:
     out = io.BytesIO()
     grid.save(out, "PNG")
     return out.getvalue()
-
-
-def _extent(cells: Size, cell: Size) -> Size:
-    width, height = (n * side + (n - 1) * GAP for n, side in zip(cells, cell, strict=True))
-    return width, height
 
 
 def _offset(index: int, side: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy import Connection, and_, exists, or_, select, text
+from sqlalchemy import Connection, and_, exists, select, text
 from sqlalchemy.exc import DatabaseError
 
 from storage.database import schema
@@ -57,11 +57,7 @@ def _jobs(connection: Connection) -> Iterator[str]:
             jobs.c.status.in_([Status.QUEUED.value, Status.RUNNING.value]), reply
         ),
         "is rendered without a picture": and_(
-            or_(
-                jobs.c.status == Status.RENDERED.value,
-                jobs.c.status == Status.DELIVERED.value,
-            ),
-            ~drawn,
+            jobs.c.status.in_([Status.RENDERED.value, Status.DELIVERED.value]), ~drawn
         ),
     }
     for problem, condition in wrong.items():

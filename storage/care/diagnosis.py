@@ -19,7 +19,7 @@ from storage.care import sqlite_files
 from storage.database import schema, urls
 from storage.database.faults import explain
 from storage.database.tables import jobs, place_settings
-from storage.errors import BadURL, Corrupt, NewerSchema, ReadOnly
+from storage.errors import BadURL, Corrupt, NewerSchema, ReadOnly, StorageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +53,23 @@ async def look(folder: Path, url: str | None) -> Found:
         raise BadURL(where, str(error)) from error
     try:
         async with engine.connect() as connection:
-            revision, newest, places = await connection.run_sync(_look)
+            return await connection.run_sync(_look, where)
+    except StorageError:
+        raise
     except Exception as error:
         raise explain(error, where) or error from error
     finally:
         await engine.dispose()
-    if revision is not None and revision not in schema.known():
-        raise NewerSchema(where, f"revision {revision}")
-    old = revision not in (None, schema.head())
-    return Found(where=where, there=revision is not None, old=old, newest=newest, places=places)
 
 
-def _look(
-    connection: Connection,
-) -> tuple[str | None, datetime | None, dict[str, Mapping[str, Any]]]:
+def _look(connection: Connection, where: str) -> Found:
     revision = schema.revision(connection)
     if revision is None:
-        return None, None, {}
-    newest = select(jobs.c.created_at).order_by(jobs.c.id.desc()).limit(1)
-    chosen = connection.execute(select(place_settings)).all()
+        return Found(where=where, there=False)
+    if revision not in schema.known():
+        raise NewerSchema(where, f"revision {revision}")
+    newest = connection.scalar(select(jobs.c.created_at).order_by(jobs.c.id.desc()).limit(1))
+    chosen = connection.execute(select(place_settings))
     places = {row.place: row._mapping["values"] for row in chosen}
-    return revision, connection.execute(newest).scalar_one_or_none(), places
+    old = revision != schema.head()
+    return Found(where=where, there=True, old=old, newest=newest, places=places)
