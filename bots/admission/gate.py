@@ -26,6 +26,7 @@ from storage import Storage
 from storage.database.audit import AuditEntry
 from storage.jobs.place_tree import line_of
 from storage.jobs.quota import Allow, Quota, everything_passes
+from storage.people.moderation import admission
 from storage.records import Line
 
 MINUTE: Final = 60.0
@@ -124,7 +125,9 @@ class Gate:
         """
         if self.roles.of(asker.person) >= Role.MODERATOR:
             return None
-        ban, line = await self.storage.moderation.admission(asker.person, asker.place)
+        ban, line = await self.storage.database.read(
+            lambda c: admission(c, asker.person, asker.place, self.today())
+        )
         if ban:
             raise ban_refusal(ban.reason, ban.until)
         held = resolve(self.defaults, line)

@@ -7,7 +7,6 @@ that every process sees the same, restarts change nothing, and the log cannot di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -68,18 +67,6 @@ class Moderation:
             return found
 
         return await self.database.write(unit)
-
-    async def admission(self, person: str, place: str) -> tuple[Ban | None, Line]:
-        """Return what decides whether somebody may ask for something in a place, in one read: the
-        ban that keeps them from it, or None, and the settings that apply there (`line_of`).
-        """
-
-        def unit(connection: Connection) -> tuple[Ban | None, Line]:
-            line = line_of(connection, place)
-            names = [level.place for level in line]
-            return _latest_ban(connection, person, names, self.now()), line
-
-        return await self.database.read(unit)
 
     async def pause(self, reason: str, *, by: str) -> None:
         """Pause the queue in every process; a newer reason replaces an older."""
@@ -145,21 +132,25 @@ def _pause(connection: Connection) -> Pause | None:
     return Pause(reason=row.detail["reason"], by=row.by, at=row.at)
 
 
-def _latest_ban(
-    connection: Connection, person: str, places: Sequence[str], now: datetime
-) -> Ban | None:
+def admission(
+    connection: Connection, person: str, place: str, now: datetime
+) -> tuple[Ban | None, Line]:
+    """Return what decides whether somebody may ask for something in a place: the ban that keeps
+    them from it, or None, and the settings that apply there (`line_of`).
+    """
+    line = line_of(connection, place)
     query = (
         select(bans.c.person, bans.c.place, bans.c.reason, bans.c.by, bans.c.until)
         .where(
             bans.c.person == person,
-            bans.c.place.in_(places),
+            bans.c.place.in_(level.place for level in line),
             or_(bans.c.until.is_(None), bans.c.until > now),
         )
         .order_by(bans.c.created_at.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return Ban(**row._mapping) if row else None
+    return Ban(**row._mapping) if row else None, line
 
 
 def _ban_of(person: str, place: str) -> Any:

@@ -33,24 +33,20 @@ class Styles:
         """
         for text in (prompt, negative):
             check_text("style", text)
+        now = self.now()
+        style = Style(
+            place=place, name=name, prompt=prompt, negative=negative, made_by=by, created_at=now
+        )
 
         def unit(connection: Connection) -> Style:
-            greet_place(connection, place, self.now())
+            greet_place(connection, place, now)
             connection.execute(_named(place, name))
             count = select(func.count()).select_from(styles).where(styles.c.place == place)
             if connection.execute(count).scalar_one() >= MOST:
                 raise TooManyStyles(MOST)
-            style = Style(
-                place=place,
-                name=name,
-                prompt=prompt,
-                negative=negative,
-                made_by=by,
-                created_at=self.now(),
-            )
             connection.execute(insert(styles), asdict(style))
             detail = {"name": name, "prompt": prompt, "no": negative}
-            note(connection, AuditEntry(by=by, act="style", place=place, detail=detail), self.now())
+            note(connection, AuditEntry(by=by, act="style", place=place, detail=detail), now)
             return style
 
         return await self.database.write(unit)

@@ -16,6 +16,8 @@ from engine.recipe.recipe import Recipe
 from storage import NewJob, Storage
 from storage.clock import utc_now
 from storage.database.audit import AuditEntry, note
+from storage.people.moderation import admission
+from storage.records import Ban
 from tests.storage import postgres
 
 STANDARD: dict[str, Any] = {
@@ -46,6 +48,12 @@ def a_job(prompt: str = STANDARD["prompt"], **changes: Any) -> NewJob:
 async def record(storage: Storage, entry: AuditEntry) -> None:
     """Write an entry of the moderators' log."""
     await storage.database.write(lambda c: note(c, entry, utc_now()))
+
+
+async def ban_of(storage: Storage, person: str, place: str) -> Ban | None:
+    """Return the ban that keeps somebody from asking in a place."""
+    now = storage.moderation.now()
+    return (await storage.database.read(lambda c: admission(c, person, place, now)))[0]
 
 
 def drawn(*contents: bytes) -> list[Drawn]:

@@ -22,7 +22,7 @@ from storage.database import schema, urls
 from storage.errors import Corrupt, DatabaseBusy, FileThere, NewerSchema, NoBackup, NoSuchFile
 from storage.jobs.picture_files import Pictures
 from tests.factories import add_claimed, make_recipe
-from tests.storage.conftest import Home, a_job, drawn
+from tests.storage.conftest import Home, a_job, ban_of, drawn
 
 
 async def delivered(storage: Storage, new: NewJob, *contents: bytes) -> int:
@@ -185,7 +185,7 @@ async def test_whoever_asks_is_forgotten_in_every_status(home: Home) -> None:
         assert await storage.history.search(secret) == ()
         assert await storage.people.settings("x:a") == {}
         assert await storage.favourites.page("x:b") == ()
-        assert (await storage.moderation.admission("x:a", "x:1"))[0] == ban
+        assert await ban_of(storage, "x:a", "x:1") == ban
         assert [act.target for act in await storage.moderation.acts()] == ["forgotten"]
         with pytest.raises(StaleEpoch, match="was removed while it ran"):
             await storage.jobs.rendered(running.id, running.epoch, drawn())

@@ -10,7 +10,7 @@ from storage.database.audit import AuditEntry
 from storage.database.tables import jobs
 from storage.jobs.place_tree import within
 from tests.factories import add_claimed, line_in
-from tests.storage.conftest import Home, a_job, drawn, record
+from tests.storage.conftest import Home, a_job, ban_of, drawn, record
 
 
 async def with_pictures(storage: Storage, *contents: bytes) -> int:
@@ -97,11 +97,11 @@ async def test_a_place_that_lies_in_itself_ends_no_loop(storage: Storage) -> Non
 async def test_a_ban_holds_where_it_was_said_and_below(storage: Storage) -> None:
     await storage.people.add_place("x:chat", "x:server")
     ban = await storage.moderation.ban("x:a", by="x:mod", reason="spam", place="x:server")
-    assert (await storage.moderation.admission("x:a", "x:chat"))[0] == ban
-    assert (await storage.moderation.admission("x:a", "x:other"))[0] is None
-    assert (await storage.moderation.admission("x:b", "x:chat"))[0] is None
+    assert await ban_of(storage, "x:a", "x:chat") == ban
+    assert await ban_of(storage, "x:a", "x:other") is None
+    assert await ban_of(storage, "x:b", "x:chat") is None
     everywhere = await storage.moderation.ban("x:b", by="x:mod", reason="bot")
-    assert (await storage.moderation.admission("x:b", "x:other"))[0] == everywhere
+    assert await ban_of(storage, "x:b", "x:other") == everywhere
     assert await storage.moderation.lift_ban("x:b", by="x:mod")
     assert not await storage.moderation.lift_ban("x:b", by="x:mod")
     acts = await storage.moderation.acts()
@@ -118,9 +118,9 @@ async def test_a_ban_ends_when_it_was_said_to(home: Home) -> None:
     async with home.open(now=lambda: time) as storage:
         end = time + timedelta(hours=1)
         await storage.moderation.ban("x:a", by="x:mod", reason="spam", until=end)
-        assert (await storage.moderation.admission("x:a", "x:1"))[0]
+        assert await ban_of(storage, "x:a", "x:1")
         time = end
-        assert (await storage.moderation.admission("x:a", "x:1"))[0] is None
+        assert await ban_of(storage, "x:a", "x:1") is None
 
 
 async def test_an_act_is_recorded(storage: Storage) -> None:

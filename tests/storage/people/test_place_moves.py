@@ -12,7 +12,7 @@ from storage.database.audit import AuditEntry
 from storage.database.tables import Base
 from storage.records import EVERYWHERE, MOVED
 from tests.factories import add_claimed, line_in
-from tests.storage.conftest import Home, a_job, drawn, record
+from tests.storage.conftest import Home, a_job, ban_of, drawn, record
 
 OLD, NEW = "x:-5", "x:-1005"
 TO_NEW = {"chat": -1005, "to": None}
@@ -63,7 +63,7 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     assert (await line_in(storage, NEW))[0].settings == {"rules.steps": [1, 9], "open": False}
     assert (await line_in(storage, f"{NEW}/7"))[0].settings == {"policy.safety": "refuse"}
     assert await names(storage, f"{NEW}/7") == [f"{NEW}/7", NEW, EVERYWHERE]
-    ban = (await moderation.admission("x:b", f"{NEW}/7"))[0]
+    ban = await ban_of(storage, "x:b", f"{NEW}/7")
     assert (ban and ban.reason) == "spam"
     assert [style.name for style in await storage.styles.list(f"{NEW}/7")] == ["noir"]
     assert await moderation.acts(within=OLD) == ()
@@ -115,7 +115,7 @@ async def test_what_the_new_place_has_already_stands_and_the_later_ban_counts(ho
             "rules.daily": 5,
         }
         for person, reason in (("x:a", f"in {NEW}"), ("x:b", f"in {OLD}")):
-            ban = (await bans.admission(person, NEW))[0]
+            ban = await ban_of(storage, person, NEW)
             assert (ban and ban.reason) == reason
         styles = {style.name: style.prompt for style in await storage.styles.list(NEW)}
         assert styles == {"noir": f"of {NEW}", "soft": "soft"}
@@ -141,7 +141,7 @@ async def test_who_writes_as_the_group_is_the_same_under_its_new_id(storage: Sto
     assert len(await storage.favourites.page(NEW)) == 2
     settings = await storage.people.settings(NEW)
     assert settings == {"language": "en", "options": {"steps": "9"}}
-    ban = (await storage.moderation.admission(NEW, "x:9"))[0]
+    ban = await ban_of(storage, NEW, "x:9")
     assert (ban and ban.by) == NEW
     assert not await storage.privacy.knows(OLD)
     assert {(await storage.jobs.get(first.id)).status} == {Status.RENDERED}

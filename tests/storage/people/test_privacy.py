@@ -12,7 +12,7 @@ from storage import Storage
 from storage.database.tables import Base
 from tests.factories import add_claimed
 from tests.storage.care.test_care import delivered, files, from_image
-from tests.storage.conftest import Home, a_job, drawn
+from tests.storage.conftest import Home, a_job, ban_of, drawn
 
 
 async def test_a_start_image_stays_its_givers_when_their_job_is_pruned(
@@ -74,4 +74,4 @@ async def test_no_trace_of_the_name_is_left_in_what_others_did_or_saw(storage: S
         )
 
     assert "424242" not in await storage.database.read(rows)
-    assert (await storage.moderation.admission("x:b", "x:1"))[0]
+    assert await ban_of(storage, "x:b", "x:1")
