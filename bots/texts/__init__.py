@@ -2,14 +2,17 @@
 
 words_of("zh-TW").nth_in_line.format(place=3)
 tell(error, words_of("zh-TW"))
+
+What only owners read (why a model's files are broken, say) stays English inside its sentence.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from bots.texts.chinese.words import Chinese
-from bots.texts.sentences import say, tell
 from bots.texts.words import Words
+from engine.errors import UserError
+from engine.sentences import Fact, Sentence, fill
 
 __all__ = ["DEFAULT", "EN", "LANGUAGES", "Words", "language_of", "say", "tell", "words_of"]
 
@@ -27,3 +30,28 @@ def language_of(tag: str | None) -> str:
 def words_of(tag: str | None) -> Words:
     """Return the messages for a language tag; English where there are none."""
     return LANGUAGES[language_of(tag)]
+
+
+def say(sentence: str, words: Words) -> str:
+    """Return a sentence in a language; its English text where that is not to be had.
+
+    Sentences of other versions may have a code that is not in the table, or other facts.
+    """
+    if not isinstance(sentence, Sentence) or sentence.code not in words.sentences:
+        return str(sentence)
+    facts = {name: _part(name, fact, words) for name, fact in sentence.facts.items()}
+    try:
+        return fill(words.sentences[sentence.code], **facts)
+    except (KeyError, ValueError):
+        return str(sentence)
+
+
+def tell(error: UserError, words: Words) -> str:
+    """Say what an error says, in a language."""
+    return say(error.said, words)
+
+
+def _part(name: str, fact: Fact, words: Words) -> Fact:
+    if isinstance(fact, Sentence):
+        return say(fact, words)
+    return words.fields.get(str(fact), fact) if name == "option" else fact

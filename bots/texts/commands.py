@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Final
 
 from bots.requests.options import OPTIONS
@@ -22,11 +23,6 @@ class CommandText:
 
     name: str
     description: str = ""  # at most `DESCRIPTION` characters; menus have none
-
-
-def _short(text: str) -> str:
-    """Cut an option's help to what Discord takes, at a space."""
-    return text if len(text) <= DESCRIPTION else f"{text[: DESCRIPTION - 1].rpartition(' ')[0]}…"
 
 
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
@@ -89,7 +85,7 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "menu Use as start image": "",
     ":image": "picture to start from",
     ":mask": "white where the start image is redrawn",
-    **{f":{option.name}": _short(option.help) for option in OPTIONS},
+    **{f":{option.name}": shorten(option.help, DESCRIPTION, placeholder="…") for option in OPTIONS},
 }
 COMMANDS: Final[Mapping[str, CommandText]] = {
     key: CommandText(re.split("menu |[ :]", key)[-1], text) for key, text in _DESCRIPTIONS.items()
