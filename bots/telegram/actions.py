@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from telegram import InputFile
+from telegram.constants import ReactionEmoji
 from telegram.error import BadRequest
 
 from bots.chat.access import Target
@@ -17,11 +18,12 @@ from bots.presentation.text import fit_lines, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key
 from bots.telegram.commands import show_history
+from bots.telegram.messages import VARIATION
 from bots.telegram.mydata import FORGET, forget
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from bots.telegram.sending import at_or_near, post_at
-from engine.errors import UserError
+from engine.errors import SettingError, UserError
 from storage import Picture, parse_name
 
 # What buttons carry and settings name, and the action of `bots.chat.actions` that is meant.
@@ -128,3 +130,17 @@ OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None
     "delete": delete,
     "pick": pick,
 }
+
+
+def read_reactions(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the actions by their emoji; raises `SettingError` for an unknown one of either."""
+    key = "MARBLE_TELEGRAM_REACTIONS"
+    known = {emoji.value.replace(VARIATION, "") for emoji in ReactionEmoji}
+    found = {}
+    for emoji, name in settings.items():
+        if emoji.replace(VARIATION, "") not in known:
+            raise SettingError(key, emoji, f"any of {' '.join(sorted(known))}")
+        if name not in REACTIONS:
+            raise SettingError(key, name, f"one of {', '.join(REACTIONS)}")
+        found[emoji.replace(VARIATION, "")] = REACTIONS[name]
+    return found

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from telegram.constants import ReactionEmoji
 from telegram.error import TelegramError
-from telegram.ext import ExtBot
 
 from bots.chat.places import Places
-from bots.operations.proxy import proxy_for
-from bots.operations.settings import Settings
 from bots.service.app import App
-from bots.telegram.actions import REACTIONS
+from bots.telegram.actions import read_reactions
 from bots.telegram.address import PLATFORM
-from bots.telegram.connection import Connection
+from bots.telegram.connection import make_bot
 from bots.telegram.errors import translate
 from bots.telegram.handler import Handler
-from bots.telegram.messages import VARIATION
 from bots.telegram.progress import Placeholders
 from bots.telegram.publishing import publish
 from bots.telegram.rate_limits import RateLimiter
@@ -29,13 +24,7 @@ from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.telegram.webhook import Webhook
 from bots.worker.delivery import Shown, TryLater, Way
-from engine.errors import SettingError
 from storage import Job, PendingReply
-
-CONNECTIONS: Final = 64
-ANSWER: Final = 30.0  # seconds to wait for an answer to a call
-UPLOAD: Final = 120.0
-CONNECT: Final = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +70,11 @@ class Telegram:
 
     async def check(self) -> None:
         """Ask who the bot is; raises as `errors.translate` says."""
-        bot = make_bot(self._app.settings)  # the other may be shut down
         try:
-            await bot.initialize()
+            async with make_bot(self._app.settings):  # the other may be shut down
+                pass
         except TelegramError as error:
             raise translate(error) from None
-        finally:
-            await bot.shutdown()
 
     def stop_intake(self) -> None:
         """Take no more updates; those that were taken are still handled."""
@@ -156,45 +143,3 @@ class Telegram:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s failed", task.get_name(), exc_info=error)
-
-
-def make_bot(settings: Settings, limiter: RateLimiter | None = None) -> ExtBot[str]:
-    """Return a client for the bot that the settings name."""
-    assert settings.telegram_token is not None
-    # The environment is read by `proxy_for` alone, for both chats alike.
-    out: dict[str, Any] = {
-        "proxy": proxy_for(settings, settings.telegram_api_base),
-        "httpx_kwargs": {"trust_env": False},
-    }
-    return ExtBot(
-        settings.telegram_token,
-        base_url=f"{settings.telegram_api_base}/bot",
-        base_file_url=f"{settings.telegram_file_base}/bot",
-        request=Connection(
-            connection_pool_size=CONNECTIONS,
-            connect_timeout=CONNECT,
-            read_timeout=ANSWER,
-            write_timeout=ANSWER,
-            pool_timeout=ANSWER,
-            media_write_timeout=UPLOAD,
-            **out,
-        ),
-        get_updates_request=Connection(
-            connection_pool_size=2, connect_timeout=CONNECT, read_timeout=CONNECT, **out
-        ),
-        rate_limiter=limiter or RateLimiter(),
-    )
-
-
-def read_reactions(settings: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the actions by their emoji; raises `SettingError` for an unknown one of either."""
-    key = "MARBLE_TELEGRAM_REACTIONS"
-    known = {emoji.value.replace(VARIATION, "") for emoji in ReactionEmoji}
-    found = {}
-    for emoji, name in settings.items():
-        if emoji.replace(VARIATION, "") not in known:
-            raise SettingError(key, emoji, f"any of {' '.join(sorted(known))}")
-        if name not in REACTIONS:
-            raise SettingError(key, name, f"one of {', '.join(REACTIONS)}")
-        found[emoji.replace(VARIATION, "")] = REACTIONS[name]
-    return found

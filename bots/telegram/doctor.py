@@ -9,7 +9,8 @@ from telegram.error import TelegramError
 
 from bots.operations.doctor import Finding, State
 from bots.operations.settings import Settings
-from bots.telegram.adapter import make_bot, read_reactions
+from bots.telegram.actions import read_reactions
+from bots.telegram.connection import make_bot
 from bots.telegram.errors import translate
 from engine.sentences import fill
 
@@ -20,22 +21,19 @@ PENDING: Final = 1000  # updates that wait: more means that nobody has asked for
 async def check_telegram(settings: Settings) -> AsyncIterator[Finding]:
     """Ask Telegram who the bot is and how it gets its updates."""
     read_reactions(settings.telegram_reactions)
-    bot = make_bot(settings)
     try:
-        await bot.initialize()
-        me = bot.bot
-        yield Finding(WHAT, State.GOOD, f"@{me.username} at {settings.telegram_api_base}")
-        yield _groups(bool(me.can_join_groups), bool(me.can_read_all_group_messages))
-        info = await bot.get_webhook_info()
-        yield _webhook(settings.telegram_webhook_url, info.url, info.last_error_message)
-        if info.pending_update_count > PENDING:
-            text = fill("{n} {n:update is|updates are} waiting", n=info.pending_update_count)
-            yield Finding(WHAT, State.POOR, text, "start `marble serve`, and check its log")
+        async with make_bot(settings) as bot:
+            me = bot.bot
+            yield Finding(WHAT, State.GOOD, f"@{me.username} at {settings.telegram_api_base}")
+            yield _groups(bool(me.can_join_groups), bool(me.can_read_all_group_messages))
+            info = await bot.get_webhook_info()
+            yield _webhook(settings.telegram_webhook_url, info.url, info.last_error_message)
+            if info.pending_update_count > PENDING:
+                text = fill("{n} {n:update is|updates are} waiting", n=info.pending_update_count)
+                yield Finding(WHAT, State.POOR, text, "start `marble serve`, and check its log")
     except TelegramError as error:
         cure = "check MARBLE_TELEGRAM_TOKEN, MARBLE_TELEGRAM_API_BASE and the network"
         yield Finding(WHAT, State.BAD, str(translate(error)), cure)
-    finally:
-        await bot.shutdown()
 
 
 def _groups(may_join: bool, reads_all: bool) -> Finding:

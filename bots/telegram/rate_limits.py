@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ COUNTED: Final = re.compile(r"(send|edit|copy|forward)(?!ChatAction)")
 # What somebody's answer is made of; all else is tried again by whoever calls it, if at all.
 ANSWERS: Final = re.compile(rf"{COUNTED.pattern}|deleteMessage|getFile|getChatMember")
 
+Call = Callable[..., Awaitable[Any]]  # given an endpoint and its data
+
 
 class Dropped(MarbleError):
     """A droppable message was not sent, for lack of room."""
@@ -48,6 +51,7 @@ class Window:
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
         self._seconds = seconds
+        self.lock = asyncio.Lock()  # whose turn it is
         self._times: deque[float] = deque()
 
     def room(self, now: float) -> int:
@@ -65,28 +69,23 @@ class Window:
         self._times.append(now)
 
 
-class ChatLimit:
+class ChatLimit(Window):
     """One chat's limit: its window and its flood wait; first come, first served."""
 
     def __init__(self, chat: int | str) -> None:
         group = not isinstance(chat, int) or chat < 0
-        self.lock = asyncio.Lock()
-        self._window = Window(*(GROUP if group else PRIVATE))
+        super().__init__(*(GROUP if group else PRIVATE))
         self._reserved = RESERVED if group else 0
         self._until = 0.0
 
     def wait(self, now: float) -> float:
         """Return the seconds until one more message may be sent."""
-        return max(self._until - now, self._window.wait(now))
+        return max(self._until - now, super().wait(now))
 
     def has_spare(self, now: float) -> bool:
         """Return whether a droppable message may be sent now."""
-        free = self._window.room(now) > self._reserved
+        free = self.room(now) > self._reserved
         return free and now >= self._until and not self.lock.locked()
-
-    def take(self, now: float) -> None:
-        """Note that a message is sent."""
-        self._window.take(now)
 
     def pause(self, now: float, seconds: float) -> None:
         """Send nothing for some seconds."""
@@ -100,11 +99,9 @@ class ChatLimit:
 class RateLimiter(BaseRateLimiter[str]):
     """Lets each message wait for its chat's limit and then for that of all chats."""
 
-    def __init__(self, supergroups: Supergroups | None = None) -> None:
-        self.waits = 0  # flood waits that Telegram asked for all the same
+    def __init__(self, supergroups: Supergroups) -> None:
         self._supergroups = supergroups
         self._all = Window(*ALL)
-        self._lock = asyncio.Lock()
         self._chats: dict[int | str, ChatLimit] = {}
 
     async def initialize(self) -> None:
@@ -115,7 +112,7 @@ class RateLimiter(BaseRateLimiter[str]):
 
     async def process_request(
         self,
-        callback: Callable[..., Coroutine[Any, Any, Any]],
+        callback: Call,
         args: Any,
         kwargs: dict[str, Any],
         endpoint: str,
@@ -126,25 +123,19 @@ class RateLimiter(BaseRateLimiter[str]):
 
         Raises `ChatMigrated` where it names a message of the old group, and as `_make` does.
         """
-        groups = self._supergroups
-        if groups:
-            data = groups.redirected(endpoint, data)
+        call = partial(callback, **kwargs)
+        data = self._supergroups.redirected(endpoint, data)
         try:
-            return await self._make(callback, kwargs, endpoint, data, rate_limit_args)
+            return await self._make(call, endpoint, data, rate_limit_args)
         except ChatMigrated as error:
-            chat = error.new_chat_id
-            moved = await groups.after_migration(endpoint, data, chat) if groups else None
+            new = error.new_chat_id
+            moved = await self._supergroups.after_migration(endpoint, data, new)
             if moved is None:
                 raise
-            return await self._make(callback, kwargs, endpoint, moved, rate_limit_args)
+            return await self._make(call, endpoint, moved, rate_limit_args)
 
     async def _make(
-        self,
-        callback: Callable[..., Coroutine[Any, Any, Any]],
-        kwargs: dict[str, Any],
-        endpoint: str,
-        data: dict[str, Any],
-        rate_limit_args: str | None,
+        self, call: Call, endpoint: str, data: dict[str, Any], urgency: str | None
     ) -> Any:
         """Make a request when its limits allow it; a flood wait holds up its own chat only.
 
@@ -154,17 +145,16 @@ class RateLimiter(BaseRateLimiter[str]):
         """
         chat = data.get("chat_id")
         limit = self._limit(chat) if chat is not None and COUNTED.match(endpoint) else None
-        patient = rate_limit_args is None and ANSWERS.match(endpoint)
+        patient = urgency is None and ANSWERS.match(endpoint)
         end = _now() + (PATIENCE if patient else 0)
         for tries in count():
-            if limit and rate_limit_args == DROPPABLE:
+            if limit and urgency == DROPPABLE:
                 self._take_at_once(limit)
             elif limit:
-                await self._wait(limit, rate_limit_args == BRIEFLY)
+                await self._wait(limit, urgency == BRIEFLY)
             try:
-                return await callback(endpoint, data, **kwargs)
+                return await call(endpoint, data)
             except RetryAfter as error:
-                self.waits += 1
                 wait = seconds_of(error)
                 if limit:
                     limit.pause(_now(), wait)
@@ -182,14 +172,14 @@ class RateLimiter(BaseRateLimiter[str]):
             raise TryLater(max(seconds, BRIEF))
         async with limit.lock:
             await _sleep(limit.wait)
-            async with self._lock:
+            async with self._all.lock:
                 await _sleep(self._all.wait)
                 self._all.take(_now())
             limit.take(_now())
 
     def _take_at_once(self, limit: ChatLimit) -> None:
         now = _now()
-        if self._lock.locked() or self._all.wait(now) > 0 or not limit.has_spare(now):
+        if self._all.lock.locked() or self._all.wait(now) > 0 or not limit.has_spare(now):
             raise Dropped
         self._all.take(now)
         limit.take(now)
