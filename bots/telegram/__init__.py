@@ -1,7 +1,7 @@
 """Telegram: updates into studio calls, results into replies; see docs/telegram.md.
 
 adapter.py              the connection: opens it, closes it, delivers replies
-updates.py webhook.py   updates → the inbox, committed before Telegram forgets them
+updates.py              updates → the inbox, committed before Telegram forgets them
 messages.py             what an update asks for, if it is meant for Marble at all
 handler.py request.py   each update is handled once: who asks, where, and the answer
 commands.py imagine.py moderation.py mydata.py  what commands do

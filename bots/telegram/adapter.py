@@ -22,7 +22,6 @@ from bots.telegram.rate_limits import RateLimiter
 from bots.telegram.replies import Replies
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
-from bots.telegram.webhook import Webhook
 from bots.worker.delivery import Shown, TryLater, Way
 from storage import Job, PendingReply
 
@@ -100,12 +99,11 @@ class Telegram:
 
     async def _take_updates(self) -> None:
         """Poll for updates, or take those sent to the webhook, until told to stop."""
-        settings = self._app.settings
+        settings, updates = self._app.settings, self._updates
         if url := settings.telegram_webhook_url:
-            listen = settings.telegram_webhook_listen
-            work = Webhook(self.bot, url, listen, self._updates.take).run()
+            work = updates.listen(url, settings.telegram_webhook_listen)
         else:
-            work = self._updates.poll()
+            work = updates.poll()
         taking = asyncio.create_task(work, name="telegram-updates")
         closing = asyncio.create_task(self._closing.wait(), name="telegram-closing")
         try:

@@ -1,19 +1,25 @@
-"""Poll Telegram for updates, and move the offset only when they are stored.
+"""Updates come in by polling, or sent to a webhook, and are stored before Telegram forgets them.
 
 Asking with a higher offset is how Telegram is told that it may forget. PTB's own updater does so
 as soon as an update is queued in memory, so that a crash loses it; here the offset moves after the
-inbox has committed, by asking through the same bot.
+inbox has committed, by asking through the same bot. The webhook is a URL that the owner's web
+server passes on; an update is acknowledged once it is stored, else Telegram sends it again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 from warnings import catch_warnings, simplefilter
 
+from aiohttp import web
 from telegram import Update
 from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import ExtBot
@@ -29,6 +35,9 @@ from storage.people.inbox import Inbox
 ALLOWED: Final = [Update.MESSAGE, Update.CALLBACK_QUERY, Update.MESSAGE_REACTION]
 POLL: Final = 30  # seconds that Telegram may hold an empty answer
 RETRY: Final = 1.0  # seconds between tries to store what has arrived
+HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"
+LARGEST: Final = 2**20  # bytes of one update
+CONNECTIONS: Final = 40  # that Telegram may make
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +52,7 @@ class Updates:
     put_off: Callable[[Update, DatabaseFault], None]  # tells why one is not stored yet
 
     async def poll(self) -> None:
-        """Store and start updates until cancelled; raises as `errors.translate` says."""
+        """Ask for updates and `take` them until cancelled; raises `TelegramError`."""
         await self.bot.delete_webhook()  # else Telegram refuses to be polled
         offset: int | None = None
         failures = 0
@@ -107,6 +116,40 @@ class Updates:
                 told = True
                 await asyncio.sleep(RETRY)
 
+    async def listen(self, url: str, listen: str) -> None:
+        """Register a URL, and `take` what comes to a host:port until cancelled.
+
+        Raises `TelegramError`.
+        """
+        secret = hmac.new(self.bot.token.encode(), b"webhook", hashlib.sha256).hexdigest()
+
+        async def receive(request: web.Request) -> web.Response:
+            # A header may hold any bytes, which aiohttp keeps as surrogates.
+            given = request.headers.get(HEADER, "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, secret.encode()):
+                return web.Response(status=403)
+            try:
+                update = Update.de_json(json.loads(await request.read()), self.bot)
+            except Exception:  # sent again, it would fail again
+                log.exception("an update is skipped")
+                return web.Response()
+            await self.take([update])
+            return web.Response()
+
+        app = web.Application(client_max_size=LARGEST)
+        app.router.add_post(urlsplit(url).path or "/", receive)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            host, _, port = listen.rpartition(":")
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            await self.bot.set_webhook(
+                url, secret_token=secret, allowed_updates=ALLOWED, max_connections=CONNECTIONS
+            )
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
     async def _rest(self, error: TelegramError, failures: int) -> None:
         """Wait where waiting helps, and raise where it does not."""
         if isinstance(error, RetryAfter):
@@ -116,4 +159,4 @@ class Updates:
             log.warning("Telegram cannot be reached (%s); retry in %.0f s", translate(error), wait)
             await asyncio.sleep(wait)
         else:
-            raise translate(error) from None
+            raise error
