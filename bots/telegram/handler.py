@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -21,7 +22,6 @@ from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.actions import perform, press
 from bots.telegram.address import Address, message_key, place_key
-from bots.telegram.albums import Albums
 from bots.telegram.commands import run_command
 from bots.telegram.errors import translate
 from bots.telegram.messages import Incoming, ParsedMessage, read_update
@@ -38,6 +38,7 @@ from storage.errors import DatabaseBusy
 
 ALERT: Final = 200  # characters that are shown above a chat
 PATIENCE: Final = 5.0  # seconds that updates wait for a migration that came in
+ALBUMS: Final = 1_000  # that are remembered
 PROMPTLY: Final = 1.0  # seconds after which a button is answered, finished or not
 
 log = logging.getLogger(__name__)
@@ -55,14 +56,14 @@ class Handler:
     reactions: Mapping[str, str]  # actions, by emoji
     supergroups: Supergroups
     places: Places
-    _albums: Albums = field(default_factory=Albums)
+    _albums: deque[str] = field(default_factory=lambda: deque(maxlen=ALBUMS))
     _migrations: set[asyncio.Task[None]] = field(default_factory=set)
     _locks: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def start(self, incoming: Incoming) -> None:
         """Handle an update soon; all others wait for a group's migration."""
-        if incoming.message and incoming.message.album:
-            self._albums.note(incoming.message)
+        if incoming.message and not incoming.message.wordless:
+            self._needs_answer(incoming.message.album)  # its words are those of the whole album
         task = self.spawn(self._handle(incoming), f"telegram-update-{incoming.id}")
         if incoming.migration and task:
             self._migrations.add(task)
@@ -83,17 +84,15 @@ class Handler:
     def put_off(self, update: Update, fault: DatabaseFault) -> None:
         """Answer soon why an update cannot be stored yet, and so is not handled."""
         if not isinstance(fault, DatabaseBusy):  # that passes in seconds
-            name = f"telegram-put-off-{update.update_id}"
-            self.spawn(self._put_off(update, fault), name)
+            self.spawn(self._put_off(update, fault), f"telegram-put-off-{update.update_id}")
 
     async def _put_off(self, update: Update, fault: DatabaseFault) -> None:
-        if query := update.callback_query:
-            words = words_of(query.from_user.language_code)
-            await self._answer(query, words.put_off.format(why=excuse(fault, words)))
-        elif message := update.message:
-            address = Address.of(message)
-            why = excuse(fault, address.words)
-            await post(self.bot.send_message, address, address.words.put_off.format(why=why))
+        words = words_of(update.effective_user.language_code if update.effective_user else None)
+        text = words.put_off.format(why=excuse(fault, words))
+        if update.callback_query:
+            await self._answer(update.callback_query, text)
+        elif update.message:
+            await post(self.bot.send_message, Address.of(update.message), text)
 
     async def _handle(self, incoming: Incoming) -> None:
         """Handle an update; one that a process did not finish is resumed by the next."""
@@ -130,9 +129,19 @@ class Handler:
             if not parsed.wordless:
                 sentence = await self._run(request, run_command, parsed)
             else:
-                sentence = request.words.album if self._albums.needs_answer(parsed) else None
+                sentence = request.words.album if self._needs_answer(parsed.album) else None
         if sentence:
             await request.say(sentence)
+
+    def _needs_answer(self, album: str | None) -> bool:
+        """Return whether an album has neither words nor an answer yet; it counts as answered then.
+
+        Telegram sends an album as one message a picture: one answer is enough for all.
+        """
+        if album is None or album in self._albums:
+            return False
+        self._albums.append(album)
+        return True
 
     async def _answer_button(self, incoming: Incoming, query: CallbackQuery) -> None:
         """Run a button's action, and acknowledge the press at once."""
@@ -168,9 +177,11 @@ class Handler:
         thread = reply.get("thread") if there else None
         address = Address(chat=chat, thread=thread, to=message, language=language)
         request = self._request(incoming, address)
-        if sentence := await self._run(
-            request, perform, wanted[0], name_of(*found), message, quiet=True
-        ):
+
+        async def act(request: Request) -> None:
+            await perform(request, wanted[0], name_of(*found), message)
+
+        if sentence := await self._run(request, act):
             await request.say(sentence)
 
     def _request(self, incoming: Incoming, address: Address) -> Request:
@@ -192,19 +203,14 @@ class Handler:
         )
 
     async def _run(
-        self,
-        request: Request,
-        do: Callable[..., Awaitable[str | None]],
-        *args: Any,
-        quiet: bool = False,
+        self, request: Request, do: Callable[..., Awaitable[str | None]], *args: Any
     ) -> str | None:
-        """Run an action; return its answer, if not `quiet`, or the reason why it failed."""
+        """Run an action; return its answer, or the reason why it failed."""
         words, address = request.words, request.address
         try:
             if address.thread is not None:
                 await self.places.add(address.place, place_key(address.chat))
-            sentence = await do(request, *args)
-            return None if quiet else sentence
+            return await do(request, *args)
         except DatabaseFault as fault:
             log.warning("a request was refused: %s", fault)
             return excuse(fault, words)

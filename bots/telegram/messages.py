@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,7 +109,7 @@ def parse_message(message: Message, me: User) -> ParsedMessage | None:
     ours = replied is not None and replied.from_user is not None and replied.from_user.id == me.id
     if not (private or found or ours):
         return None
-    if not (text or message.photo or message.effective_attachment):
+    if not (text or message.effective_attachment):
         return None  # somebody joined, a message was pinned
     if message.media_group_id is not None and not (text or private):
         return None  # an album's caption is with one of its pictures
@@ -153,11 +154,7 @@ def migration_of(message: Message) -> tuple[int, int] | None:
     return None
 
 
-def new_emoji(old: tuple[ReactionType, ...], new: tuple[ReactionType, ...]) -> tuple[str, ...]:
+def new_emoji(old: Sequence[ReactionType], new: Sequence[ReactionType]) -> tuple[str, ...]:
     """Return the emoji that were added by a reaction."""
-    before, after = ([_emoji(each) for each in reactions] for reactions in (old, new))
-    return tuple(emoji for emoji in after if emoji and emoji not in before)
-
-
-def _emoji(reaction: ReactionType) -> str:
-    return str(getattr(reaction, "emoji", "")).replace(VARIATION, "")
+    added = (getattr(each, "emoji", "") for each in new if each not in old)
+    return tuple(emoji.replace(VARIATION, "") for emoji in added if emoji)

@@ -5,13 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from telegram import Message, Update, User
+from telegram import Update, User
 
 from bots.chat.errors import excuse
 from bots.chat.places import Places
-from bots.telegram.albums import Albums
 from bots.telegram.handler import Handler
-from bots.telegram.messages import Incoming, ParsedMessage, parse_message
+from bots.telegram.messages import Incoming, read_update
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.texts import LANGUAGES, words_of
@@ -125,26 +124,34 @@ async def test_who_waits_for_room_on_the_disk_hears_so_once_and_is_heard_then(
     assert locked.said == ([why, why] if fault is DiskFull else [])
 
 
-def parsed(**message: Any) -> ParsedMessage:
-    """Return a photo of Ada's as it is read."""
-    photo = {**SAID["message"], "photo": [{**PHOTO, "file_id": "1"}], **message}
-    del photo["text"]
-    found = parse_message(Message.de_json(photo, None), User.de_json(ADA, None))
-    assert found
-    return found
+def photo(handler: Handler, **message: Any) -> None:
+    """Hand over a photo of Ada's."""
+    body = {**SAID["message"], "photo": [{**PHOTO, "file_id": "1"}], **message}
+    del body["text"]
+    update = Update.de_json({"update_id": 1, "message": body}, None)
+    incoming = read_update(update, User.de_json(ADA, None))
+    assert incoming
+    handler.start(incoming)
 
 
-def test_an_album_is_answered_once_and_not_where_it_has_words() -> None:
-    albums = Albums()
-    first, second = (parsed(media_group_id="9", message_id=n) for n in (1, 2))
-    assert [albums.needs_answer(each) for each in (first, second)] == [True, False]
-    other = parsed(media_group_id="10")
-    albums.note(parsed(media_group_id="10", caption="as jade"))
-    assert not albums.needs_answer(other)
-    assert not albums.needs_answer(parsed())
+async def test_an_album_is_answered_once_and_not_where_it_has_words() -> None:
+    locked: Any = Locked()
+    tasks: list[Any] = []
+    handler = handler_of(locked, tasks)
+    photo(handler, media_group_id="9")
+    photo(handler, media_group_id="9", message_id=2)
+    photo(handler, media_group_id="10")
+    photo(handler, media_group_id="10", message_id=4, caption="as jade")
+    tasks.pop().close()
+    while tasks:
+        await tasks.pop(0)
+    assert locked.said == [words_of("en").album]
     for number in range(2_000):
-        albums.note(parsed(media_group_id=str(number), caption="a"))
-    assert albums.needs_answer(first), "only so many are remembered"
+        photo(handler, media_group_id=f"later {number}", caption="a")
+        tasks.pop().close()
+    photo(handler, media_group_id="9")
+    await tasks.pop()
+    assert locked.said == 2 * [words_of("en").album], "only so many are remembered"
 
 
 async def test_talk_that_is_not_for_marble_is_not_answered_while_the_database_is_locked() -> None:
