@@ -7,7 +7,7 @@ handler.py request.py   each update is handled once: who asks, where, and the an
 commands.py imagine.py moderation.py mydata.py  what commands do
 actions.py keyboards.py what buttons and reactions do; the buttons
 progress.py             the placeholder that shows a job's progress
-replies.py sending.py   the outbox → the placeholder becomes the picture
+replies.py              the outbox → the placeholder becomes the picture
 rate_limits.py errors.py supergroups.py  Telegram's limits, errors, and groups that change their id
 """
 

@@ -16,13 +16,12 @@ from bots.chat.commands import cancel
 from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.telegram import keyboards
-from bots.telegram.address import Address, message_key
-from bots.telegram.commands import show_history
+from bots.telegram.address import Address, at_or_near, message_key
+from bots.telegram.commands import OLDER, show_history
 from bots.telegram.messages import VARIATION
 from bots.telegram.mydata import FORGET, forget
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
-from bots.telegram.sending import at_or_near, post_at
 from engine.errors import SettingError, UserError
 from storage import Picture, parse_name
 
@@ -52,7 +51,7 @@ async def press(request: Request, data: str, message: int) -> str | None:
     button, _, name = data.partition(":")
     if button == FORGET:
         return await forget(request)
-    if button == keyboards.OLDER:
+    if button == OLDER:
         return await show_history(request, before=parse_name(name)[0], message=message)
     if button not in BUTTONS:
         raise UserError(request.words.unknown_message)
@@ -80,7 +79,7 @@ async def original(request: Request, target: Target, message: int) -> str | None
             # Telegram has no spoilers for files.
             png = await asyncio.to_thread(view.read_openly, picture)
             file = InputFile(png, filename=f"marble-{picture.name}.png")
-            await post_at(request.bot.send_document, near, file)
+            await request.bot.send_document(near.chat, file, **near.spot)
 
         await at_or_near(send, request.address)
     return None

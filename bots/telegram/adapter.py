@@ -19,7 +19,7 @@ from bots.telegram.handler import Handler
 from bots.telegram.progress import Placeholders
 from bots.telegram.publishing import publish
 from bots.telegram.rate_limits import RateLimiter
-from bots.telegram.replies import Replies
+from bots.telegram.replies import WAYS, Replies
 from bots.telegram.supergroups import Supergroups
 from bots.telegram.updates import Updates
 from bots.worker.delivery import Shown, TryLater, Way
@@ -32,6 +32,7 @@ class Telegram:
     """Turns updates into studio calls, and results into replies."""
 
     name: str = PLATFORM
+    ways: Sequence[Way] = WAYS
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -41,13 +42,12 @@ class Telegram:
         self._running = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
-        placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.gate, self._spawn)
-        self._placeholders = placeholders
-        self._replies = Replies(self.bot, app.gate, placeholders)
+        self._placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.gate, self._spawn)
+        self._replies = Replies(self.bot, storage.jobs, app.gate, self._placeholders)
         self._handler = Handler(
             app,
             self.bot,
-            placeholders,
+            self._placeholders,
             self._replies,
             self._spawn,
             read_reactions(app.settings.telegram_reactions),
@@ -56,16 +56,11 @@ class Telegram:
         )
         self._updates = Updates(self.bot, storage.inbox, self._handler.start, self._handler.put_off)
 
-    @property
-    def ways(self) -> Sequence[Way]:
-        """Return the ways to send a reply, best first."""
-        return self._replies.ways
-
-    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
-        """Send a reply."""
+    def deliver(self, pending: PendingReply, way: Way) -> Coroutine[Any, Any, Shown]:
+        """Send a reply; raises `TryLater` while there is no connection."""
         if not self._running:
             raise TryLater(1.0)
-        return await self._replies.deliver(pending, way)
+        return self._replies.deliver(pending, way)
 
     async def check(self) -> None:
         """Ask who the bot is; raises as `errors.translate` says."""

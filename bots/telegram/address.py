@@ -1,23 +1,29 @@
-"""Who and where, in Telegram's numbers and in Marble's ids."""
+"""Who and where, in Telegram's numbers and in Marble's ids; and how to send something there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
-from telegram import Chat, Message, User
+from telegram import Chat, Message, ReplyParameters, User
+from telegram.error import BadRequest
 
+from bots.telegram.errors import NO_SPOT, says
 from bots.texts import Words, words_of
 
 PLATFORM: Final = "telegram"
 # Telegram's own accounts, which stand for a group's anonymous administrators and for channels.
 ANONYMOUS: Final = frozenset({1087968824, 136817688, 777000})
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where an answer goes: a chat, its topic, the message it replies to, and the language."""
+    """Where an answer goes: a chat, its topic, the message it replies to, and the language.
+
+    A job keeps the values, as plain JSON.
+    """
 
     chat: int
     thread: int | None = None
@@ -39,14 +45,16 @@ class Address:
         """Return the place that a job there belongs to."""
         return place_key(self.chat, self.thread)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, as a job keeps them."""
-        return asdict(self)
+    @property
+    def spot(self) -> dict[str, Any]:
+        """Return the arguments that send a message into its topic, and as a reply."""
+        reply = self.to and ReplyParameters(self.to, allow_sending_without_reply=True)
+        return {"message_thread_id": self.thread, "reply_parameters": reply}
 
-    @classmethod
-    def from_dict(cls, reply: Mapping[str, Any]) -> Address:
-        """Read what `to_dict` wrote."""
-        return cls(**reply)
+    @property
+    def chat_itself(self) -> Address:
+        """Return the address outside any topic, which replies to nothing."""
+        return replace(self, thread=None, to=None)
 
     @classmethod
     def of(cls, message: Message, user: User | None = None) -> Address:
@@ -63,6 +71,26 @@ class Address:
         )
 
 
+async def at_or_near(attempt: Callable[[Address], Awaitable[T]], address: Address) -> T:
+    """Send at an address, or in the chat itself where its topic or what is answered is gone.
+
+    attempt: sends at the address that it is given; other rules may be in force in the chat itself.
+    """
+    try:
+        return await attempt(address)
+    except BadRequest as error:
+        if not says(error, NO_SPOT) or address == address.chat_itself:
+            raise
+    return await attempt(address.chat_itself)
+
+
+async def post(
+    send: Callable[..., Awaitable[Message]], address: Address, *content: Any, **more: Any
+) -> Message:
+    """Send by a method of the bot what may be seen in the whole chat: `at_or_near`."""
+    return await at_or_near(lambda near: send(near.chat, *content, **near.spot, **more), address)
+
+
 def place_key(chat: int, thread: int | None = None) -> str:
     """Return how storage names a chat, or a topic in it."""
     return f"{PLATFORM}:{chat}" if thread is None else f"{PLATFORM}:{chat}/{thread}"
@@ -76,9 +104,8 @@ def chat_of(place: str) -> int | None:
 
 def person_key(user: User | None, chat: Chat | None = None) -> str:
     """Return how storage names a person; an anonymous administrator writes as their chat."""
-    if chat is not None:
-        return f"{PLATFORM}:{chat.id}"
-    return f"{PLATFORM}:{user.id}" if user else f"{PLATFORM}:0"
+    sender = chat or user
+    return place_key(sender.id if sender else 0)
 
 
 def message_key(chat: int, message: int) -> str:
@@ -94,9 +121,9 @@ def read_message_key(key: str) -> tuple[int, int]:
 
 def is_person(key: str) -> bool:
     """Return whether a key is one person's, and not one in whose name several write or react."""
-    return user_id(key) > 0 and user_id(key) not in ANONYMOUS
+    return number_of(key) > 0 and number_of(key) not in ANONYMOUS
 
 
-def user_id(person: str) -> int:
-    """Return Telegram's number of a person."""
-    return int(person.removeprefix(f"{PLATFORM}:"))
+def number_of(key: str) -> int:
+    """Return Telegram's number of a person or a chat."""
+    return int(key.removeprefix(f"{PLATFORM}:"))

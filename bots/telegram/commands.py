@@ -22,6 +22,7 @@ from bots.telegram.request import Request
 from engine.errors import UnknownOption, UserError
 
 PAGE: Final = 10  # lines of a history
+OLDER: Final = "older"  # what the button below them carries
 
 Do = Callable[[Request, ParsedMessage], Awaitable[str | None]]  # returns the answer, if any
 
@@ -78,12 +79,11 @@ async def show_history(
     request: Request, *, before: int | None = None, message: int | None = None
 ) -> str | None:
     """List a page of one's jobs, in a new message or in place of one."""
+    words, history = request.words, request.app.storage.history
     check_personal(request.viewer)
-    jobs = await request.app.storage.history.page(
-        person=request.asker.person, before=before, limit=PAGE
-    )
-    text = "\n".join(history_lines(jobs, request.words))
-    buttons = keyboards.of_page(jobs[-1].id, request.words) if len(jobs) == PAGE else None
+    jobs = await history.page(person=request.asker.person, before=before, limit=PAGE)
+    text = "\n".join(history_lines(jobs, words))
+    buttons = keyboards.single(words.older, OLDER, jobs[-1].id) if len(jobs) == PAGE else None
     if message is None:
         await request.say(text, buttons)
     else:

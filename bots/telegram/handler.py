@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -21,14 +21,13 @@ from bots.presentation.text import cut, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.actions import perform, press
-from bots.telegram.address import Address, message_key, place_key
+from bots.telegram.address import Address, message_key, number_of, place_key, post
 from bots.telegram.commands import run_command
 from bots.telegram.errors import translate
 from bots.telegram.messages import Incoming, ParsedMessage, read_update
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import Replies
 from bots.telegram.request import Request
-from bots.telegram.sending import post
 from bots.telegram.supergroups import Supergroups
 from bots.texts import tell, words_of
 from bots.worker.delivery import WayClosed
@@ -188,9 +187,9 @@ class Handler:
         now = self.supergroups.now(address.chat)
         there = address if now == address.chat else replace(address, chat=now, to=None)
         asker = Asker(
-            person=self.supergroups.now_called(incoming.person),
+            person=place_key(self.supergroups.now(number_of(incoming.person))),  # or a group
             place=there.place,
-            reply=there.to_dict(),
+            reply=asdict(there),
             event=incoming.id,
         )
         return Request(

@@ -13,11 +13,10 @@ from bots.presentation.lines import ignored_text, name_of
 from bots.requests.default_options import values_for
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
-from bots.telegram.address import message_key
+from bots.telegram.address import message_key, post
 from bots.telegram.errors import translate
 from bots.telegram.messages import ParsedMessage, Picture
 from bots.telegram.request import Request
-from bots.telegram.sending import post
 from engine.errors import UserError
 from engine.formats.metadata import Reading, read_recipe
 from engine.sentences import Sentence

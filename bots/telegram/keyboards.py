@@ -12,7 +12,6 @@ from bots.texts import Words
 from storage import Job
 
 PICKS: Final = 4  # numbers in a row
-OLDER: Final = "older"  # the button below a page of somebody's history
 
 # Keys of `actions.BUTTONS` and the field of `Words` that is their label, a row each.
 ON_PICTURE: Final = (
@@ -21,12 +20,7 @@ ON_PICTURE: Final = (
     (("upscale", "upscale"), ("zoom", "zoom_out")),
     (("original", "original"), ("recipe", "recipe"), ("delete", "delete")),
 )
-ON_GRID: Final = (
-    (("same", "same_seed"), ("new", "new_seed")),
-    (("vary", "vary_subtle"), ("vary-strong", "vary_strong")),
-    (("recipe", "recipe"), ("delete", "delete")),
-)
-Rows = Iterable[Iterable[tuple[str, str]]]
+ON_GRID: Final = (*ON_PICTURE[:2], (("recipe", "recipe"), ("delete", "delete")))
 
 
 def of_result(job: Job, picture: int | None, words: Words) -> InlineKeyboardMarkup:
@@ -35,25 +29,17 @@ def of_result(job: Job, picture: int | None, words: Words) -> InlineKeyboardMark
     if several and picture is None:
         return InlineKeyboardMarkup([*_numbers(job), *_rows(ON_GRID, name_of(job), words)])
     name = name_of(job, picture if job.recipe.count > 1 else None)
-    rows = [*_rows(ON_PICTURE, name, words), [_seed(job, picture, words)]]
+    seed = f"--seed {job.recipe.seed}"  # the option which draws the same noise again
+    label = f"{words.fields['seed']} {job.recipe.seed}"
+    last = [InlineKeyboardButton(label, copy_text=CopyTextButton(seed))]
     if several:
-        rows[-1].append(_button(words.everything, "pick", name_of(job)))
-    return InlineKeyboardMarkup(rows)
+        last.append(_button(words.everything, "pick", name_of(job)))
+    return InlineKeyboardMarkup([*_rows(ON_PICTURE, name, words), last])
 
 
-def of_waiting(job: int, words: Words) -> InlineKeyboardMarkup:
-    """Return the button under a placeholder."""
-    return InlineKeyboardMarkup([[_button(words.cancel, "cancel", str(job))]])
-
-
-def of_page(last: int, words: Words) -> InlineKeyboardMarkup:
-    """Return the button below a page of somebody's history."""
-    return InlineKeyboardMarkup([[_button(words.older, OLDER, str(last))]])
-
-
-def of_failure(job: int, words: Words) -> InlineKeyboardMarkup:
-    """Return the button under the message that a job failed."""
-    return InlineKeyboardMarkup([[_button(words.rerun, "same", str(job))]])
+def single(label: str, action: str, name: object) -> InlineKeyboardMarkup:
+    """Return one button alone."""
+    return InlineKeyboardMarkup.from_button(_button(label, action, str(name)))
 
 
 def _numbers(job: Job) -> Iterator[list[InlineKeyboardButton]]:
@@ -62,18 +48,12 @@ def _numbers(job: Job) -> Iterator[list[InlineKeyboardButton]]:
         yield picks[start : start + PICKS]
 
 
-def _rows(rows: Rows, name: str, words: Words) -> Iterator[list[InlineKeyboardButton]]:
+def _rows(
+    rows: Iterable[Iterable[tuple[str, str]]], name: str, words: Words
+) -> Iterator[list[InlineKeyboardButton]]:
     for row in rows:
         yield [_button(getattr(words, label), action, name) for action, label in row]
 
 
 def _button(label: str, action: str, name: str) -> InlineKeyboardButton:
     return InlineKeyboardButton(label, callback_data=f"{action}:{name}")
-
-
-def _seed(job: Job, picture: int | None, words: Words) -> InlineKeyboardButton:
-    """Return the button that copies the option which draws the same noise again."""
-    seed = job.recipe.seed
-    return InlineKeyboardButton(
-        f"{words.fields['seed']} {seed}", copy_text=CopyTextButton(f"--seed {seed}")
-    )

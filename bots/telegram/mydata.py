@@ -9,7 +9,7 @@ from telegram.error import Forbidden
 
 from bots.chat.access import check_personal
 from bots.chat.mydata import export_data, forget_data
-from bots.telegram.address import place_key, user_id
+from bots.telegram.address import number_of, place_key
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
@@ -25,7 +25,7 @@ async def mydata(request: Request, parsed: ParsedMessage) -> str | None:
         case "export":
             await export(request)
         case "delete":
-            user, words = user_id(request.asker.person), request.words
+            user, words = number_of(request.asker.person), request.words
             sure = InlineKeyboardButton(words.forget_confirm, callback_data=f"{FORGET}:{user}")
             await request.say(words.forget_question, InlineKeyboardMarkup([[sure]]))
         case _:
@@ -35,7 +35,7 @@ async def mydata(request: Request, parsed: ParsedMessage) -> str | None:
 
 async def export(request: Request) -> None:
     """Send everything that is kept of somebody to them alone."""
-    user, words = user_id(request.asker.person), request.words
+    user, words = number_of(request.asker.person), request.words
 
     async def send(text: str, name: str, data: bytes) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from telegram import InputMediaPhoto
@@ -18,9 +19,8 @@ from bots.requests.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key, read_message_key
 from bots.telegram.errors import never_sent, translate
-from bots.telegram.rate_limits import ALL, BRIEF, DROPPABLE, Dropped
-from bots.telegram.sending import post_at
-from bots.worker.delivery import TryLater, back_off
+from bots.telegram.rate_limits import ALL, DROPPABLE, Dropped
+from bots.worker.delivery import back_off
 from engine.errors import MarbleError
 from engine.events import News, Progress
 from storage import Job, StorageError
@@ -44,8 +44,7 @@ class Placeholder:
     media: bool = False
     line: str | None = None  # that it shows now
     over: bool = False  # it becomes the reply: no more edits
-    placed: asyncio.Event = field(default_factory=asyncio.Event)
-    editing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # held to send or edit it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,51 +68,39 @@ class Placeholders:
         self._followed[job.id] = Placeholder(job.message)
         self.spawn(self._keep(job, resumed), f"telegram-job-{job.id}")
 
-    async def stop(self, job: Job) -> Placeholder:
-        """End the edits of a job's placeholder and return it; one under way ends first.
-
-        Raises `TryLater` while it waits for its turn.
-        """
-        placeholder = self._followed.get(job.id)
-        if placeholder is None:
-            # The job may have been read before its placeholder was recorded.
-            return Placeholder(job.message or (await self.jobs.get(job.id)).message)
+    def stop(self, job: Job) -> Placeholder:
+        """Begin no more edits of a job's placeholder, and return it; one may be under way."""
+        placeholder = self._followed.get(job.id) or Placeholder(job.message)
         placeholder.over = True
-        try:
-            async with asyncio.timeout(BRIEF):
-                await placeholder.placed.wait()
-        except TimeoutError:  # it waits for its chat, and this reply must not wait in others' way
-            ahead = sum(not each.placed.is_set() for each in self._followed.values())
-            raise TryLater(1.0 + ahead * ALL[1] / ALL[0]) from None
-        async with placeholder.editing:
-            return placeholder
+        return placeholder
+
+    @property
+    def delay(self) -> float:
+        """Return the seconds after which those that wait now for their chats may have been sent."""
+        return 1.0 + sum(each.message is None for each in self._followed.values()) * ALL[1] / ALL[0]
 
     async def _keep(self, job: Job, resumed: bool) -> None:
-        placeholder, address = self._followed[job.id], Address.from_dict(job.reply)
+        placeholder, address = self._followed[job.id], Address(**job.reply)
         try:
             if resumed:  # its picture may be on the way by now, as a new message
                 job = await self.jobs.get(job.id)
-            if placeholder.message is None and job.status not in OVER:
-                placeholder.message = await self._place(job, address)
-            placeholder.placed.set()
+            async with placeholder.lock:
+                if not (placeholder.message or placeholder.over or job.status in OVER):
+                    placeholder.message = await self._place(job, address)
             if placeholder.message is not None:
                 await self._follow(job, placeholder, address)
         except MarbleError as error:  # the reply will come all the same
             log.info("the progress of job %d is not shown any more: %s", job.id, error)
         finally:
-            placeholder.placed.set()
             del self._followed[job.id]
 
     async def _place(self, job: Job, address: Address) -> str | None:
         """Send a placeholder and record it; None where it is not known whether it arrived."""
-        failures = 0
-        while True:
+        button = keyboards.single(address.words.cancel, "cancel", job.id)
+        for failures in count():
             try:
-                message = await post_at(
-                    self.bot.send_message,
-                    address,
-                    address.words.submitted,
-                    reply_markup=keyboards.of_waiting(job.id, address.words),
+                message = await self.bot.send_message(
+                    address.chat, address.words.submitted, reply_markup=button, **address.spot
                 )
                 break
             except RetryAfter:
@@ -124,7 +111,6 @@ class Placeholders:
                     log.warning("job %d has no placeholder: %s", job.id, translate(error))
                     return None
                 await asyncio.sleep(back_off(failures))
-                failures += 1
         key = message_key(message.chat.id, message.message_id)
         try:
             await self.jobs.acknowledged(job.id, key)
@@ -136,7 +122,7 @@ class Placeholders:
         """Edit a placeholder whenever there are news, leaving out those that come too fast."""
         async for news in self.studio.follow(job.id):
             for _ in range(TRIES):
-                async with placeholder.editing:
+                async with placeholder.lock:
                     if placeholder.over or await self._show(job, placeholder, address, news):
                         break
                 await asyncio.sleep(RETRY)
@@ -150,19 +136,19 @@ class Placeholders:
         chat, message = read_message_key(placeholder.message)
         line = progress_line(news, address.words)
         preview = news.preview if isinstance(news, Progress) else None
-        if preview is not None and not (await self.gate.view(job.place)).previews:
+        if preview and not (await self.gate.view(job.place)).previews:
             preview = None
-        if line == placeholder.line and preview is None:
+        if line == placeholder.line and not preview:
             return True
         common: dict[str, Any] = {
             "chat_id": chat,
             "message_id": message,
-            "reply_markup": keyboards.of_waiting(job.id, address.words),
+            "reply_markup": keyboards.single(address.words.cancel, "cancel", job.id),
             "rate_limit_args": DROPPABLE,
             "read_timeout": PATIENCE,
         }
         try:
-            if preview is not None:
+            if preview:
                 await self.bot.edit_message_media(InputMediaPhoto(preview, caption=line), **common)
                 placeholder.media = True
             elif placeholder.media:

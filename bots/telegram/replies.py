@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from telegram import InlineKeyboardMarkup, InputMediaDocument, InputMediaPhoto
@@ -26,15 +26,14 @@ from bots.presentation.grid import compose
 from bots.presentation.lines import caption
 from bots.presentation.text import cut, quote_names, utf16_length
 from bots.telegram import keyboards
-from bots.telegram.address import Address, message_key, read_message_key
+from bots.telegram.address import Address, at_or_near, message_key, read_message_key
 from bots.telegram.errors import MEDIA_NOW, NO_PHOTO, SAME, says, translate
 from bots.telegram.progress import Placeholders
-from bots.telegram.rate_limits import BRIEFLY
-from bots.telegram.sending import at_or_near, post_at
+from bots.telegram.rate_limits import BRIEF, BRIEFLY
 from bots.texts import Words, say, tell
-from bots.worker.delivery import Shown, Way, WayClosed
+from bots.worker.delivery import Shown, TryLater, Way, WayClosed
 from engine.pictures.images import blank
-from storage import DatabaseFault, Job, PendingReply, Picture, Status
+from storage import DatabaseFault, Job, Jobs, PendingReply, Picture, Status
 
 PHOTO: Final = Limit(size=10_000_000, sides=10_000, ratio=20.0, formats=frozenset({"png", "jpeg"}))
 DOCUMENT: Final = 50_000_000  # bytes
@@ -47,6 +46,7 @@ EDIT: Final = Way("edit", repeatable=True)
 MESSAGE: Final = Way("message", repeatable=False)
 IN_WORDS: Final = Way("edit in words", repeatable=True)
 ALONE: Final = Way("words alone", repeatable=False)
+WAYS: Final = (EDIT, MESSAGE, IN_WORDS, ALONE)
 
 log = logging.getLogger(__name__)
 
@@ -67,42 +67,68 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Sends replies, each by the first of `ways` that works."""
+    """Sends replies, each by the first of `WAYS` that works."""
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
+    jobs: Jobs
     gate: Gate
     placeholders: Placeholders
-    ways: Sequence[Way] = (EDIT, MESSAGE, IN_WORDS, ALONE)
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply and return the message that shows it, or raise as `delivery` says."""
+        address = Address(**pending.job.reply)
+
+        async def send(near: Address) -> Shown:
+            reply = await self._compose(pending, way, near)
+            return await self._post(reply, near, BRIEFLY)
+
         try:
             if way in (EDIT, IN_WORDS):
-                return await self._edit(pending.job, await self.compose(pending, way))
-            shown = await self._send(pending, way)
+                return await self._edit(pending.job, await self._compose(pending, way, address))
+            shown = await at_or_near(send, address.chat_itself if way == ALONE else address)
         except TelegramError as error:
             raise translate(error) from None
         await self._remove_placeholder(pending.job)
         return shown
 
+    async def show(self, address: Address, job: Job, pictures: Sequence[Picture]) -> Shown:
+        """Send a job's pictures again."""
+
+        async def send(near: Address) -> Shown:
+            view = await self.gate.view(near.place)
+            reply = await asyncio.to_thread(_read, job, pictures, view, near.words)
+            return await self._post(reply, near)
+
+        return await at_or_near(send, address)
+
     async def _edit(self, job: Job, reply: Reply) -> Shown:
-        """Turn the placeholder into a reply."""
-        placeholder = await self.placeholders.stop(job)
-        if placeholder.message is None:
-            raise WayClosed("there is no placeholder")
-        chat, message = read_message_key(placeholder.message)
-        where = {
-            "chat_id": chat,
-            "message_id": message,
-            "reply_markup": reply.buttons,
-            "rate_limit_args": BRIEFLY,
-        }
+        message = await self._placeholder(job)
+        chat, number = read_message_key(message)
+        where: dict[str, Any] = {"chat_id": chat, "message_id": number}
+        where |= {"reply_markup": reply.buttons, "rate_limit_args": BRIEFLY}
         try:
             await self._become(reply, where)
         except BadRequest as error:
             if not says(error, SAME):
                 raise
-        return {placeholder.message: reply.picture}
+        return {message: reply.picture}
+
+    async def _placeholder(self, job: Job) -> str:
+        """Return the message that is a job's placeholder, once no edit of it is under way.
+
+        Raises `TryLater` while it waits for its chat, so as not to wait in others' way.
+        """
+        placeholder = self.placeholders.stop(job)
+        try:
+            async with asyncio.timeout(None if placeholder.message else BRIEF), placeholder.lock:
+                message = placeholder.message
+        except TimeoutError:
+            raise TryLater(self.placeholders.delay) from None
+        # The job may have been read before its placeholder was recorded.
+        message = message or (await self.jobs.get(job.id)).message
+        if message is None:
+            raise WayClosed("there is no placeholder")
+        return message
 
     async def _become(self, reply: Reply, where: dict[str, Any]) -> None:
         """Turn a message into a reply, whatever it shows now."""
@@ -128,29 +154,6 @@ class Replies:
             document = InputMediaDocument(_file(reply), caption=reply.text, filename=reply.name)
             await self.bot.edit_message_media(document, **where)
 
-    async def show(self, address: Address, job: Job, pictures: Sequence[Picture]) -> Shown:
-        """Send a job's pictures again."""
-
-        async def send(near: Address) -> Shown:
-            view = await self.gate.view(near.place)
-            reply = await asyncio.to_thread(_read, job, pictures, view, address.words)
-            return await self._post(reply, near)
-
-        return await at_or_near(send, address)
-
-    async def _send(self, pending: PendingReply, way: Way) -> Shown:
-        """Send a reply as a new message: at its address, or its text alone in the chat itself."""
-        address = Address.from_dict(pending.job.reply)
-
-        async def send(near: Address) -> Shown:
-            place = None if near == address else near.place
-            return await self._post(await self.compose(pending, way, place), near, BRIEFLY)
-
-        if way == MESSAGE:
-            return await at_or_near(send, address)
-        text_alone = replace(await self.compose(pending, way), buttons=None)
-        return await self._post(text_alone, replace(address, thread=None, to=None), BRIEFLY)
-
     async def _remove_placeholder(self, job: Job) -> None:
         """Remove a placeholder that could not become the reply, as far as Telegram lets.
 
@@ -166,40 +169,35 @@ class Replies:
         except TimeoutError:
             log.info("the placeholder of job %d could not be changed in time", job.id)
 
-    async def _post(self, reply: Reply, address: Address, wait: str | None = None) -> Shown:
-        """Send a reply as a new message."""
-        more: dict[str, Any] = {"reply_markup": reply.buttons, "rate_limit_args": wait}
-        bot = self.bot
+    async def _post(self, reply: Reply, near: Address, wait: str | None = None) -> Shown:
+        bot, chat = self.bot, near.chat
+        more: dict[str, Any] = {"reply_markup": reply.buttons, "rate_limit_args": wait, **near.spot}
         if reply.photo is None:
-            text = cut(reply.text, TEXT, utf16_length)
-            message = await post_at(bot.send_message, address, text, **more)
+            message = await bot.send_message(chat, cut(reply.text, TEXT, utf16_length), **more)
         else:
             more["caption"] = reply.text
             try:
-                message = await post_at(
-                    bot.send_photo, address, reply.photo, has_spoiler=reply.spoiler, **more
-                )
+                message = await bot.send_photo(chat, reply.photo, has_spoiler=reply.spoiler, **more)
             except BadRequest as error:
                 if not says(error, NO_PHOTO):
                     raise
-                more["filename"] = reply.name
-                message = await post_at(bot.send_document, address, _file(reply), **more)
+                message = await bot.send_document(chat, _file(reply), filename=reply.name, **more)
         return {message_key(message.chat.id, message.message_id): reply.picture}
 
-    async def compose(self, pending: PendingReply, way: Way, place: str | None = None) -> Reply:
-        """Return what a reply shows by a way; `place` is where, if not in the job's own."""
-        job, words = pending.job, Address.from_dict(pending.job.reply).words
+    async def _compose(self, pending: PendingReply, way: Way, near: Address) -> Reply:
+        job, words = pending.job, near.words
+        retry = None if way == ALONE else keyboards.single(words.rerun, "same", job.id)
         if pending.outcome is Status.CANCELLED:
             return Reply(text=words.cancelled, buttons=None)
-        retry = keyboards.of_failure(job.id, words)
         if pending.outcome is not Status.RENDERED:
             reason = quote_names(say(job.error or "", words))
             return Reply(text=words.failed.format(reason=reason), buttons=retry)
         if way in (IN_WORDS, ALONE):
             text = _captioned(job, words, words.not_shown.format(name=job.id))
-            return Reply(text=text, buttons=keyboards.of_result(job, None, words))
+            buttons = None if way == ALONE else keyboards.of_result(job, None, words)
+            return Reply(text=text, buttons=buttons)
         try:
-            view = await self.gate.view(place or job.place)
+            view = await self.gate.view(near.place)
             return await asyncio.to_thread(_read, job, job.pictures, view, words)
         except DatabaseFault as fault:
             if fault.passing:

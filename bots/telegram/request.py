@@ -25,13 +25,13 @@ from bots.telegram.address import (
     chat_of,
     is_person,
     message_key,
+    number_of,
     place_key,
-    user_id,
+    post,
 )
 from bots.telegram.errors import translate
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import TEXT, Replies
-from bots.telegram.sending import post
 from bots.texts import Words
 from storage.records import EVERYWHERE
 
@@ -123,7 +123,7 @@ class Request:
         if not is_person(person):
             return Relation.NONE
         try:
-            member = await self.bot.get_chat_member(chat, user_id(person))
+            member = await self.bot.get_chat_member(chat, number_of(person))
         except TelegramError as error:  # Marble is no administrator there, or not there any more
             log.info("a membership could not be looked up: %s", translate(error))
             return Relation.NONE

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bots.admission.gate import Gate
-from bots.telegram.address import PLATFORM, place_key
+from bots.telegram.address import number_of, place_key
 from storage import DatabaseFault
 from storage.records import MOVED
 
@@ -35,7 +35,7 @@ class Supergroups:
         """Read which groups were moved by earlier processes; raises `DatabaseFault`."""
         for old, new in (await self.gate.storage.people.places_with(MOVED)).items():
             if "/" not in old:  # else a topic
-                self._known[_chat(old)] = _chat(new)
+                self._known[number_of(old)] = number_of(new)
 
     def now(self, chat: int) -> int:
         """Return the id that a chat has now, however often it was moved."""
@@ -43,11 +43,6 @@ class Supergroups:
         while (later := self._known.get(chat, chat)) not in passed:
             passed.add(chat := later)
         return chat
-
-    def now_called(self, person: str) -> str:
-        """Return the id that a sender has now, who may be a group itself."""
-        groups = {place_key(old): place_key(self.now(old)) for old in self._known}
-        return groups.get(person, person)
 
     async def migrate(self, old: int, new: int) -> None:
         """Move all that is stored of a group, trying until the database takes it.
@@ -96,11 +91,5 @@ class Supergroups:
 
 def _sent_to(chat: int, data: dict[str, Any]) -> dict[str, Any]:
     """Return a call's data for another chat, where the message it replies to does not exist."""
-    return {
-        **{name: value for name, value in data.items() if name != "reply_parameters"},
-        "chat_id": chat,
-    }
-
-
-def _chat(place: str) -> int:
-    return int(place.removeprefix(f"{PLATFORM}:"))
+    kept = {name: value for name, value in data.items() if name != "reply_parameters"}
+    return {**kept, "chat_id": chat}

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bots.telegram import replies
-from bots.telegram.address import Address
 from bots.telegram.replies import MESSAGE, Replies
 from storage import Status
 from tests.conftest import PATIENCE
@@ -29,10 +28,10 @@ async def test_a_reply_stands_though_its_placeholder_is_not_removed_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replies, "REMOVAL", 0.01)
-    job = SimpleNamespace(id=1, message="telegram:5/6", reply=Address(chat=5).to_dict())
+    job = SimpleNamespace(id=1, message="telegram:5/6", reply={"chat": 5})
     pending: Any = SimpleNamespace(job=job, outcome=Status.CANCELLED)
     nobody: Any = None
     bot: Any = Bot()
     async with asyncio.timeout(PATIENCE):
-        shown = await Replies(bot, nobody, nobody).deliver(pending, MESSAGE)
+        shown = await Replies(bot, nobody, nobody, nobody).deliver(pending, MESSAGE)
     assert shown == {"telegram:5/7": None}
