@@ -4,11 +4,12 @@ adapter.py              the connection: opens it, closes it, delivers replies
 updates.py              updates → the inbox, committed before Telegram forgets them
 messages.py             what an update asks for, if it is meant for Marble at all
 handler.py request.py   each update is handled once: who asks, where, and the answer
-commands.py imagine.py moderation.py mydata.py  what commands do
+commands.py imagine.py moderation.py  what commands do
 actions.py keyboards.py what buttons and reactions do; the buttons
 progress.py             the placeholder that shows a job's progress
 replies.py              the outbox → the placeholder becomes the picture
-rate_limits.py errors.py supergroups.py  Telegram's limits, errors, and groups that change their id
+connection.py rate_limits.py errors.py supergroups.py  the bot, Telegram's limits, its errors, and
+                        groups that change their id
 """
 
 import os

@@ -17,9 +17,8 @@ from bots.presentation.lines import recipe_lines
 from bots.presentation.text import fit_lines, utf16_length
 from bots.telegram import keyboards
 from bots.telegram.address import Address, at_or_near, message_key
-from bots.telegram.commands import OLDER, show_history
+from bots.telegram.commands import FORGET, OLDER, forget, show_history
 from bots.telegram.messages import VARIATION
-from bots.telegram.mydata import FORGET, forget
 from bots.telegram.replies import TEXT
 from bots.telegram.request import Request
 from engine.errors import SettingError, UserError
@@ -67,10 +66,14 @@ async def perform(request: Request, action: str, name: str, message: int) -> str
         job = await draw(request.app, action, name, request, request.asker, key)
         request.placeholders.begin(job)
         return None
-    return await OTHERS[action](request, await request.find(action, name, message), message)
+    target = await request.find(action, name, message)
+    # What a button carries comes from an app, and an app can be changed.
+    if action in ("delete", "pick") and not target.shown:
+        raise UserError(request.words.unknown_message)
+    return await OTHERS[action](request, target, message)
 
 
-async def original(request: Request, target: Target, message: int) -> str | None:
+async def original(request: Request, target: Target, message: int) -> None:
     """Send the files as they are: every pixel, and the recipe inside."""
     for picture in target.drawn(request.words):
 
@@ -82,45 +85,32 @@ async def original(request: Request, target: Target, message: int) -> str | None
             await request.bot.send_document(near.chat, file, **near.spot)
 
         await at_or_near(send, request.address)
-    return None
 
 
-async def recipe(request: Request, target: Target, message: int) -> str | None:
+async def recipe(request: Request, target: Target, message: int) -> None:
     """List what it was made from."""
     lines = recipe_lines(target.job, request.words, target.picture)
     title = request.words.recipe_title.format(name=target.name)
     text = fit_lines([title, *(f"{label}: {value}" for label, value in lines)], TEXT, utf16_length)
     await request.say(text)
-    return None
 
 
-async def delete(request: Request, target: Target, message: int) -> str | None:
+async def delete(request: Request, target: Target, message: int) -> str:
     """Delete the message that shows it, and cancel the job if it is unfinished."""
-    _check_shown(request, target)
     await cancel_unfinished(request.app, target, by=request.asker.person)
     try:
         await request.bot.delete_message(request.address.chat, message)
     except BadRequest:  # older than Telegram lets bots delete, or gone
-        await request.mark(message, None)
+        await request.bot.edit_message_reply_markup(request.address.chat, message)
     await request.app.storage.moderation.record_removal(target.job, by=request.asker.person)
     return request.words.deleted
 
 
-async def pick(request: Request, target: Target, message: int) -> str | None:
+async def pick(request: Request, target: Target, message: int) -> None:
     """Show the buttons of one picture of a grid, or those of the grid again."""
-    _check_shown(request, target)
     buttons = keyboards.of_result(target.job, target.picture, request.words)
-    await request.mark(message, buttons)
-    return None
-
-
-def _check_shown(request: Request, target: Target) -> None:
-    """Raise `UserError` where the message acted on shows another job.
-
-    What a button carries comes from an app, and an app can be changed.
-    """
-    if not target.shown:
-        raise UserError(request.words.unknown_message)
+    chat, mark = request.address.chat, request.bot.edit_message_reply_markup
+    await mark(chat, message, reply_markup=buttons)
 
 
 OTHERS: Final[Mapping[str, Callable[[Request, Target, int], Awaitable[str | None]]]] = {

@@ -13,11 +13,11 @@ from bots.chat.places import Places
 from bots.service.app import App
 from bots.telegram.actions import read_reactions
 from bots.telegram.address import PLATFORM
+from bots.telegram.commands import publish
 from bots.telegram.connection import make_bot
 from bots.telegram.errors import translate
 from bots.telegram.handler import Handler
 from bots.telegram.progress import Placeholders
-from bots.telegram.publishing import publish
 from bots.telegram.rate_limits import RateLimiter
 from bots.telegram.replies import WAYS, Replies
 from bots.telegram.supergroups import Supergroups

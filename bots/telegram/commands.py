@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from telegram import (
+    BotCommand,
+    BotCommandScope,
+    BotCommandScopeAllChatAdministrators,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeAllPrivateChats,
+    InputFile,
+)
+from telegram.error import Forbidden, TelegramError
+from telegram.ext import ExtBot
+
 from bots.chat.access import check_personal
-from bots.chat.commands import LIST_COMMANDS, cancel, models, reset_settings, settings
+from bots.chat.commands import LIST_COMMANDS, cancel, reset_settings, settings
 from bots.chat.listings import history_lines
+from bots.chat.mydata import export_data, forget_data
 from bots.chat.privacy import privacy_text
 from bots.presentation.text import quote_names
 from bots.requests.default_options import SAVABLE
 from bots.requests.typed_options import only_options
 from bots.telegram import keyboards, moderation
-from bots.telegram.address import message_key
+from bots.telegram.address import message_key, number_of, place_key
+from bots.telegram.errors import translate
 from bots.telegram.imagine import imagine
 from bots.telegram.messages import ParsedMessage
-from bots.telegram.mydata import mydata
+from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
-from engine.errors import UnknownOption, UserError
+from bots.texts import DEFAULT, LANGUAGES
+from engine.errors import UserError
 
 PAGE: Final = 10  # lines of a history
 OLDER: Final = "older"  # what the button below them carries
+FORGET: Final = "forget"  # … the button that removes all data
+
+log = logging.getLogger(__name__)
 
 Do = Callable[[Request, ParsedMessage], Awaitable[str | None]]  # returns the answer, if any
 
@@ -36,43 +54,20 @@ class Command:
     moderators: bool = False
 
 
-async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
-    """Run a message's command and return the answer; raises `UserError` if it fails."""
-    if parsed.command is None:
-        return await imagine(request, parsed)
-    if command := COMMANDS.get(parsed.command):
-        if command.moderators and not await request.moderates():
-            raise UserError(request.words.moderators_only)
-        return await command.do(request, parsed)
-    if request.address.private:
-        raise UnknownOption(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))
-    return None  # it may be another bot's
-
-
-async def _help(request: Request, parsed: ParsedMessage) -> str | None:
+async def _help(request: Request, parsed: ParsedMessage) -> None:
     await request.say("", marked=request.words.telegram_help)
-    return None
 
 
-async def _privacy(request: Request, parsed: ParsedMessage) -> str | None:
+async def _privacy(request: Request, parsed: ParsedMessage) -> None:
     await request.say("", marked=await privacy_text(request.app.settings, request.words))
-    return None
 
 
-def _listing(name: str) -> Do:
-    async def show(request: Request, parsed: ParsedMessage) -> str | None:
-        await request.say_list(
-            await LIST_COMMANDS[name](request.app, request.viewer, request.words)
-        )
-        return None
+def _listing(name: str, each: Callable[[str], str] = str) -> Do:
+    async def show(request: Request, parsed: ParsedMessage) -> None:
+        lines = await LIST_COMMANDS[name](request.app, request.viewer, request.words)
+        await request.say_list(map(each, lines))
 
     return show
-
-
-async def _models(request: Request, parsed: ParsedMessage) -> str | None:
-    lines = await models(request.app, request.viewer, request.words)
-    await request.say_list(map(quote_names, lines))  # an unreadable model's sentence has some
-    return None
 
 
 async def show_history(
@@ -92,13 +87,12 @@ async def show_history(
     return None
 
 
-async def _show(request: Request, parsed: ParsedMessage) -> str | None:
+async def _show(request: Request, parsed: ParsedMessage) -> None:
     """Show pictures again, with buttons: those named, or one's latest that were asked for here."""
     target = await request.find("show", parsed.text or await _latest(request))
     pictures = target.drawn(request.words)
     shown = await request.replies.show(request.address, target.job, pictures)
     await request.app.storage.jobs.shown(target.job.id, shown)
-    return None
 
 
 async def _latest(request: Request) -> str:
@@ -126,6 +120,43 @@ async def _settings(request: Request, parsed: ParsedMessage) -> str | None:
     return None
 
 
+async def _mydata(request: Request, parsed: ParsedMessage) -> None:
+    """Do what the word after the command says, or list the words."""
+    check_personal(request.viewer)
+    words, user = request.words, number_of(request.asker.person)
+    match parsed.text.lower():
+        case "export":
+            await export(request)
+        case "delete":
+            sure = keyboards.single(words.forget_confirm, FORGET, user)
+            await request.say(words.forget_question, sure)
+        case _:
+            await request.say("", marked=words.mydata_how)
+
+
+async def export(request: Request) -> None:
+    """Send everything that is kept of somebody to them alone."""
+    user, words = number_of(request.asker.person), request.words
+
+    async def send(text: str, name: str, data: bytes) -> None:
+        try:
+            await request.bot.send_document(user, InputFile(data, filename=name), caption=text)
+        except Forbidden:
+            raise UserError(words.dm_closed) from None
+
+    view = await request.app.gate.view(place_key(user))  # where it is sent
+    await export_data(request.app, request.viewer, words, view=view, most=DOCUMENT, send=send)
+
+
+async def forget(request: Request) -> str | None:
+    """Remove all data of the person who presses the button."""
+    known, answer = await forget_data(request.app, request.viewer, request.words)
+    if not known:
+        return answer
+    await request.say(answer)  # it stays in the chat
+    return None
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
     "history": Command(do=lambda request, parsed: show_history(request), text="history"),
@@ -134,12 +165,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cancel": Command(do=_cancel, text="cancel"),
     "style": Command(do=moderation.style, text="style"),
     "settings": Command(do=_settings, text="settings"),
-    "models": Command(do=_models, text="models"),
+    # What is said of an unreadable model has `names` in it.
+    "models": Command(do=_listing("models", quote_names), text="models"),
     "stats": Command(do=_listing("stats"), text="stats"),
     "help": Command(do=_help, text="help"),
     "start": Command(do=_help, text="help"),
     "privacy": Command(do=_privacy, text="privacy"),
-    "mydata": Command(do=mydata, text="mydata"),
+    "mydata": Command(do=_mydata, text="mydata"),
     "ban": Command(do=moderation.ban, text="moderate ban", moderators=True),
     "unban": Command(do=moderation.unban, text="moderate unban", moderators=True),
     "rules": Command(do=moderation.rules, text="moderate channel", moderators=True),
@@ -147,4 +179,27 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "pause": Command(do=moderation.pause, text="moderate pause", moderators=True),
     "resume": Command(do=moderation.resume, text="moderate resume", moderators=True),
 }
-HIDDEN: Final = frozenset({"start"})  # what apps offer by themselves
+# Scopes, and whether moderators' commands are listed there.
+SCOPES: Final[tuple[tuple[BotCommandScope, bool], ...]] = (
+    (BotCommandScopeAllPrivateChats(), False),
+    (BotCommandScopeAllGroupChats(), False),
+    (BotCommandScopeAllChatAdministrators(), True),
+)
+
+
+async def publish(bot: ExtBot[str]) -> None:
+    """Send the lists; where that fails, commands can be typed all the same."""
+    try:
+        for language, words in LANGUAGES.items():
+            for scope, moderators in SCOPES:
+                listed = [
+                    BotCommand(name, words.commands[command.text].description)
+                    for name, command in COMMANDS.items()
+                    if name != "start"  # which apps offer by themselves
+                    and (moderators or not command.moderators)
+                ]
+                # What is listed without a language is for everybody who has no list of their own.
+                code = None if language == DEFAULT else language
+                await bot.set_my_commands(listed, scope=scope, language_code=code)
+    except TelegramError as error:
+        log.warning("the commands could not be listed: %s", translate(error))

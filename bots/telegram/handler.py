@@ -22,7 +22,7 @@ from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.actions import perform, press
 from bots.telegram.address import Address, message_key, number_of, place_key, post
-from bots.telegram.commands import run_command
+from bots.telegram.commands import COMMANDS
 from bots.telegram.errors import translate
 from bots.telegram.messages import Incoming, ParsedMessage, read_update
 from bots.telegram.progress import Placeholders
@@ -31,7 +31,7 @@ from bots.telegram.request import Request
 from bots.telegram.supergroups import Supergroups
 from bots.texts import tell, words_of
 from bots.worker.delivery import WayClosed
-from engine.errors import UserError
+from engine.errors import UnknownOption, UserError
 from storage import DatabaseFault, InboxEntry, StorageError
 from storage.errors import DatabaseBusy
 
@@ -231,3 +231,14 @@ class Handler:
             await self.bot.answer_callback_query(query.id, text=text)
         except TelegramError as error:
             log.info("a button was not answered: %s", translate(error))
+
+
+async def run_command(request: Request, parsed: ParsedMessage) -> str | None:
+    """Run a message's command and return the answer; raises `UserError` if it fails."""
+    if command := COMMANDS.get(parsed.command or "imagine"):
+        if command.moderators and not await request.moderates():
+            raise UserError(request.words.moderators_only)
+        return await command.do(request, parsed)
+    if request.address.private:
+        raise UnknownOption(f"/{parsed.command}", (f"/{name}" for name in COMMANDS))
+    return None  # it may be another bot's

@@ -26,7 +26,7 @@ LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 log = logging.getLogger(__name__)
 
 
-async def imagine(request: Request, parsed: ParsedMessage) -> str | None:
+async def imagine(request: Request, parsed: ParsedMessage) -> None:
     """Draw a prompt, from the picture that comes with it or is replied to.
 
     A reply to a result draws that again, with the words that it has.
@@ -37,7 +37,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> str | None:
         if not parsed.picture and (found := await app.storage.jobs.by_message(key)):
             return await _redraw(request, parsed, name_of(*found))
         if not (parsed.command or request.address.private):
-            return None  # talk below something else that Marble said
+            return  # talk below something else that Marble said
     prompt, typed = split_message(parsed.text)
     picture = parsed.picture or parsed.replied_picture
     if picture:  # nothing is fetched for who may not ask
@@ -53,10 +53,9 @@ async def imagine(request: Request, parsed: ParsedMessage) -> str | None:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
     job = await app.studio.imagine({**values, "prompt": prompt}, request.asker)
     request.placeholders.begin(job)
-    return None
 
 
-async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> str | None:
+async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
     """Draw a result again, with the words and options that are typed."""
     target = await request.find("rerun", name, parsed.reply_to)
     prompt, typed = split_message(parsed.text)
@@ -65,7 +64,6 @@ async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> str | N
         raise UserError(request.words.empty_prompt)
     job = await request.app.studio.rerun(target.name, values, request.asker)
     request.placeholders.begin(job)
-    return None
 
 
 async def _recipe_in(request: Request, file: Document) -> Reading | None:
@@ -83,7 +81,7 @@ async def _recipe_in(request: Request, file: Document) -> Reading | None:
     return None if reading.recipe.inputs else reading
 
 
-async def _remake(request: Request, reading: Reading, values: Values) -> str | None:
+async def _remake(request: Request, reading: Reading, values: Values) -> None:
     """Draw a file's recipe, and name the parts of it that are ignored."""
     job = await request.app.studio.remake(reading.recipe, values, request.asker)
     request.placeholders.begin(job)
@@ -93,10 +91,9 @@ async def _remake(request: Request, reading: Reading, values: Values) -> str | N
             await request.say(request.words.not_honoured.format(what=what))
         except TelegramError as error:  # the job is stored, noted or not
             log.warning("a note to job %d was not shown: %s", job.id, translate(error))
-    return None
 
 
-async def _ask(request: Request, picture: Picture | None, *, nothing: bool) -> str | None:
+async def _ask(request: Request, picture: Picture | None, *, nothing: bool) -> None:
     """Ask for the prompt.
 
     A picture is part of the question, so that the reply brings it back and nothing has to be
@@ -107,11 +104,10 @@ async def _ask(request: Request, picture: Picture | None, *, nothing: bool) -> s
         raise UserError(words.not_a_picture)
     if picture is None:
         await request.say(words.empty_prompt, answer)
-        return None
+        return
     send = request.bot.send_photo if isinstance(picture, PhotoSize) else request.bot.send_document
     file, question = picture.file_id, words.photo_question
     await post(send, request.address, file, caption=question, reply_markup=answer)
-    return None
 
 
 async def _fetch(request: Request, picture: Picture) -> bytes:

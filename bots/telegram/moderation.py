@@ -33,19 +33,14 @@ FLAGS: Final = tuple(
 )
 
 
-async def ban(request: Request, parsed: ParsedMessage) -> str | None:
+async def ban(request: Request, parsed: ParsedMessage) -> str:
     """Ban a person here: `/ban 24 floods the queue` for a day."""
+    by, place = request.asker.person, request.moderated_place
     who, rest = await _whom(request, parsed)
-    hours = _HOURS.match(rest)
-    reason = " ".join(rest[hours.end() if hours else 0 :].split())[:LONGEST] or "–"
-    await ban_person(
-        request.app,
-        who,
-        by=request.asker.person,
-        place=request.moderated_place,
-        reason=reason,
-        hours=int(hours[1]) if hours else None,
-    )
+    found = _HOURS.match(rest)
+    hours = int(found[1]) if found else None
+    reason = " ".join(rest[found.end() if found else 0 :].split())[:LONGEST] or "–"
+    await ban_person(request.app, who, by=by, place=place, reason=reason, hours=hours)
     return request.words.ban_done.format(who=who, reason=reason)
 
 
@@ -74,11 +69,10 @@ async def _whom(request: Request, parsed: ParsedMessage) -> tuple[str, str]:
     raise UserError(request.words.ban_whom)
 
 
-async def log(request: Request, parsed: ParsedMessage) -> str | None:
+async def log(request: Request, parsed: ParsedMessage) -> None:
     """List what moderators did here; in private, everywhere."""
     acts = await latest_acts(request.app, request.moderated_place)
     await request.say_list(act_lines(acts, request.words))
-    return None
 
 
 async def pause(request: Request, parsed: ParsedMessage) -> str | None:
@@ -93,13 +87,16 @@ async def resume(request: Request, parsed: ParsedMessage) -> str | None:
     return request.words.queue_resumed if found else request.words.queue_not_paused
 
 
-async def rules(request: Request, parsed: ParsedMessage) -> str | None:
+async def rules(request: Request, parsed: ParsedMessage) -> None:
     """List the rules in force here; `/rules group --steps 1-30` changes them in all topics."""
     if request.address.private:
         raise UserError(request.words.rules_in_groups)
     app, words, group = request.app, request.words, request.moderated_place
     whole, typed = _read(parsed.text)
-    is_open = _read_answer(typed.pop(OPEN, None))
+    answer = typed.pop(OPEN, None)
+    if answer is not None and answer.lower() not in ANSWERS:
+        raise OptionError(OPEN, answer, one_of(ANSWERS))
+    is_open = None if answer is None else ANSWERS[answer.lower()]
     place = group if whole else request.asker.place
     if typed or is_open is not None:
         await change_rules(app, place, typed, is_open, by=request.asker.person)
@@ -107,7 +104,6 @@ async def rules(request: Request, parsed: ParsedMessage) -> str | None:
     lines = await list_rules(app, place, words, here=words.this_topic, called=called)
     names = " ".join(f"`--{name}`" for name in NAMES)
     await request.say_list(lines, marked=words.telegram_rules_how.format(names=names))
-    return None
 
 
 def _read(text: str) -> tuple[bool, dict[str, str]]:
@@ -119,14 +115,6 @@ def _read(text: str) -> tuple[bool, dict[str, str]]:
     if words and words.lower() != GROUP:
         raise UnknownOption(words, [GROUP, *(f"--{known}" for known in NAMES)])
     return bool(words), {NAMES[name]: value for name, value in typed}
-
-
-def _read_answer(text: str | None) -> bool | None:
-    if text is None:
-        return None
-    if text.lower() not in ANSWERS:
-        raise OptionError(OPEN, text, one_of(ANSWERS))
-    return ANSWERS[text.lower()]
 
 
 async def style(request: Request, parsed: ParsedMessage) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from telegram import ChatMemberRestricted, InlineKeyboardMarkup, Message
+from telegram import ChatMemberRestricted, Message
 from telegram.constants import ChatMemberStatus, ParseMode
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
@@ -94,10 +94,6 @@ class Request:
         text = fit_list(lines, room, self.words.and_more, length=utf16_length)
         await self.say(text, marked=marked)
 
-    async def mark(self, message: int, buttons: InlineKeyboardMarkup | None) -> None:
-        """Replace the buttons under a message."""
-        await self.bot.edit_message_reply_markup(self.address.chat, message, reply_markup=buttons)
-
     async def find(self, action: str, name: str, message: int | None = None) -> Target:
         """Return the picture of a name for an action of `bots.chat.actions`.
 
@@ -141,8 +137,7 @@ class Request:
 
 def to_html(text: str) -> str:
     """Turn **bold** and `code` into HTML, never one within the other."""
-    return _MARKED.sub(_tagged, html.escape(text, quote=False))
-
-
-def _tagged(found: re.Match[str]) -> str:
-    return f"<b>{found[1]}</b>" if found[1] else f"<code>{found[2]}</code>"
+    return _MARKED.sub(
+        lambda found: f"<b>{found[1]}</b>" if found[1] else f"<code>{found[2]}</code>",
+        html.escape(text, quote=False),
+    )

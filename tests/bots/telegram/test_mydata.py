@@ -15,7 +15,7 @@ from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
-from bots.telegram import mydata
+from bots.telegram import commands
 from bots.telegram.address import Address
 from bots.telegram.request import Request
 from engine.errors import UserError
@@ -53,13 +53,13 @@ async def export(storage: Storage, chat: Chat, folder: Path) -> None:
         asker=Asker(person="telegram:7", place="telegram:7"),
         address=Address(chat=7),
     )
-    await mydata.export(request)
+    await commands.export(request)
 
 
 async def test_an_export_that_one_file_cannot_hold_comes_in_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mydata, "DOCUMENT", MOST)
+    monkeypatch.setattr(commands, "DOCUMENT", MOST)
     chat = Chat()
     async with Storage.open(tmp_path) as storage:
         pictures = [bytes([number]) * 9_000 for number in range(5)]
