@@ -14,7 +14,6 @@ from storage.states import Status
 
 Json = Mapping[str, Any]
 EVERYWHERE: Final = "*"  # the place that all places lie in
-MOVED: Final = "moved_to"  # a setting of a place that has another id now: that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from typing import Any, Final
 from bots.admission.gate import Gate
 from bots.telegram.address import number_of, place_key
 from storage import DatabaseFault
-from storage.records import MOVED
 
 RETRY: Final = 1.0  # seconds between tries to write to a database that is locked or out of reach
 # Calls that mean the same in the new group; others name messages, which stay in the old one.
@@ -33,7 +32,7 @@ class Supergroups:
 
     async def recall(self) -> None:
         """Read which groups were moved by earlier processes; raises `DatabaseFault`."""
-        for old, new in (await self.gate.storage.people.places_with(MOVED)).items():
+        for old, new in (await self.gate.storage.people.moved_places()).items():
             if "/" not in old:  # else a topic
                 self._known[number_of(old)] = number_of(new)
 

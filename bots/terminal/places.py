@@ -10,7 +10,6 @@ from engine.errors import OptionError
 
 if TYPE_CHECKING:
     from storage import Storage
-from storage.records import MOVED
 
 PLACES: Final = "discord:SERVER, discord:SERVER/CHANNEL, telegram:CHAT, or * for everywhere"
 PLACE: Final = re.compile(r"\*|terminal|(discord|telegram):[-@\w]+(/\d+)?", re.ASCII)
@@ -25,7 +24,7 @@ def read_place(text: str) -> str:
 
 async def present_place(storage: Storage, place: str) -> str:
     """Return the id that a place has now, and write to standard error where that is a new one."""
-    now: str = (await storage.people.places_with(MOVED)).get(place, place)
+    now = (await storage.people.moved_places()).get(place, place)
     if now != place:
         complain(f"{place} became a supergroup and is {now} now; what follows is about that.")
     return now

@@ -14,7 +14,7 @@ from storage.database.database import OUTCOME, Database
 from storage.database.tables import people, person_settings, place_settings, places
 from storage.jobs.place_tree import greet_place, having, line_of
 from storage.jobs.rows import add_if_new
-from storage.people.place_moves import move
+from storage.people.place_moves import MOVED, move
 from storage.records import Json, Line
 
 Values = Mapping[str, Any]  # of settings, by name
@@ -93,6 +93,10 @@ class People:
                 connection.execute(update(places).where(places.c.id == place).values(parent=parent))
 
         await self.database.write(unit)
+
+    async def moved_places(self) -> dict[str, str]:
+        """Return the places that were moved, and where to."""
+        return await self.places_with(MOVED)
 
     async def move_place(self, old: str, new: str, *, reply: Json) -> None:
         """Move all that is kept of a place to another id, in one transaction; see `move`."""

@@ -47,8 +47,9 @@ from storage.database.tables import (
 from storage.jobs import words
 from storage.jobs.place_tree import above, greet_place
 from storage.jobs.rows import add_if_new
-from storage.records import MOVED, Json
+from storage.records import Json
 
+MOVED: Final = "moved_to"  # a setting of a place that has another id now
 OF_PLACES: Final = (jobs.c.place, styles.c.place, bans.c.place, audit.c.place)
 OF_PEOPLE: Final = (
     jobs.c.person,

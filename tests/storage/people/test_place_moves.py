@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from storage import Status, Storage
 from storage.database.audit import AuditEntry
 from storage.database.tables import Base
-from storage.records import EVERYWHERE, MOVED
+from storage.records import EVERYWHERE
 from tests.factories import add_claimed, line_in
 from tests.storage.conftest import Home, a_job, ban_of, drawn, record
 
@@ -78,7 +78,7 @@ async def test_all_that_is_kept_of_a_place_goes_with_it(storage: Storage) -> Non
     assert await names(storage, f"{OLD}/8") == [f"{OLD}/8", OLD, NEW, EVERYWHERE]
     shown = await storage.jobs.by_message(f"{OLD}/30")
     assert (shown and shown[0].id) == waits.id
-    assert await storage.people.places_with(MOVED) == {OLD: NEW, f"{OLD}/7": f"{NEW}/7"}
+    assert await storage.people.moved_places() == {OLD: NEW, f"{OLD}/7": f"{NEW}/7"}
 
 
 async def test_moved_twice_is_moved_once_and_what_came_late_follows(storage: Storage) -> None:
