@@ -20,7 +20,7 @@ from engine.errors import GraphError, ImageError, MetadataError, OptionError, sh
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
 from engine.formats.graphs.node_values import LoadedPicture
-from engine.formats.graphs.recipe import PictureInput, from_graph, pictures_of
+from engine.formats.graphs.recipe import from_graph, pictures_of
 from engine.formats.metadata import Reading, graph_in, read_recipe
 from engine.pictures.image_header import read_image_header
 from engine.recipe.recipe import Recipe
@@ -114,17 +114,15 @@ async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Readi
     """
     data = await asyncio.to_thread(_content, str(file))
     graph = await asyncio.to_thread(_graph_of, data)
-    loaded = await asyncio.to_thread(pictures_of, graph) if graph is not None else []
+    loaded = await asyncio.to_thread(pictures_of, graph) if graph is not None else {}
     given: dict[str, LoadedPicture] = {}
-    for wanted in loaded:
-        image = await _find(file.parent, wanted.name, studio, pictures)
+    for name, channels in loaded.items():
+        image = await _find(file.parent, name, studio, pictures)
         if image:
-            given[wanted.name] = await _given(image, wanted, studio, pictures)
+            given[name] = await _given(image, channels, studio, pictures)
         elif _is_graph(data):  # a picture may hold another line beside its graph
             where = "neither beside it nor in a folder `input`"
-            raise GraphError(
-                f"The ComfyUI workflow loads {shorten(wanted.name)}, which is {where}."
-            )
+            raise GraphError(f"The ComfyUI workflow loads {shorten(name)}, which is {where}.")
     return await asyncio.to_thread(_reading, data, given)
 
 
@@ -174,27 +172,27 @@ def _is_file(path: Path) -> bool:
 
 
 async def _given(
-    image: str, wanted: PictureInput, studio: Studio, pictures: Pictures
+    image: str, channels: set[str], studio: Studio, pictures: Pictures
 ) -> LoadedPicture:
     header = read_image_header(await asyncio.to_thread(pictures.fetch, image))
     masks = {}
-    for channel in wanted.channels:
+    for channel in channels:
         with suppress(ImageError):  # nothing is marked there: said where it is used
             masks[channel] = await studio.keep_channel(image, channel)
     return LoadedPicture(image=image, width=header.width, height=header.height, masks=masks)
 
 
-def _stand_ins(wanted: list[PictureInput]) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
+def _stand_ins(wanted: dict[str, set[str]]) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
     """Return placeholders for pictures that are not read, and their names by sha256."""
     width, height = UNSEEN
     given: dict[str, LoadedPicture] = {}
     names: dict[str, str] = {}
-    for each in wanted:
-        if OURS.fullmatch(each.name):
+    for name, channels in wanted.items():
+        if OURS.fullmatch(name):
             continue
-        image = _stand_in(each.name, names)
-        masks = {c: _stand_in(f"{each.name} ({c})", names) for c in each.channels}
-        given[each.name] = LoadedPicture(image=image, width=width, height=height, masks=masks)
+        image = _stand_in(name, names)
+        masks = {c: _stand_in(f"{name} ({c})", names) for c in channels}
+        given[name] = LoadedPicture(image=image, width=width, height=height, masks=masks)
     return given, names
 
 

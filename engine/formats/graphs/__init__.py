@@ -1,11 +1,12 @@
 """Read ComfyUI graphs as recipes.
 
-    graph.py        the graph as data: nodes, values, links, and what is wrong with them
+    graph.py        nodes with their values and links, what is wrong with them, and what each
+                    output stands for
     nodes.py        the kinds of nodes that are known, as a table
     workflow.py     what the canvas saves, as a graph
     node_values.py  what outputs of nodes stand for
-    reader.py       computes that, by rules for each kind: models.py, words.py, pictures.py,
-                    latents.py, sampling.py
+    models.py, words.py, pictures.py, latents.py, sampling.py
+                    what each kind makes of its inputs
     recipe.py       the recipe of what a graph saves
 
 Only what leads to the saved picture is read. A node that is not known there is named: guessing

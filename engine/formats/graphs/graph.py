@@ -1,142 +1,166 @@
-"""A graph as data (ComfyUI's API format): its nodes, their values, and where their links lead.
+"""A graph as data (ComfyUI's API format), read backwards: from the saved picture to its causes.
 
-Node id → `{"class_type", "inputs"}`, where an input is a value or a link `[node id, output]`.
+Node id → `{"class_type", "inputs"}`, where an input is a value or a link `[node id, output]`. Every
+output of a node stands for a value (see `graphs.node_values`): a model, a prompt, a picture between
+nodes. What each kind of node makes of its inputs is a function of a few lines, found in a table by
+that kind. Each output is read once, however many nodes use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final, TypeVar
 
 from engine.errors import GraphError, shorten
+from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.nodes import NODE_KINDS
+from engine.models.name_matching import without_ending
 from engine.sentences import Sentence
 
 LARGEST: Final = 1e9  # of a number: above any that means something, and NaN is not below
-PLAIN: Final = Sentence("graph_not_plain")
-NUMBER: Final = Sentence("graph_not_a_number")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """Name an output of a node: where something comes from."""
+class Node:
+    """A node, seen from its output number `slot`; errors are `GraphError`s."""
 
-    node: str
-    slot: int
+    graph: Graph = field(compare=False, repr=False)
+    name: str
+    slot: int = 0
+
+    @property
+    def kind(self) -> str:
+        """Return the node's kind."""
+        return str(self.graph.nodes[self.name]["class_type"])
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Return the node's values and links as they are written."""
+        inputs: Mapping[str, Any] = self.graph.nodes[self.name]["inputs"]
+        return inputs
+
+    @property
+    def title(self) -> str:
+        """Return the node's kind and id, for messages."""
+        return f"{shorten(self.kind)[1:-1]} (node {shorten(self.name)[1:-1]})"
+
+    def value(self, option: str) -> Any:
+        """Return a plain value; one computed by another node is not followed."""
+        value = self.inputs.get(option)
+        if value is None or isinstance(value, list):
+            raise self._error(option, Sentence("graph_not_plain"))
+        return value
+
+    def number(self, option: str) -> float:
+        """Return a number among the values."""
+        value = self.numeric(option)
+        if not abs(value) < LARGEST:
+            raise self._error(option, Sentence("graph_not_a_number"))
+        return float(value)
+
+    def numeric(self, option: str) -> int | float:
+        """Return a number as it is written, however large: the recipe says what it may be."""
+        value = self.value(option)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._error(option, Sentence("graph_not_a_number"))
+        return value
+
+    def file(self, option: str) -> str:
+        """Return the file that a value names, as `ModelFiles` names it: without its ending."""
+        return without_ending(str(self.value(option)).replace("\\", "/"))
+
+    def link(self, option: str) -> Node:
+        """Return the node whose output feeds an input; it must be of the input's type."""
+        match self.inputs.get(option):
+            case [str() as name, int() as slot]:
+                source = Node(self.graph, name, slot)
+            case _:
+                raise self._error(option, Sentence("graph_unconnected"))
+        if name not in self.graph.nodes:
+            raise self._error(option, Sentence("graph_from_nowhere", source=shorten(name)[1:-1]))
+        known = NODE_KINDS.get(source.kind)
+        if known is None:
+            raise self._error(option, Sentence("graph_unknown_node", source=source.title))
+        given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
+        wanted = NODE_KINDS[self.kind].links[option]
+        if given != wanted:
+            wrong = Sentence("graph_wrong_type", given=given, source=source.title, wanted=wanted)
+            raise self._error(option, wrong)
+        return source
+
+    def input(self, option: str, kind: type[T]) -> T:
+        """Return the value that feeds an input; kind: its class, by the type of its link."""
+        source, known = self.link(option), self.graph.known
+        if source not in known:
+            # Every known node has a rule for its outputs: a test checks that.
+            known[source] = self.graph.rules[source.kind](source)
+        found = known[source]
+        assert isinstance(found, kind)
+        return found
+
+    def note(self, what: Sentence) -> None:
+        """Note a part of the node that is ignored."""
+        self.graph.notes.append(Sentence("graph_note", node=self.title, what=what))
+
+    def fail(self, what: Sentence) -> GraphError:
+        """Return an error that names the node's function which Marble lacks."""
+        return GraphError(Sentence("graph_node", node=self.title, what=what))
+
+    def _error(self, option: str, what: Sentence) -> GraphError:
+        return GraphError(Sentence("graph_input", node=self.title, input=option, what=what))
 
 
-@dataclass(frozen=True, slots=True)
+Rule = Callable[[Node], Any]  # what is made of an output of a node of some kind
+
+
 class Graph:
-    """The nodes of a graph and their links; errors are `GraphError`s."""
+    """The nodes of a graph, and what was made of them.
 
-    nodes: Mapping[str, Mapping[str, Any]]
+    rules: by the kinds of nodes; pictures: by the names by which nodes load them; notes: on the
+    parts that are ignored; known: what outputs that were read stand for.
+    """
 
-    @classmethod
-    def parse(cls, data: object) -> Graph:
+    def __init__(self, data: object, rules: Mapping[str, Rule]) -> None:
         """Check the outer form of a graph: nodes with kinds and inputs, and no circle."""
         if not isinstance(data, Mapping) or not data:
             raise GraphError(Sentence("graph_empty"))
         for name, node in data.items():
             match node:
                 case {"class_type": str(), "inputs": Mapping()}:
-                    pass
-                case _:
-                    raise GraphError(Sentence("graph_no_node", name=shorten(name)))
-        graph = cls(data)
-        graph._check_circles()
-        return graph
+                    continue
+            raise GraphError(Sentence("graph_no_node", name=shorten(name)))
+        self.nodes: Mapping[str, Mapping[str, Any]] = data
+        self.rules = rules
+        self.pictures: Mapping[str, LoadedPicture] = {}
+        self.notes: list[str] = []
+        self.known: dict[Node, Any] = {}
+        self._check_circles()
 
-    def kind(self, name: str) -> str:
-        """Return the kind of a node."""
-        return str(self.nodes[name]["class_type"])
-
-    def all(self, *kinds: str) -> list[str]:
+    def all(self, *kinds: str) -> list[Node]:
         """Return the nodes of these kinds."""
-        return [name for name in self.nodes if self.kind(name) in kinds]
+        return [
+            Node(self, name) for name, node in self.nodes.items() if node["class_type"] in kinds
+        ]
 
-    def title(self, name: str) -> str:
-        """Return a node's kind and id, for messages."""
-        return f"{shorten(self.kind(name))[1:-1]} (node {shorten(name)[1:-1]})"
-
-    def value(self, name: str, option: str) -> Any:
-        """Return a plain value of a node; one computed by another node is not followed."""
-        value = self.nodes[name]["inputs"].get(option)
-        if value is None or isinstance(value, list):
-            raise self._error(name, option, PLAIN)
-        return value
-
-    def number(self, name: str, option: str) -> float:
-        """Return a number among a node's values."""
-        value = self.numeric(name, option)
-        if not abs(value) < LARGEST:
-            raise self._error(name, option, NUMBER)
-        return float(value)
-
-    def numeric(self, name: str, option: str) -> int | float:
-        """Return a number as it is written, however large: the recipe says what it may be."""
-        value = self.value(name, option)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self._error(name, option, NUMBER)
-        return value
-
-    def link(self, name: str, option: str) -> Link:
-        """Return the link that feeds an input; it must be of the input's type."""
-        match self.nodes[name]["inputs"].get(option):
-            case [str() as source, int(slot)] if source in self.nodes:
-                known = NODE_KINDS.get(self.kind(source))
-            case [str() as source, int()]:
-                short = shorten(source)[1:-1]
-                raise self._error(name, option, Sentence("graph_from_nowhere", source=short))
-            case _:
-                raise self._error(name, option, Sentence("graph_unconnected"))
-        if known is None:
-            title = self.title(source)
-            raise self._error(name, option, Sentence("graph_unknown_node", source=title))
-        given = known.outputs[slot] if 0 <= slot < len(known.outputs) else "nothing"
-        wanted = self.type_of(name, option)
-        if given != wanted:
-            title = self.title(source)
-            wrong = Sentence("graph_wrong_type", given=given, source=title, wanted=wanted)
-            raise self._error(name, option, wrong)
-        return Link(source, slot)
-
-    def links(self) -> Iterator[tuple[str, int]]:
-        """Yield node and output of every link between nodes that are there."""
-        for name in self.nodes:
-            yield from self._links_into(name)
-
-    def type_of(self, name: str, option: str) -> str:
-        """Return the type (`MODEL`, `LATENT`, …) of a link into a known node."""
-        return NODE_KINDS[self.kind(name)].links[option]
-
-    def _error(self, name: str, option: str, what: Sentence) -> GraphError:
-        return GraphError(Sentence("graph_input", node=self.title(name), input=option, what=what))
+    def links(self) -> Iterator[tuple[str, int, str]]:
+        """Yield the links between nodes that are there: from a node, its output, to a node."""
+        for name, node in self.nodes.items():
+            for value in node["inputs"].values():
+                match value:
+                    case [str() as source, int() as slot] if source in self.nodes:
+                        yield source, slot, name
 
     def _check_circles(self) -> None:
         """Raise where a node feeds itself, however far around."""
-        done: set[str] = set()
-        for start in self.nodes:
-            path: list[tuple[str, Iterator[str]]] = [(start, self._feeds(start))]
-            within = {start}
-            while path:
-                name, feeds = path[-1]
-                following = next((feed for feed in feeds if feed not in done), None)
-                if following is None:
-                    done.add(name)
-                    within.discard(name)
-                    path.pop()
-                elif following in within:
-                    raise GraphError(Sentence("graph_circle", node=self.title(following)))
-                else:
-                    within.add(following)
-                    path.append((following, self._feeds(following)))
-
-    def _feeds(self, name: str) -> Iterator[str]:
-        return (source for source, _ in self._links_into(name))
-
-    def _links_into(self, name: str) -> Iterator[tuple[str, int]]:
-        for value in self.nodes[name]["inputs"].values():
-            match value:
-                case [str() as source, int() as slot] if source in self.nodes:
-                    yield source, slot
+        order = TopologicalSorter(dict.fromkeys(self.nodes, ()))
+        for source, _, name in self.links():
+            order.add(source, name)  # backwards, as the graph is read
+        try:
+            order.prepare()
+        except CycleError as error:
+            first = Node(self, error.args[1][0])
+            raise GraphError(Sentence("graph_circle", node=first.title)) from None

@@ -5,16 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from engine.errors import GraphError
-from engine.formats.graphs.graph import Link
+from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, PendingUpscale
-from engine.formats.graphs.pictures import (
-    check_size,
-    note_filters,
-    other_method,
-    with_vae,
-)
-from engine.formats.graphs.reader import Reader, Rule
-from engine.formats.graphs.sampling import sampled, sampled_in_part
+from engine.formats.graphs.pictures import note_filters, note_method, with_vae
 from engine.recipe.limits import LATENT_SIDE
 from engine.recipe.parts import LATENT
 from engine.sentences import Sentence
@@ -24,79 +17,83 @@ LATENT_CHANNELS: Final = 4  # what EmptyLatentImage makes: SD1.x, SD2.x and SDXL
 NOISE_ALIGNMENT: Final = 16  # values torch draws at a time on the CPU
 
 
-def _empty(reader: Reader, link: Link) -> Draft:
+def _empty(node: Node) -> Draft:
     # What these values must be, the recipe says.
-    options = ("width", "height", "batch_size")
-    width, height, count = (reader.graph.value(link.node, option) for option in options)
+    width, height, count = (node.value(each) for each in ("width", "height", "batch_size"))
     return Draft(width=width, height=height, count=count)
 
 
-def _encoded(reader: Reader, link: Link) -> Draft:
-    draft = reader.input(link.node, "pixels", Draft)
-    note_filters(reader, draft)
+def _encoded(node: Node) -> Draft:
+    draft = node.input("pixels", Draft)
+    note_filters(node, draft)
     if draft.drawn is None:
-        draft = check_size(reader, link.node, draft)
+        draft = _at_whole_latents(node, draft)
     elif draft.pending is None:
         draft = replace(draft, pending=PendingUpscale())
-    return with_vae(reader, link.node, draft)
+    return with_vae(node, draft)
 
 
-def _encoded_for_inpainting(reader: Reader, link: Link) -> Draft:
-    draft = _masked(reader, link.node, _encoded(reader, link))
-    reader.note(link.node, Sentence("graph_grey"))
+def _at_whole_latents(node: Node, draft: Draft) -> Draft:
+    """Return a start image as encoding needs it."""
+    sides = draft.width, draft.height
+    if None in sides:
+        raise GraphError(Sentence("graph_size_unknown"))
+    width, height = (side // LATENT_SIDE * LATENT_SIDE for side in sides)
+    if sides != (width, height):
+        was, now = f"{sides[0]} × {sides[1]}", f"{width} × {height}"
+        node.note(Sentence("graph_scaled", was=was, now=now))
+    return replace(draft, width=width, height=height)
+
+
+def _encoded_for_inpainting(node: Node) -> Draft:
+    draft = _masked(node, _encoded(node))
+    node.note(Sentence("graph_grey"))
     return draft
 
 
-def _with_mask(reader: Reader, link: Link) -> Draft:
-    return _masked(reader, link.node, reader.input(link.node, "samples", Draft))
+def _with_mask(node: Node) -> Draft:
+    return _masked(node, node.input("samples", Draft))
 
 
-def _masked(reader: Reader, name: str, draft: Draft) -> Draft:
+def _masked(node: Node, draft: Draft) -> Draft:
     if draft.drawn is not None or draft.image is None or draft.pending:
-        raise reader.fail(name, Sentence("graph_masks_other"))
-    return replace(draft, mask=reader.input(name, "mask", str))
+        raise node.fail(Sentence("graph_masks_other"))
+    return replace(draft, mask=node.input("mask", str))
 
 
-def _picked(reader: Reader, link: Link) -> Draft:
-    name, draft = link.node, reader.input(link.node, "samples", Draft)
-    if reader.graph.value(name, "length") != 1:
+def _picked(node: Node) -> Draft:
+    draft = node.input("samples", Draft)
+    if node.value("length") != 1:
         raise GraphError(Sentence("graph_picks_some"))
     if draft.picture is not None:
         raise GraphError(Sentence("graph_picks_twice"))
-    index = reader.graph.value(name, "batch_index")
-    return replace(draft, picture=index, early=draft.drawn is None)
+    return replace(draft, picture=node.value("batch_index"), early=draft.drawn is None)
 
 
-def _repeated(reader: Reader, link: Link) -> Draft:
-    draft, amount = (
-        reader.input(link.node, "samples", Draft),
-        reader.graph.number(link.node, "amount"),
-    )
+def _repeated(node: Node) -> Draft:
+    draft, amount = node.input("samples", Draft), node.number("amount")
     if draft.drawn is not None or draft.picture is not None:
-        raise reader.fail(link.node, Sentence("graph_repeats"))
+        raise node.fail(Sentence("graph_repeats"))
     if not isinstance(draft.count, int):
         return draft
     return replace(draft, count=draft.count * int(amount))
 
 
-def _upscaled(reader: Reader, link: Link) -> Draft:
-    sides = (reader.graph.number(link.node, side) for side in ("width", "height"))
+def _upscaled(node: Node) -> Draft:
+    sides = (node.number(side) for side in ("width", "height"))
     width, height = (side // LATENT_SIDE * LATENT_SIDE for side in sides)
-    return _upscale(reader, link.node, PendingUpscale(by=LATENT, target=(width, height)))
+    return _pending(node, PendingUpscale(by=LATENT, target=(width, height)))
 
 
-def _upscaled_by(reader: Reader, link: Link) -> Draft:
-    factor = reader.graph.number(link.node, "scale_by")
-    return _upscale(reader, link.node, PendingUpscale(by=LATENT, factor=factor))
+def _upscaled_by(node: Node) -> Draft:
+    return _pending(node, PendingUpscale(by=LATENT, factor=node.number("scale_by")))
 
 
-def _upscale(reader: Reader, name: str, pending: PendingUpscale) -> Draft:
-    draft = reader.input(name, "samples", Draft)
-    method = reader.graph.nodes[name]["inputs"].get("upscale_method", NEAREST)
-    if method != NEAREST:
-        reader.note(name, other_method(method, NEAREST))
+def _pending(node: Node, pending: PendingUpscale) -> Draft:
+    draft = node.input("samples", Draft)
+    note_method(node, node.inputs.get("upscale_method", NEAREST), NEAREST)
     if draft.pending or (draft.drawn is None and draft.image is None):
-        raise reader.fail(name, Sentence("graph_stretches_nothing"))
+        raise node.fail(Sentence("graph_stretches_nothing"))
     return replace(draft, pending=pending)
 
 
@@ -120,6 +117,4 @@ LATENTS: Final[Mapping[str, Rule]] = {
     "RepeatLatentBatch": _repeated,
     "LatentUpscale": _upscaled,
     "LatentUpscaleBy": _upscaled_by,
-    "KSampler": sampled,
-    "KSamplerAdvanced": sampled_in_part,
 }

@@ -1,4 +1,4 @@
-"""Values that nodes' outputs stand for in a recipe, as `graphs.reader` computes them."""
+"""Values that nodes' outputs stand for in a recipe, as `graphs.graph` computes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

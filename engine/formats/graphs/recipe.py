@@ -3,43 +3,25 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import GraphError, shorten
-from engine.formats.graphs.graph import Graph
+from engine.formats.graphs.graph import Graph, Node, Rule
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
-from engine.formats.graphs.models import ENCODERS, MODELS, VAES
+from engine.formats.graphs.models import MODELS
 from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpscale
 from engine.formats.graphs.nodes import OUTPUTS
-from engine.formats.graphs.pictures import ALPHA, IMAGES, MASKS, note_filters
-from engine.formats.graphs.reader import Reader, Rules
-from engine.formats.graphs.sampling import one_model
+from engine.formats.graphs.pictures import ALPHA, PICTURES, note_filters
+from engine.formats.graphs.sampling import SAMPLERS, one_model
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.formats.graphs.words import WORDS
-from engine.formats.graphs.workflow import from_workflow, is_workflow
+from engine.formats.graphs.workflow import from_workflow
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
-RULES: Final[Rules] = {
-    "MODEL": MODELS,
-    "CLIP": ENCODERS,
-    "VAE": VAES,
-    "CONDITIONING": WORDS,
-    "LATENT": LATENTS,
-    "IMAGE": IMAGES,
-    "MASK": MASKS,
-}
+RULES: Final[Mapping[str, Rule]] = {**MODELS, **WORDS, **PICTURES, **LATENTS, **SAMPLERS}
 COLOURS: Final = ("red", "green", "blue")
-OURS: Final = re.compile(r"([0-9a-f]{64})\.png")  # a picture named as our store names it
-
-
-@dataclass(frozen=True, slots=True)
-class PictureInput:
-    """Name a picture that a graph loads, and the channels of it that it takes for masks."""
-
-    name: str
-    channels: frozenset[str] = frozenset()
+OURS: Final = re.compile(r"[0-9a-f]{64}\.png")  # a picture named as our store names it
 
 
 def from_graph(
@@ -54,20 +36,22 @@ def from_graph(
     with _bounded():
         graph = _parse(data)
         ours = {file: _ours(file) for file in _files(graph).values() if OURS.fullmatch(file)}
-        reader = Reader(graph, RULES, {**ours, **(pictures or {})})
-        recipe = _recipe(reader)
-        return recipe, tuple(dict.fromkeys(reader.notes))
+        graph.pictures = {**ours, **(pictures or {})}
+        return _recipe(graph), tuple(dict.fromkeys(graph.notes))
 
 
-def pictures_of(data: object) -> list[PictureInput]:
-    """Return the pictures that a graph loads, or raise `GraphError`."""
+def pictures_of(data: object) -> dict[str, set[str]]:
+    """Return the pictures that a graph loads, each with the channels that it takes for masks.
+
+    Raises `GraphError`.
+    """
     with _bounded():
         graph = _parse(data)
         files = _files(graph)
         masks: dict[str, set[str]] = {file: set() for file in files.values()}
         for load, channel in _channels(graph):
             masks[files[load]].add(channel)
-        return [PictureInput(file, frozenset(channels)) for file, channels in masks.items()]
+        return masks
 
 
 @contextmanager
@@ -82,35 +66,36 @@ def _bounded() -> Iterator[None]:
 def _parse(data: object) -> Graph:
     if isinstance(data, Mapping) and isinstance(sent := data.get("prompt"), Mapping):
         data = sent  # as it is sent to a server
-    return Graph.parse(from_workflow(data) if is_workflow(data) else data)  # type: ignore[arg-type]
+    if isinstance(data, Mapping) and isinstance(data.get("nodes"), list):
+        data = from_workflow(data)
+    return Graph(data, RULES)
 
 
 def _files(graph: Graph) -> dict[str, str]:
     """Return the files that nodes load, by node."""
-    loads = graph.all("LoadImage", "LoadImageMask")
-    return {name: str(graph.value(name, "image")) for name in loads}
+    return {node.name: str(node.value("image")) for node in graph.all("LoadImage", "LoadImageMask")}
 
 
 def _channels(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield nodes that load pictures, and channels of these, scaled or not, taken for masks."""
-    for name in graph.all("LoadImageMask"):
-        yield name, str(graph.value(name, "channel"))
-    for source, slot in graph.links():
-        if slot == 1 and graph.kind(source) == "LoadImage":
+    for node in graph.all("LoadImageMask"):
+        yield node.name, str(node.value("channel"))
+    for source, slot, _ in graph.links():
+        if slot == 1 and Node(graph, source).kind == "LoadImage":
             yield source, ALPHA
-    for name in graph.all("ImageToMask"):
-        shown = _shown(graph, name)
-        if shown and graph.kind(shown) == "ImageScale":
-            shown = _shown(graph, shown)
-        if shown and graph.kind(shown) == "LoadImage":
-            yield shown, str(graph.value(name, "channel"))
+    for node in graph.all("ImageToMask"):
+        shown = _shown(node)
+        if shown and shown.kind == "ImageScale":
+            shown = _shown(shown)
+        if shown and shown.kind == "LoadImage":
+            yield shown.name, str(node.value("channel"))
 
 
-def _shown(graph: Graph, name: str) -> str | None:
+def _shown(node: Node) -> Node | None:
     """Return the node whose picture a node is given."""
-    match graph.nodes[name]["inputs"].get("image"):
-        case [str() as source, 0] if source in graph.nodes:
-            return source
+    match node.inputs.get("image"):
+        case [str() as source, 0] if source in node.graph.nodes:
+            return Node(node.graph, source)
     return None
 
 
@@ -119,21 +104,22 @@ def _ours(file: str) -> LoadedPicture:
     return LoadedPicture(image=name, masks=dict.fromkeys(COLOURS, name))
 
 
-def _recipe(reader: Reader) -> Recipe:
-    saved, draft = _saved(reader)
+def _recipe(graph: Graph) -> Recipe:
+    saved = _saved(graph)
+    draft = saved.input("images", Draft)
     first, upscale = draft.drawn, draft.upscale
     if first is None or draft.vae is None:
         raise GraphError(Sentence("graph_saves_undrawn"))
     if draft.pending is not None and draft.pending != PendingUpscale():
         if upscale is not None:
-            raise reader.fail(saved, Sentence("graph_enlarged_twice"))
-        upscale = finished_upscale(reader, saved, draft)
-    note_filters(reader, draft)
+            raise saved.fail(Sentence("graph_enlarged_twice"))
+        upscale = finished_upscale(saved, draft)
+    note_filters(saved, draft)
     _check_pick(draft)
     files = [first.model.file, *([draft.vae.file] if draft.vae.file else [])]
     return Recipe(
         **first.values,
-        checkpoint=one_model(files),  # type: ignore[arg-type]  # the recipe checks it
+        checkpoint=one_model(files),
         width=draft.width,
         height=draft.height,
         count=draft.count,
@@ -146,15 +132,15 @@ def _recipe(reader: Reader) -> Recipe:
     )
 
 
-def _saved(reader: Reader) -> tuple[str, Draft]:
-    """Return the one picture that is saved or shown, and a node that does it."""
-    outputs = reader.graph.all(*OUTPUTS)
+def _saved(graph: Graph) -> Node:
+    """Return a node that saves or shows the one picture that is."""
+    outputs = graph.all(*OUTPUTS)
     if not outputs:
         raise GraphError(Sentence("graph_saves_nothing", nodes=", ".join(OUTPUTS)))
-    sources = {reader.graph.link(name, "images") for name in outputs}
+    sources = {node.link("images") for node in outputs}
     if len(sources) != 1:
         raise GraphError(Sentence("graph_several_results", count=len(sources)))
-    return outputs[0], reader.input(outputs[0], "images", Draft)
+    return outputs[0]
 
 
 def _check_pick(draft: Draft) -> None:

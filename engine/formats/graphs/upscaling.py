@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from engine.errors import GraphError
+from engine.formats.graphs.graph import Node
 from engine.formats.graphs.node_values import Draft
-from engine.formats.graphs.reader import Reader
 from engine.recipe.limits import LARGEST, LATENT_SIDE, is_int
 from engine.recipe.parts import LATENT, Upscale
 from engine.sentences import Sentence
@@ -13,9 +13,7 @@ from engine.sentences import Sentence
 DIGITS: Final = 6  # of a factor, after the point
 
 
-def finished_upscale(
-    reader: Reader, name: str, draft: Draft, strength: float | None = None
-) -> Upscale:
+def finished_upscale(node: Node, draft: Draft, strength: float | None = None) -> Upscale:
     """Return a draft's pending upscale, with the strength of the pass that follows it.
 
     A size that Marble cannot reach to the pixel is noted at the node; `OptionError` names a factor
@@ -35,7 +33,7 @@ def finished_upscale(
         abs(side - wanted) >= 1 for side, wanted in zip(size, target, strict=True)
     ):
         wanted, made = f"{target[0]:g} × {target[1]:g}", f"{size[0]} × {size[1]}"
-        reader.note(name, Sentence("graph_whole_latents", wanted=wanted, made=made))
+        node.note(Sentence("graph_whole_latents", wanted=wanted, made=made))
     return upscale
 
 

@@ -14,6 +14,7 @@ from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, OUTPUTS, UPLOAD
 from engine.recipe.prompt_tags import choose
 from engine.sentences import Sentence
 
+UNSENT: Final = ("Reroute", "PrimitiveNode", "Note", "MarkdownNote")
 MODES: Final = {2: "muted", 4: "bypassed"}
 CANVAS_ONLY: Final = (AFTER_RUN, UPLOAD)
 TEXTS: Final = ("text", "text_g", "text_l")
@@ -24,11 +25,6 @@ ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
 LONGEST: Final = 100_000  # characters of all texts; a recipe takes some thousands
 ADVICE: Final = "export it as “API” in ComfyUI"
-
-
-def is_workflow(data: object) -> bool:
-    """Return whether data is a canvas's, not a graph."""
-    return isinstance(data, Mapping) and isinstance(data.get("nodes"), list)
 
 
 def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,12 +45,12 @@ class _Canvas:
 
     def graph(self) -> dict[str, Any]:
         """Return all nodes that a server would be sent; the canvas's own are not."""
-        graph = {name: self._node(name) for name, node in self._nodes.items() if _is_sent(node)}
+        sent = {name: node for name, node in self._nodes.items() if node["type"] not in UNSENT}
+        graph = {name: self._node(node) for name, node in sent.items()}
         _write_texts(graph)
         return graph
 
-    def _node(self, name: str) -> dict[str, Any]:
-        node = self._nodes[name]
+    def _node(self, node: Mapping[str, Any]) -> dict[str, Any]:
         kind = str(node["type"])
         if node.get("mode") in MODES:
             # Named only if something needs it.
@@ -93,16 +89,14 @@ def _link(link: Any) -> tuple[str, tuple[str, Any]]:
     return str(link[0]), (str(link[1]), link[2])
 
 
-def _is_sent(node: Mapping[str, Any]) -> bool:
-    return node["type"] not in ("Reroute", "PrimitiveNode", "Note", "MarkdownNote")
-
-
 def _values(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a node's values by name; those of a kind that is not known do not matter."""
     given, kind = node.get("widgets_values") or (), NODE_KINDS.get(str(node["type"]))
     if kind is None:
         return {}
-    names = [name for name in kind.values if name != AFTER_RUN or _has_order(given)]
+    # Scripts leave out the seed's control after a run.
+    ordered = isinstance(given, list) and any(order in given for order in ORDERS)
+    names = [name for name in kind.values if name != AFTER_RUN or ordered]
     values = dict(given) if isinstance(given, Mapping) else dict(zip(names, given, strict=False))
     return {name: value for name, value in values.items() if name not in CANVAS_ONLY}
 
@@ -147,10 +141,3 @@ def _sent(value: str) -> str:
 def _uncommented(found: re.Match[str]) -> str:
     """Return the text left of a comment: one that is not closed is text, except line ends."""
     return LINE.sub("", found[0]) if found[1] == "" else ""
-
-
-def _has_order(given: Any) -> bool:
-    """Return whether values include the seed's control after a run; scripts leave it out."""
-    return isinstance(given, list) and any(
-        isinstance(value, str) and value in ORDERS for value in given
-    )

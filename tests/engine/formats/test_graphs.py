@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import GraphError, OptionError
 from engine.formats.graphs.node_values import LoadedPicture
-from engine.formats.graphs.recipe import PictureInput, pictures_of
+from engine.formats.graphs.recipe import pictures_of
 from engine.formats.graphs.workflow import from_workflow
 from engine.recipe.parts import Control, Lora, Upscale
 from engine.recipe.recipe import Recipe
@@ -220,7 +220,7 @@ def test_ksampler_advanced() -> None:
 
 def test_pictures_that_are_not_here_are_named() -> None:
     graph = with_nodes({"3": {"latent_image": ["21", 0], "denoise": 0.5}}, n20=LOAD, n21=ENCODE)
-    assert pictures_of(graph) == [PictureInput("cat.png")]
+    assert pictures_of(graph) == {"cat.png": set()}
     with pytest.raises(GraphError, match=r"starts from the picture 'cat.png', which is missing"):
         recipe_of(graph)
 
@@ -350,9 +350,8 @@ def test_what_many_loaded_pictures_are_taken_for_is_found_in_one_look() -> None:
         mask = {"image": [f"scale {n}", 0], "channel": "red"}
         graph[f"mask {n}"] = {"class_type": "ImageToMask", "inputs": mask}
     graph["use"] = {"class_type": "SetLatentNoiseMask", "inputs": {"mask": ["load 0", 1]}}
-    first, *others = pictures_of(graph)
-    assert first == PictureInput("0.png", frozenset({"red", "alpha"}))
-    assert others == [PictureInput(f"{n}.png", frozenset({"red"})) for n in range(1, amount)]
+    wanted = {f"{n}.png": {"red"} for n in range(amount)} | {"0.png": {"red", "alpha"}}
+    assert list(pictures_of(graph).items()) == list(wanted.items())
 
 
 def test_what_nobody_needs_may_hang_in_the_air() -> None:
