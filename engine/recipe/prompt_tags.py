@@ -36,8 +36,7 @@ def take_loras(prompt: str) -> tuple[str, tuple[Lora, ...]]:
 
 def write_loras(prompt: str, loras: tuple[Lora, ...]) -> str:
     """Write LoRAs behind a prompt, as `take_loras` and A1111 read them."""
-    tags = (_tag(lora) for lora in loras)
-    return "".join([prompt, *(f" {tag}" for tag in tags)])
+    return " ".join([prompt, *map(_tag, loras)])
 
 
 def mend_surrogates(text: str) -> str:
@@ -127,9 +126,10 @@ def _weights(written: list[str]) -> tuple[float, float]:
 
 
 def _tag(lora: Lora) -> str:
-    unet, text = (_plain(weight) for weight in lora.weights)
+    unet, text = (plain(weight) for weight in lora.weights)
     return f"<lora:{lora.name}:{text}>" if unet == text else f"<lora:{lora.name}:{text}:{unet}>"
 
 
-def _plain(weight: float) -> str:
-    return repr(weight).removesuffix(".0")
+def plain(value: float) -> str:
+    """Write a number as A1111 does: whole ones without a point."""
+    return repr(value).removesuffix(".0")

@@ -34,22 +34,24 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
         raise MetadataError(Sentence("a1111_long", most=LONGEST))
     *lines, line = text.strip().split("\n")
     settings = Settings(line)
-    settings.need(*NECESSARY)
+    if missing := [name for name in NECESSARY if name not in settings]:
+        raise MetadataError(Sentence("a1111_missing", names=", ".join(missing)))
     for name in SAID:
-        settings.take(name)
+        settings.pop(name, None)
     texts = _prompts(lines)
     prompt, loras = take_networks(texts[0], settings)
     prompt, negative_prompt = texts = name_embeddings((prompt, texts[1]), settings)
     name_syntax(texts, settings)
-    width, _, height = settings.text("Size").partition("x")
+    width, _, height = settings.pop("Size").partition("x")
     values: dict[str, Any] = {"width": number(int, width), "height": number(int, height)}
     values |= _plain(settings)
     values |= _start_image(settings)
     values |= _upscale(settings, values)
-    if values.get("strength") is not None:
-        values["steps"] = _share(values["steps"], values["strength"])
+    if _multiply(steps := values["steps"], strength := values.get("strength")):
+        # 1e-6: what A1111's division left above a whole number.
+        values["steps"] = max(1, math.ceil(steps * strength - 1e-6))
     values |= {"controls": _controls(settings), "variations": _variations(settings)}
-    if (rng := settings.text("RNG", "GPU")) != "CPU":
+    if (rng := settings.pop("RNG", "GPU")) != "CPU":
         settings.note("RNG", rng, Sentence("a1111_noise"))
     recipe = Recipe(prompt=prompt, negative_prompt=negative_prompt, loras=loras, **values)
     return recipe, settings.left()
@@ -68,42 +70,35 @@ def _prompts(lines: Iterable[str]) -> tuple[str, str]:
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    sampler, schedule = sampling(settings.text("Sampler"), settings.text("Schedule type"))
+    sampler, schedule = sampling(settings.pop("Sampler"), settings.pop("Schedule type", ""))
     return {
-        "seed": parse_seed(settings.text("Seed")),
+        "seed": parse_seed(settings.pop("Seed")),
         "steps": settings.number(int, "Steps"),
         "guidance_scale": settings.number(float, "CFG scale"),
         "count": settings.number(int, "Marble count", "1"),
         "picture": settings.number(int, "Marble picture"),
         "sampler": sampler,
         "schedule": schedule,
-        "checkpoint": settings.text("Model"),
+        "checkpoint": settings.pop("Model"),
         "clip_skip": settings.number(int, "Clip skip"),
         "guidance_rescale": settings.number(float, "Marble rescale", "0"),
-        "vae": settings.take("VAE"),
+        "vae": settings.pop("VAE", None),
     }
 
 
 def _start_image(settings: Settings) -> dict[str, Any]:
     """Read the values for a start image; A1111's lines do not name it, Marble's do."""
-    fit = {"fit": settings.text("Marble fit", "crop")}
-    if not settings.has("Marble image"):
+    fit = {"fit": settings.pop("Marble fit", "crop")}
+    if "Marble image" not in settings:
         return fit
-    mask = settings.take("Marble mask")
+    mask = settings.pop("Marble mask", None)
     for name, usual in MASK.items() if mask else ():
-        if (value := settings.take(name, usual)) != usual and usual is not None:
+        if (value := settings.pop(name, usual)) != usual and usual is not None:
             settings.note(name, value, Sentence("a1111_under_mask"))
-    found = {**fit, "image": settings.take("Marble image"), "mask": mask}
-    if not settings.has("Hires upscaler"):
+    found = {**fit, "image": settings.pop("Marble image", None), "mask": mask}
+    if "Hires upscaler" not in settings:
         found["strength"] = settings.number(float, "Denoising strength")
     return found
-
-
-def _share(steps: Any, strength: Any) -> Any:
-    """Return how many of A1111's steps a start image's strength leaves."""
-    if not _multiply(steps, strength):
-        return steps
-    return max(1, math.ceil(steps * strength - 1e-6))  # what division left below a whole number
 
 
 def _multiply(steps: Any, strength: Any) -> bool:
@@ -118,25 +113,24 @@ def _upscale(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
         ("Hires", "Hires upscale", "Hires resize"),
         ("Postprocess", "Postprocess upscale by", "Postprocess upscale to"),
     ):
-        if not settings.has(factor, size):
+        if factor not in settings and size not in settings:
             continue
         by = _upscaler(settings, f"{prefix} upscaler")
         strength = settings.number(float, "Denoising strength") if prefix == "Hires" else None
         times = settings.number(float, factor)
         if times is None:
-            times = _factor(settings.text(size), values)
+            times = _factor(settings.pop(size, ""), values)
         upscale = Upscale(factor=times, by=by, strength=strength)
         if strength is not None:
             _note_steps(settings, values["steps"], strength)
         return {"upscale": upscale}
-    if settings.has("Denoising strength"):
-        value = settings.text("Denoising strength")
+    if (value := settings.pop("Denoising strength", None)) is not None:
         settings.note("Denoising strength", value, Sentence("a1111_no_image"))
     return {}
 
 
 def _upscaler(settings: Settings, name: str) -> str:
-    theirs = settings.text(name, UPSCALER_NAMES["lanczos"])
+    theirs = settings.pop(name, UPSCALER_NAMES["lanczos"])
     if ours := NEXT_UPSCALERS.get(theirs):
         settings.note(name, theirs, Sentence("a1111_taken", taken=UPSCALER_NAMES[ours]))
         return ours
@@ -164,10 +158,10 @@ def _note_steps(settings: Settings, steps: Any, strength: Any) -> None:
 
 
 def _variations(settings: Settings) -> tuple[Variation, ...]:
-    if not settings.has("Variation seed strength"):
+    if "Variation seed strength" not in settings:
         return ()
     amount = settings.number(float, "Variation seed strength")
-    seed = settings.text("Variation seed")
+    seed = settings.pop("Variation seed", "")
     settings.note("Variation seed", seed, Sentence("a1111_turned"))
     return (Variation(seed=parse_seed(seed), amount=amount),)
 
@@ -176,20 +170,20 @@ def _controls(settings: Settings) -> tuple[Control, ...]:
     """Read ControlNet's units; A1111's lines do not name their images, Marble's do."""
     found: list[Control] = []
     for index in range(16):
-        unit, image = f"ControlNet {index}", settings.take(f"Marble control {index}")
-        if image and settings.has(unit):
-            found.append(_control(Settings(settings.text(unit)), image))
-        elif settings.has(unit):
-            settings.note(unit, settings.text(unit), Sentence("a1111_no_map"))
+        unit, image = f"ControlNet {index}", settings.pop(f"Marble control {index}", None)
+        if image and unit in settings:
+            found.append(_control(Settings(settings.pop(unit)), image))
+        elif unit in settings:
+            settings.note(unit, settings.pop(unit), Sentence("a1111_no_map"))
     return tuple(found)
 
 
 def _control(unit: Settings, image: str) -> Control:
     return Control(
-        model=unit.text("Model"),
+        model=unit.pop("Model", ""),
         image=image,
         strength=unit.number(float, "Weight", "1"),
         start=unit.number(float, "Guidance Start", "0"),
         end=unit.number(float, "Guidance End", "1"),
-        preprocessor=unit.text("Module", "none"),
+        preprocessor=unit.pop("Module", "none"),
     )

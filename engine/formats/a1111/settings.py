@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from engine.errors import MetadataError
 from engine.recipe.prompt_tags import mend_surrogates
 from engine.sentences import Sentence
 
@@ -18,34 +17,17 @@ FOREIGN: Final = ", Civitai resources:"
 SHOWN: Final = 60  # characters of a value in a message
 
 
-class Settings:
-    """The settings of a line; those not taken are left over."""
+class Settings(dict[str, str]):
+    """The settings of a line; those not taken (by `pop`) are left over."""
 
     def __init__(self, line: str) -> None:
         found = SETTING.findall(line.partition(FOREIGN)[0])
-        self._left = {name: unquote(value) for name, value in found}
+        super().__init__((name, unquote(value)) for name, value in found)
         self.notes: list[str] = []
-
-    def need(self, *names: str) -> None:
-        """Raise `MetadataError` where one of these is not there."""
-        if missing := [name for name in names if name not in self._left]:
-            raise MetadataError(Sentence("a1111_missing", names=", ".join(missing)))
-
-    def has(self, *names: str) -> bool:
-        """Return whether one of these is there."""
-        return any(name in self._left for name in names)
-
-    def take(self, name: str, default: str | None = None) -> str | None:
-        """Return a setting, which then is not left over."""
-        return self._left.pop(name, default)
-
-    def text(self, name: str, default: str = "") -> str:
-        """Return a setting as text."""
-        return self._left.pop(name, default)
 
     def number(self, kind: Callable[[str], float], name: str, default: str | None = None) -> Any:
         """Return a number; any other text unchanged, for `Recipe` to name it in its error."""
-        return number(kind, self.take(name, default))
+        return number(kind, self.pop(name, default))
 
     def note(self, name: str, value: object, why: Sentence) -> None:
         """Name a setting that is not honoured, and why."""
@@ -53,7 +35,7 @@ class Settings:
 
     def left(self) -> tuple[str, ...]:
         """Return all that is not honoured."""
-        rest = (f"{name}: {self._left[name][:SHOWN]}" for name in sorted(self._left))
+        rest = (f"{name}: {self[name][:SHOWN]}" for name in sorted(self))
         return *rest, *self.notes
 
 
@@ -84,8 +66,3 @@ def number(kind: Callable[[str], float], text: str | None) -> Any:
         return None if text is None else kind(text)
     except ValueError:
         return text
-
-
-def plain(value: float) -> str:
-    """Write a number as A1111 does: whole ones without a point."""
-    return repr(value).removesuffix(".0")

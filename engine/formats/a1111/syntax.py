@@ -50,7 +50,7 @@ def name_embeddings(texts: tuple[str, str], settings: Settings) -> tuple[str, st
 
     A1111 finds them by their bare names; its line lists those that it found.
     """
-    listed = settings.text("TI hashes").split(",")
+    listed = settings.pop("TI hashes", "").split(",")
     names = dict.fromkeys(part.rpartition(":")[0].strip() for part in listed[:MOST])
     missed = [each.strip() for each in listed[MOST:]]
     for name in sorted(filter(None, names), key=len, reverse=True):

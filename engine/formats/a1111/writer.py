@@ -6,14 +6,13 @@ the first picture of a recipe only; and its line names no pictures. Settings who
 """
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
-from engine.formats.a1111.settings import NEGATIVE, plain, write
+from engine.formats.a1111.settings import NEGATIVE, write
 from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.parts import CANNY, Control, Upscale
-from engine.recipe.prompt_tags import write_loras
+from engine.recipe.prompt_tags import plain, write_loras
 from engine.recipe.recipe import Recipe
 
 # A1111's mask blur is the deviation that Marble's feather has, half its width.
@@ -31,17 +30,25 @@ def to_a1111(recipe: Recipe) -> str:
 
 def no_line_reasons(recipe: Recipe) -> tuple[str, ...]:
     """Return why a recipe has no line; nothing, where it has one."""
-    return tuple(why for why, applies in IMPOSSIBLE.items() if applies(recipe))
-
-
-def steps_of(recipe: Recipe) -> int:
-    """Return A1111's number of steps: of them it runs only the share of the strength."""
-    return int(recipe.steps / (recipe.strength or 1))
+    upscale = recipe.upscale
+    reasons = {
+        "its noise is turned towards another seed's": recipe.variations,
+        "the scene is continued beyond its start image": recipe.margins,
+        "its detail is drawn in tiles": upscale and upscale.tile,
+        "it draws on its start image and on the enlarged one, each with a strength": (
+            recipe.strength and upscale and upscale.strength
+        ),
+        "the name of a control model holds a comma or a colon": any(
+            re.search(r"[,:\n]", control.model) for control in recipe.controls
+        ),
+    }
+    return tuple(why for why, applies in reasons.items() if applies)
 
 
 def _settings(recipe: Recipe) -> dict[str, str | None]:
     return {
-        "Steps": str(steps_of(recipe)),
+        # A1111 runs only the share of them that the strength leaves.
+        "Steps": str(int(recipe.steps / (recipe.strength or 1))),
         "Sampler": SAMPLER_NAMES.get(recipe.sampler, recipe.sampler),
         "Schedule type": SCHEDULE_NAMES.get(recipe.schedule, recipe.schedule),
         "CFG scale": plain(recipe.guidance_scale),
@@ -112,21 +119,3 @@ def _marble_settings(recipe: Recipe) -> dict[str, str | None]:
         "Marble fit": recipe.fit if recipe.fit != "crop" else None,
         **maps,
     }
-
-
-def _two_strengths(recipe: Recipe) -> bool:
-    upscale = recipe.upscale
-    return recipe.strength is not None and upscale is not None and upscale.strength is not None
-
-
-IMPOSSIBLE: Final[dict[str, Callable[[Recipe], bool]]] = {
-    "its noise is turned towards another seed's": lambda recipe: bool(recipe.variations),
-    "the scene is continued beyond its start image": lambda recipe: recipe.margins is not None,
-    "its detail is drawn in tiles": lambda recipe: (
-        recipe.upscale is not None and recipe.upscale.tile is not None
-    ),
-    "it draws on its start image and on the enlarged one, each with a strength": _two_strengths,
-    "the name of a control model holds a comma or a colon": lambda recipe: any(
-        re.search(r"[,:\n]", control.model) for control in recipe.controls
-    ),
-}
