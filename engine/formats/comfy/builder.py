@@ -2,18 +2,19 @@
 
 from typing import Any, Final
 
-from engine.formats.comfy.limits import windows
 from engine.formats.graphs.nodes import NODE_KINDS
+from engine.formats.graphs.pictures import FITS
 from engine.models.families import TINY_VAES
 from engine.recipe.parts import LANCZOS, Control
 from engine.recipe.recipe import Recipe
+from engine.text_encode.prompts import BREAK
 
 GraphJson = dict[str, dict[str, Any]]
 Link = tuple[str, int]
 Size = tuple[int, int]
 
 SINGLE_FILES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".bin")
-CROPS: Final = {"crop": "center", "resize": "disabled"}
+CROPS: Final = {fit: crop for crop, fit in FITS.items()}
 
 
 class Id:
@@ -50,7 +51,7 @@ class GraphBuilder:
 
     def text(self, name: str, text: str) -> Link:
         """Add a prompt: a node for each part between `BREAK`s, concatenated."""
-        first, *others = windows(text)
+        first, *others = BREAK.split(text)
         words = self.add(name, "CLIPTextEncode", text=first, clip=self.clip)
         for number, part in enumerate(others):
             more, both = (str(FIRST_TEXT[name] + 2 * number + i) for i in range(2))

@@ -42,11 +42,8 @@ class _Writer(GraphBuilder):
             made = self._second(made, texts, second) if second else made
         image = self._decode(Id.DECODE, made if early else self._pick(made))
         if second is None:
-            image = (
-                self._upscale(self._composite(image), upscale)
-                if upscale
-                else self._composite(image)
-            )
+            image = self._composite(image)
+            image = self._upscale(image, upscale) if upscale else image
         self.add(Id.SAVE, "SaveImage", filename_prefix="marble", images=image)
         return self.graph
 
@@ -57,25 +54,18 @@ class _Writer(GraphBuilder):
             sides = {"width": size[0], "height": size[1]}
             return self.add(Id.START, "EmptyLatentImage", **sides, batch_size=recipe.count)
         image = self.fit(Id.FIT, self.picture(Id.LOAD, recipe.image), size)
-        if recipe.strength is None and recipe.upscale:  # upscaled, then denoised
-            latents = self._upscaled_start(image, recipe.upscale)
-        else:
-            latents = self.add(Id.START, "VAEEncode", pixels=image, vae=self.vae)
+        first = recipe.upscale if recipe.strength is None else None  # upscaled, then denoised
+        if first and first.by != LATENT:
+            image = self._upscale(image, first)
+        latents = self.add(Id.START, "VAEEncode", pixels=image, vae=self.vae)
+        if first and first.by == LATENT:
+            latents = self._upscale_latents(latents, first)
         if recipe.mask is not None:
             mask = self._mask(recipe.mask, size)
             latents = self.add(Id.SET_MASK, "SetLatentNoiseMask", samples=latents, mask=mask)
         if recipe.count > 1:
             latents = self.add(Id.REPEAT, "RepeatLatentBatch", samples=latents, amount=recipe.count)
         return latents
-
-    def _upscaled_start(self, image: Link, upscale: Upscale) -> Link:
-        if upscale.by != LATENT:
-            return self.add(
-                Id.START, "VAEEncode", pixels=self._upscale(image, upscale), vae=self.vae
-            )
-        return self._upscale_latents(
-            self.add(Id.START, "VAEEncode", pixels=image, vae=self.vae), upscale
-        )
 
     def _mask(self, sha256: str, size: Size) -> Link:
         """Resize a mask in pixels like its picture; as latents it would be cropped differently."""
@@ -136,21 +126,16 @@ class _Writer(GraphBuilder):
         return self.add(Id.UPSCALED_LATENTS, "LatentUpscaleBy", samples=latents, **how)
 
     def _upscale(self, image: Link, upscale: Upscale) -> Link:
-        width, height = self.recipe.size
+        recipe, factor = self.recipe, upscale.factor
         if upscale.by != LANCZOS:
             file = {"model_name": file_of(upscale.by)}
             model = self.add(Id.UPSCALER, "UpscaleModelLoader", **file)
             image = self.add(
                 Id.UPSCALED_BY_MODEL, "ImageUpscaleWithModel", upscale_model=model, image=image
             )
-        elif self._by_factor(upscale) == (width, height):
-            how = {"upscale_method": LANCZOS, "scale_by": upscale.factor}
+        elif (round(recipe.width * factor), round(recipe.height * factor)) == recipe.size:
+            how = {"upscale_method": LANCZOS, "scale_by": factor}
             return self.add(Id.UPSCALED, "ImageScaleBy", image=image, **how)
-        size = {"width": width, "height": height}
+        size = {"width": recipe.size[0], "height": recipe.size[1]}
         how = {"upscale_method": LANCZOS, "crop": "disabled"}
         return self.add(Id.UPSCALED, "ImageScale", image=image, **size, **how)
-
-    def _by_factor(self, upscale: Upscale) -> Size:
-        """Return the size to which ComfyUI brings a picture by a factor."""
-        width, height = self.recipe.width, self.recipe.height
-        return round(width * upscale.factor), round(height * upscale.factor)
