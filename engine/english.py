@@ -245,7 +245,6 @@ ENGLISH: Final[Mapping[str, str]] = {
     # The texts themselves
     "text_not_json": "The text in the picture is not valid JSON.",
     "text_no_object": "The text in the picture is not a JSON object.",
-    "not_a_png": "The file is not a PNG picture.",
     "png_cut_short": "The PNG file is incomplete.",
     "png_text": "The text in the PNG file is damaged.",
     "png_text_damaged": "The text {key!r} in the PNG file is damaged.",

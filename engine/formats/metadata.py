@@ -37,7 +37,7 @@ from engine.sentences import Sentence
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXT_LIMIT: Final = 4 * 2**20  # bytes of one text once decompressed; ComfyUI's largest are below
-WRITTEN: Final = ("marble", "prompt", "parameters", "workflow")
+WRITTEN: Final[tuple[str, ...]] = ("marble", "prompt", "parameters", "workflow")
 # Where other programs leave a recipe of their own.
 STRANGERS: Final = {
     "Comment": "NovelAI or the like",
@@ -50,6 +50,8 @@ STRANGERS: Final = {
 READ: Final = (*WRITTEN, *STRANGERS)
 
 Source = Literal["Marble", "ComfyUI", "A1111"]
+Pictures = Mapping[str, LoadedPicture] | None
+Found = tuple[Recipe, tuple[str, ...]]  # and the parts that Marble ignores
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,13 @@ def write_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, pictu
 def write_as(png: bytes, kind: Literal["JPEG", "WEBP"]) -> bytes:
     """Turn one of our PNGs into a JPEG or WebP file that carries the same texts, in its EXIF."""
     with Image.open(io.BytesIO(png)) as image:
-        texts: dict[str, str] = {
-            name: str(image.info[name]) for name in WRITTEN if name in image.info
-        }
+        texts = {name: str(image.info[name]) for name in WRITTEN if name in image.info}
         file = io.BytesIO()
         image.convert("RGB").save(file, kind, quality=95, exif=exif.write_texts(texts))
     return file.getvalue()
 
 
-def read_recipe(data: bytes, pictures: Mapping[str, LoadedPicture] | None = None) -> Reading:
+def read_recipe(data: bytes, pictures: Pictures = None) -> Reading:
     """Read the recipe in a PNG, JPEG or WebP file, Marble's own text first.
 
     pictures: what ComfyUI's graph loads, by name. Raises `UserError` in one sentence.
@@ -100,16 +100,18 @@ def read_recipe(data: bytes, pictures: Mapping[str, LoadedPicture] | None = None
     if "marble" in texts:
         return Reading(Recipe.from_dict(_object(texts["marble"])), "Marble")
     failures: list[UserError] = []
-    for key, read in FOREIGN.items():
+    for key, (source, read) in FOREIGN.items():
         if key in texts:
             try:
-                return read(texts[key], pictures or {})
+                recipe, ignored = read(texts[key], pictures)
+                return Reading(recipe, source, ignored)
             except UserError as error:
                 # Beside a ComfyUI graph too wide for Marble there may be a plain A1111 line.
                 failures.append(error)
     if failures:
         raise failures[0]
-    raise MetadataError(_stranger(texts))
+    wrote = next((name for key, name in STRANGERS.items() if key in texts), None)
+    raise MetadataError(Sentence("strange_recipe", wrote=wrote) if wrote else Sentence("no_recipe"))
 
 
 def read_texts(png: bytes) -> dict[str, str]:
@@ -139,22 +141,12 @@ def graph_in(data: bytes) -> dict[str, Any] | None:
     return _object(texts[found]) if found and "marble" not in texts else None
 
 
-def _stranger(texts: Mapping[str, str]) -> str:
-    """Say why no recipe was found."""
-    wrote = next((name for key, name in STRANGERS.items() if key in texts), None)
-    if wrote:
-        return Sentence("strange_recipe", wrote=wrote)
-    return Sentence("no_recipe")
-
-
 def _texts_in(data: bytes) -> dict[str, str]:
-    return read_texts(data) if data.startswith(SIGNATURE) else _exif_texts(data)
-
-
-def _exif_texts(data: bytes) -> dict[str, str]:
-    if not data.startswith((b"\xff\xd8\xff", b"RIFF")):
-        raise MetadataError(Sentence("not_a_picture_file"))
-    return exif.read_texts(data)
+    if data.startswith(SIGNATURE):
+        return read_texts(data)
+    if data.startswith((b"\xff\xd8\xff", b"RIFF")):
+        return exif.read_texts(data)
+    raise MetadataError(Sentence("not_a_picture_file"))
 
 
 def _texts(recipe: Recipe) -> dict[str, str]:
@@ -185,8 +177,6 @@ def _text_chunks(png: bytes, failures: list[MetadataError]) -> Iterator[tuple[by
 
     What is wrong with others of `READ`, or with the file's end, is added to `failures`.
     """
-    if not png.startswith(SIGNATURE):
-        raise MetadataError(Sentence("not_a_png"))
     at, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(png):
@@ -223,20 +213,11 @@ def _international(rest: bytes) -> str:
     return (_inflate(text) if packed else text).decode("utf-8")
 
 
-def _from_a1111(text: str, pictures: Mapping[str, LoadedPicture]) -> Reading:
-    recipe, ignored = from_a1111(text)
-    return Reading(recipe, "A1111", ignored)
-
-
-def _from_comfy(text: str, pictures: Mapping[str, LoadedPicture]) -> Reading:
-    recipe, ignored = from_graph(_object(text), pictures)
-    return Reading(recipe, "ComfyUI", ignored)
-
-
-FOREIGN: Final[Mapping[str, Callable[[str, Mapping[str, LoadedPicture]], Reading]]] = {
-    "prompt": _from_comfy,
-    "parameters": _from_a1111,
-    "workflow": _from_comfy,
+# Texts of others by their names: who writes them, and how they are read.
+FOREIGN: Final[Mapping[str, tuple[Source, Callable[[str, Pictures], Found]]]] = {
+    "prompt": ("ComfyUI", lambda text, pictures: from_graph(_object(text), pictures)),
+    "parameters": ("A1111", lambda text, _: from_a1111(text)),
+    "workflow": ("ComfyUI", lambda text, pictures: from_graph(_object(text), pictures)),
 }
 # What follows the keyword and its NUL, for each kind of text chunk.
 DECODERS: Final[Mapping[bytes, Callable[[bytes], str]]] = {

@@ -218,7 +218,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     # The texts themselves
     "text_not_json": "图片里的文字不是有效的 JSON。",
     "text_no_object": "图片里的文字不是 JSON 对象。",
-    "not_a_png": "这个文件不是 PNG 图片。",
     "png_cut_short": "PNG 文件不完整。",
     "png_text": "PNG 文件里的文字已损坏。",
     "png_text_damaged": "PNG 文件里的文字 {key!r} 已损坏。",
