@@ -1,7 +1,7 @@
 """A job as executors draw it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from engine.recipe.recipe import Recipe
@@ -21,12 +21,7 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, for another process."""
-        return {
-            "job": self.job,
-            "epoch": self.epoch,
-            "recipe": self.recipe.to_dict(),
-            "alone": self.alone,
-        }
+        return {**asdict(self), "recipe": self.recipe.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -152,13 +152,10 @@ def is_blank(text: str) -> bool:
 
 def parse_seed(text: object) -> int:
     """Read a seed from text or a whole number, or raise `OptionError`."""
-    if is_int(text):
-        seed = text
-    elif isinstance(text, str) and text.strip().isascii() and text.strip().isdigit():
-        seed = int(text) if len(text.strip()) <= 20 else SEED_LIMIT
-    else:
-        raise OptionError("seed", text, SEEDS)
-    if not 0 <= seed < SEED_LIMIT:
+    seed = text
+    if isinstance(text, str) and (digits := text.strip()).isascii() and digits.isdigit():
+        seed = int(digits) if len(digits) <= 20 else SEED_LIMIT
+    if not is_int(seed) or not 0 <= seed < SEED_LIMIT:
         raise OptionError("seed", text, SEEDS)
     return seed
 

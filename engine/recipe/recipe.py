@@ -60,10 +60,9 @@ class Recipe:
             value = getattr(self, field.name)
             if field.name in NESTED:
                 _check_part(field.name, value)
-            elif value is not None or field.name not in OPTIONAL:
+            elif value is not None or field.default is not None:
                 check(field.name, value)
-        for rule in RULES:
-            rule(self)
+        _check_together(self)
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
         for name in ("guidance_scale", "guidance_rescale", "strength"):
             if (value := getattr(self, name)) is not None:
@@ -97,13 +96,13 @@ class Recipe:
 
         What is left at its default is left out, but for the fields of version 1.
         """
-        plain = asdict(self)
+        plain = asdict(self, dict_factory=_plain)
         written = {
-            name: NESTED[name].write(plain[name]) if name in NESTED else plain[name]
+            name: plain[name]
             for name, default in DEFAULTS.items()
             if name in VERSION_1_FIELDS or getattr(self, name) != default
         }
-        return {"version": VERSION, **written, "seed": str(self.seed)}
+        return {"version": VERSION, **written}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
@@ -132,12 +131,6 @@ class NestedField:
     most: int  # of how many; 0: it is one
     read: Callable[[Mapping[str, Any]], Any]
 
-    def write(self, plain: Any) -> Any:
-        """Return plain values with their seeds as text."""
-        if isinstance(plain, (list, tuple)):
-            return [self.write(each) for each in plain]
-        return {**plain, "seed": str(plain["seed"])} if plain and "seed" in plain else plain
-
 
 NESTED: Final[Mapping[str, NestedField]] = {
     "margins": NestedField(Margins, 0, lambda data: Margins(**data)),
@@ -146,27 +139,24 @@ NESTED: Final[Mapping[str, NestedField]] = {
     "loras": NestedField(Lora, 16, lambda data: Lora(**data)),
     "upscale": NestedField(Upscale, 0, lambda data: Upscale(**data)),
 }
-NO_STRENGTH: Final = Sentence("without_image")
-WITH_IMAGE: Final = Sentence("with_image")
-OPTIONAL: Final = frozenset(
-    {"picture", "image", "mask", "strength", "clip_skip", "vae"}
-)  # may be None
 DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
 # Always written: readers of version 1 count on them.
 VERSION_1_FIELDS: Final = tuple(DEFAULTS)[: tuple(DEFAULTS).index("image")]
 
 
+def _plain(values: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a recipe's or a part's values as JSON has them."""
+    plain = {name: [*value] if isinstance(value, tuple) else value for name, value in values}
+    return plain | {"seed": str(plain["seed"])} if "seed" in plain else plain
+
+
 def _check_part(name: str, value: object) -> None:
     part = NESTED[name]
-    right = (
-        isinstance(value, tuple) and all(isinstance(each, part.kind) for each in value)
-        if part.most
-        else value is None or isinstance(value, part.kind)
-    )
-    if not right:
+    parts = value if part.most else () if value is None else (value,)
+    if not (isinstance(parts, tuple) and all(isinstance(each, part.kind) for each in parts)):
         raise OptionError(name, value, "the parts of a recipe")
-    if part.most and isinstance(value, tuple) and len(value) > part.most:
-        raise OptionError(name, f"{len(value):,}", f"{part.most} at most")
+    if part.most and len(parts) > part.most:
+        raise OptionError(name, f"{len(parts):,}", f"{part.most} at most")
 
 
 def _read_part(name: str, data: Any) -> Any:
@@ -179,45 +169,25 @@ def _read_part(name: str, data: Any) -> Any:
         raise OptionError(name, data, "the parts of a recipe") from None
 
 
-def _picture_of_the_grid(recipe: Recipe) -> None:
+def _check_together(recipe: Recipe) -> None:
+    """Raise `OptionError` for values that are right alone but not beside each other."""
     if recipe.picture is not None and not recipe.picture < recipe.count:
         raise OptionError("picture", recipe.picture, Sentence("below_count", count=recipe.count))
-
-
-def _start_image_has_a_strength(recipe: Recipe) -> None:
     alone = recipe.upscale is not None and recipe.mask is None and recipe.margins is None
     if recipe.image is None and recipe.strength is not None:
-        raise OptionError("strength", recipe.strength, NO_STRENGTH)
+        raise OptionError("strength", recipe.strength, Sentence("without_image"))
     if recipe.image is not None and recipe.strength is None and not alone:
         raise OptionError("strength", None, f"{RANGES['strength']} beside a start image")
-
-
-def _mask_lies_on_a_start_image(recipe: Recipe) -> None:
     for name in ("mask", "margins"):
         if getattr(recipe, name) is not None and recipe.image is None:
-            raise OptionError(name, getattr(recipe, name), WITH_IMAGE)
+            raise OptionError(name, getattr(recipe, name), Sentence("with_image"))
     if recipe.mask and recipe.margins:
         raise OptionError("mask", recipe.mask, "left out where margins are painted")
-
-
-def _margins_leave_room(recipe: Recipe) -> None:
     if recipe.margins:
         left, top, right, bottom = recipe.margins.inner(recipe.width, recipe.height)
         if right - left < 8 or bottom - top < 8:
             raise OptionError("margins", recipe.margins, "such that 8 pixels of the image remain")
-
-
-def _size_is_bounded(recipe: Recipe) -> None:
     recipe.size  # noqa: B018  # it says itself what is wrong
-
-
-RULES: Final = (
-    _picture_of_the_grid,
-    _start_image_has_a_strength,
-    _mask_lies_on_a_start_image,
-    _margins_leave_room,
-    _size_is_bounded,
-)
 
 
 def random_seed() -> int:
