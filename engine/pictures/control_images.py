@@ -49,11 +49,7 @@ def canny(pixels: Pixels) -> Pixels:
     return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
 
 
-def _as_it_is(pixels: Pixels) -> Pixels:
-    return pixels
-
-
 PREPROCESSORS: Final[Mapping[str, Callable[[Pixels], Pixels]]] = {
-    "none": _as_it_is,
+    "none": lambda pixels: pixels,
     "canny": canny,
 }

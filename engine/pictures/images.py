@@ -6,7 +6,7 @@ Everything that comes in from outside goes through `read_image`, and what is kep
 
 import io
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from PIL import ExifTags, Image, ImageCms
 
@@ -16,7 +16,6 @@ from engine.pictures.strip_metadata import EXIF, strip_jpeg, strip_png
 from engine.sentences import Sentence
 
 Fit = Literal["crop", "pad", "resize"]
-FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 
 BYTES: Final = 20 * 2**20  # of a file
 PIXELS: Final = 16 * 2**20  # 4096²; decoding them takes 200 MB for a moment, as WEBP 340
@@ -55,13 +54,7 @@ def read_image(data: bytes) -> Image.Image:
     check_file_size(len(data))
     header = read_image_header(data)
     _check_header(header)
-    try:
-        return _normalise(_decode(data, header))
-    except (ImageError, MemoryError):
-        raise
-    # Pillow raises a dozen kinds of errors for broken files.
-    except Exception as error:
-        raise ImageError(DAMAGED) from error
+    return _read(data, header)
 
 
 def check_file_size(size: int) -> None:
@@ -76,12 +69,7 @@ def read_stored_image(data: bytes) -> Image.Image:
 
     Returns mode RGB or RGBA; raises `ImageError` for a damaged file.
     """
-    try:
-        return _normalise(_decode(data, read_image_header(data)))
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise ImageError(DAMAGED) from error
+    return _read(data, read_image_header(data))
 
 
 def to_png(image: Image.Image) -> bytes:
@@ -139,6 +127,16 @@ def _check_header(header: ImageHeader) -> None:
         raise ImageError(Sentence("too_small", size=size, least=SHORTEST))
     if max(width, height) > LONGEST * min(width, height):
         raise ImageError(Sentence("too_long", size=size, times=LONGEST))
+
+
+def _read(data: bytes, header: ImageHeader) -> Image.Image:
+    try:
+        return _normalise(_decode(data, header))
+    except (ImageError, MemoryError):
+        raise
+    # Pillow raises a dozen kinds of errors for broken files.
+    except Exception as error:
+        raise ImageError(DAMAGED) from error
 
 
 def _decode(data: bytes, header: ImageHeader) -> Image.Image:
@@ -226,6 +224,4 @@ def _pad(image: Image.Image, width: int, height: int, resample: Image.Resampling
 
 def blank(width: int, height: int) -> bytes:
     """Return a PNG of that size in pixels in the background's colour; blocks."""
-    out = io.BytesIO()
-    Image.new("RGB", (width, height), BACKGROUND).save(out, "PNG")
-    return out.getvalue()
+    return to_png(Image.new("RGB", (width, height), BACKGROUND))

@@ -54,13 +54,14 @@ def strip_png(data: bytes) -> tuple[bytes, bytes | None]:
             break
         length, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + length]
-        crc = data[at + 8 + length : at + 12 + length]
-        sound = crc == struct.pack(">I", zlib.crc32(kind + body))
+        crc = struct.pack(">I", zlib.crc32(kind + body))
+        sound = crc == data[at + 8 + length : at + 12 + length]
         if kind == b"IEND":
             break
         if kind == PIXELS:  # zlib's own sum tells whether they are whole
-            kept.append(_chunk(kind, body))
-        elif _is_critical(kind) or (sound and kind in ANCILLARY and len(body) <= EXIF):
+            kept += struct.pack(">I4s", len(body), kind), body, crc
+        # The others that may not be missing begin with a capital.
+        elif kind[:1].isupper() or (sound and kind in ANCILLARY and len(body) <= EXIF):
             kept.append(data[at : at + 12 + length])
         elif sound and kind == b"iCCP" and profile is None:
             profile = _inflate(body.partition(b"\0")[2][1:])
@@ -84,15 +85,6 @@ def strip_jpeg(data: bytes) -> bytes:
     if not parts or parts[-1].kind != END:
         _check_whole(bare, parts)
     return bare + b"\xff\xd9"
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    crc = zlib.crc32(kind + body)
-    return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", crc)
-
-
-def _is_critical(kind: bytes) -> bool:
-    return kind[:1].isupper()
 
 
 def _inflate(packed: bytes) -> bytes | None:

@@ -17,7 +17,8 @@ from engine.errors import ImageError
 from engine.pictures import images
 from engine.pictures import strip_metadata as bare
 from engine.pictures.image_header import read_image_header
-from engine.pictures.images import FITS, fit, flatten, read_image, to_png
+from engine.pictures.images import fit, flatten, read_image, to_png
+from engine.recipe.limits import FITS
 from tests.conftest import ROOT
 from tests.engine import picture_files as files
 
