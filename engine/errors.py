@@ -9,15 +9,10 @@ MarbleError
 │   ├── UnknownModel           no model by that name
 │   ├── UnknownPart            no upscaler or ControlNet by that name
 │   ├── MissingVae             a model's file holds no VAE, and none is named
-│   ├── WhichOne               a name fits several files
-│   ├── WrongFamily            a ControlNet is made for other models
-│   ├── UnknownControlType     a union ControlNet needs to be given the kind of its image
 │   ├── BrokenModel            a model's files are missing, truncated or of the wrong kind
 │   ├── OutOfMemory            a picture needs more memory than there is
 │   ├── NotFinite              a network answered with values that are no numbers
 │   ├── MissingPicture         a start image, mask or ControlNet image is not in the picture store
-│   ├── QueueFull              too many jobs wait already
-│   ├── TooManyWaiting         one person has too many jobs waiting already
 │   ├── SettingError           an environment variable's value cannot be used
 │   └── MetadataError          a picture holds no recipe that can be read
 │       └── GraphError         its ComfyUI graph does what Marble cannot
@@ -32,7 +27,7 @@ know what it may show.
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 
 from engine.sentences import Sentence
 
@@ -107,7 +102,6 @@ class UnknownOption(UserError):
     """Name the unknown option and the nearest known one."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name = name
         super().__init__(Sentence("unknown_option", name=shorten(name), near=nearest(name, known)))
 
 
@@ -123,7 +117,6 @@ class UnknownModel(UserError):
     """Name the unknown model and the ones that are there."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name = name
         names = sorted(known)
         short, near, listed = shorten(name), nearest(name, names), some(names)
         super().__init__(Sentence("unknown_model", name=short, near=near, known=listed))
@@ -133,7 +126,6 @@ class UnknownPart(UserError):
     """Name a missing part (an upscaler, say), and those that exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.name = name
         names = list(known)
         short, near, listed = shorten(name), nearest(name, names), some(names)
         super().__init__(
@@ -151,35 +143,10 @@ class MissingVae(UserError):
         super().__init__(Sentence("missing_vae", name=name, known=listed))
 
 
-class WhichOne(UserError):
-    """Name the files that a name fits, so that one of them can be named in full."""
-
-    def __init__(self, kind: str, name: str, fitting: Sequence[str]) -> None:
-        self.name = name
-        short, listed = shorten(name), some(fitting)
-        super().__init__(Sentence("which_one", kind=kind, name=short, fitting=listed))
-
-
-class WrongFamily(UserError):
-    """Raised when a ControlNet is made for another family than the model's."""
-
-    def __init__(self, name: str, family: str, model: str, its: str) -> None:
-        super().__init__(Sentence("wrong_family", name=name, family=family, model=model, its=its))
-
-
-class UnknownControlType(UserError):
-    """Raised when a union ControlNet is not given a kind of image; names the kinds known."""
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        finds = " or ".join(f"find={each}" for each in known)
-        super().__init__(Sentence("unknown_map_kind", name=name, finds=finds))
-
-
 class BrokenModel(UserError):
     """Name the model that cannot be loaded and why."""
 
     def __init__(self, name: str, reason: str) -> None:
-        self.name = name
         self.reason = reason
         super().__init__(Sentence("broken_model", name=name, reason=reason))
 
@@ -191,54 +158,18 @@ class OutOfMemory(UserError):
 class NotFinite(UserError):
     """Say where a picture's values stopped being numbers (NaN or infinity)."""
 
-    @classmethod
-    def in_step(cls, step: int, total: int) -> Self:
-        """Return the error of a step of denoising, counted from 1."""
-        return cls(Sentence("not_finite_step", step=step, total=total))
-
-    @classmethod
-    def in_latents(cls) -> Self:
-        """Return the error of finished latents."""
-        return cls(Sentence("not_finite_latents"))
-
-    @classmethod
-    def in_vae(cls) -> Self:
-        """Return the error of a VAE that decodes."""
-        return cls(Sentence("not_finite_vae"))
-
-    @classmethod
-    def in_upscaler(cls, name: str) -> Self:
-        """Return the error of an upscaler."""
-        return cls(Sentence("not_finite_upscaler", name=name))
-
 
 class MissingPicture(UserError):
     """Name the stored picture that a recipe needs and that is not there."""
 
     def __init__(self, sha256: str) -> None:
-        self.sha256 = sha256
         super().__init__(Sentence("missing_picture", picture=sha256[:12]))
-
-
-class QueueFull(UserError):
-    """The queue takes no more, and how long it is."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__(Sentence("queue_full", length=length))
-
-
-class TooManyWaiting(UserError):
-    """Say how many of one person's jobs may wait."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(Sentence("too_many_waiting", most=most))
 
 
 class SettingError(UserError):
     """Name the environment variable, its value and the allowed values."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        self.key = key
         super().__init__(f"{key} must be {allowed}, not {shorten(value, LONGEST_PATH)}.")
 
 

@@ -39,24 +39,24 @@ ARROWS = {
     "storage.clock": "",
     "storage.errors": "",
     "engine.starter": "",
-    "engine.queue": "pictures recipe errors",
+    "engine.queue": "pictures recipe errors sentences",
     "engine.executors": (
         "pipeline spec finish loading models device files events errors sentences"
     ),
     "engine.check": "pipeline text_encode finish decode loading models device errors",
     "engine.pipeline": (
         "spec formats denoise text_encode finish decode "
-        "pictures loading models recipe device files events errors"
+        "pictures loading models recipe device files events errors sentences"
     ),
     "engine.spec": "recipe",
     "engine.formats": "text_encode pictures models recipe errors sentences",
     "engine.denoise": "text_encode decode pictures loading models recipe device errors",
     "engine.text_encode": "loading models recipe device errors sentences",
-    "engine.finish": "decode pictures loading models device events errors",
-    "engine.decode": "pictures loading models device files errors",
+    "engine.finish": "decode pictures loading models device events errors sentences",
+    "engine.decode": "pictures loading models device files errors sentences",
     "engine.pictures": "recipe files errors sentences",
     "engine.loading": "models recipe device files errors",
-    "engine.models": "recipe files errors",
+    "engine.models": "recipe files errors sentences",
     "engine.recipe": "errors sentences",
     "engine.device": "files events errors sentences",
     "engine.files": "errors",

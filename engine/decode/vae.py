@@ -19,6 +19,7 @@ from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.errors import NotFinite
 from engine.loading.model import Model
+from engine.sentences import Sentence
 
 PREVIEW_SIDE: Final = 256  # pixels, the longer side at most
 CHEAP: Final = 0.2  # seconds of a preview by a tiny VAE, at most
@@ -48,7 +49,8 @@ def _checked(images: Tensor, latents: Tensor) -> Tensor:
     VAEs run in fp32, so that no higher precision would help.
     """
     if not all(are_finite([images])):
-        raise NotFinite.in_vae() if all(are_finite([latents])) else NotFinite.in_latents()
+        drawn = all(are_finite([latents]))
+        raise NotFinite(Sentence("not_finite_vae") if drawn else Sentence("not_finite_latents"))
     return images
 
 

@@ -100,7 +100,7 @@ class Controls:
     def activate(self, hint: ControlImage, model: Model, width: int, height: int) -> ActiveControl:
         """Return a ControlNet, loaded if need be, for pictures of that size in pixels.
 
-        Raises `UnknownPart`, `WrongFamily` or `BrokenModel`.
+        Raises `UnknownPart`, `BrokenModel`, or `UserError` for one of another family.
         """
         control = hint.control
         network = self._get(control.model, model)
@@ -173,7 +173,7 @@ def control_residuals(
 def load_control(name: str, path: Path, model: Model) -> Any:
     """Load a ControlNet for a model, from a folder in diffusers' layout or a single file.
 
-    Raises `WrongFamily`, or `BrokenModel` with the reason.
+    Raises `UserError` for one of another family, or `BrokenModel` with the reason.
     """
     check_family(name, path, model.checkpoint)
     read = _from_folder if path.is_dir() else _from_file

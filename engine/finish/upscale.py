@@ -34,6 +34,7 @@ from engine.loading.modules import reading
 from engine.models.model_files import ModelFiles
 from engine.pictures.images import LANCZOS
 from engine.pictures.tiles import Tiling, tiled
+from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class UpscaleModel:
         large = tiled(self._call, _padded(image, self.unit), tiling)
         if not all(are_finite([large])):
             if self.dtype is torch.float32:
-                raise NotFinite.in_upscaler(self.name)
+                raise NotFinite(Sentence("not_finite_upscaler", name=self.name))
             log.warning("the upscaler %r overflows in fp16; it now runs in fp32", self.name)
             self.dtype = torch.float32
             self._network.to(self.device, self.dtype)

@@ -102,7 +102,7 @@ class Catalogue:
         return sorted(self._paths, key=lambda name: (name != STARTER, name))
 
     def get(self, name: str) -> Checkpoint:
-        """Describe the model by that name, or raise `UnknownModel`, `WhichOne` or `BrokenModel`.
+        """Describe the model by that name, or raise `UnknownModel`, `UserError` or `BrokenModel`.
 
         A file's ending and folder may be left out where that is clear.
         """
@@ -116,7 +116,7 @@ class Catalogue:
     def resolve(self, name: str) -> str:
         """Return the name of the model that is meant, broken or not.
 
-        Raises `UnknownModel`, or `WhichOne` where it is unclear.
+        Raises `UnknownModel`, or `UserError` where it is unclear.
         """
         if name not in self._paths:  # what has come since may be it, or make it unclear
             self._paths = self._look()

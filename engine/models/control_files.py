@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from engine.errors import BrokenModel, UnknownControlType, WrongFamily
+from engine.errors import BrokenModel, UserError
 from engine.files.safetensors import Header, as_broken_model, read_header
 from engine.models.catalogue import Checkpoint
 from engine.models.families import FAMILIES
 from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Control
+from engine.sentences import Sentence
 
 CONTEXT: Final = "attn2.to_k.weight"  # [inner, width of the text embeddings]
 CLASSES: Final = ("ControlNetModel", "ControlNetUnionModel")
@@ -30,7 +31,7 @@ CONTROL_TYPES: Final = {"canny": 3}
 def find_control(model_files: ModelFiles, control: Control, checkpoint: Checkpoint) -> Control:
     """Return a control with its model's full name, after checking that it fits a checkpoint.
 
-    Raises `UnknownPart`, `WrongFamily`, `UnknownControlType` or `BrokenModel`.
+    Raises `UnknownPart`, `BrokenModel`, or `UserError` for one of another family or type.
     """
     name = model_files.resolve(control.model)
     path = model_files.get(name)
@@ -49,16 +50,19 @@ def is_union(name: str, path: Path) -> bool:
 
 
 def check_control_type(name: str, preprocessor: str) -> None:
-    """Raise `UnknownControlType` for a preprocessor whose images no type of a union stands for."""
+    """Raise `UserError` for a preprocessor whose images no type of a union stands for."""
     if preprocessor not in CONTROL_TYPES:
-        raise UnknownControlType(name, sorted(CONTROL_TYPES))
+        finds = " or ".join(f"find={each}" for each in sorted(CONTROL_TYPES))
+        raise UserError(Sentence("unknown_map_kind", name=name, finds=finds))
 
 
 def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
-    """Raise `WrongFamily` where a ControlNet is made for other models; `BrokenModel`."""
+    """Raise `UserError` where a ControlNet is made for other models; `BrokenModel`."""
     width, wanted = context_width(name, path), checkpoint.family.context_width
     if width is not None and wanted is not None and width != wanted:
-        raise WrongFamily(name, family_title(width), checkpoint.name, checkpoint.family.title)
+        made, its = family_title(width), checkpoint.family.title
+        what = Sentence("wrong_family", name=name, family=made, model=checkpoint.name, its=its)
+        raise UserError(what)
 
 
 def context_width(name: str, path: Path) -> int | None:

@@ -73,7 +73,7 @@ class ModelFiles:
     def resolve(self, name: str) -> str:
         """Return the name that is meant: with an ending or a folder, or in another case.
 
-        Raises `UnknownPart`, or `WhichOne` where it is unclear.
+        Raises `UnknownPart`, or `UserError` where it is unclear.
         """
         return self._find_built_in(name) or self.resolve_file(name)
 
@@ -90,7 +90,7 @@ class ModelFiles:
     def get(self, name: str) -> Path | None:
         """Return the path of a name's file or folder, None if it needs none.
 
-        Raises `UnknownPart`, `WhichOne`, or `BrokenModel` for a pickled file.
+        Raises `UnknownPart`, `UserError`, or `BrokenModel` for a pickled file.
         """
         if self._find_built_in(name):
             return None
@@ -179,7 +179,7 @@ def list_parts(models_dir: Path | None) -> list[tuple[ModelKind, str]]:
 
 
 def find_parts(models_dir: Path | None, name: str) -> list[tuple[ModelKind, str]]:
-    """Return kind and full name of each file that a name means; raises `WhichOne`."""
+    """Return kind and full name of each file that a name means; raises `UserError`."""
     found = []
     for kind in KINDS:
         with suppress(UnknownPart):

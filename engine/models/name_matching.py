@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from engine.errors import WhichOne
+from engine.errors import UserError, shorten, some
 from engine.models.folders import PICKLES, SAFE
+from engine.sentences import Sentence
 
 
 class Names:
@@ -48,11 +49,12 @@ class Names:
     def choose(self, kind: str, name: str) -> str | None:
         """Return the full name that a name means, None for none.
 
-        kind: what the files are, for a sentence. Raises `WhichOne` where it means several.
+        kind: what the files are, for a sentence. Raises `UserError` where it means several.
         """
         found = self.meant(name)
         if len(found) > 1:
-            raise WhichOne(kind, name, sorted(found))
+            short, fitting = shorten(name), some(sorted(found))
+            raise UserError(Sentence("which_one", kind=kind, name=short, fitting=fitting))
         return found[0] if found else None
 
     def shortest(self, taken: Iterable[str] = ()) -> dict[str, str]:

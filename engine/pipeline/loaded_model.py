@@ -33,6 +33,7 @@ from engine.pictures.start_image import StartImage
 from engine.pipeline.costs import Costs, Measure
 from engine.pipeline.placement import PARTS, Placement
 from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
 from engine.text_encode.conditioning import Conditioning, TextEncoder
 
 T = TypeVar("T")
@@ -306,7 +307,7 @@ def _finite(
     """Return a batch's answers, with an error in place of each that is not finite."""
     finite = iter(are_finite([answer for answer in answers if isinstance(answer, Tensor)]))
     return [
-        NotFinite.in_step(picture.step + 1, picture.total)
+        NotFinite(Sentence("not_finite_step", step=picture.step + 1, total=picture.total))
         if isinstance(answer, Tensor) and not next(finite, True)
         else answer
         for picture, answer in zip(batch, answers, strict=True)

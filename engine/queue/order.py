@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Final
 
-from engine.errors import QueueFull, TooManyWaiting
+from engine.errors import UserError
 from engine.queue.estimates import Meter, Speeds
 from engine.queue.fairness import Share
 from engine.queue.tasks import Forecast, Limits, Priority, Task
+from engine.sentences import Sentence
 
 MOST: Final = 4.0  # times its estimate that a job is charged; more is taken for a stall
 
@@ -82,15 +83,15 @@ class Order:
         return job in self._waiting
 
     def reserve(self, person: str) -> None:
-        """Reserve room for a job that is being committed, or raise `QueueFull` or `TooManyWaiting`.
+        """Reserve room for a job that is being committed; raises `UserError` where too many wait.
 
         `release` ends the reservation, with or without a `submit` before.
         """
         if len(self._waiting) + self._reserved >= self.limits.length:
-            raise QueueFull(self.limits.length)
+            raise UserError(Sentence("queue_full", length=self.limits.length))
         known = self._people.get(person) or _Person()
         if known.waiting + known.reserved >= self.limits.waiting:
-            raise TooManyWaiting(self.limits.waiting)
+            raise UserError(Sentence("too_many_waiting", most=self.limits.waiting))
         known.reserved += 1
         self._people[person] = known
         self._reserved += 1

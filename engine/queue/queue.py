@@ -79,7 +79,7 @@ class Queue:
 
     @contextmanager
     def reserve(self, person: str) -> Iterator[None]:
-        """Reserve room while a job is committed; raises `QueueFull` or `TooManyWaiting`."""
+        """Reserve room while a job is committed; raises `UserError` where too many wait."""
         self._order.reserve(person)
         try:
             yield

@@ -15,7 +15,7 @@ from engine.errors import (
     OptionError,
     UnknownModel,
     UnknownPart,
-    WhichOne,
+    UserError,
 )
 from engine.models.catalogue import Catalogue
 from engine.recipe.parts import Lora
@@ -151,7 +151,7 @@ async def test_names_are_asked_about_where_they_fit_several_files(house: House, 
         path = more / "loras" / folder / "detail.safetensors"
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
-    with pytest.raises(WhichOne) as caught:
+    with pytest.raises(UserError) as caught:
         house.studio.builder.complete({"prompt": "a cat <lora:detail:0.5>"})
     assert "sd15/detail.safetensors, sdxl/detail.safetensors" in str(caught.value)
     assert "对应多个文件" in tell(caught.value, words_of("zh"))

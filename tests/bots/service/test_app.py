@@ -7,7 +7,7 @@ import pytest
 from bots.operations.settings import Settings, load_settings
 from bots.requests.studio import Asker
 from bots.service.app import open_app
-from engine.errors import TooManyWaiting
+from engine.errors import UserError
 from engine.events import Progress, Waiting
 from engine.queue.estimates import SPEEDS
 from engine.queue.queue import Queue
@@ -65,7 +65,7 @@ async def test_the_queue_is_as_the_settings_say(settings: Settings) -> None:
         app.worker.queue.pause("for a look")
         for person in ("discord:ada", "discord:mod"):
             await app.studio.imagine(WORDS, Asker(person=person, place="discord"))
-        with pytest.raises(TooManyWaiting):
+        with pytest.raises(UserError, match="waiting, the most allowed"):
             await app.studio.imagine(WORDS, Asker(person="discord:ada", place="discord"))
         places = [place async for place in app.worker.queue.forecast()]
     assert sorted((place.job, place.position) for place in places) == [(1, 2), (2, 1)]

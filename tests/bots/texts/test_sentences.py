@@ -15,7 +15,7 @@ from bots.requests.options import parse_values
 from bots.texts import LANGUAGES, say, tell, words_of
 from engine.device.out_of_memory import NO_MEMORY
 from engine.english import ENGLISH
-from engine.errors import BrokenModel, GraphError, OptionError, QueueFull, UnknownModel, UserError
+from engine.errors import BrokenModel, GraphError, OptionError, UnknownModel, UserError
 from engine.events import Ended, Key, Report
 from engine.executors.wire import pack, unpack
 from engine.formats.a1111.reader import from_a1111
@@ -160,7 +160,7 @@ def test_a_sentence_of_another_version_stays_as_it_was_written() -> None:
 )
 def test_one_is_told_from_several(count: int, words: str) -> None:
     assert fill("{count:,} {count:job is|jobs are} waiting", count=count) == f"{words} waiting"
-    assert words in str(QueueFull(count))
+    assert words in Sentence("queue_full", length=count)
 
 
 def test_a_sentence_survives_json_pickling_and_the_wire() -> None:

@@ -5,7 +5,7 @@ import pytest
 from bots.requests.studio import Asker
 from bots.worker.progress import JobNews
 from bots.worker.worker import UNEXPECTED
-from engine.errors import BrokenModel, Lost, TooManyWaiting
+from engine.errors import BrokenModel, Lost, UserError
 from engine.events import Progress, Stage, Waiting
 from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
@@ -188,7 +188,7 @@ async def test_a_refused_job_is_never_written(house: House) -> None:
     for _ in range(1 + LIMITS.waiting):
         job = await house.studio.imagine({"prompt": "a cat"}, ADA)
         await house.executor.begun.wait()
-    with pytest.raises(TooManyWaiting):
+    with pytest.raises(UserError, match="waiting, the most allowed"):
         await house.studio.imagine({"prompt": "one too many"}, ADA)
     assert (await house.storage.history.page(limit=1))[0].id == job.id
     await house.studio.imagine({"prompt": "a dog"}, asker("bob"))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from engine.denoise.control import ActiveControl, load_control
 from engine.denoise.schedules import initial_noise, sigmas_for
-from engine.errors import BrokenModel, MissingPicture, UnknownPart, WrongFamily
+from engine.errors import BrokenModel, MissingPicture, UnknownPart, UserError
 from engine.events import Ended
 from engine.files.stored import PictureStore
 from engine.loading.loading import is_xl
@@ -234,7 +234,7 @@ def test_a_control_for_another_family_is_refused_by_its_shapes(
         assert context_width("disc", path) == true.checkpoint.family.context_width
         check_family("disc", path, described(own))
         other = described("sd1" if own == "sd2" else "sd2")
-        with pytest.raises(WrongFamily) as caught:
+        with pytest.raises(UserError) as caught:
             check_family("disc", path, other)
         assert str(caught.value) == (
             f"The control model 'disc' is made for {title}; "

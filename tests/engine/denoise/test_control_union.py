@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.denoise.control import Controls, control_residuals, load_control
 from engine.denoise.control_union import Union
-from engine.errors import BrokenModel, UnknownControlType
+from engine.errors import BrokenModel, UserError
 from engine.loading.model import Model
 from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
@@ -113,9 +113,9 @@ def test_a_union_that_is_not_told_the_kind_of_its_map_is_refused_before_it_is_qu
     assert find_control(shelf, edges, xl.checkpoint).model == "promax"
     for name in ("promax", "folder"):
         given = Control(model=name, image="0" * 64)
-        with pytest.raises(UnknownControlType, match=r"serves several kinds of maps: .*=canny"):
+        with pytest.raises(UserError, match=r"serves several kinds of maps: .*=canny"):
             find_control(shelf, given, xl.checkpoint)
-        with pytest.raises(UnknownControlType):
+        with pytest.raises(UserError, match="serves several kinds of maps"):
             Controls(shelf).activate(ControlImage(given, bars(), "crop"), xl, 64, 64)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import BrokenModel, UnknownModel, UnknownPart, UserError, WhichOne
+from engine.errors import BrokenModel, UnknownModel, UnknownPart, UserError
 from engine.models.catalogue import Catalogue
 from engine.models.folders import ModelKind
 from engine.models.model_files import KINDS, ModelFiles, Snapshot, find_parts
@@ -57,7 +57,7 @@ def test_a_name_means_one_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_where_several_fit_it_is_asked_which(name: str) -> None:
-    with pytest.raises(WhichOne) as caught:
+    with pytest.raises(UserError) as caught:
         Names(FILES).choose("LoRA", name)
     assert str(caught.value) == (
         f"The name {name!r} fits several files (LoRA): {UNCLEAR[name]}; write the full name."
@@ -130,7 +130,7 @@ def test_every_shelf_follows_the_rule(tmp_path: Path, kind: ModelKind) -> None:
             assert shelf.get(name) == home / path, name
     with pytest.raises(BrokenModel, match="is a pickle"):
         shelf.get("both.pt")
-    with pytest.raises(WhichOne):
+    with pytest.raises(UserError, match="fits several files"):
         shelf.get("twice")
     with pytest.raises(UnknownPart, match="did you mean 'detail'"):
         shelf.get("other/detail")
@@ -147,7 +147,7 @@ def test_models_follow_the_rule(tmp_path: Path, home: str) -> None:
     for name, path in MEANT.items():
         if home or "/" not in path:
             assert catalogue.resolve(name) == path, name
-    with pytest.raises(UnknownModel if not home else WhichOne):
+    with pytest.raises(UserError, match="fits several files" if home else "There is no model"):
         catalogue.resolve("twice")
     with pytest.raises(UnknownModel):
         catalogue.resolve("other/detail")
@@ -158,7 +158,7 @@ def test_a_file_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> No
     shelf = ModelFiles(tmp_path, ModelKind.LORA)
     assert shelf.resolve("line") == "line"
     put(home, "b/line.safetensors")
-    with pytest.raises(WhichOne, match=r"a/line\.safetensors, b/line\.safetensors"):
+    with pytest.raises(UserError, match=r"a/line\.safetensors, b/line\.safetensors"):
         shelf.get("line")
     assert shelf.resolve("a/line") == "a/line"
 
@@ -168,7 +168,7 @@ def test_a_model_that_comes_later_makes_a_bare_name_unclear(tmp_path: Path) -> N
     catalogue = Catalogue(tmp_path)
     assert catalogue.resolve("dream") == "a/dream.safetensors"
     put(home, "b/dream.safetensors")
-    with pytest.raises(WhichOne, match=r"a/dream\.safetensors, b/dream\.safetensors"):
+    with pytest.raises(UserError, match=r"a/dream\.safetensors, b/dream\.safetensors"):
         catalogue.get("dream")
     assert catalogue.resolve("a/dream.safetensors") == "a/dream.safetensors"
 

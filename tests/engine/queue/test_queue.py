@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from engine.errors import TooManyWaiting
+from engine.errors import UserError
 from engine.queue.estimates import Work
 from engine.queue.queue import Queue
 from engine.queue.tasks import Limits, Task
@@ -61,13 +61,17 @@ async def test_a_paused_queue_goes_on_when_resumed() -> None:
 
 async def test_a_place_is_kept_while_a_job_is_committed_and_not_longer() -> None:
     queue = Queue(Slots(1), Limits(waiting=1))
-    with queue.reserve("ada"), pytest.raises(TooManyWaiting), queue.reserve("ada"):
+    with (
+        queue.reserve("ada"),
+        pytest.raises(UserError, match="waiting, the most allowed"),
+        queue.reserve("ada"),
+    ):
         pass
     with pytest.raises(RuntimeError), queue.reserve("ada"):
         raise RuntimeError("the commit failed")
     with queue.reserve("ada"):
         queue.submit(task(1))
-    with pytest.raises(TooManyWaiting), queue.reserve("ada"):
+    with pytest.raises(UserError, match="waiting, the most allowed"), queue.reserve("ada"):
         pass
 
 
