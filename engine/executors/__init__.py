@@ -5,7 +5,6 @@ What happens when the engine's process dies is in `engine.executors.child`.
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Protocol, Self
 
 from engine.events import Event
@@ -14,14 +13,13 @@ from engine.spec import Spec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of an engine: whether it takes jobs, how many run, how often it was restarted.
+    """The state of an engine: whether it takes jobs, how often it was restarted.
 
     failing: its starts failed so often in a row that waiting jobs end with an error.
     pid: of its own process, if it has one. counts: since its last start (`Pipeline.counts`).
     """
 
     alive: bool
-    running: int
     restarts: int = 0
     failing: bool = False
     pid: int | None = None
@@ -30,6 +28,12 @@ class Health:
 
 class Executor(Protocol):
     """Draws up to `slots` jobs at once."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """End the engine and its processes; running jobs end as `Lost`."""
 
     @property
     def slots(self) -> int:
@@ -49,39 +53,12 @@ class Executor(Protocol):
         """Cancel a job before its next call of the U-Net; unknown jobs are ignored."""
         ...
 
-
-class ManagedExecutor(Executor, Protocol):
-    """An executor with its life cycle; leaving `async with` closes it."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def start(self) -> None:
-        """Start the engine before the first job; without it the first job starts it."""
-        ...
-
     async def ready(self) -> None:
         """Wait until the engine takes jobs, or cannot be started; `run` then raises the error.
 
         Jobs are claimed only then, so that none counts an attempt for an engine that dies while it
         starts.
         """
-        ...
-
-    async def drain(self, seconds: float) -> bool:
-        """Wait for the running jobs to end; return whether they did in that time."""
-        ...
-
-    async def close(self) -> None:
-        """End the engine and its processes; running jobs end as `Lost`."""
         ...
 
     def health(self) -> Health:

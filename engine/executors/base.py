@@ -1,6 +1,6 @@
 """The event loop's side of every executor: admit jobs to an engine, sort its reports by job.
 
-A subclass implements `_admit` and `_stop`, and calls `_receive` with the engine's reports.
+A subclass implements `close`, `_admit` and `_stop`, and calls `_receive` with the engine's reports.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 
 from engine.errors import Cancelled, Lost, MarbleError
 from engine.events import Ended, Event, Key, Report
-from engine.executors import ManagedExecutor
+from engine.executors import Executor
 from engine.spec import Spec
 
 CLOSED: Final = "The engine was closed."
 SLOTS: Final = 8  # jobs at once: enough for a batch, few enough that each makes progress
 
 
-class QueueingExecutor(ManagedExecutor, ABC):
+class QueueingExecutor(Executor, ABC):
     """Admits jobs to an engine elsewhere, and passes its reports to the callers of `run`."""
 
     slots = SLOTS
@@ -30,8 +30,13 @@ class QueueingExecutor(ManagedExecutor, ABC):
         self._waiting: deque[Spec] = deque()  # not yet admitted
         self._admitted: dict[Key, Spec] = {}  # and not yet ended
         self._counts: Mapping[str, int] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End the engine and its processes; running jobs end as `Lost`."""
 
     @abstractmethod
     def _admit(self, spec: Spec) -> None:
@@ -64,15 +69,6 @@ class QueueingExecutor(ManagedExecutor, ABC):
         elif key in self._inboxes:
             self._receive(Report(key, Ended(Cancelled())))
 
-    async def drain(self, seconds: float) -> bool:
-        """Wait for the running jobs to end; return whether they did in that time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
-
     def _receive(self, report: Report) -> None:
         """Pass a report of the engine to the job's caller."""
         if isinstance(report.news, Ended):
@@ -99,10 +95,6 @@ class QueueingExecutor(ManagedExecutor, ABC):
             spec = self._waiting.popleft()
             self._admitted[_key(spec)] = spec
             self._admit(spec)
-        if self._waiting or self._admitted:
-            self._idle.clear()
-        else:
-            self._idle.set()
 
     def _takes_jobs(self) -> bool:
         """Whether jobs can be admitted; when that changes `_admit_waiting` has to be called."""

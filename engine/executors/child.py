@@ -71,12 +71,6 @@ class ChildExecutor(QueueingExecutor):
         self._failed_starts = 0  # in a row
         self._restarts = 0
 
-    async def start(self) -> None:
-        """Start the child, and return when it takes jobs; raises `EngineError` if it does not."""
-        await self.ready()
-        if not self._ready.is_set():
-            raise EngineError(NOT_STARTING)
-
     async def ready(self) -> None:
         """Start the child; return when it takes jobs, failed to start too often or is closed."""
         self._ready_callers += 1
@@ -100,7 +94,6 @@ class ChildExecutor(QueueingExecutor):
         """Return whether the child takes jobs, and how often it was restarted."""
         return Health(
             alive=self._ready.is_set(),
-            running=len(self._admitted),
             restarts=self._restarts,
             failing=self._failed_starts >= STARTS,
             pid=self._process.pid if self._process else None,

@@ -31,10 +31,6 @@ class InProcessExecutor(QueueingExecutor):
         self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
         self._asyncio: asyncio.AbstractEventLoop | None = None
 
-    async def start(self) -> None:
-        """Start the thread."""
-        self._begin()
-
     async def ready(self) -> None:
         """Start the thread; return when it has made its pipeline."""
         self._begin()
@@ -50,8 +46,7 @@ class InProcessExecutor(QueueingExecutor):
 
     def health(self) -> Health:
         """Return whether the thread is alive."""
-        alive, running = self._thread.is_alive(), len(self._admitted)
-        return Health(alive=alive, running=running, counts=self._counts)
+        return Health(alive=self._thread.is_alive(), counts=self._counts)
 
     def _begin(self) -> None:
         if self._thread.ident is None:

@@ -27,7 +27,7 @@ from bots.service.adapters import Service
 from bots.service.app import App, open_app
 from bots.worker.delivery import Shown, Way
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Health, ManagedExecutor
+from engine.executors import Executor, Health
 from engine.executors.config import EngineConfig
 from engine.formats.metadata import write_png
 from engine.spec import Spec
@@ -41,7 +41,7 @@ LAG: Final = 0.05  # seconds, p99
 BEAT: Final = 0.01
 
 
-class Instant(ManagedExecutor):
+class Instant(Executor):
     """Draw the same small picture for everybody, at once."""
 
     slots = 8
@@ -49,20 +49,14 @@ class Instant(ManagedExecutor):
     def __init__(self, config: EngineConfig) -> None:
         self.png: dict[str, bytes] = {}
 
-    async def start(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         pass
 
     async def ready(self) -> None:
         pass
 
-    async def drain(self, seconds: float) -> bool:
-        return True
-
-    async def close(self) -> None:
-        pass
-
     def health(self) -> Health:
-        return Health(alive=True, running=0)
+        return Health(alive=True)
 
     def cancel(self, job: int, epoch: int) -> None:
         pass

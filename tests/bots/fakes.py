@@ -7,7 +7,7 @@ from bots.admission.gate import Admission
 from bots.requests.studio import Asker
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Health
+from engine.executors import Executor, Health
 from engine.formats.metadata import write_png
 from engine.queue.tasks import Caps, Priority
 from engine.recipe.recipe import Recipe
@@ -31,14 +31,18 @@ def equal_priority(job: Job) -> Priority:
     return Priority.PERSON
 
 
-class FakeExecutor:
+class FakeExecutor(Executor):
     """Draw plain pictures; wait before them while `gate` is closed; fail with `error` if set.
 
-    A `deaf` one does not hear of cancelling, as one that does not know the job yet.
+    A `deaf` one does not hear of cancelling, as one that does not know the job yet; one that is not
+    `made` yet takes no jobs.
     """
 
+    slots = 1
+
     def __init__(self) -> None:
-        self.slots = 1
+        self.wanted, self.made = asyncio.Event(), asyncio.Event()
+        self.made.set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.begun = asyncio.Event()
@@ -53,12 +57,19 @@ class FakeExecutor:
         self.most = 0
         self.finished = 0
 
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    async def ready(self) -> None:
+        self.wanted.set()
+        await self.made.wait()
+
     def cancel(self, job: int, epoch: int) -> None:
         if not self.deaf:
             self.cancelled.add((job, epoch))
 
     def health(self) -> Health:
-        return Health(alive=True, running=self.running, counts={"ticks": self.finished})
+        return Health(alive=True, counts={"ticks": self.finished})
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
         self.specs.append(spec)

@@ -13,14 +13,13 @@ import io
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from PIL import Image
 
 from engine.errors import BrokenModel, Cancelled, EngineError, UserError
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import Health
+from engine.executors import Executor, Health
 from engine.executors.config import EngineConfig
 from engine.formats.metadata import write_png
 from engine.spec import Spec
@@ -30,53 +29,33 @@ LOOK = 0.01  # seconds between looks for the gate
 BEAT = 0.01  # seconds between measurements of the lag
 
 
-class InstantExecutor:
+class InstantExecutor(Executor):
     """Draw noise."""
 
     slots = 64
 
     def __init__(self, gate: Path) -> None:
         self._gate = gate
-        self._running: set[tuple[int, int]] = set()
         self._cancelled: set[tuple[int, int]] = set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
-
-    async def start(self) -> None:
-        pass
 
     async def ready(self) -> None:
         pass
-
-    async def drain(self, seconds: float) -> bool:
-        return True
 
     async def close(self) -> None:
         pass
 
     def health(self) -> Health:
-        return Health(alive=True, running=len(self._running))
+        return Health(alive=True)
 
     def cancel(self, job: int, epoch: int) -> None:
         self._cancelled.add((job, epoch))
 
     async def run(self, spec: Spec) -> AsyncGenerator[Event]:
-        key = (spec.job, spec.epoch)
-        self._running.add(key)
-        try:
-            async for event in self._draw(spec, key):
-                yield event
-        finally:
-            self._running.discard(key)
+        async for event in self._draw(spec, (spec.job, spec.epoch)):
+            yield event
 
     async def _draw(self, spec: Spec, key: tuple[int, int]) -> AsyncGenerator[Event]:
         recipe = spec.recipe

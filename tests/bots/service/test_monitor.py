@@ -100,7 +100,7 @@ async def test_it_is_ready_until_something_ails(
     assert (ready.status, ready.text) == (200, "ready\n")
     service = monitor.service
     service.troubles["telegram"] = "its token is revoked"
-    object.__setattr__(service.app, "health", lambda: Health(alive=False, running=0, failing=True))
+    object.__setattr__(service.app, "health", lambda: Health(alive=False, failing=True))
     usage = type(shutil.disk_usage("."))(2**40, 2**40, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 

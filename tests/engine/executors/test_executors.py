@@ -15,7 +15,7 @@ import pytest
 
 from engine.errors import Cancelled, EngineError, Lost, SettingError, UserError
 from engine.events import Event, Picture, Progress, Stage
-from engine.executors import ManagedExecutor, wire
+from engine.executors import Executor, wire
 from engine.executors.child import ChildExecutor, wait_before
 from engine.executors.choose import EXECUTORS, make_executor
 from engine.executors.config import EngineConfig
@@ -30,7 +30,7 @@ def make_spec(prompt: str = "a cat", job: int = 1, *, epoch: int = 1, alone: boo
     return Spec(job=job, epoch=epoch, recipe=make_recipe(prompt=prompt, steps=9), alone=alone)
 
 
-async def collect(executor: ManagedExecutor, spec: Spec) -> list[Event]:
+async def collect(executor: Executor, spec: Spec) -> list[Event]:
     return [event async for event in executor.run(spec)]
 
 
@@ -40,7 +40,7 @@ def company(events: list[Event]) -> bytes:
 
 
 @pytest.fixture(params=EXECUTORS)
-async def executor(request: pytest.FixtureRequest) -> AsyncIterator[ManagedExecutor]:
+async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
     """Yield each kind of executor, with an engine that has no model."""
     async with make_executor(request.param, STUB) as executor:
         yield executor
@@ -53,31 +53,30 @@ async def child() -> AsyncIterator[ChildExecutor]:
         yield executor
 
 
-async def test_a_job_gives_its_events_in_order(executor: ManagedExecutor) -> None:
+async def test_a_job_gives_its_events_in_order(executor: Executor) -> None:
     spec = replace(make_spec(), recipe=make_recipe(count=3, steps=2))
     events = await collect(executor, spec)
     stages = [event.stage for event in events if isinstance(event, Progress)]
     assert stages == sorted(stages, key=list(Stage).index)
     assert [event.index for event in events if isinstance(event, Picture)] == [0, 1, 2]
     assert events[0] == Progress(stage=Stage.LOAD, step=0, total=1, preview=b"jpeg")
-    assert executor.health().running == 0
     assert executor.health().counts["ticks"] >= 9
 
 
-async def test_jobs_run_together(executor: ManagedExecutor) -> None:
+async def test_jobs_run_together(executor: Executor) -> None:
     slots = executor.slots
     jobs = [collect(executor, make_spec(f"wait for {slots}", n)) for n in range(slots)]
     drawn = await asyncio.gather(*jobs)
     assert all(company(events) == repr([*range(slots)]).encode() for events in drawn)
 
 
-async def test_a_suspect_runs_with_nobody_beside_it(executor: ManagedExecutor) -> None:
+async def test_a_suspect_runs_with_nobody_beside_it(executor: Executor) -> None:
     specs = [make_spec(job=n, alone=n == 2) for n in range(4)]
     drawn = await asyncio.gather(*(collect(executor, spec) for spec in specs))
     assert company(drawn[2]) == b"[2]"
 
 
-async def test_an_engine_that_is_ready_begins_at_once(executor: ManagedExecutor) -> None:
+async def test_an_engine_that_is_ready_begins_at_once(executor: Executor) -> None:
     async with asyncio.timeout(PATIENCE):
         await executor.ready()
         await executor.ready()
@@ -86,18 +85,18 @@ async def test_an_engine_that_is_ready_begins_at_once(executor: ManagedExecutor)
 
 
 async def test_who_is_at_work_when_it_is_closed_is_lost_and_nobody_blamed(
-    executor: ManagedExecutor,
+    executor: Executor,
 ) -> None:
     events = executor.run(make_spec("go on"))
     await anext(events)
-    await executor.close()
+    await executor.__aexit__(None, None, None)
     with pytest.raises(Lost) as lost:
         async for _ in events:
             pass
     assert not lost.value.alone
 
 
-async def test_cancelling_ends_a_job_and_leaves_the_others(executor: ManagedExecutor) -> None:
+async def test_cancelling_ends_a_job_and_leaves_the_others(executor: Executor) -> None:
     other = asyncio.create_task(collect(executor, make_spec(job=2)))
     events = executor.run(make_spec("go on"))
     await anext(events)
@@ -107,7 +106,7 @@ async def test_cancelling_ends_a_job_and_leaves_the_others(executor: ManagedExec
     assert isinstance((await other)[-1], Picture)
 
 
-async def test_a_job_that_is_held_back_can_be_cancelled(executor: ManagedExecutor) -> None:
+async def test_a_job_that_is_held_back_can_be_cancelled(executor: Executor) -> None:
     first = executor.run(make_spec("go on", job=1, alone=True))
     await anext(first)
     held = asyncio.create_task(collect(executor, make_spec(job=2)))
@@ -125,48 +124,33 @@ async def collect_rest(events: AsyncIterator[Event]) -> None:
         pass
 
 
-async def test_what_is_unknown_or_over_can_be_cancelled_in_vain(executor: ManagedExecutor) -> None:
+async def test_what_is_unknown_or_over_can_be_cancelled_in_vain(executor: Executor) -> None:
     executor.cancel(77, 1)
     await collect(executor, make_spec())
     executor.cancel(1, 1)
     assert len(await collect(executor, make_spec(epoch=2))) > 0
 
 
-async def test_closing_the_events_early_stops_the_work(executor: ManagedExecutor) -> None:
+async def test_closing_the_events_early_stops_the_work(executor: Executor) -> None:
     async with aclosing(executor.run(make_spec("go on"))) as job:
         await anext(job)
-    assert await executor.drain(60)
-    assert executor.health().running == 0
+    async with asyncio.timeout(PATIENCE):  # it waits until nothing else is at work
+        drawn = await collect(executor, make_spec(job=2, alone=True))
+    assert company(drawn) == b"[2]"
 
 
-async def test_a_refusal_reaches_people_as_it_is(executor: ManagedExecutor) -> None:
+async def test_a_refusal_reaches_people_as_it_is(executor: Executor) -> None:
     with pytest.raises(UserError, match=r"^No\.$"):
         await collect(executor, make_spec("refuse"))
 
 
 async def test_an_unexpected_error_ends_what_is_at_work_and_not_the_engine(
-    executor: ManagedExecutor, caplog: pytest.LogCaptureFixture
+    executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(EngineError, match="inner words"):
         await collect(executor, make_spec("break"))
     assert "Traceback" in caplog.text
     assert len(await collect(executor, make_spec(job=2))) > 0
-
-
-async def test_draining_waits_for_the_jobs_at_work(executor: ManagedExecutor) -> None:
-    job = asyncio.create_task(collect(executor, make_spec()))
-    await asyncio.sleep(0)
-    assert await executor.drain(60)
-    assert job.done() or isinstance((await job)[-1], Picture)
-
-
-async def test_draining_has_a_deadline(executor: ManagedExecutor) -> None:
-    events = executor.run(make_spec("go on"))
-    await anext(events)
-    assert not await executor.drain(0)
-    executor.cancel(1, 1)
-    with pytest.raises(Cancelled):
-        await collect_rest(events)
 
 
 async def test_closing_the_executor_loses_what_is_at_work() -> None:
@@ -190,7 +174,7 @@ async def test_an_engine_that_cannot_be_made_fails_its_jobs() -> None:
 async def test_a_child_killed_in_any_stage_loses_its_jobs_and_goes_on(
     child: ChildExecutor, stage: Stage
 ) -> None:
-    await child.start()
+    await child.ready()
     before = child.health().pid
     doomed, beside = await asyncio.gather(
         collect(child, make_spec(f"die in {stage}")),
@@ -294,7 +278,7 @@ async def test_a_child_that_lost_its_device_makes_room_for_a_new_one(
 
 async def test_a_child_that_hangs_is_killed_and_its_job_lost() -> None:
     async with ChildExecutor(STUB, backoff=lambda failures: 0, silence=0.5) as child:
-        await child.start()
+        await child.ready()
         with pytest.raises(Lost, match="SIGKILL"):
             await collect(child, make_spec("hang"))
         child._silence = PATIENCE  # the next one does not hang, however slow this machine may be
@@ -303,8 +287,7 @@ async def test_a_child_that_hangs_is_killed_and_its_job_lost() -> None:
 
 async def test_a_child_that_has_no_work_may_be_silent() -> None:
     async with ChildExecutor(STUB, backoff=lambda failures: 0, silence=0.001) as child:
-        await child.start()
-        assert await child.drain(0)
+        await child.ready()
         await asyncio.sleep(0.01)
         assert child.health().alive
         assert child.health().restarts == 0
@@ -359,12 +342,12 @@ async def test_a_child_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPat
     async with ChildExecutor(STUB, backoff=lambda failures: 0) as executor:
         with pytest.raises(EngineError, match="does not start"):
             await collect(executor, make_spec())
-        with pytest.raises(EngineError, match="does not start"):
-            await executor.start()
+        await executor.ready()
+        assert (executor.health().alive, executor.health().failing) == (False, True)
 
 
 async def test_closing_leaves_no_process(child: ChildExecutor) -> None:
-    await child.start()
+    await child.ready()
     pid = child.health().pid
     assert pid
     await child.close()
@@ -379,7 +362,7 @@ def test_a_parent_killed_leaves_no_process(prompt: str) -> None:
         "import asyncio; from tests.engine.executors.test_executors import *\n"
         "async def main():\n"
         "    executor = ChildExecutor(STUB)\n"
-        "    await executor.start()\n"
+        "    await executor.ready()\n"
         f"    async for event in executor.run(make_spec({prompt!r})):\n"
         "        if event == Progress(stage=Stage.DECODE, step=1, total=1): break\n"
         "    print(executor.health().pid, flush=True)\n"
@@ -419,7 +402,7 @@ async def test_the_wait_before_a_start_grows_only_while_no_child_draws_anything(
         for job in range(1, 4):
             with pytest.raises(Lost):
                 await collect(child, make_spec(word, job=job))
-        await child.start()
+        await child.ready()
     assert counted == failures
 
 
