@@ -166,7 +166,7 @@ class Service:
             adapter.stop_intake()
         try:
             async with asyncio.timeout(self.app.settings.grace_seconds):
-                await self.app.worker.queue.idle()
+                await self.app.worker.queue.idle.wait()
                 # A reply whose first way is closed is due again at once, by its next.
                 while await self.delivery.deliver_due() or self.delivery.in_flight:
                     await self.delivery.drain()

@@ -91,7 +91,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         make_executor(settings.executor, engine_config(settings)) as executor,
     ):
         speeds = await recall(storage, settings)
-        queue = Queue(lambda: executor.slots, limits_of(settings), speeds, ready=executor.ready)
+        queue = Queue(lambda: executor.slots, limits_of(settings), speeds)
         hook = find_hook(settings.prompt_hook)
         gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)
@@ -137,7 +137,7 @@ async def _upkeep(storage: Storage, worker: Worker, settings: Settings) -> None:
         try:
             if look % UPKEEP == 0:
                 await take_in(storage, worker)
-                await remember(worker.queue.speeds, settings)
+                await remember(worker.queue.order.speeds, settings)
             last = await worker.take_in(last)
             await worker.stop_ended()
         except DatabaseFault as fault:

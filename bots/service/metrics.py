@@ -84,15 +84,15 @@ class Metrics(Observer):
         yield from self._replies()
 
     def _queue(self) -> Iterator[Metric]:
-        queue = self._service.app.worker.queue
+        order = self._service.app.worker.queue.order
         jobs = GaugeMetricFamily("marble_queue_jobs", "Jobs at hand.", labels=["state"])
-        jobs.add_metric(["waiting"], queue.waiting)
-        jobs.add_metric(["running"], queue.running)
+        jobs.add_metric(["waiting"], order.waiting)
+        jobs.add_metric(["running"], order.running)
         yield jobs
         age = "Seconds that the oldest waiting job has waited."
         yield GaugeMetricFamily("marble_queue_age_seconds", age, value=self.seen.oldest)
         paused = "1 while nothing starts."
-        yield GaugeMetricFamily("marble_queue_paused", paused, value=bool(queue.reason))
+        yield GaugeMetricFamily("marble_queue_paused", paused, value=bool(order.reason))
 
     def _replies(self) -> Iterator[Metric]:
         delivery = self._service.delivery

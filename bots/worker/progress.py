@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 EVERY: Final = 1.0  # seconds between two rounds of queue positions at least
 REFRESH: Final = 5.0  # seconds after which times are published again, even if nothing happened
+SLICE: Final = 50  # forecasts between two yields to the event loop
 REST: Final = 20  # a round is followed by a pause of this many times its length
 SLACK: Final = 2.0  # seconds by which an expected end may move away unpublished
 SLACK_SHARE: Final = 0.2  # … or this part of the time that is left
@@ -72,8 +73,9 @@ class PositionPublisher:
         loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH if self._queue.waiting else None):
-                    await self._queue.changed()
+                async with asyncio.timeout(REFRESH if self._queue.order.waiting else None):
+                    await self._queue.changed.wait()
+            self._queue.changed.clear()
             began = loop.time()
             try:
                 await self._publish_all()
@@ -83,17 +85,19 @@ class PositionPublisher:
 
     async def _publish_all(self) -> None:
         places: dict[int, Forecast] = {}
-        async with aclosing(self._queue.forecast()) as forecast:
-            async for place in forecast:
-                places[place.job] = steady(self._published.get(place.job), place, self._queue)
-                self._publish(places[place.job])
+        for count, place in enumerate(self._queue.forecast(), 1):
+            places[place.job] = steady(self._published.get(place.job), place, self._queue)
+            self._publish(places[place.job])
+            if count % SLICE == 0:  # ten thousand jobs take a while
+                await asyncio.sleep(0)
         self._published = places
 
     def _publish(self, place: Forecast) -> None:
         # It may have started since the forecast began: then it has later news already.
-        if self._queue.is_waiting(place.job) and (news := self._news.get(place.job)):
+        order = self._queue.order
+        if order.is_waiting(place.job) and (news := self._news.get(place.job)):
             eta = self._queue.seconds_until(place)
-            news.publish(Waiting(position=place.position, eta=eta, reason=self._queue.reason))
+            news.publish(Waiting(position=place.position, eta=eta, reason=order.reason))
 
 
 def steady(published: Forecast | None, found: Forecast, queue: Queue) -> Forecast:

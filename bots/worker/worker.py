@@ -119,8 +119,15 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._positions.run(), name="marble-positions")
                 while True:
-                    task = await self.queue.next()
-                    tasks.create_task(self._serve(task), name=f"marble-job-{task.job}")
+                    task = None
+                    if self.queue.wants():
+                        await self._executor.ready()
+                        task = self.queue.start()
+                    if task:
+                        tasks.create_task(self._serve(task), name=f"marble-job-{task.job}")
+                    else:
+                        self.queue.retry.clear()
+                        await self.queue.retry.wait()
         finally:
             for news in self._news.values():
                 news.close()
@@ -166,7 +173,7 @@ class Worker:
             return job is not None
         except Lost as error:
             log.warning("job %d: %s", task.job, error)
-            self.queue.engine_died()
+            self.queue.order.engine_died()
             return False
         except DatabaseFault:
             if job:

@@ -52,7 +52,7 @@ async def _live(folder: Path, url: str | None, factory: str, last: int | None) -
         Storage.open(folder, url) as storage,
         MortalExecutor(EngineConfig(factory=factory), last) as executor,
     ):
-        queue = Queue(lambda: executor.slots, LIMITS, ready=executor.ready)
+        queue = Queue(lambda: executor.slots, LIMITS)
         worker = Worker(storage.jobs, executor, queue, equal_priority, no_caps)
         working = asyncio.create_task(worker.run(), name="worker")
         while not (await storage.history.stats()).jobs.keys() <= {Status.RENDERED, Status.FAILED}:

@@ -67,7 +67,7 @@ async def test_the_queue_is_as_the_settings_say(settings: Settings) -> None:
             await app.studio.imagine(WORDS, Asker(person=person, place="discord"))
         with pytest.raises(UserError, match="waiting, the most allowed"):
             await app.studio.imagine(WORDS, Asker(person="discord:ada", place="discord"))
-        places = [place async for place in app.worker.queue.forecast()]
+        places = list(app.worker.queue.forecast())
     assert sorted((place.job, place.position) for place in places) == [(1, 2), (2, 1)]
 
 
@@ -77,7 +77,7 @@ async def test_what_was_drawn_before_tells_how_long_it_takes(settings: Settings)
         async for _ in app.studio.follow(job.id):
             pass
     async with open_app(settings) as app:
-        assert app.worker.queue.speeds.has_measured("tiny")
+        assert app.worker.queue.order.speeds.has_measured("tiny")
 
 
 async def test_a_process_that_begins_during_a_pause_starts_nothing(settings: Settings) -> None:
@@ -89,7 +89,7 @@ async def test_a_process_that_begins_during_a_pause_starts_nothing(settings: Set
             first = await anext(news)
             assert isinstance(first, Waiting)
             assert first.reason == "Back at noon."
-            assert (app.worker.queue.waiting, app.worker.queue.running) == (2, 0)
+            assert (app.worker.queue.order.waiting, app.worker.queue.order.running) == (2, 0)
             await storage.moderation.resume(by="terminal:ada")
             assert isinstance([each async for each in news][-1], Progress)
         assert (await storage.jobs.get(waiting)).status is Status.RENDERED
@@ -101,22 +101,22 @@ async def test_what_was_measured_is_remembered_stage_by_stage(settings: Settings
         job = await app.studio.imagine(WORDS, ada)
         async for _ in app.studio.follow(job.id):
             pass
-        measured = app.worker.queue.speeds.to_dict()
+        measured = app.worker.queue.order.speeds.to_dict()
     assert [list(measured[name]) for name in SPEEDS] == [["tiny"]] * 3 + [[]]  # none was enlarged
     async with open_app(settings) as app:
-        assert app.worker.queue.speeds.to_dict() == measured
+        assert app.worker.queue.order.speeds.to_dict() == measured
     (settings.data_dir / "engine" / "speeds.json").write_text("[]")
     async with open_app(settings) as app:  # then it learns from the latest jobs
-        assert app.worker.queue.speeds.has_measured("tiny")
+        assert app.worker.queue.order.speeds.has_measured("tiny")
 
 
 async def test_a_part_that_fails_ends_the_process_loudly(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(self: Queue) -> None:
+    def broken(self: Queue) -> None:
         raise ArithmeticError("the order is lost")
 
-    monkeypatch.setattr(Queue, "next", broken)
+    monkeypatch.setattr(Queue, "wants", broken)
     with pytest.raises(ExceptionGroup) as error:
         async with asyncio.timeout(PATIENCE), open_app(settings):
             await asyncio.Event().wait()

@@ -55,7 +55,7 @@ def test_a_full_disk_pauses_until_there_is_room_again(
     ):
         free(monkeypatch, size)
         maintenance.watch_disk()
-        assert queue.reason == reason
+        assert queue.order.reason == reason
 
 
 async def test_backups_are_made_once_a_day_can_be_opened_and_are_not_hoarded(

@@ -47,13 +47,14 @@ async def test_a_pause_in_one_process_is_obeyed_in_another(
     monkeypatch.setattr("bots.worker.pausing.LOOK", 0)
     looking = asyncio.create_task(there.pausing.run(), name="looking")
     await here.pausing.pause("Back at  noon.", "discord:mod")
-    assert here.queue.reason == "Back at noon."
+    assert here.queue.order.reason == "Back at noon."
     async with asyncio.timeout(PATIENCE):
-        await there.queue.changed()
-        reasons = [there.queue.reason]
+        await there.queue.changed.wait()
+        reasons = [there.queue.order.reason]
+        there.queue.changed.clear()
         assert await here.pausing.resume("discord:own")
-        await there.queue.changed()
-    reasons += [here.queue.reason, there.queue.reason]
+        await there.queue.changed.wait()
+    reasons += [here.queue.order.reason, there.queue.order.reason]
     assert reasons == ["Back at noon.", None, None]
     looking.cancel()
 
@@ -64,7 +65,7 @@ async def test_it_survives_restarts_and_is_in_the_moderators_log(
     await here.pausing.pause("A new card.", "terminal:ada")
     await here.pausing.pause("Still a new card.", "discord:mod")
     await there.pausing.look()
-    assert there.queue.reason == "Still a new card."
+    assert there.queue.order.reason == "Still a new card."
     pause = await there.storage.moderation.paused()
     assert pause
     assert (pause.reason, pause.by) == ("Still a new card.", "discord:mod")
@@ -79,11 +80,9 @@ async def test_it_survives_restarts_and_is_in_the_moderators_log(
 
 async def test_looking_again_is_no_news(here: Process) -> None:
     await here.pausing.pause("Back at noon.", "discord:mod")
-    await here.queue.changed()
+    here.queue.changed.clear()
     await here.pausing.look()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0):
-            await here.queue.changed()
+    assert not here.queue.changed.is_set()
 
 
 async def test_resuming_what_is_not_paused_leaves_no_trace(here: Process) -> None:
@@ -94,7 +93,7 @@ async def test_resuming_what_is_not_paused_leaves_no_trace(here: Process) -> Non
 async def test_a_pause_for_another_reason_stays(here: Process) -> None:
     here.queue.pause("The disk is full.", "disk")
     await here.pausing.look()
-    assert here.queue.reason == "The disk is full."
+    assert here.queue.order.reason == "The disk is full."
 
 
 async def test_only_moderators_pause_and_resume(here: Process) -> None:
@@ -103,7 +102,7 @@ async def test_only_moderators_pause_and_resume(here: Process) -> None:
     await here.pausing.pause("Back at noon.", "discord:mod")
     with pytest.raises(UserError, match="Only moderators can do that"):
         await here.pausing.resume("discord:ada")
-    assert here.queue.reason == "Back at noon."
+    assert here.queue.order.reason == "Back at noon."
 
 
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 301, "bell \a"])

@@ -13,7 +13,7 @@ from engine.queue.tasks import Forecast, Task
 def queue() -> Queue:
     """Return a queue whose clock stands at 100 s and whose jobs take 10 s."""
     queue = Queue(lambda: 1, clock=lambda: 100.0)
-    queue.speeds.learn(task(0).work, 10.0)
+    queue.order.speeds.learn(task(0).work, 10.0)
     return queue
 
 
@@ -59,12 +59,33 @@ async def test_who_runs_is_not_told_to_wait(queue: Queue) -> None:
     feeds = {job: JobNews() for job in (1, 2)}
     queue.submit(task(1))
     queue.submit(task(2))
-    await queue.next()
+    assert queue.start() == task(1)
     telling = asyncio.create_task(PositionPublisher(queue, feeds, every=0).run(), name="teller")
     assert await anext(feeds[2].follow()) == Waiting(position=1, eta=20.0)
     feeds[1].close()
     assert [news async for news in feeds[1].follow()] == []
     telling.cancel()
+
+
+async def test_a_long_queue_lets_others_have_the_loop(queue: Queue) -> None:
+    feeds = {job: JobNews() for job in range(1000)}
+    for job in feeds:
+        queue.submit(task(job, f"person {job % 7}"))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(others(), name="others")
+    telling = asyncio.create_task(PositionPublisher(queue, feeds, every=0).run(), name="teller")
+    last = max(queue.forecast(), key=lambda place: place.position)
+    assert await anext(feeds[last.job].follow()) == Waiting(position=1000, eta=10_000.0)
+    busy.cancel()
+    telling.cancel()
+    assert turns >= 10
 
 
 async def test_a_mistake_in_telling_is_logged_and_does_not_end_it(

@@ -32,8 +32,9 @@ async def finish(house: House, job: Job) -> Job:
 
 async def until_idle(queue: Queue) -> None:
     """Wait until the queue has nothing waiting and nothing running."""
-    while queue.running or queue.waiting:
-        await queue.changed()
+    while queue.order.running or queue.order.waiting:
+        queue.changed.clear()
+        await queue.changed.wait()
 
 
 async def test_a_job_becomes_pictures_and_a_reply_that_waits(house: House) -> None:
@@ -153,10 +154,37 @@ async def test_as_many_jobs_run_at_once_as_the_executor_has_slots(house: House) 
     house.executor.slots = 2
     jobs = [await house.studio.imagine({"prompt": "a cat"}, asker(f"{n}")) for n in range(3)]
     await house.executor.full.wait()
-    assert (house.worker.queue.running, house.worker.queue.waiting) == (2, 1)
+    assert (house.worker.queue.order.running, house.worker.queue.order.waiting) == (2, 1)
     house.executor.gate.set()
     assert {(await finish(house, job)).status for job in jobs} == {Status.RENDERED}
     assert house.executor.most == 2
+
+
+async def test_a_job_waits_in_line_until_the_engine_is_ready(house: House) -> None:
+    await asyncio.sleep(0)
+    assert not house.executor.wanted.is_set(), "an engine was started for nobody"
+    house.executor.made.clear()
+    first, second = [await house.studio.imagine({"prompt": "a cat"}, ADA) for _ in range(2)]
+    async with asyncio.timeout(PATIENCE):
+        await house.executor.wanted.wait()
+    assert (house.worker.queue.order.waiting, house.worker.queue.order.running) == (2, 0)
+    await house.studio.cancel(first.id)
+    house.executor.made.set()
+    assert (await finish(house, second)).status is Status.RENDERED
+    assert [spec.job for spec in house.executor.specs] == [second.id]
+
+
+async def test_who_is_cancelled_while_the_engine_is_made_leaves_the_worker_waiting(
+    house: House,
+) -> None:
+    house.executor.made.clear()
+    job = await house.studio.imagine({"prompt": "a cat"}, ADA)
+    async with asyncio.timeout(PATIENCE):
+        await house.executor.wanted.wait()
+    await house.studio.cancel(job.id)
+    house.executor.made.set()
+    done = await finish(house, await house.studio.imagine({"prompt": "a dog"}, ADA))
+    assert done.status is Status.RENDERED
 
 
 async def test_nobody_waits_behind_anothers_backlog(house: House) -> None:
@@ -262,7 +290,7 @@ async def test_what_waits_in_the_database_is_taken_in_once(house: House) -> None
     jobs = await asyncio.gather(*(house.storage.jobs.add(each) for each in new))
     await house.worker.take_in()
     await house.worker.take_in()
-    assert house.worker.queue.waiting == 121
+    assert house.worker.queue.order.waiting == 121
     house.worker.queue.resume()
     assert {(await finish(house, job)).status for job in (mine, *jobs)} == {Status.RENDERED}
 
@@ -344,9 +372,9 @@ async def test_who_follows_a_job_that_is_submitted_twice_sees_its_end(house: Hou
 async def test_only_what_was_drawn_teaches_how_long_it_takes(house: House) -> None:
     house.executor.errors = [RuntimeError("once")]
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
-    assert not house.worker.queue.speeds.has_measured("starter")
+    assert not house.worker.queue.order.speeds.has_measured("starter")
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
-    assert house.worker.queue.speeds.has_measured("starter")
+    assert house.worker.queue.order.speeds.has_measured("starter")
 
 
 async def test_a_job_begins_when_its_model_is_there(
@@ -368,7 +396,7 @@ async def test_an_engine_that_died_has_to_load_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cooled: list[bool] = []
-    monkeypatch.setattr(house.worker.queue, "engine_died", lambda: cooled.append(True))
+    monkeypatch.setattr(house.worker.queue.order, "engine_died", lambda: cooled.append(True))
     house.executor.errors = [Lost("killed by signal 9")]
     await finish(house, await house.studio.imagine({"prompt": "a cat"}, ADA))
     assert cooled == [True]

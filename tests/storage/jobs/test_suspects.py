@@ -69,7 +69,7 @@ async def test_a_poison_that_takes_the_engine_along_is_found_among_bystanders(
     await ask(home, *["a cat"] * 3, f"poison in {stage}", *["a dog"] * 8)
     config = EngineConfig(factory=STUB)
     async with home.open() as storage, ChildExecutor(config, backoff=lambda n: 0) as executor:
-        queue = Queue(lambda: executor.slots, LIMITS, ready=executor.ready)
+        queue = Queue(lambda: executor.slots, LIMITS)
         worker = Worker(storage.jobs, executor, queue, equal_priority, no_caps)
         await take_in(storage, worker)
         async with asyncio.timeout(PATIENCE):
