@@ -74,6 +74,6 @@ async def cancel_unfinished(app: App, target: Target, *, by: str) -> bool:
     """Cancel a job that waits or runs; return whether it did."""
     if target.job.status not in OVER:
         with suppress(TooLate):
-            await app.studio.cancel(target.job.id, by=by)
+            await app.worker.cancel(target.job.id, by=by)
             return True
     return False

@@ -25,7 +25,7 @@ async def queue(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
 
 async def models(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
     """List the models."""
-    return model_lines(app.studio, words)
+    return model_lines(app.studio.catalogue, words)
 
 
 async def stats(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
@@ -93,7 +93,7 @@ async def cancel(
         job = unfinished[0]
     else:
         raise UserError(words.nothing_to_cancel)
-    await app.studio.cancel(job.id, by=requester.viewer.person)
+    await app.worker.cancel(job.id, by=requester.viewer.person)
     return words.cancel_asked.format(job=job.id)
 
 

@@ -10,10 +10,10 @@ from bots.admission.rulebook import NAMED, RULES, write_rule
 from bots.admission.rules import time_text
 from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
-from bots.requests.studio import Studio
 from bots.texts import Words, tell
 from bots.worker.queue_view import QueueEntry
 from engine.errors import UserError
+from engine.models.catalogue import Catalogue
 from engine.sentences import fill
 from storage import Job
 from storage.records import Act, Stats, Style
@@ -62,12 +62,12 @@ def _queue_line(entry: QueueEntry, own: bool, words: Words) -> str:
     return words.with_eta.format(line=line, time=duration(entry.eta, words))
 
 
-def model_lines(studio: Studio, words: Words) -> Iterator[str]:
+def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
     """List the models with their family and default size and steps."""
     yield words.models_title
-    for name in studio.models():
+    for name in catalogue.names():
         try:
-            model = studio.model(name)
+            model = catalogue.get(name)
         except UserError as error:
             yield f"{name}: {tell(error, words)}"
             continue

@@ -79,18 +79,18 @@ def completing(offer: Offer, handler: Handler) -> Complete:
 
 
 async def _models(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
-    return offered(text, handler.studio.models())
+    return offered(text, handler.studio.catalogue.names())
 
 
 async def _vaes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
-    return offered(text, ["own", *handler.studio.vaes()])
+    return offered(text, ["own", *handler.studio.builder.vaes.names()])
 
 
 async def _loras(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer names for the last of a list with commas between; the others are kept."""
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
-    known = offered(last.strip(), await asyncio.to_thread(handler.studio.loras))
+    known = offered(last.strip(), await asyncio.to_thread(handler.studio.builder.loras.names))
     return [(f"{kept}{name}", joined(kept, name)) for name, _ in known]
 
 
@@ -104,7 +104,7 @@ async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: 
     """Offer shapes, in sizes with as many pixels as the model's own."""
     try:
         typed = getattr(interaction.namespace, "model", None) or STARTER
-        model = handler.studio.model(await _whole(handler, "model", typed))
+        model = handler.studio.catalogue.get(await _whole(handler, "model", typed))
     except UserError:  # a name that is still being typed
         return []
     area, found = model.defaults.width * model.defaults.height, []
@@ -126,9 +126,9 @@ async def _whole(handler: Handler, option: str, text: str) -> str:
     """Return the value of an option with whole names in place of short forms."""
     if ELLIPSIS not in text:
         return text
-    studio = handler.studio
-    known = {"model": studio.models, "lora": studio.loras, "vae": studio.vaes}[option]
-    return whole(text, await asyncio.to_thread(known), listed=find(option).listed)
+    files = handler.studio.builder
+    names = {"model": files.catalogue.names, "lora": files.loras.names, "vae": files.vaes.names}
+    return whole(text, await asyncio.to_thread(names[option]), listed=find(option).listed)
 
 
 COMPLETIONS: Final[Mapping[str, Offer]] = {

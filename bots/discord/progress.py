@@ -86,7 +86,7 @@ class Placeholders:
             async with asyncio.TaskGroup() as tasks:
                 name = f"discord-edit-{job.id}"
                 shower = tasks.create_task(self._show_latest(job, latest, editing), name=name)
-                async for news in self._app.studio.follow(job.id):
+                async for news in self._app.worker.follow(job.id):
                     latest.put(news)
                 async with editing:
                     shower.cancel()

@@ -6,12 +6,11 @@ They are stored as they were typed, so that a newer table of options reads them 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from bots.requests.options import OPTIONS, find, parse_values
-from bots.requests.styles import STYLE
 from engine.errors import UserError
-from storage import Storage
 from storage.people.people import People
 
 SETTING: Final = "options"
@@ -42,24 +41,10 @@ async def forget_options(people: People, person: str) -> None:
     await people.change_settings(person, {SETTING: None})
 
 
-async def values_for(
-    storage: Storage, person: str | None, place: str, typed: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return recipe values: those that were typed, over what somebody saved.
-
-    person: None for a group or channel in whose name several people write, who save nothing.
-    What was saved and can be read no longer is left out, and so is a style that another place
-    keeps.
-    """
+def parse_saved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe values in a person's settings, except what can be read no longer."""
     values: dict[str, Any] = {}
-    saved = await saved_options(storage.people, person) if person else {}
-    for name, text in saved.items():
-        try:
+    for name, text in (settings.get(SETTING) or {}).items():
+        with suppress(UserError):
             values |= find(name).parse(text)
-        except UserError:
-            continue
-    if values.get(STYLE):
-        known = await storage.styles.list(place)
-        if values[STYLE] not in (style.name for style in known):
-            del values[STYLE]
-    return {**values, **typed}
+    return values

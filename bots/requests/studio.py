@@ -5,7 +5,7 @@ out is filled in from the model's defaults. A job is committed before anybody is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -15,13 +15,13 @@ from PIL.Image import Image
 from bots.admission.gate import Admission
 from bots.requests import derive
 from bots.requests.aspect import size_like
+from bots.requests.default_options import parse_saved
 from bots.requests.derive import of_picture, the_picture
 from bots.requests.recipe_builder import WORDS, RecipeBuilder
 from bots.requests.styles import STYLE, find_style, style_in, styled
 from bots.worker.worker import Worker
-from engine.events import News
 from engine.files.stored import PictureFolder
-from engine.models.catalogue import STARTER, Catalogue, Checkpoint
+from engine.models.catalogue import STARTER, Catalogue
 from engine.pictures.image_header import read_image_header
 from engine.pictures.images import read_image, read_stored_image, to_png
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
@@ -29,10 +29,7 @@ from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
 from engine.recipe.parts import LANCZOS
 from engine.recipe.recipe import Recipe
-from storage import Job, NewJob, Picture, parse_name
-from storage.jobs.jobs import Jobs
-from storage.jobs.picture_files import Pictures
-from storage.people.styles import Styles
+from storage import Job, NewJob, Picture, Storage, parse_name
 
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
@@ -58,22 +55,27 @@ class Studio:
     def __init__(
         self,
         catalogue: Catalogue,
-        jobs: Jobs,
+        storage: Storage,
         worker: Worker,
-        pictures: Pictures,
-        styles: Styles,
         *,
         gate: RequestCheck,
     ) -> None:
-        self._gate = gate  # asked before any job is committed
-        self._styles = styles
+        self.catalogue = catalogue
         self.builder = RecipeBuilder(catalogue)
-        self._jobs = jobs
+        self._gate = gate  # asked before any job is committed
+        self._storage = storage
+        self._pictures = storage.pictures
         self._worker = worker
-        self._pictures = pictures
 
-    async def imagine(self, values: Mapping[str, Any], asker: Asker) -> Job:
-        """Commit and start a job for new pictures, or raise `UserError`."""
+    async def imagine(
+        self, values: Mapping[str, Any], asker: Asker, saved_by: str | None = None
+    ) -> Job:
+        """Commit and start a job for new pictures, or raise `UserError`.
+
+        saved_by: whose default options are used where nothing else was typed.
+        """
+        if saved_by:
+            values = {**await self._saved(saved_by, asker.place), **values}
         values, style = await self._styled(values, asker)
         if values.get("image") and not {"width", "height"} & values.keys():
             values = {**values, **await self._size_like(values)}
@@ -108,7 +110,7 @@ class Studio:
         recipe = self.builder.change(recipe, values)
         if not asked:
             texts = {name: getattr(recipe, name) for name in WORDS}
-            style = style_in(texts, await self._styles.list(asker.place))
+            style = style_in(texts, await self._storage.styles.list(asker.place))
         return await self._submit(recipe, asker, style=style)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
@@ -130,7 +132,7 @@ class Studio:
         """
 
         def enlarged(recipe: Recipe, picture: Picture) -> Recipe:
-            model = self.model(recipe.checkpoint)
+            model = self.catalogue.get(recipe.checkpoint)
             return derive.enlarged(
                 recipe,
                 picture,
@@ -183,43 +185,23 @@ class Studio:
         picture = await asyncio.to_thread(lambda: read_stored_image(self._pictures.fetch(image)))
         return await asyncio.to_thread(lambda: self._keep(channel_mask(picture, channel)))
 
-    async def cancel(self, job: int, *, by: str | None = None) -> Job:
-        """End a job in whatever state; raises `TooLate` once its pictures are there.
-
-        by: who ends it; the moderators' log tells of others' jobs.
-        """
-        return await self._worker.cancel(job, by=by)
-
-    def follow(self, job: int) -> AsyncIterator[News]:
-        """Yield a job's latest news until it is over: its queue position, then its progress."""
-        return self._worker.follow(job)
-
     async def get(self, name: str) -> tuple[Job, int | None]:
         """Return the job of that name, and which of its pictures is meant (None: all)."""
         number, picture = parse_name(name)
-        job = await self._jobs.get(number)
+        job = await self._storage.jobs.get(number)
         of_picture(job, picture)
         return job, picture
 
-    def model(self, name: str) -> Checkpoint:
-        """Describe a model; raises `UnknownModel` or `BrokenModel`."""
-        return self.builder.catalogue.get(name)
-
-    def models(self) -> list[str]:
-        """Return the names of all models, the bundled one first."""
-        return self.builder.catalogue.names()
-
-    def loras(self) -> list[str]:
-        """Return the names of all LoRAs."""
-        return self.builder.loras.names()
-
-    def vaes(self) -> list[str]:
-        """Return the names of all VAEs that can take the place of a model's own."""
-        return self.builder.vaes.names()
-
     async def styles(self, place: str) -> list[str]:
         """Return the names of the styles of a place and of those it lies in."""
-        return [style.name for style in await self._styles.list(place)]
+        return [style.name for style in await self._storage.styles.list(place)]
+
+    async def _saved(self, person: str, place: str) -> dict[str, Any]:
+        """Return the values that somebody saved, without a style that another place keeps."""
+        values = parse_saved(await self._storage.people.settings(person))
+        if values.get(STYLE) and values[STYLE] not in await self.styles(place):
+            del values[STYLE]
+        return values
 
     async def _styled(
         self,
@@ -237,7 +219,7 @@ class Studio:
         rest = {name: value for name, value in values.items() if name != STYLE}
         if values[STYLE] is None:
             return rest, None
-        known = find_style(values[STYLE], await self._styles.list(asker.place))
+        known = find_style(values[STYLE], await self._storage.styles.list(asker.place))
         texts = {name: rest.get(name, getattr(recipe, name, "")) for name in WORDS}
         return {**rest, **styled(texts, known)}, known.name
 
@@ -246,7 +228,7 @@ class Studio:
 
     async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Return a size in the shape of the start image, with the pixels of the model's default."""
-        usual = self.builder.catalogue.get(values.get("checkpoint", STARTER)).defaults
+        usual = self.catalogue.get(values.get("checkpoint", STARTER)).defaults
         data = await asyncio.to_thread(self._pictures.fetch, values["image"])
         header = read_image_header(data)
         size = size_like(header.width, header.height, usual.width * usual.height)
@@ -285,8 +267,8 @@ class Studio:
             style=style,
         )
         if asker.later:
-            return await self._jobs.add(new, allow=admission.allow)
+            return await self._storage.jobs.add(new, allow=admission.allow)
         with self._worker.queue.reserve(asker.person):
-            job = await self._jobs.add(new, allow=admission.allow)
+            job = await self._storage.jobs.add(new, allow=admission.allow)
             self._worker.submit(job, admission.caps)
         return job

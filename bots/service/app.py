@@ -109,9 +109,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 maintenance = Maintenance(storage, queue, settings)
                 await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
-            studio = Studio(
-                catalogue, storage.jobs, worker, storage.pictures, storage.styles, gate=gate
-            )
+            studio = Studio(catalogue, storage, worker, gate=gate)
             yield App(
                 settings=settings,
                 storage=storage,

@@ -42,7 +42,7 @@ class Telegram:
         self._running = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
-        self._placeholders = Placeholders(self.bot, storage.jobs, app.studio, app.gate, self._spawn)
+        self._placeholders = Placeholders(self.bot, storage.jobs, app.worker, app.gate, self._spawn)
         self._replies = Replies(self.bot, storage.jobs, app.gate, self._placeholders)
         self._handler = Handler(
             app,

@@ -10,7 +10,6 @@ from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
 from bots.presentation.lines import ignored_text, name_of
-from bots.requests.default_options import values_for
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
 from bots.telegram.address import message_key, post
@@ -47,11 +46,12 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
         return await _remake(request, reading, parse_values(typed))
     if not prompt:
         return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
-    person = viewer.person if viewer.is_person else None
-    values = await values_for(app.storage, person, viewer.place, parse_values(typed))
+    values = {**parse_values(typed), "prompt": prompt}
     if picture:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
-    job = await app.studio.imagine({**values, "prompt": prompt}, request.asker)
+    # Where several people write in a group's name, nobody saves options.
+    saved_by = viewer.person if viewer.is_person else None
+    job = await app.studio.imagine(values, request.asker, saved_by)
     request.placeholders.begin(job)
 
 

@@ -15,12 +15,12 @@ from telegram.ext import ExtBot
 
 from bots.admission.gate import Gate
 from bots.presentation.lines import progress_line
-from bots.requests.studio import Studio
 from bots.telegram import keyboards
 from bots.telegram.address import Address, message_key, read_message_key
 from bots.telegram.errors import never_sent, translate
 from bots.telegram.rate_limits import ALL, DROPPABLE, Dropped
 from bots.worker.delivery import back_off
+from bots.worker.worker import Worker
 from engine.errors import MarbleError
 from engine.events import News, Progress
 from storage import Job, StorageError
@@ -53,7 +53,7 @@ class Placeholders:
 
     bot: ExtBot[str] = field(repr=False)  # it shows its token
     jobs: Jobs
-    studio: Studio
+    worker: Worker
     gate: Gate
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
     _followed: dict[int, Placeholder] = field(default_factory=dict)  # by job
@@ -120,7 +120,7 @@ class Placeholders:
 
     async def _follow(self, job: Job, placeholder: Placeholder, address: Address) -> None:
         """Edit a placeholder whenever there are news, leaving out those that come too fast."""
-        async for news in self.studio.follow(job.id):
+        async for news in self.worker.follow(job.id):
             for _ in range(TRIES):
                 async with placeholder.lock:
                     if placeholder.over or await self._show(job, placeholder, address, news):

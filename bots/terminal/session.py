@@ -43,7 +43,7 @@ class Session:
         self.console = console
         self.asker = Asker(person=person(), place=PLACE, reply={"later": later}, later=later)
         self.last: str | None = None  # the latest job that was drawn here
-        self._storage = app.storage
+        self._storage, self._worker = app.storage, app.worker
         self._mode = app.settings.terminal_pictures
         self._copy_to = copy_to
 
@@ -115,7 +115,7 @@ class Session:
         await self._say_note(job)
         try:
             with LiveProgress(self.console, previews=self._mode != "off") as progress:
-                async for news in self.studio.follow(job.id):
+                async for news in self._worker.follow(job.id):
                     progress.show(news)
         except asyncio.CancelledError:
             await asyncio.shield(self._cancel(job))
@@ -130,14 +130,14 @@ class Session:
 
     async def _cancel(self, job: Job) -> None:
         try:
-            await self.studio.cancel(job.id)
+            await self._worker.cancel(job.id)
         except TooLate:
             return
         self.console.print(f"Job {job.id} was cancelled.")
 
     async def _say_note(self, job: Job) -> None:
         """Print a model's note on its limits before the first job of a person."""
-        note = self.studio.model(job.recipe.checkpoint).notes.get("en")
+        note = self.studio.catalogue.get(job.recipe.checkpoint).notes.get("en")
         if note and len(await self._storage.history.page(person=job.person, limit=2)) == 1:
             self.console.print(styled(note, "dim"))
 

@@ -133,7 +133,7 @@ async def ask(app: App, chat: Chat, jobs: int) -> None:
 
 
 async def _follow(app: App, job: int) -> None:
-    async for _ in app.studio.follow(job):
+    async for _ in app.worker.follow(job):
         pass
 
 

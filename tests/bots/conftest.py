@@ -68,9 +68,7 @@ async def house(tmp_path: Path, models: Path) -> AsyncIterator[House]:
         worker = Worker(storage.jobs, executor, queue, equal_priority, no_caps, publish_every=0)
         working = asyncio.create_task(worker.run(), name="worker")
         catalogue = Catalogue(models, starter=models / "tiny")
-        studio = Studio(
-            catalogue, storage.jobs, worker, storage.pictures, storage.styles, gate=allow_all
-        )
+        studio = Studio(catalogue, storage, worker, gate=allow_all)
         yield House(storage, executor, worker, studio, working)
         working.cancel()
         with suppress(asyncio.CancelledError):

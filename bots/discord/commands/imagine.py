@@ -7,7 +7,6 @@ import discord
 from bots.discord.attachments import read_attachment
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.requests.default_options import values_for
 from bots.requests.options import parse_values
 from bots.requests.typed_options import read_request
 from engine.errors import UserError
@@ -34,10 +33,10 @@ async def imagine(
     async with handler.drawing(request):
         if image:  # nothing is fetched for who may not ask
             await handler.app.gate.admit(request)
-        values = await values_for(handler.storage, request.person, request.place, values)
         if image:
             values["image"] = kept = await handler.studio.keep_image(await read_attachment(image))
             if mask:
                 values["mask"] = await handler.studio.keep_mask(kept, await read_attachment(mask))
-        job = await handler.studio.imagine({**values, "prompt": words}, request.asker)
+        values["prompt"] = words
+        job = await handler.studio.imagine(values, request.asker, saved_by=request.person)
     await handler.announce(request, job)

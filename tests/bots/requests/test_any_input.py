@@ -127,7 +127,7 @@ async def test_any_message_is_answered(house: House, answer: Ask) -> None:
     def asked(message: str) -> None:
         async def imagine() -> None:
             job = await house.studio.imagine(read_typed(message), ADA)
-            await house.studio.cancel(job.id)
+            await house.worker.cancel(job.id)
 
         answer(imagine)
 
@@ -140,7 +140,7 @@ async def test_any_name_is_answered(house: House, answer: Ask) -> None:
     @MANY
     @given(NAMES)
     def asked(name: str) -> None:
-        for verb in (house.studio.get, house.studio.model):
+        for verb in (house.studio.get, house.studio.catalogue.get):
 
             async def named(verb: Any = verb) -> None:
                 found = verb(name)

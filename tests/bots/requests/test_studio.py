@@ -157,7 +157,7 @@ async def test_names_are_asked_about_where_they_fit_several_files(house: House, 
     assert "对应多个文件" in tell(caught.value, words_of("zh"))
     recipe = house.studio.builder.complete({"prompt": "a cat <lora:sdxl\\Detail.safetensors:0.5>"})
     assert recipe.loras == (Lora(name="sdxl/detail", weight=0.5),)
-    assert house.studio.loras() == ["sd15/detail", "sdxl/detail"]
+    assert house.studio.builder.loras.names() == ["sd15/detail", "sdxl/detail"]
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from bots.admission.gate import Gate
 from bots.admission.roles import Roles
 from bots.admission.rules import Refusal
-from bots.requests.default_options import save_options, values_for
+from bots.requests.default_options import save_options
 from bots.requests.options import parse_values
 from bots.requests.styles import LONGEST, Stylebook, UnknownStyle, add_words, styled
 from engine.errors import OptionError, PromptError
@@ -146,14 +145,16 @@ async def test_a_saved_style_holds_where_it_is_known(house: House, book: Stylebo
     await book.add(HERE, "noir", "film noir", "", by=ADA.person)
     await save_options(house.storage.people, ADA.person, {"style": "noir", "steps": "9"})
 
-    async def held(place: str, **typed: str) -> dict[str, Any]:
-        values = parse_values(typed.items())
-        return await values_for(house.storage, ADA.person, place, values)
+    async def held(place: str, **typed: str) -> tuple[str | None, int]:
+        values = {"prompt": "a cat", **parse_values(typed.items())}
+        job = await house.studio.imagine(values, replace(ADA, place=place), ADA.person)
+        return job.style, job.recipe.steps
 
-    assert await held(HERE) == {"style": "noir", "steps": 9}
-    assert await held("x:elsewhere") == {"steps": 9}
-    assert (await held("x:elsewhere", style="noir"))["style"] == "noir"  # typed: it is told
-    assert (await held(HERE, style="none"))["style"] is None
+    assert await held(HERE) == ("noir", 9)
+    assert await held("x:elsewhere") == (None, 9)
+    with pytest.raises(UnknownStyle):  # typed: it is told
+        await held("x:elsewhere", style="noir")
+    assert await held(HERE, style="none") == (None, 9)
 
 
 async def test_a_shape_becomes_a_size_that_the_model_draws_well(house: House) -> None:

@@ -43,7 +43,7 @@ async def test_a_serving_process_draws_what_others_left(settings: Settings) -> N
     jobs = await leave_jobs(settings.data_dir)
     async with open_app(settings, serving=True) as app:
         for job in jobs:
-            async for _ in app.studio.follow(job):
+            async for _ in app.worker.follow(job):
                 pass
         done = [await app.storage.jobs.get(job) for job in jobs]
     assert [(job.status, job.attempts) for job in done] == [
@@ -55,7 +55,7 @@ async def test_a_serving_process_draws_what_others_left(settings: Settings) -> N
 async def test_a_terminal_leaves_the_jobs_of_others_alone(settings: Settings) -> None:
     [_, waiting] = await leave_jobs(settings.data_dir)
     async with open_app(settings) as app:
-        assert [news async for news in app.studio.follow(waiting)] == []
+        assert [news async for news in app.worker.follow(waiting)] == []
         assert (await app.storage.jobs.get(waiting)).status is Status.QUEUED
 
 
@@ -74,7 +74,7 @@ async def test_the_queue_is_as_the_settings_say(settings: Settings) -> None:
 async def test_what_was_drawn_before_tells_how_long_it_takes(settings: Settings) -> None:
     async with open_app(settings) as app:
         job = await app.studio.imagine(WORDS, Asker(person="terminal:ada", place="terminal"))
-        async for _ in app.studio.follow(job.id):
+        async for _ in app.worker.follow(job.id):
             pass
     async with open_app(settings) as app:
         assert app.worker.queue.order.speeds.has_measured("tiny")
@@ -85,7 +85,7 @@ async def test_a_process_that_begins_during_a_pause_starts_nothing(settings: Set
     async with Storage.open(settings.data_dir) as storage:
         await storage.moderation.pause("Back at noon.", by="terminal:ada")
         async with open_app(settings, serving=True) as app:
-            news = app.studio.follow(waiting)
+            news = app.worker.follow(waiting)
             first = await anext(news)
             assert isinstance(first, Waiting)
             assert first.reason == "Back at noon."
@@ -99,7 +99,7 @@ async def test_what_was_measured_is_remembered_stage_by_stage(settings: Settings
     ada = Asker(person="terminal:ada", place="terminal")
     async with open_app(settings) as app:
         job = await app.studio.imagine(WORDS, ada)
-        async for _ in app.studio.follow(job.id):
+        async for _ in app.worker.follow(job.id):
             pass
         measured = app.worker.queue.order.speeds.to_dict()
     assert [list(measured[name]) for name in SPEEDS] == [["tiny"]] * 3 + [[]]  # none was enlarged

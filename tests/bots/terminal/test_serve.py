@@ -39,14 +39,7 @@ async def test_what_a_terminal_left_is_drawn_and_handed_out(
     async with Storage.open(tmp_path) as storage:
         ada = Asker(person="terminal:ada", place="terminal", later=True)
         nobody: Any = None  # to draw here
-        studio = Studio(
-            Catalogue(models),
-            storage.jobs,
-            nobody,
-            storage.pictures,
-            storage.styles,
-            gate=allow_all,
-        )
+        studio = Studio(Catalogue(models), storage, nobody, gate=allow_all)
         words = {"prompt": "a cat", "checkpoint": "tiny", "steps": 1}
         before = await studio.imagine(words, ada)
         serving = asyncio.create_task(serve(settings), name="serve")

@@ -81,7 +81,7 @@ async def test_a_running_job_is_cancelled_within_a_step(house: House) -> None:
     house.executor.gate.clear()
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     await house.executor.begun.wait()
-    await house.studio.cancel(job.id)
+    await house.worker.cancel(job.id)
     done = await finish(house, job)
     assert done.status is Status.CANCELLED
     assert not done.pictures
@@ -91,7 +91,7 @@ async def test_a_waiting_job_is_cancelled_before_it_starts(house: House) -> None
     house.executor.gate.clear()
     await house.studio.imagine({"prompt": "a cat"}, ADA)
     waiting = await house.studio.imagine({"prompt": "a dog"}, ADA)
-    await house.studio.cancel(waiting.id)
+    await house.worker.cancel(waiting.id)
     house.executor.gate.set()
     done = await finish(house, waiting)
     assert (done.status, done.started_at) == (Status.CANCELLED, None)
@@ -101,7 +101,7 @@ async def test_it_is_too_late_to_cancel_what_is_there(house: House) -> None:
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     await finish(house, job)
     with pytest.raises(TooLate, match="too late"):
-        await house.studio.cancel(job.id)
+        await house.worker.cancel(job.id)
 
 
 async def test_shutting_down_gives_the_job_back_without_burning_an_attempt(house: House) -> None:
@@ -168,7 +168,7 @@ async def test_a_job_waits_in_line_until_the_engine_is_ready(house: House) -> No
     async with asyncio.timeout(PATIENCE):
         await house.executor.wanted.wait()
     assert (house.worker.queue.order.waiting, house.worker.queue.order.running) == (2, 0)
-    await house.studio.cancel(first.id)
+    await house.worker.cancel(first.id)
     house.executor.made.set()
     assert (await finish(house, second)).status is Status.RENDERED
     assert [spec.job for spec in house.executor.specs] == [second.id]
@@ -181,7 +181,7 @@ async def test_who_is_cancelled_while_the_engine_is_made_leaves_the_worker_waiti
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     async with asyncio.timeout(PATIENCE):
         await house.executor.wanted.wait()
-    await house.studio.cancel(job.id)
+    await house.worker.cancel(job.id)
     house.executor.made.set()
     done = await finish(house, await house.studio.imagine({"prompt": "a dog"}, ADA))
     assert done.status is Status.RENDERED
@@ -325,7 +325,7 @@ async def test_a_job_cancelled_before_the_engine_knew_it_stops_at_its_first_word
     house.executor.gate.clear()
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     await house.executor.begun.wait()
-    await house.studio.cancel(job.id)
+    await house.worker.cancel(job.id)
     house.executor.gate.set()
     assert (await finish(house, job)).status is Status.CANCELLED
     assert house.executor.finished == 0
