@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from bots.service.app import App
-from bots.worker.delivery import ASK, Adapter, AdapterStopped, Delivery, TryLater, back_off
+from bots.worker.delivery import Adapter, AdapterStopped, Delivery, TryLater, back_off
 from engine.sentences import Sentence
 
 RARELY: Final = 900.0  # seconds at most between two questions whether a token works again
@@ -132,31 +132,16 @@ class Service:
         """
         name, tries = adapter.name, failures
         self.troubles[name] = str(error)
-        refused = await self._ask(adapter)
-        while refused or (refused is None and name in self.delivery.stopped):
+        while not await self.delivery.accepts(name) and name in self.delivery.stopped:
+            self.troubles[name] = self.delivery.stopped[name]
             await asyncio.sleep(back_off(tries, RARELY))
             tries += 1
-            refused = await self._ask(adapter)
         if tries == failures:
             log.warning("%s refused to start, but accepts the token: %s", name, error)
             await asyncio.sleep(back_off(failures, RARELY))
         elif name in self.delivery.stopped:
             log.warning("%s accepts Marble's token again", name)
         self.delivery.resume(name)
-
-    async def _ask(self, adapter: ServedAdapter) -> bool | None:
-        """Return whether the platform refuses the token, or None where it cannot be asked."""
-        try:
-            async with asyncio.timeout(ASK):
-                await adapter.check()
-        except AdapterStopped as error:
-            self.troubles[adapter.name] = str(error)
-            self.delivery.stop(adapter.name, str(error))
-            return True
-        except Exception as error:
-            log.warning("%s could not be asked about its token: %s", adapter.name, error)
-            return None
-        return False
 
     async def _wind_down(self) -> None:
         """Start nothing more, and give running jobs and replies the grace time to end."""

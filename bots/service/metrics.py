@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -20,19 +19,15 @@ SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 TICKS: Final = ("ticks", "rows", "padding")
 
 
-@dataclass(slots=True)
-class Seen:
-    """Values from the database, read for a scrape."""
-
-    oldest: float = 0.0  # seconds that the job that came first has waited
-    backlog: tuple[Backlog, ...] = ()
-
-
 class Metrics(Observer):
-    """Counts events of the worker, and reads other values at each scrape."""
+    """Counts events of the worker, and reads other values at each scrape.
+
+    oldest: seconds that the job that came first has waited; it and the backlog are read before.
+    """
 
     def __init__(self, service: Service) -> None:
-        self.seen = Seen()
+        self.oldest = 0.0
+        self.backlog: tuple[Backlog, ...] = ()
         self._service = service
         self._registry = registry = CollectorRegistry()
         self._jobs = Counter(
@@ -90,7 +85,7 @@ class Metrics(Observer):
         jobs.add_metric(["running"], order.running)
         yield jobs
         age = "Seconds that the oldest waiting job has waited."
-        yield GaugeMetricFamily("marble_queue_age_seconds", age, value=self.seen.oldest)
+        yield GaugeMetricFamily("marble_queue_age_seconds", age, value=self.oldest)
         paused = "1 while nothing starts."
         yield GaugeMetricFamily("marble_queue_paused", paused, value=bool(order.reason))
 
@@ -106,7 +101,7 @@ class Metrics(Observer):
         waits = "Times that a platform asked to wait."
         yield CounterMetricFamily("marble_rate_limit_waits", waits, value=delivery.waits)
         waiting = GaugeMetricFamily("marble_outbox", "Replies that wait.", labels=["adapter"])
-        for each in self.seen.backlog:
+        for each in self.backlog:
             waiting.add_metric([each.adapter], each.waiting)
         yield waiting
         up = GaugeMetricFamily("marble_adapter_up", "1 for a chat that works.", labels=["adapter"])

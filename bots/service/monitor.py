@@ -58,13 +58,13 @@ class Monitor:
 
     async def scrape(self, request: web.Request | None = None) -> web.Response:
         """Answer with the metrics."""
-        storage, seen = self.service.app.storage, self.metrics.seen
+        storage, metrics = self.service.app.storage, self.metrics
         with suppress(DatabaseFault):  # the other figures are still worth having
-            seen.backlog = await storage.outbox.backlog()
+            metrics.backlog = await storage.outbox.backlog()
             first = await storage.jobs.list_queued(limit=1)
             since = first[0].created_at if first else datetime.now(UTC)
-            seen.oldest = max(0.0, (datetime.now(UTC) - since).total_seconds())
-        return _response(True, self.metrics.text().decode(), "; version=0.0.4")
+            metrics.oldest = max(0.0, (datetime.now(UTC) - since).total_seconds())
+        return _response(True, metrics.text().decode(), "; version=0.0.4")
 
     async def _faults(self) -> AsyncIterator[str]:
         app = self.service.app

@@ -10,9 +10,8 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Final, cast
+from pkgutil import resolve_name
+from typing import Final
 
 from bots.operations.settings import Settings
 from bots.service.adapters import ServedAdapter, Service
@@ -26,9 +25,6 @@ class TerminalAdapter:
 
     name: str = "terminal"
     ways: Sequence[Way] = (Way("keep", repeatable=True),)
-
-    def __init__(self, app: App | None = None) -> None:
-        pass
 
     async def run(self) -> None:
         """Do nothing: what terminals ask for is found in the database."""
@@ -44,31 +40,17 @@ class TerminalAdapter:
         """Do nothing: there is no token."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterEntry:
-    """An adapter: `module:factory`, called with the `App`, and whether the settings want it."""
-
-    factory: str
-    wanted: Callable[[Settings], bool]
-
-
-# Imported by name, and only where wanted: a chat that is not used costs no import.
-ADAPTERS: Final[tuple[AdapterEntry, ...]] = (
-    AdapterEntry("bots.service.serve:TerminalAdapter", lambda s: True),
-    AdapterEntry("bots.discord.adapter:DiscordAdapter", lambda s: bool(s.discord_token)),
-    AdapterEntry("bots.telegram.adapter:Telegram", lambda s: bool(s.telegram_token)),
-)
+# By the setting that asks for them. Imported by name: a chat that is not used costs no import.
+ADAPTERS: Final = {
+    "discord_token": "bots.discord.adapter:DiscordAdapter",
+    "telegram_token": "bots.telegram.adapter:Telegram",
+}
 
 
-def make_adapters(app: App, entries: Sequence[AdapterEntry] = ADAPTERS) -> list[ServedAdapter]:
-    """Return the adapters that the settings ask for."""
-    adapters = []
-    for entry in entries:
-        if entry.wanted(app.settings):
-            module, _, name = entry.factory.partition(":")
-            factory = cast(Callable[[App], ServedAdapter], getattr(import_module(module), name))
-            adapters.append(factory(app))
-    return adapters
+def make_adapters(app: App) -> list[ServedAdapter]:
+    """Return the adapters that the settings ask for, and the terminal's."""
+    wanted = [place for setting, place in ADAPTERS.items() if getattr(app.settings, setting)]
+    return [TerminalAdapter(), *(resolve_name(place)(app) for place in wanted)]
 
 
 async def serve(settings: Settings) -> None:

@@ -25,6 +25,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -111,14 +112,16 @@ class Delivery:
     stopped: dict[str, str] = field(default_factory=dict)  # adapters that are refused, and why
     _refusals: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     in_flight: dict[int, tuple[PendingReply, asyncio.Task[None]]] = field(default_factory=dict)
-    _landed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Deliver until cancelled; replies in flight are then cut off, see `drain`."""
         try:
             while True:
                 await self.deliver_due()
-                await self._something_to_do()
+                with suppress(TimeoutError):  # a new reply, a free place, or the next look
+                    async with asyncio.timeout(LOOK):
+                        await self.outbox.arrived.wait()
+                self.outbox.arrived.clear()
         finally:
             for _, task in self.in_flight.values():
                 task.cancel()
@@ -151,37 +154,38 @@ class Delivery:
         """Deliver an adapter's replies again."""
         self.stopped.pop(adapter, None)
         self._refusals[adapter].clear()
-        self._landed.set()
+        self.outbox.arrived.set()
 
     def stop(self, adapter: str, reason: str) -> None:
         """Hold back an adapter's replies until it is resumed, and log it."""
         if adapter not in self.stopped:
-            self.stopped[adapter] = reason
             self._refusals[adapter].set()
             _log.critical(
                 "%s refuses Marble: %s. Its replies wait, and it is asked again now and then.",
                 adapter,
                 reason,
             )
+        self.stopped[adapter] = reason
 
     async def refusal(self, adapter: str) -> str:
         """Wait until an adapter is stopped; return why."""
         await self._refusals[adapter].wait()
         return self.stopped[adapter]
 
-    async def _something_to_do(self) -> None:
-        """Wait for a new reply, a free place, or the next look."""
-        news = [
-            asyncio.create_task(event.wait(), name="delivery-wait")
-            for event in (self.outbox.arrived, self._landed)
-        ]
+    async def accepts(self, adapter: str) -> bool:
+        """Ask a platform whether it accepts the token; False where it cannot be asked, too.
+
+        An adapter whose token is refused is stopped.
+        """
         try:
-            await asyncio.wait(news, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in news:
-                task.cancel()
-        self.outbox.arrived.clear()
-        self._landed.clear()
+            async with asyncio.timeout(ASK):
+                await self.adapters[adapter].check()
+            return True
+        except AdapterStopped as error:
+            self.stop(adapter, str(error))
+        except Exception as error:
+            _log.warning("%s could not be asked about its token: %s", adapter, error)
+        return False
 
     def _start(self, pending: PendingReply) -> None:
         job = pending.job.id
@@ -191,7 +195,7 @@ class Delivery:
 
     def _land(self, job: int, done: asyncio.Task[None]) -> None:
         del self.in_flight[job]
-        self._landed.set()
+        self.outbox.arrived.set()
         if not done.cancelled() and (error := done.exception()):
             # The database failed: the reply is still in the outbox, and found again.
             _log.error("The delivery of job %d was not recorded: %s", job, error)
@@ -223,12 +227,11 @@ class Delivery:
         while True:
             try:
                 await self.jobs.delivered(job, shown)
+                return
             except DatabaseFault as error:
                 if not error.passing:
                     raise
                 _log.error("Job %d was delivered, which cannot be recorded yet: %s", job, error)
-            else:
-                return
 
     async def _hasten(self, arrived: PendingReply) -> None:
         """Retry the replies that waited for the network, which works again.
@@ -274,14 +277,8 @@ class Delivery:
 
     async def _refused(self, pending: PendingReply, reason: str) -> None:
         """Stop an adapter whose platform refuses the token twice."""
-        try:
-            if pending.adapter not in self.stopped:
-                async with asyncio.timeout(ASK):
-                    await self.adapters[pending.adapter].check()
-        except AdapterStopped as error:
-            self.stop(pending.adapter, str(error))
-        except Exception as error:
-            _log.warning("%s cannot be asked about its token: %s", pending.adapter, error)
+        if pending.adapter not in self.stopped:
+            await self.accepts(pending.adapter)
         if pending.adapter in self.stopped:
             await self.outbox.postpone(pending.job.id, 0, reason, failed=False)
         else:  # the token works, and another way may, too

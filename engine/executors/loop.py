@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -104,8 +104,7 @@ class Loop:
             self._report(report)
 
     def _open(self) -> Pipeline:
-        module, _, name = self._config.factory.partition(":")
-        pipeline: Pipeline = getattr(import_module(module), name)(self._config)
+        pipeline: Pipeline = resolve_name(self._config.factory)(self._config)
         return pipeline
 
     def _end_all(self, error: Exception) -> None:

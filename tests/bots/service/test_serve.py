@@ -17,7 +17,7 @@ from bots.requests.studio import Asker
 from bots.requests.styles import Stylebook
 from bots.service.adapters import Service
 from bots.service.app import App, roles_of, rules_of
-from bots.service.serve import AdapterEntry, make_adapters, serving
+from bots.service.serve import ADAPTERS, make_adapters, serving
 from bots.worker.delivery import AdapterStopped, TryLater, Way
 from bots.worker.pausing import Pausing
 from storage import Job, PendingReply, Status
@@ -265,14 +265,12 @@ async def test_a_signal_while_it_closes_does_not_end_it_half_closed(scene: Scene
         assert signal.getsignal(each) not in (signal.SIG_DFL, signal.default_int_handler)
 
 
-def test_only_what_is_wanted_is_imported(scene: Scene) -> None:
-    entries = (
-        AdapterEntry("bots.service.serve:TerminalAdapter", lambda settings: True),
-        AdapterEntry("bots.nowhere:Home", lambda settings: False),
-    )
-    assert [adapter.name for adapter in make_adapters(scene.app, entries)] == ["terminal"]
+def test_only_what_is_wanted_is_imported(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ADAPTERS, "discord_token", "bots.nowhere:Home")
+    assert [adapter.name for adapter in make_adapters(scene.app)] == ["terminal"]
+    wanted = replace(scene.app, settings=replace(scene.app.settings, discord_token="token"))
     with pytest.raises(ModuleNotFoundError):
-        make_adapters(scene.app, [replace(entries[1], wanted=lambda settings: True)])
+        make_adapters(wanted)
 
 
 async def test_failures_long_ago_are_forgotten(
