@@ -37,7 +37,7 @@ async def stats(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
 
 async def styles(app: App, viewer: Viewer, words: Words) -> Iterable[str]:
     """List the styles that can be used in this place."""
-    return style_lines(await app.styles.list(viewer.place), words)
+    return style_lines(await app.storage.styles.list(viewer.place), words)
 
 
 ListCommand = Callable[[App, Viewer, Words], Awaitable[Iterable[str]]]

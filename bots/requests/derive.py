@@ -26,18 +26,10 @@ ZOOMS: Final = Range(1.1, 4)
 DIRECTIONS: Final = ("left", "right", "up", "down")
 
 
-class NoPictures(UserError):
-    """Says that a job has no pictures to start from."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(Sentence("no_pictures", job=job.id))
-
-
 class NotInJob(UserError):
     """Says which pictures a job has, where another one was named."""
 
     def __init__(self, job: Job, name: str) -> None:
-        self.name = name
         pictures = job.recipe.pictures
         first, last = (f"{job.id}.{number + 1}" for number in (pictures[0], pictures[-1]))
         count = len(pictures)
@@ -48,15 +40,6 @@ class NotInJob(UserError):
                 "pictures_in_job", name=name, job=job.id, count=count, first=first, last=last
             )
         )
-
-
-class WhichPicture(UserError):
-    """Says that a job has several pictures, where one must be named."""
-
-    def __init__(self, job: Job) -> None:
-        number = job.recipe.pictures[0] + 1
-        count, example = len(job.pictures), f"{job.id}.{number}"
-        super().__init__(Sentence("which_picture", job=job.id, count=count, example=example))
 
 
 def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -95,9 +78,10 @@ def the_picture(job: Job, picture: int | None) -> Picture:
         of_picture(job, picture)
     found = [kept for kept in job.pictures if picture in (None, kept.index)]
     if not found:
-        raise NoPictures(job)
+        raise UserError(Sentence("no_pictures", job=job.id))
     if len(found) > 1:
-        raise WhichPicture(job)
+        count, example = len(found), f"{job.id}.{job.recipe.pictures[0] + 1}"
+        raise UserError(Sentence("which_picture", job=job.id, count=count, example=example))
     return found[0]
 
 

@@ -132,7 +132,3 @@ class Stylebook:
         if not await self.storage.styles.remove(place, style.name, by=by):  # just now, by another
             raise UnknownStyle(style.name, [each.name for each in own if each != style])
         return style
-
-    async def list(self, place: str) -> tuple[Style, ...]:
-        """Return the styles of a place and of those it lies in, by name."""
-        return await self.storage.styles.list(place)

@@ -32,15 +32,6 @@ _LIST: Final = re.compile(r'(?:"[^"]*"|\S)+')  # no blank ends it in quotes
 _QUOTES: Final = {'"': '"', "“": "”", "'": "'", "«": "»"}
 
 
-class GivenTwice(UserError):
-    """Says which option was given twice, and as what."""
-
-    def __init__(self, name: str, first: str, second: str) -> None:
-        super().__init__(
-            Sentence("given_twice", name=f"--{name}", first=shorten(first), second=shorten(second))
-        )
-
-
 def split_message(text: str, more: Sequence[Flag] = (), *, lines: bool = True) -> tuple[str, Typed]:
     """Split a text: words are the prompt, `--name value` anywhere an option.
 
@@ -81,7 +72,7 @@ def read_request(
     """Read a prompt beside which options can be given, too: its words, and all options.
 
     Its lines are all words, as are those of a negative prompt that is given beside it, in which
-    options are read, too. Raises `GivenTwice` for an option that is given in two of these, with
+    options are read, too. Raises `UserError` for an option that is given in two of these, with
     other values; otherwise as `split_message`.
     """
     words, typed = split_message(text, more, lines=False)
@@ -102,12 +93,13 @@ def read_given(given: Iterable[tuple[str, str]], more: Sequence[Flag] = ()) -> T
 def join_options(
     given: Iterable[tuple[str, str]], typed: Typed, more: Sequence[Flag] = ()
 ) -> Typed:
-    """Return options of two places together, or raise `GivenTwice`."""
+    """Return options of two places together, or raise `UserError` for one that differs."""
     given, several = list(given), {flag.name for flag in more if flag.many}
     for name, second in typed:
         for known, first in given:
             if name == known and name not in several and first.strip() != second.strip():
-                raise GivenTwice(name, first, second)
+                facts = {"first": shorten(first), "second": shorten(second)}
+                raise UserError(Sentence("given_twice", name=f"--{name}", **facts))
     return [*given, *typed]
 
 

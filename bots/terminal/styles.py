@@ -20,7 +20,7 @@ async def styles(arguments: argparse.Namespace, settings: Settings) -> None:
         place = await present_place(storage, place)
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
         await _change(book, place, arguments)
-        known = await book.list(place)
+        known = await storage.styles.list(place)
     table = Listing()
     for style in known:
         without = f" (not: {style.negative})" if style.negative else ""

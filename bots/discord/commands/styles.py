@@ -23,7 +23,7 @@ Words = app_commands.Range[str, 1, LONGEST]
 async def own(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer the server's own styles: only they can be removed there."""
     place = guild_key(interaction.guild_id) if interaction.guild_id else EVERYWHERE
-    known = await handler.app.styles.list(place)
+    known = await handler.storage.styles.list(place)
     return offered(text, (style.name for style in known if style.place == place))
 
 

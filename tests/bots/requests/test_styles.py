@@ -126,7 +126,7 @@ async def test_a_style_is_held_to_what_prompts_are(
 ) -> None:
     with pytest.raises(error):
         await book.add(HERE, name, prompt, negative, by=ADA.person)
-    assert await book.list(HERE) == ()
+    assert await book.storage.styles.list(HERE) == ()
 
 
 async def test_only_what_a_place_keeps_itself_is_removed_there(book: Stylebook) -> None:
