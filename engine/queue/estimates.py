@@ -6,6 +6,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -191,8 +192,7 @@ class Meter:
 
     def copy(self) -> Meter:
         """Return an independent copy."""
-        twin = Meter()
-        twin._clock, twin._at, twin._widths = self._clock, self._at, self._widths
+        twin = copy.copy(self)
         twin._jobs = dict(self._jobs)
         return twin
 

@@ -19,6 +19,7 @@ owner is served after them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
@@ -52,14 +53,9 @@ class Share(Generic[K]):
 
     def copy(self) -> Share[K]:
         """Return an independent copy."""
-        twin: Share[K] = Share()
-        twin._time = self._time
+        twin = copy.copy(self)
         twin._finish, twin._active = dict(self._finish), dict(self._active)
-        twin._heap, twin._backlogged, twin._capacity = (
-            list(self._heap),
-            list(self._backlogged),
-            self._capacity,
-        )
+        twin._heap, twin._backlogged = list(self._heap), list(self._backlogged)
         return twin
 
     def activate(self, owner: K, job: int) -> None:
