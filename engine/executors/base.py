@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from engine.errors import Cancelled, Lost, MarbleError
@@ -29,7 +29,6 @@ class QueueingExecutor(Executor, ABC):
         self._inboxes: dict[Key, asyncio.Queue[Event | Ended]] = {}  # of the callers of `run`
         self._waiting: deque[Spec] = deque()  # not yet admitted
         self._admitted: dict[Key, Spec] = {}  # and not yet ended
-        self._counts: Mapping[str, int] = {}
 
     async def __aexit__(self, *error: object) -> None:
         await self.close()

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -59,6 +59,7 @@ class ChildExecutor(QueueingExecutor):
         self._config = config
         self._backoff = backoff
         self._silence = silence * (COMPILING if config.compile else 1)
+        self._counts: Mapping[str, int] = {}
         self._last_message_at = 0.0  # or start of the child, or of its first job
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None  # while there is a child
@@ -169,7 +170,7 @@ class ChildExecutor(QueueingExecutor):
                 self._process = self._writer = None
                 process.kill()
                 code = await asyncio.shield(asyncio.to_thread(process.wait))
-        return _describe(code)
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
     async def _kill_silent(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a child that has jobs, or starts, and sends no message for too long."""
@@ -232,7 +233,3 @@ def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:
         # Ctrl-C at the terminal must reach the parent only, which then ends its child.
         start_new_session=True,
     )
-
-
-def _describe(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

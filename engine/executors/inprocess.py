@@ -25,7 +25,6 @@ class InProcessExecutor(QueueingExecutor):
         self._engine = Loop(
             config,
             report=partial(self._call_soon, self._receive),
-            count=self._set_counts,
             opened=partial(self._call_soon, self._ready.set),
         )
         self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
@@ -46,7 +45,7 @@ class InProcessExecutor(QueueingExecutor):
 
     def health(self) -> Health:
         """Return whether the thread is alive."""
-        return Health(alive=self._thread.is_alive(), counts=self._counts)
+        return Health(alive=self._thread.is_alive(), counts=self._engine.counts)
 
     def _begin(self) -> None:
         if self._thread.ident is None:
@@ -65,6 +64,3 @@ class InProcessExecutor(QueueingExecutor):
         assert self._asyncio is not None
         if not self._asyncio.is_closed():
             self._asyncio.call_soon_threadsafe(function, *arguments)
-
-    def _set_counts(self, counts: dict[str, int]) -> None:
-        self._counts = counts

@@ -6,7 +6,7 @@ torch is imported in that thread, so that no other thread waits for the import.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -36,19 +36,18 @@ class Loop:
         self,
         config: EngineConfig,
         report: Callable[[Report], None],
-        count: Callable[[dict[str, int]], None],
         opened: Callable[[], None],
         device_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._report = report
-        self._count = count
         self._opened = opened
         self._device_lost = device_lost
         self._commands: SimpleQueue[Spec | Key | None] = SimpleQueue()
         self._inbox: list[Spec | Key] = []
         self._running: set[Key] = set()  # admitted, and not yet ended
         self._pipeline: Pipeline | None = None
+        self.counts: Mapping[str, int] = {}  # `Pipeline.counts` at the end of the latest job
 
     def admit(self, spec: Spec) -> None:
         """Start a job at the next tick."""
@@ -99,7 +98,7 @@ class Loop:
         for report in pipeline.tick():
             if isinstance(report.news, Ended):
                 self._running.discard(report.key)
-                self._count(pipeline.counts)
+                self.counts = pipeline.counts
                 self._check_device(report.news.error)
             self._report(report)
 

@@ -21,7 +21,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import BinaryIO, Final
 
-from engine.events import Key, Report
+from engine.events import Ended, Key, Report
 from engine.executors import wire
 from engine.executors.config import EngineConfig
 from engine.executors.loop import Loop
@@ -57,14 +57,6 @@ class Parent(logging.Handler):
         except OSError:
             os._exit(0)  # the parent has died
 
-    def report(self, report: Report) -> None:
-        """Send what happened to a job."""
-        self.send(wire.pack(report))
-
-    def count(self, counts: dict[str, int]) -> None:
-        """Send the engine's counts."""
-        self.send(wire.Frame({"counts": counts}))
-
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, with its traceback as text."""
         self.send(wire.Frame({"log": [record.name, record.levelno, self.format(record)]}))
@@ -83,10 +75,15 @@ def main(descriptor: int) -> None:
     logging.basicConfig(level=first["level"], handlers=[parent], force=True)
     config = EngineConfig.from_dict(first["config"])
 
+    def report(report: Report) -> None:
+        if isinstance(report.news, Ended):
+            parent.send(wire.Frame({"counts": loop.counts}))
+        parent.send(wire.pack(report))
+
     def opened() -> None:
         parent.send(wire.Frame({"ready": os.getpid()}))
 
-    loop = Loop(config, parent.report, parent.count, opened, lambda: os._exit(DEVICE_LOST))
+    loop = Loop(config, report, opened, lambda: os._exit(DEVICE_LOST))
     threading.Thread(
         target=_take_commands, args=(commands, loop), name="commands", daemon=True
     ).start()
