@@ -173,5 +173,4 @@ def _from(recipe: Recipe, picture: Picture) -> Recipe:
 
 
 def _whole(side: float) -> int:
-    """Return a side in whole latents."""
-    return max(8, 8 * round(side / 8))
+    return max(8, 8 * round(side / 8))  # whole latents

@@ -182,8 +182,10 @@ class Studio:
         Returns its sha256; raises `ImageError`.
         """
 
-        picture = await asyncio.to_thread(lambda: read_stored_image(self._pictures.fetch(image)))
-        return await asyncio.to_thread(lambda: self._keep(channel_mask(picture, channel)))
+        def make() -> str:
+            return self._keep(channel_mask(read_stored_image(self._pictures.fetch(image)), channel))
+
+        return await asyncio.to_thread(make)
 
     async def get(self, name: str) -> tuple[Job, int | None]:
         """Return the job of that name, and which of its pictures is meant (None: all)."""

@@ -269,7 +269,6 @@ class Delivery:
                 await self._again(pending, reason, TRIES)
 
     async def _again(self, pending: PendingReply, reason: str, tries: int) -> None:
-        """Try the same way so many times, then the next."""
         if pending.tries + 1 < tries:
             await self.outbox.postpone(pending.job.id, back_off(pending.tries), reason)
         else:

@@ -34,11 +34,6 @@ DISK: Final = "disk"  # who pauses the queue
 NAME: Final = "marble-????-??-??.backup"
 
 
-def local_time() -> datetime:
-    """Return the time of day where the machine is."""
-    return datetime.now().astimezone()
-
-
 @dataclass(slots=True)
 class Maintenance:
     """Looks after the disk and database of a serving process; its errors are logged."""
@@ -46,7 +41,7 @@ class Maintenance:
     storage: Storage
     queue: Queue
     settings: Settings
-    now: Callable[[], datetime] = local_time
+    now: Callable[[], datetime] = lambda: datetime.now().astimezone()  # where the machine is
     _not_before: float = 0.0
 
     async def run(self) -> None:
@@ -123,7 +118,6 @@ class Maintenance:
         return self.folder / ".done"
 
     def _is_due(self) -> bool:
-        """Return whether a night has begun since this was last done."""
         now = self.now()
         night = now.replace(hour=NIGHT, minute=0, second=0, microsecond=0)
         if now < night:

@@ -56,7 +56,7 @@ class Worker:
         self._unrecorded: dict[int, Job] = {}  # claims of ours whose end could not be recorded
         self._stopped: set[int] = set()  # cancelled here while a task of ours has them in hand
         self.observer = Observer()
-        self._positions = PositionPublisher(self.queue, self._news, publish_every)
+        self._positions = PositionPublisher(queue, self._news, publish_every)
 
     def submit(self, job: Job, caps: Caps = ()) -> None:
         """Put a job into the queue, unless it is there already or over."""
@@ -151,9 +151,6 @@ class Worker:
         except Exception as unexpected:
             log.exception("job %d: its outcome is unknown", number)
             error = unexpected
-        self._forget(number, error)
-
-    def _forget(self, number: int, error: Exception | None) -> None:
         self._stopped.discard(number)
         if news := self._news.pop(number, None):
             news.close(error)

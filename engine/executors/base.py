@@ -78,13 +78,11 @@ class QueueingExecutor(Executor, ABC):
             inbox.put_nowait(report.news)
 
     def _lose_all(self, how: str) -> None:
-        """End all admitted jobs as lost."""
         lost = list(self._admitted)
         for key in lost:
             self._receive(Report(key, Ended(Lost(how, alone=len(lost) == 1))))
 
     def _end_all(self, error: MarbleError) -> None:
-        """End all jobs, admitted or not."""
         for key in list(self._inboxes):
             self._receive(Report(key, Ended(error)))
 
