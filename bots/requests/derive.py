@@ -33,13 +33,8 @@ class NotInJob(UserError):
         pictures = job.recipe.pictures
         first, last = (f"{job.id}.{number + 1}" for number in (pictures[0], pictures[-1]))
         count = len(pictures)
-        super().__init__(
-            Sentence("one_picture_in_job", name=name, job=job.id, first=first)
-            if count == 1
-            else Sentence(
-                "pictures_in_job", name=name, job=job.id, count=count, first=first, last=last
-            )
-        )
+        code = "one_picture_in_job" if count == 1 else "pictures_in_job"
+        super().__init__(Sentence(code, name=name, job=job.id, count=count, first=first, last=last))
 
 
 def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any
 
 from bots.requests.aspect import sized
 from bots.requests.derive import change, default_strength
+from bots.requests.styles import WORDS
 from engine.errors import MissingVae
 from engine.models.catalogue import STARTER, Catalogue
 from engine.models.control_files import find_control
@@ -17,8 +18,6 @@ from engine.recipe.limits import check_words
 from engine.recipe.parts import Upscale
 from engine.recipe.prompt_tags import choose, take_loras
 from engine.recipe.recipe import Recipe, random_seed
-
-WORDS: Final = ("prompt", "negative_prompt")
 
 
 class RecipeBuilder:

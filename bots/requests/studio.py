@@ -17,8 +17,8 @@ from bots.requests import derive
 from bots.requests.aspect import size_like
 from bots.requests.default_options import parse_saved
 from bots.requests.derive import of_picture, the_picture
-from bots.requests.recipe_builder import WORDS, RecipeBuilder
-from bots.requests.styles import STYLE, find_style, style_in, styled
+from bots.requests.recipe_builder import RecipeBuilder
+from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
 from engine.files.stored import PictureFolder
 from engine.models.catalogue import STARTER, Catalogue

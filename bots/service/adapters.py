@@ -38,11 +38,9 @@ class ServedAdapter(Adapter, Protocol):
         passes. After any other error it is called again soon. Returns early only where there is
         nothing to receive.
         """
-        ...
 
     def stop_intake(self) -> None:
         """Receive nothing more; `deliver` still works until `run` is cancelled."""
-        ...
 
 
 @dataclass(slots=True)

@@ -100,19 +100,16 @@ async def monitored(service: Service) -> AsyncIterator[None]:
     site = web.TCPSite(runner, settings.metrics_host, settings.metrics_port)
     lag = asyncio.create_task(monitor.watch_lag(), name="marble-lag")
     try:
-        await _listen(site, f"{settings.metrics_host}:{settings.metrics_port}")
+        try:
+            await site.start()
+        except OSError as error:
+            where = f"{settings.metrics_host}:{settings.metrics_port} ({error.strerror})"
+            text = f"Nothing can listen at {where}; choose another MARBLE_METRICS_PORT."
+            raise UserError(text) from error
         yield
     finally:
         lag.cancel()
         await runner.cleanup()
-
-
-async def _listen(site: web.TCPSite, where: str) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        text = f"Nothing can listen at {where} ({error.strerror}); choose another"
-        raise UserError(f"{text} MARBLE_METRICS_PORT.") from error
 
 
 def _response(ok: bool, text: str, version: str = "") -> web.Response:

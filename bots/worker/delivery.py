@@ -61,7 +61,6 @@ class Adapter(Protocol):
 
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Send a reply and return the messages that show it, or raise as the module says."""
-        ...
 
     async def check(self) -> None:
         """Ask the platform whether the token is valid.
@@ -69,7 +68,6 @@ class Adapter(Protocol):
         Raises `AdapterStopped` where the platform itself says no; after any other error the answer
         is not known.
         """
-        ...
 
 
 class TryLater(MarbleError):

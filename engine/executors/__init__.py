@@ -38,7 +38,6 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """Return how many jobs may run at once."""
-        ...
 
     def run(self, spec: Spec) -> AsyncGenerator[Event]:
         """Yield a job's events as they happen, one `Picture` for each of its pictures.
@@ -47,11 +46,9 @@ class Executor(Protocol):
         drawn, `Lost` where the engine's process died (the job may be tried again), `EngineError`
         after an unexpected error. Closing the generator early cancels the job.
         """
-        ...
 
     def cancel(self, job: int, epoch: int) -> None:
         """Cancel a job before its next call of the U-Net; unknown jobs are ignored."""
-        ...
 
     async def ready(self) -> None:
         """Wait until the engine takes jobs, or cannot be started; `run` then raises the error.
@@ -59,8 +56,6 @@ class Executor(Protocol):
         Jobs are claimed only then, so that none counts an attempt for an engine that dies while it
         starts.
         """
-        ...
 
     def health(self) -> Health:
         """Return the engine's state."""
-        ...
