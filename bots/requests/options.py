@@ -25,26 +25,6 @@ _LORA: Final = re.compile(r'(?:"[^"]*"|[^,])+')  # one of several; its name may 
 A_LORA: Final = Sentence("a_lora")
 
 
-def _field(
-    field: str, read: Callable[[str], object], called: str | None = None
-) -> Callable[[str], Values]:
-    """Return a parser that reads a text and checks it by what the recipe's field allows.
-
-    called: what people type, where that is not the field's name.
-    """
-
-    def parse(text: str) -> Values:
-        value: object = text
-        # What cannot be read stays text, and `check` says what the field wants instead.
-        with suppress(ValueError):
-            value = read(text)
-        with _called(called or field):
-            check(field, value)
-        return {field: value}
-
-    return parse
-
-
 @contextmanager
 def _called(name: str, word: str = "") -> Iterator[None]:
     """Re-raise `OptionError` with the option's name as typed and a word that is also accepted."""
@@ -86,19 +66,6 @@ def _style(text: str) -> Values:
     return {STYLE: None if text.strip().lower() in NO_STYLE else style_name(text)}
 
 
-def _optional(field: str, read: Callable[[str], object], called: str) -> Callable[[str], Values]:
-    """Return a parser as `_field` does, for a field that may be left to the model."""
-    plain = _field(field, read)
-
-    def parse(text: str) -> Values:
-        if text.strip().lower() in ("own", "default"):
-            return {field: None}
-        with _called(called, "own"):
-            return plain(text)
-
-    return parse
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
     """How something is typed: `--name value`."""
@@ -115,30 +82,48 @@ class Flag:
 class Option(Flag):
     """An option: how it is typed, what it means, how its text is read."""
 
-    parse: Callable[[str], Values]
     help: str  # one line, in English; `bots.texts` has other languages'
+    field: str = ""  # of the recipe, where its name is another
+    read: Callable[[str], object] = str
+    own: bool = False  # it may be left to the model
+    values: Callable[[str], Values] | None = None  # reads what is no single field
     choices: tuple[str, ...] = ()
     range: Range | None = None  # of a number
+
+    def parse(self, text: str) -> Values:
+        """Read a text, checked by what the recipe's field allows; raises `OptionError`."""
+        if self.values:
+            return self.values(text)
+        field = self.field or self.name
+        if self.own and text.strip().lower() in ("own", "default"):
+            return {field: None}
+        value: object = text
+        # What cannot be read stays text, and `check` says what the field wants instead.
+        with suppress(ValueError):
+            value = self.read(text)
+        with _called(self.name, "own" if self.own else ""):
+            check(field, value)
+        return {field: value}
 
 
 OPTIONS: Final = (
     Option(
         name="negative",
         aliases=("no",),
-        parse=_field("negative_prompt", str, "negative"),
+        field="negative_prompt",
         example="TEXT",
         help="what the picture should not show",
         spoken=True,
     ),
     Option(
         name="seed",
-        parse=_seed,
+        values=_seed,
         example="N",
         help="the same seed gives the same picture (0 to 2^64-1, or 'new')",
     ),
     Option(
         name="steps",
-        parse=_field("steps", int),
+        read=int,
         range=RANGES["steps"],
         example="N",
         help=f"number of denoising steps, {RANGES['steps']}",
@@ -146,28 +131,29 @@ OPTIONS: Final = (
     Option(
         name="guidance",
         aliases=("cfg",),
-        parse=_field("guidance_scale", float, "guidance"),
+        field="guidance_scale",
+        read=float,
         range=RANGES["guidance_scale"],
         example="X",
         help=f"how closely the prompt is followed, {RANGES['guidance_scale']}",
     ),
     Option(
         name="strength",
-        parse=_field("strength", float),
+        read=float,
         range=RANGES["strength"],
         example="X",
         help=f"how much of a start image is redrawn, {RANGES['strength']}",
     ),
     Option(
         name="fit",
-        parse=_field("fit", _name),
+        read=_name,
         example="HOW",
         help=f"how to fit a start image of another shape: {', '.join(FITS)}",
         choices=FITS,
     ),
     Option(
         name="sampler",
-        parse=_field("sampler", _name),
+        read=_name,
         example="NAME",
         help=f"one of {', '.join(SAMPLERS)}",
         choices=SAMPLERS,
@@ -175,7 +161,7 @@ OPTIONS: Final = (
     Option(
         name="schedule",
         aliases=("scheduler",),
-        parse=_field("schedule", _name),
+        read=_name,
         example="NAME",
         help=f"one of {', '.join(SCHEDULES)}",
         choices=SCHEDULES,
@@ -183,14 +169,14 @@ OPTIONS: Final = (
     Option(
         name="size",
         aliases=("ar", "aspect"),
-        parse=parse_size,
+        values=parse_size,
         example="WxH",
         help="width and height in pixels, like 768x512, or a ratio, like 3:2",
     ),
     Option(
         name="count",
         aliases=("n",),
-        parse=_field("count", int),
+        read=int,
         range=RANGES["count"],
         example="N",
         help=f"how many pictures, {RANGES['count']}",
@@ -198,41 +184,44 @@ OPTIONS: Final = (
     Option(
         name="model",
         aliases=("checkpoint",),
-        parse=_field("checkpoint", str, "model"),
+        field="checkpoint",
         example="NAME",
         help="the model to draw with",
     ),
     Option(
         name="lora",
         aliases=("loras",),
-        parse=_loras,
+        values=_loras,
         listed=True,
         example="NAME:X",
         help="LoRAs with their weights: name:0.8, several separated by commas, or 'none'",
     ),
     Option(
         name="style",
-        parse=_style,
+        values=_style,
         example="NAME",
         help="a saved style, or 'none'",
     ),
     Option(
         name="clip-skip",
         aliases=("clipskip",),
-        parse=_optional("clip_skip", int, "clip-skip"),
+        field="clip_skip",
+        read=int,
+        own=True,
         example="N",
         help=f"which layer of the text encoder to use, counted from its last, "
         f"{RANGES['clip_skip']}, or 'own'",
     ),
     Option(
         name="vae",
-        parse=_optional("vae", str, "vae"),
+        own=True,
         example="NAME",
         help="another VAE than the model's, or 'own'",
     ),
     Option(
         name="rescale",
-        parse=_field("guidance_rescale", float, "rescale"),
+        field="guidance_rescale",
+        read=float,
         example="X",
         help=f"how far to reduce the contrast of guidance, {RANGES['guidance_rescale']}",
     ),
