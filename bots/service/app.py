@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
 from bots.worker.maintenance import Maintenance
 from bots.worker.pausing import Pausing
-from bots.worker.queue_view import limits_of, priority_of, recall, remember
+from bots.worker.queue_view import limits_of, recall, remember, task_of
 from bots.worker.worker import Worker
 from engine.executors import Health
 from engine.executors.choose import make_executor
@@ -96,7 +97,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
-        worker = Worker(storage.jobs, executor, queue, priority_of(settings), gate.caps)
+        worker = Worker(storage.jobs, executor, queue, partial(task_of, settings), gate.caps)
         if serving:
             await storage.care.sweep()
             await take_in(storage, worker)

@@ -7,7 +7,7 @@ same code, without what only that process has measured.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -50,23 +50,14 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def priority_of(settings: Settings) -> Callable[[Job], Priority]:
-    """Return a function that says whose jobs go first."""
-
-    def priority(job: Job) -> Priority:
-        first = job.person in settings.moderators or job.person in settings.owners
-        return Priority.MODERATOR if first else Priority.PERSON
-
-    return priority
-
-
-def task_of(job: Job, priority: Priority, caps: Caps = ()) -> Task:
+def task_of(settings: Settings, job: Job, caps: Caps = ()) -> Task:
     """Return a job as the queue takes it."""
+    first = job.person in settings.moderators or job.person in settings.owners
     return Task(
         job=job.id,
         person=job.person,
         work=work_of(job.recipe),
-        priority=priority,
+        priority=Priority.MODERATOR if first else Priority.PERSON,
         caps=caps,
         alone=job.suspect,
     )
@@ -165,14 +156,14 @@ def _order(
     running: Sequence[Job], waiting: Sequence[Job], settings: Settings, speeds: Speeds
 ) -> Order:
     """Rebuild the order of the process that draws; what runs, runs, whatever the limits say."""
-    priority, limits = priority_of(settings), limits_of(settings)
+    limits = limits_of(settings)
     most = max(Counter(job.person for job in running).values(), default=0)
     order = Order(replace(limits, running=max(limits.running, most)), speeds)
     for job in running:
-        order.submit(replace(task_of(job, priority(job)), alone=False))
+        order.submit(replace(task_of(settings, job), alone=False))
         order.choose((job.started_at or job.created_at).timestamp(), len(running))
     for job in waiting:
-        order.submit(task_of(job, priority(job)))
+        order.submit(task_of(settings, job))
     return order
 
 

@@ -9,12 +9,11 @@ from typing import Final
 
 from bots.operations.logs import about
 from bots.worker.progress import EVERY, JobNews, Observer, PositionPublisher
-from bots.worker.queue_view import task_of
 from engine.errors import Cancelled, Lost, UserError
 from engine.events import News, Picture, Stage
 from engine.executors import Executor
 from engine.queue.queue import Queue
-from engine.queue.tasks import Caps, Priority, Task
+from engine.queue.tasks import Caps, Task
 from engine.sentences import Sentence
 from engine.spec import Spec
 from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
@@ -42,14 +41,14 @@ class Worker:
         jobs: Jobs,
         executor: Executor,
         queue: Queue,
-        priority: Callable[[Job], Priority],
+        task_of: Callable[[Job, Caps], Task],
         caps: Callable[[str, str], Awaitable[Caps]],
         publish_every: float = EVERY,
     ) -> None:
         self.queue = queue
         self._jobs = jobs
         self._executor = executor
-        self._priority = priority
+        self._task_of = task_of
         self.caps = caps
         self._news: dict[int, JobNews] = {}
         self._epochs: dict[int, int] = {}  # of our claims on the jobs that run
@@ -133,7 +132,7 @@ class Worker:
                 news.close()
 
     def _enqueue(self, job: Job, caps: Caps) -> None:
-        self.queue.submit(task_of(job, self._priority(job), caps))
+        self.queue.submit(self._task_of(job, caps))
 
     async def _serve(self, task: Task) -> None:
         """Wait for the end of a job, whichever process draws it, and close its news."""

@@ -17,7 +17,7 @@ from engine.models.catalogue import Catalogue
 from engine.queue.queue import Queue
 from engine.queue.tasks import Limits
 from storage import Storage
-from tests.bots.fakes import FakeExecutor, allow_all, equal_priority, no_caps
+from tests.bots.fakes import FakeExecutor, allow_all, equal_task, no_caps
 from tests.models import make_model
 
 LIMITS = Limits(running=2, waiting=6, length=100)
@@ -65,7 +65,7 @@ async def house(tmp_path: Path, models: Path) -> AsyncIterator[House]:
     executor = FakeExecutor()
     async with Storage.open(tmp_path / "data") as storage:
         queue = Queue(lambda: executor.slots, LIMITS)
-        worker = Worker(storage.jobs, executor, queue, equal_priority, no_caps, publish_every=0)
+        worker = Worker(storage.jobs, executor, queue, equal_task, no_caps, publish_every=0)
         working = asyncio.create_task(worker.run(), name="worker")
         catalogue = Catalogue(models, starter=models / "tiny")
         studio = Studio(catalogue, storage, worker, gate=allow_all)

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from bots.admission.gate import Admission
+from bots.operations.settings import load_settings
 from bots.requests.studio import Asker
+from bots.worker.queue_view import task_of
 from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
 from engine.formats.metadata import write_png
-from engine.queue.tasks import Caps, Priority
+from engine.queue.tasks import Caps, Task
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 from storage import Job
@@ -26,9 +28,9 @@ async def no_caps(person: str, place: str) -> Caps:
     return ()
 
 
-def equal_priority(job: Job) -> Priority:
+def equal_task(job: Job, caps: Caps = ()) -> Task:
     """Give every job the same priority."""
-    return Priority.PERSON
+    return task_of(load_settings({}, env_file=""), job, caps)
 
 
 class FakeExecutor(Executor):

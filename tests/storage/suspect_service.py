@@ -22,7 +22,7 @@ from engine.queue.tasks import Limits
 from engine.spec import Spec
 from storage import Status, Storage
 from storage.database import schema
-from tests.bots.fakes import equal_priority, no_caps
+from tests.bots.fakes import equal_task, no_caps
 
 LOOK = 0.02  # seconds between looks for what a dead process left
 LIMITS = Limits(running=100, waiting=100)
@@ -53,7 +53,7 @@ async def _live(folder: Path, url: str | None, factory: str, last: int | None) -
         MortalExecutor(EngineConfig(factory=factory), last) as executor,
     ):
         queue = Queue(lambda: executor.slots, LIMITS)
-        worker = Worker(storage.jobs, executor, queue, equal_priority, no_caps)
+        worker = Worker(storage.jobs, executor, queue, equal_task, no_caps)
         working = asyncio.create_task(worker.run(), name="worker")
         while not (await storage.history.stats()).jobs.keys() <= {Status.RENDERED, Status.FAILED}:
             await take_in(storage, worker)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bots.operations.settings import Settings, load_settings
-from bots.worker.queue_view import learn, load_queue, priority_of, queue_entries
+from bots.worker.queue_view import learn, load_queue, queue_entries, task_of
 from engine.events import Picture
 from engine.queue.estimates import Speeds, work_of
 from engine.queue.tasks import Priority
@@ -72,8 +72,8 @@ def test_more_running_jobs_than_the_limits_allow_are_taken_as_they_are(settings:
 
 def test_moderators_go_first(settings: Settings) -> None:
     settings = replace(settings, moderators=frozenset({"discord:mod"}))
-    assert priority_of(settings)(job(1, "discord:mod")) is Priority.MODERATOR
-    assert priority_of(settings)(job(1, "discord:ada")) is Priority.PERSON
+    assert task_of(settings, job(1, "discord:mod")).priority is Priority.MODERATOR
+    assert task_of(settings, job(1, "discord:ada")).priority is Priority.PERSON
     found = queue_entries([], [job(1), job(2, "discord:mod")], settings, measured(1), NOW)
     assert [each.job.id for each in found] == [2, 1]
 

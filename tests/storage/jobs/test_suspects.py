@@ -15,7 +15,7 @@ from engine.executors.config import EngineConfig
 from engine.queue.queue import Queue
 from storage import Job, Status
 from storage.states import MAX_ATTEMPTS
-from tests.bots.fakes import equal_priority, no_caps
+from tests.bots.fakes import equal_task, no_caps
 from tests.conftest import PATIENCE
 from tests.forked import Process
 from tests.storage import suspect_service
@@ -70,7 +70,7 @@ async def test_a_poison_that_takes_the_engine_along_is_found_among_bystanders(
     config = EngineConfig(factory=STUB)
     async with home.open() as storage, ChildExecutor(config, backoff=lambda n: 0) as executor:
         queue = Queue(lambda: executor.slots, LIMITS)
-        worker = Worker(storage.jobs, executor, queue, equal_priority, no_caps)
+        worker = Worker(storage.jobs, executor, queue, equal_task, no_caps)
         await take_in(storage, worker)
         async with asyncio.timeout(PATIENCE):
             working = asyncio.create_task(worker.run(), name="worker")
