@@ -247,14 +247,8 @@ class Studio:
             recipe, asker, parent=job.id, parent_picture=picture.index, style=job.style
         )
 
-    async def _submit(
-        self,
-        recipe: Recipe,
-        asker: Asker,
-        parent: int | None = None,
-        parent_picture: int | None = None,
-        style: str | None = None,
-    ) -> Job:
+    async def _submit(self, recipe: Recipe, asker: Asker, **origin: Any) -> Job:
+        """Commit and start a job; origin: its parent, parent_picture and style (`NewJob`)."""
         if recipe.image:  # a start image that cannot be used is refused before anything waits
             await asyncio.to_thread(read_start_image, recipe, PictureFolder(self._pictures.folder))
         admission = await self._gate(recipe, asker)
@@ -264,9 +258,7 @@ class Studio:
             place=asker.place,
             reply=asker.reply,
             event=asker.event,
-            parent=parent,
-            parent_picture=parent_picture,
-            style=style,
+            **origin,
         )
         if asker.later:
             return await self._storage.jobs.add(new, allow=admission.allow)

@@ -212,12 +212,9 @@ def _has_drawn(news: Event | Ended) -> bool:
     The growing wait is for engines that cannot. A job that ends a working engine repeatedly is
     stopped by its quarantine.
     """
-    match news:
-        case Progress():
-            return news.stage is Stage.DENOISE and news.step > 0
-        case Ended():
-            return news.error is None
-    return isinstance(news, Picture)
+    if isinstance(news, Progress):
+        return news.stage is Stage.DENOISE and news.step > 0
+    return isinstance(news, Picture) or news.error is None
 
 
 def _spawn(end: socket.socket) -> subprocess.Popen[bytes]:

@@ -48,9 +48,6 @@ class Share(Generic[K]):
     def __len__(self) -> int:
         return len(self._active)
 
-    def __contains__(self, owner: K) -> bool:
-        return owner in self._active
-
     def copy(self) -> Share[K]:
         """Return an independent copy."""
         twin = copy.copy(self)
