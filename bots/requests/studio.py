@@ -239,7 +239,6 @@ class Studio:
     async def _derive(
         self, name: str, asker: Asker, derived: Callable[[Recipe, Picture], Recipe]
     ) -> Job:
-        """Commit and start a job for a recipe derived from one picture; raises `UserError`."""
         job, index = await self.get(name)
         picture = the_picture(job, index)
         recipe = self.builder.with_full_names(derived(job.recipe, picture))

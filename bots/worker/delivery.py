@@ -199,7 +199,6 @@ class Delivery:
             _log.error("The delivery of job %d was not recorded: %s", job, error)
 
     async def _deliver(self, pending: PendingReply) -> None:
-        """Send one reply and record it, or record what is to happen next."""
         adapter, job = self.adapters[pending.adapter], pending.job.id
         if pending.way >= len(adapter.ways):
             await self._abandon(pending, "no way is left")

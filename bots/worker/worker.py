@@ -250,16 +250,14 @@ class Worker:
         self._note_stage(job.id, stage, since, None)
         return pictures
 
-    def _note_stage(
-        self, number: int, before: Stage | None, since: float, now: Stage | None
-    ) -> None:
+    def _note_stage(self, job: int, before: Stage | None, since: float, now: Stage | None) -> None:
         """Report a change of stage to metrics, and loading, drawing and decoding to the queue."""
         if before:
             self.observer.stage(before, time.monotonic() - since)
         if before in (None, Stage.LOAD) and now not in (None, Stage.LOAD):
-            self.queue.drawing_began(number, loaded=before is Stage.LOAD)
+            self.queue.drawing_began(job, loaded=before is Stage.LOAD)
         elif now is Stage.DECODE:
-            self.queue.decoding_began(number)
+            self.queue.decoding_began(job)
 
     async def _fail(self, job: Job, reason: str) -> None:
         with suppress(*OVERTAKEN):  # cancelled in the meantime: that answer stands
