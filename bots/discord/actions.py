@@ -16,6 +16,7 @@ from bots.chat.access import ADMITTED, Audience, Target
 from bots.chat.mydata import forget_data
 from bots.discord.address import LIMIT, message_key
 from bots.discord.attachments import recipe_text
+from bots.discord.errors import with_retries
 from bots.discord.forms import EditForm
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
@@ -23,7 +24,6 @@ from bots.discord.messages import dm_errors, dm_place, send_dm
 from bots.discord.pages import favourites_page, history_page
 from bots.discord.replies import CONTENT, FileData, Reply, pictures_reply
 from bots.discord.request import Request
-from bots.discord.retries import with_retries
 from bots.presentation.fit import Limit, fit
 from bots.presentation.lines import alt_text, recipe_lines
 from bots.texts import Words, say

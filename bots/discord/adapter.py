@@ -13,7 +13,7 @@ from bots.admission.visibility import View
 from bots.discord.address import PLATFORM, Address, message_id, message_key
 from bots.discord.client import MarbleClient
 from bots.discord.connection import Connection, point_at
-from bots.discord.errors import UNKNOWN_MESSAGE, refused_by, too_large, translate
+from bots.discord.errors import UNKNOWN_MESSAGE, refused_by, translate
 from bots.discord.messages import dm_place, edit, edit_answer, is_adult, send, send_dm
 from bots.discord.replies import Reply, outcome_reply, reply_in_words
 from bots.discord.unanswered import Unanswered
@@ -191,7 +191,7 @@ class DiscordAdapter:
             try:
                 return await send(client, job, address, reply)
             except discord.HTTPException as error:
-                if not too_large(error):
+                if error.status != 413:  # by Discord, or by a proxy before it
                     raise
                 size = sum(len(each.data) for each in reply.files)
                 limit = int(min(limit, size) * SMALLER)

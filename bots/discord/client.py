@@ -14,13 +14,12 @@ from bots.discord.address import PLATFORM, message_key, person_key
 from bots.discord.buttons import KEYCAPS, ActionButton, ActionMenu, id_of
 from bots.discord.commands import add_commands
 from bots.discord.connection import Connection
-from bots.discord.errors import translate
+from bots.discord.errors import translate, with_retries
 from bots.discord.handler import LANGUAGE, Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import ORIGINAL, webhook_of
 from bots.discord.reaction import ReactionRequest
 from bots.discord.request import Request
-from bots.discord.retries import with_retries
 from bots.discord.sync import sync
 from bots.discord.translate import Tables
 from bots.discord.unanswered import PendingInteraction, Unanswered

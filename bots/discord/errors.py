@@ -1,18 +1,22 @@
 """What Discord's error codes mean; an answer with none of them is not Discord's own.
 
 A page of Cloudflare or of a proxy, code 0 and unknown codes decide nothing. Codes are
-those of https://docs.discord.com/developers/topics/opcodes-and-status-codes.
+those of https://docs.discord.com/developers/topics/opcodes-and-status-codes. Answers that Discord
+asks to put off, or that the network loses, are sent again.
 """
 
-from collections.abc import Iterator
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from traceback import walk_tb
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 import discord
 
-from bots.worker.delivery import AdapterStopped, TryLater, UnknownAnswer, WayClosed
+from bots.worker.delivery import AdapterStopped, TryLater, UnknownAnswer, WayClosed, back_off
 
 UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
@@ -52,9 +56,13 @@ NETWORK: Final = (aiohttp.ClientError, OSError)
 # What discord.py raises for a malformed answer.
 MALFORMED: Final = (TypeError, KeyError, ValueError)
 WAIT: Final = 60.0  # seconds, where Discord does not say how long
+TIMEOUT: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
 JSON: Final = "application/json"
 NO_TOKEN: Final = "Discord does not know its token; put the bot's own into MARBLE_DISCORD_TOKEN"
 BAD_TOKEN: Final = 4004  # code with which the gateway closes
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def translate(error: Exception) -> Exception:
@@ -74,7 +82,7 @@ def translate(error: Exception) -> Exception:
         return _translate_answer(error)
     if isinstance(error, discord.GatewayNotFound | aiohttp.ClientError):
         return ConnectionError(str(error) or type(error).__name__)
-    if isinstance(error, MALFORMED) and _raised_within(error, "discord"):
+    if isinstance(error, MALFORMED) and _raised_in_discord_py(error):
         return UnknownAnswer(f"discord.py cannot read an answer: {type(error).__name__}: {error}")
     return error
 
@@ -88,11 +96,6 @@ def is_discords(error: discord.HTTPException) -> bool:
 def refused_by(error: discord.HTTPException, *codes: int) -> bool:
     """Return whether Discord itself refuses a request with one of these codes."""
     return is_discords(error) and error.code in codes
-
-
-def too_large(error: discord.HTTPException) -> bool:
-    """Return whether an upload was refused for its size, by Discord or by a proxy before it."""
-    return error.status == 413
 
 
 def no_reference(error: discord.HTTPException) -> bool:
@@ -114,6 +117,37 @@ def already_deleted() -> Iterator[None]:
 def takes_no_dm(error: discord.HTTPException) -> bool:
     """Return whether somebody takes no direct messages from Marble."""
     return refused_by(error, NO_DM, NO_COMMON_SERVER)
+
+
+async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+    """Send an answer, again after errors that pass, for as long as it can be of use.
+
+    repeatable: sending twice leaves one answer. Others are sent again only after an error that
+    says that nothing arrived. Raises what the last try raised.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + TIMEOUT
+    for tries in count():
+        try:
+            return await send()
+        except Exception as error:
+            wait = _wait(error, tries, repeatable=repeatable)
+            if wait is None or loop.time() + wait > end:
+                raise
+            log.info("an answer is retried in %.0f s: %s", wait, error)
+        await asyncio.sleep(wait)
+    raise AssertionError("count() has no end")
+
+
+def _wait(error: Exception, tries: int, *, repeatable: bool) -> float | None:
+    """Return the seconds until an answer is sent again, or None where it is not."""
+    found = translate(error)
+    if isinstance(found, TryLater):
+        return found.seconds
+    not_arrived = isinstance(error, discord.HTTPException) and error.status < 500
+    if isinstance(found, OSError) and (repeatable or not_arrived):
+        return back_off(tries)
+    return None
 
 
 def _translate_answer(error: discord.HTTPException) -> Exception:
@@ -141,8 +175,6 @@ def _seconds_of(error: discord.HTTPException) -> float:
         return WAIT
 
 
-def _raised_within(error: Exception, package: str) -> bool:
-    """Return whether an error came out of a package's code."""
-    frames = walk_tb(error.__traceback__)
-    names = (str(frame.f_globals.get("__name__", "")) for frame, _ in frames)
-    return any(name.partition(".")[0] == package for name in names)
+def _raised_in_discord_py(error: Exception) -> bool:
+    modules = (frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__))
+    return any(str(name).startswith("discord.") for name in modules)

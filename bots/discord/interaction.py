@@ -16,11 +16,11 @@ from bots.discord.errors import (
     already_deleted,
     refused_by,
     translate,
+    with_retries,
 )
 from bots.discord.messages import dm_errors, send_dm
 from bots.discord.replies import Reply
 from bots.discord.request import Gone, Request
-from bots.discord.retries import with_retries
 from bots.texts import language_of
 from storage import Job
 

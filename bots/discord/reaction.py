@@ -3,11 +3,10 @@
 import discord
 
 from bots.discord.address import LIMIT, Address
-from bots.discord.errors import already_deleted, takes_no_dm
+from bots.discord.errors import already_deleted, takes_no_dm, with_retries
 from bots.discord.messages import send, send_dm
 from bots.discord.replies import Reply
 from bots.discord.request import Request
-from bots.discord.retries import with_retries
 from storage import Job
 
 
