@@ -7,13 +7,22 @@ import discord
 
 from bots.discord.connection import Connection, point_at
 from bots.discord.errors import translate
-from bots.discord.invitation import invite_link, lacking
 from bots.operations.doctor import Finding, State
 from bots.operations.settings import Settings
 from bots.worker.delivery import AdapterStopped
 
 WHAT: Final = "discord"
 SERVERS: Final = 200  # that are looked at
+# Answers need them: to see the channel, to write there and in its threads, to attach pictures, and
+# to reply to a message that was there before.
+PERMISSIONS: Final = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    attach_files=True,
+    read_message_history=True,
+)
+SCOPES: Final = ("bot", "applications.commands")
 
 
 async def check_discord(settings: Settings) -> AsyncIterator[Finding]:
@@ -32,30 +41,35 @@ async def check_discord(settings: Settings) -> AsyncIterator[Finding]:
             cure = "check the network, then discordstatus.com"
             yield Finding(WHAT, State.BAD, f"Discord cannot be reached ({found})", cure)
             return
-        for finding in await _look(client):
+        async for finding in _look(client):
             yield finding
 
 
-async def _look(client: discord.Client) -> list[Finding]:
-    application, user = client.application, client.user
+async def _look(client: discord.Client) -> AsyncIterator[Finding]:
+    application = client.application
     assert application
-    assert user
-    link = invite_link(application.id)
-    found = [
-        Finding(WHAT, State.GOOD, f"the token belongs to {user}; no privileged intent is needed"),
-        Finding(WHAT, State.GOOD, f"invite it with {link}"),
-    ]
+    link = discord.utils.oauth_url(application.id, permissions=PERMISSIONS, scopes=SCOPES)
+    text = f"the token belongs to {client.user}; no privileged intent is needed"
+    yield Finding(WHAT, State.GOOD, text)
+    yield Finding(WHAT, State.GOOD, f"invite it with {link}")
     if application.interactions_endpoint_url:
         cure = "clear “Interactions Endpoint URL” at discord.com/developers"
         text = "commands and buttons are sent to a web address instead of to Marble"
-        found.append(Finding(WHAT, State.BAD, text, cure))
+        yield Finding(WHAT, State.BAD, text, cure)
     servers = await client.http.get_guilds(SERVERS)
     if not servers:
-        found.append(Finding(WHAT, State.POOR, "it is in no server yet", "invite it"))
+        yield Finding(WHAT, State.POOR, "it is in no server yet", "invite it")
     for server in servers:
         permissions = discord.Permissions(int(server.get("permissions", 0)))
-        if missing := lacking(permissions):
+        if missing := _lacking(permissions):
             text = f"in {server['name']!r} it lacks permissions: {', '.join(missing)}"
             cure = f"give it those, or invite it again: {link}"
-            found.append(Finding(WHAT, State.POOR, text, cure))
-    return found
+            yield Finding(WHAT, State.POOR, text, cure)
+
+
+def _lacking(permissions: discord.Permissions) -> list[str]:
+    """Return the names, as Discord shows them, of permissions that Marble lacks."""
+    if permissions.administrator:
+        return []
+    wanted = (name for name, asked_for in PERMISSIONS if asked_for)
+    return [name.replace("_", " ").title() for name in wanted if not getattr(permissions, name)]

@@ -14,7 +14,6 @@ import discord
 from bots.chat.access import Relation, Viewer
 from bots.discord.address import Address, message_key, person_key, place_key, read_place
 from bots.discord.errors import NETWORK
-from bots.discord.invitation import shown_name
 from bots.discord.replies import Reply
 from bots.requests.studio import Asker
 from bots.texts import words_of
@@ -138,7 +137,7 @@ class Request(ABC):
         send = "send_messages_in_threads" if self.parent else "send_messages"
         for name in ("attach_files",) if self.guest else ("view_channel", send, "attach_files"):
             if not getattr(own, name):
-                shown = self.words.permissions.get(name) or shown_name(name)
+                shown = self.words.permissions[name]
                 raise UserError(self.words.missing_permission.format(permission=shown))
 
     @abstractmethod
