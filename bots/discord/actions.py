@@ -17,7 +17,7 @@ from bots.chat.mydata import forget_data
 from bots.discord.address import LIMIT, message_key
 from bots.discord.attachments import recipe_text
 from bots.discord.errors import with_retries
-from bots.discord.forms import EditForm
+from bots.discord.forms import edit_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import dm_errors, dm_place, send_dm
@@ -144,7 +144,7 @@ async def edit(handler: Handler, request: Request, name: str) -> None:
     """Open a form with the recipe."""
     target = await handler.find(request, "edit", name)
     assert isinstance(request, InteractionRequest)
-    form = EditForm(target.name, target.job.recipe, request.words)
+    form = edit_form(target.name, target.job.recipe, request.words)
     await request.interaction.response.send_modal(form)
 
 

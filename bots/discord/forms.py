@@ -3,8 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import discord
@@ -30,64 +29,53 @@ BOXES: Final = ("negative", "seed", "strength")  # fields that are options
 _NAMES: Final = tuple(option.name for option in OPTIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a form; `limit` is in characters."""
-
-    name: str
-    label: str
-    limit: int
-    value: str = ""
-    hint: str | None = None
-
-
-class Form(ui.Modal):
-    """A form; what is typed reaches `MarbleClient.on_interaction`, also after restarts."""
-
-    def __init__(self, kind: str, about: str, title: str, fields: Sequence[Field]) -> None:
-        super().__init__(title=title, custom_id=f"marble-form:{kind}:{about}")
-        for field in fields:
-            box = ui.TextInput[Any](
-                custom_id=field.name,
-                style=TextStyle.paragraph if field.limit > LINE else TextStyle.short,
-                default=field.value or None,
-                max_length=field.limit,
-                required=field.name == "prompt",
-            )
-            hint = field.hint and cut(field.hint, 100)
-            self.add_item(ui.Label(text=field.label, description=hint, component=box))
-
-    async def on_submit(self, interaction: discord.Interaction) -> None:
-        """Do nothing here; see the class."""
+def edit_form(name: str, recipe: Recipe, words: Words) -> ui.Modal:
+    """Return the form that edits a recipe."""
+    shown = shown_of(recipe)
+    return _form(
+        f"edit:{name}",
+        words.edit_title,
+        _field("prompt", words.edit_prompt, PROMPT_LIMIT, shown["prompt"]),
+        _field("negative", words.edit_negative, PROMPT_LIMIT, shown["negative"]),
+        _field("seed", words.edit_seed, SEED, shown["seed"], words.edit_seed_hint),
+        _field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
+    )
 
 
-class EditForm(Form):
-    """The form that edits a recipe."""
-
-    def __init__(self, name: str, recipe: Recipe, words: Words) -> None:
-        shown = shown_of(recipe)
-        fields = (
-            Field("prompt", words.edit_prompt, PROMPT_LIMIT, shown["prompt"]),
-            Field("negative", words.edit_negative, PROMPT_LIMIT, shown["negative"]),
-            Field("seed", words.edit_seed, SEED, shown["seed"], words.edit_seed_hint),
-            Field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
-        )
-        super().__init__("edit", name, words.edit_title, fields)
-
-
-class StartForm(Form):
-    """The form for a picture made from a start image, which is named by its sha256.
+def start_form(image: str, seal: str, words: Words) -> ui.Modal:
+    """Return the form for a picture made from a start image, which is named by its sha256.
 
     The seal binds the form to whoever chose that image: recipes name the sha256 of others'.
     """
+    return _form(
+        f"start:{image}:{seal}",
+        words.start_title,
+        _field("prompt", words.start_prompt, PROMPT_LIMIT),
+        _field("strength", words.start_strength, SEED),
+        _field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
+    )
 
-    def __init__(self, image: str, seal: str, words: Words) -> None:
-        fields = (
-            Field("prompt", words.start_prompt, PROMPT_LIMIT),
-            Field("strength", words.start_strength, SEED),
-            Field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
-        )
-        super().__init__("start", f"{image}:{seal}", words.start_title, fields)
+
+def _form(id: str, title: str, *fields: ui.Label[Any]) -> ui.Modal:
+    """Return a form; what is typed reaches `MarbleClient.on_interaction`, also after restarts."""
+    form = ui.Modal(title=title, custom_id=f"marble-form:{id}")
+    for field in fields:
+        form.add_item(field)
+    return form
+
+
+def _field(
+    name: str, label: str, limit: int, value: str = "", hint: str | None = None
+) -> ui.Label[Any]:
+    """Return one field of a form; `limit` is in characters."""
+    box = ui.TextInput[Any](
+        custom_id=name,
+        style=TextStyle.paragraph if limit > LINE else TextStyle.short,
+        default=value or None,
+        max_length=limit,
+        required=name == "prompt",
+    )
+    return ui.Label(text=label, description=hint and cut(hint, 100), component=box)
 
 
 def seal_of(handler: Handler, person: str, image: str) -> str:

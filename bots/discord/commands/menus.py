@@ -12,7 +12,7 @@ from bots.discord import attachments
 from bots.discord.actions import ACTIONS
 from bots.discord.address import message_key
 from bots.discord.attachments import pictures_in, read_attachment
-from bots.discord.forms import StartForm, seal_of
+from bots.discord.forms import seal_of, start_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.translate import name_text
@@ -38,7 +38,7 @@ def add(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add the menus; Discord takes five."""
     for label, action in MENUS.items():
         tree.add_command(_menu(label, partial(act, action=action), handler))
-    tree.add_command(_menu(START, start_form, handler))
+    tree.add_command(_menu(START, open_start_form, handler))
 
 
 def _menu(label: str, answer: Answer, handler: Handler) -> app_commands.ContextMenu:
@@ -64,7 +64,7 @@ async def act(
     await FROM_FILES[action](handler, request, file)
 
 
-async def start_form(
+async def open_start_form(
     handler: Handler, request: InteractionRequest, message: discord.Message
 ) -> None:
     """Open a form that starts from the picture of a message."""
@@ -77,5 +77,5 @@ async def start_form(
             image = await handler.studio.keep_image(await read_attachment(file))
     except TimeoutError:
         raise UserError(request.words.slow_picture) from None
-    form = StartForm(image, seal_of(handler, request.person, image), request.words)
+    form = start_form(image, seal_of(handler, request.person, image), request.words)
     await request.interaction.response.send_modal(form)
