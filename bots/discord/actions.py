@@ -70,7 +70,8 @@ async def _pictures_reply(handler: Handler, request: Request, target: Target) ->
     if target.purpose in ADMITTED:
         await handler.admit(request)
     view, limit = await handler.view(request), request.address.limit
-    return await pictures_reply(target.job, pictures, view, limit, request.words)
+    found = (target.job, pictures, view, limit, request.words)
+    return await asyncio.to_thread(pictures_reply, *found)
 
 
 async def show_recipe(handler: Handler, request: Request, name: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -187,7 +188,7 @@ class DiscordAdapter:
         """Send a reply, smaller each time that Discord finds it too large."""
         limit = address.limit
         for _ in range(SHRINKS):
-            reply = await outcome_reply(pending, view, limit)
+            reply = await asyncio.to_thread(outcome_reply, pending, view, limit)
             try:
                 return await send(client, job, address, reply)
             except discord.HTTPException as error:
@@ -196,5 +197,4 @@ class DiscordAdapter:
                 size = sum(len(each.data) for each in reply.files)
                 limit = int(min(limit, size) * SMALLER)
                 log.info("job %d: Discord rejects %d bytes; trying %d", job.id, size, limit)
-        reply = Reply(content=reply.content, view=reply.view)
-        return await send(client, job, address, reply)
+        return await send(client, job, address, replace(reply, files=()))

@@ -2,6 +2,7 @@
 
 marble:ID:JOB          marble:dice:12
 marble:ID:JOB.PICTURE  marble:upscale:12.3
+marble-menu:ID:NAME    marble-menu:upscale:12, where what is chosen names the picture
 """
 
 import re
@@ -32,8 +33,7 @@ IDS: Final[Mapping[str, str]] = {
     "unfavourite": "unstar",
     "delete": "drop",
 }
-TEMPLATE: Final = r"marble:(?P<id>[a-z_]+):(?P<name>[\w.]+)"
-MENU_TEMPLATE: Final = r"marble-menu:(?P<id>[a-z_]+)(?::(?P<name>[\w.]*))?"
+TEMPLATE: Final = r"marble(?:-menu)?:(?P<id>[a-z_]+)(?::(?P<name>[\w.]*))?"
 KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
 IN_A_ROW: Final = 4  # pictures of a grid that get a button each; more get menus
 
@@ -43,46 +43,27 @@ def id_of(action: str) -> str:
     return IDS.get(action, action)
 
 
-class ActionButton(ui.DynamicItem[ui.Button[Any]], template=TEMPLATE):
-    """A button for an action on a job or on one of its pictures."""
+class ActionItem(ui.DynamicItem[ui.Button[Any] | ui.Select[Any]], template=TEMPLATE):
+    """A button or a menu for an action on a job or on one of its pictures."""
 
-    def __init__(self, id: str, name: str, item: ui.Button[Any]) -> None:
+    def __init__(self, id: str, name: str, item: ui.Button[Any] | ui.Select[Any]) -> None:
         self.action_id, self.name = id, name
-        item.custom_id = f"marble:{id}:{name}"
+        kind = "marble-menu" if isinstance(item, ui.Select) else "marble"
+        item.custom_id = f"{kind}:{id}:{name}"
         super().__init__(item)
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str], /
     ) -> Self:
-        """Make the button that somebody pressed, from its id alone."""
-        assert isinstance(item, ui.Button)
-        return cls(match["id"], match["name"], item)
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> Any:
-        """Pass the press on to the client."""
-        await interaction.client.press(interaction, self.action_id, self.name)
-
-
-class ActionMenu(ui.DynamicItem[ui.Select[Any]], template=MENU_TEMPLATE):
-    """A menu for an action on one of several pictures."""
-
-    def __init__(self, id: str, name: str, item: ui.Select[Any]) -> None:
-        self.action_id = id
-        item.custom_id = f"marble-menu:{id}:{name}"
-        super().__init__(item)
-
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction, item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Make the menu that somebody used, from its id alone."""
-        assert isinstance(item, ui.Select)
+        """Make what somebody pressed or used, from its id alone."""
+        assert isinstance(item, (ui.Button, ui.Select))
         return cls(match["id"], match["name"] or "", item)
 
     async def callback(self, interaction: discord.Interaction[Any]) -> Any:
-        """Pass the choice on to the client."""
-        await interaction.client.press(interaction, self.action_id, self.item.values[0])
+        """Pass the press or the choice on to the client."""
+        name = self.item.values[0] if isinstance(self.item, ui.Select) else self.name
+        await interaction.client.press(interaction, self.action_id, name)
 
 
 def button(
@@ -92,10 +73,10 @@ def button(
     emoji: str | None = None,
     style: ButtonStyle = ButtonStyle.secondary,
     row: int | None = None,
-) -> ActionButton:
+) -> ActionItem:
     """Return a button for an action."""
     item = ui.Button[Any](label=label, emoji=emoji, style=style, row=row)
-    return ActionButton(id_of(action), name, item)
+    return ActionItem(id_of(action), name, item)
 
 
 def menu(
@@ -104,38 +85,20 @@ def menu(
     placeholder: str,
     options: Sequence[tuple[str, str]],
     row: int | None = None,
-) -> ActionMenu:
+) -> ActionItem:
     """Return a menu of (label, value) for an action; `name` only keeps menus apart."""
     items = [discord.SelectOption(label=label, value=value) for label, value in options]
     item = ui.Select[Any](placeholder=placeholder, options=items, row=row)
-    return ActionMenu(id_of(action), name, item)
+    return ActionItem(id_of(action), name, item)
 
 
-def view_of(*items: ui.Item[Any]) -> ui.View:
-    """Return a view without a timeout."""
-    view = ui.View(timeout=None)
-    for item in items:
-        view.add_item(item)
-    return view
-
-
-def cancel_view(job: Job, words: Words) -> ui.View:
-    """Return the button of an unfinished job: cancel."""
-    return view_of(button("delete", name_of(job), words.cancel, "❌"))
-
-
-def failure_view(job: Job, words: Words) -> ui.View:
-    """Return the button of a failed job: rerun."""
-    return view_of(button("rerun", name_of(job), words.rerun, "🔁"))
-
-
-def result_view(job: Job, pictures: Sequence[Picture], words: Words) -> ui.View:
+def result_buttons(job: Job, pictures: Sequence[Picture], words: Words) -> list[ActionItem]:
     """Return the buttons below one picture, or below a grid of several."""
     alone = len(pictures) == 1
-    return view_of(*(_single(job, pictures[0], words) if alone else _grid(job, pictures, words)))
+    return [*(_single(job, pictures[0], words) if alone else _grid(job, pictures, words))]
 
 
-def _single(job: Job, picture: Picture, words: Words) -> Iterator[ui.Item[Any]]:
+def _single(job: Job, picture: Picture, words: Words) -> Iterator[ActionItem]:
     name = name_of(job, picture.index if job.recipe.count > 1 else None)
     yield button("rerun", name, words.same_seed, "🌱", row=0)
     yield button("reroll", name, words.new_seed, "🎲", row=0)
@@ -149,7 +112,7 @@ def _single(job: Job, picture: Picture, words: Words) -> Iterator[ui.Item[Any]]:
     yield from _ends(name, words, row=3)
 
 
-def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ui.Item[Any]]:
+def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ActionItem]:
     name = name_of(job)
     numbers = [(picture.index + 1, name_of(job, picture.index)) for picture in pictures]
     if len(pictures) <= IN_A_ROW:
@@ -168,7 +131,7 @@ def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[ui.It
     yield from _ends(name, words, row=4)
 
 
-def _ends(name: str, words: Words, row: int) -> Iterator[ui.Item[Any]]:
+def _ends(name: str, words: Words, row: int) -> Iterator[ActionItem]:
     yield button("recipe", name, words.recipe, "📜", row=row)
     yield button("original", name, emoji="✉️", row=row)
     yield button("favourite", name, words.favourite, "⭐", row=row)

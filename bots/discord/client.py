@@ -11,7 +11,7 @@ from discord import app_commands
 from bots.discord import forms
 from bots.discord.actions import ACTIONS
 from bots.discord.address import PLATFORM, message_key, person_key
-from bots.discord.buttons import KEYCAPS, ActionButton, ActionMenu, id_of
+from bots.discord.buttons import KEYCAPS, ActionItem, id_of
 from bots.discord.commands import add_commands
 from bots.discord.connection import Connection
 from bots.discord.errors import translate, with_retries
@@ -82,7 +82,7 @@ class MarbleClient(Connection):
     async def setup_hook(self) -> None:
         """Get everything ready before the first event comes."""
         await super().setup_hook()
-        self.add_dynamic_items(ActionButton, ActionMenu)
+        self.add_dynamic_items(ActionItem)
         await self.tree.set_translator(Tables())
         await sync(self.tree, self.app)
         self.started.set()

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from discord.utils import format_dt
+
 from bots.admission.visibility import View, Withheld
 from bots.chat.access import Access, Audience
-from bots.discord.buttons import ActionButton, button, menu, view_of
+from bots.discord.buttons import ActionItem, button, menu
 from bots.discord.handler import Handler
 from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
 from bots.discord.request import Request
@@ -51,7 +53,7 @@ async def history_page(handler: Handler, request: Request, before: str, search: 
     ]
     buttons = _page_buttons("history", entries, before, words)
     if not entries:
-        return Reply(content=words.nothing_yet, view=view_of(*buttons))
+        return Reply(content=words.nothing_yet, buttons=buttons)
     buttons = [] if search else buttons
     return await _page(handler, request, words.history_title, entries, buttons, more)
 
@@ -68,7 +70,7 @@ async def favourites_page(handler: Handler, request: Request, before: str) -> Re
         entry for entry in entries if await access.audience(entry.job, request) != Audience.NONE
     ]
     if not entries:
-        return Reply(content=request.words.no_favourites, view=view_of(*buttons))
+        return Reply(content=request.words.no_favourites, buttons=buttons)
     return await _page(handler, request, request.words.favourites_title, entries, buttons)
 
 
@@ -77,7 +79,7 @@ async def _page(
     request: Request,
     title: str,
     entries: Sequence[PageLine],
-    buttons: Sequence[ActionButton],
+    buttons: Sequence[ActionItem],
     more: str = "",
 ) -> Reply:
     """Return a page; more: the line below it about what it leaves out."""
@@ -89,18 +91,18 @@ async def _page(
     content = fit_list([f"**{title}**", *lines], CONTENT, words.and_more)
     shown = [entry for entry in entries if entry.picture]
     if not shown:
-        return Reply(content=content, view=view_of(*buttons))
+        return Reply(content=content, buttons=buttons)
     view, limit = await handler.view(request), Limit(size=request.address.limit)
     sheet = await asyncio.to_thread(_sheet, view, shown, limit, words)
     names = [(entry.name, entry.name) for entry in shown]
     choice = menu("pick", "page", words.open_one, names, row=0)
     files = (sheet,) if sheet else ()
-    return Reply(content=content, files=files, view=view_of(*buttons, choice))
+    return Reply(content=content, files=files, buttons=(*buttons, choice))
 
 
 def _line(number: int, entry: PageLine, words: Words) -> str:
     status = words.statuses[entry.job.status.value]
-    when = f"<t:{int(entry.job.created_at.timestamp())}:R>"
+    when = format_dt(entry.job.created_at, "R")
     prompt = cut(escape_markdown(" ".join(entry.job.recipe.prompt.split())), LINE)
     mark = f"{number}. " if entry.picture else f"({status}) "
     return f"{mark}**{entry.name}** {prompt}\n{SMALL_TEXT}{when} · {entry.job.recipe.seed}"
@@ -108,7 +110,7 @@ def _line(number: int, entry: PageLine, words: Words) -> str:
 
 def _page_buttons(
     kind: str, entries: Sequence[PageLine], before: str, words: Words
-) -> list[ActionButton]:
+) -> list[ActionItem]:
     """Return the buttons to the newest and the next page, and to the other kind of page."""
     buttons = [button(kind, FIRST, words.newest, "⏮️", row=1)] if before != FIRST else []
     if len(entries) == PAGE:

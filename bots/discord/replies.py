@@ -1,6 +1,5 @@
 """The contents of Marble's messages: text, a picture, buttons."""
 
-import asyncio
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -9,10 +8,12 @@ from datetime import datetime
 from typing import Any, Final
 
 import discord
+from discord import ui
+from discord.utils import format_dt
 
 from bots.admission.visibility import View, Withheld
 from bots.discord.address import LIMIT, Address
-from bots.discord.buttons import cancel_view, failure_view, result_view
+from bots.discord.buttons import button, result_buttons
 from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import compose
 from bots.presentation.lines import SEPARATOR, alt_text, facts, name_of, progress_line
@@ -28,9 +29,7 @@ _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) UTC")
 
 def local_times(text: str) -> str:
     """Write the times of a text (`time_text`) as Discord's, shown in the reader's own zone."""
-    return _TIME.sub(
-        lambda found: f"<t:{int(datetime.fromisoformat(f'{found[1]}Z').timestamp())}:f>", text
-    )
+    return _TIME.sub(lambda found: format_dt(datetime.fromisoformat(f"{found[1]}Z"), "f"), text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +44,7 @@ class FileData:
     def open(self) -> discord.File:
         """Return a new `discord.File`, which can be sent once."""
         data = io.BytesIO(self.data)
-        about = self.description
-        return discord.File(data, self.name, description=about, spoiler=self.spoiler)
+        return discord.File(data, self.name, description=self.description, spoiler=self.spoiler)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +53,27 @@ class Reply:
 
     content: str
     files: tuple[FileData, ...] = ()
-    view: discord.ui.View | None = None
+    buttons: Sequence[ui.Item[Any]] = ()  # and menus
 
     def edit(self) -> dict[str, Any]:
         """Return arguments that make a message show this and nothing else."""
         files = [each.open() for each in self.files]
-        return {"content": self.content, "attachments": files, "view": self.view}
+        return {"content": self.content, "attachments": files, "view": self._view()}
 
     def new(self) -> dict[str, Any]:
         """Return arguments that send this as a new message."""
         found: dict[str, Any] = {"content": self.content}
         if self.files:
             found["files"] = [each.open() for each in self.files]
-        if self.view:
-            found["view"] = self.view
+        if view := self._view():
+            found["view"] = view
         return found
+
+    def _view(self) -> ui.View | None:
+        view = ui.View(timeout=None)
+        for item in self.buttons:
+            view.add_item(item)
+        return view if self.buttons else None
 
 
 def listed(lines: Iterable[str], words: Words) -> str:
@@ -80,78 +84,62 @@ def listed(lines: Iterable[str], words: Words) -> str:
 
 def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) -> Reply:
     """Return a reply with a job's progress, its preview, and a button to cancel it."""
-    alt = cut(alt_text(job, words), 1024)
+    alt = alt_text(job, words)
     files = (FileData(name="preview.jpg", data=preview, description=alt),) if preview else ()
     content = f"{_prompt(job, 400)}\n{progress_line(news, words, escape_markdown)}"
-    return Reply(content=content, files=files, view=cancel_view(job, words))
+    cancel = button("delete", name_of(job), words.cancel, "❌")
+    return Reply(content=content, files=files, buttons=(cancel,))
 
 
-async def outcome_reply(pending: PendingReply, view: View, limit: int) -> Reply:
-    """Return a job's result: its pictures, or why there are none."""
+def outcome_reply(pending: PendingReply, view: View, limit: int) -> Reply:
+    """Return a job's result: its pictures, or why there are none; blocks."""
     job = pending.job
+    if pending.outcome is not Status.RENDERED:
+        return reply_in_words(pending)
     words = words_of(Address.from_dict(job.reply).language)
-    if pending.outcome is Status.RENDERED:
-        return await pictures_reply(job, job.pictures, view, limit, words)
-    return _end_reply(pending, words)
+    return pictures_reply(job, job.pictures, view, limit, words)
 
 
 def reply_in_words(pending: PendingReply) -> Reply:
-    """Return a job's result without pictures, where Discord does not take them."""
+    """Return a job's result without pictures: there are none, or Discord does not take them."""
     job = pending.job
     words = words_of(Address.from_dict(job.reply).language)
-    if pending.outcome is not Status.RENDERED:
-        return _end_reply(pending, words)
-    name = name_of(job, None)
-    text = _caption(job, name, words, words.not_shown.format(name=name))
-    return Reply(content=text, view=result_view(job, job.pictures, words))
-
-
-def _end_reply(pending: PendingReply, words: Words) -> Reply:
-    """Return how a job without pictures ended."""
-    job = pending.job
+    if pending.outcome is Status.RENDERED:
+        name = name_of(job)
+        text = _caption(job, name, words, words.not_shown.format(name=name))
+        return Reply(content=text, buttons=result_buttons(job, job.pictures, words))
     if pending.outcome is Status.CANCELLED:
         return Reply(content=f"{_prompt(job, 400)}\n{SMALL_TEXT}{words.cancelled}")
     reason = escape_sentence(say(job.error or "", words))
     content = cut(words.failed.format(reason=reason), CONTENT)
-    return Reply(content=content, view=failure_view(job, words))
+    return Reply(content=content, buttons=(button("rerun", name_of(job), words.rerun, "🔁"),))
 
 
-async def pictures_reply(
+def pictures_reply(
     job: Job, pictures: Sequence[Picture], view: View, limit: int, words: Words
 ) -> Reply:
-    """Return a reply with a job's pictures: one as it is, several as a grid.
+    """Return a reply with a job's pictures: one as it is, several as a grid; blocks.
 
     limit: in bytes. Pictures that the view withholds are left out, with a sentence why.
     """
-    name = name_of(job, pictures[0].index if len(pictures) == 1 < job.recipe.count else None)
-    buttons = result_view(job, pictures, words)
+    alone = len(pictures) == 1
+    name = name_of(job, pictures[0].index if alone and job.recipe.count > 1 else None)
+    buttons = result_buttons(job, pictures, words)
     try:
-        shown, whole = await asyncio.to_thread(_draw, pictures, view, limit)
-    except Withheld as error:
-        return Reply(content=_caption(job, name, words, tell(error, words)), view=buttons)
-    except DatabaseFault:  # the file is gone
-        return Reply(content=_caption(job, name, words, words.lost_picture), view=buttons)
+        pngs = view.read_all(pictures)
+    except (Withheld, DatabaseFault) as error:  # a fault: the file is gone
+        why = tell(error, words) if isinstance(error, Withheld) else words.lost_picture
+        return Reply(content=_caption(job, name, words, why), buttons=buttons)
+    shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
+    shrunk = words.shrunk if pictures[0].size <= LIMIT else words.shrunk_everywhere
+    notes = (shrunk if alone and not shown.whole else "", say(view.note(pictures), words))
     file = FileData(
         name=f"marble-{name}.{shown.suffix}",
         data=shown.data,
         description=alt_text(job, words, len(pictures)),
         spoiler=view.needs_spoiler(pictures),
     )
-    notes = ("" if whole else _shrunk(pictures[0], words), say(view.note(pictures), words))
-    return Reply(content=_caption(job, name, words, *notes), files=(file,), view=buttons)
-
-
-def _shrunk(picture: Picture, words: Words) -> str:
-    """Return the sentence that a picture is shown smaller, and how to get it in full size."""
-    return words.shrunk if picture.size <= LIMIT else words.shrunk_everywhere
-
-
-def _draw(pictures: Sequence[Picture], view: View, limit: int) -> tuple[Any, bool]:
-    """Make the image to upload, and return False if a single picture was reduced; blocks."""
-    pngs = view.read_all(pictures)
-    alone = len(pngs) == 1
-    shown = fit(pngs[0] if alone else compose(pngs), Limit(size=limit))
-    return shown, shown.whole or not alone
+    return Reply(content=_caption(job, name, words, *notes), files=(file,), buttons=buttons)
 
 
 def _caption(job: Job, name: str, words: Words, *notes: str) -> str:

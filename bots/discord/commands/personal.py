@@ -8,7 +8,7 @@ from discord import ButtonStyle
 from bots.chat import commands
 from bots.chat.mydata import export_data
 from bots.discord import actions
-from bots.discord.buttons import button, view_of
+from bots.discord.buttons import button
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.pages import FIRST, favourites_page, history_page
@@ -73,4 +73,4 @@ async def ask_to_forget(handler: Handler, request: InteractionRequest) -> None:
     """Ask whether everything is to be removed; the button does it."""
     words = request.words
     sure = button("forget", "0", words.forget_confirm, "🗑️", style=ButtonStyle.danger)
-    await request.answer(Reply(content=words.forget_question, view=view_of(sure)))
+    await request.answer(Reply(content=words.forget_question, buttons=(sure,)))

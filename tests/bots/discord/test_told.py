@@ -36,9 +36,9 @@ async def test_the_full_size_is_promised_only_where_a_direct_message_carries_it(
     async with Storage.open(tmp_path) as storage:
         job = await add_claimed(storage, a_job())
         job = await storage.jobs.rendered(job.id, job.epoch, drawn(noise()))
-        reply = await replies.pictures_reply(job, job.pictures, View(storage.pictures), 5_000, EN)
+        reply = replies.pictures_reply(job, job.pictures, View(storage.pictures), 5_000, EN)
         assert reply.content.endswith(told)
-        whole = await replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
+        whole = replies.pictures_reply(job, job.pictures, View(storage.pictures), 2**20, EN)
         assert not whole.content.endswith((EN.shrunk, EN.shrunk_everywhere))
 
 
