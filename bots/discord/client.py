@@ -19,9 +19,8 @@ from bots.discord.handler import LANGUAGE, Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import ORIGINAL, webhook_of
 from bots.discord.reaction import ReactionRequest
+from bots.discord.registration import register
 from bots.discord.request import Request
-from bots.discord.sync import sync
-from bots.discord.translate import Tables
 from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.lines import name_of
 from bots.service.app import App
@@ -83,8 +82,7 @@ class MarbleClient(Connection):
         """Get everything ready before the first event comes."""
         await super().setup_hook()
         self.add_dynamic_items(ActionItem)
-        await self.tree.set_translator(Tables())
-        await sync(self.tree, self.app)
+        await register(self.tree, self.app)
         self.started.set()
         await self._follow_unfinished()
         self._answering = asyncio.create_task(self._answer_left(), name="discord-answer-left")

@@ -18,7 +18,7 @@ from bots.discord.parameters import (
     typed_values,
     with_values,
 )
-from bots.discord.translate import description_text, name_text
+from bots.discord.registration import description_text, name_text
 from bots.requests.options import Option
 from bots.texts import EN
 

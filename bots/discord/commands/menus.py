@@ -15,7 +15,7 @@ from bots.discord.attachments import pictures_in, read_attachment
 from bots.discord.forms import seal_of, start_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.translate import name_text
+from bots.discord.registration import name_text
 from bots.presentation.lines import name_of
 from engine.errors import UserError
 

@@ -13,7 +13,7 @@ from discord.app_commands import Command
 from bots.admission.rulebook import MODERATED
 from bots.discord.commands.define import answering, define
 from bots.discord.commands.moderation import OtherRule, channel
-from bots.discord.translate import Tables
+from bots.discord.registration import Tables
 from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS
 from bots.texts import LANGUAGES
