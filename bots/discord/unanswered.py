@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,12 +33,9 @@ class PendingInteraction:
 
     event: str
     application: int
-    token: str
+    token: str = field(repr=False)
     language: str
     until: float
-
-    def __repr__(self) -> str:
-        return f"PendingInteraction({self.event!r})"
 
 
 class Unanswered:
@@ -57,22 +54,23 @@ class Unanswered:
     async def left(self) -> tuple[PendingInteraction, ...]:
         """Return the interactions that earlier processes left unanswered."""
         if self._left is None:
-            found = await asyncio.to_thread(_read, self._path)
-            self._left = {each.event: each for each in found}
+            self._left = await asyncio.to_thread(_read, self._path)
             self._open |= self._left
             self._spent += 1  # whatever else the file holds
             self._something.set()
         now = time.time()
         return tuple(q for key, q in self._left.items() if key in self._open and q.until > now)
 
-    async def keep(self, pending: PendingInteraction) -> None:
-        """Store an interaction; returns once it is on the disk, or after `BRIEF` seconds."""
-        written = asyncio.get_running_loop().create_future()
+    def keep(self, pending: PendingInteraction) -> asyncio.Future[None]:
+        """Store an interaction; the future ends once it is on disk, or after `BRIEF` seconds."""
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
         self._open[pending.event] = pending
         self._lines.append(json.dumps(asdict(pending)))
         self._urgent.append(written)
         self._something.set()
-        await asyncio.wait([written], timeout=BRIEF)
+        loop.call_later(BRIEF, _end, written)
+        return written
 
     def answered(self, event: str) -> None:
         """Remove an interaction; unknown ones are ignored."""
@@ -104,7 +102,8 @@ class Unanswered:
 
     async def _write(self) -> None:
         """Append new entries, or rewrite the file where most of it is out of date."""
-        self._expire()
+        for event in [event for event, each in self._open.items() if each.until < time.time()]:
+            self.answered(event)
         lines, self._lines = self._lines, []
         urgent, self._urgent = self._urgent, []
         anew = self._spent > (SPENT + len(self._open) if self._open else 0)
@@ -119,26 +118,23 @@ class Unanswered:
             log.warning("acknowledged interactions cannot be saved to %s: %s", self._path, error)
         finally:
             for each in urgent:
-                if not each.done():
-                    each.set_result(None)
-
-    def _expire(self) -> None:
-        now = time.time()
-        ended = [event for event, pending in self._open.items() if pending.until < now]
-        for event in ended:
-            del self._open[event]
-        self._spent += len(ended)
+                _end(each)
 
 
-def _read(path: Path) -> list[PendingInteraction]:
+def _end(written: asyncio.Future[None]) -> None:
+    if not written.done():
+        written.set_result(None)
+
+
+def _read(path: Path) -> dict[str, PendingInteraction]:
     """Return the unanswered interactions of a file, whatever else is in it; blocks."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return []
+        return {}
     except OSError as error:
         log.warning("unanswered interactions cannot be read from %s: %s", path, error)
-        return []
+        return {}
     found: dict[str, PendingInteraction] = {}
     for line in text.splitlines():
         with suppress(ValueError, TypeError, KeyError):  # a line that a power cut tore
@@ -147,7 +143,7 @@ def _read(path: Path) -> list[PendingInteraction]:
                 found[values["event"]] = PendingInteraction(**values)
             else:
                 found.pop(values["event"], None)
-    return [each for each in found.values() if each.until > time.time()]
+    return found
 
 
 def _append(path: Path, lines: Iterable[str], *, durable: bool) -> None:
