@@ -1,6 +1,5 @@
 """/moderate: bans, channels, and the pause of the queue, for moderators."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -16,9 +15,7 @@ from bots.discord.messages import is_adult
 from bots.discord.replies import CONTENT, SMALL_TEXT, local_times
 from bots.discord.request import Request
 from bots.presentation.text import escape_markdown, fit_list
-from bots.texts import Words
 from engine.errors import UserError
-from storage.records import Act
 
 REASON: Final = 300  # characters
 HOURS: Final = 24 * 365
@@ -104,9 +101,11 @@ async def channel(
 
 async def log(handler: Handler, request: InteractionRequest) -> None:
     """List what moderators did in this server."""
-    server = handler.moderated_place(request)
-    acts = await moderation.latest_acts(handler.app, server)
-    await request.answer(acts_text(acts, request.words))
+    acts = await moderation.latest_acts(handler.app, handler.moderated_place(request))
+    words = request.words
+    title, *lines = act_lines(acts, words, person=_mention, escape=escape_markdown, joint=" ")
+    lines = [f"**{title}**" if lines else title, *map(local_times, lines)]
+    await request.answer(fit_list(lines, CONTENT, words.and_more))
 
 
 async def pause(handler: Handler, request: InteractionRequest, reason: Reason) -> None:
@@ -135,19 +134,6 @@ async def rules_text(handler: Handler, request: Request, place: str) -> str:
     lines = [f"**{title}**", *map(escape_markdown, rules)]
     below = f"\n{SMALL_TEXT}{words.rules_how}"
     return fit_list(lines, CONTENT - len(below), words.and_more) + below
-
-
-def acts_text(acts: Sequence[Act], words: Words) -> str:
-    """List what moderators did, newest first."""
-    title, *lines = act_lines(
-        acts,
-        words,
-        person=_mention,
-        escape=escape_markdown,
-        joint=" ",
-    )
-    lines = [local_times(line) for line in lines]
-    return fit_list([f"**{title}**" if lines else title, *lines], CONTENT, words.and_more)
 
 
 def _mention(key: str) -> str:
