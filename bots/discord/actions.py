@@ -42,9 +42,9 @@ async def draw(handler: Handler, request: Request, name: str, *, action: str) ->
     await handler.announce(request, job)
 
 
-async def show(handler: Handler, request: Request, name: str) -> None:
+async def show(handler: Handler, request: Request, picture: str) -> None:
     """Show it again, with its buttons: to the person alone where others may not see it."""
-    target = await handler.find(request, "show", name)
+    target = await handler.find(request, "show", picture)
     if target.audience is not Audience.ALL:
         await handler.acknowledge(request, private=True)
         await request.answer(await _pictures_reply(handler, request, target))

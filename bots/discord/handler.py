@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import discord
 
@@ -22,8 +22,9 @@ from bots.discord.messages import is_adult
 from bots.discord.progress import Placeholders
 from bots.discord.replies import CONTENT, local_times
 from bots.discord.request import Gone, Request
+from bots.discord.short_choices import FILES, NAMES, whole_names
 from bots.discord.unanswered import PendingInteraction, Unanswered
-from bots.presentation.text import cut, escape_sentence
+from bots.presentation.text import ELLIPSIS, cut, escape_sentence
 from bots.service.app import App
 from bots.texts import DEFAULT, tell
 from engine.errors import UserError
@@ -35,6 +36,8 @@ LANGUAGE: Final = "language"  # a person's setting
 
 log = logging.getLogger(__name__)
 AnyRequest = TypeVar("AnyRequest", bound=Request)
+Callback = Callable[..., Coroutine[Any, Any, None]]
+Answer = Callable[..., Coroutine[Any, Any, None]]  # given the handler, the request, what was typed
 
 
 class Handler:
@@ -52,6 +55,25 @@ class Handler:
         self._announcing: dict[int, asyncio.Event] = {}
         self._places = Places(app.storage.people)
         self._languages: dict[str, str] = {}
+
+    def answering(self, answer: Answer, *, defer: bool = True) -> Callback:
+        """Return a command's callback, as discord.py calls it.
+
+        The command is acknowledged, for the person alone, before anything is done: Discord waits
+        for 3 s, and a database may be locked for longer. Without `defer` the answer does that, or
+        comes at once.
+        """
+
+        async def callback(interaction: discord.Interaction[Any], **typed: Any) -> None:
+            async with self.receive(InteractionRequest(interaction)) as request:
+                if defer:
+                    await self.acknowledge(request, private=True)
+                values = {NAMES.get(k, k): value for k, value in typed.items() if value is not None}
+                if any(ELLIPSIS in str(values.get(name)) for name in FILES):
+                    values = await asyncio.to_thread(whole_names, self.studio.builder, values)
+                await answer(self, request, **values)
+
+        return callback
 
     @asynccontextmanager
     async def receive(self, request: AnyRequest) -> AsyncIterator[AnyRequest]:

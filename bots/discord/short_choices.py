@@ -6,18 +6,22 @@ It ends with the beginning of the name's sha256, by which the name is found agai
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from discord.app_commands import Choice
 
 from bots.admission.blocked_words import quote
 from bots.presentation.text import ELLIPSIS
+from bots.requests.options import OPTIONS, find
+from bots.requests.recipe_builder import RecipeBuilder
 
 LONGEST: Final = 100  # characters of a choice
 DIGITS: Final = 8  # of the sha256
 SHORTEST: Final = 24  # characters of a short form that people can still recognise
+NAMES: Final = {option.name.replace("-", "_"): option.name for option in OPTIONS}
+FILES: Final = ("model", "lora", "vae")  # options whose values are names of files
 _SHORT: Final = re.compile(rf"[^,{ELLIPSIS}]*{ELLIPSIS}([0-9a-f]{{{DIGITS}}})")
 _SIGNS: Final = re.compile(r'[,:，、"“”…]')  # with a meaning in lists
 
@@ -53,6 +57,17 @@ def whole(text: str, names: Iterable[str], *, listed: bool = False) -> str:
         return text
     known = {_digest(name): quote(name) if listed else name for name in names}
     return _SHORT.sub(lambda found: known.get(found[1], found[0]), text)
+
+
+def whole_names(builder: RecipeBuilder, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options with whole names of files in place of short forms; blocks."""
+    known = zip(FILES, (builder.catalogue, builder.loras, builder.vaes), strict=True)
+    files = {
+        name: whole(typed[name], found.names(), listed=find(name).listed)
+        for name, found in known
+        if name in typed
+    }
+    return {**typed, **files}
 
 
 def _digest(name: str) -> str:

@@ -6,31 +6,31 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bots.discord.commands import about, menus, moderation, personal, styles
-from bots.discord.commands.define import answering, define, group
+from bots.discord import actions
+from bots.discord.commands import general, menus, moderation, styles
+from bots.discord.commands.define import Offer, define, group
 from bots.discord.commands.imagine import imagine
-from bots.discord.handler import Handler
-from bots.discord.parameters import Answer, Offer
+from bots.discord.handler import Answer, Handler
 from bots.requests.default_options import SAVABLE
 from bots.requests.options import OPTIONS, Option
 
 # Discord is told again of all commands when their order changes.
 ANSWERS: Final[Mapping[str, Answer]] = {
     "imagine": imagine,
-    "history": personal.history,
-    "show": personal.show,
+    "history": general.history,
+    "show": actions.show,
     "style list": styles.list_,
     "style add": styles.keep,
     "style remove": styles.remove,
-    "settings show": personal.show_settings,
-    "settings set": personal.change_settings,
-    "settings reset": personal.reset_settings,
-    "help": about.help_,
-    "privacy": about.privacy,
-    **{name: about.listing(name) for name in ("models", "stats", "queue")},
-    "cancel": about.cancel,
-    "mydata export": personal.export,
-    "mydata delete": personal.ask_to_forget,
+    "settings show": general.show_settings,
+    "settings set": general.change_settings,
+    "settings reset": general.reset_settings,
+    "help": general.help_,
+    "privacy": general.privacy,
+    **{name: general.listing(name) for name in ("models", "stats", "queue")},
+    "cancel": general.cancel,
+    "mydata export": general.export,
+    "mydata delete": general.ask_to_forget,
     "moderate ban": moderation.ban,
     "moderate unban": moderation.unban,
     "moderate channel": moderation.channel,
@@ -39,15 +39,13 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "moderate resume": moderation.resume,
 }
 # These acknowledge by themselves, or are answered without the database.
-NOT_DEFERRED: Final = frozenset(
-    {"imagine", "show", "settings set", "help", "privacy", "mydata delete"}
-)
+NOT_DEFERRED: Final = frozenset({"imagine", "show", "help", "privacy", "mydata delete"})
 OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
     "imagine": OPTIONS,
     "settings set": SAVABLE,
 }
 OFFERS: Final[Mapping[str, Mapping[str, Offer]]] = {
-    "cancel": {"job": about.unfinished},
+    "cancel": {"job": general.unfinished},
     "style remove": {"name": styles.own},
 }
 # Discord shows these to who manages messages; each one checks all the same.
@@ -62,14 +60,15 @@ def add_commands(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
     """Add all commands to the tree."""
     groups: dict[str, app_commands.Group] = {}
     for key, answer in ANSWERS.items():
-        callback = answering(
+        command = define(
             handler,
+            key,
             answer,
             defer=key not in NOT_DEFERRED,
             options=OPTIONS_OF.get(key, ()),
             offers=OFFERS.get(key, {}),
         )
-        command, (name, _, within) = define(key, callback), key.partition(" ")
+        name, _, within = key.partition(" ")
         if not within:
             tree.add_command(command)
             continue

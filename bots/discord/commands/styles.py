@@ -7,10 +7,10 @@ from discord import app_commands
 
 from bots.admission.roles import Role
 from bots.discord.address import guild_key
-from bots.discord.commands.about import listing
+from bots.discord.commands.define import Offers, offered
+from bots.discord.commands.general import listing
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
-from bots.discord.parameters import Offers, offered
 from bots.presentation.text import escape_markdown
 from bots.requests.styles import LONGEST
 from bots.requests.typed_options import read_style_words

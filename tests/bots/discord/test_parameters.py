@@ -11,8 +11,9 @@ from discord import Locale
 from discord.app_commands import Command
 
 from bots.admission.rulebook import MODERATED
-from bots.discord.commands.define import answering, define
+from bots.discord.commands.define import define
 from bots.discord.commands.moderation import OtherRule, channel
+from bots.discord.handler import Handler
 from bots.discord.registration import Tables
 from bots.requests.aspect import size_like
 from bots.requests.options import OPTIONS
@@ -25,8 +26,7 @@ def imagine() -> Command[Any, ..., None]:
     async def answer(handler: Any, request: Any, prompt: str, **typed: Any) -> None:
         pass
 
-    handler = cast(Any, None)
-    return define("imagine", answering(handler, answer, options=OPTIONS))
+    return define(object.__new__(Handler), "imagine", answer, options=OPTIONS)
 
 
 def test_every_rule_of_moderators_can_be_said_in_discord() -> None:

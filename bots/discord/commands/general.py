@@ -1,18 +1,58 @@
-"""Commands about what a person has: /history, /show, /settings, /mydata."""
+"""Commands for everybody: about Marble, its jobs, and what a person has."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import discord
 from discord import ButtonStyle
 
 from bots.chat import commands
 from bots.chat.mydata import export_data
-from bots.discord import actions
+from bots.chat.privacy import privacy_text
 from bots.discord.buttons import button
-from bots.discord.handler import Handler
+from bots.discord.commands.define import Offers
+from bots.discord.handler import Answer, Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.pages import FIRST, favourites_page, history_page
-from bots.discord.replies import FileData, Reply, listed
+from bots.discord.replies import CONTENT, FileData, Reply, listed
+from bots.presentation.text import cut
+
+CHOICE: Final = 100  # characters
+
+
+async def help_(handler: Handler, request: InteractionRequest) -> None:
+    """Explain what Marble can do, and how."""
+    await request.answer(request.words.help)
+
+
+async def privacy(handler: Handler, request: InteractionRequest) -> None:
+    """Show the privacy text."""
+    text = await privacy_text(handler.app.settings, request.words)
+    await request.answer(cut(text, CONTENT))
+
+
+def listing(name: str) -> Answer:
+    """Return what answers with one of `bots.chat.commands.LIST_COMMANDS`."""
+
+    async def answer(handler: Handler, request: InteractionRequest) -> None:
+        words = request.words
+        lines = await commands.LIST_COMMANDS[name](handler.app, request.viewer, words)
+        await request.answer(listed(lines, words))
+
+    return answer
+
+
+async def cancel(handler: Handler, request: InteractionRequest, job: str | None = None) -> None:
+    """Cancel a job, or the latest of the person's own that is unfinished."""
+    await request.answer(await commands.cancel(handler.app, request, request.words, job or ""))
+
+
+async def unfinished(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    """Offer the person's own jobs that wait or run."""
+    viewer = InteractionRequest(interaction).viewer
+    jobs = await commands.unfinished_jobs(handler.app, viewer)
+    names = {str(job.id): f"{job.id} {job.recipe.prompt}" for job in jobs}
+    return [(cut(name, CHOICE), job) for job, name in names.items() if text in name]
 
 
 async def history(
@@ -29,11 +69,6 @@ async def history(
     await request.answer(page)
 
 
-async def show(handler: Handler, request: InteractionRequest, picture: str) -> None:
-    """Show a picture again: to all where all may see it."""
-    await actions.show(handler, request, picture)
-
-
 async def show_settings(handler: Handler, request: InteractionRequest) -> None:
     """Show the options that the person saved."""
     await request.answer(await _settings(handler, request))
@@ -41,14 +76,8 @@ async def show_settings(handler: Handler, request: InteractionRequest) -> None:
 
 async def change_settings(handler: Handler, request: InteractionRequest, **typed: Any) -> None:
     """Save options, and show all that are saved."""
-    await handler.acknowledge(request, private=True)
     text = await _settings(handler, request, {name: str(v) for name, v in typed.items()})
     await request.answer(f"{request.words.settings_saved}\n{text}")
-
-
-async def reset_settings(handler: Handler, request: InteractionRequest) -> None:
-    """Remove the options that the person saved."""
-    await request.answer(await commands.reset_settings(handler.app, request.viewer, request.words))
 
 
 async def _settings(
@@ -57,6 +86,11 @@ async def _settings(
     viewer, words = request.viewer, request.words
     lines = await commands.settings(handler.app, viewer, words, typed, "{name}: {text}")
     return listed(lines, words)
+
+
+async def reset_settings(handler: Handler, request: InteractionRequest) -> None:
+    """Remove the options that the person saved."""
+    await request.answer(await commands.reset_settings(handler.app, request.viewer, request.words))
 
 
 async def export(handler: Handler, request: InteractionRequest) -> None:
