@@ -15,14 +15,13 @@ from bots.chat import actions
 from bots.chat.access import ADMITTED, Audience, Target
 from bots.chat.mydata import forget_data
 from bots.discord.address import LIMIT, message_key
-from bots.discord.attachments import recipe_text
 from bots.discord.errors import with_retries
 from bots.discord.forms import edit_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import dm_errors, dm_place, send_dm
 from bots.discord.pages import favourites_page, history_page
-from bots.discord.replies import CONTENT, FileData, Reply, pictures_reply
+from bots.discord.replies import CONTENT, FileData, Reply, pictures_reply, recipe_text
 from bots.discord.request import Request
 from bots.presentation.fit import Limit, fit
 from bots.presentation.lines import alt_text, recipe_lines

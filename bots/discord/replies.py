@@ -17,7 +17,13 @@ from bots.discord.buttons import button, result_buttons
 from bots.presentation.fit import Limit, fit
 from bots.presentation.grid import compose
 from bots.presentation.lines import SEPARATOR, alt_text, facts, name_of, progress_line
-from bots.presentation.text import cut, escape_markdown, escape_sentence, fit_list
+from bots.presentation.text import (
+    cut,
+    escape_markdown,
+    escape_sentence,
+    fit_lines,
+    fit_list,
+)
 from bots.texts import Words, say, tell, words_of
 from engine.events import News
 from storage import DatabaseFault, Job, PendingReply, Picture, Status
@@ -80,6 +86,15 @@ def listed(lines: Iterable[str], words: Words) -> str:
     """Return a list as text: its first line as a title, where others follow; all escaped."""
     title, *rest = (escape_markdown(line) for line in lines)
     return fit_list([f"**{title}**" if rest else title, *rest], CONTENT, words.and_more)
+
+
+def recipe_text(
+    name: str, values: Iterable[tuple[str, str]], words: Words, limit: int, source: str = ""
+) -> str:
+    """Return a recipe, its values as (label, value), as text of so many characters at most."""
+    title = words.recipe_title.format(name=escape_markdown(name))
+    lines = (f"{escape_markdown(label)}: {escape_markdown(value)}" for label, value in values)
+    return fit_lines([f"**{title}**{source}", *lines], limit)
 
 
 def progress_reply(job: Job, news: News, preview: bytes | None, words: Words) -> Reply:

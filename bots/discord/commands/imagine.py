@@ -4,7 +4,7 @@ from typing import Any
 
 import discord
 
-from bots.discord.attachments import read_attachment
+from bots.discord.commands.menus import read_attachment
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.requests.options import parse_values

@@ -1,6 +1,11 @@
-"""Context menus on a message: what reactions and buttons do, where neither is at hand."""
+"""Context menus on a message: what reactions and buttons do, where neither is at hand.
+
+Pictures of messages that Marble does not know were drawn by ComfyUI, A1111 or another Marble, or
+sent on by people; their own texts say what they were made from.
+"""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -8,16 +13,21 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bots.discord import attachments
 from bots.discord.actions import ACTIONS
 from bots.discord.address import message_key
-from bots.discord.attachments import pictures_in, read_attachment
+from bots.discord.errors import NETWORK
 from bots.discord.forms import seal_of, start_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.registration import name_text
-from bots.presentation.lines import name_of
+from bots.discord.replies import CONTENT, recipe_text
+from bots.presentation.lines import ignored_text, name_of, value_lines
+from bots.presentation.text import cut, escape_markdown
+from bots.texts import Words
 from engine.errors import UserError
+from engine.formats.metadata import Reading, read_recipe
+from engine.pictures.images import check_file_size
+from engine.sentences import Sentence
 
 START: Final = "Use as start image"
 IMAGE_TIMEOUT: Final = 2.0  # seconds: a form can only be the first answer, within 3 s
@@ -27,9 +37,8 @@ MENUS: Final = {
     "Vary": "vary_subtle",
     "Upscale": "upscale",
 }
-# What of these can be done with a picture that Marble does not know.
-FROM_FILES: Final = {"recipe": attachments.show_recipe, "rerun": attachments.rerun}
 
+log = logging.getLogger(__name__)
 
 Answer = Callable[[Handler, InteractionRequest, discord.Message], Awaitable[None]]
 
@@ -58,7 +67,7 @@ async def act(
     if found is not None:
         await ACTIONS[action](handler, request, name_of(*found))
         return
-    file = next(pictures_in(message), None)
+    file = _picture_in(message)
     if file is None or action not in FROM_FILES:
         raise UserError(request.words.unknown_message)
     await FROM_FILES[action](handler, request, file)
@@ -68,7 +77,7 @@ async def open_start_form(
     handler: Handler, request: InteractionRequest, message: discord.Message
 ) -> None:
     """Open a form that starts from the picture of a message."""
-    file = next(pictures_in(message), None)
+    file = _picture_in(message)
     if file is None:
         raise UserError(request.words.no_picture)
     try:
@@ -79,3 +88,65 @@ async def open_start_form(
         raise UserError(request.words.slow_picture) from None
     form = start_form(image, seal_of(handler, request.person, image), request.words)
     await request.interaction.response.send_modal(form)
+
+
+async def read_attachment(attachment: discord.Attachment) -> bytes:
+    """Return an attachment's bytes; raises `ImageError` before too many are fetched.
+
+    Raises `UserError` where Discord does not hand them over.
+    """
+    check_file_size(attachment.size)
+    try:
+        return await attachment.read()
+    except (discord.HTTPException, *NETWORK) as error:
+        log.warning("an attachment could not be downloaded: %s", error)
+        raise UserError(Sentence("unfetched")) from None
+
+
+async def _show_recipe(
+    handler: Handler, request: InteractionRequest, file: discord.Attachment
+) -> None:
+    """Show the recipe written in a file, and the parts of it that Marble ignores."""
+    await handler.acknowledge(request, private=True)
+    reading, words = await _read(file), request.words
+    below = cut(f"\n{_ignored(reading, words)}" if reading.ignored else "", CONTENT // 2)
+    values = value_lines(reading.recipe.to_dict(), words)
+    source = f" ({reading.source})"
+    text = recipe_text(file.filename, values, words, CONTENT - len(below), source)
+    await request.answer(text + below)
+
+
+async def _rerun(handler: Handler, request: InteractionRequest, file: discord.Attachment) -> None:
+    """Draw the recipe written in a file.
+
+    A recipe that starts from stored pictures is refused: they may be another person's.
+    """
+    async with handler.drawing(request):
+        await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
+        reading = await _read(file)
+        if reading.recipe.inputs:
+            raise UserError(request.words.starts_from_others)
+        job = await handler.studio.remake(reading.recipe, {}, request.asker)
+    request.note = cut(_ignored(reading, request.words), CONTENT)
+    await handler.announce(request, job)
+
+
+# What can be done with a picture that Marble does not know.
+FROM_FILES: Final = {"recipe": _show_recipe, "rerun": _rerun}
+
+
+def _picture_in(message: discord.Message) -> discord.Attachment | None:
+    """Return a message's first file that may be a picture; only its bytes tell for sure."""
+    for each in message.attachments:
+        if (each.content_type or "image/").startswith("image/"):
+            return each
+    return None
+
+
+def _ignored(reading: Reading, words: Words) -> str:
+    what = escape_markdown(ignored_text(reading.ignored, words))
+    return words.ignored.format(what=what) if what else ""
+
+
+async def _read(file: discord.Attachment) -> Reading:
+    return await asyncio.to_thread(read_recipe, await read_attachment(file))
