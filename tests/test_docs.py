@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from bots.discord.client import REACTIONS
+from bots.discord.adapter import REACTIONS
 from bots.discord.commands.menus import MENUS, START
 from bots.operations.settings import FOR_TESTS, VARIABLES
 from bots.telegram.commands import COMMANDS as TELEGRAM

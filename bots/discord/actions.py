@@ -38,7 +38,7 @@ async def draw(handler: Handler, request: Request, name: str, *, action: str) ->
     """Draw another picture from it, as an action of `bots.chat.actions.DRAWN` says."""
     async with handler.drawing(request):
         job = await actions.draw(handler.app, action, name, request, request.asker, request.message)
-    await handler.announce(request, job)
+    await handler.placeholders.announce(request, job)
 
 
 async def show(handler: Handler, request: Request, picture: str) -> None:
@@ -127,7 +127,7 @@ async def unfavourite(handler: Handler, request: Request, name: str) -> None:
 
 async def delete(handler: Handler, request: Request, name: str) -> None:
     """Cancel a job that waits or runs, or delete the message that shows it."""
-    await request.defer(silent=True)
+    await handler.acknowledge(request, silent=True)
     target = await handler.find(request, "delete", name)
     job, words = target.job, request.words
     if await actions.cancel_unfinished(handler.app, target, by=request.person):

@@ -1,91 +1,56 @@
-"""The adapter: connects to Discord, and sends replies from the outbox."""
+"""The adapter: connects to Discord, passes its events on to the handler, and delivers replies."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import discord
+from discord import app_commands
 
-from bots.admission.visibility import View
-from bots.discord.address import PLATFORM, Address, message_id, message_key
-from bots.discord.client import MarbleClient
+from bots.discord import forms
+from bots.discord.actions import ACTIONS
+from bots.discord.address import PLATFORM, message_key, person_key
+from bots.discord.buttons import KEYCAPS, ActionItem, id_of
+from bots.discord.commands import add_commands
 from bots.discord.connection import Connection, point_at
-from bots.discord.errors import UNKNOWN_MESSAGE, refused_by, translate
-from bots.discord.messages import dm_place, edit, edit_answer, is_adult, send, send_dm
-from bots.discord.replies import Reply, outcome_reply, reply_in_words
-from bots.discord.unanswered import Unanswered
+from bots.discord.errors import translate, with_retries
+from bots.discord.handler import Handler
+from bots.discord.interaction import InteractionRequest
+from bots.discord.messages import ORIGINAL, webhook_of
+from bots.discord.placeholders import LANGUAGE, WAYS
+from bots.discord.reaction import ReactionRequest
+from bots.discord.registration import register
+from bots.discord.request import Request
+from bots.discord.unanswered import PendingInteraction, Unanswered
+from bots.presentation.lines import name_of
 from bots.service.app import App
 from bots.texts import words_of
 from bots.worker.delivery import Shown, TryLater, Way, WayClosed
-from storage import Job, PendingReply
+from engine.errors import UserError
+from storage import DatabaseFault, Job, PendingReply, parse_name
 
-STARTING: Final = 30.0  # seconds to wait for the client before a reply is put off
-SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
-SHRINKS: Final = 4
+RATE_LIMIT: Final = 60.0  # seconds of a rate limit that discord.py waits out by itself
+AT_ONCE: Final = 8  # interactions of a former process that are answered at once
+VARIATION: Final = "\ufe0f"  # what some clients put behind an emoji
+ONCE: Final = frozenset({"rerun", "reroll", "show", "original"})  # a reaction does these once
+REACTIONS: Final = {
+    "🌱": "rerun",
+    "🎲": "reroll",
+    "🔁": "reroll",
+    "✉": "original",
+    "⭐": "favourite",
+    "❌": "delete",
+}
+REMOVED_REACTIONS: Final = {"⭐": "unfavourite"}
+_KEYCAPS: Final = tuple(each.replace(VARIATION, "") for each in KEYCAPS)
+_BY_ID: Final = {id_of(action): action for action in ACTIONS}
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[discord.Client, Job, Address, Reply], Awaitable[int]]
-
-
-async def _by_token(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
-    if address.expired:
-        raise WayClosed("the interaction's token expired")
-    return await edit_answer(client, address, message_id(job.message), reply)
-
-
-async def _by_edit(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
-    message = message_id(job.message)
-    if message is None:
-        raise WayClosed("no placeholder is known")
-    await edit(client, address, message, reply)
-    return message
-
-
-async def _by_message(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
-    message = await send(client, address, reply, nonce=str(job.id))
-    if message.content == reply.content and len(message.attachments) == len(reply.files):
-        return message.id
-    # Discord answers a repeated nonce with the first message: this is the placeholder.
-    try:
-        await edit(client, address, message.id, reply)
-    except discord.HTTPException as error:
-        if not refused_by(error, UNKNOWN_MESSAGE):  # which somebody has deleted
-            raise
-        message = await send(client, address, reply, nonce=f"{job.id}-anew")
-    return message.id
-
-
-async def _by_dm(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
-    # Nonces count in all channels: with the job's, Discord would answer with the placeholder.
-    return await send_dm(client, address.person, reply, nonce=f"{job.id}-dm")
-
-
-async def _in_words(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
-    """Replace the placeholder by text, by token or else by editing the message."""
-    try:
-        return await _by_token(client, job, address, reply)
-    except (WayClosed, discord.HTTPException) as error:
-        if not isinstance(translate(error), WayClosed):
-            raise
-    return await _by_edit(client, job, address, reply)
-
-
-# Discord drops a repeated nonce, but only for some minutes.
-BY_MESSAGE: Final = Way("message", repeatable=False)
-BY_DM: Final = Way("direct message", repeatable=False)
-IN_WORDS: Final = Way("edit in words", repeatable=True)
-WAYS: Final[Mapping[Way, Send]] = {
-    Way("token", repeatable=True): _by_token,
-    Way("edit", repeatable=True): _by_edit,
-    BY_MESSAGE: _by_message,
-    BY_DM: _by_dm,
-    IN_WORDS: _in_words,
-}
+# Marble has no voice: what it would need for one is missing on purpose.
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 
 
 class DiscordAdapter:
@@ -96,21 +61,20 @@ class DiscordAdapter:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._token = app.settings.discord_token or ""  # without one no adapter is started
         self._client: MarbleClient | None = None
         self._unanswered = Unanswered(app.settings.data_dir)
         point_at(app.settings)
 
     async def run(self) -> None:
         """Serve until cancelled; raises `AdapterStopped` where Discord refuses the token."""
-        token = self._app.settings.discord_token
-        assert token
         try:
             async with (
                 self._unanswered.writing(),
                 MarbleClient(self._app, self._unanswered) as client,
             ):
                 self._client = client
-                await client.start(token)
+                await client.start(self._token)
         except Exception as error:
             raise translate(error) from error
         finally:
@@ -118,11 +82,9 @@ class DiscordAdapter:
 
     async def check(self) -> None:
         """Ask Discord whether it accepts the token; raises as `errors.translate` says."""
-        token = self._app.settings.discord_token
-        assert token
         try:
             async with Connection(self._app.settings) as client:
-                await client.login(token)
+                await client.login(self._token)
         except Exception as error:
             raise translate(error) from None
 
@@ -131,70 +93,153 @@ class DiscordAdapter:
         if self._client:
             self._client.handler.closed = True
 
-    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
-        """Show a job's result in its message, by one of the `ways`."""
-        client = await self._started()
-        await client.handler.announced(pending.job.id)
-        await client.handler.progress.stop(pending.job.id)
-        job = await self._app.storage.jobs.get(pending.job.id)
-        address = Address.from_dict(job.reply)
-        try:
-            if way == IN_WORDS:
-                message = await _in_words(client, job, address, reply_in_words(pending))
-            else:
-                view = await self._view(client, job, address, way)
-                message = await self._send(client, pending, address, WAYS[way], job, view)
-        except Exception as error:
-            raise translate(error) from error
-        if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
-            await self._end_placeholder(client, job, address, way)
-        return {message_key(message): None}
+    def deliver(self, pending: PendingReply, way: Way) -> Coroutine[Any, Any, Shown]:
+        """Show a job's result by one of the `ways`; raises `TryLater` until Marble is logged in."""
+        if self._client is None or self._client.user is None:
+            raise TryLater(1.0)
+        return self._client.handler.placeholders.deliver(pending, way)
 
-    async def _end_placeholder(
-        self, client: MarbleClient, job: Job, address: Address, way: Way
+
+class MarbleClient(Connection):
+    """Receives Discord's events."""
+
+    def __init__(self, app: App, unanswered: Unanswered) -> None:
+        super().__init__(
+            app.settings,
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            max_ratelimit_timeout=RATE_LIMIT,
+        )
+        self.app = app
+        self.handler = Handler(app, self, unanswered)
+        self._unanswered = unanswered
+        self._answering: asyncio.Task[None] | None = None
+        self._running: set[str] = set()  # events of reactions whose action runs
+        self.tree = app_commands.CommandTree(
+            self,
+            allowed_contexts=app_commands.AppCommandContext(
+                guild=True, dm_channel=True, private_channel=True
+            ),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
+        )
+        add_commands(self.tree, self.handler)
+
+    async def setup_hook(self) -> None:
+        """Get everything ready before the first event comes."""
+        await super().setup_hook()
+        self.add_dynamic_items(ActionItem)
+        await register(self.tree, self.app)
+        await self._follow_unfinished()
+        self._answering = asyncio.create_task(self._answer_left(), name="discord-answer-left")
+
+    async def close(self) -> None:
+        """Disconnect, and end all edits of progress."""
+        if self._answering:
+            self._answering.cancel()
+        await self.handler.placeholders.close()
+        await super().close()
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Read forms, which discord.py would forget with the process that opened them."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await forms.submit(self.handler, interaction)
+
+    async def press(self, interaction: discord.Interaction[Any], id: str, name: str) -> None:
+        """Run the action of a button's or menu's id on a picture."""
+        async with self.handler.receive(InteractionRequest(interaction)) as request:
+            parse_name(name)
+            if id not in _BY_ID:
+                raise UserError(request.words.unknown_message)
+            await ACTIONS[_BY_ID[id]](self.handler, request, name)
+
+    async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
+        """Run the action of a person's reaction, on Marble's own results only."""
+        member = payload.member
+        if payload.guild_id and (member is None or member.bot):  # bots send no direct messages
+            return
+        emoji = (payload.emoji.name or "").replace(VARIATION, "")
+        action = "show" if emoji in _KEYCAPS else REACTIONS.get(emoji)
+        if action:
+            await self._react(payload, action, emoji)
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """Undo the action of a removed reaction, where it can be undone."""
+        emoji = (payload.emoji.name or "").replace(VARIATION, "")
+        if action := REMOVED_REACTIONS.get(emoji):
+            await self._react(payload, action, "")
+
+    async def _react(
+        self, payload: discord.RawReactionActionEvent, action: str, emoji: str
     ) -> None:
-        """Say in a placeholder that took no picture that the result is elsewhere."""
-        words = words_of(address.language)
-        text = words.sent_by_dm if way == BY_DM else words.sent_anew
+        if self.user is None or payload.user_id == self.user.id:
+            return
+        if payload.message_author_id not in (None, self.user.id):
+            return
+        found = await self.app.storage.jobs.by_message(message_key(payload.message_id))
+        if found is None:
+            return
+        job, picture = found
+        name = name_of(job, _KEYCAPS.index(emoji) if emoji in _KEYCAPS else picture)
+        settings = await self.app.storage.people.settings(person_key(payload.user_id))
+        request = ReactionRequest(self, payload, emoji, settings.get(LANGUAGE))
+        async with self.handler.receive(request):
+            self.handler.check_open(request)
+            if action in ONCE:
+                await self._do_once(request, action, name)
+            else:
+                await ACTIONS[action](self.handler, request, name)
+
+    async def _do_once(self, request: Request, action: str, name: str) -> None:
+        """Run a reaction's action at most once; a refused one may be repeated."""
+        moderation = self.app.storage.moderation
+        if request.event in self._running:
+            return
+        self._running.add(request.event)  # before the first await: another may come meanwhile
         try:
-            await _in_words(client, job, address, Reply(content=text))
-        except Exception as error:  # it is gone, or cannot be reached any more
-            log.info("the placeholder of job %d could not be changed: %s", job.id, translate(error))
+            if await moderation.was_seen(request.event):
+                return
+            await ACTIONS[action](self.handler, request, name)
+            with suppress(DatabaseFault):  # it is done all the same
+                await moderation.first_sight(request.event, request.person)
+        finally:
+            self._running.discard(request.event)
 
-    async def _started(self) -> MarbleClient:
-        """Return the client once it can send; raises `TryLater`."""
-        if client := self._client:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STARTING):
-                    await client.started.wait()
-                return client
-        raise TryLater(1.0)
+    async def _follow_unfinished(self) -> None:
+        """Go on showing the progress of jobs that a process before this one took in."""
+        jobs = self.app.storage.jobs
+        unfinished: list[Job] = []
+        while page := await jobs.list_queued(unfinished[-1].id if unfinished else 0):
+            unfinished += page
+        for job in (*await jobs.list_running(), *unfinished):
+            if job.adapter == PLATFORM:
+                self.handler.placeholders.follow(job)
 
-    async def _view(self, client: MarbleClient, job: Job, address: Address, way: Way) -> View:
-        """Return the view for the place where a reply arrives by a way."""
-        if way == BY_DM:
-            return await self._app.gate.view(await dm_place(client, address.person))
-        return await self._app.gate.view(job.place, partial(is_adult, client))
+    async def _answer_left(self) -> None:
+        """Answer interactions that an earlier process acknowledged but never answered."""
+        slots = asyncio.Semaphore(AT_ONCE)
 
-    async def _send(
-        self,
-        client: MarbleClient,
-        pending: PendingReply,
-        address: Address,
-        send: Send,
-        job: Job,
-        view: View,
-    ) -> int:
-        """Send a reply, smaller each time that Discord finds it too large."""
-        limit = address.limit
-        for _ in range(SHRINKS):
-            reply = await asyncio.to_thread(outcome_reply, pending, view, limit)
-            try:
-                return await send(client, job, address, reply)
-            except discord.HTTPException as error:
-                if error.status != 413:  # by Discord, or by a proxy before it
-                    raise
-                size = sum(len(each.data) for each in reply.files)
-                limit = int(min(limit, size) * SMALLER)
-                log.info("job %d: Discord rejects %d bytes; trying %d", job.id, size, limit)
-        return await send(client, job, address, replace(reply, files=()))
+        async def answer(pending: PendingInteraction) -> None:
+            async with slots:
+                try:
+                    await self._ask_again(pending)
+                except Exception as error:
+                    found = translate(error)
+                    log.warning("%s is not answered: %s", pending.event, found)
+                    if not isinstance(found, WayClosed):
+                        return
+                self._unanswered.answered(pending.event)
+
+        await asyncio.gather(*map(answer, await self._unanswered.left()))
+
+    async def _ask_again(self, pending: PendingInteraction) -> None:
+        """Ask the person to try again, if they still see "thinking" and no job will answer."""
+        if await self.app.storage.jobs.by_event(pending.event) is None:
+            webhook = webhook_of(self, pending.application, pending.token)
+            message = await with_retries(lambda: webhook.fetch_message(ORIGINAL), repeatable=True)
+            if message.flags.loading:
+                text = words_of(pending.language).ask_again
+                await with_retries(
+                    lambda: webhook.edit_message(ORIGINAL, content=text), repeatable=True
+                )

@@ -17,6 +17,7 @@ import aiohttp
 import discord
 
 from bots.worker.delivery import AdapterStopped, TryLater, UnknownAnswer, WayClosed, back_off
+from engine.errors import UserError
 
 UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
@@ -98,6 +99,12 @@ def refused_by(error: discord.HTTPException, *codes: int) -> bool:
     return is_discords(error) and error.code in codes
 
 
+def is_gone(error: Exception) -> bool:
+    """Return whether an interaction was answered before, or is too old to be answered."""
+    gone = (ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION)
+    return isinstance(error, discord.HTTPException) and refused_by(error, *gone)
+
+
 def no_reference(error: discord.HTTPException) -> bool:
     """Return whether a message was refused because of the one it replies to."""
     about_it = error.code == BAD_FORM and "message_reference" in error.text
@@ -137,6 +144,13 @@ async def with_retries(send: Callable[[], Awaitable[T]], *, repeatable: bool) ->
             log.info("an answer is retried in %.0f s: %s", wait, error)
         await asyncio.sleep(wait)
     raise AssertionError("count() has no end")
+
+
+def log_error(error: Exception, what: str, which: object) -> None:
+    """Log an error, without a traceback if it came from Discord or on the way there."""
+    outside = isinstance(error, (UserError, discord.DiscordException, *NETWORK))
+    level, trace = (logging.WARNING, None) if outside else (logging.ERROR, error)
+    log.log(level, f"{what}: %s", which, error, exc_info=trace)
 
 
 def _wait(error: Exception, tries: int, *, repeatable: bool) -> float | None:

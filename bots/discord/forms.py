@@ -105,7 +105,7 @@ async def submit(handler: Handler, interaction: discord.Interaction[Any]) -> Non
                     raise UserError(request.words.unknown_form)
                 values = {**values_of(fields), "image": about}
                 job = await handler.studio.imagine(values, request.asker)
-        await handler.announce(request, job)
+        await handler.placeholders.announce(request, job)
 
 
 def shown_of(recipe: Recipe) -> dict[str, str]:

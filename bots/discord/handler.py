@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -15,28 +15,28 @@ from bots.chat import actions
 from bots.chat.access import Target
 from bots.chat.errors import excuse
 from bots.chat.places import Places
-from bots.discord.address import guild_key, message_key, place_key
-from bots.discord.errors import NETWORK
-from bots.discord.interaction import InteractionRequest
+from bots.discord.address import guild_key, place_key
+from bots.discord.errors import ALREADY_ACKNOWLEDGED, is_gone, log_error, refused_by, translate
+from bots.discord.interaction import Answered, InteractionRequest
 from bots.discord.messages import is_adult
-from bots.discord.progress import Placeholders
+from bots.discord.placeholders import Placeholders
+from bots.discord.reaction import ReactionRequest
 from bots.discord.replies import CONTENT, local_times
-from bots.discord.request import Gone, Request
+from bots.discord.request import Request, moderates
 from bots.discord.short_choices import FILES, NAMES, whole_names
 from bots.discord.unanswered import PendingInteraction, Unanswered
 from bots.presentation.text import ELLIPSIS, cut, escape_sentence
 from bots.service.app import App
-from bots.texts import DEFAULT, tell
+from bots.texts import tell
 from engine.errors import UserError
-from storage import DatabaseFault, Job
+from storage import DatabaseFault
 
 AT_ONCE: Final = 16  # requests that are committed at once: bursts wait
-PEOPLE: Final = 10_000  # whose languages are remembered
-LANGUAGE: Final = "language"  # a person's setting
 
 log = logging.getLogger(__name__)
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 Callback = Callable[..., Coroutine[Any, Any, None]]
+Defer = Callable[[], Awaitable[discord.InteractionCallbackResponse[Any] | None]]
 Answer = Callable[..., Coroutine[Any, Any, None]]  # given the handler, the request, what was typed
 
 
@@ -48,13 +48,11 @@ class Handler:
         self.studio = app.studio
         self.storage = app.storage
         self.client = client
-        self.progress = Placeholders(app, client)
+        self.placeholders = Placeholders(app, client)
         self.closed = False  # Marble ends
         self._unanswered = unanswered
         self._slots = Slots(AT_ONCE)
-        self._announcing: dict[int, asyncio.Event] = {}
         self._places = Places(app.storage.people)
-        self._languages: dict[str, str] = {}
 
     def answering(self, answer: Answer, *, defer: bool = True) -> Callback:
         """Return a command's callback, as discord.py calls it.
@@ -81,40 +79,41 @@ class Handler:
         answered = True
         try:
             yield request
-        except Gone:
-            log.info("a request arrived twice or too late (%s)", request.label)
         except DatabaseFault as fault:
             log.warning("a request was refused: %s", fault)
             answered = await self._refuse(request, excuse(fault, request.words))
         except UserError as error:
-            answered = await self._refuse(
-                request, local_times(escape_sentence(tell(error, request.words)))
-            )
+            sentence = local_times(escape_sentence(tell(error, request.words)))
+            answered = await self._refuse(request, sentence)
         except Exception as error:
-            _log_error(error, "%s failed", request.label)
-            answered = await self._refuse(request, request.words.unexpected)
+            if is_gone(error):
+                log.info("a request arrived twice or too late (%s)", request.label)
+            else:
+                log_error(error, "%s failed", request.label)
+                answered = await self._refuse(request, request.words.unexpected)
         if answered:  # else the next process answers it, while the token lives
             self._unanswered.answered(request.event)
 
     async def _refuse(self, request: Request, sentence: str) -> bool:
         """Answer why not; return False if the answer failed and may be tried again."""
-        request.refused = True
         try:
             await request.answer(cut(sentence, CONTENT))
-        except Gone:
-            log.info("a request arrived twice or too late (%s)", request.label)
         except Exception as error:
-            _log_error(error, "a refusal could not be sent (%s)", request.label)
-            return False
+            log_error(error, "a refusal could not be sent (%s)", request.label)
+            return is_gone(error)
         return True
 
-    async def acknowledge(self, request: Request, *, private: bool = False) -> None:
+    async def acknowledge(
+        self, request: Request, *, private: bool = False, silent: bool = False
+    ) -> None:
         """Acknowledge a request, whose answer all will see, or in `private` the person alone.
 
-        What an answer takes is stored before: if this process dies, the next one answers. Raises
-        `Gone`.
+        silent: nothing is shown, and the message acted on will be changed. What an answer takes is
+        stored before: if this process dies, the next one answers. A reaction needs none of this.
         """
-        if isinstance(request, InteractionRequest):
+        if not isinstance(request, InteractionRequest):
+            return
+        if not silent:
             await self._unanswered.keep(
                 PendingInteraction(
                     event=request.event,
@@ -124,7 +123,10 @@ class Handler:
                     until=request.address.until,
                 )
             )
-        await request.defer(private=private)
+        defer = partial(request.interaction.response.defer, ephemeral=private, thinking=not silent)
+        request.thinking = await _defer(defer, request.label)
+        shown = Answered.PRIVATE if private else Answered.PUBLIC
+        request.answered = Answered.SILENT if silent else shown
 
     @asynccontextmanager
     async def drawing(self, request: Request) -> AsyncIterator[None]:
@@ -139,39 +141,6 @@ class Handler:
             await self.add_place(request)  # the gate needs it
             yield
 
-    async def announce(self, request: Request, job: Job) -> None:
-        """Show that a job is committed, and from now on how far it is.
-
-        Whatever fails here is no refusal: the job is there, and its reply will come.
-        """
-        self._announcing[job.id] = announced = asyncio.Event()
-        try:
-            if message := await request.announce(job):
-                job = await self.storage.jobs.acknowledged(job.id, message_key(message))
-            if isinstance(request, InteractionRequest):
-                await self._save_language(request)
-        except Exception as error:
-            _log_error(error, "job %d could not be announced", job.id)
-        finally:
-            del self._announcing[job.id]
-            announced.set()
-        self.progress.follow(job)
-
-    async def announced(self, job: int) -> None:
-        """Wait until a job's placeholder is there, if it is about to be."""
-        if event := self._announcing.get(job):
-            await event.wait()
-
-    async def _save_language(self, request: InteractionRequest) -> None:
-        """Store the person's language for when they react: a reaction brings none."""
-        language, people = request.address.language, self.storage.people
-        if self._languages.get(request.person) != language:
-            if (await people.settings(request.person)).get(LANGUAGE, DEFAULT) != language:
-                await people.change_settings(request.person, {LANGUAGE: language})
-            if len(self._languages) >= PEOPLE:
-                self._languages.clear()
-            self._languages[request.person] = language
-
     def check_open(self, request: Request) -> None:
         """Raise `UserError` while Marble ends: no new work is taken in, all else still is done."""
         if self.closed:
@@ -181,7 +150,8 @@ class Handler:
         """Store where the channel lies, so that the rules of its server apply; writes once."""
         if request.guild is None or request.place in self._places:
             return
-        await request.load_channel()
+        if isinstance(request, ReactionRequest):
+            await request.load_channel()
         parent = [place_key(request.guild, request.parent)] if request.parent else []
         await self._places.add(request.place, *parent, guild_key(request.guild))
 
@@ -205,11 +175,13 @@ class Handler:
         Raises `UserError` for others, and for moderators of a channel who name the server.
         """
         everywhere = self.app.gate.roles.of(request.person) >= Role.MODERATOR
-        if request.guild is None or not (request.moderates_channel or everywhere):
+        if request.guild is None or not (moderates(request.permissions) or everywhere):
             raise UserError(request.words.moderators_only)
         if not server:
             return request.place
-        if not (request.moderates_server or everywhere):
+        # Permissions in a channel are not enough: a channel may grant more of its own.
+        of_server = request.member.guild_permissions if request.member else None
+        if not (moderates(of_server) or everywhere):
             raise UserError(request.words.not_of_server)
         return guild_key(request.guild)
 
@@ -239,13 +211,18 @@ class Slots:
                 raise
 
 
-def _log_error(error: Exception, what: str, which: object) -> None:
-    """Log an error, without a traceback if it came from Discord or on the way there."""
-    outside = isinstance(error, (UserError, discord.DiscordException, *NETWORK))
-    log.log(
-        logging.WARNING if outside else logging.ERROR,
-        f"{what}: %s",
-        which,
-        error,
-        exc_info=None if outside else error,
-    )
+async def _defer(defer: Defer, label: str) -> int | None:
+    """Acknowledge, once more where the call or its answer may be lost; return the message."""
+    try:
+        callback = await defer()
+    except Exception as error:
+        if not isinstance(translate(error), OSError):
+            raise
+        log.info("an acknowledgement may be lost (%s): %s", label, error)
+        try:
+            callback = await defer()
+        except discord.HTTPException as repeated:
+            if not refused_by(repeated, ALREADY_ACKNOWLEDGED):
+                raise
+            return None  # the first one arrived
+    return callback.message_id if callback else None

@@ -1,30 +1,16 @@
 """Requests by interactions: commands, buttons, menus and forms."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum, auto
-from functools import partial
 from typing import Any
 
 import discord
 
 from bots.discord.address import Address
-from bots.discord.errors import (
-    ALREADY_ACKNOWLEDGED,
-    UNKNOWN_INTERACTION,
-    already_deleted,
-    refused_by,
-    translate,
-    with_retries,
-)
+from bots.discord.errors import already_deleted, with_retries
 from bots.discord.messages import dm_errors, send_dm
 from bots.discord.replies import Reply
-from bots.discord.request import Gone, Request
+from bots.discord.request import Request
 from bots.texts import language_of
-from storage import Job
-
-log = logging.getLogger(__name__)
 
 
 class Answered(Enum):
@@ -47,6 +33,7 @@ class InteractionRequest(Request):
         self.guest = not interaction.is_guild_integration()
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
         self.permissions = interaction.permissions
+        self.own_permissions = interaction.app_permissions if self.guild else None
         self.member = user if isinstance(user, discord.Member) else None
         # Marble may be used in others' direct messages, too, where its answers are read by both.
         self.in_private = self.guild is None and interaction.context.dm_channel
@@ -66,53 +53,15 @@ class InteractionRequest(Request):
             )
         )
         self.note = ""  # shown to the person alone, beside the job
-        self._answered = Answered.NOT_YET
-        self._message: int | None = None
+        self.thinking: int | None = None  # the message that says so, once acknowledged
+        self.answered = Answered.NOT_YET
         self._file_sent = False
 
-    @property
-    def own_permissions(self) -> discord.Permissions | None:
-        """Return Marble's permissions in the channel; None outside of servers."""
-        return self.interaction.app_permissions if self.guild else None
-
-    async def load_channel(self) -> None:
-        """Do nothing: an interaction brings its channel."""
-
-    async def defer(self, *, private: bool = False, silent: bool = False) -> None:
-        """Acknowledge: the answer will be seen by all, or in `private` by the person alone.
-
-        silent: nothing is shown, and the message acted on will be changed. Tries once more where
-        the call or its answer may be lost on the way. Raises `Gone` where Discord no longer knows
-        the interaction.
-        """
-        defer = partial(self.interaction.response.defer, ephemeral=private, thinking=not silent)
-        with _gone_errors():
-            try:
-                callback = await defer()
-            except Exception as error:
-                if not isinstance(translate(error), OSError):
-                    raise
-                log.info("an acknowledgement may be lost (%s): %s", self.label, error)
-                try:
-                    callback = await defer()
-                except discord.HTTPException as repeated:
-                    if not refused_by(repeated, ALREADY_ACKNOWLEDGED):
-                        raise
-                    callback = None  # the first one arrived
-        self._message = callback.message_id if callback and not silent else None
-        shown = Answered.PRIVATE if private else Answered.PUBLIC
-        self._answered = Answered.SILENT if silent else shown
-
-    async def announce(self, job: Job) -> int | None:
-        """Keep "thinking", which the first news of the job replace; return its message."""
-        if self.note:
-            try:
-                # The first follow-up would else become "thinking"'s text, which all see.
-                await self.interaction.edit_original_response(content=self.words.submitted)
-                await self.interaction.followup.send(self.note, ephemeral=True)
-            except Exception as error:  # the job is there, noted or not
-                log.warning("a note to job %d was not shown: %s", job.id, error)
-        return self._message
+    async def show_note(self) -> None:
+        """Show the note to the person alone, once the job is announced."""
+        # The first follow-up would else become "thinking"'s text, which all see.
+        await self.interaction.edit_original_response(content=self.words.submitted)
+        await self.interaction.followup.send(self.note, ephemeral=True)
 
     async def post(self, reply: Reply) -> int:
         """Put a reply where the acknowledgement is; return the message."""
@@ -122,22 +71,21 @@ class InteractionRequest(Request):
     async def answer(self, reply: Reply | str) -> None:
         """Show a reply to the person alone; what all saw of the answer so far is deleted."""
         reply = Reply(content=reply) if isinstance(reply, str) else reply
-        if self._answered is Answered.PRIVATE and not self._file_sent:
+        if self.answered is Answered.PRIVATE and not self._file_sent:
             await self.post(reply)
-        elif self._answered is Answered.NOT_YET:
+        elif self.answered is Answered.NOT_YET:
             answer = self.interaction.response.send_message
-            with _gone_errors():
-                await with_retries(lambda: answer(**reply.new(), ephemeral=True), repeatable=False)
-            self._answered = Answered.PRIVATE
+            await with_retries(lambda: answer(**reply.new(), ephemeral=True), repeatable=False)
+            self.answered = Answered.PRIVATE
         else:
             # Who can see an answer was decided by acknowledging it: that one has to go first.
-            if self._answered is Answered.PUBLIC:
+            if self.answered is Answered.PUBLIC:
                 await self.delete_message()
-            self._answered = Answered.SILENT
+            self.answered = Answered.SILENT
             await self._follow_up(reply)
 
     async def send_file(self, reply: Reply) -> None:
-        """Show a file to the person alone, after `defer` in private: each in its own message.
+        """Show a file to the person alone, once acknowledged in private: in a message of its own.
 
         By direct message once the interaction has ended: there were many, or the line is slow.
         Raises `UserError` where they take none.
@@ -157,20 +105,9 @@ class InteractionRequest(Request):
         await with_retries(lambda: send(**reply.new(), ephemeral=True), repeatable=False)
 
     async def delete_message(self) -> None:
-        """Delete the original answer: after a silent `defer` the message acted on.
+        """Delete the original answer: once acknowledged silently, the message acted on.
 
         Discord always lets an interaction do that.
         """
         with already_deleted():
             await with_retries(self.interaction.delete_original_response, repeatable=True)
-
-
-@contextmanager
-def _gone_errors() -> Iterator[None]:
-    """Raise `Gone` for Discord's "unknown interaction" and "already acknowledged"."""
-    try:
-        yield
-    except discord.HTTPException as error:
-        if refused_by(error, ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION):
-            raise Gone from error
-        raise

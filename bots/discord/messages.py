@@ -12,7 +12,7 @@ from bots.discord.replies import Reply
 from bots.texts import Words
 from engine.errors import UserError
 
-ORIGINAL: Final = "@original"  # an interaction's first answer, as Discord names it
+ORIGINAL: Final[Any] = "@original"  # an interaction's first answer, as Discord names it
 
 
 async def send(
@@ -30,22 +30,6 @@ async def send(
             if not no_reference(error):
                 raise
     return await channel.send(**reply.new(), **more)
-
-
-async def edit(client: discord.Client, address: Address, message: int, reply: Reply) -> None:
-    """Edit one of Marble's own messages in a channel."""
-    channel = client.get_partial_messageable(address.channel)
-    await channel.get_partial_message(message).edit(**reply.edit())
-
-
-async def edit_answer(
-    client: discord.Client, address: Address, message: int | None, reply: Reply
-) -> int:
-    """Edit the answer to an interaction by its token, from any process; return its id."""
-    assert address.token
-    webhook = webhook_of(client, address.application, address.token)
-    which: Any = message or ORIGINAL
-    return (await webhook.edit_message(which, **reply.edit())).id
 
 
 def webhook_of(client: discord.Client, application: int, token: str) -> discord.Webhook:

@@ -48,9 +48,7 @@ async def history_page(handler: Handler, request: Request, before: str, search: 
             more = words.and_more.format(count=f"{left}+" if left == FOUND else left)
     else:
         jobs = await history.page(person=person, before=number, limit=PAGE)
-    entries = [
-        PageLine(str(job.id), job, job.pictures[0] if job.pictures else None) for job in jobs
-    ]
+    entries = [PageLine(str(job.id), job, next(iter(job.pictures), None)) for job in jobs]
     buttons = _page_buttons("history", entries, before, words)
     if not entries:
         return Reply(content=words.nothing_yet, buttons=buttons)

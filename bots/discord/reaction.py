@@ -7,7 +7,6 @@ from bots.discord.errors import already_deleted, takes_no_dm, with_retries
 from bots.discord.messages import send, send_dm
 from bots.discord.replies import Reply
 from bots.discord.request import Request
-from storage import Job
 
 
 class ReactionRequest(Request):
@@ -24,12 +23,13 @@ class ReactionRequest(Request):
         self.guild = payload.guild_id
         guild = client.get_guild(payload.guild_id) if payload.guild_id else None
         channel = guild.get_channel_or_thread(payload.channel_id) if guild else None
+        self._channel_known = channel is not None
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
-        self._channel = channel
         self.member = payload.member
         self.permissions = (
             channel.permissions_for(payload.member) if channel and payload.member else None
         )
+        self.own_permissions = channel.permissions_for(channel.guild.me) if channel else None
         self.in_private = self.guild is None  # others' direct messages send no reactions
         self.about = payload.message_id
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
@@ -44,25 +44,14 @@ class ReactionRequest(Request):
             )
         )
 
-    @property
-    def own_permissions(self) -> discord.Permissions | None:
-        """Return Marble's permissions in the channel; None where it is not known."""
-        channel = self._channel
-        return channel.permissions_for(channel.guild.me) if channel else None
-
     async def load_channel(self) -> None:
-        """Fetch a thread that the client does not know: an archived one, or a private one."""
-        if self.guild is not None and self._channel is None:
+        """Find out the `parent` of a thread that the client does not know.
+
+        That is an archived one, or a private one. Raises `discord.HTTPException`.
+        """
+        if not self._channel_known:
             found = await self.client.fetch_channel(self.address.channel)
             self.parent = found.parent_id if isinstance(found, discord.Thread) else None
-
-    async def defer(self, *, private: bool = False, silent: bool = False) -> None:
-        """Do nothing: a reaction needs no acknowledgement."""
-
-    async def announce(self, job: Job) -> int | None:
-        """Send the message that becomes the job's reply."""
-        reply = Reply(content=self.words.submitted)
-        return (await send(self.client, self.address, reply, nonce=str(job.id))).id
 
     async def post(self, reply: Reply) -> int:
         """Send a message that replies to the one with the reaction."""

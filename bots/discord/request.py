@@ -7,6 +7,7 @@ server are fetched. Of a private thread only those who may manage threads are kn
 
 import asyncio
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Final
 
 import discord
@@ -18,15 +19,10 @@ from bots.discord.replies import Reply
 from bots.requests.studio import Asker
 from bots.texts import words_of
 from engine.errors import UserError
-from storage import Job
 
 MEMBER_TIMEOUT: Final = 2.0  # seconds to fetch a member: an answer is due within 3 s
 MODERATING: Final = ("manage_messages", "manage_guild", "administrator")
 Channel = discord.abc.GuildChannel | discord.Thread
-
-
-class Gone(Exception):
-    """The interaction was answered before, or is too old to be answered."""
 
 
 class Request(ABC):
@@ -36,6 +32,7 @@ class Request(ABC):
     guild: int | None
     parent: int | None  # the channel of a thread
     permissions: discord.Permissions | None  # the person's, in the channel
+    own_permissions: discord.Permissions | None  # Marble's there; None where they are not known
     member: discord.Member | None  # the person, in a server
     in_private: bool  # nobody else reads there
     about: int | None  # the message acted on
@@ -43,7 +40,6 @@ class Request(ABC):
     event: str  # the same however often Discord sends it
     label: str  # `event` without the person, for the log
     guest = False  # only the person has installed Marble, not the server
-    refused = False  # answered with the reason why not
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -61,19 +57,6 @@ class Request(ABC):
         """Return the key of the message acted on in storage."""
         return message_key(self.about) if self.about else None
 
-    @property
-    def moderates_channel(self) -> bool:
-        """Return whether the person moderates the channel."""
-        return moderates(self.permissions)
-
-    @property
-    def moderates_server(self) -> bool:
-        """Return whether the person moderates the whole server.
-
-        Permissions in a channel are not enough: a channel may grant more of its own.
-        """
-        return moderates(self.member.guild_permissions if self.member else None)
-
     def shares(self, place: str) -> bool:
         """Return whether all who read here are known to see another place.
 
@@ -90,7 +73,7 @@ class Request(ABC):
     async def relation(self, place: str) -> Relation:
         """Return how the person is related to a place; `NONE` where that cannot be found out."""
         if place == self.place:
-            return Relation.MODERATES if self.moderates_channel else Relation.SEES
+            return Relation.MODERATES if moderates(self.permissions) else Relation.SEES
         if read_place(place) is None:
             return Relation.PRIVATE
         channel = self._channel_of(place)
@@ -118,46 +101,23 @@ class Request(ABC):
             return self.member
         if guild.id not in self._members:
             self._members[guild.id] = None
-            try:
+            with suppress(discord.DiscordException, TimeoutError, *NETWORK):
                 async with asyncio.timeout(MEMBER_TIMEOUT):
                     self._members[guild.id] = await guild.fetch_member(self.address.person)
-            except (discord.DiscordException, TimeoutError, *NETWORK):
-                pass
         return self._members[guild.id]
-
-    @property
-    @abstractmethod
-    def own_permissions(self) -> discord.Permissions | None:
-        """Return Marble's permissions in the channel; None where they are not asked for."""
 
     def check_permissions(self) -> None:
         """Raise `UserError` for a permission without which no answer can be shown."""
-        if (own := self.own_permissions) is None:
-            return
+        own = self.own_permissions
         send = "send_messages_in_threads" if self.parent else "send_messages"
         for name in ("attach_files",) if self.guest else ("view_channel", send, "attach_files"):
-            if not getattr(own, name):
+            if own is not None and not getattr(own, name):
                 shown = self.words.permissions[name]
                 raise UserError(self.words.missing_permission.format(permission=shown))
 
     @abstractmethod
-    async def load_channel(self) -> None:
-        """Fetch the channel where it is not known, for `parent`; raises `discord.HTTPException`."""
-
-    @abstractmethod
-    async def defer(self, *, private: bool = False, silent: bool = False) -> None:
-        """Acknowledge: the answer will be seen by all, or in `private` by the person alone.
-
-        silent: nothing is shown, and the message acted on will be changed.
-        """
-
-    @abstractmethod
-    async def announce(self, job: Job) -> int | None:
-        """Show that a job is committed; return the message, which becomes its reply."""
-
-    @abstractmethod
     async def post(self, reply: Reply) -> int:
-        """Show a reply to all, after `defer`; return the message."""
+        """Show a reply to all, once acknowledged; return the message."""
 
     @abstractmethod
     async def answer(self, reply: Reply | str) -> None:
@@ -169,7 +129,7 @@ class Request(ABC):
 
     @abstractmethod
     async def delete_message(self) -> None:
-        """Delete the message acted on, after a silent `defer`."""
+        """Delete the message acted on, once acknowledged silently."""
 
 
 def moderates(permissions: discord.Permissions | None) -> bool:

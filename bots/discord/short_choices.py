@@ -61,13 +61,15 @@ def whole(text: str, names: Iterable[str], *, listed: bool = False) -> str:
 
 def whole_names(builder: RecipeBuilder, typed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of options with whole names of files in place of short forms; blocks."""
-    known = zip(FILES, (builder.catalogue, builder.loras, builder.vaes), strict=True)
-    files = {
-        name: whole(typed[name], found.names(), listed=find(name).listed)
-        for name, found in known
-        if name in typed
+    known = {
+        "model": builder.catalogue.names,
+        "lora": builder.loras.names,
+        "vae": builder.vaes.names,
     }
-    return {**typed, **files}
+    return {
+        name: whole(text, known[name](), listed=find(name).listed) if name in known else text
+        for name, text in typed.items()
+    }
 
 
 def _digest(name: str) -> str:

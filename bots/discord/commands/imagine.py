@@ -31,12 +31,11 @@ async def imagine(
     if mask and not image:
         raise UserError(request.words.mask_alone)
     async with handler.drawing(request):
-        if image:  # nothing is fetched for who may not ask
-            await handler.app.gate.admit(request)
         if image:
+            await handler.app.gate.admit(request)  # nothing is fetched for who may not ask
             values["image"] = kept = await handler.studio.keep_image(await read_attachment(image))
             if mask:
                 values["mask"] = await handler.studio.keep_mask(kept, await read_attachment(mask))
         values["prompt"] = words
         job = await handler.studio.imagine(values, request.asker, saved_by=request.person)
-    await handler.announce(request, job)
+    await handler.placeholders.announce(request, job)

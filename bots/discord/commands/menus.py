@@ -128,7 +128,7 @@ async def _rerun(handler: Handler, request: InteractionRequest, file: discord.At
             raise UserError(request.words.starts_from_others)
         job = await handler.studio.remake(reading.recipe, {}, request.asker)
     request.note = cut(_ignored(reading, request.words), CONTENT)
-    await handler.announce(request, job)
+    await handler.placeholders.announce(request, job)
 
 
 # What can be done with a picture that Marble does not know.

@@ -5,7 +5,7 @@ from string import Formatter
 
 import pytest
 
-from bots.discord.client import REACTIONS
+from bots.discord.adapter import REACTIONS
 from bots.requests.options import OPTIONS
 from bots.telegram.commands import COMMANDS as TELEGRAM
 from bots.telegram.moderation import NAMES

@@ -1,0 +1,245 @@
+"""The message of each job: it is announced, its progress is shown, its result takes their place."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import discord
+
+from bots.discord.address import Address, message_id, message_key
+from bots.discord.errors import UNKNOWN_MESSAGE, log_error, refused_by, translate
+from bots.discord.interaction import InteractionRequest
+from bots.discord.messages import ORIGINAL, dm_place, is_adult, send, send_dm, webhook_of
+from bots.discord.replies import Reply, outcome_reply, progress_reply, reply_in_words
+from bots.discord.request import Request
+from bots.service.app import App
+from bots.texts import DEFAULT, words_of
+from bots.worker.delivery import Shown, Way, WayClosed
+from engine.events import News, Progress
+from storage import Job, PendingReply
+
+EVERY: Final = 3.0  # seconds between two edits of one message
+LANGUAGE: Final = "language"  # a person's setting
+SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
+SHRINKS: Final = 4
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[discord.Client, Job, Address, Reply], Awaitable[int]]
+
+
+async def _by_token(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    if address.token is None or address.expired:
+        raise WayClosed("the interaction's token expired")
+    webhook = webhook_of(client, address.application, address.token)
+    return (await webhook.edit_message(message_id(job.message) or ORIGINAL, **reply.edit())).id
+
+
+async def _by_edit(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    message = message_id(job.message)
+    if message is None:
+        raise WayClosed("no placeholder is known")
+    channel = client.get_partial_messageable(address.channel)
+    await channel.get_partial_message(message).edit(**reply.edit())
+    return message
+
+
+async def _by_message(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    message = await send(client, address, reply, nonce=str(job.id))
+    if message.content == reply.content and len(message.attachments) == len(reply.files):
+        return message.id
+    # Discord answers a repeated nonce with the first message: this is the placeholder.
+    try:
+        await message.edit(**reply.edit())
+    except discord.HTTPException as error:
+        if not refused_by(error, UNKNOWN_MESSAGE):  # which somebody has deleted
+            raise
+        message = await send(client, address, reply, nonce=f"{job.id}-anew")
+    return message.id
+
+
+async def _by_dm(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    # Nonces count in all channels: with the job's, Discord would answer with the placeholder.
+    return await send_dm(client, address.person, reply, nonce=f"{job.id}-dm")
+
+
+async def _in_words(client: discord.Client, job: Job, address: Address, reply: Reply) -> int:
+    """Replace the placeholder by text, by token or else by editing the message."""
+    try:
+        return await _by_token(client, job, address, reply)
+    except (WayClosed, discord.HTTPException) as error:
+        if not isinstance(translate(error), WayClosed):
+            raise
+    return await _by_edit(client, job, address, reply)
+
+
+# Discord drops a repeated nonce, but only for some minutes.
+BY_MESSAGE: Final = Way("message", repeatable=False)
+BY_DM: Final = Way("direct message", repeatable=False)
+IN_WORDS: Final = Way("edit in words", repeatable=True)
+WAYS: Final[Mapping[Way, Send]] = {
+    Way("token", repeatable=True): _by_token,
+    Way("edit", repeatable=True): _by_edit,
+    BY_MESSAGE: _by_message,
+    BY_DM: _by_dm,
+    IN_WORDS: _in_words,
+}
+
+
+class Placeholders:
+    """Announces jobs, shows how far they are, and delivers their results."""
+
+    def __init__(self, app: App, client: discord.Client) -> None:
+        self._app = app
+        self._client = client
+        self._followers: dict[int, asyncio.Task[None]] = {}  # by job
+        self._editing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def announce(self, request: Request, job: Job) -> None:
+        """Show that a job is committed, and from now on how far it is.
+
+        Whatever fails here is no refusal: the job is there, and its reply will come.
+        """
+        async with self._editing[job.id]:
+            try:
+                if isinstance(request, InteractionRequest):
+                    message = request.thinking  # which the first news replace
+                else:
+                    reply = Reply(content=request.words.submitted)
+                    sent = await send(self._client, request.address, reply, nonce=str(job.id))
+                    message = sent.id
+                if message:
+                    job = await self._app.storage.jobs.acknowledged(job.id, message_key(message))
+                if isinstance(request, InteractionRequest):
+                    await self._save_language(request)
+                    if request.note:
+                        await request.show_note()
+            except Exception as error:
+                log_error(error, "job %d could not be announced", job.id)
+            self.follow(job)
+
+    async def _save_language(self, request: InteractionRequest) -> None:
+        """Store the person's language for when they react: a reaction brings none."""
+        language, people = request.address.language, self._app.storage.people
+        if (await people.settings(request.person)).get(LANGUAGE, DEFAULT) != language:
+            await people.change_settings(request.person, {LANGUAGE: language})
+
+    def follow(self, job: Job) -> None:
+        """Begin to show the progress of a job; a second call changes nothing."""
+        if job.id in self._followers:
+            return
+
+        def forget(_: object) -> None:
+            del self._followers[job.id], self._editing[job.id]
+
+        task = asyncio.create_task(
+            self._follow(job, self._editing[job.id]), name=f"discord-follow-{job.id}"
+        )
+        self._followers[job.id] = task
+        task.add_done_callback(forget)
+
+    async def close(self) -> None:
+        """End all edits."""
+        for task in self._followers.values():
+            task.cancel()
+        await asyncio.gather(*self._followers.values(), return_exceptions=True)
+
+    async def _follow(self, job: Job, editing: asyncio.Lock) -> None:
+        """Read all news of a job, and show the latest now and then until it is over."""
+        latest = asyncio.Queue[News](1)
+        preview: bytes | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                name = f"discord-edit-{job.id}"
+                shower = tasks.create_task(self._show_latest(job, latest, editing), name=name)
+                async for news in self._app.worker.follow(job.id):
+                    if isinstance(news, Progress):  # most carry no preview
+                        preview = news.preview or preview
+                        news = replace(news, preview=preview)
+                    if latest.full():
+                        latest.get_nowait()
+                    latest.put_nowait(news)
+                async with editing:
+                    shower.cancel()
+        except* Exception as errors:
+            log.info("job %d: its progress is no longer shown: %s", job.id, errors.exceptions[0])
+
+    async def _show_latest(
+        self, job: Job, latest: asyncio.Queue[News], editing: asyncio.Lock
+    ) -> None:
+        while True:
+            news = await latest.get()
+            async with editing:
+                try:
+                    await self._show(job, news)
+                except Exception as error:  # the result will come all the same
+                    log.info("the progress of job %d could not be shown: %s", job.id, error)
+            await asyncio.sleep(EVERY)
+
+    async def _show(self, job: Job, news: News) -> None:
+        """Edit a job's message; a preview is shown if the rules of now allow it."""
+        preview = news.preview if isinstance(news, Progress) else None
+        if preview:
+            view = await self._app.gate.view(job.place, partial(is_adult, self._client))
+            preview = preview if view.previews else None
+        address = Address.from_dict(job.reply)
+        reply = progress_reply(job, news, preview, words_of(address.language))
+        by = _by_edit if address.expired else _by_token
+        await by(self._client, job, address, reply)
+
+    async def deliver(self, pending: PendingReply, way: Way) -> Shown:
+        """Show a job's result in its message, by one of the `WAYS`."""
+        await self._stop(pending.job.id)
+        job = await self._app.storage.jobs.get(pending.job.id)
+        address = Address.from_dict(job.reply)
+        try:
+            message = await self._send(replace(pending, job=job), address, way)
+        except Exception as error:
+            raise translate(error) from error
+        if way in (BY_MESSAGE, BY_DM) and job.message not in (None, message_key(message)):
+            await self._end_placeholder(job, address, way)
+        return {message_key(message): None}
+
+    async def _stop(self, job: int) -> None:
+        """End the edits of a job's message; one under way ends first, and so does announcing it.
+
+        Cut off, it might still be carried out by Discord after the result.
+        """
+        if job in self._editing:
+            async with self._editing[job]:
+                if task := self._followers.get(job):
+                    task.cancel()
+
+    async def _send(self, pending: PendingReply, address: Address, way: Way) -> int:
+        """Send a reply, smaller each time that Discord finds it too large."""
+        job, client, limit = pending.job, self._client, address.limit
+        if way == IN_WORDS:
+            return await _in_words(client, job, address, reply_in_words(pending))
+        if way == BY_DM:
+            view = await self._app.gate.view(await dm_place(client, address.person))
+        else:
+            view = await self._app.gate.view(job.place, partial(is_adult, client))
+        for _ in range(SHRINKS):
+            reply = await asyncio.to_thread(outcome_reply, pending, view, limit)
+            try:
+                return await WAYS[way](client, job, address, reply)
+            except discord.HTTPException as error:
+                if error.status != 413:  # by Discord, or by a proxy before it
+                    raise
+                size = sum(len(each.data) for each in reply.files)
+                limit = int(min(limit, size) * SMALLER)
+                log.info("job %d: Discord rejects %d bytes; trying %d", job.id, size, limit)
+        return await WAYS[way](client, job, address, replace(reply, files=()))
+
+    async def _end_placeholder(self, job: Job, address: Address, way: Way) -> None:
+        """Say in a placeholder that took no picture that the result is elsewhere."""
+        words = words_of(address.language)
+        text = words.sent_by_dm if way == BY_DM else words.sent_anew
+        try:
+            await _in_words(self._client, job, address, Reply(content=text))
+        except Exception as error:  # it is gone, or cannot be reached any more
+            log.info("the placeholder of job %d could not be changed: %s", job.id, translate(error))
