@@ -18,16 +18,16 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from bots.admission.gate import Gate, Origin
+from bots.admission.gate import Origin
 from bots.admission.roles import Role
 from bots.presentation.lines import name_of
 from bots.requests.derive import of_picture
+from bots.service.app import App
 from bots.texts import Words
 from engine.errors import UserError
 from engine.sentences import Sentence
 from storage import Job, Picture, parse_name
 from storage.errors import UnknownJob, UnreadableRecipe
-from storage.jobs.jobs import Jobs
 
 
 class Relation(Enum):
@@ -159,67 +159,58 @@ class Target:
         return self.pictures
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Finds the pictures that people name, if they may do with them what they want."""
+async def find_picture(
+    app: App, name: str, requester: Requester, purpose: Purpose, message: str | None = None
+) -> Target:
+    """Return the picture of a name; `message`: the key of the message acted on.
 
-    jobs: Jobs
-    gate: Gate
-
-    async def find(
-        self, name: str, requester: Requester, purpose: Purpose, message: str | None = None
-    ) -> Target:
-        """Return the picture of a name; `message`: the key of the message acted on.
-
-        Only reads. Raises `UnknownPicture` for what is no name, `NotInJob`, `UnreadableRecipe`, or
-        `UserError` for what may not be seen or done.
-        """
-        number, picture = parse_name(name)
-        viewer, unseen = requester.viewer, UserError(Sentence("unseen_picture", name=name))
-        shown = message is not None and await self.jobs.is_shown(number, message)
-        try:
-            job = await self.jobs.get(number)
-        except UnknownJob:
+    Only reads. Raises `UnknownPicture` for what is no name, `NotInJob`, `UnreadableRecipe`, or
+    `UserError` for what may not be seen or done.
+    """
+    number, picture = parse_name(name)
+    viewer, unseen = requester.viewer, UserError(Sentence("unseen_picture", name=name))
+    shown = message is not None and await app.storage.jobs.is_shown(number, message)
+    try:
+        job = await app.storage.jobs.get(number)
+    except UnknownJob:
+        raise unseen from None
+    except UnreadableRecipe as error:
+        facts = await _facts(app, error, requester, purpose, shown=shown)
+        if audience_of(error, viewer, facts) is not Audience.ALL:
             raise unseen from None
-        except UnreadableRecipe as error:
-            facts = await self._facts(error, requester, purpose, shown=shown)
-            if audience_of(error, viewer, facts) is not Audience.ALL:
-                raise unseen from None
-            raise
-        facts = await self._facts(job, requester, purpose, shown=shown)
-        audience = audience_of(job, viewer, facts)
-        target = Target(job=job, picture=picture, purpose=purpose, audience=audience, shown=shown)
-        if purpose is Purpose.END and may_end(job, viewer, facts):
-            return target
-        if audience is Audience.NONE or (audience is Audience.ALONE and not viewer.answered_alone):
-            raise unseen
-        of_picture(job, picture)
-        if purpose is Purpose.END:
-            raise UserError(Sentence("not_yours"))
-        if purpose is Purpose.DRAW and audience is Audience.ALONE:
-            raise UserError(Sentence("posted_elsewhere", name=name))
+        raise
+    facts = await _facts(app, job, requester, purpose, shown=shown)
+    audience = audience_of(job, viewer, facts)
+    target = Target(job=job, picture=picture, purpose=purpose, audience=audience, shown=shown)
+    if purpose is Purpose.END and may_end(job, viewer, facts):
         return target
+    if audience is Audience.NONE or (audience is Audience.ALONE and not viewer.answered_alone):
+        raise unseen
+    of_picture(job, picture)
+    if purpose is Purpose.END:
+        raise UserError(Sentence("not_yours"))
+    if purpose is Purpose.DRAW and audience is Audience.ALONE:
+        raise UserError(Sentence("posted_elsewhere", name=name))
+    return target
 
-    async def audience(self, origin: Origin, requester: Requester) -> Audience:
-        """Return where somebody may be shown a picture that no message here shows."""
-        facts = await self._facts(origin, requester, Purpose.TELL, shown=False)
-        return audience_of(origin, requester.viewer, facts)
 
-    async def _facts(
-        self, origin: Origin, requester: Requester, purpose: Purpose, *, shown: bool
-    ) -> Facts:
-        """Gather what decides; the platform is asked only where nothing else does."""
-        viewer = requester.viewer
-        facts = Facts(
-            role=self.gate.roles.of(viewer.person),
-            shown=shown,
-            shared=requester.shares(origin.place),
-        )
-        decided = (
-            may_end(origin, viewer, facts)
-            if purpose is Purpose.END
-            else audience_of(origin, viewer, facts) is not Audience.NONE
-        )
-        if decided:
-            return facts
-        return replace(facts, relation=await requester.relation(origin.place))
+async def find_audience(app: App, origin: Origin, requester: Requester) -> Audience:
+    """Return where somebody may be shown a picture that no message here shows."""
+    facts = await _facts(app, origin, requester, Purpose.TELL, shown=False)
+    return audience_of(origin, requester.viewer, facts)
+
+
+async def _facts(
+    app: App, origin: Origin, requester: Requester, purpose: Purpose, *, shown: bool
+) -> Facts:
+    """Gather what decides; the platform is asked only where nothing else does."""
+    viewer, shared = requester.viewer, requester.shares(origin.place)
+    facts = Facts(role=app.gate.roles.of(viewer.person), shown=shown, shared=shared)
+    decided = (
+        may_end(origin, viewer, facts)
+        if purpose is Purpose.END
+        else audience_of(origin, viewer, facts) is not Audience.NONE
+    )
+    if decided:
+        return facts
+    return replace(facts, relation=await requester.relation(origin.place))

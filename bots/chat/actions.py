@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from bots.chat.access import Access, Purpose, Requester, Target
+from bots.chat.access import Purpose, Requester, Target, find_picture
 from bots.requests.derive import DIRECTIONS
 from bots.requests.options import parse_values
 from bots.requests.studio import Asker, Studio
@@ -51,10 +51,9 @@ async def find(
 ) -> Target:
     """Return the picture of a name for an action; `message`: the key of the message acted on.
 
-    Raises `UserError` as `Access.find` does.
+    Raises `UserError` as `find_picture` does.
     """
-    access = Access(app.storage.jobs, app.gate)
-    return await access.find(name, requester, ACTIONS[action], message)
+    return await find_picture(app, name, requester, ACTIONS[action], message)
 
 
 async def draw(

@@ -161,7 +161,7 @@ class Handler:
         await self.app.gate.admit(request)
 
     async def find(self, request: Request, action: str, name: str) -> Target:
-        """Return the picture of a name for an action; raises `UserError` as `Access.find` does."""
+        """Return the picture of a name for an action; raises `UserError` as `find_picture` does."""
         return await actions.find(self.app, action, name, request, request.message)
 
     async def view(self, request: Request) -> View:

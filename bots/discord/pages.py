@@ -8,7 +8,7 @@ from typing import Final
 from discord.utils import format_dt
 
 from bots.admission.visibility import View, Withheld
-from bots.chat.access import Access, Audience
+from bots.chat.access import Audience, find_audience
 from bots.discord.buttons import ActionItem, button, menu
 from bots.discord.handler import Handler
 from bots.discord.replies import CONTENT, SMALL_TEXT, FileData, Reply
@@ -63,9 +63,10 @@ async def favourites_page(handler: Handler, request: Request, before: str) -> Re
     kept = await handler.storage.favourites.page(request.person, before=last, limit=PAGE)
     entries = [PageLine(each.picture.name, each.job, each.picture) for each in kept]
     buttons = _page_buttons("favourites", entries, before, request.words)
-    access = Access(handler.storage.jobs, handler.app.gate)
     entries = [
-        entry for entry in entries if await access.audience(entry.job, request) != Audience.NONE
+        entry
+        for entry in entries
+        if await find_audience(handler.app, entry.job, request) != Audience.NONE
     ]
     if not entries:
         return Reply(content=request.words.no_favourites, buttons=buttons)

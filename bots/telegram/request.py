@@ -97,7 +97,7 @@ class Request:
     async def find(self, action: str, name: str, message: int | None = None) -> Target:
         """Return the picture of a name for an action of `bots.chat.actions`.
 
-        message: the one acted on. Raises `UserError` as `Access.find` does, and for who is banned.
+        message: the one acted on. Raises `UserError` as `find_picture` does, and for who is banned.
         """
         key = message_key(self.address.chat, message) if message else None
         target = await find(self.app, action, name, self, key)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -11,7 +13,6 @@ from sqlalchemy import update
 from bots.admission.gate import Gate
 from bots.admission.roles import Role, Roles
 from bots.chat.access import (
-    Access,
     Audience,
     Facts,
     Purpose,
@@ -19,6 +20,7 @@ from bots.chat.access import (
     Viewer,
     audience_of,
     check_personal,
+    find_picture,
     may_end,
 )
 from engine.errors import UserError
@@ -73,14 +75,14 @@ async def test_a_job_that_cannot_be_read_tells_so_to_whoever_may_see_it_alone(
         job = await storage.jobs.add(new)
         newer = update(jobs).where(jobs.c.id == job.id).values(recipe={"version": 99})
         await storage.database.write(lambda c: c.execute(newer))
-        access = Access(storage.jobs, Gate(storage, Roles(), {}))
+        app: Any = SimpleNamespace(storage=storage, gate=Gate(storage, Roles(), {}))
         ada = Anybody(Viewer(person="x:ada", place="x:2"))
         with pytest.raises(UnreadableRecipe):
-            await access.find("1", ada, Purpose.TELL)
+            await find_picture(app, "1", ada, Purpose.TELL)
         told = []
         for name in ("1", "2"):
             with pytest.raises(UserError, match="There is no picture") as caught:
-                await access.find(name, Anybody(BOB), Purpose.TELL)
+                await find_picture(app, name, Anybody(BOB), Purpose.TELL)
             told.append(str(caught.value).replace(name, "N"))
         assert told[0] == told[1]
 
