@@ -54,8 +54,6 @@ LATER: Final = frozenset({20016, 20022, 20028, 20029, 40003, 40004, 40006, 13000
 TOO_MANY: Final = 429
 # Errors of the network, after which nobody knows whether a request arrived.
 NETWORK: Final = (aiohttp.ClientError, OSError)
-# What discord.py raises for a malformed answer.
-MALFORMED: Final = (TypeError, KeyError, ValueError)
 WAIT: Final = 60.0  # seconds, where Discord does not say how long
 TIMEOUT: Final = 840.0  # seconds: an interaction can be answered for 15 minutes
 JSON: Final = "application/json"
@@ -83,7 +81,7 @@ def translate(error: Exception) -> Exception:
         return _translate_answer(error)
     if isinstance(error, discord.GatewayNotFound | aiohttp.ClientError):
         return ConnectionError(str(error) or type(error).__name__)
-    if isinstance(error, MALFORMED) and _raised_in_discord_py(error):
+    if isinstance(error, TypeError | KeyError | ValueError) and _raised_in_discord_py(error):
         return UnknownAnswer(f"discord.py cannot read an answer: {type(error).__name__}: {error}")
     return error
 

@@ -21,9 +21,8 @@ async def send(
     """Send a message to a channel, as a reply where there is something to reply to."""
     channel = client.get_partial_messageable(address.channel)
     if address.answers:
-        reference = discord.MessageReference(
-            message_id=address.answers, channel_id=address.channel, fail_if_not_exists=False
-        )
+        answered = channel.get_partial_message(address.answers)
+        reference = answered.to_reference(fail_if_not_exists=False)
         try:
             return await channel.send(reference=reference, **reply.new(), **more)
         except discord.HTTPException as error:

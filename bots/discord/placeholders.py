@@ -23,7 +23,7 @@ from engine.events import News, Progress
 from storage import Job, PendingReply
 
 EVERY: Final = 3.0  # seconds between two edits of one message
-LANGUAGE: Final = "language"  # a person's setting
+LANGUAGE: Final = "language"  # a person's setting, for when they react: a reaction brings none
 SMALLER: Final = 0.5  # of the limit in bytes, after Discord found an upload too large
 SHRINKS: Final = 4
 
@@ -115,18 +115,14 @@ class Placeholders:
                 if message:
                     job = await self._app.storage.jobs.acknowledged(job.id, message_key(message))
                 if isinstance(request, InteractionRequest):
-                    await self._save_language(request)
+                    language, people = request.address.language, self._app.storage.people
+                    if (await people.settings(request.person)).get(LANGUAGE, DEFAULT) != language:
+                        await people.change_settings(request.person, {LANGUAGE: language})
                     if request.note:
                         await request.show_note()
             except Exception as error:
                 log_error(error, "job %d could not be announced", job.id)
             self.follow(job)
-
-    async def _save_language(self, request: InteractionRequest) -> None:
-        """Store the person's language for when they react: a reaction brings none."""
-        language, people = request.address.language, self._app.storage.people
-        if (await people.settings(request.person)).get(LANGUAGE, DEFAULT) != language:
-            await people.change_settings(request.person, {LANGUAGE: language})
 
     def follow(self, job: Job) -> None:
         """Begin to show the progress of a job; a second call changes nothing."""

@@ -23,7 +23,6 @@ class ReactionRequest(Request):
         self.guild = payload.guild_id
         guild = client.get_guild(payload.guild_id) if payload.guild_id else None
         channel = guild.get_channel_or_thread(payload.channel_id) if guild else None
-        self._channel_known = channel is not None
         self.parent = channel.parent_id if isinstance(channel, discord.Thread) else None
         self.member = payload.member
         self.permissions = (
@@ -49,7 +48,7 @@ class ReactionRequest(Request):
 
         That is an archived one, or a private one. Raises `discord.HTTPException`.
         """
-        if not self._channel_known:
+        if self.own_permissions is None:
             found = await self.client.fetch_channel(self.address.channel)
             self.parent = found.parent_id if isinstance(found, discord.Thread) else None
 

@@ -8,9 +8,10 @@ from discord import app_commands
 
 from bots.discord import actions
 from bots.discord.commands import general, menus, moderation, styles
-from bots.discord.commands.define import Offer, define, group
+from bots.discord.commands.define import Offer, define
 from bots.discord.commands.imagine import imagine
 from bots.discord.handler import Answer, Handler
+from bots.discord.registration import description_text, name_text
 from bots.requests.default_options import SAVABLE
 from bots.requests.options import OPTIONS, Option
 
@@ -73,7 +74,10 @@ def add_commands(tree: app_commands.CommandTree[Any], handler: Handler) -> None:
             tree.add_command(command)
             continue
         if name not in groups:
-            groups[name] = group(name, **(MODERATE if name == "moderate" else {}))
+            more = MODERATE if name == "moderate" else {}
+            groups[name] = app_commands.Group(
+                name=name_text(name), description=description_text(name), **more
+            )
             tree.add_command(groups[name])
         groups[name].add_command(command)
     menus.add(tree, handler)

@@ -27,7 +27,6 @@ Choices = list[app_commands.Choice[str]]
 Complete = Callable[[discord.Interaction[Any], str], Coroutine[Any, Any, Choices]]
 Offers = Sequence[tuple[str, str]]  # what is shown, and the value
 Offer = Callable[[Handler, discord.Interaction[Any], str], Awaitable[Offers]]
-NONE: Final[Mapping[str, Offer]] = {}
 
 
 def define(
@@ -37,7 +36,7 @@ def define(
     *,
     defer: bool = True,
     options: Sequence[Option] = (),
-    offers: Mapping[str, Offer] = NONE,
+    offers: Mapping[str, Offer] = {},
 ) -> Command:
     """Return the command of a key such as `mydata export`; its options are the answer's parameters.
 
@@ -64,11 +63,6 @@ def define(
     for name, offer in offers.items():
         command.autocomplete(name)(_completing(offer, handler))
     return command
-
-
-def group(key: str, **more: Any) -> app_commands.Group:
-    """Return the group of commands of a key."""
-    return app_commands.Group(name=name_text(key), description=description_text(key), **more)
 
 
 def _key(command: str, option: str) -> str:
