@@ -7,7 +7,7 @@ same code, without what only that process has measured.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -93,23 +93,20 @@ async def learn(speeds: Speeds, storage: Storage) -> None:
     nothing of stages, so that the loading of models counts as work.
     """
     latest = {job.id: job for job in await storage.history.page(limit=MEASURED)}
+    starts_and_ends = []
+    for job in latest.values():
+        started, ended = job.started_at, job.finished_at
+        # Where somebody set the clock, a job may end before it started.
+        if job.status in DRAWN and started and ended and ended > started:
+            starts_and_ends.append((started.timestamp(), job.id, True))
+            starts_and_ends.append((ended.timestamp(), job.id, False))
     meter = Meter()
-    for at, number, starts in sorted(_starts_and_ends(latest.values())):
+    for at, number, starts in sorted(starts_and_ends):
         work = work_of(latest[number].recipe)
         if starts:
             meter.start(number, work.width, at)
         else:
             speeds.learn(work, meter.stop(number, at))
-
-
-def _starts_and_ends(jobs: Iterable[Job]) -> Iterator[tuple[float, int, bool]]:
-    """Yield when drawn jobs started and ended, and whether it is the start."""
-    for job in jobs:
-        started, ended = job.started_at, job.finished_at
-        # Where somebody set the clock, a job may end before it started.
-        if job.status in DRAWN and started and ended and ended > started:
-            yield started.timestamp(), job.id, True
-            yield ended.timestamp(), job.id, False
 
 
 async def load_queue(storage: Storage, settings: Settings) -> list[QueueEntry]:

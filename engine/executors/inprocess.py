@@ -21,6 +21,7 @@ class InProcessExecutor(QueueingExecutor):
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__()
+        self._asyncio = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._engine = Loop(
             config,
@@ -28,7 +29,6 @@ class InProcessExecutor(QueueingExecutor):
             opened=partial(self._call_soon, self._ready.set),
         )
         self._thread = threading.Thread(target=self._engine.run, name="marble-engine", daemon=True)
-        self._asyncio: asyncio.AbstractEventLoop | None = None
 
     async def ready(self) -> None:
         """Start the thread; return when it has made its pipeline."""
@@ -49,7 +49,6 @@ class InProcessExecutor(QueueingExecutor):
 
     def _begin(self) -> None:
         if self._thread.ident is None:
-            self._asyncio = asyncio.get_running_loop()
             self._thread.start()
 
     def _admit(self, spec: Spec) -> None:
@@ -61,6 +60,5 @@ class InProcessExecutor(QueueingExecutor):
 
     def _call_soon(self, function: Callable[..., None], *arguments: Report) -> None:
         """Call a function on the event loop, from the engine's thread."""
-        assert self._asyncio is not None
         if not self._asyncio.is_closed():
             self._asyncio.call_soon_threadsafe(function, *arguments)
