@@ -90,6 +90,5 @@ def name(device: torch.device) -> str:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error means that memory ran out."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(text in str(error) for text in OUT_OF_MEMORY)
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(text in str(error) for text in OUT_OF_MEMORY)

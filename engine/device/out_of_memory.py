@@ -93,7 +93,8 @@ class Ladder:
         """
         for rung, way in ways:
             if rung:
-                self._take(rung, stage)
+                self.counts[rung] += 1
+                log.warning("out of memory (%s): %s", stage, rung)
             if rung is Rung.EMPTY_CACHE:
                 self.make_room()
             try:
@@ -105,7 +106,3 @@ class Ladder:
             gc.collect()
             empty_cache()
         raise OutOfMemory(NO_MEMORY)
-
-    def _take(self, rung: Rung, stage: Stage) -> None:
-        self.counts[rung] += 1
-        log.warning("out of memory (%s): %s", stage, rung)

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ import torch
 
 from engine.device.backends import CUDA, empty_cache, is_out_of_memory, name, precision, wait
 from engine.device.call_costs import GAIN, LARGEST, Buckets
-from engine.files.atomic import replace_text
+from engine.files.atomic import read_object, replace_text
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +51,15 @@ class Measurements:
             value = measure()
             # What another process wrote in the meantime stands: all are to use the same figures.
             self._notes = {key: value, **self._read()}
-            self._write()
+            if self._file:
+                try:
+                    replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
+                except OSError as error:
+                    log.warning("measurements cannot be saved (%s)", error.strerror)
         return self._notes[key]
 
     def _read(self) -> dict[str, Any]:
-        notes = dict(self._notes)
-        if self._file:
-            with suppress(OSError, ValueError, TypeError, RecursionError):
-                notes |= dict(json.loads(self._file.read_text(encoding="utf-8")))
-        return notes
-
-    def _write(self) -> None:
-        if not self._file:
-            return
-        try:
-            replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
-        except OSError as error:
-            log.warning("measurements cannot be saved (%s)", error.strerror)
+        return {**self._notes, **(read_object(self._file) if self._file else {})}
 
 
 class Probe:
@@ -142,7 +134,6 @@ def software(device: torch.device) -> str:
 
 
 def _if_it_fits(device: torch.device, clock: Clock, work: Callable[[], object]) -> float | None:
-    """Return the least time of a call, or None where memory is too short for it."""
     try:
         return _least(device, clock, work)
     except (RuntimeError, MemoryError) as error:

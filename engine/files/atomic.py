@@ -1,7 +1,18 @@
-"""Small files that are replaced whole, so that nobody ever reads half of one."""
+"""Small files that are replaced whole, so that nobody ever reads half of one; and JSON in files."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """Return a file's JSON object, {} if it holds none."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def replace_text(file: Path, text: str) -> None:

@@ -8,7 +8,7 @@ the CPU.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import torch
@@ -108,10 +108,6 @@ PREDICTIONS: Final[Mapping[str, Callable[[Tensor, Tensor | float, Tensor], Tenso
 }
 
 
-def _linear(start: float, end: float, count: int) -> Tensor:
-    return torch.linspace(start, end, count, dtype=torch.float64)
-
-
 def _scaled_linear(start: float, end: float, count: int) -> Tensor:
     return torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
 
@@ -127,6 +123,6 @@ def _to_zero_snr(alphas_cumprod: Tensor) -> Tensor:
 
 
 BETAS: Final[Mapping[str, Callable[[float, float, int], Tensor]]] = {
-    "linear": _linear,
+    "linear": partial(torch.linspace, dtype=torch.float64),
     "scaled_linear": _scaled_linear,
 }
