@@ -61,8 +61,7 @@ def read_config(path: Path, header: Header) -> PeftConfig:
 
 def _parse(text: str | bytes, where: str) -> PeftConfig:
     try:
-        data: Any = json.loads(text)
-        known = dict(data)
+        known: dict[Any, Any] = dict(json.loads(text))
     except (ValueError, TypeError, RecursionError):
         raise BadFile(f"{where} cannot be read") from None
     alphas, patterns, roots = {}, {}, {}

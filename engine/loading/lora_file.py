@@ -98,23 +98,19 @@ def read_entries(name: str, path: Path) -> list[LoraEntry]:
         header = read_header(path)
         config = read_config(path, header)
     layers, unread = _sort(header)
-    if not any(roles.keys() - {"alpha"} for roles in layers.values()):
-        _refuse_others(name, header)
+    is_lora = any(roles.keys() - {"alpha"} for roles in layers.values())
+    for mark, what in OTHERS if unread or not is_lora else ():
+        if any(mark in tensor for tensor in header.tensors):
+            raise BrokenModel(name, f"it is {what}, which Marble cannot run yet.")
+    if not is_lora:
         raise BrokenModel(name, "it is no LoRA: none of its tensors changes a layer.")
     if unread:
-        _refuse_others(name, header)
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         raise BrokenModel(name, f"it holds {unread[0]!r}{more}, which Marble cannot read.")
     entries: list[LoraEntry] = []
     for layer, roles in layers.items():
         entries += _entries(name, header, layer, roles, config)
     return entries
-
-
-def _refuse_others(name: str, header: Header) -> None:
-    for mark, what in OTHERS:
-        if any(mark in tensor for tensor in header.tensors):
-            raise BrokenModel(name, f"it is {what}, which Marble cannot run yet.")
 
 
 def _sort(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -150,21 +146,19 @@ def _entries(
             raise BrokenModel(name, f"{start}{layer}{_ending(mine, role)} is missing.")
         for role in _beside(mine):
             raise BrokenModel(name, f"it holds {mine[role]!r} beside what stands in its place.")
+        alpha, by_root = None, False
         if kind in FULL:
             mine |= {role: roles[role] for role in MAGNITUDES if role in roles}
             alpha = _alpha(name, header, roles["alpha"]) if "alpha" in roles else None
             by_root = alpha is None and config.by_root(spelled)
             alpha = config.alpha(spelled) if alpha is None else alpha
-            yield LoraEntry(name=spelled, kind=kind, tensors=mine, alpha=alpha, by_root=by_root)
-        else:
-            yield LoraEntry(name=spelled, kind=kind, tensors=mine)
+        yield LoraEntry(name=spelled, kind=kind, tensors=mine, alpha=alpha, by_root=by_root)
         used |= mine.keys()
     if left := roles.keys() - used:
         raise BrokenModel(name, f"it holds {roles[min(left)]!r} without what it belongs to.")
     if all(role in roles for role in MAGNITUDES):
-        raise BrokenModel(
-            name, f"it holds {roles[MAGNITUDES[1]]!r} beside what stands in its place."
-        )
+        magnitude = roles[MAGNITUDES[1]]
+        raise BrokenModel(name, f"it holds {magnitude!r} beside what stands in its place.")
 
 
 def _lacking(kind: str, needed: tuple[str, ...], mine: Mapping[str, str]) -> Iterator[str]:

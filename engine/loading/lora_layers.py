@@ -30,48 +30,30 @@ Change = Callable[[Callable[[], Tensor]], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
-    """Add up·down: down [rank, in, …], up [out, rank], the scale included in `up`."""
+class Difference:
+    """Add what `of` computes from `factors`, fp32, in the shape of the weights."""
 
-    down: Tensor
-    up: Tensor
-
-    def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        return (self.up @ self.down.flatten(1)).reshape(len(self.up), *self.down.shape[1:])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Hadamard:
-    """Add (a·b) ⊙ (c·d), LoHa's form: a, c [out, rank], b, d [rank, in·…]."""
-
+    of: Callable[..., Tensor]
     factors: tuple[Tensor, ...]
     shape: torch.Size
 
     def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        a, b, c, d = self.factors
-        return ((a @ b) * (c @ d)).reshape(self.shape)
+        return self.of(*self.factors).reshape(self.shape)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Kronecker:
-    """Add left ⊗ right, LoKr's form."""
-
-    left: Tensor
-    right: Tensor
-    shape: torch.Size
-
-    def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        return torch.kron(self.left, self.right).reshape(self.shape)
+def pair(down: Tensor, up: Tensor) -> Tensor:
+    """Return up·down: down [rank, in, …], up [out, rank], the scale included in `up`."""
+    return up @ down.flatten(1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Whole:
-    """Add a difference as it is."""
+def hadamard(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """Return (a·b) ⊙ (c·d), LoHa's form: a, c [out, rank], b, d [rank, in·…]."""
+    return (a @ b) * (c @ d)
 
-    difference: Tensor
 
-    def __call__(self, weight: Callable[[], Tensor]) -> Tensor:
-        return self.difference
+def whole(difference: Tensor) -> Tensor:
+    """Return a difference as it is."""
+    return difference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,28 +150,28 @@ def join(layer: Any, found: Sequence[Found], device: torch.device) -> Addition:
     changes = [change for change, _ in found if change is not None]
     biases = [bias for _, bias in found if bias is not None]
     bias = torch.stack(biases).sum(0).to(device, weight.dtype) if biases else None
-    # A change that depends on the weights by then comes after the pairs before it.
-    depends = any(isinstance(change, (Dora, Instead)) for change in changes)
-    pairs = [] if depends else [change for change in changes if isinstance(change, Pair)]
-    rest = tuple(_moved(c, device) for c in changes if depends or not isinstance(c, Pair))
-    if not depends:  # a difference as large as the weights takes no more bytes than they do
-        rest = tuple(_moved(c, weight.dtype) if isinstance(c, Whole) else c for c in rest)
+    plain = [change for change in changes if isinstance(change, Difference)]
+    if len(plain) < len(changes):  # one depends on the weights by then: it follows those before it
+        return Addition(changes=tuple(_moved(change, device) for change in changes), bias=bias)
+    pairs = [change.factors for change in plain if change.of is pair]
+    others = [_moved(change, device) for change in plain if change.of is not pair]
+    # A difference as large as the weights takes no more bytes than they do.
+    rest = tuple(_moved(c, weight.dtype) if c.of is whole else c for c in others)
     if not pairs:
         return Addition(changes=rest, bias=bias)
     to = partial(torch.Tensor.to, device=device, dtype=weight.dtype)
-    down = torch.cat([pair.down for pair in pairs])
-    up = torch.cat([pair.up for pair in pairs], dim=1)
+    down = torch.cat([down for down, _ in pairs])
+    up = torch.cat([up for _, up in pairs], dim=1)
     up = up.reshape(*up.shape, *[1] * (weight.ndim - 2))
     return Addition(down=to(down), up=to(up), changes=rest, bias=bias)
 
 
 def _moved(change: Any, device: torch.device | torch.dtype) -> Any:
-    """Return a change whose tensors lie on a device, or have a dtype."""
     if isinstance(change, Tensor):
         return change.to(device)
     if isinstance(change, tuple) and not isinstance(change, torch.Size):
         return tuple(_moved(each, device) for each in change)
-    if isinstance(change, (Pair, Hadamard, Kronecker, Whole, Instead, Dora)):
+    if isinstance(change, (Difference, Instead, Dora)):
         kept = (_moved(getattr(change, name), device) for name in type(change).__slots__)
         return type(change)(*kept)
     return change
@@ -203,7 +185,9 @@ def read_change(entry: LoraEntry, tensors: Tensors, layer: Any, weight: float) -
     shape = layer.weight.shape
     bias = tensors.get("bias_diff")
     if entry.kind == "whole":
-        made = Whole(_shaped(tensors["diff"], shape) * weight) if "diff" in tensors else None
+        made = None
+        if "diff" in tensors:
+            made = Difference(whole, (_shaped(tensors["diff"], shape) * weight,), shape)
         return made, None if bias is None else _bias(bias, layer) * weight
     if entry.kind == "set":
         return (Instead(_shaped(tensors["set"], shape)) if weight else None), None
@@ -228,7 +212,8 @@ def _pair(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Sc
     if down.shape[1] != prod(shape[1:]) or up.shape != (shape[0], len(down)):
         raise ValueError(SIZES)
     scale = entry.scale(rank)
-    return Pair(down.reshape(-1, *shape[1:]), up * (scale * strength)), scale
+    factors = down.reshape(-1, *shape[1:]), up * (scale * strength)
+    return Difference(pair, factors, shape), scale
 
 
 def _hadamard(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Scaled:
@@ -246,7 +231,7 @@ def _hadamard(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -
     for a, b in (factors[:2], factors[2:]):
         if (len(a), b.shape[1]) != wanted or a.shape[1] != len(b):
             raise ValueError(SIZES)
-    return Hadamard(tuple(factors), shape), scale
+    return Difference(hadamard, tuple(factors), shape), scale
 
 
 def _kronecker(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Scaled:
@@ -268,7 +253,8 @@ def _kronecker(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) 
         raise ValueError(SIZES)
     # Without a rank there is nothing that alpha is compared with.
     scale = entry.scale(ranks[-1]) if ranks else 1.0
-    return Kronecker(left * (scale * strength), right.contiguous(), shape), scale
+    factors = left * (scale * strength), right.contiguous()
+    return Difference(torch.kron, factors, shape), scale
 
 
 MAKE: Final = {"pair": _pair, "hadamard": _hadamard, "kronecker": _kronecker}
@@ -277,12 +263,10 @@ MAKE: Final = {"pair": _pair, "hadamard": _hadamard, "kronecker": _kronecker}
 def _magnitude(tensors: Tensors, shape: torch.Size) -> Tensor | None:
     """Return a DoRA's lengths as [out, 1, …] or [1, in, …], None where there are none."""
     ones = [1] * (len(shape) - 1)
-    if "row_magnitude" in tensors:
-        return tensors["row_magnitude"].reshape(shape[0], *ones)
-    if "magnitude" not in tensors:
+    given = tensors.get("row_magnitude", tensors.get("magnitude"))
+    if given is None:
         return None
-    given = tensors["magnitude"]
-    if given.ndim == 1 or len(given) == shape[0]:
+    if "row_magnitude" in tensors or given.ndim == 1 or len(given) == shape[0]:
         return given.reshape(shape[0], *ones)
     return given.reshape(1, shape[1], *ones[1:])
 
