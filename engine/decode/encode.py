@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.decode.tiled_vae import encode_in_tiles
 from engine.loading.model import Model
 
 GREY: Final = 0.0  # of the masked area in an inpainting model's input, in −1 … 1
@@ -38,11 +37,6 @@ def encode(
     mean = mean_of(model.vae, images.to(model.device, dtype)).float()
     latents: Tensor = (mean - shift) * config.scaling_factor
     return latents
-
-
-def encode_tiled(model: Model, images: Tensor) -> Tensor:
-    """Encode in overlapping tiles, which need less memory at once."""
-    return encode(model, images, encode_in_tiles)
 
 
 def to_images(pixels: Pixels) -> Tensor:

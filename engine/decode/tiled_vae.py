@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from types import TracebackType
 from typing import Any, Final
 
 import torch
@@ -23,9 +22,6 @@ from engine.pictures.tiles import Tiling, cut, tiled
 
 TILE: Final = 64  # latents, as many as most models are trained at
 OVERLAP: Final = 16
-# A norm's statistics are right once those of earlier norms are. More rounds help most pictures a
-# little, but make some worse: corrections early in a network change all that follows.
-ROUNDS: Final = 1
 
 
 def decode_in_tiles(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
@@ -72,13 +68,16 @@ def _scale(vae: Any) -> int:
 
 
 def _in_tiles(run: Any, x: Tensor, tiling: Tiling, blocks: Iterable[torch.nn.Module]) -> Tensor:
-    """Return run(x) in tiles, with the group norms' statistics of the whole of x."""
+    """Return run(x) in tiles, with the group norms' statistics of the whole of x.
+
+    A norm's statistics are right once those of earlier norms are. More rounds help most pictures a
+    little, but make some worse: corrections early in a network change all that follows.
+    """
     with SharedNorms(blocks) as norms:
-        for _ in range(ROUNDS):
-            for piece in cut(x, tiling):
-                norms.weight = piece.weight
-                run(piece.x)
-            norms.combine()
+        for piece in cut(x, tiling):
+            norms.weight = piece.weight
+            run(piece.x)
+        norms.combine()
         return tiled(run, x, tiling)
 
 
@@ -105,12 +104,7 @@ class SharedNorms:
             norm.forward = partial(self._apply, norm)  # type: ignore[method-assign]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for norm in self._norms:
             del norm.forward
 

@@ -10,11 +10,10 @@ as they are denoised, without the VAE's scaling factor. https://github.com/madeb
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.device.finite import check_weights
+from engine.files.atomic import read_object
 from engine.files.safetensors import BadFile, Header, read_header
 from engine.loading.modules import read_folder, reading
 from engine.loading.unused_tensors import check_unused
@@ -45,7 +45,7 @@ HARMLESS: Final = re.compile(r"(taesd_)?encoder\.|vae_(scale|shift)$")
 def is_tiny(path: Path) -> bool:
     """Whether a file or folder holds a tiny VAE, by its tensors or its configuration."""
     if path.is_dir():
-        return _config(path).get("_class_name") == CLASS
+        return read_object(path / "config.json").get("_class_name") == CLASS
     try:
         return _layers(read_header(path)) is not None
     except BadFile:
@@ -55,16 +55,14 @@ def is_tiny(path: Path) -> bool:
 def read_tiny(name: str, path: Path) -> AutoencoderTiny:
     """Read a tiny VAE's decoder in fp32, or raise `BrokenModel` with the reason."""
     with reading(name):
-        vae = _from_folder(path) if path.is_dir() else _from_file(path)
+        if path.is_dir():
+            vae, left = read_folder(AutoencoderTiny, path, torch.float32)
+            check_unused(left, HARMLESS)
+        else:
+            vae = _from_file(path)
     check_weights(name, vae)
     vae.encoder = None
     return vae.float().eval().requires_grad_(False)
-
-
-def _from_folder(path: Path) -> AutoencoderTiny:
-    vae, left = read_folder(AutoencoderTiny, path, torch.float32)
-    check_unused(left, HARMLESS)
-    return vae
 
 
 def _from_file(path: Path) -> AutoencoderTiny:
@@ -84,7 +82,6 @@ def _from_file(path: Path) -> AutoencoderTiny:
 
 
 def _check_form(header: Header, layers: Mapping[str, str], wanted: Mapping[str, Tensor]) -> None:
-    """Raise `BadFile` where a file's layers are not those of TAESD's decoder."""
     for name, weight in wanted.items():
         if name not in layers:
             raise BadFile(f"its weights lack the decoder's {name!r}")
@@ -97,23 +94,13 @@ def _check_form(header: Header, layers: Mapping[str, str], wanted: Mapping[str, 
 def _layers(header: Header) -> dict[str, str] | None:
     """Return the decoder's tensors, diffusers' names → the file's, or None if there is none."""
     for pattern, clamps in SPELLINGS:
-        found = dict(_spelled(header, pattern, clamps))
+        found = {
+            f"layers.{int(match[1]) - clamps}.{match[2]}": theirs
+            for theirs in header.tensors
+            if (match := pattern.fullmatch(theirs))
+        }
         first, block = (header.shape(found.get(name, "")) for name in (FIRST, BLOCK))
         # Of four dimensions, and a block of equal input and output channels.
         if len(first) == 4 and len(block) == 4 and block[:2] == (first[0], first[0]):
             return found
     return None
-
-
-def _spelled(header: Header, pattern: re.Pattern[str], clamps: int) -> Iterator[tuple[str, str]]:
-    for theirs in header.tensors:
-        if found := pattern.fullmatch(theirs):
-            yield f"layers.{int(found[1]) - clamps}.{found[2]}", theirs
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}

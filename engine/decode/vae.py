@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from engine.decode.tiled_vae import decode_in_tiles
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
 from engine.errors import NotFinite
@@ -32,35 +31,29 @@ Pixels = NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
 
-def decode(model: Model, latents: Tensor) -> Pixels:
-    """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8; raises `NotFinite`."""
-    images = model.vae.decode(_unscaled(model, latents), return_dict=False)[0]
-    return _to_pixels(_checked(images, latents))
-
-
-def decode_tiled(model: Model, latents: Tensor) -> Pixels:
-    """Decode in overlapping tiles, which need less memory at once; raises `NotFinite`."""
-    return _to_pixels(_checked(decode_in_tiles(model.vae, _unscaled(model, latents)), latents))
-
-
-def _checked(images: Tensor, latents: Tensor) -> Tensor:
-    """Return decoded images, or raise `NotFinite`: they would be black.
-
-    VAEs run in fp32, so that no higher precision would help.
-    """
-    if not all(are_finite([images])):
-        drawn = all(are_finite([latents]))
-        raise NotFinite(Sentence("not_finite_vae") if drawn else Sentence("not_finite_latents"))
+def decode_whole(vae: Any, latents: Tensor) -> Tensor:
+    """Decode latents [1, C, h, w], unscaled, to images [1, 3, 8h, 8w] in −1…1."""
+    images: Tensor = vae.decode(latents, return_dict=False)[0]
     return images
 
 
-def _unscaled(model: Model, latents: Tensor) -> Tensor:
+def decode(
+    model: Model, latents: Tensor, images_of: Callable[[Any, Tensor], Tensor] = decode_whole
+) -> Pixels:
+    """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8.
+
+    images_of: computes the images, at once or in tiles. Raises `NotFinite` where they would be
+    black: VAEs run in fp32, so that no higher precision would help.
+    """
     config = model.vae.config
     shift = getattr(config, "shift_factor", None) or 0.0
     # Not `vae.dtype`: diffusers walks the whole model for it, 1 ms a picture.
     dtype = next(model.vae.parameters()).dtype
-    unscaled: Tensor = latents.to(dtype) / config.scaling_factor + shift
-    return unscaled
+    images = images_of(model.vae, latents.to(dtype) / config.scaling_factor + shift)
+    if not all(are_finite([images])):
+        drawn = all(are_finite([latents]))
+        raise NotFinite(Sentence("not_finite_vae") if drawn else Sentence("not_finite_latents"))
+    return _to_pixels(images)
 
 
 class Previewer:
@@ -76,14 +69,11 @@ class Previewer:
 
     def __call__(self, denoised: Tensor) -> bytes:
         """Return a small JPEG of latents [1, C, h, w]."""
-        pixels = self._by_tiny(denoised) if self._tiny and self._is_cheap(denoised) else None
-        if pixels is None:
-            return _jpeg(_to_pixels(self._by_map(denoised)), 8.0)
-        return _jpeg(pixels, 1.0)
-
-    def _is_cheap(self, denoised: Tensor) -> bool:
         count = denoised[0, 0].numel()
-        return count <= MOST and count * self._cost <= CHEAP
+        cheap = self._tiny and count <= MOST and count * self._cost <= CHEAP
+        if cheap and (pixels := self._by_tiny(denoised)) is not None:
+            return _jpeg(pixels, 1.0)
+        return _jpeg(_to_pixels(self._by_map(denoised)), 8.0)
 
     def _by_tiny(self, denoised: Tensor) -> Pixels | None:
         """Return the tiny VAE's pixels, or None if its values are not finite or memory is short."""
@@ -115,7 +105,6 @@ class Previewer:
 
     @cached_property
     def _cost(self) -> float:
-        """Return the measured seconds of the tiny VAE for one latent."""
 
         def decode(side: int) -> None:
             shape = (1, self._model.latent_channels, side, side)

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from engine.decode.encode import encode, encode_tiled, inpainting_input, to_images, to_mask
+from engine.decode.encode import encode, encode_whole, inpainting_input, to_images, to_mask
 from engine.decode.external_vae import ExternalVaes
-from engine.decode.vae import Pixels, Previewer, decode, decode_tiled
+from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
+from engine.decode.vae import Pixels, Previewer, decode, decode_whole
 from engine.denoise.control import ActiveControl, Controls
 from engine.denoise.denoising import Denoising, PassInputs, evaluate
 from engine.denoise.inpainting import latent_mask
@@ -187,11 +188,10 @@ class LoadedModel:
         return self._encode(to_images(pixels), vae)
 
     def _encode(self, images: Tensor, vae: str | None) -> Tensor:
-        def way(encode: Callable[[Model, Tensor], Tensor]) -> Tensor:
-            return encode(self._vaes.encoder(vae), images)
+        def way(mean_of: Callable[[Any, Tensor], Tensor] = encode_whole) -> Tensor:
+            return encode(self._vaes.encoder(vae), images, mean_of)
 
-        whole, tiled = partial(way, encode), partial(way, encode_tiled)
-        return self._by_vae(Stage.ENCODE, whole, tiled, Rung.TILED_ENCODE)
+        return self._by_vae(Stage.ENCODE, way, partial(way, encode_in_tiles), Rung.TILED_ENCODE)
 
     def _by_vae(
         self, stage: Stage, whole: Callable[[], T], tiled: Callable[[], T], rung: Rung
@@ -276,11 +276,10 @@ class LoadedModel:
         """Decode latents [1, C, h, w] to pixels [H, W, 3], uint8, by its VAE or one named."""
 
         # One picture a call: others in it would change its last bits.
-        def way(decode: Callable[[Model, Tensor], Pixels]) -> Pixels:
-            return decode(self._vaes.decoder(vae), latents)
+        def way(images_of: Callable[[Any, Tensor], Tensor] = decode_whole) -> Pixels:
+            return decode(self._vaes.decoder(vae), latents, images_of)
 
-        whole, tiled = partial(way, decode), partial(way, decode_tiled)
-        return self._by_vae(Stage.DECODE, whole, tiled, Rung.TILED_DECODE)
+        return self._by_vae(Stage.DECODE, way, partial(way, decode_in_tiles), Rung.TILED_DECODE)
 
     @cached_property
     def _preview(self) -> Previewer:

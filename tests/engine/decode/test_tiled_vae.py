@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.decode import tiled_vae
-from engine.decode.encode import encode, encode_tiled, to_images
+from engine.decode.encode import encode, to_images
 from engine.decode.tiled_vae import SharedNorms, decode_in_tiles, encode_in_tiles
-from engine.decode.vae import decode, decode_tiled
+from engine.decode.vae import decode
 from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import STARTER_FOLDER, describe
@@ -84,7 +83,7 @@ def test_without_a_common_measure_tiles_are_seen(
 ) -> None:
     whole = vae.decode(latents, return_dict=False)[0]
     measured = seam(decode_in_tiles(vae, latents, **TILES) - whole)
-    monkeypatch.setattr(tiled_vae, "ROUNDS", 0)
+    monkeypatch.setattr(SharedNorms, "combine", lambda norms: None)
     assert seam(decode_in_tiles(vae, latents, **TILES) - whole) > 2 * measured
 
 
@@ -118,8 +117,8 @@ def test_the_measure_of_tiles_is_that_of_the_whole() -> None:
 
 def test_a_models_pictures_come_and_go_in_tiles_alike(model: Model) -> None:
     latents = torch.randn((1, 4, 12, 9), generator=torch.Generator().manual_seed(2))
-    whole, in_tiles = decode(model, latents), decode_tiled(model, latents)
+    whole, in_tiles = decode(model, latents), decode(model, latents, decode_in_tiles)
     assert in_tiles.shape == whole.shape == (96, 72, 3)
     assert np.abs(whole.astype(int) - in_tiles).max() <= 1
     images = to_images(whole)
-    assert (encode(model, images) - encode_tiled(model, images)).abs().max() < 1e-4
+    assert (encode(model, images) - encode(model, images, encode_in_tiles)).abs().max() < 1e-4

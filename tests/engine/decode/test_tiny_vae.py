@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from engine.decode import vae as decoding
 from engine.decode.external_vae import ExternalVaes
+from engine.decode.tiled_vae import decode_in_tiles
 from engine.decode.tiny_vae import is_tiny, read_tiny
-from engine.decode.vae import Previewer, cost_of, decode, decode_tiled
+from engine.decode.vae import Previewer, cost_of, decode
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
 from engine.formats.comfy.writer import to_graph
@@ -110,7 +111,7 @@ def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path
 def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
     lent = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("taesd")
     x = latents(96)
-    difference = np.abs(decode(lent, x).astype(int) - decode_tiled(lent, x))
+    difference = np.abs(decode(lent, x).astype(int) - decode(lent, x, decode_in_tiles))
     assert difference.max() <= 1
 
 

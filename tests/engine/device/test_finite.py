@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.decode.tiled_vae import decode_in_tiles
 from engine.decode.tiny_vae import read_tiny
-from engine.decode.vae import Previewer, decode, decode_tiled
+from engine.decode.vae import Previewer, decode
 from engine.denoise.control import load_control
 from engine.device.finite import are_finite
 from engine.errors import BrokenModel, NotFinite
@@ -128,7 +130,7 @@ def spoil(output: Tensor) -> Tensor:
     return output
 
 
-@pytest.mark.parametrize("way", [decode, decode_tiled])
+@pytest.mark.parametrize("way", [decode, partial(decode, images_of=decode_in_tiles)])
 @torch.inference_mode()
 def test_a_vae_whose_values_are_no_numbers_is_blamed(
     model: Model, way: Callable[[Model, Tensor], Any]
