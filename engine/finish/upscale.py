@@ -154,18 +154,20 @@ def load_upscale_model(name: str, path: Path, device: torch.device) -> UpscaleMo
             descriptor = spandrel.MAIN_REGISTRY.load(weights)
         except spandrel.UnsupportedModelError:
             raise BrokenModel(name, "it is of no form that spandrel knows.") from None
-    _check(name, descriptor)
+    if getattr(descriptor, "purpose", None) not in ("SR", "FaceSR") or descriptor.scale < 2:
+        raise BrokenModel(name, "it does not enlarge pictures.")
+    if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
+        raise BrokenModel(name, "it does not take pictures in colour.")
     check_weights(name, descriptor.model)
     return UpscaleModel(name, descriptor, device)
 
 
-def upscale(image: Tensor, width: int, height: int, model: UpscaleModel | None = None) -> Tensor:
+def upscale(image: Tensor, width: int, height: int, model: UpscaleModel) -> Tensor:
     """Resize an image [1, 3, H, W], fp32 in 0…1, to a larger size in pixels.
 
-    The model is run until the image is at least that large; Lanczos' filter does the rest, or all
-    of it without a model.
+    The model is run until the image is at least that large; Lanczos' filter does the rest.
     """
-    while model and (image.shape[3] < width or image.shape[2] < height):
+    while image.shape[3] < width or image.shape[2] < height:
         image = model(image)
     return lanczos(image, width, height)
 
@@ -212,13 +214,6 @@ def _unit(descriptor: Any) -> int:
             found.update(value if isinstance(value, (tuple, list)) else [value])
     unit = lcm(*found)
     return unit if 0 < unit <= WIDEST else int(descriptor.size_requirements.multiple_of)
-
-
-def _check(name: str, descriptor: Any) -> None:
-    if getattr(descriptor, "purpose", None) not in ("SR", "FaceSR") or descriptor.scale < 2:
-        raise BrokenModel(name, "it does not enlarge pictures.")
-    if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
-        raise BrokenModel(name, "it does not take pictures in colour.")
 
 
 @cache

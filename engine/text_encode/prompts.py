@@ -67,7 +67,8 @@ def parse(prompt: str) -> list[Span]:
             end = opening
         # An opening parenthesis starts a new span even if it is never closed.
         pieces = (prompt[start:opening], prompt[opening:end])
-        spans += [Span(_unescape(piece), weight) for piece in pieces if piece]
+        plain = (piece.replace(r"\(", "(").replace(r"\)", ")") for piece in pieces)
+        spans += [Span(piece, weight) for piece in plain if piece]
     return spans
 
 
@@ -163,10 +164,6 @@ def _read_group(text: str, start: int, end: int, weight: float) -> tuple[int, in
         words, number = shorten(text[start:end]), f"{weight:g}"
         raise PromptError(Sentence("bad_weight", words=words, weight=number))
     return start, end, weight
-
-
-def _unescape(text: str) -> str:
-    return text.replace(r"\(", "(").replace(r"\)", ")")
 
 
 def _pieces(spans: Sequence[Span], encode: Encode) -> Iterator[list[Token] | None]:

@@ -112,7 +112,7 @@ def test_lanczos_keeps_what_is_flat_and_stays_in_range() -> None:
     flat = torch.full((1, 3, 10, 12), 0.25)
     assert (lanczos(flat, 48, 40) - 0.25).abs().max() < 1e-6
     edges = (picture(16, 16) > 0.5).float()
-    large = upscale(edges, 64, 64)
+    large = lanczos(edges, 64, 64)
     assert large.shape == (1, 3, 64, 64)
     assert large.min() == 0
     assert large.max() == 1
