@@ -18,16 +18,15 @@ from engine.device.backends import layout
 from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, MissingVae, UnknownPart
-from engine.loading.loading import is_xl
-from engine.loading.missing_vae import NoVae
-from engine.loading.model import Model
-from engine.loading.modules import read_folder, read_part, read_respelled, reading, vae_tensors
-from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, check_vae
+from engine.loading.model import Model, NoVae
+from engine.loading.modules import read_folder, read_part, read_tensors, reading, vae_tensors
+from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, left_in_vae
 from engine.models.control_files import read_config
 from engine.models.families import BY_KEY, TINY_VAES
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
 from engine.models.supported import check_vae as check_config
+from engine.models.tensor_names import respelled
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +73,16 @@ class ExternalVaes:
     def load_tiny(self) -> AutoencoderTiny | None:
         """Load the tiny VAE of the model's family, for previews; None where there is none."""
         name = self._model.checkpoint.family.tiny_vae
+        if name is None:
+            return None
         try:
-            path = self._model_files.get(name) if name else None
-            vae = self._tiny(name, path) if name and path else None
+            vae = self._tiny(name, self._model_files.path(name))
         except UnknownPart:
             return None
         except BrokenModel as error:
             log.warning("previews do not use it: %s", error)
             return None
-        self._tiny_vae = vae and vae.to(self._model.dtype)
+        self._tiny_vae = vae.to(self._model.dtype)
         return self._tiny_vae
 
     def for_previews(self) -> Model:
@@ -101,8 +101,7 @@ class ExternalVaes:
                 raise MissingVae(self._model.checkpoint.name, self._model_files.names())
             return self._model
         if name not in self._models:
-            path = self._model_files.get(name)
-            assert path is not None  # none is built in
+            path = self._model_files.path(name)
             self._make_room(file_bytes(path))
             self._models[name] = replace(self._model, vae=self._load(name, path))
             if len(self._models) > KEPT:
@@ -114,8 +113,8 @@ class ExternalVaes:
         if is_tiny(path):
             return self._tiny(name, path)
         # The VAEs of SD1, SD2 and SDXL have one architecture, and different scaling factors.
-        config = BY_KEY["sdxl" if is_xl(self._model.checkpoint) else "sd1"].config_folder
-        return self._fit(name, read_vae(name, path, config))
+        key = "sdxl" if self._model.checkpoint.family.is_xl else "sd1"
+        return self._fit(name, read_vae(name, path, BY_KEY[key].config_folder))
 
     def _tiny(self, name: str, path: Path) -> AutoencoderTiny:
         family = self._model.checkpoint.family
@@ -141,20 +140,16 @@ def read_vae(name: str, path: Path, config: Path) -> AutoencoderKL:
     config: the folder of configurations of its family, for single files.
     """
     with reading(name):
-        vae = _read(path, config)
+        if path.is_dir():
+            check_config(read_config(path.name, path))
+            vae, left = read_folder(AutoencoderKL, path, torch.float32)
+            check_unused(left, VAE_HARMLESS)
+        else:
+            tensors = vae_tensors(respelled(read_tensors(path.stem, path)))
+            with torch.device("meta"):
+                form = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
+            check_unused(left_in_vae(tensors, form))
+            cpu = torch.device("cpu")
+            vae = read_part(AutoencoderKL, tensors, config, "vae", dtype=torch.float32, device=cpu)
     check_weights(name, vae)
     return vae
-
-
-def _read(path: Path, config: Path) -> AutoencoderKL:
-    if path.is_dir():
-        check_config(read_config(path.name, path))
-        vae, left = read_folder(AutoencoderKL, path, torch.float32)
-        check_unused(left, VAE_HARMLESS)
-        return vae
-    tensors = vae_tensors(read_respelled(path.stem, path))
-    with torch.device("meta"):
-        check_vae(tensors, AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae")))
-    return read_part(
-        AutoencoderKL, tensors, config, "vae", dtype=torch.float32, device=torch.device("cpu")
-    )

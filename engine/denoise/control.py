@@ -118,8 +118,7 @@ class Controls:
 
     def _get(self, name: str, model: Model) -> Any:
         if name not in self._loaded:
-            path = self._model_files.get(name)
-            assert path is not None  # no ControlNet is built in
+            path = self._model_files.path(name)
             self._make_room(file_bytes(path))
             while len(self._loaded) >= KEPT:
                 self._loaded.popitem(last=False)

@@ -6,8 +6,6 @@ modules are built from configurations that Marble ships (`engine/models/configs`
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +16,6 @@ from diffusers.loaders.single_file_utils import (
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
-from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
@@ -27,21 +24,15 @@ from engine.device.backends import layout, precision
 from engine.device.finite import check_present, check_values
 from engine.errors import some
 from engine.loading.layer_names import original_name
-from engine.loading.missing_vae import NoVae
-from engine.loading.model import ENCODERS, Model
-from engine.loading.modules import read_folder, read_part, read_respelled, reading, vae_tensors
+from engine.loading.model import ENCODERS, Model, NoVae
+from engine.loading.modules import read_folder, read_part, read_tensors, reading, vae_tensors
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.loading.tokenizer import make_tokenizer
-from engine.loading.unused_tensors import (
-    harmful,
-    left_in_text,
-    left_in_vae,
-    left_over,
-)
+from engine.loading.unused_tensors import left_in_text, left_in_vae, left_over
 from engine.models.catalogue import Checkpoint
-from engine.models.families import SDXL
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
-from engine.models.weights import component_variant
+from engine.models.tensor_names import respelled
+from engine.models.weights import component_files, variant
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +62,7 @@ def load(
         else NoVae(checkpoint.name, checkpoint.folder)
     )
     text_encoder = parts.weights("text_encoder", CLIPTextModel, dtype)
-    second = is_xl(checkpoint)
+    second = checkpoint.family.is_xl
     text_encoder_2 = (
         parts.weights("text_encoder_2", CLIPTextModelWithProjection, dtype) if second else None
     )
@@ -92,11 +83,6 @@ def load(
     )
 
 
-def is_xl(checkpoint: Checkpoint) -> bool:
-    """Return whether a model is built as SDXL: two text encoders, and sizes as conditions."""
-    return checkpoint.family.pipeline == SDXL
-
-
 class _Parts:
     """Read a checkpoint's parts; what goes wrong raises `BrokenModel`.
 
@@ -108,40 +94,50 @@ class _Parts:
         self._device = device
         # Mapped, not read: the bytes go from the file straight to where they are to lie.
         file = checkpoint.file
-        self._tensors = read_respelled(checkpoint.name, file) if file else {}
+        self._tensors = respelled(read_tensors(checkpoint.name, file)) if file else {}
         self._left: list[str] = []  # within the parts that were read
 
     def weights(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
-        reader = partial(self._from_file if self._tensors else self._from_folder, part, kind, dtype)
-        module = self.read(part, reader)
-        check_present(self._checkpoint.name, module, part)
+        name = self._checkpoint.name
+        with reading(name, part):
+            read = self._from_file if self._tensors else self._from_folder
+            module = read(part, kind, dtype)
+        check_present(name, module, part)
         module = module.to(self._device).eval().requires_grad_(False)
-        check_values(self._checkpoint.name, module.state_dict().items(), part)
+        check_values(name, module.state_dict().items(), part)
         return module
 
     def tokenizer(self, part: str, encoder: Any) -> Any:
-        if self._checkpoint.file:
-            return self.read(part, partial(make_tokenizer, encoder.config.pad_token_id))
-        folder = str(self._checkpoint.folder / part)
-        return self.read(part, partial(CLIPTokenizer.from_pretrained, folder))
+        with reading(self._checkpoint.name, part):
+            if self._checkpoint.file:
+                return make_tokenizer(encoder.config.pad_token_id)
+            return CLIPTokenizer.from_pretrained(str(self._checkpoint.folder / part))
 
     def noise_schedule(self) -> NoiseSchedule:
-        schedule: NoiseSchedule = self.read("scheduler", self._read_noise_schedule)
-        return schedule
+        file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"
+        given, zero_snr = self._checkpoint.prediction, self._checkpoint.zero_snr
+        with reading(self._checkpoint.name, "scheduler"):
+            config = json.loads(file.read_text(encoding="utf-8"))
+            zero = config.get("rescale_betas_zero_snr") if zero_snr is None else zero_snr
+            return NoiseSchedule(
+                beta_start=config.get("beta_start", 0.0001),
+                beta_end=config.get("beta_end", 0.02),
+                beta_schedule=config.get("beta_schedule", "linear"),
+                num_train_timesteps=config.get("num_train_timesteps", 1000),
+                prediction_type=given or config.get("prediction_type", "epsilon"),
+                zero_snr=bool(zero),
+            )
 
     def unread(self, unet: Any) -> tuple[str, ...]:
         """Return the tensors of a single file, or of a folder's parts, that nothing reads."""
         names = (name.rpartition(".") for name, _ in unet.named_parameters())
         own = {f"{original_name(name, unet.config)}.{leaf}" for name, _, leaf in names}
-        return tuple(dict.fromkeys((*left_over(self._tensors, own), *harmful(self._left))))
-
-    def read(self, part: str, reader: Callable[[], Any]) -> Any:
-        with reading(self._checkpoint.name, part):
-            return reader()
+        return tuple(left_over(self._tensors, own, self._left))
 
     def _from_folder(self, part: str, kind: Any, dtype: torch.dtype) -> Any:
         folder = self._checkpoint.folder / part
-        module, left = read_folder(kind, folder, dtype, component_variant(folder) or None)
+        which = next((variant(file.name) for file in component_files(folder)), None)
+        module, left = read_folder(kind, folder, dtype, which or None)
         self._left += left
         return module
 
@@ -160,34 +156,17 @@ class _Parts:
             self._left += [f"{start}{name}" for name in left_in_text(own, encoder)]
             return encoder
         # One configuration serves a family; what a U-Net sees beside latents its weights tell.
-        seen = _seen(self._tensors) if part == "unet" else {}
+        seen = {}
+        if part == "unet":
+            seen["in_channels"] = self._tensors[CONV_IN].shape[1]
+            if GUIDANCE_IN in self._tensors:
+                seen["time_cond_proj_dim"] = self._tensors[GUIDANCE_IN].shape[1]
         tensors = vae_tensors(self._tensors) if part == "vae" else self._tensors
         folder, device = self._checkpoint.folder, self._device
         module = read_part(kind, tensors, folder, part, dtype=dtype, device=device, **seen)
         if part == "vae":
             self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
         return module
-
-    def _read_noise_schedule(self) -> NoiseSchedule:
-        file = self._checkpoint.folder / "scheduler" / "scheduler_config.json"
-        config = json.loads(file.read_text(encoding="utf-8"))
-        zero_snr = self._checkpoint.zero_snr
-        return NoiseSchedule(
-            beta_start=config.get("beta_start", 0.0001),
-            beta_end=config.get("beta_end", 0.02),
-            beta_schedule=config.get("beta_schedule", "linear"),
-            num_train_timesteps=config.get("num_train_timesteps", 1000),
-            prediction_type=self._checkpoint.prediction or config.get("prediction_type", "epsilon"),
-            zero_snr=bool(config.get("rescale_betas_zero_snr") if zero_snr is None else zero_snr),
-        )
-
-
-def _seen(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the values of a U-Net's configuration that follow from a single file's weights."""
-    seen = {"in_channels": tensors[CONV_IN].shape[1]}
-    if GUIDANCE_IN in tensors:
-        seen["time_cond_proj_dim"] = tensors[GUIDANCE_IN].shape[1]
-    return seen
 
 
 def _silence_libraries() -> None:

@@ -9,6 +9,7 @@ different sets take turns at every tick.
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from weakref import ref
@@ -55,7 +56,7 @@ class Loras:
             for part in ("unet", *ENCODERS)
             if (module := getattr(model, part)) is not None
         }
-        self._meant: dict[str, tuple[str, str]] | None = None  # a file's name → part and layer
+        self._kind = model.checkpoint.family.title
         self._sets: OrderedDict[Set, Mapping[Any, Addition]] = OrderedDict({(): {}})
         self._hooked: set[Any] = set()
         self._active: Mapping[Any, Addition] = {}
@@ -78,8 +79,7 @@ class Loras:
         """Read a set's files, and hook the layers that it is the first to change."""
         changes: dict[Any, list[Found]] = defaultdict(list)
         for lora in loras:
-            path = self._model_files.get(lora.name)
-            assert path is not None  # none is built in
+            path = self._model_files.path(lora.name)
             self._make_room(file_bytes(path))
             for layer, found in self._read(lora, path):
                 changes[layer].append(found)
@@ -89,15 +89,10 @@ class Loras:
         device = self._model.device
         return {layer: join(layer, found, device) for layer, found in changes.items()}
 
-    def active(self, layer: Any) -> Addition | None:
-        """Return the term that the set in use adds to a layer's output."""
-        return self._active.get(layer)
-
     def _read(self, lora: Lora, path: Path) -> Iterator[tuple[Any, Found]]:
         """Yield each entry of a file: its layer and what it changes there, by the LoRA's weight."""
-        meant = self._names()
         entries = read_entries(lora.name, path)
-        if not any(entry.name in meant for entry in entries):
+        if not any(entry.name in self._meant for entry in entries):
             raise BrokenModel(
                 lora.name,
                 f"it is not made for {self._kind} models: none of its layers, such as "
@@ -105,11 +100,11 @@ class Loras:
             )
         held = read_tensors(lora.name, path)
         for entry in entries:
-            if entry.name not in meant:
+            if entry.name not in self._meant:
                 raise BrokenModel(
                     lora.name, f"it changes {entry.name!r}, which {self._kind} models lack."
                 )
-            part, name = meant[entry.name]
+            part, name = self._meant[entry.name]
             read = {role: held[key].float() for role, key in entry.tensors.items()}
             self._check_family(lora, entry, read)
             layer, weight = self._layers[part][name], lora.weights[part != "unet"]
@@ -126,25 +121,19 @@ class Loras:
             reason = f"it is made for {family_title(width)}, not for {self._kind}."
             raise BrokenModel(lora.name, reason)
 
-    def _names(self) -> dict[str, tuple[str, str]]:
-        if self._meant is None:
-            config = self._model.unet.config
-            self._meant = {
-                spelling: (part, name)
-                for part, layers in self._layers.items()
-                for spelling, name in names_in_loras(part, list(layers), config)
-            }
-        return self._meant
-
-    @property
-    def _kind(self) -> str:
-        return self._model.checkpoint.family.title
+    @cached_property
+    def _meant(self) -> dict[str, tuple[str, str]]:
+        """Return each name by which files mean a layer → its part and its own name."""
+        return {
+            spelling: (part, name)
+            for part, layers in self._layers.items()
+            for spelling, name in names_in_loras(part, list(layers), self._model.unet.config)
+        }
 
 
 def _fit(
     lora: Lora, entry: LoraEntry, layer: Any, tensors: Mapping[str, Tensor], weight: float
 ) -> Found:
-    """Return an entry's change of its layer, or raise `BrokenModel`."""
     check_values(lora.name, ((entry.tensors[role], its) for role, its in tensors.items()))
     try:
         return read_change(entry, tensors, layer, weight)
@@ -172,5 +161,5 @@ class _Hook:
 
     def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         adapters = self.adapters()
-        addition = adapters and adapters.active(layer)
+        addition = adapters and adapters._active.get(layer)
         return output + addition(layer, inputs[0]) if addition else None

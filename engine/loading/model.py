@@ -1,10 +1,14 @@
 """A loaded model: its modules, and the properties of its latents."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
 import torch
+from diffusers.configuration_utils import FrozenDict
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+from engine.errors import MissingVae
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.models.catalogue import Checkpoint
 
@@ -56,3 +60,21 @@ class Model:
     def latent_scale(self) -> int:
         """Return how many pixels one latent spans on each side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+
+class NoVae(torch.nn.Module):
+    """The VAE of a model whose file holds none: it raises `MissingVae` where one is needed.
+
+    Its configuration is that of the family's latents.
+    """
+
+    def __init__(self, name: str, form: Path) -> None:
+        super().__init__()
+        self.config = FrozenDict(AutoencoderKL.load_config(str(form), subfolder="vae"))
+        self._name = name
+
+    def fail(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise `MissingVae`."""
+        raise MissingVae(self._name)
+
+    encode = decode = fail

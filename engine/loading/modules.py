@@ -16,7 +16,6 @@ from engine.errors import BrokenModel, first_line
 from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.loading.unused_tensors import VAE_HARMLESS
 from engine.models.signatures import VAE
-from engine.models.tensor_names import spellings
 
 log = logging.getLogger(__name__)
 
@@ -107,13 +106,6 @@ def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
         raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
     except SafetensorError as error:
         raise BrokenModel(name, f"it cannot be read ({error}).") from None
-
-
-def read_respelled(name: str, file: Path) -> dict[str, Tensor]:
-    """Map a file's tensors as `read_tensors` does, by their names in today's spelling."""
-    tensors = read_tensors(name, file)
-    today = spellings(tensors)
-    return {today[key]: tensor for key, tensor in tensors.items()}
 
 
 def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

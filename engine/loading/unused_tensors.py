@@ -34,7 +34,7 @@ READ: Final = (
     r"(?:transformer\.resblocks\.|token_embedding|positional_embedding|ln_final|text_projection)",
 )
 # What a picture does not depend on: tables that follow from the noise schedule, copies and counts
-# of training, what CLIP compares with pictures, and marks (`engine.models.prediction`).
+# of training, what CLIP compares with pictures, and marks (`engine.models.signatures`).
 HARMLESS: Final = (
     r"(?:model\.)?(?:betas|alphas_cumprod|alphas_cumprod_prev|logvar|lvlb_weights|scale_factor)$",
     r"(?:sqrt|log)_(?:one_minus_|recip_|recipm1_)?alphas_cumprod$",
@@ -47,8 +47,7 @@ HARMLESS: Final = (
     r"(?:cond_stage_model|conditioner\.embedders\.0)\.(?:transformer\.)?text_projection",
     r"(?:v_pred|ztsnr)$",
 )
-_KNOWN: Final = re.compile("|".join((*READ, *HARMLESS)))
-_HARMLESS: Final = re.compile("|".join(HARMLESS))
+_READ, _HARMLESS = (re.compile("|".join(patterns)) for patterns in (READ, HARMLESS))
 
 
 def check_unused(names: Iterable[str], harmless: re.Pattern[str] | None = None) -> None:
@@ -59,17 +58,14 @@ def check_unused(names: Iterable[str], harmless: re.Pattern[str] | None = None) 
         raise BadFile(f"it holds {left[0]!r}{more}, which its form does not have")
 
 
-def check_vae(tensors: Mapping[str, Tensor], module: Any) -> None:
-    """Hold a VAE's tensors, named without a prefix and as today, to what was made of them."""
-    check_unused(left_in_vae(tensors, module), VAE_HARMLESS)
-
-
 def left_in_vae(tensors: Mapping[str, Tensor], module: Any) -> list[str]:
     """Return which of a VAE's tensors, named without a prefix and as today, it does not use."""
     state = module.state_dict()
     if "encoder.conv_norm_out.weight" in tensors:  # diffusers' own names
         return [name for name in tensors if name not in state]
-    return unused(tensors, _converted(tensors, module))
+    found = convert_ldm_vae_checkpoint(dict(tensors), config=module.config)
+    read = (each for name, each in found.items() if name in state and each is not None)
+    return unused(tensors, read)
 
 
 def left_in_text(names: Iterable[str], module: Any) -> list[str]:
@@ -90,21 +86,12 @@ def unused(tensors: Mapping[str, Tensor], used: Iterable[Tensor]) -> list[str]:
     ]
 
 
-def _converted(tensors: Mapping[str, Tensor], module: Any) -> list[Tensor]:
-    known = module.state_dict()
-    found = convert_ldm_vae_checkpoint(dict(tensors), config=module.config)
-    return [each for name, each in found.items() if name in known and each is not None]
-
-
-def harmful(names: Iterable[str]) -> list[str]:
-    """Return those of some tensors that a picture may depend on."""
-    return [name for name in names if not _HARMLESS.match(name)]
-
-
-def left_over(names: Iterable[str], unet: Collection[str]) -> list[str]:
+def left_over(names: Iterable[str], unet: Collection[str], left: Iterable[str]) -> list[str]:
     """Return the tensors of a file that are neither read nor known to be harmless.
 
-    unet: the original names of the U-Net's tensors, which are read.
+    unet: the original names of the U-Net's tensors, which are read; left: what the parts that were
+    made of it do not use.
     """
     read = {f"{UNET}{name}" for name in unet}
-    return [name for name in names if name not in read and not _KNOWN.match(name)]
+    unread = (name for name in names if name not in read and not _READ.match(name))
+    return [name for name in dict.fromkeys((*unread, *left)) if not _HARMLESS.match(name)]

@@ -7,7 +7,7 @@ beside `NAME.safetensors`, may override the defaults and carry a note for people
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,23 +16,15 @@ from engine.errors import BrokenModel, UnknownModel
 from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.models.families import (
     GUIDED,
-    SDXL,
     Defaults,
     Family,
     fit_to_name,
-    fit_to_variant,
     identify_folder,
+    with_sampling,
 )
-from engine.models.folders import PICKLES, SAFE, ModelKind, diffusers_folders, find
+from engine.models.folders import PICKLES, SAFE, checkpoints
 from engine.models.hub import half_fetched
-from engine.models.marble_json import (
-    own_defaults,
-    own_detail,
-    own_notes,
-    own_prediction,
-    own_preview,
-    own_zero_snr,
-)
+from engine.models.marble_json import own_settings
 from engine.models.name_matching import Names
 from engine.models.signatures import identify_file
 from engine.models.supported import (
@@ -44,7 +36,6 @@ from engine.models.supported import (
     check_vae,
     sample_size,
 )
-from engine.models.tensor_names import respelled
 from engine.models.weights import COMPONENTS, component_files
 
 STARTER: Final = "starter"
@@ -73,16 +64,12 @@ class Checkpoint:
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`
 
     @property
-    def weights(self) -> tuple[Path, ...]:
-        """Return the files that hold its weights."""
-        if self.file:
-            return (self.file,)
-        return tuple(file for part in COMPONENTS for file in component_files(self.folder / part))
-
-    @property
     def size(self) -> int:
         """Return the bytes of its weights on disk, about what they take on the device."""
-        return sum(file.stat().st_size for file in self.weights)
+        if self.file:
+            return self.file.stat().st_size
+        parts = (component_files(self.folder / part) for part in COMPONENTS)
+        return sum(file.stat().st_size for files in parts for file in files)
 
 
 class Catalogue:
@@ -125,11 +112,8 @@ class Catalogue:
         return found
 
     def _look(self) -> dict[str, Path]:
-        if self.models_dir is None:
-            return {STARTER: self._starter}
-        folders = dict(diffusers_folders(self.models_dir))
-        single = find(self.models_dir, ModelKind.CHECKPOINT)
-        return {**single, **folders, STARTER: self._starter}
+        found = checkpoints(self.models_dir) if self.models_dir else {}
+        return {**found, STARTER: self._starter}
 
 
 def describe(name: str, folder: Path) -> Checkpoint:
@@ -144,13 +128,14 @@ def describe(name: str, folder: Path) -> Checkpoint:
         check_guidance(guided)
         check_scheduler(scheduler)
         check_vae(vae)
-        _check_weights(name, folder, two_encoders=family.pipeline == SDXL)
+        _check_weights(name, folder, two_encoders=family.is_xl)
         side = sample_size(unet)
     size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
+    own = folder / "marble.json"
     return _with_own(
         Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
-        "marble.json",
-        _read_own(name, folder / "marble.json"),
+        own.name,
+        _read_json(name, own) if own.exists() else {},
         guided=guided is not None,
         channels=vae.get("latent_channels", 4),
     )
@@ -161,9 +146,9 @@ def describe_file(name: str, file: Path) -> Checkpoint:
     if file.suffix.lower() not in SAFE:
         raise BrokenModel(name, "it is a pickle, which can run code; convert it to safetensors.")
     own = file.with_suffix(".marble.json")
-    extra = _read_own(name, own)
+    extra = _read_json(name, own) if own.exists() else {}
     with as_broken_model(name):
-        info = identify_file(respelled(read_header(file)), prediction_given="prediction" in extra)
+        info = identify_file(read_header(file), prediction_given="prediction" in extra)
     return _with_own(
         Checkpoint(
             name=name,
@@ -182,7 +167,6 @@ def describe_file(name: str, file: Path) -> Checkpoint:
 
 
 def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
-    """Return a folder's family and its U-Net's configuration."""
     index = _read_json(name, folder / "model_index.json")
     family, unet = identify_folder(index), dict[str, Any]()
     if family and family.loadable:  # others need not have a U-Net
@@ -215,26 +199,21 @@ def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
         raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
     for part in COMPONENTS if two_encoders else COMPONENTS[:3]:
         if files := component_files(folder / part):
-            for file in files:
-                _check_header(part, file)
-            continue
-        if any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
+            _check_headers(part, files)
+        elif any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
             raise BrokenModel(
                 name, f"{part}/ holds pickled weights, which can run code; convert to safetensors."
             )
-        raise BrokenModel(name, f"{part}/ holds no safetensors file.")
+        else:
+            raise BrokenModel(name, f"{part}/ holds no safetensors file.")
 
 
-def _check_header(part: str, file: Path) -> None:
-    try:
-        read_header(file)
-    except BadFile as error:
-        raise BadFile(f"{part}: {error} ({file.name})") from None
-
-
-def _read_own(name: str, own: Path) -> dict[str, Any]:
-    """Return the owner's settings beside a model, empty where there is no such file."""
-    return _read_json(name, own) if own.exists() else {}
+def _check_headers(part: str, files: Iterable[Path]) -> None:
+    for file in files:
+        try:
+            read_header(file)
+        except BadFile as error:
+            raise BadFile(f"{part}: {error} ({file.name})") from None
 
 
 def _with_own(
@@ -245,16 +224,7 @@ def _with_own(
     own: the name of the owner's file; guided: guidance is built in, whatever its name suggests;
     channels: of its latents.
     """
-    name = checkpoint.name
-    usual = checkpoint.defaults
-    defaults = fit_to_variant(usual, GUIDED) if guided else fit_to_name(usual, name)
+    name, usual = checkpoint.name, checkpoint.defaults
+    defaults = with_sampling(usual, GUIDED) if guided else fit_to_name(usual, name)
     with as_broken_model(name, f"{own}: "):
-        return replace(
-            checkpoint,
-            defaults=own_defaults(extra.get("defaults", {}), defaults),
-            prediction=own_prediction(extra.get("prediction", checkpoint.prediction)),
-            zero_snr=own_zero_snr(extra.get("zero_snr", checkpoint.zero_snr)),
-            notes=own_notes(extra.get("notes", {})),
-            second_pass_strength=own_detail(extra.get("detail", checkpoint.second_pass_strength)),
-            preview=own_preview(extra.get("preview"), channels),
-        )
+        return replace(checkpoint, **own_settings(extra, defaults, channels))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, UserError
-from engine.files.safetensors import Header, as_broken_model, read_header
+from engine.files.safetensors import as_broken_model, read_header
 from engine.models.catalogue import Checkpoint
 from engine.models.families import FAMILIES
 from engine.models.model_files import ModelFiles
@@ -34,8 +34,7 @@ def find_control(model_files: ModelFiles, control: Control, checkpoint: Checkpoi
     Raises `UnknownPart`, `BrokenModel`, or `UserError` for one of another family or type.
     """
     name = model_files.resolve(control.model)
-    path = model_files.get(name)
-    assert path is not None  # no control model is built in
+    path = model_files.path(name)
     check_family(name, path, checkpoint)
     if is_union(name, path):
         check_control_type(name, control.preprocessor)
@@ -46,7 +45,8 @@ def is_union(name: str, path: Path) -> bool:
     """Return whether a folder or file is a union ControlNet; raises `BrokenModel`."""
     if path.is_dir():
         return bool(read_config(name, path).get(UNION_KEY))
-    return {TYPES, TASKS, PROJECTION} <= _header(name, path).tensors.keys()
+    with as_broken_model(name):
+        return {TYPES, TASKS, PROJECTION} <= read_header(path).tensors.keys()
 
 
 def check_control_type(name: str, preprocessor: str) -> None:
@@ -68,8 +68,13 @@ def check_family(name: str, path: Path, checkpoint: Checkpoint) -> None:
 def context_width(name: str, path: Path) -> int | None:
     """Return the width of the text embeddings that it takes, None if its files do not say."""
     if path.is_dir():
-        return _of_folder(name, path)
-    header = _header(name, path)
+        config = read_config(name, path)
+        kind, width = config.get("_class_name"), config.get("cross_attention_dim")
+        if kind not in CLASSES:
+            raise BrokenModel(name, f"it is a {kind}, not a {CLASSES[0]}.")
+        return width if isinstance(width, int) else None
+    with as_broken_model(name):
+        header = read_header(path)
     if "lora_controlnet" in header.tensors:
         raise BrokenModel(name, "it is a Control-LoRA, which Marble cannot run yet.")
     found = [tensor.shape for key, tensor in header.tensors.items() if key.endswith(CONTEXT)]
@@ -80,25 +85,12 @@ def context_width(name: str, path: Path) -> int | None:
     return found[0][1]
 
 
-def _of_folder(name: str, path: Path) -> int | None:
-    config = read_config(name, path)
-    kind, width = config.get("_class_name"), config.get("cross_attention_dim")
-    if kind not in CLASSES:
-        raise BrokenModel(name, f"it is a {kind}, not a {CLASSES[0]}.")
-    return width if isinstance(width, int) else None
-
-
 def read_config(name: str, path: Path) -> dict[str, Any]:
     """Return a folder's configuration, or raise `BrokenModel`."""
     try:
         return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         raise BrokenModel(name, "its config.json cannot be read.") from None
-
-
-def _header(name: str, path: Path) -> Header:
-    with as_broken_model(name):
-        return read_header(path)
 
 
 def family_title(width: int) -> str:

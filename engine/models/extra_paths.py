@@ -48,12 +48,10 @@ def _read(path: Path, changed: int) -> tuple[tuple[str, Path], ...]:
     import yaml  # seldom needed, and the command line starts without it
 
     try:
-        data = _parse(path)
+        return tuple(_folders(path, _parse(path)))
     except (OSError, ValueError, yaml.YAMLError) as error:
         _warn(path, first_line(error))
-    else:
-        return tuple(_folders(path, data))
-    return ()
+        return ()
 
 
 def _parse(path: Path) -> Mapping[Any, Any]:

@@ -7,7 +7,7 @@ only changes defaults, and those a name may suggest: `VARIANTS`.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,15 +15,21 @@ CONFIGS: Final = Path(__file__).parent / "configs"  # configurations of single f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class Sampling:
+    """How a model is sampled when a person names nothing but the prompt."""
+
+    steps: int = 25
+    guidance_scale: float = 7.0
+    sampler: str = "dpmpp_2m"
+    schedule: str = "karras"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults(Sampling):
     """What a model draws well with when a person names nothing but the prompt."""
 
     width: int
     height: int
-    steps: int
-    guidance_scale: float
-    sampler: str
-    schedule: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,61 +50,27 @@ class Family:
     loadable: bool = True
     last_layer: int = 1
     tiny_vae: str | None = None
-    steps: int = 25
-    guidance_scale: float = 7.0
-    sampler: str = "dpmpp_2m"
-    schedule: str = "karras"
+    sampling: Sampling = Sampling()
 
     @property
     def config_folder(self) -> Path:
         """Return the folder that describes the modules of its single files."""
         return CONFIGS / self.key
 
+    @property
+    def is_xl(self) -> bool:
+        """Return whether it is built as SDXL: two text encoders, and sizes as conditions."""
+        return self.pipeline == SDXL
+
     def defaults(self, size: int) -> Defaults:
         """Return the family's defaults for a model trained at `size` × `size` pixels."""
-        return Defaults(
-            width=size,
-            height=size,
-            steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            sampler=self.sampler,
-            schedule=self.schedule,
-        )
+        return Defaults(width=size, height=size, **asdict(self.sampling))
 
 
 SD: Final = "StableDiffusionPipeline"
 SDXL: Final = "StableDiffusionXLPipeline"
-# Pipelines of the same parts, by other names; what a U-Net takes is told by its configuration.
-SAME: Final = {
-    **dict.fromkeys(
-        (
-            "LatentConsistencyModelPipeline",
-            "LatentConsistencyModelImg2ImgPipeline",
-            "StableDiffusionImg2ImgPipeline",
-            "StableDiffusionInpaintPipeline",
-            "StableDiffusionInpaintPipelineLegacy",
-            "StableDiffusionPAGPipeline",
-            "StableDiffusionPAGImg2ImgPipeline",
-            "StableDiffusionPAGInpaintPipeline",
-            "StableDiffusionPipelineSafe",
-            "StableDiffusionInstructPix2PixPipeline",
-            "StableDiffusionUpscalePipeline",
-            "StableDiffusionDepth2ImgPipeline",
-        ),
-        SD,
-    ),
-    **dict.fromkeys(
-        (
-            "StableDiffusionXLImg2ImgPipeline",
-            "StableDiffusionXLInpaintPipeline",
-            "StableDiffusionXLPAGPipeline",
-            "StableDiffusionXLPAGImg2ImgPipeline",
-            "StableDiffusionXLPAGInpaintPipeline",
-            "StableDiffusionXLInstructPix2PixPipeline",
-        ),
-        SDXL,
-    ),
-}
+# What a pipeline's name says of its task or version; what a U-Net takes, its configuration tells.
+TASK: Final = re.compile("PAG|Img2Img|Inpaint|InstructPix2Pix|Upscale|Depth2Img|Legacy$|Safe$")
 
 
 def _later(key: str, title: str, pipeline: str) -> Family:
@@ -184,21 +156,24 @@ class Variant:
     word: str
     everyday: bool = False
     company: tuple[str, ...] = ()
-    steps: int
-    guidance_scale: float = 1.0
-    sampler: str = "euler"
-    schedule: str = "sgm_uniform"
+    sampling: Sampling
 
 
-# As their makers recommend. The schedules hold where a model was distilled: at timesteps spaced
-# evenly from the top.
+# As makers recommend. The schedule holds where a model was distilled: at timesteps spaced evenly
+# from the top.
+def _few(steps: int, sampler: str = "euler", guidance_scale: float = 1.0) -> Sampling:
+    return Sampling(
+        steps=steps, guidance_scale=guidance_scale, sampler=sampler, schedule="sgm_uniform"
+    )
+
+
 VARIANTS: Final = (
-    Variant(word="turbo", everyday=True, company=("vision",), steps=4, sampler="euler_ancestral"),
-    Variant(word="lightning", everyday=True, steps=4),
-    Variant(word="hyper", everyday=True, steps=8),
-    Variant(word="lcm", steps=6, guidance_scale=1.5, sampler="lcm"),
-    Variant(word="dmd2", steps=4, sampler="lcm"),
-    Variant(word="schnell", steps=4),
+    Variant(word="turbo", everyday=True, company=("vision",), sampling=_few(4, "euler_ancestral")),
+    Variant(word="lightning", everyday=True, sampling=_few(4)),
+    Variant(word="hyper", everyday=True, sampling=_few(8)),
+    Variant(word="lcm", sampling=_few(6, "lcm", 1.5)),
+    Variant(word="dmd2", sampling=_few(4, "lcm")),
+    Variant(word="schnell", sampling=_few(4)),
 )
 # What follows a variant's word in names: forms, precisions, samplers, versions, other variants.
 COMPANY: Final = frozenset(
@@ -211,7 +186,7 @@ COMPANY: Final = frozenset(
     )
 )
 # LCM's first form, whose guidance is built in, and which its weights tell.
-GUIDED: Final = Variant(word="lcm", steps=4, guidance_scale=8.0, sampler="lcm")
+GUIDED: Final = _few(4, "lcm", 8.0)
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
 _STEPS: Final = re.compile(r"(?<!\d)([1-9]\d?)[ _-]?steps?(?![a-z])", re.IGNORECASE)
 
@@ -224,7 +199,7 @@ def identify_folder(
     Without the latter it is the first that makes the same kind of pipeline.
     """
     kind = str(index.get("_class_name"))
-    kind = SAME.get(kind, kind)
+    kind = TASK.sub("", kind).replace("LatentConsistencyModel", "StableDiffusion")
     if kind == SDXL and not any(index.get("text_encoder") or [True]):
         return BY_KEY["refiner"]  # which reads by SDXL's second encoder alone
     for family in FAMILIES:
@@ -241,7 +216,7 @@ def fit_to_name(defaults: Defaults, name: str) -> Defaults:
     if variant is None:
         return defaults
     steps = _STEPS.search(name)
-    fitting = fit_to_variant(defaults, variant)
+    fitting = with_sampling(defaults, variant.sampling)
     return replace(fitting, steps=int(steps[1])) if steps else fitting
 
 
@@ -257,12 +232,6 @@ def _names(name: str, variant: Variant) -> bool:
     return False
 
 
-def fit_to_variant(defaults: Defaults, variant: Variant) -> Defaults:
-    """Return the defaults of a model distilled to few steps."""
-    return replace(
-        defaults,
-        steps=variant.steps,
-        guidance_scale=variant.guidance_scale,
-        sampler=variant.sampler,
-        schedule=variant.schedule,
-    )
+def with_sampling(defaults: Defaults, sampling: Sampling) -> Defaults:
+    """Return the defaults with another way of sampling."""
+    return replace(defaults, **asdict(sampling))

@@ -6,7 +6,6 @@ one of the layouts keeps it, and where ComfyUI's `extra_model_paths.yaml` says.
 
 import os
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -29,43 +28,29 @@ class ModelKind(StrEnum):
     EMBEDDING = "embedding"
 
 
-# The folder itself and ComfyUI's `models` first, then ComfyUI's and A1111's roots.
-FOLDERS: Final[dict[ModelKind, tuple[str, ...]]] = {
-    ModelKind.CHECKPOINT: (
-        "", "checkpoints", "diffusers", "Stable-diffusion",
-        "models/checkpoints", "models/diffusers", "models/Stable-diffusion",
-    ),
-    ModelKind.LORA: ("loras", "Lora", "LyCORIS", "models/loras", "models/Lora", "models/LyCORIS"),
-    ModelKind.VAE: ("vae", "VAE", "models/vae", "models/VAE"),
-    ModelKind.TINY_VAE: ("vae_approx", "VAE-approx", "models/vae_approx", "models/VAE-approx"),
-    ModelKind.CONTROLNET: ("controlnet", "ControlNet", "models/controlnet", "models/ControlNet"),
-    ModelKind.UPSCALER: (
-        "upscale_models", "ESRGAN", "RealESRGAN",
-        "models/upscale_models", "models/ESRGAN", "models/RealESRGAN",
-    ),
-    ModelKind.EMBEDDING: ("embeddings", "models/embeddings"),
-}  # fmt: skip
+# What ComfyUI calls the folders of a kind, in `extra_model_paths.yaml` too, and what A1111 does.
+FOLDERS: Final[dict[ModelKind, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    ModelKind.CHECKPOINT: (("checkpoints", "diffusers"), ("Stable-diffusion",)),
+    ModelKind.LORA: (("loras",), ("Lora", "LyCORIS")),
+    ModelKind.VAE: (("vae",), ("VAE",)),
+    ModelKind.TINY_VAE: (("vae_approx",), ("VAE-approx",)),
+    ModelKind.CONTROLNET: (("controlnet",), ("ControlNet",)),
+    ModelKind.UPSCALER: (("upscale_models",), ("ESRGAN", "RealESRGAN")),
+    ModelKind.EMBEDDING: (("embeddings",), ()),
+}
 SAFE: Final = (".safetensors", ".sft")
 # Pickles can run code when they are read, and the known guards have known holes.
 PICKLES: Final = (".ckpt", ".pt", ".pth", ".bin")
 
 
-# What `extra_model_paths.yaml` calls them.
-KEYS: Final[dict[ModelKind, tuple[str, ...]]] = {
-    ModelKind.CHECKPOINT: ("checkpoints", "diffusers"),
-    ModelKind.LORA: ("loras",),
-    ModelKind.VAE: ("vae",),
-    ModelKind.TINY_VAE: ("vae_approx",),
-    ModelKind.CONTROLNET: ("controlnet",),
-    ModelKind.UPSCALER: ("upscale_models",),
-    ModelKind.EMBEDDING: ("embeddings",),
-}
-
-
 def folders(root: Path, kind: ModelKind) -> list[Path]:
     """Return the folders of `root` that hold files of a kind, each once."""
     found: dict[tuple[int, int], Path] = {}
-    for folder in (*(root / place for place in FOLDERS[kind]), *extra_folders(root, KEYS[kind])):
+    comfyui, a1111 = FOLDERS[kind]
+    own = [root] if kind is ModelKind.CHECKPOINT else []
+    # In ComfyUI's `models`, then in ComfyUI's and A1111's roots.
+    inside = [place / name for place in (root, root / "models") for name in (*comfyui, *a1111)]
+    for folder in (*own, *inside, *extra_folders(root, comfyui)):
         with suppress(OSError):  # it is not there, or not for us
             stat = folder.stat()
             if S_ISDIR(stat.st_mode) and os.access(folder, os.R_OK | os.X_OK):
@@ -99,42 +84,34 @@ def below(folder: Path) -> list[Path]:
     return found
 
 
-def files(root: Path, kind: ModelKind) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file of weights of a kind, pickles included, in order.
+def checkpoints(root: Path) -> dict[str, Path]:
+    """Return name → path of all files of weights, pickles included, and diffusers folders.
 
-    A name is a path below its folder, as ComfyUI's: `sd15/dreamshaper.safetensors`.
+    A name is a path below its folder, as ComfyUI's, `sd15/dreamshaper.safetensors`, and the hub's,
+    `OWNER/NAME`; of files the first of a name counts.
     """
-    for folder in folders(root, kind):
+    single: dict[str, Path] = {}
+    whole: dict[str, Path] = {}
+    for folder in folders(root, ModelKind.CHECKPOINT):
         # Directly in the root only files are checkpoints: its folders are other kinds' places.
         everything = folder.iterdir() if folder == root else below(folder)
         for path in sorted(everything):
-            if _is_weights(path) and not _part_of_a_folder(path, folder):
-                yield path.relative_to(folder).as_posix(), path
-
-
-def diffusers_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each folder in diffusers' layout; `OWNER/NAME` as the hub has them."""
-    for folder in folders(root, ModelKind.CHECKPOINT):
+            if is_weights(path) and not _part_of_a_folder(path, folder):
+                single.setdefault(path.relative_to(folder).as_posix(), path)
         deeper = [] if folder == root else folder.glob("*/*/model_index.json")
         for index in sorted([*folder.glob("*/model_index.json"), *deeper]):
-            yield index.parent.relative_to(folder).as_posix(), index.parent
+            whole[index.parent.relative_to(folder).as_posix()] = index.parent
+    return {**single, **whole}
 
 
-def find(root: Path | None, kind: ModelKind) -> dict[str, Path]:
-    """Return name → path of all files of a kind; the first of a name counts."""
-    found: dict[str, Path] = {}
-    for name, path in files(root, kind) if root else ():
-        found.setdefault(name, path)
-    return found
+def is_weights(path: Path) -> bool:
+    """Return whether a path is a file of weights, pickles included."""
+    return path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file()
 
 
 def is_diffusers(path: Path) -> bool:
     """Return whether a file has a name that diffusers gives to weights."""
     return variant(f"{path.stem}{SAFE[0]}") is not None or path.stem.startswith("pytorch_model")
-
-
-def _is_weights(path: Path) -> bool:
-    return path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file()
 
 
 def _part_of_a_folder(path: Path, top: Path) -> bool:

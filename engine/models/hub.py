@@ -23,6 +23,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from engine.errors import first_line
+from engine.files.atomic import read_object
 from engine.models.downloads import NOTE, Download, HubError
 from engine.models.families import identify_folder
 from engine.models.supported import LATER
@@ -89,7 +90,7 @@ def fetch(download: Download, models_dir: Path, endpoint: str | None = None) -> 
 
 def half_fetched(folder: Path) -> str | None:
     """Return the repository that a folder is not wholly fetched from yet, or None."""
-    data = _read(folder / NOTE)
+    data = read_object(folder / NOTE)
     return str(data.get("repo")) if data.get("whole") is False else None
 
 
@@ -101,13 +102,12 @@ def _describe(entry: Any) -> HubFile:
 def _wanted(
     download: Download, files: Mapping[str, HubFile], url: Callable[[str], str]
 ) -> Sequence[str]:
-    """Return the files of a repository that are needed."""
     if download.file:
         names = [download.file]
     elif INDEX in files:
         # Aside: nothing is to lie in the models folder of what cannot be run.
         with TemporaryDirectory() as aside:
-            index = _read(_download(url(INDEX), files[INDEX], Path(aside) / INDEX))
+            index = read_object(_download(url(INDEX), files[INDEX], Path(aside) / INDEX))
         names = _parts(download, index, files)
     else:
         single = [name for name in files if name.endswith(".safetensors") and "/" not in name]
@@ -119,7 +119,6 @@ def _wanted(
 
 
 def _parts(download: Download, index: Mapping[str, Any], files: Iterable[str]) -> list[str]:
-    """Return the files that are needed of a folder with that index, or raise `HubError`."""
     family = identify_folder(index)
     if family is None:
         kind = index.get("_class_name")
@@ -134,8 +133,7 @@ def _parts(download: Download, index: Mapping[str, Any], files: Iterable[str]) -
         if part in CONFIGS:
             found += [name for name in inside if name.endswith(TEXTS)]
             continue
-        _, weights = choose(inside, (HALF, ""))
-        if not weights:
+        if not (weights := choose(inside, (HALF, ""))):
             raise HubError(
                 f"{download.repo} holds no safetensors file of its {part}: only pickles, which can "
                 "run code, or nothing."
@@ -156,55 +154,37 @@ def _as_hub_error(download: Download) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    again = "what was fetched stays, and the same command goes on from there"
+    repo, again = download.repo, "what was fetched stays, and the same command goes on from there"
+    reasons = {
+        GatedRepoError: f"{repo} is given only to who accepts its terms: do so on its page of the "
+        "hub, then `hf auth login` or set HF_TOKEN.",
+        RevisionNotFoundError: f"{repo} no longer has the revision that was fetched first; remove "
+        f"{download.home}/{download.note} to take the newest.",
+        RepositoryNotFoundError: f"The hub knows no {repo}, or it is private (then `hf auth login` "
+        "or set HF_TOKEN).",
+        # The client looked on the disk instead.
+        LocalEntryNotFoundError: f"The hub cannot be reached; {again}.",
+    }
     try:
         yield
-    except GatedRepoError as error:
-        raise HubError(
-            f"{download.repo} is given only to who accepts its terms: do so on its page of the "
-            "hub, then `hf auth login` or set HF_TOKEN."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise HubError(
-            f"{download.repo} no longer has the revision that was fetched first; remove "
-            f"{download.home}/{download.note} to take the newest."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise HubError(
-            f"The hub knows no {download.repo}, or it is private (then `hf auth login` or set "
-            "HF_TOKEN)."
-        ) from error
-    except LocalEntryNotFoundError as error:  # the client looked on the disk instead
-        raise HubError(f"The hub cannot be reached; {again}.") from error
     except (HTTPError, HFValidationError, OSError) as error:
-        raise HubError(
-            f"{download.repo} cannot be fetched: {first_line(error)}; {again}."
-        ) from error
+        other = f"{repo} cannot be fetched: {first_line(error)}; {again}."
+        known = (reason for kind, reason in reasons.items() if isinstance(error, kind))
+        raise HubError(next(known, other)) from error
 
 
 def _pinned(note: Path, repo: str) -> str | None:
     """Return the revision that was fetched first, None if none was."""
-    data = _read(note)
+    data = read_object(note)
     return str(data["revision"]) if data.get("repo") == repo and "revision" in data else None
 
 
 def _write_note(note: Path, repo: str, revision: str, *, whole: bool) -> None:
-    """Keep a model's revision, and whether all of it is there."""
     text = json.dumps({"repo": repo, "revision": revision, "whole": whole})
     note.write_text(text, encoding="utf-8")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return a file's JSON object, {} if it holds none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 def _check_room(folder: Path, files: Sequence[HubFile]) -> None:
-    """Raise `HubError` where the disk has no room for the missing files."""
     missing = sum(max(0, file.size - _present(folder / file.name, file)) for file in files)
     there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(there).free

@@ -1,23 +1,43 @@
 """Read a model's `marble.json`, in which its owner overrides defaults: every value is checked.
 
-Each function raises `BadFile` with the rest of a sentence that begins with the file. Standard
-library only.
+Standard library only.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import Any, cast
+from typing import Any, Final
 
 from engine.errors import OptionError
 from engine.files.safetensors import BadFile
 from engine.models.families import Defaults
 from engine.models.supported import PREDICTIONS
-from engine.recipe.limits import check
+from engine.recipe.limits import check, is_int
 
 
-def own_defaults(given: Any, usual: Defaults) -> Defaults:
-    """Return the usual defaults with the owner's in their place."""
+def own_settings(extra: Mapping[str, Any], usual: Defaults, channels: int) -> dict[str, Any]:
+    """Return the fields of a checkpoint that its owner sets, with the defaults that hold.
+
+    extra: the file's values; channels: of the model's latents. Raises `BadFile` with the rest of a
+    sentence that begins with the file.
+    """
+    found: dict[str, Any] = {"defaults": _own_defaults(extra.get("defaults", {}), usual)}
+    for key, (is_allowed, allowed) in PLAIN.items():
+        if key in extra and not is_allowed(extra[key]):
+            raise BadFile(f"{key} must be {allowed}")
+    found |= {key: extra[key] for key in PLAIN if key in extra}
+    if "detail" in extra:
+        try:
+            check("strength", extra["detail"])
+        except OptionError as error:
+            raise BadFile(f"detail: {str(error).removesuffix('.')}") from None
+        found["second_pass_strength"] = float(extra["detail"])
+    if (preview := extra.get("preview")) is not None:
+        _check_preview(preview, channels)
+    return {**found, "preview": preview}
+
+
+def _own_defaults(given: Any, usual: Defaults) -> Defaults:
     known = {entry.name for entry in fields(Defaults)}
     if not isinstance(given, Mapping):
         raise BadFile('defaults must be an object, like {"steps": 20}')
@@ -31,46 +51,25 @@ def own_defaults(given: Any, usual: Defaults) -> Defaults:
     return replace(usual, **given)
 
 
-def own_prediction(given: Any) -> str | None:
-    """Return the prediction type that the owner names, None where none is named."""
-    if given is None or given in PREDICTIONS:
-        return cast(str | None, given)
-    raise BadFile(f"prediction must be one of {', '.join(PREDICTIONS)}")
+def _is_notes(given: Any) -> bool:
+    return isinstance(given, Mapping) and all(isinstance(note, str) for note in given.values())
 
 
-def own_zero_snr(given: Any) -> bool | None:
-    """Return whether the noise schedule ends at zero signal-to-noise ratio, None if not said."""
-    if not (given is None or isinstance(given, bool)):
-        raise BadFile("zero_snr must be true or false")
-    return given
+# What an owner may set of a checkpoint as it is: whether a value is allowed, and which are.
+PLAIN: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "prediction": (lambda given: given in (None, *PREDICTIONS), f"one of {', '.join(PREDICTIONS)}"),
+    "zero_snr": (lambda given: given is None or isinstance(given, bool), "true or false"),
+    "notes": (_is_notes, 'an object of sentences, like {"en": "It draws cats."}'),
+}
 
 
-def own_notes(given: Any) -> dict[str, str]:
-    """Return the owner's sentences for people, by language."""
-    if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
-        raise BadFile('notes must be an object of sentences, like {"en": "It draws cats."}')
-    return dict(given)
-
-
-def own_detail(given: Any) -> float:
-    """Return the strength of the second pass on upscaled pictures."""
-    try:
-        check("strength", given)
-    except OptionError as error:
-        raise BadFile(f"detail: {str(error).removesuffix('.')}") from None
-    return float(given)
-
-
-def own_preview(given: Any, channels: int) -> Mapping[str, Any] | None:
-    """Return the map from a latent's channels to red, green and blue, if there is one."""
-    if given is None:
-        return None
+def _check_preview(given: Any, channels: int) -> None:
+    """Hold to its form what maps a latent's channels to red, green and blue."""
     rows = given.get("weights") if isinstance(given, Mapping) else None
     if not isinstance(rows, list) or len(rows) != channels:
         raise BadFile(f"preview must hold weights, {channels} rows of three numbers, and a bias")
     if not all(map(_is_colour, [*rows, given.get("bias")])):
         raise BadFile("preview: each row of weights, and the bias, must be three numbers")
-    return dict(given)
 
 
 def _is_colour(row: Any) -> bool:
@@ -78,6 +77,6 @@ def _is_colour(row: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**53
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return is_int(value) and abs(value) < 2**53

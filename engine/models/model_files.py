@@ -5,7 +5,7 @@ Where the folders are, and which file a name means, is decided in `engine.models
 path where one does. A name is a key of what was found, never a path of the file system.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,11 @@ from time import time_ns
 from typing import Final
 
 from engine.errors import BrokenModel, UnknownPart
-from engine.models.folders import PICKLES, SAFE, ModelKind, below, folders, is_diffusers
+from engine.models.folders import PICKLES, SAFE, ModelKind, below, folders, is_diffusers, is_weights
 from engine.models.name_matching import Names, without_ending, without_twins
 from engine.models.weights import variant
 from engine.recipe.parts import LANCZOS, LATENT
 
-ENDINGS: Final = (*SAFE, *PICKLES)
 MOMENT: Final = 10**9  # ns; file systems tell times to between a nanosecond and a second
 KINDS: Final = (
     ModelKind.LORA,
@@ -37,21 +36,18 @@ ENCODER: Final = "_encoder"
 class Snapshot:
     """What the folders of a kind held when they were read.
 
-    files: full name → path; short: full name → the shortest one; stamps: when each folder was last
-    changed, in ns; unsure: one of them changed so lately that another change might bear the same
-    time.
+    files: full name → path; short: full name → the shortest one; listed: short names in order,
+    without pickles that were also converted; stamps: when each folder was last changed, in ns;
+    unsure: one of them changed so lately that another change might bear the same time.
     """
 
     homes: tuple[tuple[ModelKind, Path], ...]
     files: Mapping[str, Path]
     names: Names
     short: Mapping[str, str]
+    listed: Sequence[str]
     stamps: Mapping[Path, int]
     unsure: bool
-
-    def listed(self) -> dict[str, str]:
-        """Return short name → full name of all files, without pickles that were also converted."""
-        return dict(sorted((self.short[path], path) for path in without_twins(self.files)))
 
 
 class ModelFiles:
@@ -68,7 +64,11 @@ class ModelFiles:
 
     def names(self) -> list[str]:
         """Return all names, those that need no file first."""
-        return [*self._built_in, *self._now().listed()]
+        return [*self._built_in, *self.files()]
+
+    def files(self) -> Sequence[str]:
+        """Return the names of all that need a file or folder, in order."""
+        return self._now().listed
 
     def resolve(self, name: str) -> str:
         """Return the name that is meant: with an ending or a folder, or in another case.
@@ -82,18 +82,15 @@ class ModelFiles:
         now, full = self._find(name)
         return now.short[full]
 
-    def files(self) -> Mapping[str, Path]:
-        """Return name → path of all that need a file or folder, in order."""
-        now = self._now()
-        return {short: now.files[full] for short, full in now.listed().items()}
-
     def get(self, name: str) -> Path | None:
-        """Return the path of a name's file or folder, None if it needs none.
+        """Return as `path` does, None for a name that needs no file."""
+        return None if self._find_built_in(name) else self.path(name)
+
+    def path(self, name: str) -> Path:
+        """Return the path of a name's file or folder.
 
         Raises `UnknownPart`, `UserError`, or `BrokenModel` for a pickled file.
         """
-        if self._find_built_in(name):
-            return None
         now, full = self._find(name)
         path = now.files[full]
         if path.suffix.lower() in PICKLES and path.is_file():
@@ -107,12 +104,11 @@ class ModelFiles:
         return next((each for each in self._built_in if each.casefold() == name.casefold()), None)
 
     def _find(self, name: str) -> tuple[Snapshot, str]:
-        """Return the full name of the file that is meant, or raise as `resolve` does."""
         now = self._now()
         for spelling in spellings(self.kind, name):
             if found := now.names.choose(self.kind, spelling):
                 return now, found
-        raise UnknownPart(self.kind, name, [*self._built_in, *now.listed()])
+        raise UnknownPart(self.kind, name, [*self._built_in, *now.listed])
 
     def _now(self) -> Snapshot:
         """Return the folders' files; they are read again where one has changed."""
@@ -138,11 +134,13 @@ class ModelFiles:
                 found.setdefault(name, path)
             inside += [folder, *(path for path in everything if path.is_dir())]
         names, stamps = Names(found), _stamps(inside)
+        short = names.shortest(self._built_in)
         return Snapshot(
             homes=homes,
             files=found,
             names=names,
-            short=names.shortest(self._built_in),
+            short=short,
+            listed=sorted(short[path] for path in without_twins(found)),
             stamps=stamps,
             unsure=any(stamp > begun - MOMENT for stamp in stamps.values()),
         )
@@ -208,7 +206,7 @@ def find(folder: Path, everything: Iterable[Path]) -> dict[str, Path]:
     everything: what lies in it, however deep. A diffusers folder has its weights beside its
     `config.json`; other files are files of their own.
     """
-    files = [path for path in everything if path.suffix.lower() in ENDINGS and path.is_file()]
+    files = [path for path in everything if is_weights(path)]
     weights = [path for path in files if is_diffusers(path)]
     whole = {path.parent for path in weights if (path.parent / "config.json").is_file()} - {folder}
     single = [path for path in files if path.parent not in whole or not is_diffusers(path)]

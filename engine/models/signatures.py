@@ -3,19 +3,31 @@
     identify_file(read_header(path))  # a CheckpointInfo, or BadFile with what the file is instead
 
 Names are those of Stability's original code, which all single files follow; older spellings are
-brought to these by `engine.models.tensor_names`.
+brought to these by `engine.models.tensor_names`. What a file predicts (ε or v) it may declare:
+empty tensors (`v_pred`, `ztsnr`), as makers of v-prediction models and ComfyUI leave them, come
+first, then metadata of Stability's model specification (`modelspec.prediction_type`; ComfyUI writes
+`modelspec.predict_key`). Standard library only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import pstdev
 from typing import Final
 
 from engine.files.safetensors import BadFile, Header
 from engine.models.families import BY_KEY, Family
 from engine.models.other_models import describe_other, family_by_tensors
-from engine.models.prediction import has_zero_snr, marked_prediction
-from engine.models.supported import check_channels, check_family, check_guidance
+from engine.models.supported import (
+    EDM,
+    LATER,
+    PREDICTIONS,
+    check_channels,
+    check_family,
+    check_guidance,
+)
+from engine.models.tensor_names import respelled
+
+EPSILON, V = PREDICTIONS
 
 UNET: Final = "model.diffusion_model."
 CONV_IN: Final = f"{UNET}input_blocks.0.0.weight"
@@ -26,7 +38,14 @@ ADDED: Final = f"{UNET}label_emb.0.0.weight"
 # of SD2 models differ in no shape. The tensor and the bound are ComfyUI's.
 V_PREDICTION_BIAS: Final = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 WIDE: Final = 0.09
-SAMPLE_SIZES: Final = {"epsilon": 64, "v_prediction": 96}  # of SD2's latents
+SAMPLE_SIZES: Final = {EPSILON: 64, V: 96}  # of SD2's latents
+# Where metadata say what a file predicts, and by which words.
+KEYS: Final = ("modelspec.prediction_type", "modelspec.predict_key")
+WORDS: Final = {
+    "epsilon": EPSILON, "eps": EPSILON, "v": V, "v_prediction": V, "v-prediction": V, "v_pred": V,
+}  # fmt: skip
+NONE: Final = ("", "none", "null")
+CONTINUOUS: Final = f"it predicts v over noise without steps (edm_vpred), {LATER}"
 
 # What is there beside the U-Net, by what its names begin with; text encoders must be.
 VAE: Final = "first_stage_model."
@@ -52,8 +71,9 @@ class CheckpointInfo:
 def identify_file(header: Header, *, prediction_given: bool = False) -> CheckpointInfo:
     """Identify a file that Marble can run, or raise `BadFile` with what it is instead.
 
-    header: names in today's spelling; prediction_given: its owner says what it predicts.
+    prediction_given: its owner says what it predicts, so that an unknown word does not matter.
     """
+    header = replace(header, tensors=respelled(header.tensors))
     if CONV_IN not in header.tensors:
         raise BadFile(describe_other(header))
     family = _family(header)
@@ -62,13 +82,14 @@ def identify_file(header: Header, *, prediction_given: bool = False) -> Checkpoi
     check_channels(family, shape[1] if len(shape) == 4 else 0)
     _check_texts(header, family)
     _check_guidance(header)
-    marked = marked_prediction(header, prediction_given=prediction_given)
-    prediction = marked or (_prediction_of_sd2(header) if family.key == "sd2" else "epsilon")
+    marked = _marked_prediction(header, prediction_given)
+    prediction = marked or (_prediction_of_sd2(header) if family.key == "sd2" else EPSILON)
     size = {"sd1": 64, "sd2": SAMPLE_SIZES[prediction], "sdxl": 128}[family.key]
     return CheckpointInfo(
         family=family,
         prediction=prediction,
-        zero_snr=has_zero_snr(header, prediction),
+        # As in ComfyUI only with v: from pure noise, ε says nothing of a picture.
+        zero_snr=prediction == V and "ztsnr" in header.tensors,
         has_vae=any(name.startswith(VAE) for name in header.tensors),
         sample_size=size,
         guided=GUIDANCE_IN in header.tensors,
@@ -107,6 +128,24 @@ def _check_texts(header: Header, family: Family) -> None:
             )
 
 
+def _marked_prediction(header: Header, prediction_given: bool) -> str | None:
+    """Return the prediction type that a file declares, None if it declares none."""
+    if any(name.startswith("edm_vpred") for name in header.tensors):
+        raise BadFile(CONTINUOUS)
+    if any(name.startswith("edm_") for name in header.tensors):
+        raise BadFile(EDM)
+    if "v_pred" in header.tensors:
+        return V
+    for key in KEYS:
+        word = str(header.metadata.get(key, "")).strip().lower()
+        if word in WORDS:
+            return WORDS[word]
+        if word not in NONE and not prediction_given:
+            reason = f"its metadata says that it predicts {word[:40]!r} ({key})"
+            raise BadFile(f"{reason}, {LATER}: {' and '.join(PREDICTIONS)} it can")
+    return None
+
+
 def _prediction_of_sd2(header: Header) -> str:
     wide = V_PREDICTION_BIAS in header.tensors and pstdev(header.values(V_PREDICTION_BIAS)) > WIDE
-    return "v_prediction" if wide else "epsilon"
+    return V if wide else EPSILON

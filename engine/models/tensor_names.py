@@ -1,17 +1,16 @@
 """Old and other spellings of tensors' names in single files, brought to those of today.
 
-    spellings(["state_dict.first_stage_model.decoder.mid.attn_1.query.weight"])
-    # the same name → "first_stage_model.decoder.mid.attn_1.q.weight"
+    respelled({"state_dict.first_stage_model.decoder.mid.attn_1.query.weight": tensor})
+    # {"first_stage_model.decoder.mid.attn_1.q.weight": tensor}
 
 ComfyUI reads most of them; each stands in a table. Standard library only.
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import replace
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
-from engine.files.safetensors import Header
+T = TypeVar("T")
 
 # A part that a name must have (a file has thousands of names), what is found in it → what stands
 # there today; all that fit, in order.
@@ -46,21 +45,17 @@ RULES: Final = tuple(
 )
 
 
-def spellings(names: Collection[str]) -> dict[str, str]:
-    """Return each name as it is spelled today; a name that is there already is not given twice."""
-    taken, found = set(names), {name: name for name in names}
-    for name in names:
+def respelled(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Return tensors, or facts about them, by their names as they are spelled today.
+
+    A name that is there already is not given twice.
+    """
+    taken, found = set(tensors), dict[str, T]()
+    for name, tensor in tensors.items():
         today = name
         for part, rule, place in RULES:
             if part in today:
                 today = rule.sub(place, today)
-        if today not in taken:
-            found[name] = today
-            taken.add(today)
+        found[name if today in taken else today] = tensor
+        taken.add(today)
     return found
-
-
-def respelled(header: Header) -> Header:
-    """Return a header with its tensors' names as they are spelled today."""
-    today = spellings(header.tensors)
-    return replace(header, tensors={today[name]: its for name, its in header.tensors.items()})

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from engine.device.tensor_bytes import tensor_bytes
 from engine.errors import PromptError
-from engine.loading.loading import is_xl
 from engine.loading.model import Model
-from engine.models.families import SDXL
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.recipe.context_length import WINDOW
@@ -51,11 +49,6 @@ class Conditioning:
         """Return the length in tokens."""
         return self.embeds.shape[1]
 
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of its tensors."""
-        return tensor_bytes(self)
-
     def sized(self, width: int, height: int) -> Conditioning:
         """Add SDXL's sizes in pixels: original size, crop at (0, 0), target size.
 
@@ -73,10 +66,6 @@ class Conditioning:
         row = embed_scale(scale, width).to(self.embeds.device)
         return replace(self, guidance=row.expand(self.rows, -1))
 
-    def longer(self, tokens: int) -> Conditioning:
-        """Repeat the embeddings to that number of tokens, a multiple of theirs."""
-        return replace(self, embeds=self.embeds.repeat(1, tokens // self.tokens, 1))
-
     def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """Return the arguments of U-Net and ControlNets in their dtype; sizes stay fp32."""
         arguments: dict[str, Any] = {"encoder_hidden_states": self.embeds.to(dtype)}
@@ -93,9 +82,9 @@ def stack(parts: Sequence[Conditioning], padding: int = 0) -> Conditioning:
     not (it moves the result by 4e-2, repetition by 3e-6).
     """
     tokens = lcm(*(part.tokens for part in parts))
-    equal = [part.longer(tokens) for part in parts]
-    columns = zip(*((p.embeds, p.pooled, p.sizes, p.guidance) for p in equal), strict=True)
-    embeds, *others = (_rows(column, padding) for column in columns)
+    equal = [part.embeds.repeat(1, tokens // part.tokens, 1) for part in parts]
+    columns = zip(*((part.pooled, part.sizes, part.guidance) for part in parts), strict=True)
+    embeds, *others = (_rows(column, padding) for column in (equal, *columns))
     assert embeds is not None
     return Conditioning(embeds, *others)
 
@@ -107,7 +96,7 @@ def blank(model: Model, rows: int) -> Conditioning:
         return torch.zeros((rows, *shape), device=model.device)
 
     widths = [int(encoder.config.hidden_size) for _, encoder in model.encoders]
-    sized = is_xl(model.checkpoint)
+    sized = model.checkpoint.family.is_xl
     return Conditioning(
         zeros(WINDOW, sum(widths)),
         zeros(int(model.text_encoder_2.config.projection_dim)) if sized else None,
@@ -132,21 +121,18 @@ class TextEncoder:
     """
 
     def __init__(self, model: Model, embeddings: ModelFiles | None = None) -> None:
-        self._model = model
         model_files = embeddings or ModelFiles(None, ModelKind.EMBEDDING)
-        self._embeddings = [
-            Embeddings(model_files, encoder, number)
-            for number, (_, encoder) in enumerate(model.encoders)
+        self._encoders = [
+            _Encoder(tokenizer, encoder, model, Embeddings(model_files, encoder, number))
+            for number, (tokenizer, encoder) in enumerate(model.encoders)
         ]
-        pairs = zip(model.encoders, self._embeddings, strict=True)
-        self._encoders = [_Encoder(*encoder, model, own) for encoder, own in pairs]
         self._cache: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
         self.cached = 0  # bytes
 
     @property
     def size(self) -> int:
         """Return the bytes of cached prompts and loaded embeddings."""
-        return self.cached + sum(each.size for each in self._embeddings)
+        return self.cached + sum(encoder.embeddings.size for encoder in self._encoders)
 
     def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
         """Return the prompt's conditioning, one row of 77·chunks tokens.
@@ -166,18 +152,16 @@ class TextEncoder:
         outputs = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
         found = Conditioning(torch.cat([a.embeds for a in outputs], dim=-1), outputs[-1].pooled)
         self._cache[entry] = found
-        self.cached += found.nbytes
+        self.cached += tensor_bytes(found)
         while self.cached > CACHED:
-            self.cached -= self._cache.popitem(last=False)[1].nbytes
+            self.cached -= tensor_bytes(self._cache.popitem(last=False)[1])
         return found
 
 
 class _Encoder:
-    """Encode prompts with one of a model's text encoders."""
-
     def __init__(self, tokenizer: Any, encoder: Any, model: Model, embeddings: Embeddings) -> None:
         self._tokenizer = tokenizer
-        self._embeddings = embeddings
+        self.embeddings = embeddings
         self._encoder = encoder
         self._device = model.device
         self._family = model.checkpoint.family
@@ -207,7 +191,7 @@ class _Encoder:
 
     def _ids(self, text: str) -> Iterator[list[int]]:
         """Yield a text's token ids in groups: each embedding's, and those of the words between."""
-        for piece in self._embeddings.split(text):
+        for piece in self.embeddings.split(text):
             if isinstance(piece, str):
                 piece = self._tokenizer(piece, add_special_tokens=False).input_ids
             yield piece
@@ -221,7 +205,7 @@ class _Encoder:
         rows = torch.tensor([[token for token, _ in chunk] for chunk in chunks])
         outputs = []
         for row in rows:
-            with self._embeddings.placed(row[None]) as ids:
+            with self.embeddings.placed(row[None]) as ids:
                 outputs.append(self._encoder(ids.to(self._device), output_hidden_states=True))
         embeds = torch.cat([self._layer(output, clip_skip) for output in outputs])
         pooled = getattr(outputs[0], "text_embeds", None)
@@ -230,17 +214,16 @@ class _Encoder:
     def _layer(self, output: Any, clip_skip: int | None) -> Tensor:
         """Return the layer that the U-Net was trained with, or that of `clip_skip`."""
         layer = clip_skip or self._family.last_layer
-        if self._family.pipeline == SDXL:  # without the final norm
-            found: Tensor = output.hidden_states[-min(layer, len(output.hidden_states) - 1)]
-            return found
-        # SD2's encoder files leave out the last layer, which is not used.
-        layer = max(1, layer - self._family.last_layer + 1)
-        if layer == 1:
-            last: Tensor = output.last_hidden_state
-            return last
-        norm = self._encoder.final_layer_norm
-        normed: Tensor = norm(output.hidden_states[-min(layer, len(output.hidden_states) - 1)])
-        return normed
+        if not self._family.is_xl:
+            # SD2's encoder files leave out the last layer, which is not used.
+            layer = max(1, layer - self._family.last_layer + 1)
+            if layer == 1:
+                last: Tensor = output.last_hidden_state
+                return last
+        found: Tensor = output.hidden_states[-min(layer, len(output.hidden_states) - 1)]
+        if not self._family.is_xl:  # which is read without the final norm
+            found = self._encoder.final_layer_norm(found)
+        return found
 
 
 def embed_scale(scale: float, width: int) -> Tensor:

@@ -38,13 +38,9 @@ class Embeddings:
         self._model_files = model_files
         self._encoder = encoder
         self._number = number
+        self._first = int(encoder.config.vocab_size)  # id beyond the encoder's vocabulary
         self._known: dict[str, list[int]] = {}  # name → ids
         self._vectors: list[Tensor] = []
-
-    @property
-    def _first(self) -> int:
-        """Return the first id beyond the encoder's vocabulary."""
-        return int(self._encoder.config.vocab_size)
 
     @property
     def size(self) -> int:
@@ -72,9 +68,8 @@ class Embeddings:
         return self._known[name]
 
     def _read(self, name: str) -> Tensor:
-        path = self._model_files.get(name)
-        assert path is not None  # none is built in
-        vectors = find_vectors(name, read_tensors(name, path), self._number)
+        tensors = read_tensors(name, self._model_files.path(name))
+        vectors = find_vectors(name, tensors, self._number)
         width = int(self._encoder.config.hidden_size)
         if vectors.shape[1] != width:
             raise BrokenModel(

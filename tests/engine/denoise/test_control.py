@@ -22,7 +22,6 @@ from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, UserError
 from engine.events import Ended
 from engine.files.stored import PictureStore
-from engine.loading.loading import is_xl
 from engine.loading.model import Model
 from engine.models.catalogue import Checkpoint
 from engine.models.control_files import check_family, context_width
@@ -101,14 +100,14 @@ def by_diffusers(model: Model, models_dir: Path, recipe: Recipe) -> Tensor:
     plain = diffusers_pipeline(model)
     kind = (
         StableDiffusionXLControlNetPipeline
-        if is_xl(model.checkpoint)
+        if model.checkpoint.family.is_xl
         else StableDiffusionControlNetPipeline
     )
     networks = [
         ControlNetModel.from_pretrained(models_dir / "controlnet" / control.model)
         for control in recipe.controls
     ]
-    others = {} if is_xl(model.checkpoint) else {"requires_safety_checker": False}
+    others = {} if model.checkpoint.family.is_xl else {"requires_safety_checker": False}
     pipeline = kind(**plain.components, controlnet=MultiControlNetModel(networks), **others)
     pipeline.set_progress_bar_config(disable=True)
     schedule = model.noise_schedule

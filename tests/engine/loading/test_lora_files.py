@@ -497,11 +497,11 @@ def test_a_file_that_vanishes_is_named_without_its_place(
     adapters = Loras(small, shelf)
     if when == "before it is measured":
 
-        def get(name: str) -> Path:
+        def find(name: str) -> Path:
             path.unlink()
             return path
 
-        monkeypatch.setattr(shelf, "get", get)
+        monkeypatch.setattr(shelf, "path", find)
     else:
 
         def read(name: str, path: Path) -> Any:

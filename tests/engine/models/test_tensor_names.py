@@ -26,7 +26,7 @@ from engine.models import families
 from engine.models.catalogue import Catalogue, Checkpoint, describe, describe_file
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
-from engine.models.tensor_names import spellings
+from engine.models.tensor_names import respelled
 from engine.spec import Spec
 from tests.engine.ticks import drive, make_pipeline
 from tests.factories import make_recipe
@@ -134,7 +134,7 @@ def test_old_spellings_are_the_same_modules(
 
 def test_of_two_spellings_of_one_tensor_todays_is_kept() -> None:
     names = ["module.a", "a", "state_dict.b", "module.b"]
-    assert list(spellings(names).values()) == ["module.a", "a", "b", "module.b"]
+    assert list(respelled(dict.fromkeys(names))) == ["module.a", "a", "b", "module.b"]
 
 
 @pytest.mark.parametrize("inside", ["", "first_stage_model."])

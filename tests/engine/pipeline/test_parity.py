@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.denoise.denoising import Denoising, evaluate
 from engine.denoise.schedules import initial_noise, sigmas_for
-from engine.loading.loading import is_xl, load
+from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import STARTER_FOLDER, describe
 from engine.recipe.recipe import Recipe
@@ -86,7 +86,7 @@ def make_pipeline(model: Model) -> Any:
         prediction_type=schedule.prediction_type,
         steps_offset=1,
     )
-    xl = is_xl(model.checkpoint)
+    xl = model.checkpoint.family.is_xl
     kind = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
     return pipeline_around(kind, model, scheduler)
 
@@ -101,7 +101,7 @@ def pipeline_around(kind: Any, model: Model, scheduler: Any) -> Any:
         text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
         scheduler=scheduler,
-        **(second if is_xl(model.checkpoint) else others),
+        **(second if model.checkpoint.family.is_xl else others),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -206,6 +206,6 @@ def diffusers_embeds(model: Model, windows: list[str]) -> dict[str, Tensor]:
         for window in windows
     ]
     found = {"prompt_embeds": torch.cat([each[0] for each in made], dim=1)}
-    if is_xl(model.checkpoint):
+    if model.checkpoint.family.is_xl:
         found["pooled_prompt_embeds"] = made[0][2]
     return found

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.denoise.denoising import Denoising, evaluate
+from engine.device.tensor_bytes import tensor_bytes
 from engine.loading.model import Model
 from engine.loading.tokenizer import make_tokenizer
 from engine.pipeline.batching import Batching
@@ -125,7 +126,7 @@ def test_the_prompts_that_are_remembered_are_bounded_by_bytes(
 ) -> None:
     text = TextEncoder(model)
     with torch.inference_mode():
-        one = text.encode("").nbytes
+        one = tensor_bytes(text.encode(""))
         assert text.cached == one
         monkeypatch.setattr(conditioning, "CACHED", 6 * one)
         for words in ("a", "b", FIVE):
@@ -133,4 +134,4 @@ def test_the_prompts_that_are_remembered_are_bounded_by_bytes(
         assert text.cached == 6 * one  # five windows, and the latest before them
         assert text.encode("b") is text.encode("b")
         assert text.encode(SEVEN).tokens == 7 * WINDOW  # too long to be remembered
-    assert text.cached == sum(each.nbytes for each in text._cache.values()) == 0
+    assert text.cached == sum(map(tensor_bytes, text._cache.values())) == 0
