@@ -44,8 +44,7 @@ async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
-    from engine.check.models import examine  # with torch
-    from engine.check.parts import examine_parts
+    from engine.check.models import examine, examine_parts  # with torch
 
     catalogue = Catalogue(settings.models_dir)
     if arguments.name:

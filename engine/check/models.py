@@ -1,52 +1,117 @@
-"""Check models by loading each once."""
+"""Check models, LoRAs, VAEs, embeddings, ControlNets and upscale models by loading each once.
 
-from __future__ import annotations
+Whether one fits a certain model (such as a LoRA's layers) is checked only when it is used.
+"""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import torch
 
+from engine.decode.external_vae import read_vae
+from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.backends import is_out_of_memory
+from engine.device.finite import check_values
 from engine.errors import BrokenModel, OutOfMemory
+from engine.finish.upscale import load_upscale_model
 from engine.loading.loading import load
+from engine.loading.lora_file import read_entries
+from engine.loading.modules import read_tensors
 from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.control_files import context_width, family_title
+from engine.models.families import BY_KEY
+from engine.models.folders import ModelKind
+from engine.models.model_files import KINDS, ModelFiles
+from engine.text_encode.embeddings import find_vectors
 
 # On the CPU in half precision, a single file's weights stay memory-mapped.
 CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelReport:
-    """The result of a model's check; problem: None if it can be used.
+class Report:
+    """The result of a check; problem: None if it can be used.
 
-    unread: tensors of its file that are not used.
+    title: what it is, of a file beside the models; unread: tensors of a model that are not used.
     """
 
     name: str
-    checkpoint: Checkpoint | None = None
+    kind: ModelKind = ModelKind.CHECKPOINT
+    title: str = ""
     problem: str | None = None
+    checkpoint: Checkpoint | None = None
     unread: tuple[str, ...] = ()
 
 
-def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[ModelReport]:
+def examine(catalogue: Catalogue, names: Iterable[str]) -> Iterator[Report]:
     """Load models one after another, and check every value of their weights."""
     for name in names:
-        yield _examine(catalogue, name)
+        checkpoint = None
+        try:
+            checkpoint = catalogue.get(name)
+            unread = load(checkpoint, CPU, torch.float16).unread
+        except BrokenModel as error:
+            yield Report(name=name, checkpoint=checkpoint, problem=error.reason)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(f"There is not enough memory to check the model {name!r}.") from None
+        else:
+            yield Report(name=checkpoint.name, checkpoint=checkpoint, unread=unread)
         gc.collect()
 
 
-def _examine(catalogue: Catalogue, name: str) -> ModelReport:
-    checkpoint = None
-    try:
-        checkpoint = catalogue.get(name)
-        unread = load(checkpoint, CPU, torch.float16).unread
-    except BrokenModel as error:
-        return ModelReport(name=name, checkpoint=checkpoint, problem=error.reason)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(f"There is not enough memory to check the model {name!r}.") from None
-    return ModelReport(name=checkpoint.name, checkpoint=checkpoint, unread=unread)
+def examine_parts(
+    models_dir: Path | None, parts: Iterable[tuple[ModelKind, str]]
+) -> Iterator[Report]:
+    """Read files of a folder, and check every value of most of them."""
+    files = {kind: ModelFiles(models_dir, kind) for kind in KINDS}
+    for kind, name in parts:
+        try:
+            title = READERS[kind](name, files[kind].path(name))
+            yield Report(name=name, kind=kind, title=title)
+        except BrokenModel as error:
+            yield Report(name=name, kind=kind, problem=error.reason)
+
+
+def _lora(name: str, path: Path) -> str:
+    entries = read_entries(name, path)
+    check_values(name, read_tensors(name, path).items())
+    return f"{len(entries)} layers"
+
+
+def _vae(name: str, path: Path) -> str:
+    if is_tiny(path):
+        return f"tiny, {read_tiny(name, path).config.latent_channels} channels"
+    vae = read_vae(name, path, BY_KEY["sd1"].config_folder)
+    return f"{vae.config.latent_channels} channels"
+
+
+def _embedding(name: str, path: Path) -> str:
+    tensors = read_tensors(name, path)
+    widths = {find_vectors(name, tensors, number).shape[-1] for number in (0, 1)}
+    check_values(name, tensors.items())
+    return f"for text encoders {' and '.join(map(str, sorted(widths)))} wide"
+
+
+def _control(name: str, path: Path) -> str:
+    width = context_width(name, path)
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        check_values(name, read_tensors(name, file).items())
+    return f"for {family_title(width)}" if width else ""
+
+
+def _upscaler(name: str, path: Path) -> str:
+    return f"{load_upscale_model(name, path, CPU).scale}×"
+
+
+READERS: Final[Mapping[ModelKind, Callable[[str, Path], str]]] = {
+    ModelKind.LORA: _lora,
+    ModelKind.VAE: _vae,
+    ModelKind.EMBEDDING: _embedding,
+    ModelKind.CONTROLNET: _control,
+    ModelKind.UPSCALER: _upscaler,
+}

@@ -9,7 +9,7 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from safetensors.torch import load_file
 
-from engine.check.parts import PartReport, examine_parts
+from engine.check.models import Report, examine_parts
 from engine.loading.model import Model
 from engine.models import families
 from engine.models.folders import ModelKind
@@ -55,7 +55,7 @@ def home(small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def verdicts(home: Path) -> dict[str, PartReport]:
+def verdicts(home: Path) -> dict[str, Report]:
     return {part.name: part for part in examine_parts(home, list_parts(home))}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.check.parts import examine_parts
+from engine.check.models import examine_parts
 from engine.errors import BrokenModel, PromptError, UnknownPart
 from engine.loading.model import Model
 from engine.models.folders import ModelKind
