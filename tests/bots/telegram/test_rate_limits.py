@@ -77,7 +77,7 @@ class Calls:
 
 def a_limiter() -> RateLimiter:
     nobody: Any = None
-    return RateLimiter(Supergroups(nobody, nobody))
+    return RateLimiter(Supergroups(nobody))
 
 
 async def test_one_chats_flood_wait_lets_the_others_go_on() -> None:
