@@ -13,7 +13,7 @@ from engine.errors import OptionError, UserError
 from engine.sentences import fill
 from storage import Storage
 from storage.care import backups
-from storage.database import urls
+from storage.database import schema, urls
 
 DAYS: Final[Mapping[str, int]] = {"d": 1, "w": 7, "m": 30, "y": 365}
 MEGABYTE: Final = 1_000_000
@@ -52,7 +52,7 @@ def _say(text: str) -> None:
 
 async def _upgrade(arguments: argparse.Namespace, settings: Settings) -> int:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
-        _say(f"{storage.database.where} is up to date (revision {storage.database.revision}).")
+        _say(f"{storage.database.where} is up to date (revision {schema.head()}).")
     return 0
 
 

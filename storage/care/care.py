@@ -148,7 +148,7 @@ class Care:
         removed = 0
         for start in range(0, len(files), CHUNK):
             some = partial(drop_some, files[start : start + CHUNK])
-            removed += await self.database.exclusively(some, OUTCOME)
+            removed += await self.database.write(some, OUTCOME, alone=True)
         return removed
 
     async def _pictures(self) -> AsyncIterator[Row[Any]]:

@@ -18,7 +18,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database.lanes import AsyncLane, Lane, ThreadLane
 from storage.database.urls import is_sqlite, show
 
 READERS: Final = 4
@@ -39,6 +38,7 @@ _READER: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA cache_size = -16000",  # KiB
 )
+_TIMEOUTS: Final = {"timeout": 5, "command_timeout": 30}  # of a server, in seconds
 _log: Final = logging.getLogger("marble.storage")
 _warned = False
 
@@ -51,18 +51,18 @@ def _json(value: object) -> str:
 _COMMON: Final[dict[str, Any]] = {"json_serializer": _json, "hide_parameters": True}
 
 
-def create(url: URL) -> tuple[Lane, AsyncEngine]:
-    """Return the lane that writes and the engine that reads."""
+def create(url: URL) -> tuple[Engine | AsyncEngine, AsyncEngine]:
+    """Return the engine that writes and the one that reads."""
     return (_sqlite if is_sqlite(url) else _postgres)(url)
 
 
-def _sqlite(url: URL) -> tuple[Lane, AsyncEngine]:
+def _sqlite(url: URL) -> tuple[Engine, AsyncEngine]:
     _warn_of_wal(url)
     writer = create_engine(url.set(drivername="sqlite"), pool_size=1, max_overflow=0, **_COMMON)
     reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=10, **_COMMON)
     prepare(writer, _WRITER, "BEGIN IMMEDIATE")
     prepare(reader.sync_engine, _READER, "BEGIN")
-    return ThreadLane(writer), reader
+    return writer, reader
 
 
 def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
@@ -82,25 +82,18 @@ def prepare(engine: Engine, pragmas: tuple[str, ...], begin: str) -> None:
     event.listen(engine, "begin", start)
 
 
-def _postgres(url: URL) -> tuple[Lane, AsyncEngine]:
+def _postgres(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
     make = partial(create_async_engine, url, max_overflow=0, **_COMMON)
-    writer = make(pool_size=1, connect_args={"timeout": 5, "command_timeout": 30})
-    reader = make(
-        pool_size=READERS,
-        pool_timeout=10,
-        connect_args={
-            "timeout": 5,
-            "command_timeout": 30,
-            "server_settings": {"default_transaction_read_only": "on"},
-        },
-    )
+    writer = make(pool_size=1, connect_args=_TIMEOUTS)
+    reads_only = {"server_settings": {"default_transaction_read_only": "on"}}
+    reader = make(pool_size=READERS, pool_timeout=10, connect_args={**_TIMEOUTS, **reads_only})
 
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
     event.listen(writer.sync_engine, "begin", start)
-    return AsyncLane(writer), reader
+    return writer, reader
 
 
 def alone(url: URL) -> AsyncEngine:
@@ -113,7 +106,7 @@ def alone(url: URL) -> AsyncEngine:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
-        connect_args={"timeout": 5, "command_timeout": 30, "server_settings": settings},
+        connect_args={**_TIMEOUTS, "server_settings": settings},
     )
 
 

@@ -51,16 +51,22 @@ def revision(connection: Connection) -> str | None:
     return found
 
 
-def upgrade(connection: Connection, where: str) -> str | None:
-    """Upgrade inside the caller's transaction; return the revision there was before.
+def is_old(connection: Connection) -> bool:
+    """Return whether a database has an older revision."""
+    with connection.begin():
+        return revision(connection) in known() - {head()}
+
+
+def upgrade(where: str, connection: Connection) -> None:
+    """Upgrade in one transaction; where: the database's name in errors.
 
     Raises `NewerSchema` when the database knows a revision that this code does not.
     """
-    before = revision(connection)
-    if before is not None and before not in known():
-        raise NewerSchema(where, f"revision {before}")
-    if before != head():
-        from alembic import command
+    with connection.begin():
+        before = revision(connection)
+        if before is not None and before not in known():
+            raise NewerSchema(where, f"revision {before}")
+        if before != head():
+            from alembic import command
 
-        command.upgrade(config(connection), "head")
-    return before
+            command.upgrade(config(connection), "head")

@@ -6,7 +6,6 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from sqlalchemy import insert
@@ -23,6 +22,7 @@ from storage import Storage
 from storage.database import engines, urls
 from storage.database.database import Database
 from storage.database.tables import bans
+from storage.database.writer import Writer
 from storage.errors import Unreachable
 from tests.storage.conftest import a_job
 
@@ -84,7 +84,7 @@ async def test_an_error_of_the_database_shows_neither_password_nor_rows(tmp_path
         job = await storage.jobs.add(a_job(reply={"token": "canary"}))
         assert "canary" not in repr(job)
     url = urls.resolve(tmp_path, address)
-    assert "canary" not in repr(Database(url, urls.show(url), *engines.create(url), Any))  # type: ignore[arg-type]
+    assert "canary" not in repr(Database(url, urls.show(url), *engines.create(url), Writer("")))
 
 
 def test_an_interactions_token_is_shown_nowhere() -> None:

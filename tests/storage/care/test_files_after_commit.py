@@ -24,7 +24,7 @@ class Died(Exception):
 def files_at_first_commit(storage: Storage) -> Iterator[set[bytes]]:
     """Yield a set that gets the files that are there as the next transaction is to be committed:
     all that a commit that fails, or the end of the process, could leave."""
-    engine = storage.database._lane.engine  # type: ignore[attr-defined]  # both kinds have one
+    engine = storage.database._writes
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     found: set[bytes] = set()
     event.listen(sync, "commit", lambda _: found.update(files(storage)), once=True)

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.events import Verdict
 from engine.recipe.parts import Control
@@ -63,12 +64,16 @@ async def in_transaction(home: Home, work: Any) -> Any:
             return work(connection)
 
     home.folder.mkdir(parents=True, exist_ok=True)
-    lane, reads = engines.create(urls.resolve(home.folder, home.url))
+    writes, reads = engines.create(urls.resolve(home.folder, home.url))
+    await reads.dispose()
     try:
-        return await lane.run(call)
+        if isinstance(writes, AsyncEngine):
+            async with writes.connect() as connected:
+                return await connected.run_sync(call)
+        with writes.connect() as connection:
+            return call(connection)
     finally:
-        await lane.close()
-        await reads.dispose()
+        await writes.dispose() if isinstance(writes, AsyncEngine) else writes.dispose()
 
 
 async def test_the_migrations_make_the_tables(empty_home: Home) -> None:
@@ -306,12 +311,7 @@ async def test_the_first_schema_is_upgraded_with_its_data_and_there_is_a_way_bac
         [copy] = backups.beside(url, tmp_path)
         await backups.restore(url, copy, tmp_path)
         copy.unlink()  # another one may be made within the same second
-        lane, reads = engines.create(url)
-        try:
-            assert await lane.run(lambda c: c.begin() and schema.revision(c)) == REVISIONS[-1]
-        finally:
-            await lane.close()
-            await reads.dispose()
+        assert await in_transaction(home, schema.revision) == REVISIONS[-1]
 
     async with Storage.open(tmp_path) as storage:  # what was there before the upgrade, and no more
         assert [await storage.jobs.get(each.id) for each in (waiting, done)] == [waiting, done]
