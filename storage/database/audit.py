@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,15 +25,7 @@ class AuditEntry:
 
 def note(connection: Connection, entry: AuditEntry, at: datetime) -> None:
     """Write an entry in the transaction of its change: both are kept, or neither."""
-    values = {
-        "at": at,
-        "by": entry.by,
-        "act": entry.act,
-        "target": entry.target,
-        "place": entry.place,
-        "detail": dict(entry.detail),
-    }
-    connection.execute(insert(audit), values)
+    connection.execute(insert(audit), {"at": at, **asdict(entry)})
 
 
 def on_job(act: str, *, by: str, job: int, person: str, place: str) -> AuditEntry:

@@ -122,11 +122,9 @@ OfPerson = Annotated[str, mapped_column(String(200), _of("people"))]
 OfPersonId = Annotated[str, mapped_column(String(200), _of("people"), primary_key=True)]
 OfPlace = Annotated[str, mapped_column(String(200), _of("places"))]
 OfPlaceId = Annotated[str, mapped_column(String(200), _of("places"), primary_key=True)]
-OfPlaceAbove = Annotated[str, mapped_column(String(200), _of("places"))]
 OfWorker = Annotated[str, mapped_column(String(200), _of("workers", "SET NULL"))]
 OfParent = Annotated[int, mapped_column(Number, _of("jobs", "SET NULL"))]
 OfJob = Annotated[int, mapped_column(Number, _of("jobs", "CASCADE"))]
-OfJobOrNone = Annotated[int | None, mapped_column(Number, _of("jobs", "CASCADE"))]
 OfJobId = Annotated[
     int, mapped_column(Number, _of("jobs", "CASCADE"), primary_key=True, autoincrement=False)
 ]

@@ -6,42 +6,12 @@ whom it is about without a join. Ids of jobs are never used twice.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, MetaData, Table, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
-from storage.database.columns import (
-    Amount,
-    Count,
-    CountId,
-    Document,
-    Flag,
-    Found,
-    Id,
-    Judged,
-    Key,
-    KeyId,
-    Line,
-    Name,
-    NameId,
-    NumberId,
-    OfJob,
-    OfJobId,
-    OfJobOrNone,
-    OfParent,
-    OfPerson,
-    OfPersonId,
-    OfPlace,
-    OfPlaceAbove,
-    OfPlaceId,
-    OfWorker,
-    Seed64,
-    Sha256,
-    Sha256Id,
-    Suspected,
-    Time,
-)
+from storage.database import columns as col
 from storage.states import Status
 
 STATUSES = ", ".join(f"'{status}'" for status in Status)
@@ -70,17 +40,17 @@ class PersonRow(Base):
     """A person who asked for something."""
 
     __tablename__ = "people"
-    id: Mapped[KeyId]
-    created_at: Mapped[Time]
+    id: Mapped[col.KeyId]
+    created_at: Mapped[col.Time]
 
 
 class PlaceRow(Base):
     """A server, chat, topic or terminal; a topic's `parent` is its chat."""
 
     __tablename__ = "places"
-    id: Mapped[KeyId]
-    parent: Mapped[OfPlaceAbove | None]
-    created_at: Mapped[Time]
+    id: Mapped[col.KeyId]
+    parent: Mapped[col.OfPlace | None]
+    created_at: Mapped[col.Time]
     __table_args__ = (Index("ix_places_parent", "parent", **_where("parent IS NOT NULL")),)
 
 
@@ -88,11 +58,11 @@ class WorkerRow(Base):
     """A process that runs jobs; `beat` rises while it lives."""
 
     __tablename__ = "workers"
-    id: Mapped[KeyId]
-    host: Mapped[Line]
-    process: Mapped[Count]
-    beat: Mapped[Count]
-    started_at: Mapped[Time]
+    id: Mapped[col.KeyId]
+    host: Mapped[col.Line]
+    process: Mapped[col.Count]
+    beat: Mapped[col.Count]
+    started_at: Mapped[col.Time]
 
 
 class JobRow(Base):
@@ -102,27 +72,27 @@ class JobRow(Base):
     """
 
     __tablename__ = "jobs"
-    id: Mapped[Id]
-    recipe: Mapped[Document]
-    status: Mapped[Name]
-    person: Mapped[OfPerson]
-    place: Mapped[OfPlace]
-    reply: Mapped[Document]
-    message: Mapped[Line | None]
-    parent: Mapped[OfParent | None]
-    parent_picture: Mapped[Count | None]
-    epoch: Mapped[Count]
-    attempts: Mapped[Count]
-    worker: Mapped[OfWorker | None]
-    error: Mapped[Line | None]
-    told: Mapped[Document | None]
-    words: Mapped[Found]
-    created_at: Mapped[Time]
-    started_at: Mapped[Time | None]
-    finished_at: Mapped[Time | None]
-    style: Mapped[Name | None]
-    suspect: Mapped[Suspected]
-    cost: Mapped[Amount | None]
+    id: Mapped[col.Id]
+    recipe: Mapped[col.Document]
+    status: Mapped[col.Name]
+    person: Mapped[col.OfPerson]
+    place: Mapped[col.OfPlace]
+    reply: Mapped[col.Document]
+    message: Mapped[col.Line | None]
+    parent: Mapped[col.OfParent | None]
+    parent_picture: Mapped[col.Count | None]
+    epoch: Mapped[col.Count]
+    attempts: Mapped[col.Count]
+    worker: Mapped[col.OfWorker | None]
+    error: Mapped[col.Line | None]
+    told: Mapped[col.Document | None]
+    words: Mapped[col.Found]
+    created_at: Mapped[col.Time]
+    started_at: Mapped[col.Time | None]
+    finished_at: Mapped[col.Time | None]
+    style: Mapped[col.Name | None]
+    suspect: Mapped[col.Suspected]
+    cost: Mapped[col.Amount | None]
     __table_args__ = (
         CheckConstraint(f"status IN ({STATUSES})", name="status"),
         Index("ix_jobs_queued", "id", **_where("status = 'queued'")),
@@ -140,14 +110,14 @@ class PictureRow(Base):
     """A finished picture; its file is named by its sha256. `verdict` is the safety check's."""
 
     __tablename__ = "pictures"
-    job: Mapped[OfJobId]
-    index: Mapped[CountId]
-    sha256: Mapped[Sha256]
-    seed: Mapped[Seed64]
-    width: Mapped[Count]
-    height: Mapped[Count]
-    size: Mapped[Count]
-    verdict: Mapped[Judged]
+    job: Mapped[col.OfJobId]
+    index: Mapped[col.CountId]
+    sha256: Mapped[col.Sha256]
+    seed: Mapped[col.Seed64]
+    width: Mapped[col.Count]
+    height: Mapped[col.Count]
+    size: Mapped[col.Count]
+    verdict: Mapped[col.Judged]
     __table_args__ = (Index("ix_pictures_sha256", "sha256"),)
 
 
@@ -158,9 +128,9 @@ class InputRow(Base):
     """
 
     __tablename__ = "inputs"
-    job: Mapped[OfJobId]
-    sha256: Mapped[Sha256Id]
-    owner: Mapped[Key | None]
+    job: Mapped[col.OfJobId]
+    sha256: Mapped[col.Sha256Id]
+    owner: Mapped[col.Key | None]
     __table_args__ = (Index("ix_inputs_sha256", "sha256"), Index("ix_inputs_owner", "owner"))
 
 
@@ -168,18 +138,18 @@ class OutboxRow(Base):
     """The one reply that a job gets; `closed_at` says that nothing is left to do."""
 
     __tablename__ = "outbox"
-    job: Mapped[OfJobId]
-    adapter: Mapped[Name]
-    outcome: Mapped[Name]
-    way: Mapped[Count]
-    tries: Mapped[Count]
-    sending: Mapped[Flag]
-    sender: Mapped[OfWorker | None]
-    due_at: Mapped[Time]
-    error: Mapped[Line | None]
-    created_at: Mapped[Time]
-    closed_at: Mapped[Time | None]
-    delivered: Mapped[Flag]
+    job: Mapped[col.OfJobId]
+    adapter: Mapped[col.Name]
+    outcome: Mapped[col.Name]
+    way: Mapped[col.Count]
+    tries: Mapped[col.Count]
+    sending: Mapped[col.Flag]
+    sender: Mapped[col.OfWorker | None]
+    due_at: Mapped[col.Time]
+    error: Mapped[col.Line | None]
+    created_at: Mapped[col.Time]
+    closed_at: Mapped[col.Time | None]
+    delivered: Mapped[col.Flag]
     __table_args__ = (
         Index("ix_outbox_due", "adapter", "due_at", **_where("closed_at IS NULL")),
         Index("ix_outbox_sender", "sender", **_where("sender IS NOT NULL")),
@@ -190,10 +160,10 @@ class MessageRow(Base):
     """A message that shows a job, so that a button or reaction on it finds the job."""
 
     __tablename__ = "messages"
-    id: Mapped[KeyId]
-    job: Mapped[OfJob]
-    picture: Mapped[Count | None]
-    created_at: Mapped[Time]
+    id: Mapped[col.KeyId]
+    job: Mapped[col.OfJob]
+    picture: Mapped[col.Count | None]
+    created_at: Mapped[col.Time]
     __table_args__ = (Index("ix_messages_job", "job"),)
 
 
@@ -201,10 +171,10 @@ class FavouriteRow(Base):
     """A picture that a person marked as favourite."""
 
     __tablename__ = "favourites"
-    person: Mapped[OfPersonId]
-    job: Mapped[NumberId]
-    picture: Mapped[CountId]
-    created_at: Mapped[Time]
+    person: Mapped[col.OfPersonId]
+    job: Mapped[col.NumberId]
+    picture: Mapped[col.CountId]
+    created_at: Mapped[col.Time]
     __table_args__ = (
         ForeignKeyConstraint(
             ["job", "picture"], ["pictures.job", "pictures.index"], ondelete="CASCADE"
@@ -217,16 +187,16 @@ class PersonSettingsRow(Base):
     """A person's settings, as plain values by name."""
 
     __tablename__ = "person_settings"
-    person: Mapped[OfPersonId]
-    values: Mapped[Document]
+    person: Mapped[col.OfPersonId]
+    values: Mapped[col.Document]
 
 
 class PlaceSettingsRow(Base):
     """A place's settings, as plain values by name."""
 
     __tablename__ = "place_settings"
-    place: Mapped[OfPlaceId]
-    values: Mapped[Document]
+    place: Mapped[col.OfPlaceId]
+    values: Mapped[col.Document]
 
 
 class StyleRow(Base):
@@ -236,12 +206,12 @@ class StyleRow(Base):
     """
 
     __tablename__ = "styles"
-    place: Mapped[OfPlaceId]
-    name: Mapped[NameId]
-    prompt: Mapped[Line]
-    negative: Mapped[Line]
-    made_by: Mapped[Key]
-    created_at: Mapped[Time]
+    place: Mapped[col.OfPlaceId]
+    name: Mapped[col.NameId]
+    prompt: Mapped[col.Line]
+    negative: Mapped[col.Line]
+    made_by: Mapped[col.Key]
+    created_at: Mapped[col.Time]
     __table_args__ = (Index("ix_styles_made_by", "made_by"),)
 
 
@@ -252,22 +222,22 @@ class BanRow(Base):
     """
 
     __tablename__ = "bans"
-    person: Mapped[KeyId]
-    place: Mapped[KeyId]
-    reason: Mapped[Line]
-    by: Mapped[Key]
-    until: Mapped[Time | None]
-    created_at: Mapped[Time]
+    person: Mapped[col.KeyId]
+    place: Mapped[col.KeyId]
+    reason: Mapped[col.Line]
+    by: Mapped[col.Key]
+    until: Mapped[col.Time | None]
+    created_at: Mapped[col.Time]
 
 
 class EventRow(Base):
     """A handled update or interaction: the job it made, or else its person."""
 
     __tablename__ = "seen_events"
-    id: Mapped[KeyId]
-    job: Mapped[OfJobOrNone]
-    person: Mapped[Key | None]
-    created_at: Mapped[Time]
+    id: Mapped[col.KeyId]
+    job: Mapped[col.OfJob | None]
+    person: Mapped[col.Key | None]
+    created_at: Mapped[col.Time]
     __table_args__ = (
         Index("ix_seen_events_created_at", "created_at"),
         Index("ix_seen_events_job", "job"),
@@ -279,11 +249,11 @@ class LetterRow(Base):
     """An update of a platform that is not handled yet."""
 
     __tablename__ = "letters"
-    id: Mapped[KeyId]
-    adapter: Mapped[Name]
-    person: Mapped[Key]
-    body: Mapped[Document]
-    created_at: Mapped[Time]
+    id: Mapped[col.KeyId]
+    adapter: Mapped[col.Name]
+    person: Mapped[col.Key]
+    body: Mapped[col.Document]
+    created_at: Mapped[col.Time]
     __table_args__ = (
         Index("ix_letters_adapter", "adapter", "created_at"),
         Index("ix_letters_person", "person"),
@@ -294,13 +264,13 @@ class AuditRow(Base):
     """An act of a moderator or owner."""
 
     __tablename__ = "audit"
-    id: Mapped[Id]
-    at: Mapped[Time]
-    by: Mapped[Key]
-    act: Mapped[Name]
-    target: Mapped[Key | None]
-    place: Mapped[Key | None]
-    detail: Mapped[Document]
+    id: Mapped[col.Id]
+    at: Mapped[col.Time]
+    by: Mapped[col.Key]
+    act: Mapped[col.Name]
+    target: Mapped[col.Key | None]
+    place: Mapped[col.Key | None]
+    detail: Mapped[col.Document]
     __table_args__ = (
         Index("ix_audit_by", "by"),
         Index("ix_audit_target", "target"),
@@ -308,14 +278,10 @@ class AuditRow(Base):
     )
 
 
-def _table(row: type[Base]) -> Table:
-    return cast(Table, row.__table__)
-
-
-people, places, workers = _table(PersonRow), _table(PlaceRow), _table(WorkerRow)
-jobs, pictures, outbox = _table(JobRow), _table(PictureRow), _table(OutboxRow)
-messages, favourites = _table(MessageRow), _table(FavouriteRow)
-inputs = _table(InputRow)
-person_settings, place_settings = _table(PersonSettingsRow), _table(PlaceSettingsRow)
-bans, seen_events, audit = _table(BanRow), _table(EventRow), _table(AuditRow)
-letters, styles = _table(LetterRow), _table(StyleRow)
+_all = Base.metadata.tables
+people, places, workers = _all["people"], _all["places"], _all["workers"]
+jobs, pictures, outbox = _all["jobs"], _all["pictures"], _all["outbox"]
+messages, favourites, inputs = _all["messages"], _all["favourites"], _all["inputs"]
+person_settings, place_settings = _all["person_settings"], _all["place_settings"]
+bans, seen_events, audit = _all["bans"], _all["seen_events"], _all["audit"]
+letters, styles = _all["letters"], _all["styles"]
