@@ -1,13 +1,13 @@
 """Durable storage: jobs, their outbox, history, and the picture files.
 
     async with Storage.open(Path("data"), os.environ.get("MARBLE_DATABASE_URL")) as storage:
-        await storage.requeue_lost()                    # at the start, and now and then
+        await storage.worker.requeue_lost()             # at the start, and now and then
         job = await storage.jobs.add(                   # committed: now say "queued"
             NewJob(recipe=recipe, person="terminal:ada", place="terminal", reply={"any": "json"})
         )
         await storage.jobs.acknowledged(job.id, "terminal/7")        # the placeholder's message
         await storage.jobs.list_queued(after=0)         # oldest first; the queue orders them
-        job = await storage.jobs.claim(job.id)          # running, or None: somebody was faster
+        job = await storage.worker.claim(job.id)        # running, or None: somebody was faster
         await storage.jobs.rendered(job.id, job.epoch, pictures)     # engine.events.Picture
         await storage.jobs.failed(job.id, job.epoch, "why")          # or so,
         await storage.jobs.release(job.id, job.epoch)                # or given back,

@@ -5,8 +5,7 @@ UserError
     ├── UnknownJob, UnknownPicture      nobody drew that
     ├── IllegalStep                     a job cannot take that step from where it stands
     │   └── TooLate                     … because it is already over
-    ├── StaleEpoch                      another worker has the job by now
-    │   └── JobGone                     … or nobody: it was removed while it ran
+    ├── StaleEpoch                      another worker has the job by now, or nobody
     ├── TooManyStyles                   a place keeps as many as it may
     ├── UnreadableRecipe                a recipe was written by a newer Marble
     ├── FileThere, NoSuchFile           a backup's file must be new, or be there
@@ -46,7 +45,6 @@ class UnknownJob(StorageError):
     """No job has that number."""
 
     def __init__(self, job: int) -> None:
-        self.job = job
         super().__init__(Sentence("unknown_job", job=job))
 
 
@@ -54,7 +52,6 @@ class UnknownPicture(StorageError):
     """No picture has that name."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
         super().__init__(Sentence("unknown_picture", name=shorten(name)))
 
 
@@ -62,40 +59,22 @@ class IllegalStep(StorageError):
     """A job cannot take a step from the status it has."""
 
     def __init__(self, job: int, status: str, step: str) -> None:
-        self.job = job
-        self.status = status
-        self.step = step
-        super().__init__(self.sentence())
-
-    def sentence(self) -> str:
-        """Return what is shown to people."""
-        return f"Job {self.job} is {self.status}: that step ({self.step}) is not open to it."
+        super().__init__(f"Job {job} is {status}: that step ({step}) is not open to it.")
 
 
 class TooLate(IllegalStep):
     """A job is over and can no longer be cancelled."""
 
-    def sentence(self) -> str:
-        """Return what is shown to people."""
-        return Sentence("too_late", job=self.job)
+    def __init__(self, job: int) -> None:
+        StorageError.__init__(self, Sentence("too_late", job=job))
 
 
 class StaleEpoch(StorageError):
-    """The job was handed to another worker since."""
+    """The job was handed to another worker since, or removed; it has no `current` epoch then."""
 
-    def __init__(self, job: int, epoch: int, current: int) -> None:
-        self.job = job
-        super().__init__(
-            f"Job {job} was taken over by another worker (epoch {current}, not {epoch})."
-        )
-
-
-class JobGone(StaleEpoch):
-    """A worker's job was removed, for example with everything of its author."""
-
-    def __init__(self, job: int) -> None:
-        self.job = job
-        StorageError.__init__(self, f"Job {job} was removed while it ran.")
+    def __init__(self, job: int, epoch: int, current: int | None) -> None:
+        end = f"taken over by another worker (epoch {current}, not {epoch})"
+        super().__init__(f"Job {job} was {'removed while it ran' if current is None else end}.")
 
 
 class TooManyStyles(StorageError):
@@ -155,8 +134,7 @@ class TooLargeExport(StorageError):
 class NoRoom(StorageError):
     """A disk has no room for an export."""
 
-    def __init__(self, folder: Path, needed: int, free: int) -> None:
-        self.folder = folder
+    def __init__(self, needed: int, free: int) -> None:
         super().__init__(
             Sentence("export_no_room", needed=ceil(needed / 2**20), free=free // 2**20)
         )

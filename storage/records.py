@@ -66,15 +66,15 @@ class Job:
     person: str
     place: str
     reply: Json = field(repr=False)
-    message: str | None  # the placeholder, as the adapter addresses it
+    message: str | None = None  # the placeholder, as the adapter addresses it
     parent: int | None
     parent_picture: int | None
     epoch: int  # rises with every claim; fences off workers of the past
     attempts: int  # claims, but for those given back in good order or lost in others' company
-    error: str | None
+    error: str | None = None
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
     style: str | None = None  # the name of one whose words the recipe holds
     suspect: bool = False  # a worker died with it: it must not share an engine again
     pictures: tuple[Picture, ...] = ()
@@ -134,7 +134,6 @@ class Favourite:
 
     job: Job
     picture: Picture
-    kept_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

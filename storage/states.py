@@ -70,5 +70,6 @@ def after(job: int, status: Status, step: Step) -> Status:
     try:
         return TRANSITIONS[step][status]
     except KeyError:
-        late = step is Step.CANCEL and status in OVER
-        raise (TooLate if late else IllegalStep)(job, status, step) from None
+        if step is Step.CANCEL and status in OVER:
+            raise TooLate(job) from None
+        raise IllegalStep(job, status, step) from None

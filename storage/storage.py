@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,8 +26,6 @@ from storage.people.moderation import Moderation
 from storage.people.people import People
 from storage.people.privacy import Privacy
 from storage.people.styles import Styles
-from storage.records import Job
-from storage.states import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,10 @@ class Storage:
         database = await Database.open(urls.resolve(folder, url), folder, backups.before_upgrade)
         file = urls.file_of(database.url)
         alive = FileAlive(file) if file else ServerAlive(engines.alone(database.url))
-        worker = WorkerProcess(database, alive, now)
+        arrived = asyncio.Event()
+        worker = WorkerProcess(database, alive, arrived, now)
         pictures = Pictures(folder / "pictures")
         try:
-            outbox = Outbox(database, worker, now)
             folders = tuple({folder, file.parent if file else folder})
             history = History(database)
             care = Care(database, pictures, now)
@@ -72,8 +71,8 @@ class Storage:
                 database=database,
                 pictures=pictures,
                 worker=worker,
-                jobs=Jobs(database, pictures, worker, folders, outbox.arrived, now),
-                outbox=outbox,
+                jobs=Jobs(database, pictures, folders, arrived, now),
+                outbox=Outbox(database, worker.name, arrived, now),
                 inbox=Inbox(database, now),
                 history=history,
                 favourites=Favourites(database, now),
@@ -87,10 +86,3 @@ class Storage:
         finally:
             await worker.close()
             await database.close()
-
-    async def requeue_lost(self) -> tuple[Job, ...]:
-        """Queue again, or quarantine, what dead processes were running; see `WorkerProcess`."""
-        changed = await self.worker.requeue_lost()
-        if any(job.status is Status.FAILED for job in changed):
-            self.outbox.arrived.set()
-        return changed

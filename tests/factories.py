@@ -41,6 +41,6 @@ async def line_in(storage: Storage, place: str) -> Line:
 
 async def add_claimed(storage: Storage, new: NewJob) -> Job:
     """Add a job and claim it for this process."""
-    job = await storage.jobs.claim((await storage.jobs.add(new)).id)
+    job = await storage.worker.claim((await storage.jobs.add(new)).id)
     assert job is not None
     return job

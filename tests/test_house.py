@@ -28,7 +28,7 @@ ARROWS = {
     "bots.admission": "",
     "bots": "",
     "storage": "storage jobs records states errors",
-    "storage.storage": "people care jobs records liveness database states clock",
+    "storage.storage": "people care jobs liveness database clock",
     "storage.people": "care jobs records liveness database clock errors",
     "storage.care": "jobs records liveness database states clock errors",
     "storage.jobs": "records liveness database states clock errors",

@@ -226,7 +226,7 @@ class Studio:
         return {**rest, **styled(texts, known)}, known.name
 
     def _keep(self, image: Image) -> str:
-        return self._pictures.add(to_png(image))["sha256"]
+        return self._pictures.add(to_png(image))
 
     async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Return a size in the shape of the start image, with the pixels of the model's default."""

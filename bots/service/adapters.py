@@ -56,7 +56,7 @@ class Service:
     def __post_init__(self) -> None:
         storage = self.app.storage
         by_name = {adapter.name: adapter for adapter in self.adapters}
-        self.delivery = Delivery(storage.jobs, storage.outbox, by_name)
+        self.delivery = Delivery(storage.jobs, storage.outbox, storage.worker, by_name)
 
     def stop(self) -> None:
         """Receive nothing more, and let `run` end in good order."""

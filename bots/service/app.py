@@ -97,7 +97,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
         gate = Gate(storage, roles_of(settings), rules_of(settings), hook)
         pausing = Pausing(storage.moderation, queue, gate.roles)
         await pausing.look()
-        worker = Worker(storage.jobs, executor, queue, partial(task_of, settings), gate.caps)
+        worker = Worker(storage, executor, queue, partial(task_of, settings), gate.caps)
         if serving:
             await storage.care.sweep()
             await take_in(storage, worker)
@@ -125,7 +125,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
 
 async def take_in(storage: Storage, worker: Worker) -> None:
     """Queue the jobs that dead processes were running, and those that wait in the database."""
-    await storage.requeue_lost()
+    await storage.worker.requeue_lost()
     await worker.take_in()
 
 

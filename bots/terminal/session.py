@@ -49,7 +49,7 @@ class Session:
 
     async def close_abandoned(self) -> None:
         """End the jobs of terminals that died: nobody waits there for their pictures."""
-        for job in await self._storage.requeue_lost():
+        for job in await self._storage.worker.requeue_lost():
             if job.adapter == PLACE and not job.reply.get("later"):
                 reason = f"The terminal that asked for it ended; `marble rerun {job.id}` draws it."
                 with suppress(StaleEpoch, IllegalStep):  # another process draws it already

@@ -31,6 +31,7 @@ from typing import Final, Protocol
 
 from engine.errors import MarbleError
 from storage import DatabaseFault, Jobs, Outbox, PendingReply, StorageError
+from storage.jobs.workers import WorkerProcess
 
 TRIES: Final = 5  # failures of one way that are no fault of the network
 UNKNOWN: Final = 100  # answers to one way that mean nothing known: about half an hour
@@ -100,6 +101,7 @@ class Delivery:
 
     jobs: Jobs
     outbox: Outbox
+    process: WorkerProcess
     adapters: Mapping[str, Adapter]
     delivered: int = 0
     abandoned: int = 0
@@ -203,7 +205,7 @@ class Delivery:
         if pending.way >= len(adapter.ways):
             await self._abandon(pending, "no way is left")
             return
-        if not await self.outbox.begin(job, pending.way):
+        if not await self.process.claim_reply(job, pending.way):
             return
         way = adapter.ways[pending.way]
         if pending.sending and not way.repeatable:

@@ -16,8 +16,7 @@ from engine.queue.queue import Queue
 from engine.queue.tasks import Caps, Task
 from engine.sentences import Sentence
 from engine.spec import Spec
-from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, UnknownJob
-from storage.jobs.jobs import Jobs
+from storage import DatabaseFault, IllegalStep, Job, StaleEpoch, Status, Storage, UnknownJob
 from storage.states import OVER
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class Worker:
 
     def __init__(
         self,
-        jobs: Jobs,
+        storage: Storage,
         executor: Executor,
         queue: Queue,
         task_of: Callable[[Job, Caps], Task],
@@ -46,7 +45,8 @@ class Worker:
         publish_every: float = EVERY,
     ) -> None:
         self.queue = queue
-        self._jobs = jobs
+        self._jobs = storage.jobs
+        self._process = storage.worker
         self._executor = executor
         self._task_of = task_of
         self.caps = caps
@@ -102,10 +102,9 @@ class Worker:
         Gives back jobs whose end could not be recorded: in the database they are still ours.
         """
         ours = dict(self._epochs)
-        stored = await self._jobs.standing(ours) if ours else {}
+        running = {(job.id, job.epoch) for job in await self._jobs.list_running()}
         for number, epoch in ours.items():
-            ended = stored.get(number) != (Status.RUNNING, epoch)
-            if ended and self._epochs.get(number) == epoch:
+            if (number, epoch) not in running and self._epochs.get(number) == epoch:
                 self._stopped.add(number)
                 self._executor.cancel(number, epoch)
         for job in list(self._unrecorded.values()):
@@ -179,7 +178,7 @@ class Worker:
             self.queue.done(task.job, finished=finished)
 
     async def _claim(self, number: int) -> Job | None:
-        claiming = asyncio.create_task(self._jobs.claim(number), name=f"marble-claim-{number}")
+        claiming = asyncio.create_task(self._process.claim(number), name=f"marble-claim-{number}")
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:

@@ -12,13 +12,11 @@ from storage.database.database import Database
 from storage.database.tables import favourites, jobs, people, pictures
 from storage.jobs import words
 from storage.jobs.place_tree import within
-from storage.jobs.rows import JOB, to_jobs
-from storage.jobs.transitions import find
+from storage.jobs.rows import JOB, find, to_jobs, with_pictures
 from storage.records import Job, Lineage, Stats
 from storage.states import Status
 
 PAGE: Final = 20
-BATCH: Final = 200
 DEEPEST: Final = 1_000  # generations
 WIDEST: Final = 1_000  # descendants
 _search: Final = table("search", column("rowid"), column("search"))
@@ -76,12 +74,9 @@ class History:
         """
 
         def unit(connection: Connection) -> Lineage:
-            row = find(connection, job)
-            [itself] = to_jobs(connection, [row])
-            elders = to_jobs(connection, connection.execute(_elders(job)))
             return Lineage(
-                ancestors=elders,
-                job=itself,
+                ancestors=to_jobs(connection, connection.execute(_elders(job))),
+                job=with_pictures(connection, find(connection, job)),
                 descendants=to_jobs(connection, connection.execute(_descendants(job))),
             )
 
@@ -120,18 +115,16 @@ class History:
         return await self.database.read(unit)
 
 
-def _of(query: Select[Any], person: str | None, place: str | None) -> Select[Any]:
-    for col, key in ((jobs.c.person, person), (jobs.c.place, place)):
-        if key is not None:
-            query = query.where(col == key)
-    return query
-
-
 def _scoped(
     query: Select[Any], person: str | None, place: str | None, before: int | None
 ) -> Select[Any]:
-    query = _of(query, person, place).order_by(jobs.c.id.desc())
-    return query if before is None else query.where(jobs.c.id < before)
+    if person is not None:
+        query = query.where(jobs.c.person == person)
+    if place is not None:
+        query = query.where(jobs.c.place == place)
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    return query.order_by(jobs.c.id.desc())
 
 
 def _sqlite(

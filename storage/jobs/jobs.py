@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import MissingPicture
@@ -18,14 +18,14 @@ from engine.files.private import MIN_FREE
 from storage.clock import Clock
 from storage.database import audit
 from storage.database.database import OUTCOME, Database
-from storage.database.tables import jobs, messages
+from storage.database.tables import jobs, messages, outbox, pictures
 from storage.errors import DatabaseFault, DiskFull, UnknownJob
 from storage.jobs import transitions as steps
-from storage.jobs.intake import find_by_event, greet, insert_job, row_of
-from storage.jobs.picture_files import Pictures, Stored
+from storage.jobs.intake import find_by_event, insert_job, row_of
+from storage.jobs.picture_files import Pictures
 from storage.jobs.quota import Allow, Quota, everything_passes
-from storage.jobs.rows import JOB, pictures_of, to_job, to_jobs
-from storage.jobs.workers import WorkerProcess, note
+from storage.jobs.rows import JOB, find, to_job, to_jobs, with_pictures
+from storage.jobs.workers import note, take_back
 from storage.records import Job, NewJob
 from storage.states import Status, Step
 
@@ -36,11 +36,10 @@ RETRY: Final = 0.5  # seconds between tries to write a file
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Add, list, claim and finish jobs; every change is one step of `storage.states`."""
+    """Add, list and finish jobs; every change is one step of `storage.states`."""
 
     database: Database
     files: Pictures
-    worker: WorkerProcess
     folders: tuple[Path, ...]  # whose disks must have room for what a new job leads to
     arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
@@ -67,9 +66,7 @@ class Jobs:
                 if not self.files.has(needed):
                     raise MissingPicture(needed)
             allow(Quota(connection, new.person))
-            if introduce:
-                greet(connection, new, values["created_at"])
-            return insert_job(connection, new, values)
+            return insert_job(connection, new, values, introduce=introduce)
 
         introduce = guest not in self._greeted
         try:
@@ -87,7 +84,7 @@ class Jobs:
 
     async def get(self, job: int) -> Job:
         """Return a job with its pictures; raises `UnknownJob` or `UnreadableRecipe`."""
-        return await self.database.read(lambda connection: _whole(connection, job))
+        return await self.database.read(lambda c: with_pictures(c, find(c, job)))
 
     async def list_queued(self, after: int = 0, limit: int = PAGE) -> tuple[Job, ...]:
         """Return what waits for a worker and has a number above `after`, oldest first."""
@@ -106,65 +103,38 @@ class Jobs:
             lambda c: to_jobs(c, c.execute(query.order_by(jobs.c.started_at, jobs.c.id)))
         )
 
-    async def standing(self, numbers: Collection[int]) -> dict[int, tuple[Status, int]]:
-        """Return the status and epoch of jobs; one that is gone is not among them."""
-        query = select(jobs.c.id, jobs.c.status, jobs.c.epoch).where(jobs.c.id.in_(numbers))
-        rows = await self.database.read(lambda c: c.execute(query).all())
-        return {row.id: (Status(row.status), row.epoch) for row in rows}
-
-    async def claim(self, job: int) -> Job | None:
-        """Take a queued job for this process, or return None where somebody was faster."""
-        name = self.worker.name
-        row = await self.worker.act(lambda c: steps.claim(c, job, name, self.now()))
-        return None if row is None else to_job(row)
-
     async def release(self, job: int, epoch: int) -> Job:
         """Queue a running job again at a normal end of its process: no attempt is counted."""
-        values = {"attempts": jobs.c.attempts - 1, "worker": None, "started_at": None}
-        return await self._step(job, Step.RELEASE, epoch=epoch, values=values)
+        values = {**steps.GIVEN_BACK, "attempts": jobs.c.attempts - 1}
+        return await self._step(job, Step.RELEASE, epoch, values)
 
     async def lost(self, job: int, epoch: int, *, alone: bool = False) -> Job:
         """Queue a running job again whose engine died, or quarantine it as poison.
 
-        `alone` says that the engine had no other job: see `WorkerProcess.take_back`.
+        `alone` says that the engine had no other job: see `workers.take_back`.
         """
-
-        def unit(connection: Connection) -> Job:
-            row = steps.find(connection, job)
-            return self.worker.take_back(connection, row, alone, epoch)
-
-        taken_back = await self.database.write(unit, OUTCOME)
-        note(taken_back)
-        if taken_back.status is Status.FAILED:
-            self.arrived.set()
+        taken_back = await self.database.write(
+            lambda c: take_back(c, find(c, job), alone, self.now(), epoch), OUTCOME
+        )
+        note(taken_back, self.arrived)
         return taken_back
 
-    async def rendered(self, job: int, epoch: int, drawn: Iterable[Drawn]) -> Job:
+    async def rendered(self, job: int, epoch: int, drawn: Sequence[Drawn]) -> Job:
         """Keep a job's pictures and put its reply into the outbox.
 
         The files are safely on disk before the rows say that they exist.
         """
-        drawn = tuple(drawn)
-        kept = await self._keep(drawn)
-        rows = [
-            {
-                "index": each.index,
-                "width": each.width,
-                "height": each.height,
-                "verdict": each.verdict.value,
-                **file,
-            }
-            for each, file in zip(drawn, kept, strict=True)
-        ]
+        rows = await self._keep(drawn)
 
         def unit(connection: Connection) -> Job | None:
             # A sweep removes files under the same lock: what is here now will stay.
-            if not all(self.files.has(file["sha256"]) for file in kept):
+            if not all(self.files.has(each["sha256"]) for each in rows):
                 return None
             row, changed = steps.take(connection, job, Step.RENDERED, self.now(), epoch=epoch)
-            if changed:
-                steps.keep(connection, row, rows)
-            return to_job(row, pictures_of(connection, [job]).get(job, ()))
+            if changed and rows:
+                shared = {"job": job, "seed": int(row.recipe["seed"])}
+                connection.execute(insert(pictures), [{**each, **shared} for each in rows])
+            return with_pictures(connection, row)
 
         while (done := await self.database.write(unit, OUTCOME)) is None:
             await self._keep(drawn)
@@ -173,7 +143,7 @@ class Jobs:
 
     async def failed(self, job: int, epoch: int, error: str) -> Job:
         """End a job that cannot be drawn, and put one sentence why into the outbox."""
-        return await self._step(job, Step.FAILED, epoch=epoch, values=steps.why(error))
+        return await self._step(job, Step.FAILED, epoch, steps.why(error))
 
     async def cancel(self, job: int, *, by: str | None = None) -> Job:
         """End a job that waits or runs; its worker's results are refused from now on.
@@ -200,9 +170,10 @@ class Jobs:
         def unit(connection: Connection) -> Job:
             now = self.now()
             row, _ = steps.take(connection, job, Step.DELIVERED, now)
-            steps.close(connection, job, now, delivered=True)
-            steps.show(connection, job, (shown or {}).items(), now)
-            return to_job(row, pictures_of(connection, [job]).get(job, ()))
+            closed = {"closed_at": now, "delivered": True, "sending": False, "sender": None}
+            connection.execute(update(outbox).where(outbox.c.job == job).values(closed))
+            steps.show(connection, job, shown or {}, now)
+            return with_pictures(connection, row)
 
         return await self.database.write(unit, OUTCOME)
 
@@ -214,7 +185,7 @@ class Jobs:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise UnknownJob(job)
-            steps.show(connection, job, [(message, None)], self.now())
+            steps.show(connection, job, {message: None}, self.now())
             return to_job(row)
 
         return await self.database.write(unit, OUTCOME)
@@ -223,8 +194,8 @@ class Jobs:
         """Record further messages that show a job (id → picture or None)."""
 
         def unit(connection: Connection) -> None:
-            steps.find(connection, job)
-            steps.show(connection, job, messages.items(), self.now())
+            find(connection, job)
+            steps.show(connection, job, messages, self.now())
 
         await self.database.write(unit, OUTCOME)
 
@@ -237,7 +208,7 @@ class Jobs:
         def unit(connection: Connection) -> tuple[Job, int | None] | None:
             query = select(messages).where(messages.c.id == message)
             row = connection.execute(query).one_or_none()
-            return row and (_whole(connection, row.job), row.picture)
+            return row and (with_pictures(connection, find(connection, row.job)), row.picture)
 
         return await self.database.read(unit)
 
@@ -248,7 +219,7 @@ class Jobs:
 
     async def by_event(self, event: str) -> Job | None:
         """Return the job that an event made; None if none."""
-        return await self.database.read(lambda connection: find_by_event(connection, event))
+        return await self.database.read(lambda c: find_by_event(c, event))
 
     def _check_room(self) -> None:
         """Raise `DiskFull` once a disk is nearly full: jobs taken before still need some room."""
@@ -256,26 +227,34 @@ class Jobs:
             if shutil.disk_usage(folder).free < MIN_FREE:
                 raise DiskFull(self.database.where, f"less than {MIN_FREE // 2**20} MB are free")
 
-    async def _keep(self, drawn: Iterable[Drawn]) -> list[Stored]:
-        """Write files, waiting out a full disk for as long as an outcome is held in memory."""
+    async def _keep(self, drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
+        """Write files, waiting out a full disk for as long as an outcome is held in memory.
+
+        Return the values of their rows.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + OUTCOME
         while True:
             try:
-                return [await asyncio.to_thread(self.files.add, each.png) for each in drawn]
+                names = [await asyncio.to_thread(self.files.add, each.png) for each in drawn]
+                break
             except DatabaseFault as fault:
                 if not fault.passing or loop.time() >= end:
                     raise
                 await asyncio.sleep(RETRY)
+        return [
+            {
+                "index": each.index,
+                "width": each.width,
+                "height": each.height,
+                "size": len(each.png),
+                "sha256": name,
+                "verdict": each.verdict.value,
+            }
+            for each, name in zip(drawn, names, strict=True)
+        ]
 
-    async def _step(
-        self,
-        job: int,
-        step: Step,
-        *,
-        epoch: int | None = None,
-        values: Mapping[str, Any] | None = None,
-    ) -> Job:
+    async def _step(self, job: int, step: Step, epoch: int, values: Mapping[str, Any]) -> Job:
         def unit(connection: Connection) -> Job:
             row, _ = steps.take(connection, job, step, self.now(), epoch=epoch, values=values)
             return to_job(row)
@@ -284,8 +263,3 @@ class Jobs:
         if step in steps.ANSWERED:
             self.arrived.set()
         return done
-
-
-def _whole(connection: Connection, job: int) -> Job:
-    row = steps.find(connection, job)
-    return to_job(row, pictures_of(connection, [job]).get(job, ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,10 +14,10 @@ from storage.clock import Clock
 from storage.database.database import OUTCOME, Database
 from storage.database.tables import outbox
 from storage.jobs.rows import jobs_by_id
-from storage.jobs.workers import WorkerProcess
 from storage.records import Backlog, PendingReply
 from storage.states import Status
 
+PENDING: Final = ("job", "adapter", "outcome", "way", "tries", "sending", "due_at")
 LONGEST: Final = timedelta(minutes=5)  # a reply waits no longer than this between two tries
 
 
@@ -29,18 +29,18 @@ class Outbox:
     """
 
     database: Database
-    worker: WorkerProcess
+    worker: str  # the name of this process's
+    arrived: asyncio.Event
     now: Clock
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def list_due(self, adapters: Sequence[str], limit: int = 100) -> tuple[PendingReply, ...]:
         """Return what waits for these adapters, is due and in no other's hands, oldest first."""
         now = self.now()
         query = (
-            select(outbox)
+            select(*(outbox.c[name] for name in PENDING))
             .where(
                 outbox.c.closed_at.is_(None),
-                self._free(),
+                free_for(self.worker),
                 outbox.c.adapter.in_(adapters),
                 # Due later than anything is ever put off: the clock was set back meanwhile.
                 or_(outbox.c.due_at <= now, outbox.c.due_at > now + LONGEST),
@@ -49,24 +49,6 @@ class Outbox:
             .limit(limit)
         )
         return await self.database.read(lambda c: _pending_replies(c, query))
-
-    async def begin(self, job: int, way: int) -> bool:
-        """Take a reply into this process's hands; False if it is closed, in another's, or due
-        by another way meanwhile.
-
-        From here on its outcome counts as unknown, until one of the methods below tells.
-        """
-        query = (
-            update(outbox)
-            .where(
-                outbox.c.job == job,
-                outbox.c.way == way,
-                outbox.c.closed_at.is_(None),
-                self._free(),
-            )
-            .values(sender=self.worker.name, sending=True)
-        )
-        return await self.worker.act(lambda c: c.execute(query).rowcount == 1, OUTCOME)
 
     async def postpone(
         self, job: int, seconds: float, error: str, *, failed: bool = True, unknown: bool = False
@@ -102,10 +84,6 @@ class Outbox:
         rows = await self.database.read(lambda c: c.execute(query).all())
         return tuple(Backlog(adapter=row[0], waiting=row[1], oldest=row[2]) for row in rows)
 
-    def _free(self) -> ColumnElement[bool]:
-        # What is in this process's own hands is known to `Delivery`.
-        return or_(outbox.c.sender.is_(None), outbox.c.sender == self.worker.name)
-
     async def _update(self, job: int, **values: Any) -> None:
         query = (
             update(outbox)
@@ -115,19 +93,19 @@ class Outbox:
         await self.database.write(lambda c: c.execute(query), OUTCOME)
 
 
+def free_for(worker: str) -> ColumnElement[bool]:
+    """Say of replies whether they are in no other worker's hands.
+
+    What is in this process's own hands is known to `Delivery`.
+    """
+    return or_(outbox.c.sender.is_(None), outbox.c.sender == worker)
+
+
 def _pending_replies(connection: Connection, query: Any) -> tuple[PendingReply, ...]:
     rows = connection.execute(query).all()
     jobs = jobs_by_id(connection, [row.job for row in rows])
     return tuple(
-        PendingReply(
-            job=jobs[row.job],
-            adapter=row.adapter,
-            outcome=Status(row.outcome),
-            way=row.way,
-            tries=row.tries,
-            sending=row.sending,
-            due_at=row.due_at,
-        )
+        PendingReply(**{**row._mapping, "job": jobs[row.job], "outcome": Status(row.outcome)})
         for row in rows
         if row.job in jobs
     )

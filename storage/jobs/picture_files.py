@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 from engine.files.private import sync_folder
 from engine.files.stored import PictureFolder, picture_path
@@ -22,22 +22,16 @@ UNFINISHED: Final = ".part"
 ABANDONED: Final = 24 * 3600.0  # seconds
 
 
-class Stored(TypedDict):
-    """Name a file by its content, and say how long it is."""
-
-    sha256: str
-    size: int
-
-
 @dataclass(frozen=True, slots=True)
 class Pictures:
     """Keep PNG files in `folder`, sharded by the first two digits of their sha256."""
 
     folder: Path
 
-    def add(self, png: bytes) -> Stored:
-        """Write a file unless it is there; it survives a power cut once this returns.
+    def add(self, png: bytes) -> str:
+        """Write a file unless it is there, and return its sha256.
 
+        It survives a power cut once this returns.
         Blocks: call it in a thread. Raises `DatabaseFault` (`DiskFull`, `ReadOnly`, …).
         """
         sha256 = hashlib.sha256(png).hexdigest()
@@ -53,7 +47,7 @@ class Pictures:
             sync_folder(path.parent)
         except OSError as error:
             raise self._fault(error) from error
-        return {"sha256": sha256, "size": len(png)}
+        return sha256
 
     def path(self, picture: Picture) -> Path:
         """Return where a picture's file lies."""

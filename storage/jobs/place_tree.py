@@ -11,15 +11,7 @@ import re
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    bindparam,
-    exists,
-    literal,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, literal, select
 
 from storage.database.tables import jobs, place_settings, places
 from storage.jobs.rows import add_if_new

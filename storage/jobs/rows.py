@@ -14,7 +14,7 @@ from engine.events import Verdict
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from storage.database.tables import jobs, pictures
-from storage.errors import UnreadableRecipe
+from storage.errors import UnknownJob, UnreadableRecipe
 from storage.records import Job, Picture
 from storage.states import Status
 
@@ -33,15 +33,23 @@ def to_job(row: Row[Any], drawn: Iterable[Picture] = ()) -> Job:
         asked = {"person": values["person"], "place": values["place"]}
         raise UnreadableRecipe(values["id"], str(error), **asked) from error
     known = {column.name: values[column.name] for column in JOB}
-    known["error"] = _sentence(known["error"], known.pop("told"))
-    return Job(
-        **{**known, "recipe": recipe, "status": Status(values["status"]), "pictures": tuple(drawn)}
-    )
+    if told := known.pop("told"):  # what other languages need to say it
+        known["error"] = Sentence.read(known["error"], told)
+    known |= {"recipe": recipe, "status": Status(values["status"]), "pictures": tuple(drawn)}
+    return Job(**known)
 
 
-def _sentence(text: str | None, told: Mapping[str, Any] | None) -> str | None:
-    """Make a sentence again of its text, and of what other languages need to say it."""
-    return Sentence.read(text, told) if text and told else text
+def find(connection: Connection, job: int) -> Row[Any]:
+    """Return a job's row, or raise `UnknownJob`."""
+    row = connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
+    if row is None:
+        raise UnknownJob(job)
+    return row
+
+
+def with_pictures(connection: Connection, row: Row[Any]) -> Job:
+    """Make a record of a row of `JOB` with its pictures; raises `UnreadableRecipe`."""
+    return to_job(row, pictures_of(connection, [row.id]).get(row.id, ()))
 
 
 def to_jobs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Job, ...]:

@@ -6,18 +6,18 @@ can enter. Each is right when repeated: a step already taken is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from engine.sentences import Sentence
-from storage.database.tables import jobs, messages, outbox, pictures
-from storage.errors import JobGone, StaleEpoch, UnknownJob
+from storage.database.tables import jobs, messages, outbox
+from storage.errors import StaleEpoch, UnknownJob
 from storage.jobs.rows import JOB
 from storage.records import platform
-from storage.states import TRANSITIONS, Status, Step, after
+from storage.states import Status, Step, after
 
 # A step that finds one of these has been taken before.
 DONE: Final[Mapping[Step, frozenset[Status]]] = {
@@ -27,8 +27,8 @@ DONE: Final[Mapping[Step, frozenset[Status]]] = {
     Step.CANCEL: frozenset({Status.CANCELLED}),
     Step.DELIVERED: frozenset({Status.DELIVERED}),
 }
-_CLAIMED_FROM: Final = [status.value for status in TRANSITIONS[Step.CLAIM]]
 ANSWERED: Final = frozenset({Step.RENDERED, Step.FAILED, Step.CANCEL})
+GIVEN_BACK: Final[Mapping[str, Any]] = {"worker": None, "started_at": None}
 
 
 def take(
@@ -43,14 +43,13 @@ def take(
     """Take a step; return the job's row as it is now, and whether anything changed.
 
     An outcome puts the job's reply into the outbox. Raises `UnknownJob`, `StaleEpoch` when
-    `epoch` is no longer the job's (`JobGone` if there is none any more), `IllegalStep` or
-    `TooLate`.
+    `epoch` is no longer the job's or the job is gone, `IllegalStep` or `TooLate`.
     """
-    row = look(connection, job)
+    row = connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
+    if epoch is not None and (row is None or row.epoch != epoch):
+        raise StaleEpoch(job, epoch, None if row is None else row.epoch)
     if row is None:
-        raise UnknownJob(job) if epoch is None else JobGone(job)
-    if epoch is not None and row.epoch != epoch:
-        raise StaleEpoch(job, epoch, row.epoch)
+        raise UnknownJob(job)
     status = Status(row.status)
     if status in DONE.get(step, ()):
         return row, False
@@ -63,64 +62,18 @@ def take(
     return connection.execute(query).one(), True
 
 
-def claim(connection: Connection, job: int, worker: str, now: datetime) -> Row[Any] | None:
-    """Give a queued job to a worker and return its row; None if it is not queued any more."""
-    query = (
-        update(jobs)
-        .where(jobs.c.id == job, jobs.c.status.in_(_CLAIMED_FROM))
-        .values(
-            status=Status.RUNNING.value,
-            epoch=jobs.c.epoch + 1,
-            attempts=jobs.c.attempts + 1,
-            worker=worker,
-            started_at=now,
-        )
-        .returning(*JOB)
-    )
-    return connection.execute(query).one_or_none()
-
-
 def why(sentence: str) -> dict[str, Any]:
     """Return the values of a job that say why it failed."""
     told = sentence.to_dict() if isinstance(sentence, Sentence) else None
     return {"error": str(sentence), **({"told": told} if told else {})}
 
 
-def find(connection: Connection, job: int) -> Row[Any]:
-    """Return a job's row, or raise `UnknownJob`."""
-    row = look(connection, job)
-    if row is None:
-        raise UnknownJob(job)
-    return row
-
-
-def look(connection: Connection, job: int) -> Row[Any] | None:
-    """Return a job's row, or None."""
-    return connection.execute(select(*JOB).where(jobs.c.id == job)).one_or_none()
-
-
-def keep(connection: Connection, job: Row[Any], drawn: Sequence[Mapping[str, Any]]) -> None:
-    """Add a job's pictures, whose files are on disk."""
-    seed = int(job.recipe["seed"])
-    rows = [{"job": job.id, "seed": seed, **each} for each in drawn]
-    if rows:
-        connection.execute(insert(pictures), rows)
-
-
-def show(
-    connection: Connection, job: int, shown: Iterable[tuple[str, int | None]], now: datetime
-) -> None:
+def show(connection: Connection, job: int, shown: Mapping[str, int | None], now: datetime) -> None:
     """Remember the messages that show a job, and which picture if only one."""
-    for message, picture in shown:
+    for message, picture in shown.items():
         connection.execute(messages.delete().where(messages.c.id == message))
         values = {"id": message, "job": job, "picture": picture, "created_at": now}
         connection.execute(insert(messages), values)
-
-
-def close(connection: Connection, job: int, now: datetime, *, delivered: bool) -> None:
-    """Take a job's reply out of the outbox."""
-    values = {"closed_at": now, "delivered": delivered, "sending": False, "sender": None}
-    connection.execute(update(outbox).where(outbox.c.job == job).values(values))
 
 
 def _reply(connection: Connection, job: Row[Any], outcome: Status, now: datetime) -> None:

@@ -16,20 +16,21 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.exc import IntegrityError
 
 from engine.sentences import Sentence
 from storage.clock import Clock
 from storage.database.database import ADMISSION, OUTCOME, Database
 from storage.database.tables import jobs, outbox, workers
 from storage.database.writer import Unit
-from storage.errors import SeveralMachines, StorageError
+from storage.errors import IllegalStep, SeveralMachines, StorageError, UnknownJob
+from storage.jobs import transitions as steps
+from storage.jobs.outbox import free_for
 from storage.jobs.rows import add_if_new, to_job
-from storage.jobs.transitions import take, why
-from storage.liveness.alive import Alive
+from storage.liveness.alive import Alive, FileAlive
 from storage.liveness.locks import boot
 from storage.records import Job
 from storage.states import MAX_ATTEMPTS, Status, Step
@@ -44,10 +45,15 @@ _log: Final = logging.getLogger("marble.storage")
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """Stand for this process: registered at its first claim, gone at `close`."""
+    """Take jobs and replies for this process: a worker from the first one on until `close`.
+
+    What takes the first raises `SeveralMachines` where another machine's worker uses the same
+    SQLite file.
+    """
 
     database: Database
     alive: Alive
+    arrived: asyncio.Event  # set when a reply goes into the outbox
     now: Clock
     steady: Callable[[], float] = time.monotonic
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -55,58 +61,53 @@ class WorkerProcess:
     _once: asyncio.Lock = field(default_factory=asyncio.Lock)
     _heard: dict[str, tuple[int, float]] = field(default_factory=dict)  # beat, first heard
 
-    async def register(self) -> str:
-        """Announce this process as a worker, once, and return its name.
+    async def claim(self, job: int) -> Job | None:
+        """Take a queued job for this process, or return None where somebody was faster."""
 
-        Raises `SeveralMachines` where another machine's worker uses the same SQLite file.
+        def unit(connection: Connection) -> Row[Any] | None:
+            now = self.now()
+            raised = {"epoch": jobs.c.epoch + 1, "attempts": jobs.c.attempts + 1}
+            values = {**raised, "worker": self.name, "started_at": now}
+            try:
+                return steps.take(connection, job, Step.CLAIM, now, values=values)[0]
+            except (UnknownJob, IllegalStep):
+                return None
+
+        row = await self._act(unit)
+        return None if row is None else to_job(row)
+
+    async def claim_reply(self, job: int, way: int) -> bool:
+        """Take a reply into this process's hands; False if it is closed, in another's, or due
+        by another way meanwhile.
+
+        From here on its outcome counts as unknown, until a method of `Outbox` tells.
         """
-        async with self._once:
-            if self._beating is None:
-                gone = await self._refuse_others()
-                await self.alive.take(self.name)
-                try:
-                    await self.announce(gone)
-                except BaseException:  # it will be tried anew, and leaves no sign until then
-                    await self.alive.release()
-                    raise
-                self._beating = asyncio.create_task(self._beat_on(), name="storage-worker-beat")
-        return self.name
-
-    async def act(self, unit: Unit[T], patience: float = ADMISSION) -> T:
-        """Run a unit that names this worker, announced again if another process removed it."""
-        await self.register()
-        try:
-            return await self.database.write(unit, patience)
-        except IntegrityError:
-            await self.announce()
-            return await self.database.write(unit, patience)
-
-    async def announce(self, gone: set[str] | None = None) -> None:
-        """Insert this worker's row, again if another process removed it.
-
-        gone: the workers of other machines that have ended; raises `SeveralMachines` where one is
-        known that has not.
-        """
-        await self.database.write(
-            lambda c: self._announce(c) if gone is None else self._enter(c, gone)
+        query = (
+            update(outbox)
+            .where(
+                outbox.c.job == job,
+                outbox.c.way == way,
+                outbox.c.closed_at.is_(None),
+                free_for(self.name),
+            )
+            .values(sender=self.name, sending=True)
         )
+        return await self._act(lambda c: c.execute(query).rowcount == 1, OUTCOME)
 
     async def requeue_lost(self) -> tuple[Job, ...]:
         """Queue again, or quarantine, what dead or hung processes ran; return those jobs.
 
         Call it at the start and every few seconds. A living process's jobs are left alone.
         """
-        query = select(workers.c.id, workers.c.beat)
-        beats = {
-            row.id: row.beat for row in await self.database.read(lambda c: c.execute(query).all())
-        }
-        beats.pop(self.name, None)
+        query = select(workers.c.id, workers.c.beat).where(workers.c.id != self.name)
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        beats = {row.id: row.beat for row in rows}
         lost = await self.alive.dead(beats) | self._silent(beats)
         changed = await self.database.write(lambda c: self._recover(c, lost), OUTCOME)
         for name in lost:  # should it come back, it is heard anew
             self._heard.pop(name, None)
         for job in changed:
-            note(job)
+            note(job, self.arrived)
         return changed
 
     async def lost(self) -> frozenset[int]:
@@ -125,8 +126,8 @@ class WorkerProcess:
         query = update(workers).where(workers.c.id == self.name).values(beat=workers.c.beat + 1)
 
         def unit(connection: Connection) -> None:
-            if not connection.execute(query).rowcount:
-                self._announce(connection)
+            self._announce(connection)
+            connection.execute(query)
 
         await self.database.write(unit, LEASE)
 
@@ -153,27 +154,45 @@ class WorkerProcess:
         }
         return {name for name, (_, since) in self._heard.items() if now - since >= LEASE}
 
-    async def _refuse_others(self) -> set[str]:
-        """Refuse to share a SQLite file with another machine, where its locks do not work.
+    async def _act(self, unit: Unit[T], patience: float = ADMISSION) -> T:
+        """Run a unit that names this worker, whose row another process may have removed."""
+        async with self._once:
+            if self._beating is None:
+                await self._register()
 
-        Return the workers of other machines, or of this one before it was started anew, that have
-        ended.
+        def named(connection: Connection) -> T:
+            self._announce(connection)
+            return unit(connection)
+
+        return await self.database.write(named, patience)
+
+    async def _register(self) -> None:
+        """Announce this process as a worker, whose lock is taken before."""
+        await self.alive.take(self.name)
+        try:
+            if not await self.database.write(self._enter):
+                raise SeveralMachines(self.database.where)
+        except BaseException:  # it will be tried anew, and leaves no sign until then
+            await self.alive.release()
+            raise
+        self._beating = asyncio.create_task(self._beat_on(), name="storage-worker-beat")
+
+    def _enter(self, connection: Connection) -> bool:
+        """Insert this worker's row, unless another machine's worker lives.
+
+        The locks of a SQLite file do not work between machines. Workers of another boot of this
+        one have ended.
         """
-        if not self.database.is_sqlite:
-            return set()
-        others = await self.database.read(_elsewhere)
-        gone = await self.alive.dead(others)
-        if others - gone:
-            raise SeveralMachines(self.database.where)
-        return gone
-
-    def _enter(self, connection: Connection, gone: set[str]) -> None:
-        """Insert this worker's row, unless another machine's worker has come since."""
-        if self.database.is_sqlite and _elsewhere(connection) - gone:
-            raise SeveralMachines(self.database.where)
+        if isinstance(self.alive, FileAlive):
+            rows = connection.execute(select(workers.c.id, workers.c.host))
+            others = {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
+            if others - self.alive.find_dead(others):
+                return False
         self._announce(connection)
+        return True
 
     def _announce(self, connection: Connection) -> None:
+        """Insert this worker's row unless it is there."""
         host = f"{socket.gethostname()} {BOOT}"
         values = {"id": self.name, "host": host, "process": os.getpid(), "beat": 0}
         add_if_new(connection, workers, {**values, "started_at": self.now()})
@@ -186,47 +205,35 @@ class WorkerProcess:
         )
         rows = connection.execute(query.order_by(jobs.c.id)).all()
         at_work = Counter(row.worker for row in rows if row.worker)
-        changed = tuple(self.take_back(connection, row, at_work[row.worker] == 1) for row in rows)
+        now = self.now()
+        changed = tuple(take_back(connection, row, at_work[row.worker] == 1, now) for row in rows)
         # What they were sending may have arrived: `sending` stays, only the sender is gone.
         connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
         return changed
 
-    def take_back(
-        self, connection: Connection, job: Row[Any], alone: bool, epoch: int | None = None
-    ) -> Job:
-        """Queue a job whose worker died again, or fail it after `MAX_ATTEMPTS`.
 
-        The death speaks against a job that was there `alone`, as every suspect is. Of several it
-        is known of none: no attempt is burnt, and all are suspects from now on.
-        """
-        step, attempts = Step.REQUEUE, job.attempts
-        if not (alone or job.suspect):
-            attempts -= 1
-        values: dict[str, Any] = {
-            "attempts": attempts,
-            "suspect": True,
-            "worker": None,
-            "started_at": None,
-        }
-        if attempts >= MAX_ATTEMPTS:
-            step, values = Step.FAILED, why(_quarantined(attempts))
-        return to_job(take(connection, job.id, step, self.now(), epoch=epoch, values=values)[0])
+def take_back(
+    connection: Connection, job: Row[Any], alone: bool, now: datetime, epoch: int | None = None
+) -> Job:
+    """Queue a job whose worker died again, or fail it after `MAX_ATTEMPTS`.
+
+    The death speaks against a job that was there `alone`, as every suspect is. Of several it
+    is known of none: no attempt is burnt, and all are suspects from now on.
+    """
+    attempts = job.attempts if alone or job.suspect else job.attempts - 1
+    if attempts >= MAX_ATTEMPTS:
+        step, values = Step.FAILED, steps.why(Sentence("quarantined", attempts=attempts))
+    else:
+        step, values = Step.REQUEUE, {**steps.GIVEN_BACK, "attempts": attempts, "suspect": True}
+    return to_job(steps.take(connection, job.id, step, now, epoch=epoch, values=values)[0])
 
 
-def _elsewhere(connection: Connection) -> set[str]:
-    """Return the workers of other machines, and of this one before it was started anew."""
-    rows = connection.execute(select(workers.c.id, workers.c.host))
-    return {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
-
-
-def note(job: Job) -> None:
-    """Log the outcome for a job whose worker died, once committed."""
+def note(job: Job, arrived: asyncio.Event) -> None:
+    """Log the outcome for a job whose worker died, once committed, and have it answered if it is
+    quarantined."""
     if job.status is Status.FAILED:
+        arrived.set()
         _log.warning("job %d ended its worker %d times, and is quarantined", job.id, job.attempts)
     else:
         _log.info("job %d is tried again, alone: its worker died", job.id)
-
-
-def _quarantined(attempts: int) -> Sentence:
-    return Sentence("quarantined", attempts=attempts)

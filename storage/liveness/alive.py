@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,22 +21,6 @@ from storage.liveness.locks import FileLock
 
 STRAY: Final = 3600.0  # seconds, far more than pass between taking a file's lock and telling of it
 ADVISORY: Final = 0x6D61_7262  # the first of two numbers that name a worker's advisory lock
-
-
-class Alive(Protocol):
-    """The lock of one worker, and a look at those of others."""
-
-    async def take(self, name: str) -> None:
-        """Take the lock of the worker of this name."""
-
-    async def keep(self) -> None:
-        """Make sure that the lock is still held."""
-
-    async def dead(self, names: Collection[str]) -> set[str]:
-        """Return which of these workers have ended."""
-
-    async def release(self) -> None:
-        """Release the lock."""
 
 
 class FileAlive:
@@ -49,25 +33,22 @@ class FileAlive:
     async def take(self, name: str) -> None:
         """Lock the worker's file; the folder is beside the database, which can be written."""
         self._lock = FileLock(self._file(name))
-        await asyncio.to_thread(self._take, self._lock)
+        await asyncio.to_thread(self._lock.take)
 
     async def keep(self) -> None:
         """Do nothing: the system keeps the lock."""
 
     async def dead(self, names: Collection[str]) -> set[str]:
         """Return the workers whose file is free; their files are removed."""
-        return await asyncio.to_thread(self._find_dead, names)
+        return await asyncio.to_thread(self.find_dead, names)
 
     async def release(self) -> None:
         """Unlock and remove the file."""
         if self._lock is not None:
             await asyncio.to_thread(self._lock.release)
 
-    def _take(self, lock: FileLock) -> None:
-        self.folder.mkdir(exist_ok=True)
-        lock.take()
-
-    def _find_dead(self, names: Collection[str]) -> set[str]:
+    def find_dead(self, names: Collection[str]) -> set[str]:
+        """Do what `dead` does; blocks."""
         self._remove_strays()
         return {name for name in names if self._free(name)}
 
@@ -84,7 +65,6 @@ class FileAlive:
 
     def _free(self, name: str) -> bool:
         probe = FileLock(self._file(name))
-        self.folder.mkdir(exist_ok=True)
         free = probe.take()
         probe.release()
         return free
@@ -134,6 +114,9 @@ class ServerAlive:
             except (SQLAlchemyError, OSError):
                 await connection.invalidate()
         await self.engine.dispose()
+
+
+Alive = FileAlive | ServerAlive
 
 
 def _key(name: str) -> int:

@@ -36,7 +36,8 @@ class FileLock:
         self._handle: int | None = None
 
     def take(self) -> bool:
-        """Take the lock; False when another process holds it."""
+        """Take the lock, in a folder that may be new; False when another process holds it."""
+        self.path.parent.mkdir(exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(handle)

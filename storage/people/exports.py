@@ -234,7 +234,7 @@ def _require_room(folder: Path, needed: int, spare: int = MIN_FREE) -> None:
     """Raise `NoRoom` unless a disk has room for the bytes and `MIN_FREE` beside them."""
     free = shutil.disk_usage(folder).free - spare
     if free < needed:
-        raise NoRoom(folder, needed, max(free, 0))
+        raise NoRoom(needed, max(free, 0))
 
 
 def _make_anew(folder: Path, needed: int) -> None:

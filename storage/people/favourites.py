@@ -76,7 +76,7 @@ class Favourites:
             rows = connection.execute(query).all()
             found = jobs_by_id(connection, [row.job for row in rows])
             return tuple(
-                Favourite(job=found[row.job], picture=picture, kept_at=row.created_at)
+                Favourite(job=found[row.job], picture=picture)
                 for row in rows
                 if row.job in found
                 for picture in found[row.job].pictures

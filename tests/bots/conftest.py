@@ -65,7 +65,7 @@ async def house(tmp_path: Path, models: Path) -> AsyncIterator[House]:
     executor = FakeExecutor()
     async with Storage.open(tmp_path / "data") as storage:
         queue = Queue(lambda: executor.slots, LIMITS)
-        worker = Worker(storage.jobs, executor, queue, equal_task, no_caps, publish_every=0)
+        worker = Worker(storage, executor, queue, equal_task, no_caps, publish_every=0)
         working = asyncio.create_task(worker.run(), name="worker")
         catalogue = Catalogue(models, starter=models / "tiny")
         studio = Studio(catalogue, storage, worker, gate=allow_all)

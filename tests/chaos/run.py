@@ -248,7 +248,7 @@ from storage import Storage
 async def sweep() -> None:
     async with Storage.open(Path(sys.argv[1])) as storage:
         await storage.care.sweep()
-        await storage.requeue_lost()
+        await storage.worker.requeue_lost()
         report = await storage.care.check(deep=True)
         left = [f"{report.orphans} files that no row names"] if report.orphans else []
         print("; ".join([*report.problems, *left]) or "ok")

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ class Life:
                 self.added.clear()
 
     async def draw(self, waiting: Job) -> None:
-        job = await self.storage.jobs.claim(waiting.id)
+        job = await self.storage.worker.claim(waiting.id)
         assert job is not None
         self.point("claimed")
         if POISON in job.recipe.prompt:
@@ -122,12 +122,12 @@ class Life:
 
     async def run(self) -> None:
         # Suspects come first and alone: a job that is innocent is not killed a second time.
-        await self.storage.requeue_lost()
+        await self.storage.worker.requeue_lost()
         for job in await self.storage.jobs.list_queued(limit=1000):
             if job.suspect:
                 await self.draw(job)
-        jobs = Recording(self)
-        delivery = Delivery(jobs, self.storage.outbox, {"chat": self})  # type: ignore[arg-type,dict-item]
+        jobs, outbox, process = Recording(self), self.storage.outbox, self.storage.worker
+        delivery = Delivery(jobs, outbox, process, {"chat": self})  # type: ignore[arg-type,dict-item]
         await asyncio.gather(self.take_commands(), self.work(), delivery.run())
 
 
@@ -169,7 +169,7 @@ async def _live(port: int, folder: Path, url: str | None, plan: Plan) -> None:
         life = Life(plan, storage, reader, writer, asyncio.Lock(), Counter(), asyncio.Event())
         keep = Jobs._keep
 
-        async def keep_and_pass(jobs: Jobs, drawn: Iterable[Drawn]) -> Any:
+        async def keep_and_pass(jobs: Jobs, drawn: Sequence[Drawn]) -> Any:
             kept = await keep(jobs, drawn)
             life.point("files")
             return kept

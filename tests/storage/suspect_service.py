@@ -53,7 +53,7 @@ async def _live(folder: Path, url: str | None, factory: str, last: int | None) -
         MortalExecutor(EngineConfig(factory=factory), last) as executor,
     ):
         queue = Queue(lambda: executor.slots, LIMITS)
-        worker = Worker(storage.jobs, executor, queue, equal_task, no_caps)
+        worker = Worker(storage, executor, queue, equal_task, no_caps)
         working = asyncio.create_task(worker.run(), name="worker")
         while not (await storage.history.stats()).jobs.keys() <= {Status.RENDERED, Status.FAILED}:
             await take_in(storage, worker)

@@ -342,7 +342,7 @@ async def test_caps_of_what_waits_hold_for_a_person_and_for_all_of_a_server(
     await ask_and_add(ask, storage, recipe, bob)
     with pytest.raises(Refusal, match="Here 3 jobs are already waiting"):
         await ask_and_add(ask, storage, recipe, bob)
-    await storage.jobs.claim(first.id)
+    await storage.worker.claim(first.id)
     await ask_and_add(ask, storage, recipe, bob)
 
 

@@ -39,8 +39,9 @@ def stored(files: Pictures, *verdicts: Verdict) -> list[Picture]:
             seed=7,
             width=8,
             height=8,
+            size=5,
+            sha256=files.add(b"png %d" % index),
             verdict=verdict,
-            **files.add(b"png %d" % index),
         )
         for index, verdict in enumerate(verdicts)
     ]

@@ -35,7 +35,7 @@ async def leave_jobs(folder: Path) -> list[int]:
     async with Storage.open(folder) as storage:
         new = NewJob(recipe=recipe(), person="discord:ada", place="discord")
         jobs = [await storage.jobs.add(new) for _ in range(2)]
-        await storage.jobs.claim(jobs[0].id)
+        await storage.worker.claim(jobs[0].id)
         return [job.id for job in jobs]
 
 

@@ -107,7 +107,7 @@ def test_a_job_whose_process_died_is_shown_as_waiting(marble: Marble, data: Path
 
     async def take_back() -> None:
         async with Storage.open(data) as storage:
-            await storage.requeue_lost()
+            await storage.worker.requeue_lost()
 
     asyncio.run(take_back())
     told = re.search(r"^1 +1 +discord:ada .*\(alone: a process", marble("queue").out, re.M)

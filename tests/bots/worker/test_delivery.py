@@ -70,7 +70,7 @@ class Scene:
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     clock, chat = Clock(), Chat()
     async with Storage.open(tmp_path, now=clock) as storage:
-        delivery = Delivery(storage.jobs, storage.outbox, {"terminal": chat})
+        delivery = Delivery(storage.jobs, storage.outbox, storage.worker, {"terminal": chat})
         yield Scene(storage, clock, chat, delivery)
 
 
@@ -235,9 +235,8 @@ async def test_a_revoked_token_stops_its_adapter_alone(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = Chat("discord")
-    delivery = Delivery(
-        scene.storage.jobs, scene.storage.outbox, {"terminal": scene.chat, "discord": other}
-    )
+    jobs, outbox, process = scene.storage.jobs, scene.storage.outbox, scene.storage.worker
+    delivery = Delivery(jobs, outbox, process, {"terminal": scene.chat, "discord": other})
     scene.chat.trouble = always(AdapterStopped("401"))
     scene.chat.verdicts = [AdapterStopped("401")]
     mine, theirs = await scene.rendered(), await scene.rendered("discord:1")
@@ -320,7 +319,7 @@ async def test_a_job_has_one_reply_in_flight(scene: Scene, tmp_path: Path) -> No
     assert await scene.delivery.deliver_due() == 0
     async with Storage.open(tmp_path, now=scene.clock) as other:  # another process
         assert await other.outbox.list_due(["terminal"]) == ()
-        assert not await other.outbox.begin(job, 0)
+        assert not await other.worker.claim_reply(job, 0)
     scene.chat.gate.set()
     await scene.delivery.drain()
     assert scene.chat.replies(job) == 1
@@ -345,9 +344,9 @@ async def test_slow_replies_leave_room_for_others(scene: Scene) -> None:
 async def test_a_reply_whose_sender_died_is_sent_by_another(scene: Scene, tmp_path: Path) -> None:
     job = await scene.rendered()
     async with Storage.open(tmp_path, now=scene.clock) as dying:
-        assert await dying.outbox.begin(job, 0)
+        assert await dying.worker.claim_reply(job, 0)
     assert await scene.round() == 0
-    await scene.storage.requeue_lost()
+    await scene.storage.worker.requeue_lost()
     [pending] = await scene.storage.outbox.list_due(["terminal"])
     assert pending.sending  # it may have arrived
     await scene.round()

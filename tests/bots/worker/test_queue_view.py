@@ -84,7 +84,7 @@ async def test_jobs_that_ran_at_once_are_not_measured_twice(tmp_path: Path) -> N
         new = NewJob(recipe=make_recipe(), person="discord:ada", place="discord")
         jobs = [await storage.jobs.add(new) for _ in range(2)]
         for job in jobs:
-            await storage.jobs.claim(job.id)
+            await storage.worker.claim(job.id)
         clock += timedelta(seconds=20)
         for job in jobs:
             picture = Picture(index=0, width=8, height=8, png=b"")
@@ -99,10 +99,10 @@ async def test_the_queue_is_read_from_the_database(tmp_path: Path, settings: Set
     async with Storage.open(tmp_path) as storage:
         new = NewJob(recipe=make_recipe(), person="discord:ada", place="discord")
         jobs = [await storage.jobs.add(new) for _ in range(4)]
-        done = await storage.jobs.claim(jobs[0].id)
+        done = await storage.worker.claim(jobs[0].id)
         assert done
         await storage.jobs.rendered(done.id, 1, [Picture(index=0, width=8, height=8, png=b"")])
-        await storage.jobs.claim(jobs[1].id)
+        await storage.worker.claim(jobs[1].id)
         found = await load_queue(storage, settings)
         speeds = Speeds()
         await learn(speeds, storage)

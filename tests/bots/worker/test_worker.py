@@ -11,6 +11,7 @@ from engine.queue.queue import Queue
 from storage import DatabaseFault, Job, NewJob, Status, Storage, TooLate
 from storage.errors import DiskFull
 from storage.jobs.jobs import Jobs
+from storage.jobs.workers import WorkerProcess
 from tests.bots.conftest import ADA, LIMITS, House
 from tests.conftest import PATIENCE
 
@@ -229,7 +230,7 @@ async def test_a_job_that_another_process_took_is_followed_to_its_end(
     house.worker.queue.pause("until the other has it")
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     async with Storage.open(house.storage.pictures.folder.parent) as other:
-        assert await other.jobs.claim(job.id)
+        assert await other.worker.claim(job.id)
         finishing = asyncio.create_task(finish(house, job), name="finish")
         house.worker.queue.resume()
         await until_idle(house.worker.queue)
@@ -244,7 +245,7 @@ async def test_a_job_that_another_process_gives_back_is_drawn_here(
     house.worker.queue.pause("until the other has it")
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     async with Storage.open(house.storage.pictures.folder.parent) as other:
-        assert await other.jobs.claim(job.id)
+        assert await other.worker.claim(job.id)
         house.worker.queue.resume()
         await until_idle(house.worker.queue)
         await other.jobs.release(job.id, 1)
@@ -271,7 +272,7 @@ async def test_a_job_that_another_process_died_with_while_it_waited_here_is_draw
     house.worker.queue.pause("until the other has died with it")
     suspect = await house.studio.imagine({"prompt": "a dog"}, ADA)
     async with Storage.open(house.storage.pictures.folder.parent) as other:
-        assert await other.jobs.claim(suspect.id)
+        assert await other.worker.claim(suspect.id)
         await other.jobs.lost(suspect.id, 1)
     house.worker.queue.resume()
     async with asyncio.timeout(PATIENCE):
@@ -299,15 +300,15 @@ async def test_a_claim_cut_short_by_the_end_is_given_back(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed, let_go = asyncio.Event(), asyncio.Event()
-    claim = Jobs.claim
+    claim = WorkerProcess.claim
 
-    async def slow(self: Jobs, job: int) -> Job | None:
+    async def slow(self: WorkerProcess, job: int) -> Job | None:
         found = await claim(self, job)
         claimed.set()
         await let_go.wait()
         return found
 
-    monkeypatch.setattr(Jobs, "claim", slow)
+    monkeypatch.setattr(WorkerProcess, "claim", slow)
     job = await house.studio.imagine({"prompt": "a cat"}, ADA)
     await claimed.wait()
     house.working.cancel()

@@ -415,7 +415,7 @@ async def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
 async def test_start_images_live_as_long_as_a_job_that_starts_from_them(home: Home) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     async with home.open(now=lambda: now) as storage:
-        image = storage.pictures.add(b"start")["sha256"]
+        image = storage.pictures.add(b"start")
         job = await delivered(storage, from_image(image), b"drawn")
         assert await storage.care.sweep(unused_for=0) == 0
         assert (await storage.care.check(deep=True)).problems == ()
@@ -426,7 +426,7 @@ async def test_start_images_live_as_long_as_a_job_that_starts_from_them(home: Ho
 
 
 async def test_a_missing_start_image_is_found(storage: Storage) -> None:
-    image = storage.pictures.add(b"start")["sha256"]
+    image = storage.pictures.add(b"start")
     await storage.jobs.add(from_image(image))
     storage.pictures.remove(image)
     assert f"start image {image} is missing" in (await storage.care.check()).problems
@@ -447,7 +447,7 @@ async def test_a_file_that_was_just_written_waits_for_its_job(storage: Storage) 
 async def test_a_file_that_is_wanted_again_while_a_sweep_looks_stays(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = storage.pictures.add(b"upload")["sha256"]
+    image = storage.pictures.add(b"upload")
     hours_ago = time.time() - 3 * 3600
     os.utime(storage.pictures.folder / image[:2] / f"{image}.png", (hours_ago, hours_ago))
     look = Pictures.all
@@ -466,7 +466,7 @@ async def test_a_file_that_is_wanted_again_while_a_sweep_looks_stays(
 async def test_pruning_leaves_a_file_that_was_just_given_again(home: Home) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     async with home.open(now=lambda: now) as storage:
-        image = storage.pictures.add(b"start")["sha256"]
+        image = storage.pictures.add(b"start")
         await delivered(storage, from_image(image), b"drawn")
         now += timedelta(days=2)
         storage.pictures.add(b"start")
@@ -479,7 +479,7 @@ def test_a_file_that_vanishes_as_it_is_added_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Pictures(tmp_path)
-    name = store.add(b"start")["sha256"]
+    name = store.add(b"start")
     touch = os.utime
 
     def vanish(path: Path) -> None:
@@ -494,7 +494,7 @@ def test_a_file_that_vanishes_as_it_is_added_is_written(
 async def test_a_start_image_is_exported_to_whoever_gave_it_alone(
     storage: Storage, tmp_path: Path
 ) -> None:
-    image = storage.pictures.add(b"photo")["sha256"]
+    image = storage.pictures.add(b"photo")
     first = await delivered(storage, from_image(image, person="x:a"), b"drawn")
     await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
     given = f"given/{image}.png"
@@ -506,7 +506,7 @@ async def test_a_start_image_is_exported_to_whoever_gave_it_alone(
 
 
 async def test_a_start_image_is_forgotten_with_whoever_gave_it(storage: Storage) -> None:
-    image = storage.pictures.add(b"photo")["sha256"]
+    image = storage.pictures.add(b"photo")
     first = await delivered(storage, from_image(image, person="x:a"), b"drawn")
     rerun = await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
     await storage.privacy.forget("x:b")
@@ -538,7 +538,7 @@ def from_image(sha256: str, **changes: Any) -> NewJob:
 
 async def test_a_file_that_was_cut_short_is_written_again(storage: Storage) -> None:
     stored = storage.pictures.add(b"whole")
-    path = storage.pictures.folder / stored["sha256"][:2] / f"{stored['sha256']}.png"
+    path = storage.pictures.folder / stored[:2] / f"{stored}.png"
     path.write_bytes(b"wh")
     assert storage.pictures.add(b"whole") == stored
     assert path.read_bytes() == b"whole"

@@ -32,7 +32,7 @@ def files_at_first_commit(storage: Storage) -> Iterator[set[bytes]]:
 
 
 async def test_whoever_is_not_yet_forgotten_keeps_what_they_gave(storage: Storage) -> None:
-    image = storage.pictures.add(b"photo")["sha256"]
+    image = storage.pictures.add(b"photo")
     await delivered(storage, from_image(image, person="x:a"), b"drawn")
     with files_at_first_commit(storage) as there:
         assert (await storage.privacy.forget("x:a")).files == 2
@@ -56,7 +56,7 @@ async def test_a_sweep_trusts_no_removal_that_is_not_committed(storage: Storage)
 async def test_nobody_keeps_a_start_image_by_using_it_as_its_giver_is_forgotten(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = storage.pictures.add(b"photo")["sha256"]
+    image = storage.pictures.add(b"photo")
     first = await delivered(storage, from_image(image, person="x:a"), b"drawn")
     drop = Care.drop
 
@@ -77,7 +77,7 @@ async def test_files_whose_removal_was_cut_short_are_swept(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the process dies between the rows and the files."""
-    image = storage.pictures.add(b"photo")["sha256"]
+    image = storage.pictures.add(b"photo")
     await delivered(storage, from_image(image, person="x:a"), b"drawn")
 
     async def die(self: Care, *arguments: Any, **options: Any) -> int:

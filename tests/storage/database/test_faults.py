@@ -333,7 +333,7 @@ async def test_a_server_that_restarts_is_found_again(server_home: Home) -> None:
         assert await storage.jobs.get(job.id) == job
         await storage.worker.beat()  # takes its lock again
         async with server_home.open() as other:
-            assert await other.requeue_lost() == ()
+            assert await other.worker.requeue_lost() == ()
 
 
 async def test_a_commit_whose_answer_was_lost_happens_once(

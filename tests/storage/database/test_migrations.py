@@ -122,7 +122,7 @@ async def test_start_images_are_known_again_after_a_downgrade(empty_home: Home) 
         return [(row.job, row.sha256) for row in connection.execute(query)]
 
     async with empty_home.open() as storage:
-        image, mask, edges = (storage.pictures.add(name)["sha256"] for name in (b"i", b"m", b"e"))
+        image, mask, edges = (storage.pictures.add(name) for name in (b"i", b"m", b"e"))
         await storage.jobs.add(a_job())
         await storage.jobs.add(a_job(recipe=a_recipe(image=image, mask=mask, strength=0.5)))
         controls = (Control(model="canny", image=edges), Control(model="depth", image=edges))
@@ -227,7 +227,7 @@ async def test_start_images_and_reactions_of_older_databases_get_their_owners(
         return {row.id: row.person for row in connection.execute(query)}
 
     async with empty_home.open() as storage:
-        given = storage.pictures.add(b"given")["sha256"]
+        given = storage.pictures.add(b"given")
         first = await storage.jobs.add(
             a_job(person="x:a", recipe=a_recipe(image=given, strength=1))
         )
@@ -271,11 +271,11 @@ async def test_suspects_and_costs_of_older_databases_are_known(empty_home: Home)
         for deaths in (0, 1, 1, 2):
             job = await storage.jobs.add(a_job(recipe=recipe))
             for alone in (False, True)[:deaths]:
-                claimed = await storage.jobs.claim(job.id)
+                claimed = await storage.worker.claim(job.id)
                 assert claimed is not None
                 await storage.jobs.lost(job.id, claimed.epoch, alone=alone)
-        assert await storage.jobs.claim(2)
-        assert await storage.jobs.claim(3)
+        assert await storage.worker.claim(2)
+        assert await storage.worker.claim(3)
     before = await in_transaction(empty_home, kept)
     suspects = {1: False, 2: False, 3: True, 4: True, 5: True}
     assert before == {number: (suspect, cost) for number, suspect in suspects.items()}

@@ -33,7 +33,7 @@ async def test_a_seed_of_64_bits_survives(storage: Storage) -> None:
 
 async def test_the_way_of_a_job_to_its_reply(storage: Storage) -> None:
     job = await storage.jobs.add(a_job())
-    running = await storage.jobs.claim(job.id)
+    running = await storage.worker.claim(job.id)
     assert running is not None
     assert (running.status, running.epoch, running.attempts) == (Status.RUNNING, 1, 1)
     rendered = await storage.jobs.rendered(job.id, 1, drawn(b"one", b"two"))
@@ -49,9 +49,9 @@ async def test_the_way_of_a_job_to_its_reply(storage: Storage) -> None:
 
 async def test_a_queued_job_is_claimed_once(storage: Storage) -> None:
     job = await storage.jobs.add(a_job())
-    assert await storage.jobs.claim(job.id)
-    assert await storage.jobs.claim(job.id) is None
-    assert await storage.jobs.claim(99) is None
+    assert await storage.worker.claim(job.id)
+    assert await storage.worker.claim(job.id) is None
+    assert await storage.worker.claim(99) is None
 
 
 async def test_a_job_born_running_is_never_listed(storage: Storage) -> None:
@@ -70,7 +70,7 @@ async def test_the_queue_is_listed_in_pages_oldest_first(storage: Storage) -> No
 async def test_a_worker_of_the_past_cannot_write(storage: Storage) -> None:
     job = await add_claimed(storage, a_job())
     await storage.jobs.release(job.id, job.epoch)
-    again = await storage.jobs.claim(job.id)
+    again = await storage.worker.claim(job.id)
     assert again is not None
     with pytest.raises(StaleEpoch, match=f"Job {job.id} was taken over"):
         await storage.jobs.rendered(job.id, job.epoch, drawn())
@@ -109,7 +109,7 @@ async def test_cancelling(storage: Storage) -> None:
         await storage.jobs.cancel(done.id)
     with pytest.raises(IllegalStep):
         await storage.jobs.rendered(running.id, running.epoch, drawn())
-    assert await storage.jobs.claim(waiting.id) is None
+    assert await storage.worker.claim(waiting.id) is None
 
 
 async def test_reporting_twice_is_once(storage: Storage) -> None:
@@ -166,9 +166,9 @@ async def test_a_living_process_keeps_its_jobs_and_a_gone_one_does_not(home: Hom
     async with home.open() as mine:
         async with home.open() as other:
             job = await add_claimed(other, a_job())
-            assert await mine.requeue_lost() == ()
+            assert await mine.worker.requeue_lost() == ()
             assert (await mine.jobs.get(job.id)).status is Status.RUNNING
-        [lost] = await mine.requeue_lost()
+        [lost] = await mine.worker.requeue_lost()
         assert (lost.id, lost.status, lost.attempts) == (job.id, Status.QUEUED, 1)
         assert lost.suspect
 
@@ -181,9 +181,9 @@ async def test_a_job_that_ends_its_worker_three_times_is_quarantined(
         job = await mine.jobs.add(a_job())
         for _ in range(3):
             async with home.open() as other:
-                assert await other.jobs.claim(job.id)
+                assert await other.worker.claim(job.id)
             assert not mine.outbox.arrived.is_set()
-            await mine.requeue_lost()
+            await mine.worker.requeue_lost()
         assert mine.outbox.arrived.is_set()
         [pending] = await mine.outbox.list_due(["terminal"])
     assert pending.outcome is Status.FAILED
@@ -201,7 +201,7 @@ async def test_of_several_that_a_worker_died_with_none_is_blamed_and_all_are_sus
             for _ in range(3):
                 await add_claimed(other, a_job())
             waits = await other.jobs.add(a_job())
-        lost = await mine.requeue_lost()
+        lost = await mine.worker.requeue_lost()
         untouched = await mine.jobs.get(waits.id)
     assert [(job.status, job.attempts, job.suspect) for job in lost] == [
         (Status.QUEUED, 0, True)
@@ -213,7 +213,7 @@ async def test_a_suspect_is_blamed_for_whatever_it_dies_with(storage: Storage) -
     """It runs alone: what else its worker has is only being recorded."""
     job = await storage.jobs.add(a_job())
     for blamed in (0, 1, 2, 3):
-        claimed = await storage.jobs.claim(job.id)
+        claimed = await storage.worker.claim(job.id)
         assert claimed is not None
         lost = await storage.jobs.lost(job.id, claimed.epoch)
         assert (lost.attempts, lost.status is Status.FAILED) == (blamed, blamed == 3)
@@ -226,7 +226,7 @@ async def test_what_is_given_back_in_good_order_is_blamed_for_nothing(storage: S
     job = await add_claimed(storage, a_job())
     again = await storage.jobs.lost(job.id, job.epoch)
     for _ in range(5):
-        claimed = await storage.jobs.claim(job.id)
+        claimed = await storage.worker.claim(job.id)
         assert claimed is not None
         again = await storage.jobs.release(job.id, claimed.epoch)
     assert (again.status, again.attempts, again.suspect) == (Status.QUEUED, 0, True)

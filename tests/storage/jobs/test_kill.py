@@ -79,7 +79,7 @@ async def hunt(home: Home, commands: int, each: int, at_random: int) -> Hunt:
     }
     assert {number: chat.outcome(number) for number in wanted} == wanted
     async with home.open() as storage:
-        await storage.requeue_lost()
+        await storage.worker.requeue_lost()
         jobs = await storage.history.page(limit=commands + 1)
         assert len(jobs) == commands  # none twice
         for job in jobs:

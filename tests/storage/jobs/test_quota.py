@@ -36,12 +36,12 @@ def any_recipe(dice: random.Random, image: str) -> Recipe:
 async def end(storage: Storage, job: Job, dice: random.Random) -> None:
     """Bring a job anywhere in its life."""
     for _ in range(dice.randrange(3)):
-        if claimed := await storage.jobs.claim(job.id):
+        if claimed := await storage.worker.claim(job.id):
             await storage.jobs.release(job.id, claimed.epoch)
     way = dice.choice(("wait", "run", "cancel", "fail", "draw"))
     if way == "cancel":
         await storage.jobs.cancel(job.id)
-    elif way != "wait" and (claimed := await storage.jobs.claim(job.id)):
+    elif way != "wait" and (claimed := await storage.worker.claim(job.id)):
         if way == "fail":
             await storage.jobs.failed(job.id, claimed.epoch, "why")
         elif way == "draw":
@@ -51,7 +51,7 @@ async def end(storage: Storage, job: Job, dice: random.Random) -> None:
 async def test_a_day_costs_what_its_recipes_cost_when_they_are_read_one_by_one(home: Home) -> None:
     dice, time = random.Random(8), START
     async with home.open(now=lambda: time) as storage:
-        image = storage.pictures.add(b"given")["sha256"]
+        image = storage.pictures.add(b"given")
         for _ in range(120):
             time += timedelta(minutes=dice.randint(0, 60))
             new = a_job(recipe=any_recipe(dice, image), person=dice.choice(PEOPLE))

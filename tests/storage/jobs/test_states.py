@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
 
     def _claim(self, number: int, who: int) -> None:
         expected = self.jobs[number]
-        job = self.run(self.processes[who].jobs.claim(number))
+        job = self.run(self.processes[who].worker.claim(number))
         assert (job is not None) == (expected.status is Status.QUEUED)
         if job:
             expected.status, expected.worker = Status.RUNNING, who
@@ -184,10 +184,10 @@ class Life(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def send(self, who: int) -> None:
         """Send one due reply; the process may die before it records that."""
-        outbox = self.processes[who].outbox
-        due = self.run(outbox.list_due(["terminal"]))
+        process = self.processes[who]
+        due = self.run(process.outbox.list_due(["terminal"]))
         assert {pending.job.id for pending in due} <= self._waiting()
-        if due and self.run(outbox.begin(due[0].job.id, due[0].way)):
+        if due and self.run(process.worker.claim_reply(due[0].job.id, due[0].way)):
             self.replies[due[0].job.id] = 1
             self.sent.add(due[0].job.id)
 
@@ -210,7 +210,7 @@ class Life(RuleBasedStateMachine):
             self.run(dead.worker.alive.release())
         self.run(stack.aclose())
         self.processes[who] = self._open(stack)
-        changed = self.run(self.processes[1 - who].requeue_lost())
+        changed = self.run(self.processes[1 - who].worker.requeue_lost())
         self._lose(who, {job.id: job for job in changed})
 
     @rule(who=st.integers(0, 1))
@@ -246,7 +246,7 @@ class Life(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def look(self, who: int) -> None:
         """Look for dead processes while all live: nobody's job is touched."""
-        assert self.run(self.processes[who].requeue_lost()) == ()
+        assert self.run(self.processes[who].worker.requeue_lost()) == ()
 
     @invariant()
     def the_database_agrees(self) -> None:

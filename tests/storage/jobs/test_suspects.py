@@ -70,7 +70,7 @@ async def test_a_poison_that_takes_the_engine_along_is_found_among_bystanders(
     config = EngineConfig(factory=STUB)
     async with home.open() as storage, ChildExecutor(config, backoff=lambda n: 0) as executor:
         queue = Queue(lambda: executor.slots, LIMITS)
-        worker = Worker(storage.jobs, executor, queue, equal_task, no_caps)
+        worker = Worker(storage, executor, queue, equal_task, no_caps)
         await take_in(storage, worker)
         async with asyncio.timeout(PATIENCE):
             working = asyncio.create_task(worker.run(), name="worker")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from storage import StaleEpoch, Status, Storage
 from storage.database.tables import workers
-from storage.errors import DatabaseBusy, SeveralMachines
+from storage.errors import ReadOnly, SeveralMachines
 from storage.jobs.workers import LEASE, WorkerProcess
 from storage.liveness.alive import FileAlive
 from storage.liveness.locks import FileLock
@@ -34,13 +34,13 @@ async def test_a_worker_that_hangs_loses_its_job_and_can_no_longer_write(home: H
     async with home.open() as watching, home.open() as hung:
         watching.worker.steady = steady
         job = await add_claimed(hung, a_job())
-        assert await watching.requeue_lost() == ()
+        assert await watching.worker.requeue_lost() == ()
         steady.time += LEASE - 1
-        assert await watching.requeue_lost() == ()
+        assert await watching.worker.requeue_lost() == ()
         steady.time += 1
-        [lost] = await watching.requeue_lost()
+        [lost] = await watching.worker.requeue_lost()
         assert (lost.id, lost.status) == (job.id, Status.QUEUED)
-        again = await watching.jobs.claim(job.id)
+        again = await watching.worker.claim(job.id)
         assert again is not None
         with pytest.raises(StaleEpoch):
             await hung.jobs.rendered(job.id, job.epoch, drawn())
@@ -53,7 +53,7 @@ async def test_a_worker_that_gives_signs_keeps_its_job(home: Home) -> None:
         watching.worker.steady = steady
         await add_claimed(slow, a_job())
         for _ in range(3):
-            assert await watching.requeue_lost() == ()
+            assert await watching.worker.requeue_lost() == ()
             steady.time += LEASE - 1
             await slow.worker.beat()
 
@@ -63,9 +63,9 @@ async def test_a_clock_jump_ends_no_lease(home: Home, jump: timedelta) -> None:
     time = datetime(2026, 1, 1, tzinfo=UTC)
     async with home.open(now=lambda: time) as one, home.open(now=lambda: time) as two:
         job = await add_claimed(one, a_job())
-        assert await two.requeue_lost() == ()
+        assert await two.worker.requeue_lost() == ()
         time += jump
-        assert await two.requeue_lost() == ()
+        assert await two.worker.requeue_lost() == ()
         assert (await one.jobs.rendered(job.id, job.epoch, drawn())).status is Status.RENDERED
 
 
@@ -75,18 +75,18 @@ async def test_a_worker_taken_for_dead_works_on(home: Home) -> None:
         watching.worker.steady = steady
 
         async def give_up() -> int:
-            await watching.requeue_lost()
+            await watching.worker.requeue_lost()
             steady.time += LEASE
-            return len(await watching.requeue_lost())
+            return len(await watching.worker.requeue_lost())
 
         await add_claimed(hung, a_job())
         assert await give_up() == 1
-        assert await hung.jobs.claim(1)
+        assert await hung.worker.claim(1)
         assert await give_up() == 1
         job = await add_claimed(hung, a_job())
         assert await give_up() == 1
         await hung.worker.beat()
-        assert await hung.jobs.claim(job.id)
+        assert await hung.worker.claim(job.id)
 
 
 async def test_a_file_serves_one_machine(tmp_path: Path) -> None:
@@ -108,17 +108,20 @@ async def test_of_two_machines_that_come_at_once_one_is_refused(
 ) -> None:
     row = {"id": "far", "host": "elsewhere other-boot", "process": 1, "beat": 0}
     row["started_at"] = datetime.now(UTC)
+    lock = FileLock(tmp_path / "marble.db-workers" / "far.lock")
     async with Storage.open(tmp_path) as storage:
-        take = type(storage.worker.alive).take
+        take = FileAlive.take
 
         async def come_meanwhile(self: FileAlive, name: str) -> None:
-            await storage.database.write(lambda c: c.execute(insert(workers), row))
             await take(self, name)
+            assert lock.take()
+            await storage.database.write(lambda c: c.execute(insert(workers), row))
 
         monkeypatch.setattr(FileAlive, "take", come_meanwhile)
         with pytest.raises(SeveralMachines):
             await add_claimed(storage, a_job())
-        assert locks(tmp_path) == set()
+        assert locks(tmp_path) == {"far"}
+        lock.release()
 
 
 def locks(folder: Path) -> set[str]:
@@ -128,14 +131,14 @@ def locks(folder: Path) -> set[str]:
 async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def busy(self: WorkerProcess, gone: set[str]) -> None:
+    def refuse(self: WorkerProcess, connection: Connection) -> bool:
         assert locks(tmp_path) == {self.name}
-        raise DatabaseBusy("marble.db")
+        raise ReadOnly("marble.db")
 
     async with Storage.open(tmp_path) as storage:
         with monkeypatch.context() as patch:
-            patch.setattr(WorkerProcess, "announce", busy)
-            with pytest.raises(DatabaseBusy):
+            patch.setattr(WorkerProcess, "_enter", refuse)
+            with pytest.raises(ReadOnly):
                 await add_claimed(storage, a_job())
         assert locks(tmp_path) == set()
         assert (await add_claimed(storage, a_job())).status is Status.RUNNING
@@ -152,5 +155,5 @@ async def test_a_lock_of_a_worker_that_nobody_ever_knew_is_removed_in_time(tmp_p
             path.touch()
             if name != "young":
                 os.utime(path, (hours_ago, hours_ago))
-        assert await other.requeue_lost() == ()
+        assert await other.worker.requeue_lost() == ()
         assert locks(tmp_path) == {"young", storage.worker.name}

@@ -54,7 +54,7 @@ def named(folder: Path, pattern: str) -> list[Path]:
 async def test_what_is_more_than_a_message_takes_comes_in_parts(storage: Storage) -> None:
     contents = [bytes([number]) * 7_000 for number in range(5)]
     await delivered(storage, a_job(person="x:a", reply={"token": "secret", "to": 3}), *contents)
-    image = storage.pictures.add(b"photo" * 1_000)["sha256"]
+    image = storage.pictures.add(b"photo" * 1_000)
     await delivered(storage, from_image(image, person="x:a"), b"small")
     parts = await collect(storage, "x:a")
     assert len(parts) == 3

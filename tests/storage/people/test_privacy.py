@@ -20,7 +20,7 @@ async def test_a_start_image_stays_its_givers_when_their_job_is_pruned(
 ) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     async with home.open(now=lambda: now) as storage:
-        image = storage.pictures.add(b"photo")["sha256"]
+        image = storage.pictures.add(b"photo")
         first = await delivered(storage, from_image(image, person="x:a"), b"drawn")
         now += timedelta(days=9)
         await delivered(storage, from_image(image, person="x:b", parent=first), b"again")
