@@ -190,7 +190,9 @@ class Placeholders:
     async def deliver(self, pending: PendingReply, way: Way) -> Shown:
         """Show a job's result in its message, by one of the `WAYS`."""
         await self._stop(pending.job.id)
-        job = await self._app.storage.jobs.get(pending.job.id)
+        job = pending.job
+        if job.message is None:  # it may have been read before its placeholder was recorded
+            job = await self._app.storage.jobs.get(job.id)
         address = Address.from_dict(job.reply)
         try:
             message = await self._send(replace(pending, job=job), address, way)
