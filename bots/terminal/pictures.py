@@ -12,7 +12,6 @@ the person types. The environment says enough, and a setting overrides it.
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 import shutil
@@ -22,16 +21,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import IO, Final
+from itertools import groupby, product
+from typing import Final, TextIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from rich.color import Color
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.segment import Segment
-from rich.style import Style
+from rich.console import Console
+from rich.text import Text
 
 
 class Protocol(StrEnum):
@@ -71,10 +68,14 @@ TRUE_COLOUR: Final = 2**24
 CELL: Final = (10, 20)  # pixels, where the terminal does not say
 MARGIN: Final = 3  # lines left for the prompt and what is said about the picture
 TALLEST: Final = 32  # lines; more only blurs
-PREVIEW: Final = (32, 16)  # columns and lines of a guess at a picture
+PREVIEW: Final = (32, 16)  # columns and lines of a guess at a picture, at most
 KITTY_CHUNK: Final = 4096  # bytes of base64 in one escape sequence
 SIXEL_COLOURS: Final = 256
 RUN: Final = re.compile(rb"(.)\1{3,}", re.DOTALL)
+
+# xterm's colours from number 16 on: a cube of 6×6×6, and 24 greys.
+CUBE: Final = product((0, 95, 135, 175, 215, 255), repeat=3)
+XTERM: Final = np.array([*CUBE, *((8 + 10 * grey,) * 3 for grey in range(24))])
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # width, height
@@ -90,27 +91,24 @@ class Screen:
     cell: Size = CELL
 
 
-def show(
-    png: bytes, stream: IO[str], *, mode: str = "auto", env: Mapping[str, str] | None = None
-) -> Protocol:
-    """Write a picture to a terminal and return how; `OFF` says that nothing was written.
+def show(png: bytes, stream: TextIO, mode: str) -> None:
+    """Write a picture to a terminal, by "auto" or a `Protocol`.
 
-    `mode` is "auto" or a `Protocol`. The picture keeps its shape and leaves room for the prompt.
+    The picture keeps its shape and leaves room for the prompt.
     """
-    env = os.environ if env is None else env
-    protocol = choose(mode, env, stream)
+    protocol = choose(mode, os.environ, stream)
     if protocol is not Protocol.OFF:
-        stream.write(encode(png, protocol, measure(stream), colours(env)) + "\n")
+        stream.write(encode(png, protocol, measure(stream), colours(os.environ)) + "\n")
         stream.flush()
-    return protocol
 
 
-def choose(mode: str, env: Mapping[str, str], stream: IO[str]) -> Protocol:
+def choose(mode: str, env: Mapping[str, str], stream: TextIO) -> Protocol:
     """Choose how to show pictures on a stream: never on one that is no terminal."""
     if not stream.isatty():
         return Protocol.OFF
     protocol = _guess(env) if mode == "auto" else Protocol(mode)
-    return Protocol.OFF if protocol is Protocol.BLOCKS and not _can_write("▀", stream) else protocol
+    unwritable = protocol is Protocol.BLOCKS and not "▀".encode(stream.encoding, "ignore")
+    return Protocol.OFF if unwritable else protocol
 
 
 def colours(env: Mapping[str, str]) -> int:
@@ -119,7 +117,7 @@ def colours(env: Mapping[str, str]) -> int:
     return TRUE_COLOUR if said or env.get("TERM", "").endswith("-direct") else 256
 
 
-def measure(stream: IO[str]) -> Screen:
+def measure(stream: TextIO) -> Screen:
     """Ask the operating system for the size of a stream's terminal, in cells and in pixels."""
     try:
         import fcntl
@@ -135,7 +133,7 @@ def measure(stream: IO[str]) -> Screen:
     return Screen(columns, rows, cell if all(cell) else CELL)
 
 
-def encode(png: bytes, protocol: Protocol, screen: Screen, colours: int = TRUE_COLOUR) -> str:
+def encode(png: bytes, protocol: Protocol, screen: Screen, colours: int) -> str:
     """Encode a picture for a terminal by any protocol but `OFF`, fitted to its size."""
     image = Image.open(io.BytesIO(png))
     rows = max(1, min(screen.rows - MARGIN, TALLEST))
@@ -161,13 +159,13 @@ def encode_kitty(png: bytes, columns: int, rows: int) -> str:
     Both sizes are given: WezTerm does not derive one from the other.
     """
     data = standard_b64encode(png).decode("ascii")
-    parts = [data[at : at + KITTY_CHUNK] for at in range(0, len(data), KITTY_CHUNK)]
-    # q=2: no answers, which would be read as typed.
-    keys = [f"a=T,f=100,q=2,c={columns},r={rows},", *[""] * (len(parts) - 1)]
-    more = [1] * (len(parts) - 1) + [0]
-    return "".join(
-        f"\x1b_G{key}m={m};{part}\x1b\\" for key, m, part in zip(keys, more, parts, strict=True)
-    )
+    text = []
+    for at in range(0, len(data), KITTY_CHUNK):
+        # q=2: no answers, which would be read as typed.
+        keys = "" if at else f"a=T,f=100,q=2,c={columns},r={rows},"
+        more = int(at + KITTY_CHUNK < len(data))
+        text.append(f"\x1b_G{keys}m={more};{data[at : at + KITTY_CHUNK]}\x1b\\")
+    return "".join(text)
 
 
 def encode_iterm(png: bytes, columns: int, rows: int) -> str:
@@ -189,65 +187,32 @@ def encode_sixel(image: Image.Image) -> str:
     return f'\x1bP7;1q"1;1;{image.width};{image.height}{registers}{body}\x1b\\'
 
 
-def encode_blocks(image: Image.Image, columns: int, rows: int, colours: int = TRUE_COLOUR) -> str:
+def encode_blocks(image: Image.Image, columns: int, rows: int, colours: int) -> str:
     """Encode an image as lines of ▀ with escape sequences, fitted into this many cells.
 
     `colours` is 2^24 or 256.
     """
     colour = "2;{0[0]};{0[1]};{0[2]}".format if colours == TRUE_COLOUR else _nearest_of_256
-    lines = []
-    for cells in _cells(image, columns, rows):
-        line, last = [], None
-        for pair in cells:
-            if pair != last:
-                line.append(f"\x1b[38;{colour(pair[0])};48;{colour(pair[1])}m")
-            line.append("▀")
-            last = pair
-        lines.append("".join(line) + "\x1b[0m")
-    return "\n".join(lines)
-
-
-@dataclass(frozen=True, slots=True)
-class HalfBlocks:
-    """Renders an image in half blocks by rich, in the colours that the console has."""
-
-    image: Image.Image
-    columns: int
-    rows: int
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the image, or nothing on a console without colours."""
-        if options.ascii_only or console.no_color or console.color_system is None:
-            return
-        for cells in _cells(self.image, min(self.columns, options.max_width), self.rows):
-            for top, bottom in cells:
-                style = Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
-                yield Segment("▀", style)
-            yield Segment.line()
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Return the width for rich's layouts."""
-        width = fit(self.image.size, (min(self.columns, options.max_width), 2 * self.rows))[0]
-        return Measurement(width, width)
-
-
-def half_block_preview(
-    image: Image.Image | bytes, columns: int = PREVIEW[0], rows: int = PREVIEW[1]
-) -> HalfBlocks:
-    """Return what rich's Live can show of an image (or of a JPEG or PNG) in this many cells."""
-    source = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
-    # Decoded here and once: Live draws the same preview several times a second.
-    return HalfBlocks(source.convert("RGB"), columns, rows)
-
-
-def _cells(image: Image.Image, columns: int, rows: int) -> Iterator[list[tuple[Colour, Colour]]]:
-    """Yield the lines of a fitted image as (upper colour, lower colour) of each cell."""
     width, height = fit(image.size, (columns, 2 * rows))
     height += height % 2
     small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    pixels = [[tuple(pixel) for pixel in row] for row in np.asarray(small).tolist()]
+    pixels = [[colour(tuple(pixel)) for pixel in row] for row in np.asarray(small).tolist()]
+    lines = []
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
-        yield list(zip(upper, lower, strict=True))
+        runs = groupby(zip(upper, lower, strict=True))
+        line = (f"\x1b[38;{top};48;{bottom}m{'▀' * len(list(run))}" for (top, bottom), run in runs)
+        lines.append(f"{''.join(line)}\x1b[0m")
+    return "\n".join(lines)
+
+
+def half_block_preview(image: bytes, console: Console) -> Text:
+    """Return a JPEG or PNG in half blocks for rich's Live; nothing on a console without colours."""
+    if console.options.ascii_only or console.no_color or console.color_system is None:
+        return Text()
+    columns, rows = PREVIEW
+    opened = Image.open(io.BytesIO(image))
+    blocks = encode_blocks(opened, min(columns, console.width), rows, TRUE_COLOUR)
+    return Text.from_ansi(blocks, no_wrap=True, overflow="crop")
 
 
 def _bands(colour: Pixels) -> Iterator[bytes]:
@@ -279,21 +244,4 @@ def _guess(env: Mapping[str, str]) -> Protocol:
 
 @lru_cache(maxsize=4096)
 def _nearest_of_256(colour: Colour) -> str:
-    """Choose from xterm's cube of 6×6×6 colours and its 24 greys."""
-    levels = (0, 95, 135, 175, 215, 255)
-    near = [min(range(6), key=lambda i: abs(levels[i] - value)) for value in colour]
-    grey = min(range(24), key=lambda i: abs(8 + 10 * i - sum(colour) / 3))
-    cube = tuple(levels[i] for i in near)
-    choices = (
-        (cube, 16 + 36 * near[0] + 6 * near[1] + near[2]),
-        ((8 + 10 * grey,) * 3, 232 + grey),
-    )
-    return "5;{1}".format(*min(choices, key=lambda choice: math.dist(choice[0], colour)))
-
-
-def _can_write(text: str, stream: IO[str]) -> bool:
-    try:
-        text.encode(getattr(stream, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+    return f"5;{16 + np.square(np.subtract(XTERM, colour)).sum(axis=1).argmin()}"

@@ -1,8 +1,6 @@
 """A progress bar with a preview of the picture above it, where there is a terminal."""
 
 import sys
-from types import TracebackType
-from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,12 +12,10 @@ from bots.presentation.lines import waiting_line
 from bots.terminal.escaping import printable
 from bots.terminal.pictures import half_block_preview
 from bots.texts import EN
-from engine.events import News, Progress, Waiting
-
-PREVIEW_CELLS: Final = (32, 16)  # columns, rows
+from engine.events import News, Waiting
 
 
-class LiveProgress:
+class LiveProgress(Live):
     """Shows progress while it is entered, and removes it at the end."""
 
     def __init__(self, console: Console, *, previews: bool) -> None:
@@ -33,45 +29,31 @@ class LiveProgress:
         )
         self._task = self._bar.add_task("waiting", total=None)
         self._said: str | None = None  # of why nothing starts
-        self._preview: RenderableType = Text()
-        self._live = Live(console=console, transient=True, get_renderable=self._render)
+        self._preview = Text()
+        super().__init__(console=console, transient=True)
 
-    def __enter__(self) -> Self:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.__exit__(kind, error, traceback)
+    def get_renderable(self) -> RenderableType:
+        """Return the preview above the bar."""
+        return Group(self._preview, self._bar)
 
     def show(self, news: News) -> None:
         """Show the latest news in place of the last."""
         if isinstance(news, Waiting):
             self._say_pause(news.reason)
             self._bar.update(self._task, description=printable(waiting_line(news, EN)))
-        else:
-            self._show_progress(news)
+            return
+        self._bar.update(
+            self._task,
+            description=EN.stages[news.stage],
+            completed=news.step,
+            total=news.total,
+        )
+        if news.preview and self._previews:
+            self._preview = half_block_preview(news.preview, self.console)
 
     def _say_pause(self, reason: str | None) -> None:
         """Write each reason of a pause once to standard error where there is no terminal."""
-        if reason and reason != self._said and not self._live.console.is_terminal:
+        if reason and reason != self._said and not self.console.is_terminal:
             shown = printable(reason.rstrip("."))
             sys.stderr.write(f"Marble is paused: {shown}; Ctrl-C cancels.\n")
         self._said = reason
-
-    def _show_progress(self, progress: Progress) -> None:
-        self._bar.update(
-            self._task,
-            description=EN.stages[progress.stage],
-            completed=progress.step,
-            total=progress.total,
-        )
-        if progress.preview and self._previews:
-            self._preview = half_block_preview(progress.preview, *PREVIEW_CELLS)
-
-    def _render(self) -> RenderableType:
-        return Group(self._preview, self._bar)

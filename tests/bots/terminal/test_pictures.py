@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
 from bots.terminal.pictures import (
     CELL,
@@ -184,7 +183,7 @@ def test_sixel_of_an_even_picture_is_short_and_of_a_large_one_quick() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (6, 4), (16, 16), (5, 10)])
 def test_blocks_of_true_colour_are_exact(size: tuple[int, int]) -> None:
     image = noise(*size)
-    drawn = read_blocks(encode_blocks(image, size[0], -(-size[1] // 2)))
+    drawn = read_blocks(encode_blocks(image, size[0], -(-size[1] // 2), TRUE_COLOUR))
     if size[1] % 2 == 0:
         assert np.array_equal(drawn, np.asarray(image))
     else:
@@ -202,7 +201,7 @@ def test_blocks_of_256_colours_are_the_nearest() -> None:
 
 
 def test_blocks_say_a_colour_once_for_a_run() -> None:
-    assert encode_blocks(Image.new("RGB", (30, 2)), 30, 1).count("\x1b[") == 2
+    assert encode_blocks(Image.new("RGB", (30, 2)), 30, 1, TRUE_COLOUR).count("\x1b[") == 2
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 200), st.integers(1, 200))
@@ -254,9 +253,13 @@ def test_setting_overrides_the_guess(mode: Protocol) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", *Protocol])
-def test_what_is_no_terminal_is_never_written_to(mode: str) -> None:
+def test_what_is_no_terminal_is_never_written_to(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", KITTY)
     stream = Terminal(is_terminal=False)
-    assert show(png_of(noise(4, 4)), stream, mode=mode, env=KITTY) is Protocol.OFF
+    assert choose(mode, KITTY, stream) is Protocol.OFF
+    show(png_of(noise(4, 4)), stream, mode)
     assert stream.getvalue() == ""
 
 
@@ -285,10 +288,10 @@ def test_colours_are_what_the_terminal_says(env: dict[str, str], count: int) -> 
 @pytest.mark.parametrize("size", [(64, 64), (64, 128), (256, 64)])
 def test_every_protocol_fits_the_screen_and_keeps_the_shape(size: tuple[int, int]) -> None:
     png, room = png_of(noise(*size)), SCREEN.rows - MARGIN
-    keys, _ = read_kitty(encode(png, Protocol.KITTY, SCREEN))
+    keys, _ = read_kitty(encode(png, Protocol.KITTY, SCREEN, TRUE_COLOUR))
     boxes = [(int(keys["c"]) * CELL[0], int(keys["r"]) * CELL[1])]
-    boxes.append(read_sixel(encode(png, Protocol.SIXEL, SCREEN)).shape[1::-1])
-    blocks = read_blocks(encode(png, Protocol.BLOCKS, SCREEN)).shape
+    boxes.append(read_sixel(encode(png, Protocol.SIXEL, SCREEN, TRUE_COLOUR)).shape[1::-1])
+    blocks = read_blocks(encode(png, Protocol.BLOCKS, SCREEN, TRUE_COLOUR)).shape
     boxes.append((blocks[1] * CELL[0], blocks[0] * CELL[1] // 2))
     for width, height in boxes:
         assert width <= SCREEN.columns * CELL[0]
@@ -297,15 +300,17 @@ def test_every_protocol_fits_the_screen_and_keeps_the_shape(size: tuple[int, int
 
 
 def test_tall_screen_is_not_filled() -> None:
-    keys, _ = read_kitty(encode(png_of(noise(8, 8)), Protocol.KITTY, Screen(300, 200)))
+    screen = Screen(300, 200)
+    keys, _ = read_kitty(encode(png_of(noise(8, 8)), Protocol.KITTY, screen, TRUE_COLOUR))
     assert int(keys["r"]) == TALLEST
 
 
 @pytest.mark.parametrize("mode", [Protocol.KITTY, Protocol.ITERM, Protocol.SIXEL, Protocol.BLOCKS])
-def test_show_ends_its_line_and_says_how(mode: Protocol) -> None:
+def test_show_writes_that_protocol_and_ends_its_line(mode: Protocol) -> None:
     stream = Terminal()
-    assert show(png_of(noise(8, 8)), stream, mode=mode, env={}) is mode
-    assert stream.getvalue().startswith("\x1b")
+    show(png_of(noise(8, 8)), stream, mode)
+    begins = {Protocol.KITTY: "\x1b_G", Protocol.ITERM: "\x1b]1337;", Protocol.SIXEL: "\x1bP"}
+    assert stream.getvalue().startswith(begins.get(mode, "\x1b[38;"))
     assert stream.getvalue().endswith("\n")
 
 
@@ -358,32 +363,32 @@ def last_frame(screen: Console, width: int, height: int) -> Pixels:
 
 
 def test_preview_draws_every_pixel() -> None:
-    image, screen = noise(8, 8), console()
-    screen.print(half_block_preview(png_of(image), 8, 4))
-    assert np.array_equal(last_frame(screen, 8, 8), np.asarray(image))
+    image, screen = noise(32, 32), console()
+    screen.print(half_block_preview(png_of(image), screen))
+    assert np.array_equal(last_frame(screen, 32, 32), np.asarray(image))
 
 
 def test_preview_in_a_live_display_gives_way_to_the_next() -> None:
-    first, second, screen = noise(8, 8), noise(8, 8, seed=4), console()
-    with Live(half_block_preview(first, 8, 4), console=screen, auto_refresh=False) as live:
+    first, second, screen = noise(32, 32), noise(32, 32, seed=4), console()
+    preview = half_block_preview(png_of(first), screen)
+    with Live(preview, console=screen, auto_refresh=False) as live:
         live.refresh()
-        assert np.array_equal(last_frame(screen, 8, 8), np.asarray(first))
-        live.update(half_block_preview(second, 8, 4), refresh=True)
-        assert np.array_equal(last_frame(screen, 8, 8), np.asarray(second))
+        assert np.array_equal(last_frame(screen, 32, 32), np.asarray(first))
+        live.update(half_block_preview(png_of(second), screen), refresh=True)
+        assert np.array_equal(last_frame(screen, 32, 32), np.asarray(second))
 
 
-def test_preview_fits_a_narrow_console_and_its_place_in_a_table() -> None:
-    screen = console(width=10)
-    table = Table.grid("", "")
-    table.add_row(half_block_preview(noise(64, 64), 40, 20), "ab")
-    screen.print(table)
-    lines = re.sub(r"\x1b\[[\d;]*m", "", rendered(screen)).splitlines()
-    assert {len(line) for line in lines} == {10}
-    assert lines == ["▀" * 8 + "ab", *["▀" * 8 + "  "] * 3]
+def test_preview_fits_a_narrow_console_and_is_not_wrapped_by_a_narrower_one() -> None:
+    screen, narrower = console(width=10), console(width=6)
+    preview = half_block_preview(png_of(noise(64, 64)), screen)
+    for each in (screen, narrower):
+        each.print(Group(preview))  # as in a live display
+        lines = re.sub(r"\x1b\[[\d;]*m", "", rendered(each)).splitlines()
+        assert lines == ["▀" * each.width] * 5
 
 
 @pytest.mark.parametrize("options", [{"no_color": True}, {"colour": False}])
 def test_preview_without_colours_is_empty(options: dict[str, bool]) -> None:
     screen = console(**options)
-    screen.print(half_block_preview(noise(8, 8), 8, 4))
+    screen.print(half_block_preview(png_of(noise(8, 8)), screen))
     assert "▀" not in rendered(screen)
