@@ -56,7 +56,8 @@ class Listing:
 
     def add(self, *cells: str | Text) -> None:
         """Add a row."""
-        self._rows.append(tuple(_text(cell) for cell in cells))
+        texts = (each if isinstance(each, Text) else styled(each, "none") for each in cells)
+        self._rows.append(tuple(texts))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it by rich in a terminal, and elsewhere line by line, without a width."""
@@ -67,9 +68,8 @@ class Listing:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, show_header=bool(self._headings))
-        columns = max(map(len, [self._headings, *self._rows]), default=0)
-        for heading, _ in zip_longest(self._headings, range(columns), fillvalue=""):
-            table.add_column(str(heading), overflow="fold")
+        for heading in self._headings or [""] * max(map(len, self._rows), default=0):
+            table.add_column(heading, overflow="fold")
         for row in self._rows:
             table.add_row(*row)
         return table
@@ -84,13 +84,8 @@ class Listing:
         ]
         for row in broken:
             for cells in zip_longest(*row, fillvalue=""):
-                padded = (_padded(cell, width) for cell, width in zip(cells, widths, strict=False))
+                padded = (
+                    cell + " " * (width + GAP - cell_len(cell))
+                    for cell, width in zip(cells, widths, strict=False)
+                )
                 yield "".join(padded).rstrip(" ")
-
-
-def _text(cell: str | Text) -> Text:
-    return cell if isinstance(cell, Text) else Text(printable(cell))
-
-
-def _padded(cell: str, width: int) -> str:
-    return cell + " " * (width + GAP - cell_len(cell))

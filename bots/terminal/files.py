@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bots.terminal.arguments import PICTURE_SUFFIXES
@@ -36,11 +37,8 @@ def picture_file(name: str, *others: str) -> Path | None:
 
     others: suffixes of files beside those of pictures.
     """
-    try:
-        path = Path(name).expanduser()
-        return path if looks_like_file(name, *others) and path.is_file() else None
-    except (OSError, RuntimeError):  # too long a name; an unknown home folder
-        return None
+    file = os.path.expanduser(name)  # raises nothing for an unknown home folder, unlike Path
+    return Path(file) if looks_like_file(name, *others) and os.path.isfile(file) else None
 
 
 def looks_like_file(name: str, *others: str) -> bool:

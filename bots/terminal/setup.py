@@ -13,10 +13,9 @@ from typing import Final
 from bots.operations.settings import SECRET, VARIABLES, Settings
 from bots.terminal.escaping import printable
 from engine.errors import SettingError
+from engine.files.private import create
 
 ENV: Final = Path(".env")
-
-
 # Variables, in the order in which they are asked for.
 QUESTIONS: Final = {
     "MARBLE_DISCORD_TOKEN": "The token of your Discord bot (docs/discord-setup.md)",
@@ -50,18 +49,15 @@ def write(file: Path, values: Mapping[str, str]) -> None:
             lines[number] = _line(key, left.pop(key))
     lines += [_line(key, value) for key, value in left.items()]
     draft = file.with_name(f"{file.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "w", encoding="utf-8") as out:
-        out.write("".join(f"{line}\n" for line in lines))
+    create(draft)
+    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     draft.replace(file)
 
 
 def _line(key: str, value: str) -> str:
     plain = re.fullmatch(r"[\w:/.,+@-]*", value)
-    return f"{key}={value}" if plain else f"{key}='{value.translate(_QUOTED)}'"
-
-
-_QUOTED: Final = str.maketrans({"'": r"\'", "\\": r"\\"})
+    quoted = re.sub(r"['\\]", r"\\\g<0>", value)
+    return f"{key}={value}" if plain else f"{key}='{quoted}'"
 
 
 def _ask(key: str) -> str:

@@ -7,7 +7,6 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,27 +18,14 @@ from bots.presentation.lines import duration
 from bots.terminal.console import Listing, styled
 from bots.terminal.queue import show_live, view
 from bots.texts import EN
-from bots.worker.queue_view import QueueEntry, load_queue
+from bots.worker.queue_view import DRAWN, QueueEntry, load_queue
 from storage import Job, Pause, Status, Storage
 
 ROWS: Final = 15  # of the queue
 LATEST: Final = 500  # jobs that rates are taken from
 HOUR: Final = timedelta(hours=1)
 ERRORS: Final = 5
-DRAWN: Final = (Status.RENDERED, Status.DELIVERED)
 GIGABYTE: Final = 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class LastHour:
-    """Counts of what ended within the last hour, and how long people waited for it, in seconds."""
-
-    drawn: int
-    pictures: int
-    failed: int
-    cancelled: int
-    wait: float | None  # the median, from asking to the picture
-    errors: tuple[tuple[str, int], ...]  # the most frequent, with their number
 
 
 async def top(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -50,41 +36,21 @@ async def top(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def _look(storage: Storage, settings: Settings, rows: int | None) -> RenderableType:
-    now = datetime.now(UTC)
     entries = await load_queue(storage, settings)
-    latest = await storage.history.page(limit=LATEST)
+    latest, hour_ago = await storage.history.page(limit=LATEST), datetime.now(UTC) - HOUR
+    ended = [job for job in latest if job.finished_at and job.finished_at > hour_ago]
     gpu = await gpu_line()
     free = shutil.disk_usage(settings.data_dir).free / GIGABYTE
     waiting = {each.adapter: each.waiting for each in await storage.outbox.backlog()}
     lines = [
         _counts(entries, await storage.moderation.paused()),
-        _hour(rates(latest, now)),
+        _rates(ended),
         f"replies that wait   {sum(waiting.values())}"
         + "".join(f"   {name} {count}" for name, count in waiting.items()),
         f"disk                {free:.1f} GB free",
         *([f"device              {gpu}"] if gpu else []),
     ]
-    return Group(
-        styled("\n".join(lines), "none"), _errors(rates(latest, now)), view(entries, rows or ROWS)
-    )
-
-
-def rates(latest: Sequence[Job], now: datetime) -> LastHour:
-    """Count the jobs that ended within an hour before now."""
-    ended = [job for job in latest if job.finished_at and job.finished_at > now - HOUR]
-    drawn = [job for job in ended if job.status in DRAWN]
-    waits = sorted(
-        (job.finished_at - job.created_at).total_seconds() for job in drawn if job.finished_at
-    )
-    failed = [job for job in ended if job.status is Status.FAILED]
-    return LastHour(
-        drawn=len(drawn),
-        pictures=sum(len(job.pictures) for job in drawn),
-        failed=len(failed),
-        cancelled=sum(job.status is Status.CANCELLED for job in ended),
-        wait=waits[len(waits) // 2] if waits else None,
-        errors=tuple(Counter(job.error or "" for job in failed).most_common(ERRORS)),
-    )
+    return Group(styled("\n".join(lines), "none"), _errors(ended), view(entries, rows or ROWS))
 
 
 async def gpu_line() -> str:
@@ -113,16 +79,25 @@ def _counts(entries: Sequence[QueueEntry], pause: Pause | None) -> str:
     return f"jobs                {running} running   {len(entries) - running} waiting{paused}"
 
 
-def _hour(found: LastHour) -> str:
-    wait = "" if found.wait is None else f"   half within {duration(found.wait, EN)}"
+def _rates(ended: Sequence[Job]) -> str:
+    """Count the jobs of the last hour, with the median time from asking to the picture."""
+    count = Counter(job.status for job in ended)
+    drawn = [job for job in ended if job.status in DRAWN]
+    waits = sorted(
+        (job.finished_at - job.created_at).total_seconds() for job in drawn if job.finished_at
+    )
+    wait = f"   half within {duration(waits[len(waits) // 2], EN)}" if waits else ""
+    pictures = sum(len(job.pictures) for job in drawn)
     return (
-        f"last hour           {found.drawn} drawn ({found.pictures} pictures)   "
-        f"{found.failed} failed   {found.cancelled} cancelled{wait}"
+        f"last hour           {len(drawn)} drawn ({pictures} pictures)   "
+        f"{count[Status.FAILED]} failed   {count[Status.CANCELLED]} cancelled{wait}"
     )
 
 
-def _errors(found: LastHour) -> RenderableType:
+def _errors(ended: Sequence[Job]) -> Listing:
+    """List the most frequent errors of the last hour with their number."""
     table = Listing()
-    for text, count in found.errors:
+    errors = Counter(job.error or "" for job in ended if job.status is Status.FAILED)
+    for text, count in errors.most_common(ERRORS):
         table.add(styled(f"{count} ×", "bold red"), text)
     return table
