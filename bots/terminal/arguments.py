@@ -35,16 +35,14 @@ def options_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 def upscale_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of `Studio.upscale`."""
-    how = {"factor": number("--factor", arguments.factor), "by": arguments.by}
-    if arguments.plain and arguments.strength is not None:
-        raise UserError("--plain draws nothing anew, so it takes no --strength.")
-    if arguments.plain:
-        return {**how, "strength": None}
-    if arguments.strength is None:
-        return how
-    strength = number("--strength", arguments.strength)
-    check("strength", strength)
-    return {**how, "strength": strength}
+    factor = number("--factor", arguments.factor)
+    strength: Any = None if arguments.plain else "usual"
+    if arguments.strength is not None:
+        if arguments.plain:
+            raise UserError("--plain draws nothing anew, so it takes no --strength.")
+        strength = number("--strength", arguments.strength)
+        check("strength", strength)
+    return {"factor": factor, "by": arguments.by, "strength": strength}
 
 
 def out_of(arguments: argparse.Namespace) -> Path | None:
@@ -68,10 +66,3 @@ def number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise OptionError(name, text, "a number") from None
-
-
-def whole_number(name: str, text: str, least: int, most: int) -> int:
-    """Read a whole number within bounds, or raise `OptionError`."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise OptionError(name, text, f"a whole number between {least} and {most}")
-    return int(text)

@@ -3,25 +3,29 @@
 Works with a person who types and with lines from a pipe alike.
 """
 
+import argparse
 import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
 
+from bots.operations.settings import Settings
 from bots.requests.options import Values, parse_values
+from bots.requests.studio import Studio
 from bots.requests.typed_options import split_message
 from bots.terminal.arguments import BAD_INPUT, OK, number
+from bots.terminal.commands import Make, Session, in_session
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
-from bots.terminal.inputs import INPUTS, TypedInputs, read_direction
+from bots.terminal.inputs import INPUTS, read_direction, read_values
 from bots.terminal.recipe_files import WORKFLOW
-from bots.terminal.session import Session
 from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
 HELP: Final = """\
@@ -43,12 +47,13 @@ LONGEST_LINE: Final = 2**24  # bytes; far above any prompt, which is then refuse
 Action = Callable[[Session, str], Awaitable[object]]
 
 
-async def converse(session: Session) -> int:
-    """Read and answer lines until the input ends or `/quit`.
+async def chat(arguments: argparse.Namespace, settings: Settings) -> int | None:
+    """Answer lines; from a pipe, the exit code says whether every line could be answered."""
+    return await in_session(arguments, settings, _converse)
 
-    A mistake in a line costs one sentence. Returns the exit code: `BAD_INPUT` where a line of a
-    pipe could not be answered.
-    """
+
+async def _converse(session: Session) -> int:
+    """Read and answer lines until the input ends or `/quit`; a mistake costs one sentence."""
     failures = 0
     async for line in _typed(session.console) if sys.stdin.isatty() else _piped():
         if line.strip().lower() in ("/quit", "/exit", ":q"):
@@ -91,7 +96,7 @@ async def _answer(session: Session, line: str) -> None:
     elif word.startswith(("/", ":")):
         raise UnknownOption(word, ACTIONS)
     else:
-        await _imagine(session, line)
+        await session.imagine(_values(line))
 
 
 def dropped(line: str) -> Path | None:
@@ -142,90 +147,57 @@ async def _piped() -> AsyncIterator[str]:
         yield data.decode("utf-8", "replace")
 
 
-async def _request(session: Session, text: str) -> Values:
-    """Read words and options, input pictures among them, as values of recipe fields."""
+def _values(text: str) -> Values:
+    """Read words and options as values of recipe fields; `prompt` is always among them."""
     prompt, typed = split_message(text, INPUTS)
-    inputs, options = TypedInputs.take(typed)
-    values = {"prompt": prompt} | parse_values(options)
-    return {**values, **await inputs.keep(session.studio, session.store)}
+    return {"prompt": prompt} | read_values(typed)
 
 
-async def _imagine(session: Session, text: str) -> None:
-    await session.draw(session.studio.imagine(await _request(session, text), session.asker))
+async def _rerun(session: Session, text: str, first: Iterable[tuple[str, str]] = ()) -> None:
+    """Rerun what `12.3 --steps 30` names; words after the name would be a new prompt.
 
-
-async def _same_seed(session: Session, text: str) -> None:
-    await _rerun(session, text, {})
-
-
-async def _new_seed(session: Session, text: str) -> None:
-    await _rerun(session, text, parse_values([("seed", "new")]))
-
-
-async def _rerun(session: Session, text: str, values: Mapping[str, object]) -> None:
-    """Rerun what `12.3 --steps 30` names; words after the name would be a new prompt."""
-    changes = await _request(session, text)
-    name, _, words = str(changes.pop("prompt")).partition(" ")
-    if words:
-        changes["prompt"] = words
-    await session.rerun(name or None, {**values, **changes})
+    first: options, which those in the text override.
+    """
+    values = parse_values(first) | _values(text)
+    name, _, words = values.pop("prompt").partition(" ")
+    await session.rerun(name or None, values | ({"prompt": words} if words else {}))
 
 
 async def _vary(session: Session, text: str) -> None:
     words = text.split()
     strong = words[-1:] == ["strong"]
-    name = await session.named(_only(words[:-1] if strong else words))
-    await session.draw(session.studio.vary(name, session.asker, strong=strong))
+    await session.derive(Studio.vary, _only(words[:-1] if strong else words), strong=strong)
 
 
-async def _upscale(session: Session, text: str) -> None:
-    name, factor = await _name_and_factor(session, text)
-    await session.draw(session.studio.upscale(name, session.asker, factor=factor))
-
-
-async def _zoom(session: Session, text: str) -> None:
-    name, factor = await _name_and_factor(session, text)
-    await session.draw(session.studio.zoom(name, session.asker, factor=factor))
+async def _enlarge(make: Make, session: Session, text: str) -> None:
+    """Upscale or zoom by `12.3`, `x2` or `12.3 x2`; the factor is 2 where none is typed."""
+    words = text.split()
+    factor = words.pop()[1:] if words and words[-1].lower().startswith("x") else "2"
+    await session.derive(make, _only(words), factor=number("factor", factor))
 
 
 async def _pan(session: Session, text: str) -> None:
     names, direction = read_direction(text.split())
-    name = await session.named(_only(names))
-    await session.draw(session.studio.pan(name, session.asker, direction))
+    await session.derive(Studio.pan, _only(names), direction=direction)
 
 
-async def _name_and_factor(session: Session, text: str) -> tuple[str, float]:
-    """Read `12.3`, `x2` or `12.3 x2`: a picture's name, and a factor (2 where none is typed)."""
-    words = text.split()
-    factor = words.pop()[1:] if words and words[-1].lower().startswith("x") else "2"
-    return await session.named(_only(words)), number("factor", factor)
-
-
-def _only(words: Sequence[str]) -> str | None:
+def _only(words: list[str]) -> str | None:
     """Return the one word there is, or None; raises `UserError` where there are more."""
     if len(words) > 1:
         raise UserError(f"A picture is named by one word, like 12.3, not {' '.join(words)!r}.")
     return words[0] if words else None
 
 
-async def _show(session: Session, text: str) -> None:
-    await session.show(text or None)
-
-
-async def _history(session: Session, text: str) -> None:
-    await session.history(limit=10)
-
-
 ACTIONS: Final[Mapping[str, Action]] = {
-    "/imagine": _imagine,
-    ":seed": _same_seed,
-    "🌱": _same_seed,
-    ":dice": _new_seed,
-    "🎲": _new_seed,
+    "/imagine": lambda session, text: session.imagine(_values(text)),
+    ":seed": _rerun,
+    "🌱": _rerun,
+    ":dice": partial(_rerun, first=[("seed", "new")]),
+    "🎲": partial(_rerun, first=[("seed", "new")]),
     ":vary": _vary,
-    ":upscale": _upscale,
-    ":zoom": _zoom,
+    ":upscale": partial(_enlarge, Studio.upscale),
+    ":zoom": partial(_enlarge, Studio.zoom),
     ":pan": _pan,
-    "/show": _show,
-    "/history": _history,
+    "/show": lambda session, text: session.show(text or None),
+    "/history": lambda session, text: session.history(limit=10),
 }

@@ -22,7 +22,9 @@ from engine.errors import UserError
 # or None for 0; it is imported when the command is run.
 HANDLERS: Final = {
     **dict.fromkeys(("imagine", "rerun", "vary", "upscale", "zoom", "pan"), "commands"),
-    **dict.fromkeys(("read", "run", "history", "show", "serve", "chat"), "commands"),
+    **dict.fromkeys(("run", "history", "show", "serve"), "commands"),
+    "read": "recipe_files",
+    "chat": "chat",
     **dict.fromkeys(("queue", "pause", "resume"), "queue"),
     **{name: name for name in ("top", "rules", "setup", "doctor", "models", "styles", "db")},
 }

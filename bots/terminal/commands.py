@@ -1,103 +1,264 @@
 """The commands of `marble` that draw or show pictures, and `marble serve`."""
 
-import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bots.operations.settings import Settings
-from bots.requests.options import Values, parse_values
+from bots.presentation.lines import parent_of
+from bots.requests.derive import the_picture
+from bots.requests.options import Values
+from bots.requests.studio import Asker, Studio
 from bots.requests.typed_options import read_request
-from bots.service.app import open_app
-from bots.terminal.arguments import number, options_of, out_of, upscale_of, whole_number
-from bots.terminal.console import open_console
-from bots.terminal.inputs import INPUTS, TypedInputs, read_direction
-from bots.terminal.recipe_files import read_picture, show_reading
-from bots.terminal.session import Session
+from bots.service.app import App, open_app
+from bots.terminal.arguments import number, options_of, out_of, upscale_of
+from bots.terminal.console import Listing, open_console, styled
+from bots.terminal.files import looks_like_file, picture_file, read_file
+from bots.terminal.inputs import A_PICTURE, INPUTS, is_ours, read_direction, read_mask, read_values
+from bots.terminal.output import headline, recipe_table, show_pictures
+from bots.terminal.places import TERMINAL, person
+from bots.terminal.progress import LiveProgress
+from bots.terminal.recipe_files import note_ignored, read_workflow
+from engine.errors import LONGEST_PATH, OptionError, UserError, shorten
+from engine.pictures.images import BYTES
 from engine.recipe.limits import check_words
+from engine.sentences import Sentence
+from storage import IllegalStep, Job, StaleEpoch, Status, TooLate
+
+Make = Callable[..., Awaitable[Job]]  # a method of `Studio`
+Work = Callable[["Session"], Awaitable[int | None]]
 
 log = logging.getLogger(__name__)
 
 
-async def imagine(arguments: argparse.Namespace, settings: Settings) -> None:
+class Session:
+    """Draws and shows pictures for one person in a terminal.
+
+    later: leave jobs to a process that serves. copy_to: where copies of pictures are written.
+    """
+
+    def __init__(self, app: App, *, later: bool, copy_to: Path | None) -> None:
+        self.console = open_console()
+        self._studio = app.studio
+        self._asker = Asker(person=person(), place=TERMINAL, reply={"later": later}, later=later)
+        self._storage, self._worker = app.storage, app.worker
+        mode = app.settings.terminal_pictures
+        self._previews = mode != "off"
+        self._show = partial(show_pictures, self.console, app.storage.pictures, mode, copy_to)
+        self._last: str | None = None  # the latest job that was drawn here
+
+    async def close_abandoned(self) -> None:
+        """End the jobs of terminals that died: nobody waits there for their pictures."""
+        for job in await self._storage.worker.requeue_lost():
+            if job.adapter == TERMINAL and not job.reply.get("later"):
+                reason = f"The terminal that asked for it ended; `marble rerun {job.id}` draws it."
+                with suppress(StaleEpoch, IllegalStep):  # another process draws it already
+                    await self._storage.jobs.failed(job.id, job.epoch, reason)
+
+    async def imagine(self, values: Values) -> None:
+        """Draw a prompt, and show it. Values come from `read_values`, here and below."""
+        values = await self._keep_inputs(values)
+        await self._draw(self._studio.imagine(values, self._asker))
+
+    async def rerun(self, name: str | None, values: Values) -> None:
+        """Draw a picture again, with some values changed, and show it.
+
+        `name` is a job, one of its pictures, or a PNG file that carries its recipe; None is this
+        person's latest.
+        """
+        if name and (file := picture_file(name)):
+            return await self.run(file, values)
+        if name and looks_like_file(name):
+            short = shorten(name, LONGEST_PATH)
+            raise UserError(f"There is no file {short}; rerun takes {A_PICTURE}.")
+        values = await self._keep_inputs(values)
+        await self._draw(self._studio.rerun(await self._named(name), values, self._asker))
+
+    async def run(self, file: Path, values: Values) -> None:
+        """Draw the recipe of a workflow or picture file, with some values changed, and show it."""
+        values = await self._keep_inputs(values)
+        read = await read_workflow(file, self._studio, self._storage.pictures)
+        note_ignored(read.ignored, self.console)
+        await self._draw(self._studio.remake(read.recipe, values, self._asker))
+
+    async def derive(self, make: Make, name: str | None, **how: Any) -> None:
+        """Draw a picture from another one, and show it; None is this person's latest."""
+        await self._draw(make(self._studio, await self._named(name), self._asker, **how))
+
+    async def show(self, name: str | None) -> None:
+        """Show a job's recipe and pictures."""
+        job, picture = await self._studio.get(await self._named(name))
+        facts = job.recipe.to_dict() | {
+            "status": job.status.value,
+            "style": job.style,
+            "made from": job.parent and parent_of(job),
+            "error": job.error,
+        }
+        self.console.print(recipe_table(facts))
+        self._show([kept for kept in job.pictures if picture in (None, kept.index)])
+
+    async def history(self, limit: int) -> None:
+        """List this person's latest jobs, the newest first."""
+        jobs = await self._storage.history.page(person=self._asker.person, limit=limit)
+        if not jobs:
+            self.console.print("No pictures yet. Try: marble imagine a marble scholar")
+            return
+        table = Listing("id", "when", "status", "seed", "prompt")
+        for job in jobs:
+            when = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+            table.add(str(job.id), when, job.status, str(job.recipe.seed), job.recipe.prompt)
+        self.console.print(table)
+
+    async def _named(self, name: str | None) -> str:
+        """Return the name, or that of this person's latest job with pictures."""
+        name = self._last if name is None else name
+        if name is not None:
+            return name
+        for job in await self._storage.history.page(person=self._asker.person, limit=20):
+            if job.status in (Status.RENDERED, Status.DELIVERED):
+                return str(job.id)
+        raise UserError(Sentence("nothing_yet"))
+
+    async def _keep_inputs(self, values: Values) -> Values:
+        """Return values with the sha256 of stored pictures in place of what was typed for them."""
+        kept = dict(values)
+        if "controls" in values:
+            controls = [
+                replace(control, image=await self._keep("--control", file))
+                for file, control in values["controls"]
+            ]
+            kept["controls"] = tuple(controls)
+        if "image" in values:
+            kept["image"] = await self._keep("--image", values["image"])
+        if "mask" in values:
+            mask = await self._mask(values["mask"])
+            kept["mask"] = await self._studio.keep_mask(kept["image"], mask)
+        return kept
+
+    async def _keep(self, option: str, name: str) -> str:
+        """Store a picture and return its sha256; one of ours is in the store already."""
+        if is_ours(name):
+            return the_picture(*await self._studio.get(name)).sha256
+        return await self._studio.keep_image(read_file(name, BYTES, f"{option} takes {A_PICTURE}"))
+
+    async def _mask(self, text: str) -> bytes | str:
+        """Return a mask's picture, or the word for how it is found in the start image."""
+        if is_ours(text):
+            picture = the_picture(*await self._studio.get(text))
+            return await asyncio.to_thread(self._storage.pictures.read, picture)
+        return read_mask(text)
+
+    async def _draw(self, asked: Awaitable[Job]) -> None:
+        """Wait for a job that is being committed, follow it, and show its pictures."""
+        job = await asked
+        if self._asker.later:
+            self.console.print(
+                f"Job {job.id} waits for `marble serve`; `marble show {job.id}` shows it then."
+            )
+            return
+        # A model's note on its limits is printed before the first job of a person.
+        note = self._studio.catalogue.get(job.recipe.checkpoint).notes.get("en")
+        if note and len(await self._storage.history.page(person=job.person, limit=2)) == 1:
+            self.console.print(styled(note, "dim"))
+        try:
+            with LiveProgress(self.console, previews=self._previews) as progress:
+                async for news in self._worker.follow(job.id):
+                    progress.show(news)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._cancel(job))
+            raise
+        job = await self._storage.jobs.get(job.id)
+        if job.status is not Status.RENDERED:
+            raise UserError(job.error or f"Job {job.id} was cancelled.")
+        self.console.print(headline(job))
+        self._show(job.pictures)
+        self._last = str(job.id)
+        await self._storage.jobs.delivered(job.id)
+
+    async def _cancel(self, job: Job) -> None:
+        with suppress(TooLate):
+            await self._worker.cancel(job.id)
+            self.console.print(f"Job {job.id} was cancelled.")
+
+
+async def in_session(arguments: Namespace, settings: Settings, work: Work) -> int | None:
+    """Open everything for some work in a session; a bad --out raises `UserError` before."""
+    copy_to, later = out_of(arguments), getattr(arguments, "later", False)
+    async with open_app(settings) as app:
+        session = Session(app, later=later, copy_to=copy_to)
+        await session.close_abandoned()
+        return await work(session)
+
+
+async def imagine(arguments: Namespace, settings: Settings) -> None:
     """Draw a prompt."""
     # All that can be wrong with the words themselves is said before anything is opened.
-    values, inputs = _read(arguments.prompt, arguments)
-    async with _session(arguments, settings) as session:
-        values |= await inputs.keep(session.studio, session.store)
-        await session.draw(session.studio.imagine(values, session.asker))
+    values = _read(arguments.prompt, arguments)
+    await in_session(arguments, settings, lambda session: session.imagine(values))
 
 
-async def rerun(arguments: argparse.Namespace, settings: Settings) -> None:
+async def rerun(arguments: Namespace, settings: Settings) -> None:
     """Draw a job or one of its pictures again."""
-    values, inputs = _read(arguments.prompt, arguments)
-    async with _session(arguments, settings) as session:
-        values |= await inputs.keep(session.studio, session.store)
-        await session.rerun(arguments.id, values)
+    values = _read(arguments.prompt, arguments)
+    await in_session(arguments, settings, lambda session: session.rerun(arguments.id, values))
 
 
-async def vary(arguments: argparse.Namespace, settings: Settings) -> None:
+async def run(arguments: Namespace, settings: Settings) -> None:
+    """Draw a ComfyUI workflow."""
+    values, file = _read(None, arguments), Path(arguments.file)
+    await in_session(arguments, settings, lambda session: session.run(file, values))
+
+
+async def vary(arguments: Namespace, settings: Settings) -> None:
     """Draw a picture like another one."""
-    async with _session(arguments, settings) as session:
-        name = await session.named(arguments.id)
-        await session.draw(session.studio.vary(name, session.asker, strong=arguments.strong))
+    await _derive(arguments, settings, Studio.vary, strong=arguments.strong)
 
 
-async def upscale(arguments: argparse.Namespace, settings: Settings) -> None:
+async def upscale(arguments: Namespace, settings: Settings) -> None:
     """Make a picture larger."""
-    how = upscale_of(arguments)
-    async with _session(arguments, settings) as session:
-        name = await session.named(arguments.id)
-        await session.draw(session.studio.upscale(name, session.asker, **how))
+    await _derive(arguments, settings, Studio.upscale, **upscale_of(arguments))
 
 
-async def zoom(arguments: argparse.Namespace, settings: Settings) -> None:
+async def zoom(arguments: Namespace, settings: Settings) -> None:
     """Show a picture from further away."""
     factor = number("--factor", arguments.factor)
-    async with _session(arguments, settings) as session:
-        name = await session.named(arguments.id)
-        await session.draw(session.studio.zoom(name, session.asker, factor=factor))
+    await _derive(arguments, settings, Studio.zoom, factor=factor)
 
 
-async def pan(arguments: argparse.Namespace, settings: Settings) -> None:
+async def pan(arguments: Namespace, settings: Settings) -> None:
     """Continue a picture to one side."""
     words = [word for word in (arguments.id, arguments.direction) if word is not None]
     names, direction = read_direction(words)
-    async with _session(arguments, settings) as session:
-        name = await session.named(names[0] if names else None)
-        await session.draw(session.studio.pan(name, session.asker, direction))
+    arguments.id = next(iter(names), None)
+    await _derive(arguments, settings, Studio.pan, direction=direction)
 
 
-async def read(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Print the recipe in a file, whichever program wrote it."""
-    show_reading(*read_picture(arguments.file), open_console())
+async def _derive(arguments: Namespace, settings: Settings, make: Make, **how: Any) -> None:
+    await in_session(arguments, settings, lambda session: session.derive(make, arguments.id, **how))
 
 
-async def run(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Draw a ComfyUI workflow."""
-    values, inputs = _read(None, arguments)
-    async with _session(arguments, settings) as session:
-        values |= await inputs.keep(session.studio, session.store)
-        await session.run(Path(arguments.file), values)
-
-
-async def history(arguments: argparse.Namespace, settings: Settings) -> None:
+async def history(arguments: Namespace, settings: Settings) -> None:
     """List the latest jobs."""
-    limit = whole_number("limit", arguments.limit, 1, 1000)
-    async with _session(arguments, settings) as session:
-        await session.history(limit)
+    text = arguments.limit
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= limit <= 1000:
+        raise OptionError("limit", text, "a whole number between 1 and 1000")
+    await in_session(arguments, settings, lambda session: session.history(limit))
 
 
-async def show(arguments: argparse.Namespace, settings: Settings) -> None:
+async def show(arguments: Namespace, settings: Settings) -> None:
     """Show a job's recipe and pictures."""
-    async with _session(arguments, settings) as session:
-        await session.show(arguments.id)
+    await in_session(arguments, settings, lambda session: session.show(arguments.id))
 
 
-async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
+async def serve(arguments: Namespace, settings: Settings) -> None:
     """Draw for everybody until interrupted."""
     from bots.service import serve  # no other command needs what it imports
 
@@ -108,31 +269,11 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
         await serve.serve(settings)
 
 
-async def chat(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Answer lines; from a pipe, the exit code says whether every line could be answered."""
-    from bots.terminal.chat import converse
-
-    async with _session(arguments, settings) as session:
-        return await converse(session)
-
-
-def _read(prompt: str | None, arguments: argparse.Namespace) -> tuple[Values, TypedInputs]:
-    """Return the values and input pictures that were typed, those within a prompt, too."""
+def _read(prompt: str | None, arguments: Namespace) -> Values:
+    """Return the values that were typed, those within a prompt, too."""
     typed = options_of(arguments)
-    words: Values = {}
-    if prompt is not None:
-        text, typed = read_request(prompt, typed, INPUTS)
-        check_words(text)
-        words["prompt"] = text
-    inputs, options = TypedInputs.take(typed)
-    return words | parse_values(options), inputs
-
-
-@asynccontextmanager
-async def _session(arguments: argparse.Namespace, settings: Settings) -> AsyncIterator[Session]:
-    copy_to, later = out_of(arguments), getattr(arguments, "later", False)
-    console = open_console()
-    async with open_app(settings) as app:
-        session = Session(app, console, later=later, copy_to=copy_to)
-        await session.close_abandoned()
-        yield session
+    if prompt is None:
+        return read_values(typed)
+    text, typed = read_request(prompt, typed, INPUTS)
+    check_words(text)
+    return {"prompt": text} | read_values(typed)

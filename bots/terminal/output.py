@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
-from bots.presentation.lines import parent_of
 from bots.terminal.arguments import FORMATS
 from bots.terminal.console import Listing, styled
 from bots.terminal.pictures import show
 from engine.errors import UserError
+from engine.events import Verdict
 from engine.formats.metadata import write_as
 from storage import Job, Picture
 from storage.jobs.picture_files import Pictures
 
 NOTHING: Final[Sequence[object]] = ("", None, [], {})
-
-
-class PictureLost(UserError):
-    """Says that a picture's file cannot be read."""
-
-    def __init__(self, picture: Picture, path: Path, error: OSError) -> None:
-        super().__init__(
-            f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
-            f"`marble rerun {picture.name}` draws it again."
-        )
 
 
 def headline(job: Job) -> Text:
@@ -48,76 +38,56 @@ def headline(job: Job) -> Text:
     return Text.assemble(name, words, styled(" · ".join(facts), "dim"))
 
 
-def recipe_table(job: Job) -> Listing:
-    """Return everything that a job is made from."""
+def recipe_table(facts: Mapping[str, object], names: Mapping[str, str] | None = None) -> Listing:
+    """Return a recipe, as `Recipe.to_dict` returns it, with other facts.
+
+    names: what is shown in place of a picture's sha256.
+    """
     table = Listing()
-    facts = job.recipe.to_dict() | {"status": job.status.value}
-    if job.style is not None:
-        facts["style"] = job.style
-    if job.parent is not None:
-        facts["made from"] = parent_of(job)
-    if job.error:
-        facts["error"] = job.error
-    for label, text in recipe_rows(facts):
-        table.add(styled(label, "dim"), text)
+    for label, value in facts.items():
+        if label != "version" and value not in NOTHING:
+            text = in_words(value)
+            for digest, name in (names or {}).items():
+                text = text.replace(digest, name)
+            table.add(styled(label.replace("_", " "), "dim"), text)
     return table
-
-
-def recipe_rows(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield a recipe's values, as `Recipe.to_dict` returns them, as (label, text)."""
-    for name, value in values.items():
-        if name != "version" and value not in NOTHING:
-            yield name.replace("_", " "), in_words(value)
 
 
 def in_words(value: object) -> str:
     """Write a recipe's value: `factor 2, by lanczos`; several have ; between."""
     if isinstance(value, Mapping):
-        said = {name: part for name, part in value.items() if part not in NOTHING}
-        return ", ".join(
-            f"{name.replace('_', ' ')} {in_words(part)}" for name, part in said.items()
-        )
+        said = {name.replace("_", " "): part for name, part in value.items() if part not in NOTHING}
+        return ", ".join(f"{name} {in_words(part)}" for name, part in said.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "; ".join(map(in_words, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def show_pictures(
-    console: Console,
-    store: Pictures,
-    pictures: Sequence[Picture],
-    *,
-    mode: str,
-    copy_to: Path | None = None,
+    console: Console, store: Pictures, mode: str, copy_to: Path | None, pictures: Sequence[Picture]
 ) -> None:
     """Show pictures by a `Protocol` or "auto", say where their files are, and copy them there."""
-    for number, picture in enumerate(pictures):
+    for number, picture in enumerate(pictures, 1):
         path = store.path(picture)
         try:
             png = path.read_bytes()
         except OSError as error:
-            raise PictureLost(picture, path, error) from None
-        show(png, sys.stdout, mode=mode)
-        if copy_to:
-            path = numbered(copy_to, number)
-            path.write_bytes(as_named(png, path))
+            raise UserError(
+                f"The file of picture {picture.name} cannot be read ({error.strerror}: {path}); "
+                f"`marble rerun {picture.name}` draws it again."
+            ) from None
+        show(png, sys.stdout, mode)
+        if copy_to:  # a.png, a-2.png, a-3.png
+            path = copy_to if number == 1 else copy_to.with_stem(f"{copy_to.stem}-{number}")
+            kind = FORMATS.get(path.suffix.lower())
+            path.write_bytes(write_as(png, kind) if kind else png)
         console.print(f"  {picture.name}  {_near(path)}", soft_wrap=True)
-
-
-def as_named(png: bytes, path: Path) -> bytes:
-    """Return a picture in the format of a file's suffix; PNG where that is none."""
-    kind = FORMATS.get(path.suffix.lower())
-    return write_as(png, kind) if kind else png
-
-
-def numbered(path: Path, number: int) -> Path:
-    """Return the path for the picture of that number from 0: a.png, a-2.png, a-3.png."""
-    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+    for picture in pictures:  # this machine's owner sees every picture, with what was found
+        if picture.verdict is Verdict.UNSAFE:
+            console.print(styled(f"The safety check finds {picture.name} unsafe.", "dim"))
 
 
 def _near(path: Path) -> Path:
     """Return the path relative to the working directory, where it is below that."""
-    try:
-        return path.resolve().relative_to(Path.cwd())
-    except ValueError:
-        return path
+    here, whole = Path.cwd(), path.resolve()
+    return whole.relative_to(here) if whole.is_relative_to(here) else path

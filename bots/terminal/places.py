@@ -1,7 +1,8 @@
-"""Places as `marble rules` and `marble styles` take them."""
+"""Places as `marble rules` and `marble styles` take them, and the person of this terminal."""
 
 from __future__ import annotations
 
+import getpass
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +12,18 @@ from engine.errors import OptionError
 if TYPE_CHECKING:
     from storage import Storage
 
+TERMINAL: Final = "terminal"
 PLACES: Final = "discord:SERVER, discord:SERVER/CHANNEL, telegram:CHAT, or * for everywhere"
 PLACE: Final = re.compile(r"\*|terminal|(discord|telegram):[-@\w]+(/\d+)?", re.ASCII)
+
+
+def person() -> str:
+    """Return the person of this terminal, as jobs and the moderators' log name people."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        name = "somebody"
+    return f"{TERMINAL}:{name}"
 
 
 def read_place(text: str) -> str:

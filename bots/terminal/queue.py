@@ -14,11 +14,11 @@ from rich.live import Live
 from bots.operations.settings import Settings
 from bots.presentation.lines import duration
 from bots.terminal.console import Listing, open_console, styled
-from bots.terminal.session import person
+from bots.terminal.places import person
 from bots.texts import EN
 from bots.worker.pausing import check_reason
 from bots.worker.queue_view import QueueEntry, load_queue
-from storage import Job, Pause, Storage
+from storage import Pause, Storage
 
 EVERY: Final = 1.0  # seconds between two looks
 ROWS: Final = 40  # that are shown live; a table shows all
@@ -84,28 +84,21 @@ def view(
         return EN.queue_empty
     table = Listing("place", "id", "person", "age", "ready in", "what")
     for entry in entries[:rows]:
-        table.add(*_cells(entry))
+        job, place = entry.job, str(entry.position or "running")
+        ready = "" if entry.eta is None else f"about {duration(entry.eta, EN)}"
+        table.add(place, str(job.id), job.person, duration(entry.age, EN), ready, _what(entry))
     hidden = len(entries[rows:]) if rows else 0
     return Group(table, f"… and {hidden:,} more") if hidden else table
 
 
-def _cells(entry: QueueEntry) -> list[str]:
-    job = entry.job
-    place = str(entry.position or "running")
-    ready = "" if entry.eta is None else f"about {duration(entry.eta, EN)}"
-    what = f"{_what(job)}{_death_note(entry)}"
-    return [place, str(job.id), job.person, duration(entry.age, EN), ready, what]
-
-
-def _death_note(entry: QueueEntry) -> str:
-    """Return a note on a job whose process died: why it waits again, or runs alone."""
+def _what(entry: QueueEntry) -> str:
+    """Describe a job, and why it waits again, or runs alone, after its process died."""
+    recipe, note = entry.job.recipe, ""
     if entry.lost:
-        return " (again: the process that drew it died)"
-    return " (alone: a process that drew it died)" if entry.job.suspect else ""
-
-
-def _what(job: Job) -> str:
-    recipe = job.recipe
+        note = " (again: the process that drew it died)"
+    elif entry.job.suspect:
+        note = " (alone: a process that drew it died)"
     pictures = len(recipe.pictures)
     count = f"{pictures} × " if pictures > 1 else ""
-    return f"{count}{recipe.width}×{recipe.height}, {recipe.steps} steps, {recipe.checkpoint}"
+    size = f"{recipe.width}×{recipe.height}"
+    return f"{count}{size}, {recipe.steps} steps, {recipe.checkpoint}{note}"

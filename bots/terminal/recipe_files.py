@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from bots.terminal.console import Listing, styled
+from bots.operations.settings import Settings
+from bots.terminal.console import open_console, styled
 from bots.terminal.files import read_file
-from bots.terminal.output import recipe_rows
+from bots.terminal.output import recipe_table
 from engine.errors import GraphError, ImageError, MetadataError, OptionError, shorten
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
@@ -36,15 +39,53 @@ OURS: Final = re.compile(r"[0-9a-f]{64}\.png")
 WORKFLOW: Final = ".json"
 LARGEST: Final = 64 * 2**20  # bytes of a file that is looked at
 LARGEST_GRAPH: Final = 16 * 2**20  # bytes; ComfyUI's largest are some megabytes
-UNSEEN: Final = (512, 512)  # of a picture that a graph loads, where the graph is read, not run
+UNSEEN: Final = 512  # the sides of a picture that a graph loads, where the graph is read, not run
 
 
-def _content(name: str) -> bytes:
-    """Return the bytes of a picture or workflow file, or raise `UserError`."""
+async def read(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Print the recipe in a picture or workflow file, whichever program wrote it."""
+    data, graph, loaded = _content(arguments.file)
+    given, names = _stand_ins(loaded)
+    reading, console = _reading(data, graph, given), open_console()
+    facts = {"written by": reading.source, **reading.recipe.to_dict()}
+    console.print(recipe_table(facts, names))
+    note_ignored(reading.ignored, console)
+    if reading.source == "Marble":
+        _show_other_formats(reading.recipe, console)
+
+
+async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Reading:
+    """Read a workflow or picture file, and store the pictures that it loads, found beside it.
+
+    Raises `UserError`.
+    """
+    data, graph, loaded = await asyncio.to_thread(_content, str(file))
+    given: dict[str, LoadedPicture] = {}
+    for name, channels in loaded.items():
+        image = await _find(file.parent, name, studio, pictures)
+        if image:
+            given[name] = await _given(image, channels, studio, pictures)
+        elif graph is not None:  # a picture may hold another line beside its graph
+            where = "neither beside it nor in a folder `input`"
+            raise GraphError(f"The ComfyUI workflow loads {shorten(name)}, which is {where}.")
+    return await asyncio.to_thread(_reading, data, graph, given)
+
+
+def _content(name: str) -> tuple[bytes, Any, dict[str, set[str]]]:
+    """Return a file's bytes, its graph if it is a workflow, and the pictures that a graph loads.
+
+    Raises `UserError`.
+    """
     data = _read(name)
-    if Path(name).suffix.lower() == WORKFLOW and not _is_graph(data):
+    if data.lstrip()[:1] in (b"{", b"["):
+        graph = _parse_graph(data)
+        return data, graph, pictures_of(graph)
+    if Path(name).suffix.lower() == WORKFLOW:
         raise GraphError("The file holds no ComfyUI workflow, which is a JSON object with nodes.")
-    return data
+    with suppress(MetadataError):  # said where the recipe is read, if nothing else can be
+        if (graph := graph_in(data)) is not None:
+            return data, None, pictures_of(graph)
+    return data, None, {}
 
 
 def _read(name: str) -> bytes:
@@ -54,8 +95,7 @@ def _read(name: str) -> bytes:
     return data
 
 
-def parse_graph(data: bytes) -> Any:
-    """Read a workflow file as JSON, or raise `GraphError`."""
+def _parse_graph(data: bytes) -> Any:
     if len(data) > LARGEST_GRAPH:
         most = f"{LARGEST_GRAPH >> 20} MiB at most"
         raise GraphError(f"The ComfyUI workflow has {len(data) >> 20} MiB; it may have {most}.")
@@ -65,18 +105,11 @@ def parse_graph(data: bytes) -> Any:
         raise GraphError("The file holds no ComfyUI workflow: it is not valid JSON.") from None
 
 
-def show_reading(reading: Reading, names: Mapping[str, str], console: Console) -> None:
-    """Print a recipe, who wrote it, and its ignored parts; names: of pictures, by sha256."""
-    table = Listing()
-    table.add(styled("written by", "dim"), reading.source)
-    for label, text in recipe_rows(reading.recipe.to_dict()):
-        for digest, name in names.items():
-            text = text.replace(digest, name)
-        table.add(styled(label, "dim"), text)
-    console.print(table)
-    note_ignored(reading.ignored, console)
-    if reading.source == "Marble":
-        _show_other_formats(reading.recipe, console)
+def _reading(data: bytes, graph: Any, given: Mapping[str, LoadedPicture]) -> Reading:
+    if graph is None:
+        return read_recipe(data, given)
+    recipe, ignored = from_graph(graph, given)
+    return Reading(recipe, "ComfyUI", ignored)
 
 
 def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
@@ -96,59 +129,6 @@ def _show_other_formats(recipe: Recipe, console: Console) -> None:
             console.print(styled(f"{what}: {why}.", "dim"), soft_wrap=True)
 
 
-def read_picture(name: str) -> tuple[Reading, dict[str, str]]:
-    """Read the recipe in a picture or workflow file, or raise `UserError`.
-
-    Returns names, too: of pictures that are only named there, by what stands for them.
-    """
-    data = _content(name)
-    graph = _graph_of(data)
-    given, names = _stand_ins(pictures_of(graph)) if graph is not None else ({}, {})
-    return _reading(data, given), names
-
-
-async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Reading:
-    """Read a workflow or picture file, and store the pictures that it loads, found beside it.
-
-    Raises `UserError`.
-    """
-    data = await asyncio.to_thread(_content, str(file))
-    graph = await asyncio.to_thread(_graph_of, data)
-    loaded = await asyncio.to_thread(pictures_of, graph) if graph is not None else {}
-    given: dict[str, LoadedPicture] = {}
-    for name, channels in loaded.items():
-        image = await _find(file.parent, name, studio, pictures)
-        if image:
-            given[name] = await _given(image, channels, studio, pictures)
-        elif _is_graph(data):  # a picture may hold another line beside its graph
-            where = "neither beside it nor in a folder `input`"
-            raise GraphError(f"The ComfyUI workflow loads {shorten(name)}, which is {where}.")
-    return await asyncio.to_thread(_reading, data, given)
-
-
-def _is_graph(data: bytes) -> bool:
-    return data.lstrip()[:1] in (b"{", b"[")
-
-
-def _graph_of(data: bytes) -> Any:
-    """Return the graph that a file is or holds; None where it holds none that can be read."""
-    if _is_graph(data):
-        return parse_graph(data)
-    with suppress(MetadataError):  # said where the recipe is read, if nothing else can be
-        graph = graph_in(data)
-        if graph is not None:
-            pictures_of(graph)
-            return graph
-    return None
-
-
-def _reading(data: bytes, given: Mapping[str, LoadedPicture]) -> Reading:
-    if not _is_graph(data):
-        return read_recipe(data, given)
-    recipe, ignored = from_graph(parse_graph(data), given)
-    return Reading(recipe, "ComfyUI", ignored)
-
-
 async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> str | None:
     """Return the stored name of a picture that a workflow loads: one of ours, or a file's."""
     if OURS.fullmatch(name):
@@ -158,17 +138,10 @@ async def _find(folder: Path, name: str, studio: Studio, pictures: Pictures) -> 
     within = Path(ANNOTATED.sub("", name))
     if within.is_absolute() or ".." in within.parts:
         return None  # a workflow of somebody else's takes no picture from elsewhere
-    for place in FOLDERS:
-        if _is_file(file := folder / place / within):
-            return await studio.keep_image(await asyncio.to_thread(_read, str(file)))
+    files = (folder / place / within for place in FOLDERS)
+    if file := next(filter(os.path.isfile, files), None):
+        return await studio.keep_image(await asyncio.to_thread(_read, str(file)))
     return None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # its name is longer than any
-        return False
 
 
 async def _given(
@@ -184,7 +157,6 @@ async def _given(
 
 def _stand_ins(wanted: dict[str, set[str]]) -> tuple[dict[str, LoadedPicture], dict[str, str]]:
     """Return placeholders for pictures that are not read, and their names by sha256."""
-    width, height = UNSEEN
     given: dict[str, LoadedPicture] = {}
     names: dict[str, str] = {}
     for name, channels in wanted.items():
@@ -192,7 +164,7 @@ def _stand_ins(wanted: dict[str, set[str]]) -> tuple[dict[str, LoadedPicture], d
             continue
         image = _stand_in(name, names)
         masks = {c: _stand_in(f"{name} ({c})", names) for c in channels}
-        given[name] = LoadedPicture(image=image, width=width, height=height, masks=masks)
+        given[name] = LoadedPicture(image=image, width=UNSEEN, height=UNSEEN, masks=masks)
     return given, names
 
 

@@ -10,8 +10,7 @@ from bots.operations.settings import Settings
 from bots.service.app import roles_of, rules_of
 from bots.terminal.console import Listing, open_console
 from bots.terminal.escaping import complain
-from bots.terminal.places import present_place, read_place
-from bots.terminal.session import person
+from bots.terminal.places import person, present_place, read_place
 from engine.errors import UserError
 from storage import Storage
 from storage.records import platform

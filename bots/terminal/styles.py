@@ -8,8 +8,7 @@ from bots.requests.styles import Stylebook
 from bots.requests.typed_options import read_style_words
 from bots.service.app import roles_of, rules_of
 from bots.terminal.console import Listing, open_console
-from bots.terminal.places import present_place, read_place
-from bots.terminal.session import person
+from bots.terminal.places import person, present_place, read_place
 from storage import Storage
 
 
@@ -19,7 +18,11 @@ async def styles(arguments: argparse.Namespace, settings: Settings) -> None:
     async with Storage.open(settings.data_dir, settings.database_url) as storage:
         place = await present_place(storage, place)
         book = Stylebook(storage, Gate(storage, roles_of(settings), rules_of(settings)))
-        await _change(book, place, arguments)
+        if arguments.act == "add":
+            prompt, negative = read_style_words(" ".join(arguments.prompt), arguments.no)
+            await book.add(place, arguments.name, prompt, negative, by=person())
+        elif arguments.act == "remove":
+            await book.remove(place, arguments.name, by=person())
         known = await storage.styles.list(place)
     table = Listing()
     for style in known:
@@ -27,11 +30,3 @@ async def styles(arguments: argparse.Namespace, settings: Settings) -> None:
         table.add(style.name, f"{style.prompt}{without}")
     nothing = "No styles yet. Try: marble styles add noir film noir, hard shadows"
     open_console().print(table if known else nothing)
-
-
-async def _change(book: Stylebook, place: str, arguments: argparse.Namespace) -> None:
-    if arguments.act == "add":
-        prompt, negative = read_style_words(" ".join(arguments.prompt), arguments.no)
-        await book.add(place, arguments.name, prompt, negative, by=person())
-    elif arguments.act == "remove":
-        await book.remove(place, arguments.name, by=person())

@@ -1,6 +1,7 @@
 """Control by command: drawn, drawn again, and refused in one sentence before any work."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-from bots.terminal.inputs import TypedControl
+from bots.terminal.inputs import read_control
 from engine.errors import OptionError, UnknownOption
 from engine.recipe.parts import Control
 from tests.bots.terminal.conftest import Marble
@@ -90,12 +91,12 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_any_work(
 
 
 def test_what_is_typed_becomes_a_part_of_a_recipe() -> None:
-    typed = TypedControl.read("canny:C:/my house.png,strength=0.8,start=0.1,end=0.6,find=canny")
-    assert typed.file == "C:/my house.png"
-    assert typed.control("a" * 64) == Control(
+    file, control = read_control("canny:C:/my house.png,strength=0.8,start=0.1,end=0.6,find=canny")
+    assert file == "C:/my house.png"
+    assert replace(control, image="a" * 64) == Control(
         model="canny", image="a" * 64, strength=0.8, start=0.1, end=0.6, preprocessor="canny"
     )
     with pytest.raises(OptionError):
-        TypedControl.read(":x.png")
+        read_control(":x.png")
     with pytest.raises(UnknownOption):
-        TypedControl.read("canny:x.png,y")
+        read_control("canny:x.png,y")

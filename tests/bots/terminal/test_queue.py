@@ -8,8 +8,8 @@ from rich.console import Console
 
 from bots.operations.settings import load_settings
 from bots.presentation.lines import duration, waiting_line
+from bots.terminal.places import person
 from bots.terminal.progress import LiveProgress
-from bots.terminal.session import person
 from bots.texts import EN
 from bots.worker.queue_view import load_queue
 from engine.events import Waiting
