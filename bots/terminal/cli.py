@@ -18,15 +18,12 @@ from bots.terminal.escaping import complain
 from bots.terminal.parser import parse
 from engine.errors import UserError
 
-# The module of each command's handler, a function of the command's name that returns an exit code
-# or None for 0; it is imported when the command is run.
-HANDLERS: Final = {
+# The modules of handlers that are in none of their command's name.
+MODULES: Final = {
     **dict.fromkeys(("imagine", "rerun", "vary", "upscale", "zoom", "pan"), "commands"),
     **dict.fromkeys(("run", "history", "show", "serve"), "commands"),
+    **dict.fromkeys(("pause", "resume"), "queue"),
     "read": "recipe_files",
-    "chat": "chat",
-    **dict.fromkeys(("queue", "pause", "resume"), "queue"),
-    **{name: name for name in ("top", "rules", "setup", "doctor", "models", "styles", "db")},
 }
 
 log = logging.getLogger(__name__)
@@ -59,13 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run the handler of a command: `check` of db.py for `marble db check`, else `styles` or so."""
     # What is imported stays: a collector that looks through it takes a tenth of a short command.
     gc.disable()
-    module = import_module(f"bots.terminal.{HANDLERS[arguments.command]}")
+    command = arguments.command
+    module = import_module(f"bots.terminal.{MODULES.get(command, command)}")
     gc.freeze()
     gc.enable()
     handler: Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int | None]]
-    handler = getattr(module, arguments.command)
+    handler = getattr(module, arguments.words.split()[-1], None) or getattr(module, command)
     task = asyncio.ensure_future(handler(arguments, settings))
     # SIGTERM cancels as Ctrl-C does by asyncio.run.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

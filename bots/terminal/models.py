@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from bots.operations.settings import Settings
+from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
 from engine.errors import BrokenModel, UnknownModel, UserError, some
 from engine.models.catalogue import Catalogue, Checkpoint
@@ -19,31 +20,27 @@ from engine.models.folders import ModelKind
 from engine.models.model_files import find_parts, list_parts
 
 GIGABYTE: Final = 1_000_000_000
+OF_MODELS: Final = ("model", "form", "size")
 FINE: Final = Text("good", style="green")
 
 
-async def models(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run a command of `marble models`; return its exit code: 1 if a model cannot be used."""
-    act = {None: _list, "check": _check, "get": _get}[arguments.act]
-    return await act(arguments, settings)
-
-
-async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
-    table, catalogue = _table("draws with"), Catalogue(settings.models_dir)
+async def models(arguments: argparse.Namespace, settings: Settings) -> None:
+    """List the models with their defaults, and what lies beside them."""
+    table, catalogue = Listing(*OF_MODELS, "draws with"), Catalogue(settings.models_dir)
     for name in catalogue.names():
         try:
             checkpoint = catalogue.get(name)
-            _add(table, name, checkpoint, _defaults(checkpoint))
+            table.add(name, *_facts(checkpoint), _defaults(checkpoint))
         except BrokenModel as error:
-            _add(table, name, None, _red(error.reason))
+            table.add(name, *_facts(None), styled(error.reason, "red"))
     console = open_console()
     console.print(table)
     parts = [(name, kind) for kind, name in list_parts(settings.models_dir)]
     _print_parts(console, ("part", "kind"), parts)
-    return 0
 
 
-async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
+async def check(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Load models and what lies beside them; return 1 if one cannot be used."""
     from engine.check.models import examine, examine_parts  # with torch
 
     catalogue = Catalogue(settings.models_dir)
@@ -51,19 +48,20 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
         models, parts = _meant(catalogue, arguments.name)
     else:
         models, parts = catalogue.names(), list_parts(settings.models_dir)
-    table, console, failures = _table("verdict"), open_console(), 0
+    table, console, failures = Listing(*OF_MODELS, "verdict"), open_console(), 0
     verdicts = examine(catalogue, models)
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
             failures += verdict.problem is not None
-            more = _lacking(verdict.checkpoint) + _unread(verdict.unread)
-            _add(table, verdict.name, verdict.checkpoint, _verdict(verdict.problem, more))
+            unread = f"; nothing reads {some(verdict.unread)}" if verdict.unread else ""
+            good = _verdict(verdict.problem, _lacking(verdict.checkpoint) + unread)
+            table.add(verdict.name, *_facts(verdict.checkpoint), good)
         found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
     if models:
         console.print(table)
     rows = [(each.name, each.kind, each.title, _verdict(each.problem)) for each in found]
     _print_parts(console, ("part", "kind", "what it is", "verdict"), rows)
-    return 1 if failures or any(each.problem for each in found) else 0
+    return FAILED if failures or any(each.problem for each in found) else OK
 
 
 def _meant(
@@ -87,16 +85,15 @@ def _print_parts(
 ) -> None:
     """List files beside the models, if there are any."""
     if rows:
+        table = Listing(*headings)
+        for row in rows:
+            table.add(*row)
         console.print()
-        console.print(_table_of(headings, rows))
+        console.print(table)
 
 
 def _verdict(problem: str | None, more: str = "") -> Text:
-    return _red(problem) if problem else FINE + Text(more)
-
-
-def _unread(names: Sequence[str]) -> str:
-    return f"; nothing reads {some(names)}" if names else ""
+    return styled(problem, "red") if problem else FINE + Text(more)
 
 
 def _lacking(checkpoint: Checkpoint | None) -> str:
@@ -104,17 +101,17 @@ def _lacking(checkpoint: Checkpoint | None) -> str:
     return "" if checkpoint is None or checkpoint.has_vae else ", with a VAE that --vae names"
 
 
-async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
+async def get(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Download a model into the folder of models, or list suggestions."""
     from engine.models.hub import fetch
 
     console = open_console()
     if arguments.name is None:
-        rows = [
-            (each.name, f"{each.memory} GB" if each.memory else "", each.title)
-            for each in DOWNLOADS
-        ]
-        console.print(_table_of(("offer", "GPU memory", "what it is"), rows))
-        return 0
+        table = Listing("offer", "GPU memory", "what it is")
+        for each in DOWNLOADS:
+            table.add(each.name, f"{each.memory} GB" if each.memory else "", each.title)
+        console.print(table)
+        return
     download = find(arguments.name)
     if settings.models_dir is None:
         raise UserError(
@@ -124,25 +121,16 @@ async def _get(arguments: argparse.Namespace, settings: Settings) -> int:
     # A file in the folder of models goes by its own name, everything else by what it was asked for.
     name = file.stem if download.home == "checkpoints" else download.name
     console.print(f"{file.name} is here; `marble models check {name}`.")
-    return 0
 
 
-def _table(last: str) -> Listing:
-    return Listing("model", "form", "size", last)
-
-
-def _table_of(headings: Iterable[str], rows: Iterable[tuple[str | Text, ...]]) -> Listing:
-    table = Listing(*headings)
-    for row in rows:
-        table.add(*row)
-    return table
-
-
-def _add(table: Listing, name: str, checkpoint: Checkpoint | None, last: str | Text) -> None:
-    facts: Iterable[str] = ("", "")
-    if checkpoint:
-        facts = checkpoint.family.title, _size(checkpoint.size)
-    table.add(name, *facts, last)
+def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:
+    """Return a model's family and size, as they are listed."""
+    if checkpoint is None:
+        return "", ""
+    size = checkpoint.size
+    large = size >= GIGABYTE / 10
+    text = f"{size / GIGABYTE:.2f} GB" if large else f"{size / 1e6:.0f} MB"
+    return checkpoint.family.title, text
 
 
 def _defaults(checkpoint: Checkpoint) -> str:
@@ -151,11 +139,3 @@ def _defaults(checkpoint: Checkpoint) -> str:
         f"{its.width}×{its.height}, {its.steps} steps, guidance {its.guidance_scale:g}, "
         f"{its.sampler} {its.schedule}{_lacking(checkpoint)}"
     )
-
-
-def _red(reason: str) -> Text:
-    return styled(reason, "red")
-
-
-def _size(count: int) -> str:
-    return f"{count / GIGABYTE:.2f} GB" if count >= GIGABYTE / 10 else f"{count / 1e6:.0f} MB"

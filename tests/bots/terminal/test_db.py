@@ -26,7 +26,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 async def run(settings: Settings, *words: str | Path) -> int:
-    return await db.db(parse(["db", *map(str, words)]), settings)
+    handler = getattr(db, str(words[0]))
+    return await handler(parse(["db", *map(str, words)]), settings) or 0
 
 
 async def draw(settings: Settings, person: str = "terminal:ada") -> Path:
