@@ -102,7 +102,8 @@ class Worker:
         Gives back jobs whose end could not be recorded: in the database they are still ours.
         """
         ours = dict(self._epochs)
-        running = {(job.id, job.epoch) for job in await self._jobs.list_running()}
+        stored = await self._jobs.list_running() if ours else ()
+        running = {(job.id, job.epoch) for job in stored}
         for number, epoch in ours.items():
             if (number, epoch) not in running and self._epochs.get(number) == epoch:
                 self._stopped.add(number)
