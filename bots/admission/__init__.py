@@ -1,1 +1,1 @@
-"""Who may do what where: rules, limits, roles, blocked words, visibility."""
+"""Who may ask for what where: rules, limits, roles, blocked words, what is safe to show."""

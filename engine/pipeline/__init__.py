@@ -1,1 +1,1 @@
-"""The tick: which rows share the next call of the network, and what follows from it."""
+"""The tick: text encoding, calls of the network for batches of rows, and what follows."""
