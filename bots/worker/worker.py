@@ -102,10 +102,9 @@ class Worker:
         Gives back jobs whose end could not be recorded: in the database they are still ours.
         """
         ours = dict(self._epochs)
-        stored = await self._jobs.list_running() if ours else ()
-        running = {(job.id, job.epoch) for job in stored}
+        running = await self._jobs.running_epochs(ours) if ours else {}
         for number, epoch in ours.items():
-            if (number, epoch) not in running and self._epochs.get(number) == epoch:
+            if running.get(number) != epoch and self._epochs.get(number) == epoch:
                 self._stopped.add(number)
                 self._executor.cancel(number, epoch)
         for job in list(self._unrecorded.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -102,6 +102,14 @@ class Jobs:
         return await self.database.read(
             lambda c: to_jobs(c, c.execute(query.order_by(jobs.c.started_at, jobs.c.id)))
         )
+
+    async def running_epochs(self, numbers: Collection[int]) -> dict[int, int]:
+        """Return the epochs of those of some jobs that run: a short read, for every second."""
+        query = select(jobs.c.id, jobs.c.epoch).where(
+            jobs.c.id.in_(numbers), jobs.c.status == Status.RUNNING.value
+        )
+        rows = await self.database.read(lambda c: c.execute(query).all())
+        return {row.id: row.epoch for row in rows}
 
     async def release(self, job: int, epoch: int) -> Job:
         """Queue a running job again at a normal end of its process: no attempt is counted."""

@@ -168,26 +168,26 @@ class WorkerProcess:
 
     async def _register(self) -> None:
         """Announce this process as a worker, whose lock is taken before."""
+        ended = set[str]()
+        if isinstance(self.alive, FileAlive):
+            ended = await self.alive.dead(await self.database.read(_elsewhere))
         await self.alive.take(self.name)
         try:
-            if not await self.database.write(self._enter):
+            if not await self.database.write(lambda c: self._enter(c, ended)):
                 raise SeveralMachines(self.database.where)
         except BaseException:  # it will be tried anew, and leaves no sign until then
             await self.alive.release()
             raise
         self._beating = asyncio.create_task(self._beat_on(), name="storage-worker-beat")
 
-    def _enter(self, connection: Connection) -> bool:
+    def _enter(self, connection: Connection, ended: set[str]) -> bool:
         """Insert this worker's row, unless another machine's worker lives.
 
-        The locks of a SQLite file do not work between machines. Workers of another boot of this
-        one have ended.
+        The locks of a SQLite file do not work between machines. ended: the workers of other
+        machines, or of another boot of this one, that have ended.
         """
-        if isinstance(self.alive, FileAlive):
-            rows = connection.execute(select(workers.c.id, workers.c.host))
-            others = {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
-            if others - self.alive.find_dead(others):
-                return False
+        if isinstance(self.alive, FileAlive) and _elsewhere(connection) - ended:
+            return False
         self._announce(connection)
         return True
 
@@ -211,6 +211,12 @@ class WorkerProcess:
         connection.execute(update(outbox).where(outbox.c.sender.in_(lost)).values(sender=None))
         connection.execute(delete(workers).where(workers.c.id.in_(lost)))
         return changed
+
+
+def _elsewhere(connection: Connection) -> set[str]:
+    """Return the workers of other machines, and of this one before it was started anew."""
+    rows = connection.execute(select(workers.c.id, workers.c.host))
+    return {row.id for row in rows if row.host.rpartition(" ")[2] != BOOT}
 
 
 def take_back(

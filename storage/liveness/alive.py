@@ -40,15 +40,14 @@ class FileAlive:
 
     async def dead(self, names: Collection[str]) -> set[str]:
         """Return the workers whose file is free; their files are removed."""
-        return await asyncio.to_thread(self.find_dead, names)
+        return await asyncio.to_thread(self._find_dead, names)
 
     async def release(self) -> None:
         """Unlock and remove the file."""
         if self._lock is not None:
             await asyncio.to_thread(self._lock.release)
 
-    def find_dead(self, names: Collection[str]) -> set[str]:
-        """Do what `dead` does; blocks."""
+    def _find_dead(self, names: Collection[str]) -> set[str]:
         self._remove_strays()
         return {name for name in names if self._free(name)}
 

@@ -108,20 +108,17 @@ async def test_of_two_machines_that_come_at_once_one_is_refused(
 ) -> None:
     row = {"id": "far", "host": "elsewhere other-boot", "process": 1, "beat": 0}
     row["started_at"] = datetime.now(UTC)
-    lock = FileLock(tmp_path / "marble.db-workers" / "far.lock")
     async with Storage.open(tmp_path) as storage:
         take = FileAlive.take
 
         async def come_meanwhile(self: FileAlive, name: str) -> None:
-            await take(self, name)
-            assert lock.take()
             await storage.database.write(lambda c: c.execute(insert(workers), row))
+            await take(self, name)
 
         monkeypatch.setattr(FileAlive, "take", come_meanwhile)
         with pytest.raises(SeveralMachines):
             await add_claimed(storage, a_job())
-        assert locks(tmp_path) == {"far"}
-        lock.release()
+        assert locks(tmp_path) == set()
 
 
 def locks(folder: Path) -> set[str]:
@@ -131,7 +128,7 @@ def locks(folder: Path) -> set[str]:
 async def test_a_worker_that_could_not_be_announced_leaves_no_lock_and_tries_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: WorkerProcess, connection: Connection) -> bool:
+    def refuse(self: WorkerProcess, connection: Connection, ended: set[str]) -> bool:
         assert locks(tmp_path) == {self.name}
         raise ReadOnly("marble.db")
 
