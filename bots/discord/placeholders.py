@@ -105,6 +105,11 @@ class Placeholders:
         Whatever fails here is no refusal: the job is there, and its reply will come.
         """
         async with self._editing[job.id]:
+            if isinstance(request, InteractionRequest) and request.note:
+                try:
+                    await request.show_note()
+                except Exception as error:
+                    log_error(error, "the note of job %d could not be shown", job.id)
             try:
                 if isinstance(request, InteractionRequest):
                     message = request.thinking  # which the first news replace
@@ -118,8 +123,6 @@ class Placeholders:
                     language, people = request.address.language, self._app.storage.people
                     if (await people.settings(request.person)).get(LANGUAGE, DEFAULT) != language:
                         await people.change_settings(request.person, {LANGUAGE: language})
-                    if request.note:
-                        await request.show_note()
             except Exception as error:
                 log_error(error, "job %d could not be announced", job.id)
             self.follow(job)
@@ -183,6 +186,8 @@ class Placeholders:
             view = await self._app.gate.view(job.place, partial(is_adult, self._client))
             preview = preview if view.previews else None
         address = Address.from_dict(job.reply)
+        if address.expired and job.message is None:  # no way is left to show progress
+            return
         reply = progress_reply(job, news, preview, words_of(address.language))
         by = _by_edit if address.expired else _by_token
         await by(self._client, job, address, reply)

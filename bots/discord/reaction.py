@@ -28,7 +28,9 @@ class ReactionRequest(Request):
         self.permissions = (
             channel.permissions_for(payload.member) if channel and payload.member else None
         )
-        self.own_permissions = channel.permissions_for(channel.guild.me) if channel else None
+        me = channel.guild.me if channel else None  # None before the server is known in full
+        self.own_permissions = channel.permissions_for(me) if channel and me else None
+        self._known = channel is not None
         self.in_private = self.guild is None  # others' direct messages send no reactions
         self.about = payload.message_id
         self.event = f"discord:{payload.message_id}:{payload.user_id}:{emoji}"
@@ -48,7 +50,7 @@ class ReactionRequest(Request):
 
         That is an archived one, or a private one. Raises `discord.HTTPException`.
         """
-        if self.own_permissions is None:
+        if self.guild is not None and not self._known:
             found = await self.client.fetch_channel(self.address.channel)
             self.parent = found.parent_id if isinstance(found, discord.Thread) else None
 
