@@ -64,8 +64,8 @@ OUT: Final = _value(
     "--out", "FILE", "save a copy as FILE (for example cat.png; several: cat.png, cat-2.png …)"
 )
 LATER: Final = _flag("--later", "do not wait: `marble serve` draws it")
-SAVED: Final = (OUT, LATER)
-OF_TABLE: Final = [
+OUTPUT: Final = (OUT, LATER)
+RECIPE_OPTIONS: Final = [
     _value(
         *(f"--{each.name}", each.example, each.help.replace("%", "%%")),
         *(f"--{alias}" for alias in each.aliases),
@@ -73,16 +73,16 @@ OF_TABLE: Final = [
     )
     for each in OPTIONS
 ]
-DRAWING: Final[tuple[Argument, ...]] = (*OF_TABLE, IMAGE, MASK, CONTROL, *SAVED)
+DRAWING: Final[tuple[Argument, ...]] = (*RECIPE_OPTIONS, IMAGE, MASK, CONTROL, *OUTPUT)
 STRONG: Final = _flag("--strong", "change more of it")
-TIMES: Final = _value("--factor", "X", "how many times, 1 to 8 (default 2)", default="2")
+UPSCALE_FACTOR: Final = _value("--factor", "X", "how many times, 1 to 8 (default 2)", default="2")
 BY: Final = _value("--by", "NAME", "lanczos, latent or an upscale model", default=LANCZOS)
-DETAIL: Final = _value(
+STRENGTH: Final = _value(
     "--strength", "X", "how much to redraw for more detail (default: depends on the model)"
 )
 PLAIN: Final = _flag("--plain", "only enlarge, without redrawing")
-FURTHER: Final = _value("--factor", "X", "how far, 1.1 to 4 (default 2)", default="2")
-SIDE: Final = _value("direction", None, "left, right, up or down")
+ZOOM_FACTOR: Final = _value("--factor", "X", "how far, 1.1 to 4 (default 2)", default="2")
+DIRECTION: Final = _value("direction", None, "left, right, up or down")
 RECIPE: Final = _value("file", None, "a picture by Marble, ComfyUI or A1111, or a workflow")
 WORKFLOW: Final = _value("file", None, "a workflow exported by ComfyUI, best in API format")
 LIMIT: Final = _value("--limit", "N", "how many (default 20)", default="20")
@@ -95,13 +95,13 @@ RULES: Final = _value(
     "for example per_minute=6 steps=1-30 blocked=word,other; an empty value removes it",
     nargs="*",
 )
-AHEAD: Final = _flag("--ahead", "accept models, LoRAs and so on that are not installed yet")
+ALLOW_MISSING: Final = _flag("--ahead", "accept models, LoRAs and so on that are not installed yet")
 MODELS: Final = _value("name", "NAME", "only these", nargs="*")
-OFFER: Final = _value("name", "NAME", "a suggestion, owner/name or owner/name/file", nargs="?")
+SUGGESTION: Final = _value("name", "NAME", "a suggestion, owner/name or owner/name/file", nargs="?")
 STYLES_OF: Final = _value("--place", "PLACE", f"{PLACES} (the default)", default="*")
 STYLE: Final = _value("name", "NAME")
 STYLE_WORDS: Final = _value("prompt", "WORDS", "{prompt} stands for what people type", nargs="+")
-WITHOUT: Final = _value("--no", "TEXT", "what to leave out of the picture", default="")
+NEGATIVE: Final = _value("--no", "TEXT", "what to leave out of the picture", default="")
 DEEP: Final = _flag("--deep", "read every picture as well")
 FILE: Final = _value("file", "FILE", type=Path)
 AGE: Final = _value("--older-than", "AGE", "for example 90d or 1y", required=True)
@@ -111,10 +111,18 @@ PERSON: Final = _value("--person", "ID", "for example terminal:ada", required=Tr
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": ("draw a picture from words", *(WORDS, *DRAWING)),
     "rerun": ("draw a picture again: from its seed, or with changes", *(SOURCE, PROMPT, *DRAWING)),
-    "vary": ("draw a picture like another one", ID, STRONG, *SAVED),
-    "upscale": ("make a picture larger, with more detail", ID, TIMES, BY, DETAIL, PLAIN, *SAVED),
-    "zoom": ("show a picture from further away", ID, FURTHER, *SAVED),
-    "pan": ("continue a picture to the left, right, up or down", ID, SIDE, *SAVED),
+    "vary": ("draw a picture like another one", ID, STRONG, *OUTPUT),
+    "upscale": (
+        "make a picture larger, with more detail",
+        ID,
+        UPSCALE_FACTOR,
+        BY,
+        STRENGTH,
+        PLAIN,
+        *OUTPUT,
+    ),
+    "zoom": ("show a picture from further away", ID, ZOOM_FACTOR, *OUTPUT),
+    "pan": ("continue a picture to the left, right, up or down", ID, DIRECTION, *OUTPUT),
     "read": ("show the recipe in a picture file or workflow", RECIPE),
     "run": ("draw a ComfyUI workflow", *(WORKFLOW, *DRAWING)),
     "history": ("list your latest pictures", LIMIT),
@@ -123,16 +131,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "top": ("show what a service is doing, live: queue, rates, errors, device", ONCE),
     "pause": ("pause the queue, with a reason people see", REASON),
     "resume": ("resume the queue",),
-    "rules": ("show or change the rules of a place", PLACE, RULES, AHEAD),
+    "rules": ("show or change the rules of a place", PLACE, RULES, ALLOW_MISSING),
     "chat": ("chat with Marble in this terminal",),
     "setup": ("ask for the chats' settings and write them to .env",),
     "doctor": ("check everything that Marble needs, and say how to fix it",),
     "serve": ("serve the chats, and draw what was requested with --later",),
     "models": ("list the installed models; `check` loads each",),
     "models check": ("load each model and say why one cannot be used", MODELS),
-    "models get": ("download a model from Hugging Face, or list suggestions", OFFER),
+    "models get": ("download a model from Hugging Face, or list suggestions", SUGGESTION),
     "styles": ("list the styles for --style; `add` or `remove` one", STYLES_OF),
-    "styles add": ("add a style, replacing one of the same name", STYLE, STYLE_WORDS, WITHOUT),
+    "styles add": ("add a style, replacing one of the same name", STYLE, STYLE_WORDS, NEGATIVE),
     "styles remove": ("remove a style", STYLE),
     "db": ("manage the database: upgrade, check, backup, restore, prune, export, forget",),
     "db upgrade": ("upgrade the database to this version (makes a backup first)",),
