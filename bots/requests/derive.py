@@ -32,9 +32,12 @@ class NotInJob(UserError):
     def __init__(self, job: Job, name: str) -> None:
         pictures = job.recipe.pictures
         first, last = (f"{job.id}.{number + 1}" for number in (pictures[0], pictures[-1]))
-        count = len(pictures)
-        code = "one_picture_in_job" if count == 1 else "pictures_in_job"
-        super().__init__(Sentence(code, name=name, job=job.id, count=count, first=first, last=last))
+        said = Sentence("one_picture_in_job", name=name, job=job.id, first=first)
+        if (count := len(pictures)) > 1:
+            said = Sentence(
+                "pictures_in_job", name=name, job=job.id, count=count, first=first, last=last
+            )
+        super().__init__(said)
 
 
 def change(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
