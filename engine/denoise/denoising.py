@@ -24,7 +24,7 @@ from engine.denoise.noise import start_noise
 from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
 from engine.denoise.schedules import sigmas_for, start
 from engine.loading.model import Model
-from engine.loading.noise_schedule import NoiseSchedule, model_input
+from engine.loading.noise_schedule import NoiseSchedule, add_noise, model_input
 from engine.recipe.context_length import share_a_call
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import Conditioning, blank, stack
@@ -180,7 +180,7 @@ def _sampling(
     source = NoiseSource(recipe.seed, recipe.count, [picture])
     sampling = SAMPLERS[recipe.sampler](x, sigmas, source)
     if inputs.mask is not None and inputs.latents is not None:
-        sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask)
+        sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, add_noise)
     if inputs.tile is not None and max(shape[1:]) > inputs.tile:
         sampling = in_tiles(sampling, inputs.tile)
     return sampling, len(sigmas) - 1

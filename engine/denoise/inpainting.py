@@ -6,6 +6,7 @@ for masks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -13,17 +14,22 @@ from torch import Tensor
 
 from engine.denoise.samplers import Request, Sampling, advance
 
+AddNoise = Callable[[Tensor, Tensor, float], Tensor]  # latents, noise, σ → noised latents
 
-def keep_unmasked(sampling: Sampling, latents: Tensor, noise: Tensor, mask: Tensor) -> Sampling:
+
+def keep_unmasked(
+    sampling: Sampling, latents: Tensor, noise: Tensor, mask: Tensor, add_noise: AddNoise
+) -> Sampling:
     """Paint where the mask is 1; elsewhere keep to the latents. As ComfyUI's KSamplerX0Inpaint.
 
-    latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1. The model gets the kept part
+    latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1; add_noise: noises latents to a
+    σ. The model gets the kept part
     noised to the same σ; in its prediction that part is replaced by the latents.
     """
     kept = 1 - mask
     state = advance(sampling)
     while isinstance(state, Request):
-        x = state.x * mask + (latents + noise * state.sigma) * kept
+        x = state.x * mask + add_noise(latents, noise, state.sigma) * kept
         denoised = yield replace(state, x=x)
         state = advance(sampling, denoised * mask + latents * kept)
     return state

@@ -15,42 +15,45 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from engine.denoise.flow import FlowSchedule
 from engine.denoise.samplers import SAMPLERS
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.recipe.limits import Range
 
+Noise = NoiseSchedule | FlowSchedule
+
 STRENGTHS: Final = Range(0.01, 1)
 
 
-def normal(noise: NoiseSchedule, steps: int) -> Tensor:
+def normal(noise: Noise, steps: int) -> Tensor:
     """Space timesteps evenly, both ends of the table included."""
-    return _end(noise.sigma(torch.linspace(noise.num_train_timesteps - 1, 0, steps)))
+    return _end(noise.sigma(torch.linspace(*noise.timesteps, steps)))
 
 
-def sgm_uniform(noise: NoiseSchedule, steps: int) -> Tensor:
+def sgm_uniform(noise: Noise, steps: int) -> Tensor:
     """Space timesteps evenly, without the table's low end (Stability's generative-models)."""
-    return _end(noise.sigma(torch.linspace(noise.num_train_timesteps - 1, 0, steps + 1)[:-1]))
+    return _end(noise.sigma(torch.linspace(*noise.timesteps, steps + 1)[:-1]))
 
 
-def karras(noise: NoiseSchedule, steps: int, rho: float = 7.0) -> Tensor:
+def karras(noise: Noise, steps: int, rho: float = 7.0) -> Tensor:
     """Space σ^(1/ρ) evenly: Karras et al. (2022), arXiv:2206.00364, equation 5."""
     high, low = noise.sigma_max ** (1 / rho), noise.sigma_min ** (1 / rho)
     return _end((high + torch.linspace(0, 1, steps) * (low - high)) ** rho)
 
 
-def exponential(noise: NoiseSchedule, steps: int) -> Tensor:
+def exponential(noise: Noise, steps: int) -> Tensor:
     """Space log σ evenly."""
     return _end(torch.linspace(math.log(noise.sigma_max), math.log(noise.sigma_min), steps).exp())
 
 
-def simple(noise: NoiseSchedule, steps: int) -> Tensor:
+def simple(noise: Noise, steps: int) -> Tensor:
     """Take every (table/steps)-th entry of the table, from the top."""
     stride = len(noise.sigmas) / steps
     return _end(noise.sigmas.flip(0)[[int(i * stride) for i in range(steps)]])
 
 
-def ddim_uniform(noise: NoiseSchedule, steps: int) -> Tensor:
+def ddim_uniform(noise: Noise, steps: int) -> Tensor:
     """Take every (table//steps)-th entry from the second on, up: Song et al. (2021), DDIM.
 
     The whole stride means other numbers of steps than asked for (30 gives 31), and a start below
@@ -60,7 +63,7 @@ def ddim_uniform(noise: NoiseSchedule, steps: int) -> Tensor:
     return _end(noise.sigmas[1::stride].flip(0))
 
 
-def beta(noise: NoiseSchedule, steps: int, shape: float = 0.6) -> Tensor:
+def beta(noise: Noise, steps: int, shape: float = 0.6) -> Tensor:
     """Take timesteps at quantiles of Beta(.6, .6): dense at both ends. Lee et al. (2024),
     arXiv:2407.12173. Timesteps that round to the same one are taken once.
     """
@@ -100,7 +103,7 @@ def _end(sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
-SCHEDULES: Final[Mapping[str, Callable[[NoiseSchedule, int], Tensor]]] = {
+SCHEDULES: Final[Mapping[str, Callable[[Noise, int], Tensor]]] = {
     "normal": normal,
     "karras": karras,
     "exponential": exponential,
@@ -117,7 +120,7 @@ def sigmas_for(
     steps: int,
     strength: float = 1.0,
     *,
-    noise_schedule: NoiseSchedule,
+    noise_schedule: Noise,
 ) -> Tensor:
     """Return the sigmas that a sampler walks down: [actual steps + 1] fp32, descending to 0.
 
@@ -129,6 +132,9 @@ def sigmas_for(
     for option, name, known in (("sampler", sampler, SAMPLERS), ("schedule", schedule, SCHEDULES)):
         if name not in known:
             raise OptionError(option, name, f"one of {', '.join(known)}")
+    if isinstance(noise_schedule, FlowSchedule) and not SAMPLERS[sampler].flows:
+        fitting = ", ".join(name for name, each in SAMPLERS.items() if each.flows)
+        raise OptionError("sampler", sampler, f"one of {fitting} for this model")
     if steps < 1:
         raise OptionError("steps", steps, "a whole number above 0")
     if strength not in STRENGTHS:

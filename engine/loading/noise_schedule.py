@@ -65,6 +65,11 @@ class NoiseSchedule:
         """Return the greatest σ of the table."""
         return self.sigmas[-1].item()
 
+    @property
+    def timesteps(self) -> tuple[float, float]:
+        """Return the first and the last timestep, from noise to picture."""
+        return self.num_train_timesteps - 1, 0
+
     def sigma(self, timestep: Tensor | float) -> Tensor:
         """Return σ at (fractional) timesteps of any shape: log σ is linear between entries."""
         t = torch.as_tensor(timestep, dtype=torch.float32).clamp(0, len(self.sigmas) - 1)
@@ -83,6 +88,11 @@ class NoiseSchedule:
         in the model's dtype.
         """
         return PREDICTIONS[self.prediction_type](x, sigma, output.to(x.dtype))
+
+
+def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """Return latents with noise at σ, all [B, C, h, w]."""
+    return latents + noise * sigma
 
 
 def model_input(x: Tensor, sigma: Tensor | float) -> Tensor:

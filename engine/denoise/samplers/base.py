@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from engine.denoise.flow import FlowSchedule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,25 +58,41 @@ class NoiseSource:
         )
 
 
+Run = Callable[[Tensor, Sequence[float], DrawNoise], Sampling]
+
+
 @dataclass(frozen=True, slots=True)
 class Sampler:
     """A sampler, and what schedules and estimates depend on.
 
-    evaluations: model calls a step (a step to σ = 0 takes one); uses_noise: adds noise between
-    steps; drops_penultimate: the schedule leaves out its last σ above 0.
+    on_flow: what runs instead on a flow model's noise; evaluations: model calls a step (a step to
+    σ = 0 takes one); uses_noise: adds noise between steps; drops_penultimate: the schedule leaves
+    out its last σ above 0; flows: it makes sense for flow models; finite: on these it needs a first
+    σ below 1.
     """
 
-    run: Callable[[Tensor, Sequence[float], DrawNoise], Sampling]
+    run: Run
+    on_flow: Run | None = None
     evaluations: int = 1
     uses_noise: bool = False
     drops_penultimate: bool = False
+    flows: bool = True
+    finite: bool = False
 
-    def __call__(self, x: Tensor, sigmas: Tensor, noise: DrawNoise) -> Sampling:
+    def __call__(
+        self, x: Tensor, sigmas: Tensor, noise: DrawNoise, flow: FlowSchedule | None = None
+    ) -> Sampling:
         """Start sampling from x, [pictures, C, h, w] fp32, over sigmas, descending to 0.
 
-        Sigmas are passed on as Python floats, so that the loop does not wait for a device.
+        flow: the schedule of a flow model. Sigmas are passed on as Python floats, so that the loop
+        does not wait for a device.
         """
-        return self.run(x, sigmas.tolist(), noise)
+        levels = sigmas.tolist()
+        if flow is None:
+            return self.run(x, levels, noise)
+        if self.finite and levels[0] >= 1:
+            levels[0] = flow.sigma_finite
+        return (self.on_flow or self.run)(x, levels, noise)
 
 
 def advance(sampling: Sampling, denoised: Tensor | None = None) -> Request | Tensor:
@@ -118,11 +137,48 @@ def combine(weights: Iterable[float], terms: Iterable[Tensor]) -> Tensor:
     return sum(rest, start=first)
 
 
-def ancestral_step(sigma: float, sigma_next: float, eta: float = 1.0) -> tuple[float, float]:
-    """Return σ_down, to step to, and σ_up, of the noise added then: σ_down² + σ_up² = σ_next².
+class AncestralStep(NamedTuple):
+    """Step to σ `down`, then take x·scale + noise·up, which is at σ_next."""
 
-    eta 1 gives the variance of the DDPM posterior, 0 adds no noise: Song et al. (2021),
-    arXiv:2010.02502, equation 16.
+    down: float
+    up: float
+    scale: float = 1.0
+
+    def add_noise(self, x: Tensor, noise: DrawNoise) -> Tensor:
+        """Return x at σ_next, from x at σ `down`; nothing is drawn where no noise is added."""
+        if self.scale != 1:
+            x = x * self.scale
+        return x + noise(x) * self.up if self.up > 0 else x
+
+
+def ancestral_step(
+    sigma: float, sigma_next: float, eta: float = 1.0, *, flow: bool = False
+) -> AncestralStep:
+    """Return the parts of an ancestral step; eta: 1 gives DDPM's variance, 0 adds no noise.
+
+    σ_down² + σ_up² = σ_next²: Song et al. (2021), arXiv:2010.02502, equation 16. On a flow x is
+    scaled so that its part of the latent is 1 − σ_next, as in ComfyUI.
     """
+    if flow:
+        down = sigma_next * (1 + (sigma_next / sigma - 1) * eta)
+        scale = (1 - sigma_next) / (1 - down)
+        return AncestralStep(down, max(sigma_next**2 - (down * scale) ** 2, 0) ** 0.5, scale)
     up = min(sigma_next, eta * sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5)
-    return (sigma_next**2 - up**2) ** 0.5, up
+    return AncestralStep((sigma_next**2 - up**2) ** 0.5, up)
+
+
+def by_noise_ratio(run: Run) -> Run:
+    """Return a sampler of variance-exploding noise for flows: it works on x/(1 − σ), whose noise
+    has the deviation σ/(1 − σ). The first σ must be below 1.
+    """
+
+    def sampling(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
+        inner = run(x / (1 - sigmas[0]), [sigma / (1 - sigma) for sigma in sigmas], noise)
+        state = advance(inner)
+        while isinstance(state, Request):
+            sigma = state.sigma / (1 + state.sigma)
+            denoised = yield Request(state.x * (1 - sigma), sigma, state.step)
+            state = advance(inner, denoised)
+        return state
+
+    return sampling

@@ -36,10 +36,10 @@ def dpmpp_sde(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, eta: float =
         share = (sigma - middle) / (sigma - sigma_next)
         to_end = to_middle * share**0.5 + onward * (1 - share) ** 0.5
 
-        down, up = ancestral_step(sigma, middle, eta)
+        down, up, _ = ancestral_step(sigma, middle, eta)
         halfway = approach(x, denoised, down / sigma) + to_middle * up
         denoised = yield Request(halfway, middle, i)
-        down, up = ancestral_step(sigma, sigma_next, eta)
+        down, up, _ = ancestral_step(sigma, sigma_next, eta)
         x = approach(x, denoised, down / sigma) + to_end * up
     return x
 

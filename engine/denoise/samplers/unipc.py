@@ -16,16 +16,25 @@ from engine.denoise.samplers.base import DrawNoise, Request, Sampling, approach,
 Array = NDArray[np.float64]
 
 END: Final = 0.001  # σ, instead of 0, where λ = −log σ is infinite
+FLOW_END: Final = 0.0009765629656612873  # what ComfyUI's fp32 makes of 0.001
 
 
-def uni_pc(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, variant: str = "bh1") -> Sampling:
+def uni_pc(
+    x: Tensor,
+    sigmas: Sequence[float],
+    noise: DrawNoise,
+    *,
+    variant: str = "bh1",
+    flow: bool = False,
+) -> Sampling:
     """Predict x at σ_next from up to three steps, and correct it by the prediction there: UniPC
     of order 3 on `denoised`, Zhao et al. (2023), arXiv:2302.04867, with B(h) = h (bh1) or
     e^h − 1 (bh2). Towards the end orders fall to 1.
 
-    As in ComfyUI the end is σ = .001 instead of 0, which leaves a thousandth of noise.
+    As in ComfyUI the end is σ = .001 instead of 0, which leaves a thousandth of noise; on a flow x
+    is scaled for the latents lacking a thousandth.
     """
-    ends = [max(sigma, END) for sigma in sigmas]
+    ends = [max(sigma, FLOW_END if flow else END) for sigma in sigmas]
     logs = [math.log(sigma) for sigma in ends]
     seen: deque[Tensor] = deque(maxlen=3)
     arrival, changes, corrector = x, list[Tensor](), np.zeros(0)
@@ -41,12 +50,7 @@ def uni_pc(x: Tensor, sigmas: Sequence[float], noise: DrawNoise, variant: str = 
         predictor, corrector = _weights(h, ratios, variant)
         arrival = approach(x, denoised, sigma_next / sigma)
         x = arrival + combine(predictor, changes) if changes else arrival
-    return x
-
-
-def uni_pc_bh2(x: Tensor, sigmas: Sequence[float], noise: DrawNoise) -> Sampling:
-    """Run `uni_pc` with B(h) = e^h − 1, which its paper prefers."""
-    return uni_pc(x, sigmas, noise, variant="bh2")
+    return x / (1 - END) if flow else x
 
 
 def _weights(h: float, ratios: Sequence[float], variant: str) -> tuple[Array, Array]:

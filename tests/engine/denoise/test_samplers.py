@@ -191,9 +191,9 @@ def test_noise_leaves_the_global_generator_alone() -> None:
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_an_ancestral_step_keeps_the_variance(eta: float) -> None:
-    down, up = ancestral_step(3.0, 2.0, eta)
+    down, up, _ = ancestral_step(3.0, 2.0, eta)
     assert down**2 + up**2 == pytest.approx(4.0)
-    assert ancestral_step(3.0, 0.0, eta) == (0.0, 0.0)
+    assert ancestral_step(3.0, 0.0, eta) == (0.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(

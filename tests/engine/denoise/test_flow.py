@@ -1,0 +1,175 @@
+"""Flow models' noise and samplers, held to what ComfyUI computes."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.denoise.flow import FlowSchedule, flux2_mu, flux2_sigmas, linear_mu
+from engine.denoise.inpainting import keep_unmasked
+from engine.denoise.samplers import SAMPLERS, drive
+from engine.denoise.schedules import SCHEDULES, sigmas_for
+from engine.errors import OptionError
+from tests.conftest import REFERENCE
+
+TABLES: Final = json.loads((REFERENCE / "flow" / "flow_sigmas.json").read_text(encoding="utf-8"))
+RUNS: Final = json.loads((REFERENCE / "flow" / "flow_samplers.json").read_text(encoding="utf-8"))[
+    "results"
+]
+OURS: Final = [
+    key for key, run in RUNS.items() if run["sampler"] in SAMPLERS and run["sampler"] != "ddpm"
+]
+
+
+def schedule_of(family: str) -> FlowSchedule:
+    known = TABLES["model_samplings"][family]
+    shift = known["shift"]
+    exponential = known["kind"] == "ModelSamplingFlux"
+    return FlowSchedule(
+        shift=math.exp(shift) if exponential else shift, entries=known["table_length"]
+    )
+
+
+@pytest.fixture(scope="module")
+def arrays() -> Mapping[str, np.ndarray]:
+    with np.load(REFERENCE / "flow" / "flow_samplers.npz") as data:
+        return dict(data)
+
+
+@pytest.mark.parametrize("family", TABLES["model_samplings"])
+def test_the_table_of_each_family_equals_comfyui(family: str) -> None:
+    known, schedule = TABLES["model_samplings"][family], schedule_of(family)
+    assert len(schedule.sigmas) == known["table_length"]
+    assert schedule.sigma_min == pytest.approx(known["sigma_min"], rel=1e-6)
+    assert schedule.sigma_max == 1
+    np.testing.assert_allclose(schedule.sigmas[-3:], known["table_last"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", [k for k in TABLES["sigmas"] if k.split("/")[1] in SCHEDULES])
+def test_sigmas_equal_comfyui(key: str) -> None:
+    family, scheduler, steps = key.split("/")
+    found = SCHEDULES[scheduler](schedule_of(family), int(steps))
+    np.testing.assert_allclose(found, TABLES["sigmas"][key], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", [k for k in TABLES["denoise"] if k.split("/")[1] in SCHEDULES])
+def test_sigmas_of_a_strength_equal_comfyui(key: str) -> None:
+    family, scheduler, steps, strength = key.split("/")
+    schedule = schedule_of(family)
+    found = sigmas_for("euler", scheduler, int(steps), float(strength), noise_schedule=schedule)
+    np.testing.assert_allclose(found, TABLES["denoise"][key], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", TABLES["ksampler_discard_penultimate"])
+def test_sigmas_without_the_penultimate_equal_comfyui(key: str) -> None:
+    family, scheduler, steps, *strength = key.split("/")
+    found = sigmas_for(
+        "dpm_2",
+        scheduler,
+        int(steps),
+        float(strength[0]) if strength else 1,
+        noise_schedule=schedule_of(family),
+    )
+    expected = TABLES["ksampler_discard_penultimate"][key]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", TABLES["nodes"]["ModelSamplingFlux"])
+def test_the_shift_of_a_size_equals_model_sampling_flux(known: Mapping[str, Any]) -> None:
+    tokens = known["width"] * known["height"] // 256
+    mu = linear_mu(tokens, (256, known["base_shift"]), (4096, known["max_shift"]))
+    assert mu == pytest.approx(known["mu"], abs=1e-9)
+    schedule = FlowSchedule(shift=math.exp(mu), entries=10_000)
+    for key, expected in known["sigmas"].items():
+        name, steps = key.split("/")
+        found = SCHEDULES[name](schedule, int(steps))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", TABLES["nodes"]["Flux2Scheduler"])
+def test_flux2_spaces_its_steps_as_its_makers(known: Mapping[str, Any]) -> None:
+    tokens = round(known["width"] * known["height"] / 256)
+    assert flux2_mu(tokens, known["steps"]) == pytest.approx(known["mu"], abs=1e-9)
+    found = flux2_sigmas(tokens, known["steps"])
+    np.testing.assert_allclose(found, known["sigmas"], rtol=0, atol=1e-6)
+
+
+def denoise(x: Tensor, sigma: float) -> Tensor:
+    """Return the mean of what x may have been: a mixture of two normal distributions."""
+    x64, s = x.double(), float(np.float32(sigma))
+    a, first, second, variance = 1 - s, 0.8, -0.5, 0.09
+    q = a * a * variance + s * s
+    weight = torch.sigmoid((-((x64 - a * first) ** 2) + (x64 - a * second) ** 2) / (2 * q))
+    means = [(m * s * s + a * x64 * variance) / q for m in (first, second)]
+    return (weight * means[0] + (1 - weight) * means[1]).float()
+
+
+class Bank:
+    """Give recorded noise in turn; pairs: the second of each two is independent of the first.
+
+    dpmpp_sde draws one path to a step's middle and end, where ComfyUI's sampler asks twice.
+    """
+
+    def __init__(self, noise: np.ndarray, pairs: list[tuple[float, float]] | None = None) -> None:
+        self._noise = [torch.from_numpy(each) for each in noise]
+        self._pairs = pairs
+        self.used = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = self._noise[self.used]
+        if self._pairs and self.used % 2:
+            (first, middle), (_, end) = self._pairs[self.used - 1 : self.used + 1]
+            share = ratio_share(first, middle, end)
+            found = (found - self._noise[self.used - 1] * share**0.5) / (1 - share) ** 0.5
+        self.used += 1
+        return found
+
+
+def ratio_share(*sigmas: float) -> float:
+    """Return how far the second of three is from the first to the third, in σ/(1 − σ)."""
+    rounded = np.array(sigmas, np.float32).astype(float)
+    first, middle, end = rounded / (1 - rounded)
+    return float((first - middle) / (first - end))
+
+
+@pytest.mark.parametrize("key", OURS)
+def test_samplers_equal_comfyui(key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    run, schedule = RUNS[key], schedule_of(RUNS[key]["model_sampling"])
+    sampler = SAMPLERS[run["sampler"]]
+    strength = run["denoise"]
+    sigmas = sigmas_for(
+        run["sampler"], run["scheduler"], run["steps"], strength, noise_schedule=schedule
+    )
+    np.testing.assert_allclose(sigmas, run["sigmas"], rtol=0, atol=1e-6)
+    noise = torch.from_numpy(arrays["noise"])
+    given = run["mode"] != "txt2img"
+    latents = torch.from_numpy(arrays["latent"]) if given else torch.zeros_like(noise)
+    pairs = run["noise_calls"] if run["sampler"] == "dpmpp_sde" else None
+    bank = Bank(arrays["noise_bank"], pairs)
+    x = schedule.add_noise(latents, noise, float(sigmas[0]))
+    sampling = sampler(x, sigmas, bank, schedule)
+    if run["mode"].startswith("inpaint"):
+        ddim = run["sampler"] == "ddim"
+        kept = torch.from_numpy(arrays["ddim_inpaint_noise"]) if ddim else noise
+        mask = torch.from_numpy(arrays["mask"]).reshape(1, 1, *arrays["mask"].shape[-2:])
+        sampling = keep_unmasked(sampling, latents, kept, mask, schedule.add_noise)
+    requested: list[float] = []
+
+    def listen(x: Tensor, sigma: float) -> Tensor:
+        requested.append(sigma)
+        return denoise(x, sigma)
+
+    found = drive(sampling, listen)
+    np.testing.assert_allclose(requested, run["model_calls"], rtol=0, atol=1e-6)
+    tolerance = max(1e-5, 4 * (run["max_abs_diff_to_a_float64_run"] or 0))
+    np.testing.assert_allclose(found.numpy(), arrays[key], rtol=0, atol=tolerance)
+
+
+def test_ddpm_is_refused_for_flow_models() -> None:
+    with pytest.raises(OptionError, match="'ddpm'"):
+        sigmas_for("ddpm", "simple", 4, noise_schedule=FlowSchedule())
