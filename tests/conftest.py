@@ -31,7 +31,10 @@ settings.load_profile("steady")
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests" / "reference"
 # Published specifications of the platforms are not part of the repository.
-SPECS = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared")) / "specs"
+SHARED = Path(os.environ.get("MARBLE_SHARED_DIR", ROOT.parent / "shared"))
+SPECS = SHARED / "specs"
+# Small networks of flow models with random weights, and what ComfyUI computes with them.
+SHARED_FLOW = SHARED / "reference" / "flow"
 DISCORD_SPEC = SPECS / "discord-openapi.json"
 TELEGRAM_SPEC = SPECS / "telegram-bot-api-10.0.json"
 PATIENCE: Final = 180.0  # seconds after which something awaited counts as not happening

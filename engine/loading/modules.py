@@ -64,6 +64,25 @@ def check_missing(names: Iterable[str]) -> None:
         raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
 
 
+def fill(module: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Give a module made on the device `meta` its tensors, in their own memory; return it.
+
+    Raises `BadFile` where some are missing, are not known to it, or have another shape.
+    """
+    own = module.state_dict()
+    check_missing(own.keys() - tensors.keys())
+    if unknown := sorted(tensors.keys() - own.keys()):
+        raise BadFile(f"its tensor {unknown[0]!r} and {len(unknown) - 1} more are not known")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            shapes = [*tensor.shape], [*own[name].shape]
+            raise BadFile(
+                f"its tensor {name!r} has the shape {shapes[0]}, where {shapes[1]} is due"
+            )
+    module.load_state_dict(tensors, assign=True)
+    return module.eval().requires_grad_(False)
+
+
 def read_part(
     kind: Any,
     tensors: Mapping[str, Tensor],
