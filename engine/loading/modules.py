@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +18,8 @@ from engine.loading.unused_tensors import VAE_HARMLESS
 from engine.models.signatures import VAE
 
 log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def check_missing(names: Iterable[str]) -> None:
         raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
 
 
-def fill(module: Any, tensors: Mapping[str, Tensor]) -> Any:
+def fill(module: M, tensors: Mapping[str, Tensor]) -> M:
     """Give a module made on the device `meta` its tensors, in their own memory; return it.
 
     Raises `BadFile` where some are missing, are not known to it, or have another shape.
