@@ -93,7 +93,8 @@ class ChatLimit(Window):
 
     def idle(self, now: float) -> bool:
         """Return whether its state is that of a new one."""
-        return self.wait(now) <= 0 and not self.lock.locked()
+        unused = self.room(now) == self._most and now >= self._until
+        return unused and not self.lock.locked()
 
 
 class RateLimiter(BaseRateLimiter[str]):

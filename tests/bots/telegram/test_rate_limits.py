@@ -55,6 +55,15 @@ def test_a_flood_wait_holds_up_the_chat_whatever_its_window_says() -> None:
     assert limit.wait(107.0) <= 0
 
 
+def test_a_chat_is_forgotten_only_once_its_window_is_empty() -> None:
+    limit = ChatLimit(-5)
+    limit.take(0.0)
+    assert not limit.idle(GROUP[1] / 2)
+    assert limit.idle(GROUP[1] + 1)
+    limit.pause(GROUP[1], 7.0)
+    assert not limit.idle(GROUP[1] + 6)
+
+
 class Calls:
     """Reply calls, some by asking to wait."""
 
