@@ -29,7 +29,6 @@ from engine.errors import BrokenModel, UserError, nearest
 from engine.files.private import MIN_FREE
 from engine.models.catalogue import STARTER, Catalogue
 
-OLDEST: Final = (3, 11)
 RELEASED: Final = datetime(2026, 11, 1, tzinfo=UTC)  # no honest clock is before this
 AHEAD: Final = timedelta(minutes=2)  # that a job of another machine may seem to come from
 COMFORT: Final = 2 * 2**30  # bytes under which it is time to think of it
@@ -90,12 +89,7 @@ async def examine(settings: Settings, checks: Iterable[str]) -> AsyncIterator[Fi
 
 async def check_python(settings: Settings) -> AsyncIterator[Finding]:
     """Look at Python's version."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] < OLDEST:
-        cure = "install Python 3.11 or newer, and run `make demo PYTHON=python3.11`"
-        yield Finding("python", State.BAD, f"{version} is too old", cure)
-    else:
-        yield Finding("python", State.GOOD, version)
+    yield Finding("python", State.GOOD, ".".join(map(str, sys.version_info[:3])))
 
 
 async def check_settings(settings: Settings) -> AsyncIterator[Finding]:

@@ -66,18 +66,6 @@ async def test_all_is_well_on_a_machine_where_it_is(
     assert {"privacy", "disk", "database", "clock", "device", "models"} <= {*whats}
 
 
-async def test_a_python_that_is_too_old(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "version_info", (3, 10, 4, "final", 0))
-    finding = await ails(settings, "python")
-    assert finding.state is State.BAD
-    assert str(finding) == (
-        "wrong python     3.10.4 is too old: install Python 3.11 or newer, and run "
-        "`make demo PYTHON=python3.11`"
-    )
-
-
 async def test_a_setting_that_means_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
