@@ -228,15 +228,6 @@ class Forgotten:
     files: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """Count the replies that wait for one adapter."""
-
-    adapter: str
-    waiting: int
-    oldest: datetime
-
-
 def platform(key: str) -> str:
     """Return the part before the colon: `discord` of `discord:123/456`."""
     return key.partition(":")[0]

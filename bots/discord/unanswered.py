@@ -2,8 +2,8 @@
 
 Discord shows "thinking" after the acknowledgement until the interaction's token is used. What a
 process leaves unanswered when it is killed is answered by the next one, as long as the token is
-valid. Tokens are stored in this file only, not in the database, its backups, exports or the log; an
-entry is removed when it is answered, or with its token after 15 minutes.
+valid. An entry is removed when it is answered, or with its token after 15 minutes. Exports and the
+log hold no tokens; the reply address of a job does, for its result.
 """
 
 import asyncio

@@ -12,7 +12,6 @@ from bots.service.adapters import Service
 from bots.worker.progress import Observer
 from engine.events import Stage, Verdict
 from engine.executors import Health
-from storage.records import Backlog
 
 SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 # What the engine counts besides its ticks is what was done when memory ran out.
@@ -27,7 +26,7 @@ class Metrics(Observer):
 
     def __init__(self, service: Service) -> None:
         self.oldest = 0.0
-        self.backlog: tuple[Backlog, ...] = ()
+        self.backlog: dict[str, int] = {}  # replies that wait, by adapter
         self._service = service
         self._registry = registry = CollectorRegistry()
         self._jobs = Counter(
@@ -101,12 +100,12 @@ class Metrics(Observer):
         waits = "Times that a platform asked to wait."
         yield CounterMetricFamily("marble_rate_limit_waits", waits, value=delivery.waits)
         waiting = GaugeMetricFamily("marble_outbox", "Replies that wait.", labels=["adapter"])
-        for each in self.backlog:
-            waiting.add_metric([each.adapter], each.waiting)
+        for adapter, count in self.backlog.items():
+            waiting.add_metric([adapter], count)
         yield waiting
         up = GaugeMetricFamily("marble_adapter_up", "1 for a chat that works.", labels=["adapter"])
-        for adapter in self._service.adapters:
-            up.add_metric([adapter.name], adapter.name not in self._service.ailing())
+        for each in self._service.adapters:
+            up.add_metric([each.name], each.name not in self._service.ailing())
         yield up
 
 

@@ -41,7 +41,7 @@ async def _look(storage: Storage, settings: Settings, rows: int | None) -> Rende
     ended = [job for job in latest if job.finished_at and job.finished_at > hour_ago]
     gpu = await gpu_line()
     free = shutil.disk_usage(settings.data_dir).free / GIGABYTE
-    waiting = {each.adapter: each.waiting for each in await storage.outbox.backlog()}
+    waiting = await storage.outbox.backlog()
     lines = [
         _counts(entries, await storage.moderation.paused()),
         _rates(ended),

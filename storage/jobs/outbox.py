@@ -14,7 +14,7 @@ from storage.clock import Clock
 from storage.database.database import OUTCOME, Database
 from storage.database.tables import outbox
 from storage.jobs.rows import jobs_by_id
-from storage.records import Backlog, PendingReply
+from storage.records import PendingReply
 from storage.states import Status
 
 PENDING: Final = ("job", "adapter", "outcome", "way", "tries", "sending", "due_at")
@@ -73,16 +73,16 @@ class Outbox:
         """Close a reply that cannot be delivered by any way; its job stays as it is."""
         await self._update(job, closed_at=self.now(), error=error, sending=False)
 
-    async def backlog(self) -> tuple[Backlog, ...]:
-        """Return for each adapter how many replies wait, and since when the oldest does."""
+    async def backlog(self) -> dict[str, int]:
+        """Return for each adapter that has any how many replies wait."""
         query = (
-            select(outbox.c.adapter, func.count().label("count"), func.min(outbox.c.created_at))
+            select(outbox.c.adapter, func.count())
             .where(outbox.c.closed_at.is_(None))
             .group_by(outbox.c.adapter)
             .order_by(outbox.c.adapter)
         )
         rows = await self.database.read(lambda c: c.execute(query).all())
-        return tuple(Backlog(adapter=row[0], waiting=row[1], oldest=row[2]) for row in rows)
+        return {adapter: count for adapter, count in rows}
 
     async def _update(self, job: int, **values: Any) -> None:
         query = (

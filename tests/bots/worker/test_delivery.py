@@ -377,6 +377,4 @@ async def test_the_backlog_is_counted_for_each_adapter(scene: Scene) -> None:
     await scene.rendered()
     scene.clock.move(minutes=1)
     await scene.rendered()
-    [backlog] = await scene.storage.outbox.backlog()
-    assert (backlog.adapter, backlog.waiting) == ("terminal", 2)
-    assert scene.clock() - backlog.oldest == timedelta(minutes=1)
+    assert await scene.storage.outbox.backlog() == {"terminal": 2}
