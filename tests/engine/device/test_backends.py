@@ -117,6 +117,7 @@ def test_the_processor_is_described_as_it_was(calls: list[str]) -> None:
 
 # Where fp64 is made: on the processor, from numbers.
 MADE_ON_THE_PROCESSOR = {
+    "engine/denoise/flow.py",
     "engine/denoise/schedules.py",
     "engine/finish/safety.py",
     "engine/loading/noise_schedule.py",
