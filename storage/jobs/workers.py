@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.exc import IntegrityError
 
 from engine.sentences import Sentence
 from storage.clock import Clock
@@ -160,11 +161,11 @@ class WorkerProcess:
             if self._beating is None:
                 await self._register()
 
-        def named(connection: Connection) -> T:
-            self._announce(connection)
-            return unit(connection)
-
-        return await self.database.write(named, patience)
+        try:
+            return await self.database.write(unit, patience)
+        except IntegrityError:
+            await self.database.write(self._announce)
+            return await self.database.write(unit, patience)
 
     async def _register(self) -> None:
         """Announce this process as a worker, whose lock is taken before."""
