@@ -262,7 +262,7 @@ class Life(RuleBasedStateMachine):
     def what_ended_is_answered_or_waits(self) -> None:
         if self.processes:
             waiting = self.run(self.processes[0].outbox.backlog())
-            assert sum(each.waiting for each in waiting) == len(self._waiting())
+            assert sum(waiting.values()) == len(self._waiting())
             assert max(self.replies.values(), default=1) == 1
 
     def _waiting(self) -> set[int]:
