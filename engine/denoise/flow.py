@@ -13,9 +13,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from engine.loading.noise_schedule import SigmaTable
+
 
 @dataclass(frozen=True, kw_only=True)
-class FlowSchedule:
+class FlowSchedule(SigmaTable):
     """Describe how a flow model spaces its noise levels.
 
     shift: s in σ(t) = s·t/(1 + (s − 1)·t), t in 0 … 1, which moves steps towards the noise for
@@ -30,16 +32,6 @@ class FlowSchedule:
     def sigmas(self) -> Tensor:
         """Return the table of σ, [entries] fp32, ascending to 1."""
         return self.sigma(torch.arange(1, self.entries + 1, dtype=torch.float64) / self.entries)
-
-    @property
-    def sigma_min(self) -> float:
-        """Return the least σ of the table."""
-        return self.sigmas[0].item()
-
-    @property
-    def sigma_max(self) -> float:
-        """Return the greatest σ of the table, 1."""
-        return self.sigmas[-1].item()
 
     @property
     def timesteps(self) -> tuple[float, float]:
@@ -65,10 +57,6 @@ class FlowSchedule:
     def add_noise(self, latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
         """Return (1 − σ)·latents + σ·noise, all [B, C, h, w]; at σ = 1 the noise alone."""
         return latents * (1 - sigma) + noise * sigma
-
-    def denoised(self, x: Tensor, sigma: Tensor | float, velocity: Tensor) -> Tensor:
-        """Return x − σ·v, fp32: x [B, C, h, w] fp32; sigma: a number, or [B, 1, 1, 1]."""
-        return x - velocity.to(x.dtype) * sigma
 
 
 def linear_mu(tokens: int, low: tuple[int, float], high: tuple[int, float]) -> float:

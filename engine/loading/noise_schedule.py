@@ -17,8 +17,27 @@ from torch import Tensor
 ZERO_SNR: Final = 4.8973451890853435e-08
 
 
+class SigmaTable:
+    """A table of the noise levels that a model knows."""
+
+    @cached_property
+    def sigmas(self) -> Tensor:
+        """Return the table of σ, fp32, ascending."""
+        raise NotImplementedError
+
+    @property
+    def sigma_min(self) -> float:
+        """Return the least σ of the table."""
+        return self.sigmas[0].item()
+
+    @property
+    def sigma_max(self) -> float:
+        """Return the greatest σ of the table."""
+        return self.sigmas[-1].item()
+
+
 @dataclass(frozen=True, kw_only=True)
-class NoiseSchedule:
+class NoiseSchedule(SigmaTable):
     """Describe the noise that a model was trained with, as its `scheduler_config.json` does.
 
     An unknown `beta_schedule` or `prediction_type` raises `ValueError`.
@@ -54,16 +73,6 @@ class NoiseSchedule:
         if self.zero_snr:
             alphas_cumprod = _to_zero_snr(alphas_cumprod)
         return ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
-
-    @property
-    def sigma_min(self) -> float:
-        """Return the least σ of the table."""
-        return self.sigmas[0].item()
-
-    @property
-    def sigma_max(self) -> float:
-        """Return the greatest σ of the table."""
-        return self.sigmas[-1].item()
 
     @property
     def timesteps(self) -> tuple[float, float]:
