@@ -42,6 +42,7 @@ class Measurements:
     def __init__(self, folder: Path | None) -> None:
         self._file = folder / "measured.json" if folder else None
         self._notes: dict[str, Any] = {}
+        self._saved = True
 
     def recall(self, key: str, measure: Callable[[], Any]) -> Any:
         """Return the measurement stored under a key, or measure and store it."""
@@ -51,12 +52,20 @@ class Measurements:
             value = measure()
             # What another process wrote in the meantime stands: all are to use the same figures.
             self._notes = {key: value, **self._read()}
-            if self._file:
-                try:
-                    replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
-                except OSError as error:
-                    log.warning("measurements cannot be saved (%s)", error.strerror)
+            self._saved = False
+        if not self._saved:
+            self._save()
         return self._notes[key]
+
+    def _save(self) -> None:
+        """Write all measurements to the file; a disk without room is tried again at each recall."""
+        if self._file:
+            try:
+                replace_text(self._file, json.dumps(self._notes, indent=1, sort_keys=True))
+            except OSError as error:
+                log.warning("measurements cannot be saved (%s)", error.strerror)
+                return
+        self._saved = True
 
     def _read(self) -> dict[str, Any]:
         return {**self._notes, **(read_object(self._file) if self._file else {})}

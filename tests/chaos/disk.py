@@ -38,10 +38,11 @@ class Disk:
                         ballast.fileno(), 0, os.fstat(ballast.fileno()).st_size + size
                     )
 
-    def empty(self, process: int) -> None:
-        """Make room again."""
+    def empty(self, *processes: int) -> None:
+        """Make room again, also for what a limited process has started: it inherits the limit."""
         if not self.mounted:
-            _limit(process, resource.RLIM_INFINITY)
+            for process in processes:
+                _limit(process, resource.RLIM_INFINITY)
         (self.folder / BALLAST).unlink(missing_ok=True)
 
     def _free(self) -> int:

@@ -150,7 +150,7 @@ async def fill_disk(stage: Stage, chance: Random) -> None:
     leave = chance.choice((0, 0, 32 * 2**20))
     await asyncio.to_thread(stage.disk.fill, stage.service.marble.pid or 0, leave)
     await asyncio.sleep(_while(stage, chance, 40.0))
-    stage.disk.empty(stage.service.marble.pid or 0)
+    stage.disk.empty(*stage.service.processes())
     stage.doubt(began, after=BEFORE)
 
 

@@ -209,7 +209,8 @@ async def _redraw(stage: Stage, rows: Mapping[int, evidence.Row], outcome: Outco
     drawn = [row for row in rows.values() if row.pictures]
     sample = drawn[:: max(1, len(drawn) // SAMPLE)][:SAMPLE]
     wrong = []
-    config = EngineConfig(pictures=stage.data / "pictures")
+    # With the measurements of the service: they decide how many rows a call has.
+    config = EngineConfig(pictures=stage.data / "pictures", notes=stage.data / "engine")
     async with ChildExecutor(config) as executor:
         for row in sample:
             spec = Spec(job=row.kept.job, epoch=1, recipe=row.recipe, alone=False)

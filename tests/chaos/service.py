@@ -100,6 +100,10 @@ class Service:
         self.engines.update(children)
         return children
 
+    def processes(self) -> list[int]:
+        """Return the service's process and those that it has started, as far as they run."""
+        return [self.marble.pid, *self.note_engine()] if self.marble.pid else []
+
     def kill_engine(self, how: signal.Signals = signal.SIGKILL) -> bool:
         """Send the engine a signal; False where there is none."""
         children = self.note_engine()

@@ -92,7 +92,7 @@ class Stage:
             link.become(Mode.OPEN)
         self.telegram.faults.clear()
         self.discord.faults.waiting.clear()
-        self.disk.empty(self.service.marble.pid or 0)
+        self.disk.empty(*self.service.processes())
         self.set_clock(0)
 
 

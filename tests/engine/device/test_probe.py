@@ -128,6 +128,16 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(
     assert "cannot be saved" in caplog.text
 
 
+def test_what_could_not_be_saved_is_saved_when_it_is_asked_for_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.touch()
+    notes = Measurements(folder)
+    assert notes.recall("key", lambda: 1) == 1
+    folder.unlink()
+    assert notes.recall("key", lambda: 2) == 1
+    assert Measurements(folder).recall("key", lambda: 3) == 1
+
+
 def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:
     machine = Machine(0.1, 0.2)
     threads = torch.get_num_threads()
