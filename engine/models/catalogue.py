@@ -47,8 +47,9 @@ class Checkpoint:
     """Describe a model on disk: its files, its family, and its default settings.
 
     folder: configurations of its modules; their weights lie there, too, or all in one `file`.
+    parts: files or folders of parts that lie apart, by their names in a diffusers folder.
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
-    has_vae: without one, a recipe must name a VAE.
+    has_vae: without one, a recipe must name a VAE; lacks, multiple, references: as of its `Family`.
     """
 
     name: str
@@ -56,9 +57,13 @@ class Checkpoint:
     family: Family
     defaults: Defaults
     file: Path | None = None
+    parts: Mapping[str, Path] = field(default_factory=dict)
     prediction: str | None = None
     zero_snr: bool | None = None
     has_vae: bool = True
+    lacks: frozenset[str] = frozenset()
+    multiple: int = 8
+    references: int = 0
     notes: Mapping[str, str] = field(default_factory=dict)  # language → a sentence for people
     second_pass_strength: float = 0.3  # of a picture that is upscaled
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`

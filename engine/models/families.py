@@ -39,7 +39,9 @@ class Family:
     `pipeline` is what diffusers calls their pipelines; how it begins, where they are only named.
     `context_width` is that of their text embeddings, `added_width` that of what else conditions
     the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end;
-    `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does.
+    `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
+    fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
+    multiple of, in pixels; `references` is how many pictures they can edit by words (0: none).
     """
 
     key: str
@@ -51,6 +53,9 @@ class Family:
     last_layer: int = 1
     tiny_vae: str | None = None
     sampling: Sampling = Sampling()
+    lacks: frozenset[str] = frozenset()
+    multiple: int = 8
+    references: int = 0
 
     @property
     def config_folder(self) -> Path:
