@@ -80,7 +80,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "control_strength": Measure(
         RANGES["control_strength"], lambda r: [each.strength for each in r.controls]
     ),
-    "images": Measure(Range(0, 6), lambda r: (len(r.inputs),)),  # that it starts from
+    "images": Measure(Range(0, 10), lambda r: (len(r.inputs),)),  # that it starts from
 }
 # The names that a recipe uses: those of `CHOICES`, else of models or other files.
 NAMED: Final[Mapping[str, Callable[[Recipe], Sequence[str]]]] = {

@@ -76,6 +76,7 @@ class Words:
         "image": "start image",
         "fit": "fit",
         "mask": "mask",
+        "references": "edited pictures",
         "margins": "margins",
         "variations": "variations",
         "upscale": "upscale",

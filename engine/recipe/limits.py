@@ -130,7 +130,7 @@ def check(name: str, value: object) -> None:
     elif name == "picture":
         if not is_int(value) or value < 0:
             raise OptionError(name, value, "a whole number below the count")
-    elif name in ("image", "mask"):
+    elif name in ("image", "mask", "references"):
         if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
             raise OptionError(name, value, SHA256)
     else:

@@ -26,8 +26,8 @@ class Recipe:
 
     A start image (`image`, fitted to the size by `fit`) is noised by `strength` and denoised again:
     all of it, where `mask` is white, or only the `margins` around it. Without a strength it is
-    upscaled as it is. Every value is checked; the first one out of range raises
-    `OptionError`.
+    upscaled as it is. `references` are pictures that the model sees beside the prompt, as models
+    that edit by words do. Every value is checked; the first one out of range raises `OptionError`.
     """
 
     prompt: str
@@ -54,6 +54,7 @@ class Recipe:
     clip_skip: int | None = None
     guidance_rescale: float = 0.0
     vae: str | None = None
+    references: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -88,7 +89,8 @@ class Recipe:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Return the stored pictures that it needs, by sha256."""
-        named = (self.image, self.mask, *(control.image for control in self.controls))
+        maps = (control.image for control in self.controls)
+        named = (self.image, self.mask, *maps, *self.references)
         return tuple(dict.fromkeys(name for name in named if name))
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +131,7 @@ class NestedField:
 
     kind: type
     most: int  # of how many; 0: it is one
-    read: Callable[[Mapping[str, Any]], Any]
+    read: Callable[[Any], Any]
 
 
 NESTED: Final[Mapping[str, NestedField]] = {
@@ -138,6 +140,7 @@ NESTED: Final[Mapping[str, NestedField]] = {
     "controls": NestedField(Control, 4, lambda data: Control(**data)),
     "loras": NestedField(Lora, 16, lambda data: Lora(**data)),
     "upscale": NestedField(Upscale, 0, lambda data: Upscale(**data)),
+    "references": NestedField(str, 4, str),
 }
 DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Recipe)}
 # Always written: readers of version 1 count on them.
@@ -157,6 +160,9 @@ def _check_part(name: str, value: object) -> None:
         raise OptionError(name, value, "the parts of a recipe")
     if part.most and len(parts) > part.most:
         raise OptionError(name, f"{len(parts):,}", f"{part.most} at most")
+    if part.kind is str:
+        for each in parts:
+            check(name, each)
 
 
 def _read_part(name: str, data: Any) -> Any:

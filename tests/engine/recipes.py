@@ -106,9 +106,10 @@ KINDS: dict[str, Mapping[str, Any]] = {
     },
     "margins": {**START, "margins": st.builds(Margins, left=st.integers(1, 30))},
     "tiles": {"upscale": _enlarging(strength=strengths, tile=st.just(64))},
+    "edited": {"references": st.just((IMAGE,)) | st.just((IMAGE, MAP))},
 }
-NO_GRAPH = {"start image, only larger", "padded", "variations", "margins", "tiles"}
-NO_LINE = {"two passes on a start image", "variations", "margins", "tiles"}
+NO_GRAPH = {"start image, only larger", "padded", "variations", "margins", "tiles", "edited"}
+NO_LINE = {"two passes on a start image", "variations", "margins", "tiles", "edited"}
 
 
 @st.composite

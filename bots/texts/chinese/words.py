@@ -71,6 +71,7 @@ class Chinese(Words):
         "image": "起始图",
         "fit": "适配方式",
         "mask": "蒙版",
+        "references": "所编辑的图",
         "margins": "边距",
         "variations": "变体",
         "upscale": "放大",

@@ -15,6 +15,7 @@ def no_graph_reasons(recipe: Recipe) -> tuple[str, ...]:
     """Return why a recipe has no graph; nothing, where it has one."""
     upscale, controls = recipe.upscale, recipe.controls
     reasons = {
+        "it edits pictures by words": recipe.references,
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,
         "its start image is only enlarged": (

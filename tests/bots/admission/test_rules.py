@@ -181,7 +181,7 @@ def test_rules_are_read_and_written_as_people_do(name: str, text: str, value: An
         ("colour", "red"),
         ("sampler", "euler, guess"),
         ("safety", "perhaps"),
-        ("images", "0-7"),
+        ("images", "0-11"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(name: str, text: str) -> None:

@@ -141,6 +141,10 @@ IMAGE, MASK = "a" * 64, "b" * 64
             "within 16 megapixels",
         ),
         ({"variations": [(1, 2)]}, "variations must be the parts of a recipe"),
+        ({"references": ("cat.png",)}, "references must be the sha256 of a stored picture"),
+        ({"references": (5,)}, "references must be the parts of a recipe"),
+        ({"references": IMAGE}, "references must be the parts of a recipe"),
+        ({"references": (IMAGE,) * 5}, "references must be 4 at most"),
     ],
 )
 def test_sources_that_do_not_go_together_are_refused(values: dict[str, Any], sentence: str) -> None:
@@ -173,6 +177,7 @@ SOURCES: dict[str, Any] = {
     "variations": (Variation(seed=2**64 - 1, amount=0.25), Variation(seed=3, amount=1)),
     "controls": (Control(model="canny", image="c" * 64, preprocessor="canny"),),
     "upscale": Upscale(factor=1.5, strength=0.3, tile=64),
+    "references": ("d" * 64, IMAGE),
 }
 
 
@@ -189,7 +194,15 @@ def test_seeds_of_variations_travel_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"upscale": 3}, {"variations": 7}, {"margins": {"left": "x"}}, {"controls": [{}]}]
+    "wrong",
+    [
+        {"upscale": 3},
+        {"variations": 7},
+        {"margins": {"left": "x"}},
+        {"controls": [{}]},
+        {"references": 7},
+        {"references": IMAGE},
+    ],
 )
 def test_parts_that_cannot_be_read_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
@@ -198,7 +211,15 @@ def test_parts_that_cannot_be_read_are_named(wrong: dict[str, Any]) -> None:
 
 def test_a_recipe_names_the_stored_pictures_that_it_needs() -> None:
     assert make_recipe().inputs == ()
-    assert make_recipe(**SOURCES).inputs == (IMAGE, MASK, "c" * 64)
+    assert make_recipe(**SOURCES).inputs == (IMAGE, MASK, "c" * 64, "d" * 64)
+
+
+def test_a_recipe_without_references_is_written_as_before_there_were_any() -> None:
+    assert "references" not in make_recipe().to_dict()
+    assert make_recipe(references=(IMAGE,)).to_dict() == {
+        **make_recipe().to_dict(),
+        "references": [IMAGE],
+    }
 
 
 def test_the_finished_size_is_in_whole_latents() -> None:
