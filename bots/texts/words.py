@@ -67,6 +67,7 @@ class Words:
         "picture": "picture",
         "sampler": "sampler",
         "schedule": "schedule",
+        "shift": "shift",
         "checkpoint": "model",
         "vae": "VAE",
         "clip_skip": "clip skip",

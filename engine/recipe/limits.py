@@ -94,6 +94,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "guidance_rescale": Range(0, 1),
     "clip_skip": Range(1, 12, 1),  # layers of a text encoder, counted from its last
     "lora_weight": Range(-4, 4),
+    "shift": Range(0.01, 100),  # of a flow model's noise levels towards noise
     "margin": Range(0, 2048, 1),  # pixels
 }
 LATENT_SIDE: Final = 8  # pixels that a latent spans

@@ -27,7 +27,8 @@ class Recipe:
     A start image (`image`, fitted to the size by `fit`) is noised by `strength` and denoised again:
     all of it, where `mask` is white, or only the `margins` around it. Without a strength it is
     upscaled as it is. `references` are pictures that the model sees beside the prompt, as models
-    that edit by words do. Every value is checked; the first one out of range raises `OptionError`.
+    that edit by words do; `shift` is that of a flow model's noise levels (None: its own). Every
+    value is checked; the first one out of range raises `OptionError`.
     """
 
     prompt: str
@@ -55,6 +56,7 @@ class Recipe:
     guidance_rescale: float = 0.0
     vae: str | None = None
     references: tuple[str, ...] = ()
+    shift: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,7 +67,7 @@ class Recipe:
                 check(field.name, value)
         _check_together(self)
         # 5 and 5.0 are one recipe: without this their JSON, and so the PNG's text, would differ.
-        for name in ("guidance_scale", "guidance_rescale", "strength"):
+        for name in ("guidance_scale", "guidance_rescale", "strength", "shift"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, float(value))
 

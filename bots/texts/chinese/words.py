@@ -62,6 +62,7 @@ class Chinese(Words):
         "picture": "第几张",
         "sampler": "采样器",
         "schedule": "噪声调度",
+        "shift": "噪声偏移",
         "checkpoint": "模型",
         "vae": "VAE 模型",
         "clip_skip": "CLIP 跳过层",

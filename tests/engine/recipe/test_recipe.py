@@ -145,6 +145,8 @@ IMAGE, MASK = "a" * 64, "b" * 64
         ({"references": (5,)}, "references must be the parts of a recipe"),
         ({"references": IMAGE}, "references must be the parts of a recipe"),
         ({"references": (IMAGE,) * 5}, "references must be 4 at most"),
+        ({"shift": 0}, "shift must be between 0.01 and 100"),
+        ({"shift": True}, "shift must be between 0.01 and 100"),
     ],
 )
 def test_sources_that_do_not_go_together_are_refused(values: dict[str, Any], sentence: str) -> None:
@@ -220,6 +222,14 @@ def test_a_recipe_without_references_is_written_as_before_there_were_any() -> No
         **make_recipe().to_dict(),
         "references": [IMAGE],
     }
+
+
+def test_a_recipe_without_a_shift_is_written_as_before_there_was_one() -> None:
+    assert "shift" not in make_recipe().to_dict()
+    recipe = make_recipe(shift=3)
+    assert recipe == make_recipe(shift=3.0)
+    assert json.dumps(recipe.to_dict()["shift"]) == "3.0"
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
 def test_the_finished_size_is_in_whole_latents() -> None:
