@@ -24,6 +24,7 @@ from engine.errors import BrokenModel
 from engine.loading.layer_names import names_in_loras
 from engine.loading.lora_file import LoraEntry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
+from engine.loading.makers_names import Rows
 from engine.loading.model import ENCODERS, Model
 from engine.loading.modules import read_tensors
 from engine.models.control_files import family_title
@@ -104,11 +105,11 @@ class Loras:
                 raise BrokenModel(
                     lora.name, f"it changes {entry.name!r}, which {self._kind} models lack."
                 )
-            part, name = self._meant[entry.name]
             read = {role: held[key].float() for role, key in entry.tensors.items()}
             self._check_family(lora, entry, read)
-            layer, weight = self._layers[part][name], lora.weights[part != "unet"]
-            yield layer, _fit(lora, entry, layer, read, weight)
+            for (part, name), rows in self._meant[entry.name].items():
+                layer, weight = self._layers[part][name], lora.weights[part != "unet"]
+                yield layer, _fit(lora, entry, layer, read, weight, rows)
 
     def _check_family(self, lora: Lora, entry: LoraEntry, tensors: Mapping[str, Tensor]) -> None:
         """Raise `BrokenModel` where a layer that reads text takes another family's."""
@@ -122,21 +123,29 @@ class Loras:
             raise BrokenModel(lora.name, reason)
 
     @cached_property
-    def _meant(self) -> dict[str, tuple[str, str]]:
-        """Return each name by which files mean a layer → its part and its own name."""
-        return {
-            spelling: (part, name)
-            for part, layers in self._layers.items()
-            for spelling, name in names_in_loras(part, list(layers), self._model.unet.config)
-        }
+    def _meant(self) -> dict[str, dict[tuple[str, str], Rows | None]]:
+        """Return each name by which files mean layers → their parts and own names.
+
+        And which of the entry's rows change each (None: all).
+        """
+        meant: dict[str, dict[tuple[str, str], Rows | None]] = defaultdict(dict)
+        for part, layers in self._layers.items():
+            for spelling, name in names_in_loras(part, list(layers), self._model.unet.config):
+                meant[spelling][part, name] = None
+        return meant
 
 
 def _fit(
-    lora: Lora, entry: LoraEntry, layer: Any, tensors: Mapping[str, Tensor], weight: float
+    lora: Lora,
+    entry: LoraEntry,
+    layer: Any,
+    tensors: Mapping[str, Tensor],
+    weight: float,
+    rows: Rows | None,
 ) -> Found:
     check_values(lora.name, ((entry.tensors[role], its) for role, its in tensors.items()))
     try:
-        return read_change(entry, tensors, layer, weight)
+        return read_change(entry, tensors, layer, weight, rows)
     # The last three are torch's own, where sizes do not go together.
     except (ValueError, RuntimeError, TypeError, IndexError) as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):

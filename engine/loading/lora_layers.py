@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, embedding, group_norm, layer_norm, linear
 
 from engine.loading.lora_file import LoraEntry
+from engine.loading.makers_names import Rows
 
 SIZES: Final = "has other sizes"
 
@@ -177,11 +178,20 @@ def _moved(change: Any, device: torch.device | torch.dtype) -> Any:
     return change
 
 
-def read_change(entry: LoraEntry, tensors: Tensors, layer: Any, weight: float) -> Found:
+def read_change(
+    entry: LoraEntry, tensors: Tensors, layer: Any, weight: float, rows: Rows | None = None
+) -> Found:
     """Return what an entry changes of a layer: its weights, its bias, by the LoRA's own weight.
 
+    rows: those of the entry's outputs that are this layer's, where it is made for several in one.
     Raises `ValueError` with what does not fit the layer.
     """
+    if rows:
+        change, bias = read_change(entry, tensors, _whole(layer, rows), weight)
+        return (
+            None if change is None else _taken(change, rows),
+            None if bias is None else rows.of(bias),
+        )
     shape = layer.weight.shape
     bias = tensors.get("bias_diff")
     if entry.kind == "whole":
@@ -199,6 +209,43 @@ def read_change(entry: LoraEntry, tensors: Tensors, layer: Any, weight: float) -
         change if magnitude is None else Dora(change, magnitude, weight),
         None if added is None else _bias(added, layer) * (scale * weight),
     )
+
+
+def _whole(layer: Any, rows: Rows) -> Any:
+    """Return a layer without values in the shape of which this one is some of the rows."""
+    out, into = layer.weight.shape
+    whole = out * rows.parts // len(rows.taken)
+    return torch.nn.Linear(into, whole, layer.bias is not None, device="meta")
+
+
+def _taken(change: Any, rows: Rows) -> Any:
+    """Return what a change of the whole changes of these rows."""
+    if isinstance(change, Instead):
+        return Instead(rows.of(change.weight))
+    if isinstance(change, Dora):
+        lengths = change.magnitude
+        if len(lengths) > 1:
+            lengths = rows.of(lengths)
+        elif len(rows.taken) < rows.parts:
+            raise ValueError("is a DoRA by columns, which reach over several layers")
+        return Dora(_taken(change.inner, rows), lengths, change.strength)
+    whole = change.shape[0] * len(rows.taken) // rows.parts
+    shape = torch.Size([whole, *change.shape[1:]])
+    if change.of not in BY_ROWS:
+        return Difference(partial(_rows_of, change.of, rows), change.factors, shape)
+    factors = (
+        rows.of(factor) if place in BY_ROWS[change.of] else factor
+        for place, factor in enumerate(change.factors)
+    )
+    return Difference(change.of, tuple(factors), shape)
+
+
+# Which factors of a difference have a row for each output, and no other has.
+BY_ROWS: Final = {pair: (1,), hadamard: (0, 2), whole: (0,)}
+
+
+def _rows_of(of: Callable[..., Tensor], rows: Rows, *factors: Tensor) -> Tensor:
+    return rows.of(of(*factors))
 
 
 def _pair(entry: LoraEntry, tensors: Tensors, layer: Any, strength: float) -> Scaled:
