@@ -21,16 +21,19 @@ from engine.errors import BrokenModel
 
 LONGEST: Final = 100_000_000  # bytes of a header, as the format allows
 # How `struct` reads a value of the dtypes that weights come in; BF16 is the upper half of a value
-# of F32. Quantised ones need kernels of their own.
+# of F32.
 LETTERS: Final = {
     "F64": "d", "F32": "f", "F16": "e", "BF16": "f",
     "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U64": "Q", "U32": "I", "U16": "H", "U8": "B",
     "BOOL": "?",
 }  # fmt: skip
-SIZES: Final = {each: struct.calcsize(f"<{LETTERS[each]}") for each in LETTERS} | {"BF16": 2}
-QUANTISED: Final = (
-    "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4",
-)  # fmt: skip
+FP8: Final = ("F8_E4M3", "F8_E5M2")  # which some readers take
+SIZES: Final = (
+    {each: struct.calcsize(f"<{LETTERS[each]}") for each in LETTERS}
+    | {"BF16": 2}
+    | dict.fromkeys(FP8, 1)
+)
+QUANTISED: Final = ("F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "F6_E2M3", "F6_E3M2", "F4")
 PICKLED: Final = (b"PK\3\4", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")  # zipped or bare
 
 
@@ -72,6 +75,13 @@ class Header:
 
     def values(self, name: str) -> list[float]:
         """Read a small tensor, each value by the tensor's dtype; raises `BadFile`."""
+        data, dtype = self.contents(name), self.tensors[name].dtype
+        if dtype == "BF16":
+            data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
+        return [float(v) for (v,) in struct.iter_unpack(f"<{LETTERS[dtype]}", data)]
+
+    def contents(self, name: str) -> bytes:
+        """Read the bytes of a small tensor; raises `BadFile`."""
         tensor = self.tensors[name]
         try:
             with self.path.open("rb") as file:
@@ -81,18 +91,27 @@ class Header:
             raise BadFile(f"it cannot be read ({error.strerror})") from None
         if len(data) < tensor.end - tensor.start:
             raise BadFile("it changed while it was read")
-        if tensor.dtype == "BF16":
-            data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
-        return [float(v) for (v,) in struct.iter_unpack(f"<{LETTERS[tensor.dtype]}", data)]
+        return data
 
 
-def read_header(path: Path) -> Header:
-    """Read and check a file's header, or raise `BadFile`; an unchanged file is read once."""
+def read_header(path: Path, *, fp8: bool = False) -> Header:
+    """Read and check a file's header, or raise `BadFile`; an unchanged file is read once.
+
+    fp8: it may hold weights of 8 bits.
+    """
     try:
         stat = path.stat()
-        return _read(path, stat.st_mtime_ns, stat.st_size)
+        header = _read(path, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise BadFile(f"it cannot be read ({error.strerror})") from None
+    if not fp8 and (found := {tensor.dtype for tensor in header.tensors.values()} & {*FP8}):
+        raise BadFile(quantised(min(found)))
+    return header
+
+
+def quantised(how: str) -> str:
+    """Return the fault of a file whose weights are quantised in a way that is not read."""
+    return f"its weights are quantised ({how}), which Marble cannot run yet"
 
 
 @lru_cache(maxsize=256)
@@ -132,7 +151,7 @@ def _tensors(entries: Mapping[str, Any], data: int) -> Iterator[tuple[str, Tenso
         dtype, shape = str(entry["dtype"]), tuple(map(_whole, entry["shape"]))
         start, end = map(_whole, entry["data_offsets"])
         if dtype in QUANTISED:
-            raise BadFile(f"its weights are quantised ({dtype}), which Marble cannot run yet")
+            raise BadFile(quantised(dtype))
         if dtype not in SIZES:
             raise BadFile(f"{name!r} holds values of the kind {dtype!r}, which Marble cannot read")
         if prod(shape) * SIZES[dtype] != end - start:
