@@ -5,7 +5,7 @@ A file is a magic number, a version, counts, metadata (key, type, value), the te
 multiple of the alignment. All of it is checked, so that a truncated file is known before anything
 is loaded. Standard library only.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+Format: "GGUF" in the documents of https://github.com/ggml-org/ggml
 """
 
 import struct
