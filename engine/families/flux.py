@@ -1,0 +1,201 @@
+"""FLUX.1: a transformer that attends to text and picture together, Black Forest Labs (2024).
+
+It predicts velocities (`engine.denoise.flow`) and is told σ, T5's embeddings of the words, CLIP's
+pooled one and, dev alone, the guidance scale. Fill takes further channels, Kontext the latents of a
+picture as further tokens (Labs et al. (2025), arXiv:2506.15742).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from engine.files.safetensors import BadFile
+from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
+from engine.loading.modules import fill
+
+PATCH: Final = 2  # latents on each side of a token
+MASK: Final = 8  # pixels on each side of a latent, all of whose masks fill is told
+DOUBLE: Final = "transformer_blocks.#"
+SINGLE: Final = "single_transformer_blocks.#"
+# What the makers' names of modules mean, in Chroma's files as well.
+BLOCKS: Final[Names] = {
+    **same(
+        {
+            "img_in": "x_embedder",
+            "txt_in": "context_embedder",
+            "double_blocks.#.img_attn.norm.query_norm": f"{DOUBLE}.attn.norm_q",
+            "double_blocks.#.img_attn.norm.key_norm": f"{DOUBLE}.attn.norm_k",
+            "double_blocks.#.img_attn.proj": f"{DOUBLE}.attn.to_out.0",
+            "double_blocks.#.img_mlp.0": f"{DOUBLE}.ff.net.0.proj",
+            "double_blocks.#.img_mlp.2": f"{DOUBLE}.ff.net.2",
+            "double_blocks.#.txt_attn.norm.query_norm": f"{DOUBLE}.attn.norm_added_q",
+            "double_blocks.#.txt_attn.norm.key_norm": f"{DOUBLE}.attn.norm_added_k",
+            "double_blocks.#.txt_attn.proj": f"{DOUBLE}.attn.to_add_out",
+            "double_blocks.#.txt_mlp.0": f"{DOUBLE}.ff_context.net.0.proj",
+            "double_blocks.#.txt_mlp.2": f"{DOUBLE}.ff_context.net.2",
+            "single_blocks.#.norm.query_norm": f"{SINGLE}.attn.norm_q",
+            "single_blocks.#.norm.key_norm": f"{SINGLE}.attn.norm_k",
+            "single_blocks.#.linear2": f"{SINGLE}.proj_out",
+            "final_layer.linear": "proj_out",
+        }
+    ),
+    "double_blocks.#.img_attn.qkv": thirds(*(f"{DOUBLE}.attn.to_{x}" for x in "qkv")),
+    "double_blocks.#.txt_attn.qkv": thirds(*(f"{DOUBLE}.attn.add_{x}_proj" for x in "qkv")),
+    "single_blocks.#.linear1": {
+        **{f"{SINGLE}.attn.to_{x}": Rows(7, (part,)) for part, x in enumerate("qkv")},
+        f"{SINGLE}.proj_mlp": Rows(7, (3, 4, 5, 6)),
+    },
+    # Of LoRAs alone.
+    "single_blocks.#.linear1_qkv": thirds(*(f"{SINGLE}.attn.to_{x}" for x in "qkv")),
+}
+EMBEDDERS: Final = {"time_in": "timestep", "guidance_in": "guidance", "vector_in": "text"}
+NAMES: Final[Names] = {
+    **BLOCKS,
+    **same(
+        {
+            f"{name}.{layer}": f"time_text_embed.{own}_embedder.{linear}"
+            for name, own in EMBEDDERS.items()
+            for layer, linear in (("in_layer", "linear_1"), ("out_layer", "linear_2"))
+        }
+    ),
+    **same(
+        {
+            "double_blocks.#.img_mod.lin": f"{DOUBLE}.norm1.linear",
+            "double_blocks.#.txt_mod.lin": f"{DOUBLE}.norm1_context.linear",
+            "single_blocks.#.modulation.lin": f"{SINGLE}.norm.linear",
+        }
+    ),
+    "final_layer.adaLN_modulation.1": {"norm_out.linear": SWAPPED},
+}
+
+
+def predict(
+    network: Any,
+    x: Tensor,
+    sigma: Tensor,
+    texts: Tensor,
+    pooled: Tensor,
+    guidance: Tensor | None = None,
+    references: Sequence[Tensor] = (),
+) -> Tensor:
+    """Return the velocities of rows x, [n, C, h, w] with even sides, in x's dtype.
+
+    C: 16, for fill also what `fill_channels` makes. sigma: of each row, [n] fp32; texts: T5's
+    embeddings, [n, tokens, width]; pooled: CLIP's, [n, width]; guidance: of each row, [n] fp32,
+    None for schnell; references: the latents of pictures to edit, [n, 16, h', w'] each.
+    """
+    height, width = x.shape[2] // PATCH, x.shape[3] // PATCH
+    tokens, positions = tokens_of(x, references)
+    velocities = network(
+        hidden_states=tokens,
+        encoder_hidden_states=texts,
+        pooled_projections=pooled,
+        timestep=sigma,
+        guidance=guidance,
+        img_ids=positions,
+        txt_ids=positions.new_zeros(texts.shape[1], 3),
+        return_dict=False,
+    )[0]
+    return unpack(velocities[:, : height * width], height, width)
+
+
+def tokens_of(x: Tensor, references: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+    """Return the tokens of latents and of references, [n, tokens, C·4], and their positions.
+
+    Positions, [tokens, 3] fp32, are picture, row and column: picture 0 is drawn, and all references
+    are in picture 1, each below or to the right of those before, as in ComfyUI.
+    """
+    tokens, positions = [pack(x)], [grid(x, 0)]
+    rows = columns = 0
+    for latents in references:
+        height, width = latents.shape[2] // PATCH, latents.shape[3] // PATCH
+        below = rows + height <= columns + width
+        place = torch.tensor([0, rows, 0] if below else [0, 0, columns], device=x.device)
+        tokens.append(pack(latents))
+        positions.append(grid(latents, 1) + place)
+        rows = max(rows, height + (rows if below else 0))
+        columns = max(columns, width + (0 if below else columns))
+    return torch.cat(tokens, 1), torch.cat(positions)
+
+
+def pack(latents: Tensor) -> Tensor:
+    """Return latents [n, C, h, w] as tokens [n, h/2·w/2, C·4], the channel slowest."""
+    return pixel_unshuffle(latents, PATCH).flatten(2).mT
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Return tokens [n, height·width, C·4] as latents."""
+    return pixel_shuffle(tokens.mT.reshape(len(tokens), -1, height, width), PATCH)
+
+
+def grid(latents: Tensor, picture: int) -> Tensor:
+    """Return the positions of the tokens of latents, [tokens, 3] fp32, on their device."""
+    sides = (torch.arange(side // PATCH, dtype=torch.float32) for side in latents.shape[2:])
+    return torch.cartesian_prod(torch.tensor([float(picture)]), *sides).to(latents.device)
+
+
+def fill_channels(masked: Tensor, mask: Tensor) -> Tensor:
+    """Return what fill is told beside the noised latents, [1, 80, h, w].
+
+    masked: the latents of the picture without what is drawn anew, [1, 16, h, w]; mask: of each of
+    its pixels, [1, 1, 8·h, 8·w], 1: drawn anew.
+    """
+    return torch.cat([masked, pixel_unshuffle(mask, MASK).to(masked)], 1)
+
+
+def network_of(tensors: Mapping[str, Tensor]) -> FluxTransformer2DModel:
+    """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
+
+    Raises `BadFile` where tensors are missing or unknown.
+    """
+    names = respell(tensors)
+    with torch.device("meta"):
+        network = FluxTransformer2DModel(**config_of(names))
+    return fill(network, names)
+
+
+def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by diffusers' names; fused projections are split into views."""
+    return respelled(tensors, NAMES)
+
+
+def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the network's configuration by the shapes of its tensors, in diffusers' names."""
+    try:
+        pooled = tensors["time_text_embed.text_embedder.linear_1.weight"].shape[1]
+        config = blocks_of(tensors)
+    except KeyError as error:
+        raise BadFile(f"it lacks the tensor {error.args[0]!r} of FLUX.1") from None
+    guided = "time_text_embed.guidance_embedder.linear_1.weight" in tensors
+    return {**config, "pooled_projection_dim": pooled, "guidance_embeds": guided}
+
+
+def blocks_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what FLUX.1's and Chroma's configurations have in common; raises `KeyError`."""
+    side = tensors["transformer_blocks.0.attn.norm_q.weight"].shape[0]
+    width, channels = tensors["x_embedder.weight"].shape
+    picture = 4 * -(-side // 32)  # of a head, for the picture; the rest for the row and the column
+    return {
+        "patch_size": 1,
+        "in_channels": channels,
+        "out_channels": tensors["proj_out.weight"].shape[0],
+        "num_layers": count(tensors, "transformer_blocks."),
+        "num_single_layers": count(tensors, "single_transformer_blocks."),
+        "attention_head_dim": side,
+        "num_attention_heads": width // side,
+        "joint_attention_dim": tensors["context_embedder.weight"].shape[1],
+        "axes_dims_rope": (picture, (side - picture) // 2, (side - picture) // 2),
+    }
+
+
+def count(tensors: Mapping[str, Tensor], start: str) -> int:
+    """Return how many blocks there are whose names begin so."""
+    return len(
+        {name.removeprefix(start).split(".")[0] for name in tensors if name.startswith(start)}
+    )

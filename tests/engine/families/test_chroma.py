@@ -1,0 +1,72 @@
+"""Chroma's network, held to ComfyUI's by a small one with random weights."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.families import chroma
+from engine.files.safetensors import BadFile
+from engine.loading.makers_names import PREFIX
+from tests.engine.families import networks
+from tests.engine.families.networks import told
+
+pytestmark = networks.here
+
+
+def predict(network: Any, told: dict[str, Tensor], mask: Tensor | None = None) -> Tensor:
+    words = told["context"]
+    mask = torch.ones(words.shape[:2], dtype=torch.bool) if mask is None else mask
+    return chroma.predict(network, told["x"], told["timestep"], words, mask)
+
+
+@pytest.mark.parametrize("prefix", ["", PREFIX])
+@pytest.mark.parametrize("case", ["case0", "case1", "case2"])
+@torch.inference_mode()
+def test_the_network_equals_comfyui(case: str, prefix: str) -> None:
+    held = networks.weights("chroma")
+    network = chroma.network_of({f"{prefix}{key}": each for key, each in held.items()})
+    found = predict(network, told("chroma", case))
+    assert (found - networks.answers("chroma")[f"{case}.out"]).abs().max() <= 1e-5
+
+
+@torch.inference_mode()
+def test_a_network_is_read_by_diffusers_names_as_well() -> None:
+    network = chroma.network_of(networks.weights("chroma"))
+    again = chroma.network_of(network.state_dict())
+    case = told("chroma", "case0")
+    assert torch.equal(predict(network, case), predict(again, case))
+
+
+@torch.inference_mode()
+def test_masked_words_change_nothing() -> None:
+    network = chroma.network_of(networks.weights("chroma"))
+    case = told("chroma", "case0")
+    plain = predict(network, case)
+    words = case["context"]
+    case["context"] = torch.cat([words, torch.full((2, 9, words.shape[2]), 7.0)], 1)
+    mask = torch.tensor([True] * words.shape[1] + [False] * 9).expand(2, -1)
+    padded = predict(network, case, mask)
+    assert (padded - plain).abs().max() <= 1e-5
+    # In one call with a row whose words are longer, in bytes.
+    other = mask.clone()
+    other[1] = True
+    assert torch.equal(predict(network, case, other)[0], padded[0])
+
+
+@torch.inference_mode()
+def test_rows_never_change_each_other() -> None:
+    network = chroma.network_of(networks.weights("chroma"))
+    case = told("chroma", "case0")
+    pair = predict(network, case)
+    turned = predict(network, {key: each.flip(0) for key, each in case.items()})
+    assert torch.equal(pair, turned.flip(0))
+
+
+def test_a_broken_file_is_refused_with_what_is_wrong() -> None:
+    held = networks.weights("chroma")
+    lacking = "distilled_guidance_layer.out_proj.bias"
+    for what, tensors in networks.refusals(held, lacking).items():
+        with pytest.raises(BadFile, match=what):
+            chroma.network_of(tensors)

@@ -1,0 +1,79 @@
+"""FLUX.2's network, held to ComfyUI's by a small one with random weights."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
+from torch import Tensor
+
+from engine.families import flux2
+from engine.files.safetensors import BadFile
+from engine.loading.makers_names import PREFIX
+from tests.engine.families import networks
+from tests.engine.families.networks import told
+
+pytestmark = networks.here
+
+
+def predict(network: Any, told: dict[str, Tensor]) -> Tensor:
+    references = [told["ref_latent"]] if "ref_latent" in told else []
+    return flux2.predict(
+        network, told["x"], told["timestep"], told["context"], told.get("guidance"), references
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", PREFIX])
+@pytest.mark.parametrize("case", ["case0", "case1", "reference"])
+@torch.inference_mode()
+def test_the_network_equals_comfyui(case: str, prefix: str) -> None:
+    held = networks.weights("flux2")
+    network = flux2.network_of({f"{prefix}{key}": each for key, each in held.items()})
+    found = predict(network, told("flux2", case))
+    assert (found - networks.answers("flux2")[f"{case}.out"]).abs().max() <= 1e-5
+
+
+@torch.inference_mode()
+def test_a_network_is_read_by_diffusers_names_as_well() -> None:
+    network = flux2.network_of(networks.weights("flux2"))
+    again = flux2.network_of(network.state_dict())
+    case = told("flux2", "reference")
+    assert torch.equal(predict(network, case), predict(again, case))
+
+
+@torch.inference_mode()
+def test_a_network_without_guidance_is_not_told_it() -> None:
+    held = networks.weights("flux2")
+    bare = {key: each for key, each in held.items() if not key.startswith("guidance_in.")}
+    silent = {**held, "guidance_in.out_layer.weight": held["guidance_in.out_layer.weight"] * 0}
+    case = told("flux2", "case0")
+    wanted = predict(flux2.network_of(silent), case)
+    del case["guidance"]
+    assert torch.equal(predict(flux2.network_of(bare), case), wanted)
+
+
+@torch.inference_mode()
+def test_rows_never_change_each_other() -> None:
+    network = flux2.network_of(networks.weights("flux2"))
+    case = told("flux2", "reference")
+    pair = predict(network, case)
+    turned = predict(network, {key: each.flip(0) for key, each in case.items()})
+    assert torch.equal(pair, turned.flip(0))
+    others = {key: torch.cat([each[:1], 0.5 * each[1:]]) for key, each in case.items()}
+    assert torch.equal(predict(network, others)[0], pair[0])
+
+
+def test_positions_are_those_of_diffusers() -> None:
+    pipeline: Any = Flux2Pipeline
+    latents = [torch.zeros(1, 128, *sides) for sides in ((4, 6), (3, 4), (5, 2))]
+    first, *others = latents
+    assert torch.equal(flux2.grid(first, 0), pipeline._prepare_latent_ids(first)[0])
+    found = [flux2.grid(each, 10 * place) for place, each in enumerate(others, 1)]
+    assert torch.equal(torch.cat(found), pipeline._prepare_image_ids(others)[0])
+
+
+def test_a_broken_file_is_refused_with_what_is_wrong() -> None:
+    held = networks.weights("flux2")
+    for what, tensors in networks.refusals(held, "double_stream_modulation_txt.lin.weight").items():
+        with pytest.raises(BadFile, match=what.replace(".lin.", ".linear.")):
+            flux2.network_of(tensors)
