@@ -36,13 +36,13 @@ class Rows:
 
 
 # A module by its makers' name → diffusers' names, each with the rows that it is (None: all). A
-# block's number is `#`.
+# block's number is `#`; the name of one block's module comes first.
 Names = Mapping[str, Mapping[str, Rows | None]]
 
 PREFIX: Final = "model.diffusion_model."  # of some files, where all names have it
 SWAPPED: Final = Rows(2, (1, 0))
 LEAVES: Final = {"scale": "weight"}  # of norms
-_NUMBER: Final = re.compile(r"(blocks|layers|norms)\.(\d+)")
+_NUMBER: Final = re.compile(r"(blocks|layers|norms|refiner)\.(\d+)")
 # How trainers begin a module's name, by dots or joined by underscores.
 DOTTED: Final = ("transformer.", "diffusion_model.", PREFIX, "")
 JOINED: Final = ("lora_transformer_", "lora_unet_", "lycoris_")
@@ -58,6 +58,20 @@ def thirds(*names: str) -> dict[str, Rows | None]:
     return {name: Rows(3, (part,)) for part, name in enumerate(names)}
 
 
+def in_blocks(theirs: str, own: str, names: Names) -> Names:
+    """Return the table of modules in blocks by their makers' and own name, from that of a block."""
+    return {
+        f"{theirs}.#.{name}": {f"{own}.#.{module}": rows for module, rows in places.items()}
+        for name, places in names.items()
+    }
+
+
+def count(tensors: Iterable[str], blocks: str) -> int:
+    """Return how many blocks of that name there are, such as "layers"."""
+    names = (name.removeprefix(PREFIX).split(".") for name in tensors)
+    return len({name[1] for name in names if name[0] == blocks and name[1:]})
+
+
 def respelled(tensors: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; one that is not in the table keeps its own."""
     found = {}
@@ -65,10 +79,11 @@ def respelled(tensors: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
         name = name.removeprefix(PREFIX)
         module, _, leaf = name.rpartition(".")
         pattern, number = _numbered(module)
-        if pattern not in names:
+        places = names.get(module, names.get(pattern))
+        if places is None:
             found[name] = tensor
             continue
-        for own, rows in names[pattern].items():
+        for own, rows in places.items():
             whose = f"{own.replace('#', number)}.{LEAVES.get(leaf, leaf)}"
             found[whose] = tensor if rows is None else rows.of(tensor)
     return found
@@ -85,8 +100,8 @@ def lora_names(modules: Iterable[str], names: Names) -> Iterator[tuple[str, str,
             makers.setdefault(own, []).append((name, rows))
     for module in modules:
         pattern, number = _numbered(module)
-        spellings: Sequence[tuple[str, Rows | None]] = [(pattern, None), *makers.get(pattern, ())]
-        for spelling, rows in spellings:
+        theirs: Sequence[tuple[str, Rows | None]] = makers.get(module, makers.get(pattern, []))
+        for spelling, rows in [(pattern, None), *theirs]:
             spelling = spelling.replace("#", number)
             for start in DOTTED:
                 yield f"{start}{spelling}", module, rows

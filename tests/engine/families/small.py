@@ -1,0 +1,40 @@
+"""The small networks with random weights that ComfyUI's answers are known of."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.conftest import SHARED_FLOW
+
+needs_networks = pytest.mark.skipif(
+    not SHARED_FLOW.exists(), reason="the small networks of the flow models are not here"
+)
+PREFIX = "model.diffusion_model."
+
+
+@lru_cache
+@torch.inference_mode(False)  # the first test that asks may be inside
+def weights(name: str) -> Mapping[str, Tensor]:
+    """Return a network's weights by the names of its file, fp32."""
+    tensors = load_file(SHARED_FLOW / "networks" / f"{name}.safetensors")
+    return {each: tensor.float() for each, tensor in tensors.items()}
+
+
+@lru_cache
+def answers(name: str) -> Mapping[str, Tensor]:
+    """Return inputs and ComfyUI's outputs, as `CASE.in.NAME` and `CASE.out`."""
+    return load_file(SHARED_FLOW / "networks" / f"{name}.io.safetensors")
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return tensors whose names all have a prefix, or none where it is empty."""
+    return {f"{prefix}{name.removeprefix(PREFIX)}": each for name, each in tensors.items()}
+
+
+def apart(found: Tensor, due: Tensor) -> float:
+    """Return the greatest difference."""
+    return float((found - due).abs().max())
