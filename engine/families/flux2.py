@@ -7,17 +7,25 @@ states and, dev alone, the guidance scale. Pictures to edit are further tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from engine.device.finite import check_weights
 from engine.families.flux import DOUBLE, SINGLE, count
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, respelled, same, thirds
-from engine.loading.modules import fill
+from engine.loading.modules import fill, read_folder, read_tensors, reading, vae_tensors
+from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, unused
+from engine.models.tensor_names import respelled as of_today
 
+PATCH: Final = 2  # the VAE's latents on each side of one of the network's
 APART: Final = 10  # of two pictures, in positions
 THETA: Final = 2000
 NAMES: Final[Names] = {
@@ -131,4 +139,76 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "axes_dims_rope": (side // 4,) * 4,
         "rope_theta": THETA,
         "guidance_embeds": "time_guidance_embed.guidance_embedder.linear_1.weight" in tensors,
+    }
+
+
+def from_vae(vae: Any, mean: Tensor) -> Tensor:
+    """Return the latents, [n, 128, h/2, w/2], of what its VAE encodes to, [n, 32, h, w] fp32."""
+    middle, spread = _statistics(vae)
+    return (pixel_unshuffle(mean, PATCH) - middle) / spread
+
+
+def to_vae(vae: Any, latents: Tensor) -> Tensor:
+    """Return what its VAE decodes, [n, 32, 2·h, 2·w] fp32, of latents [n, 128, h, w]."""
+    middle, spread = _statistics(vae)
+    return pixel_shuffle(latents.float() * spread + middle, PATCH)
+
+
+def _statistics(vae: Any) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation that its latents had in training, [1, 128, 1, 1]."""
+    mean, variance = (
+        each.float().view(1, -1, 1, 1) for each in (vae.bn.running_mean, vae.bn.running_var)
+    )
+    return mean, torch.sqrt(variance + vae.config.batch_norm_eps)
+
+
+def read_vae(name: str, path: Path) -> AutoencoderKLFlux2:
+    """Read its VAE's file or folder in fp32, or raise `BrokenModel` with the reason."""
+    with reading(name):
+        if path.is_dir():
+            vae, left = read_folder(AutoencoderKLFlux2, path, torch.float32)
+            check_unused(left, VAE_HARMLESS)
+        else:
+            vae = vae_of(vae_tensors(of_today(read_tensors(path.stem, path)))).float()
+    check_weights(name, vae)
+    return vae
+
+
+def vae_of(tensors: Mapping[str, Tensor]) -> AutoencoderKLFlux2:
+    """Return the VAE of a file's tensors, by the makers' names or diffusers'; in their memory.
+
+    Raises `BadFile` where tensors are missing or unknown.
+    """
+    names = dict(tensors)
+    if "encoder.conv_norm_out.weight" not in names:  # diffusers' name
+        blocks = range(count(tensors, "encoder.down."))
+        form = {"down_block_types": blocks, "up_block_types": blocks}
+        found = convert_ldm_vae_checkpoint(names, config=form)
+        found |= {name: each for name, each in names.items() if name.startswith("bn.")}
+        names = {name: each for name, each in found.items() if each is not None}
+        check_unused(unused(tensors, names.values()))
+    names["bn.num_batches_tracked"] = torch.tensor(0)  # of training, and never read
+    with torch.device("meta"):
+        vae = AutoencoderKLFlux2(**vae_config_of(names))
+    return fill(vae, names)
+
+
+def vae_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the VAE's configuration by the shapes of its tensors, in diffusers' names."""
+    blocks = range(count(tensors, "encoder.down_blocks."))
+    try:
+        down, up = (
+            [tensors[f"{side}_blocks.{block}.resnets.0.conv1.weight"].shape[0] for block in blocks]
+            for side in ("encoder.down", "decoder.up")
+        )
+        channels = tensors["decoder.conv_in.weight"].shape[1]
+    except KeyError as error:
+        raise BadFile(f"it lacks the tensor {error.args[0]!r} of FLUX.2's VAE") from None
+    return {
+        "down_block_types": ("DownEncoderBlock2D",) * len(blocks),
+        "up_block_types": ("UpDecoderBlock2D",) * len(blocks),
+        "block_out_channels": tuple(down),
+        "decoder_block_out_channels": tuple(reversed(up)),
+        "layers_per_block": count(tensors, "encoder.down_blocks.0.resnets."),
+        "latent_channels": channels,
     }
