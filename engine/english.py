@@ -70,6 +70,17 @@ ENGLISH: Final[Mapping[str, str]] = {
     "unknown_part": "There is no {kind} {name}{near}; available: {known}.",
     "missing_vae": "The model {name!r} has no VAE: choose one from vae/ with --vae{known}; a tiny "
     "one can only decode.",
+    "lacks_option": "The model {model!r} has no option {called}: leave it out, or choose another "
+    "model.",
+    "left_out": "Left out, since the model {model!r} has no such option: {called}.",
+    "style_left_out": "Left out, since the model {model!r} has no option {called}: what the style "
+    "{style} does not want to show.",
+    "size_rounded": "The model {model!r} draws {size} instead of {asked} pixels: its sides are "
+    "multiples of {multiple}.",
+    "not_edited": "The model {model!r} does not edit by words, so it draws anew from the picture, "
+    "at strength {strength}.",
+    "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
+    "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",
     "no_part": "There is no {kind} {name}; none is installed.",
     "wrong_family": "The control model {name!r} is made for {family}; the model {model!r} is "

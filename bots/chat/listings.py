@@ -10,6 +10,7 @@ from bots.admission.rulebook import NAMED, RULES, write_rule
 from bots.admission.rules import time_text
 from bots.presentation.lines import duration
 from bots.presentation.text import cut, fit_list
+from bots.requests.options import TYPED_AS
 from bots.texts import Words, tell
 from bots.worker.queue_view import QueueEntry
 from engine.errors import UserError
@@ -63,7 +64,7 @@ def _queue_line(entry: QueueEntry, own: bool, words: Words) -> str:
 
 
 def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
-    """List the models with their family and default size and steps."""
+    """List the models with their family, default size and steps, and the options they lack."""
     yield words.models_title
     for name in catalogue.names():
         try:
@@ -71,7 +72,7 @@ def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
         except UserError as error:
             yield f"{name}: {tell(error, words)}"
             continue
-        yield fill(
+        line = fill(
             words.model_line,
             name=name,
             family=model.family.title,
@@ -79,6 +80,11 @@ def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
             height=model.defaults.height,
             steps=model.defaults.steps,
         )
+        if model.references:
+            line = words.model_edits.format(line=line)
+        if lacking := [flag for field, flag in TYPED_AS.items() if field in model.lacks]:
+            line = words.model_lacks.format(line=line, options=", ".join(lacking))
+        yield line
 
 
 def stats_lines(own: Stats | None, here: Stats, words: Words) -> Iterator[str]:

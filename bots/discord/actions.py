@@ -6,6 +6,7 @@ Each function takes the handler, the request, and the name of a job (`12`) or of
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -144,7 +145,10 @@ async def edit(handler: Handler, request: Request, name: str) -> None:
     """Open a form with the recipe."""
     target = await handler.find(request, "edit", name)
     assert isinstance(request, InteractionRequest)
-    form = edit_form(target.name, target.job.recipe, request.words)
+    recipe, lacks = target.job.recipe, frozenset[str]()
+    with suppress(UserError):  # a model that is gone lacks nothing: another one may be typed
+        lacks = handler.studio.catalogue.get(recipe.checkpoint).lacks
+    form = edit_form(target.name, recipe, lacks, request.words)
     await request.interaction.response.send_modal(form)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Final
 
 import discord
@@ -29,14 +29,15 @@ BOXES: Final = ("negative", "seed", "strength")  # fields that are options
 _NAMES: Final = tuple(option.name for option in OPTIONS)
 
 
-def edit_form(name: str, recipe: Recipe, words: Words) -> ui.Modal:
-    """Return the form that edits a recipe."""
+def edit_form(name: str, recipe: Recipe, lacks: Container[str], words: Words) -> ui.Modal:
+    """Return the form that edits a recipe; lacks: fields that its model does not have."""
     shown = shown_of(recipe)
+    negative = _field("negative", words.edit_negative, PROMPT_LIMIT, shown["negative"])
     return _form(
         f"edit:{name}",
         words.edit_title,
         _field("prompt", words.edit_prompt, PROMPT_LIMIT, shown["prompt"]),
-        _field("negative", words.edit_negative, PROMPT_LIMIT, shown["negative"]),
+        *([] if "negative_prompt" in lacks else [negative]),
         _field("seed", words.edit_seed, SEED, shown["seed"], words.edit_seed_hint),
         _field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
     )

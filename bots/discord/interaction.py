@@ -52,16 +52,15 @@ class InteractionRequest(Request):
                 answers=self.about,
             )
         )
-        self.note = ""  # shown to the person alone, beside the job
         self.thinking: int | None = None  # the message that says so, once acknowledged
         self.answered = Answered.NOT_YET
         self._file_sent = False
 
-    async def show_note(self) -> None:
-        """Show the note to the person alone, once the job is announced."""
+    async def show_note(self, note: str) -> None:
+        """Show a note to the person alone, once the job is announced."""
         # The first follow-up would else become "thinking"'s text, which all see.
         await self.interaction.edit_original_response(content=self.words.submitted)
-        await self.interaction.followup.send(self.note, ephemeral=True)
+        await self.interaction.followup.send(note, ephemeral=True)
 
     async def post(self, reply: Reply) -> int:
         """Put a reply where the acknowledgement is; return the message."""

@@ -14,10 +14,11 @@ from bots.discord.address import Address, message_id, message_key
 from bots.discord.errors import UNKNOWN_MESSAGE, log_error, refused_by, translate
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import ORIGINAL, dm_place, is_adult, send, send_dm, webhook_of
-from bots.discord.replies import Reply, outcome_reply, progress_reply, reply_in_words
+from bots.discord.replies import CONTENT, Reply, outcome_reply, progress_reply, reply_in_words
 from bots.discord.request import Request
+from bots.presentation.text import cut, escape_sentence
 from bots.service.app import App
-from bots.texts import DEFAULT, words_of
+from bots.texts import DEFAULT, say, words_of
 from bots.worker.delivery import Shown, Way, WayClosed
 from engine.events import News, Progress
 from storage import Job, PendingReply
@@ -105,9 +106,10 @@ class Placeholders:
         Whatever fails here is no refusal: the job is there, and its reply will come.
         """
         async with self._editing[job.id]:
-            if isinstance(request, InteractionRequest) and request.note:
+            said = (escape_sentence(say(each, request.words)) for each in request.asker.notes)
+            if note := "\n".join(filter(None, (request.note, *said))):
                 try:
-                    await request.show_note()
+                    await request.show_note(cut(note, CONTENT))
                 except Exception as error:
                     log_error(error, "the note of job %d could not be shown", job.id)
             try:

@@ -40,6 +40,7 @@ class Request(ABC):
     event: str  # the same however often Discord sends it
     label: str  # `event` without the person, for the log
     guest = False  # only the person has installed Marble, not the server
+    note = ""  # shown to the person alone, beside the job
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -122,6 +123,10 @@ class Request(ABC):
     @abstractmethod
     async def answer(self, reply: Reply | str) -> None:
         """Show a reply to the person alone; what all saw of the answer so far is deleted."""
+
+    async def show_note(self, note: str) -> None:
+        """Show a note to the person alone, beside a job."""
+        await self.answer(note)
 
     async def confirm(self, text: str) -> None:
         """Answer that something is done, unless that can be seen otherwise."""

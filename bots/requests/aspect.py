@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.errors import OptionError
-from engine.recipe.limits import RANGES
+from engine.recipe.limits import RANGES, Range
 from engine.sentences import Sentence
 
 A_SIZE: Final = Sentence("a_size")
+# In pixels, as people type them: they are rounded to the model's multiple once that is known.
+TYPED: Final = Range(RANGES["width"].low, RANGES["width"].high, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +38,32 @@ def parse_size(text: str) -> dict[str, Any]:
         raise OptionError("size", text, A_SIZE)
     width, height = int(found[1]), int(found[2] or found[1])
     for side in (width, height):
-        if side not in RANGES["width"]:
-            allowed = RANGES["width"].said()
+        if side not in TYPED:
+            allowed = TYPED.said(whole=True)
             raise OptionError("size", text, Sentence("pixels_a_side", allowed=allowed))
     return {"width": width, "height": height}
 
 
-def size_like(width: int, height: int, pixels: int) -> tuple[int, int]:
-    """Return a size of about so many pixels in the shape of another, as a recipe allows it."""
+def size_like(width: int, height: int, pixels: int, multiple: int) -> tuple[int, int]:
+    """Return a size of about so many pixels in the shape of another, as a model draws it."""
     scale = math.sqrt(pixels / (width * height))
+    return whole_size(width * scale, height * scale, multiple)
+
+
+def whole_size(width: float, height: float, multiple: int) -> tuple[int, int]:
+    """Return the nearest size that a recipe allows and whose sides are multiples, in pixels."""
     limits = RANGES["width"]
     fitted = (
-        int(min(max(8 * round(side * scale / 8), limits.low), limits.high))
+        int(min(max(multiple * round(side / multiple), limits.low), limits.high))
         for side in (width, height)
     )
     return next(fitted), next(fitted)
 
 
-def sized(values: Mapping[str, Any], pixels: int) -> dict[str, Any]:
+def sized(values: Mapping[str, Any], pixels: int, multiple: int) -> dict[str, Any]:
     """Return values with a size of about so many pixels where a shape was asked for."""
     shape = values.get("width")
     if not isinstance(shape, Aspect):
         return dict(values)
-    width, height = size_like(shape.across, shape.down, pixels)
+    width, height = size_like(shape.across, shape.down, pixels, multiple)
     return {**values, "width": width, "height": height}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from engine.errors import OptionError, UserError
-from engine.recipe.limits import Range, one_of
+from engine.recipe.limits import LATENT_SIDE, Range, one_of
 from engine.recipe.parts import Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe, random_seed
 from engine.sentences import Sentence
@@ -96,7 +96,7 @@ def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
         alone = recipe if recipe.count == 1 else replace(recipe, picture=picture.index)
         variation = Variation(seed=random_seed(), amount=STRONG)
         return replace(alone, variations=(*recipe.variations, variation))
-    start = _from(recipe, picture)
+    start = replace(_from(recipe, picture), references=recipe.references)
     return replace(start, strength=BOLD if strong else SUBTLE, seed=random_seed())
 
 
@@ -134,15 +134,18 @@ def zoomed(recipe: Recipe, picture: Picture, factor: float) -> Recipe:
     return replace(start, margins=margins, strength=PAINT_STRENGTH, seed=random_seed())
 
 
-def panned(recipe: Recipe, picture: Picture, direction: str) -> Recipe:
-    """Return a recipe that continues a picture to one side, by half of it."""
+def panned(recipe: Recipe, picture: Picture, direction: str, multiple: int) -> Recipe:
+    """Return a recipe that continues a picture to one side, by half of it.
+
+    multiple: of which the sides of the model's pictures are, in pixels.
+    """
     if direction not in DIRECTIONS:
         raise OptionError("direction", direction, one_of(DIRECTIONS))
     start = _from(recipe, picture)
     edge = {"up": "top", "down": "bottom"}.get(direction, direction)
     sideways = direction in ("left", "right")
-    across = _whole(start.width * PAN) if sideways else 0
-    down = 0 if sideways else _whole(start.height * PAN)
+    across = _whole(start.width * PAN, multiple) if sideways else 0
+    down = 0 if sideways else _whole(start.height * PAN, multiple)
     return replace(
         start,
         width=start.width + across,
@@ -165,10 +168,11 @@ def _from(recipe: Recipe, picture: Picture) -> Recipe:
         controls=(),
         variations=(),
         upscale=None,
+        references=(),
         count=1,
         picture=None,
     )
 
 
-def _whole(side: float) -> int:
-    return max(8, 8 * round(side / 8))  # whole latents
+def _whole(side: float, multiple: int = LATENT_SIDE) -> int:
+    return max(multiple, multiple * round(side / multiple))

@@ -191,6 +191,7 @@ OPTIONS: Final = (
     Option(
         name="lora",
         aliases=("loras",),
+        field="loras",
         values=_loras,
         listed=True,
         example="NAME:X",
@@ -227,6 +228,11 @@ OPTIONS: Final = (
     ),
 )
 
+# How what a recipe's fields say is typed; ControlNets have an option in the terminal alone.
+TYPED_AS: Final = {
+    **{option.field or option.name: f"--{option.name}" for option in OPTIONS},
+    "controls": "--control",
+}
 BY_NAME: Final = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
 
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import MISSING, asdict, replace
+from typing import Any, NamedTuple
 
-from bots.requests.aspect import sized
-from bots.requests.derive import change, default_strength
+from bots.requests.aspect import sized, whole_size
+from bots.requests.derive import START_STRENGTH, change, default_strength
+from bots.requests.options import TYPED_AS
 from bots.requests.styles import WORDS
-from engine.errors import MissingVae
-from engine.models.catalogue import STARTER, Catalogue
+from engine.errors import MissingVae, UserError
+from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.recipe.limits import check_words
 from engine.recipe.parts import Upscale
 from engine.recipe.prompt_tags import choose, take_loras
-from engine.recipe.recipe import Recipe, random_seed
+from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
+from engine.sentences import Sentence
+
+
+class Built(NamedTuple):
+    """A recipe, and what is said beside it: what the model lacks or rounds."""
+
+    recipe: Recipe
+    notes: tuple[Sentence, ...] = ()
 
 
 class RecipeBuilder:
@@ -30,32 +39,65 @@ class RecipeBuilder:
         self._controls = ModelFiles(catalogue.models_dir, ModelKind.CONTROLNET)
         self._upscalers = ModelFiles(catalogue.models_dir, ModelKind.UPSCALER)
 
-    def complete(self, values: Mapping[str, Any]) -> Recipe:
-        """Fill what was not typed from the model's defaults and a fresh seed."""
+    def complete(self, values: Mapping[str, Any], kept: Container[str] = ()) -> Built:
+        """Fill what was not typed from the model's defaults and a fresh seed.
+
+        kept: names of values that nobody typed for this picture (a person's default options): what
+        the model lacks of them is left out, and said. Raises `UserError` for all others it lacks.
+        """
         checkpoint = self.catalogue.get(values.get("checkpoint", STARTER))
         usual = checkpoint.defaults
         filled = {
             **asdict(usual),
             "seed": random_seed(),
-            **sized(values, usual.width * usual.height),
+            **sized(values, usual.width * usual.height, checkpoint.multiple),
             "checkpoint": checkpoint.name,
         }
         if values.get("image"):
             filled.setdefault("strength", default_strength(values))
-        return self.with_full_names(Recipe(**_read_words(filled, filled["seed"])))
+        filled, notes = _rounded(filled, checkpoint)
+        words = _read_words(filled, filled["seed"])
+        typed = {name for name in (*values, *(words.keys() - filled)) if name not in kept}
+        return self._fit(Recipe(**words), checkpoint, typed, notes)
 
-    def change(self, recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-        """Return a recipe with some values changed."""
-        values = sized(values, recipe.width * recipe.height)
+    def change(self, recipe: Recipe, values: Mapping[str, Any]) -> Built:
+        """Return a recipe with some values changed.
+
+        Raises `UserError` for those of them that the model lacks; what it lacks of the recipe is
+        left out, and said.
+        """
+        checkpoint = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
+        values = sized(values, recipe.width * recipe.height, checkpoint.multiple)
+        values, notes = _rounded(values, checkpoint)
         words = _read_words(values, values.get("seed", recipe.seed))
-        return self.with_full_names(change(recipe, words))
+        return self._fit(change(recipe, words), checkpoint, words, notes)
 
-    def with_full_names(self, recipe: Recipe) -> Recipe:
-        """Return a recipe with the full names of its model and files.
+    def fit(self, recipe: Recipe) -> Built:
+        """Return a recipe as its model draws it, with the full names of model and files.
 
         Raises `UserError` for what is not there, or not made for the model.
         """
-        checkpoint = self.catalogue.get(recipe.checkpoint)
+        return self._fit(recipe, self.catalogue.get(recipe.checkpoint), (), [])
+
+    def _fit(
+        self,
+        recipe: Recipe,
+        checkpoint: Checkpoint,
+        typed: Container[str],
+        notes: list[Sentence],
+    ) -> Built:
+        """Return a recipe without what its model lacks, in a size that it draws, with full names.
+
+        Raises `UserError` where something that it lacks was typed.
+        """
+        if recipe.strength is not None or recipe.image is None:  # else no network sees that size
+            size, more = _rounded({"width": recipe.width, "height": recipe.height}, checkpoint)
+            recipe, notes = replace(recipe, **size), [*notes, *more]
+        recipe = _without_lacking(recipe, checkpoint, typed, notes)
+        recipe = _without_references(recipe, checkpoint, notes)
+        return Built(self._with_full_names(recipe, checkpoint), tuple(notes))
+
+    def _with_full_names(self, recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
         if not (checkpoint.has_vae or recipe.vae):
             raise MissingVae(checkpoint.name, self.vaes.names())
         return replace(
@@ -86,3 +128,72 @@ def _read_words(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
         if tagged:
             found["loras"] = (*found.get("loras", ()), *tagged)
     return found
+
+
+def _rounded(
+    values: Mapping[str, Any], checkpoint: Checkpoint
+) -> tuple[dict[str, Any], list[Sentence]]:
+    """Return values with the nearest size that a model draws, and what is said of another."""
+    if not {"width", "height"} <= values.keys():
+        return {**values}, []
+    asked = values["width"], values["height"]
+    size = whole_size(*asked, checkpoint.multiple)
+    if size == asked:
+        return {**values}, []
+    note = Sentence(
+        "size_rounded",
+        model=checkpoint.name,
+        asked="×".join(map(str, asked)),
+        size="×".join(map(str, size)),
+        multiple=checkpoint.multiple,
+    )
+    return {**values, "width": size[0], "height": size[1]}, [note]
+
+
+def _without_lacking(
+    recipe: Recipe, checkpoint: Checkpoint, typed: Container[str], notes: list[Sentence]
+) -> Recipe:
+    """Return a recipe with nothing in the fields that its model lacks; notes: what is left out.
+
+    Raises `UserError` where that was typed.
+    """
+    nothing = {name: _nothing(name, checkpoint) for name in DEFAULTS if name in checkpoint.lacks}
+    lacking = [name for name, value in nothing.items() if getattr(recipe, name) != value]
+    for name in lacking:
+        if name in typed:
+            called = TYPED_AS.get(name, name)
+            facts = {"option": name, "called": called, "model": checkpoint.name}
+            raise UserError(Sentence("lacks_option", **facts))
+    if lacking:
+        notes.append(_left_out(lacking, checkpoint))
+    return replace(recipe, **{name: nothing[name] for name in lacking})
+
+
+def _left_out(lacking: Iterable[str], checkpoint: Checkpoint) -> Sentence:
+    called = ", ".join(TYPED_AS.get(name, name) for name in lacking)
+    return Sentence("left_out", option=", ".join(lacking), called=called, model=checkpoint.name)
+
+
+def _nothing(name: str, checkpoint: Checkpoint) -> Any:
+    """Return the value of a field that stands for none: the recipe's default, or the model's."""
+    default = DEFAULTS[name]
+    return getattr(checkpoint.defaults, name) if default is MISSING else default
+
+
+def _without_references(recipe: Recipe, checkpoint: Checkpoint, notes: list[Sentence]) -> Recipe:
+    """Return a recipe with no more reference pictures than its model takes; notes: what is said.
+
+    Where it takes none, the first one becomes the start image.
+    """
+    name, most = checkpoint.name, checkpoint.references
+    if len(recipe.references) <= most:
+        return recipe
+    if most:
+        notes.append(Sentence("references_left_out", model=name, most=most))
+        return replace(recipe, references=recipe.references[:most])
+    if recipe.image:
+        notes.append(_left_out(["references"], checkpoint))
+        return replace(recipe, references=())
+    strength = START_STRENGTH
+    notes.append(Sentence("not_edited", model=name, strength=f"{strength:g}"))
+    return replace(recipe, references=(), image=recipe.references[0], strength=strength)

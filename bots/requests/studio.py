@@ -5,7 +5,7 @@ out is filled in from the model's defaults. A job is committed before anybody is
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -17,11 +17,12 @@ from bots.requests import derive
 from bots.requests.aspect import size_like
 from bots.requests.default_options import parse_saved
 from bots.requests.derive import of_picture, the_picture
-from bots.requests.recipe_builder import RecipeBuilder
+from bots.requests.options import TYPED_AS
+from bots.requests.recipe_builder import Built, RecipeBuilder
 from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
 from engine.files.stored import PictureFolder
-from engine.models.catalogue import STARTER, Catalogue
+from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
 from engine.pictures.images import read_image, read_stored_image, to_png
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
@@ -29,8 +30,10 @@ from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
 from engine.recipe.parts import LANCZOS
 from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
 from storage import Job, NewJob, Picture, Storage, parse_name
 
+NEGATIVE: Final = "negative_prompt"
 ALPHA: Final = "alpha"  # a mask of what is transparent in the start image
 
 
@@ -43,6 +46,8 @@ class Asker:
     reply: Mapping[str, Any] = field(default_factory=dict, repr=False)
     event: str | None = None
     later: bool = False  # leave the job to a process that serves
+    # What is said beside a job, added once it is committed: what the model lacks or rounds.
+    notes: list[Sentence] = field(default_factory=list, repr=False, compare=False)
 
 
 # Raises `UserError` for what is not allowed, or returns what is checked as the job is committed.
@@ -74,12 +79,15 @@ class Studio:
 
         saved_by: whose default options are used where nothing else was typed.
         """
-        if saved_by:
-            values = {**await self._saved(saved_by, asker.place), **values}
-        values, style = await self._styled(values, asker)
+        saved = await self._saved(saved_by, asker.place) if saved_by else {}
+        kept = saved.keys() - values.keys()
+        values = {**saved, **values}
+        model = self.catalogue.get(values.get("checkpoint", STARTER))
+        values, style, notes = await self._styled(values, asker, model)
         if values.get("image") and not {"width", "height"} & values.keys():
-            values = {**values, **await self._size_like(values)}
-        return await self._submit(self.builder.complete(values), asker, style=style)
+            values = {**values, **await self._size_like(values["image"], model)}
+        built = self.builder.complete(values, kept)
+        return await self._submit(built, asker, notes, style=style)
 
     async def rerun(self, name: str, values: Mapping[str, Any], asker: Asker) -> Job:
         """Commit and start a job that repeats another, with some values changed.
@@ -90,10 +98,12 @@ class Studio:
         parent, picture = await self.get(name)
         recipe = of_picture(parent, picture)
         kept = None if values.get("prompt", recipe.prompt) != recipe.prompt else parent.style
-        values, style = await self._styled(values, asker, recipe, kept)
+        model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
+        values, style, notes = await self._styled(values, asker, model, recipe, kept)
         return await self._submit(
             self.builder.change(recipe, values),
             asker,
+            notes,
             parent=parent.id,
             parent_picture=picture,
             style=style,
@@ -106,12 +116,13 @@ class Studio:
         """
         asked = STYLE in values
         check_words(recipe.prompt)
-        values, style = await self._styled(values, asker, recipe)
-        recipe = self.builder.change(recipe, values)
+        model = self.catalogue.get(values.get("checkpoint", recipe.checkpoint))
+        values, style, notes = await self._styled(values, asker, model, recipe)
+        built = self.builder.change(recipe, values)
         if not asked:
-            texts = {name: getattr(recipe, name) for name in WORDS}
+            texts = {name: getattr(built.recipe, name) for name in WORDS}
             style = style_in(texts, await self._storage.styles.list(asker.place))
-        return await self._submit(recipe, asker, style=style)
+        return await self._submit(built, asker, notes, style=style)
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one, subtly or strongly different."""
@@ -150,7 +161,12 @@ class Studio:
 
     async def pan(self, name: str, asker: Asker, direction: str) -> Job:
         """Commit and start a job that continues a picture to one of `derive.DIRECTIONS`."""
-        return await self._derive(name, asker, partial(derive.panned, direction=direction))
+
+        def panned(recipe: Recipe, picture: Picture) -> Recipe:
+            multiple = self.catalogue.get(recipe.checkpoint).multiple
+            return derive.panned(recipe, picture, direction, multiple)
+
+        return await self._derive(name, asker, panned)
 
     async def keep_image(self, data: bytes) -> str:
         """Check a picture that somebody sent, store its pixels, and return its sha256.
@@ -209,31 +225,38 @@ class Studio:
         self,
         values: Mapping[str, Any],
         asker: Asker,
+        model: Checkpoint,
         recipe: Recipe | None = None,
         style: str | None = None,
-    ) -> tuple[Mapping[str, Any], str | None]:
+    ) -> tuple[Mapping[str, Any], str | None, list[Sentence]]:
         """Return values whose words hold those of the style that was asked for, and its name.
 
-        Words that were not typed are the recipe's; where no style was asked for, it is `style`.
+        Words that were not typed are the recipe's; where no style was asked for, it is `style`. A
+        style's negative prompt is left out where the model has none, and said last.
         """
         if STYLE not in values:
-            return values, style
+            return values, style, []
         rest = {name: value for name, value in values.items() if name != STYLE}
         if values[STYLE] is None:
-            return rest, None
+            return rest, None, []
         known = find_style(values[STYLE], await self._storage.styles.list(asker.place))
-        texts = {name: rest.get(name, getattr(recipe, name, "")) for name in WORDS}
-        return {**rest, **styled(texts, known)}, known.name
+        fields = [name for name in WORDS if name not in model.lacks]
+        texts = {name: rest.get(name, getattr(recipe, name, "")) for name in fields}
+        notes = []
+        if known.negative and NEGATIVE in model.lacks:
+            facts = {"option": NEGATIVE, "called": TYPED_AS[NEGATIVE], "model": model.name}
+            notes.append(Sentence("style_left_out", style=known.name, **facts))
+        return {**rest, **styled(texts, known)}, known.name, notes
 
     def _keep(self, image: Image) -> str:
         return self._pictures.add(to_png(image))
 
-    async def _size_like(self, values: Mapping[str, Any]) -> dict[str, int]:
-        """Return a size in the shape of the start image, with the pixels of the model's default."""
-        usual = self.catalogue.get(values.get("checkpoint", STARTER)).defaults
-        data = await asyncio.to_thread(self._pictures.fetch, values["image"])
-        header = read_image_header(data)
-        size = size_like(header.width, header.height, usual.width * usual.height)
+    async def _size_like(self, image: str, model: Checkpoint) -> dict[str, int]:
+        """Return a size in the shape of a start image, with the pixels of the model's default."""
+        usual = model.defaults
+        header = read_image_header(await asyncio.to_thread(self._pictures.fetch, image))
+        pixels = usual.width * usual.height
+        size = size_like(header.width, header.height, pixels, model.multiple)
         return dict(zip(("width", "height"), size, strict=True))
 
     async def _derive(
@@ -241,13 +264,23 @@ class Studio:
     ) -> Job:
         job, index = await self.get(name)
         picture = the_picture(job, index)
-        recipe = self.builder.with_full_names(derived(job.recipe, picture))
+        built = self.builder.fit(derived(job.recipe, picture))
         return await self._submit(
-            recipe, asker, parent=job.id, parent_picture=picture.index, style=job.style
+            built, asker, parent=job.id, parent_picture=picture.index, style=job.style
         )
 
-    async def _submit(self, recipe: Recipe, asker: Asker, **origin: Any) -> Job:
-        """Commit and start a job; origin: its parent, parent_picture and style (`NewJob`)."""
+    async def _submit(
+        self, built: Built, asker: Asker, notes: Iterable[Sentence] = (), **origin: Any
+    ) -> Job:
+        """Commit and start a job, and add to the asker's notes what is said beside it.
+
+        origin: its parent, parent_picture and style (`NewJob`).
+        """
+        job = await self._commit(built.recipe, asker, **origin)
+        asker.notes.extend((*notes, *built.notes))
+        return job
+
+    async def _commit(self, recipe: Recipe, asker: Asker, **origin: Any) -> Job:
         if recipe.image:  # a start image that cannot be used is refused before anything waits
             await asyncio.to_thread(read_start_image, recipe, PictureFolder(self._pictures.folder))
         admission = await self._gate(recipe, asker)

@@ -62,8 +62,8 @@ def find_style(name: str, known: tuple[Style, ...]) -> Style:
 def styled(texts: Mapping[str, str], style: Style) -> dict[str, str]:
     """Return prompts (by their fields) with a style's words; raises `OptionError` for too many."""
     found = {}
-    for field, part in WORDS.items():
-        found[field] = text = add_words(texts[field], getattr(style, part))
+    for field, before in texts.items():
+        found[field] = text = add_words(before, getattr(style, WORDS[field]))
         if len(text) > PROMPT_LIMIT:
             count = len(text)
             said = Sentence("characters_with_style", count=count, style=style.name)

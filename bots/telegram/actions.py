@@ -64,7 +64,7 @@ async def perform(request: Request, action: str, name: str, message: int) -> str
         return await cancel(request.app, request, request.words, name, key)
     if action in DRAWN:
         job = await draw(request.app, action, name, request, request.asker, key)
-        request.placeholders.begin(job)
+        await request.announce(job)
         return None
     target = await request.find(action, name, message)
     # What a button carries comes from an app, and an app can be changed.

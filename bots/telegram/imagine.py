@@ -52,7 +52,7 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     # Where several people write in a group's name, nobody saves options.
     saved_by = viewer.person if viewer.is_person else None
     job = await app.studio.imagine(values, request.asker, saved_by)
-    request.placeholders.begin(job)
+    await request.announce(job)
 
 
 async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
@@ -63,7 +63,7 @@ async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
     if not values:
         raise UserError(request.words.empty_prompt)
     job = await request.app.studio.rerun(target.name, values, request.asker)
-    request.placeholders.begin(job)
+    await request.announce(job)
 
 
 async def _recipe_in(request: Request, file: Document) -> Reading | None:
@@ -84,13 +84,8 @@ async def _recipe_in(request: Request, file: Document) -> Reading | None:
 async def _remake(request: Request, reading: Reading, values: Values) -> None:
     """Draw a file's recipe, and name the parts of it that are ignored."""
     job = await request.app.studio.remake(reading.recipe, values, request.asker)
-    request.placeholders.begin(job)
-    if reading.ignored:
-        what = ignored_text(reading.ignored, request.words)
-        try:
-            await request.say(request.words.not_honoured.format(what=what))
-        except TelegramError as error:  # the job is stored, noted or not
-            log.warning("a note to job %d was not shown: %s", job.id, translate(error))
+    what = ignored_text(reading.ignored, request.words)
+    await request.announce(job, *([request.words.not_honoured.format(what=what)] if what else []))
 
 
 async def _ask(request: Request, picture: Picture | None, *, nothing: bool) -> None:

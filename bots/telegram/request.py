@@ -17,7 +17,7 @@ from telegram.ext import ExtBot
 from bots.admission.roles import Role
 from bots.chat.access import ADMITTED, Relation, Target, Viewer
 from bots.chat.actions import find
-from bots.presentation.text import cut, fit_list, utf16_length
+from bots.presentation.text import cut, fit_list, quote_names, utf16_length
 from bots.requests.studio import Asker
 from bots.service.app import App
 from bots.telegram.address import (
@@ -32,7 +32,8 @@ from bots.telegram.address import (
 from bots.telegram.errors import translate
 from bots.telegram.progress import Placeholders
 from bots.telegram.replies import TEXT, Replies
-from bots.texts import Words
+from bots.texts import Words, say
+from storage import Job
 from storage.records import EVERYWHERE
 
 _MARKED: Final = re.compile(r"\*\*(.+?)\*\*|`(.+?)`")
@@ -104,6 +105,16 @@ class Request:
         if target.purpose in ADMITTED:
             await self.app.gate.admit(self.asker)
         return target
+
+    async def announce(self, job: Job, *notes: str) -> None:
+        """Show that a job waits and how far it is, and what is to be said beside it."""
+        self.placeholders.begin(job)
+        said = (quote_names(say(each, self.words)) for each in self.asker.notes)
+        if text := "\n".join((*notes, *said)):
+            try:
+                await self.say(text)
+            except TelegramError as error:  # the job is stored, noted or not
+                log.warning("a note to job %d was not shown: %s", job.id, translate(error))
 
     def shares(self, place: str) -> bool:
         """Return whether a place is in this chat: its members see all of its topics."""

@@ -158,6 +158,9 @@ class Session:
     async def _draw(self, asked: Awaitable[Job]) -> None:
         """Wait for a job that is being committed, follow it, and show its pictures."""
         job = await asked
+        for said in self._asker.notes:
+            self.console.print(styled(said, "dim"), soft_wrap=True)
+        self._asker.notes.clear()
         if self._asker.later:
             self.console.print(
                 f"Job {job.id} waits for `marble serve`; `marble show {job.id}` shows it then."

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bots.operations.settings import Settings
+from bots.requests.options import TYPED_AS
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
 from engine.errors import BrokenModel, UnknownModel, UserError, some
@@ -134,8 +135,12 @@ def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:
 
 
 def _defaults(checkpoint: Checkpoint) -> str:
-    its = checkpoint.defaults
+    its, lacks = checkpoint.defaults, checkpoint.lacks
+    guidance = "" if "guidance_scale" in lacks else f"guidance {its.guidance_scale:g}, "
+    edits = "; edits pictures by words" if checkpoint.references else ""
+    without = ", ".join(flag for field, flag in TYPED_AS.items() if field in lacks)
     return (
-        f"{its.width}×{its.height}, {its.steps} steps, guidance {its.guidance_scale:g}, "
-        f"{its.sampler} {its.schedule}{_lacking(checkpoint)}"
+        f"{its.width}×{its.height}, {its.steps} steps, {guidance}"
+        f"{its.sampler} {its.schedule}{_lacking(checkpoint)}{edits}"
+        f"{f'; without {without}' if without else ''}"
     )

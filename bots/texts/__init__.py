@@ -54,4 +54,6 @@ def tell(error: UserError, words: Words) -> str:
 def _part(name: str, fact: Fact, words: Words) -> Fact:
     if isinstance(fact, Sentence):
         return say(fact, words)
-    return words.fields.get(str(fact), fact) if name == "option" else fact
+    if name != "option":
+        return fact
+    return ", ".join(words.fields.get(each, each) for each in str(fact).split(", "))

@@ -147,6 +147,8 @@ class Words:
     settings_reset = "Your settings have been cleared."
     models_title = "Models"
     model_line = "{name} ({family}, {width}×{height}, {steps} {steps:step|steps})"
+    model_edits = "{line}, edits pictures by words"
+    model_lacks = "{line}, without {options}"
     queue_title = "The queue"
     queue_empty = "Nothing is running or waiting."
     queue_running = "▶ {job}, {who}: {what}"

@@ -1,7 +1,11 @@
 """Stand-ins for the engine that do what a script says, without a model."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from bots.admission.gate import Admission
 from bots.operations.settings import load_settings
@@ -11,6 +15,7 @@ from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
 from engine.formats.metadata import write_png
+from engine.models.catalogue import Catalogue, Checkpoint
 from engine.queue.tasks import Caps, Task
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
@@ -103,3 +108,24 @@ class FakeExecutor(Executor):
         for index in recipe.pictures:
             image = pixels(recipe.seed + index)
             yield Picture(index=index, width=8, height=8, png=write_png(image, recipe, index))
+
+
+DISTILLED: Mapping[str, Any] = {
+    "lacks": frozenset({"negative_prompt", "guidance_scale", "guidance_rescale", "controls"}),
+    "multiple": 16,
+}
+EDITING: Mapping[str, Any] = {**DISTILLED, "references": 2}
+
+
+def alter(catalogue: Catalogue, patch: pytest.MonkeyPatch, **models: Mapping[str, Any]) -> None:
+    """Let models, by their names, have other properties than their files tell."""
+    get = catalogue.get
+
+    def altered(name: str) -> Checkpoint:
+        found = get(name)
+        changes = dict(models.get(found.name, {}))
+        if "guidance_scale" in changes.get("lacks", ()):
+            changes["defaults"] = replace(found.defaults, guidance_scale=1.0)
+        return replace(found, **changes)
+
+    patch.setattr(catalogue, "get", altered)

@@ -88,7 +88,7 @@ def outside(shop: Workshop, parents: Sequence[Parent]) -> list[list[Image.Image]
     for parent in parents[:2]:
         recipes = [
             *(derive.zoomed(parent.recipe, parent.picture, factor) for factor in (1.5, 2.0)),
-            *(derive.panned(parent.recipe, parent.picture, side) for side in ("left", "right")),
+            *(derive.panned(parent.recipe, parent.picture, side, 8) for side in ("left", "right")),
         ]
         pictures = [drawn(shop, seeded(recipe, 1)) for recipe in recipes]
         rows.append([opened(shop, parent), *pictures])

@@ -17,7 +17,7 @@ from bots.requests.aspect import size_like
 from bots.requests.options import Option
 from bots.texts import EN
 from engine.errors import UserError
-from engine.models.catalogue import STARTER
+from engine.models.catalogue import STARTER, Checkpoint
 
 CHOICES: Final = 25  # that Discord shows at most
 ASPECTS: Final = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))
@@ -103,11 +103,15 @@ async def _models(handler: Handler, interaction: discord.Interaction[Any], text:
 
 
 async def _vaes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
+    if "vae" in await _lacking(handler, interaction):
+        return []
     return offered(text, ["own", *handler.studio.builder.vaes.names()])
 
 
 async def _loras(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer names for the last of a list with commas between; the others are kept."""
+    if "loras" in await _lacking(handler, interaction):
+        return []
     before, comma, last = text.rpartition(",")
     kept = f"{before}{comma} " if comma else ""
     known = offered(last.strip(), await asyncio.to_thread(handler.studio.builder.loras.names))
@@ -122,21 +126,34 @@ async def _styles(handler: Handler, interaction: discord.Interaction[Any], text:
 
 async def _sizes(handler: Handler, interaction: discord.Interaction[Any], text: str) -> Offers:
     """Offer shapes, in sizes with as many pixels as the model's own."""
-    try:
-        typed = getattr(interaction.namespace, "model", None) or STARTER
-        if ELLIPSIS in typed:
-            typed = whole(typed, await asyncio.to_thread(handler.studio.catalogue.names))
-        model = handler.studio.catalogue.get(typed)
-    except UserError:  # a name that is still being typed
+    model = await _model(handler, interaction)
+    if model is None:
         return []
     area, found = model.defaults.width * model.defaults.height, []
     for across, down in ASPECTS:
-        width, height = size_like(across, down, area)
+        width, height = size_like(across, down, area, model.multiple)
         size = f"{width}x{height}"
         label = f"{across}:{down} ({width}×{height})"
         if text.lower() in f"{label} {size}":
             found.append((label, size))
     return found
+
+
+async def _lacking(handler: Handler, interaction: discord.Interaction[Any]) -> frozenset[str]:
+    """Return the fields of a recipe that the chosen model does not have."""
+    model = await _model(handler, interaction)
+    return model.lacks if model else frozenset()
+
+
+async def _model(handler: Handler, interaction: discord.Interaction[Any]) -> Checkpoint | None:
+    """Return the model that is chosen beside what is typed; None for a name still being typed."""
+    typed = getattr(interaction.namespace, "model", None) or STARTER
+    try:
+        if ELLIPSIS in typed:
+            typed = whole(typed, await asyncio.to_thread(handler.studio.catalogue.names))
+        return handler.studio.catalogue.get(typed)
+    except UserError:
+        return None
 
 
 def offered(text: str, names: Iterable[str]) -> Offers:

@@ -127,7 +127,7 @@ async def _rerun(handler: Handler, request: InteractionRequest, file: discord.At
         if reading.recipe.inputs:
             raise UserError(request.words.starts_from_others)
         job = await handler.studio.remake(reading.recipe, {}, request.asker)
-    request.note = cut(_ignored(reading, request.words), CONTENT)
+    request.note = _ignored(reading, request.words)
     await handler.placeholders.announce(request, job)
 
 

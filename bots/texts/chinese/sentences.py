@@ -64,6 +64,12 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unknown_part": "没有名为 {name} 的 {kind}{near}；可用：{known}。",
     "missing_vae": "模型 {name!r} 不含 VAE：请用 --vae 指定 vae/ 中的一个{known}；微型 VAE 只能解"
     "码。",
+    "lacks_option": "模型 {model!r} 没有“{option}”这一选项：请去掉它，或换一个模型。",
+    "left_out": "模型 {model!r} 没有以下选项，已略去：{option}。",
+    "style_left_out": "模型 {model!r} 没有“{option}”这一选项，已略去风格 {style} 中的这部分。",
+    "size_rounded": "模型 {model!r} 画 {size} 而不是 {asked} 像素：每边须为 {multiple} 的倍数。",
+    "not_edited": "模型 {model!r} 不能按文字编辑图片，因此以这张图为起始图重画，强度 {strength}。",
+    "references_left_out": "模型 {model!r} 最多同时编辑 {most} 张图，其余已略去。",
     "which_one": "名称 {name} 对应多个文件（{kind}）：{fitting}；请写出完整名称。",
     "no_part": "没有名为 {name} 的 {kind}；尚未安装任何一个。",
     "wrong_family": "控制模型 {name!r} 适用于 {family}；而模型 {model!r} 是 {its}。",

@@ -142,6 +142,8 @@ class Chinese(Words):
     settings_reset = "你的设置已清空。"
     models_title = "模型"
     model_line = "{name}（{family}，{width}×{height}，{steps} 步）"
+    model_edits = "{line}，可按文字编辑图片"
+    model_lacks = "{line}，没有{options}"
     queue_title = "队列"
     queue_empty = "没有正在绘制或等待的任务。"
     queue_running = "▶ {job}，{who}：{what}"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bots.admission.blocked_words import read_list, write_list
 from bots.admission.rulebook import read_rule, write_rule
-from bots.chat.listings import act_detail
+from bots.chat.listings import act_detail, model_lines
 from bots.discord.replies import CONTENT, listed
 from bots.discord.short_choices import LONGEST, choice, joined, short, whole
 from bots.presentation.lines import ignored_text
@@ -14,9 +14,11 @@ from bots.presentation.text import cut, fit_lines, fit_list, utf16_length
 from bots.requests.options import parse_values
 from bots.requests.typed_options import split_message
 from bots.texts import EN, Words, words_of
+from engine.models.catalogue import Catalogue
 from engine.recipe.parts import Lora
 from storage.clock import utc_now
 from storage.records import Act
+from tests.bots.fakes import EDITING, alter
 
 MODELS = [f"dreamshaper-{number}-an-odd-name (Stable Diffusion 1.5)" for number in range(90)]
 
@@ -24,6 +26,19 @@ MODELS = [f"dreamshaper-{number}-an-odd-name (Stable Diffusion 1.5)" for number 
 def test_a_list_that_fits_is_whole() -> None:
     assert fit_list(["Models", "a", "b"], 13, EN.and_more) == "Models\na\nb"
     assert fit_list([], 5, EN.and_more) == ""
+
+
+@pytest.mark.parametrize("words", [EN, words_of("zh")])
+def test_a_model_is_listed_with_what_it_can_and_cannot_do(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue()
+    (plain,) = list(model_lines(catalogue, words))[1:]
+    alter(catalogue, monkeypatch, starter=EDITING)
+    (line,) = list(model_lines(catalogue, words))[1:]
+    assert line.startswith(plain)
+    assert line.endswith("--negative, --guidance, --rescale, --control")
+    assert ("edits pictures by words" in line) == (words.language == "en")
 
 
 @pytest.mark.parametrize("words", [EN, words_of("zh")])

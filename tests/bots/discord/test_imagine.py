@@ -42,6 +42,22 @@ async def test_options_are_read_among_the_words_as_other_chats_read_them(
     assert reply.text.startswith("art -- deco\n")
 
 
+async def test_a_size_that_the_model_does_not_draw_is_rounded_and_said_to_one(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    reply = await ann.imagine("a marble scholar", size="100x67")
+    assert reply.interaction
+    [note] = await discord.until(lambda: reply.interaction.followups, "the note")  # type: ignore[union-attr]
+    assert note.ephemeral
+    assert note.content == (
+        "The model 'starter' draws 96×64 instead of 100×67 pixels: its sides are multiples of 8."
+    )
+    shown = reply.interaction.original
+    assert shown
+    await discord.until(lambda: "Same seed" in shown.buttons(), "the result")
+    assert size_of(shown.attachments[0].data) == (96, 64)
+
+
 async def test_several_pictures_come_as_a_numbered_grid(
     discord: FakeDiscord, marble: Marble, ann: Person
 ) -> None:

@@ -118,18 +118,18 @@ def test_zooming_by_too_little_or_too_much_is_refused(factor: float) -> None:
 def test_panning_adds_half_a_picture_on_one_side(
     direction: str, size: tuple[int, int], margins: Margins
 ) -> None:
-    recipe = derive.panned(make_recipe(), kept(), direction)
+    recipe = derive.panned(make_recipe(), kept(), direction, 8)
     assert ((recipe.width, recipe.height), recipe.margins) == (size, margins)
 
 
 def test_panning_elsewhere_is_refused() -> None:
     with pytest.raises(OptionError, match="one of left, right, up, down"):
-        derive.panned(make_recipe(), kept(), "away")
+        derive.panned(make_recipe(), kept(), "away", 8)
 
 
 def test_a_picture_that_grew_too_wide_is_panned_no_further() -> None:
     with pytest.raises(OptionError, match="width must be"):
-        derive.panned(make_recipe(width=2048), kept(0, 2048, 64), "left")
+        derive.panned(make_recipe(width=2048), kept(0, 2048, 64), "left", 8)
 
 
 def test_a_new_seed_leaves_variations_behind() -> None:
@@ -161,13 +161,20 @@ def test_the_picture_that_is_meant_must_be_one_and_be_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "size"),
-    [((512, 512), (512, 512)), ((1920, 1080), (680, 384)), ((10, 160), (128, 2048))],
+    ("image", "multiple", "size"),
+    [
+        ((512, 512), 8, (512, 512)),
+        ((1920, 1080), 8, (680, 384)),
+        ((1920, 1080), 16, (688, 384)),
+        ((1920, 1080), 32, (672, 384)),
+        ((10, 160), 8, (128, 2048)),
+        ((10, 160), 32, (128, 2048)),
+    ],
 )
 def test_a_size_takes_the_shape_of_the_image_at_the_models_pixels(
-    image: tuple[int, int], size: tuple[int, int]
+    image: tuple[int, int], multiple: int, size: tuple[int, int]
 ) -> None:
-    assert size_like(*image, 512 * 512) == size
+    assert size_like(*image, 512 * 512, multiple) == size
 
 
 def test_a_strong_variation_of_a_subtle_one_starts_from_its_own_pixels() -> None:

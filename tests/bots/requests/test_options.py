@@ -70,7 +70,7 @@ def test_an_option_like_no_other_is_answered_without_a_guess() -> None:
         ("a cat --seed --steps 4", "--seed must be followed by a value"),
         ("a cat --seed abc", "seed must be a whole number from 0"),
         ("a cat --steps many", "steps must be a whole number between 1 and 150"),
-        ("a cat --size 63", "size must be a multiple of 8 between 64 and 2048"),
+        ("a cat --size 63", "size must be a whole number between 64 and 2048 pixels per side"),
         ("a cat --size big", "size must be like 512 or 768x512"),
         ("a cat --sampler best", "sampler must be one of euler"),
         ("a cat --guidance x", "guidance must be between 0 and 30, not 'x'."),

@@ -25,13 +25,15 @@ from tests.factories import make_recipe
 
 
 async def test_what_was_not_typed_comes_from_the_model(house: House) -> None:
-    recipe = house.studio.builder.complete({"prompt": "a cat", "checkpoint": "tiny", "steps": 3})
+    recipe = house.studio.builder.complete(
+        {"prompt": "a cat", "checkpoint": "tiny", "steps": 3}
+    ).recipe
     assert (recipe.width, recipe.height, recipe.steps) == (64, 64, 3)
     assert recipe.sampler == "dpmpp_2m"
 
 
 async def test_each_request_without_a_seed_gets_its_own(house: House) -> None:
-    seeds = {house.studio.builder.complete({"prompt": "a cat"}).seed for _ in range(8)}
+    seeds = {house.studio.builder.complete({"prompt": "a cat"}).recipe.seed for _ in range(8)}
     assert len(seeds) > 1
 
 
@@ -142,7 +144,7 @@ async def test_a_model_without_a_vae_is_asked_for_with_one(house: House, more: P
         "a tiny one can only decode."
     )
     assert "不含 VAE" in tell(caught.value, words_of("zh"))
-    assert house.studio.builder.complete({**values, "vae": "mse.safetensors"}).vae == "mse"
+    assert house.studio.builder.complete({**values, "vae": "mse.safetensors"}).recipe.vae == "mse"
     assert not await house.storage.history.page(person=ADA.person)
 
 
@@ -155,7 +157,9 @@ async def test_names_are_asked_about_where_they_fit_several_files(house: House, 
         house.studio.builder.complete({"prompt": "a cat <lora:detail:0.5>"})
     assert "sd15/detail.safetensors, sdxl/detail.safetensors" in str(caught.value)
     assert "对应多个文件" in tell(caught.value, words_of("zh"))
-    recipe = house.studio.builder.complete({"prompt": "a cat <lora:sdxl\\Detail.safetensors:0.5>"})
+    recipe = house.studio.builder.complete(
+        {"prompt": "a cat <lora:sdxl\\Detail.safetensors:0.5>"}
+    ).recipe
     assert recipe.loras == (Lora(name="sdxl/detail", weight=0.5),)
     assert house.studio.builder.loras.names() == ["sd15/detail", "sdxl/detail"]
 
@@ -172,12 +176,14 @@ def more(house: House, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 async def test_words_may_name_loras_and_leave_choices_to_the_seed(house: House) -> None:
     values = {"prompt": "a {gold|jade} cat <lora:ink_v2:0.5>", "negative_prompt": "{a|b}"}
-    recipe = house.studio.builder.complete({**values, "seed": 3})
+    recipe = house.studio.builder.complete({**values, "seed": 3}).recipe
     assert recipe.prompt in ("a gold cat", "a jade cat")
     assert recipe.negative_prompt in "ab"
     assert recipe.loras == (Lora(name="Ink_v2", weight=0.5),)
-    assert house.studio.builder.complete({**values, "seed": 3}) == recipe
-    prompts = {house.studio.builder.complete({**values, "seed": seed}).prompt for seed in range(9)}
+    assert house.studio.builder.complete({**values, "seed": 3}).recipe == recipe
+    prompts = {
+        house.studio.builder.complete({**values, "seed": seed}).recipe.prompt for seed in range(9)
+    }
     assert len(prompts) == 2
 
 
@@ -198,5 +204,5 @@ async def test_a_rerun_with_other_words_may_bring_other_loras(house: House) -> N
 
 
 async def test_a_recipe_bears_its_models_full_name(house: House) -> None:
-    recipe = house.studio.builder.complete({"prompt": "a cat", "checkpoint": "TINY"})
+    recipe = house.studio.builder.complete({"prompt": "a cat", "checkpoint": "TINY"}).recipe
     assert recipe.checkpoint == "tiny"

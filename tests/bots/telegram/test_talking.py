@@ -106,6 +106,15 @@ async def test_words_become_a_placeholder_that_becomes_the_picture(ada: Person) 
     assert len(ada.chat.shown) == 2
 
 
+async def test_a_size_that_the_model_does_not_draw_is_rounded_and_said(
+    telegram: TelegramServer, ada: Person
+) -> None:
+    said = await ada.says("a marble scholar --size 100x67")
+    await ada.chat.words(said, "The model 'starter' draws 96×64 instead of 100×67 pixels")
+    file = file_of(telegram, await ada.chat.picture(said))
+    assert Image.open(io.BytesIO(file)).size == (96, 64)
+
+
 async def test_the_same_seed_gives_the_same_picture_and_a_new_one_another(
     telegram: TelegramServer, ada: Person
 ) -> None:

@@ -50,6 +50,14 @@ def test_one_picture_of_a_grid_is_drawn_again_alone(marble: Marble) -> None:
     assert len({path_of(grid.out, f"1.{n}") for n in (1, 2, 3)}) == 3
 
 
+def test_a_size_that_the_model_does_not_draw_is_rounded_and_said(marble: Marble) -> None:
+    answer = marble("imagine", "a cat", "--size", "100x67", *TINY)
+    said = "The model 'tiny' draws 96×64 instead of 100×67 pixels: its sides are multiples of 8."
+    assert said in answer.out
+    assert "96×64 · 2 steps" in answer.out
+    assert "instead of" not in marble("rerun").out
+
+
 def test_a_rerun_takes_other_words_and_values(marble: Marble) -> None:
     marble("imagine", "a cat", "--seed", "7", *TINY)
     answer = marble("rerun", "1", "--prompt", "a dog", "--steps", "3", "--no", "fog")
@@ -133,7 +141,7 @@ def test_a_lost_file_is_said_and_can_be_drawn_again(marble: Marble) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["imagine", "a cat", "--size", "63"], "size must be a multiple of 8 between 64 and 2048"),
+        (["imagine", "a cat", "--size", "63"], "size must be a whole number between 64 and"),
         (["imagine", "a cat", "--steps", "0"], "steps must be a whole number between 1 and 150"),
         (["imagine", "a cat", "--sampler", "best"], "sampler must be one of euler"),
         (["imagine", "a cat", "--seed", "-1"], "seed must be a whole number from 0"),

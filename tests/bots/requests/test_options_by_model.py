@@ -1,0 +1,279 @@
+"""Options that a model does not have, and sizes that it does not draw."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bots.admission.gate import Gate
+from bots.admission.roles import Roles
+from bots.requests.default_options import save_options
+from bots.requests.options import parse_values
+from bots.requests.studio import Asker
+from bots.requests.styles import Stylebook
+from bots.texts import say, tell, words_of
+from engine.errors import UserError
+from engine.recipe.parts import Control, Lora, Upscale
+from engine.recipe.recipe import Recipe
+from storage import Job
+from tests.bots.conftest import ADA, House
+from tests.bots.fakes import DISTILLED, EDITING, alter
+from tests.factories import make_recipe, pixels
+
+ZH = words_of("zh")
+
+
+@pytest.fixture
+def ann() -> Asker:
+    return replace(ADA, notes=[])
+
+
+@pytest.fixture
+def distilled(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the model `tiny` a distilled one; `starter` has every option."""
+    alter(house.studio.catalogue, monkeypatch, tiny=DISTILLED)
+
+
+async def finished(house: House, job: Job) -> Job:
+    async for _ in house.worker.follow(job.id):
+        pass
+    return await house.storage.jobs.get(job.id)
+
+
+@pytest.mark.usefixtures("distilled")
+@pytest.mark.parametrize(
+    ("typed", "sentence", "chinese"),
+    [
+        (
+            {"negative_prompt": "fog"},
+            "The model 'tiny' has no option --negative: leave it out, or choose another model.",
+            "模型 'tiny' 没有“不要出现”这一选项：请去掉它，或换一个模型。",
+        ),
+        (
+            {"guidance_scale": 4.0},
+            "The model 'tiny' has no option --guidance: leave it out, or choose another model.",
+            "模型 'tiny' 没有“引导强度”这一选项：请去掉它，或换一个模型。",
+        ),
+        (
+            {"controls": (Control(model="canny", image="a" * 64),)},
+            "The model 'tiny' has no option --control: leave it out, or choose another model.",
+            "模型 'tiny' 没有“ControlNet”这一选项：请去掉它，或换一个模型。",
+        ),
+    ],
+)
+async def test_an_option_that_the_model_lacks_is_answered_before_a_job_is_stored(
+    house: House, ann: Asker, typed: dict[str, Any], sentence: str, chinese: str
+) -> None:
+    first = await house.studio.imagine({"prompt": "a cat", "checkpoint": "tiny"}, ann)
+    other = await house.studio.imagine({"prompt": "a cat"}, ann)
+    for asking in (
+        house.studio.imagine({"prompt": "a cat", "checkpoint": "tiny", **typed}, ann),
+        house.studio.rerun(str(first.id), typed, ann),
+        house.studio.rerun(str(other.id), {"checkpoint": "tiny", **typed}, ann),
+        house.studio.remake(make_recipe(checkpoint="tiny"), typed, ann),
+    ):
+        with pytest.raises(UserError) as caught:
+            await asking
+        assert str(caught.value) == sentence
+        assert tell(caught.value, ZH) == chinese
+    assert len(await house.storage.history.page(person=ann.person)) == 2
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_a_lora_in_the_words_counts_as_typed(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(house.studio.catalogue, monkeypatch, tiny={"lacks": frozenset({"loras"})})
+    asking = house.studio.imagine({"prompt": "a cat <lora:Ink_v2>", "checkpoint": "tiny"}, ann)
+    with pytest.raises(UserError, match="has no option --lora"):
+        await asking
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_what_stands_there_by_default_needs_no_words(house: House, ann: Asker) -> None:
+    typed = {"negative_prompt": "", "guidance_scale": 1.0, "guidance_rescale": 0.0}
+    job = await house.studio.imagine({"prompt": "a cat", "checkpoint": "tiny", **typed}, ann)
+    assert (job.recipe.guidance_scale, job.recipe.negative_prompt, ann.notes) == (1.0, "", [])
+    await house.studio.rerun(str(job.id), {}, ann)
+    assert ann.notes == []
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_what_the_new_model_lacks_of_an_old_recipe_is_left_out_and_said(
+    house: House, ann: Asker
+) -> None:
+    typed = {"prompt": "a cat", "negative_prompt": "fog", "guidance_scale": 7.5}
+    first = await house.studio.imagine(typed, ann)
+    assert ann.notes == []
+    job = await house.studio.rerun(str(first.id), {"checkpoint": "tiny"}, ann)
+    assert (job.recipe.guidance_scale, job.recipe.negative_prompt) == (1.0, "")
+    (note,) = ann.notes
+    assert note == ("Left out, since the model 'tiny' has no such option: --negative, --guidance.")
+    assert say(note, ZH) == "模型 'tiny' 没有以下选项，已略去：不要出现, 引导强度。"
+
+
+async def test_a_recipe_from_elsewhere_and_one_whose_model_was_replaced_go_the_same_way(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await house.studio.imagine(
+        {"prompt": "a cat", "checkpoint": "tiny", "negative_prompt": "fog"}, ann
+    )
+    old = await finished(house, old)
+    alter(house.studio.catalogue, monkeypatch, tiny=DISTILLED)
+    foreign = make_recipe(checkpoint="tiny", negative_prompt="fog", guidance_rescale=0.5)
+    for asking in (
+        house.studio.remake(foreign, {}, ann),
+        house.studio.vary(str(old.id), ann),
+        house.studio.zoom(str(old.id), ann),
+    ):
+        ann.notes.clear()
+        job = await asking
+        assert (job.recipe.negative_prompt, job.recipe.guidance_scale) == ("", 1.0)
+        assert [note.code for note in ann.notes] == ["left_out"]
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_default_options_that_the_model_lacks_are_left_out_and_said(
+    house: House, ann: Asker
+) -> None:
+    saved = {"negative": "fog", "model": "tiny", "steps": "3"}
+    await save_options(house.storage.people, ann.person, saved)
+    job = await house.studio.imagine({"prompt": "a cat"}, ann, saved_by=ann.person)
+    assert (job.recipe.negative_prompt, job.recipe.steps) == ("", 3)
+    assert [str(note) for note in ann.notes] == [
+        "Left out, since the model 'tiny' has no such option: --negative."
+    ]
+    typed = {"prompt": "a cat", "negative_prompt": "rain"}
+    with pytest.raises(UserError, match="has no option --negative"):
+        await house.studio.imagine(typed, ann, saved_by=ann.person)
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_a_style_keeps_its_words_and_its_negative_prompt_is_left_out_and_said_once(
+    house: House, ann: Asker
+) -> None:
+    book = Stylebook(house.storage, Gate(house.storage, Roles(), {"blocked": []}))
+    await book.add(ann.place, "noir", "film noir", "colour", by="x:mod")
+    noir = {"prompt": "a cat", "style": "noir"}
+    plain = await house.studio.imagine(noir, ann)
+    assert (plain.recipe.negative_prompt, ann.notes) == ("colour", [])
+    job = await house.studio.imagine({**noir, "checkpoint": "tiny"}, ann)
+    assert (job.recipe.prompt, job.recipe.negative_prompt) == ("a cat, film noir", "")
+    assert job.style == "noir"
+    (note,) = ann.notes
+    assert note == (
+        "Left out, since the model 'tiny' has no option --negative: what the style noir does not "
+        "want to show."
+    )
+    assert "风格 noir" in say(note, ZH)
+    ann.notes.clear()
+    again = await house.studio.rerun(str(job.id), {"style": "noir"}, ann)
+    assert (again.recipe.negative_prompt, [n.code for n in ann.notes]) == ("", ["style_left_out"])
+    ann.notes.clear()
+    with_typed = {**noir, "checkpoint": "tiny", "negative_prompt": "fog"}
+    with pytest.raises(UserError, match="has no option --negative"):
+        await house.studio.imagine(with_typed, ann)
+    assert ann.notes == []
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "drawn", "said"),
+    [
+        ("starter", "96x64", (96, 64), None),
+        ("starter", "100x67", (96, 64), "'starter' draws 96×64 instead of 100×67 pixels"),
+        ("tiny", "96x64", (96, 64), None),
+        ("tiny", "104x72", (96, 64), "'tiny' draws 96×64 instead of 104×72 pixels"),
+        ("tiny", "2041", (2048, 2048), "'tiny' draws 2048×2048 instead of 2041×2041 pixels"),
+        ("tiny", "16:9", (80, 64), None),
+        ("starter", "16:9", (88, 64), None),
+    ],
+)
+async def test_a_size_off_the_models_grid_is_rounded_and_said_and_a_shape_fits(
+    house: House,
+    ann: Asker,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    size: str,
+    drawn: tuple[int, int],
+    said: str | None,
+) -> None:
+    alter(house.studio.catalogue, monkeypatch, tiny={"multiple": 16})
+    typed = {"prompt": "a cat", "checkpoint": model, **parse_values([("size", size)])}
+    job = await house.studio.imagine(typed, ann)
+    assert (job.recipe.width, job.recipe.height) == drawn
+    notes = [str(note) for note in ann.notes]
+    assert notes == ([notes[0]] if said else [])
+    assert (said or "") in "".join(notes)
+    ann.notes.clear()
+    other = await house.studio.imagine({"prompt": "a dog"}, ann)
+    again = await house.studio.rerun(
+        str(other.id), {"checkpoint": model, **parse_values([("size", size)])}, ann
+    )
+    assert (again.recipe.width, again.recipe.height) == drawn
+    assert [str(note) for note in ann.notes] == notes
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_the_size_of_an_old_recipe_is_rounded_for_another_model(
+    house: House, ann: Asker
+) -> None:
+    typed = {"prompt": "a cat", "width": 72, "height": 64, "guidance_scale": 1.0}
+    first = await house.studio.imagine(typed, ann)
+    job = await house.studio.rerun(str(first.id), {"checkpoint": "tiny"}, ann)
+    assert (job.recipe.width, job.recipe.height) == (64, 64)
+    assert [note.code for note in ann.notes] == ["size_rounded"]
+    assert "每边须为 16 的倍数" in say(ann.notes[0], ZH)
+
+
+@pytest.mark.usefixtures("distilled")
+def test_a_picture_that_is_only_enlarged_keeps_its_size(house: House) -> None:
+    start = {"image": "a" * 64, "width": 72, "guidance_scale": 1.0}
+    recipe = make_recipe(checkpoint="tiny", upscale=Upscale(), **start)
+    assert house.studio.builder.fit(recipe) == (recipe, ())
+    drawn = replace(recipe, strength=0.5)
+    assert house.studio.builder.fit(drawn).recipe == replace(drawn, width=64)
+
+
+@pytest.mark.usefixtures("distilled")
+async def test_a_picture_goes_on_to_one_side_by_whole_multiples(house: House, ann: Asker) -> None:
+    drawn = await house.studio.imagine({"prompt": "a cat", "checkpoint": "tiny"}, ann)
+    drawn = await finished(house, drawn)
+    for direction in ("left", "down"):
+        job = await house.studio.pan(str(drawn.id), ann, direction)
+        assert sorted((job.recipe.width, job.recipe.height)) == [64, 96]
+    assert ann.notes == []
+
+
+async def test_references_become_a_start_image_for_a_model_that_takes_none(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, second, third = [house.studio._keep(picture(seed)) for seed in (1, 2, 3)]
+    pictures = (image, second, third)
+    recipe = make_recipe(checkpoint="tiny", references=pictures, guidance_scale=1.0)
+    alter(house.studio.catalogue, monkeypatch, tiny=EDITING)
+    job = await house.studio.remake(recipe, {}, ann)
+    assert job.recipe.references == (image, second)
+    assert [str(note) for note in ann.notes] == [
+        "The model 'tiny' takes 2 pictures to edit, so the others are left out."
+    ]
+    ann.notes.clear()
+    job = await house.studio.rerun(str(job.id), {"checkpoint": "starter"}, ann)
+    found = job.recipe.references, job.recipe.image, job.recipe.strength
+    assert found == ((), image, 0.7)
+    assert [str(note) for note in ann.notes] == [
+        "The model 'starter' does not edit by words, so it draws anew from the picture, at "
+        "strength 0.7."
+    ]
+    assert "不能按文字编辑图片" in say(ann.notes[0], ZH)
+
+
+def test_without_anything_to_leave_out_a_recipe_stays_as_it_is(house: House) -> None:
+    recipe: Recipe = make_recipe(negative_prompt="fog", loras=(Lora(name="Ink_v2"),))
+    assert house.studio.builder.fit(recipe) == (recipe, ())
+    assert house.studio.builder.change(recipe, {}) == (recipe, ())
+
+
+def picture(seed: int) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(pixels(seed, 64, 64))
