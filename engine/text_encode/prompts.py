@@ -107,6 +107,14 @@ def tokenize(
     return [_window(body, bos, eos, eos if pad is None else pad, max_length) for body in full]
 
 
+def flat(prompt: str, encode: Encode) -> list[Token]:
+    """Return a prompt's weighted tokens, without windows: `BREAK` is left out.
+
+    encode: as for `tokenize`. Raises `PromptError` as `parse` does.
+    """
+    return [token for piece in _pieces(parse(prompt), encode) for token in piece or ()]
+
+
 def _match_parentheses(text: str) -> dict[int, int]:
     """Map the index of each matched opening parenthesis to that of its closing one."""
     closing: dict[int, int] = {}

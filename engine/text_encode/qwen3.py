@@ -18,12 +18,17 @@ THETA: Final = 1_000_000.0
 
 
 def encoder_of(tensors: Mapping[str, Tensor]) -> Any:
-    """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
+    """Return the encoder of a file's tensors, in their memory; raises `BadFile`.
+
+    Without a last norm, as `engine.text_encode.stacked` leaves it out, states are not normed.
+    """
     names = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     names.pop("lm_head.weight", None)  # what would choose the next word
     config = Qwen3Config(**config_of(names))
     with torch.device("meta"):
         encoder = Qwen3Model(config)
+    if "norm.weight" not in names:
+        encoder.norm = torch.nn.Identity()
     encoder = fill(encoder, names)
     # Not a weight: a table that follows from the configuration, and was not computed on `meta`.
     encoder.rotary_emb = type(encoder.rotary_emb)(config)

@@ -1,0 +1,69 @@
+"""Mistral Small 3 as a text encoder, Mistral AI (2025): the language model alone, of one that also
+sees. FLUX.2 dev reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers.models.mistral.configuration_mistral import MistralConfig
+from transformers.models.mistral.modeling_mistral import MistralModel
+
+from engine.files.safetensors import BadFile
+from engine.loading.modules import fill
+
+# How its names begin: in ComfyUI's files, and in folders of several versions of transformers.
+PREFIX: Final = re.compile(r"^(language_model\.model\.|model\.language_model\.|model\.)")
+# What sees, what would choose the next word, and ComfyUI's copy of the tokenizer.
+UNUSED: Final = re.compile(
+    r"(model\.)?(vision_tower|multi_modal_projector)\.|(language_model\.)?lm_head\.|tekken_model$"
+)
+SIDE: Final = 128  # of a head, which no shape tells
+THETA: Final = 1_000_000_000.0
+
+
+def encoder_of(tensors: Mapping[str, Tensor]) -> MistralModel:
+    """Return the encoder of a file's tensors, in their memory; raises `BadFile`.
+
+    Files that are cut to the layers that are read have no last norm: their states are not normed.
+    """
+    names = {
+        PREFIX.sub("", name): tensor for name, tensor in tensors.items() if not UNUSED.match(name)
+    }
+    config = MistralConfig(**config_of(names))
+    with torch.device("meta"):
+        encoder = MistralModel(config)
+    if "norm.weight" not in names:
+        encoder.norm = torch.nn.Identity()
+    encoder = fill(encoder, names)
+    # Not a weight: a table that follows from the configuration, and was not computed on `meta`.
+    encoder.rotary_emb = type(encoder.rotary_emb)(config)
+    return encoder
+
+
+def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the encoder's configuration by the shapes of its tensors, in transformers' names."""
+    try:
+        vocabulary, width = tensors["embed_tokens.weight"].shape
+        queries = tensors["layers.0.self_attn.q_proj.weight"].shape[0]
+        keys = tensors["layers.0.self_attn.k_proj.weight"].shape[0]
+        inner = tensors["layers.0.mlp.gate_proj.weight"].shape[0]
+    except KeyError as error:
+        raise BadFile(f"it lacks the tensor {error.args[0]!r} of Mistral") from None
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": len({n.split(".")[1] for n in tensors if n.startswith("layers.")}),
+        "num_attention_heads": queries // SIDE,
+        "num_key_value_heads": keys // SIDE,
+        "head_dim": SIDE,
+        "max_position_embeddings": 131_072,
+        "rope_parameters": {"rope_type": "default", "rope_theta": THETA},
+        "rms_norm_eps": 1e-5,
+        "sliding_window": None,
+    }

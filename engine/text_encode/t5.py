@@ -1,0 +1,130 @@
+"""T5 as a text encoder: Raffel et al. (2020), arXiv:1910.10683. FLUX.1, SD3 and Chroma read it.
+
+In fp16 its values overflow; bf16 and fp32 hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers.models.t5.configuration_t5 import T5Config
+from transformers.models.t5.modeling_t5 import T5EncoderModel
+
+from engine.files.safetensors import BadFile
+from engine.loading.modules import fill
+from engine.text_encode.prompts import Token, flat
+
+END: Final = 1
+PAD: Final = 0
+TABLE: Final = "encoder.embed_tokens.weight"  # of embeddings, which some files have a second time
+
+
+class T5Encoder:
+    """T5's encoder with its tokenizer.
+
+    least: tokens, to which shorter prompts are padded; ends: whether the empty prompt, from which
+    weights scale the difference, has a token for its end.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        encoder: Any,
+        *,
+        device: torch.device,
+        least: int = 1,
+        ends: bool = True,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._device = device
+        self._least = least
+        self._ends = ends
+
+    def encode(self, prompt: str) -> Tensor:
+        """Return a prompt's embeddings, [1, tokens, width] fp32; padding is read like words.
+
+        Weights scale the difference to the empty prompt of the same length, as in ComfyUI.
+        """
+        tokens = self.tokens(prompt)
+        rows = self._states([token for token, _ in tokens])
+        weights = torch.tensor([weight for _, weight in tokens], device=rows.device)
+        if bool((weights == 1).all()):
+            return rows
+        return weigh(rows, self._states(self._empty(len(tokens))), weights)
+
+    def tokens(self, prompt: str) -> list[Token]:
+        """Return a prompt's weighted tokens, each span of equal weight by itself, then the end."""
+        found = [*flat(prompt, self._ids), Token(END, 1.0)]
+        return [*found, *[Token(PAD, 1.0)] * (self._least - len(found))]
+
+    def _ids(self, text: str) -> Iterator[Sequence[int]]:
+        """Yield a text's ids; names of special tokens in it stay text, by a blank inside."""
+        for name in self._tokenizer.all_special_tokens:
+            text = text.replace(name, f"{name[0]} {name[1:]}")
+        yield self._tokenizer(text, add_special_tokens=False).input_ids
+
+    def _empty(self, length: int) -> list[int]:
+        return [END if self._ends else PAD, *[PAD] * (length - 1)]
+
+    def _states(self, ids: Sequence[int]) -> Tensor:
+        return hidden_state(self._encoder, torch.tensor([ids], device=self._device))
+
+
+def weigh(rows: Tensor, empty: Tensor, weights: Tensor) -> Tensor:
+    """Return rows [1, tokens, width], weighted ones at empty + (row − empty)·weight.
+
+    weights: [tokens]; a row of weight 1 stays as it is, to the bit.
+    """
+    scale = weights[:, None]
+    return torch.where(scale == 1, rows, empty + (rows - empty) * scale)
+
+
+def hidden_state(encoder: Any, ids: Tensor) -> Tensor:
+    """Return the last layer's output after its norm for ids [n, tokens], [n, tokens, width] fp32.
+
+    Without a mask: every token attends to all, padding included.
+    """
+    found: Tensor = encoder(ids).last_hidden_state.float()
+    return found
+
+
+def encoder_of(tensors: Mapping[str, Tensor]) -> T5EncoderModel:
+    """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
+    names = {name: each for name, each in tensors.items() if name != TABLE}
+    if TABLE in tensors:
+        names.setdefault("shared.weight", tensors[TABLE])
+    config = T5Config(**config_of(names))
+    names[TABLE] = names["shared.weight"]
+    with torch.device("meta"):
+        encoder = T5EncoderModel(config)
+    return fill(encoder, names)
+
+
+def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the encoder's configuration by the shapes of its tensors, in transformers' names."""
+    block = "encoder.block.0.layer"
+    try:
+        vocabulary, width = tensors["shared.weight"].shape
+        attention = tensors[f"{block}.0.SelfAttention.q.weight"].shape[0]
+        inner = tensors[f"{block}.1.DenseReluDense.wi_0.weight"].shape[0]
+        bias = f"{block}.0.SelfAttention.relative_attention_bias.weight"
+        buckets, heads = tensors[bias].shape
+    except KeyError as error:
+        raise BadFile(f"it lacks the tensor {error.args[0]!r} of T5") from None
+    blocks = {name.split(".")[2] for name in tensors if name.startswith("encoder.block.")}
+    return {
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": attention // heads,
+        "d_ff": inner,
+        "num_layers": len(blocks),
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+        "feed_forward_proj": "gated-gelu",
+        "pad_token_id": PAD,
+        "eos_token_id": END,
+    }
