@@ -231,6 +231,31 @@ ENGLISH: Final[Mapping[str, str]] = {
     "graph_several_results": "The ComfyUI graph saves {count} results instead of one.",
     "graph_picks_early": "The ComfyUI graph picks a picture of {size} before KSampler, where "
     "ComfyUI draws its noise differently from Marble.",
+    "graph_own_encoder": "text encoder {files}: the model's own is used",
+    "graph_padding": "min_padding and min_length: prompts are padded as the model needs it",
+    "graph_shift": "shifts noise levels too far, which Marble cannot do",
+    "graph_unchanged": "not supported, the picture is drawn without it",
+    "graph_one_text": "{names}: all text encoders read {taken}",
+    "graph_edits_unloaded": "edits something other than a loaded picture, which Marble cannot do",
+    "graph_reference_method": "reference_latents_method {method}: the model's own is used",
+    "graph_always": "start and end: its text is read in all steps",
+    "graph_kept": "noise_mask: the picture is kept outside the mask",
+    "graph_read_as_one": "its texts are read as one, line by line",
+    "graph_scales_drawn": "scales something other than a loaded picture, which Marble cannot do",
+    "graph_stitches": "joins pictures side by side, which Marble cannot do; it takes each as a "
+    "picture of its own",
+    "graph_measures_drawn": "measures something other than a loaded picture, which Marble cannot "
+    "do",
+    "graph_all_levels": "sampler {sampler}: the last but one noise level is left out, as by "
+    "KSampler",
+    "graph_two_guidances": "cfg: only the guidance of {guidance} that the model is told is used, "
+    "without a negative prompt",
+    "graph_not_told": "guidance {guidance}: the model takes none, cfg is used",
+    "graph_references_of_one": "pictures beside one prompt only: they stand beside both",
+    "graph_zeros": "zeros as negative prompt: an empty text is used",
+    "graph_levels_of_size": "width and height of its noise levels: the picture's own are used",
+    "graph_shifted_by_size": "its noise levels, shifted by {shift} at all sizes: FLUX's makers "
+    "shift them by the picture's size, and so does Marble",
     "graph_long_texts": "The ComfyUI workflow's texts have more than {most:,} characters.",
     "graph_damaged": "The ComfyUI workflow is damaged.",
     # What A1111's text says

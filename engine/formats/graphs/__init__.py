@@ -3,9 +3,11 @@
     graph.py        nodes with their values and links, what is wrong with them, and what each
                     output stands for
     nodes.py        the kinds of nodes that are known, as a table
+    flow_families.py
+                    families of flow models, whose parts lie apart, as another
     workflow.py     what the canvas saves, as a graph
     node_values.py  what outputs of nodes stand for
-    models.py, words.py, pictures.py, latents.py, sampling.py
+    models.py, words.py, pictures.py, latents.py, sigmas.py, sampling.py
                     what each kind makes of its inputs
     recipe.py       the recipe of what a graph saves
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.node_values import LoadedPicture
-from engine.formats.graphs.nodes import NODE_KINDS
+from engine.formats.graphs.nodes import NODE_KINDS, PLAIN
 from engine.models.name_matching import without_ending
 from engine.sentences import Sentence
 
@@ -49,8 +49,16 @@ class Node:
         return f"{shorten(self.kind)[1:-1]} (node {shorten(self.name)[1:-1]})"
 
     def value(self, option: str) -> Any:
-        """Return a plain value; one computed by another node is not followed."""
+        """Return a plain value, or one that a node gives that is there for it."""
         value = self.inputs.get(option)
+        match value:
+            case [str() as name, int() as slot] if name in self.graph.nodes:
+                source = Node(self.graph, name, slot)
+                known = NODE_KINDS.get(source.kind)
+                if known is None:
+                    raise self._error(option, Sentence("graph_unknown_node", source=source.title))
+                if 0 <= slot < len(known.outputs) and known.outputs[slot] in PLAIN:
+                    return source.made()
         if value is None or isinstance(value, list):
             raise self._error(option, Sentence("graph_not_plain"))
         return value
@@ -94,13 +102,21 @@ class Node:
 
     def input(self, option: str, kind: type[T]) -> T:
         """Return the value that feeds an input; kind: its class, by the type of its link."""
-        source, known = self.link(option), self.graph.known
-        if source not in known:
-            # Every known node has a rule for its outputs: a test checks that.
-            known[source] = self.graph.rules[source.kind](source)
-        found = known[source]
+        found = self.link(option).made()
         assert isinstance(found, kind)
         return found
+
+    def given(self, option: str, kind: type[T]) -> T | None:
+        """Return the value that feeds an input, None where nothing does."""
+        return self.input(option, kind) if option in self.inputs else None
+
+    def made(self) -> Any:
+        """Return what this output stands for."""
+        known = self.graph.known
+        if self not in known:
+            # Every known node has a rule for its outputs: a test checks that.
+            known[self] = self.graph.rules[self.kind](self)
+        return known[self]
 
     def note(self, what: Sentence) -> None:
         """Note a part of the node that is ignored."""

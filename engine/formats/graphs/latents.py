@@ -23,39 +23,42 @@ def _empty(node: Node) -> Draft:
     return Draft(width=width, height=height, count=count)
 
 
-def _encoded(node: Node) -> Draft:
+def encoded(node: Node) -> Draft:
+    """Return the latents of a node's pixels: of a start image, or of what was drawn."""
     draft = node.input("pixels", Draft)
-    note_filters(node, draft)
     if draft.drawn is None:
-        draft = _at_whole_latents(node, draft)
-    elif draft.pending is None:
-        draft = replace(draft, pending=PendingUpscale())
-    return with_vae(node, draft)
+        return with_vae(node, replace(draft, encoded=node.name))
+    note_filters(node, draft)
+    return with_vae(node, replace(draft, pending=draft.pending or PendingUpscale()))
 
 
-def _at_whole_latents(node: Node, draft: Draft) -> Draft:
-    """Return a start image as encoding needs it."""
+def start_image(node: Node, draft: Draft) -> Draft:
+    """Return the latents of a start image as a sampler needs them: whole ones, of a known size."""
+    if draft.encoded is None or draft.drawn is not None:
+        return draft
     sides = draft.width, draft.height
     if None in sides:
         raise GraphError(Sentence("graph_size_unknown"))
+    note_filters(node, draft)
     width, height = (side // LATENT_SIDE * LATENT_SIDE for side in sides)
-    if sides != (width, height):
+    if sides != (width, height) and draft.image:
         was, now = f"{sides[0]} × {sides[1]}", f"{width} × {height}"
-        node.note(Sentence("graph_scaled", was=was, now=now))
+        Node(node.graph, draft.encoded).note(Sentence("graph_scaled", was=was, now=now))
     return replace(draft, width=width, height=height)
 
 
 def _encoded_for_inpainting(node: Node) -> Draft:
-    draft = _masked(node, _encoded(node))
+    draft = masked(node, encoded(node))
     node.note(Sentence("graph_grey"))
     return draft
 
 
 def _with_mask(node: Node) -> Draft:
-    return _masked(node, node.input("samples", Draft))
+    return masked(node, node.input("samples", Draft))
 
 
-def _masked(node: Node, draft: Draft) -> Draft:
+def masked(node: Node, draft: Draft) -> Draft:
+    """Return a start image's latents under a node's mask."""
     if draft.drawn is not None or draft.image is None or draft.pending:
         raise node.fail(Sentence("graph_masks_other"))
     return replace(draft, mask=node.input("mask", str))
@@ -110,7 +113,9 @@ def slices_like_marble(width: int, height: int) -> bool:
 
 LATENTS: Final[Mapping[str, Rule]] = {
     "EmptyLatentImage": _empty,
-    "VAEEncode": _encoded,
+    "EmptySD3LatentImage": _empty,
+    "EmptyFlux2LatentImage": _empty,
+    "VAEEncode": encoded,
     "VAEEncodeForInpaint": _encoded_for_inpainting,
     "SetLatentNoiseMask": _with_mask,
     "LatentFromBatch": _picked,

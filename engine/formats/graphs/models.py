@@ -1,14 +1,26 @@
 """Nodes that load models and change them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from engine.errors import shorten, some
+from engine.formats.graphs.flow_families import (
+    FLOW_FAMILIES,
+    FLUX_MU,
+    TRIPLE,
+    family_of,
+    is_told,
+    is_usual,
+)
 from engine.formats.graphs.graph import Node, Rule
-from engine.formats.graphs.node_values import GraphModel, GraphVae
+from engine.formats.graphs.node_values import GraphModel, GraphShift, GraphVae
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.recipe.parts import Lora
+from engine.sentences import Sentence
 
+LARGEST_MU: Final = 100  # above any that means something, and of which e^μ is a number
 PARTS: Final = (("model", "strength_model"), ("clip", "strength_clip"))
 
 
@@ -38,6 +50,48 @@ def _other_vae(node: Node) -> GraphVae:
     return GraphVae(name=node.file("vae_name"))
 
 
+def _network(node: Node) -> GraphModel:
+    return GraphModel(node.value("unet_name"), apart=True)
+
+
+def _encoders(node: Node) -> GraphModel:
+    """Read a node that loads text encoders alone, from one file or from several."""
+    names = [name for name in NODE_KINDS[node.kind].values if name.startswith("clip_name")]
+    files = tuple(node.file(name) for name in names)
+    if others := [file for file in files if not is_usual(file)]:
+        node.note(Sentence("graph_own_encoder", files=some([shorten(f)[1:-1] for f in others])))
+    kind = str(node.inputs.get("type", FLOW_FAMILIES[TRIPLE].type))
+    family = family_of(kind, files)
+    return GraphModel(None, apart=True, family=family, told=is_told(family, files))
+
+
+def _padded(node: Node) -> GraphModel:
+    encoder = node.input("clip", GraphModel)
+    if encoder.family != "chroma":  # whose makers pad as this node is used for
+        node.note(Sentence("graph_padding"))
+    return encoder
+
+
+def _shifted(node: Node) -> GraphModel:
+    return replace(node.input("model", GraphModel), shift=GraphShift(node.number("shift")))
+
+
+def _shifted_by_size(node: Node) -> GraphModel:
+    """Read ModelSamplingFlux: μ is linear in image tokens, of 16 × 16 pixels, and the shift e^μ."""
+    high, low, width, height = (node.number(each) for each in NODE_KINDS[node.kind].values)
+    mu = low + (high - low) * (width * height / 256 - 256) / (4096 - 256)
+    if not abs(mu) < LARGEST_MU:
+        raise node.fail(Sentence("graph_shift"))
+    size = (width, height) if (high, low) == FLUX_MU else None
+    return replace(node.input("model", GraphModel), shift=GraphShift(math.exp(mu), size))
+
+
+def _changed(node: Node) -> GraphModel:
+    """Read a node that changes guidance or masks in a way that Marble has not."""
+    node.note(Sentence("graph_unchanged"))
+    return node.input("model", GraphModel)
+
+
 def loras(sampler: Node, model: GraphModel, encoder: GraphModel) -> tuple[Lora, ...]:
     """Return the LoRAs of a U-Net and a text encoder; one that only one of them has weighs 0."""
     unet, text = dict(model.loras), dict(encoder.loras)
@@ -54,7 +108,17 @@ def loras(sampler: Node, model: GraphModel, encoder: GraphModel) -> tuple[Lora, 
 MODELS: Final[Mapping[str, Rule]] = {
     "CheckpointLoaderSimple": _loaded,
     "DiffusersLoader": _loaded,
+    **dict.fromkeys(("UNETLoader", "UnetLoaderGGUF"), _network),
+    **dict.fromkeys(("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader"), _encoders),
+    **dict.fromkeys(("CLIPLoaderGGUF", "DualCLIPLoaderGGUF", "TripleCLIPLoaderGGUF"), _encoders),
+    "T5TokenizerOptions": _padded,
+    "ModelSamplingSD3": _shifted,
+    "ModelSamplingAuraFlow": _shifted,
+    "ModelSamplingFlux": _shifted_by_size,
+    **dict.fromkeys(("CFGNorm", "CFGZeroStar"), _changed),
+    **dict.fromkeys(("DifferentialDiffusion", "SkipLayerGuidanceSD3"), _changed),
     "LoraLoader": _with_lora,
+    "LoraLoaderModelOnly": _with_lora,
     "RescaleCFG": _rescaled,
     "CLIPSetLastLayer": _cut,
     "VAELoader": _other_vae,

@@ -1,7 +1,9 @@
 """Values that nodes' outputs stand for in a recipe, as `graphs.graph` computes them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.recipe.parts import LANCZOS, Control, Upscale
@@ -21,13 +23,30 @@ class LoadedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphShift:
+    """How far a node shifts noise levels; size: for which FLUX.1-dev's own shift is that far."""
+
+    shift: float
+    size: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GraphModel:
-    """A U-Net or text encoder: its file, and LoRAs as (node, weight) in their order."""
+    """A network or text encoder: its file, and LoRAs as (node, weight) in their order.
+
+    apart: it lies in files of its own, which name the model where it is a network; family: the key
+    of the flow models that text encoders are loaded for; told: whether their networks take
+    guidance as an input, so far as is known.
+    """
 
     file: object
     loras: tuple[tuple[str, float], ...] = ()
     rescale: float = 0.0
     skip: int | None = None
+    shift: GraphShift | None = None
+    apart: bool = False
+    family: str | None = None
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,8 @@ class GraphPrompt:
     """A prompt, its text encoder, and the ControlNets on it.
 
     both: controls act on the other prompt, too; sizes: SDXL's size conditioning, (width, height);
-    fit: how its ControlNet images are fitted.
+    fit: how its ControlNet images are fitted; guidance: that the network is told; references:
+    pictures that it sees beside the text; zero: all is zeros, and the text says nothing.
     """
 
     text: Any
@@ -52,14 +72,60 @@ class GraphPrompt:
     both: bool = True
     sizes: frozenset[tuple[float, float]] = frozenset()
     fit: str | None = None
+    guidance: Any = None
+    references: tuple[str, ...] = ()
+    zero: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNoise:
+    """Noise, by its seed."""
+
+    seed: Any
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSampler:
+    """A sampler, by its name."""
+
+    name: Any
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSigmas:
+    """Noise levels: the last `steps` of a schedule, a share of `strength` of all.
+
+    model: whose shift they have; size: of the picture that FLUX.2's own are for, which have none.
+    """
+
+    schedule: Any
+    steps: Any
+    strength: Any = 1
+    model: GraphModel | None = None
+    size: tuple[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphGuider:
+    """A model and what guides it; without a negative prompt there is no guidance."""
+
+    model: GraphModel
+    positive: GraphPrompt
+    negative: GraphPrompt | None = None
+    cfg: Any = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A sampler's settings: recipe fields by name, and its model."""
+    """A sampler's settings: recipe fields by name, its model, and what guides it."""
 
     values: Mapping[str, Any]
     model: GraphModel
+    guided: GraphGuider
+
+    def with_values(self, **changes: Any) -> Pass:
+        """Return the pass with some values changed."""
+        return replace(self, values={**self.values, **changes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +142,8 @@ class Draft:
     """A picture between nodes: what it started from, and what was done to it.
 
     early: `picture` was picked before anything was drawn; drawn: the first pass, once there is one;
-    filters: by which pixels were scaled, (node, method).
+    filters: by which pixels were scaled, (node, method); encoded: the node that made latents of a
+    start image.
     """
 
     width: Any
@@ -92,4 +159,5 @@ class Draft:
     strength: Any = None
     pending: PendingUpscale | None = None
     filters: tuple[tuple[str, str], ...] = ()
+    encoded: str | None = None
     upscale: Upscale | None = None

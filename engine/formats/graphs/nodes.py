@@ -9,13 +9,14 @@ from typing import Final
 class NodeKind:
     """Describe a kind of node: its links in, values and links out, in the order of its slots.
 
-    links: name → type; size: width and height on the canvas.
+    links: name → type; size: width and height on the canvas; optional: links that may be left out.
     """
 
     links: Mapping[str, str]
     values: tuple[str, ...]
     outputs: tuple[str, ...]
     size: tuple[int, int] = (315, 130)
+    optional: tuple[str, ...] = ()
 
 
 # Two values exist on the canvas only: what to do with the seed after a run, and a button.
@@ -26,10 +27,19 @@ IMAGE: Final = {"image": "IMAGE"}
 SAMPLES: Final = {"samples": "LATENT"}
 PIXELS: Final = {"pixels": "IMAGE", "vae": "VAE"}
 BOTH: Final = {"positive": "CONDITIONING", "negative": "CONDITIONING"}
+ONE: Final = {"conditioning": "CONDITIONING"}
+MODEL: Final = {"model": "MODEL"}
+CLIP: Final = {"clip": "CLIP"}
+SIGMAS: Final = {"sigmas": "SIGMAS"}
 CONTROL: Final = {"control_net": "CONTROL_NET", "image": "IMAGE"}
-DRAWN: Final = {"model": "MODEL", **BOTH, "latent_image": "LATENT"}
+DRAWN: Final = {**MODEL, **BOTH, "latent_image": "LATENT"}
+CUSTOM: Final = {"sampler": "SAMPLER", **SIGMAS, "latent_image": "LATENT"}
 PARTS: Final = ("MODEL", "CLIP", "VAE")
 WORDS: Final = ("CONDITIONING",)
+TWO: Final = ("clip_name1", "clip_name2")
+EDITED: Final = ("image1", "image2", "image3")
+SIZED: Final = ("width", "height", "batch_size")
+PLAIN: Final = ("INT", "FLOAT", "STRING", "BOOLEAN")  # types of outputs that stand for plain values
 
 NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     # models and what changes them
@@ -41,13 +51,50 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         ("MODEL", "CLIP"),
         (315, 126),
     ),
-    "CLIPSetLastLayer": NodeKind({"clip": "CLIP"}, ("stop_at_clip_layer",), ("CLIP",), (315, 58)),
-    "RescaleCFG": NodeKind({"model": "MODEL"}, ("multiplier",), ("MODEL",), (315, 58)),
+    "LoraLoaderModelOnly": NodeKind(MODEL, ("lora_name", "strength_model"), ("MODEL",), (315, 82)),
+    "CLIPSetLastLayer": NodeKind(CLIP, ("stop_at_clip_layer",), ("CLIP",), (315, 58)),
+    "RescaleCFG": NodeKind(MODEL, ("multiplier",), ("MODEL",), (315, 58)),
     "VAELoader": NodeKind({}, ("vae_name",), ("VAE",), (315, 58)),
+    # parts of models that lie apart
+    "UNETLoader": NodeKind({}, ("unet_name", "weight_dtype"), ("MODEL",), (315, 82)),
+    "UnetLoaderGGUF": NodeKind({}, ("unet_name",), ("MODEL",), (315, 58)),
+    "CLIPLoader": NodeKind({}, ("clip_name", "type", "device"), ("CLIP",), (315, 106)),
+    "CLIPLoaderGGUF": NodeKind({}, ("clip_name", "type"), ("CLIP",), (315, 82)),
+    "DualCLIPLoader": NodeKind({}, (*TWO, "type", "device"), ("CLIP",), (315, 130)),
+    "DualCLIPLoaderGGUF": NodeKind({}, (*TWO, "type"), ("CLIP",), (315, 106)),
+    "TripleCLIPLoader": NodeKind({}, (*TWO, "clip_name3"), ("CLIP",), (315, 106)),
+    "TripleCLIPLoaderGGUF": NodeKind({}, (*TWO, "clip_name3"), ("CLIP",), (315, 106)),
+    "T5TokenizerOptions": NodeKind(CLIP, ("min_padding", "min_length"), ("CLIP",), (315, 82)),
+    # how noise is spaced, and what changes guidance
+    "ModelSamplingSD3": NodeKind(MODEL, ("shift",), ("MODEL",), (315, 58)),
+    "ModelSamplingAuraFlow": NodeKind(MODEL, ("shift",), ("MODEL",), (315, 58)),
+    "ModelSamplingFlux": NodeKind(
+        MODEL, ("max_shift", "base_shift", "width", "height"), ("MODEL",), (315, 130)
+    ),
+    "CFGNorm": NodeKind(MODEL, ("strength",), ("MODEL",), (315, 58)),
+    "CFGZeroStar": NodeKind(MODEL, (), ("MODEL",), (315, 46)),
+    "DifferentialDiffusion": NodeKind(MODEL, ("strength",), ("MODEL",), (315, 58)),
+    "SkipLayerGuidanceSD3": NodeKind(
+        MODEL, ("layers", "scale", "start_percent", "end_percent"), ("MODEL",), (315, 130)
+    ),
     # words
-    "CLIPTextEncode": NodeKind({"clip": "CLIP"}, ("text",), WORDS, (425, 180)),
+    "CLIPTextEncode": NodeKind(CLIP, ("text",), WORDS, (425, 180)),
+    "CLIPTextEncodeFlux": NodeKind(CLIP, ("clip_l", "t5xxl", "guidance"), WORDS, (400, 280)),
+    "CLIPTextEncodeSD3": NodeKind(
+        CLIP, ("clip_l", "clip_g", "t5xxl", "empty_padding"), WORDS, (400, 280)
+    ),
+    "TextEncodeQwenImageEdit": NodeKind(
+        {**CLIP, "vae": "VAE", "image": "IMAGE"}, ("prompt",), WORDS, (400, 200), ("vae", "image")
+    ),
+    "TextEncodeQwenImageEditPlus": NodeKind(
+        {**CLIP, "vae": "VAE", **dict.fromkeys(EDITED, "IMAGE")},
+        ("prompt",),
+        WORDS,
+        (400, 240),
+        ("vae", *EDITED),
+    ),
     "CLIPTextEncodeSDXL": NodeKind(
-        {"clip": "CLIP"},
+        CLIP,
         (
             "width", "height", "crop_w", "crop_h", "target_width", "target_height",
             "text_g", "text_l",
@@ -64,10 +111,23 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     "ConditioningCombine": NodeKind(
         {"conditioning_1": "CONDITIONING", "conditioning_2": "CONDITIONING"}, (), WORDS, (315, 46)
     ),
+    "ConditioningZeroOut": NodeKind(ONE, (), WORDS, (315, 46)),
+    "ConditioningSetTimestepRange": NodeKind(ONE, ("start", "end"), WORDS, (315, 82)),
+    "FluxGuidance": NodeKind(ONE, ("guidance",), WORDS, (315, 58)),
+    "ReferenceLatent": NodeKind({**ONE, "latent": "LATENT"}, (), WORDS, (315, 46), ("latent",)),
+    "FluxKontextMultiReferenceLatentMethod": NodeKind(
+        ONE, ("reference_latents_method",), WORDS, (315, 58)
+    ),
+    "InpaintModelConditioning": NodeKind(
+        {**BOTH, "vae": "VAE", "pixels": "IMAGE", "mask": "MASK"},
+        ("noise_mask",),
+        ("CONDITIONING", "CONDITIONING", "LATENT"),
+        (315, 138),
+    ),
     # controls
     "ControlNetLoader": NodeKind({}, ("control_net_name",), ("CONTROL_NET",), (315, 58)),
     "ControlNetApply": NodeKind(
-        {"conditioning": "CONDITIONING", **CONTROL}, ("strength",), WORDS, (315, 98)
+        {**ONE, **CONTROL}, ("strength",), WORDS, (315, 98)
     ),
     "ControlNetApplyAdvanced": NodeKind(
         {**BOTH, **CONTROL},
@@ -76,7 +136,9 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         (315, 186),
     ),
     # latents
-    "EmptyLatentImage": NodeKind({}, ("width", "height", "batch_size"), ("LATENT",), (315, 106)),
+    "EmptyLatentImage": NodeKind({}, SIZED, ("LATENT",), (315, 106)),
+    "EmptySD3LatentImage": NodeKind({}, SIZED, ("LATENT",), (315, 106)),
+    "EmptyFlux2LatentImage": NodeKind({}, SIZED, ("LATENT",), (315, 106)),
     "VAEEncode": NodeKind(PIXELS, (), ("LATENT",), (210, 46)),
     "VAEEncodeForInpaint": NodeKind(
         {**PIXELS, "mask": "MASK"}, ("grow_mask_by",), ("LATENT",), (315, 98)
@@ -104,13 +166,43 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         ("LATENT",),
         (315, 334),
     ),
+    "SamplerCustom": NodeKind(
+        {**MODEL, **BOTH, **CUSTOM},
+        ("add_noise", "noise_seed", AFTER_RUN, "cfg"),
+        ("LATENT", "LATENT"),
+        (315, 230),
+    ),
+    "SamplerCustomAdvanced": NodeKind(
+        {"noise": "NOISE", "guider": "GUIDER", **CUSTOM}, (), ("LATENT", "LATENT"), (315, 106)
+    ),
+    "RandomNoise": NodeKind({}, ("noise_seed", AFTER_RUN), ("NOISE",), (315, 82)),
+    "KSamplerSelect": NodeKind({}, ("sampler_name",), ("SAMPLER",), (315, 58)),
+    "BasicGuider": NodeKind({**MODEL, **ONE}, (), ("GUIDER",), (315, 46)),
+    "CFGGuider": NodeKind({**MODEL, **BOTH}, ("cfg",), ("GUIDER",), (315, 98)),
+    "BasicScheduler": NodeKind(MODEL, ("scheduler", "steps", "denoise"), ("SIGMAS",), (315, 106)),
+    "Flux2Scheduler": NodeKind({}, ("steps", "width", "height"), ("SIGMAS",), (315, 106)),
+    "SplitSigmas": NodeKind(SIGMAS, ("step",), ("SIGMAS", "SIGMAS"), (315, 78)),
+    "SplitSigmasDenoise": NodeKind(SIGMAS, ("denoise",), ("SIGMAS", "SIGMAS"), (315, 78)),
     "VAEDecode": NodeKind({**SAMPLES, "vae": "VAE"}, (), ("IMAGE",), (210, 46)),
     # pictures and masks
     "LoadImage": NodeKind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),
+    "LoadImageOutput": NodeKind({}, ("image", UPLOAD), ("IMAGE", "MASK"), (315, 314)),
     "LoadImageMask": NodeKind({}, ("image", "channel", UPLOAD), ("MASK",), (315, 318)),
     "ImageToMask": NodeKind(IMAGE, ("channel",), ("MASK",), (315, 58)),
     "ImageScale": NodeKind(IMAGE, ("upscale_method", "width", "height", "crop"), ("IMAGE",)),
     "ImageScaleBy": NodeKind(IMAGE, ("upscale_method", "scale_by"), ("IMAGE",), (315, 82)),
+    "ImageScaleToTotalPixels": NodeKind(
+        IMAGE, ("upscale_method", "megapixels", "resolution_steps"), ("IMAGE",), (315, 106)
+    ),
+    "FluxKontextImageScale": NodeKind(IMAGE, (), ("IMAGE",), (315, 46)),
+    "ImageStitch": NodeKind(
+        dict.fromkeys(EDITED[:2], "IMAGE"),
+        ("direction", "match_image_size", "spacing_width", "spacing_color"),
+        ("IMAGE",),
+        (315, 150),
+        EDITED[1:2],
+    ),
+    "GetImageSize": NodeKind(IMAGE, (), ("INT", "INT", "INT"), (315, 66)),
     "UpscaleModelLoader": NodeKind({}, ("model_name",), ("UPSCALE_MODEL",), (315, 58)),
     "ImageUpscaleWithModel": NodeKind(
         {"upscale_model": "UPSCALE_MODEL", "image": "IMAGE"}, (), ("IMAGE",), (315, 46)
@@ -123,5 +215,11 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     ),
     "SaveImage": NodeKind({"images": "IMAGE"}, ("filename_prefix",), (), (315, 270)),
     "PreviewImage": NodeKind({"images": "IMAGE"}, (), (), (315, 270)),
+    # values for other nodes
+    "PrimitiveInt": NodeKind({}, ("value", AFTER_RUN), ("INT",), (315, 82)),
+    "PrimitiveFloat": NodeKind({}, ("value",), ("FLOAT",), (315, 58)),
+    "PrimitiveBoolean": NodeKind({}, ("value",), ("BOOLEAN",), (315, 58)),
+    "PrimitiveString": NodeKind({}, ("value",), ("STRING",), (315, 58)),
+    "PrimitiveStringMultiline": NodeKind({}, ("value",), ("STRING",), (400, 200)),
 }  # fmt: skip
 OUTPUTS: Final = ("SaveImage", "PreviewImage")

@@ -1,18 +1,21 @@
-"""Nodes that load pictures and masks, decode, upscale, and composite."""
+"""Nodes that load pictures and masks, measure, decode, upscale, and composite."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from math import sqrt
+from typing import Any, Final
 
 from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Node, Rule
 from engine.formats.graphs.node_values import Draft, GraphVae, LoadedPicture, PendingUpscale
+from engine.pictures.references import KONTEXT
 from engine.recipe.parts import LANCZOS
 from engine.sentences import Sentence
 
 FITS: Final = {"center": "crop", "disabled": "resize"}
 ALPHA: Final = "alpha"
+SLOT_OF_COUNT: Final = 2  # of GetImageSize
 GUESSED: Final = 4  # factor of an upscale model whose name holds none
 
 
@@ -61,6 +64,57 @@ def _scaled(node: Node) -> Draft:
         return replace(draft, width=width, height=height, fit=fit)
     pending = replace(draft.pending or PendingUpscale(), target=(width, height))
     return replace(draft, pending=pending)
+
+
+def _scaled_to_pixels(node: Node) -> Draft:
+    """Read ImageScaleToTotalPixels: about so many megapixels of 1,024 × 1,024, in whole steps."""
+    draft, pixels = _filtered(node, _loaded_only(node)), node.number("megapixels") * 2**20
+    step = node.number("resolution_steps") if "resolution_steps" in node.inputs else 1
+    if not (_is_sized(draft) and pixels > 0 and step >= 1):
+        return draft
+    factor = sqrt(pixels / (draft.width * draft.height)) / step
+    width, height = (round(side * factor) * int(step) for side in (draft.width, draft.height))
+    return replace(draft, width=width, height=height, fit=draft.fit or FITS["center"])
+
+
+def _scaled_for_kontext(node: Node) -> Draft:
+    """Read FluxKontextImageScale: the size that comes nearest in shape, cropped to it."""
+    draft = _loaded_only(node)
+    if not _is_sized(draft):
+        return draft
+    width, height = KONTEXT.of(draft.width, draft.height)
+    return replace(draft, width=width, height=height, fit=draft.fit or FITS["center"])
+
+
+def _loaded_only(node: Node) -> Draft:
+    draft = node.input("image", Draft)
+    if draft.drawn is not None or draft.image is None or draft.pending is not None:
+        raise node.fail(Sentence("graph_scales_drawn"))
+    return draft
+
+
+def _is_sized(draft: Draft) -> bool:
+    """Return whether a picture's size is known; what the recipe will not allow is none."""
+    return all(side is not None and side > 0 for side in (draft.width, draft.height))
+
+
+def _stitched(node: Node) -> Draft:
+    if node.given("image2", Draft) is not None:
+        raise node.fail(Sentence("graph_stitches"))
+    return node.input("image1", Draft)
+
+
+def _size(node: Node) -> Any:
+    """Read a picture's width, height or number."""
+    draft = node.input("image", Draft)
+    if draft.drawn is not None or draft.pending is not None:
+        raise node.fail(Sentence("graph_measures_drawn"))
+    if node.slot == SLOT_OF_COUNT:
+        return draft.count
+    side = draft.height if node.slot else draft.width
+    if side is None:
+        raise GraphError(Sentence("graph_size_unknown"))
+    return side
 
 
 def _scaled_by(node: Node) -> Draft:
@@ -140,10 +194,15 @@ def _composite(node: Node) -> Draft:
 
 PICTURES: Final[Mapping[str, Rule]] = {
     "LoadImage": _loaded,
+    "LoadImageOutput": _loaded,
     "LoadImageMask": _loaded_mask,
     "ImageToMask": _mask_of,
     "ImageScale": _scaled,
     "ImageScaleBy": _scaled_by,
+    "ImageScaleToTotalPixels": _scaled_to_pixels,
+    "FluxKontextImageScale": _scaled_for_kontext,
+    "ImageStitch": _stitched,
+    "GetImageSize": _size,
     "ImageUpscaleWithModel": _by_model,
     "VAEDecode": _decoded,
     "ImageCompositeMasked": _composite,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from engine.errors import GraphError, shorten
+from engine.formats.graphs.flow_families import USUAL_VAES
 from engine.formats.graphs.graph import Graph, Node, Rule
 from engine.formats.graphs.latents import LATENTS, slices_like_marble
 from engine.formats.graphs.models import MODELS
@@ -13,13 +14,24 @@ from engine.formats.graphs.node_values import Draft, LoadedPicture, PendingUpsca
 from engine.formats.graphs.nodes import OUTPUTS
 from engine.formats.graphs.pictures import ALPHA, PICTURES, note_filters
 from engine.formats.graphs.sampling import SAMPLERS, one_model
+from engine.formats.graphs.sigmas import SIGMAS
 from engine.formats.graphs.upscaling import finished_upscale
 from engine.formats.graphs.words import WORDS
 from engine.formats.graphs.workflow import from_workflow
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 
-RULES: Final[Mapping[str, Rule]] = {**MODELS, **WORDS, **PICTURES, **LATENTS, **SAMPLERS}
+VALUES: Final[Mapping[str, Rule]] = dict.fromkeys(
+    (
+        *("PrimitiveInt", "PrimitiveFloat", "PrimitiveBoolean"),
+        *("PrimitiveString", "PrimitiveStringMultiline"),
+    ),
+    lambda node: node.value("value"),
+)
+RULES: Final[Mapping[str, Rule]] = {
+    **VALUES, **MODELS, **WORDS, **PICTURES, **LATENTS, **SIGMAS, **SAMPLERS,
+}  # fmt: skip
+LOADERS: Final = ("LoadImage", "LoadImageOutput")
 COLOURS: Final = ("red", "green", "blue")
 OURS: Final = re.compile(r"[0-9a-f]{64}\.png")  # a picture named as our store names it
 
@@ -73,7 +85,8 @@ def _parse(data: object) -> Graph:
 
 def _files(graph: Graph) -> dict[str, str]:
     """Return the files that nodes load, by node."""
-    return {node.name: str(node.value("image")) for node in graph.all("LoadImage", "LoadImageMask")}
+    loaders = graph.all(*LOADERS, "LoadImageMask")
+    return {node.name: str(node.value("image")) for node in loaders}
 
 
 def _channels(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -81,13 +94,13 @@ def _channels(graph: Graph) -> Iterator[tuple[str, str]]:
     for node in graph.all("LoadImageMask"):
         yield node.name, str(node.value("channel"))
     for source, slot, _ in graph.links():
-        if slot == 1 and Node(graph, source).kind == "LoadImage":
+        if slot == 1 and Node(graph, source).kind in LOADERS:
             yield source, ALPHA
     for node in graph.all("ImageToMask"):
         shown = _shown(node)
         if shown and shown.kind == "ImageScale":
             shown = _shown(shown)
-        if shown and shown.kind == "LoadImage":
+        if shown and shown.kind in LOADERS:
             yield shown.name, str(node.value("channel"))
 
 
@@ -116,10 +129,12 @@ def _recipe(graph: Graph) -> Recipe:
         upscale = finished_upscale(saved, draft)
     note_filters(saved, draft)
     _check_pick(draft)
-    files = [first.model.file, *([draft.vae.file] if draft.vae.file else [])]
+    vae = draft.vae.name
+    if first.model.apart and vae in USUAL_VAES:
+        vae = None  # the model's own
     return Recipe(
         **first.values,
-        checkpoint=one_model(files),
+        checkpoint=one_model((first.model.file, draft.vae.file)),
         width=draft.width,
         height=draft.height,
         count=draft.count,
@@ -127,14 +142,14 @@ def _recipe(graph: Graph) -> Recipe:
         image=draft.image,
         mask=draft.mask,
         strength=draft.strength,
-        vae=draft.vae.name,
+        vae=vae,
         upscale=upscale,
     )
 
 
 def _saved(graph: Graph) -> Node:
-    """Return a node that saves or shows the one picture that is."""
-    outputs = graph.all(*OUTPUTS)
+    """Return a node that saves the one picture that is, or shows it where none is saved."""
+    outputs = next(filter(None, map(graph.all, OUTPUTS)), None)
     if not outputs:
         raise GraphError(Sentence("graph_saves_nothing", nodes=", ".join(OUTPUTS)))
     sources = {node.link("images") for node in outputs}

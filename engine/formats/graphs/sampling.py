@@ -1,24 +1,41 @@
 """Samplers: a first pass, and a second one on the first one's result."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from engine.errors import GraphError, shorten
+from engine.formats.graphs.flow_families import FLOW_FAMILIES, GUIDANCE, MU
 from engine.formats.graphs.graph import Node, Rule
+from engine.formats.graphs.latents import start_image
 from engine.formats.graphs.models import loras
-from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, Pass
+from engine.formats.graphs.node_values import (
+    Draft,
+    GraphGuider,
+    GraphNoise,
+    GraphPrompt,
+    GraphSampler,
+    GraphSigmas,
+    Pass,
+)
+from engine.formats.graphs.sigmas import guider, share
 from engine.formats.graphs.upscaling import finished_upscale
-from engine.recipe.limits import RANGES, is_int
-from engine.recipe.parts import LATENT
+from engine.recipe.limits import LARGEST, RANGES, is_int
+from engine.recipe.parts import LATENT, Upscale
 from engine.sentences import Sentence
 
+# Samplers for which KSampler, and Marble, leave out the last but one noise level.
+DROPPING: Final = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
+# Pixels at which FLUX.1-dev's shift is what ComfyUI takes for all sizes, and how far from there it
+# is less than 5 % away.
+FLUX_PIXELS: Final = (1024 * 1024, 72 * 1024)
 ON_GPU: Final = "_gpu"  # ends ComfyUI's names of samplers that draw their noise on the GPU
 
 
 def _sampled(node: Node) -> Draft:
     values = {each: node.numeric(each) for each in ("seed", "steps")}
-    return _pass(node, values, node.numeric("denoise"))
+    return _pass(node, guider(node), values | _named(node), node.numeric("denoise"))
 
 
 def _sampled_in_part(node: Node) -> Draft:
@@ -29,31 +46,73 @@ def _sampled_in_part(node: Node) -> Draft:
     if not (whole and noise and 0 <= first < steps):
         raise node.fail(Sentence("graph_part_of_steps"))
     values = {"seed": node.numeric("noise_seed"), "steps": steps - first}
-    return _pass(node, values, (steps - first) / steps)
+    return _pass(node, guider(node), values | _named(node), share(steps - first, steps))
+
+
+def _named(node: Node) -> dict[str, Any]:
+    return {"sampler": node.value("sampler_name"), "schedule": node.value("scheduler")}
+
+
+def _custom(node: Node) -> Draft:
+    """Read SamplerCustom, which has its guider's inputs, and its noise's."""
+    if node.value("add_noise") is not True:
+        raise node.fail(Sentence("graph_part_of_steps"))
+    return _by_sigmas(node, guider(node), node.numeric("noise_seed"))
+
+
+def _advanced(node: Node) -> Draft:
+    guided, noise = node.input("guider", GraphGuider), node.input("noise", GraphNoise)
+    return _by_sigmas(node, guided, noise.seed)
+
+
+def _by_sigmas(node: Node, guided: GraphGuider, seed: Any) -> Draft:
+    sampler = node.input("sampler", GraphSampler).name
+    sigmas = node.input("sigmas", GraphSigmas)
+    if sampler in DROPPING:
+        node.note(Sentence("graph_all_levels", sampler=shorten(sampler)[1:-1]))
+    values = {"seed": seed, "steps": sigmas.steps}
+    values |= {"sampler": sampler, "schedule": sigmas.schedule}
+    return _pass(node, guided, values, sigmas.strength, sigmas)
 
 
 def one_model(files: Iterable[object]) -> str:
-    """Return the one file that all parts come from, or raise `GraphError`."""
-    found, *others = dict.fromkeys(map(str, files))
+    """Return the one file that all parts come from, or raise `GraphError`.
+
+    None is the file of text encoders or a VAE that lie apart.
+    """
+    found, *others = dict.fromkeys(str(file) for file in files if file is not None)
     if others:
         raise GraphError(Sentence("graph_several_models"))
     return found
 
 
-def _pass(node: Node, values: dict[str, Any], strength: Any) -> Draft:
+def _pass(
+    node: Node,
+    guided: GraphGuider,
+    values: dict[str, Any],
+    strength: Any,
+    sigmas: GraphSigmas | None = None,
+) -> Draft:
     draft = node.input("latent_image", Draft)
-    drawn = _drawn(node, values, draft)
+    if draft.encoded and guided.positive.references and strength == 1 and draft.mask is None:
+        draft = replace(draft, image=None, fit=None, filters=())  # all noise: it gives its size
+    draft = start_image(node, draft)
+    sigmas = sigmas or GraphSigmas(values["schedule"], values["steps"], strength, guided.model)
+    drawn = _drawn(node, guided, values, draft)
     if draft.drawn is not None:
-        return _second(node, draft, draft.drawn, drawn, strength)
+        return _second(node, draft, draft.drawn, drawn, sigmas)
     if draft.pending is not None:
-        return _detail(node, draft, drawn, strength)
+        return _detail(node, draft, drawn, sigmas)
     if draft.image is None and strength != 1:
         raise GraphError(Sentence("graph_no_start"))
+    shift = _shift(node, guided, sigmas, (draft.width, draft.height))
+    drawn = drawn.with_values(shift=shift)
     return replace(draft, drawn=drawn, strength=strength if draft.image else None)
 
 
-def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, strength: Any) -> Draft:
+def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSigmas) -> Draft:
     """Read a second pass, and note each value that differs from the first one's."""
+    strength = sigmas.strength
     if draft.upscale is not None:
         raise node.fail(Sentence("graph_third_pass"))
     if draft.picture is not None:
@@ -64,53 +123,119 @@ def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, strength: Any) -
     if draft.mask and draft.pending.by == LATENT:
         node.note(Sentence("graph_mask_of_second"))
     upscale = finished_upscale(node, draft, strength)
+    drawn = drawn.with_values(shift=_shift(node, drawn.guided, sigmas, _large(upscale, draft)))
     steps = first.values["steps"]
-    share = max(1, round(steps * strength)) if _countable(steps) else steps
-    expected = {**first.values, "steps": share}
+    left = max(1, round(steps * strength)) if _countable(steps) else steps
+    expected = {**first.values, "steps": left}
     if others := [key for key in expected if expected[key] != drawn.values[key]]:
         names = ", ".join(other.replace("_", " ") for other in others)
         node.note(Sentence("graph_own_values", names=names))
     return replace(draft, upscale=upscale, pending=None)
 
 
-def _detail(node: Node, draft: Draft, drawn: Pass, strength: Any) -> Draft:
+def _detail(node: Node, draft: Draft, drawn: Pass, sigmas: GraphSigmas) -> Draft:
     """Read the only pass on an upscaled start image: for Marble it is a second pass."""
     if draft.mask:
         raise node.fail(Sentence("graph_enlarged_mask"))
-    upscale = finished_upscale(node, draft, strength)
+    upscale = finished_upscale(node, draft, sigmas.strength)
+    shift = _shift(node, drawn.guided, sigmas, _large(upscale, draft))
     steps = drawn.values["steps"]
     if _countable(steps) and upscale.strength:
         steps = max(1, round(steps / upscale.strength))
-    values = {**drawn.values, "steps": steps}
-    return replace(draft, drawn=replace(drawn, values=values), upscale=upscale, pending=None)
+    drawn = drawn.with_values(steps=steps, shift=shift)
+    return replace(draft, drawn=drawn, upscale=upscale, pending=None)
 
 
-def _drawn(node: Node, values: dict[str, Any], draft: Draft) -> Pass:
+def _large(upscale: Upscale, draft: Draft) -> tuple[Any, Any]:
+    """Return the size of a second pass; what the sides may be, the recipe says."""
+    sides = draft.width, draft.height
+    whole = all(is_int(side) and 0 < side < LARGEST for side in sides)
+    return upscale.size(*sides) if whole else sides
+
+
+def _drawn(node: Node, guided: GraphGuider, values: dict[str, Any], draft: Draft) -> Pass:
     """Gather a sampler's model, prompts and values."""
-    model = node.input("model", GraphModel)
-    positive, negative = (node.input(each, GraphPrompt) for each in ("positive", "negative"))
+    model, positive = guided.model, guided.positive
+    negative = guided.negative or replace(positive, text="", zero=True)
     one_model((model.file, positive.encoder.file, negative.encoder.file))
-    if positive.encoder != negative.encoder:
+    if positive.encoder != negative.encoder and not negative.zero:
         raise node.fail(Sentence("graph_two_encoders"))
     if draft.drawn is None:
         _note_words(node, positive, negative, draft)
-    sampler = node.value("sampler_name")
+        _note_guidance(node, guided)
+    sampler = values["sampler"]
     if isinstance(sampler, str) and sampler.endswith(ON_GPU):
         node.note(Sentence("graph_noise_of_gpu", sampler=shorten(sampler)[1:-1]))
         sampler = sampler.removesuffix(ON_GPU)
+    guidance = _told(guided)
+    unguided = guidance is not None or (model.apart and guided.cfg == 1)
     values |= {
-        "guidance_scale": node.numeric("cfg"),
+        "guidance_scale": guided.cfg if guidance is None else guidance,
         "sampler": sampler,
-        "schedule": node.value("scheduler"),
         "prompt": positive.text,
-        "negative_prompt": negative.text,
+        "negative_prompt": "" if unguided else negative.text,
         "controls": positive.controls,
+        "references": positive.references,
         "loras": loras(node, model, positive.encoder),
         "clip_skip": positive.encoder.skip,
         "guidance_rescale": model.rescale,
         "fit": draft.fit or positive.fit or "crop",
     }
-    return Pass(values, model)
+    return Pass(values, model, guided)
+
+
+def _told(guided: GraphGuider) -> Any:
+    """Return the guidance that a network is told, None where two predictions make it."""
+    words = guided.positive
+    if not words.encoder.told:
+        return None
+    if words.guidance is None and words.encoder.apart and guided.cfg == 1:
+        return GUIDANCE
+    return words.guidance
+
+
+def _note_guidance(node: Node, guided: GraphGuider) -> None:
+    words, negative = guided.positive, guided.negative
+    told = _told(guided)
+    if told is not None and guided.cfg != 1:
+        node.note(Sentence("graph_two_guidances", guidance=shorten(told)))
+    if told is None and words.guidance is not None:
+        node.note(Sentence("graph_not_told", guidance=shorten(words.guidance)))
+    if negative and told is None and guided.cfg != 1:
+        if negative.references != words.references:
+            node.note(Sentence("graph_references_of_one"))
+        if negative.zero:
+            node.note(Sentence("graph_zeros"))
+
+
+def _shift(
+    node: Node, guided: GraphGuider, sigmas: GraphSigmas, size: tuple[Any, Any]
+) -> float | None:
+    """Return how far noise levels are shifted, None where the model's family does it so itself.
+
+    size: of the pictures of a pass.
+    """
+    family = guided.positive.encoder.family
+    if sigmas.model is None:
+        if sigmas.size != size:
+            node.note(Sentence("graph_levels_of_size"))
+        return None
+    usual = FLOW_FAMILIES[family].shift if family else None
+    given = sigmas.model.shift
+    if given is None:
+        # Without guidance it may be schnell, which is never shifted.
+        if family == "flux" and guided.positive.guidance is not None and _is_far(size):
+            node.note(Sentence("graph_shifted_by_size", shift=f"{math.exp(MU):.3g}"))
+        return usual if family == "flux2" else None
+    if given.size == size:
+        return None
+    same = usual is not None and family != "flux2" and math.isclose(given.shift, usual)
+    return None if same else given.shift
+
+
+def _is_far(size: tuple[Any, Any]) -> bool:
+    pixels, near = FLUX_PIXELS
+    return all(map(is_int, size)) and abs(size[0] * size[1] - pixels) > near
 
 
 def _countable(steps: object) -> TypeGuard[int]:
@@ -127,4 +252,9 @@ def _note_words(node: Node, positive: GraphPrompt, negative: GraphPrompt, draft:
         node.note(Sentence("graph_told_sizes"))
 
 
-SAMPLERS: Final[Mapping[str, Rule]] = {"KSampler": _sampled, "KSamplerAdvanced": _sampled_in_part}
+SAMPLERS: Final[Mapping[str, Rule]] = {
+    "KSampler": _sampled,
+    "KSamplerAdvanced": _sampled_in_part,
+    "SamplerCustom": _custom,
+    "SamplerCustomAdvanced": _advanced,
+}

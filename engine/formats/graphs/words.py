@@ -1,18 +1,23 @@
-"""Nodes that encode prompts, join them, and apply ControlNets to them."""
+"""Nodes that encode prompts, join them, and add ControlNets, guidance and pictures to them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from engine.errors import GraphError
+from engine.errors import GraphError, shorten
 from engine.formats.graphs.graph import Node, Rule
-from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt
+from engine.formats.graphs.latents import encoded, masked
+from engine.formats.graphs.node_values import Draft, GraphModel, GraphPrompt, GraphVae
+from engine.formats.graphs.nodes import EDITED, NODE_KINDS
 from engine.recipe.parts import Control
 from engine.sentences import Sentence
 
 BREAK: Final = " BREAK "
+LINES: Final = "\n"
 LONGEST: Final = 100_000  # characters: texts that are joined with themselves double each time
 BOTH: Final = ("positive", "negative")
+ENCODERS: Final = ("t5xxl", "clip_g", "clip_l")
+APART: Final = ("uxo/uno", "uso")  # where references stand that need a LoRA of their own
 SIZES: Final = (("width", "height"), ("target_width", "target_height"))
 
 
@@ -32,25 +37,102 @@ def _both_texts(node: Node) -> GraphPrompt:
     return GraphPrompt(text, node.input("clip", GraphModel), sizes=sizes)
 
 
+def _several_texts(node: Node) -> GraphPrompt:
+    """Read FLUX's and SD3's nodes, which have a text for each encoder; T5's says most."""
+    texts = {name: str(node.value(name)) for name in ENCODERS if name in node.inputs}
+    taken = next((name for name in ENCODERS if texts.get(name)), ENCODERS[0])
+    text = texts.get(taken, "")
+    if others := [name for name in texts if texts[name] not in (text, "")]:
+        node.note(Sentence("graph_one_text", names=", ".join(others), taken=taken))
+    guidance = node.numeric("guidance") if "guidance" in node.inputs else None
+    return GraphPrompt(text, node.input("clip", GraphModel), guidance=guidance)
+
+
+def _edited(node: Node) -> GraphPrompt:
+    """Read Qwen-Image-Edit's nodes: a text, and the pictures that it is about."""
+    images = [name for name in ("image", *EDITED) if name in node.inputs]
+    found = tuple(_reference(node, node.input(name, Draft)) for name in images)
+    node.given("vae", GraphVae)  # without one, they are only looked at
+    return GraphPrompt(node.value("prompt"), node.input("clip", GraphModel), references=found)
+
+
+def _with_reference(node: Node) -> GraphPrompt:
+    words, latents = node.input("conditioning", GraphPrompt), node.given("latent", Draft)
+    if latents is None:
+        return words
+    found = (*words.references, _reference(node, latents))
+    # Qwen-Image-Edit's nodes may have been given it, too: to look at, at another size.
+    return replace(words, references=tuple(dict.fromkeys(found)))
+
+
+def _reference(node: Node, draft: Draft) -> str:
+    if draft.drawn is not None or draft.image is None:
+        raise node.fail(Sentence("graph_edits_unloaded"))
+    return draft.image
+
+
+def _with_guidance(node: Node) -> GraphPrompt:
+    return replace(node.input("conditioning", GraphPrompt), guidance=node.numeric("guidance"))
+
+
+def _zeroed(node: Node) -> GraphPrompt:
+    return replace(node.input("conditioning", GraphPrompt), text="", zero=True)
+
+
+def _placed(node: Node) -> GraphPrompt:
+    if (method := node.value("reference_latents_method")) in APART:
+        node.note(Sentence("graph_reference_method", method=shorten(method)))
+    return node.input("conditioning", GraphPrompt)
+
+
+def _for_a_while(node: Node) -> GraphPrompt:
+    words = node.input("conditioning", GraphPrompt)
+    if (node.number("start"), node.number("end")) != (0, 1) and not words.zero:
+        node.note(Sentence("graph_always"))
+    return words
+
+
+def _inpainted(node: Node) -> GraphPrompt | Draft:
+    """Read what fill models are told: the prompts, and the picture without what is to be drawn."""
+    if NODE_KINDS[node.kind].outputs[node.slot] == "LATENT":
+        if not node.value("noise_mask"):
+            node.note(Sentence("graph_kept"))
+        return masked(node, encoded(node))
+    return node.input(BOTH[node.slot], GraphPrompt)
+
+
 def _joined(node: Node, *options: str) -> GraphPrompt:
     first, second = (node.input(option, GraphPrompt) for option in options)
-    text = BREAK.join(map(str, (first.text, second.text)))
+    if first.zero or second.zero:
+        return second if first.zero else first
+    flow = first.encoder.family is not None  # no windows of tokens, which BREAK would part
+    text = (LINES if flow else BREAK).join(map(str, (first.text, second.text)))
     if len(text) > LONGEST:
         raise GraphError(Sentence("graph_long_text", most=LONGEST))
     if first.encoder != second.encoder:
         raise node.fail(Sentence("graph_joins_encoders"))
     if first.controls != second.controls:
         node.note(Sentence("graph_controls_of_text"))
-    return replace(first, text=text, controls=max(first.controls, second.controls, key=len))
+    return replace(
+        first,
+        text=text,
+        controls=max(first.controls, second.controls, key=len),
+        references=tuple(dict.fromkeys((*first.references, *second.references))),
+    )
 
 
 def _concatenated(node: Node) -> GraphPrompt:
-    return _joined(node, "conditioning_to", "conditioning_from")
+    words = _joined(node, "conditioning_to", "conditioning_from")
+    if words.encoder.family is not None:
+        node.note(Sentence("graph_read_as_one"))
+    return words
 
 
 def _combined(node: Node) -> GraphPrompt:
-    node.note(Sentence("graph_averaged"))
-    return _joined(node, "conditioning_1", "conditioning_2")
+    options = "conditioning_1", "conditioning_2"
+    if not any(node.input(option, GraphPrompt).zero for option in options):
+        node.note(Sentence("graph_averaged"))
+    return _joined(node, *options)
 
 
 def _controlled(node: Node) -> GraphPrompt:
@@ -82,6 +164,16 @@ def _with_control(node: Node, words: GraphPrompt, **when: Any) -> GraphPrompt:
 WORDS: Final[Mapping[str, Rule]] = {
     "CLIPTextEncode": _text,
     "CLIPTextEncodeSDXL": _both_texts,
+    "CLIPTextEncodeFlux": _several_texts,
+    "CLIPTextEncodeSD3": _several_texts,
+    "TextEncodeQwenImageEdit": _edited,
+    "TextEncodeQwenImageEditPlus": _edited,
+    "ConditioningZeroOut": _zeroed,
+    "ConditioningSetTimestepRange": _for_a_while,
+    "FluxGuidance": _with_guidance,
+    "ReferenceLatent": _with_reference,
+    "FluxKontextMultiReferenceLatentMethod": _placed,
+    "InpaintModelConditioning": _inpainted,
     "ConditioningConcat": _concatenated,
     "ConditioningCombine": _combined,
     "ControlNetApply": _controlled,

@@ -1,8 +1,8 @@
 """What ComfyUI's canvas saves (UI format), as the graph that it would send: nodes by id.
 
-Values stand there by position, links in a table of their own. Reroutes and primitives are the
-canvas's own and vanish on the way. Format 0.4, in which links are lists, and 1, in which they are
-objects.
+Values stand there by position, links in a table of their own. Reroutes, primitives, bypassed nodes
+and subgraphs are the canvas's own and vanish on the way. Format 0.4, in which links are lists, and
+1, in which they are objects.
 """
 
 import re
@@ -15,9 +15,13 @@ from engine.recipe.prompt_tags import choose
 from engine.sentences import Sentence
 
 UNSENT: Final = ("Reroute", "PrimitiveNode", "Note", "MarkdownNote")
-MODES: Final = {2: "muted", 4: "bypassed"}
+BYPASSED: Final = 4
+MODES: Final = {2: "muted", BYPASSED: "bypassed"}
+# Within a subgraph, ids of what it is given and of what it gives; OWN: in lists of a node's values.
+INPUT, OUTPUT, OWN = "-10", "-20", "-1"
+MOST: Final = 50_000  # nodes and links within subgraphs
 CANVAS_ONLY: Final = (AFTER_RUN, UPLOAD)
-TEXTS: Final = ("text", "text_g", "text_l")
+TEXTS: Final = ("text", "text_g", "text_l", "prompt", "clip_l", "clip_g", "t5xxl")
 # A comment that is never closed is taken whole, so that its end is not looked for again.
 COMMENT: Final = re.compile(r"/\*.*?(\*/|\Z)|//[^\n]*", re.DOTALL)
 LINE: Final = re.compile(r"//[^\n]*")
@@ -25,6 +29,8 @@ ESCAPE: Final = re.compile(r"\\([{}|])")
 ORDERS: Final = ("fixed", "increment", "decrement", "randomize")
 LONGEST: Final = 100_000  # characters of all texts; a recipe takes some thousands
 ADVICE: Final = "export it as “API” in ComfyUI"
+
+Origin = tuple[str, Any]  # a node's id and the number of its output
 
 
 def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,57 +42,133 @@ def from_workflow(workflow: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Canvas:
-    """The nodes of a workflow by id, and where its links come from."""
+    """The nodes of a workflow by id, those within subgraphs too, and where their links come from.
+
+    A node within a subgraph is called by all ids on the way to it, as by the canvas: 57:3.
+    """
 
     def __init__(self, workflow: Mapping[str, Any]) -> None:
-        self._nodes = {str(node["id"]): node for node in workflow["nodes"]}
-        self._links = dict(map(_link, workflow.get("links") or ()))
-        self._behind: dict[str, Any] = {}  # what feeds a reroute that was met before
+        definitions = (workflow.get("definitions") or {}).get("subgraphs") or ()
+        self._subgraphs = {str(each["id"]): each for each in definitions}
+        self._nodes: dict[str, Mapping[str, Any]] = {}
+        self._scopes: dict[str, str] = {}  # how ids begin where a node lies
+        self._links: dict[str, Origin] = {}
+        self._opened: dict[str, Mapping[str, Any]] = {}  # nodes that stand for subgraphs
+        self._outputs: dict[Origin, Origin] = {}  # of these
+        self._behind: dict[Origin, Any] = {}  # what feeds an output of a node that vanishes
+        self._within = 0  # nodes and links within subgraphs
+        self._add("", workflow)
 
     def graph(self) -> dict[str, Any]:
         """Return all nodes that a server would be sent; the canvas's own are not."""
-        sent = {name: node for name, node in self._nodes.items() if node["type"] not in UNSENT}
-        graph = {name: self._node(node) for name, node in sent.items()}
+        graph = {
+            name: self._node(name, node)
+            for name, node in self._nodes.items()
+            if name not in self._opened and node["type"] not in UNSENT
+        }
         _write_texts(graph)
         return graph
 
-    def _node(self, node: Mapping[str, Any]) -> dict[str, Any]:
+    def _add(self, scope: str, content: Mapping[str, Any]) -> None:
+        """Add nodes and links of a workflow, or of a subgraph that stands in it."""
+        nodes, links = content["nodes"], content.get("links") or ()
+        if scope:  # what stands in one another may grow without end
+            self._within += len(nodes) + len(links)
+            if self._within > MOST:
+                raise GraphError(Sentence("graph_deep"))
+        for node in nodes:
+            self._nodes[f"{scope}{node['id']}"] = node
+        for number, (source, slot), (target, target_slot) in map(_link, links):
+            self._links[f"{scope}{number}"] = f"{scope}{source}", slot
+            if target == OUTPUT:
+                self._outputs[scope[:-1], target_slot] = f"{scope}{source}", slot
+        for node in nodes:
+            name = f"{scope}{node['id']}"
+            self._scopes[name] = scope
+            subgraph = self._subgraphs.get(str(node["type"]))
+            if subgraph is not None and node.get("mode") not in MODES:
+                self._opened[name] = subgraph
+                self._add(f"{name}:", subgraph)
+
+    def _node(self, name: str, node: Mapping[str, Any]) -> dict[str, Any]:
         kind = str(node["type"])
+        fed = {}
+        for slot in node.get("inputs") or ():
+            source = self._source(self._scopes[name], slot.get("link"))
+            if source is not None and not self._left_out(kind, slot["name"], source):
+                fed[slot["name"]] = source
         if node.get("mode") in MODES:
             # Named only if something needs it.
-            kind = f"{kind}, which is {MODES[node['mode']]}: {ADVICE}"
-        linked = {slot["name"]: self._source(slot.get("link")) for slot in node.get("inputs") or ()}
-        fed = {name: source for name, source in linked.items() if source is not None}
+            called = self._subgraphs.get(kind, {}).get("name", kind)
+            kind = f"{called}, which is {MODES[node['mode']]}: {ADVICE}"
         return {"class_type": kind, "inputs": _values(node) | fed}
 
-    def _source(self, link: Any) -> Any:
+    def _left_out(self, kind: str, option: str, source: Any) -> bool:
+        """Return whether an input that need not be connected comes from a node that is off."""
+        known = NODE_KINDS.get(kind)
+        if known is None or option not in known.optional or not isinstance(source, list):
+            return False
+        return self._nodes.get(source[0], {}).get("mode") in MODES
+
+    def _source(self, scope: str, link: Any) -> Any:
         """Return the link that feeds an input, the value of a primitive, or None."""
         found: Any = None
-        passed: set[str] = set()
-        while origin := self._links.get(str(link)):
-            name, slot = origin
-            node = self._nodes.get(name, {})
-            if name in self._behind:
-                found = self._behind[name]
+        passed: dict[Origin, None] = {}
+        origin = self._links.get(f"{scope}{link}")
+        while origin:
+            if origin in self._behind:
+                found = self._behind[origin]
                 break
-            if node.get("type") != "Reroute" or name in passed:
-                primitive = node.get("type") == "PrimitiveNode"
-                found = node["widgets_values"][0] if primitive else [name, slot]
-                break
-            passed.add(name)
-            link = node["inputs"][0]["link"]
+            found = [*origin]
+            before, origin = origin, None
+            if before not in passed:
+                passed[before] = None
+                found, origin = self._through(*before)
         self._behind |= dict.fromkeys(passed, found)
         return found
 
+    def _through(self, name: str, slot: Any) -> tuple[Any, Origin | None]:
+        """Return what an output is: what a server sees there, or the output that it passes on."""
+        node, scope = self._nodes.get(name, {}), self._scopes.get(name, "")
+        if name in self._opened:
+            return None, self._outputs.get((name, slot))
+        if name.endswith(INPUT) and (within := name.removesuffix(INPUT)[:-1]) in self._opened:
+            return self._given(within, slot)
+        if node.get("type") == "Reroute":
+            return None, self._links.get(f"{scope}{node['inputs'][0]['link']}")
+        if node.get("type") == "PrimitiveNode":
+            return node["widgets_values"][0], None
+        if node.get("mode") == BYPASSED:
+            kinds = [output["type"] for output in (node.get("outputs") or [])[slot : slot + 1]]
+            inputs = node.get("inputs") or []
+            for each in (*inputs[slot : slot + 1], *inputs):
+                if each["type"] in kinds:
+                    return None, self._links.get(f"{scope}{each.get('link')}")
+        return [name, slot], None
 
-def _link(link: Any) -> tuple[str, tuple[str, Any]]:
-    """Return a link's number, and where it comes from.
+    def _given(self, name: str, slot: int) -> tuple[Any, Origin | None]:
+        """Return what a subgraph's node has at an input: a value of its own, or what feeds it."""
+        node, wanted = self._nodes[name], self._opened[name]["inputs"][slot]["name"]
+        for each in node.get("inputs") or ():
+            if each["name"] == wanted and each.get("link") is not None:
+                return None, self._links.get(f"{self._scopes[name]}{each['link']}")
+        shown = (node.get("properties") or {}).get("proxyWidgets") or ()
+        values = node.get("widgets_values") or ()
+        own = (value for at, value in zip(shown, values, strict=False) if at == [OWN, wanted])
+        return next(own, None), None
+
+
+def _link(link: Any) -> tuple[str, Origin, tuple[str, Any]]:
+    """Return a link's number, where it comes from, and where it leads.
 
     Numbers become text: those of a hostile file may be chosen to collide in a table, texts cannot.
     """
     if isinstance(link, Mapping):
-        return str(link["id"]), (str(link["origin_id"]), link["origin_slot"])
-    return str(link[0]), (str(link[1]), link[2])
+        number, source, slot = (link[name] for name in ("id", "origin_id", "origin_slot"))
+        target, target_slot = link.get("target_id"), link.get("target_slot")
+    else:
+        number, source, slot, target, target_slot = link[:5]
+    return str(number), (str(source), slot), (str(target), target_slot)
 
 
 def _values(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from engine.formats.graphs.recipe import pictures_of
 from engine.formats.metadata import read_recipe
 from engine.recipe.parts import Control, Lora, Margins, Upscale, Variation
 from engine.recipe.recipe import Recipe
+from tests.engine.formats import flow_graphs
 from tests.engine.formats.test_metadata import png_with
 from tests.engine.recipes import IMAGE, MAP, MASK, read_graph
 from tests.factories import make_recipe
@@ -102,7 +103,14 @@ MANY = settings(
 
 
 @MANY
-@given(spoilt(*map(to_graph, RECIPES), *map(to_workflow, RECIPES)), st.booleans())
+@given(
+    spoilt(
+        *map(to_graph, RECIPES),
+        *map(to_workflow, RECIPES),
+        *(make() for make in flow_graphs.ALL),
+    ),
+    st.booleans(),
+)
 def test_any_graph_is_a_recipe_or_a_sentence(text: str, canvas: bool) -> None:
     picture = png_with(**{"workflow" if canvas else "prompt": text})
     try:

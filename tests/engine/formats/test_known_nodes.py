@@ -24,9 +24,23 @@ LISTED = [
     "ControlNetApply", "ControlNetApplyAdvanced", "ImageScale", "ImageScaleBy",
     "UpscaleModelLoader", "ImageUpscaleWithModel", "RepeatLatentBatch", "SaveImage", "PreviewImage",
 ]  # fmt: skip
+FLOWS = [
+    "UNETLoader", "CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader", "UnetLoaderGGUF",
+    "CLIPLoaderGGUF", "DualCLIPLoaderGGUF", "TripleCLIPLoaderGGUF", "T5TokenizerOptions",
+    "LoraLoaderModelOnly", "ModelSamplingSD3", "ModelSamplingAuraFlow", "ModelSamplingFlux",
+    "CFGNorm", "CFGZeroStar", "DifferentialDiffusion", "SkipLayerGuidanceSD3",
+    "CLIPTextEncodeFlux", "CLIPTextEncodeSD3", "TextEncodeQwenImageEdit",
+    "TextEncodeQwenImageEditPlus", "ConditioningZeroOut", "ConditioningSetTimestepRange",
+    "FluxGuidance", "ReferenceLatent", "FluxKontextMultiReferenceLatentMethod",
+    "InpaintModelConditioning", "EmptySD3LatentImage", "EmptyFlux2LatentImage", "SamplerCustom",
+    "SamplerCustomAdvanced", "RandomNoise", "KSamplerSelect", "BasicGuider", "CFGGuider",
+    "BasicScheduler", "Flux2Scheduler", "SplitSigmas", "SplitSigmasDenoise",
+    "ImageScaleToTotalPixels", "FluxKontextImageScale",
+]  # fmt: skip
 BESIDE = [
     "DiffusersLoader", "RescaleCFG", "LatentFromBatch", "LoadImageMask", "ImageToMask",
-    "ImageCompositeMasked",
+    "ImageCompositeMasked", "LoadImageOutput", "ImageStitch", "GetImageSize", "PrimitiveInt",
+    "PrimitiveFloat", "PrimitiveBoolean", "PrimitiveString", "PrimitiveStringMultiline",
 ]  # fmt: skip
 PICTURES = {
     "cat.png": LoadedPicture(image=IMAGE, width=512, height=384, masks={"alpha": MASK, "red": MASK})
@@ -76,6 +90,79 @@ TEXT = ("CLIPTextEncode", {"text": "at night", "clip": ["4", 1]})
 ALPHA = ("LoadImageMask", {"image": "cat.png", "channel": "red"})
 MASKED = ("SetLatentNoiseMask", {"samples": ["21", 0], "mask": ["22", 0]})
 SCENE = default_graph()["6"]["inputs"]["text"]
+
+
+def by_model(kind: str, **inputs: Any) -> Graph:
+    """Return the default graph with a node between its model and its sampler."""
+    return default({"3": {"model": ["20", 0]}}, n20=(kind, {"model": ["4", 0], **inputs}))
+
+
+def by_words(kind: str, **inputs: Any) -> Graph:
+    """Return the default graph with a node between its prompt and its sampler."""
+    inputs = {"conditioning": ["6", 0], **inputs}
+    return default({"3": {"positive": ["20", 0]}}, n19=CAT, n21=ENCODED_19, n20=(kind, inputs))
+
+
+def by_clip(kind: str, **inputs: Any) -> Graph:
+    """Return the default graph with another node that reads its prompt."""
+    graph = default({}, n19=CAT)
+    graph["6"] = {"class_type": kind, "inputs": {"clip": ["4", 1], **inputs}}
+    return graph
+
+
+def of_parts(network: str, encoders: str, **files: Any) -> Graph:
+    """Return the default graph with a model whose parts lie apart."""
+    clip = {"clip": ["21", 0]}
+    return default(
+        {"3": {"model": ["20", 0]}, "6": clip, "7": clip, "8": {"vae": ["22", 0]}},
+        n20=(network, {"unet_name": "net.safetensors", "weight_dtype": "default"}),
+        n21=(encoders, files),
+        n22=("VAELoader", {"vae_name": "ae.safetensors"}),
+    )
+
+
+def custom(**nodes: tuple[str, Graph]) -> Graph:
+    """Return the default graph, drawn by SamplerCustomAdvanced, with some nodes changed."""
+    graph = default(
+        {},
+        n20=("RandomNoise", {"noise_seed": 5}),
+        n21=("CFGGuider", {"model": ["4", 0], **DRAWN, "cfg": 3.5}),
+        n22=("KSamplerSelect", {"sampler_name": "heun"}),
+        n23=("BasicScheduler", {"model": ["4", 0], "scheduler": "beta", "steps": 9, "denoise": 1}),
+        **nodes,
+    )
+    links = {"noise": ["20", 0], "guider": ["21", 0], "sampler": ["22", 0], "sigmas": ["23", 0]}
+    inputs = {**links, "latent_image": ["5", 0]}
+    return {**graph, "3": {"class_type": "SamplerCustomAdvanced", "inputs": inputs}}
+
+
+def started(kind: str, **inputs: Any) -> Graph:
+    """Return a graph that draws on the last steps of a schedule of 20."""
+    whole = ("Flux2Scheduler", {"steps": 20, "width": 512, "height": 384})
+    cut = (kind, {"sigmas": ["26", 0], **inputs})
+    graph = custom(n19=CAT, n24=ENCODED_19, n26=whole, n27=cut)
+    graph["3"]["inputs"] |= {"latent_image": ["24", 0], "sigmas": ["27", 1]}
+    return graph
+
+
+def scaled(kind: str, **inputs: Any) -> Graph:
+    """Return a graph that draws on a scaled start image."""
+    pixels = {**ENCODED[1], "pixels": ["22", 0]}
+    node = (kind, {"image": ["20", 0], **inputs})
+    return default(START, n20=CAT, n22=node, n21=("VAEEncode", pixels))
+
+
+def given(kind: str, value: object, name: str, option: str) -> Graph:
+    """Return the default graph with a value of a node given by another node."""
+    return default({name: {option: ["20", 0]}}, n20=(kind, {"value": value}))
+
+
+ENCODED_19 = ("VAEEncode", {"pixels": ["19", 0], "vae": ["4", 2]})
+TWO = {"clip_name1": "clip_l.safetensors", "clip_name2": "t5xxl_fp16.safetensors"}
+THREE = {**TWO, "clip_name3": "clip_g.safetensors"}
+QWEN3 = {"clip_name": "qwen_3_4b.safetensors", "type": "lumina2"}
+SD3_TEXTS = {"clip_l": "a cat", "clip_g": "a cat", "t5xxl": "", "empty_padding": "none"}
+PART = {"start_percent": 0.01, "end_percent": 0.2}
 
 # kind → a graph with it, and what it says in the recipe
 ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
@@ -149,6 +236,155 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
         ours(upscale=Upscale(factor=3, by="4x-UltraSharp", strength=0.5)),
         {"upscale": Upscale(factor=3, by="4x-UltraSharp", strength=0.5)},
     ),
+    "UNETLoader": (
+        of_parts("UNETLoader", "CLIPLoader", **QWEN3), {"checkpoint": "net.safetensors"}
+    ),
+    "UnetLoaderGGUF": (
+        of_parts("UnetLoaderGGUF", "CLIPLoader", **QWEN3), {"checkpoint": "net.safetensors"}
+    ),
+    "CLIPLoader": (of_parts("UNETLoader", "CLIPLoader", **QWEN3), {"vae": None}),
+    "CLIPLoaderGGUF": (of_parts("UNETLoader", "CLIPLoaderGGUF", **QWEN3), {"prompt": SCENE}),
+    "DualCLIPLoader": (
+        of_parts("UNETLoader", "DualCLIPLoader", **TWO, type="flux"), {"guidance_scale": 8}
+    ),
+    "DualCLIPLoaderGGUF": (
+        of_parts("UNETLoader", "DualCLIPLoaderGGUF", **TWO, type="flux"), {"prompt": SCENE}
+    ),
+    "TripleCLIPLoader": (of_parts("UNETLoader", "TripleCLIPLoader", **THREE), {"prompt": SCENE}),
+    "TripleCLIPLoaderGGUF": (
+        of_parts("UNETLoader", "TripleCLIPLoaderGGUF", **THREE), {"prompt": SCENE}
+    ),
+    "T5TokenizerOptions": (
+        default(
+            {"6": {"clip": ["20", 0]}},
+            n20=("T5TokenizerOptions", {"clip": ["4", 1], "min_padding": 1, "min_length": 0}),
+        ),
+        {"prompt": SCENE},
+    ),
+    "LoraLoaderModelOnly": (
+        by_model("LoraLoaderModelOnly", lora_name="ink.safetensors", strength_model=0.8),
+        {"loras": (Lora(name="ink", weight=0.8, text_weight=0),)},
+    ),
+    "ModelSamplingSD3": (by_model("ModelSamplingSD3", shift=2.5), {"shift": 2.5}),
+    "ModelSamplingAuraFlow": (by_model("ModelSamplingAuraFlow", shift=3.1), {"shift": 3.1}),
+    "ModelSamplingFlux": (
+        by_model("ModelSamplingFlux", max_shift=1.15, base_shift=0.5, width=512, height=512),
+        {"shift": None},
+    ),
+    "CFGNorm": (by_model("CFGNorm", strength=1), {"checkpoint": "v1-5-pruned-emaonly.ckpt"}),
+    "CFGZeroStar": (by_model("CFGZeroStar"), {"steps": 20}),
+    "DifferentialDiffusion": (by_model("DifferentialDiffusion", strength=1), {"steps": 20}),
+    "SkipLayerGuidanceSD3": (
+        by_model("SkipLayerGuidanceSD3", layers="7, 8, 9", scale=3, **PART), {"steps": 20}
+    ),
+    "CLIPTextEncodeFlux": (
+        by_clip("CLIPTextEncodeFlux", clip_l="", t5xxl="a cat", guidance=2.5),
+        {"prompt": "a cat", "guidance_scale": 2.5},
+    ),
+    "CLIPTextEncodeSD3": (
+        by_clip("CLIPTextEncodeSD3", **SD3_TEXTS),
+        {"prompt": "a cat"},
+    ),
+    "TextEncodeQwenImageEdit": (
+        by_clip("TextEncodeQwenImageEdit", prompt="a hat", image=["19", 0], vae=["4", 2]),
+        {"prompt": "a hat", "references": (IMAGE,)},
+    ),
+    "TextEncodeQwenImageEditPlus": (
+        by_clip("TextEncodeQwenImageEditPlus", prompt="a hat", image2=["19", 0]),
+        {"prompt": "a hat", "references": (IMAGE,)},
+    ),
+    "ConditioningZeroOut": (
+        default(
+            {"3": {"negative": ["20", 0]}}, n20=("ConditioningZeroOut", {"conditioning": ["6", 0]})
+        ),
+        {"negative_prompt": ""},
+    ),
+    "ConditioningSetTimestepRange": (
+        by_words("ConditioningSetTimestepRange", start=0, end=0.5), {"prompt": SCENE}
+    ),
+    "FluxGuidance": (by_words("FluxGuidance", guidance=3), {"guidance_scale": 3}),
+    "ReferenceLatent": (by_words("ReferenceLatent", latent=["21", 0]), {"references": (IMAGE,)}),
+    "FluxKontextMultiReferenceLatentMethod": (
+        by_words("FluxKontextMultiReferenceLatentMethod", reference_latents_method="index"),
+        {"prompt": SCENE},
+    ),
+    "InpaintModelConditioning": (
+        default(
+            {"3": {"positive": ["21", 0], "negative": ["21", 1], "latent_image": ["21", 2]}},
+            n20=CAT,
+            n21=(
+                "InpaintModelConditioning",
+                {**DRAWN, **ENCODED[1], "mask": ["20", 1], "noise_mask": True},
+            ),
+        ),
+        {"image": IMAGE, "mask": MASK, "strength": 1, "prompt": SCENE},
+    ),
+    "EmptySD3LatentImage": (
+        replaced(default_graph(), "5", "EmptySD3LatentImage", width=640), {"width": 640}
+    ),
+    "EmptyFlux2LatentImage": (
+        replaced(default_graph(), "5", "EmptyFlux2LatentImage", batch_size=3), {"count": 3}
+    ),
+    "SamplerCustom": (
+        custom() | {"3": {"class_type": "SamplerCustom", "inputs": {
+            "model": ["4", 0], **DRAWN, "sampler": ["22", 0], "sigmas": ["23", 0],
+            "latent_image": ["5", 0], "add_noise": True, "noise_seed": 6, "cfg": 2}}},
+        {"seed": 6, "guidance_scale": 2, "steps": 9, "sampler": "heun", "schedule": "beta"},
+    ),
+    "SamplerCustomAdvanced": (custom(), {"prompt": SCENE, "negative_prompt": "text, watermark"}),
+    "RandomNoise": (custom(), {"seed": 5}),
+    "KSamplerSelect": (custom(), {"sampler": "heun"}),
+    "CFGGuider": (custom(), {"guidance_scale": 3.5}),
+    "BasicGuider": (
+        custom() | {"21": {"class_type": "BasicGuider", "inputs": {
+            "model": ["4", 0], "conditioning": ["6", 0]}}},
+        {"guidance_scale": 1, "prompt": SCENE, "negative_prompt": ""},
+    ),
+    "BasicScheduler": (custom(), {"schedule": "beta", "steps": 9, "strength": None}),
+    "Flux2Scheduler": (started("SplitSigmas", step=8), {"schedule": "simple", "shift": None}),
+    "SplitSigmas": (started("SplitSigmas", step=8), {"steps": 12, "strength": 0.6}),
+    "SplitSigmasDenoise": (
+        started("SplitSigmasDenoise", denoise=0.61), {"steps": 12, "strength": 0.6}
+    ),
+    "ImageScaleToTotalPixels": (
+        scaled("ImageScaleToTotalPixels", upscale_method="lanczos", megapixels=0.5),
+        {"width": 832, "height": 624},
+    ),
+    "FluxKontextImageScale": (scaled("FluxKontextImageScale"), {"width": 1184, "height": 880}),
+    "LoadImageOutput": (
+        default(START, n20=("LoadImageOutput", {"image": "cat.png"}), n21=ENCODED),
+        {"image": IMAGE},
+    ),
+    "ImageStitch": (
+        default(
+            START,
+            n20=CAT,
+            n22=("ImageStitch", {"image1": ["20", 0], "direction": "right"}),
+            n21=("VAEEncode", {**ENCODED[1], "pixels": ["22", 0]}),
+        ),
+        {"image": IMAGE, "width": 512},
+    ),
+    "GetImageSize": (
+        default(
+            {"5": {"width": ["21", 0], "height": ["21", 1]}},
+            n20=CAT,
+            n21=("GetImageSize", {"image": ["20", 0]}),
+        ),
+        {"width": 512, "height": 384, "image": None},
+    ),
+    "PrimitiveInt": (given("PrimitiveInt", 12, "3", "steps"), {"steps": 12}),
+    "PrimitiveFloat": (given("PrimitiveFloat", 5.5, "3", "cfg"), {"guidance_scale": 5.5}),
+    "PrimitiveBoolean": (
+        custom(n24=("PrimitiveBoolean", {"value": True})) | {
+            "3": {"class_type": "SamplerCustom", "inputs": {
+                "model": ["4", 0], **DRAWN, "sampler": ["22", 0], "sigmas": ["23", 0],
+                "latent_image": ["5", 0], "add_noise": ["24", 0], "noise_seed": 6, "cfg": 2}}},
+        {"seed": 6},
+    ),
+    "PrimitiveString": (given("PrimitiveString", "heun", "3", "sampler_name"), {"sampler": "heun"}),
+    "PrimitiveStringMultiline": (
+        given("PrimitiveStringMultiline", "a cat", "6", "text"), {"prompt": "a cat"}
+    ),
     "SaveImage": (default_graph(), {"prompt": SCENE}),
     "PreviewImage": (
         {**{k: v for k, v in default_graph().items() if k != "9"}, "9": {
@@ -159,7 +395,7 @@ ROWS: dict[str, tuple[Graph, dict[str, Any]]] = {
 
 
 def test_there_is_a_row_for_every_node_that_is_listed_or_known() -> None:
-    assert ROWS.keys() == {*LISTED, *BESIDE} == NODE_KINDS.keys()
+    assert ROWS.keys() == {*LISTED, *FLOWS, *BESIDE} == NODE_KINDS.keys()
 
 
 def test_every_output_of_a_known_node_has_its_rule() -> None:
@@ -196,7 +432,7 @@ def test_a_node_that_is_not_known_is_named_in_its_place(kind: str) -> None:
 def test_a_missing_input_is_named_with_its_node(kind: str) -> None:
     graph = ROWS[kind][0]
     name = next(name for name, node in graph.items() if node["class_type"] == kind)
-    for link in NODE_KINDS[kind].links:
+    for link in NODE_KINDS[kind].links.keys() - set(NODE_KINDS[kind].optional):
         broken = copy.deepcopy(graph)
         del broken[name]["inputs"][link]
         with pytest.raises(GraphError, match=f"'{link}' of {kind} .* is not connected"):
@@ -208,7 +444,7 @@ def test_an_input_of_another_type_is_named_with_its_node(kind: str) -> None:
     graph = ROWS[kind][0]
     name = next(name for name, node in graph.items() if node["class_type"] == kind)
     for link, wanted in NODE_KINDS[kind].links.items():
-        broken = copy.deepcopy(graph)
+        broken = {"4": default_graph()["4"], **copy.deepcopy(graph)}
         given = ("4", 2) if wanted != "VAE" else ("4", 0)
         broken[name]["inputs"][link] = list(given)
         with pytest.raises(GraphError, match=f"'{link}' of {kind} .* not {wanted}"):
