@@ -17,6 +17,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import group_norm, interpolate
 
+from engine.decode.qwen_vae import QwenVae
 from engine.device.backends import MPS, widest_float
 from engine.pictures.tiles import Tiling, cut, tiled
 
@@ -30,6 +31,8 @@ def decode_in_tiles(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = 
     tiling = Tiling(tile=tile, overlap=overlap, outside=_scale(vae))
     if isinstance(vae, AutoencoderTiny):  # convolutions alone, without norms
         return tiled(decoder, latents, tiling)
+    if isinstance(vae, QwenVae):  # whose norms are of each pixel alone
+        return tiled(vae.pixels, vae.features(latents), tiling)
     if vae.post_quant_conv is not None:
         latents = vae.post_quant_conv(latents)
     features = decoder.mid_block(decoder.conv_in(latents))
@@ -45,7 +48,11 @@ def decode_in_tiles(vae: Any, latents: Tensor, tile: int = TILE, overlap: int = 
 
 def encode_in_tiles(vae: Any, image: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
     """Encode pixels [1, 3, 8h, 8w] in −1…1 to the mean of the latents [1, C, h, w], unscaled."""
-    encoder = vae.encoder
+    encoder, tiling = vae.encoder, Tiling(tile=tile, overlap=overlap, inside=_scale(vae))
+    if isinstance(vae, QwenVae):
+        shrunk = tiled(vae.shrunk, image, tiling).to(image.device, image.dtype)
+        found: Tensor = vae.moments(shrunk).mode()
+        return found
 
     def run(x: Tensor) -> Tensor:
         x = encoder.conv_in(x)
@@ -53,7 +60,6 @@ def encode_in_tiles(vae: Any, image: Tensor, tile: int = TILE, overlap: int = OV
             x = block(x)
         return x
 
-    tiling = Tiling(tile=tile, overlap=overlap, inside=_scale(vae))
     features = _in_tiles(run, image, tiling, encoder.down_blocks)
     features = encoder.mid_block(features.to(image.device, image.dtype))
     moments = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(features)))
@@ -64,6 +70,8 @@ def encode_in_tiles(vae: Any, image: Tensor, tile: int = TILE, overlap: int = OV
 
 
 def _scale(vae: Any) -> int:
+    if isinstance(vae, QwenVae):
+        return int(vae.spatial_compression_ratio)
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 

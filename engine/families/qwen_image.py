@@ -20,14 +20,13 @@ from diffusers.models.transformers.transformer_qwenimage import (
     QwenImageTransformer2DModel,
 )
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from engine.families.flux import PATCH, pack, unpack
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import PREFIX, Rows, count, respelled
 from engine.loading.modules import fill
 
-PATCH: Final = 2  # latents on each side of a token
 THETA: Final = 10_000
 # An empty tensor in ComfyUI's files of Edit from 2511 on: references are told as noiseless.
 CLEAN_REFERENCES: Final = "__index_timestep_zero__"
@@ -51,7 +50,7 @@ def predict(
     pictures = [x, *references]
     grids = [(1, *(side // PATCH for side in picture.shape[2:])) for picture in pictures]
     answer = network(
-        torch.cat([_pack(picture) for picture in pictures], dim=1),
+        torch.cat([pack(picture) for picture in pictures], dim=1),
         embeds,
         mask,
         sigma,
@@ -59,17 +58,7 @@ def predict(
         return_dict=False,
     )[0]
     _, height, width = grids[0]
-    return _unpack(answer[:, : height * width], height, width)
-
-
-def _pack(latents: Tensor) -> Tensor:
-    """Return latents [n, C, h, w] as tokens of 2 × 2, [n, h·w/4, 4·C], the channel slowest."""
-    return pixel_unshuffle(latents, PATCH).flatten(2).transpose(1, 2)
-
-
-def _unpack(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Return tokens as latents [n, C, 2·height, 2·width]."""
-    return pixel_shuffle(tokens.transpose(1, 2).reshape(len(tokens), -1, height, width), PATCH)
+    return unpack(answer[:, : height * width], height, width)
 
 
 def network_of(tensors: Mapping[str, Tensor], clean_references: bool = False) -> Any:
