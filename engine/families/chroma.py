@@ -7,7 +7,7 @@ guided by a second row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import torch
@@ -17,9 +17,10 @@ from diffusers.models.transformers.transformer_chroma import ChromaTransformer2D
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxPosEmbed
 from torch import Tensor
 
-from engine.families.flux import BLOCKS, PATCH, blocks_of, count, tokens_of, unpack
+from engine.families.flux import BLOCKS, IN_LORAS, PATCH, blocks_of, count, tokens_of, unpack
 from engine.files.safetensors import BadFile
-from engine.loading.makers_names import Names, respelled, same
+from engine.loading import makers_names
+from engine.loading.makers_names import Names, Rows, respelled, same
 from engine.loading.modules import fill
 
 # Its module takes another class of that name, and warns at each use that this one is to replace it.
@@ -103,6 +104,11 @@ def network_of(tensors: Mapping[str, Tensor]) -> ChromaTransformer2DModel:
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
     return respelled(tensors, NAMES)
+
+
+def lora_names(modules: Iterable[str]) -> Iterator[tuple[str, str, Rows | None]]:
+    """Yield each name by which LoRA files mean a module, as `engine.loading.makers_names`."""
+    return makers_names.lora_names(modules, {**NAMES, **IN_LORAS})
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ picture as further tokens (Labs et al. (2025), arXiv:2506.15742).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.files.safetensors import BadFile
+from engine.loading import makers_names
 from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
 from engine.loading.modules import fill
 
@@ -51,8 +52,17 @@ BLOCKS: Final[Names] = {
         **{f"{SINGLE}.attn.to_{x}": Rows(7, (part,)) for part, x in enumerate("qkv")},
         f"{SINGLE}.proj_mlp": Rows(7, (3, 4, 5, 6)),
     },
-    # Of LoRAs alone.
-    "single_blocks.#.linear1_qkv": thirds(*(f"{SINGLE}.attn.to_{x}" for x in "qkv")),
+}
+# What LoRAs alone call modules; those of a processor are XLabs'.
+QKV: Final = thirds(*(f"{SINGLE}.attn.to_{x}" for x in "qkv"))
+IN_LORAS: Final[Names] = {
+    "single_blocks.#.linear1_qkv": QKV,
+    "single_blocks.#.processor.qkv_lora": QKV,
+    "single_blocks.#.processor.proj_lora": BLOCKS["single_blocks.#.linear2"],
+    "double_blocks.#.processor.qkv_lora1": BLOCKS["double_blocks.#.img_attn.qkv"],
+    "double_blocks.#.processor.qkv_lora2": BLOCKS["double_blocks.#.txt_attn.qkv"],
+    "double_blocks.#.processor.proj_lora1": BLOCKS["double_blocks.#.img_attn.proj"],
+    "double_blocks.#.processor.proj_lora2": BLOCKS["double_blocks.#.txt_attn.proj"],
 }
 EMBEDDERS: Final = {"time_in": "timestep", "guidance_in": "guidance", "vector_in": "text"}
 NAMES: Final[Names] = {
@@ -163,6 +173,11 @@ def network_of(tensors: Mapping[str, Tensor]) -> FluxTransformer2DModel:
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
     return respelled(tensors, NAMES)
+
+
+def lora_names(modules: Iterable[str]) -> Iterator[tuple[str, str, Rows | None]]:
+    """Yield each name by which LoRA files mean a module, as `engine.loading.makers_names`."""
+    return makers_names.lora_names(modules, {**NAMES, **IN_LORAS})
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

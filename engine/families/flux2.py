@@ -6,7 +6,7 @@ states and, dev alone, the guidance scale. Pictures to edit are further tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from engine.device.finite import check_weights
 from engine.families.flux import DOUBLE, SINGLE, count
 from engine.files.safetensors import BadFile
-from engine.loading.makers_names import SWAPPED, Names, respelled, same, thirds
+from engine.loading import makers_names
+from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
 from engine.loading.modules import fill, read_folder, read_tensors, reading, vae_tensors
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, unused
 from engine.models.tensor_names import respelled as of_today
@@ -112,6 +113,11 @@ def network_of(tensors: Mapping[str, Tensor]) -> Flux2Transformer2DModel:
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
     return respelled(tensors, NAMES)
+
+
+def lora_names(modules: Iterable[str]) -> Iterator[tuple[str, str, Rows | None]]:
+    """Yield each name by which LoRA files mean a module, as `engine.loading.makers_names`."""
+    return makers_names.lora_names(modules, NAMES)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
