@@ -11,6 +11,7 @@ from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, pixel_shuffle
 
 from engine.families import flux2
 from engine.files.safetensors import BadFile
@@ -163,6 +164,18 @@ def test_the_order_of_channels_is_that_of_comfyui() -> None:
     latents = flux2.from_vae(vae, mean)
     assert latents[0, 4 * 5 + 2 * 1 + 0, 1, 0] == mean[0, 5, 3, 0]
     assert torch.equal(flux2.to_vae(vae, latents), mean)
+
+
+def test_previews_have_comfyuis_colours() -> None:
+    check = json.loads((SHARED_FLOW / "text" / "latent_formats.json").read_text())["flux2"]["check"]
+    latents = torch.linspace(-1, 1, 128 * 4).view(1, 128, 2, 2)
+    factors = torch.tensor(flux2.PREVIEW)
+    fine = torch.einsum("nchw,cr->nhwr", pixel_shuffle(latents, 2), factors[:-1]) + factors[-1]
+    levels = ((fine + 1) / 2).clamp(0, 1) * 255
+    assert levels.to(torch.uint8).flatten().tolist() == check["preview_bytes"]["rgb"]
+    its = flux2.preview_map()
+    coarse = torch.einsum("nchw,cr->nrhw", latents, its[:-1]) + its[-1, :, None, None]
+    assert torch.allclose(coarse, avg_pool2d(fine.permute(0, 3, 1, 2), 2), atol=1e-5)
 
 
 def test_a_broken_vae_is_refused_with_what_is_wrong() -> None:
