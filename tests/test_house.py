@@ -96,7 +96,16 @@ STANDARD_LIBRARY_ONLY = (
     "engine.pictures.tile_grid",
     "engine.queue.estimates",
 )
-TORCH = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "scipy", "spandrel")
+TORCH = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "safetensors",
+    "accelerate",
+    "scipy",
+    "spandrel",
+    "gguf",
+)
 MAY_IMPORT = {
     **dict.fromkeys(
         TORCH,

@@ -42,6 +42,11 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == MPS else torch.float64
 
 
+def holds_fp8(device: torch.device) -> bool:
+    """Return whether a device can hold fp8 and cast it; none needs to compute in it."""
+    return device.type != MPS
+
+
 def layout(device: torch.device) -> torch.memory_format:
     """Return how weights of convolutions lie there.
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, embedding, group_norm, layer_norm, linear
 
+from engine.device.stored_weights import real_values
 from engine.loading.lora_file import LoraEntry
 from engine.loading.makers_names import Rows
 
@@ -138,7 +139,8 @@ class Addition:
 
 
 def _changed(weight: Tensor, change: Tensor | None) -> Tensor:
-    return weight.float() if change is None else weight.float() + change
+    own = real_values(weight.float())
+    return own if change is None else own + change
 
 
 Found = tuple[Change | None, Tensor | None]  # what is changed of a layer's weights, of its bias

@@ -3,11 +3,14 @@
 import struct
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
-from engine.files.gguf import read_gguf, read_weights
+from engine.files.gguf import OTHERS, TYPES, read_gguf, read_weights
 from engine.files.safetensors import BadFile
 from tests.gguf_files import text, write_gguf
+from tests.quantised import write_quantised
 
 F32, Q8_0, Q4_K = 0, 8, 12
 
@@ -38,6 +41,24 @@ def test_names_shapes_types_and_places_are_read(tmp_path: Path) -> None:
     assert all(tensor.start % 32 == 0 for tensor in header.tensors.values())
     assert header.metadata == {"general.architecture": "sd3"}
     assert header.values("c.bias") == [1, -2, 0.5]
+
+
+def test_the_tables_are_those_of_the_package_gguf() -> None:
+    for number, (title, *sizes) in TYPES.items():
+        kind = gguf.GGMLQuantizationType[title]
+        assert (number, tuple(sizes)) == (kind, gguf.GGML_QUANT_SIZES[kind])
+    assert all(gguf.GGMLQuantizationType[title] == number for number, title in OTHERS.items())
+
+
+def test_a_file_is_read_as_the_package_gguf_reads_it(tmp_path: Path) -> None:
+    tensors = {"a.weight": np.ones((3, 512), np.float32), "b": np.arange(7, dtype=np.float32)}
+    file = write_quantised(tmp_path / "a.gguf", tensors, "Q4_K", {"general.name": "a name"})
+    header, theirs = read_gguf(file), gguf.GGUFReader(file)
+    assert {t.name: (t.tensor_type.name, t.data_offset, t.n_bytes) for t in theirs.tensors} == {
+        name: (t.dtype, t.start, t.end - t.start) for name, t in header.tensors.items()
+    }
+    assert header.shape("a.weight") == (3, 512)
+    assert header.metadata == {"general.architecture": "test", "general.name": "a name"}
 
 
 def test_a_file_cut_short_anywhere_is_known(tmp_path: Path) -> None:
@@ -87,7 +108,7 @@ def test_what_is_no_sound_file_costs_a_sentence(tmp_path: Path, what: str) -> No
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (23, r"its weights are quantised \(IQ4_XS\), which Marble cannot run yet"),
+        (17, r"its weights are quantised \(IQ2_XS\), which Marble cannot run yet"),
         (99, r"'a' is quantised in a way that Marble does not know \(type 99\)"),
     ],
 )
