@@ -21,7 +21,7 @@ from engine.families.flux import BLOCKS, IN_LORAS, PATCH, blocks_of, count, toke
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import Names, Rows, respelled, same
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 # Its module takes another class of that name, and warns at each use that this one is to replace it.
 transformer_chroma.FluxPosEmbed = FluxPosEmbed
@@ -79,7 +79,9 @@ def predict(network: Any, x: Tensor, sigma: Tensor, texts: Tensor, mask: Tensor)
     return unpack(velocities, height, width)
 
 
-def network_of(tensors: Mapping[str, Tensor]) -> ChromaTransformer2DModel:
+def network_of(
+    tensors: Mapping[str, Tensor], target: Target = IN_PLACE
+) -> ChromaTransformer2DModel:
     """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
 
     Raises `BadFile` where tensors are missing or unknown.
@@ -87,7 +89,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> ChromaTransformer2DModel:
     names = respell(tensors)
     with torch.device("meta"):
         network = ChromaTransformer2DModel(**config_of(names))
-    network = fill(network, names)
+    network = fill(network, names, target)
     network.set_attn_processor(_Processor())
     # Not weights: the table of the rows' numbers, and what the makers' norms add to variances.
     embedder = network.time_text_embed
@@ -95,7 +97,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> ChromaTransformer2DModel:
     numbers = torch.arange(ROWS) * 1000
     embedder.mod_proj = get_timestep_embedding(
         numbers, width, flip_sin_to_cos=True, downscale_freq_shift=0
-    ).to(names["x_embedder.weight"].device)
+    ).to(device=target.device)
     for norm in network.distilled_guidance_layer.norms:
         norm.eps = EPSILON
     return network

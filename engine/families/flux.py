@@ -18,7 +18,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 PATCH: Final = 2  # latents on each side of a token
 MASK: Final = 8  # pixels on each side of a latent, all of whose masks fill is told
@@ -159,7 +159,7 @@ def fill_channels(masked: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([masked, pixel_unshuffle(mask, MASK).to(masked)], 1)
 
 
-def network_of(tensors: Mapping[str, Tensor]) -> FluxTransformer2DModel:
+def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> FluxTransformer2DModel:
     """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
 
     Raises `BadFile` where tensors are missing or unknown.
@@ -167,7 +167,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> FluxTransformer2DModel:
     names = respell(tensors)
     with torch.device("meta"):
         network = FluxTransformer2DModel(**config_of(names))
-    return fill(network, names)
+    return fill(network, names, target)
 
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

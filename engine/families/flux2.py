@@ -22,7 +22,15 @@ from engine.families.flux import DOUBLE, SINGLE, count
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
-from engine.loading.modules import fill, read_folder, read_tensors, reading, vae_tensors
+from engine.loading.modules import (
+    IN_PLACE,
+    Target,
+    fill,
+    read_folder,
+    read_tensors,
+    reading,
+    vae_tensors,
+)
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, unused
 from engine.models.tensor_names import respelled as of_today
 
@@ -113,7 +121,7 @@ def grid(latents: Tensor, picture: int) -> Tensor:
     return torch.cartesian_prod(torch.tensor([picture]), *sides, one).to(latents.device)
 
 
-def network_of(tensors: Mapping[str, Tensor]) -> Flux2Transformer2DModel:
+def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Flux2Transformer2DModel:
     """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
 
     Raises `BadFile` where tensors are missing or unknown.
@@ -121,7 +129,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> Flux2Transformer2DModel:
     names = respell(tensors)
     with torch.device("meta"):
         network = Flux2Transformer2DModel(**config_of(names))
-    return fill(network, names)
+    return fill(network, names, target)
 
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

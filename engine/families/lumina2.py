@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import PREFIX, Names, Rows, count, in_blocks, respelled, same
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 PATCH: Final = 2  # latents on each side of a token
 THETA: Final = 10_000
@@ -124,7 +124,7 @@ def predict(
     return -answer
 
 
-def network_of(tensors: Mapping[str, Tensor]) -> Network:
+def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Network:
     """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
 
     Raises `BadFile` where tensors are missing or unknown.
@@ -132,7 +132,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> Network:
     names = respell(tensors)
     with torch.device("meta"):
         network = Network(**config_of(names))
-    network = fill(network, names)
+    network = fill(network, names, target)
     # Tables that follow from the configuration: no weights, and on `meta` without values.
     network.rope_embedder = _Positions(THETA, network.config.axes_dim_rope, LENGTHS, PATCH)
     return network

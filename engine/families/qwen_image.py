@@ -25,7 +25,7 @@ from engine.families.flux import PATCH, pack, unpack
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import PREFIX, Rows, count, respelled
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 THETA: Final = 10_000
 # An empty tensor in ComfyUI's files of Edit from 2511 on: references are told as noiseless.
@@ -61,7 +61,9 @@ def predict(
     return unpack(answer[:, : height * width], height, width)
 
 
-def network_of(tensors: Mapping[str, Tensor], clean_references: bool = False) -> Any:
+def network_of(
+    tensors: Mapping[str, Tensor], target: Target = IN_PLACE, *, clean_references: bool = False
+) -> Any:
     """Return the network of a file's tensors, in their memory.
 
     clean_references: a folder's `zero_cond_t`, which no shape tells: references are noiseless.
@@ -72,7 +74,7 @@ def network_of(tensors: Mapping[str, Tensor], clean_references: bool = False) ->
     with torch.device("meta"):
         config = config_of(names)
         network = QwenImageTransformer2DModel(**config, zero_cond_t=clean_references or marked)
-    network = fill(network, names)
+    network = fill(network, names, target)
     # Tables that follow from the configuration: no weights, and on `meta` without values.
     network.pos_embed = QwenEmbedRope(THETA, config["axes_dims_rope"], scale_rope=True)
     return network

@@ -28,7 +28,7 @@ from engine.loading.makers_names import (
     same,
     thirds,
 )
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 HEAD: Final = 64  # width of a head, of all sizes
 PATCH: Final = 2  # latents on each side of a token
@@ -92,7 +92,7 @@ def predict(network: Any, x: Tensor, sigma: Tensor, embeds: Tensor, pooled: Tens
     return velocity
 
 
-def network_of(tensors: Mapping[str, Tensor]) -> Any:
+def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
     """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
 
     Raises `BadFile` where tensors are missing or unknown.
@@ -100,7 +100,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> Any:
     names = respell(tensors)
     with torch.device("meta"):
         network = SD3Transformer2DModel(**config_of(names))
-    return fill(network, names)
+    return fill(network, names, target)
 
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

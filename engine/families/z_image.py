@@ -14,7 +14,7 @@ from diffusers.models.transformers.transformer_z_image import ZImageTransformer2
 from torch import Tensor
 
 from engine.files.safetensors import BadFile
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 PREFIX: Final = "model.diffusion_model."  # of some files, where all names have it
 PATCH: Final = 2  # latents on each side of a token
@@ -62,15 +62,15 @@ def predict(network: Any, x: Tensor, sigma: Tensor, texts: Sequence[Tensor]) -> 
     return -torch.stack(list(answers)).squeeze(2)
 
 
-def network_of(tensors: Mapping[str, Tensor]) -> Network:
-    """Return the network of a file's tensors, by the makers' names or diffusers'; in their memory.
+def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Network:
+    """Return the network of a file's tensors, by the makers' names or diffusers'.
 
     Raises `BadFile` where tensors are missing or unknown.
     """
     names = respell(tensors)
     with torch.device("meta"):
         network = Network(**config_of(names))
-    return fill(network, names)
+    return fill(network, names, target)
 
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

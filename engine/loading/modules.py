@@ -3,21 +3,25 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.device.backends import is_out_of_memory
+from engine.device.backends import holds_fp8, is_out_of_memory
+from engine.device.stored_weights import StoredWeight, real_values
 from engine.errors import BrokenModel, first_line
 from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.loading.unused_tensors import VAE_HARMLESS
 from engine.models.signatures import VAE
 
 log = logging.getLogger(__name__)
+
+CAST_AT_USE: Final = (torch.nn.Linear, torch.nn.Embedding)  # layers whose weights may stay stored
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -66,23 +70,85 @@ def check_missing(names: Iterable[str]) -> None:
         raise BadFile(f"its weights lack {missing[0]!r} and {len(missing) - 1} more")
 
 
-def fill(module: M, tensors: Mapping[str, Tensor]) -> M:
-    """Give a module made on the device `meta` its tensors, in their own memory; return it.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a module's weights are to lie, and in which dtype it computes.
 
-    Raises `BadFile` where some are missing, are not known to it, or have another shape.
+    device: None is where the tensors are; room: bytes that it may take once all plain weights are
+    cast to that dtype.
+    """
+
+    dtype: torch.dtype = torch.float32
+    device: torch.device | None = None
+    room: int = 0
+
+
+IN_PLACE: Final = Target()
+
+
+def fill(module: M, tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> M:
+    """Give a module made on the device `meta` its tensors; return it.
+
+    Weights of linear layers and of tables that are fp8 or quantised stay as they are, and are cast
+    at each use (`StoredWeight`). All else is cast once; but where the module would then take more
+    than there is room for, weights of these layers whose values are smaller than those of
+    computation stay as they are, too. What is neither cast nor moved stays in its own memory: that
+    of the mapped file. `engine.files.held_bytes.held_bytes` tells beforehand what it takes.
+
+    Raises `BadFile` where tensors are missing, are not known to the module, or have another shape.
     """
     own = module.state_dict()
     check_missing(own.keys() - tensors.keys())
     if unknown := sorted(tensors.keys() - own.keys()):
         raise BadFile(f"its tensor {unknown[0]!r} and {len(unknown) - 1} more are not known")
-    for name, tensor in tensors.items():
+    # GGUF leaves out sides of 1 before the others.
+    shaped = {name: _with_ones(tensor, own[name].ndim) for name, tensor in tensors.items()}
+    for name, tensor in shaped.items():
         if tensor.shape != own[name].shape:
             shapes = [*tensor.shape], [*own[name].shape]
             raise BadFile(
                 f"its tensor {name!r} has the shape {shapes[0]}, where {shapes[1]} is due"
             )
-    module.load_state_dict(tensors, assign=True)
+    tight = sum(_bytes(tensor, target.dtype) for tensor in shaped.values()) > target.room
+    placed: dict[str, Tensor] = {}
+    once: dict[int, Tensor] = {}  # a tensor that two layers share is one parameter
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    for name, tensor in shaped.items():
+        layer, _, leaf = name.rpartition(".")
+        may_stay = leaf == "weight" and isinstance(module.get_submodule(layer), CAST_AT_USE)
+        if id(tensor) not in once:
+            made = _place(tensor, target, may_stay=may_stay, tight=tight)
+            once[id(tensor)] = (
+                torch.nn.Parameter(made, requires_grad=False) if name in parameters else made
+            )
+        placed[name] = once[id(tensor)]
+    module.load_state_dict(placed, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _with_ones(tensor: Tensor, sides: int) -> Tensor:
+    missing = sides - tensor.ndim
+    return tensor.reshape(*[1] * missing, *tensor.shape) if missing > 0 else tensor
+
+
+def _bytes(tensor: Tensor, dtype: torch.dtype) -> int:
+    """Return the bytes of a tensor once it is cast, unless it is quantised."""
+    quantised = isinstance(tensor, StoredWeight) and tensor.is_quantised
+    return tensor.nbytes if quantised else tensor.numel() * dtype.itemsize
+
+
+def _place(tensor: Tensor, target: Target, *, may_stay: bool, tight: bool) -> Tensor:
+    """Return a tensor where it is to lie, cast or as it is stored."""
+    if not tensor.is_floating_point():
+        return tensor.to(device=target.device)
+    stored = tensor if isinstance(tensor, StoredWeight) else StoredWeight(tensor)
+    if stored.is_quantised:
+        stays = stored.kind is not None or holds_fp8(target.device or tensor.device)
+    else:
+        stays = tight and stored.stored.itemsize < target.dtype.itemsize
+    if may_stay and stays:
+        return stored.to(device=target.device, dtype=target.dtype)
+    return real_values(tensor.to(target.dtype)).to(device=target.device)
 
 
 def read_part(
@@ -116,11 +182,11 @@ def read_part(
         raise
 
 
-def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
-    """Map a file's tensors into memory, or raise `BrokenModel`."""
+def read_tensors(name: str, file: Path, *, fp8: bool = False) -> dict[str, Tensor]:
+    """Map a file's tensors into memory, or raise `BrokenModel`; fp8: whether they may be fp8."""
     try:
         with as_broken_model(name):
-            read_header(file)
+            read_header(file, fp8=fp8)
         return dict(load_file(file))
     except OSError as error:  # its text may hold the file's path
         reason = "it is gone" if isinstance(error, FileNotFoundError) else error.strerror

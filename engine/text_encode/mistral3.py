@@ -14,7 +14,7 @@ from transformers.models.mistral.configuration_mistral import MistralConfig
 from transformers.models.mistral.modeling_mistral import MistralModel
 
 from engine.files.safetensors import BadFile
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 # How its names begin: in ComfyUI's files, and in folders of several versions of transformers.
 PREFIX: Final = re.compile(r"^(language_model\.model\.|model\.language_model\.|model\.)")
@@ -26,7 +26,7 @@ SIDE: Final = 128  # of a head, which no shape tells
 THETA: Final = 1_000_000_000.0
 
 
-def encoder_of(tensors: Mapping[str, Tensor]) -> MistralModel:
+def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> MistralModel:
     """Return the encoder of a file's tensors, in their memory; raises `BadFile`.
 
     Files that are cut to the layers that are read have no last norm: their states are not normed.
@@ -39,9 +39,9 @@ def encoder_of(tensors: Mapping[str, Tensor]) -> MistralModel:
         encoder = MistralModel(config)
     if "norm.weight" not in names:
         encoder.norm = torch.nn.Identity()
-    encoder = fill(encoder, names)
+    encoder = fill(encoder, names, target)
     # Not a weight: a table that follows from the configuration, and was not computed on `meta`.
-    encoder.rotary_emb = type(encoder.rotary_emb)(config)
+    encoder.rotary_emb = type(encoder.rotary_emb)(config).to(device=target.device)
     return encoder
 
 

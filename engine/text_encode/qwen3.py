@@ -11,13 +11,13 @@ from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
 from engine.files.safetensors import BadFile
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 
 PREFIX: Final = "model."
 THETA: Final = 1_000_000.0
 
 
-def encoder_of(tensors: Mapping[str, Tensor]) -> Any:
+def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
     """Return the encoder of a file's tensors, in their memory; raises `BadFile`.
 
     Without a last norm, as `engine.text_encode.stacked` leaves it out, states are not normed.
@@ -29,9 +29,9 @@ def encoder_of(tensors: Mapping[str, Tensor]) -> Any:
         encoder = Qwen3Model(config)
     if "norm.weight" not in names:
         encoder.norm = torch.nn.Identity()
-    encoder = fill(encoder, names)
+    encoder = fill(encoder, names, target)
     # Not a weight: a table that follows from the configuration, and was not computed on `meta`.
-    encoder.rotary_emb = type(encoder.rotary_emb)(config)
+    encoder.rotary_emb = type(encoder.rotary_emb)(config).to(device=target.device)
     return encoder
 
 

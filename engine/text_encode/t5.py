@@ -14,7 +14,7 @@ from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
 from engine.files.safetensors import BadFile
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 from engine.text_encode.prompts import Token, flat
 
 END: Final = 1
@@ -92,7 +92,7 @@ def hidden_state(encoder: Any, ids: Tensor) -> Tensor:
     return found
 
 
-def encoder_of(tensors: Mapping[str, Tensor]) -> T5EncoderModel:
+def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> T5EncoderModel:
     """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
     names = {name: each for name, each in tensors.items() if name != TABLE}
     if TABLE in tensors:
@@ -101,7 +101,7 @@ def encoder_of(tensors: Mapping[str, Tensor]) -> T5EncoderModel:
     names[TABLE] = names["shared.weight"]
     with torch.device("meta"):
         encoder = T5EncoderModel(config)
-    return fill(encoder, names)
+    return fill(encoder, names, target)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
