@@ -17,7 +17,16 @@ from diffusers.models.transformers.transformer_chroma import ChromaTransformer2D
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxPosEmbed
 from torch import Tensor
 
-from engine.families.flux import BLOCKS, IN_LORAS, PATCH, blocks_of, count, tokens_of, unpack
+from engine.families.flux import (
+    BLOCKS,
+    IN_LORAS,
+    PATCH,
+    blocks_of,
+    count,
+    tokens_of,
+    told_exactly,
+    unpack,
+)
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import Names, Rows, respelled, same
@@ -67,15 +76,16 @@ def predict(network: Any, x: Tensor, sigma: Tensor, texts: Tensor, mask: Tensor)
     """
     height, width = x.shape[2] // PATCH, x.shape[3] // PATCH
     tokens, positions = tokens_of(x)
-    velocities = network(
-        hidden_states=tokens,
-        encoder_hidden_states=texts,
-        timestep=sigma,
-        img_ids=positions,
-        txt_ids=positions.new_zeros(texts.shape[1], 3),
-        attention_mask=torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1),
-        return_dict=False,
-    )[0]
+    with told_exactly(network.time_text_embed, sigma):
+        velocities = network(
+            hidden_states=tokens,
+            encoder_hidden_states=texts,
+            timestep=sigma,
+            img_ids=positions,
+            txt_ids=positions.new_zeros(texts.shape[1], 3),
+            attention_mask=torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1),
+            return_dict=False,
+        )[0]
     return unpack(velocities, height, width)
 
 

@@ -8,6 +8,7 @@ picture as further tokens (Labs et al. (2025), arXiv:2506.15742).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -102,17 +103,32 @@ def predict(
     """
     height, width = x.shape[2] // PATCH, x.shape[3] // PATCH
     tokens, positions = tokens_of(x, references)
-    velocities = network(
-        hidden_states=tokens,
-        encoder_hidden_states=texts,
-        pooled_projections=pooled,
-        timestep=sigma,
-        guidance=guidance,
-        img_ids=positions,
-        txt_ids=positions.new_zeros(texts.shape[1], 3),
-        return_dict=False,
-    )[0]
+    with told_exactly(network.time_text_embed, sigma, guidance):
+        velocities = network(
+            hidden_states=tokens,
+            encoder_hidden_states=texts,
+            pooled_projections=pooled,
+            timestep=sigma,
+            guidance=guidance,
+            img_ids=positions,
+            txt_ids=positions.new_zeros(texts.shape[1], 3),
+            return_dict=False,
+        )[0]
     return unpack(velocities[:, : height * width], height, width)
+
+
+@contextmanager
+def told_exactly(embedder: Any, *times: Tensor | None) -> Iterator[None]:
+    """Let a network embed σ and guidance, [n] fp32, as they are, in this order; as in ComfyUI.
+
+    diffusers rounds 1000·σ to the network's dtype first: in bf16 to multiples of 4.
+    """
+    exact = iter([each * 1000 for each in times if each is not None])
+    hook = embedder.time_proj.register_forward_pre_hook(lambda *_: (next(exact),))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def tokens_of(x: Tensor, references: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.device.finite import check_weights
-from engine.families.flux import DOUBLE, SINGLE, count
+from engine.families.flux import DOUBLE, SINGLE, count, told_exactly
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
@@ -101,15 +101,16 @@ def predict(
     """
     pictures = [x, *references]
     words = torch.arange(texts.shape[1], device=x.device)
-    velocities: Tensor = network(
-        hidden_states=torch.cat([each.flatten(2).mT for each in pictures], 1),
-        encoder_hidden_states=texts,
-        timestep=sigma,
-        guidance=guidance,
-        img_ids=torch.cat([grid(each, APART * place) for place, each in enumerate(pictures)]),
-        txt_ids=torch.stack([*[torch.zeros_like(words)] * 3, words], 1),
-        return_dict=False,
-    )[0]
+    with told_exactly(network.time_guidance_embed, sigma, guidance):
+        velocities: Tensor = network(
+            hidden_states=torch.cat([each.flatten(2).mT for each in pictures], 1),
+            encoder_hidden_states=texts,
+            timestep=sigma,
+            guidance=guidance,
+            img_ids=torch.cat([grid(each, APART * place) for place, each in enumerate(pictures)]),
+            txt_ids=torch.stack([*[torch.zeros_like(words)] * 3, words], 1),
+            return_dict=False,
+        )[0]
     height, width = x.shape[2:]
     return velocities[:, : height * width].mT.reshape(x.shape)
 
