@@ -20,8 +20,8 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
+from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.layer_names import original_name
-from engine.loading.model import Model
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.models import families
 from engine.models.catalogue import Checkpoint
@@ -85,7 +85,7 @@ def make_modules(form: Path, seed: int = 0) -> dict[str, Any]:
         }
 
 
-def make_true_model(folder: Path, family: str, **unet: Any) -> Model:
+def make_true_model(folder: Path, family: str, **unet: Any) -> StableDiffusion:
     """Return a family's true form with fewer channels, random weights and a tokenizer of letters.
 
     SD2 predicts v, as its larger models do. unet: what of the U-Net's configuration is otherwise.
@@ -102,7 +102,7 @@ def make_true_model(folder: Path, family: str, **unet: Any) -> Model:
     second = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), pad_token="!")
     prediction = "v_prediction" if family == "sd2" else "epsilon"
     its = families.BY_KEY[family]
-    return Model(
+    return StableDiffusion(
         checkpoint=Checkpoint(name=family, folder=form, family=its, defaults=its.defaults(64)),
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -110,7 +110,7 @@ def make_true_model(folder: Path, family: str, **unet: Any) -> Model:
         tokenizer_2=second if family == "sdxl" else None,
         text_encoder=modules["text_encoder"],
         text_encoder_2=modules.get("text_encoder_2"),
-        unet=modules["unet"],
+        network=modules["unet"],
         vae=modules["vae"],
         noise_schedule=NoiseSchedule(prediction_type=prediction),
     )

@@ -41,16 +41,16 @@ ARROWS = {
     "engine.starter": "",
     "engine.queue": "pictures recipe errors sentences",
     "engine.executors": (
-        "pipeline spec finish loading models device files events errors sentences"
+        "pipeline families spec finish loading models device files events errors sentences"
     ),
-    "engine.check": "pipeline text_encode finish decode loading models device errors",
+    "engine.check": "pipeline families text_encode finish decode loading models device errors",
     "engine.pipeline": (
         "spec formats denoise text_encode finish decode "
         "pictures loading models recipe device files events errors sentences"
     ),
     "engine.spec": "recipe",
     "engine.formats": "text_encode pictures models recipe errors sentences",
-    "engine.families": "loading models device files",
+    "engine.families": "text_encode decode loading models recipe device files errors",
     "engine.denoise": "text_encode decode pictures loading models recipe device errors",
     "engine.text_encode": "loading models recipe device files errors sentences",
     "engine.finish": "decode pictures loading models device events errors sentences",

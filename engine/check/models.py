@@ -16,8 +16,8 @@ from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import check_values
 from engine.errors import BrokenModel, OutOfMemory
+from engine.families.registry import load
 from engine.finish.upscale import load_upscale_model
-from engine.loading.loading import load
 from engine.loading.lora_file import read_entries
 from engine.loading.modules import read_tensors
 from engine.models.catalogue import Catalogue, Checkpoint

@@ -26,17 +26,13 @@ def encode_whole(vae: Any, images: Tensor) -> Tensor:
 def encode(
     model: Model, images: Tensor, mean_of: Callable[[Any, Tensor], Tensor] = encode_whole
 ) -> Tensor:
-    """Encode images [1, 3, H, W] in −1 … 1 to latents [1, C, H/8, W/8], fp32, on the device.
+    """Encode images [1, 3, H, W] in −1 … 1 to latents [1, C, h, w], fp32, on the device.
 
     Latents are the mean of the VAE's distribution, not a sample, so that a start image always
     gives the same. mean_of: computes that mean, at once or in tiles.
     """
-    config = model.vae.config
-    shift = getattr(config, "shift_factor", None) or 0.0
     dtype = next(model.vae.parameters()).dtype
-    mean = mean_of(model.vae, images.to(model.device, dtype)).float()
-    latents: Tensor = (mean - shift) * config.scaling_factor
-    return latents
+    return model.from_vae(mean_of(model.vae, images.to(model.device, dtype)).float())
 
 
 def to_images(pixels: Pixels) -> Tensor:
@@ -52,7 +48,7 @@ def to_mask(mask: Pixels) -> Tensor:
 def inpainting_input(
     images: Tensor | None, mask: Tensor, to_latents: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return an inpainting U-Net's further input channels: the mask, and the unmasked picture.
+    """Return an inpainting network's further input channels: the mask, and the unmasked picture.
 
     images: [1, 3, H, W] in −1 … 1, or None; mask: [1, 1, H, W] in 0 … 1; to_latents: encodes images
     to [1, C, h, w]. Returns [1, 1 + C, h, w] fp32, on the latents' device. Rombach et al. (2022),

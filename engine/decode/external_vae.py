@@ -22,7 +22,7 @@ from engine.loading.model import Model, NoVae
 from engine.loading.modules import read_folder, read_part, read_tensors, reading, vae_tensors
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, left_in_vae
 from engine.models.control_files import read_config
-from engine.models.families import BY_KEY, TINY_VAES
+from engine.models.families import TINY_VAES
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
 from engine.models.supported import check_vae as check_config
@@ -112,9 +112,7 @@ class ExternalVaes:
     def _load(self, name: str, path: Path) -> Any:
         if is_tiny(path):
             return self._tiny(name, path)
-        # The VAEs of SD1, SD2 and SDXL have one architecture, and different scaling factors.
-        key = "sdxl" if self._model.checkpoint.family.is_xl else "sd1"
-        return self._fit(name, read_vae(name, path, BY_KEY[key].config_folder))
+        return self._fit(name, self._model.read_vae(name, path))
 
     def _tiny(self, name: str, path: Path) -> AutoencoderTiny:
         family = self._model.checkpoint.family
@@ -124,12 +122,9 @@ class ExternalVaes:
         return self._fit(name, read_tiny(name, path))
 
     def _fit(self, name: str, vae: Any) -> Any:
-        if vae.config.latent_channels != self._model.latent_channels:
-            raise BrokenModel(
-                name,
-                f"its latents have {vae.config.latent_channels} channels, the model's "
-                f"{self._model.latent_channels}.",
-            )
+        its, own = (each.config.latent_channels for each in (vae, self._model.vae))
+        if its != own:
+            raise BrokenModel(name, f"its latents have {its} channels, the model's {own}.")
         made = vae.to(self._model.device).eval().requires_grad_(False)
         return made.to(memory_format=layout(self._model.device))
 

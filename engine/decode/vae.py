@@ -40,16 +40,14 @@ def decode_whole(vae: Any, latents: Tensor) -> Tensor:
 def decode(
     model: Model, latents: Tensor, images_of: Callable[[Any, Tensor], Tensor] = decode_whole
 ) -> Pixels:
-    """Decode latents [1, C, h, w] to pixels [8h, 8w, 3], uint8.
+    """Decode latents [1, C, h, w] to pixels [H, W, 3], uint8.
 
     images_of: computes the images, at once or in tiles. Raises `NotFinite` where they would be
     black: VAEs run in fp32, so that no higher precision would help.
     """
-    config = model.vae.config
-    shift = getattr(config, "shift_factor", None) or 0.0
     # Not `vae.dtype`: diffusers walks the whole model for it, 1 ms a picture.
     dtype = next(model.vae.parameters()).dtype
-    images = images_of(model.vae, latents.to(dtype) / config.scaling_factor + shift)
+    images = images_of(model.vae, model.to_vae(latents.to(dtype)))
     if not all(are_finite([images])):
         drawn = all(are_finite([latents]))
         raise NotFinite(Sentence("not_finite_vae") if drawn else Sentence("not_finite_latents"))
@@ -60,7 +58,8 @@ class Previewer:
     """Makes previews of latents, by a tiny VAE where there is one and it is cheap enough.
 
     Otherwise by a linear map from latents and a constant to RGB in −1…1, [C + 1, 3], which costs
-    very little. It is taken from the model's `marble.json`, or else fitted to the VAE's output.
+    very little. It is taken from the model's `marble.json`, or is its family's, or is fitted to the
+    VAE's output.
     """
 
     def __init__(self, model: Model, tiny: AutoencoderTiny | None = None) -> None:
@@ -101,7 +100,8 @@ class Previewer:
         given = self._model.checkpoint.preview
         if given:
             return torch.tensor([*given["weights"], given["bias"]], device=self._model.device)
-        return fit_preview(self._model)
+        known = self._model.preview_map
+        return fit_preview(self._model) if known is None else known.to(self._model.device)
 
     @cached_property
     def _cost(self) -> float:
@@ -141,7 +141,7 @@ def fit_preview(model: Model, samples: int = 32, side: int = 8) -> Tensor:
     coarse = torch.randn((samples, model.latent_channels, 2, 2), generator=generator)
     latents = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
     latents = latents / latents.std()
-    scaled = latents.to(model.device) / model.vae.config.scaling_factor
+    scaled = model.to_vae(latents.to(model.device))
     pixels = torch.cat(
         [model.vae.decode(row[None], return_dict=False)[0] for row in scaled.to(model.vae.dtype)]
     )

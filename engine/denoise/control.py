@@ -180,7 +180,7 @@ def load_control(name: str, path: Path, model: Model) -> Any:
     with reading(name):
         network = read(path, model, kind)
     for key in SHARED:
-        its, wanted = (_plain(config.get(key)) for config in (network.config, model.unet.config))
+        its, wanted = (_plain(config.get(key)) for config in (network.config, model.network.config))
         if its != wanted:
             reason = f"its {key} is {its}, that of {model.checkpoint.name!r} {wanted}"
             raise BrokenModel(name, f"{reason}: it is made for models of another form.")
@@ -199,7 +199,7 @@ def _from_file(path: Path, model: Model, kind: Any) -> Any:
     """Build the network in the form of the U-Net's lower half, as it was when it was trained."""
     given = {name: each for name, each in load_file(path).items() if not HARMLESS.match(name)}
     known = set(inspect.signature(kind.__init__).parameters)
-    config = {key: value for key, value in model.unet.config.items() if key in known}
+    config = {key: value for key, value in model.network.config.items() if key in known}
     config["in_channels"] = model.latent_channels
     config["conditioning_embedding_out_channels"] = IMAGE_CHANNELS
     if kind is ControlNetUnionModel:

@@ -6,28 +6,27 @@ that any number of them request, in one call of the U-Net, whatever their sample
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 from weakref import ref
 
 import torch
 from torch import Tensor
 
 from engine.denoise.control import ActiveControl, control_residuals
+from engine.denoise.flow import FlowSchedule
 from engine.denoise.guidance import guide, needs_negative, rescale
 from engine.denoise.inpainting import keep_unmasked
 from engine.denoise.multidiffusion import count as count_tiles
 from engine.denoise.multidiffusion import in_tiles
 from engine.denoise.noise import start_noise
 from engine.denoise.samplers import SAMPLERS, NoiseSource, Request, Sampling, advance
-from engine.denoise.schedules import sigmas_for, start
-from engine.loading.model import Model
-from engine.loading.noise_schedule import NoiseSchedule, add_noise, model_input
-from engine.recipe.context_length import share_a_call
+from engine.denoise.schedules import sigmas_for
+from engine.loading.model import Conditioning, Model
 from engine.recipe.recipe import Recipe
-from engine.text_encode.conditioning import Conditioning, blank, stack
+from engine.text_encode.conditioning import stack
 
 Shape = tuple[int, int, int]  # one latent's: C, h, w
 
@@ -38,7 +37,7 @@ class PassInputs:
 
     latents: of a start image, [1, C, h, w] fp32; strength: how far they are noised; steps: of the
     pass; mask: 1 where latents are painted, 0 where they are kept, [1, 1, h, w]; extra: further
-    input channels of a U-Net for inpainting, [1, E, h, w], or of each tile; tile: the side of the
+    input channels of a network for inpainting, [1, E, h, w], or of each tile; tile: the side of the
     tiles, in latents; controls: its ControlNets.
     """
 
@@ -84,17 +83,18 @@ class Denoising:
         self.extra = inputs.extra
         self.controls = inputs.controls
         # A model distilled with guidance takes the scale as an input, and no negative prompt.
-        built_in = model.guidance_width
-        self.guidance_scale = 1.0 if built_in else recipe.guidance_scale
+        self.guidance_scale = 1.0 if model.takes_guidance else recipe.guidance_scale
         self.guidance_rescale = recipe.guidance_rescale
         self.loras = recipe.loras
         texts = (negative, positive) if needs_negative(self.guidance_scale) else (positive,)
-        arguments = [
-            text.sized(inputs.width, inputs.height).guided(recipe.guidance_scale, built_in)
+        told = [
+            model.conditions(text, inputs.width, inputs.height, recipe.guidance_scale)
             for text in texts
         ]
-        together = share_a_call([text.tokens for text in texts])
-        self.conditions = (stack(arguments),) if together else tuple(arguments)
+        whole = shape_of(model, inputs.width, inputs.height)
+        self.context_rule = model.context_rule(whole[2], whole[1])
+        together = self.context_rule.share_a_call([text.tokens for text in texts])
+        self.conditions = (stack(told, self.context_rule),) if together else tuple(told)
         self.denoised: Tensor | None = None
         # Conditioning of the previous batch, reused while its members stay the same. They are held
         # weakly: this picture is one of them, and a circle would keep its controls in memory.
@@ -102,7 +102,6 @@ class Denoising:
         self._sampling, self.total = _sampling(model, recipe, picture, inputs)
         self._state: Request | Tensor = advance(self._sampling)
         assert isinstance(self._state, Request), "at least one step"
-        whole = shape_of(model, inputs.width, inputs.height)
         self.shape: Shape = (whole[0], *self._state.x.shape[2:])  # of each request
         self._whole = self.shape == whole
         calls = 1 if inputs.tile is None else count_tiles(*whole[1:], inputs.tile)
@@ -170,44 +169,40 @@ def _sampling(
     model: Model, recipe: Recipe, picture: int, inputs: PassInputs
 ) -> tuple[Sampling, int]:
     """Begin sampling; return it, and how many steps it takes."""
-    schedule = model.noise_schedule
+    schedule = model.noise(inputs.width, inputs.height, inputs.steps)
     sigmas = sigmas_for(
         recipe.sampler, recipe.schedule, inputs.steps, inputs.strength, noise_schedule=schedule
     )
     shape = shape_of(model, inputs.width, inputs.height)
     noise = start_noise(recipe, picture, shape).to(model.device)
-    x = start(noise, float(sigmas[0]), schedule.sigma_max, inputs.latents)
+    x = schedule.start(noise, float(sigmas[0]), inputs.latents)
     source = NoiseSource(recipe.seed, recipe.count, [picture])
-    sampling = SAMPLERS[recipe.sampler](x, sigmas, source)
+    flow = schedule if isinstance(schedule, FlowSchedule) else None
+    sampling = SAMPLERS[recipe.sampler](x, sigmas, source, flow)
     if inputs.mask is not None and inputs.latents is not None:
-        sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, add_noise)
+        sampling = keep_unmasked(sampling, inputs.latents, noise, inputs.mask, schedule.add_noise)
     if inputs.tile is not None and max(shape[1:]) > inputs.tile:
         sampling = in_tiles(sampling, inputs.tile)
     return sampling, len(sigmas) - 1
 
 
 def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Tensor]:
-    """Call the U-Net for a batch; return each picture's guided `denoised`, [1, C, h, w].
+    """Call the network for a batch; return each picture's guided `denoised`, [1, C, h, w].
 
-    Every picture of the batch must have a request, and all one kind. Timesteps differ by row, and
-    contexts of different lengths are repeated to a common one. Each call is padded to `rows` rows,
-    since their number moves the last bits of each row: at one number a picture's are always the
-    same.
+    Every picture of the batch must have a request, and all one kind. Noise levels differ by row,
+    and contexts of different lengths are brought to a common one. Each call is padded to `rows`
+    rows, since their number moves the last bits of each row: at one number a picture's are always
+    the same.
     """
     call_rows = [row for picture in batch for row in picture.call_rows()]
     used = len(call_rows)
     call_rows += call_rows[:1] * max(0, rows - used)
-    sigmas = [row.sigma for row in call_rows]
-    timesteps = [_timestep(model.noise_schedule, sigma) for sigma in sigmas]
-    # One copy to the device for both; as fp32 the timesteps, whole numbers below 1000, are exact.
-    levels = torch.tensor([sigmas, timesteps]).to(model.device)
     extras = [row.extra for row in call_rows if row.extra is not None]
     predict = partial(
-        _predict,
-        model,
+        model.predict,
         torch.cat([row.x for row in call_rows]),
         torch.cat(extras) if extras else None,
-        levels,
+        model.levels([row.sigma for row in call_rows]),
         control=partial(
             control_residuals, batch[0].controls, [row.control_scales for row in call_rows]
         ),
@@ -221,23 +216,21 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
 
 
 def call_on_noise(model: Model, shape: Shape, controls: Sequence[ActiveControl], rows: int) -> None:
-    """Call the U-Net with rows of noise in one latent's shape, to measure a call's cost.
+    """Call the network with rows of noise in one latent's shape, to measure a call's cost.
 
-    Prompts are of one window, and all controls are at full strength.
+    Prompts are of a usual length, and all controls are at full strength.
     """
     channels, height, width = shape
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
     x = draw((rows, channels, height, width)).to(model.device)
-    beside = int(model.unet.config.in_channels) - channels
+    beside = model.extra_channels
     extra = draw((rows, beside, height, width)).to(model.device) if beside else None
-    levels = torch.tensor([[1.0] * rows, [500.0] * rows]).to(model.device)
     control_scales = [(1.0,) * len(controls)] * rows
-    _predict(
-        model,
+    model.predict(
         x,
         extra,
-        levels,
-        blank(model, rows),
+        model.levels([0.5] * rows),
+        model.blank(rows),
         partial(control_residuals, controls, control_scales),
     )
 
@@ -250,41 +243,11 @@ def _guide(denoised: Tensor, picture: Denoising) -> Tensor:
     return rescale(guided, denoised[1:], request.x, request.sigma, picture.guidance_rescale)
 
 
-@lru_cache(maxsize=4096)
-def _timestep(schedule: NoiseSchedule, sigma: float) -> float:
-    return float(schedule.timestep(sigma))
-
-
 def _gather(batch: Sequence[Denoising], padding: int) -> list[Conditioning]:
     """Return the batch's conditioning, stacked for each call; reused from the previous batch."""
     members = (*map(ref, batch), padding)
     leader = batch[0]
     if leader.stacked is None or leader.stacked[0] != members:
         by_call = zip(*(picture.conditions for picture in batch), strict=True)
-        leader.stacked = members, [stack(parts, padding) for parts in by_call]
+        leader.stacked = members, [stack(parts, leader.context_rule, padding) for parts in by_call]
     return leader.stacked[1]
-
-
-def _predict(
-    model: Model,
-    x: Tensor,
-    extra: Tensor | None,
-    levels: Tensor,
-    conditioning: Conditioning,
-    control: Callable[[Tensor, Tensor, Mapping[str, Any]], Mapping[str, Any]],
-) -> Tensor:
-    """Return the model's prediction of the clean latents of rows x [n, C, h, w], fp32.
-
-    extra: further input channels, [n, E, h, w], the same at every σ; levels: each row's σ and
-    timestep, [2, n]; conditioning: n rows; control: returns what ControlNets add. Only the networks
-    compute in the model's dtype.
-    """
-    sigma = levels[0].view(-1, 1, 1, 1)
-    scaled = model_input(x, sigma)
-    channels = scaled if extra is None else torch.cat([scaled, extra], dim=1)
-    arguments = conditioning.arguments(model.dtype)
-    arguments |= control(scaled.to(model.dtype), levels[1], arguments)
-    if conditioning.guidance is not None:  # not an argument of ControlNets
-        arguments["timestep_cond"] = conditioning.guidance.to(model.dtype)
-    output = model.unet(channels.to(model.dtype), levels[1], **arguments, return_dict=False)[0]
-    return model.noise_schedule.denoised(x, sigma, output)

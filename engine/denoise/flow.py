@@ -25,6 +25,7 @@ class FlowSchedule(SigmaTable):
     σ, from t = 1/entries to 1.
     """
 
+    is_flow = True
     shift: float = 1.0
     entries: int = 1000
 
@@ -57,6 +58,10 @@ class FlowSchedule(SigmaTable):
     def add_noise(self, latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
         """Return (1 − σ)·latents + σ·noise, all [B, C, h, w]; at σ = 1 the noise alone."""
         return latents * (1 - sigma) + noise * sigma
+
+    def start(self, noise: Tensor, sigma: float, latents: Tensor | None = None) -> Tensor:
+        """Return x at the first σ, in the shape of noise; without latents it is σ·noise."""
+        return noise * sigma if latents is None else self.add_noise(latents, noise, sigma)
 
 
 def linear_mu(tokens: int, low: tuple[int, float], high: tuple[int, float]) -> float:

@@ -15,45 +15,42 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.denoise.flow import FlowSchedule
 from engine.denoise.samplers import SAMPLERS
 from engine.errors import OptionError
-from engine.loading.noise_schedule import NoiseSchedule
+from engine.loading.noise_schedule import SigmaTable
 from engine.recipe.limits import Range
-
-Noise = NoiseSchedule | FlowSchedule
 
 STRENGTHS: Final = Range(0.01, 1)
 
 
-def normal(noise: Noise, steps: int) -> Tensor:
+def normal(noise: SigmaTable, steps: int) -> Tensor:
     """Space timesteps evenly, both ends of the table included."""
     return _end(noise.sigma(torch.linspace(*noise.timesteps, steps)))
 
 
-def sgm_uniform(noise: Noise, steps: int) -> Tensor:
+def sgm_uniform(noise: SigmaTable, steps: int) -> Tensor:
     """Space timesteps evenly, without the table's low end (Stability's generative-models)."""
     return _end(noise.sigma(torch.linspace(*noise.timesteps, steps + 1)[:-1]))
 
 
-def karras(noise: Noise, steps: int, rho: float = 7.0) -> Tensor:
+def karras(noise: SigmaTable, steps: int, rho: float = 7.0) -> Tensor:
     """Space σ^(1/ρ) evenly: Karras et al. (2022), arXiv:2206.00364, equation 5."""
     high, low = noise.sigma_max ** (1 / rho), noise.sigma_min ** (1 / rho)
     return _end((high + torch.linspace(0, 1, steps) * (low - high)) ** rho)
 
 
-def exponential(noise: Noise, steps: int) -> Tensor:
+def exponential(noise: SigmaTable, steps: int) -> Tensor:
     """Space log σ evenly."""
     return _end(torch.linspace(math.log(noise.sigma_max), math.log(noise.sigma_min), steps).exp())
 
 
-def simple(noise: Noise, steps: int) -> Tensor:
+def simple(noise: SigmaTable, steps: int) -> Tensor:
     """Take every (table/steps)-th entry of the table, from the top."""
     stride = len(noise.sigmas) / steps
     return _end(noise.sigmas.flip(0)[[int(i * stride) for i in range(steps)]])
 
 
-def ddim_uniform(noise: Noise, steps: int) -> Tensor:
+def ddim_uniform(noise: SigmaTable, steps: int) -> Tensor:
     """Take every (table//steps)-th entry from the second on, up: Song et al. (2021), DDIM.
 
     The whole stride means other numbers of steps than asked for (30 gives 31), and a start below
@@ -63,7 +60,7 @@ def ddim_uniform(noise: Noise, steps: int) -> Tensor:
     return _end(noise.sigmas[1::stride].flip(0))
 
 
-def beta(noise: Noise, steps: int, shape: float = 0.6) -> Tensor:
+def beta(noise: SigmaTable, steps: int, shape: float = 0.6) -> Tensor:
     """Take timesteps at quantiles of Beta(.6, .6): dense at both ends. Lee et al. (2024),
     arXiv:2407.12173. Timesteps that round to the same one are taken once.
     """
@@ -103,7 +100,7 @@ def _end(sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
-SCHEDULES: Final[Mapping[str, Callable[[Noise, int], Tensor]]] = {
+SCHEDULES: Final[Mapping[str, Callable[[SigmaTable, int], Tensor]]] = {
     "normal": normal,
     "karras": karras,
     "exponential": exponential,
@@ -120,7 +117,7 @@ def sigmas_for(
     steps: int,
     strength: float = 1.0,
     *,
-    noise_schedule: Noise,
+    noise_schedule: SigmaTable,
 ) -> Tensor:
     """Return the sigmas that a sampler walks down: [actual steps + 1] fp32, descending to 0.
 
@@ -132,7 +129,7 @@ def sigmas_for(
     for option, name, known in (("sampler", sampler, SAMPLERS), ("schedule", schedule, SCHEDULES)):
         if name not in known:
             raise OptionError(option, name, f"one of {', '.join(known)}")
-    if isinstance(noise_schedule, FlowSchedule) and not SAMPLERS[sampler].flows:
+    if noise_schedule.is_flow and not SAMPLERS[sampler].flows:
         fitting = ", ".join(name for name, each in SAMPLERS.items() if each.flows)
         raise OptionError("sampler", sampler, f"one of {fitting} for this model")
     if steps < 1:
@@ -158,14 +155,3 @@ def initial_noise(
     """
     noise = torch.randn((count, *shape), generator=torch.Generator().manual_seed(seed))
     return noise if pictures is None else noise[list(pictures)]
-
-
-def start(noise: Tensor, sigma: float, sigma_max: float, latent: Tensor | None = None) -> Tensor:
-    """Return x at the first σ, in the shape of noise: latent + noise·σ (no latent for nothing).
-
-    At the table's top it is latent + noise·√(1+σ²), so that the model's first input, scaled by
-    1/√(1+σ²), holds the noise at its full, unit variance.
-    """
-    if sigma > sigma_max or math.isclose(sigma, sigma_max, rel_tol=1e-5):
-        sigma = math.sqrt(1 + sigma**2)
-    return noise * sigma if latent is None else latent + noise * sigma

@@ -1,6 +1,6 @@
 """The sizes in bytes of tensors, modules and files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,11 +29,13 @@ def module_bytes(modules: Iterable[Module]) -> int:
 
 
 def tensor_bytes(thing: Any) -> int:
-    """Return the bytes of all tensors in a tensor, tuple or dataclass."""
+    """Return the bytes of all tensors in a tensor, tuple, mapping or dataclass."""
     if isinstance(thing, Tensor):
         return thing.nbytes
     if isinstance(thing, tuple):
         return sum(map(tensor_bytes, thing))
+    if isinstance(thing, Mapping):
+        return sum(map(tensor_bytes, thing.values()))
     if is_dataclass(thing):
         return sum(tensor_bytes(getattr(thing, field.name)) for field in fields(thing))
     return 0

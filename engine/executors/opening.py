@@ -11,9 +11,9 @@ from engine.device.out_of_memory import Ladder
 from engine.device.probe import Measurements, Probe
 from engine.device.tensor_bytes import Evictable
 from engine.executors.config import EngineConfig
+from engine.families.registry import load
 from engine.files.stored import PictureFolder
 from engine.finish.upscale import Upscaler
-from engine.loading.loading import load
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
@@ -77,8 +77,8 @@ def open_safety_checker(config: EngineConfig) -> SafetyChecker | None:
 
 
 def compile_blocks(model: Model) -> None:
-    """Let the blocks that a U-Net repeats be compiled, for each size at its first use."""
+    """Let the blocks that a network repeats be compiled, for each size at its first use."""
     torch._dynamo.config.recompile_limit = SIZES
     # LoRAs are hooks on layers: what was compiled without them must not be used with them.
     torch._dynamo.config.skip_nnmodule_hook_guards = False
-    model.unet.compile_repeated_blocks(dynamic=False)
+    model.network.compile_repeated_blocks(dynamic=False)

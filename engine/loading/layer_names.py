@@ -1,11 +1,10 @@
-"""Names of a model's modules: diffusers' own, and those of other programs for the same.
-
-Standard library only.
-"""
+"""Names of a model's modules: diffusers' own, and those of other programs for the same."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from engine.loading.model import NETWORK
 
 # Parts of a residual block, and of the U-Net itself, by Stability's original names.
 RESNET: Final = {
@@ -60,7 +59,7 @@ def names_in_loras(
     oldest files of diffusers count attention's projections to its processor.
     """
     for module in modules:
-        full = module if part == "unet" else f"text_model.{module.removeprefix('text_model.')}"
+        full = module if part == NETWORK else f"text_model.{module.removeprefix('text_model.')}"
         for spelling in {module, full}:
             for prefix in JOINED[part]:
                 yield f"{prefix}{spelling.replace('.', '_')}", module
@@ -68,20 +67,20 @@ def names_in_loras(
                 yield f"{prefix}{spelling}", module
                 for pattern, place in OLD.items():
                     yield f"{prefix}{pattern.sub(place, spelling)}", module
-        if part == "unet" and (original := original_name(module, config)):
+        if part == NETWORK and (original := original_name(module, config)):
             yield f"lora_unet_{original.replace('.', '_')}", module
             for prefix in ORIGINAL:
                 yield f"{prefix}{original}", module
 
 
 JOINED: Final = {
-    "unet": ("lora_unet_", "lycoris_"),
+    NETWORK: ("lora_unet_", "lycoris_"),
     "text_encoder": ("lora_te_", "lora_te1_"),
     "text_encoder_2": ("lora_te2_",),
 }
 # diffusers', OneTrainer's, ComfyUI's.
 DOTTED: Final = {
-    "unet": ("unet.", ""),
+    NETWORK: ("unet.", ""),
     "text_encoder": (
         "text_encoder.", "clip_l.", "text_encoders.clip_l.transformer.",
         "text_encoders.clip_h.transformer.",

@@ -21,11 +21,10 @@ from engine.device.backends import is_out_of_memory
 from engine.device.finite import check_values
 from engine.device.tensor_bytes import file_bytes, tensor_bytes
 from engine.errors import BrokenModel
-from engine.loading.layer_names import names_in_loras
 from engine.loading.lora_file import LoraEntry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
 from engine.loading.makers_names import Rows
-from engine.loading.model import ENCODERS, Model
+from engine.loading.model import NETWORK, Model
 from engine.loading.modules import read_tensors
 from engine.models.control_files import family_title
 from engine.models.model_files import ModelFiles
@@ -54,8 +53,7 @@ class Loras:
         self._make_room = make_room
         self._layers = {
             part: {name: each for name, each in module.named_modules() if _has_weight(each)}
-            for part in ("unet", *ENCODERS)
-            if (module := getattr(model, part)) is not None
+            for part, module in model.parts.items()
         }
         self._kind = model.checkpoint.family.title
         self._sets: OrderedDict[Set, Mapping[Any, Addition]] = OrderedDict({(): {}})
@@ -108,7 +106,7 @@ class Loras:
             read = {role: held[key].float() for role, key in entry.tensors.items()}
             self._check_family(lora, entry, read)
             for (part, name), rows in self._meant[entry.name].items():
-                layer, weight = self._layers[part][name], lora.weights[part != "unet"]
+                layer, weight = self._layers[part][name], lora.weights[part != NETWORK]
                 yield layer, _fit(lora, entry, layer, read, weight, rows)
 
     def _check_family(self, lora: Lora, entry: LoraEntry, tensors: Mapping[str, Tensor]) -> None:
@@ -130,8 +128,8 @@ class Loras:
         """
         meant: dict[str, dict[tuple[str, str], Rows | None]] = defaultdict(dict)
         for part, layers in self._layers.items():
-            for spelling, name in names_in_loras(part, list(layers), self._model.unet.config):
-                meant[spelling][part, name] = None
+            for spelling, name, rows in self._model.lora_names(part, list(layers)):
+                meant[spelling][part, name] = rows
         return meant
 
 

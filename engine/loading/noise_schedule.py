@@ -6,6 +6,8 @@ table of noise levels that the model was trained with. The table is small and li
 the CPU.
 """
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,13 +19,32 @@ from torch import Tensor
 ZERO_SNR: Final = 4.8973451890853435e-08
 
 
-class SigmaTable:
-    """A table of the noise levels that a model knows."""
+class SigmaTable(ABC):
+    """The noise levels that a model knows, and how latents are noised to one of them."""
+
+    is_flow = False  # x is a mean of latents and noise, instead of their sum
 
     @cached_property
     def sigmas(self) -> Tensor:
         """Return the table of σ, fp32, ascending."""
         raise NotImplementedError
+
+    @property
+    @abstractmethod
+    def timesteps(self) -> tuple[float, float]:
+        """Return the first and the last timestep, from noise to picture."""
+
+    @abstractmethod
+    def sigma(self, timestep: Tensor | float) -> Tensor:
+        """Return σ, fp32, at timesteps of any shape."""
+
+    @abstractmethod
+    def add_noise(self, latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        """Return latents with noise at σ, all [B, C, h, w]."""
+
+    @abstractmethod
+    def start(self, noise: Tensor, sigma: float, latents: Tensor | None = None) -> Tensor:
+        """Return x at the first σ, in the shape of noise; without latents of noise alone."""
 
     @property
     def sigma_min(self) -> float:
@@ -98,10 +119,19 @@ class NoiseSchedule(SigmaTable):
         """
         return PREDICTIONS[self.prediction_type](x, sigma, output.to(x.dtype))
 
+    def add_noise(self, latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        """Return latents + σ·noise, all [B, C, h, w]."""
+        return latents + noise * sigma
 
-def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """Return latents with noise at σ, all [B, C, h, w]."""
-    return latents + noise * sigma
+    def start(self, noise: Tensor, sigma: float, latents: Tensor | None = None) -> Tensor:
+        """Return x at the first σ, in the shape of noise: latents + noise·σ (no latents: noise·σ).
+
+        At the table's top it is latents + noise·√(1+σ²), so that the model's first input, scaled by
+        1/√(1+σ²), holds the noise at its full, unit variance.
+        """
+        if sigma > self.sigma_max or math.isclose(sigma, self.sigma_max, rel_tol=1e-5):
+            sigma = math.sqrt(1 + sigma**2)
+        return noise * sigma if latents is None else latents + noise * sigma
 
 
 def model_input(x: Tensor, sigma: Tensor | float) -> Tensor:

@@ -41,7 +41,8 @@ class Family:
     the U-Net (None: any); `last_layer` is which layer of the text encoders is read, from the end;
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
-    multiple of, in pixels; `references` is how many pictures they can edit by words (0: none).
+    multiple of, in pixels; `references` is how many pictures they can edit by words (0: none);
+    `module` loads them, of `engine.families`.
     """
 
     key: str
@@ -56,6 +57,7 @@ class Family:
     lacks: frozenset[str] = frozenset()
     multiple: int = 8
     references: int = 0
+    module: str = "stable_diffusion"
 
     @property
     def config_folder(self) -> Path:
@@ -78,8 +80,8 @@ SDXL: Final = "StableDiffusionXLPipeline"
 TASK: Final = re.compile("PAG|Img2Img|Inpaint|InstructPix2Pix|Upscale|Depth2Img|Legacy$|Safe$")
 
 
-def _later(key: str, title: str, pipeline: str) -> Family:
-    return Family(key=key, title=title, pipeline=pipeline, loadable=False)
+def _later(key: str, title: str, pipeline: str, module: str = "") -> Family:
+    return Family(key=key, title=title, pipeline=pipeline, loadable=False, module=module)
 
 
 # The first that fits is taken.
@@ -123,7 +125,7 @@ FAMILIES: Final = (
     _later("flux", "FLUX", "Flux"),
     _later("chroma", "Chroma", "Chroma"),
     _later("qwen", "Qwen-Image", "QwenImage"),
-    _later("z", "Z-Image", "ZImage"),
+    _later("z", "Z-Image", "ZImage", "z_image"),
     _later("lumina2", "Lumina 2", "Lumina2"),
     _later("lumina", "Lumina-Next", "Lumina"),
     _later("omnigen2", "OmniGen 2", "OmniGen2"),

@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import lcm
 from typing import Final, Generic, TypeVar
 
 from engine.device.call_costs import CHEAP, Buckets
-from engine.recipe.context_length import share_a_call, weight
+from engine.recipe.context_length import UNET, ContextRule
 
 SHORT: Final = 4  # a job is short beside one of this many times its cost
 
@@ -49,8 +48,9 @@ class Member(Generic[T]):
     """A picture that waits for its next call.
 
     Pictures of one `kind` (model, dtype, latent shape, LoRAs) may share calls. left: predictions
-    it still needs; tokens: the length of its context in each call of a prediction; alone: it shares
-    calls with pictures of its own job only.
+    it still needs; tokens: the length of its context in each call of a prediction; context_rule:
+    what these lengths mean, the same for all of a kind; alone: it shares calls with pictures of its
+    own job only.
     """
 
     picture: T
@@ -60,12 +60,13 @@ class Member(Generic[T]):
     rows: int
     tokens: tuple[int, ...]
     left: int
+    context_rule: ContextRule = UNET
     alone: bool = False
 
     @property
     def cost(self) -> float:
         """Return the seconds of one prediction for this picture alone."""
-        return self.buckets.cost(self.rows) * sum(map(weight, self.tokens))
+        return self.buckets.cost(self.rows) * sum(map(self.context_rule.weight, self.tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,10 @@ class Batch(Generic[T]):
     @property
     def cost(self) -> float:
         """Return the seconds of its calls."""
-        lengths = (lcm(*tokens) for tokens in _by_call(self.members))
-        return self.members[0].buckets.cost(self.rows) * sum(map(weight, lengths))
+        leader = self.members[0]
+        rule = leader.context_rule
+        lengths = map(rule.common, _by_call(self.members))
+        return leader.buckets.cost(self.rows) * sum(map(rule.weight, lengths))
 
 
 class Batcher(Generic[T]):
@@ -155,7 +158,7 @@ class Batcher(Generic[T]):
         hurry = leader.account.total * SHORT <= other.account.total
         if hurry and leader.buckets.cost(rows) > CHEAP * leader.buckets.cost(leader.rows):
             return False
-        return all(map(share_a_call, _by_call((*chosen, other))))
+        return all(map(leader.context_rule.share_a_call, _by_call((*chosen, other))))
 
 
 def _by_call(members: Sequence[Member[T]]) -> list[tuple[int, ...]]:

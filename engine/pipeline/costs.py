@@ -1,4 +1,4 @@
-"""What calls of a model's U-Net cost by shape, and for which shapes memory was too short."""
+"""What calls of a model's network cost by shape, and for which shapes memory was too short."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Form = tuple[Shape, tuple[str, ...]]
 class Costs:
     """Measure what calls cost, on noise, at the first picture of each form.
 
-    prepare: called before each measurement; moves the U-Net to the device, without LoRAs.
+    prepare: called before each measurement; moves the network to the device, without LoRAs.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Costs:
 
     @cached_property
     def _form(self) -> str:
-        """Return a digest of the U-Net's configuration."""
-        return _digest(self._model.unet.config)
+        """Return a digest of the network's configuration."""
+        return _digest(self._model.network.config)
 
 
 def _digest(config: Mapping[str, Any]) -> str:

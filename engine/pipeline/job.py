@@ -19,7 +19,6 @@ from engine.pictures.control_images import ControlImage, read_control_images
 from engine.pictures.start_image import StartImage, read_start_image
 from engine.pipeline.batching import Account, Member
 from engine.pipeline.loaded_model import LoadedModel
-from engine.recipe.context_length import weight
 from engine.recipe.parts import LATENT
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
@@ -179,7 +178,7 @@ def start(
 def cost_of(loaded_model: LoadedModel, picture: Denoising) -> float:
     """Return the seconds of all calls for a picture, were it alone in each."""
     one = loaded_model.costs.of(picture).cost(picture.rows)
-    return picture.evaluations * one * sum(map(weight, picture.tokens))
+    return picture.evaluations * one * sum(map(picture.context_rule.weight, picture.tokens))
 
 
 def member_of(
@@ -194,5 +193,6 @@ def member_of(
         rows=picture.rows,
         tokens=picture.tokens,
         left=picture.evaluations,
+        context_rule=picture.context_rule,
         alone=spec.alone,
     )

@@ -26,16 +26,16 @@ from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
 from engine.finish.upscale import upscale_latents
 from engine.loading.lora import Loras
-from engine.loading.model import Model
+from engine.loading.model import NETWORK, Conditioning, Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import ControlImage
 from engine.pictures.start_image import StartImage
 from engine.pipeline.costs import Costs, Measure
-from engine.pipeline.placement import PARTS, Placement
+from engine.pipeline.placement import TEXT, VAE, Placement
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
-from engine.text_encode.conditioning import Conditioning, TextEncoder
+from engine.text_encode.conditioning import TextEncoder
 
 T = TypeVar("T")
 
@@ -76,8 +76,8 @@ class LoadedModel:
 
         An offloaded model counts in full, so that it has room when it is moved back.
         """
-        own = (getattr(self.model, name) for names in PARTS.values() for name in names)
-        modules = [*filter(None, own), *self.controls.modules]
+        model = self.model
+        modules = [*model.parts.values(), model.vae, *self.controls.modules]
         return module_bytes(modules) + self._vaes.size + self._loras.size + self._text.size
 
     def begin(
@@ -146,7 +146,7 @@ class LoadedModel:
         """Return the conditioning of the prompt and of the negative prompt."""
 
         def way() -> tuple[Conditioning, Conditioning]:
-            self._parts.move_to_device("text_encoder")
+            self._parts.move_to_device(TEXT)
             self._loras.use(recipe.loras)
             positive, negative = (
                 self._text.encode(words, recipe.clip_skip, key=recipe.loras)
@@ -169,7 +169,9 @@ class LoadedModel:
         extra = self._inpainting_input(pixels, whole if mask is None else mask, recipe.vae)
         latents = self.encode(pixels, recipe.vae)
         inputs = replace(bare, latents=latents, strength=recipe.strength, extra=extra)
-        if mask is None or extra is not None:  # an inpainting U-Net keeps the unmasked part itself
+        if (
+            mask is None or extra is not None
+        ):  # an inpainting network keeps the unmasked part itself
             return inputs
         painted = to_mask(mask).to(self.model.device)
         return replace(inputs, mask=latent_mask(painted, self.model.latent_scale))
@@ -177,7 +179,7 @@ class LoadedModel:
     def _inpainting_input(
         self, pixels: Pixels | None, mask: Pixels, vae: str | None
     ) -> Tensor | None:
-        """Return the further input channels of an inpainting U-Net, None for others."""
+        """Return the further input channels of an inpainting network, None for others."""
         if not self.model.inpaints:
             return None
         images = None if pixels is None else to_images(pixels)
@@ -199,7 +201,7 @@ class LoadedModel:
         """Call a VAE on the whole picture, or in tiles where memory is short."""
 
         def on_device(way: Callable[[], T]) -> T:
-            self._parts.move_to_device("vae")
+            self._parts.move_to_device(VAE)
             return way()
 
         in_tiles = partial(on_device, tiled)
@@ -246,7 +248,7 @@ class LoadedModel:
     def _try(
         self, batch: Sequence[Denoising], rows: int, *rungs: Rung | None
     ) -> list[Tensor] | Exception:
-        """Call the U-Net for a batch, on these rungs in turn; return predictions or the error."""
+        """Call the network for a batch, on these rungs in turn; return predictions or the error."""
         call = partial(self._call, batch, rows)
         offloaded = partial(self._parts.offload, call)
         ways = [(rung, offloaded if rung is Rung.OFFLOAD else call) for rung in rungs]
@@ -259,7 +261,7 @@ class LoadedModel:
             return error
 
     def _call(self, batch: Sequence[Denoising], rows: int) -> list[Tensor]:
-        self._parts.move_to_device("unet")
+        self._parts.move_to_device(NETWORK)
         self._loras.use(batch[0].loras)
         return evaluate(self.model, batch, rows)
 
@@ -283,20 +285,23 @@ class LoadedModel:
 
     @cached_property
     def _preview(self) -> Previewer:
-        self._parts.move_to_device("vae")
+        self._parts.move_to_device(VAE)
         return Previewer(self._vaes.for_previews(), self._vaes.load_tiny())
 
 
 def _modules(model: Model, vaes: ExternalVaes, controls: Controls, part: str) -> list[Any]:
     """Return the modules of a part of a model, with its ControlNets or external VAEs."""
-    found = [getattr(model, name) for name in PARTS[part]]
-    beside = {"unet": controls.modules, "vae": vaes.modules}.get(part, [])
-    return [module for module in found if module is not None] + beside
+    found = {
+        TEXT: [*model.encoders.values()],
+        NETWORK: [model.network, *controls.modules],
+        VAE: [model.vae, *vaes.modules],
+    }
+    return found[part]
 
 
 def _prepare(parts: Placement, loras: Loras) -> None:
-    """Move the U-Net to the device, without LoRAs."""
-    parts.move_to_device("unet")
+    """Move the network to the device, without LoRAs."""
+    parts.move_to_device(NETWORK)
     loras.use(())
 
 

@@ -10,15 +10,14 @@ import torch
 
 from engine.device.backends import empty_cache, is_out_of_memory
 from engine.device.out_of_memory import Shortages
+from engine.loading.model import NETWORK
 
 log = logging.getLogger(__name__)
 
-# Modules used together, by the first; ControlNets go with the U-Net, other VAEs with the VAE.
-PARTS: Final = {
-    "text_encoder": ("text_encoder", "text_encoder_2"),
-    "unet": ("unet",),
-    "vae": ("vae",),
-}
+# What is used together; ControlNets go with the network, other VAEs with the VAE.
+TEXT: Final = "text_encoder"
+VAE: Final = "vae"
+PARTS: Final = (TEXT, NETWORK, VAE)
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.pictures.tile_grid import drawn
-from engine.recipe.context_length import estimate, mean_weight
+from engine.recipe.context_length import UNET, estimate
 from engine.recipe.recipe import Recipe
 
 # Samplers that call the network twice a step; a test holds them to `engine.denoise.samplers`.
@@ -84,7 +84,7 @@ def work_of(recipe: Recipe) -> Work:
     each = 2 if recipe.sampler in TWICE else 1
     guided = not math.isclose(recipe.guidance_scale, 1.0)
     texts = (recipe.negative_prompt, recipe.prompt) if guided else (recipe.prompt,)
-    rows = len(texts) * mean_weight([estimate(text) for text in texts])
+    rows = len(texts) * UNET.mean_weight([estimate(text) for text in texts])
     controlled = 1 + CONTROL * sum(control.end - control.start for control in recipe.controls)
     todo = passes(recipe)
     size = _pixels(recipe) / MILLION

@@ -12,7 +12,7 @@ from typing import Any
 from engine.decode.vae import Previewer
 from engine.device.probe import Measurements, Probe
 from engine.events import Ended
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.pipeline import finishing
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
@@ -26,7 +26,7 @@ SAMPLERS = ("euler", "dpmpp_2m", "euler_ancestral", "ddim")
 PROMPTS = ("a marble scholar", "a bronze lion", "a plaster bust of a poet", "a granite sword")
 
 
-def make_crowd(model: Model, people: int, seed: int = 1, side: int = 0) -> list[Recipe]:
+def make_crowd(model: StableDiffusion, people: int, seed: int = 1, side: int = 0) -> list[Recipe]:
     """Return a recipe for each person: steps, scales, seeds, samplers and words differ.
 
     side: of the pictures, in pixels; else it is the model's own.
@@ -52,7 +52,7 @@ def make_crowd(model: Model, people: int, seed: int = 1, side: int = 0) -> list[
 MODELS: dict[tuple[int, Batching], OneModel] = {}
 
 
-def make_pipeline(model: Model, batching: Batching) -> Pipeline:
+def make_pipeline(model: StableDiffusion, batching: Batching) -> Pipeline:
     """Return a pipeline as a child process has it once it is warm."""
     probe = Probe(Measurements(None))
     measure = probe.buckets if batching is Batching.EXACT else probe.buckets_now
@@ -113,7 +113,7 @@ class Meter:
         self.own: dict[str, float] = {}
 
     @contextmanager
-    def watch(self, model: Model) -> Iterator[None]:
+    def watch(self, model: StableDiffusion) -> Iterator[None]:
         """Time the model's calls and the previews while the context lasts."""
         places: list[tuple[Any, str, str]] = [
             (model.unet, "forward", "model"),

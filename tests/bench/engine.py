@@ -30,8 +30,7 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 
 from engine.device.backends import pick_device
 from engine.device.probe import software
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import STARTER_FOLDER, describe
 from engine.pipeline.batching import Batching
 from engine.recipe.recipe import Recipe
@@ -59,7 +58,7 @@ def say(*columns: object) -> None:
     sys.stdout.flush()
 
 
-def theirs(model: Model) -> Any:
+def theirs(model: StableDiffusion) -> Any:
     """Return diffusers' pipeline around the very modules that Marble uses."""
     folder = str(model.checkpoint.folder / "scheduler")
     pipeline = StableDiffusionPipeline(
@@ -110,7 +109,9 @@ def by_groups(pipeline: Any, groups: Sequence[Sequence[Recipe]]) -> Run:
     return Run(time.perf_counter() - begun, waits)
 
 
-def marble(model: Model, batching: Batching, recipes: Sequence[Recipe], solo: float) -> Run:
+def marble(
+    model: StableDiffusion, batching: Batching, recipes: Sequence[Recipe], solo: float
+) -> Run:
     """(c) People arrive at random times within the time of one picture."""
     chance = random.Random(len(recipes))
     arrivals = [0.0, *(chance.uniform(0, solo) for _ in recipes[1:])]
@@ -121,7 +122,7 @@ def marble(model: Model, batching: Batching, recipes: Sequence[Recipe], solo: fl
         pipeline.close()
 
 
-def compare(model: Model, crowds: Sequence[Crowd], repeat: int) -> None:
+def compare(model: StableDiffusion, crowds: Sequence[Crowd], repeat: int) -> None:
     """Print pictures a second and waits, for crowds of each size.
 
     All are measured in turn, round after round: what slows the machine for a while slows them all.
@@ -134,7 +135,7 @@ def compare(model: Model, crowds: Sequence[Crowd], repeat: int) -> None:
             row(f"{len(recipes):>2}  {name}", [each[name] for each in rounds], rounds)
 
 
-def one_round(model: Model, pipeline: Any, recipes: Crowd) -> Round:
+def one_round(model: StableDiffusion, pipeline: Any, recipes: Crowd) -> Round:
     """Measure each way once."""
     base = one_after_another(pipeline, recipes)
     runs = {BASE: base, HAND: by_hand(pipeline, recipes)}
@@ -162,7 +163,7 @@ def row(name: str, runs: Sequence[Run], rounds: Sequence[Round]) -> None:
     )
 
 
-def one_person(model: Model, recipes: Crowd) -> None:
+def one_person(model: StableDiffusion, recipes: Crowd) -> None:
     """Print one person's time beside (a)'s, picture by picture in turn."""
     pipeline = theirs(model)
     ours: list[float] = []
@@ -174,7 +175,7 @@ def one_person(model: Model, recipes: Crowd) -> None:
     say(f"one person, {len(recipes)} pictures in turn with (a): time", f"{ratio:.2f}×")
 
 
-def shares(model: Model, recipes: Crowd) -> None:
+def shares(model: StableDiffusion, recipes: Crowd) -> None:
     """Print what the tick, the previews and all else take, in percent of all time.
 
     The tick's own share are its thread's seconds outside of what is named.
@@ -192,7 +193,7 @@ def shares(model: Model, recipes: Crowd) -> None:
         )
 
 
-def short_among_long(model: Model, recipe: Recipe, repeat: int) -> None:
+def short_among_long(model: StableDiffusion, recipe: Recipe, repeat: int) -> None:
     """Print how much longer a job of 4 steps takes among seven of 50."""
     for batching in Batching:
         waits: dict[int, list[float]] = {0: [], 7: []}
@@ -210,7 +211,7 @@ def short_among_long(model: Model, recipe: Recipe, repeat: int) -> None:
         )
 
 
-def say_rows(model: Model) -> None:
+def say_rows(model: StableDiffusion) -> None:
     """Print how many rows calls have, as the probe has decided."""
     for batching in Batching:
         loaded_model = MODELS[id(model), batching].get("")
@@ -221,7 +222,7 @@ def say_rows(model: Model) -> None:
             say(f"{batching}: {rows} rows a call", f"   ms by rows: {costs}")
 
 
-def bench(model: Model, *, quick: bool, repeat: int, side: int = 0) -> None:
+def bench(model: StableDiffusion, *, quick: bool, repeat: int, side: int = 0) -> None:
     """Print the whole table for a loaded model, with pictures of that side or its own."""
     warm = make_crowd(model, 2, side=side)
     say(f"{software(model.device)}, {model.dtype}, {warm[0].width}×{warm[0].height}")

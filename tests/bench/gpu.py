@@ -20,8 +20,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from engine.device.probe import Measurements, Probe, software
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import describe
 from tests.bench.engine import bench, say
 from tests.models import make_model
@@ -114,19 +113,19 @@ def measure(name: str, unet: Any, side: int, dtype: torch.dtype) -> None:
     say(f"{name}: exact {buckets.canonical(2)} rows, throughput {buckets.widest()} rows")
 
 
-def make_sd15(folder: Path, device: torch.device) -> Model:
+def make_sd15(folder: Path, device: torch.device) -> StableDiffusion:
     """Return a model of SD1.5's shape; its text encoder is small, which changes no step."""
     tiny = load(describe("SD1.5 shape", make_model(folder / "tiny")), torch.device("cpu"))
     form = {**SD15, "cross_attention_dim": tiny.unet.config.cross_attention_dim}
     with torch.device(device):
         vae = AutoencoderKL(**VAE).to(memory_format=torch.channels_last).eval()
-    return Model(
+    return StableDiffusion(
         checkpoint=describe("SD1.5 shape", folder / "tiny"),
         device=device,
         dtype=torch.float16,
         tokenizer=tiny.tokenizer,
         text_encoder=tiny.text_encoder.to(device, torch.float16),
-        unet=make_unet(form, torch.float16, device),
+        network=make_unet(form, torch.float16, device),
         vae=vae.requires_grad_(False),
         noise_schedule=tiny.noise_schedule,
     )

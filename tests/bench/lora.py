@@ -16,9 +16,8 @@ from statistics import median
 import torch
 
 from engine.device.backends import pick_device
-from engine.loading.loading import load
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.lora import Loras
-from engine.loading.model import Model
 from engine.models.catalogue import describe_file
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
@@ -83,7 +82,9 @@ def measure(file: Path, home: Path) -> None:
         )
 
 
-def by_peft(model: Model, device: torch.device, files: Sequence[Path]) -> dict[str, float]:
+def by_peft(
+    model: StableDiffusion, device: torch.device, files: Sequence[Path]
+) -> dict[str, float]:
     """Return what the same takes in diffusers' pipeline with peft, around the same modules."""
     pipeline = make_pipeline(model)
     bare = typical(lambda: call(model), device)
@@ -120,7 +121,7 @@ def back_and_forth(adapters: Loras, one: tuple[Lora, ...], other: tuple[Lora, ..
         adapters.use(other)
 
 
-def call(model: Model) -> None:
+def call(model: StableDiffusion) -> None:
     """Call the U-Net on two rows."""
     side = SIDE if model.device.type == "cpu" else 64
     rows = torch.ones((2, 4, side, side), device=model.device, dtype=model.dtype)

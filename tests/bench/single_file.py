@@ -149,7 +149,7 @@ def read_it(file: Path) -> Callable[[], object]:
 
 def load_it(file: Path) -> Callable[[], object]:
     """Load the file as Marble does."""
-    from engine.loading.loading import load
+    from engine.families.stable_diffusion import load
     from engine.models.catalogue import describe_file
 
     def go() -> object:

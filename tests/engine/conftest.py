@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import describe
 from tests.models import make_model
 
@@ -24,6 +23,6 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(tiny_folder: Path) -> Model:
+def model(tiny_folder: Path) -> StableDiffusion:
     """Return the tiny model, loaded once for all tests; none may change it for good."""
     return load(describe("tiny", tiny_folder), torch.device("cpu"))

@@ -90,7 +90,10 @@ def pipeline_on(
 
 
 def make_pipeline(
-    model: Model, buckets: Buckets = ROOMY, batching: Batching = Batching.EXACT, **parts: Any
+    model: Model,
+    buckets: Buckets = ROOMY,
+    batching: Batching = Batching.EXACT,
+    **parts: Any,
 ) -> Pipeline:
     """Return a pipeline on a loaded model, with calls of those costs."""
     return pipeline_on(model, batching, measure=costing(buckets), **parts)

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from bots.requests import derive
 from engine.errors import MissingPicture
 from engine.events import Picture as Drawn
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.models.catalogue import STARTER, STARTER_FOLDER
 from engine.pictures.images import to_png
 from engine.pictures.start_image import read_start_image
@@ -55,7 +55,7 @@ HELD: Final = (28, 40, 100, 104)  # pixels: where people hold things
 class Workshop:
     """Draw recipes with the bundled model, and keep what was drawn as a picture store does."""
 
-    model: Model
+    model: StableDiffusion
     eye: Judge
     files: dict[str, bytes] = field(default_factory=dict)
 

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.denoise.denoising import Denoising, evaluate
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
 from engine.pictures.start_image import StartImage
 from engine.recipe.recipe import Recipe
@@ -21,14 +20,14 @@ from tests.engine.ticks import make_loaded_model
 _BATCH = 20
 
 
-def load_starter(folder: Path = STARTER_FOLDER) -> Model:
+def load_starter(folder: Path = STARTER_FOLDER) -> StableDiffusion:
     """Load the starter model to the CPU."""
     return load(describe(STARTER, folder), torch.device("cpu"))
 
 
 @torch.inference_mode()
 def draw(
-    model: Model,
+    model: StableDiffusion,
     prompts: Sequence[str],
     *,
     negative: str = "",
@@ -65,7 +64,7 @@ def draw(
     return np.stack([loaded_model.decode(drawing.latents) for drawing in drawings])
 
 
-def _finish(model: Model, batch: list[Denoising]) -> None:
+def _finish(model: StableDiffusion, batch: list[Denoising]) -> None:
     while any(drawing.request for drawing in batch):
         for drawing, denoised in zip(batch, evaluate(model, batch), strict=True):
             drawing.advance(denoised)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.models.catalogue import STARTER_FOLDER
 from engine.starter.captions import draw_caption
 from engine.starter.render.picture import render
@@ -51,7 +51,7 @@ _SEEN = ("subject", "material", "ground")  # what every picture shows
 class Bench:
     """The model that is measured, the judge, and over how many pictures."""
 
-    model: Model
+    model: StableDiffusion
     eye: Judge
     count: int
 
@@ -215,7 +215,7 @@ def _full_caption(spec: Spec, rng: np.random.Generator, *, chinese: bool) -> str
 
 
 @torch.inference_mode()
-def _through_codec(model: Model, pictures: Pixels) -> tuple[Pixels, float]:
+def _through_codec(model: StableDiffusion, pictures: Pixels) -> tuple[Pixels, float]:
     """Encode and decode pictures; give them back with the codec's decibels."""
     restored, errors = [], []
     for start in range(0, len(pictures), 32):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.starter.render.picture import render
 from engine.starter.world import Spec
 from tests.starter.drawing import draw, load_starter
@@ -17,7 +17,7 @@ HELD_OUT_GOALS = {**GOALS, "object": 0.85}
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> StableDiffusion:
     """Load the bundled model once."""
     return load_starter()
 
@@ -34,14 +34,14 @@ def test_the_judge_names_renders_it_never_saw(eye: Judge) -> None:
     assert min(right.values()) >= 0.95, right
 
 
-def test_pictures_show_what_was_asked_for(model: Model, eye: Judge) -> None:
+def test_pictures_show_what_was_asked_for(model: StableDiffusion, eye: Judge) -> None:
     specs, prompts = draw_wishes(60)
     right = shares(specs, judge(eye, draw(model, prompts)))
     assert all(right[name] >= goal for name, goal in GOALS.items()), right
 
 
 def test_combinations_that_training_never_showed_are_drawn_as_well(
-    model: Model, eye: Judge
+    model: StableDiffusion, eye: Judge
 ) -> None:
     specs, prompts = draw_wishes(60, held_out=True)
     right = shares(specs, judge(eye, draw(model, prompts)))
@@ -50,14 +50,16 @@ def test_combinations_that_training_never_showed_are_drawn_as_well(
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_eight_steps_of_every_usual_sampler_are_enough(
-    model: Model, eye: Judge, sampler: str
+    model: StableDiffusion, eye: Judge, sampler: str
 ) -> None:
     specs, prompts = draw_wishes(12)
     verdicts = judge(eye, draw(model, prompts, sampler=sampler, steps=8))
     assert sum(map(is_right, specs, verdicts)) >= 10
 
 
-def test_strength_decides_between_the_start_image_and_the_prompt(model: Model, eye: Judge) -> None:
+def test_strength_decides_between_the_start_image_and_the_prompt(
+    model: StableDiffusion, eye: Judge
+) -> None:
     lion = Spec(subject="lion", material="bronze", object="none", ground="sea")
     images = np.stack([render(lion, np.random.default_rng(seed)) for seed in range(8)])
     prompts = ["a gold king holding a sword at night"] * 8
@@ -70,7 +72,7 @@ def test_strength_decides_between_the_start_image_and_the_prompt(model: Model, e
     assert _count(far, "ground", "night") >= 7
 
 
-def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -> None:
+def test_guidance_decides_how_much_the_prompt_counts(model: StableDiffusion, eye: Judge) -> None:
     prompts = ["a bronze lion at night"] * 8
     ignored, heard = (
         judge(eye, draw(model, prompts, guidance_scale=scale)) for scale in (0.0, 5.0)
@@ -80,7 +82,7 @@ def test_guidance_decides_how_much_the_prompt_counts(model: Model, eye: Judge) -
         assert _count(heard, attribute, name) >= 7
 
 
-def test_a_negative_prompt_removes_what_it_names(model: Model, eye: Judge) -> None:
+def test_a_negative_prompt_removes_what_it_names(model: StableDiffusion, eye: Judge) -> None:
     prompts = ["a marble scholar"] * 20
     free, without = (
         judge(eye, draw(model, prompts, negative=negative)) for negative in ("", "sword")

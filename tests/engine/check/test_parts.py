@@ -10,7 +10,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from safetensors.torch import load_file
 
 from engine.check.models import Report, examine_parts
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.models import families
 from engine.models.folders import ModelKind
 from engine.models.model_files import list_parts
@@ -22,13 +22,13 @@ NUMBERS = "holds values that are no numbers"
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
 
 @pytest.fixture
-def home(small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(small: StableDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return ComfyUI's folder with a good one of each kind."""
     forms = small_forms(tmp_path / "forms")
     monkeypatch.setattr(families, "CONFIGS", forms)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from engine.decode.external_vae import ExternalVaes
 from engine.decode.vae import decode
 from engine.errors import BrokenModel, UnknownPart
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.models import families
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
@@ -25,7 +25,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
@@ -59,7 +59,9 @@ def home(other: Any, forms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["bare", "prefixed", "whole"])
-def test_another_vae_decodes_and_encodes(small: Model, other: Any, home: Path, name: str) -> None:
+def test_another_vae_decodes_and_encodes(
+    small: StableDiffusion, other: Any, home: Path, name: str
+) -> None:
     loaded_model = make_loaded_model(small, home)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -100,7 +102,9 @@ def with_nan(path: Path) -> None:
         (lambda path: save_file({"a": torch.zeros(1)}, path), "cannot be loaded"),
     ],
 )
-def test_a_broken_vae_is_one_sentence(small: Model, home: Path, spoil: Any, said: str) -> None:
+def test_a_broken_vae_is_one_sentence(
+    small: StableDiffusion, home: Path, spoil: Any, said: str
+) -> None:
     spoil(home / "vae" / "bare.safetensors")
     with pytest.raises(BrokenModel, match=said) as error:
         ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("bare")
@@ -109,7 +113,7 @@ def test_a_broken_vae_is_one_sentence(small: Model, home: Path, spoil: Any, said
 
 @pytest.mark.parametrize("text", ["{", "5", "[" * 100_000])
 def test_a_folder_whose_configuration_is_none_is_one_sentence(
-    small: Model, home: Path, text: str
+    small: StableDiffusion, home: Path, text: str
 ) -> None:
     (home / "vae" / "whole" / "config.json").write_text(text)
     with pytest.raises(BrokenModel, match=r"its config\.json cannot be read"):
@@ -117,13 +121,13 @@ def test_a_folder_whose_configuration_is_none_is_one_sentence(
 
 
 def test_missing_weights_of_a_folder_are_never_replaced_by_random_ones(
-    small: Model, home: Path
+    small: StableDiffusion, home: Path
 ) -> None:
     without_one(home / "vae" / "whole" / "diffusion_pytorch_model.safetensors")
     with pytest.raises(BrokenModel, match=r"its weights lack 'decoder\.conv_in\.weight'"):
         ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("whole")
 
 
-def test_an_unknown_vae_is_answered_with_the_known_ones(small: Model, home: Path) -> None:
+def test_an_unknown_vae_is_answered_with_the_known_ones(small: StableDiffusion, home: Path) -> None:
     with pytest.raises(UnknownPart, match=r"no VAE 'bar'.*bare, prefixed, whole"):
         ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("bar")

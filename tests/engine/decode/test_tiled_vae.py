@@ -12,8 +12,7 @@ from torch import Tensor
 from engine.decode.encode import encode, to_images
 from engine.decode.tiled_vae import SharedNorms, decode_in_tiles, encode_in_tiles
 from engine.decode.vae import decode
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import STARTER_FOLDER, describe
 from tests.conftest import ROOT
 
@@ -115,7 +114,7 @@ def test_the_measure_of_tiles_is_that_of_the_whole() -> None:
     assert (torch.cat(halves, dim=3) - norm(x)).abs().max() < 1e-5
 
 
-def test_a_models_pictures_come_and_go_in_tiles_alike(model: Model) -> None:
+def test_a_models_pictures_come_and_go_in_tiles_alike(model: StableDiffusion) -> None:
     latents = torch.randn((1, 4, 12, 9), generator=torch.Generator().manual_seed(2))
     whole, in_tiles = decode(model, latents), decode(model, latents, decode_in_tiles)
     assert in_tiles.shape == whole.shape == (96, 72, 3)

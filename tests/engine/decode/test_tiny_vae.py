@@ -20,9 +20,9 @@ from engine.decode.tiny_vae import is_tiny, read_tiny
 from engine.decode.vae import Previewer, cost_of, decode
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Picture
+from engine.families.stable_diffusion import StableDiffusion
 from engine.formats.comfy.writer import to_graph
 from engine.formats.metadata import read_recipe
-from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.spec import Spec
@@ -37,7 +37,7 @@ FORMS = ("makers", "joined", "folder", "file")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
@@ -75,7 +75,7 @@ def write(form: str, folder: Path, decoder: nn.Sequential) -> Path:
 @pytest.mark.parametrize("form", FORMS)
 @torch.inference_mode()
 def test_it_decodes_as_its_makers_and_diffusers_do(
-    small: Model, decoder: nn.Sequential, tmp_path: Path, form: str, place: str
+    small: StableDiffusion, decoder: nn.Sequential, tmp_path: Path, form: str, place: str
 ) -> None:
     path = write(form, tmp_path / place, decoder)
     assert is_tiny(path)
@@ -91,7 +91,7 @@ def test_it_decodes_as_its_makers_and_diffusers_do(
 
 @torch.inference_mode()
 def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
-    small: Model, home: Path, decoder: nn.Sequential
+    small: StableDiffusion, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents()
     pixels = make_loaded_model(small, home).decode(x, "taesd")
@@ -101,21 +101,23 @@ def test_pixels_are_what_the_tiny_vae_says_clamped_to_bytes(
 
 
 @torch.inference_mode()
-def test_start_images_are_encoded_by_the_models_own_vae(small: Model, home: Path) -> None:
+def test_start_images_are_encoded_by_the_models_own_vae(small: StableDiffusion, home: Path) -> None:
     loaded_model = make_loaded_model(small, home)
     pixels = loaded_model.decode(latents())
     assert torch.equal(loaded_model.encode(pixels, "taesd"), loaded_model.encode(pixels))
 
 
 @torch.inference_mode()
-def test_in_tiles_it_decodes_the_same(small: Model, home: Path) -> None:
+def test_in_tiles_it_decodes_the_same(small: StableDiffusion, home: Path) -> None:
     lent = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).decoder("taesd")
     x = latents(96)
     difference = np.abs(decode(lent, x).astype(int) - decode(lent, x, decode_in_tiles))
     assert difference.max() <= 1
 
 
-def test_a_recipe_keeps_it_and_draws_the_same_pixels_again(small: Model, home: Path) -> None:
+def test_a_recipe_keeps_it_and_draws_the_same_pixels_again(
+    small: StableDiffusion, home: Path
+) -> None:
     def draw(vae: str | None) -> Picture:
         pipeline = pipeline_on(small, models_dir=home)
         recipe = make_recipe(steps=2, vae=vae, checkpoint="sd1")
@@ -176,7 +178,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_one_is_one_sentence_and_previews_go_without(
-    small: Model, home: Path, what: str, caplog: pytest.LogCaptureFixture
+    small: StableDiffusion, home: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     spoil, said = BROKEN[what]
     spoil(home / "models" / "vae_approx" / "taesd_decoder.safetensors")
@@ -190,7 +192,7 @@ def test_a_broken_one_is_one_sentence_and_previews_go_without(
 
 
 def test_one_for_another_familys_latents_is_refused(
-    small: Model, home: Path, decoder: nn.Sequential
+    small: StableDiffusion, home: Path, decoder: nn.Sequential
 ) -> None:
     write_makers(home / "models" / "vae_approx", decoder, name="taesdxl")
     with pytest.raises(
@@ -201,7 +203,7 @@ def test_one_for_another_familys_latents_is_refused(
 
 
 def test_pickled_ones_are_refused_and_a1111s_linear_maps_are_no_vaes(
-    small: Model, tmp_path: Path
+    small: StableDiffusion, tmp_path: Path
 ) -> None:
     folder = tmp_path / "models" / "VAE-approx"
     folder.mkdir(parents=True)
@@ -238,7 +240,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("cheap")
 @torch.inference_mode()
 def test_previews_are_drawn_by_it_where_it_is_there(
-    small: Model, home: Path, decoder: nn.Sequential
+    small: StableDiffusion, home: Path, decoder: nn.Sequential
 ) -> None:
     x = latents(48)
     loaded_model = make_loaded_model(small, home)
@@ -259,7 +261,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 
 @torch.inference_mode()
 def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
-    small: Model, home: Path, monkeypatch: pytest.MonkeyPatch
+    small: StableDiffusion, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = ExternalVaes(small, ModelFiles(home, ModelKind.VAE)).load_tiny()
     assert tiny
@@ -280,7 +282,7 @@ def test_where_it_is_too_dear_or_memory_too_short_the_linear_map_draws(
     assert Previewer(small, tiny)(x) == plain
 
 
-def test_models_of_other_latents_are_previewed_without(model: Model, home: Path) -> None:
+def test_models_of_other_latents_are_previewed_without(model: StableDiffusion, home: Path) -> None:
     """The bundled model's latents are its own."""
     assert ExternalVaes(model, ModelFiles(home, ModelKind.VAE)).load_tiny() is None
 

@@ -21,8 +21,8 @@ from engine.denoise.control import ActiveControl, load_control
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel, MissingPicture, UnknownPart, UserError
 from engine.events import Ended
+from engine.families.stable_diffusion import StableDiffusion
 from engine.files.stored import PictureStore
-from engine.loading.model import Model
 from engine.models.catalogue import Checkpoint
 from engine.models.control_files import check_family, context_width
 from engine.models.families import BY_KEY
@@ -68,13 +68,15 @@ def make_network(unet: Any, seed: int) -> ControlNetModel:
 
 
 @pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def true(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def true(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> StableDiffusion:
     """Return a model of each family: its true form with fewer channels, random weights."""
     return make_true_model(tmp_path_factory.mktemp(request.param), request.param)
 
 
 @pytest.fixture(scope="module")
-def shelf_folder(true: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shelf_folder(true: StableDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a models folder with two control models for the model."""
     models_dir = tmp_path_factory.mktemp("control")
     for seed, name in enumerate(("disc", "bars"), 1):
@@ -82,7 +84,7 @@ def shelf_folder(true: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models_dir
 
 
-def loaded_model_of(model: Model, models_dir: Path) -> LoadedModel:
+def loaded_model_of(model: StableDiffusion, models_dir: Path) -> LoadedModel:
     return make_loaded_model(model, models_dir)
 
 
@@ -96,7 +98,7 @@ def by_marble(loaded_model: LoadedModel, recipe: Recipe, store: PictureStore = B
     return picture.latents
 
 
-def by_diffusers(model: Model, models_dir: Path, recipe: Recipe) -> Tensor:
+def by_diffusers(model: StableDiffusion, models_dir: Path, recipe: Recipe) -> Tensor:
     plain = diffusers_pipeline(model)
     kind = (
         StableDiffusionXLControlNetPipeline
@@ -147,7 +149,7 @@ TWO = (
     ids=["one", "without guidance", "two"],
 )
 def test_latents_equal_those_of_diffusers(
-    true: Model, shelf_folder: Path, changes: dict[str, Any]
+    true: StableDiffusion, shelf_folder: Path, changes: dict[str, Any]
 ) -> None:
     recipe = make_recipe(**{"steps": 8, "width": 64, "height": 64, **changes})
     loaded_model = loaded_model_of(true, shelf_folder)
@@ -173,7 +175,7 @@ def test_a_control_has_its_say_in_its_share_of_the_steps(start: float, end: floa
 
 
 def test_a_control_that_is_over_leaves_the_steps_after_it_alone(
-    true: Model, shelf_folder: Path
+    true: StableDiffusion, shelf_folder: Path
 ) -> None:
     loaded_model = loaded_model_of(true, shelf_folder)
     recipe = make_recipe(steps=4, controls=(Control(model="disc", image=DISC, end=0.2),))
@@ -205,7 +207,7 @@ def as_original(network: ControlNetModel, unet: Any) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("names", ["diffusers'", "the original's"])
 def test_a_single_file_holds_the_same_network(
-    true: Model, shelf_folder: Path, tmp_path: Path, names: str
+    true: StableDiffusion, shelf_folder: Path, tmp_path: Path, names: str
 ) -> None:
     folder = shelf_folder / "controlnet" / "disc"
     file = tmp_path / "disc.safetensors"
@@ -223,7 +225,7 @@ def described(family: str) -> Checkpoint:
 
 
 def test_a_control_for_another_family_is_refused_by_its_shapes(
-    true: Model, shelf_folder: Path, tmp_path: Path
+    true: StableDiffusion, shelf_folder: Path, tmp_path: Path
 ) -> None:
     folder = shelf_folder / "controlnet" / "disc"
     file = tmp_path / "disc.safetensors"
@@ -241,7 +243,7 @@ def test_a_control_for_another_family_is_refused_by_its_shapes(
         )
 
 
-def test_a_network_of_another_form_is_refused(true: Model, tmp_path: Path) -> None:
+def test_a_network_of_another_form_is_refused(true: StableDiffusion, tmp_path: Path) -> None:
     small = {**true.unet.config, "block_out_channels": [32] * len(true.unet.down_blocks)}
     unet = type(true.unet).from_config(small)
     make_network(unet, 1).save_pretrained(tmp_path / "other")
@@ -251,7 +253,7 @@ def test_a_network_of_another_form_is_refused(true: Model, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["cut", "text", "not a ControlNet", "other class", "no weights"])
 def test_what_is_no_control_model_is_named(
-    true: Model, shelf_folder: Path, tmp_path: Path, kind: str
+    true: StableDiffusion, shelf_folder: Path, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "x.safetensors"
     if kind in ("other class", "no weights"):
@@ -282,13 +284,13 @@ def test_a_shape_that_says_nothing_is_left_to_the_loader(tmp_path: Path) -> None
     check_family("x", tmp_path, described("sd1"))
 
 
-def controlled_pipeline(model: Model, models_dir: Path) -> Pipeline:
+def controlled_pipeline(model: StableDiffusion, models_dir: Path) -> Pipeline:
     """Return a pipeline whose calls have room for many pictures."""
     return make_pipeline(model, models_dir=models_dir, store=BLOBS)
 
 
 def test_jobs_of_other_controls_never_share_a_call_and_keep_their_bytes(
-    true: Model, shelf_folder: Path
+    true: StableDiffusion, shelf_folder: Path
 ) -> None:
     one, other = (Control(model="disc", image=image) for image in (DISC, BARS))
     recipes = [
@@ -319,7 +321,7 @@ def test_jobs_of_other_controls_never_share_a_call_and_keep_their_bytes(
         assert pngs(together[number]) == pngs(solo) != []
 
 
-def test_the_second_pass_is_steered_too(true: Model, shelf_folder: Path) -> None:
+def test_the_second_pass_is_steered_too(true: StableDiffusion, shelf_folder: Path) -> None:
     def drawn(given: tuple[Control, ...]) -> bytes:
         recipe = make_recipe(
             steps=3, controls=given, upscale=Upscale(factor=1.5, by="latent", strength=0.5)
@@ -344,7 +346,7 @@ def test_the_second_pass_is_steered_too(true: Model, shelf_folder: Path) -> None
     ],
 )
 def test_a_job_whose_control_is_not_there_ends_with_a_sentence_and_others_go_on(
-    true: Model, shelf_folder: Path, control: Control, error: type[Exception]
+    true: StableDiffusion, shelf_folder: Path, control: Control, error: type[Exception]
 ) -> None:
     pipeline = controlled_pipeline(true, shelf_folder)
     told = drive(
@@ -364,7 +366,7 @@ def test_a_job_whose_control_is_not_there_ends_with_a_sentence_and_others_go_on(
 
 
 def test_controls_go_where_the_u_net_goes(
-    true: Model, shelf_folder: Path, monkeypatch: pytest.MonkeyPatch
+    true: StableDiffusion, shelf_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe(steps=2, controls=ONE)
     expected = by_marble(loaded_model_of(true, shelf_folder), recipe)
@@ -384,7 +386,7 @@ def test_controls_go_where_the_u_net_goes(
 
 
 def test_loaded_controls_count_as_the_models_size_and_the_latest_few_stay(
-    true: Model, shelf_folder: Path, tmp_path: Path
+    true: StableDiffusion, shelf_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[int] = []
     loaded_model = make_loaded_model(true, shelf_folder, make_room=asked.append)

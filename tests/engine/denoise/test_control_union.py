@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from engine.denoise.control import Controls, control_residuals, load_control
 from engine.denoise.control_union import Union
 from engine.errors import BrokenModel, UserError
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.models.control_files import find_control
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
@@ -26,13 +26,13 @@ CANNY = 3  # the place of edges among the kinds of maps, by its makers' order
 
 
 @pytest.fixture(scope="module")
-def xl(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def xl(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SDXL."""
     return make_true_model(tmp_path_factory.mktemp("xl"), "sdxl")
 
 
 @pytest.fixture(scope="module")
-def union(xl: Model) -> ControlNetUnionModel:
+def union(xl: StableDiffusion) -> ControlNetUnionModel:
     """Return a small union that is heard."""
     known = set(inspect.signature(ControlNetUnionModel.__init__).parameters)
     config = {key: value for key, value in xl.unet.config.items() if key in known}
@@ -67,7 +67,7 @@ def home(union: ControlNetUnionModel, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.mark.parametrize("name", ["promax", "folder"])
 def test_a_union_is_known_by_its_weights_and_told_that_it_sees_edges(
-    name: str, home: Path, xl: Model, union: ControlNetUnionModel
+    name: str, home: Path, xl: StableDiffusion, union: ControlNetUnionModel
 ) -> None:
     control = Control(model=name, image="0" * 64, preprocessor="canny")
     active = Controls(ModelFiles(home, ModelKind.CONTROLNET)).activate(
@@ -106,7 +106,7 @@ def test_a_union_is_known_by_its_weights_and_told_that_it_sees_edges(
 
 
 def test_a_union_that_is_not_told_the_kind_of_its_map_is_refused_before_it_is_queued(
-    home: Path, xl: Model
+    home: Path, xl: StableDiffusion
 ) -> None:
     shelf = ModelFiles(home, ModelKind.CONTROLNET)
     edges = Control(model="ProMax", image="0" * 64, preprocessor="canny")
@@ -119,7 +119,7 @@ def test_a_union_that_is_not_told_the_kind_of_its_map_is_refused_before_it_is_qu
             Controls(shelf).activate(ControlImage(given, bars(), "crop"), xl, 64, 64)
 
 
-def test_a_control_lora_is_named(xl: Model, tmp_path: Path) -> None:
+def test_a_control_lora_is_named(xl: StableDiffusion, tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
     names = ["lora_controlnet", "zero_convs.0.0.weight", "input_blocks.4.1.attn2.to_k.weight"]
     save_file({name: torch.zeros(4, 2048) for name in names}, path)

@@ -16,15 +16,13 @@ from torch import Tensor
 from engine.denoise.samplers import NoiseSource
 from engine.denoise.schedules import initial_noise, sigmas_for
 from engine.errors import BrokenModel
+from engine.families.stable_diffusion import StableDiffusion, embed_scale, load
 from engine.formats.comfy.writer import to_graph
-from engine.loading.loading import load
-from engine.loading.model import Model
 from engine.models import families
 from engine.models.catalogue import describe, describe_file
 from engine.models.signatures import GUIDANCE_IN
 from engine.recipe.parts import Control
 from engine.recipe.recipe import Recipe
-from engine.text_encode.conditioning import embed_scale
 from tests.engine.denoise.test_control import BLOBS, DISC, make_network
 from tests.engine.denoise.test_control import by_marble as controlled
 from tests.engine.pipeline.test_parity import by_marble, pipeline_around
@@ -39,7 +37,7 @@ LCM = {"steps": 4, "sampler": "lcm", "schedule": "sgm_uniform", "guidance_scale"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def model(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return Stable Diffusion 1's true form with fewer channels, its guidance built in."""
     made = make_true_model(tmp_path_factory.mktemp("lcm"), "sd1", time_cond_proj_dim=WIDTH)
     # Random weights hardly hear the scale.
@@ -60,7 +58,7 @@ class InjectedScheduler(LCMScheduler):  # type: ignore[misc]  # diffusers has no
         self._step_index = self._begin_index = None
 
 
-def by_diffusers(model: Model, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+def by_diffusers(model: StableDiffusion, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     schedule = model.noise_schedule
     sigmas = sigmas_for(recipe.sampler, recipe.schedule, recipe.steps, noise_schedule=schedule)
     scheduler = InjectedScheduler(
@@ -88,7 +86,7 @@ def by_diffusers(model: Model, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 8.0, 12.5])
 def test_latents_equal_those_of_diffusers(
-    model: Model, monkeypatch: pytest.MonkeyPatch, scale: float
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch, scale: float
 ) -> None:
     recipe = make_recipe(**{**LCM, "guidance_scale": scale})
     ours, theirs = by_marble(model, recipe), by_diffusers(model, recipe, monkeypatch)
@@ -105,7 +103,7 @@ def test_the_scale_is_told_as_diffusers_tells_it(width: int) -> None:
 
 
 def test_a_picture_brings_one_row_that_hears_the_scale_and_no_negative_prompt(
-    model: Model,
+    model: StableDiffusion,
 ) -> None:
     recipe = make_recipe(**LCM)
     plain = by_marble(model, recipe)
@@ -114,7 +112,7 @@ def test_a_picture_brings_one_row_that_hears_the_scale_and_no_negative_prompt(
     assert [each.rows for each in make_loaded_model(model).begin(recipe)] == [1]
 
 
-def test_different_scales_share_calls_and_stay_themselves(model: Model) -> None:
+def test_different_scales_share_calls_and_stay_themselves(model: StableDiffusion) -> None:
     recipes = [make_recipe(**{**LCM, "guidance_scale": scale}) for scale in (1.0, 4.0, 8.0)]
     calls: list[int] = []
     hook = model.unet.register_forward_pre_hook(lambda _, given: calls.append(len(given[0])))
@@ -129,7 +127,7 @@ def test_different_scales_share_calls_and_stay_themselves(model: Model) -> None:
 
 
 def test_a_control_model_is_not_told_the_scale(
-    model: Model, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    model: StableDiffusion, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     usual = make_true_model(tmp_path_factory.mktemp("usual"), "sd1")
     make_network(usual.unet, 1).save_pretrained(tmp_path / "controlnet" / "disc")

@@ -16,7 +16,7 @@ from engine.denoise.samplers.ancestral import dpm_2_ancestral, dpmpp_2s_ancestra
 from engine.denoise.samplers.base import Sampling, ancestral_step
 from engine.denoise.samplers.multistep import _vp_time
 from engine.denoise.samplers.sde import dpmpp_2m_sde, dpmpp_3m_sde, dpmpp_sde
-from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
+from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.recipe import limits
 from tests.bench.orders import CASES, denoise, order
@@ -41,7 +41,7 @@ def silence(x: Tensor) -> Tensor:
 
 def begin(sigmas: Tensor) -> Tensor:
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7))
-    return start(noise, sigmas[0].item(), SD.sigma_max)
+    return SD.start(noise, sigmas[0].item())
 
 
 def sample(name: str, sigmas: Tensor, seed: int = 0) -> Tensor:
@@ -154,7 +154,7 @@ def test_a_seed_gives_the_same_picture_again(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_picture_alone_equals_itself_among_its_siblings(name: str) -> None:
     sigmas = sigmas_for(name, "karras", 8, noise_schedule=SD)
-    grid = start(initial_noise(5, 4, (4, 8, 8)), sigmas[0].item(), SD.sigma_max)
+    grid = SD.start(initial_noise(5, 4, (4, 8, 8)), sigmas[0].item())
     together = drive(SAMPLERS[name](grid, sigmas, NoiseSource(5, count=4)), denoise)
     alone = drive(SAMPLERS[name](grid[2:3], sigmas, NoiseSource(5, count=4, pictures=[2])), denoise)
     assert torch.equal(together[2:3], alone)

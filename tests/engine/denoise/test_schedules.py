@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta as beta_distribution
 
 from engine.denoise.samplers import SAMPLERS
-from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for, start
+from engine.denoise.schedules import SCHEDULES, initial_noise, sigmas_for
 from engine.errors import OptionError
 from engine.loading.noise_schedule import NoiseSchedule, model_input
 from engine.recipe import limits
@@ -186,15 +186,15 @@ def test_a_start_at_the_top_has_the_models_scale() -> None:
     noise, latent = initial_noise(0, 1, (4, 8, 8)), torch.full((1, 4, 8, 8), 5.0)
     for schedule in ("normal", "karras", "exponential", "simple", "sgm_uniform", "beta"):
         sigma = SCHEDULES[schedule](SD, 20)[0].item()
-        assert torch.allclose(start(noise, sigma, SD.sigma_max), noise * 14.64881, rtol=1e-5)
-        x = start(noise, sigma, SD.sigma_max, latent)
+        assert torch.allclose(SD.start(noise, sigma), noise * 14.64881, rtol=1e-5)
+        x = SD.start(noise, sigma, latent)
         assert torch.allclose(x - latent, noise * 14.64881, atol=1e-5)
 
 
 def test_a_start_below_the_top_has_noise_of_sigma() -> None:
     noise, latent = initial_noise(0, 1, (4, 8, 8)), torch.full((1, 4, 8, 8), 5.0)
-    assert torch.equal(start(noise, 2.0, SD.sigma_max, latent), latent + noise * 2)
-    assert torch.equal(start(noise, 2.0, SD.sigma_max), noise * 2)
+    assert torch.equal(SD.start(noise, 2.0, latent), latent + noise * 2)
+    assert torch.equal(SD.start(noise, 2.0), noise * 2)
 
 
 def test_recipes_know_every_schedule() -> None:

@@ -19,9 +19,8 @@ from engine.denoise.control import load_control
 from engine.device.finite import are_finite
 from engine.errors import BrokenModel, NotFinite
 from engine.events import Ended, Picture
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.finish.upscale import UpscaleModel
-from engine.loading.loading import load
-from engine.loading.model import Model
 from engine.models.catalogue import describe
 from tests.engine.ticks import draw, make_pipeline, pngs
 from tests.factories import make_recipe
@@ -75,7 +74,7 @@ def test_what_overflows_in_fp16_is_named_so(tmp_path: Path) -> None:
         load(describe("it", folder), CPU, torch.float16)
 
 
-def test_a_control_models_values_are_looked_at(model: Model, tmp_path: Path) -> None:
+def test_a_control_models_values_are_looked_at(model: StableDiffusion, tmp_path: Path) -> None:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     network = ControlNetModel.from_unet(
@@ -94,7 +93,7 @@ OVERFLOW = "a (marble:3e38) scholar"  # what a person may type
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_job_whose_values_are_no_numbers_ends_alone_and_in_one_sentence(
-    model: Model, count: int
+    model: StableDiffusion, count: int
 ) -> None:
     well = make_recipe(prompt="a marble scholar")
     ill = make_recipe(prompt=OVERFLOW, count=count)
@@ -133,7 +132,7 @@ def spoil(output: Tensor) -> Tensor:
 @pytest.mark.parametrize("way", [decode, partial(decode, images_of=decode_in_tiles)])
 @torch.inference_mode()
 def test_a_vae_whose_values_are_no_numbers_is_blamed(
-    model: Model, way: Callable[[Model, Tensor], Any]
+    model: StableDiffusion, way: Callable[[StableDiffusion, Tensor], Any]
 ) -> None:
     latents = torch.zeros(1, 4, 8, 8)
     with (
@@ -146,7 +145,7 @@ def test_a_vae_whose_values_are_no_numbers_is_blamed(
         way(model, latents)
 
 
-def test_a_picture_that_cannot_be_decoded_ends_its_job_alone(model: Model) -> None:
+def test_a_picture_that_cannot_be_decoded_ends_its_job_alone(model: StableDiffusion) -> None:
     well = make_recipe(seed=1)
     (wanted,) = draw(make_pipeline(model), [well], [0])
     calls = iter([spoil])
@@ -163,7 +162,9 @@ def test_a_picture_that_cannot_be_decoded_ends_its_job_alone(model: Model) -> No
 
 
 @torch.inference_mode()
-def test_previews_go_on_without_a_tiny_vae_that_overflows(model: Model, tmp_path: Path) -> None:
+def test_previews_go_on_without_a_tiny_vae_that_overflows(
+    model: StableDiffusion, tmp_path: Path
+) -> None:
     path = write_makers(tmp_path, makers_decoder())
     tiny = read_tiny("taesd", path)
     latents = torch.zeros(1, 4, 8, 8)

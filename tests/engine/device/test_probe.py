@@ -14,8 +14,8 @@ from engine.denoise.control_union import Union
 from engine.denoise.denoising import Denoising, PassInputs, call_on_noise
 from engine.device.call_costs import Buckets
 from engine.device.probe import ROUNDS, Call, Measurements, Probe, software
+from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.lora_layers import Addition
-from engine.loading.model import Model
 from engine.pipeline.costs import _digest
 from engine.recipe.parts import Lora
 from engine.text_encode.conditioning import TextEncoder
@@ -149,7 +149,7 @@ def test_a_processor_works_in_fp32_and_keeps_its_threads() -> None:
 class Watched:
     """Measure by a probe, and note what the U-Net is given for each number of rows."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StableDiffusion) -> None:
         self.model = model
         self.given: list[tuple[int, torch.Size, torch.Size, bool]] = []
 
@@ -176,7 +176,7 @@ class Watched:
     ids=["guided", "unguided", "long", "LoRA"],
 )
 def test_a_probe_measures_a_row_of_its_own_whatever_the_first_job_is(
-    model: Model, tmp_path: Path, changes: dict[str, Any]
+    model: StableDiffusion, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     pairs = random_lora({"unet": model.unet})
     write_kohya(tmp_path / "loras" / "ink.safetensors", pairs, model.unet)
@@ -209,7 +209,7 @@ def test_every_form_of_model_can_be_measured(
 
 
 @torch.inference_mode()
-def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
+def test_a_control_that_speaks_later_is_measured_at_work(model: StableDiffusion) -> None:
     network = make_network(model.unet, 1)
     hint = torch.zeros(1, 3, 64, 64)
     control = ActiveControl(
@@ -228,7 +228,7 @@ def test_a_control_that_speaks_later_is_measured_at_work(model: Model) -> None:
     assert calls == [2]
 
 
-def test_controls_of_another_form_are_measured_anew(model: Model) -> None:
+def test_controls_of_another_form_are_measured_anew(model: StableDiffusion) -> None:
     whats: list[str] = []
 
     def measure(device: torch.device, what: str, call: Call) -> Buckets:

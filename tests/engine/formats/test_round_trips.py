@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.events import Picture
+from engine.families.stable_diffusion import load
 from engine.files.stored import PictureFolder, picture_path
 from engine.formats.a1111.reader import from_a1111
 from engine.formats.a1111.settings import NEGATIVE
@@ -19,7 +20,6 @@ from engine.formats.comfy.layout import to_workflow
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
 from engine.formats.metadata import read_recipe, write_as
-from engine.loading.loading import load
 from engine.models.catalogue import STARTER, STARTER_FOLDER, describe
 from engine.pictures.images import to_png
 from engine.pipeline.pipeline import Pipeline

@@ -8,8 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.device.backends import pick_device
 from engine.errors import BrokenModel
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import describe
 
 CPU = torch.device("cpu")
@@ -21,7 +20,7 @@ def folder(tiny_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "mine"))
 
 
-def load_folder(folder: Path) -> Model:
+def load_folder(folder: Path) -> StableDiffusion:
     return load(describe("mine", folder), CPU)
 
 

@@ -17,9 +17,8 @@ from engine.denoise.denoising import Denoising, evaluate
 from engine.errors import BrokenModel, UnknownPart
 from engine.events import Ended, Picture
 from engine.executors.opening import compile_blocks
-from engine.loading.loading import load
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.lora import Loras
-from engine.loading.model import Model
 from engine.models.catalogue import describe
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
@@ -44,24 +43,26 @@ FAMILIES = ("sd1", "sd2", "sdxl")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def true(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def true(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> StableDiffusion:
     """Return a small model of each family."""
     return make_true_model(tmp_path_factory.mktemp(request.param), request.param)
 
 
-def parts(model: Model) -> dict[str, Any]:
+def parts(model: StableDiffusion) -> dict[str, Any]:
     """Return the parts of a model that a LoRA may change."""
     found = {"unet": model.unet, "text_encoder": model.text_encoder}
     return found | ({"text_encoder_2": model.text_encoder_2} if model.text_encoder_2 else {})
 
 
-def pairs_of(model: Model, **options: Any) -> Pairs:
+def pairs_of(model: StableDiffusion, **options: Any) -> Pairs:
     """Return a LoRA of all layers that diffusers reads, too: it drops these two without a word."""
     return random_lora(parts(model), skipped=("add_embedding", "text_projection"), **options)
 
 
 @torch.inference_mode()
-def by_marble(model: Model, recipe: Recipe, shelf: ModelFiles) -> Tensor:
+def by_marble(model: StableDiffusion, recipe: Recipe, shelf: ModelFiles) -> Tensor:
     adapters, text = Loras(model, shelf), TextEncoder(model)
     adapters.use(recipe.loras)
     positive, negative = (text.encode(words, key=recipe.loras) for words in (recipe.prompt, ""))
@@ -73,7 +74,7 @@ def by_marble(model: Model, recipe: Recipe, shelf: ModelFiles) -> Tensor:
 
 
 def test_latents_equal_those_of_diffusers_with_peft(
-    true: Model, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    true: StableDiffusion, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     sets = {
         "kohya": (write_kohya, pairs_of(true, seed=1), {"unet": true.unet}),
@@ -110,7 +111,9 @@ def merged(layer: Any, pair: tuple[Tensor, Tensor], weight: float) -> Tensor:
 
 
 @pytest.mark.parametrize("form", ["kohya", "original", "peft", "old", "processors"])
-def test_every_layer_is_found_under_every_name(true: Model, tmp_path: Path, form: str) -> None:
+def test_every_layer_is_found_under_every_name(
+    true: StableDiffusion, tmp_path: Path, form: str
+) -> None:
     convolutions = form != "processors"
     pairs = random_lora(parts(true), convolutions=convolutions)
     scale = 1.0
@@ -161,13 +164,13 @@ def as_processors(pairs: Pairs) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
 
 @pytest.fixture
-def shelf(small: Model, tmp_path: Path) -> ModelFiles:
+def shelf(small: StableDiffusion, tmp_path: Path) -> ModelFiles:
     """Return a shelf with two LoRAs for the small model."""
     for seed, name in enumerate(("one", "two")):
         pairs = random_lora({"unet": small.unet}, seed=seed)
@@ -176,7 +179,7 @@ def shelf(small: Model, tmp_path: Path) -> ModelFiles:
 
 
 def drawn(
-    model: Model, shelf: ModelFiles, recipes: Sequence[Recipe]
+    model: StableDiffusion, shelf: ModelFiles, recipes: Sequence[Recipe]
 ) -> tuple[list[Any], list[Any]]:
     """Draw recipes together; return each one's news, and the sets that shared each call."""
     calls: list[Any] = []
@@ -197,7 +200,7 @@ def drawn(
 
 
 def test_jobs_of_other_sets_never_share_a_call_and_draw_as_alone(
-    small: Model, shelf: ModelFiles
+    small: StableDiffusion, shelf: ModelFiles
 ) -> None:
     one, two = Lora(name="one"), Lora(name="two", weight=0.5)
     sets: list[Any] = [(), (one,), (two,), (one, two), (one,)]
@@ -241,7 +244,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_lora_ends_its_own_job_with_one_sentence(
-    small: Model, shelf: ModelFiles, tmp_path: Path, what: str
+    small: StableDiffusion, shelf: ModelFiles, tmp_path: Path, what: str
 ) -> None:
     spoil, said = BROKEN[what]
     spoil(tmp_path / "loras" / "one.safetensors")
@@ -255,7 +258,7 @@ def test_a_broken_lora_ends_its_own_job_with_one_sentence(
     assert [type(news) for news in told[1]][-2:] == [Picture, Ended]
 
 
-def test_a_lora_for_another_family_is_named(small: Model, tmp_path: Path) -> None:
+def test_a_lora_for_another_family_is_named(small: StableDiffusion, tmp_path: Path) -> None:
     other = make_true_model(tmp_path / "sdxl", "sdxl")
     path = tmp_path / "loras" / "xl.safetensors"
     write_kohya(path, random_lora({"unet": other.unet}), other.unet, original=True)
@@ -263,12 +266,16 @@ def test_a_lora_for_another_family_is_named(small: Model, tmp_path: Path) -> Non
         Loras(small, ModelFiles(tmp_path, ModelKind.LORA)).use((Lora(name="xl"),))
 
 
-def test_an_unknown_lora_is_answered_with_the_known_ones(small: Model, shelf: ModelFiles) -> None:
+def test_an_unknown_lora_is_answered_with_the_known_ones(
+    small: StableDiffusion, shelf: ModelFiles
+) -> None:
     with pytest.raises(UnknownPart, match=r"There is no LoRA 'on' \(did you mean 'one'\?\)"):
         Loras(small, shelf).use((Lora(name="on"),))
 
 
-def test_sets_are_made_once_and_switching_copies_nothing(small: Model, shelf: ModelFiles) -> None:
+def test_sets_are_made_once_and_switching_copies_nothing(
+    small: StableDiffusion, shelf: ModelFiles
+) -> None:
     adapters = Loras(small, shelf)
     sets = [(Lora(name="one"),), (Lora(name="two"),), ()]
     for used in sets:
@@ -285,7 +292,7 @@ def test_sets_are_made_once_and_switching_copies_nothing(small: Model, shelf: Mo
 @torch.inference_mode()
 @pytest.mark.slow
 def test_what_is_compiled_never_serves_another_sets_weights(
-    tiny_folder: Path, model: Model, tmp_path: Path
+    tiny_folder: Path, model: StableDiffusion, tmp_path: Path
 ) -> None:
     compiled = load(describe("tiny", tiny_folder), torch.device("cpu"))
     compile_blocks(compiled)

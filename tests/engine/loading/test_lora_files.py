@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import BrokenModel
+from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.lora import Loras
 from engine.loading.lora_file import ROLES as ENDINGS
 from engine.loading.lora_file import read_entries
-from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.recipe.parts import Lora
@@ -35,7 +35,7 @@ TOKENS: Final = "embeddings.token_embedding"
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
@@ -56,14 +56,14 @@ def kohya(layer: str) -> str:
     return "lora_unet_" + layer.replace(".", "_")
 
 
-def module_of(model: Model, layer: str) -> Any:
+def module_of(model: StableDiffusion, layer: str) -> Any:
     part = model.text_encoder if layer == TOKENS else model.unet
     return dict(part.named_modules())[layer]
 
 
 @torch.inference_mode()
 def off_by(
-    model: Model,
+    model: StableDiffusion,
     folder: Path,
     layer: str,
     weight: Tensor | None = None,
@@ -96,7 +96,7 @@ def off_by(
     return float((got - wanted).abs().max())
 
 
-def pair(model: Model, layer: str, rank: int = 4, seed: int = 1) -> tuple[Tensor, Tensor]:
+def pair(model: StableDiffusion, layer: str, rank: int = 4, seed: int = 1) -> tuple[Tensor, Tensor]:
     shape = module_of(model, layer).weight.shape
     return draw(rank, *shape[1:], seed=seed), draw(shape[0], rank, seed=seed + 1)
 
@@ -122,7 +122,9 @@ def test_alpha_is_read_by_its_own_dtype(tmp_path: Path, dtype: torch.dtype) -> N
     assert entry.scale(4) == 1.5
 
 
-def test_an_alpha_of_whole_numbers_scales_as_one_of_fractions(small: Model, tmp_path: Path) -> None:
+def test_an_alpha_of_whole_numbers_scales_as_one_of_fractions(
+    small: StableDiffusion, tmp_path: Path
+) -> None:
     down, up = pair(small, LINEAR)
     name = kohya(LINEAR)
     tensors = {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
@@ -131,7 +133,7 @@ def test_an_alpha_of_whole_numbers_scales_as_one_of_fractions(small: Model, tmp_
 
 
 @pytest.mark.parametrize("layer", [NORM, GROUP, "conv_norm_out"])
-def test_norms_are_changed(small: Model, tmp_path: Path, layer: str) -> None:
+def test_norms_are_changed(small: StableDiffusion, tmp_path: Path, layer: str) -> None:
     shape = module_of(small, layer).weight.shape
     w, b = draw(*shape, seed=1), draw(*shape, seed=2)
     write(tmp_path, {f"{kohya(layer)}.w_norm": w, f"{kohya(layer)}.b_norm": b})
@@ -143,7 +145,7 @@ def test_norms_are_changed(small: Model, tmp_path: Path, layer: str) -> None:
 
 @pytest.mark.parametrize("layer", [LINEAR, CONV])
 def test_whole_differences_and_biases_are_added_to_pairs(
-    small: Model, tmp_path: Path, layer: str
+    small: StableDiffusion, tmp_path: Path, layer: str
 ) -> None:
     module = module_of(small, layer)
     down, up = pair(small, layer)
@@ -160,7 +162,7 @@ def test_whole_differences_and_biases_are_added_to_pairs(
     assert off_by(small, tmp_path, layer, product + whole, bias) < 1e-4
 
 
-def test_a_text_encoders_embedding_is_changed(small: Model, tmp_path: Path) -> None:
+def test_a_text_encoders_embedding_is_changed(small: StableDiffusion, tmp_path: Path) -> None:
     change = draw(*module_of(small, TOKENS).weight.shape)
     name = "text_encoders.clip_l.transformer.text_model.embeddings.token_embedding"
     write(tmp_path, {f"{name}.diff": change})
@@ -168,7 +170,9 @@ def test_a_text_encoders_embedding_is_changed(small: Model, tmp_path: Path) -> N
     assert off_by(small, tmp_path, TOKENS, change / 2, used=used) < 1e-5
 
 
-def test_weights_are_replaced_whatever_the_lora_weighs(small: Model, tmp_path: Path) -> None:
+def test_weights_are_replaced_whatever_the_lora_weighs(
+    small: StableDiffusion, tmp_path: Path
+) -> None:
     module = module_of(small, LINEAR)
     other = draw(*module.weight.shape)
     write(tmp_path, {f"{kohya(LINEAR)}.set_weight": other})
@@ -176,7 +180,7 @@ def test_weights_are_replaced_whatever_the_lora_weighs(small: Model, tmp_path: P
     assert off_by(small, tmp_path, LINEAR, other - module.weight, used=used) < 1e-5
 
 
-def test_the_bias_of_pefts_pair_is_scaled_with_it(small: Model, tmp_path: Path) -> None:
+def test_the_bias_of_pefts_pair_is_scaled_with_it(small: StableDiffusion, tmp_path: Path) -> None:
     down, up = pair(small, LINEAR)
     bias = draw(len(up), seed=5)
     tensors = {"lora_A.weight": down, "lora_B.weight": up, "lora_B.bias": bias}
@@ -185,7 +189,7 @@ def test_the_bias_of_pefts_pair_is_scaled_with_it(small: Model, tmp_path: Path) 
     assert off_by(small, tmp_path, LINEAR, 2 * up @ down, 2 * bias) < 1e-5
 
 
-def test_a_convolution_in_cp_form_is_multiplied_out(small: Model, tmp_path: Path) -> None:
+def test_a_convolution_in_cp_form_is_multiplied_out(small: StableDiffusion, tmp_path: Path) -> None:
     shape = module_of(small, CONV).weight.shape
     down, up = draw(4, shape[1], 1, 1, seed=1), draw(shape[0], 4, 1, 1, seed=2)
     mid = draw(4, 4, 3, 3, seed=3)
@@ -200,7 +204,7 @@ def test_a_convolution_in_cp_form_is_multiplied_out(small: Model, tmp_path: Path
 
 
 @pytest.mark.parametrize("layer", [LINEAR, CONV])
-def test_a_loha_equals_pefts(small: Model, tmp_path: Path, layer: str) -> None:
+def test_a_loha_equals_pefts(small: StableDiffusion, tmp_path: Path, layer: str) -> None:
     shape = module_of(small, layer).weight.shape
     wide = shape[1:].numel()
     a, c = draw(shape[0], 4, seed=1), draw(shape[0], 4, seed=2)
@@ -216,7 +220,7 @@ def test_a_loha_equals_pefts(small: Model, tmp_path: Path, layer: str) -> None:
 FACTORS: Final = (("t", ""), ("w", "_a"), ("w", "_b"))
 
 
-def test_a_loha_in_cp_form_equals_pefts(small: Model, tmp_path: Path) -> None:
+def test_a_loha_in_cp_form_equals_pefts(small: StableDiffusion, tmp_path: Path) -> None:
     shape = module_of(small, CONV).weight.shape
     roles: dict[str, Tensor] = {}
     for number in (1, 2):
@@ -230,7 +234,7 @@ def test_a_loha_in_cp_form_equals_pefts(small: Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["whole", "second", "both", "core"])
-def test_a_lokr_equals_pefts(small: Model, tmp_path: Path, form: str) -> None:
+def test_a_lokr_equals_pefts(small: StableDiffusion, tmp_path: Path, form: str) -> None:
     layer = CONV if form == "core" else LINEAR
     shape = module_of(small, layer).weight.shape
     outer, rest = (4, 8), (shape[0] // 4, shape[1] // 8)
@@ -256,7 +260,7 @@ def test_a_lokr_equals_pefts(small: Model, tmp_path: Path, form: str) -> None:
     assert off_by(small, tmp_path, layer, LOKR.make_kron(one, two, scale).reshape(shape)) < 1e-4
 
 
-def test_a_dora_of_peft_equals_pefts_merged_weights(small: Model, tmp_path: Path) -> None:
+def test_a_dora_of_peft_equals_pefts_merged_weights(small: StableDiffusion, tmp_path: Path) -> None:
     module = module_of(small, LINEAR)
     linear = nn.Linear(*reversed(module.weight.shape))
     net = nn.Sequential(linear)
@@ -282,7 +286,7 @@ def test_a_dora_of_peft_equals_pefts_merged_weights(small: Model, tmp_path: Path
 @pytest.mark.parametrize("rows", [True, False])
 @pytest.mark.parametrize("layer", [LINEAR, CONV])
 def test_a_dora_gives_rows_or_columns_their_lengths(
-    small: Model, tmp_path: Path, layer: str, rows: bool
+    small: StableDiffusion, tmp_path: Path, layer: str, rows: bool
 ) -> None:
     weight = module_of(small, layer).weight
     down, up = pair(small, layer)
@@ -298,7 +302,7 @@ def test_a_dora_gives_rows_or_columns_their_lengths(
     assert off_by(small, tmp_path, layer, 0.6 * (changed - weight), used=used) < 1e-4
 
 
-def test_a_dora_comes_after_the_lora_before_it(small: Model, tmp_path: Path) -> None:
+def test_a_dora_comes_after_the_lora_before_it(small: StableDiffusion, tmp_path: Path) -> None:
     weight = module_of(small, LINEAR).weight
     first, second = pair(small, LINEAR, seed=1), pair(small, LINEAR, seed=5)
     length = 1 + draw(len(weight), 1).abs()
@@ -342,7 +346,9 @@ SCALES: Final[dict[str, tuple[dict[str, Any], float]]] = {
 
 
 @pytest.mark.parametrize("what", SCALES)
-def test_pefts_configuration_scales_a_pair(small: Model, tmp_path: Path, what: str) -> None:
+def test_pefts_configuration_scales_a_pair(
+    small: StableDiffusion, tmp_path: Path, what: str
+) -> None:
     config, scale = SCALES[what]
     down, up = pair(small, LINEAR)
     tensors = {f"unet.{LINEAR}.lora_A.weight": down, f"unet.{LINEAR}.lora_B.weight": up}
@@ -373,7 +379,7 @@ SPELLINGS: Final = {
 
 
 @pytest.mark.parametrize("who", SPELLINGS)
-def test_names_of_all_trainers_are_read(small: Model, tmp_path: Path, who: str) -> None:
+def test_names_of_all_trainers_are_read(small: StableDiffusion, tmp_path: Path, who: str) -> None:
     name, layer = SPELLINGS[who]
     change = draw(*module_of(small, layer).weight.shape)
     write(tmp_path, {f"{name}.diff": change})
@@ -424,7 +430,7 @@ REFUSED: Final[dict[str, tuple[dict[str, Tensor], str]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_used_is_named(small: Model, tmp_path: Path, what: str) -> None:
+def test_what_cannot_be_used_is_named(small: StableDiffusion, tmp_path: Path, what: str) -> None:
     more, reason = REFUSED[what]
     down, up = pair(small, LINEAR)
     good = {f"{LINEAR}.lora_down.weight": down, f"{LINEAR}.lora_up.weight": up}
@@ -466,7 +472,9 @@ RANKLESS: Final = {
 
 
 @pytest.mark.parametrize("what", RANKLESS)
-def test_matrices_without_a_rank_add_nothing(small: Model, tmp_path: Path, what: str) -> None:
+def test_matrices_without_a_rank_add_nothing(
+    small: StableDiffusion, tmp_path: Path, what: str
+) -> None:
     out, into = module_of(small, LINEAR).weight.shape
 
     def full(shape: tuple[int, int]) -> tuple[int, int]:
@@ -489,7 +497,7 @@ def test_matrices_without_a_rank_add_nothing(small: Model, tmp_path: Path, what:
 
 @pytest.mark.parametrize("when", ["before it is measured", "before it is read"])
 def test_a_file_that_vanishes_is_named_without_its_place(
-    small: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    small: StableDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     down, up = pair(small, LINEAR)
     path = write(tmp_path, {f"{LINEAR}.lora_A.weight": down, f"{LINEAR}.lora_B.weight": up})
@@ -555,7 +563,9 @@ WRONG: Final[dict[str, tuple[dict[str, Tensor], str]]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_does_not_fit_the_model_is_named(small: Model, tmp_path: Path, what: str) -> None:
+def test_what_does_not_fit_the_model_is_named(
+    small: StableDiffusion, tmp_path: Path, what: str
+) -> None:
     tensors, reason = WRONG[what]
     write(tmp_path, tensors)
     with pytest.raises(BrokenModel, match=reason):
@@ -570,7 +580,7 @@ ROLES = st.dictionaries(st.sampled_from(sorted(ENDINGS)), SHAPES, min_size=1, ma
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(roles=ROLES, layer=st.sampled_from([LINEAR, CONV, NORM, GROUP]))
 def test_whatever_sizes_tensors_have_a_file_works_or_is_refused_with_a_sentence(
-    small: Model, tmp_path: Path, roles: dict[str, tuple[int, ...]], layer: str
+    small: StableDiffusion, tmp_path: Path, roles: dict[str, tuple[int, ...]], layer: str
 ) -> None:
     write(tmp_path, {f"{layer}{ending}": torch.zeros(shape) for ending, shape in roles.items()})
     adapters, plain = Loras(small, ModelFiles(tmp_path, ModelKind.LORA)), call(small, layer)
@@ -592,7 +602,7 @@ def test_whatever_sizes_tensors_have_a_file_works_or_is_refused_with_a_sentence(
 
 
 @torch.inference_mode()
-def call(model: Model, layer: str) -> Tensor:
+def call(model: StableDiffusion, layer: str) -> Tensor:
     """Return a layer's answer to some input."""
     module = module_of(model, layer)
     channels = module.weight.shape[1 if module.weight.ndim > 1 else 0]
@@ -603,7 +613,9 @@ def call(model: Model, layer: str) -> Tensor:
 
 
 @pytest.mark.parametrize("layer", [LINEAR, CONV])
-def test_sizes_that_fit_are_among_those_tried(small: Model, tmp_path: Path, layer: str) -> None:
+def test_sizes_that_fit_are_among_those_tried(
+    small: StableDiffusion, tmp_path: Path, layer: str
+) -> None:
     weight = module_of(small, layer).weight
     tensors = {".lora_down.weight": (2, *weight.shape[1:]), ".lora_up.weight": (len(weight), 2)}
     assert {side for shape in tensors.values() for side in shape} <= {1, 2, 3, 4, 8, 16, 32, 64}

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.errors import BrokenModel, UnknownModel
+from engine.families.stable_diffusion import load
 from engine.loading import tokenizer as vocabulary
-from engine.loading.loading import load
 from engine.models import families
 from engine.models.catalogue import Catalogue, describe_file
 from engine.models.families import fit_to_name

@@ -12,9 +12,8 @@ from engine.decode.external_vae import read_vae
 from engine.decode.tiny_vae import read_tiny
 from engine.denoise.control import load_control
 from engine.errors import BrokenModel
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.finish.upscale import load_upscale_model
-from engine.loading.loading import load
-from engine.loading.model import Model
 from engine.models import families
 from engine.models.catalogue import describe, describe_file
 from tests.engine.denoise.test_control import as_original, make_network
@@ -125,12 +124,14 @@ def test_a_tiny_vaes_tensors_are_used_harmless_or_named(joined: bool, tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
 
-def test_a_control_models_tensors_are_used_harmless_or_named(small: Model, tmp_path: Path) -> None:
+def test_a_control_models_tensors_are_used_harmless_or_named(
+    small: StableDiffusion, tmp_path: Path
+) -> None:
     network = make_network(small.unet, 1)
     network.save_pretrained(tmp_path / "folder")
     writes: dict[str, Callable[[Path], None]] = {

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import constants
 
 from engine.errors import BrokenModel
-from engine.loading.loading import load
+from engine.families.stable_diffusion import load
 from engine.models.catalogue import Catalogue
 from engine.models.downloads import Download, HubError, find
 from engine.models.families import TINY_VAES

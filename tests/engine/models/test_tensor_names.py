@@ -19,8 +19,7 @@ from engine.decode.vae import fit_preview
 from engine.denoise.schedules import SCHEDULES
 from engine.errors import BrokenModel, MissingVae
 from engine.events import Ended, Picture, Progress
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.noise_schedule import NoiseSchedule
 from engine.models import families
 from engine.models.catalogue import Catalogue, Checkpoint, describe, describe_file
@@ -281,7 +280,7 @@ def test_schedules_start_from_pure_noise(schedule: str, steps: int) -> None:
 
 
 @pytest.fixture
-def bare(files: dict[str, Tensors], forms: Path, tmp_path: Path) -> Model:
+def bare(files: dict[str, Tensors], forms: Path, tmp_path: Path) -> StableDiffusion:
     """Return an SD1 without a VAE, beside a models folder with one and with a tiny one."""
     held = {n: t for n, t in files["sd1"].items() if not n.startswith("first_stage_model.")}
     checkpoint = described(tmp_path, held)
@@ -292,7 +291,9 @@ def bare(files: dict[str, Tensors], forms: Path, tmp_path: Path) -> Model:
     return load(checkpoint, CPU, torch.float32)
 
 
-def test_a_model_without_a_vae_draws_with_one_that_is_named(bare: Model, tmp_path: Path) -> None:
+def test_a_model_without_a_vae_draws_with_one_that_is_named(
+    bare: StableDiffusion, tmp_path: Path
+) -> None:
     external = ExternalVaes(bare, ModelFiles(tmp_path, ModelKind.VAE))
     assert (bare.latent_channels, bare.latent_scale) == (4, 8)
     for ask in (external.decoder, external.encoder):
@@ -310,7 +311,7 @@ def test_a_model_without_a_vae_draws_with_one_that_is_named(bare: Model, tmp_pat
 
 
 def test_its_jobs_are_drawn_previews_included_or_told_what_is_missing(
-    bare: Model, tmp_path: Path
+    bare: StableDiffusion, tmp_path: Path
 ) -> None:
     whole = make_true_model(tmp_path / "true", "sd1")
     model = replace(whole, vae=bare.vae, checkpoint=replace(whole.checkpoint, has_vae=False))

@@ -18,7 +18,7 @@ from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import Ladder
 from engine.events import Key
 from engine.executors.opening import compile_blocks
-from engine.loading.loading import load
+from engine.families.stable_diffusion import load
 from engine.models.catalogue import Catalogue
 from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.placement import PARTS
@@ -187,12 +187,12 @@ def test_a_model_whose_job_did_not_end_well_is_gone_too(
     elif end == "broken":
         loaded_model = pipeline._models.get("a")
         assert loaded_model
-        loaded_model.model.unet.conv_in.weight = torch.nn.Parameter(torch.zeros(1), False)
+        loaded_model.model.network.conv_in.weight = torch.nn.Parameter(torch.zeros(1), False)
         del loaded_model
     elif end == "without memory":
         loaded_model = pipeline._models.get("a")
         assert loaded_model
-        loaded_model.model.unet.register_forward_pre_hook(run_out)
+        loaded_model.model.network.register_forward_pre_hook(run_out)
         del loaded_model
     else:
         pipeline.admit(Spec(job=2, epoch=1, recipe=make_recipe(checkpoint="a", vae="none")))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.denoise.denoising import evaluate
 from engine.denoise.schedules import sigmas_for
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.pictures.start_image import Pixels, StartImage
 from engine.recipe.recipe import Recipe
 from tests.engine.pipeline.test_parity import InjectedScheduler, load_cpu, pipeline_around
@@ -34,12 +34,12 @@ class NoisingScheduler(InjectedScheduler):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     return load_cpu(make_model(tmp_path_factory.mktemp("plain") / "tiny"))
 
 
 @pytest.fixture(scope="module")
-def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def inpainting(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     folder = tmp_path_factory.mktemp("nine") / "tiny"
     return load_cpu(make_model(folder, inputs=9))
 
@@ -56,14 +56,14 @@ def means(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @torch.inference_mode()
-def by_marble(model: Model, recipe: Recipe, canvas: StartImage) -> Tensor:
+def by_marble(model: StableDiffusion, recipe: Recipe, canvas: StartImage) -> Tensor:
     [picture] = make_loaded_model(model).begin(recipe, canvas)
     while picture.request:
         picture.advance(evaluate(model, [picture])[0])
     return picture.latents
 
 
-def by_diffusers(kind: Any, model: Model, recipe: Recipe, canvas: StartImage) -> Tensor:
+def by_diffusers(kind: Any, model: StableDiffusion, recipe: Recipe, canvas: StartImage) -> Tensor:
     schedule = model.noise_schedule
     assert recipe.strength is not None
     sigmas = sigmas_for(
@@ -110,7 +110,9 @@ def half_mask() -> Pixels:
     ],
     ids=str,
 )
-def test_img2img_gives_the_latents_of_diffusers(tiny: Model, changes: dict[str, Any]) -> None:
+def test_img2img_gives_the_latents_of_diffusers(
+    tiny: StableDiffusion, changes: dict[str, Any]
+) -> None:
     recipe, canvas = start_image(**changes), StartImage(pixels(1, 64, 64))
     ours = by_marble(tiny, recipe, canvas)
     theirs = by_diffusers(StableDiffusionImg2ImgPipeline, tiny, recipe, canvas)
@@ -120,7 +122,7 @@ def test_img2img_gives_the_latents_of_diffusers(tiny: Model, changes: dict[str, 
 
 @pytest.mark.parametrize("strength", [0.5, 0.9])
 def test_inpainting_by_an_ordinary_model_gives_the_latents_of_diffusers(
-    tiny: Model, strength: float
+    tiny: StableDiffusion, strength: float
 ) -> None:
     recipe = start_image(mask="b" * 64, strength=strength, steps=10)
     canvas = StartImage(pixels(1, 64, 64), half_mask())
@@ -131,7 +133,9 @@ def test_inpainting_by_an_ordinary_model_gives_the_latents_of_diffusers(
     assert (ours - kept).abs().max() > 0.1
 
 
-def test_inpainting_by_its_own_model_gives_the_latents_of_diffusers(inpainting: Model) -> None:
+def test_inpainting_by_its_own_model_gives_the_latents_of_diffusers(
+    inpainting: StableDiffusion,
+) -> None:
     recipe = start_image(mask="b" * 64, strength=0.75, steps=6)
     canvas = StartImage(pixels(1, 64, 64), half_mask())
     ours = by_marble(inpainting, recipe, canvas)
@@ -140,7 +144,7 @@ def test_inpainting_by_its_own_model_gives_the_latents_of_diffusers(inpainting: 
 
 
 def test_a_model_for_inpainting_draws_from_words_alone_and_from_a_start_image(
-    inpainting: Model,
+    inpainting: StableDiffusion,
 ) -> None:
     assert inpainting.inpaints
     with torch.inference_mode():
@@ -157,7 +161,7 @@ def test_a_model_for_inpainting_draws_from_words_alone_and_from_a_start_image(
 
 
 def test_a_model_for_inpainting_sees_by_the_vae_that_its_recipe_names(
-    inpainting: Model, tmp_path: Path
+    inpainting: StableDiffusion, tmp_path: Path
 ) -> None:
     other = load_cpu(make_model(tmp_path / "other", seed=5))
     other.vae.save_pretrained(tmp_path / "vae" / "other")

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from engine.denoise.denoising import Denoising, evaluate
 from engine.denoise.schedules import initial_noise, sigmas_for
-from engine.loading.loading import load
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import STARTER_FOLDER, describe
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder
@@ -38,7 +37,7 @@ class InjectedScheduler(EulerDiscreteScheduler):  # type: ignore[misc]  # diffus
 
 
 @torch.inference_mode()
-def by_marble(model: Model, recipe: Recipe) -> Tensor:
+def by_marble(model: StableDiffusion, recipe: Recipe) -> Tensor:
     text = TextEncoder(model)
     positive, negative = (
         text.encode(words, recipe.clip_skip) for words in (recipe.prompt, recipe.negative_prompt)
@@ -49,7 +48,7 @@ def by_marble(model: Model, recipe: Recipe) -> Tensor:
     return picture.latents
 
 
-def by_diffusers(model: Model, recipe: Recipe, **arguments: Any) -> Tensor:
+def by_diffusers(model: StableDiffusion, recipe: Recipe, **arguments: Any) -> Tensor:
     """Draw with diffusers' pipeline from the very modules; arguments replace the prompts."""
     schedule = model.noise_schedule
     sigmas = sigmas_for(recipe.sampler, recipe.schedule, recipe.steps, noise_schedule=schedule)
@@ -76,7 +75,7 @@ def by_diffusers(model: Model, recipe: Recipe, **arguments: Any) -> Tensor:
     return latents
 
 
-def make_pipeline(model: Model) -> Any:
+def make_pipeline(model: StableDiffusion) -> Any:
     """Return diffusers' pipeline around a model's modules, with its schedule."""
     schedule = model.noise_schedule
     scheduler = InjectedScheduler(
@@ -91,7 +90,7 @@ def make_pipeline(model: Model) -> Any:
     return pipeline_around(kind, model, scheduler)
 
 
-def pipeline_around(kind: Any, model: Model, scheduler: Any) -> Any:
+def pipeline_around(kind: Any, model: StableDiffusion, scheduler: Any) -> Any:
     """Return one of diffusers' kinds of pipeline around a model's modules and a scheduler."""
     second = {"text_encoder_2": model.text_encoder_2, "tokenizer_2": model.tokenizer_2}
     others = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
@@ -107,12 +106,14 @@ def pipeline_around(kind: Any, model: Model, scheduler: Any) -> Any:
     return pipeline
 
 
-def load_cpu(folder: Path) -> Model:
+def load_cpu(folder: Path) -> StableDiffusion:
     return load(describe("model", folder), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
-def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def tiny(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> StableDiffusion:
     """Return a tiny model of each parameterisation."""
     folder = tmp_path_factory.mktemp("parity") / "tiny"
     return load_cpu(make_model(folder, prediction_type=request.param))
@@ -128,7 +129,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ],
     ids=str,
 )
-def test_latents_equal_those_of_diffusers(tiny: Model, changes: dict[str, Any]) -> None:
+def test_latents_equal_those_of_diffusers(tiny: StableDiffusion, changes: dict[str, Any]) -> None:
     recipe = make_recipe(**changes)
     ours, theirs = by_marble(tiny, recipe), by_diffusers(tiny, recipe)
     assert ours.std() > 0.1
@@ -149,7 +150,9 @@ def test_latents_of_the_starter_model_equal_those_of_diffusers() -> None:
 
 
 @pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def true(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def true(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> StableDiffusion:
     """Return a model of each family: its true form with fewer channels, random weights."""
     return make_true_model(tmp_path_factory.mktemp(request.param), request.param)
 
@@ -167,7 +170,7 @@ def true(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ids=str,
 )
 def test_latents_of_each_family_equal_those_of_diffusers(
-    true: Model, changes: dict[str, Any]
+    true: StableDiffusion, changes: dict[str, Any]
 ) -> None:
     recipe = make_recipe(**changes)
     ours, theirs = by_marble(true, recipe), by_diffusers(true, recipe)
@@ -184,7 +187,9 @@ def test_rescaled_guidance_equals_diffusers_where_both_compare_in_v(tmp_path: Pa
     assert (ours - by_diffusers(model, recipe)).abs().max() <= 1e-4
 
 
-def test_prompts_of_several_windows_equal_diffusers_over_the_same_windows(true: Model) -> None:
+def test_prompts_of_several_windows_equal_diffusers_over_the_same_windows(
+    true: StableDiffusion,
+) -> None:
     words = list("abcdefghij" * 16)  # a token each: windows of 75, 75 and 10
     recipe = make_recipe(prompt=" ".join(words), negative_prompt="c", steps=4)
     windows = [" ".join(words[start : start + 75]) for start in (0, 75, 150)]
@@ -196,7 +201,7 @@ def test_prompts_of_several_windows_equal_diffusers_over_the_same_windows(true: 
     assert (by_marble(true, recipe) - theirs).abs().max() <= 1e-4
 
 
-def diffusers_embeds(model: Model, windows: list[str]) -> dict[str, Tensor]:
+def diffusers_embeds(model: StableDiffusion, windows: list[str]) -> dict[str, Tensor]:
     """Return what diffusers' pipeline makes of windows, side by side; of the first, the summary."""
     pipeline = make_pipeline(model)
     made = [

@@ -17,8 +17,8 @@ from engine.decode.vae import Pixels
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, PromptError
 from engine.events import Ended, Key, Picture, Progress, Stage
+from engine.families.stable_diffusion import StableDiffusion
 from engine.formats.metadata import write_png
-from engine.loading.model import Model
 from engine.pipeline.batching import Batching
 from engine.pipeline.pipeline import Pipeline
 from engine.recipe.limits import SAMPLERS
@@ -54,7 +54,9 @@ RECIPES = st.builds(
 MIXES = st.lists(st.tuples(RECIPES, st.integers(0, 8)), min_size=1, max_size=5)
 
 
-def alone(model: Model, recipe: Recipe, buckets: Buckets, batching: Batching) -> list[bytes]:
+def alone(
+    model: StableDiffusion, recipe: Recipe, buckets: Buckets, batching: Batching
+) -> list[bytes]:
     """Return the PNGs of a recipe that has the model to itself."""
     return pngs(draw(make_pipeline(model, buckets, batching), [recipe], [0])[0])
 
@@ -69,7 +71,7 @@ def psnr(one: bytes, other: bytes) -> float:
 @settings(max_examples=12, deadline=None)
 @given(MIXES, st.sampled_from([ROOMY, TIGHT]))
 def test_in_exact_mode_a_seed_gives_the_same_bytes_whatever_the_company(
-    model: Model, mix: list[tuple[Recipe, int]], buckets: Buckets
+    model: StableDiffusion, mix: list[tuple[Recipe, int]], buckets: Buckets
 ) -> None:
     recipes, joining = zip(*mix, strict=True)
     for recipe, news in zip(
@@ -82,7 +84,7 @@ def test_in_exact_mode_a_seed_gives_the_same_bytes_whatever_the_company(
 @settings(max_examples=12, deadline=None)
 @given(MIXES)
 def test_in_throughput_mode_company_changes_no_more_than_rounding_does(
-    model: Model, mix: list[tuple[Recipe, int]]
+    model: StableDiffusion, mix: list[tuple[Recipe, int]]
 ) -> None:
     recipes, joining = zip(*mix, strict=True)
     pipeline = make_pipeline(model, ROOMY, Batching.THROUGHPUT)
@@ -92,11 +94,12 @@ def test_in_throughput_mode_company_changes_no_more_than_rounding_does(
 
 
 def test_in_exact_mode_a_seed_gives_the_same_bytes_in_another_process(
-    model: Model, tiny_folder: Path
+    model: StableDiffusion, tiny_folder: Path
 ) -> None:
     code = (
         "import sys; from pathlib import Path; import torch; from hashlib import sha256\n"
-        "from engine.models.catalogue import describe; from engine.loading.loading import load\n"
+        "from engine.models.catalogue import describe\n"
+        "from engine.families.stable_diffusion import load\n"
         "from tests.engine.ticks import draw, make_pipeline, pngs\n"
         "from tests.factories import make_recipe\n"
         "model = load(describe('tiny', Path(sys.argv[1])), torch.device('cpu'))\n"
@@ -122,7 +125,7 @@ def digest(png: bytes) -> str:
 
 
 @pytest.fixture
-def calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def calls(model: StableDiffusion, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that fills with the rows of each call of the U-Net."""
     rows: list[int] = []
     forward: Callable[..., object] = model.unet.forward
@@ -136,7 +139,7 @@ def calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_jobs_of_different_steps_scales_and_samplers_share_calls(
-    model: Model, calls: list[int]
+    model: StableDiffusion, calls: list[int]
 ) -> None:
     recipes = [
         make_recipe(steps=3, guidance_scale=7.0),
@@ -148,14 +151,16 @@ def test_jobs_of_different_steps_scales_and_samplers_share_calls(
 
 
 def test_where_batching_gains_nothing_a_call_has_one_pictures_rows(
-    model: Model, calls: list[int]
+    model: StableDiffusion, calls: list[int]
 ) -> None:
     recipes = [make_recipe(steps=2), make_recipe(steps=3, guidance_scale=1.0)]
     draw(make_pipeline(model, TIGHT), recipes, [0, 0])
     assert sorted(calls) == [1, 1, 1, 2, 2]
 
 
-def test_throughput_mode_pads_nothing_and_mixes_lengths(model: Model, calls: list[int]) -> None:
+def test_throughput_mode_pads_nothing_and_mixes_lengths(
+    model: StableDiffusion, calls: list[int]
+) -> None:
     recipes = [make_recipe(steps=2), make_recipe(steps=2, prompt=LONG)]
     draw(make_pipeline(model, ROOMY, Batching.THROUGHPUT), recipes, [0, 0])
     assert calls == [4, 4]
@@ -164,7 +169,7 @@ def test_throughput_mode_pads_nothing_and_mixes_lengths(model: Model, calls: lis
 @pytest.mark.parametrize("batching", Batching)
 @pytest.mark.parametrize("buckets", [ROOMY, TIGHT, STEEP])
 def test_a_short_job_among_long_ones_takes_at_most_twice_its_own_calls(
-    model: Model, calls: list[int], buckets: Buckets, batching: Batching
+    model: StableDiffusion, calls: list[int], buckets: Buckets, batching: Batching
 ) -> None:
     long = [make_recipe(steps=50, seed=n) for n in range(7)]
     pipeline = make_pipeline(model, buckets, batching)
@@ -181,7 +186,7 @@ def test_a_short_job_among_long_ones_takes_at_most_twice_its_own_calls(
     assert spent <= 2 * 4 * buckets.cost(2)
 
 
-def test_nobody_waits_for_company(model: Model, calls: list[int]) -> None:
+def test_nobody_waits_for_company(model: StableDiffusion, calls: list[int]) -> None:
     pipeline = make_pipeline(model)
     pipeline.admit(Spec(job=1, epoch=1, recipe=make_recipe(steps=2)))
     list(pipeline.tick())
@@ -189,7 +194,7 @@ def test_nobody_waits_for_company(model: Model, calls: list[int]) -> None:
     pipeline.close()
 
 
-def test_a_job_that_is_to_be_alone_shares_no_call(model: Model, calls: list[int]) -> None:
+def test_a_job_that_is_to_be_alone_shares_no_call(model: StableDiffusion, calls: list[int]) -> None:
     specs = [
         Spec(job=n, epoch=1, recipe=make_recipe(steps=2, seed=n), alone=n == 0) for n in range(2)
     ]
@@ -199,13 +204,15 @@ def test_a_job_that_is_to_be_alone_shares_no_call(model: Model, calls: list[int]
     assert len(calls) == 4
 
 
-def test_steps_are_told_in_order_and_each_once(model: Model) -> None:
+def test_steps_are_told_in_order_and_each_once(model: StableDiffusion) -> None:
     news = draw(make_pipeline(model), [make_recipe(steps=4, sampler="heun", count=2)], [0])[0]
     assert steps(news) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("tick", [1, 2, 3, 6, 7])
-def test_a_job_is_cancelled_before_the_next_call(model: Model, calls: list[int], tick: int) -> None:
+def test_a_job_is_cancelled_before_the_next_call(
+    model: StableDiffusion, calls: list[int], tick: int
+) -> None:
     pipeline = make_pipeline(model)
     spec = Spec(job=1, epoch=2, recipe=make_recipe(steps=6, count=3))
     news = drive(pipeline, {0: [spec]}, {tick: [Key(1, 2)]})[1]
@@ -216,7 +223,7 @@ def test_a_job_is_cancelled_before_the_next_call(model: Model, calls: list[int],
     pipeline.close()
 
 
-def test_a_job_that_waits_and_one_that_is_unknown_can_be_cancelled(model: Model) -> None:
+def test_a_job_that_waits_and_one_that_is_unknown_can_be_cancelled(model: StableDiffusion) -> None:
     pipeline = make_pipeline(model)
     spec = Spec(job=1, epoch=1, recipe=make_recipe())
     told = drive(pipeline, {0: [spec]}, {0: [Key(1, 1), Key(5, 5)]})
@@ -225,7 +232,7 @@ def test_a_job_that_waits_and_one_that_is_unknown_can_be_cancelled(model: Model)
     pipeline.close()
 
 
-def test_a_prompt_that_cannot_be_read_ends_its_job_alone(model: Model) -> None:
+def test_a_prompt_that_cannot_be_read_ends_its_job_alone(model: StableDiffusion) -> None:
     recipes = [make_recipe(prompt="(a cat:1e99)"), make_recipe(steps=2)]
     broken, fine = draw(make_pipeline(model), recipes, [0, 0])
     assert isinstance(broken[-1], Ended)
@@ -240,7 +247,7 @@ def run_events(pipeline: Pipeline, recipe: Recipe) -> Sequence[object]:
         pipeline.close()
 
 
-def test_one_recipe_runs_by_itself_through_all_stages(model: Model) -> None:
+def test_one_recipe_runs_by_itself_through_all_stages(model: StableDiffusion) -> None:
     events = run_events(pipeline_on(model), make_recipe(steps=2, count=2))
     stages = [getattr(event, "stage", None) for event in events]
     denoise = [Stage.DENOISE] * 3
@@ -248,7 +255,9 @@ def test_one_recipe_runs_by_itself_through_all_stages(model: Model) -> None:
     assert [event.index for event in events if isinstance(event, Picture)] == [0, 1]
 
 
-def test_a_recipe_that_is_cancelled_between_ticks_leaves_the_pipeline_free(model: Model) -> None:
+def test_a_recipe_that_is_cancelled_between_ticks_leaves_the_pipeline_free(
+    model: StableDiffusion,
+) -> None:
     pipeline = pipeline_on(model)
     recipe = make_recipe(steps=50)
     told = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=recipe)]}, {2: [Key(1, 1)]})
@@ -258,14 +267,16 @@ def test_a_recipe_that_is_cancelled_between_ticks_leaves_the_pipeline_free(model
     assert len(run_events(pipeline, make_recipe(steps=1))) > 0
 
 
-def test_large_pictures_are_written_by_a_thread_and_handed_over_in_order(model: Model) -> None:
+def test_large_pictures_are_written_by_a_thread_and_handed_over_in_order(
+    model: StableDiffusion,
+) -> None:
     recipe = make_recipe(steps=1, width=320, height=320, count=3)
     news = draw(make_pipeline(model), [recipe, make_recipe(steps=8)], [0, 0])
     assert [len(pngs(each)) for each in news] == [3, 1]
 
 
 def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = threading.Event()
 
@@ -289,7 +300,7 @@ def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
     pipeline.close()
 
 
-def test_who_is_done_keeps_nobody_else(model: Model) -> None:
+def test_who_is_done_keeps_nobody_else(model: StableDiffusion) -> None:
     """Or each would keep whom it led last, and they theirs, for as long as one of them is kept."""
     pipeline = make_pipeline(model, batching=Batching.THROUGHPUT)
     for job in range(3):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from engine.decode.vae import PREVIEW_SIDE
 from engine.events import Progress
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.previews import EVERY, SECONDS, SHARE
 from engine.spec import Spec
@@ -26,7 +26,7 @@ class Clock:
 
 
 def draw(
-    model: Model, clock: Clock, monkeypatch: pytest.MonkeyPatch, steps: int, jobs: int = 1
+    model: StableDiffusion, clock: Clock, monkeypatch: pytest.MonkeyPatch, steps: int, jobs: int = 1
 ) -> dict[int, list[News]]:
     evaluate, preview = LoadedModel.evaluate, LoadedModel.preview
 
@@ -56,7 +56,7 @@ def shown(news: list[News]) -> list[int]:
 
 
 def test_slow_steps_are_shown_every_few_and_the_last_is_left_to_the_picture(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     news = draw(model, Clock(SECONDS), monkeypatch, steps=16)[0]
     assert shown(news) == [EVERY, 2 * EVERY, 3 * EVERY]
@@ -67,14 +67,14 @@ def test_slow_steps_are_shown_every_few_and_the_last_is_left_to_the_picture(
 
 
 def test_fast_steps_are_shown_no_faster_than_anybody_could_see(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     news = draw(model, Clock(SECONDS / 10), monkeypatch, steps=40)[0]
     assert shown(news) == [12, 24, 36]
 
 
 def test_dear_previews_keep_to_their_share_whoever_they_are_for(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(tick=0.1, cost=0.1)
     told = draw(model, clock, monkeypatch, steps=60, jobs=4)
@@ -83,7 +83,7 @@ def test_dear_previews_keep_to_their_share_whoever_they_are_for(
 
 
 def test_a_preview_that_fails_costs_nobody_a_picture(
-    model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(self: LoadedModel, denoised: object) -> bytes:
         raise ValueError("no such colour")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from engine.decode import external_vae
 from engine.decode.external_vae import ExternalVaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
 from engine.device.call_costs import Buckets
@@ -19,9 +18,9 @@ from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
 from engine.device.probe import Measurements, Probe
 from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.events import Ended
-from engine.loading.loading import load
+from engine.families import stable_diffusion
+from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.lora import Loras
-from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
@@ -96,7 +95,7 @@ STAGES = {
     ("stage", "times"), [(s, n) for s, (*_, rungs) in STAGES.items() for n in range(len(rungs) + 1)]
 )
 def test_each_stage_climbs_the_ladder_to_a_picture(
-    model: Model, stage: str, times: int, caplog: pytest.LogCaptureFixture
+    model: StableDiffusion, stage: str, times: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     part, function, rungs = STAGES[stage]
     ladder = Ladder()
@@ -109,7 +108,7 @@ def test_each_stage_climbs_the_ladder_to_a_picture(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_at_the_ladders_end_there_is_a_clear_sentence(model: Model, stage: str) -> None:
+def test_at_the_ladders_end_there_is_a_clear_sentence(model: StableDiffusion, stage: str) -> None:
     part, function, _ = STAGES[stage]
     with failing(attrgetter(part)(model), function, 1000):
         error = outcome(make_pipeline(model)).error
@@ -126,7 +125,7 @@ def test_at_the_ladders_end_there_is_a_clear_sentence(model: Model, stage: str) 
     ],
 )
 def test_memory_that_ran_out_for_a_batch_leaves_a_picture_a_call(
-    model: Model, times: int, ticks: int
+    model: StableDiffusion, times: int, ticks: int
 ) -> None:
     specs = [Spec(job=n, epoch=1, recipe=make_recipe(steps=4, seed=n)) for n in range(3)]
     pipeline = make_pipeline(model, ROOMY)
@@ -139,7 +138,7 @@ def test_memory_that_ran_out_for_a_batch_leaves_a_picture_a_call(
 
 @pytest.mark.parametrize("times", range(1, 6))
 def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
-    model: Model, times: int
+    model: StableDiffusion, times: int
 ) -> None:
     """The probe is the first to call the U-Net at a new size, and with the most rows."""
     pipeline = pipeline_on(model, measure=Probe(Measurements(None)).buckets)
@@ -147,7 +146,7 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
         assert outcome(pipeline).error is None
 
 
-def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model) -> None:
+def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: StableDiffusion) -> None:
     """Whose turn it is between two models is decided by seconds: they must not become units."""
     dear = Buckets({1: 0.01, 2: 0.02, 4: 0.03})
     loaded_model = make_loaded_model(model, measure=costing(dear))
@@ -161,7 +160,9 @@ def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: Model
     assert loaded_model.costs.of(large).cost(2) == pytest.approx(0.08)
 
 
-def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(model: Model) -> None:
+def test_jobs_at_work_keep_the_scale_of_their_cost_when_memory_runs_out(
+    model: StableDiffusion,
+) -> None:
     recipe = make_recipe(steps=6)
     dear = Buckets({1: 0.01, 2: 0.01, 4: 0.01})
     pipeline = make_pipeline(model, dear)
@@ -186,11 +187,11 @@ class Hand:
         return self.now
 
 
-def at_work(model: Model, ladder: Ladder) -> Pipeline:
+def at_work(model: StableDiffusion, ladder: Ladder) -> Pipeline:
     return make_pipeline(model, ladder=ladder)
 
 
-def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Model) -> None:
+def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: StableDiffusion) -> None:
     ladder = Ladder()
     pipeline, small = at_work(model, ladder), make_recipe(steps=1)
     wide, long = make_recipe(width=128, height=128), make_recipe(prompt="a marble " * 40)
@@ -206,7 +207,9 @@ def test_a_large_request_leaves_calls_of_another_form_as_they_were(model: Model)
     assert [costs.of(sample).canonical(2) for sample in samples] == [2, 2, 8]
 
 
-def test_what_had_no_room_is_tried_again_later_and_later_still_each_time(model: Model) -> None:
+def test_what_had_no_room_is_tried_again_later_and_later_still_each_time(
+    model: StableDiffusion,
+) -> None:
     hand = Hand()
     pipeline = at_work(model, Ladder(clock=hand))
 
@@ -243,7 +246,7 @@ def test_what_had_no_room_is_known_no_more_once_it_went_well_for_long() -> None:
 
 
 def test_an_offloaded_model_is_whole_again_after_a_while_or_stays_if_it_still_does_not_fit(
-    model: Model,
+    model: StableDiffusion,
 ) -> None:
     hand = Hand()
     pipeline = at_work(model, Ladder(clock=hand))
@@ -265,7 +268,9 @@ def test_an_offloaded_model_is_whole_again_after_a_while_or_stays_if_it_still_do
     assert not parts.offloaded
 
 
-def test_a_model_that_was_loaded_offloaded_is_whole_again_after_a_while(model: Model) -> None:
+def test_a_model_that_was_loaded_offloaded_is_whole_again_after_a_while(
+    model: StableDiffusion,
+) -> None:
     hand = Hand()
     loaded_model = make_loaded_model(model, ladder=Ladder(clock=hand), offloaded=True)
     with torch.inference_mode():
@@ -276,7 +281,7 @@ def test_a_model_that_was_loaded_offloaded_is_whole_again_after_a_while(model: M
     assert not loaded_model._parts.offloaded
 
 
-def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:
+def test_one_pictures_fault_is_not_its_neighbours(model: StableDiffusion) -> None:
     forward = model.unet.forward
 
     def poisoned(x: torch.Tensor, timestep: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -305,7 +310,9 @@ def test_one_pictures_fault_is_not_its_neighbours(model: Model) -> None:
     ]
 
 
-def test_two_failing_pictures_of_one_job_in_one_call_end_that_job_alone(model: Model) -> None:
+def test_two_failing_pictures_of_one_job_in_one_call_end_that_job_alone(
+    model: StableDiffusion,
+) -> None:
     forward, large = model.unet.forward, 16
 
     def short(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -325,7 +332,7 @@ def test_two_failing_pictures_of_one_job_in_one_call_end_that_job_alone(model: M
     assert isinstance(told[1][-1].error, OutOfMemory)
 
 
-def test_a_sampler_that_fails_ends_its_job_alone(model: Model) -> None:
+def test_a_sampler_that_fails_ends_its_job_alone(model: StableDiffusion) -> None:
     euler = SAMPLERS["euler"]
 
     def broken(x: torch.Tensor, *args: Any) -> Sampling:
@@ -341,7 +348,7 @@ def test_a_sampler_that_fails_ends_its_job_alone(model: Model) -> None:
     assert len(pngs(told[0])) == 1
 
 
-def test_a_broken_preview_or_decode_ends_its_job_alone(model: Model) -> None:
+def test_a_broken_preview_or_decode_ends_its_job_alone(model: StableDiffusion) -> None:
     with failing(model.vae, "_decode", 1, ValueError("broken")):
         assert isinstance(outcome(make_pipeline(model)).error, EngineError)
     assert outcome(make_pipeline(model)).error is None
@@ -355,7 +362,7 @@ def catalogue(tiny_folder: Path, tmp_path: Path) -> Catalogue:
     return Catalogue(tmp_path, starter=tiny_folder)
 
 
-def load_cpu(checkpoint: Checkpoint, offloaded: bool) -> Model:
+def load_cpu(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
     return load(checkpoint, CPU)
 
 
@@ -382,7 +389,7 @@ def test_models_that_fit_together_are_loaded_once_and_others_take_turns(
 ) -> None:
     loaded: list[str] = []
 
-    def note(checkpoint: Checkpoint, offloaded: bool) -> Model:
+    def note(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
         loaded.append(checkpoint.name)
         return load_cpu(checkpoint, offloaded)
 
@@ -499,7 +506,9 @@ def test_a_model_that_is_larger_than_its_file_makes_others_go_once_that_is_known
         assert [name for name in ("starter", "b", "c") if models.get(name)] == ["starter"]
 
 
-def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path: Path) -> None:
+def test_loras_and_vaes_make_room_before_they_are_loaded(
+    model: StableDiffusion, tmp_path: Path
+) -> None:
     write_kohya(
         tmp_path / "loras" / "ink.safetensors", random_lora({"unet": model.unet}), model.unet
     )
@@ -518,11 +527,11 @@ def test_loras_and_vaes_make_room_before_they_are_loaded(model: Model, tmp_path:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
-    model: Model, tmp_path: Path, times: int
+    model: StableDiffusion, tmp_path: Path, times: int
 ) -> None:
     model.vae.save_pretrained(tmp_path / "vae" / "other")
     pipeline = pipeline_on(model, models_dir=tmp_path)
-    with failing(external_vae, "read_vae", times):
+    with failing(stable_diffusion, "read_vae", times):
         (*_, last) = drive(pipeline, {0: [Spec(job=1, epoch=1, recipe=make_recipe(vae="other"))]})[
             1
         ]
@@ -532,7 +541,7 @@ def test_memory_that_runs_out_while_a_vae_is_loaded_climbs_the_ladder(
     assert (last.error is None) == (times == 1)
 
 
-def test_the_tiny_vae_for_previews_is_counted(model: Model, tmp_path: Path) -> None:
+def test_the_tiny_vae_for_previews_is_counted(model: StableDiffusion, tmp_path: Path) -> None:
     external = ExternalVaes(model, ModelFiles(tmp_path, ModelKind.VAE))
     write_makers(tmp_path / "vae_approx", makers_decoder(), "small")
     with pytest.MonkeyPatch.context() as patch:
@@ -554,9 +563,9 @@ def test_there_is_a_budget() -> None:
 def test_a_model_whose_first_job_runs_out_of_memory_at_its_start_is_loaded_once(
     catalogue: Catalogue,
 ) -> None:
-    loaded: list[Model] = []
+    loaded: list[StableDiffusion] = []
 
-    def load_failing(checkpoint: Checkpoint, offloaded: bool) -> Model:
+    def load_failing(checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
         model = load_cpu(checkpoint, offloaded)
         encoder = model.text_encoder
         encoder.forward = Failing(encoder.forward, 1, OOM)

@@ -13,10 +13,10 @@ from engine.decode.vae import Pixels
 from engine.device.out_of_memory import Ladder, Rung
 from engine.errors import MissingPicture, OutOfMemory
 from engine.events import Ended, Key, Picture, Progress, Stage
+from engine.families.stable_diffusion import StableDiffusion
 from engine.files.stored import PictureFolder, picture_path
 from engine.finish.upscale import Upscaler
 from engine.formats.metadata import read_recipe
-from engine.loading.model import Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pictures.images import to_png
@@ -60,12 +60,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
 
 
 @pytest.fixture(scope="module")
-def inpainting(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def inpainting(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     return load_cpu(make_model(tmp_path_factory.mktemp("nine") / "tiny", inputs=9))
 
 
 @pytest.fixture
-def pipeline(model: Model, store: PictureFolder) -> Pipeline:
+def pipeline(model: StableDiffusion, store: PictureFolder) -> Pipeline:
     return make_pipeline(model, store=store)
 
 
@@ -73,7 +73,7 @@ def spec(number: int, recipe: Recipe) -> Spec:
     return Spec(job=number, epoch=1, recipe=recipe)
 
 
-def alone(model: Model, store: PictureFolder, recipe: Recipe) -> list[News]:
+def alone(model: StableDiffusion, store: PictureFolder, recipe: Recipe) -> list[News]:
     return drive(make_pipeline(model, store=store), {0: [spec(1, recipe)]})[1]
 
 
@@ -84,7 +84,7 @@ def image_of(news: Sequence[News]) -> Image.Image:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_it_becomes_pictures_of_the_promised_size_that_carry_the_recipe(
-    model: Model, store: PictureFolder, recipe: Recipe
+    model: StableDiffusion, store: PictureFolder, recipe: Recipe
 ) -> None:
     news = alone(model, store, recipe)
     assert news[-1] == Ended(None)
@@ -96,7 +96,7 @@ def test_it_becomes_pictures_of_the_promised_size_that_carry_the_recipe(
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_it_is_the_same_among_neighbours_that_come_and_go(
-    model: Model, store: PictureFolder, pipeline: Pipeline, recipe: Recipe
+    model: StableDiffusion, store: PictureFolder, pipeline: Pipeline, recipe: Recipe
 ) -> None:
     arrivals = {
         0: [spec(2, make_recipe(seed=2, steps=7))],
@@ -109,7 +109,7 @@ def test_it_is_the_same_among_neighbours_that_come_and_go(
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_its_steps_are_counted_through_all_passes(
-    model: Model, store: PictureFolder, recipe: Recipe
+    model: StableDiffusion, store: PictureFolder, recipe: Recipe
 ) -> None:
     progress = [
         each
@@ -121,13 +121,15 @@ def test_its_steps_are_counted_through_all_passes(
     assert totals == {steps[-1]}
 
 
-def test_a_second_pass_is_announced_as_enlarging(model: Model, store: PictureFolder) -> None:
+def test_a_second_pass_is_announced_as_enlarging(
+    model: StableDiffusion, store: PictureFolder
+) -> None:
     stages = [p.stage for p in alone(model, store, RECIPES["upscale"]) if isinstance(p, Progress)]
     assert stages.index(Stage.UPSCALE) < stages.index(Stage.DECODE)
 
 
 def test_a_weak_start_image_stays_nearer_than_a_strong_one(
-    model: Model, store: PictureFolder
+    model: StableDiffusion, store: PictureFolder
 ) -> None:
     def distance(strength: float) -> float:
         made = image_of(alone(model, store, make_recipe(image=IMAGE, strength=strength, steps=8)))
@@ -137,25 +139,31 @@ def test_a_weak_start_image_stays_nearer_than_a_strong_one(
     assert distance(0.2) < distance(0.9)
 
 
-def test_inpainting_keeps_every_byte_outside_the_mask(model: Model, store: PictureFolder) -> None:
+def test_inpainting_keeps_every_byte_outside_the_mask(
+    model: StableDiffusion, store: PictureFolder
+) -> None:
     made, mask = np.asarray(image_of(alone(model, store, RECIPES["mask"]))), np.asarray(disc())
     assert np.array_equal(made[mask == 0], START[mask == 0])
     assert not np.array_equal(made[mask == 255], START[mask == 255])
 
 
-def test_margins_keep_the_image_and_its_strip_fades(model: Model, store: PictureFolder) -> None:
+def test_margins_keep_the_image_and_its_strip_fades(
+    model: StableDiffusion, store: PictureFolder
+) -> None:
     made = np.asarray(image_of(alone(model, store, RECIPES["margins"])))
     assert np.array_equal(made[:, 40:], START[:, 8:])
 
 
-def test_a_plain_upscale_calls_no_network(model: Model, store: PictureFolder) -> None:
+def test_a_plain_upscale_calls_no_network(model: StableDiffusion, store: PictureFolder) -> None:
     with failing(model.unet, "forward", 99), failing(model.vae, "decode", 99):
         made = image_of(alone(model, store, RECIPES["plain upscale"]))
     expected = Image.fromarray(START).resize((128, 128), Image.Resampling.LANCZOS)
     assert np.array_equal(np.asarray(made), np.asarray(expected))
 
 
-def test_variations_of_nothing_are_the_picture_itself(model: Model, store: PictureFolder) -> None:
+def test_variations_of_nothing_are_the_picture_itself(
+    model: StableDiffusion, store: PictureFolder
+) -> None:
     same = make_recipe(variations=(Variation(seed=9, amount=0),))
     plain, varied = (
         image_of(alone(model, store, recipe)).tobytes() for recipe in (make_recipe(), same)
@@ -164,7 +172,7 @@ def test_variations_of_nothing_are_the_picture_itself(model: Model, store: Pictu
     assert image_of(alone(model, store, RECIPES["variation"])).tobytes() != plain
 
 
-def test_a_missing_start_image_ends_the_job_with_its_name(model: Model) -> None:
+def test_a_missing_start_image_ends_the_job_with_its_name(model: StableDiffusion) -> None:
     news = alone(model, PictureFolder(None), RECIPES["start image"])
     assert isinstance(news[-1], Ended)
     assert isinstance(news[-1].error, MissingPicture)
@@ -181,7 +189,7 @@ def test_cancelling_in_any_pass_ends_it_once(pipeline: Pipeline, name: str, tick
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
-    model: Model, store: PictureFolder, times: int
+    model: StableDiffusion, store: PictureFolder, times: int
 ) -> None:
     ladder = Ladder()
     pipeline = make_pipeline(model, store=store, ladder=ladder)
@@ -191,7 +199,9 @@ def test_memory_that_runs_out_while_a_start_image_is_encoded_walks_the_ladder(
     assert ladder.counts[Rung.TILED_ENCODE] == times - 1
 
 
-def test_memory_that_never_comes_ends_in_one_sentence(model: Model, store: PictureFolder) -> None:
+def test_memory_that_never_comes_ends_in_one_sentence(
+    model: StableDiffusion, store: PictureFolder
+) -> None:
     with failing(model.vae.encoder.conv_in, "forward", 99):
         news = alone(model, store, RECIPES["start image"])
     assert isinstance(news[-1], Ended)
@@ -203,7 +213,7 @@ def test_the_store_names_files_as_storage_does(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
-    model: Model, store: PictureFolder, tmp_path: Path
+    model: StableDiffusion, store: PictureFolder, tmp_path: Path
 ) -> None:
     (tmp_path / "upscale_models").mkdir()
     saved(tmp_path / "upscale_models", "ESRGAN ×2")
@@ -224,7 +234,7 @@ def test_a_picture_is_enlarged_by_the_upscale_model_that_its_recipe_names(
 
 @pytest.mark.parametrize("name", ["tiles", "wide tiles", "two passes", "mask"])
 def test_a_model_for_inpainting_takes_all_passes(
-    inpainting: Model, store: PictureFolder, name: str
+    inpainting: StableDiffusion, store: PictureFolder, name: str
 ) -> None:
     wide = make_recipe(width=128, upscale=Upscale(factor=1.5, strength=0.5, tile=96))
     recipe = {**RECIPES, "wide tiles": wide}[name]
@@ -236,7 +246,7 @@ def test_a_model_for_inpainting_takes_all_passes(
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("recipe", [make_recipe(), RECIPES["mask"]], ids=["words", "mask"])
 def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
-    inpainting: Model, store: PictureFolder, recipe: Recipe, times: int
+    inpainting: StableDiffusion, store: PictureFolder, recipe: Recipe, times: int
 ) -> None:
     ladder = Ladder()
     pipeline = make_pipeline(inpainting, store=store, ladder=ladder)
@@ -248,7 +258,7 @@ def test_what_a_model_for_inpainting_sees_is_encoded_by_the_ladder_too(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_start_image_that_is_drawn_anew_larger_is_enlarged_once(
-    model: Model, store: PictureFolder, count: int
+    model: StableDiffusion, store: PictureFolder, count: int
 ) -> None:
     enlarged: list[tuple[int, int]] = []
     plain = Upscaler(ModelFiles(None, ModelKind.UPSCALER), torch.device("cpu"), Ladder())

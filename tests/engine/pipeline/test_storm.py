@@ -17,14 +17,15 @@ from torch import Tensor
 from engine.device.call_costs import Buckets
 from engine.errors import Cancelled, EngineError, MarbleError, NotFinite, OutOfMemory
 from engine.events import Ended, Key, Picture
+from engine.families.stable_diffusion import StableDiffusion
 from engine.formats.metadata import write_png
-from engine.loading.model import Model
+from engine.loading.model import Conditioning
 from engine.pipeline.batching import Batching
 from engine.pipeline.job import RunningJob
 from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
-from engine.text_encode.conditioning import Conditioning, TextEncoder
+from engine.text_encode.conditioning import TextEncoder
 from tests.engine.ticks import ROOMY, STEEP, TIGHT, News, drive, make_pipeline, pngs
 from tests.factories import make_recipe
 
@@ -63,7 +64,7 @@ FAULTS = st.builds(
 
 
 @contextmanager
-def faulty(model: Model, faults: Sequence[Fault]) -> Iterator[None]:
+def faulty(model: StableDiffusion, faults: Sequence[Fault]) -> Iterator[None]:
     """Let parts of the engine fail as the faults say."""
     targets = {
         "unet": (model.unet, "forward"),
@@ -102,7 +103,7 @@ def _failing(function: Any, calls: dict[int, Exception]) -> Any:
 )
 @pytest.mark.slow
 def test_each_job_ends_once_and_nothing_stays(
-    model: Model,
+    model: StableDiffusion,
     jobs: list[tuple[Any, int, bool]],
     cancels: list[tuple[int, int]],
     faults: list[Fault],
@@ -185,7 +186,7 @@ def ailing(what: str, count: int, long: bool) -> Recipe:
 
 
 @contextmanager
-def ailments(model: Model) -> Iterator[dict[int, list[Tensor]]]:
+def ailments(model: StableDiffusion) -> Iterator[dict[int, list[Tensor]]]:
     """Let whatever works on a job's own tensors fail as its prompt says, for that job alone.
 
     Yields each job's finished latents: pixels hide differences in the last bits.
@@ -242,7 +243,7 @@ Drawn = tuple[list[bytes], list[Tensor]]  # a job's PNGs, and its latents
 
 
 def drawn(
-    model: Model, buckets: Buckets, arrivals: dict[int, list[Spec]]
+    model: StableDiffusion, buckets: Buckets, arrivals: dict[int, list[Spec]]
 ) -> tuple[dict[int, list[News]], dict[int, list[Tensor]]]:
     """Let jobs arrive at their ticks; return the news and the latents of each."""
     pipeline = make_pipeline(model, buckets)
@@ -252,7 +253,7 @@ def drawn(
     return told, latents
 
 
-def drawn_alone(model: Model, buckets: Buckets) -> list[Drawn]:
+def drawn_alone(model: StableDiffusion, buckets: Buckets) -> list[Drawn]:
     """Return what each healthy job gives when nothing else is at work."""
     made = []
     for recipe in HEALTHY:
@@ -262,7 +263,7 @@ def drawn_alone(model: Model, buckets: Buckets) -> list[Drawn]:
 
 
 @pytest.mark.parametrize("buckets", [ROOMY, STEEP, TIGHT], ids=["roomy", "steep", "tight"])
-def test_who_fails_changes_nobody_elses_bytes(model: Model, buckets: Buckets) -> None:
+def test_who_fails_changes_nobody_elses_bytes(model: StableDiffusion, buckets: Buckets) -> None:
     alone = drawn_alone(model, buckets)
 
     @settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])

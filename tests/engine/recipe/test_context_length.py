@@ -9,10 +9,10 @@ import torch
 
 from engine.denoise.denoising import Denoising, evaluate
 from engine.device.tensor_bytes import tensor_bytes
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.loading.tokenizer import make_tokenizer
 from engine.pipeline.batching import Batching
-from engine.recipe.context_length import WINDOW, estimate, mean_weight, share_a_call, weight
+from engine.recipe.context_length import UNET, WINDOW, estimate
 from engine.text_encode import conditioning
 from engine.text_encode.conditioning import TextEncoder
 from engine.text_encode.prompts import tokenize
@@ -24,7 +24,7 @@ FIVE, SEVEN = "marble " * 60, "statue " * 87
 
 
 @contextmanager
-def watched(model: Model) -> Iterator[list[torch.Size]]:
+def watched(model: StableDiffusion) -> Iterator[list[torch.Size]]:
     """Yield the shapes of all contexts that the U-Net is given, [rows, tokens, width]."""
     seen: list[torch.Size] = []
     forward = model.unet.forward
@@ -43,12 +43,12 @@ def watched(model: Model) -> Iterator[list[torch.Size]]:
     [((1, 1), True), ((1, 4), True), ((2, 3), True), ((1, 5), False), ((70, 53), False)],
 )
 def test_lengths_share_a_call_by_comfyuis_rule(windows: tuple[int, int], shared: bool) -> None:
-    assert share_a_call([WINDOW * n for n in windows]) is shared
+    assert UNET.share_a_call([WINDOW * n for n in windows]) is shared
 
 
 @pytest.mark.parametrize("batching", Batching)
 def test_no_context_is_longer_than_four_times_the_shorter_or_the_longer_itself(
-    model: Model, batching: Batching
+    model: StableDiffusion, batching: Batching
 ) -> None:
     recipes = [
         make_recipe(steps=2, prompt=a, negative_prompt=b, seed=n)
@@ -62,7 +62,9 @@ def test_no_context_is_longer_than_four_times_the_shorter_or_the_longer_itself(
     assert longest <= 8 * 7 * WINDOW * 32  # values: rows, tokens, width
 
 
-def test_a_seed_gives_the_same_bytes_whatever_prompts_its_neighbours_have(model: Model) -> None:
+def test_a_seed_gives_the_same_bytes_whatever_prompts_its_neighbours_have(
+    model: StableDiffusion,
+) -> None:
     recipes = [
         make_recipe(steps=3, prompt=a, negative_prompt=b, seed=n, guidance_scale=scale)
         for n, (a, b, scale) in enumerate(
@@ -83,23 +85,23 @@ def test_a_seed_gives_the_same_bytes_whatever_prompts_its_neighbours_have(model:
 
 
 @torch.inference_mode()
-def test_calls_of_their_own_answer_as_one_with_repeated_contexts(model: Model) -> None:
+def test_calls_of_their_own_answer_as_one_with_repeated_contexts(model: StableDiffusion) -> None:
     text = TextEncoder(model)
     picture = Denoising(model, make_recipe(), 0, text.encode(FIVE), text.encode(SEVEN))
     assert (picture.rows, picture.tokens) == (1, (7 * WINDOW, 5 * WINDOW))
     [split] = evaluate(model, [picture])
-    picture.conditions, picture.stacked = (conditioning.stack(picture.conditions),), None
+    picture.conditions, picture.stacked = (conditioning.stack(picture.conditions, UNET),), None
     assert picture.tokens == (35 * WINDOW,)
     [joined] = evaluate(model, [picture])
     torch.testing.assert_close(split, joined, rtol=0, atol=1e-4)
 
 
 def test_the_longer_a_context_the_dearer_its_row() -> None:
-    assert weight(WINDOW) == 1
-    assert weight(2 * WINDOW) < weight(70 * WINDOW)
+    assert UNET.weight(WINDOW) == 1
+    assert UNET.weight(2 * WINDOW) < UNET.weight(70 * WINDOW)
     lengths = [70 * WINDOW, 53 * WINDOW]
-    assert mean_weight(lengths) == pytest.approx(sum(map(weight, lengths)) / 2)
-    assert mean_weight([WINDOW, 2 * WINDOW]) == weight(2 * WINDOW)
+    assert UNET.mean_weight(lengths) == pytest.approx(sum(map(UNET.weight, lengths)) / 2)
+    assert UNET.mean_weight([WINDOW, 2 * WINDOW]) == UNET.weight(2 * WINDOW)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_the_estimate_of_a_prompts_length_is_near_the_tokenizers(text: str) -> N
 
 
 def test_the_prompts_that_are_remembered_are_bounded_by_bytes(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = TextEncoder(model)
     with torch.inference_mode():

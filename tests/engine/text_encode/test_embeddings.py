@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from engine.check.models import examine_parts
 from engine.errors import BrokenModel, PromptError, UnknownPart
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles, list_parts
 from engine.text_encode.conditioning import TextEncoder
@@ -16,7 +16,7 @@ from tests.single_files import make_true_model
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def small(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SD1."""
     return make_true_model(tmp_path_factory.mktemp("small"), "sd1")
 
@@ -27,7 +27,7 @@ def write(home: Path, name: str, **tensors: torch.Tensor) -> Path:
     return home
 
 
-def rows_of(model: Model, text: str) -> torch.Tensor:
+def rows_of(model: StableDiffusion, text: str) -> torch.Tensor:
     """Return the vectors of a text's tokens."""
     ids = model.tokenizer(text, add_special_tokens=False).input_ids
     vectors: torch.Tensor = model.text_encoder.get_input_embeddings().weight[ids]
@@ -36,7 +36,9 @@ def rows_of(model: Model, text: str) -> torch.Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("key", ["emb_params", "<my-cat>"])
-def test_vectors_of_words_say_what_the_words_say(small: Model, tmp_path: Path, key: str) -> None:
+def test_vectors_of_words_say_what_the_words_say(
+    small: StableDiffusion, tmp_path: Path, key: str
+) -> None:
     home = write(tmp_path, "my-cat_v2.1", **{key: rows_of(small, "cat")})
     text = TextEncoder(small, ModelFiles(home, ModelKind.EMBEDDING))
     for template in ("a {} here", "({}:1.3) b", "{}, {}"):
@@ -48,7 +50,7 @@ def test_vectors_of_words_say_what_the_words_say(small: Model, tmp_path: Path, k
 
 @torch.inference_mode()
 def test_one_vector_may_lack_its_dimension_and_words_around_it_stay(
-    small: Model, tmp_path: Path
+    small: StableDiffusion, tmp_path: Path
 ) -> None:
     home = write(tmp_path, "dot", emb_params=rows_of(small, "x")[-1])
     text = TextEncoder(small, ModelFiles(home, ModelKind.EMBEDDING))
@@ -56,7 +58,9 @@ def test_one_vector_may_lack_its_dimension_and_words_around_it_stay(
 
 
 @torch.inference_mode()
-def test_an_embedding_at_a_windows_end_is_kept_whole(small: Model, tmp_path: Path) -> None:
+def test_an_embedding_at_a_windows_end_is_kept_whole(
+    small: StableDiffusion, tmp_path: Path
+) -> None:
     home = write(tmp_path, "four", emb_params=rows_of(small, "wxyz"))
     text = TextEncoder(small, ModelFiles(home, ModelKind.EMBEDDING))
     words = "a " * 73  # leaves room for two of 75 tokens
@@ -77,12 +81,12 @@ def test_sdxl_takes_a_set_for_each_encoder(tmp_path: Path) -> None:
     text = TextEncoder(xl, ModelFiles(home, ModelKind.EMBEDDING))
     said, meant = text.encode("a embedding:cat"), text.encode("a cat")
     assert torch.equal(said.embeds, meant.embeds)
-    assert said.pooled is not None
-    assert meant.pooled is not None
-    assert torch.equal(said.pooled, meant.pooled)
+    assert said.others["pooled"] is not None
+    assert meant.others["pooled"] is not None
+    assert torch.equal(said.others["pooled"], meant.others["pooled"])
 
 
-def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_named(small: StableDiffusion, tmp_path: Path) -> None:
     write(tmp_path, "wide", emb_params=torch.zeros(2, 1024))
     write(tmp_path, "nan", emb_params=torch.full((1, 768), torch.nan))
     write(tmp_path, "number", emb_params=torch.tensor(1.0))
@@ -109,7 +113,7 @@ def test_what_does_not_fit_is_named(small: Model, tmp_path: Path) -> None:
 
 
 def test_embeddings_cannot_make_a_prompt_longer_than_words_can(
-    small: Model, tmp_path: Path
+    small: StableDiffusion, tmp_path: Path
 ) -> None:
     text = TextEncoder(
         small,

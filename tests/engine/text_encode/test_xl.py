@@ -7,22 +7,24 @@ from typing import Any
 import pytest
 import torch
 
-from engine.loading.model import Model
+from engine.families.stable_diffusion import StableDiffusion
+from engine.loading.model import Conditioning
 from engine.pipeline.batching import Batching
-from engine.text_encode.conditioning import Conditioning, TextEncoder, stack
+from engine.recipe.context_length import UNET
+from engine.text_encode.conditioning import TextEncoder, stack
 from tests.engine.ticks import ROOMY, draw, make_loaded_model, make_pipeline, pngs
 from tests.factories import make_recipe
 from tests.single_files import make_true_model
 
 
 @pytest.fixture(scope="module")
-def xl(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def xl(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     """Return a small SDXL."""
     return make_true_model(tmp_path_factory.mktemp("xl"), "sdxl")
 
 
 @contextmanager
-def told(model: Model) -> Iterator[list[Any]]:
+def told(model: StableDiffusion) -> Iterator[list[Any]]:
     """Keep what each call of the U-Net was told beside its context."""
     kept: list[Any] = []
 
@@ -37,19 +39,20 @@ def told(model: Model) -> Iterator[list[Any]]:
 
 
 @torch.inference_mode()
-def test_encoders_stand_side_by_side_and_the_second_sums_up_the_first_window(xl: Model) -> None:
+def test_encoders_stand_side_by_side_and_the_second_sums_up_the_first_window(
+    xl: StableDiffusion,
+) -> None:
     encoder = TextEncoder(xl)
     short, weighted = encoder.encode("a cat"), encoder.encode("a (cat:1.4)")
     long = encoder.encode("a cat" + " and a dog" * 30)
     assert short.embeds.shape == (1, 77, 768 + 1280)
     assert long.tokens > 77
-    assert short.pooled is not None
-    assert weighted.pooled is not None
-    assert torch.equal(short.pooled, weighted.pooled)  # a summary has no weights
+    # A summary has no weights.
+    assert torch.equal(short.others["pooled"], weighted.others["pooled"])
     assert not torch.equal(short.embeds[..., 768:], weighted.embeds[..., 768:])
 
 
-def test_every_row_of_a_batch_carries_its_own_summary_and_size(xl: Model) -> None:
+def test_every_row_of_a_batch_carries_its_own_summary_and_size(xl: StableDiffusion) -> None:
     recipes = [
         make_recipe(prompt="a cat", steps=2),
         make_recipe(prompt="a dog", steps=2, negative_prompt="b", guidance_scale=7),
@@ -64,7 +67,7 @@ def test_every_row_of_a_batch_carries_its_own_summary_and_size(xl: Model) -> Non
     assert together == alone
 
 
-def test_sizes_follow_the_picture_and_lengths_may_differ(xl: Model) -> None:
+def test_sizes_follow_the_picture_and_lengths_may_differ(xl: StableDiffusion) -> None:
     recipes = [
         make_recipe(prompt="a cat", steps=1, width=64, height=96),
         make_recipe(prompt="a cat" + " and a dog" * 30, steps=1, width=64, height=96),
@@ -74,23 +77,22 @@ def test_sizes_follow_the_picture_and_lengths_may_differ(xl: Model) -> None:
     assert kept[0]["time_ids"].tolist() == [[96, 64, 0, 0, 96, 64]] * 4
 
 
-def test_models_without_a_summary_are_told_none(model: Model) -> None:
+def test_models_without_a_summary_are_told_none(model: StableDiffusion) -> None:
     with torch.inference_mode():
-        plain = TextEncoder(model).encode("a cat").sized(64, 64)
-    assert plain.pooled is None
-    assert plain.sizes is None
-    assert plain.arguments(torch.float32).keys() == {"encoder_hidden_states"}
+        plain = model.conditions(TextEncoder(model).encode("a cat"), 64, 64, 7.0)
+    assert not plain.others
+    assert plain.mask is None
 
 
 def test_stacked_rows_are_repeated_to_one_length_and_padded_by_the_first() -> None:
     two, three = (Conditioning(torch.randn(1, tokens, 4)) for tokens in (2, 3))
-    both = stack([two, three], padding=1)
+    both = stack([two, three], UNET, padding=1)
     assert both.embeds.shape == (3, 6, 4)
     assert torch.equal(both.embeds[0], two.embeds[0].repeat(3, 1))
     assert torch.equal(both.embeds[2], both.embeds[0])
 
 
-def test_an_offloaded_model_brings_both_encoders(xl: Model) -> None:
+def test_an_offloaded_model_brings_both_encoders(xl: StableDiffusion) -> None:
     loaded_model = make_loaded_model(xl, offloaded=True)
     moved: list[str] = []
     hooks = [

@@ -1,0 +1,24 @@
+"""Which module loads a model: by its family, a file beside this one."""
+
+from importlib import import_module
+
+import torch
+
+from engine.loading.model import Model
+from engine.models.catalogue import Checkpoint
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+) -> Model:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason.
+
+    dtype: of the network and the text encoders, which a family may replace by one that it needs;
+    weights_device: where the weights are kept, if not on the device.
+    """
+    family = import_module(f"engine.families.{checkpoint.family.module}")
+    model: Model = family.load(checkpoint, device, dtype, weights_device)
+    return model

@@ -1,0 +1,116 @@
+"""Encode prompts with CLIP: windows of 77 tokens, weights of words, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.errors import PromptError
+from engine.models.model_files import ModelFiles
+from engine.sentences import Sentence
+from engine.text_encode.embeddings import Embeddings
+from engine.text_encode.prompts import Token, tokenize
+
+MOST_WINDOWS: Final = 256  # more than words can fill; embeddings may have any number of vectors
+
+
+class Encoded(NamedTuple):
+    """A prompt's embeddings, [1, tokens, width], and the pooled one, [1, P] or None; fp32."""
+
+    embeds: Tensor
+    pooled: Tensor | None
+
+
+class ClipEncoder:
+    """One of CLIP's text encoders, with its tokenizer.
+
+    number: which of a model's text encoders it is, from 0, as files of embeddings count them;
+    last_layer: the layer that is read, from the end; normed: through the final norm.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        encoder: Any,
+        embeddings: ModelFiles,
+        number: int,
+        *,
+        device: torch.device,
+        last_layer: int,
+        normed: bool,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self.embeddings = Embeddings(embeddings, encoder, number)
+        self._encoder = encoder
+        self._device = device
+        self._last_layer = last_layer
+        self._normed = normed
+
+    def encode(self, prompt: str, clip_skip: int | None) -> Encoded:
+        """Return a prompt's embeddings, of 77·chunks tokens.
+
+        Weights scale the difference to the empty prompt: (z − z_empty)·w + z_empty, without
+        renormalisation; chunks are concatenated along the tokens (ComfyUI's rule). The pooled
+        embedding is that of the first chunk, unweighted. clip_skip: the layer that is read, counted
+        from the last one, 1 (None: the model's default).
+        """
+        chunks = self._chunks(prompt)
+        weights = torch.tensor([[weight for _, weight in row] for row in chunks])
+        embeds, pooled = self._forward(chunks, clip_skip)
+        if bool((weights != 1).any()):
+            empty, _ = self._forward(self._chunks("")[:1], clip_skip)
+            embeds = (embeds - empty) * weights[:, :, None].to(embeds.device) + empty
+        return Encoded(embeds.reshape(1, -1, embeds.shape[-1]), pooled)
+
+    def _chunks(self, prompt: str) -> list[list[Token]]:
+        tokenizer = self._tokenizer
+        chunks = tokenize(
+            prompt,
+            self._ids,
+            bos=tokenizer.bos_token_id,
+            eos=tokenizer.eos_token_id,
+            pad=tokenizer.pad_token_id,
+            max_length=self._encoder.config.max_position_embeddings,
+        )
+        if len(chunks) > MOST_WINDOWS:
+            raise PromptError(Sentence("many_windows", windows=len(chunks), most=MOST_WINDOWS))
+        return chunks
+
+    def _ids(self, text: str) -> Iterator[list[int]]:
+        """Yield a text's token ids in groups: each embedding's, and those of the words between."""
+        for piece in self.embeddings.split(text):
+            if isinstance(piece, str):
+                piece = self._tokenizer(piece, add_special_tokens=False).input_ids
+            yield piece
+
+    def _forward(
+        self, chunks: Sequence[Sequence[Token]], clip_skip: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the embeddings [chunks, 77, width] and the pooled one, [1, P] or None; fp32."""
+        # One chunk a call: the number of rows moves the last bits of each row, and a chunk's
+        # embeddings must not depend on how many others there are.
+        rows = torch.tensor([[token for token, _ in chunk] for chunk in chunks])
+        outputs = []
+        for row in rows:
+            with self.embeddings.placed(row[None]) as ids:
+                outputs.append(self._encoder(ids.to(self._device), output_hidden_states=True))
+        embeds = torch.cat([self._layer(output, clip_skip) for output in outputs])
+        pooled = getattr(outputs[0], "text_embeds", None)
+        return embeds.float(), None if pooled is None else pooled.float()
+
+    def _layer(self, output: Any, clip_skip: int | None) -> Tensor:
+        """Return the layer that the U-Net was trained with, or that of `clip_skip`."""
+        layer = clip_skip or self._last_layer
+        if self._normed:
+            # SD2's encoder files leave out the last layer, which is not used.
+            layer = max(1, layer - self._last_layer + 1)
+            if layer == 1:
+                last: Tensor = output.last_hidden_state
+                return last
+        found: Tensor = output.hidden_states[-min(layer, len(output.hidden_states) - 1)]
+        if self._normed:  # which is read without the final norm
+            found = self._encoder.final_layer_norm(found)
+        return found
