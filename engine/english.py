@@ -38,6 +38,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     # Words and pictures that people give
     "bad_weight": "The weight of {words} must be a finite number, not {weight}; write parentheses "
     "that are part of the text as \\( and \\).",
+    "many_tokens": "The prompt has {tokens:,} tokens; this model takes at most {most:,}.",
     "many_windows": "With its embeddings, the prompt fills {windows:,} windows of tokens; at most "
     "{most} are allowed.",
     "bad_lora_tag": "{written} must be written <lora:name> or <lora:name:0.8>.",

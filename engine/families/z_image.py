@@ -6,16 +6,29 @@ Its text encoder is Qwen3-4B, whose second last layer is read; its VAE is FLUX.1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
 from torch import Tensor
 
+from engine.denoise.flow import FlowSchedule
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
 from engine.files.safetensors import BadFile
+from engine.loading.model import Conditioning, LoraTarget, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.models.catalogue import Checkpoint
+from engine.models.families import CONFIGS
+from engine.models.model_files import ModelFiles
+from engine.recipe.context_length import ContextRule, Joining
+from engine.text_encode import qwen3
 
+SHIFT: Final = 3.0
+TOKENS: Final = 32  # the network pads a text to a multiple of these, by a token that it learned
+USUAL: Final = 64  # tokens of a prompt
+MOST: Final = 1024  # tokens; the makers' pipeline takes 512, the network knows 1,536 places
 PREFIX: Final = "model.diffusion_model."  # of some files, where all names have it
 PATCH: Final = 2  # latents on each side of a token
 TEMPLATE: Final = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -29,6 +42,77 @@ NAMES: Final = (
 )
 FUSED: Final = ".attention.qkv."
 UNUSED: Final = ("norm_final.weight",)  # left in some files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZImage(FlowModel):
+    """A loaded model of this family."""
+
+    def lora_targets(self, part: str, modules: Sequence[str]) -> Iterator[LoraTarget]:
+        """Yield each name by which LoRA files mean a module of a part."""
+        for module in modules:
+            yield LoraTarget(module, module)
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, the same for all sizes."""
+        return FlowSchedule(shift=SHIFT)
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; Qwen knows no embeddings."""
+        return qwen3.Prompts(
+            self.encoders["text_encoder"],
+            self.tokenizers["tokenizer"],
+            self.device,
+            template=TEMPLATE,
+            layer=-2,
+            multiple=TOKENS,
+            most=MOST,
+        )
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of a usual length."""
+        width = self.network.config.cap_feat_dim
+        mask = torch.ones((rows, USUAL), dtype=torch.bool)
+        return Conditioning(torch.zeros((rows, USUAL, width), device=self.device), mask)
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and masked."""
+        return joint_attention(Joining.PAD, width, height, USUAL)
+
+    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """Return the velocities of rows x, [n, 16, h, w], in x's dtype; sigma: [n] fp32."""
+        assert conditioning.mask is not None
+        lengths = conditioning.mask.sum(1).tolist()
+        texts = [
+            row[:length].to(x.dtype)
+            for row, length in zip(conditioning.embeds, lengths, strict=True)
+        ]
+        return predict(self.network, x, sigma, texts)
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+) -> ZImage:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+    dtype = flow_dtype(device, dtype)
+    parts = Parts(checkpoint, device, weights_device)
+    part = "text_encoder"
+    return ZImage(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        network=parts.network(network_of, dtype),
+        vae=parts.vae(CONFIGS / "flux"),
+        text_encoders={
+            part: parts.text_encoder(
+                part, qwen3.encoder_of, "text_encoders.qwen3_4b.transformer.", dtype
+            )
+        },
+        tokenizers={"tokenizer": parts.tokenizer("tokenizer", qwen3.tokenizer_of)},
+    )
 
 
 class Network(ZImageTransformer2DModel):  # type: ignore[misc]

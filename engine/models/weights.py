@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 COMPONENTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")
+NETWORK_FOLDER: Final = "transformer"  # of models without a U-Net
 HALF: Final = "fp16"
 # `model`, a variant, the number of a shard, a variant where older files had it; or their index.
 _NAME: Final = re.compile(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
+from engine.errors import PromptError
 from engine.files.safetensors import BadFile
+from engine.loading.model import Conditioning
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.sentences import Sentence
 
 PREFIX: Final = "model."
 THETA: Final = 1_000_000.0
+SPECIAL: Final = re.compile(r"(<\|[a-z_]+\|>)")
 
 
 def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
@@ -68,3 +75,63 @@ def hidden_state(encoder: Any, ids: Tensor, layer: int) -> Tensor:
     output = encoder(ids, output_hidden_states=True, use_cache=False)
     found: Tensor = output.hidden_states[layer][0].float()
     return found
+
+
+class Prompts:
+    """Encode prompts by a hidden layer; layer: as in `hidden_state`.
+
+    multiple: embeddings are padded with zeros to as many tokens, and masked; most: tokens that the
+    network takes.
+    """
+
+    size = 0  # it loads nothing
+
+    def __init__(
+        self,
+        encoder: Any,
+        tokenizer: Any,
+        device: torch.device,
+        *,
+        template: str,
+        layer: int,
+        multiple: int,
+        most: int,
+    ) -> None:
+        self._encoder = encoder
+        self._tokenizer = tokenizer
+        self._device = device
+        self._template = template
+        self._layer = layer
+        self._multiple = multiple
+        self._most = most
+
+    def encode(self, prompt: str, clip_skip: int | None) -> Conditioning:
+        """Return a prompt's conditioning, one row, its mask on the CPU; raises `PromptError`."""
+        ids = template_ids(self._tokenizer, self._template, prompt)
+        if len(ids) > self._most:
+            raise PromptError(Sentence("many_tokens", tokens=len(ids), most=self._most))
+        found = hidden_state(self._encoder, torch.tensor([ids], device=self._device), self._layer)
+        length = -(-len(ids) // self._multiple) * self._multiple
+        embeds = found.new_zeros((1, length, found.shape[-1]))
+        embeds[0, : len(ids)] = found
+        return Conditioning(embeds, torch.arange(length)[None] < len(ids))
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """Read a tokenizer's folder."""
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+
+
+def template_ids(tokenizer: Any, template: str, prompt: str) -> list[int]:
+    """Return the token ids of a chat template around a prompt.
+
+    The template's special tokens are such; what a person types like one stays text.
+    """
+    ids: list[int] = []
+    for piece in SPECIAL.split(template):
+        if SPECIAL.fullmatch(piece):
+            ids.append(tokenizer.convert_tokens_to_ids(piece))
+        elif piece:
+            text = piece.replace("{}", prompt)
+            ids += tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    return ids

@@ -38,6 +38,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     # Words and pictures that people give
     "bad_weight": "{words} 的权重必须是有限的数，而不是 {weight}；属于提示词本身的括号请写成 \\( "
     "和 \\)。",
+    "many_tokens": "提示词有 {tokens} 个词元；此模型最多接受 {most} 个。",
     "many_windows": "连同嵌入，提示词占满 {windows} 个词元窗口；最多 {most} 个。",
     "bad_lora_tag": "{written} 应写成 <lora:名称> 或 <lora:名称:0.8>。",
     "no_hypernetworks": "{written} 是超网络（hypernetwork），Marble 不能使用；请去掉它。",

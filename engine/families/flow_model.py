@@ -1,0 +1,136 @@
+"""What models that predict velocities have in common (`engine.denoise.flow`)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from engine.decode.external_vae import read_vae
+from engine.device.backends import layout, precision
+from engine.device.finite import check_values
+from engine.loading.model import NETWORK, Conditioning, ControlOf, Model
+from engine.loading.modules import part_tensors, reading
+from engine.models.catalogue import Checkpoint
+from engine.models.families import CONFIGS
+from engine.models.weights import NETWORK_FOLDER
+from engine.recipe.context_length import ContextRule, Joining
+
+# Latents of FLUX.1's VAE → red, green and blue, and the constant: ComfyUI's numbers.
+FLUX_PREVIEW: Final = (
+    (-0.0346, 0.0244, 0.0681), (0.0034, 0.0210, 0.0687), (0.0275, -0.0668, -0.0433),
+    (-0.0174, 0.0160, 0.0617), (0.0859, 0.0721, 0.0329), (0.0004, 0.0383, 0.0115),
+    (0.0405, 0.0861, 0.0915), (-0.0236, -0.0185, -0.0259), (-0.0245, 0.0250, 0.1180),
+    (0.1008, 0.0755, -0.0421), (-0.0515, 0.0201, 0.0011), (0.0428, -0.0012, -0.0036),
+    (0.0817, 0.0765, 0.0749), (-0.1264, -0.0522, -0.1103), (-0.0280, -0.0881, -0.0499),
+    (-0.1262, -0.0982, -0.0778), (-0.0329, -0.0718, -0.0851),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowModel(Model):
+    """A loaded model that predicts velocities, on latents of FLUX.1's VAE if it says no other.
+
+    text_encoders, tokenizers: by the names of their parts.
+    """
+
+    text_encoders: Mapping[str, Any]
+    tokenizers: Mapping[str, Any]
+
+    @property
+    def encoders(self) -> Mapping[str, Any]:
+        """Return its text encoders by the names of their parts."""
+        return self.text_encoders
+
+    @property
+    def preview_map(self) -> Tensor | None:
+        """Return a linear map from latents and a constant to RGB in −1…1, [C + 1, 3]."""
+        return torch.tensor(FLUX_PREVIEW)
+
+    def read_vae(self, name: str, path: Path) -> Any:
+        """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
+        return read_vae(name, path, CONFIGS / "flux")
+
+    def levels(self, sigmas: Sequence[float]) -> Tensor:
+        """Return each row's σ, [1, n] fp32, on the device."""
+        return torch.tensor([sigmas]).to(self.device)
+
+    def predict(
+        self,
+        x: Tensor,
+        extra: Tensor | None,
+        levels: Tensor,
+        conditioning: Conditioning,
+        control: ControlOf,
+    ) -> Tensor:
+        """Return x − σ·v, as `Model.predict` says; there are no ControlNets for these models."""
+        channels = x if extra is None else torch.cat([x, extra], dim=1)
+        velocity = self.velocity(channels.to(self.dtype), levels[0], conditioning)
+        return x - levels[0].view(-1, 1, 1, 1) * velocity.to(x.dtype)
+
+    @abstractmethod
+    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """Return the velocities of rows x, [n, C, h, w], in x's dtype; sigma: [n] fp32."""
+
+
+def joint_attention(
+    joining: Joining, width: int, height: int, base: int, patch: int = 2
+) -> ContextRule:
+    """Return the rule of a transformer that attends to text and picture in one sequence.
+
+    width, height: of the latents; base: the usual tokens of a text; patch: latents on each side of
+    a picture's token. A token of text costs as much as one of the picture.
+    """
+    tokens = (width // patch) * (height // patch)
+    return ContextRule(joining, base, base / (tokens + base))
+
+
+def flow_dtype(device: torch.device, dtype: torch.dtype | None) -> torch.dtype:
+    """Return the dtype of networks trained in bf16, in which fp16 may overflow."""
+    found = dtype or precision(device)
+    return torch.bfloat16 if found is torch.float16 else found
+
+
+class Parts:
+    """Read the parts of a checkpoint wherever they lie; what goes wrong raises `BrokenModel`."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, weights_device: torch.device | None
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._device = device
+        self._weights_device = weights_device or device
+
+    def network(self, make: Any, dtype: torch.dtype) -> Any:
+        """Return the network that `make` makes of its tensors."""
+        return self._placed(NETWORK, make, NETWORK_FOLDER, "model.diffusion_model.", dtype)
+
+    def text_encoder(self, part: str, make: Any, prefix: str, dtype: torch.dtype) -> Any:
+        """Return a text encoder; prefix: of its tensors where all parts are in one file."""
+        return self._placed(part, make, part, prefix, dtype)
+
+    def tokenizer(self, part: str, read: Any) -> Any:
+        """Return what `read` reads of a tokenizer's folder."""
+        folder = self._checkpoint.parts.get(part, self._checkpoint.folder / part)
+        with reading(self._checkpoint.name, part):
+            return read(folder)
+
+    def vae(self, config: Path) -> Any:
+        """Return the VAE; config: the folder of its family's configuration, for single files."""
+        its = self._checkpoint
+        path = its.parts.get("vae") or its.file or its.folder / "vae"
+        vae = read_vae(its.name, path, config).eval().requires_grad_(False)
+        return vae.to(self._weights_device).to(memory_format=layout(self._device))
+
+    def _placed(self, part: str, make: Any, folder: str, prefix: str, dtype: torch.dtype) -> Any:
+        name = self._checkpoint.name
+        tensors = part_tensors(self._checkpoint, part, folder, prefix)
+        with reading(name, part):
+            module = make(tensors).to(self._weights_device, dtype)
+        check_values(name, module.state_dict().items(), part)
+        return module

@@ -1,0 +1,170 @@
+"""What holds for each family that predicts velocities: sharing calls, masks, passes, previews."""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.denoise.denoising import Denoising, evaluate
+from engine.errors import PromptError
+from engine.events import Progress
+from engine.families.registry import load
+from engine.files.stored import PictureFolder
+from engine.loading.model import Model
+from engine.pipeline.batching import Batching
+from engine.recipe.parts import Upscale
+from engine.recipe.recipe import Recipe
+from engine.text_encode.conditioning import TextEncoder
+from tests.engine.ticks import draw, make_loaded_model, make_pipeline, pngs, run
+from tests.factories import make_recipe
+from tests.flow_models import described, make_z_image
+
+MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {"z": make_z_image}
+USUAL: Final = {"sampler": "euler", "schedule": "simple", "steps": 3, "width": 64, "height": 64}
+LONG: Final = "a marble scholar who holds a book and reads it aloud in a garden of stone at noon"
+ENOUGH: Final = 45.0  # dB
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = MAKERS[request.param](tmp_path_factory.mktemp(request.param) / "model")
+    return load(described(folder, request.param), torch.device("cpu"))
+
+
+def recipe(**changes: Any) -> Recipe:
+    return make_recipe(**{**USUAL, "checkpoint": "it", **changes})
+
+
+def crowd() -> list[Recipe]:
+    """Return recipes with other words, scales, seeds and steps, some of another size."""
+    return [
+        recipe(prompt="a cat", negative_prompt="dogs", guidance_scale=4.0, seed=1),
+        recipe(prompt="a horse", guidance_scale=1.0, seed=2, steps=4),
+        recipe(prompt=LONG, negative_prompt="", guidance_scale=3.0, seed=3),
+        recipe(prompt="a fish", negative_prompt=LONG, guidance_scale=2.0, seed=4, steps=2),
+        recipe(prompt="a cat", guidance_scale=1.0, seed=5, width=96),
+        recipe(prompt=LONG, guidance_scale=1.0, seed=6, sampler="dpmpp_2m"),
+        recipe(prompt=LONG * 3, guidance_scale=1.0, seed=7, sampler="euler_ancestral"),
+        recipe(prompt="a wolf", negative_prompt="x", guidance_scale=5.0, seed=8, width=96),
+    ]
+
+
+def test_in_exact_mode_a_picture_is_the_same_bytes_alone_and_among_others(model: Model) -> None:
+    alone = [pngs(draw(make_pipeline(model), [each], [0])[0]) for each in crowd()]
+    together = draw(make_pipeline(model), crowd(), [0, 0, 1, 0, 2, 0, 1, 3])
+    assert [pngs(news) for news in together] == alone
+    assert all(len(each) == 1 for each in alone)
+
+
+def test_in_throughput_mode_a_picture_is_nearly_the_same_alone_and_among_others(
+    model: Model,
+) -> None:
+    modes = Batching.THROUGHPUT
+    alone = [pngs(draw(make_pipeline(model, batching=modes), [each], [0])[0]) for each in crowd()]
+    together = draw(make_pipeline(model, batching=modes), crowd(), [0, 0, 0, 0, 0, 0, 0, 0])
+    for one, news in zip(alone, together, strict=True):
+        assert psnr(one[0], pngs(news)[0]) >= ENOUGH
+
+
+def psnr(first: bytes, second: bytes) -> float:
+    """Return the ratio of signal to noise of two PNGs, dB."""
+    error = ((pixels(first) - pixels(second)) ** 2).mean()
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(png)), np.float64)
+
+
+@torch.inference_mode()
+def test_a_row_is_what_it_is_alone_whatever_shares_its_call(model: Model) -> None:
+    text = TextEncoder(model)
+    made = [
+        Denoising(model, each, 0, text.encode(each.prompt), text.encode(each.negative_prompt))
+        for each in crowd()
+        if each.width == 64
+    ]
+    alone = [evaluate(model, [picture])[0] for picture in made]
+    guided = [picture for picture in made if picture.rows == 2]
+    for batch in (guided, [picture for picture in made if picture.rows == 1]):
+        for picture, found in zip(batch, evaluate(model, batch), strict=True):
+            expected = alone[made.index(picture)]
+            assert (found - expected).abs().max() <= 1e-4
+
+
+def test_a_mask_keeps_what_it_leaves(model: Model, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    start = Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8))
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    store = PictureFolder(tmp_path)
+    named = {
+        "image": stored(tmp_path, start),
+        "mask": stored(tmp_path, Image.fromarray(mask)),
+    }
+    news = draw(make_pipeline(model, store=store), [recipe(**named, strength=0.6)], [0])[0]
+    made = np.asarray(Image.open(BytesIO(pngs(news)[0])))
+    assert np.array_equal(made[:, :24], np.asarray(start)[:, :24])
+    assert not np.array_equal(made[:, 40:], np.asarray(start)[:, 40:])
+
+
+def stored(folder: Path, image: Image.Image) -> str:
+    """Put a picture into a store; return its name."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    name = sha256(buffer.getvalue()).hexdigest()
+    path = folder / name[:2] / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+    return name
+
+
+def test_the_weaker_a_start_the_more_of_it_stays(model: Model, tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :64]
+    start = np.stack([x * 4, y * 4, x + y], -1).astype(np.uint8)
+    name = stored(tmp_path, Image.fromarray(start))
+    through = make_loaded_model(model)
+    with torch.inference_mode():
+        unchanged = through.decode(through.encode(start))
+    far = []
+    for strength in (0.02, 0.5, 0.95):
+        one = recipe(image=name, strength=strength, steps=4)
+        made = pngs(draw(make_pipeline(model, store=PictureFolder(tmp_path)), [one], [0])[0])
+        far.append(np.abs(pixels(made[0]) - unchanged.astype(float)).mean())
+    assert far[0] < min(far[1:])
+
+
+@pytest.mark.parametrize("by", ["lanczos", "latent"])
+def test_a_second_pass_draws_twice_the_size(model: Model, by: str) -> None:
+    one = recipe(upscale=Upscale(factor=2.0, by=by, strength=0.5))
+    assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (128, 128)
+
+
+def test_a_second_pass_may_be_drawn_in_tiles(model: Model) -> None:
+    one = recipe(upscale=Upscale(factor=2.0, strength=0.5, tile=64))
+    assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (128, 128)
+
+
+def test_progress_has_previews(model: Model) -> None:
+    class Clock:
+        now = 0.0
+
+        def __call__(self) -> float:
+            self.now += 1.0
+            return self.now
+
+    news = draw(make_pipeline(model, clock=Clock()), [recipe(steps=9)], [0])[0]
+    shown = [each.preview for each in news if isinstance(each, Progress) and each.preview]
+    assert shown
+    assert Image.open(BytesIO(shown[0])).format == "JPEG"
+
+
+def test_a_prompt_of_too_many_tokens_is_one_sentence(model: Model) -> None:
+    with pytest.raises(PromptError, match="tokens"):
+        TextEncoder(model).encode("ab " * 4000)
