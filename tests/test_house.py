@@ -50,7 +50,7 @@ ARROWS = {
     ),
     "engine.spec": "recipe",
     "engine.formats": "text_encode pictures models recipe errors sentences",
-    "engine.families": "text_encode decode loading models recipe device files errors",
+    "engine.families": "denoise text_encode decode loading models recipe device files errors",
     "engine.denoise": "text_encode decode pictures loading models recipe device errors",
     "engine.text_encode": "loading models recipe device files errors sentences",
     "engine.finish": "decode pictures loading models device events errors sentences",

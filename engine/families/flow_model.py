@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch import Tensor
 from engine.decode.external_vae import read_vae
 from engine.device.backends import layout, precision
 from engine.device.finite import check_values
-from engine.loading.model import NETWORK, Conditioning, ControlOf, Model
+from engine.loading.layer_names import JOINED, names_in_loras
+from engine.loading.makers_names import Names, lora_names
+from engine.loading.model import NETWORK, Conditioning, ControlOf, LoraName, Model
 from engine.loading.modules import part_tensors, reading
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
@@ -36,9 +38,11 @@ FLUX_PREVIEW: Final = (
 class FlowModel(Model):
     """A loaded model that predicts velocities, on latents of FLUX.1's VAE if it says no other.
 
-    text_encoders, tokenizers: by the names of their parts.
+    text_encoders, tokenizers: by the names of their parts; names: of the network's modules, by its
+    makers and by diffusers.
     """
 
+    names: ClassVar[Names]
     text_encoders: Mapping[str, Any]
     tokenizers: Mapping[str, Any]
 
@@ -46,6 +50,17 @@ class FlowModel(Model):
     def encoders(self) -> Mapping[str, Any]:
         """Return its text encoders by the names of their parts."""
         return self.text_encoders
+
+    def lora_names(self, part: str, modules: Sequence[str]) -> Iterator[LoraName]:
+        """Yield each name by which LoRA files mean a module of a part, its own name, and its rows.
+
+        Of text encoders they mean CLIP's alone.
+        """
+        if part == NETWORK:
+            yield from lora_names(modules, self.names)
+        elif part in JOINED and self.text_encoders[part].config.model_type == "clip_text_model":
+            for spelling, module in names_in_loras(part, modules, {}):
+                yield spelling, module, None
 
     @property
     def preview_map(self) -> Tensor | None:

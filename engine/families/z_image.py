@@ -6,9 +6,9 @@ Its text encoder is Qwen3-4B, whose second last layer is read; its VAE is FLUX.1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
@@ -17,7 +17,8 @@ from torch import Tensor
 from engine.denoise.flow import FlowSchedule
 from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
 from engine.files.safetensors import BadFile
-from engine.loading.model import Conditioning, LoraTarget, Prompts
+from engine.loading.makers_names import Names, count, in_blocks, respelled, same, thirds
+from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
@@ -29,18 +30,31 @@ SHIFT: Final = 3.0
 TOKENS: Final = 32  # the network pads a text to a multiple of these, by a token that it learned
 USUAL: Final = 64  # tokens of a prompt
 MOST: Final = 1024  # tokens; the makers' pipeline takes 512, the network knows 1,536 places
-PREFIX: Final = "model.diffusion_model."  # of some files, where all names have it
 PATCH: Final = 2  # latents on each side of a token
 TEMPLATE: Final = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-# How names of the makers' files begin or what they hold, and what diffusers calls it.
-NAMES: Final = (
-    ("x_embedder.", f"all_x_embedder.{PATCH}-1."),
-    ("final_layer.", f"all_final_layer.{PATCH}-1."),
-    (".attention.out.", ".attention.to_out.0."),
-    (".attention.q_norm.", ".attention.norm_q."),
-    (".attention.k_norm.", ".attention.norm_k."),
-)
-FUSED: Final = ".attention.qkv."
+# The modules of a block by the makers' names, and diffusers'.
+_IN_BLOCK: Final[Names] = {
+    "attention.qkv": thirds("attention.to_q", "attention.to_k", "attention.to_v"),
+    **same(
+        {
+            "attention.out": "attention.to_out.0",
+            "attention.q_norm": "attention.norm_q",
+            "attention.k_norm": "attention.norm_k",
+        }
+    ),
+}
+NAMES: Final[Names] = {
+    **in_blocks("layers", "layers", _IN_BLOCK),
+    **in_blocks("noise_refiner", "noise_refiner", _IN_BLOCK),
+    **in_blocks("context_refiner", "context_refiner", _IN_BLOCK),
+    **same(
+        {
+            "x_embedder": f"all_x_embedder.{PATCH}-1",
+            "final_layer.linear": f"all_final_layer.{PATCH}-1.linear",
+            "final_layer.adaLN_modulation.1": f"all_final_layer.{PATCH}-1.adaLN_modulation.1",
+        }
+    ),
+}
 UNUSED: Final = ("norm_final.weight",)  # left in some files
 
 
@@ -48,10 +62,7 @@ UNUSED: Final = ("norm_final.weight",)  # left in some files
 class ZImage(FlowModel):
     """A loaded model of this family."""
 
-    def lora_targets(self, part: str, modules: Sequence[str]) -> Iterator[LoraTarget]:
-        """Yield each name by which LoRA files mean a module of a part."""
-        for module in modules:
-            yield LoraTarget(module, module)
+    names: ClassVar[Names] = NAMES
 
     def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
         """Return its noise levels, the same for all sizes."""
@@ -159,23 +170,8 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Netw
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
-    found = {}
-    for name, tensor in tensors.items():
-        name = name.removeprefix(PREFIX)
-        if name in UNUSED:
-            continue
-        for old, new in NAMES:
-            name = name.replace(old, new) if old.startswith(".") else _begin(name, old, new)
-        if FUSED in name:
-            for part, piece in zip("qkv", tensor.chunk(3), strict=True):
-                found[name.replace(FUSED, f".attention.to_{part}.")] = piece
-        else:
-            found[name] = tensor
-    return found
-
-
-def _begin(name: str, old: str, new: str) -> str:
-    return new + name.removeprefix(old) if name.startswith(old) else name
+    found = respelled(tensors, NAMES)
+    return {name: tensor for name, tensor in found.items() if name not in UNUSED}
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -192,16 +188,11 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "in_channels": patch // PATCH**2,
         "dim": dim,
-        "n_layers": _count(tensors, "layers."),
-        "n_refiner_layers": _count(tensors, "noise_refiner."),
+        "n_layers": count(tensors, "layers"),
+        "n_refiner_layers": count(tensors, "noise_refiner"),
         "n_heads": queries // side,
         "n_kv_heads": keys // side,
         "cap_feat_dim": width,
         "axes_dims": [quarter, (side - quarter) // 2, (side - quarter) // 2],
         "axes_lens": [1536, 512, 512],
     }
-
-
-def _count(tensors: Mapping[str, Tensor], start: str) -> int:
-    numbers = {name.split(".")[1] for name in tensors if name.startswith(start)}
-    return len(numbers)

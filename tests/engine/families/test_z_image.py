@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.denoise.flow import FlowSchedule
 from engine.families import z_image
 from engine.files.safetensors import BadFile
+from engine.loading import makers_names
 from engine.text_encode import qwen3
 from tests.conftest import SHARED_FLOW
 
@@ -29,7 +30,7 @@ def answers() -> Mapping[str, Tensor]:
     return load_file(SHARED_FLOW / "networks" / "zimage.io.safetensors")
 
 
-@pytest.mark.parametrize("prefix", ["", z_image.PREFIX])
+@pytest.mark.parametrize("prefix", ["", makers_names.PREFIX])
 @pytest.mark.parametrize("case", ["case0", "case1", "case2"])
 @torch.inference_mode()
 def test_the_network_equals_comfyui(
