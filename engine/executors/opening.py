@@ -39,7 +39,7 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
 
     def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
         place = torch.device("cpu") if offloaded else None
-        model = load(checkpoint, device, probe.dtype(device), place)
+        model = load(checkpoint, device, probe.dtype(device), place, budget(place or device))
         if config.compile:
             compile_blocks(model)
         return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from engine.decode.external_vae import read_vae
-from engine.device.backends import layout, precision
+from engine.device.backends import layout, memory, precision
 from engine.device.finite import check_values
+from engine.device.tensor_bytes import module_bytes
+from engine.files.safetensors import BadFile
 from engine.loading.layer_names import JOINED, names_in_loras
 from engine.loading.makers_names import Names, lora_names
 from engine.loading.model import NETWORK, Conditioning, ControlOf, LoraName, Model
-from engine.loading.modules import part_tensors, reading
+from engine.loading.modules import Target, reading
+from engine.loading.weights import map_weights
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
 from engine.models.weights import NETWORK_FOLDER
@@ -32,6 +35,9 @@ FLUX_PREVIEW: Final = (
     (0.0817, 0.0765, 0.0749), (-0.1264, -0.0522, -0.1103), (-0.0280, -0.0881, -0.0499),
     (-0.1262, -0.0982, -0.0778), (-0.0329, -0.0718, -0.0851),
 )  # fmt: skip
+
+
+Make = Callable[[Mapping[str, Tensor], Target], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,24 +118,36 @@ def flow_dtype(device: torch.device, dtype: torch.dtype | None) -> torch.dtype:
 
 
 class Parts:
-    """Read the parts of a checkpoint wherever they lie; what goes wrong raises `BrokenModel`."""
+    """Read the parts of a checkpoint wherever they lie; what goes wrong raises `BrokenModel`.
+
+    They are in files or folders of their own, in the folders of a model in diffusers' layout, or in
+    one file with all parts. dtype: of computation; room: bytes that networks may take once their
+    weights are cast to it, what was read before included.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, device: torch.device, weights_device: torch.device | None
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        dtype: torch.dtype,
+        weights_device: torch.device | None,
+        room: int | None,
     ) -> None:
         self._checkpoint = checkpoint
         self._device = device
+        self._dtype = dtype
         self._weights_device = weights_device or device
+        self._room = memory(device) if room is None else room
 
-    def network(self, make: Any, dtype: torch.dtype) -> Any:
+    def network(self, make: Make) -> Any:
         """Return the network that `make` makes of its tensors."""
-        return self._placed(NETWORK, make, NETWORK_FOLDER, "model.diffusion_model.", dtype)
+        return self._module(NETWORK, make, NETWORK_FOLDER, "model.diffusion_model.")
 
-    def text_encoder(self, part: str, make: Any, prefix: str, dtype: torch.dtype) -> Any:
+    def text_encoder(self, part: str, make: Make, prefix: str) -> Any:
         """Return a text encoder; prefix: of its tensors where all parts are in one file."""
-        return self._placed(part, make, part, prefix, dtype)
+        return self._module(part, make, part, prefix)
 
-    def tokenizer(self, part: str, read: Any) -> Any:
+    def tokenizer(self, part: str, read: Callable[[Path], Any]) -> Any:
         """Return what `read` reads of a tokenizer's folder."""
         folder = self._checkpoint.parts.get(part, self._checkpoint.folder / part)
         with reading(self._checkpoint.name, part):
@@ -142,10 +160,21 @@ class Parts:
         vae = read_vae(its.name, path, config).eval().requires_grad_(False)
         return vae.to(self._weights_device).to(memory_format=layout(self._device))
 
-    def _placed(self, part: str, make: Any, folder: str, prefix: str, dtype: torch.dtype) -> Any:
+    def _module(self, part: str, make: Make, folder: str, prefix: str) -> Any:
         name = self._checkpoint.name
-        tensors = part_tensors(self._checkpoint, part, folder, prefix)
+        target = Target(self._dtype, self._weights_device, self._room)
         with reading(name, part):
-            module = make(tensors).to(self._weights_device, dtype)
+            module = make(self._tensors(part, folder, prefix), target)
         check_values(name, module.state_dict().items(), part)
+        self._room -= module_bytes([module])
         return module
+
+    def _tensors(self, part: str, folder: str, prefix: str) -> Mapping[str, Tensor]:
+        its = self._checkpoint
+        if part in its.parts or its.file is None:
+            return map_weights(its.name, its.parts.get(part, its.folder / folder))
+        whole = map_weights(its.name, its.file)
+        names = (name for name in whole if name.startswith(prefix))
+        if found := {name.removeprefix(prefix): whole[name] for name in names}:
+            return found
+        raise BadFile(f"no tensor's name begins with {prefix!r}")

@@ -13,12 +13,15 @@ def load(
     device: torch.device,
     dtype: torch.dtype | None = None,
     weights_device: torch.device | None = None,
+    room: int | None = None,
 ) -> Model:
     """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason.
 
     dtype: of the network and the text encoders, which a family may replace by one that it needs;
-    weights_device: where the weights are kept, if not on the device.
+    weights_device: where the weights are kept, if not on the device; room: bytes that they may take
+    there (None: all memory): a family whose weights may stay as they are stored, and be cast at
+    each use, keeps to it.
     """
     family = import_module(f"engine.families.{checkpoint.family.module}")
-    model: Model = family.load(checkpoint, device, dtype, weights_device)
+    model: Model = family.load(checkpoint, device, dtype, weights_device, room)
     return model

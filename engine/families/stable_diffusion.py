@@ -254,6 +254,7 @@ def load(
     device: torch.device,
     dtype: torch.dtype | None = None,
     weights_device: torch.device | None = None,
+    room: int | None = None,
 ) -> StableDiffusion:
     """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason.
 

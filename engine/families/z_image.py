@@ -106,21 +106,20 @@ def load(
     device: torch.device,
     dtype: torch.dtype | None = None,
     weights_device: torch.device | None = None,
+    room: int | None = None,
 ) -> ZImage:
     """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
     dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, weights_device)
+    parts = Parts(checkpoint, device, dtype, weights_device, room)
     part = "text_encoder"
     return ZImage(
         checkpoint=checkpoint,
         device=device,
         dtype=dtype,
-        network=parts.network(network_of, dtype),
+        network=parts.network(network_of),
         vae=parts.vae(CONFIGS / "flux"),
         text_encoders={
-            part: parts.text_encoder(
-                part, qwen3.encoder_of, "text_encoders.qwen3_4b.transformer.", dtype
-            )
+            part: parts.text_encoder(part, qwen3.encoder_of, "text_encoders.qwen3_4b.transformer.")
         },
         tokenizers={"tokenizer": parts.tokenizer("tokenizer", qwen3.tokenizer_of)},
     )

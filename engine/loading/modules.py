@@ -17,9 +17,7 @@ from engine.device.stored_weights import StoredWeight, real_values
 from engine.errors import BrokenModel, first_line
 from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.loading.unused_tensors import VAE_HARMLESS
-from engine.models.catalogue import Checkpoint
 from engine.models.signatures import VAE
-from engine.models.weights import component_files
 
 log = logging.getLogger(__name__)
 
@@ -195,27 +193,6 @@ def read_tensors(name: str, file: Path, *, fp8: bool = False) -> dict[str, Tenso
         raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
     except SafetensorError as error:
         raise BrokenModel(name, f"it cannot be read ({error}).") from None
-
-
-def part_tensors(checkpoint: Checkpoint, part: str, folder: str, prefix: str) -> dict[str, Tensor]:
-    """Map the tensors of a checkpoint's part into memory, by its own names; raises `BrokenModel`.
-
-    They are in a file or folder of their own, in that folder of a model in diffusers' layout, or in
-    one file with all parts, where their names begin with the prefix.
-    """
-    name = checkpoint.name
-    path = checkpoint.parts.get(part)
-    if path is None and checkpoint.file:
-        tensors = read_tensors(name, checkpoint.file)
-        its = (each for each in tensors if each.startswith(prefix))
-        if found := {each.removeprefix(prefix): tensors[each] for each in its}:
-            return found
-        raise BrokenModel(name, f"{part}: no tensor's name begins with {prefix!r}.")
-    path = path or checkpoint.folder / folder
-    files = component_files(path) if path.is_dir() else [path]
-    if not files:
-        raise BrokenModel(name, f"{part}: the folder holds no weights as safetensors.")
-    return {key: tensor for file in files for key, tensor in read_tensors(name, file).items()}
 
 
 def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

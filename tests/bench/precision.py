@@ -72,7 +72,7 @@ def random_weights() -> dict[str, Tensor]:
 
 
 def makers_names(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield tensors as ComfyUI's files have them: queries, keys and values in one matrix."""
+    """Yield tensors with queries, keys and values in one matrix, as ComfyUI's files have them."""
     for name, tensor in tensors.items():
         if ".to_k." in name or ".to_v." in name:
             continue
@@ -80,8 +80,6 @@ def makers_names(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
             parts = [tensors[name.replace(".to_q.", f".to_{part}.")] for part in "qkv"]
             yield name.replace(".to_q.", ".qkv."), torch.cat(parts)
             continue
-        for theirs, own in z_image.NAMES:
-            name = name.replace(own, theirs)
         yield name, tensor
 
 
