@@ -22,14 +22,13 @@ from engine.families.flux import (
     IN_LORAS,
     PATCH,
     blocks_of,
-    count,
     tokens_of,
     told_exactly,
     unpack,
 )
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
-from engine.loading.makers_names import Names, Rows, respelled, same
+from engine.loading.makers_names import Names, Rows, count, respelled, same
 from engine.loading.modules import IN_PLACE, Target, fill
 
 # Its module takes another class of that name, and warns at each use that this one is to replace it.
@@ -134,5 +133,5 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         **config,
         "approximator_num_channels": channels,
         "approximator_hidden_dim": inner,
-        "approximator_layers": count(tensors, "distilled_guidance_layer.layers."),
+        "approximator_layers": count(tensors, "distilled_guidance_layer.layers"),
     }

@@ -18,7 +18,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
-from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
+from engine.loading.makers_names import SWAPPED, Names, Rows, count, respelled, same, thirds
 from engine.loading.modules import IN_PLACE, Target, fill
 
 PATCH: Final = 2  # latents on each side of a token
@@ -216,17 +216,10 @@ def blocks_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "patch_size": 1,
         "in_channels": channels,
         "out_channels": tensors["proj_out.weight"].shape[0],
-        "num_layers": count(tensors, "transformer_blocks."),
-        "num_single_layers": count(tensors, "single_transformer_blocks."),
+        "num_layers": count(tensors, "transformer_blocks"),
+        "num_single_layers": count(tensors, "single_transformer_blocks"),
         "attention_head_dim": side,
         "num_attention_heads": width // side,
         "joint_attention_dim": tensors["context_embedder.weight"].shape[1],
         "axes_dims_rope": (picture, (side - picture) // 2, (side - picture) // 2),
     }
-
-
-def count(tensors: Mapping[str, Tensor], start: str) -> int:
-    """Return how many blocks there are whose names begin so."""
-    return len(
-        {name.removeprefix(start).split(".")[0] for name in tensors if name.startswith(start)}
-    )

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.device.finite import check_weights
-from engine.families.flux import DOUBLE, SINGLE, count, told_exactly
+from engine.families.flux import DOUBLE, SINGLE, told_exactly
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
-from engine.loading.makers_names import SWAPPED, Names, Rows, respelled, same, thirds
+from engine.loading.makers_names import SWAPPED, Names, Rows, count, respelled, same, thirds
 from engine.loading.modules import (
     IN_PLACE,
     Target,
@@ -158,8 +158,8 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "patch_size": 1,
         "in_channels": channels,
         "out_channels": out,
-        "num_layers": count(tensors, "transformer_blocks."),
-        "num_single_layers": count(tensors, "single_transformer_blocks."),
+        "num_layers": count(tensors, "transformer_blocks"),
+        "num_single_layers": count(tensors, "single_transformer_blocks"),
         "attention_head_dim": side,
         "num_attention_heads": width // side,
         "joint_attention_dim": words,
@@ -219,7 +219,7 @@ def vae_of(tensors: Mapping[str, Tensor]) -> AutoencoderKLFlux2:
     """
     names = dict(tensors)
     if "encoder.conv_norm_out.weight" not in names:  # diffusers' name
-        blocks = range(count(tensors, "encoder.down."))
+        blocks = range(count(tensors, "encoder.down"))
         form = {"down_block_types": blocks, "up_block_types": blocks}
         found = convert_ldm_vae_checkpoint(names, config=form)
         found |= {name: each for name, each in names.items() if name.startswith("bn.")}
@@ -233,7 +233,7 @@ def vae_of(tensors: Mapping[str, Tensor]) -> AutoencoderKLFlux2:
 
 def vae_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the VAE's configuration by the shapes of its tensors, in diffusers' names."""
-    blocks = range(count(tensors, "encoder.down_blocks."))
+    blocks = range(count(tensors, "encoder.down_blocks"))
     try:
         down, up = (
             [tensors[f"{side}_blocks.{block}.resnets.0.conv1.weight"].shape[0] for block in blocks]
@@ -247,6 +247,6 @@ def vae_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "up_block_types": ("UpDecoderBlock2D",) * len(blocks),
         "block_out_channels": tuple(down),
         "decoder_block_out_channels": tuple(reversed(up)),
-        "layers_per_block": count(tensors, "encoder.down_blocks.0.resnets."),
+        "layers_per_block": count(tensors, "encoder.down_blocks.0.resnets"),
         "latent_channels": channels,
     }

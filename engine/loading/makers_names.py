@@ -67,9 +67,10 @@ def in_blocks(theirs: str, own: str, names: Names) -> Names:
 
 
 def count(tensors: Iterable[str], blocks: str) -> int:
-    """Return how many blocks of that name there are, such as "layers"."""
-    names = (name.removeprefix(PREFIX).split(".") for name in tensors)
-    return len({name[1] for name in names if name[0] == blocks and name[1:]})
+    """Return how many blocks of that name there are, such as "layers" or "encoder.down"."""
+    names = (name.removeprefix(PREFIX) for name in tensors)
+    start = f"{blocks}."
+    return len({name.removeprefix(start).split(".")[0] for name in names if name.startswith(start)})
 
 
 def respelled(tensors: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:

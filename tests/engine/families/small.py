@@ -30,6 +30,27 @@ def answers(name: str) -> Mapping[str, Tensor]:
     return load_file(SHARED_FLOW / "networks" / f"{name}.io.safetensors")
 
 
+def told(name: str, case: str) -> dict[str, Tensor]:
+    """Return the inputs of one of a network's cases by their names."""
+    start = f"{case}.in."
+    held = answers(name)
+    return {key.removeprefix(start): held[key] for key in held if key.startswith(start)}
+
+
+def refusals(held: Mapping[str, Tensor], lacking: str) -> Mapping[str, Mapping[str, Tensor]]:
+    """Return what a message must name → broken copies of a network's tensors.
+
+    lacking: a tensor that the configuration does not need.
+    """
+    some = next(iter(held))
+    return {
+        lacking: {name: each for name, each in held.items() if name != lacking},
+        "lacks the tensor": {some: held[some]},
+        "strange": {**held, "strange": held[some]},
+        "has the shape": {**held, lacking: held[lacking][:-1]},
+    }
+
+
 def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return tensors whose names all have a prefix, or none where it is empty."""
     return {f"{prefix}{name.removeprefix(PREFIX)}": each for name, each in tensors.items()}

@@ -10,10 +10,11 @@ from torch import Tensor
 from engine.families import flux
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import PREFIX
-from tests.engine.families import networks
-from tests.engine.families.networks import told
+from engine.loading.modules import Target
+from tests.engine.families import small
+from tests.engine.families.small import told
 
-pytestmark = networks.here
+pytestmark = small.needs_networks
 
 
 def predict(network: Any, told: dict[str, Tensor]) -> Tensor:
@@ -39,15 +40,15 @@ def predict(network: Any, told: dict[str, Tensor]) -> Tensor:
 )
 @torch.inference_mode()
 def test_the_network_equals_comfyui(name: str, case: str, prefix: str) -> None:
-    held = {key.removeprefix(PREFIX): each for key, each in networks.weights(name).items()}
+    held = {key.removeprefix(PREFIX): each for key, each in small.weights(name).items()}
     network = flux.network_of({f"{prefix}{key}": each for key, each in held.items()})
     found = predict(network, told(name, case))
-    assert (found - networks.answers(name)[f"{case}.out"]).abs().max() <= 1e-5
+    assert (found - small.answers(name)[f"{case}.out"]).abs().max() <= 1e-5
 
 
 @torch.inference_mode()
 def test_a_network_is_read_by_diffusers_names_as_well() -> None:
-    network = flux.network_of(networks.weights("flux_dev"))
+    network = flux.network_of(small.weights("flux_dev"))
     again = flux.network_of(network.state_dict())
     case = told("flux_dev", "case0")
     assert torch.equal(predict(network, case), predict(again, case))
@@ -55,7 +56,7 @@ def test_a_network_is_read_by_diffusers_names_as_well() -> None:
 
 @torch.inference_mode()
 def test_weights_stay_where_they_lie() -> None:
-    held = networks.weights("flux_dev")
+    held = small.weights("flux_dev")
     network = flux.network_of(held)
     fused = held["double_blocks.0.img_attn.qkv.weight"]
     key = network.transformer_blocks[0].attn.to_k.weight
@@ -64,7 +65,7 @@ def test_weights_stay_where_they_lie() -> None:
 
 @torch.inference_mode()
 def test_rows_never_change_each_other() -> None:
-    network = flux.network_of(networks.weights("flux_dev"))
+    network = flux.network_of(small.weights("flux_dev"))
     case = told("flux_dev", "reference")
     pair = predict(network, case)
     turned = predict(network, {key: each.flip(0) for key, each in case.items()})
@@ -75,19 +76,18 @@ def test_rows_never_change_each_other() -> None:
 
 @torch.inference_mode()
 def test_times_are_not_rounded_to_bf16() -> None:
-    held = networks.weights("flux_dev")
-    network = flux.network_of({name: each.bfloat16() for name, each in held.items()})
+    network = flux.network_of(small.weights("flux_dev"), Target(torch.bfloat16))
     case = told("flux_dev", "case0")
     exact = {"timestep", "guidance"}
     rough = {key: each if key in exact else each.bfloat16() for key, each in case.items()}
-    wanted = networks.answers("flux_dev")["case0.out"]
+    wanted = small.answers("flux_dev")["case0.out"]
     # σ = 0.85 as bf16 is told as 852 instead of 850, which moves the result by 0.9 or more.
     assert (predict(network, rough) - wanted).abs().max() <= 0.1
 
 
 def test_a_broken_file_is_refused_with_what_is_wrong() -> None:
-    held = networks.weights("flux_dev")
-    for what, tensors in networks.refusals(held, "double_blocks.0.img_mod.lin.bias").items():
+    held = small.weights("flux_dev")
+    for what, tensors in small.refusals(held, "double_blocks.0.img_mod.lin.bias").items():
         what = what.replace("double_blocks.0.img_mod.lin", "transformer_blocks.0.norm1.linear")
         with pytest.raises(BadFile, match=what):
             flux.network_of(tensors)
@@ -156,10 +156,10 @@ def test_fill_is_told_as_in_diffusers() -> None:
 
 @torch.inference_mode()
 def test_a_network_that_fills_takes_further_channels() -> None:
-    held = dict(networks.weights("flux_dev"))
+    held = dict(small.weights("flux_dev"))
     wide = held["img_in.weight"]
     held["img_in.weight"] = torch.cat([wide, wide.new_zeros(len(wide), 320)], 1)
     case = told("flux_dev", "case0")
-    plain = predict(flux.network_of(networks.weights("flux_dev")), case)
+    plain = predict(flux.network_of(small.weights("flux_dev")), case)
     case["x"] = torch.cat([case["x"], torch.ones(2, 80, 8, 12)], 1)
     assert (predict(flux.network_of(held), case) - plain).abs().max() < 1e-5

@@ -16,12 +16,13 @@ from torch.nn.functional import avg_pool2d, pixel_shuffle
 from engine.families import flux2
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import PREFIX
+from engine.loading.modules import Target
 from tests.conftest import SHARED_FLOW
-from tests.engine.families import networks
-from tests.engine.families.networks import told
+from tests.engine.families import small
+from tests.engine.families.small import told
 from tests.single_files import vae_name
 
-pytestmark = networks.here
+pytestmark = small.needs_networks
 
 
 def predict(network: Any, told: dict[str, Tensor]) -> Tensor:
@@ -35,15 +36,15 @@ def predict(network: Any, told: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("case", ["case0", "case1", "reference"])
 @torch.inference_mode()
 def test_the_network_equals_comfyui(case: str, prefix: str) -> None:
-    held = networks.weights("flux2")
+    held = small.weights("flux2")
     network = flux2.network_of({f"{prefix}{key}": each for key, each in held.items()})
     found = predict(network, told("flux2", case))
-    assert (found - networks.answers("flux2")[f"{case}.out"]).abs().max() <= 1e-5
+    assert (found - small.answers("flux2")[f"{case}.out"]).abs().max() <= 1e-5
 
 
 @torch.inference_mode()
 def test_a_network_is_read_by_diffusers_names_as_well() -> None:
-    network = flux2.network_of(networks.weights("flux2"))
+    network = flux2.network_of(small.weights("flux2"))
     again = flux2.network_of(network.state_dict())
     case = told("flux2", "reference")
     assert torch.equal(predict(network, case), predict(again, case))
@@ -51,7 +52,7 @@ def test_a_network_is_read_by_diffusers_names_as_well() -> None:
 
 @torch.inference_mode()
 def test_a_network_without_guidance_is_not_told_it() -> None:
-    held = networks.weights("flux2")
+    held = small.weights("flux2")
     bare = {key: each for key, each in held.items() if not key.startswith("guidance_in.")}
     silent = {**held, "guidance_in.out_layer.weight": held["guidance_in.out_layer.weight"] * 0}
     case = told("flux2", "case0")
@@ -62,7 +63,7 @@ def test_a_network_without_guidance_is_not_told_it() -> None:
 
 @torch.inference_mode()
 def test_rows_never_change_each_other() -> None:
-    network = flux2.network_of(networks.weights("flux2"))
+    network = flux2.network_of(small.weights("flux2"))
     case = told("flux2", "reference")
     pair = predict(network, case)
     turned = predict(network, {key: each.flip(0) for key, each in case.items()})
@@ -82,19 +83,18 @@ def test_positions_are_those_of_diffusers() -> None:
 
 @torch.inference_mode()
 def test_times_are_not_rounded_to_bf16() -> None:
-    held = networks.weights("flux2")
-    network = flux2.network_of({name: each.bfloat16() for name, each in held.items()})
+    network = flux2.network_of(small.weights("flux2"), Target(torch.bfloat16))
     case = told("flux2", "case0")
     exact = {"timestep", "guidance"}
     rough = {key: each if key in exact else each.bfloat16() for key, each in case.items()}
-    wanted = networks.answers("flux2")["case0.out"]
+    wanted = small.answers("flux2")["case0.out"]
     # σ = 0.85 as bf16 is told as 852 instead of 850, which moves the result by 0.9 or more.
     assert (predict(network, rough) - wanted).abs().max() <= 0.1
 
 
 def test_a_broken_file_is_refused_with_what_is_wrong() -> None:
-    held = networks.weights("flux2")
-    for what, tensors in networks.refusals(held, "double_stream_modulation_txt.lin.weight").items():
+    held = small.weights("flux2")
+    for what, tensors in small.refusals(held, "double_stream_modulation_txt.lin.weight").items():
         with pytest.raises(BadFile, match=what.replace(".lin.", ".linear.")):
             flux2.network_of(tensors)
 

@@ -13,10 +13,11 @@ from engine.families import chroma, flux, flux2
 from engine.loading.lora_file import read_entries
 from engine.loading.lora_layers import Found, join, read_change
 from engine.loading.makers_names import Rows
-from tests.engine.families import networks
-from tests.engine.families.networks import told
+from tests.conftest import SHARED_FLOW
+from tests.engine.families import small
+from tests.engine.families.small import told
 
-pytestmark = networks.here
+pytestmark = small.needs_networks
 
 
 def everything(told: dict[str, Tensor]) -> Tensor:
@@ -69,8 +70,9 @@ def put_on(network: Any, family: Any, path: Path, weight: float) -> None:
 @torch.inference_mode()
 def test_a_lora_changes_what_it_changes_in_comfyui(name: str, style: str) -> None:
     family = FAMILIES[name]
-    network = family.network_of(networks.weights(name))
-    put_on(network, family, networks.FOLDER / f"{name}.lora_{style}.safetensors", 0.8)
+    network = family.network_of(small.weights(name))
+    files = SHARED_FLOW / "networks"
+    put_on(network, family, files / f"{name}.lora_{style}.safetensors", 0.8)
     found = CALLS[name](network, told(name, "case0"))
-    wanted = load_file(networks.FOLDER / f"{name}.lora.io.safetensors")[f"case0.out.{style}"]
+    wanted = load_file(files / f"{name}.lora.io.safetensors")[f"case0.out.{style}"]
     assert (found - wanted).abs().max() <= 1e-4
