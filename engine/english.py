@@ -80,6 +80,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "multiples of {multiple}.",
     "not_edited": "The model {model!r} does not edit by words, so it draws anew from the picture, "
     "at strength {strength}.",
+    "too_many_references": "The model {model!r} takes at most {most} {most:picture|pictures} to "
+    "edit, not {given}.",
+    "edit_takes_no": "The model {model!r} edits by words, without a start image: leave out "
+    "{called}.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",

@@ -24,6 +24,7 @@ from typing import Final
 from bots.admission.rulebook import POLICY, PREFIX, Safety
 from bots.admission.rules import time_text
 from bots.operations import proxy
+from bots.operations.edit_model import EDIT_MODEL, find_edit_model
 from bots.operations.settings import OTHERS, PROXY, VARIABLES, Settings, unknown_settings
 from engine.errors import BrokenModel, UserError, nearest
 from engine.files.private import MIN_FREE
@@ -212,6 +213,14 @@ async def check_models(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("models", state, str(error).rstrip("."), cure)
     if good:
         yield Finding("models", State.GOOD, ", ".join(good))
+    try:
+        edits = await asyncio.to_thread(find_edit_model, settings, catalogue)
+    except UserError as error:
+        cure = f"set {EDIT_MODEL} to another model, or to none"
+        yield Finding("edits", State.BAD, str(error).rstrip("."), cure)
+    else:
+        if edits:
+            yield Finding("edits", State.GOOD, f"{edits} edits pictures by words")
 
 
 async def check_safety(settings: Settings) -> AsyncIterator[Finding]:

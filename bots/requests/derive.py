@@ -9,12 +9,19 @@ from typing import Any, Final
 from engine.errors import OptionError, UserError
 from engine.recipe.limits import LATENT_SIDE, Range, one_of
 from engine.recipe.parts import Margins, Upscale, Variation
-from engine.recipe.recipe import Recipe, random_seed
+from engine.recipe.recipe import DEFAULTS, Recipe, random_seed
 from engine.sentences import Sentence
 from storage import Job, Picture
 
 # What tells one picture of a grid apart: changing any of it makes "picture 3 of 4" meaningless.
 GRID_FIELDS: Final = ("seed", "count")
+# What says which picture is drawn; all else says how its model draws.
+OF_THE_PICTURE: Final = frozenset(
+    (
+        *("prompt", "seed", "width", "height", "count", "picture", "variations", "checkpoint"),
+        *("image", "fit", "strength", "mask", "margins", "controls", "upscale", "references"),
+    )
+)
 START_STRENGTH: Final = 0.7  # the start image's layout stays, its surface does not
 PAINT_STRENGTH: Final = 1.0  # under a mask nothing of what was there is wanted
 SUBTLE: Final = 0.55  # strength with which a picture is drawn anew: what words left open stays
@@ -98,6 +105,11 @@ def varied(recipe: Recipe, picture: Picture, *, strong: bool) -> Recipe:
         return replace(alone, variations=(*recipe.variations, variation))
     start = replace(_from(recipe, picture), references=recipe.references)
     return replace(start, strength=BOLD if strong else SUBTLE, seed=random_seed())
+
+
+def manner(recipe: Recipe) -> dict[str, Any]:
+    """Return the values of a recipe that say how its model draws, but not what."""
+    return {name: getattr(recipe, name) for name in DEFAULTS if name not in OF_THE_PICTURE}
 
 
 def enlarged(

@@ -194,6 +194,10 @@ def _without_references(recipe: Recipe, checkpoint: Checkpoint, notes: list[Sent
     if recipe.image:
         notes.append(_left_out(["references"], checkpoint))
         return replace(recipe, references=())
-    strength = START_STRENGTH
-    notes.append(Sentence("not_edited", model=name, strength=f"{strength:g}"))
-    return replace(recipe, references=(), image=recipe.references[0], strength=strength)
+    notes.append(not_edited(checkpoint, START_STRENGTH))
+    return replace(recipe, references=(), image=recipe.references[0], strength=START_STRENGTH)
+
+
+def not_edited(checkpoint: Checkpoint, strength: float) -> Sentence:
+    """Return what is said where a model that does not edit by words draws from the picture."""
+    return Sentence("not_edited", model=checkpoint.name, strength=f"{strength:g}")

@@ -1,11 +1,13 @@
-"""The use cases, free of any platform: imagine, rerun, remake, vary, upscale, zoom, pan, cancel.
+"""The use cases, free of any platform: imagine, rerun, remake, edit, vary, upscale, zoom, pan.
 
 What a person typed comes in as values of recipe fields (`bots.requests.options`); what they left
 out is filled in from the model's defaults. A job is committed before anybody is told of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -18,14 +20,16 @@ from bots.requests.aspect import size_like
 from bots.requests.default_options import parse_saved
 from bots.requests.derive import of_picture, the_picture
 from bots.requests.options import TYPED_AS
-from bots.requests.recipe_builder import Built, RecipeBuilder
+from bots.requests.recipe_builder import Built, RecipeBuilder, not_edited
 from bots.requests.styles import STYLE, WORDS, find_style, style_in, styled
 from bots.worker.worker import Worker
+from engine.errors import UserError
 from engine.files.stored import PictureFolder
 from engine.models.catalogue import STARTER, Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
 from engine.pictures.images import read_image, read_stored_image, to_png
 from engine.pictures.masks import channel_mask, colour_mask, read_mask, transparency_mask
+from engine.pictures.references import MEGAPIXEL
 from engine.pictures.start_image import read_start_image
 from engine.recipe.limits import check_words
 from engine.recipe.parts import LANCZOS
@@ -64,13 +68,16 @@ class Studio:
         worker: Worker,
         *,
         gate: RequestCheck,
+        edit_model: str | None = None,
     ) -> None:
+        """edit_model: the owner's model for edits by words."""
         self.catalogue = catalogue
         self.builder = RecipeBuilder(catalogue)
         self._gate = gate  # asked before any job is committed
         self._storage = storage
         self._pictures = storage.pictures
         self._worker = worker
+        self._edit_model = edit_model
 
     async def imagine(
         self, values: Mapping[str, Any], asker: Asker, saved_by: str | None = None
@@ -85,7 +92,8 @@ class Studio:
         model = self.catalogue.get(values.get("checkpoint", STARTER))
         values, style, notes = await self._styled(values, asker, model)
         if values.get("image") and not {"width", "height"} & values.keys():
-            values = {**values, **await self._size_like(values["image"], model)}
+            size = await self._size_of(values["image"])
+            values = {**values, **_in_shape(size, _usual_pixels(model), model)}
         built = self.builder.complete(values, kept)
         return await self._submit(built, asker, notes, style=style)
 
@@ -123,6 +131,51 @@ class Studio:
             texts = {name: getattr(built.recipe, name) for name in WORDS}
             style = style_in(texts, await self._storage.styles.list(asker.place))
         return await self._submit(built, asker, notes, style=style)
+
+    async def edit(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        asker: Asker,
+        saved_by: str | None = None,
+        others: Sequence[str] = (),
+    ) -> Job:
+        """Commit and start a job that edits one of our pictures by words.
+
+        The picture's own model does that if it can, else the owner's model for edits, else the
+        default one. Where none can, the picture's own draws anew from it, and the notes say so.
+        saved_by: as for `imagine`; others: further pictures that the words are about, by sha256.
+        """
+        job, index = await self.get(name)
+        picture = the_picture(job, index)
+        origin = {"parent": job.id, "parent_picture": picture.index}
+        given = (picture.sha256, *others)
+        return await self._edit(given, values, asker, saved_by, job.recipe, **origin)
+
+    async def edit_image(
+        self,
+        image: str,
+        values: Mapping[str, Any],
+        asker: Asker,
+        saved_by: str | None = None,
+        others: Sequence[str] = (),
+    ) -> Job:
+        """Commit and start a job that edits a stored picture, as `edit` does."""
+        return await self._edit((image, *others), values, asker, saved_by)
+
+    async def can_edit(
+        self,
+        values: Mapping[str, Any],
+        asker: Asker,
+        saved_by: str | None = None,
+        recipe: Recipe | None = None,
+    ) -> bool:
+        """Return whether the model that `edit` would take edits by words.
+
+        recipe: of the picture, if it is ours. Raises `UserError` for a model that is not there.
+        """
+        saved = await self._saved(saved_by, asker.place) if saved_by else {}
+        return self._editor(values, saved, recipe).references > 0
 
     async def vary(self, name: str, asker: Asker, *, strong: bool = False) -> Job:
         """Commit and start a job for another picture like one, subtly or strongly different."""
@@ -214,6 +267,54 @@ class Studio:
         """Return the names of the styles of a place and of those it lies in."""
         return [style.name for style in await self._storage.styles.list(place)]
 
+    async def _edit(
+        self,
+        given: tuple[str, ...],
+        values: Mapping[str, Any],
+        asker: Asker,
+        saved_by: str | None,
+        recipe: Recipe | None = None,
+        **origin: Any,
+    ) -> Job:
+        """Commit and start a job that edits pictures by words, or starts from the only one.
+
+        recipe: of the first, if it is ours. What its model drew it with is kept by that model.
+        """
+        saved = await self._saved(saved_by, asker.place) if saved_by else {}
+        model = self._editor(values, saved, recipe)
+        own = recipe if recipe and recipe.checkpoint == model.name else None
+        _check_edit(given, values, model)
+        usual = derive.manner(own) if own else saved
+        usual = {name: usual[name] for name in usual.keys() - {"width", "height"}}
+        filled, style, notes = await self._styled({**usual, **values}, asker, model)
+        size = await self._size_of(given[0])
+        start: dict[str, Any]
+        if model.references:
+            start = {"references": given, **_in_shape(size, min(MEGAPIXEL, math.prod(size)), model)}
+        else:
+            pixels = own.width * own.height if own else _usual_pixels(model)
+            start = {"image": given[0], **_in_shape(size, pixels, model)}
+            notes.append(not_edited(model, values.get("strength", derive.START_STRENGTH)))
+        filled = {**start, **filled, "checkpoint": model.name}
+        built = self.builder.complete(filled, usual.keys() - values.keys())
+        return await self._submit(built, asker, notes, style=style, **origin)
+
+    def _editor(
+        self, values: Mapping[str, Any], saved: Mapping[str, Any], recipe: Recipe | None
+    ) -> Checkpoint:
+        """Return the model for an edit, which may edit by words or not; raises `UserError`."""
+        if "checkpoint" in values:
+            return self.catalogue.get(values["checkpoint"])
+        own, usual = recipe and recipe.checkpoint, saved.get("checkpoint", STARTER)
+        for name in filter(None, (own, self._edit_model, usual)):
+            with suppress(UserError):  # one that is gone
+                if (model := self.catalogue.get(name)).references:
+                    return model
+        if own:
+            with suppress(UserError):
+                return self.catalogue.get(own)
+        return self.catalogue.get(usual)
+
     async def _saved(self, person: str, place: str) -> dict[str, Any]:
         """Return the values that somebody saved, without a style that another place keeps."""
         values = parse_saved(await self._storage.people.settings(person))
@@ -251,13 +352,10 @@ class Studio:
     def _keep(self, image: Image) -> str:
         return self._pictures.add(to_png(image))
 
-    async def _size_like(self, image: str, model: Checkpoint) -> dict[str, int]:
-        """Return a size in the shape of a start image, with the pixels of the model's default."""
-        usual = model.defaults
+    async def _size_of(self, image: str) -> tuple[int, int]:
+        """Return the width and height of a stored picture, in pixels."""
         header = read_image_header(await asyncio.to_thread(self._pictures.fetch, image))
-        pixels = usual.width * usual.height
-        size = size_like(header.width, header.height, pixels, model.multiple)
-        return dict(zip(("width", "height"), size, strict=True))
+        return header.width, header.height
 
     async def _derive(
         self, name: str, asker: Asker, derived: Callable[[Recipe, Picture], Recipe]
@@ -298,3 +396,24 @@ class Studio:
             job = await self._storage.jobs.add(new, allow=admission.allow)
             self._worker.submit(job, admission.caps)
         return job
+
+
+def _check_edit(given: Sequence[str], values: Mapping[str, Any], model: Checkpoint) -> None:
+    """Raise `UserError` for more pictures than a model edits, and for options that it ignores."""
+    if len(given) > (most := max(1, model.references)):
+        said = Sentence("too_many_references", model=model.name, most=most, given=len(given))
+        raise UserError(said)
+    without = [TYPED_AS[name] for name in ("strength", "fit") if name in values]
+    if without and model.references:
+        called = ", ".join(without)
+        raise UserError(Sentence("edit_takes_no", model=model.name, called=called))
+
+
+def _in_shape(size: tuple[int, int], pixels: int, model: Checkpoint) -> dict[str, int]:
+    """Return a size in the shape of another, with about so many pixels, as the model draws it."""
+    width, height = size_like(*size, pixels, model.multiple)
+    return {"width": width, "height": height}
+
+
+def _usual_pixels(model: Checkpoint) -> int:
+    return model.defaults.width * model.defaults.height

@@ -13,6 +13,7 @@ from bots.admission.gate import Gate
 from bots.admission.prompt_hook import find_hook
 from bots.admission.roles import Roles
 from bots.admission.rulebook import Rules
+from bots.operations.edit_model import find_edit_model
 from bots.operations.settings import Settings
 from bots.requests.studio import Studio
 from bots.requests.styles import Stylebook
@@ -87,6 +88,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
     other draws only its own jobs.
     """
     catalogue = Catalogue(settings.models_dir)
+    edit_model = find_edit_model(settings, catalogue)
     async with (
         Storage.open(settings.data_dir, settings.database_url) as storage,
         make_executor(settings.executor, engine_config(settings)) as executor,
@@ -110,7 +112,7 @@ async def open_app(settings: Settings, *, serving: bool = False) -> AsyncIterato
                 await tasks.enter_async_context(_running(upkeep, "marble-upkeep"))
                 maintenance = Maintenance(storage, queue, settings)
                 await tasks.enter_async_context(_running(maintenance.run(), "marble-maintenance"))
-            studio = Studio(catalogue, storage, worker, gate=gate)
+            studio = Studio(catalogue, storage, worker, gate=gate, edit_model=edit_model)
             yield App(
                 settings=settings,
                 storage=storage,

@@ -21,10 +21,10 @@ from bots.requests.options import Values, parse_values
 from bots.requests.studio import Studio
 from bots.requests.typed_options import split_message
 from bots.terminal.arguments import BAD_INPUT, OK, number
-from bots.terminal.commands import Make, Session, in_session
+from bots.terminal.commands import Make, Session, in_session, read_edit
 from bots.terminal.console import styled
 from bots.terminal.files import looks_like_file, picture_file
-from bots.terminal.inputs import INPUTS, read_direction, read_values
+from bots.terminal.inputs import INPUTS, read_direction, read_source, read_values
 from bots.terminal.recipe_files import WORKFLOW
 from engine.errors import LONGEST_PATH, UnknownOption, UserError, shorten
 
@@ -35,6 +35,7 @@ HELP: Final = """\
 [bold]:seed[/bold]   :seed 12.3   the last picture, or the named one, again from its seed
 [bold]:dice[/bold]   :dice 12.3   the same words with a new seed
 [bold]:seed 12 --no book[/bold]   … with something changed
+[bold]:edit[/bold] 12.3 make it bronze   changed by words; also :edit photo.jpg …
 [bold]:vary[/bold]   :vary 12.3 strong   a picture like it
 [bold]:upscale[/bold] 12.3 x2    larger; [bold]:zoom[/bold] 12.3 x2 from further away
 [bold]:pan[/bold] 12.3 left       continued to one side: left, right, up or down
@@ -163,6 +164,12 @@ async def _rerun(session: Session, text: str, first: Iterable[tuple[str, str]] =
     await session.rerun(name or None, values | ({"prompt": words} if words else {}))
 
 
+async def _edit(session: Session, text: str) -> None:
+    name, words = read_source(text.split(maxsplit=1))
+    values, others = read_edit(words)
+    await session.edit(name, values, others)
+
+
 async def _vary(session: Session, text: str) -> None:
     words = text.split()
     strong = words[-1:] == ["strong"]
@@ -194,6 +201,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "🌱": _rerun,
     ":dice": partial(_rerun, first=[("seed", "new")]),
     "🎲": partial(_rerun, first=[("seed", "new")]),
+    ":edit": _edit,
     ":vary": _vary,
     ":upscale": partial(_enlarge, Studio.upscale),
     ":zoom": partial(_enlarge, Studio.zoom),

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,14 +14,23 @@ from typing import Any
 from bots.operations.settings import Settings
 from bots.presentation.lines import parent_of
 from bots.requests.derive import the_picture
-from bots.requests.options import Values
+from bots.requests.options import Values, parse_values
 from bots.requests.studio import Asker, Studio
 from bots.requests.typed_options import read_request
 from bots.service.app import App, open_app
 from bots.terminal.arguments import number, options_of, out_of, upscale_of
 from bots.terminal.console import Listing, open_console, styled
 from bots.terminal.files import looks_like_file, picture_file, read_file
-from bots.terminal.inputs import A_PICTURE, INPUTS, is_ours, read_direction, read_mask, read_values
+from bots.terminal.inputs import (
+    A_PICTURE,
+    INPUTS,
+    OTHERS,
+    is_ours,
+    read_direction,
+    read_mask,
+    read_source,
+    read_values,
+)
 from bots.terminal.output import headline, recipe_table, show_pictures
 from bots.terminal.places import TERMINAL, person
 from bots.terminal.progress import LiveProgress
@@ -80,6 +89,20 @@ class Session:
             raise UserError(f"There is no file {short}; rerun takes {A_PICTURE}.")
         values = await self._keep_inputs(values)
         await self._draw(self._studio.rerun(await self._named(name), values, self._asker))
+
+    async def edit(self, name: str | None, values: Values, others: Sequence[str]) -> None:
+        """Edit a picture by words, and show the result.
+
+        name: one of our pictures, or a file; None is this person's latest. others: of further
+        pictures that the words are about.
+        """
+        given = [await self._keep("--with", each) for each in others]
+        if name and not is_ours(name):
+            image = await self._keep("edit", name)
+            await self._draw(self._studio.edit_image(image, values, self._asker, others=given))
+            return
+        name = await self._named(name)
+        await self._draw(self._studio.edit(name, values, self._asker, others=given))
 
     async def run(self, file: Path, values: Values) -> None:
         """Draw the recipe of a workflow or picture file, with some values changed, and show it."""
@@ -203,7 +226,7 @@ async def in_session(arguments: Namespace, settings: Settings, work: Work) -> in
 async def imagine(arguments: Namespace, settings: Settings) -> None:
     """Draw a prompt."""
     # All that can be wrong with the words themselves is said before anything is opened.
-    values = _read(arguments.prompt, arguments)
+    values = _read(" ".join(arguments.prompt), arguments)
     await in_session(arguments, settings, lambda session: session.imagine(values))
 
 
@@ -217,6 +240,13 @@ async def run(arguments: Namespace, settings: Settings) -> None:
     """Draw a ComfyUI workflow."""
     values, file = _read(None, arguments), Path(arguments.file)
     await in_session(arguments, settings, lambda session: session.run(file, values))
+
+
+async def edit(arguments: Namespace, settings: Settings) -> None:
+    """Edit a picture by words."""
+    name, words = read_source(arguments.prompt)
+    values, others = read_edit(words, options_of(arguments))
+    await in_session(arguments, settings, lambda session: session.edit(name, values, others))
 
 
 async def vary(arguments: Namespace, settings: Settings) -> None:
@@ -270,6 +300,15 @@ async def serve(arguments: Namespace, settings: Settings) -> None:
     log.info("Marble is running")
     with suppress(asyncio.CancelledError):  # the way in which serving ends
         await serve.serve(settings)
+
+
+def read_edit(words: str, given: Iterable[tuple[str, str]] = ()) -> tuple[Values, list[str]]:
+    """Return the values of an edit and the names of further pictures; raises `UserError`."""
+    text, typed = read_request(words, given, [OTHERS])
+    check_words(text)
+    others = [file for name, file in typed if name == OTHERS.name]
+    rest = ((name, value) for name, value in typed if name != OTHERS.name)
+    return {"prompt": text} | parse_values(rest), others
 
 
 def _read(prompt: str | None, arguments: Namespace) -> Values:

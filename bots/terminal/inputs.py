@@ -15,7 +15,7 @@ from bots.requests.options import Flag, Values, parse_values
 from bots.requests.studio import ALPHA
 from bots.requests.typed_options import Typed
 from bots.terminal.arguments import number
-from bots.terminal.files import read_file
+from bots.terminal.files import looks_like_file, read_file
 from engine.errors import OptionError, UnknownOption, UserError
 from engine.pictures.images import BYTES
 from engine.recipe.limits import one_of
@@ -29,6 +29,7 @@ INPUTS: Final = (
     Flag(name="mask", example="FILE"),
     Flag(name="control", example="MODEL:FILE", many=True),
 )
+OTHERS: Final = Flag(name="with", example="FILE", many=True)  # pictures, beside the edited one
 A_MASK: Final = f"{A_PICTURE}, {ALPHA!r}, or a colour like red"
 NO_CONTROL: Final = "none"  # removes those of a job that is drawn again
 UNREAD: Final = "0" * 64  # in the place of a picture's sha256
@@ -82,6 +83,14 @@ def read_mask(text: str) -> bytes | str:
 def is_ours(name: str) -> bool:
     """Return whether a name means one of our pictures; an existing file of that name wins."""
     return re.fullmatch(PICTURE_NAME, name) is not None and not Path(name).is_file()
+
+
+def read_source(words: Sequence[str]) -> tuple[str | None, str]:
+    """Read `12.3 make it bronze` or `cat.png make it bronze`: a picture if any, and other words."""
+    first = words[0] if words else ""
+    if is_ours(first) or looks_like_file(first):
+        return first, " ".join(words[1:])
+    return None, " ".join(words)
 
 
 def read_direction(words: Sequence[str]) -> tuple[list[str], str]:

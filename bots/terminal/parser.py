@@ -43,6 +43,18 @@ SOURCE: Final = _value(
     nargs="?",
 )
 WORDS: Final = _value("prompt", None, "what the picture should show", nargs="*")
+EDIT: Final = _value(
+    "prompt",
+    None,
+    "a picture (12.3, or a file; the latest if left out), then what to change in it",
+    nargs="*",
+)
+WITH: Final = _value(
+    "--with",
+    "FILE",
+    "another picture that the words are about (a file, or 12.3); may be given several times",
+    action="append",
+)
 PROMPT: Final = _value("--prompt", "TEXT", "another prompt")
 IMAGE: Final = _value(
     "--image", "FILE", "start from this picture (a file, or 12.3 for one of yours)"
@@ -111,6 +123,7 @@ PERSON: Final = _value("--person", "ID", "for example terminal:ada", required=Tr
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": ("draw a picture from words", *(WORDS, *DRAWING)),
     "rerun": ("draw a picture again: from its seed, or with changes", *(SOURCE, PROMPT, *DRAWING)),
+    "edit": ("change a picture by words", *(EDIT, *RECIPE_OPTIONS, WITH, *OUTPUT)),
     "vary": ("draw a picture like another one", ID, STRONG, *OUTPUT),
     "upscale": (
         "make a picture larger, with more detail",
@@ -177,9 +190,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if flags:
         known = [name for names, _ in COMMANDS[arguments.words][1:] for name in names]
         raise UnknownOption(flags[0], ["--help", *(name for name in known if name[0] == "-")])
-    if rest and arguments.command != "imagine":
-        raise UserError(f"`marble {arguments.command}` does not know what to do with {rest[0]!r}.")
-    if arguments.command == "imagine":
+    if arguments.command in ("imagine", "edit"):
         # argparse stops taking words at the first option; people do not.
-        arguments.prompt = " ".join([*arguments.prompt, *rest])
+        arguments.prompt = [*arguments.prompt, *rest]
+    elif rest:
+        raise UserError(f"`marble {arguments.command}` does not know what to do with {rest[0]!r}.")
     return arguments

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from engine.errors import Cancelled
 from engine.events import Event, Picture, Progress, Stage
 from engine.executors import Executor, Health
 from engine.formats.metadata import write_png
-from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models import catalogue
+from engine.models.catalogue import Checkpoint
 from engine.queue.tasks import Caps, Task
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
@@ -117,15 +119,14 @@ DISTILLED: Mapping[str, Any] = {
 EDITING: Mapping[str, Any] = {**DISTILLED, "references": 2}
 
 
-def alter(catalogue: Catalogue, patch: pytest.MonkeyPatch, **models: Mapping[str, Any]) -> None:
-    """Let models, by their names, have other properties than their files tell."""
-    get = catalogue.get
+def alter(patch: pytest.MonkeyPatch, **models: Mapping[str, Any]) -> None:
+    """Let models in folders, by their names, have other properties than their files tell."""
+    describe = catalogue.describe
 
-    def altered(name: str) -> Checkpoint:
-        found = get(name)
-        changes = dict(models.get(found.name, {}))
+    def altered(name: str, folder: Path) -> Checkpoint:
+        found, changes = describe(name, folder), dict(models.get(name, {}))
         if "guidance_scale" in changes.get("lacks", ()):
             changes["defaults"] = replace(found.defaults, guidance_scale=1.0)
         return replace(found, **changes)
 
-    patch.setattr(catalogue, "get", altered)
+    patch.setattr(catalogue, "describe", altered)

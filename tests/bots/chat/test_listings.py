@@ -34,7 +34,7 @@ def test_a_model_is_listed_with_what_it_can_and_cannot_do(
 ) -> None:
     catalogue = Catalogue()
     (plain,) = list(model_lines(catalogue, words))[1:]
-    alter(catalogue, monkeypatch, starter=EDITING)
+    alter(monkeypatch, starter=EDITING)
     (line,) = list(model_lines(catalogue, words))[1:]
     assert line.startswith(plain)
     assert line.endswith("--negative, --guidance, --rescale, --control")

@@ -29,9 +29,9 @@ def ann() -> Asker:
 
 
 @pytest.fixture
-def distilled(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def distilled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the model `tiny` a distilled one; `starter` has every option."""
-    alter(house.studio.catalogue, monkeypatch, tiny=DISTILLED)
+    alter(monkeypatch, tiny=DISTILLED)
 
 
 async def finished(house: House, job: Job) -> Job:
@@ -83,7 +83,7 @@ async def test_an_option_that_the_model_lacks_is_answered_before_a_job_is_stored
 async def test_a_lora_in_the_words_counts_as_typed(
     house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alter(house.studio.catalogue, monkeypatch, tiny={"lacks": frozenset({"loras"})})
+    alter(monkeypatch, tiny={"lacks": frozenset({"loras"})})
     asking = house.studio.imagine({"prompt": "a cat <lora:Ink_v2>", "checkpoint": "tiny"}, ann)
     with pytest.raises(UserError, match="has no option --lora"):
         await asking
@@ -119,7 +119,7 @@ async def test_a_recipe_from_elsewhere_and_one_whose_model_was_replaced_go_the_s
         {"prompt": "a cat", "checkpoint": "tiny", "negative_prompt": "fog"}, ann
     )
     old = await finished(house, old)
-    alter(house.studio.catalogue, monkeypatch, tiny=DISTILLED)
+    alter(monkeypatch, tiny=DISTILLED)
     foreign = make_recipe(checkpoint="tiny", negative_prompt="fog", guidance_rescale=0.5)
     for asking in (
         house.studio.remake(foreign, {}, ann),
@@ -197,7 +197,7 @@ async def test_a_size_off_the_models_grid_is_rounded_and_said_and_a_shape_fits(
     drawn: tuple[int, int],
     said: str | None,
 ) -> None:
-    alter(house.studio.catalogue, monkeypatch, tiny={"multiple": 16})
+    alter(monkeypatch, tiny={"multiple": 16})
     typed = {"prompt": "a cat", "checkpoint": model, **parse_values([("size", size)])}
     job = await house.studio.imagine(typed, ann)
     assert (job.recipe.width, job.recipe.height) == drawn
@@ -250,7 +250,7 @@ async def test_references_become_a_start_image_for_a_model_that_takes_none(
     image, second, third = [house.studio._keep(picture(seed)) for seed in (1, 2, 3)]
     pictures = (image, second, third)
     recipe = make_recipe(checkpoint="tiny", references=pictures, guidance_scale=1.0)
-    alter(house.studio.catalogue, monkeypatch, tiny=EDITING)
+    alter(monkeypatch, tiny=EDITING)
     job = await house.studio.remake(recipe, {}, ann)
     assert job.recipe.references == (image, second)
     assert [str(note) for note in ann.notes] == [

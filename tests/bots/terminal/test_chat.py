@@ -92,12 +92,15 @@ def test_pictures_are_made_from_pictures_in_a_conversation(chat: Chat) -> None:
         ":zoom 1 x1.5",
         ":pan 1 left",
         ":pan down",
+        ":edit 1.1 make it bronze --steps 3",
     ]
     answer = chat("\n".join(lines))
     assert (answer.code, answer.err) == (0, "")
     sizes = re.findall(r"(\d+×\d+) · \d+ steps", answer.out)
-    assert [f"{n}.1" for n in range(1, 8)] == re.findall(r"^  (\d+\.1)  ", answer.out, re.M)
-    assert sizes[-2:] == ["96×64", "96×96"]
+    assert [f"{n}.1" for n in range(1, 9)] == re.findall(r"^  (\d+\.1)  ", answer.out, re.M)
+    assert sizes[-3:] == ["96×64", "96×96", "64×64"]
+    assert "The model 'tiny' does not edit by words" in answer.out
+    assert "make it bronze\n64×64 · 3 steps" in answer.out
 
 
 def test_nonsense_about_pictures_is_answered_in_a_sentence_each(chat: Chat) -> None:

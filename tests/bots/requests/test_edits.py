@@ -1,0 +1,239 @@
+"""Edits by words: which model does them, at which size, and what happens where none can."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bots.operations.edit_model import find_edit_model
+from bots.operations.settings import load_settings
+from bots.requests.default_options import save_options
+from bots.requests.options import parse_values
+from bots.requests.studio import Asker
+from bots.texts import say, tell, words_of
+from engine.errors import SettingError, UserError
+from engine.recipe.parts import Lora
+from storage import Job
+from tests.bots.conftest import ADA, House
+from tests.bots.fakes import EDITING, alter
+from tests.bots.requests.test_options_by_model import finished
+
+BRONZE = {"prompt": "make it bronze"}
+
+
+@pytest.fixture
+def ann() -> Asker:
+    return replace(ADA, notes=[])
+
+
+@pytest.fixture
+def editing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the model `tiny` edit by words; `starter` does not."""
+    alter(monkeypatch, tiny={"references": 2, "multiple": 16})
+
+
+async def drawn(house: House, asker: Asker, **values: Any) -> Job:
+    job = await finished(house, await house.studio.imagine({"prompt": "a cat", **values}, asker))
+    asker.notes.clear()
+    return job
+
+
+async def kept(house: House, width: int, height: int) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(file, "PNG")
+    return await house.studio.keep_image(file.getvalue())
+
+
+@pytest.mark.usefixtures("editing")
+async def test_a_picture_is_edited_by_its_own_model_if_that_can(house: House, ann: Asker) -> None:
+    parent = await drawn(house, ann, checkpoint="tiny", seed=7, count=2, steps=3)
+    job = await house.studio.edit(f"{parent.id}.2", BRONZE, ann)
+    sha256 = parent.pictures[1].sha256
+    recipe = job.recipe
+    assert (recipe.prompt, recipe.checkpoint, recipe.steps) == ("make it bronze", "tiny", 3)
+    assert (recipe.references, recipe.image, recipe.strength) == ((sha256,), None, None)
+    assert (recipe.count, recipe.picture, recipe.seed != 7) == (1, None, True)
+    assert (job.parent, job.parent_picture, ann.notes) == (parent.id, 1, [])
+
+
+@pytest.mark.usefixtures("editing")
+async def test_an_edit_keeps_how_its_own_model_draws_and_nothing_of_what_it_drew(
+    house: House, ann: Asker
+) -> None:
+    loras = (Lora(name="Ink_v2", weight=0.5),)
+    parent = await drawn(house, ann, checkpoint="tiny", loras=loras, sampler="euler")
+    zoomed = await finished(house, await house.studio.zoom(str(parent.id), ann))
+    recipe = (await house.studio.edit(str(zoomed.id), {**BRONZE, "steps": 5}, ann)).recipe
+    assert (recipe.loras, recipe.sampler, recipe.steps) == (loras, "euler", 5)
+    assert (recipe.margins, recipe.image, recipe.references) == (
+        None,
+        None,
+        (zoomed.pictures[0].sha256,),
+    )
+
+
+@pytest.mark.usefixtures("editing")
+async def test_the_owners_model_edits_what_the_pictures_own_cannot(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await drawn(house, ann, loras=(Lora(name="Ink_v2"),), steps=3)
+    monkeypatch.setattr(house.studio, "_edit_model", "tiny")
+    job = await house.studio.edit(str(parent.id), BRONZE, ann)
+    assert (job.recipe.checkpoint, job.recipe.references) == ("tiny", (parent.pictures[0].sha256,))
+    assert (job.recipe.loras, job.recipe.steps, ann.notes) == ((), 25, [])
+    image = await kept(house, 64, 64)
+    assert (await house.studio.edit_image(image, BRONZE, ann)).recipe.references == (image,)
+
+
+@pytest.mark.usefixtures("editing")
+async def test_the_default_model_edits_where_it_alone_can_and_a_typed_one_always(
+    house: House, ann: Asker
+) -> None:
+    parent = await drawn(house, ann)
+    await save_options(house.storage.people, ann.person, {"model": "tiny", "size": "96x64"})
+    job = await house.studio.edit(str(parent.id), BRONZE, ann, saved_by=ann.person)
+    assert (job.recipe.checkpoint, len(job.recipe.references)) == ("tiny", 1)
+    assert (job.recipe.width, job.recipe.height) == (64, 64), "a saved size is not told"
+    assert await house.studio.can_edit({}, ann, ann.person, parent.recipe)
+    assert not await house.studio.can_edit({}, ann, None, parent.recipe)
+    typed = {**BRONZE, "checkpoint": "tiny"}
+    assert await house.studio.can_edit(typed, ann)
+    assert (await house.studio.edit(str(parent.id), typed, ann)).recipe.checkpoint == "tiny"
+
+
+@pytest.mark.usefixtures("editing")
+async def test_without_a_model_that_edits_the_pictures_own_draws_anew_and_says_so(
+    house: House, ann: Asker
+) -> None:
+    parent = await drawn(house, ann, width=72, height=64, steps=3, loras=(Lora(name="Ink_v2"),))
+    job = await house.studio.edit(str(parent.id), BRONZE, ann)
+    recipe, sha256 = job.recipe, parent.pictures[0].sha256
+    assert (recipe.image, recipe.strength, recipe.references) == (sha256, 0.7, ())
+    assert (recipe.checkpoint, recipe.steps, len(recipe.loras)) == ("starter", 3, 1)
+    (note,) = ann.notes
+    assert note == (
+        "The model 'starter' does not edit by words, so it draws anew from the picture, at "
+        "strength 0.7."
+    )
+    assert say(note, words_of("zh")) == (
+        "模型 'starter' 不能按文字编辑图片，因此以这张图为起始图重画，强度 0.7。"
+    )
+    ann.notes.clear()
+    weak = await house.studio.edit(str(parent.id), {**BRONZE, "strength": 0.4}, ann)
+    assert (weak.recipe.strength, "strength 0.4" in ann.notes[0]) == (0.4, True)
+    image = await kept(house, 640, 320)
+    given = (await house.studio.edit_image(image, BRONZE, ann)).recipe
+    assert (given.image, given.width, given.height) == (image, 88, 64)
+
+
+@pytest.mark.usefixtures("editing")
+@pytest.mark.parametrize(
+    ("given", "size", "drawn_at"),
+    [
+        ((256, 192), None, (256, 192)),
+        ((250, 190), None, (256, 192)),
+        ((8000, 2000), None, (2048, 512)),
+        ((3000, 2000), None, (1248, 832)),
+        ((16, 16), None, (64, 64)),
+        ((256, 192), "128x96", (128, 96)),
+        ((256, 192), "100", (96, 96)),
+    ],
+)
+async def test_an_edit_has_the_pictures_size_up_to_a_megapixel_unless_told(
+    house: House,
+    ann: Asker,
+    given: tuple[int, int],
+    size: str | None,
+    drawn_at: tuple[int, int],
+) -> None:
+    values = {**BRONZE, "checkpoint": "tiny", **parse_values([("size", size)] if size else [])}
+    recipe = (await house.studio.edit_image(await kept(house, *given), values, ann)).recipe
+    assert (recipe.width, recipe.height) == drawn_at
+    assert bool(ann.notes) == (size == "100")
+
+
+@pytest.mark.usefixtures("editing")
+async def test_words_may_be_about_several_pictures_as_many_as_the_model_takes(
+    house: House, ann: Asker
+) -> None:
+    first, second, third = [await kept(house, 64, 64 + 8 * number) for number in range(3)]
+    typed = {**BRONZE, "checkpoint": "tiny"}
+    job = await house.studio.edit_image(first, typed, ann, others=(second,))
+    assert job.recipe.references == (first, second)
+    with pytest.raises(UserError) as caught:
+        await house.studio.edit_image(first, typed, ann, others=(second, third))
+    assert str(caught.value) == "The model 'tiny' takes at most 2 pictures to edit, not 3."
+    with pytest.raises(UserError, match="'starter' takes at most 1 picture to edit, not 2"):
+        await house.studio.edit_image(first, BRONZE, ann, others=(second,))
+
+
+@pytest.mark.usefixtures("editing")
+async def test_what_belongs_to_start_images_is_not_silently_ignored(
+    house: House, ann: Asker
+) -> None:
+    image = await kept(house, 64, 64)
+    typed = {**BRONZE, "checkpoint": "tiny", "fit": "pad", "strength": 0.5}
+    with pytest.raises(UserError) as caught:
+        await house.studio.edit_image(image, typed, ann)
+    assert str(caught.value) == (
+        "The model 'tiny' edits by words, without a start image: leave out --strength, --fit."
+    )
+    assert "不用起始图" in tell(caught.value, words_of("zh"))
+    assert not await house.storage.history.page(person=ann.person)
+
+
+async def test_a_picture_of_a_model_that_is_gone_is_edited_by_another(
+    house: House, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await drawn(house, ann, checkpoint="tiny")
+    get = house.studio.catalogue.get
+
+    def without(name: str) -> Any:
+        return get("gone" if name == "tiny" else name)
+
+    monkeypatch.setattr(house.studio.catalogue, "get", without)
+    job = await house.studio.edit(str(parent.id), BRONZE, ann)
+    assert (job.recipe.checkpoint, job.recipe.strength) == ("starter", 0.7)
+
+
+@pytest.mark.usefixtures("editing")
+async def test_an_edited_picture_is_varied_with_what_it_was_made_from(
+    house: House, ann: Asker
+) -> None:
+    parent = await drawn(house, ann, checkpoint="tiny")
+    edited = await finished(house, await house.studio.edit(str(parent.id), BRONZE, ann))
+    source, result = parent.pictures[0].sha256, edited.pictures[0].sha256
+    again = await house.studio.rerun(str(edited.id), {}, ann)
+    assert again.recipe == edited.recipe
+    subtle = (await house.studio.vary(str(edited.id), ann)).recipe
+    assert (subtle.references, subtle.image) == ((source,), result)
+    strong = (await house.studio.vary(str(edited.id), ann, strong=True)).recipe
+    assert (strong.references, strong.image, len(strong.variations)) == ((source,), None, 1)
+    zoomed = (await house.studio.zoom(str(edited.id), ann)).recipe
+    assert (zoomed.references, zoomed.image) == ((), result)
+    other = (await house.studio.rerun(str(edited.id), {"checkpoint": "starter"}, ann)).recipe
+    assert (other.references, other.image, other.strength) == ((), source, 0.7)
+    twice = (await house.studio.edit(str(edited.id), {"prompt": "add a hat"}, ann)).recipe
+    assert twice.references == (result,)
+
+
+def test_the_owners_model_is_checked_at_the_start(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(monkeypatch, tiny=EDITING)
+
+    def found(name: str) -> str | None:
+        settings = load_settings({"MARBLE_EDIT_MODEL": name}, env_file="")
+        return find_edit_model(settings, house.studio.catalogue)
+
+    assert (found(""), found("TINY")) == (None, "tiny")
+    with pytest.raises(UserError, match=r"^MARBLE_EDIT_MODEL: There is no model 'tini' \(did you"):
+        found("tini")
+    with pytest.raises(SettingError) as caught:
+        found("starter")
+    assert str(caught.value) == (
+        "MARBLE_EDIT_MODEL must be a model that edits by words (`marble models` shows which do), "
+        "not 'starter'."
+    )
