@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from bots.terminal.cli import main
+from tests.bots.fakes import EDITING, alter
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
@@ -78,6 +81,8 @@ def serve(environment: Mapping[str, str], folder: Path, log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if editing := environment.get("MARBLE_TEST_EDITING"):  # a model that edits by words
+        alter(pytest.MonkeyPatch(), **{editing: EDITING})
     faulthandler.enable()
     sys.argv = ["marble", "serve"]
     sys.exit(main(sys.argv[1:]))

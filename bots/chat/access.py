@@ -148,6 +148,11 @@ class Target:
         return name_of(self.job, self.picture if self.job.recipe.count > 1 else None)
 
     @property
+    def alone(self) -> bool:
+        """Return whether it is one picture."""
+        return self.picture is not None or len(self.job.recipe.pictures) == 1
+
+    @property
     def pictures(self) -> tuple[Picture, ...]:
         """Return the stored pictures; none before the job is rendered."""
         return tuple(each for each in self.job.pictures if self.picture in (None, each.index))

@@ -35,7 +35,8 @@ DRAWN: Final[Mapping[str, Draw]] = {
 # What each action needs the picture for.
 ACTIONS: Final[Mapping[str, Purpose]] = {
     **dict.fromkeys(DRAWN, Purpose.DRAW),
-    "edit": Purpose.DRAW,  # a form with the recipe
+    "edit": Purpose.DRAW,  # by words
+    "change": Purpose.DRAW,  # a form with the recipe
     "show": Purpose.POST,  # again, with its buttons
     "pick": Purpose.TELL,  # … to the asker, or the buttons alone
     "original": Purpose.SEND,  # the files in full size

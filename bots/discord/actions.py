@@ -17,7 +17,7 @@ from bots.chat.access import ADMITTED, Audience, Target
 from bots.chat.mydata import forget_data
 from bots.discord.address import LIMIT, message_key
 from bots.discord.errors import with_retries
-from bots.discord.forms import edit_form
+from bots.discord.forms import change_form, edit_form
 from bots.discord.handler import Handler
 from bots.discord.interaction import InteractionRequest
 from bots.discord.messages import dm_errors, dm_place, send_dm
@@ -26,6 +26,7 @@ from bots.discord.replies import CONTENT, FileData, Reply, pictures_reply, recip
 from bots.discord.request import Request
 from bots.presentation.fit import Limit, fit
 from bots.presentation.lines import alt_text, recipe_lines
+from bots.requests.derive import the_picture
 from bots.texts import Words, say
 from engine.errors import UserError
 from storage import Job, Picture, parse_name
@@ -142,13 +143,22 @@ async def delete(handler: Handler, request: Request, name: str) -> None:
 
 
 async def edit(handler: Handler, request: Request, name: str) -> None:
-    """Open a form with the recipe."""
+    """Open a form that asks what to change in the picture."""
     target = await handler.find(request, "edit", name)
+    the_picture(target.job, target.picture)
+    assert isinstance(request, InteractionRequest)
+    form = edit_form(target.name, request.words)
+    await request.interaction.response.send_modal(form)
+
+
+async def change(handler: Handler, request: Request, name: str) -> None:
+    """Open a form with the recipe."""
+    target = await handler.find(request, "change", name)
     assert isinstance(request, InteractionRequest)
     recipe, lacks = target.job.recipe, frozenset[str]()
     with suppress(UserError):  # a model that is gone lacks nothing: another one may be typed
         lacks = handler.studio.catalogue.get(recipe.checkpoint).lacks
-    form = edit_form(target.name, recipe, lacks, request.words)
+    form = change_form(target.name, recipe, lacks, request.words)
     await request.interaction.response.send_modal(form)
 
 
@@ -168,6 +178,7 @@ async def forget(handler: Handler, request: Request, name: str) -> None:
 ACTIONS: Final[Mapping[str, Action]] = {
     **{action: partial(draw, action=action) for action in actions.DRAWN},
     "edit": edit,
+    "change": change,
     "show": show,
     "pick": show_alone,
     "recipe": show_recipe,

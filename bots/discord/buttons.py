@@ -32,6 +32,9 @@ IDS: Final[Mapping[str, str]] = {
     "favourite": "star",
     "unfavourite": "unstar",
     "delete": "drop",
+    # A form with the recipe was called so before pictures could be edited by words.
+    "change": "edit",
+    "edit": "words",
 }
 TEMPLATE: Final = r"marble(?:-menu)?:(?P<id>[a-z_]+)(?::(?P<name>[\w.]*))?"
 KEYCAPS: Final = tuple(f"{n}\N{COMBINING ENCLOSING KEYCAP}" for n in range(1, 10))
@@ -102,11 +105,12 @@ def _single(job: Job, picture: Picture, words: Words) -> Iterator[ActionItem]:
     name = name_of(job, picture.index if job.recipe.count > 1 else None)
     yield button("rerun", name, words.same_seed, "🌱", row=0)
     yield button("reroll", name, words.new_seed, "🎲", row=0)
-    yield button("edit", name, words.edit, "✏️", row=0)
+    yield button("change", name, words.change, "✏️", row=0)
     yield button("vary_subtle", name, words.vary_subtle, row=0)
     yield button("vary_strong", name, words.vary_strong, row=0)
     yield button("upscale", name, words.upscale, "🔍", row=1)
     yield button("zoom", name, words.zoom_out, "🔭", row=1)
+    yield button("edit", name, words.edit, "🖌️", row=1)
     for direction, emoji in PANS.items():
         yield button(f"pan_{direction}", name, emoji=emoji, row=2)
     yield from _ends(name, words, row=3)
@@ -127,7 +131,7 @@ def _grid(job: Job, pictures: Sequence[Picture], words: Words) -> Iterator[Actio
         yield menu("show", name, words.pick, choices, row=2)
     yield button("rerun", name, words.same_seed, "🌱", row=3)
     yield button("reroll", name, words.new_seed, "🔁", row=3)
-    yield button("edit", name, words.edit, "✏️", row=3)
+    yield button("change", name, words.change, "✏️", row=3)
     yield from _ends(name, words, row=4)
 
 

@@ -1,4 +1,7 @@
-"""Forms: to edit a recipe, and to start from a picture. All they need stands in their id."""
+"""Forms: to change a recipe, to edit a picture by words, and to start from one.
+
+All they need stands in their id.
+"""
 
 import hashlib
 import hmac
@@ -20,7 +23,8 @@ from engine.recipe.limits import PROMPT_LIMIT, check_words
 from engine.recipe.recipe import Recipe
 
 TEMPLATE: Final = re.compile(
-    r"marble-form:(?P<kind>edit|start):(?P<about>[\w.]+)(?::(?P<seal>[0-9a-f]+))?"
+    # "edit" is the form of the recipe, as messages sent long ago and open forms have it.
+    r"marble-form:(?P<kind>edit|words|start):(?P<about>[\w.]+)(?::(?P<seal>[0-9a-f]+))?"
 )
 SEAL: Final = 16  # characters: an id has room for no more beside a sha256
 SEED: Final = 20  # characters
@@ -29,17 +33,27 @@ BOXES: Final = ("negative", "seed", "strength")  # fields that are options
 _NAMES: Final = tuple(option.name for option in OPTIONS)
 
 
-def edit_form(name: str, recipe: Recipe, lacks: Container[str], words: Words) -> ui.Modal:
-    """Return the form that edits a recipe; lacks: fields that its model does not have."""
+def change_form(name: str, recipe: Recipe, lacks: Container[str], words: Words) -> ui.Modal:
+    """Return the form that changes a recipe; lacks: fields that its model does not have."""
     shown = shown_of(recipe)
-    negative = _field("negative", words.edit_negative, PROMPT_LIMIT, shown["negative"])
+    negative = _field("negative", words.change_negative, PROMPT_LIMIT, shown["negative"])
     return _form(
         f"edit:{name}",
-        words.edit_title,
-        _field("prompt", words.edit_prompt, PROMPT_LIMIT, shown["prompt"]),
+        words.change_title,
+        _field("prompt", words.change_prompt, PROMPT_LIMIT, shown["prompt"]),
         *([] if "negative_prompt" in lacks else [negative]),
-        _field("seed", words.edit_seed, SEED, shown["seed"], words.edit_seed_hint),
-        _field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
+        _field("seed", words.change_seed, SEED, shown["seed"], words.change_seed_hint),
+        _field("changes", words.other_options, LINE, "", words.other_options_hint),
+    )
+
+
+def edit_form(name: str, words: Words) -> ui.Modal:
+    """Return the form that edits a picture by words."""
+    return _form(
+        f"words:{name}",
+        words.edit_title,
+        _field("prompt", words.edit_prompt, PROMPT_LIMIT, "", words.edit_prompt_hint),
+        _field("changes", words.other_options, LINE, "", words.other_options_hint),
     )
 
 
@@ -53,7 +67,7 @@ def start_form(image: str, seal: str, words: Words) -> ui.Modal:
         words.start_title,
         _field("prompt", words.start_prompt, PROMPT_LIMIT),
         _field("strength", words.start_strength, SEED),
-        _field("changes", words.edit_changes, LINE, "", words.edit_changes_hint),
+        _field("changes", words.other_options, LINE, "", words.other_options_hint),
     )
 
 
@@ -98,9 +112,14 @@ async def submit(handler: Handler, interaction: discord.Interaction[Any]) -> Non
     async with handler.receive(InteractionRequest(interaction)) as request:
         async with handler.drawing(request):
             if kind == "edit":
-                target = await handler.find(request, "edit", about)
+                target = await handler.find(request, "change", about)
                 values = values_of(fields, shown_of(target.job.recipe))
                 job = await handler.studio.rerun(target.name, values, request.asker)
+            elif kind == "words":
+                target = await handler.find(request, "edit", about)
+                job = await handler.studio.edit(
+                    target.name, values_of(fields), request.asker, saved_by=request.person
+                )
             else:
                 if not hmac.compare_digest(seal_of(handler, request.person, about), seal):
                     raise UserError(request.words.unknown_form)
@@ -110,7 +129,7 @@ async def submit(handler: Handler, interaction: discord.Interaction[Any]) -> Non
 
 
 def shown_of(recipe: Recipe) -> dict[str, str]:
-    """Return the texts of an edit form's fields when it opens."""
+    """Return the texts of the fields of a recipe's form when it opens."""
     seed = str(recipe.seed)
     return {"prompt": recipe.prompt, "negative": recipe.negative_prompt, "seed": seed}
 

@@ -29,7 +29,7 @@ from bots.requests.typed_options import only_options
 from bots.telegram import keyboards, moderation
 from bots.telegram.address import message_key, number_of, place_key
 from bots.telegram.errors import translate
-from bots.telegram.imagine import imagine
+from bots.telegram.imagine import edit, imagine
 from bots.telegram.messages import ParsedMessage
 from bots.telegram.replies import DOCUMENT
 from bots.telegram.request import Request
@@ -159,6 +159,7 @@ async def forget(request: Request) -> str | None:
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "imagine": Command(do=imagine, text="imagine"),
+    "edit": Command(do=edit, text="edit"),
     "history": Command(do=lambda request, parsed: show_history(request), text="history"),
     "show": Command(do=_show, text="show"),
     "queue": Command(do=_listing("queue"), text="queue"),

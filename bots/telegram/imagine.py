@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
 from telegram import Document, ForceReply, PhotoSize
 from telegram.error import TelegramError
 
+from bots.chat.access import Target
 from bots.presentation.lines import ignored_text, name_of
 from bots.requests.options import Values, parse_values
 from bots.requests.typed_options import split_message
@@ -19,6 +21,7 @@ from bots.telegram.request import Request
 from engine.errors import UserError
 from engine.formats.metadata import Reading, read_recipe
 from engine.sentences import Sentence
+from storage import UnknownPicture, parse_name
 
 LARGEST: Final = 20 * 2**20  # bytes that Telegram hands to bots
 
@@ -28,9 +31,10 @@ log = logging.getLogger(__name__)
 async def imagine(request: Request, parsed: ParsedMessage) -> None:
     """Draw a prompt, from the picture that comes with it or is replied to.
 
-    A reply to a result draws that again, with the words that it has.
+    A reply to a result draws that again, with the words that it has. Where a model edits by words,
+    words alone as a reply to a picture edit it.
     """
-    app, viewer = request.app, request.viewer
+    app = request.app
     if parsed.reply_to is not None and not parsed.answers_question:
         key = message_key(request.address.chat, parsed.reply_to)
         if not parsed.picture and (found := await app.storage.jobs.by_message(key)):
@@ -47,12 +51,61 @@ async def imagine(request: Request, parsed: ParsedMessage) -> None:
     if not prompt:
         return await _ask(request, picture, nothing=not parsed.text and not parsed.command)
     values = {**parse_values(typed), "prompt": prompt}
+    replied = parsed.picture is None and not (parsed.command or parsed.answers_question)
+    if picture and replied and await _edits(request, values):
+        return await _edit_image(request, picture, values)
     if picture:
         values["image"] = await app.studio.keep_image(await _fetch(request, picture))
-    # Where several people write in a group's name, nobody saves options.
-    saved_by = viewer.person if viewer.is_person else None
-    job = await app.studio.imagine(values, request.asker, saved_by)
+    job = await app.studio.imagine(values, request.asker, request.saved_by)
     await request.announce(job)
+
+
+async def edit(request: Request, parsed: ParsedMessage) -> None:
+    """Change a picture by words: one that comes with them, is replied to, or is named first."""
+    name, text = "", parsed.text
+    picture = parsed.picture or parsed.replied_picture
+    if parsed.reply_to is not None and not parsed.picture:
+        key = message_key(request.address.chat, parsed.reply_to)
+        found = await request.app.storage.jobs.by_message(key)
+        name = name_of(*found) if found else ""
+    elif not picture:
+        first, _, rest = text.partition(" ")
+        with suppress(UnknownPicture):  # it is no name
+            parse_name(first)
+            name, text = first, rest
+    prompt, typed = split_message(text)
+    if not prompt or not (name or picture):
+        raise UserError(request.words.edit_how)
+    values = {**parse_values(typed), "prompt": prompt}
+    if name:
+        return await _edit(request, await request.find("edit", name, parsed.reply_to), values)
+    assert picture
+    await request.app.gate.admit(request.asker)  # nothing is fetched for who may not ask
+    await _edit_image(request, picture, values)
+
+
+async def _edit(request: Request, target: Target, values: Values) -> None:
+    """Edit one of Marble's pictures by words."""
+    studio, asker = request.app.studio, request.asker
+    await request.announce(await studio.edit(target.name, values, asker, request.saved_by))
+
+
+async def _edit_image(request: Request, picture: Picture, values: Values) -> None:
+    """Edit a picture of somebody's by words."""
+    studio, asker = request.app.studio, request.asker
+    image = await studio.keep_image(await _fetch(request, picture))
+    await request.announce(await studio.edit_image(image, values, asker, request.saved_by))
+
+
+async def _edits(request: Request, values: Values, target: Target | None = None) -> bool:
+    """Return whether words as a reply edit a picture: a model can, and no start image is meant.
+
+    target: the picture, if it is one of Marble's; of several nobody knows which is meant.
+    """
+    if {"strength", "fit"} & values.keys() or (target and not target.alone):
+        return False
+    recipe = target.job.recipe if target else None
+    return await request.app.studio.can_edit(values, request.asker, request.saved_by, recipe)
 
 
 async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
@@ -62,6 +115,8 @@ async def _redraw(request: Request, parsed: ParsedMessage, name: str) -> None:
     values = {**parse_values(typed), **({"prompt": prompt} if prompt else {})}
     if not values:
         raise UserError(request.words.empty_prompt)
+    if prompt and await _edits(request, values, target):
+        return await _edit(request, target, values)
     job = await request.app.studio.rerun(target.name, values, request.asker)
     await request.announce(job)
 

@@ -106,6 +106,11 @@ class Request:
             await self.app.gate.admit(self.asker)
         return target
 
+    @property
+    def saved_by(self) -> str | None:
+        """Return whose default options are used: several people who write as one have none."""
+        return self.asker.person if self.viewer.is_person else None
+
     async def announce(self, job: Job, *notes: str) -> None:
         """Show that a job waits and how far it is, and what is to be said beside it."""
         self.placeholders.begin(job)

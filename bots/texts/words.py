@@ -99,6 +99,7 @@ class Words:
     vary_strong = "Vary a lot"
     zoom_out = "Zoom out"
     edit = "Edit"
+    change = "Change recipe"
     recipe = "Recipe"
     original = "Original"
     delete = "Delete"
@@ -111,14 +112,24 @@ class Words:
     everything = "Everything"
     cancel = "Cancel"
 
-    # Editing a recipe
-    edit_title = "Edit the recipe"
-    edit_prompt = "Prompt"
-    edit_negative = "What to leave out"
-    edit_seed = "Seed"
-    edit_seed_hint = "keep it for the same composition, or write: new"
-    edit_changes = "Other options"
-    edit_changes_hint = "for example --steps 30 --size 512x768"
+    # Changing a recipe
+    change_title = "Change the recipe"
+    change_prompt = "Prompt"
+    change_negative = "What to leave out"
+    change_seed = "Seed"
+    change_seed_hint = "keep it for the same composition, or write: new"
+    other_options = "Other options"
+    other_options_hint = "for example --steps 30 --size 512x768"
+
+    # Editing a picture by words
+    edit_title = "Edit the picture"
+    edit_prompt = "What to change"
+    edit_prompt_hint = "for example: make it bronze, keep the pose"
+    edit_which = "Say which picture: give `picture`, a name like 12.3, or an `image`."
+    edit_how = (
+        "Say what to change in which picture: reply to it with `/edit make it bronze`, or write "
+        "its name: `/edit 12.3 make it bronze`."
+    )
 
     # Starting from a picture
     no_picture = "That message has no picture."
@@ -351,11 +362,12 @@ class Words:
         "Options can also be written in the prompt: `--seed 7 --size 3:2 --no fog`.\n"
         "\n"
         "**Buttons** U1–U4 upscale one of a grid, V1–V4 draw others like it, 🔁 draws all again; "
-        "below a single picture: vary, upscale, zoom out, extend to a side, edit its recipe. They "
-        "work for years.\n"
+        "below a single picture: vary, upscale, zoom out, extend to a side, edit by words, change "
+        "its recipe. They work for years.\n"
         "\n"
         "**From a picture** give `/imagine` an `image` (`strength`: how much to redraw), or "
-        "right-click any picture → Apps → Use as start image.\n"
+        "right-click any picture → Apps → Use as start image. `/edit` changes a picture by words: "
+        "make it bronze.\n"
         "\n"
         "**React to a picture** 🌱 again with its seed · 🎲 again with a new seed · ✉️ recipe and "
         "full size by DM · ⭐ favourite · ❌ cancel or delete · 1️⃣–4️⃣ pick one of a grid\n"
@@ -376,7 +388,8 @@ class Words:
         "`/rules` what may be drawn in their group.\n"
         "\n"
         "**Buttons** below a picture draw it again, send the original file, or show its recipe. "
-        "Reply to a picture with another prompt to draw it again with that one."
+        "Reply to a picture with another prompt to draw it again with that one; reply with `/edit "
+        "make it bronze` to change it by words."
     )
     privacy = (
         "**What is stored:** the recipes you request, their pictures, the pictures you give to "

@@ -113,10 +113,23 @@ class FakeExecutor(Executor):
 
 
 DISTILLED: Mapping[str, Any] = {
-    "lacks": frozenset({"negative_prompt", "guidance_scale", "guidance_rescale", "controls"}),
+    "lacks": frozenset(
+        {"negative_prompt", "guidance_scale", "guidance_rescale", "controls", "vae"}
+    ),
     "multiple": 16,
 }
 EDITING: Mapping[str, Any] = {**DISTILLED, "references": 2}
+
+
+def editing_settings(folder: Path) -> dict[str, str]:
+    """Make a folder of models in one; return the settings by which its `kontext` edits by words.
+
+    It is the bundled model; the process must be `tests.forked.serve`.
+    """
+    models = folder / "models"
+    models.mkdir()
+    (models / "kontext").symlink_to(catalogue.STARTER_FOLDER)
+    return {"MARBLE_MODELS_DIR": str(models), "MARBLE_TEST_EDITING": "kontext"}
 
 
 def alter(patch: pytest.MonkeyPatch, **models: Mapping[str, Any]) -> None:

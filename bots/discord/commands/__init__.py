@@ -9,6 +9,7 @@ from discord import app_commands
 from bots.discord import actions
 from bots.discord.commands import general, menus, moderation, styles
 from bots.discord.commands.define import Offer, define
+from bots.discord.commands.edit import edit
 from bots.discord.commands.imagine import imagine
 from bots.discord.handler import Answer, Handler
 from bots.discord.registration import description_text, name_text
@@ -18,6 +19,7 @@ from bots.requests.options import OPTIONS, Option
 # Discord is told again of all commands when their order changes.
 ANSWERS: Final[Mapping[str, Answer]] = {
     "imagine": imagine,
+    "edit": edit,
     "history": general.history,
     "show": actions.show,
     "style list": styles.list_,
@@ -40,9 +42,10 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "moderate resume": moderation.resume,
 }
 # These acknowledge by themselves, or are answered without the database.
-NOT_DEFERRED: Final = frozenset({"imagine", "show", "help", "privacy", "mydata delete"})
+NOT_DEFERRED: Final = frozenset({"imagine", "edit", "show", "help", "privacy", "mydata delete"})
 OPTIONS_OF: Final[Mapping[str, Sequence[Option]]] = {
     "imagine": OPTIONS,
+    "edit": OPTIONS,
     "settings set": SAVABLE,
 }
 OFFERS: Final[Mapping[str, Mapping[str, Offer]]] = {

@@ -94,6 +94,7 @@ class Chinese(Words):
     vary_strong = "大幅变体"
     zoom_out = "拉远"
     edit = "编辑"
+    change = "改配方"
     recipe = "配方"
     original = "原图"
     delete = "删除"
@@ -106,14 +107,24 @@ class Chinese(Words):
     everything = "全部"
     cancel = "取消"
 
-    # Editing a recipe
-    edit_title = "编辑配方"
-    edit_prompt = "画面内容"
-    edit_negative = "不要出现的内容"
-    edit_seed = "种子"
-    edit_seed_hint = "保留则构图不变，或填写 new"
-    edit_changes = "其他选项"
-    edit_changes_hint = "例如 --steps 30 --size 512x768"
+    # Changing a recipe
+    change_title = "修改配方"
+    change_prompt = "画面内容"
+    change_negative = "不要出现的内容"
+    change_seed = "种子"
+    change_seed_hint = "保留则构图不变，或填写 new"
+    other_options = "其他选项"
+    other_options_hint = "例如 --steps 30 --size 512x768"
+
+    # Editing a picture by words
+    edit_title = "编辑图片"
+    edit_prompt = "要改什么"
+    edit_prompt_hint = "例如：改成青铜，姿势不变"
+    edit_which = "请指明哪张图：填写 `picture`（名字如 12.3），或附上 `image`。"
+    edit_how = (
+        "请写明要改什么、改哪张图：用 `/edit 改成青铜` 回复那张图，或写出它的名字：`/edit 12.3 改成"
+        "青铜`。"
+    )
 
     # Starting from a picture
     no_picture = "那条消息里没有图片。"
@@ -300,10 +311,10 @@ class Chinese(Words):
         "选项也可以写在提示词中：`--seed 7 --size 3:2 --no 雾`。\n"
         "\n"
         "**按钮** U1–U4 放大拼图中的一张，V1–V4 画出相似的，🔁 全部重画；单张图下方：变体、放大、拉"
-        "远、向一侧延伸、编辑配方。多年后仍然有效。\n"
+        "远、向一侧延伸、按文字编辑、改配方。多年后仍然有效。\n"
         "\n"
         "**从图片开始** 给 `/imagine` 附上 `image`（`strength` 是重绘的程度），或右键任意图片 → 应"
-        "用 → 用作起始图。\n"
+        "用 → 用作起始图。`/edit` 按文字修改图片，例如：改成青铜。\n"
         "\n"
         "**给图片加表情** 🌱 用原种子重画 · 🎲 换新种子重画 · ✉️ 私信配方和原图 · ⭐ 收藏 · ❌ 取消"
         "或删除 · 1️⃣–4️⃣ 从拼图中选一张\n"
@@ -323,7 +334,7 @@ class Chinese(Words):
         "么。\n"
         "\n"
         "**按钮** 图片下方的按钮可以重画、取得原文件或查看配方。用新的提示词回复一张图，就会按它重"
-        "画。"
+        "画；用 `/edit 改成青铜` 回复，就会按文字修改它。"
     )
     privacy = (
         "**保存的内容：** 你请求的配方及其图片、你提供的起始图、请求的时间和地点、你的收藏和设置、"

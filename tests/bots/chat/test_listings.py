@@ -37,7 +37,7 @@ def test_a_model_is_listed_with_what_it_can_and_cannot_do(
     alter(monkeypatch, starter=EDITING)
     (line,) = list(model_lines(catalogue, words))[1:]
     assert line.startswith(plain)
-    assert line.endswith("--negative, --guidance, --rescale, --control")
+    assert line.endswith("--negative, --guidance, --vae, --rescale, --control")
     assert ("edits pictures by words" in line) == (words.language == "en")
 
 

@@ -203,7 +203,7 @@ async def test_a_form_is_held_to_the_same_rules_when_it_comes_back(
     await secret.picture()
     own = await bob.imagine("a cat", size="64")
     await own.picture()
-    form = await bob.clicks("Edit", own)
+    form = await bob.clicks("Change recipe", own)
     assert form.interaction
     assert form.interaction.answer
     form.interaction.answer["custom_id"] = f"marble-form:edit:{name_of(secret)}"

@@ -150,18 +150,18 @@ async def test_a_stranger_deletes_nothing_its_owner_and_moderators_do(
 async def test_a_form_edits_the_recipe(discord: FakeDiscord, marble: Marble, ann: Person) -> None:
     first = await ann.imagine("a marble scholar", seed="7")
     png = await first.picture()
-    form = await ann.clicks("Edit", first)
+    form = await ann.clicks("Change recipe", first)
     edited = await ann.submits(form, prompt="a gold cat", changes="--steps 9 --size 64x96")
     recipe = read_recipe(await edited.picture()).recipe
     assert (recipe.prompt, recipe.steps, recipe.height, recipe.seed) == ("a gold cat", 9, 96, 7)
-    form = await ann.clicks("Edit", first)
+    form = await ann.clicks("Change recipe", first)
     fresh = await ann.submits(form, seed="new")
     assert pixels_of(await fresh.picture()) != pixels_of(png)
-    form = await ann.clicks("Edit", first)
+    form = await ann.clicks("Change recipe", first)
     typed = await ann.submits(form, prompt="a gold cat --seed 8 —steps 4")
     recipe = read_recipe(await typed.picture()).recipe
     assert (recipe.prompt, recipe.steps, recipe.seed) == ("a gold cat", 4, 8)
-    form = await ann.clicks("Edit", first)
+    form = await ann.clicks("Change recipe", first)
     refused = await ann.submits(form, changes="--stesp 9")
     assert "did you mean" in await refused.said("stesp")
     assert refused.ephemeral
@@ -192,7 +192,7 @@ async def test_buttons_and_forms_work_after_a_crash(
 ) -> None:
     first = await ann.imagine("a marble scholar", seed="7")
     png = await first.picture()
-    form = await ann.clicks("Edit", first)
+    form = await ann.clicks("Change recipe", first)
     waiting = await ann.imagine("please wait", seed="8")
     await waiting.said("Drawing")
     await marble.kill()

@@ -174,7 +174,7 @@ async def test_a_shape_is_a_size_wherever_one_is_taken(
 ) -> None:
     reply = await ann.imagine("a marble scholar", size="3:2")
     assert size_of(await reply.picture()) == (160, 104)
-    form = await ann.clicks("Edit", reply)
+    form = await ann.clicks("Change recipe", reply)
     edited = await ann.submits(form, changes="--ar 1:1")
     assert size_of(await edited.picture()) == (128, 128)
 

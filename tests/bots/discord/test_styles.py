@@ -56,7 +56,7 @@ async def test_a_style_stays_in_its_server_and_a_saved_one_holds_nobody_up_elsew
     plain = await alone.imagine("a cat")
     assert read_recipe(await plain.picture()).recipe.prompt == "a cat"
     assert await (await alone.imagine("a cat", style="noir")).said("no style")
-    form = await ann.clicks("Edit", first)
+    form = await ann.clicks("Change recipe", first)
     edited = await ann.submits(form, prompt="a dog", changes="--style noir")
     assert read_recipe(await edited.picture()).recipe.prompt == "a dog, film noir"
     assert await (await alone.types("style add", name="x", prompt="x")).said("Only moderators")

@@ -1,0 +1,107 @@
+"""Edits by words, and what models lack, in Discord."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.formats.metadata import read_recipe
+from engine.recipe.recipe import Recipe
+from tests.bots.discord.conftest import Marble
+from tests.bots.fakes import editing_settings
+from tests.bots.presentation.test_presentation import png
+from tests.fakes.discord import FakeDiscord, Person, Reply
+
+
+@pytest.fixture
+async def marble(cold: Marble, tmp_path: Path) -> Marble:
+    """Return a Marble that serves, with a model `kontext` that edits by words."""
+    cold.settings |= editing_settings(tmp_path)
+    await cold.start()
+    return cold
+
+
+async def recipe_of(reply: Reply) -> Recipe:
+    return read_recipe(await reply.picture()).recipe
+
+
+async def note_of(discord: FakeDiscord, reply: Reply) -> str:
+    assert reply.interaction
+    [note] = await discord.until(lambda: reply.interaction.followups, "a note")  # type: ignore[union-attr]
+    assert note.ephemeral
+    return str(note.content)
+
+
+async def test_a_picture_is_edited_by_its_button_its_name_and_as_an_attachment(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a marble scholar", model="kontext", size="64x96", steps=5)
+    await first.picture()
+    form = await ann.clicks("Edit", first)
+    edited = await ann.submits(form, prompt="make it bronze --steps 4")
+    recipe = await recipe_of(edited)
+    assert (recipe.prompt, recipe.steps) == ("make it bronze", 4)
+    assert (len(recipe.references), recipe.image) == (1, None)
+    assert (recipe.checkpoint, recipe.width, recipe.height) == ("kontext", 64, 96)
+    named = await ann.types(
+        "edit", prompt="add a hat", picture="2.1", image=ann.uploads("hat.png", png(64, 64))
+    )
+    assert len((await recipe_of(named)).references) == 2
+    photo = ann.uploads("photo.png", png(128, 96))
+    given = await ann.types("edit", prompt="add a hat", image=photo, model="kontext")
+    recipe = await recipe_of(given)
+    assert (len(recipe.references), recipe.width, recipe.height) == (1, 128, 96)
+    assert "from 1" in edited.text
+
+
+async def test_without_a_model_that_edits_the_picture_is_where_another_starts_and_one_is_told(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a marble scholar", size="64")
+    await first.picture()
+    form = await ann.clicks("Edit", first)
+    edited = await ann.submits(form, prompt="make it bronze")
+    assert await note_of(discord, edited) == (
+        "The model 'starter' does not edit by words, so it draws anew from the picture, at "
+        "strength 0.7."
+    )
+
+
+async def test_what_cannot_be_edited_is_answered_in_one_sentence(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    grid = await ann.imagine("a marble scholar", size="64", count=2)
+    await grid.picture()
+    for options, sentence in (
+        ({}, "Say which picture: give `picture`"),
+        ({"picture": "1"}, "Job 1 has 2 pictures; choose one, for example 1.1"),
+        ({"picture": "99"}, "There is no picture 99 that you may see here"),
+        ({"image": ann.uploads("a.png", b"no picture")}, "The file is not a picture"),
+        ({"picture": "1.1", "model": "kontext", "negative": "fog"}, "has no option --negative"),
+        ({"picture": "1.1", "model": "kontext", "fit": "pad"}, "leave out --fit"),
+    ):
+        refused = await ann.types("edit", prompt="make it bronze", **options)
+        assert await refused.said(sentence), options
+        assert refused.ephemeral
+
+
+async def test_options_that_the_chosen_model_lacks_are_not_offered(
+    discord: FakeDiscord, marble: Marble, ann: Person
+) -> None:
+    first = await ann.imagine("a marble scholar", model="kontext", size="64")
+    await first.picture()
+    form = await ann.clicks("Change recipe", first)
+    assert form.interaction
+    assert "negative" not in str(form.interaction.answer)
+    other = await ann.imagine("a marble scholar", size="64")
+    await other.picture()
+    form = await ann.clicks("Change recipe", other)
+    assert form.interaction
+    assert "negative" in str(form.interaction.answer)
+    assert await ann.completes("imagine", "vae", "") == ["own"]
+    assert await ann.completes("imagine", "vae", "", model="kontext") == []
+    assert "176x96" in await ann.completes("imagine", "size", "", model="kontext")
+    refused = await ann.imagine("a marble scholar --no fog", model="kontext")
+    assert await refused.said("The model 'kontext' has no option")
+    assert refused.ephemeral

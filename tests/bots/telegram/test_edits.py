@@ -1,0 +1,95 @@
+"""Edits by words in Telegram: by command, and as an answer to a picture."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.formats.metadata import read_recipe
+from engine.recipe.recipe import Recipe
+from tests.bots.fakes import editing_settings
+from tests.bots.presentation.test_presentation import png
+from tests.bots.telegram.conftest import a_marble
+from tests.fakes.process import Marble
+from tests.fakes.telegram.people import Chat, Person, group
+from tests.fakes.telegram.server import TelegramServer
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+async def marble(telegram: TelegramServer, tmp_path: Path) -> AsyncIterator[Marble]:
+    """Yield Marble with a model `kontext` that edits by words."""
+    async with a_marble(telegram, tmp_path, **editing_settings(tmp_path)) as marble:
+        yield marble
+
+
+async def recipe_of(ada: Person, chat: Chat, said: Json) -> Recipe:
+    """Return the recipe of the picture that answers a message, from its original file."""
+    picture = await chat.picture(said)
+    await ada.presses(picture, "Original")
+    file = await chat.picture_file(picture)
+    return read_recipe(ada.server.files[file["document"]["file_id"]]).recipe
+
+
+async def test_words_as_an_answer_edit_a_picture_whose_model_can(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    said = await ada.says("a marble scholar --model kontext --size 64x96 --seed 7")
+    first = await ada.chat.picture(said)
+    said = await ada.says("make it bronze", answering=first)
+    recipe = await recipe_of(ada, ada.chat, said)
+    assert (recipe.prompt, len(recipe.references), recipe.image) == ("make it bronze", 1, None)
+    assert (recipe.width, recipe.height) == (64, 96)
+    said = await ada.says("--steps 3", answering=first)
+    assert (await recipe_of(ada, ada.chat, said)).references == ()
+
+
+async def test_words_as_an_answer_to_another_models_picture_draw_it_again(
+    telegram: TelegramServer, marble: Marble, ada: Person
+) -> None:
+    first = await ada.chat.picture(await ada.says("a marble scholar --seed 7"))
+    recipe = await recipe_of(ada, ada.chat, await ada.says("a bronze cat", answering=first))
+    assert (recipe.prompt, recipe.seed, recipe.image) == ("a bronze cat", 7, None)
+    said = await ada.says("/edit make it bronze", answering=first)
+    await ada.chat.words(said, "The model 'starter' does not edit by words, so it draws anew")
+    recipe = await recipe_of(ada, ada.chat, said)
+    assert (recipe.prompt, recipe.strength) == ("make it bronze", 0.7)
+    said = await ada.says("/edit 1 make it bronze --model kontext")
+    assert len((await recipe_of(ada, ada.chat, said)).references) == 1
+
+
+async def test_the_owners_model_edits_photos_that_words_answer(
+    telegram: TelegramServer, tmp_path: Path, ada: Person
+) -> None:
+    settings = editing_settings(tmp_path)
+    async with a_marble(telegram, tmp_path, **settings, MARBLE_EDIT_MODEL="kontext"):
+        photo = await ada.sends_photo(png(128, 96))
+        await ada.chat.answer(photo)  # asks what to draw
+        said = await ada.says("make it bronze", answering=photo)
+        recipe = await recipe_of(ada, ada.chat, said)
+        assert (recipe.checkpoint, len(recipe.references)) == ("kontext", 1)
+        said = await ada.says("make it bronze --strength 0.5", answering=photo)
+        recipe = await recipe_of(ada, ada.chat, said)
+        assert (recipe.checkpoint, recipe.strength) == ("starter", 0.5)
+        statues = group(telegram)
+        photo = await ada.sends_photo(png(64, 64), to=statues)
+        said = await ada.says("/edit make it bronze", to=statues, answering=photo)
+        assert (await recipe_of(ada, statues, said)).references
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("/edit", "Say what to change in which picture"),
+        ("/edit make it bronze", "Say what to change in which picture"),
+        ("/edit 99 make it bronze", "There is no picture 99 that you may see here"),
+    ],
+)
+async def test_an_edit_of_nothing_says_how(
+    telegram: TelegramServer, marble: Marble, ada: Person, text: str, sentence: str
+) -> None:
+    await ada.chat.words(await ada.says(text), sentence)
