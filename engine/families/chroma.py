@@ -7,7 +7,7 @@ guided by a second row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -27,8 +27,7 @@ from engine.families.flux import (
     unpack,
 )
 from engine.files.safetensors import BadFile
-from engine.loading import makers_names
-from engine.loading.makers_names import Names, Rows, count, respelled, same
+from engine.loading.makers_names import Names, count, respelled, same
 from engine.loading.modules import IN_PLACE, Target, fill
 
 # Its module takes another class of that name, and warns at each use that this one is to replace it.
@@ -47,6 +46,7 @@ NAMES: Final[Names] = {
         }
     ),
 }
+LORA_NAMES: Final[Names] = {**NAMES, **IN_LORAS}
 
 
 class _Processor(FluxAttnProcessor):  # type: ignore[misc]
@@ -115,11 +115,6 @@ def network_of(
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
     return respelled(tensors, NAMES)
-
-
-def lora_names(modules: Iterable[str]) -> Iterator[tuple[str, str, Rows | None]]:
-    """Yield each name by which LoRA files mean a module, as `engine.loading.makers_names`."""
-    return makers_names.lora_names(modules, {**NAMES, **IN_LORAS})
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

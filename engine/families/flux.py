@@ -7,7 +7,7 @@ picture as further tokens (Labs et al. (2025), arXiv:2506.15742).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.files.safetensors import BadFile
-from engine.loading import makers_names
 from engine.loading.makers_names import SWAPPED, Names, Rows, count, respelled, same, thirds
 from engine.loading.modules import IN_PLACE, Target, fill
 
@@ -84,6 +83,7 @@ NAMES: Final[Names] = {
     ),
     "final_layer.adaLN_modulation.1": {"norm_out.linear": SWAPPED},
 }
+LORA_NAMES: Final[Names] = {**NAMES, **IN_LORAS}
 
 
 def predict(
@@ -189,11 +189,6 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Flux
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
     return respelled(tensors, NAMES)
-
-
-def lora_names(modules: Iterable[str]) -> Iterator[tuple[str, str, Rows | None]]:
-    """Yield each name by which LoRA files mean a module, as `engine.loading.makers_names`."""
-    return makers_names.lora_names(modules, {**NAMES, **IN_LORAS})
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ states and, dev alone, the guidance scale. Pictures to edit are further tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from engine.device.finite import check_weights
 from engine.families.flux import DOUBLE, SINGLE, told_exactly
 from engine.files.safetensors import BadFile
-from engine.loading import makers_names
-from engine.loading.makers_names import SWAPPED, Names, Rows, count, respelled, same, thirds
+from engine.loading.makers_names import SWAPPED, Names, count, respelled, same, thirds
 from engine.loading.modules import (
     IN_PLACE,
     Target,
@@ -84,6 +83,7 @@ NAMES: Final[Names] = {
     "double_blocks.#.txt_attn.qkv": thirds(*(f"{DOUBLE}.attn.add_{x}_proj" for x in "qkv")),
     "final_layer.adaLN_modulation.1": {"norm_out.linear": SWAPPED},
 }
+LORA_NAMES: Final = NAMES
 
 
 def predict(
@@ -136,11 +136,6 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Flux
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
     return respelled(tensors, NAMES)
-
-
-def lora_names(modules: Iterable[str]) -> Iterator[tuple[str, str, Rows | None]]:
-    """Yield each name by which LoRA files mean a module, as `engine.loading.makers_names`."""
-    return makers_names.lora_names(modules, NAMES)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

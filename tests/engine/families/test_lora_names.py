@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.families import chroma, flux, flux2
-from engine.loading.makers_names import Rows, respelled
+from engine.loading.makers_names import Rows, lora_names, respelled
 from tests.conftest import SHARED_FLOW
 
 TABLES: Final = SHARED_FLOW / "signatures.json"
@@ -31,9 +31,10 @@ def test_each_row_of_an_entry_changes_the_row_that_it_changes_in_comfyui(family:
     shapes = listed["diffusion_models"][key]["tensors"]
     # Module → the row of the makers' tensor that each of its rows is.
     own = respelled({name: torch.arange(shape[0]) for name, shape in shapes.items()}, module.NAMES)
+    modules = {name.rpartition(".")[0] for name in own}
     places: dict[str, list[tuple[str, Rows | None]]] = defaultdict(list)
-    for spelling, *place in module.lora_names({name.rpartition(".")[0] for name in own}):
-        places[spelling].append(tuple(place))
+    for spelling, name, rows in lora_names(modules, module.LORA_NAMES):
+        places[spelling].append((name, rows))
     examples = {
         k: v for table in listed["lora"][family].values() for k, v in table["examples"].items()
     }
@@ -60,5 +61,7 @@ def test_names_of_xlabs_are_those_of_attention() -> None:
         "double_blocks.7.processor.proj_lora1": {"attn.to_out.0"},
     }.items():
         wanted = {f"transformer_blocks.7.{module}" for module in modules}
-        found = {own for spelling, own, _ in flux.lora_names(wanted) if spelling == name}
+        found = {
+            own for spelling, own, _ in lora_names(wanted, flux.LORA_NAMES) if spelling == name
+        }
         assert found == wanted

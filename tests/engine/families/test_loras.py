@@ -1,21 +1,26 @@
 """LoRA files of several trainers on small networks, held to ComfyUI's outputs with them."""
 
-from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import copyfile
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.errors import BrokenModel
 from engine.families import chroma, flux, flux2
-from engine.loading.lora_file import read_entries
-from engine.loading.lora_layers import Found, join, read_change
-from engine.loading.makers_names import Rows
+from engine.loading.lora import Loras
+from engine.loading.makers_names import lora_names
+from engine.loading.model import NETWORK, LoraName
+from engine.models.families import BY_KEY
+from engine.models.folders import ModelKind
+from engine.models.model_files import ModelFiles
+from engine.recipe.parts import Lora
 from tests.conftest import SHARED_FLOW
 from tests.engine.families import small
-from tests.engine.families.small import told
 
 pytestmark = small.needs_networks
 
@@ -46,33 +51,42 @@ STYLES: Final = (
 )
 
 
-def put_on(network: Any, family: Any, path: Path, weight: float) -> None:
-    """Hook what a file changes, every entry of which must be known."""
-    layers = dict(network.named_modules())
-    meant: dict[str, list[tuple[str, Rows | None]]] = defaultdict(list)
-    for spelling, *place in family.lora_names(layers):
-        meant[spelling].append(tuple(place))
-    held = load_file(path)
-    changes: dict[str, list[Found]] = defaultdict(list)
-    for entry in read_entries("it", path):
-        read = {role: held[key].float() for role, key in entry.tensors.items()}
-        assert meant[entry.name], entry.name
-        for name, rows in meant[entry.name]:
-            changes[name].append(read_change(entry, read, layers[name], weight, rows))
-    for name, found in changes.items():
-        addition = join(layers[name], found, torch.device("cpu"))
-        layers[name].register_forward_hook(
-            lambda layer, inputs, output, its=addition: output + its(layer, inputs[0])
-        )
+class Stub:
+    """A model of which there is the network alone."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, network: Any, name: str) -> None:
+        self.checkpoint = SimpleNamespace(family=BY_KEY[name.split("_")[0]])
+        self.parts = {NETWORK: network}
+        self._names = FAMILIES[name].LORA_NAMES
+
+    def lora_names(self, part: str, modules: Sequence[str]) -> Iterator[LoraName]:
+        yield from lora_names(modules, self._names)
 
 
 @pytest.mark.parametrize(("name", "style"), STYLES)
 @torch.inference_mode()
-def test_a_lora_changes_what_it_changes_in_comfyui(name: str, style: str) -> None:
-    family = FAMILIES[name]
-    network = family.network_of(small.weights(name))
-    files = SHARED_FLOW / "networks"
-    put_on(network, family, files / f"{name}.lora_{style}.safetensors", 0.8)
-    found = CALLS[name](network, told(name, "case0"))
-    wanted = load_file(files / f"{name}.lora.io.safetensors")[f"case0.out.{style}"]
-    assert (found - wanted).abs().max() <= 1e-4
+def test_a_lora_changes_what_it_changes_in_comfyui(name: str, style: str, tmp_path: Path) -> None:
+    files, folder = SHARED_FLOW / "networks", tmp_path / "loras"
+    folder.mkdir()
+    copyfile(files / f"{name}.lora_{style}.safetensors", folder / "it.safetensors")
+    network, case = FAMILIES[name].network_of(small.weights(name)), small.told(name, "case0")
+    stub: Any = Stub(network, name)
+    loras = Loras(stub, ModelFiles(tmp_path, ModelKind.LORA))
+    loras.use((Lora(name="it", weight=0.8),))
+    wanted = small.answers(f"{name}.lora")[f"case0.out.{style}"]
+    assert small.apart(CALLS[name](network, case), wanted) <= 1e-5
+    loras.use(())
+    assert small.apart(CALLS[name](network, case), small.answers(name)["case0.out"]) <= 1e-5
+
+
+@pytest.mark.parametrize(("name", "style"), STYLES)
+def test_a_lora_for_another_family_is_named(name: str, style: str, tmp_path: Path) -> None:
+    files, folder = SHARED_FLOW / "networks", tmp_path / "loras"
+    folder.mkdir()
+    copyfile(files / f"{name}.lora_{style}.safetensors", folder / "it.safetensors")
+    other = "flux2" if name != "flux2" else "chroma"
+    stub: Any = Stub(FAMILIES[other].network_of(small.weights(other)), other)
+    with pytest.raises(BrokenModel, match=r"it is made for another model|which .* models lack"):
+        Loras(stub, ModelFiles(tmp_path, ModelKind.LORA)).use((Lora(name="it"),))
