@@ -84,6 +84,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "edit, not {given}.",
     "edit_takes_no": "The model {model!r} edits by words, without a start image: leave out "
     "{called}.",
+    "no_references": "The model {model!r} edits no pictures by words.",
     "references_left_out": "The model {model!r} takes {most} {most:picture|pictures} to edit, so "
     "the others are left out.",
     "which_one": "The name {name} fits several files ({kind}): {fitting}; write the full name.",

@@ -50,13 +50,15 @@ ARROWS = {
     ),
     "engine.spec": "recipe",
     "engine.formats": "text_encode pictures models recipe errors sentences",
-    "engine.families": "denoise text_encode decode loading models recipe device files errors",
+    "engine.families": (
+        "denoise text_encode decode pictures loading models recipe device files errors"
+    ),
     "engine.denoise": "text_encode decode pictures loading models recipe device errors",
-    "engine.text_encode": "loading models recipe device files errors sentences",
+    "engine.text_encode": "pictures loading models recipe device files errors sentences",
     "engine.finish": "decode pictures loading models device events errors sentences",
     "engine.decode": "pictures loading models device files errors sentences",
+    "engine.loading": "pictures models recipe device files errors",
     "engine.pictures": "recipe files errors sentences",
-    "engine.loading": "models recipe device files errors",
     "engine.models": "recipe files errors sentences",
     "engine.recipe": "errors sentences",
     "engine.device": "files events errors sentences",

@@ -7,7 +7,7 @@ that any number of them request, in one call of the U-Net, whatever their sample
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 from weakref import ref
@@ -38,7 +38,8 @@ class PassInputs:
     latents: of a start image, [1, C, h, w] fp32; strength: how far they are noised; steps: of the
     pass; mask: 1 where latents are painted, 0 where they are kept, [1, 1, h, w]; extra: further
     input channels of a network for inpainting, [1, E, h, w], or of each tile; tile: the side of the
-    tiles, in latents; controls: its ControlNets.
+    tiles, in latents; controls: its ControlNets; references: the latents of pictures that the
+    network sees, each [1, C, …].
     """
 
     width: int  # pixels
@@ -50,15 +51,19 @@ class PassInputs:
     extra: Tensor | None = None
     tile: int | None = None
     controls: tuple[ActiveControl, ...] = ()
+    references: tuple[Tensor, ...] = ()
 
 
 class Row(NamedTuple):
-    """One row of a call: x, σ, further input channels, each control's strength in this step."""
+    """One row of a call: x, σ, further input channels, each control's strength in this step, and
+    the latents of reference pictures.
+    """
 
     x: Tensor
     sigma: float
     extra: Tensor | None
     control_scales: tuple[float, ...]
+    references: tuple[Tensor, ...]
 
 
 class Denoising:
@@ -82,6 +87,7 @@ class Denoising:
         self.picture = picture
         self.extra = inputs.extra
         self.controls = inputs.controls
+        self.references = inputs.references
         # A model distilled with guidance takes the scale as an input, and no negative prompt.
         self.guidance_scale = 1.0 if model.takes_guidance else recipe.guidance_scale
         self.guidance_rescale = recipe.guidance_rescale
@@ -115,11 +121,16 @@ class Denoising:
 
     @property
     def kind(self) -> tuple[Hashable, ...]:
-        """Return what the pictures of one call must have in common: shape, LoRAs and controls, and
-        how many calls answer them.
+        """Return what the pictures of one call must have in common: shapes, their references'
+        included, LoRAs and controls, and how many calls answer them.
         """
         controls = (control.key for control in self.controls)
-        return self.shape, self.loras, len(self.conditions), *controls
+        return self.shape, self.reference_shapes, self.loras, len(self.conditions), *controls
+
+    @property
+    def reference_shapes(self) -> tuple[Shape, ...]:
+        """Return the shapes of its references' latents."""
+        return tuple((shape[1], shape[2], shape[3]) for shape in (r.shape for r in self.references))
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -138,7 +149,8 @@ class Denoising:
         control_scales = tuple(
             control.scale_at(request.step, self.total) for control in self.controls
         )
-        return [Row(request.x, request.sigma, self.extra, control_scales)] * self.rows
+        row = Row(request.x, request.sigma, self.extra, control_scales, self.references)
+        return [row] * self.rows
 
     @property
     def latents(self) -> Tensor:
@@ -170,6 +182,8 @@ def _sampling(
 ) -> tuple[Sampling, int]:
     """Begin sampling; return it, and how many steps it takes."""
     schedule = model.noise(inputs.width, inputs.height, inputs.steps)
+    if recipe.shift is not None and isinstance(schedule, FlowSchedule):
+        schedule = replace(schedule, shift=recipe.shift)
     sigmas = sigmas_for(
         recipe.sampler, recipe.schedule, inputs.steps, inputs.strength, noise_schedule=schedule
     )
@@ -206,6 +220,9 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
         control=partial(
             control_residuals, batch[0].controls, [row.control_scales for row in call_rows]
         ),
+        references=[
+            torch.cat(rows) for rows in zip(*(row.references for row in call_rows), strict=True)
+        ],
     )
     answers = [predict(conditions)[:used] for conditions in _gather(batch, len(call_rows) - used)]
     by_call = [torch.split(answer, [picture.rows for picture in batch]) for answer in answers]
@@ -215,10 +232,17 @@ def evaluate(model: Model, batch: Sequence[Denoising], rows: int = 0) -> list[Te
     ]
 
 
-def call_on_noise(model: Model, shape: Shape, controls: Sequence[ActiveControl], rows: int) -> None:
+def call_on_noise(
+    model: Model,
+    shape: Shape,
+    controls: Sequence[ActiveControl],
+    rows: int,
+    references: Sequence[Shape] = (),
+) -> None:
     """Call the network with rows of noise in one latent's shape, to measure a call's cost.
 
-    Prompts are of a usual length, and all controls are at full strength.
+    Prompts are of a usual length, and all controls are at full strength; references: the shapes of
+    their latents.
     """
     channels, height, width = shape
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
@@ -232,6 +256,7 @@ def call_on_noise(model: Model, shape: Shape, controls: Sequence[ActiveControl],
         model.levels([0.5] * rows),
         model.blank(rows),
         partial(control_residuals, controls, control_scales),
+        [draw((rows, *each)).to(model.device) for each in references],
     )
 
 

@@ -88,15 +88,22 @@ class FlowModel(Model):
         levels: Tensor,
         conditioning: Conditioning,
         control: ControlOf,
+        references: Sequence[Tensor] = (),
     ) -> Tensor:
         """Return x − σ·v, as `Model.predict` says; there are no ControlNets for these models."""
         channels = x if extra is None else torch.cat([x, extra], dim=1)
-        velocity = self.velocity(channels.to(self.dtype), levels[0], conditioning)
+        seen = [each.to(self.dtype) for each in references]
+        velocity = self.velocity(channels.to(self.dtype), levels[0], conditioning, seen)
         return x - levels[0].view(-1, 1, 1, 1) * velocity.to(x.dtype)
 
     @abstractmethod
-    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """Return the velocities of rows x, [n, C, h, w], in x's dtype; sigma: [n] fp32."""
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, C, h, w], in x's dtype; sigma: [n] fp32.
+
+        references: as in `Model.predict`, in x's dtype.
+        """
 
 
 def joint_attention(

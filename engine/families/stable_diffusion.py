@@ -52,6 +52,7 @@ from engine.models.model_files import ModelFiles
 from engine.models.signatures import CONV_IN, GUIDANCE_IN, TEXT, VAE
 from engine.models.tensor_names import respelled
 from engine.models.weights import component_files, variant
+from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import UNET, WINDOW, ContextRule
 from engine.text_encode.clip import ClipEncoder
 
@@ -171,6 +172,7 @@ class StableDiffusion(Model):
         levels: Tensor,
         conditioning: Conditioning,
         control: ControlOf,
+        references: Sequence[Tensor] = (),
     ) -> Tensor:
         """Return the prediction of the clean latents of rows x, as `Model.predict` says."""
         sigma = levels[0].view(-1, 1, 1, 1)
@@ -218,7 +220,9 @@ class _Prompts:
         """Return the bytes of loaded embeddings."""
         return sum(encoder.embeddings.size for encoder in self._encoders)
 
-    def encode(self, prompt: str, clip_skip: int | None) -> Conditioning:
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
         """Return a prompt's conditioning, one row."""
         outputs = [encoder.encode(prompt, clip_skip) for encoder in self._encoders]
         pooled = outputs[-1].pooled

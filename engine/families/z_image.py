@@ -90,7 +90,9 @@ class ZImage(FlowModel):
         """Return the rule of texts that are padded and masked."""
         return joint_attention(Joining.PAD, width, height, USUAL)
 
-    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
         """Return the velocities of rows x, [n, 16, h, w], in x's dtype; sigma: [n] fp32."""
         assert conditioning.mask is not None
         lengths = conditioning.mask.sum(1).tolist()

@@ -25,6 +25,8 @@ from engine.loading.makers_names import Rows
 from engine.loading.noise_schedule import SigmaTable
 from engine.models.catalogue import Checkpoint
 from engine.models.model_files import ModelFiles
+from engine.pictures.references import ReferenceSizes
+from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule
 
 NETWORK: Final = "network"  # the part that denoises, among a model's parts
@@ -70,8 +72,13 @@ class Prompts(Protocol):
         """Return the bytes of what it has loaded for them."""
         ...
 
-    def encode(self, prompt: str, clip_skip: int | None) -> Conditioning:
-        """Return a prompt's conditioning, one row; clip_skip: as in `Recipe`."""
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
+        """Return a prompt's conditioning, one row; clip_skip: as in `Recipe`.
+
+        pictures: references that the words are about, each [H, W, 3] uint8; most encoders see none.
+        """
         ...
 
 
@@ -175,6 +182,11 @@ class Model(ABC):
     def context_rule(self, width: int, height: int) -> ContextRule:
         """Return which lengths may share a call, and what they cost, at a size in latents."""
 
+    @property
+    def reference_sizes(self) -> ReferenceSizes | None:
+        """Return at which sizes it takes reference pictures; None: it edits none by words."""
+        return None
+
     # Noise and the network.
 
     @property
@@ -201,12 +213,14 @@ class Model(ABC):
         levels: Tensor,
         conditioning: Conditioning,
         control: ControlOf,
+        references: Sequence[Tensor] = (),
     ) -> Tensor:
         """Return the prediction of the clean latents of rows x [n, C, h, w], fp32.
 
         extra: further input channels, [n, E, h, w], the same at every σ; levels: as `levels` makes
-        them; conditioning: n rows; control: returns what ControlNets add. Only the networks compute
-        in the model's dtype.
+        them; conditioning: n rows; control: returns what ControlNets add; references: the latents
+        of pictures that the network sees beside x, each [n, C, …] of a size of its own. Only the
+        networks compute in the model's dtype.
         """
 
     @property

@@ -21,8 +21,9 @@ from engine.events import Stage
 from engine.loading.model import Model
 
 Measure = Callable[[torch.device, str, Call], Buckets]
-# Calls of equal cost have an equal latent shape and ControlNets of equal configuration.
-Form = tuple[Shape, tuple[str, ...]]
+# Calls of equal cost have equal shapes of latents, their references' included, and ControlNets of
+# equal configuration.
+Form = tuple[Shape, tuple[str, ...], tuple[Shape, ...]]
 
 
 class Costs:
@@ -68,17 +69,21 @@ class Costs:
     def _form_of(self, picture: Denoising) -> Form:
         if picture not in self._forms:
             controls = sorted(_digest(control.config) for control in picture.controls)
-            self._forms[picture] = picture.shape, tuple(controls)
+            self._forms[picture] = picture.shape, tuple(controls), picture.reference_shapes
         return self._forms[picture]
 
     def _try_to_measure(self, form: Form, picture: Denoising) -> None:
-        shape, controls = form
+        shape, controls, references = form
         what = f"{self._form} | {self._model.dtype} | {'×'.join(map(str, shape))}"
         what += f" | controls {', '.join(controls)}" if controls else ""
 
+        if references:
+            sizes = ("×".join(map(str, each)) for each in references)
+            what += f" | references {', '.join(sizes)}"
+
         def call(rows: int) -> None:
             self._prepare()
-            call_on_noise(self._model, shape, picture.controls, rows)
+            call_on_noise(self._model, shape, picture.controls, rows, references)
 
         measure = partial(self._measure, self._model.device, what, call)
         try:
@@ -94,13 +99,18 @@ class Costs:
         if form in self.measured or not self.measured:
             return self.measured.get(form, UNMEASURED)
         other, buckets = next(iter(self.measured.items()))
-        ratio = prod(form[0]) / prod(other[0])
+        ratio = _values(form) / _values(other)
         return Buckets({rows: seconds * ratio for rows, seconds in buckets.seconds.items()})
 
     @cached_property
     def _form(self) -> str:
         """Return a digest of the network's configuration."""
         return _digest(self._model.network.config)
+
+
+def _values(form: Form) -> int:
+    """Return the values of a row's latents, its references' included."""
+    return sum(map(prod, (form[0], *form[2])))
 
 
 def _digest(config: Mapping[str, Any]) -> str:

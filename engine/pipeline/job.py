@@ -13,14 +13,17 @@ from torch import Tensor
 
 from engine.decode.vae import Pixels
 from engine.denoise.denoising import Denoising
+from engine.errors import UserError
 from engine.events import Key, Progress, Stage
 from engine.files.stored import PictureStore
 from engine.pictures.control_images import ControlImage, read_control_images
+from engine.pictures.references import read_references
 from engine.pictures.start_image import StartImage, read_start_image
 from engine.pipeline.batching import Account, Member
 from engine.pipeline.loaded_model import LoadedModel
 from engine.recipe.parts import LATENT
 from engine.recipe.recipe import Recipe
+from engine.sentences import Sentence
 from engine.spec import Spec
 
 # Pixels, a width, a height and an upscaler's name → pixels of that size.
@@ -40,6 +43,7 @@ class RunningJob:
     upscale: Upscale
     start_image: StartImage | None = None
     control_images: tuple[ControlImage, ...] = ()
+    references: tuple[Pixels, ...] = ()
     members: Sequence[Member[Denoising]] = ()
     last_reported_step: int = 0
     last_preview_at: float = 0.0  # seconds: of its last preview, or its start
@@ -131,7 +135,7 @@ class RunningJob:
     def _start_second_pass(self, number: int, made: Tensor | Pixels) -> None:
         """Start a picture's second pass, once all pictures of the job have finished the first."""
         picture = self.loaded_model.begin_second_pass(
-            self.recipe, self.recipe.pictures[number], made, self.control_images
+            self.recipe, self.recipe.pictures[number], made, self.control_images, self.references
         )
         more = cost_of(self.loaded_model, picture)
         self.account.total += more
@@ -160,8 +164,11 @@ def start(
     recipe = spec.recipe
     start_image = read_start_image(recipe, store)
     control_images = read_control_images(recipe, store)
+    references = _read_references(recipe, store, loaded_model)
     only_upscaled = recipe.image is not None and recipe.strength is None
-    pictures = [] if only_upscaled else loaded_model.begin(recipe, start_image, control_images)
+    pictures = (
+        [] if only_upscaled else loaded_model.begin(recipe, start_image, control_images, references)
+    )
     account = open_account(sum(cost_of(loaded_model, picture) for picture in pictures))
     return RunningJob(
         spec=spec,
@@ -170,9 +177,19 @@ def start(
         upscale=upscale,
         start_image=start_image,
         control_images=control_images,
+        references=references,
         members=[member_of(picture, spec, loaded_model, account) for picture in pictures],
         last_preview_at=now,
     )
+
+
+def _read_references(
+    recipe: Recipe, store: PictureStore, loaded_model: LoadedModel
+) -> tuple[Pixels, ...]:
+    sizes = loaded_model.model.reference_sizes
+    if recipe.references and sizes is None:
+        raise UserError(Sentence("no_references", model=recipe.checkpoint))
+    return read_references(recipe, store, sizes) if sizes else ()
 
 
 def cost_of(loaded_model: LoadedModel, picture: Denoising) -> float:

@@ -85,14 +85,22 @@ class LoadedModel:
         recipe: Recipe,
         start_image: StartImage | None = None,
         control_images: Sequence[ControlImage] = (),
+        references: Sequence[Pixels] = (),
     ) -> list[Denoising]:
-        """Encode a recipe's prompts, and start each of its pictures from its noise."""
+        """Encode a recipe's prompts, and start each of its pictures from its noise.
+
+        references: reference pictures as its model takes them, [H, W, 3].
+        """
         self._parts.move_back()
         # A broken VAE should fail the job before denoising, not after it.
         self._ladder.run(Stage.LOAD, partial(self._vaes.decoder, recipe.vae))
-        texts = self._encode_prompts(recipe)
+        texts = self._encode_prompts(recipe, references)
         controls = self._active_controls(control_images, recipe.width, recipe.height)
-        inputs = replace(self._first_inputs(recipe, start_image), controls=controls)
+        inputs = replace(
+            self._first_inputs(recipe, start_image),
+            controls=controls,
+            references=tuple(self.encode(each, recipe.vae) for each in references),
+        )
         return [Denoising(self.model, recipe, index, *texts, inputs) for index in recipe.pictures]
 
     def begin_second_pass(
@@ -101,10 +109,12 @@ class LoadedModel:
         picture: int,
         made: Tensor | Pixels,
         control_images: Sequence[ControlImage] = (),
+        references: Sequence[Pixels] = (),
     ) -> Denoising:
         """Start a picture's second pass from the result of the first.
 
-        made: its latents, [1, C, h, w], which are upscaled here, or upscaled pixels, [H, W, 3].
+        made: its latents, [1, C, h, w], which are upscaled here, or upscaled pixels, [H, W, 3];
+        references: as in `begin`.
         """
         upscale = recipe.upscale
         assert upscale is not None
@@ -128,8 +138,10 @@ class LoadedModel:
             # A ControlNet's image is of the whole picture, not of a tile.
             controls=() if upscale.tile else self._active_controls(control_images, width, height),
             extra=self._inpainting_input(None, np.full(size, 255, np.uint8), recipe.vae),
+            references=tuple(self.encode(each, recipe.vae) for each in references),
         )
-        return Denoising(self.model, recipe, picture, *self._encode_prompts(recipe), inputs)
+        texts = self._encode_prompts(recipe, references)
+        return Denoising(self.model, recipe, picture, *texts, inputs)
 
     def _active_controls(
         self, control_images: Sequence[ControlImage], width: int, height: int
@@ -142,14 +154,18 @@ class LoadedModel:
 
         return tuple(self._ladder.run(Stage.LOAD, way))
 
-    def _encode_prompts(self, recipe: Recipe) -> tuple[Conditioning, Conditioning]:
+    def _encode_prompts(
+        self, recipe: Recipe, references: Sequence[Pixels]
+    ) -> tuple[Conditioning, Conditioning]:
         """Return the conditioning of the prompt and of the negative prompt."""
 
         def way() -> tuple[Conditioning, Conditioning]:
             self._parts.move_to_device(TEXT)
             self._loras.use(recipe.loras)
             positive, negative = (
-                self._text.encode(words, recipe.clip_skip, key=recipe.loras)
+                self._text.encode(
+                    words, recipe.clip_skip, (recipe.loras, recipe.references), references
+                )
                 for words in (recipe.prompt, recipe.negative_prompt)
             )
             return positive, negative

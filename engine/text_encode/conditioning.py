@@ -13,6 +13,7 @@ from engine.device.tensor_bytes import tensor_bytes
 from engine.loading.model import Conditioning, Model, join_rows
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule, Joining
 
 CACHED: Final = 64 * 2**20  # bytes of encoded prompts: 283 windows of SD1.x, 106 of SDXL
@@ -66,17 +67,24 @@ class TextEncoder:
         """Return the bytes of cached prompts and loaded embeddings."""
         return self.cached + self._prompts.size
 
-    def encode(self, prompt: str, clip_skip: int | None = None, key: object = None) -> Conditioning:
+    def encode(
+        self,
+        prompt: str,
+        clip_skip: int | None = None,
+        key: object = None,
+        pictures: Sequence[Pixels] = (),
+    ) -> Conditioning:
         """Return the prompt's conditioning, one row.
 
         clip_skip: the layer of CLIP that is read, counted from the last one, 1 (None: the model's
-        default); key: whatever else the encoders' output depends on.
+        default); pictures: as in `Prompts.encode`; key: whatever else the encoders' output depends
+        on, these pictures included.
         """
         entry = (prompt, clip_skip, key)
         if entry in self._cache:
             self._cache.move_to_end(entry)
             return self._cache[entry]
-        found = self._prompts.encode(prompt, clip_skip)
+        found = self._prompts.encode(prompt, clip_skip, pictures)
         self._cache[entry] = found
         self.cached += tensor_bytes(found)
         while self.cached > CACHED:

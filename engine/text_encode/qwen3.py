@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from engine.errors import PromptError
 from engine.files.safetensors import BadFile
 from engine.loading.model import Conditioning
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.pictures.start_image import Pixels
 from engine.sentences import Sentence
 
 PREFIX: Final = "model."
@@ -105,7 +106,9 @@ class Prompts:
         self._multiple = multiple
         self._most = most
 
-    def encode(self, prompt: str, clip_skip: int | None) -> Conditioning:
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
         """Return a prompt's conditioning, one row, its mask on the CPU; raises `PromptError`."""
         ids = template_ids(self._tokenizer, self._template, prompt)
         if len(ids) > self._most:
