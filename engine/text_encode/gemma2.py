@@ -17,7 +17,7 @@ from transformers.models.gemma2.configuration_gemma2 import Gemma2Config
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Model
 
 from engine.files.safetensors import BadFile
-from engine.loading.modules import fill
+from engine.loading.modules import IN_PLACE, Target, fill
 from engine.text_encode.prompts import Token, flat
 from engine.text_encode.t5 import weigh
 
@@ -80,7 +80,7 @@ def hidden_state(encoder: Any, ids: Tensor) -> Tensor:
     return found
 
 
-def encoder_of(tensors: Mapping[str, Tensor]) -> Gemma2Model:
+def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Gemma2Model:
     """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
     names = {
         name.removeprefix(PREFIX): each for name, each in tensors.items() if not UNUSED.match(name)
@@ -88,11 +88,11 @@ def encoder_of(tensors: Mapping[str, Tensor]) -> Gemma2Model:
     config = Gemma2Config(**config_of(names))
     with torch.device("meta"):
         encoder = Gemma2Model(config)
-    encoder = fill(encoder, names)
+    encoder = fill(encoder, names, target)
     # No weights, but what follows from the configuration, and has no values on `meta`.
-    encoder.rotary_emb = type(encoder.rotary_emb)(config)
+    encoder.rotary_emb = type(encoder.rotary_emb)(config).to(device=target.device)
     table = encoder.embed_tokens
-    table.embed_scale = torch.tensor(table.scalar_embed_scale)
+    table.embed_scale = torch.tensor(table.scalar_embed_scale, device=target.device)
     return encoder
 
 
