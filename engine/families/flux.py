@@ -118,12 +118,13 @@ def predict(
 
 
 @contextmanager
-def told_exactly(embedder: Any, *times: Tensor | None) -> Iterator[None]:
+def told_exactly(embedder: Any, *times: Tensor | None, scale: float = 1000.0) -> Iterator[None]:
     """Let a network embed σ and guidance, [n] fp32, as they are, in this order; as in ComfyUI.
 
-    diffusers rounds 1000·σ to the network's dtype first: in bf16 to multiples of 4.
+    diffusers rounds 1000·σ to the network's dtype first: in bf16 to multiples of 4. scale: by which
+    its forward multiplies before it embeds.
     """
-    exact = iter([each * 1000 for each in times if each is not None])
+    exact = iter([each * scale for each in times if each is not None])
     hook = embedder.time_proj.register_forward_pre_hook(lambda *_: (next(exact),))
     try:
         yield

@@ -8,7 +8,7 @@ in the text's own layers only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -21,47 +21,52 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.files.safetensors import BadFile
-from engine.loading import makers_names
-from engine.loading.makers_names import PREFIX, Names, Rows, count, in_blocks, respelled, same
+from engine.loading.makers_names import Names, Rows, count, in_blocks, respelled, same
 from engine.loading.modules import IN_PLACE, Target, fill
 
 PATCH: Final = 2  # latents on each side of a token
 THETA: Final = 10_000
 LENGTHS: Final = (4096, 512, 512)  # positions of text, rows and columns that there are
 
-# The modules of a block by the makers' names, and diffusers', but for fused projections.
-_IN_BLOCK: Final[Names] = same(
-    {
-        "attention.out": "attn.to_out.0",
-        "attention.q_norm": "attn.norm_q",
-        "attention.k_norm": "attn.norm_k",
-        "feed_forward.w1": "feed_forward.linear_1",
-        "feed_forward.w2": "feed_forward.linear_2",
-        "feed_forward.w3": "feed_forward.linear_3",
-        "attention_norm1": "norm1.norm",
-        "attention_norm2": "norm2",
-        "adaLN_modulation.1": "norm1.linear",
-    }
-)
-_NAMES: Final[Names] = same(
-    {
-        "t_embedder.mlp.0": "time_caption_embed.timestep_embedder.linear_1",
-        "t_embedder.mlp.2": "time_caption_embed.timestep_embedder.linear_2",
-        "cap_embedder.0": "time_caption_embed.caption_embedder.0",
-        "cap_embedder.1": "time_caption_embed.caption_embedder.1",
-        "final_layer.adaLN_modulation.1": "norm_out.linear_1",
-        "final_layer.linear": "norm_out.linear_2",
-        "context_refiner.#.attention_norm1": "context_refiner.#.norm1",  # which is not modulated
-    }
-)
-BLOCKS: Final = ("noise_refiner", "context_refiner", "layers")
+# The modules of a block by the makers' names, and diffusers'; queries have three times as many
+# heads as keys and values.
+IN_BLOCK: Final[Names] = {
+    "attention.qkv": {
+        "attn.to_q": Rows(5, (0, 1, 2)),
+        "attn.to_k": Rows(5, (3,)),
+        "attn.to_v": Rows(5, (4,)),
+    },
+    **same(
+        {
+            "attention.out": "attn.to_out.0",
+            "attention.q_norm": "attn.norm_q",
+            "attention.k_norm": "attn.norm_k",
+            "feed_forward.w1": "feed_forward.linear_1",
+            "feed_forward.w2": "feed_forward.linear_2",
+            "feed_forward.w3": "feed_forward.linear_3",
+            "attention_norm1": "norm1.norm",
+            "attention_norm2": "norm2",
+            "adaLN_modulation.1": "norm1.linear",
+        }
+    ),
+}
+NAMES: Final[Names] = {
+    **in_blocks("noise_refiner", "noise_refiner", IN_BLOCK),
+    **in_blocks("context_refiner", "context_refiner", IN_BLOCK),
+    **in_blocks("layers", "layers", IN_BLOCK),
+    **same(
+        {
+            "context_refiner.#.attention_norm1": "context_refiner.#.norm1",  # not modulated
+            "t_embedder.mlp.0": "time_caption_embed.timestep_embedder.linear_1",
+            "t_embedder.mlp.2": "time_caption_embed.timestep_embedder.linear_2",
+            "cap_embedder.0": "time_caption_embed.caption_embedder.0",
+            "cap_embedder.1": "time_caption_embed.caption_embedder.1",
+            "final_layer.adaLN_modulation.1": "norm_out.linear_1",
+            "final_layer.linear": "norm_out.linear_2",
+        }
+    ),
+}
 UNUSED: Final = "norm_final.weight"  # left in some files
-# Whose rows are those of all heads, of one head, and of the heads of queries.
-TELLING: Final = (
-    "layers.0.attention.qkv.weight",
-    "layers.0.attention.q_norm.weight",
-    "cap_embedder.1.bias",
-)
 
 
 class Network(Lumina2Transformer2DModel):  # type: ignore[misc]
@@ -140,36 +145,9 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Netw
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
-    bare = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    bare.pop(UNUSED, None)
-    fused, norm, bias = (bare.get(name) for name in TELLING)
-    if fused is None or norm is None or bias is None:  # by diffusers' names, or a broken file
-        return respelled(bare, _names(1, 1))
-    heads = len(bias) // len(norm)
-    return respelled(bare, _names(heads, (len(fused) // len(norm) - heads) // 2))
-
-
-def lora_names(network: Any) -> Iterator[tuple[str, str, Rows | None]]:
-    """Yield what `makers_names.lora_names` does for the network's modules."""
-    modules = (name for name, _ in network.named_modules())
-    heads = network.config.num_attention_heads, network.config.num_kv_heads
-    return makers_names.lora_names(modules, _names(*heads))
-
-
-def _names(heads: int, kv_heads: int) -> Names:
-    """Return the table of names of a network whose queries, keys and values have so many heads."""
-    parts, fused = heads + 2 * kv_heads, {}
-    for name, first, size in (
-        ("attn.to_q", 0, heads),
-        ("attn.to_k", heads, kv_heads),
-        ("attn.to_v", heads + kv_heads, kv_heads),
-    ):
-        fused[name] = Rows(parts, tuple(range(first, first + size)))
-    in_block = {**_IN_BLOCK, "attention.qkv": fused}
-    names: dict[str, Mapping[str, Rows | None]] = {}
-    for blocks in BLOCKS:
-        names |= in_blocks(blocks, blocks, in_block)
-    return {**names, **_NAMES}
+    found = respelled(tensors, NAMES)
+    found.pop(UNUSED, None)
+    return found
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ with the greater half before the centre.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -21,13 +21,13 @@ from diffusers.models.transformers.transformer_qwenimage import (
 )
 from torch import Tensor
 
-from engine.families.flux import PATCH, pack, unpack
+from engine.families.flux import PATCH, pack, told_exactly, unpack
 from engine.files.safetensors import BadFile
-from engine.loading import makers_names
-from engine.loading.makers_names import PREFIX, Rows, count, respelled
+from engine.loading.makers_names import PREFIX, Names, count, respelled
 from engine.loading.modules import IN_PLACE, Target, fill
 
 THETA: Final = 10_000
+NAMES: Final[Names] = {}  # the makers' names are diffusers'
 # An empty tensor in ComfyUI's files of Edit from 2511 on: references are told as noiseless.
 CLEAN_REFERENCES: Final = "__index_timestep_zero__"
 
@@ -49,14 +49,16 @@ def predict(
         mask = torch.ones(embeds.shape[:2], dtype=torch.bool, device=x.device)
     pictures = [x, *references]
     grids = [(1, *(side // PATCH for side in picture.shape[2:])) for picture in pictures]
-    answer = network(
-        torch.cat([pack(picture) for picture in pictures], dim=1),
-        embeds,
-        mask,
-        sigma,
-        img_shapes=[grids] * len(x),
-        return_dict=False,
-    )[0]
+    times = torch.cat([sigma, sigma * 0]) if network.config.zero_cond_t else sigma
+    with told_exactly(network.time_text_embed, times, scale=1):
+        answer = network(
+            torch.cat([pack(picture) for picture in pictures], dim=1),
+            embeds,
+            mask,
+            sigma,
+            img_shapes=[grids] * len(x),
+            return_dict=False,
+        )[0]
     _, height, width = grids[0]
     return unpack(answer[:, : height * width], height, width)
 
@@ -82,14 +84,9 @@ def network_of(
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names, which are the makers' own, without a file's prefix."""
-    found = respelled(tensors, {})
+    found = respelled(tensors, NAMES)
     found.pop(CLEAN_REFERENCES, None)
     return found
-
-
-def lora_names(network: Any) -> Iterator[tuple[str, str, Rows | None]]:
-    """Yield what `makers_names.lora_names` does for the network's modules."""
-    return makers_names.lora_names((name for name, _ in network.named_modules()), {})
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

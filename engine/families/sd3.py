@@ -7,7 +7,8 @@ the text, so that rows of a call have texts of one length, and never see each ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from math import isqrt
 from typing import Any, Final
 
@@ -17,11 +18,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.files.safetensors import BadFile
-from engine.loading import makers_names
 from engine.loading.makers_names import (
+    PREFIX,
     SWAPPED,
     Names,
-    Rows,
     count,
     in_blocks,
     respelled,
@@ -34,9 +34,10 @@ HEAD: Final = 64  # width of a head, of all sizes
 PATCH: Final = 2  # latents on each side of a token
 CLIP_L: Final = 768  # width of CLIP-L's embeddings
 WIDTH: Final = 4096  # of the joined text: T5's
+BLOCK: Final = re.compile(rf"(?:{re.escape(PREFIX)})?(?:joint|transformer)_blocks\.(\d+)\.")
 
 # The modules of a block by the makers' names, and diffusers'.
-_IN_BLOCK: Final[Names] = {
+IN_BLOCK: Final[Names] = {
     "x_block.attn.qkv": thirds("attn.to_q", "attn.to_k", "attn.to_v"),
     "x_block.attn2.qkv": thirds("attn2.to_q", "attn2.to_k", "attn2.to_v"),
     "context_block.attn.qkv": thirds("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
@@ -60,8 +61,8 @@ _IN_BLOCK: Final[Names] = {
         }
     ),
 }
-_NAMES: Final[Names] = {
-    **in_blocks("joint_blocks", "transformer_blocks", _IN_BLOCK),
+NAMES: Final[Names] = {
+    **in_blocks("joint_blocks", "transformer_blocks", IN_BLOCK),
     **same(
         {
             "x_embedder.proj": "pos_embed.proj",
@@ -105,29 +106,21 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by diffusers' names; fused projections are split into views."""
-    found = respelled(tensors, _names(count(tensors, "joint_blocks")))
+    found = respelled(tensors, names_of(tensors))
     if "pos_embed" in found:
         found["pos_embed.pos_embed"] = found.pop("pos_embed")
     return found
 
 
-def lora_names(network: Any) -> Iterator[tuple[str, str, Rows | None]]:
-    """Yield what `makers_names.lora_names` does for the network's modules."""
-    modules = (name for name, _ in network.named_modules())
-    return makers_names.lora_names(modules, _names(len(network.transformer_blocks)))
-
-
-def _names(blocks: int) -> Names:
-    """Return the table of names of a network with so many blocks.
+def names_of(modules: Iterable[str]) -> Names:
+    """Return the table of names of a network with these modules, or these tensors.
 
     Where it modulates by a shift and a scale alone, at its end and for the text of its last block,
     the makers' files have the shift first, diffusers the scale.
     """
-    last = f"transformer_blocks.{blocks - 1}.norm1_context.linear"
-    return {
-        **_NAMES,
-        f"joint_blocks.{blocks - 1}.context_block.adaLN_modulation.1": {last: SWAPPED},
-    }
+    last = max((int(found[1]) for name in modules if (found := BLOCK.match(name))), default=0)
+    own = f"transformer_blocks.{last}.norm1_context.linear"
+    return {**NAMES, f"joint_blocks.{last}.context_block.adaLN_modulation.1": {own: SWAPPED}}
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The small networks with random weights that ComfyUI's answers are known of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.loading.makers_names import Names
 from tests.conftest import SHARED_FLOW
 
 needs_networks = pytest.mark.skipif(
@@ -49,6 +51,15 @@ def refusals(held: Mapping[str, Tensor], lacking: str) -> Mapping[str, Mapping[s
         "strange": {**held, "strange": held[some]},
         "has the shape": {**held, lacking: held[lacking][:-1]},
     }
+
+
+def names_in_loras(family: Any, modules: Iterable[str]) -> Names:
+    """Return the table by which LoRA files mean the modules of a family's network."""
+    if hasattr(family, "names_of"):
+        names: Names = family.names_of(modules)
+        return names
+    names = getattr(family, "LORA_NAMES", family.NAMES)
+    return names
 
 
 def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from engine.families import lumina2
 from engine.files.safetensors import BadFile
-from tests.engine.families.small import PREFIX, answers, apart, needs_networks, prefixed, weights
+from engine.loading.makers_names import PREFIX
+from engine.loading.modules import Target
+from tests.engine.families.small import answers, apart, needs_networks, prefixed, weights
 
 pytestmark = needs_networks
 
@@ -74,6 +76,15 @@ def test_prompts_may_be_longer_than_diffusers_tables(network: lumina2.Network) -
     x, sigma, context = inputs("case0")
     long = context.repeat(1, 60, 1)
     assert lumina2.predict(network, x, sigma, long).isfinite().all()
+
+
+@torch.inference_mode()
+def test_times_are_not_rounded_to_bf16() -> None:
+    held = {name: each.bfloat16() for name, each in weights("lumina2").items()}
+    network = lumina2.network_of(held, Target(dtype=torch.bfloat16))
+    x, sigma, context = inputs("case0")
+    found = lumina2.predict(network, x.bfloat16(), sigma, context.bfloat16())
+    assert apart(found, answers("lumina2")["case0.out"]) <= 0.1
 
 
 def test_a_tensor_that_is_missing_or_unknown_is_named() -> None:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from engine.families import sd3
 from engine.files.safetensors import BadFile
-from tests.engine.families.small import PREFIX, answers, apart, needs_networks, prefixed, weights
+from engine.loading.makers_names import PREFIX
+from engine.loading.modules import Target
+from tests.engine.families.small import answers, apart, needs_networks, prefixed, weights
 
 NETWORKS = "sd3", "sd35_medium"
 INPUTS = "x", "timestep", "context", "y"
@@ -59,6 +61,16 @@ def test_rows_never_see_each_other() -> None:
     pair = sd3.predict(network, *rows)
     other = sd3.predict(network, *(each.flip(0) for each in rows))
     assert torch.equal(pair[0], other[1])
+
+
+@needs_networks
+@torch.inference_mode()
+def test_times_are_not_rounded_to_bf16() -> None:
+    held = {name: each.bfloat16() for name, each in weights("sd35_medium").items()}
+    network = sd3.network_of(held, Target(dtype=torch.bfloat16))
+    x, sigma, context, pooled = inputs("sd35_medium", "case0")
+    found = sd3.predict(network, x.bfloat16(), sigma, context.bfloat16(), pooled.bfloat16())
+    assert apart(found, answers("sd35_medium")["case0.out"]) <= 0.1
 
 
 @needs_networks
