@@ -19,6 +19,7 @@ from engine.recipe.recipe import Recipe
 # Samplers that call the network twice a step; a test holds them to `engine.denoise.samplers`.
 TWICE: Final = frozenset({"heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"})
 MILLION: Final = 10**6
+REFERENCE: Final = 1024 * 1024  # pixels of a reference picture, as models take large ones
 CONTROL: Final = 0.5  # work of a ControlNet while it is used, as a fraction of the U-Net's
 DECAY: Final = 0.8  # weight of older measurements with each new one
 UNMEASURED: Final = 1.0  # seconds a unit, before anything was measured
@@ -45,7 +46,8 @@ class Work:
 class Pass:
     """One pass of denoising.
 
-    drawn: pixels in each call, more than `pixels` with overlapping tiles, which have no controls.
+    drawn: pixels in each call: more than `pixels` with reference pictures, which the network sees
+    beside them, and with overlapping tiles, which have no controls.
     """
 
     pixels: int
@@ -59,7 +61,8 @@ def passes(recipe: Recipe) -> list[Pass]:
     found, upscale = [], recipe.upscale
     if not recipe.image or recipe.strength is not None:  # else a start image is used as it is
         pixels = recipe.width * recipe.height
-        found.append(Pass(pixels=pixels, drawn=pixels, steps=recipe.steps))
+        seen = pixels + REFERENCE * len(recipe.references)
+        found.append(Pass(pixels=pixels, drawn=seen, steps=recipe.steps))
     if upscale and upscale.strength is not None:
         seen, tiled = drawn(*recipe.size, upscale.tile), upscale.tile is not None
         steps = recipe.second_pass_steps
@@ -70,7 +73,7 @@ def passes(recipe: Recipe) -> list[Pass]:
 def pixel_steps(recipe: Recipe) -> int:
     """Return pixels × steps of all its pictures; upscaling alone counts as one step.
 
-    In a pass in tiles the pixels of all tiles count.
+    In a pass in tiles the pixels of all tiles count, and beside references theirs.
     """
     each = sum(one.drawn * one.steps for one in passes(recipe))
     return (each or _pixels(recipe)) * len(recipe.pictures)

@@ -22,6 +22,7 @@ from bots.operations.settings import Settings, load_settings
 from engine.errors import UserError
 from engine.models.catalogue import Catalogue
 from storage import NewJob, Storage
+from tests.bots.fakes import alter
 from tests.classifiers import make_classifier
 from tests.factories import make_recipe
 
@@ -257,3 +258,15 @@ async def test_a_safety_check_that_works(settings: Settings, tmp_path: Path) -> 
     assert finding == Finding("safety", State.GOOD, f"{model} works; its labels are normal, nsfw")
     wrong = replace(checked, safety_labels={"porn": 0.5})
     assert "it has no label 'porn'" in (await ails(wrong, "safety")).text
+
+
+async def test_a_model_for_edits_that_does_not_edit(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = replace(settings, edit_model="starter")
+    finding = await ails(named, "models")
+    assert (finding.what, finding.state) == ("edits", State.BAD)
+    assert "MARBLE_EDIT_MODEL must be a model that edits by words" in finding.text
+    alter(monkeypatch, starter={"references": 1})
+    good, edits = await found(named, "models")
+    assert (good.state, edits.text) == (State.GOOD, "starter edits pictures by words")

@@ -41,6 +41,14 @@ def test_controls_are_work_while_they_have_their_say() -> None:
     assert widths == pytest.approx([plain * 1.25, plain * 2])
 
 
+def test_a_picture_that_is_edited_is_seen_in_each_call_and_decoded_in_none() -> None:
+    plain = make_recipe(width=512, height=1024, steps=10)
+    edited = replace(plain, references=("a" * 64, "b" * 64))
+    assert work_of(edited).width == pytest.approx(5 * work_of(plain).width)
+    assert work_of(edited).pixels == work_of(plain).pixels
+    assert pixel_steps(edited) == 5 * pixel_steps(plain)
+
+
 def test_one_picture_of_a_grid_is_the_work_of_one() -> None:
     assert work_of(make_recipe(count=4, picture=2)) == work_of(make_recipe())
 
