@@ -75,7 +75,7 @@ def model_lines(catalogue: Catalogue, words: Words) -> Iterator[str]:
         line = fill(
             words.model_line,
             name=name,
-            family=model.family.title,
+            family=model.title,
             width=model.defaults.width,
             height=model.defaults.height,
             steps=model.defaults.steps,

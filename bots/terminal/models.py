@@ -131,7 +131,7 @@ def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:
     size = checkpoint.size
     large = size >= GIGABYTE / 10
     text = f"{size / GIGABYTE:.2f} GB" if large else f"{size / 1e6:.0f} MB"
-    return checkpoint.family.title, text
+    return checkpoint.title, text
 
 
 def _defaults(checkpoint: Checkpoint) -> str:

@@ -1,31 +1,36 @@
 """Find and identify models on disk, without loading a weight.
 
-A checkpoint is a folder in diffusers' layout (`model_index.json`, `unet/`, `vae/`,
-`text_encoder/`, `tokenizer/`, `scheduler/`) or a single file that holds all of it, its weights as
-safetensors. A file `marble.json` beside `model_index.json`, or `NAME.marble.json`
-beside `NAME.safetensors`, may override the defaults and carry a note for people.
+A checkpoint is a folder in diffusers' layout (`model_index.json`, `unet/` or `transformer/`,
+`vae/`, `text_encoder/`, `tokenizer/`, `scheduler/`), a single file that holds all of it, or a file
+of a network whose other parts lie apart, as ComfyUI keeps them. Weights are safetensors or, of flow
+models, GGUF. A file `marble.json` beside `model_index.json`, or `NAME.marble.json` beside
+`NAME.safetensors`, may override the defaults and carry a note for people.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import BrokenModel, UnknownModel
-from engine.files.safetensors import BadFile, as_broken_model, read_header
-from engine.models.families import (
-    GUIDED,
-    Defaults,
-    Family,
-    fit_to_name,
-    identify_folder,
-    with_sampling,
-)
-from engine.models.folders import PICKLES, SAFE, checkpoints
+from engine.files.gguf import read_weights
+from engine.files.safetensors import BadFile, Tensor, as_broken_model, read_header
+from engine.models.families import Defaults, Family, identify_folder
+from engine.models.folders import PICKLES, checkpoints
 from engine.models.hub import half_fetched
-from engine.models.marble_json import own_settings
+from engine.models.marble_json import own_parts, own_settings, own_variant
 from engine.models.name_matching import Names
+from engine.models.other_models import family_of
+from engine.models.parts import (
+    TOKENIZER,
+    FoundParts,
+    PartFiles,
+    network_tensors,
+    read_part,
+    tokenizers,
+)
+from engine.models.quantised import check_quantised
 from engine.models.signatures import identify_file
 from engine.models.supported import (
     check_channels,
@@ -36,10 +41,15 @@ from engine.models.supported import (
     check_vae,
     sample_size,
 )
-from engine.models.weights import COMPONENTS, component_files
+from engine.models.variants import GUIDED, choose, fit_to_name, sampling_of, with_sampling
+from engine.models.weights import component_files
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
+U_NET_PARTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")  # the last of XL's form
+FLOW_SIZE: Final = 1024  # pixels on each side
+# Where metadata say what a model is: Stability's model specification, and GGUF.
+TITLES: Final = ("modelspec.title", "modelspec.architecture", "general.name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +57,11 @@ class Checkpoint:
     """Describe a model on disk: its files, its family, and its default settings.
 
     folder: configurations of its modules; their weights lie there, too, or all in one `file`.
-    parts: files or folders of parts that lie apart, by their names in a diffusers folder.
+    parts: files or folders of a flow model's parts, by their names in a diffusers folder (the
+    network is `network`); prefixes: what the names of a part's tensors begin with in its file.
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
-    has_vae: without one, a recipe must name a VAE; lacks, multiple, references: as of its `Family`.
+    has_vae: without one, a recipe must name a VAE; variant: what it is called within its family;
+    lacks, multiple, references: as of its `Family` and its variant.
     """
 
     name: str
@@ -58,9 +70,11 @@ class Checkpoint:
     defaults: Defaults
     file: Path | None = None
     parts: Mapping[str, Path] = field(default_factory=dict)
+    prefixes: Mapping[str, str] = field(default_factory=dict)
     prediction: str | None = None
     zero_snr: bool | None = None
     has_vae: bool = True
+    variant: str = ""
     lacks: frozenset[str] = frozenset()
     multiple: int = 8
     references: int = 0
@@ -69,12 +83,19 @@ class Checkpoint:
     preview: Mapping[str, Any] | None = None  # latents → RGB, see `engine.decode.vae`
 
     @property
+    def title(self) -> str:
+        """Return what it is, its variant included."""
+        return self.variant or self.family.title
+
+    @property
     def size(self) -> int:
         """Return the bytes of its weights on disk, about what they take on the device."""
-        if self.file:
-            return self.file.stat().st_size
-        parts = (component_files(self.folder / part) for part in COMPONENTS)
-        return sum(file.stat().st_size for files in parts for file in files)
+        if self.parts:
+            paths = {path for part, path in self.parts.items() if not part.startswith(TOKENIZER)}
+        else:
+            paths = {self.file} if self.file else {self.folder / part for part in U_NET_PARTS}
+        files = ([path] if path.is_file() else component_files(path) for path in paths)
+        return sum(file.stat().st_size for each in files for file in each)
 
 
 class Catalogue:
@@ -86,6 +107,7 @@ class Catalogue:
     def __init__(self, models_dir: Path | None = None, starter: Path = STARTER_FOLDER) -> None:
         self.models_dir = models_dir
         self._starter = starter
+        self._part_files = PartFiles(models_dir)
         self._paths = self._look()
 
     def names(self) -> list[str]:
@@ -103,7 +125,9 @@ class Catalogue:
             self._paths = self._look()
             found = self.resolve(name)
         path = self._paths[found]
-        return describe(found, path) if path.is_dir() else describe_file(found, path)
+        if path.is_dir():
+            return describe(found, path)
+        return describe_file(found, path, self._part_files, self._paths.values())
 
     def resolve(self, name: str) -> str:
         """Return the name of the model that is meant, broken or not.
@@ -123,56 +147,158 @@ class Catalogue:
 
 def describe(name: str, folder: Path) -> Checkpoint:
     """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
-    family, unet = _family(name, folder)
+    index = _read_json(name, folder / "model_index.json")
+    family = identify_folder(index)
+    own = folder / "marble.json"
+    extra = _read_json(name, own) if own.exists() else {}
+    if family and family.parts:
+        return _describe_flow_folder(name, folder, family, index, extra)
+    family, unet = _family(name, folder, index)
     vae = _read_json(name, folder / "vae" / "config.json")
     scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
     guided = unet.get("time_cond_proj_dim")
+    parts = U_NET_PARTS if family.is_xl else U_NET_PARTS[:3]
     with as_broken_model(name):
         check_channels(family, unet.get("in_channels"), vae.get("latent_channels"))
         check_unet(unet)
         check_guidance(guided)
         check_scheduler(scheduler)
         check_vae(vae)
-        _check_weights(name, folder, two_encoders=family.is_xl)
+        _check_weights(name, folder, parts)
+        for part in parts:
+            _check_headers(part, component_files(folder / part))
         side = sample_size(unet)
     size = side * 2 ** (len(vae.get("block_out_channels", ())) - 1)
-    own = folder / "marble.json"
+    defaults = _of_u_net(family.defaults(size), name, guided=guided is not None)
     return _with_own(
-        Checkpoint(name=name, folder=folder, family=family, defaults=family.defaults(size)),
+        Checkpoint(name=name, folder=folder, family=family, defaults=defaults),
         own.name,
-        _read_json(name, own) if own.exists() else {},
-        guided=guided is not None,
-        channels=vae.get("latent_channels", 4),
+        extra,
+        vae.get("latent_channels", 4),
     )
 
 
-def describe_file(name: str, file: Path) -> Checkpoint:
-    """Read a single file's header, or raise `BrokenModel` with the reason."""
-    if file.suffix.lower() not in SAFE:
+def describe_file(
+    name: str, file: Path, part_files: PartFiles | None = None, models: Iterable[Path] = ()
+) -> Checkpoint:
+    """Read a single file's header, or raise `BrokenModel` with the reason.
+
+    part_files: among which parts are found that are not in the file; models: other models' files
+    and folders, of which some may lend a tokenizer.
+    """
+    if file.suffix.lower() in PICKLES:
         raise BrokenModel(name, "it is a pickle, which can run code; convert it to safetensors.")
     own = file.with_suffix(".marble.json")
     extra = _read_json(name, own) if own.exists() else {}
     with as_broken_model(name):
-        info = identify_file(read_header(file), prediction_given="prediction" in extra)
+        header = read_weights(file)
+        family = family_of(header)
+        if family and family.parts:
+            check_family(family)
+            check_quantised(header)
+            folders = (path for path in models if path.is_dir())
+            part_files = part_files or PartFiles(None)
+            return _describe_flow(
+                Checkpoint(
+                    name=name,
+                    folder=file.parent,
+                    file=file,
+                    family=family,
+                    defaults=family.defaults(FLOW_SIZE),
+                ),
+                network_tensors(header),
+                [name, *(header.metadata.get(key, "") for key in TITLES)],
+                own.name,
+                extra,
+                lambda needs, named: part_files.of_file(needs, header, named, folders),
+            )
+        info = identify_file(header, prediction_given="prediction" in extra)
+    defaults = info.family.defaults(info.sample_size * 8)
     return _with_own(
         Checkpoint(
             name=name,
             folder=info.family.config_folder,
             file=file,
             family=info.family,
-            defaults=info.family.defaults(info.sample_size * 8),
+            defaults=_of_u_net(defaults, name, guided=info.guided),
             prediction=info.prediction,
             zero_snr=info.zero_snr,
             has_vae=info.has_vae,
         ),
         own.name,
         extra,
-        guided=info.guided,
     )
 
 
-def _family(name: str, folder: Path) -> tuple[Family, dict[str, Any]]:
-    index = _read_json(name, folder / "model_index.json")
+def _describe_flow_folder(
+    name: str, folder: Path, family: Family, index: Mapping[str, Any], extra: Mapping[str, Any]
+) -> Checkpoint:
+    weights = [part for part, _ in family.parts if not part.startswith(TOKENIZER)]
+    with as_broken_model(name):
+        check_family(family)
+        _check_weights(name, folder, ["transformer", *weights])
+        header = read_part(folder / "transformer")
+        found = family_of(header)
+        if found is not family:
+            what = f"it is {found.named} model" if found else "it is not known to Marble"
+            raise BadFile(f"transformer/ is not what model_index.json says: {what}")
+        distilled = {True: "distilled", False: "base"}.get(index.get("is_distilled", ""), "")
+        return _describe_flow(
+            Checkpoint(
+                name=name, folder=folder, family=family, defaults=family.defaults(FLOW_SIZE)
+            ),
+            network_tensors(header),
+            [distilled, str(index.get("_class_name")), name],
+            "marble.json",
+            extra,
+            lambda needs, _: PartFiles(None).of_folder(needs, folder),
+        )
+
+
+def _describe_flow(
+    checkpoint: Checkpoint,
+    tensors: Mapping[str, Tensor],
+    names: Iterable[str],
+    own: str,
+    extra: Mapping[str, Any],
+    find: Callable[[Mapping[str, str], Mapping[str, str]], FoundParts],
+) -> Checkpoint:
+    """Complete a flow model's description by its variant and its parts; raises `BadFile`.
+
+    names: what it is called, and what else may say what it is; own: the name of the owner's file;
+    find: of the parts that it needs, and those that the owner names.
+    """
+    family, names = checkpoint.family, list(names)
+    with as_broken_model(checkpoint.name, f"{own}: "):
+        given = own_variant(extra)
+    variant = choose(family, names, tensors, given)
+    needs = {**dict(family.parts), **(variant.parts or {})}
+    with as_broken_model(checkpoint.name, f"{own}: "):
+        named = own_parts(extra, {*needs, *tokenizers(needs)})
+    found = find(needs, named)
+    return _with_own(
+        replace(
+            checkpoint,
+            parts=found.parts,
+            prefixes=found.prefixes,
+            variant=variant.title,
+            defaults=with_sampling(checkpoint.defaults, sampling_of(variant, names)),
+            lacks=family.lacks | variant.lacks,
+            multiple=family.multiple,
+            references=variant.references,
+        ),
+        own,
+        extra,
+        family.channels,
+    )
+
+
+def _of_u_net(defaults: Defaults, name: str, *, guided: bool) -> Defaults:
+    """Return the defaults of a U-Net; guided: guidance is built in, whatever its name suggests."""
+    return with_sampling(defaults, GUIDED) if guided else fit_to_name(defaults, name)
+
+
+def _family(name: str, folder: Path, index: Mapping[str, Any]) -> tuple[Family, dict[str, Any]]:
     family, unet = identify_folder(index), dict[str, Any]()
     if family and family.loadable:  # others need not have a U-Net
         unet = _read_json(name, folder / "unet" / "config.json")
@@ -199,18 +325,17 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_weights(name: str, folder: Path, *, two_encoders: bool) -> None:
+def _check_weights(name: str, folder: Path, parts: Iterable[str]) -> None:
     if repo := half_fetched(folder):
         raise BrokenModel(name, f"it is not wholly fetched; `marble models get {repo}` goes on.")
-    for part in COMPONENTS if two_encoders else COMPONENTS[:3]:
-        if files := component_files(folder / part):
-            _check_headers(part, files)
-        elif any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
+    for part in parts:
+        if component_files(folder / part):
+            continue
+        if any(found for ending in PICKLES for found in (folder / part).glob(f"*{ending}")):
             raise BrokenModel(
                 name, f"{part}/ holds pickled weights, which can run code; convert to safetensors."
             )
-        else:
-            raise BrokenModel(name, f"{part}/ holds no safetensors file.")
+        raise BrokenModel(name, f"{part}/ holds no safetensors file.")
 
 
 def _check_headers(part: str, files: Iterable[Path]) -> None:
@@ -222,14 +347,11 @@ def _check_headers(part: str, files: Iterable[Path]) -> None:
 
 
 def _with_own(
-    checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], *, guided: bool, channels: int = 4
+    checkpoint: Checkpoint, own: str, extra: Mapping[str, Any], channels: int = 4
 ) -> Checkpoint:
-    """Return the checkpoint with defaults by its name and the owner's settings beside it.
+    """Return the checkpoint with the owner's settings beside it.
 
-    own: the name of the owner's file; guided: guidance is built in, whatever its name suggests;
-    channels: of its latents.
+    own: the name of the owner's file; channels: of its latents.
     """
-    name, usual = checkpoint.name, checkpoint.defaults
-    defaults = with_sampling(usual, GUIDED) if guided else fit_to_name(usual, name)
-    with as_broken_model(name, f"{own}: "):
-        return replace(checkpoint, **own_settings(extra, defaults, channels))
+    with as_broken_model(checkpoint.name, f"{own}: "):
+        return replace(checkpoint, **own_settings(extra, checkpoint.defaults, channels))

@@ -1,13 +1,13 @@
 """Families of models, as data, by which the shapes of weights identify a model.
 
-A family is read from shapes, in a diffusers folder's configuration or in the header of a single
-file, never from a file's name. What shapes cannot tell (that a model was distilled to few steps)
-only changes defaults, and those a name may suggest: `VARIANTS`.
+A family is read from names and shapes of tensors, in a diffusers folder's configuration or in the
+header of a file, never from a file's name. What these cannot tell (that a model was distilled to
+few steps) a name may suggest: `engine.models.variants`.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,8 @@ class Family:
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
     multiple of, in pixels; `references` is how many pictures they can edit by words (0: none);
-    `module` loads them, of `engine.families`.
+    `module` loads them, of `engine.families`; `channels` are those of their latents; `parts` are what a network alone needs beside it: part in
+    a diffusers folder, and its kind (`engine.models.parts`); a family without them has a U-Net.
     """
 
     key: str
@@ -58,11 +59,18 @@ class Family:
     multiple: int = 8
     references: int = 0
     module: str = "stable_diffusion"
+    channels: int = 4
+    parts: tuple[tuple[str, str], ...] = ()
 
     @property
     def config_folder(self) -> Path:
         """Return the folder that describes the modules of its single files."""
         return CONFIGS / self.key
+
+    @property
+    def named(self) -> str:
+        """Return its title with an article."""
+        return f"{'an' if self.title[0] in 'AEIO' else 'a'} {self.title}"
 
     @property
     def is_xl(self) -> bool:
@@ -80,8 +88,32 @@ SDXL: Final = "StableDiffusionXLPipeline"
 TASK: Final = re.compile("PAG|Img2Img|Inpaint|InstructPix2Pix|Upscale|Depth2Img|Legacy$|Safe$")
 
 
-def _later(key: str, title: str, pipeline: str, module: str = "") -> Family:
-    return Family(key=key, title=title, pipeline=pipeline, loadable=False, module=module)
+def _later(key: str, title: str, pipeline: str) -> Family:
+    return Family(key=key, title=title, pipeline=pipeline, loadable=False)
+
+
+def _flow(
+    key: str,
+    title: str,
+    pipeline: str,
+    module: str,
+    *,
+    loadable: bool,
+    channels: int = 16,
+    **parts: str,
+) -> Family:
+    """Return a family of transformers that predict flows; their tokens span 16 × 16 pixels."""
+    return Family(
+        key=key,
+        title=title,
+        pipeline=pipeline,
+        module=module,
+        loadable=loadable,
+        channels=channels,
+        lacks=frozenset(("clip_skip", "controls")),
+        multiple=16,
+        parts=tuple(parts.items()),
+    )
 
 
 # The first that fits is taken.
@@ -120,13 +152,90 @@ FAMILIES: Final = (
         loadable=False,
     ),
     Family(key="xl", title="Stable Diffusion XL form", pipeline=SDXL, last_layer=2),
-    _later("sd3", "Stable Diffusion 3", "StableDiffusion3"),
-    _later("flux2", "FLUX.2", "Flux2"),
-    _later("flux", "FLUX", "Flux"),
-    _later("chroma", "Chroma", "Chroma"),
-    _later("qwen", "Qwen-Image", "QwenImage"),
-    _later("z", "Z-Image", "ZImage", "z_image"),
-    _later("lumina2", "Lumina 2", "Lumina2"),
+    _flow(
+        "sd3",
+        "Stable Diffusion 3",
+        "StableDiffusion3",
+        "sd3",
+        loadable=False,
+        text_encoder="clip_l",
+        text_encoder_2="clip_g",
+        text_encoder_3="t5xxl",
+        vae="sd3",
+    ),
+    _later("flux3", "FLUX.3", "Flux3"),
+    _flow(
+        "flux2",
+        "FLUX.2",
+        "Flux2",
+        "flux2",
+        loadable=False,
+        channels=128,
+        text_encoder="mistral3",
+        vae="flux2",
+    ),
+    _flow(
+        "flux",
+        "FLUX.1",
+        "Flux",
+        "flux",
+        loadable=False,
+        text_encoder="clip_l",
+        text_encoder_2="t5xxl",
+        vae="flux",
+    ),
+    _later("ovis", "Ovis-Image", "OvisImage"),
+    _later("longcat", "LongCat-Image", "LongCatImage"),
+    _later("radiance", "Chroma Radiance", "ChromaRadiance"),
+    _flow("chroma", "Chroma", "Chroma", "chroma", loadable=False, text_encoder="t5xxl", vae="flux"),
+    _later("qwen21", "Qwen-Image 2.1", "QwenImage21"),
+    _later("layered", "Qwen-Image-Layered", "QwenImageLayered"),
+    _later("lens", "Lens", "Lens"),
+    _later("mage", "Mage-Flow", "MageFlow"),
+    _flow(
+        "qwen",
+        "Qwen-Image",
+        "QwenImage",
+        "qwen_image",
+        loadable=False,
+        text_encoder="qwen25_7b",
+        vae="qwen_image",
+    ),
+    _later("z_edit", "Z-Image Omni", "ZImageOmni"),
+    _later("z_pixel", "Z-Image in pixels", "ZImagePixel"),
+    _flow("z", "Z-Image", "ZImage", "z_image", loadable=False, text_encoder="qwen3_4b", vae="flux"),
+    _later("ming", "Ming-Image", "MingImage"),
+    _later("newbie", "NewBie-Image", "NewbieImage"),
+    _flow(
+        "lumina2",
+        "Lumina 2",
+        "Lumina2",
+        "lumina2",
+        loadable=False,
+        text_encoder="gemma2_2b",
+        vae="flux",
+    ),
+    _flow(
+        "krea2",
+        "Krea 2",
+        "Krea2",
+        "krea2",
+        loadable=False,
+        text_encoder="qwen3vl_4b",
+        vae="qwen_image",
+    ),
+    _flow(
+        "anima",
+        "Anima",
+        "Anima",
+        "anima",
+        loadable=False,
+        text_encoder="qwen3_06b",
+        tokenizer_2="t5",
+        vae="qwen_image",
+    ),
+    _later("ideogram4", "Ideogram 4", "Ideogram4"),
+    _later("ernie", "ERNIE-Image", "ErnieImage"),
     _later("lumina", "Lumina-Next", "Lumina"),
     _later("omnigen2", "OmniGen 2", "OmniGen2"),
     _later("auraflow", "AuraFlow", "AuraFlow"),
@@ -152,52 +261,6 @@ PURPOSES: Final = {5: "depth", 7: "upscaling", 8: "image editing"}
 INPAINTING: Final = 9  # latents, a mask, and the latents of the picture without what it hides
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """Describe models distilled to few steps, by a word in their name.
-
-    A word that is also one of everyday names (`hyperRealism`, `turboCar`) counts where nothing
-    follows it but its usual company: numbers, and words of `COMPANY` or of its own `company`.
-    """
-
-    word: str
-    everyday: bool = False
-    company: tuple[str, ...] = ()
-    sampling: Sampling
-
-
-# As makers recommend. The schedule holds where a model was distilled: at timesteps spaced evenly
-# from the top.
-def _few(steps: int, sampler: str = "euler", guidance_scale: float = 1.0) -> Sampling:
-    return Sampling(
-        steps=steps, guidance_scale=guidance_scale, sampler=sampler, schedule="sgm_uniform"
-    )
-
-
-VARIANTS: Final = (
-    Variant(word="turbo", everyday=True, company=("vision",), sampling=_few(4, "euler_ancestral")),
-    Variant(word="lightning", everyday=True, sampling=_few(4)),
-    Variant(word="hyper", everyday=True, sampling=_few(8)),
-    Variant(word="lcm", sampling=_few(6, "lcm", 1.5)),
-    Variant(word="dmd2", sampling=_few(4, "lcm")),
-    Variant(word="schnell", sampling=_few(4)),
-)
-# What follows a variant's word in names: forms, precisions, samplers, versions, other variants.
-COMPANY: Final = frozenset(
-    (
-        *("sd", "sdxl", "xl", "vae", "bakedvae", "baked", "unet", "model", "checkpoint", "merge"),
-        *("fp", "bf", "pruned", "ema", "emaonly", "v", "ver", "version", "final", "beta", "alpha"),
-        *("step", "steps", "cfg", "dpm", "dpmpp", "dpmsde", "sde", "karras", "euler", "lora"),
-        *("inpaint", "inpainting", "turbo", "lightning", "hyper", "lcm", "dmd"),
-        *("pony", "illustrious", "noob", "by", "no", "with"),
-    )
-)
-# LCM's first form, whose guidance is built in, and which its weights tell.
-GUIDED: Final = _few(4, "lcm", 8.0)
-_WORDS: Final = re.compile(r"[A-Z]?[a-z]+\d?(?![a-z])|[A-Z]+\d?(?![a-z])")
-_STEPS: Final = re.compile(r"(?<!\d)([1-9]\d?)[ _-]?steps?(?![a-z])", re.IGNORECASE)
-
-
 def identify_folder(
     index: Mapping[str, Any], unet: Mapping[str, Any] | None = None
 ) -> Family | None:
@@ -213,32 +276,5 @@ def identify_folder(
         widths = (None, unet.get("cross_attention_dim")) if unet else (family.context_width,)
         if family.pipeline == kind and family.context_width in widths:
             return family
-    named = (family for family in FAMILIES if not family.loadable)
+    named = (family for family in BY_KEY.values() if family.pipeline not in (SD, SDXL))
     return next((family for family in named if kind.startswith(family.pipeline)), None)
-
-
-def fit_to_name(defaults: Defaults, name: str) -> Defaults:
-    """Return the defaults of a model distilled to few steps where its name says that it is one."""
-    variant = next((each for each in VARIANTS if _names(name, each)), None)
-    if variant is None:
-        return defaults
-    steps = _STEPS.search(name)
-    fitting = with_sampling(defaults, variant.sampling)
-    return replace(fitting, steps=int(steps[1])) if steps else fitting
-
-
-def _names(name: str, variant: Variant) -> bool:
-    """Return whether a variant's word stands in a name, a path, as a word of its own."""
-    for part in name.removesuffix(".safetensors").removesuffix(".sft").split("/"):
-        words = [word.lower() for word in _WORDS.findall(part)]
-        for word, following in zip(words, [*words[1:], ""], strict=True):
-            company = following.rstrip("0123456789")
-            alone = not company or company in COMPANY or company in variant.company
-            if word == variant.word and (alone or not variant.everyday):
-                return True
-    return False
-
-
-def with_sampling(defaults: Defaults, sampling: Sampling) -> Defaults:
-    """Return the defaults with another way of sampling."""
-    return replace(defaults, **asdict(sampling))

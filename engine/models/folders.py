@@ -12,6 +12,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import Final
 
+from engine.files.gguf import ENDING as GGUF
 from engine.models.extra_paths import extra_folders
 from engine.models.weights import variant
 
@@ -26,6 +27,9 @@ class ModelKind(StrEnum):
     CONTROLNET = "control model"
     UPSCALER = "upscaler"
     EMBEDDING = "embedding"
+    NETWORK = "diffusion model"
+    TEXT_ENCODER = "text encoder"
+    TOKENIZER = "tokenizer"
 
 
 # What ComfyUI calls the folders of a kind, in `extra_model_paths.yaml` too, and what A1111 does.
@@ -37,10 +41,14 @@ FOLDERS: Final[dict[ModelKind, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     ModelKind.CONTROLNET: (("controlnet",), ("ControlNet",)),
     ModelKind.UPSCALER: (("upscale_models",), ("ESRGAN", "RealESRGAN")),
     ModelKind.EMBEDDING: (("embeddings",), ()),
+    ModelKind.NETWORK: (("diffusion_models", "unet"), ()),
+    ModelKind.TEXT_ENCODER: (("text_encoders", "clip"), ("text_encoder",)),
+    ModelKind.TOKENIZER: (("tokenizers",), ()),
 }
 SAFE: Final = (".safetensors", ".sft")
 # Pickles can run code when they are read, and the known guards have known holes.
 PICKLES: Final = (".ckpt", ".pt", ".pth", ".bin")
+WEIGHTS: Final = (*SAFE, GGUF, *PICKLES)
 
 
 def folders(root: Path, kind: ModelKind) -> list[Path]:
@@ -88,11 +96,13 @@ def checkpoints(root: Path) -> dict[str, Path]:
     """Return name → path of all files of weights, pickles included, and diffusers folders.
 
     A name is a path below its folder, as ComfyUI's, `sd15/dreamshaper.safetensors`, and the hub's,
-    `OWNER/NAME`; of files the first of a name counts.
+    `OWNER/NAME`; of files the first of a name counts. Networks whose other parts lie apart are
+    among them.
     """
     single: dict[str, Path] = {}
     whole: dict[str, Path] = {}
-    for folder in folders(root, ModelKind.CHECKPOINT):
+    homes = folders(root, ModelKind.CHECKPOINT) + folders(root, ModelKind.NETWORK)
+    for folder in homes:
         # Directly in the root only files are checkpoints: its folders are other kinds' places.
         everything = folder.iterdir() if folder == root else below(folder)
         for path in sorted(everything):
@@ -106,7 +116,7 @@ def checkpoints(root: Path) -> dict[str, Path]:
 
 def is_weights(path: Path) -> bool:
     """Return whether a path is a file of weights, pickles included."""
-    return path.suffix.lower() in (*SAFE, *PICKLES) and path.is_file()
+    return path.suffix.lower() in WEIGHTS and path.is_file()
 
 
 def is_diffusers(path: Path) -> bool:

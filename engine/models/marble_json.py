@@ -4,7 +4,7 @@ Standard library only.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -35,6 +35,25 @@ def own_settings(extra: Mapping[str, Any], usual: Defaults, channels: int) -> di
     if (preview := extra.get("preview")) is not None:
         _check_preview(preview, channels)
     return {**found, "preview": preview}
+
+
+def own_variant(extra: Mapping[str, Any]) -> str | None:
+    """Return the variant that a network is, as its owner says; raises `BadFile`."""
+    given = extra.get("variant")
+    if not (given is None or isinstance(given, str)):
+        raise BadFile('variant must be a name, like "turbo"')
+    return given
+
+
+def own_parts(extra: Mapping[str, Any], known: Iterable[str]) -> Mapping[str, str]:
+    """Return the files of parts that an owner names, part → name; raises `BadFile`."""
+    given, known = extra.get("parts", {}), sorted(known)
+    if not (isinstance(given, Mapping) and all(isinstance(n, str) for n in given.values())):
+        raise BadFile('parts must be an object of files, like {"vae": "ae.safetensors"}')
+    for part in given:
+        if part not in known:
+            raise BadFile(f"parts may name {', '.join(known)}, not {part}")
+    return given
 
 
 def _own_defaults(given: Any, usual: Defaults) -> Defaults:

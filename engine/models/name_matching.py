@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from engine.errors import UserError, shorten, some
-from engine.models.folders import PICKLES, SAFE
+from engine.models.folders import PICKLES, WEIGHTS
 from engine.sentences import Sentence
 
 
@@ -73,7 +73,7 @@ class Names:
 def without_ending(name: str) -> str:
     """Return a path without the ending of a file of weights, if it has one."""
     start, dot, ending = name.rpartition(".")
-    return start if dot and f".{ending.lower()}" in (*SAFE, *PICKLES) else name
+    return start if dot and f".{ending.lower()}" in WEIGHTS else name
 
 
 def stem(name: str) -> str:

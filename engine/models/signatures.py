@@ -1,4 +1,4 @@
-"""Identify a single-file checkpoint by its tensors' names and shapes.
+"""Identify a single file of a U-Net and its text encoders by its tensors' names and shapes.
 
     identify_file(read_header(path))  # a CheckpointInfo, or BadFile with what the file is instead
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from statistics import pstdev
 from typing import Final
 
-from engine.files.safetensors import BadFile, Header
+from engine.files.safetensors import FP8, BadFile, Header, quantised
 from engine.models.families import BY_KEY, Family
-from engine.models.other_models import describe_other, family_by_tensors
+from engine.models.other_models import describe_other, family_of
 from engine.models.supported import (
     EDM,
     LATER,
@@ -76,6 +76,8 @@ def identify_file(header: Header, *, prediction_given: bool = False) -> Checkpoi
     header = replace(header, tensors=respelled(header.tensors))
     if CONV_IN not in header.tensors:
         raise BadFile(describe_other(header))
+    if found := {tensor.dtype for tensor in header.tensors.values()} & {*FP8}:
+        raise BadFile(quantised(min(found)))
     family = _family(header)
     check_family(family)
     shape = header.shape(CONV_IN)
@@ -104,8 +106,8 @@ def _family(header: Header) -> Family:
         widths = (family.context_width,), (family.added_width,) if family.added_width else ()
         if (context, added) == widths:
             return family
-    if other := family_by_tensors(header):  # its U-Net is named as Stability's, and is more
-        check_family(BY_KEY[other])
+    if other := family_of(header):  # its U-Net is named as Stability's, and is more
+        check_family(other)
     raise BadFile(
         "its form is not known to Marble: a U-Net with text embeddings of "
         f"{context[0] if context else 'no'} values"

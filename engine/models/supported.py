@@ -32,7 +32,7 @@ INPUTS: Final = {
 def check_family(family: Family) -> None:
     """Refuse a family that Marble can name but not run."""
     if not family.loadable:
-        raise BadFile(f"it is a {family.title} model, {LATER}")
+        raise BadFile(f"it is {family.named} model, {LATER}")
 
 
 def check_channels(family: Family, taken: object, given: object = 4) -> None:

@@ -10,9 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-COMPONENTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")
 NETWORK_FOLDER: Final = "transformer"  # of models without a U-Net
+COMPONENTS: Final = (
+    *("unet", NETWORK_FOLDER, "vae"),
+    *("text_encoder", "text_encoder_2", "text_encoder_3"),
+)
 HALF: Final = "fp16"
+BRAIN: Final = "bf16"
 # `model`, a variant, the number of a shard, a variant where older files had it; or their index.
 _NAME: Final = re.compile(
     r"(?:model|diffusion_pytorch_model)(?:"
@@ -43,4 +47,4 @@ def choose(names: Iterable[str], order: tuple[str, ...]) -> list[str]:
 def component_files(part: Path) -> list[Path]:
     """Return the files of weights of a part that are loaded: the plain ones if they are there."""
     names = sorted(path.name for path in part.glob("*.safetensors"))
-    return [part / name for name in choose(names, ("", HALF))]
+    return [part / name for name in choose(names, ("", BRAIN, HALF))]

@@ -106,7 +106,7 @@ FILES: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
     "inpaint.safetensors": (changed(inpainting), None),
     "flux.safetensors": (
         lambda path, _: save(path, **{"double_blocks.0.img_attn.qkv.weight": (4, 4)}),
-        "it is a FLUX model, which Marble cannot run yet",
+        "it is a FLUX.1 model, which Marble cannot run yet",
     ),
     "refiner.safetensors": (
         lambda path, _: save(

@@ -12,7 +12,7 @@ from engine.families.stable_diffusion import load
 from engine.loading import tokenizer as vocabulary
 from engine.models import families
 from engine.models.catalogue import Catalogue, describe_file
-from engine.models.families import fit_to_name
+from engine.models.variants import fit_to_name
 from tests.single_files import make_modules, small_forms, write_single_file
 
 FAMILIES = ("sd1", "sd2", "sdxl")
@@ -123,6 +123,7 @@ def test_what_lies_beside_a_file_wins_over_its_family(file: Path, tmp_path: Path
         ("realism-hyper.safetensors", 8),
         ("lcm_0steps", 6),
         ("turbovision", 25),
+        ("1234.safetensors", 25),
         ("lcmix", 25),
     ],
 )

@@ -206,7 +206,7 @@ REFUSED = {
     "gated folder": (Download(name="x", repo="ada/gated"), "who accepts its terms"),
     "flow": (
         Download(name="x", repo="ada/flux"),
-        "it is a FLUX model|is a FLUX model, which Marble",
+        r"is a FLUX\.1 model, which Marble",
     ),
     "strange": (Download(name="x", repo="ada/strange"), "'DreamPipeline'"),
     "pickles": (Download(name="x", repo="ada/pickles"), "holds no safetensors file of its unet"),

@@ -1,5 +1,6 @@
 """Files of other families and kinds: each is named by what it is, by its tensors' true names."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from diffusers.loaders.single_file_utils import (
 
 from engine.files.safetensors import BadFile, Header, Tensor
 from engine.models.families import BY_KEY, FAMILIES
-from engine.models.other_models import describe_other, family_by_tensors
+from engine.models.other_models import describe_other, family_of
 from engine.models.signatures import identify_file
 
 PREFIX = "model.diffusion_model."
@@ -156,7 +157,68 @@ ORIGINAL: dict[str, tuple[str, list[str]]] = {
         ["noise_refiner.0.attn.to_q.weight", "ref_image_refiner.0.attn.to_q.weight"],
     ),
     "Cosmos": ("cosmos", ["blocks.0.self_attn.q_proj.weight", "x_embedder.proj.1.weight"]),
+    "Anima": (
+        "anima",
+        [
+            "blocks.0.mlp.layer1.weight",
+            "llm_adapter.blocks.0.cross_attn.q_proj.weight",
+            "x_embedder.proj.1.weight",
+        ],
+    ),
+    "FLUX.3": (
+        "flux3",
+        [
+            "early_stream_modulations.image.lin.weight",
+            "single_blocks.0.q_proj.weight",
+            "time_in.in_layer.weight",
+        ],
+    ),
+    "Krea 2": ("krea2", ["blocks.0.attn.wq.weight", "first.weight", "txtfusion.projector.weight"]),
+    "ERNIE": ("ernie", ["layers.0.mlp.linear_fc2.weight", "x_embedder.proj.weight"]),
+    "Ideogram 4": (
+        "ideogram4",
+        ["embed_image_indicator.weight", "input_proj.weight", "layers.0.attention.qkv.weight"],
+    ),
+    "HiDream O1": ("hidream", ["t_embedder1.mlp.0.weight", "x_embedder.proj1.weight"]),
+    "Qwen-Image 2.1": (
+        "qwen21",
+        [
+            "modulation.1.weight",
+            "transformer_blocks.0.img_mlp.proj.weight",
+            "txt_in.text_norm.weight",
+        ],
+    ),
+    "Qwen-Image-Layered": (
+        "layered",
+        [
+            "time_text_embed.addition_t_embedding.weight",
+            "transformer_blocks.0.img_mod.1.weight",
+        ],
+    ),
+    "Lens": ("lens", ["transformer_blocks.0.img_mlp.w1.weight", "txt_norm.weight"]),
+    "Chroma Radiance": (
+        "radiance",
+        [*FLUX[:2], "distilled_guidance_layer.norms.0.scale", "nerf_blocks.0.norm.scale"],
+    ),
+    "Ovis": ("ovis", [*FLUX[:2], "double_blocks.0.img_mlp.gate_proj.weight", "txt_norm.scale"]),
 }
+# Of FLUX.1's blocks, and of Qwen-Image's: told by the width of their text.
+WIDTHS: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
+    "LongCat": (
+        "longcat",
+        {"double_blocks.0.img_attn.qkv.weight": (9216, 3072), "txt_in.weight": (3072, 3584)},
+    ),
+    "Mage-Flow": (
+        "mage",
+        {"transformer_blocks.0.img_mod.1.weight": (4, 4), "txt_norm.weight": (2560,)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_a_relative_is_known_by_a_width(name: str) -> None:
+    key, shapes = WIDTHS[name]
+    assert family_of(header(shapes)) is BY_KEY[key]
 
 
 @pytest.mark.parametrize("name", ORIGINAL)
@@ -164,8 +226,9 @@ ORIGINAL: dict[str, tuple[str, list[str]]] = {
 def test_a_family_is_known_by_the_makers_names(name: str, prefix: str) -> None:
     key, names = ORIGINAL[name]
     found = header(prefix + each for each in names)
-    assert family_by_tensors(found) == key
-    with pytest.raises(BadFile, match=f"^it is a {BY_KEY[key].title} model, which Marble cannot"):
+    assert family_of(found) is BY_KEY[key]
+    what = re.escape(BY_KEY[key].named)
+    with pytest.raises(BadFile, match=f"^it is {what} model, which Marble cannot"):
         identify_file(found)
 
 
@@ -190,6 +253,24 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "LTXVideoTransformer3DModel": ("ltx", {"num_layers": 1}),
     "MochiTransformer3DModel": ("mochi", {"num_layers": 2}),
     "CogVideoXTransformer3DModel": ("cogvideo", {"num_layers": 1}),
+    "Flux3Transformer2DModel": ("flux3", {"num_layers": 1, "num_single_layers": 1}),
+    "Krea2Transformer2DModel": ("krea2", {"num_layers": 1}),
+    "ErnieImageTransformer2DModel": ("ernie", {"num_layers": 1}),
+    "Ideogram4Transformer2DModel": ("ideogram4", {"num_layers": 1}),
+    "QwenImage21Transformer2DModel": ("qwen21", {"num_layers": 1}),
+    "OvisImageTransformer2DModel": ("ovis", {"num_layers": 1, "num_single_layers": 1}),
+    "LongCatImageTransformer2DModel": ("longcat", {"num_layers": 1, "num_single_layers": 1}),
+    "HiDreamImageTransformer2DModel": (
+        "hidream",
+        {
+            "num_layers": 1,
+            "num_single_layers": 1,
+            "patch_size": 2,
+            "in_channels": 16,
+            "caption_channels": [4096, 4096],
+            "llama_layers": [0],
+        },
+    ),
     "StableCascadeUNet": ("cascade", {"clip_text_in_channels": 1280, "conditioning_dim": 64}),
 }
 
@@ -200,10 +281,8 @@ def test_a_family_is_known_by_diffusers_names(kind: str) -> None:
     key, config = CLASSES[kind]
     with torch.device("meta"):
         module = getattr(diffusers, kind)(**config)
-    assert (
-        family_by_tensors(header({n: tuple(w.shape) for n, w in module.state_dict().items()}))
-        == key
-    )
+    shapes = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+    assert family_of(header(shapes)) is BY_KEY[key]
 
 
 # diffusers' key of a family's telltale names → ours.
@@ -220,25 +299,35 @@ TELLTALES = {
 
 @pytest.mark.parametrize("theirs", [key for key, ours in TELLTALES.items() if ours])
 def test_diffusers_telltales_are_known(theirs: str) -> None:
-    names = CHECKPOINT_KEY_NAMES[theirs]
-    assert (
-        family_by_tensors(header([names] if isinstance(names, str) else names)) == TELLTALES[theirs]
-    )
+    names, ours = CHECKPOINT_KEY_NAMES[theirs], TELLTALES[theirs]
+    assert ours
+    assert family_of(header([names] if isinstance(names, str) else names)) is BY_KEY[ours]
 
 
-@pytest.mark.parametrize(("width", "key"), [(2304, "lumina2"), (3840, "z")])
-def test_lumina_2_and_z_image_are_told_by_their_width(width: int, key: str) -> None:
-    names = {
+@pytest.mark.parametrize(
+    ("width", "more", "key"),
+    [
+        (2304, [], "lumina2"),
+        (2304, ["clip_text_pooled_proj.0.weight"], "newbie"),
+        (3840, ["cap_pad_token", "x_pad_token"], "z"),
+        (3840, ["cap_pad_token", "siglip_embedder.0.weight"], "z_edit"),
+        (3840, ["cap_pad_token", "dec_net.cond_embed.weight"], "z_pixel"),
+        (3840, [], "ming"),
+    ],
+)
+def test_those_of_lumina_2s_blocks_are_told_apart(width: int, more: list[str], key: str) -> None:
+    shapes = {
         "noise_refiner.0.attention.qkv.weight": (8, width),
         "cap_embedder.1.weight": (width, 2560),
+        **dict.fromkeys(more, (1, width)),
     }
-    assert family_by_tensors(header(names)) == key
+    assert family_of(header(shapes)) is BY_KEY[key]
 
 
 def test_every_family_that_is_only_named_can_be_told_by_a_file() -> None:
     named = {family.key for family in FAMILIES if not family.loadable} - {"refiner"}
-    tested = {key for key, _ in ORIGINAL.values()} | {key for key, _ in CLASSES.values()}
-    assert named - tested == {"kolors", "video"}
+    tested = {key for key, _ in (*ORIGINAL.values(), *WIDTHS.values(), *CLASSES.values())}
+    assert named - tested == {"kolors", "video", "newbie", "ming", "z_edit", "z_pixel"}
 
 
 def test_a_kolors_unet_is_no_part_of_sdxl() -> None:
@@ -261,8 +350,8 @@ def test_stable_video_diffusion_is_named_though_its_unet_is_spelled_as_stability
 
 OTHERS = {
     "vision_model.embeddings.patch_embedding.weight vision_model.encoder.layers.0.x": "image encod",
-    "text_model.encoder.layers.0.mlp.fc1.weight": "a text encoder alone",
-    "encoder.block.0.layer.0.SelfAttention.q.weight": "a text encoder alone",
+    "text_model.encoder.layers.0.mlp.fc1.weight": "a text encoder; it belongs into",
+    "encoder.block.0.layer.0.SelfAttention.q.weight": "a text encoder; it belongs into",
     "transformer_blocks.0.attn.to_q.lora_A.weight": "a LoRA",
     "unet.down_blocks.0.attentions.0.to_q.lora.down.weight": "a LoRA",
     "controlnet_x_embedder.weight transformer_blocks.0.attn.add_k_proj.weight pos_embed.proj.w": (
@@ -271,6 +360,8 @@ OTHERS = {
     "ip_adapter.1.to_k_ip.weight image_proj.norm.weight": "an IP-Adapter",
     "down_blocks.0.motion_modules.0.temporal_transformer.proj_in.weight": "a motion module",
     "encoder.down.0.block.0.conv1.weight": "a VAE",
+    "decoder.middle.0.residual.0.gamma encoder.conv1.weight": "a VAE",
+    "control_layers.0.attention.qkv.weight control_noise_refiner.0.x": "a ControlNet",
     "abc": "nothing in it is known",
 }
 

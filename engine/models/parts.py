@@ -1,0 +1,310 @@
+"""What a network needs beside it, its text encoders, VAE and tokenizers: which files these are.
+
+    found = PartFiles(models_dir).find(family.parts, header, file)
+    found.parts["text_encoder"]      # models/text_encoders/qwen_3_4b.safetensors
+
+Each file's header tells what it is (`engine.models.part_kinds`). Where several files would do, the
+more precise is taken. Standard library only.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Final
+
+from engine.errors import BrokenModel, UserError
+from engine.files.atomic import read_object
+from engine.files.gguf import read_weights
+from engine.files.safetensors import BadFile, Header, Tensor
+from engine.models.folders import ModelKind, folders
+from engine.models.llama_names import REORDERED, by_transformers
+from engine.models.model_files import ModelFiles
+from engine.models.name_matching import stem
+from engine.models.other_models import first
+from engine.models.part_kinds import CLASSES, ENCODERS, IMAGE_VAE, KINDS, TOKENIZERS, VAES
+from engine.models.quantised import check_quantised
+from engine.models.supported import LATER
+from engine.models.weights import component_files
+
+NETWORK: Final = "network"
+ENCODER: Final = "text_encoder"
+TOKENIZER: Final = "tokenizer"
+VAE: Final = "vae"
+# What names begin with in a file that holds several parts.
+NETWORKS: Final = ("model.diffusion_model.", "diffusion_model.", "net.")
+INSIDE: Final = re.compile(r"text_encoders\.[^.]+\.(?:transformer\.)?|first_stage_model\.|vae\.")
+MANY: Final = 5  # ComfyUI's: more names than these begin so, where it is a prefix
+VOCABULARIES: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # a tokenizer's files
+
+
+@dataclass(frozen=True, slots=True)
+class FoundParts:
+    """Say where parts lie: their files or folders, and what their tensors' names begin with."""
+
+    parts: dict[str, Path] = field(default_factory=dict)
+    prefixes: dict[str, str] = field(default_factory=dict)
+
+
+def prefix_of_network(names: Iterable[str]) -> str:
+    """Return what the names of a network's tensors begin with in a file, "" for nothing."""
+    names = list(names)
+    counts = {start: sum(name.startswith(start) for name in names) for start in NETWORKS}
+    return next((start for start, count in counts.items() if count > MANY), "")
+
+
+def network_tensors(header: Header) -> dict[str, Tensor]:
+    """Return a network's tensors by their own names, without the other parts of its file."""
+    start = prefix_of_network(header.tensors)
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in header.tensors.items()
+        if name.startswith(start) and (start or not INSIDE.match(name))
+    }
+
+
+def bits(header: Header) -> float:
+    """Return how many bits a file spends on a value, in the mean."""
+    values = sum(prod(tensor.shape) for tensor in header.tensors.values())
+    return 8 * sum(t.end - t.start for t in header.tensors.values()) / max(values, 1)
+
+
+def read_part(path: Path) -> Header:
+    """Read the headers of a file, or of the files of a folder's weights; raises `BadFile`.
+
+    Text encoders in GGUF have the names of transformers.
+    """
+    if not path.is_dir():
+        header = read_weights(path)
+        if (kind := header.metadata.get("general.architecture")) in REORDERED:
+            raise BadFile(f"its rows are in llama.cpp's order for {kind}, {LATER}")
+        header = replace(header, tensors=by_transformers(header.tensors))
+    else:
+        files = component_files(path)
+        if not files:
+            raise BadFile(f"{path.name}/ holds no safetensors file")
+        tensors: dict[str, Tensor] = {}
+        for file in files:
+            tensors |= read_weights(file).tensors
+        header = Header(files[0], tensors, {})
+    check_quantised(header)
+    return header
+
+
+class PartFiles:
+    """Find the parts of networks among the files of a folder of models."""
+
+    def __init__(self, models_dir: Path | None) -> None:
+        self._models_dir = models_dir
+        self._files = {
+            part: ModelFiles(models_dir, kind)
+            for part, kind in ((ENCODER, ModelKind.TEXT_ENCODER), (VAE, ModelKind.VAE))
+        }
+
+    def of_file(
+        self,
+        needs: Mapping[str, str],
+        header: Header,
+        own: Mapping[str, str],
+        diffusers: Iterable[Path] = (),
+    ) -> FoundParts:
+        """Return the parts of a network's file: those in it, and those that lie apart.
+
+        needs: part → its kind; own: those that the model's owner names; diffusers: folders in
+        diffusers' layout, whose tokenizers may do. Raises `BadFile` for a part that there is not.
+        """
+        start = prefix_of_network(header.tensors)
+        found = FoundParts({NETWORK: header.path}, {NETWORK: start} if start else {})
+        inside = _inside(header)
+        for part, kind in needs.items():
+            if part.startswith(TOKENIZER):
+                continue
+            within = next((key for key in inside if _is(kind, key)), None)
+            if part in own:
+                found.parts[part] = self._named(part, kind, own[part])
+            elif within:
+                found.parts[part], found.prefixes[part] = header.path, inside[within]
+            else:
+                found.parts[part] = self._look_for(part, kind)
+        diffusers = list(diffusers)
+        for part, kind in tokenizers(needs).items():
+            encoder = found.parts.get(part.replace(TOKENIZER, ENCODER))
+            if part in own:
+                found.parts[part] = self._named_tokenizer(part, own[part])
+            else:
+                found.parts[part] = self._tokenizer(kind, encoder, diffusers)
+        return found
+
+    def of_folder(self, needs: Mapping[str, str], folder: Path) -> FoundParts:
+        """Return the parts of a folder in diffusers' layout; raises `BadFile`."""
+        found = FoundParts({NETWORK: folder / "transformer"})
+        for part, kind in needs.items():
+            if part.startswith(TOKENIZER):
+                continue
+            found.parts[part] = folder / part
+            key = _kind(part, read_part(folder / part))
+            if not _is(kind, key):
+                raise BadFile(f"{part}/ {_instead(key, kind)}")
+        for part in tokenizers(needs):
+            found.parts[part] = folder / part
+            if not is_tokenizer(folder / part):
+                raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
+        return found
+
+    def _named(self, part: str, kind: str, given: str) -> Path:
+        try:
+            path = self._of(part).path(given)
+            key = _kind(part, read_part(path))
+        except BrokenModel as error:
+            raise BadFile(f"parts.{part}: {error.reason.removesuffix('.')}") from None
+        except UserError as error:
+            raise BadFile(f"parts.{part}: {str(error).removesuffix('.')}") from None
+        except BadFile as error:
+            raise BadFile(f"parts.{part}: {given}: {error}") from None
+        if not _is(kind, key):
+            raise BadFile(f"parts.{part}: {given} {_instead(key, kind)}")
+        return path
+
+    def _of(self, part: str) -> ModelFiles:
+        return self._files[VAE if part == VAE else ENCODER]
+
+    def _look_for(self, part: str, kind: str) -> Path:
+        """Return the best of the files that are of a kind."""
+        fitting: list[tuple[tuple[float, bool, float, str], Path]] = []
+        others, broken = [], []
+        for name in self._of(part).files():
+            try:
+                path = self._of(part).path(name)
+                header = read_part(path)
+            except BrokenModel:  # a pickle
+                continue
+            except BadFile as error:
+                broken.append((name, error))
+                continue
+            key = _kind(part, header)
+            if _is(kind, key) and _fits_name(kind, path):
+                mean = bits(header)
+                order = -min(mean, 16), path.name != KINDS[kind].file, mean, name
+                fitting.append((order, path))
+            elif key:
+                others.append((name, key))
+        if fitting:
+            return min(fitting)[1]
+        raise BadFile(_missing(part, kind, others, broken))
+
+    def _named_tokenizer(self, part: str, given: str) -> Path:
+        path = (self._models_dir or Path()) / given
+        if not is_tokenizer(path):
+            raise BadFile(f"parts.{part}: {given} is no folder with a tokenizer (tokenizer.json)")
+        return path
+
+    def _tokenizer(self, kind: str, encoder: Path | None, diffusers: Iterable[Path]) -> Path:
+        """Return the folder of a tokenizer, or the file of an encoder that holds one.
+
+        It is looked for in the encoder's file, in a folder beside that of its name, in
+        `tokenizers/KIND/`, and in folders in diffusers' layout.
+        """
+        places = []
+        if encoder:
+            inside = next((each.inside for each in KINDS.values() if each.tokenizer == kind), "")
+            if inside and any(name.endswith(inside) for name in read_part(encoder).tensors):
+                return encoder
+            places.append(encoder if encoder.is_dir() else encoder.with_suffix(""))
+        if self._models_dir:
+            homes = folders(self._models_dir, ModelKind.TOKENIZER)
+            places += [home / kind for home in homes]
+        places += [place for folder in diffusers for place in _tokenizers_of(folder, kind)]
+        if found := next(filter(is_tokenizer, places), None):
+            return found
+        raise BadFile(
+            f"the tokenizer of {TOKENIZERS[kind]} is missing: `marble models get tokenizer-{kind}` "
+            f"fetches it, or put its tokenizer.json into tokenizers/{kind}/"
+        )
+
+
+def tokenizers(needs: Mapping[str, str]) -> dict[str, str]:
+    """Return the tokenizers that are needed, part → kind: those of text encoders, and others."""
+    found = {part: kind for part, kind in needs.items() if part.startswith(TOKENIZER)}
+    for part, kind in needs.items():
+        if part.startswith(ENCODER) and KINDS[kind].tokenizer:
+            found[part.replace(ENCODER, TOKENIZER)] = KINDS[kind].tokenizer
+    return found
+
+
+def is_tokenizer(folder: Path) -> bool:
+    """Return whether a folder holds a tokenizer."""
+    return any(all((folder / name).is_file() for name in names) for names in VOCABULARIES)
+
+
+def _tokenizers_of(folder: Path, kind: str) -> Iterator[Path]:
+    """Yield where a diffusers folder has tokenizers of a kind, by the classes of its encoders."""
+    for part, entry in read_object(folder / "model_index.json").items():
+        its = CLASSES.get(str(entry[-1])) if isinstance(entry, list) and entry else None
+        if part.startswith(ENCODER) and its == kind:
+            yield folder / part.replace(ENCODER, TOKENIZER)
+
+
+def _inside(header: Header) -> dict[str, str]:
+    """Return the kinds of parts in a file beside its network, and what their names begin with."""
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in header.tensors.items():
+        if start := INSIDE.match(name):
+            parts[start[0]][name.removeprefix(start[0])] = tensor
+    kinds = {start: first((*ENCODERS, *VAES), tensors) for start, tensors in parts.items()}
+    return {kind: start for start, kind in kinds.items() if kind}
+
+
+def _kind(part: str, header: Header) -> str | None:
+    return first(VAES if part == VAE else ENCODERS, header.tensors)
+
+
+def _is(kind: str, found: str | None) -> bool:
+    """Return whether tensors are of a kind; those of Stable Diffusion 3's VAE are as FLUX.1's."""
+    return found == (IMAGE_VAE if kind == "sd3" else kind)
+
+
+def _fits_name(kind: str, path: Path) -> bool:
+    name, its = f"{path.parent.name}/{path.name}".lower(), KINDS[kind]
+    return bool(re.search(its.named, name)) and not (its.unlike and re.search(its.unlike, name))
+
+
+def _instead(found: str | None, kind: str) -> str:
+    what = KINDS[found].title if found else "something else"
+    return f"is {what}, where {KINDS[kind].title} is needed"
+
+
+def _missing(
+    part: str,
+    kind: str,
+    others: Sequence[tuple[str, str]],
+    broken: Sequence[tuple[str, BadFile]],
+) -> str:
+    """Say which part is missing, which file it is and where that goes, and what is there instead.
+
+    others, broken: names of files, and their kinds or faults.
+    """
+    its, home = KINDS[kind], "vae/" if part == VAE else "text_encoders/"
+    told = f"put {its.title} ({its.file}) into {home}"
+    usual = _plain(stem(its.file))
+    for name, error in broken:
+        if _plain(stem(name)).startswith(usual):
+            return f"its {_called(part)} {name} cannot be used: {error}; {told}"
+    if sizes := [name for name, key in others if its.group and KINDS[key].group == its.group]:
+        key = dict(others)[sizes[0]]
+        there = f"{home}{sizes[0]} is {KINDS[key].title}, of another size"
+        return f"its {_called(part)} is missing: {told} ({there})"
+    if its.named and any(_is(kind, key) for _, key in others):
+        hint = f"; only its name tells it, so that must hold sd3, or name it as parts.{part}"
+        return f"its {_called(part)} is missing: {told}{hint}"
+    return f"its {_called(part)} is missing: {told}"
+
+
+def _called(part: str) -> str:
+    return "VAE" if part == VAE else "text encoder"
+
+
+def _plain(name: str) -> str:
+    """Return a file's name as letters and digits alone, without its precision."""
+    return re.sub(r"[^a-z0-9]|(?:bf|fp)(?:8|16|32).*", "", name.lower())
