@@ -16,7 +16,7 @@ from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
 from engine.errors import BrokenModel, UnknownModel, UserError, some
 from engine.models.catalogue import Catalogue, Checkpoint
-from engine.models.downloads import DOWNLOADS, find
+from engine.models.downloads import CHECKPOINTS, NETWORKS, find, offers
 from engine.models.folders import ModelKind
 from engine.models.model_files import find_parts, list_parts
 
@@ -108,9 +108,10 @@ async def get(arguments: argparse.Namespace, settings: Settings) -> None:
 
     console = open_console()
     if arguments.name is None:
-        table = Listing("offer", "GPU memory", "what it is")
-        for each in DOWNLOADS:
-            table.add(each.name, f"{each.memory} GB" if each.memory else "", each.title)
+        table = Listing("offer", "GPU memory", "licence", "what it is")
+        for each in offers():
+            licence = f"{each.licence}; accept it on the hub first" if each.gated else each.licence
+            table.add(each.name, f"{each.memory} GB" if each.memory else "", licence, each.title)
         console.print(table)
         return
     download = find(arguments.name)
@@ -120,7 +121,7 @@ async def get(arguments: argparse.Namespace, settings: Settings) -> None:
         )
     file = await asyncio.to_thread(fetch, download, settings.models_dir)
     # A file in the folder of models goes by its own name, everything else by what it was asked for.
-    name = file.stem if download.home == "checkpoints" else download.name
+    name = file.stem if download.home in (CHECKPOINTS, NETWORKS) else download.name
     console.print(f"{file.name} is here; `marble models check {name}`.")
 
 

@@ -1,12 +1,21 @@
 """Models that can be fetched from the Hugging Face hub: by a short name, or by their address."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError, nearest
+from engine.models.families import BY_KEY
+from engine.models.folders import FOLDERS, SAFE
+from engine.models.part_kinds import QWEN, T5
+from engine.models.weights import variant
 
 NOTE: Final = "hub.json"  # keeps a model's revision beside it
+CHECKPOINTS: Final = "checkpoints"
+NETWORKS: Final = "diffusion_models"
+ENCODERS: Final = "text_encoders"
+ENDINGS: Final = (SAFE[0], ".gguf")
 
 
 class HubError(UserError):
@@ -15,14 +24,23 @@ class HubError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """Describe a model that may be fetched by name; without a file it is a whole folder."""
+    """Describe a model that may be fetched by name; without a file it is a whole folder.
+
+    memory: GB of GPU memory that it needs; folder: below the models folder, for a single file;
+    parts: what is fetched with it; licence: what its makers call it; gated: they ask for agreement
+    before; families: of which one must be one that Marble runs (none: it is offered anyway).
+    """
 
     name: str
     repo: str
     file: str = ""
     title: str = ""
-    memory: int = 0  # GB of GPU memory that it needs
-    folder: str = "checkpoints"  # below the models folder, for a single file
+    memory: int = 0
+    folder: str = CHECKPOINTS
+    parts: tuple["Download", ...] = ()
+    licence: str = ""
+    gated: bool = False
+    families: tuple[str, ...] = ()
 
     @property
     def home(self) -> str:
@@ -34,9 +52,77 @@ class Download:
         """Return the name of the file that keeps its revision."""
         return f"{Path(self.file).stem}.{NOTE}" if self.file else NOTE
 
+    @property
+    def is_offered(self) -> bool:
+        """Return whether Marble runs what it is for."""
+        return not self.families or any(BY_KEY[key].loadable for key in self.families)
 
-# Small to large; each is one file in half precision, from its makers or ComfyUI's own archive.
-# Then what may lie beside them.
+    def whole(self) -> Iterator["Download"]:
+        """Yield it and all that is fetched with it."""
+        yield self
+        for part in self.parts:
+            yield from part.whole()
+
+    def saved(self, name: str) -> str:
+        """Return where in its home a file of its repository is saved."""
+        return name if self.folder == CHECKPOINTS else name.rpartition("/")[2]
+
+
+def _part(repo: str, file: str, folder: str, *parts: Download) -> Download:
+    return Download(name=file, repo=repo, file=file, folder=folder, parts=parts)
+
+
+def _tokenizer(kind: str, title: str, repo: str, *families: str) -> Download:
+    """Return the download of a tokenizer; licensed as the models whose it is."""
+    folder = f"tokenizers/{kind}"
+    return Download(
+        name=f"tokenizer-{kind}",
+        repo=repo,
+        file="tokenizer.json",
+        title=title,
+        folder=folder,
+        parts=(_part(repo, "tokenizer_config.json", folder),),
+        licence=APACHE,
+        families=families,
+    )
+
+
+# ComfyUI's own archives; those of makers who ask for agreement are open where they are repeated.
+APACHE: Final = "Apache 2.0"
+Z_ARCHIVE: Final = "Comfy-Org/z_image_turbo"
+KLEIN_ARCHIVE: Final = "Comfy-Org/flux2-klein-4B"
+QWEN_ARCHIVE: Final = "Comfy-Org/Qwen-Image_ComfyUI"
+EDIT_ARCHIVE: Final = "Comfy-Org/Qwen-Image-Edit_ComfyUI"
+FLUX_ENCODERS: Final = "comfyanonymous/flux_text_encoders"
+SD3_ENCODERS: Final = "Comfy-Org/stable-diffusion-3.5-fp8"
+QWEN_TOKENIZER: Final = _tokenizer(
+    QWEN,
+    "tokenizer of Z-Image, FLUX.2 klein, Qwen-Image, Krea 2 and Anima, 11 MB",
+    "Qwen/Qwen3-4B",
+    *("z", "flux2", "qwen", "krea2", "anima"),
+)
+T5_TOKENIZER: Final = _tokenizer(
+    T5,
+    "tokenizer of FLUX.1, Chroma, Stable Diffusion 3.5 and Anima, 1 MB",
+    "google-t5/t5-base",
+    *("flux", "chroma", "sd3", "anima"),
+)
+T5_XXL: Final = _part(FLUX_ENCODERS, "t5xxl_fp16.safetensors", ENCODERS, T5_TOKENIZER)
+CLIP_L: Final = _part(FLUX_ENCODERS, "clip_l.safetensors", ENCODERS)
+CLIP_G: Final = _part(SD3_ENCODERS, "text_encoders/clip_g.safetensors", ENCODERS)
+FLUX_VAE: Final = _part(Z_ARCHIVE, "split_files/vae/ae.safetensors", "vae")
+QWEN_PARTS: Final = (
+    _part(
+        QWEN_ARCHIVE,
+        "split_files/text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors",
+        ENCODERS,
+        QWEN_TOKENIZER,
+    ),
+    _part(QWEN_ARCHIVE, "split_files/vae/qwen_image_vae.safetensors", "vae"),
+)
+
+# Small to large; each is one file in half precision, from its makers or ComfyUI's own archive, with
+# the parts that it needs beside it. Then what may lie beside them.
 DOWNLOADS: Final = (
     Download(
         name="sd15",
@@ -44,6 +130,7 @@ DOWNLOADS: Final = (
         file="v1-5-pruned-emaonly-fp16.safetensors",
         title="Stable Diffusion 1.5, 2 GB",
         memory=4,
+        licence="OpenRAIL-M",
     ),
     Download(
         name="sdxl-turbo",
@@ -51,6 +138,7 @@ DOWNLOADS: Final = (
         file="sd_xl_turbo_1.0_fp16.safetensors",
         title="SDXL Turbo: 512 pixels in one to four steps, 7 GB",
         memory=8,
+        licence="Stability AI Community",
     ),
     Download(
         name="sdxl",
@@ -58,6 +146,111 @@ DOWNLOADS: Final = (
         file="sd_xl_base_1.0.safetensors",
         title="Stable Diffusion XL: 1024 pixels, 7 GB",
         memory=10,
+        licence="OpenRAIL++-M",
+    ),
+    Download(
+        name="sd35-medium",
+        repo="stabilityai/stable-diffusion-3.5-medium",
+        file="sd3.5_medium.safetensors",
+        title="Stable Diffusion 3.5 Medium, 17 GB with its text encoders",
+        memory=12,
+        parts=(CLIP_L, CLIP_G, T5_XXL),
+        licence="Stability AI Community",
+        gated=True,
+        families=("sd3",),
+    ),
+    Download(
+        name="flux2-klein-4b",
+        repo=KLEIN_ARCHIVE,
+        file="split_files/diffusion_models/flux-2-klein-4b.safetensors",
+        title="FLUX.2 klein 4B: four steps, edits pictures by words, 16 GB",
+        memory=13,
+        folder=NETWORKS,
+        parts=(
+            _part(
+                KLEIN_ARCHIVE,
+                "split_files/text_encoders/qwen_3_4b.safetensors",
+                ENCODERS,
+                QWEN_TOKENIZER,
+            ),
+            _part(KLEIN_ARCHIVE, "split_files/vae/flux2-vae.safetensors", "vae"),
+        ),
+        licence=APACHE,
+        families=("flux2",),
+    ),
+    Download(
+        name="z-image-turbo",
+        repo=Z_ARCHIVE,
+        file="split_files/diffusion_models/z_image_turbo_bf16.safetensors",
+        title="Z-Image Turbo: eight steps, 21 GB",
+        memory=16,
+        folder=NETWORKS,
+        parts=(
+            _part(
+                Z_ARCHIVE,
+                "split_files/text_encoders/qwen_3_4b.safetensors",
+                ENCODERS,
+                QWEN_TOKENIZER,
+            ),
+            FLUX_VAE,
+        ),
+        licence=APACHE,
+        families=("z",),
+    ),
+    Download(
+        name="flux1-schnell",
+        repo="Comfy-Org/flux1-schnell",
+        file="flux1-schnell-fp8.safetensors",
+        title="FLUX.1 schnell in fp8: four steps, all in one file of 17 GB",
+        memory=16,
+        parts=(T5_TOKENIZER,),
+        licence=APACHE,
+        families=("flux",),
+    ),
+    Download(
+        name="chroma",
+        repo="lodestones/Chroma1-HD",
+        file="Chroma1-HD.safetensors",
+        title="Chroma, 28 GB with its text encoder",
+        memory=20,
+        folder=NETWORKS,
+        parts=(T5_XXL, FLUX_VAE),
+        licence=APACHE,
+        families=("chroma",),
+    ),
+    Download(
+        name="qwen-image",
+        repo=QWEN_ARCHIVE,
+        file="split_files/diffusion_models/qwen_image_2512_fp8_e4m3fn.safetensors",
+        title="Qwen-Image in fp8: writes text in pictures, 30 GB",
+        memory=24,
+        folder=NETWORKS,
+        parts=QWEN_PARTS,
+        licence=APACHE,
+        families=("qwen",),
+    ),
+    Download(
+        name="qwen-image-edit",
+        repo=EDIT_ARCHIVE,
+        file="split_files/diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors",
+        title="Qwen-Image-Edit in fp8: edits pictures by words, 30 GB",
+        memory=24,
+        folder=NETWORKS,
+        parts=QWEN_PARTS,
+        licence=APACHE,
+        families=("qwen",),
+    ),
+    Download(
+        name="flux1-dev",
+        repo="black-forest-labs/FLUX.1-dev",
+        file="flux1-dev.safetensors",
+        title="FLUX.1 dev, 34 GB with its text encoders",
+        memory=26,
+        folder=NETWORKS,
+        parts=(CLIP_L, T5_XXL, FLUX_VAE),
+        licence="FLUX.1 dev, not commercial",
+        gated=True,
+        families=("flux",),
     ),
     Download(
         name="taesd",
@@ -65,6 +258,7 @@ DOWNLOADS: Final = (
         file="taesd_decoder.safetensors",
         title="tiny VAE of Stable Diffusion 1 and 2: truer previews, 5 MB",
         folder="vae_approx",
+        licence="MIT",
     ),
     Download(
         name="taesdxl",
@@ -72,8 +266,18 @@ DOWNLOADS: Final = (
         file="taesdxl_decoder.safetensors",
         title="tiny VAE of Stable Diffusion XL: truer previews, 5 MB",
         folder="vae_approx",
+        licence="MIT",
     ),
+    QWEN_TOKENIZER,
+    T5_TOKENIZER,
 )
+# Folders that a file's folder on the hub may mean.
+HOMES: Final = frozenset(name for comfyui, _ in FOLDERS.values() for name in comfyui)
+
+
+def offers() -> list[Download]:
+    """Return what is offered: what Marble can run, and what lies beside it."""
+    return [download for download in DOWNLOADS if download.is_offered]
 
 
 def find(name: str) -> Download:
@@ -81,14 +285,18 @@ def find(name: str) -> Download:
 
     An address is `owner/name` for a folder, or `owner/name/file.safetensors`.
     """
-    for download in DOWNLOADS:
+    for download in offers():
         if download.name == name:
             return download
     owner, _, rest = name.partition("/")
     repo, _, file = rest.partition("/")
-    if owner and repo and (not file or file.endswith(".safetensors")):
-        return Download(name=name, repo=f"{owner}/{repo}", file=file, title=file or name)
-    known = [download.name for download in DOWNLOADS]
+    if owner and repo and (not file or file.endswith(ENDINGS)):
+        place = file.rpartition("/")[0].rpartition("/")[2]
+        folder = place if place in HOMES and variant(file) is None else CHECKPOINTS
+        return Download(
+            name=name, repo=f"{owner}/{repo}", file=file, title=file or name, folder=folder
+        )
+    known = [download.name for download in offers()]
     raise HubError(
         f"There is no offer {name!r}{nearest(name, known)}; known are {', '.join(known)}, or "
         "write owner/name of a diffusers folder, or owner/name/file.safetensors."

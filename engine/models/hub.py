@@ -1,9 +1,9 @@
 """Fetch models from the Hugging Face hub: a pinned revision, resumed where it broke off.
 
-A single file goes into `checkpoints/`, a folder in diffusers' layout into `diffusers/OWNER/NAME/`
-with only what is needed to run it: half precision where it is offered, never a pickle. Before
-anything else the revision is looked up and written beside it (`NAME.hub.json`, `hub.json`); ever
-after the same revision is asked for, until that file is removed.
+A single file goes into `checkpoints/`, or where its kind belongs, a folder in diffusers' layout
+into `diffusers/OWNER/NAME/` with only what is needed to run it: half precision where it is
+offered, never a pickle. Before anything else the revision is looked up and written beside it
+(`NAME.hub.json`, `hub.json`); ever after the same one is asked for, until that file is removed.
 
 `snapshot_download` of the hub's client (huggingface_hub 2.4) deletes what it has of a file when it
 breaks off, which is bad at 7 GB, and does not compare contents with their hash. So the bytes go
@@ -27,12 +27,12 @@ from engine.files.atomic import read_object
 from engine.models.downloads import NOTE, Download, HubError
 from engine.models.families import identify_folder
 from engine.models.supported import LATER
-from engine.models.weights import COMPONENTS, HALF, choose
+from engine.models.weights import BRAIN, COMPONENTS, HALF, choose
 
 INDEX: Final = "model_index.json"
 # What a folder needs beside its weights.
-CONFIGS: Final = ("scheduler", "tokenizer", "tokenizer_2")
-TEXTS: Final = (".json", ".txt")
+CONFIGS: Final = ("scheduler", "tokenizer", "tokenizer_2", "tokenizer_3", "processor")
+TEXTS: Final = (".json", ".txt", ".model")
 RESERVE: Final = 2**30  # bytes that stay free on the disk
 SHA256: Final = 64  # digits
 
@@ -63,29 +63,56 @@ class HubFile:
         return path.with_name(f"{path.name}.{self.hash[:16]}.part")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is fetched of a repository: its files and where each goes."""
+
+    download: Download
+    folder: Path
+    revision: str
+    files: Mapping[Path, HubFile]
+    url: Callable[[str], str]
+
+    def fetch(self) -> None:
+        note = self.folder / self.download.note
+        with _as_hub_error(self.download):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_note(note, self.download.repo, self.revision, whole=False)
+            for path, file in self.files.items():
+                _download(self.url(file.name), file, path)
+            _write_note(note, self.download.repo, self.revision, whole=True)
+
+
 def fetch(download: Download, models_dir: Path, endpoint: str | None = None) -> Path:
-    """Fetch a model with the hub's own progress bars; return its file or folder.
+    """Fetch a model and its parts with the hub's own progress bars; return its file or folder.
 
     What is there already is not fetched again. Raises `HubError` in one sentence.
     """
+    plans = [_plan(each, models_dir, endpoint) for each in download.whole()]
+    with _as_hub_error(download):
+        _check_room(models_dir, {path: file for p in plans for path, file in p.files.items()})
+    for plan in plans:
+        plan.fetch()
+    return next(iter(plans[0].files)) if download.file else plans[0].folder
+
+
+def _plan(download: Download, models_dir: Path, endpoint: str | None) -> _Plan:
+    """Look up what is to be fetched; nothing is fetched yet."""
     from huggingface_hub import HfApi, hf_hub_url
 
     folder = models_dir / download.home
-    note = folder / download.note
     with _as_hub_error(download):
         info = HfApi(endpoint=endpoint).model_info(
-            download.repo, revision=_pinned(note, download.repo), files_metadata=True
+            download.repo,
+            revision=_pinned(folder / download.note, download.repo),
+            files_metadata=True,
         )
         assert info.sha  # the hub's answer always names it
         url = partial(hf_hub_url, download.repo, revision=info.sha, endpoint=endpoint)
         files = {each.rfilename: _describe(each) for each in info.siblings or ()}
         wanted = _wanted(download, files, url)
-        _check_room(folder, [files[name] for name in wanted])
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_note(note, download.repo, info.sha, whole=False)
-        paths = [_download(url(name), files[name], folder / name) for name in wanted]
-        _write_note(note, download.repo, info.sha, whole=True)
-    return paths[0] if download.file else folder
+    places = {folder / download.saved(name): files[name] for name in wanted}
+    return _Plan(download=download, folder=folder, revision=info.sha, files=places, url=url)
 
 
 def half_fetched(folder: Path) -> str | None:
@@ -124,7 +151,7 @@ def _parts(download: Download, index: Mapping[str, Any], files: Iterable[str]) -
         kind = index.get("_class_name")
         raise HubError(f"{download.repo} is of a form that Marble does not know ({kind!r}).")
     if not family.loadable:
-        raise HubError(f"{download.repo} is a {family.title} model, {LATER}.")
+        raise HubError(f"{download.repo} is {family.named} model, {LATER}.")
     found = [INDEX]
     for part in (*CONFIGS, *COMPONENTS):
         if not (index.get(part) or [None])[0]:
@@ -133,7 +160,7 @@ def _parts(download: Download, index: Mapping[str, Any], files: Iterable[str]) -
         if part in CONFIGS:
             found += [name for name in inside if name.endswith(TEXTS)]
             continue
-        if not (weights := choose(inside, (HALF, ""))):
+        if not (weights := choose(inside, (BRAIN, HALF, "") if family.parts else (HALF, ""))):
             raise HubError(
                 f"{download.repo} holds no safetensors file of its {part}: only pickles, which can "
                 "run code, or nothing."
@@ -156,8 +183,8 @@ def _as_hub_error(download: Download) -> Iterator[None]:
 
     repo, again = download.repo, "what was fetched stays, and the same command goes on from there"
     reasons = {
-        GatedRepoError: f"{repo} is given only to who accepts its terms: do so on its page of the "
-        "hub, then `hf auth login` or set HF_TOKEN.",
+        GatedRepoError: f"{repo} is given only to who accepts its terms: do so on its page, "
+        f"https://huggingface.co/{repo}, then `hf auth login` or set HF_TOKEN.",
         RevisionNotFoundError: f"{repo} no longer has the revision that was fetched first; remove "
         f"{download.home}/{download.note} to take the newest.",
         RepositoryNotFoundError: f"The hub knows no {repo}, or it is private (then `hf auth login` "
@@ -184,8 +211,8 @@ def _write_note(note: Path, repo: str, revision: str, *, whole: bool) -> None:
     note.write_text(text, encoding="utf-8")
 
 
-def _check_room(folder: Path, files: Sequence[HubFile]) -> None:
-    missing = sum(max(0, file.size - _present(folder / file.name, file)) for file in files)
+def _check_room(folder: Path, files: Mapping[Path, HubFile]) -> None:
+    missing = sum(max(0, file.size - _present(path, file)) for path, file in files.items())
     there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(there).free
     if missing and free < missing + RESERVE:

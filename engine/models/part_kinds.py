@@ -32,10 +32,11 @@ class PartKind:
 
 
 QWEN: Final = "qwen"
+T5: Final = "t5"
 KINDS: Final[Mapping[str, PartKind]] = {
     "clip_l": PartKind(title="CLIP-L", file="clip_l.safetensors", group="CLIP"),
     "clip_g": PartKind(title="CLIP-G", file="clip_g.safetensors", group="CLIP"),
-    "t5xxl": PartKind(title="T5-XXL", file="t5xxl_fp16.safetensors", group="T5", tokenizer="t5"),
+    "t5xxl": PartKind(title="T5-XXL", file="t5xxl_fp16.safetensors", group="T5", tokenizer=T5),
     "umt5xxl": PartKind(title="UMT5-XXL", group="T5"),
     "qwen3_06b": PartKind(
         title="Qwen3-0.6B", file="qwen_3_06b_base.safetensors", group="Qwen3", tokenizer=QWEN
@@ -83,7 +84,8 @@ KINDS: Final[Mapping[str, PartKind]] = {
         title="Qwen-Image's VAE", file="qwen_image_vae.safetensors", unlike=r"(?<![a-z])wan"
     ),
 }
-TOKENIZERS: Final = {QWEN: "Qwen", "t5": "T5", "gemma2": "Gemma 2", "mistral3": "Mistral"}
+TOKENIZERS: Final = {QWEN: "Qwen", T5: "T5", "gemma2": "Gemma 2", "mistral3": "Mistral"}
+FETCHED: Final = (QWEN, T5)  # those that `marble models get` offers
 
 
 def _sign(
@@ -148,7 +150,7 @@ VAES: Final = (
 )
 # The text encoders of diffusers folders, by the kind of tokenizer that lies beside them.
 CLASSES: Final[Mapping[str, str]] = {
-    "T5EncoderModel": "t5",
+    "T5EncoderModel": T5,
     "Qwen2_5_VLForConditionalGeneration": QWEN,
     "Qwen3ForCausalLM": QWEN,
     "Qwen3Model": QWEN,

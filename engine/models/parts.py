@@ -24,7 +24,15 @@ from engine.models.llama_names import REORDERED, by_transformers
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
 from engine.models.other_models import first
-from engine.models.part_kinds import CLASSES, ENCODERS, IMAGE_VAE, KINDS, TOKENIZERS, VAES
+from engine.models.part_kinds import (
+    CLASSES,
+    ENCODERS,
+    FETCHED,
+    IMAGE_VAE,
+    KINDS,
+    TOKENIZERS,
+    VAES,
+)
 from engine.models.quantised import check_quantised
 from engine.models.supported import LATER
 from engine.models.weights import component_files
@@ -218,9 +226,10 @@ class PartFiles:
         places += [place for folder in diffusers for place in _tokenizers_of(folder, kind)]
         if found := next(filter(is_tokenizer, places), None):
             return found
+        fetch = f"`marble models get tokenizer-{kind}` fetches it, or " if kind in FETCHED else ""
         raise BadFile(
-            f"the tokenizer of {TOKENIZERS[kind]} is missing: `marble models get tokenizer-{kind}` "
-            f"fetches it, or put its tokenizer.json into tokenizers/{kind}/"
+            f"the tokenizer of {TOKENIZERS[kind]} is missing: {fetch}put its tokenizer.json into "
+            f"tokenizers/{kind}/"
         )
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from huggingface_hub import constants
 from engine.errors import BrokenModel
 from engine.families.stable_diffusion import load
 from engine.models.catalogue import Catalogue
-from engine.models.downloads import Download, HubError, find
-from engine.models.families import TINY_VAES
+from engine.models.downloads import HOMES, Download, HubError, find, offers
+from engine.models.families import BY_KEY, FAMILIES, TINY_VAES
 from engine.models.folders import ModelKind
 from engine.models.hub import fetch
 from engine.models.model_files import ModelFiles
+from engine.models.part_kinds import FETCHED
 from engine.models.weights import variant
 from tests.conftest import ROOT
 from tests.models import make_model
@@ -202,7 +204,20 @@ REFUSED = {
         Download(name="x", repo="ada/cats"),
         r"no diffusers folder: .*for example ada/cats/cat\.safetensors",
     ),
-    "gated": (Download(name="x", repo="ada/gated", file="a.safetensors"), "who accepts its terms"),
+    "gated": (
+        Download(name="x", repo="ada/gated", file="a.safetensors"),
+        r"who accepts its terms: do so on its page, https://huggingface\.co/ada/gated, then `hf au",
+    ),
+    "gated part": (
+        Download(
+            name="x",
+            repo="ada/cats",
+            file="cat.safetensors",
+            folder="diffusion_models",
+            parts=(Download(name="y", repo="ada/dogs", file="y.safetensors", folder="vae"),),
+        ),
+        "The hub knows no ada/dogs",
+    ),
     "gated folder": (Download(name="x", repo="ada/gated"), "who accepts its terms"),
     "flow": (
         Download(name="x", repo="ada/flux"),
@@ -396,6 +411,120 @@ def test_what_broke_off_needs_room_for_the_rest_alone(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30 + 1000))
     assert fetch(DOWNLOAD, tmp_path, hub.url).read_bytes() == DATA
     assert hub.ranges == [f"bytes={len(DATA) - 1000}-"]
+
+
+def test_an_offer_is_fetched_with_all_its_parts(hub: Hub, tmp_path: Path) -> None:
+    deep = "split_files/diffusion_models/z.safetensors"
+    hub.repos |= {
+        "ada/z": {deep: DATA, "split_files/vae/ae.safetensors": DATA[:99]},
+        "ada/words": {"tokenizer.json": b"{}", "tokenizer_config.json": b"{}"},
+    }
+    words = Download(
+        name="words",
+        repo="ada/words",
+        file="tokenizer.json",
+        folder="tokenizers/qwen",
+        parts=(
+            Download(
+                name="more",
+                repo="ada/words",
+                file="tokenizer_config.json",
+                folder="tokenizers/qwen",
+            ),
+        ),
+    )
+    vae = Download(name="ae", repo="ada/z", file="split_files/vae/ae.safetensors", folder="vae")
+    offer = Download(
+        name="z", repo="ada/z", file=deep, folder="diffusion_models", parts=(words, vae)
+    )
+    assert fetch(offer, tmp_path, hub.url) == tmp_path / "diffusion_models" / "z.safetensors"
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert {each for each in found if not each.endswith(".hub.json")} == {
+        "diffusion_models/z.safetensors",
+        "tokenizers/qwen/tokenizer.json",
+        "tokenizers/qwen/tokenizer_config.json",
+        "vae/ae.safetensors",
+    }
+    before = len(hub.got)
+    fetch(offer, tmp_path, hub.url)
+    assert len(hub.got) == before  # all of it is here
+
+
+def test_room_for_all_parts_is_seen_before_anything_is_fetched(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, left = shutil.disk_usage(tmp_path), 2**30 + len(DATA) + 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=left))
+    hub.repos["ada/dogs"] = {"dog.safetensors": DATA}
+    dog = Download(name="d", repo="ada/dogs", file="dog.safetensors", folder="vae")
+    with pytest.raises(HubError, match=r"The disk has 1\.1 GB free"):
+        fetch(replace(DOWNLOAD, parts=(dog,)), tmp_path, hub.url)
+    assert hub.got == []
+
+
+def test_offers_are_of_what_marble_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("z", "qwen"):
+        monkeypatch.setitem(BY_KEY, key, replace(BY_KEY[key], loadable=key == "z"))
+    names = {each.name for each in offers()}
+    assert {"sdxl", "z-image-turbo", "tokenizer-qwen"} <= names
+    assert "qwen-image" not in names
+    with pytest.raises(HubError, match="There is no offer 'qwen-image'"):
+        find("qwen-image")
+
+
+def test_every_offer_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for family in FAMILIES:
+        monkeypatch.setitem(BY_KEY, family.key, replace(family, loadable=True))
+    for kind in FETCHED:  # which a sentence on a missing tokenizer names
+        files = {each.saved(each.file) for each in find(f"tokenizer-{kind}").whole()}
+        assert "tokenizer.json" in files
+    for offer in offers():
+        places = [(each.home, each.saved(each.file)) for each in offer.whole()]
+        assert len(places) == len({*places})
+        assert all(home.partition("/")[0] in HOMES for home, _ in places)
+        assert offer.licence
+
+
+def test_a_file_of_the_hub_goes_where_its_folder_there_says() -> None:
+    deep = find("ada/z/split_files/text_encoders/qwen.safetensors")
+    assert (deep.home, deep.saved(deep.file)) == ("text_encoders", "qwen.safetensors")
+    assert find("ada/z/vae/diffusion_pytorch_model.safetensors").home == "checkpoints"
+    assert find("ada/z/z-Q4_K_S.gguf").file == "z-Q4_K_S.gguf"
+
+
+def test_a_folder_of_a_flow_model_is_fetched_whole(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BY_KEY, "sd3", replace(BY_KEY["sd3"], loadable=True))
+    index = {"_class_name": "StableDiffusion3Pipeline", "transformer": ["diffusers", "SD3"]}
+    index |= {"image_encoder": [None, None], "vae": ["diffusers", "AutoencoderKL"]}
+    encoders = "text_encoder", "text_encoder_2", "text_encoder_3"
+    index |= {key: ["transformers", "X"] for key in (*encoders, "tokenizer_3")}
+    sharded = "text_encoder_3/model.{}-0000{}-of-00002.safetensors"
+    wanted = [
+        "model_index.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder_2/model.bf16.safetensors",
+        *(sharded.format("fp16", number) for number in (1, 2)),
+        "text_encoder_3/model.safetensors.index.fp16.json",
+        "tokenizer_3/tokenizer.json",
+        "tokenizer_3/spiece.model",
+        "vae/diffusion_pytorch_model.safetensors",
+        *(f"{part}/config.json" for part in (*encoders, "vae")),
+    ]
+    left = [
+        "sd3.5_medium.safetensors",
+        "text_encoder/model.safetensors",
+        "text_encoder_2/model.fp16.safetensors",
+        "image_encoder/model.safetensors",
+    ]
+    hub.repos["ada/whole"] = {**dict.fromkeys((*wanted, *left), DATA[:9])}
+    hub.repos["ada/whole"]["model_index.json"] = json.dumps(index).encode()
+    home = fetch(FOLDER, tmp_path, hub.url)
+    found = {path.relative_to(home).as_posix() for path in home.rglob("*.*")}
+    assert found == {*wanted, "hub.json"}
 
 
 def test_offers_of_tiny_vaes_go_where_they_are_found(hub: Hub, tmp_path: Path) -> None:
