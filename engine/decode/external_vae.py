@@ -129,10 +129,11 @@ class ExternalVaes:
         return made.to(memory_format=layout(self._model.device))
 
 
-def read_vae(name: str, path: Path, config: Path) -> AutoencoderKL:
+def read_vae(name: str, path: Path, config: Path, prefix: str = "") -> AutoencoderKL:
     """Read a VAE's file or folder in fp32, or raise `BrokenModel` with the reason.
 
-    config: the folder of configurations of its family, for single files.
+    config: the folder of configurations of its family, for single files; prefix: what its tensors'
+    names begin with in a file that holds more.
     """
     with reading(name):
         if path.is_dir():
@@ -140,7 +141,10 @@ def read_vae(name: str, path: Path, config: Path) -> AutoencoderKL:
             vae, left = read_folder(AutoencoderKL, path, torch.float32)
             check_unused(left, VAE_HARMLESS)
         else:
-            tensors = vae_tensors(respelled(read_tensors(path.stem, path)))
+            whole = read_tensors(path.stem, path, fp8=bool(prefix))  # which other parts may be in
+            its = (each for each in whole if each.startswith(prefix))
+            found = {each.removeprefix(prefix): whole[each] for each in its}
+            tensors = vae_tensors(respelled(found))
             with torch.device("meta"):
                 form = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
             check_unused(left_in_vae(tensors, form))

@@ -164,7 +164,8 @@ class Parts:
         """Return the VAE; config: the folder of its family's configuration, for single files."""
         its = self._checkpoint
         path = its.parts.get("vae") or its.file or its.folder / "vae"
-        vae = read_vae(its.name, path, config).eval().requires_grad_(False)
+        vae = read_vae(its.name, path, config, its.prefixes.get("vae", ""))
+        vae = vae.eval().requires_grad_(False)
         return vae.to(self._weights_device).to(memory_format=layout(self._device))
 
     def _module(self, part: str, make: Make, folder: str, prefix: str) -> Any:
@@ -179,8 +180,10 @@ class Parts:
     def _tensors(self, part: str, folder: str, prefix: str) -> Mapping[str, Tensor]:
         its = self._checkpoint
         if part in its.parts or its.file is None:
-            return map_weights(its.name, its.parts.get(part, its.folder / folder))
-        whole = map_weights(its.name, its.file)
+            whole = map_weights(its.name, its.parts.get(part, its.folder / folder))
+            prefix = its.prefixes.get(part, "")
+        else:
+            whole = map_weights(its.name, its.file)
         names = (name for name in whole if name.startswith(prefix))
         if found := {name.removeprefix(prefix): whole[name] for name in names}:
             return found

@@ -22,14 +22,8 @@ from engine.models.hub import half_fetched
 from engine.models.marble_json import own_parts, own_settings, own_variant
 from engine.models.name_matching import Names
 from engine.models.other_models import family_of
-from engine.models.parts import (
-    TOKENIZER,
-    FoundParts,
-    PartFiles,
-    network_tensors,
-    read_part,
-    tokenizers,
-)
+from engine.models.part_kinds import TOKENIZER, PartKind, needed
+from engine.models.parts import FoundParts, PartFiles, network_tensors, read_part, tokenizers
 from engine.models.quantised import check_quantised
 from engine.models.signatures import identify_file
 from engine.models.supported import (
@@ -42,7 +36,7 @@ from engine.models.supported import (
     sample_size,
 )
 from engine.models.variants import GUIDED, choose, fit_to_name, sampling_of, with_sampling
-from engine.models.weights import component_files
+from engine.models.weights import NETWORK_FOLDER, component_files
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
@@ -210,7 +204,9 @@ def describe_file(
                 [name, *(header.metadata.get(key, "") for key in TITLES)],
                 own.name,
                 extra,
-                lambda needs, named: part_files.of_file(needs, header, named, folders),
+                lambda needs, readers, own: part_files.of_file(
+                    needs, readers, header, own, folders
+                ),
             )
         info = identify_file(header, prediction_given="prediction" in extra)
     defaults = info.family.defaults(info.sample_size * 8)
@@ -236,12 +232,12 @@ def _describe_flow_folder(
     weights = [part for part, _ in family.parts if not part.startswith(TOKENIZER)]
     with as_broken_model(name):
         check_family(family)
-        _check_weights(name, folder, ["transformer", *weights])
-        header = read_part(folder / "transformer")
+        _check_weights(name, folder, [NETWORK_FOLDER, *weights])
+        header = read_part(folder / NETWORK_FOLDER)
         found = family_of(header)
         if found is not family:
             what = f"it is {found.named} model" if found else "it is not known to Marble"
-            raise BadFile(f"transformer/ is not what model_index.json says: {what}")
+            raise BadFile(f"{NETWORK_FOLDER}/ is not what model_index.json says: {what}")
         distilled = {True: "distilled", False: "base"}.get(index.get("is_distilled", ""), "")
         return _describe_flow(
             Checkpoint(
@@ -251,7 +247,7 @@ def _describe_flow_folder(
             [distilled, str(index.get("_class_name")), name],
             "marble.json",
             extra,
-            lambda needs, _: PartFiles(None).of_folder(needs, folder),
+            lambda needs, readers, _: PartFiles(None).of_folder(needs, readers, folder),
         )
 
 
@@ -261,21 +257,22 @@ def _describe_flow(
     names: Iterable[str],
     own: str,
     extra: Mapping[str, Any],
-    find: Callable[[Mapping[str, str], Mapping[str, str]], FoundParts],
+    find: Callable[[Mapping[str, PartKind], Mapping[str, str], Mapping[str, str]], FoundParts],
 ) -> Checkpoint:
     """Complete a flow model's description by its variant and its parts; raises `BadFile`.
 
     names: what it is called, and what else may say what it is; own: the name of the owner's file;
-    find: of the parts that it needs, and those that the owner names.
+    find: of the text encoders and VAE that it needs, its tokenizers, and what the owner names.
     """
     family, names = checkpoint.family, list(names)
     with as_broken_model(checkpoint.name, f"{own}: "):
         given = own_variant(extra)
     variant = choose(family, names, tensors, given)
-    needs = {**dict(family.parts), **(variant.parts or {})}
+    parts = {**dict(family.parts), **(variant.parts or {})}
+    readers = tokenizers(parts)
     with as_broken_model(checkpoint.name, f"{own}: "):
-        named = own_parts(extra, {*needs, *tokenizers(needs)})
-    found = find(needs, named)
+        named = own_parts(extra, {*parts, *readers})
+    found = find(needed(family, parts, tensors), readers, named)
     return _with_own(
         replace(
             checkpoint,

@@ -42,8 +42,9 @@ class Family:
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
     multiple of, in pixels; `references` is how many pictures they can edit by words (0: none);
-    `module` loads them, of `engine.families`; `channels` are those of their latents; `parts` are what a network alone needs beside it: part in
-    a diffusers folder, and its kind (`engine.models.parts`); a family without them has a U-Net.
+    `module` loads them, of `engine.families`; `channels` are those of their latents; `parts` are
+    what a network alone needs beside it: its part in a diffusers folder, and its kind
+    (`engine.models.part_kinds`). A family without them has a U-Net.
     """
 
     key: str

@@ -23,24 +23,22 @@ from engine.models.folders import ModelKind, folders
 from engine.models.llama_names import REORDERED, by_transformers
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
-from engine.models.other_models import first
 from engine.models.part_kinds import (
     CLASSES,
-    ENCODERS,
     FETCHED,
-    IMAGE_VAE,
     KINDS,
+    TOKENIZER,
     TOKENIZERS,
-    VAES,
+    VAE,
+    PartKind,
+    told,
 )
 from engine.models.quantised import check_quantised
 from engine.models.supported import LATER
-from engine.models.weights import component_files
+from engine.models.weights import NETWORK_FOLDER, component_files
 
 NETWORK: Final = "network"
 ENCODER: Final = "text_encoder"
-TOKENIZER: Final = "tokenizer"
-VAE: Final = "vae"
 # What names begin with in a file that holds several parts.
 NETWORKS: Final = ("model.diffusion_model.", "diffusion_model.", "net.")
 INSIDE: Final = re.compile(r"text_encoders\.[^.]+\.(?:transformer\.)?|first_stage_model\.|vae\.")
@@ -113,72 +111,73 @@ class PartFiles:
 
     def of_file(
         self,
-        needs: Mapping[str, str],
+        needs: Mapping[str, PartKind],
+        readers: Mapping[str, str],
         header: Header,
         own: Mapping[str, str],
         diffusers: Iterable[Path] = (),
     ) -> FoundParts:
         """Return the parts of a network's file: those in it, and those that lie apart.
 
-        needs: part → its kind; own: those that the model's owner names; diffusers: folders in
-        diffusers' layout, whose tokenizers may do. Raises `BadFile` for a part that there is not.
+        needs: text encoders and VAE by their parts; readers: tokenizers likewise; own: those that
+        the model's owner names; diffusers: folders in diffusers' layout, whose tokenizers may do.
+        Raises `BadFile` for a part that there is not.
         """
         start = prefix_of_network(header.tensors)
         found = FoundParts({NETWORK: header.path}, {NETWORK: start} if start else {})
         inside = _inside(header)
         for part, kind in needs.items():
-            if part.startswith(TOKENIZER):
-                continue
-            within = next((key for key in inside if _is(kind, key)), None)
+            within = next((begin for begin, its in inside.items() if its.is_a(kind)), None)
             if part in own:
                 found.parts[part] = self._named(part, kind, own[part])
             elif within:
-                found.parts[part], found.prefixes[part] = header.path, inside[within]
+                found.parts[part], found.prefixes[part] = header.path, within
             else:
                 found.parts[part] = self._look_for(part, kind)
         diffusers = list(diffusers)
-        for part, kind in tokenizers(needs).items():
+        for part, kind_of_words in readers.items():
             encoder = found.parts.get(part.replace(TOKENIZER, ENCODER))
-            if part in own:
-                found.parts[part] = self._named_tokenizer(part, own[part])
-            else:
-                found.parts[part] = self._tokenizer(kind, encoder, diffusers)
+            found.parts[part] = (
+                self._named_tokenizer(part, own[part])
+                if part in own
+                else self._tokenizer(kind_of_words, encoder, diffusers)
+            )
         return found
 
-    def of_folder(self, needs: Mapping[str, str], folder: Path) -> FoundParts:
+    def of_folder(
+        self, needs: Mapping[str, PartKind], readers: Iterable[str], folder: Path
+    ) -> FoundParts:
         """Return the parts of a folder in diffusers' layout; raises `BadFile`."""
-        found = FoundParts({NETWORK: folder / "transformer"})
+        found = FoundParts({NETWORK: folder / NETWORK_FOLDER})
         for part, kind in needs.items():
-            if part.startswith(TOKENIZER):
-                continue
             found.parts[part] = folder / part
-            key = _kind(part, read_part(folder / part))
-            if not _is(kind, key):
-                raise BadFile(f"{part}/ {_instead(key, kind)}")
-        for part in tokenizers(needs):
+            its = told(part, read_part(folder / part).tensors)
+            if its and not its.is_a(kind):
+                raise BadFile(f"{part}/ {_instead(its, kind)}")
+        for part in readers:
             found.parts[part] = folder / part
             if not is_tokenizer(folder / part):
                 raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
         return found
 
-    def _named(self, part: str, kind: str, given: str) -> Path:
+    def _named(self, part: str, kind: PartKind, given: str) -> Path:
         try:
             path = self._of(part).path(given)
-            key = _kind(part, read_part(path))
+            its = told(part, read_part(path).tensors)
         except BrokenModel as error:
             raise BadFile(f"parts.{part}: {error.reason.removesuffix('.')}") from None
         except UserError as error:
             raise BadFile(f"parts.{part}: {str(error).removesuffix('.')}") from None
         except BadFile as error:
             raise BadFile(f"parts.{part}: {given}: {error}") from None
-        if not _is(kind, key):
-            raise BadFile(f"parts.{part}: {given} {_instead(key, kind)}")
+        if its is None or not its.is_a(kind):
+            raise BadFile(f"parts.{part}: {given} {_instead(its, kind)}")
         return path
 
     def _of(self, part: str) -> ModelFiles:
         return self._files[VAE if part == VAE else ENCODER]
 
-    def _look_for(self, part: str, kind: str) -> Path:
+    def _look_for(self, part: str, kind: PartKind) -> Path:
         """Return the best of the files that are of a kind."""
         fitting: list[tuple[tuple[float, bool, float, str], Path]] = []
         others, broken = [], []
@@ -191,13 +190,13 @@ class PartFiles:
             except BadFile as error:
                 broken.append((name, error))
                 continue
-            key = _kind(part, header)
-            if _is(kind, key) and _fits_name(kind, path):
+            its = told(part, header.tensors)
+            if its and its.is_a(kind) and _fits_name(kind, path):
                 mean = bits(header)
-                order = -min(mean, 16), path.name != KINDS[kind].file, mean, name
+                order = -min(mean, 16), path.name != kind.file, mean, name
                 fitting.append((order, path))
-            elif key:
-                others.append((name, key))
+            elif its:
+                others.append((name, its))
         if fitting:
             return min(fitting)[1]
         raise BadFile(_missing(part, kind, others, broken))
@@ -233,10 +232,10 @@ class PartFiles:
         )
 
 
-def tokenizers(needs: Mapping[str, str]) -> dict[str, str]:
+def tokenizers(parts: Mapping[str, str]) -> dict[str, str]:
     """Return the tokenizers that are needed, part → kind: those of text encoders, and others."""
-    found = {part: kind for part, kind in needs.items() if part.startswith(TOKENIZER)}
-    for part, kind in needs.items():
+    found = {part: kind for part, kind in parts.items() if part.startswith(TOKENIZER)}
+    for part, kind in parts.items():
         if part.startswith(ENCODER) and KINDS[kind].tokenizer:
             found[part.replace(ENCODER, TOKENIZER)] = KINDS[kind].tokenizer
     return found
@@ -255,59 +254,52 @@ def _tokenizers_of(folder: Path, kind: str) -> Iterator[Path]:
             yield folder / part.replace(ENCODER, TOKENIZER)
 
 
-def _inside(header: Header) -> dict[str, str]:
-    """Return the kinds of parts in a file beside its network, and what their names begin with."""
+def _inside(header: Header) -> dict[str, PartKind]:
+    """Return the parts in a file beside its network: what their names begin with → kind."""
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in header.tensors.items():
         if start := INSIDE.match(name):
             parts[start[0]][name.removeprefix(start[0])] = tensor
-    kinds = {start: first((*ENCODERS, *VAES), tensors) for start, tensors in parts.items()}
-    return {kind: start for start, kind in kinds.items() if kind}
+    kinds = {
+        start: told(ENCODER if start.startswith("text") else VAE, tensors)
+        for start, tensors in parts.items()
+    }
+    return {start: kind for start, kind in kinds.items() if kind}
 
 
-def _kind(part: str, header: Header) -> str | None:
-    return first(VAES if part == VAE else ENCODERS, header.tensors)
+def _fits_name(kind: PartKind, path: Path) -> bool:
+    name = f"{path.parent.name}/{path.name}".lower()
+    return bool(re.search(kind.named, name)) and not (kind.unlike and re.search(kind.unlike, name))
 
 
-def _is(kind: str, found: str | None) -> bool:
-    """Return whether tensors are of a kind; those of Stable Diffusion 3's VAE are as FLUX.1's."""
-    return found == (IMAGE_VAE if kind == "sd3" else kind)
-
-
-def _fits_name(kind: str, path: Path) -> bool:
-    name, its = f"{path.parent.name}/{path.name}".lower(), KINDS[kind]
-    return bool(re.search(its.named, name)) and not (its.unlike and re.search(its.unlike, name))
-
-
-def _instead(found: str | None, kind: str) -> str:
-    what = KINDS[found].title if found else "something else"
-    return f"is {what}, where {KINDS[kind].title} is needed"
+def _instead(found: PartKind | None, kind: PartKind) -> str:
+    return f"is {found.title if found else 'something else'}, where {kind.title} is needed"
 
 
 def _missing(
     part: str,
-    kind: str,
-    others: Sequence[tuple[str, str]],
+    kind: PartKind,
+    others: Sequence[tuple[str, PartKind]],
     broken: Sequence[tuple[str, BadFile]],
 ) -> str:
     """Say which part is missing, which file it is and where that goes, and what is there instead.
 
     others, broken: names of files, and their kinds or faults.
     """
-    its, home = KINDS[kind], "vae/" if part == VAE else "text_encoders/"
-    told = f"put {its.title} ({its.file}) into {home}"
-    usual = _plain(stem(its.file))
+    home = "vae/" if part == VAE else "text_encoders/"
+    what = f"put {kind.title}{f' ({kind.file})' if kind.file else ''} into {home}"
+    usual = _plain(stem(kind.file))
     for name, error in broken:
-        if _plain(stem(name)).startswith(usual):
-            return f"its {_called(part)} {name} cannot be used: {error}; {told}"
-    if sizes := [name for name, key in others if its.group and KINDS[key].group == its.group]:
-        key = dict(others)[sizes[0]]
-        there = f"{home}{sizes[0]} is {KINDS[key].title}, of another size"
-        return f"its {_called(part)} is missing: {told} ({there})"
-    if its.named and any(_is(kind, key) for _, key in others):
-        hint = f"; only its name tells it, so that must hold sd3, or name it as parts.{part}"
-        return f"its {_called(part)} is missing: {told}{hint}"
-    return f"its {_called(part)} is missing: {told}"
+        if usual and _plain(stem(name)).startswith(usual):
+            return f"its {_called(part)} {name} cannot be used: {error}; {what}"
+    alike = [(name, its) for name, its in others if its.architecture == kind.architecture]
+    if alike and part == VAE:
+        hint = f"only its name tells it, so that must hold sd3, or name it as parts.{part}"
+        what = f"{what}; {hint}" if kind.named else what
+    elif alike:
+        name, its = alike[0]
+        what = f"{what} ({home}{name} is {its.title}, of another size)"
+    return f"its {_called(part)} is missing: {what}"
 
 
 def _called(part: str) -> str:

@@ -16,6 +16,7 @@ from typing import Final
 from engine.files.safetensors import BadFile, Tensor
 from engine.models.families import Defaults, Family, Sampling
 from engine.models.name_matching import without_ending
+from engine.models.part_kinds import TEXT_IN
 from engine.models.supported import LATER
 
 
@@ -127,7 +128,6 @@ TOLD: Final = frozenset(("negative_prompt", "guidance_rescale"))
 DISTILLED: Final = TOLD | {"guidance_scale"}
 FEW: Final = ("turbo", "lightning", "distilled", "distill")
 IMAGE_IN: Final = ("img_in.weight", "x_embedder.weight")
-TEXT_IN: Final = ("txt_in.weight", "context_embedder.weight")
 GUIDANCE_IN: Final = ("guidance_in.in_layer.weight", "guidance_embedder.linear_1.weight")
 PATCHES: Final = ("x_embedder.proj.weight", "pos_embed.proj.weight")
 
@@ -159,11 +159,16 @@ def _flow(
     )
 
 
-def _klein(title: str, width: int, encoder: str) -> tuple[Variant, ...]:
-    size = Mark(ends=TEXT_IN, size=width)
-    base = _flow("base", f"{title} base", 28, 4, size, words=("base",), references=4)
-    few = _flow("distilled", title, 4, 1, size, lacks=DISTILLED, references=4)
-    return tuple(replace(each, parts={"text_encoder": encoder}) for each in (base, few))
+def _klein(title: str, width: int) -> tuple[Variant, ...]:
+    """Return variants whose network reads states of that width, three joined; 0: its name tells."""
+    marks = (Mark(ends=TEXT_IN, size=width),) if width else ()
+    words = ("base",) if width else ("klein base",)
+    few = () if width else ("klein",)
+    both = (
+        _flow("base", f"{title} base", 28, 4, *marks, words=words, references=4),
+        _flow("distilled", title, 4, 1, *marks, words=few, lacks=DISTILLED, references=4),
+    )
+    return tuple(replace(each, parts={"text_encoder": "qwen3_4b"}) for each in both)
 
 
 def _sd3(title: str, *marks: Mark) -> tuple[Variant, Variant]:
@@ -196,8 +201,9 @@ FLOWS: Final[Mapping[str, tuple[Variant, ...]]] = {
         _flow("base", "Z-Image", 30, 5),
     ),
     "flux2": (
-        *_klein("FLUX.2 klein 4B", 7680, "qwen3_4b"),
-        *_klein("FLUX.2 klein 9B", 12288, "qwen3_8b"),
+        *_klein("FLUX.2 klein 4B", 7680),
+        *_klein("FLUX.2 klein 9B", 12288),
+        *_klein("FLUX.2 klein", 0),
         _flow("dev", "FLUX.2 dev", 28, 4, lacks=TOLD, references=4),
     ),
     "flux": (

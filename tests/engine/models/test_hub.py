@@ -496,7 +496,8 @@ def test_a_folder_of_a_flow_model_is_fetched_whole(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BY_KEY, "sd3", replace(BY_KEY["sd3"], loadable=True))
-    index = {"_class_name": "StableDiffusion3Pipeline", "transformer": ["diffusers", "SD3"]}
+    index: dict[str, Any] = {"_class_name": "StableDiffusion3Pipeline"}
+    index["transformer"] = ["diffusers", "SD3"]
     index |= {"image_encoder": [None, None], "vae": ["diffusers", "AutoencoderKL"]}
     encoders = "text_encoder", "text_encoder_2", "text_encoder_3"
     index |= {key: ["transformers", "X"] for key in (*encoders, "tokenizer_3")}

@@ -8,8 +8,8 @@ import torch
 
 from engine.files.safetensors import BadFile
 from engine.models.families import BY_KEY
-from engine.models.other_models import family_of, first
-from engine.models.part_kinds import ENCODERS, VAES
+from engine.models.other_models import family_of
+from engine.models.part_kinds import KINDS, needed, told
 from engine.models.parts import network_tensors
 from engine.models.variants import choose, sampling_of
 from tests.flow_files import NEEDED, PREFIX, encoder, header, network, prefixed, vae
@@ -64,8 +64,11 @@ def test_the_sizes_of_klein_are_told_by_their_width(
     width: int, text: int, title: str, text_encoder: str
 ) -> None:
     shapes = {"img_in.weight": (width, 128), "txt_in.weight": (width, text)}
-    variant = choose(BY_KEY["flux2"], ["flux-2-klein.safetensors"], header(shapes).tensors)
-    assert (variant.title, variant.parts) == (title, {"text_encoder": text_encoder})
+    tensors = header(shapes).tensors
+    variant = choose(BY_KEY["flux2"], ["flux-2-klein.safetensors"], tensors)
+    assert variant.title == title
+    parts = needed(BY_KEY["flux2"], variant.parts or {}, tensors)
+    assert parts == {"text_encoder": KINDS[text_encoder]}
     assert variant.lacks == DISTILLED
     base = choose(BY_KEY["flux2"], ["flux-2-klein-base-4b"], header(shapes).tensors)
     assert (base.title, base.lacks) == (f"{title} base", frozenset())
@@ -192,7 +195,8 @@ def test_variants_are_told_by_diffusers_names(
     ],
 )
 def test_a_text_encoder_is_told_by_names_and_shapes(name: str, kind: str, prefix: str) -> None:
-    assert first(ENCODERS, header(prefixed(encoder(name), prefix)).tensors) == kind
+    found = told("text_encoder", header(prefixed(encoder(name), prefix)).tensors)
+    assert found is KINDS[kind]
 
 
 @NEEDED
@@ -201,7 +205,7 @@ def test_a_text_encoder_is_told_by_names_and_shapes(name: str, kind: str, prefix
     ("name", "kind"), [("flux1_sd3", "flux"), ("flux2", "flux2"), ("qwen_image", "qwen_image")]
 )
 def test_a_vae_is_told_by_names_and_shapes(name: str, kind: str, prefix: str) -> None:
-    assert first(VAES, header(prefixed(vae(name), prefix)).tensors) == kind
+    assert told("vae", header(prefixed(vae(name), prefix)).tensors) is KINDS[kind]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,7 @@ def test_a_vae_is_told_by_diffusers_names(
     with torch.device("meta"):
         module = getattr(diffusers, kind)(**config)
     shapes = {name: tuple(each.shape) for name, each in module.state_dict().items()}
-    assert first(VAES, header(shapes).tensors) == key
+    assert told("vae", header(shapes).tensors) is (KINDS[key] if key else None)
 
 
 # Of other sizes, and of others' form: by Hugging Face's names, a layer of each.
@@ -231,28 +235,46 @@ LAYER = "model.layers.0."
 
 
 @pytest.mark.parametrize(
-    ("width", "names", "kind"),
+    ("width", "name", "title"),
     [
-        (1024, ["self_attn.q_norm.weight"], "qwen3_06b"),
-        (2048, ["self_attn.q_norm.weight"], "qwen3_2b"),
-        (4096, ["self_attn.q_norm.weight"], "qwen3_8b"),
-        (2048, ["self_attn.k_proj.bias"], "qwen25_3b"),
-        (4096, ["self_attn.k_proj.weight"], None),  # Llama 3
+        (1024, "self_attn.q_norm.weight", "Qwen3-0.6B"),
+        (2048, "self_attn.q_norm.weight", "Qwen3-1.7B"),
+        (4096, "self_attn.q_norm.weight", "Qwen3-8B"),
+        (1234, "self_attn.q_norm.weight", "Qwen3, 1,234 wide"),
+        (2048, "self_attn.k_proj.bias", "Qwen2.5-VL-3B"),
     ],
 )
-def test_text_encoders_of_other_sizes_are_told(
-    width: int, names: list[str], kind: str | None
-) -> None:
-    shapes = {f"{LAYER}{name}": (128,) for name in names}
-    shapes[f"{LAYER}input_layernorm.weight"] = (width,)
-    assert first(ENCODERS, header(shapes).tensors) == kind
-    if kind == "qwen3_8b":
+def test_text_encoders_of_other_sizes_are_told(width: int, name: str, title: str) -> None:
+    shapes = {f"{LAYER}{name}": (128,), f"{LAYER}input_layernorm.weight": (width,)}
+    found = told("text_encoder", header(shapes).tensors)
+    assert found
+    assert found.title == title
+    if title == "Qwen3-8B":
         shapes["model.visual.deepstack_merger_list.0.norm.weight"] = (4096,)
-        assert first(ENCODERS, header(shapes).tensors) == "qwen3vl_8b"
+        assert told("text_encoder", header(shapes).tensors) is KINDS["qwen3vl_8b"]
+
+
+@NEEDED
+def test_a_network_needs_encoders_as_wide_as_what_it_reads() -> None:
+    for name, key in {
+        "zimage": "z",
+        "lumina2": "lumina2",
+        "flux_dev": "flux",
+        "chroma": "chroma",
+        "sd35_large": "sd3",
+        "qwen_image": "qwen",
+        "flux2_dev": "flux2",
+    }.items():
+        parts = dict(BY_KEY[key].parts)
+        found = needed(BY_KEY[key], parts, header(network(name)).tensors)
+        assert found == {part: KINDS[kind] for part, kind in parts.items()}
+    small = header({"cap_embedder.0.weight": (32,)}).tensors
+    its = needed(BY_KEY["z"], {"text_encoder": "qwen3_4b"}, small)["text_encoder"]
+    assert (its.title, its.width, its.tokenizer) == ("Qwen3, 32 wide", 32, "qwen")
 
 
 @NEEDED
 def test_umt5_is_not_taken_for_t5() -> None:
     bias = "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight"
     shapes = {**encoder("t5xxl"), bias: (32, 64), "shared.weight": (256384, 4096)}
-    assert first(ENCODERS, header(shapes).tensors) == "umt5xxl"
+    assert told("text_encoder", header(shapes).tensors) is KINDS["umt5xxl"]
