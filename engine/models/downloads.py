@@ -73,15 +73,16 @@ def _part(repo: str, file: str, folder: str, *parts: Download) -> Download:
 
 
 def _tokenizer(kind: str, title: str, repo: str, *families: str) -> Download:
-    """Return the download of a tokenizer; licensed as the models whose it is."""
+    """Return the download of a tokenizer, with what tells its class."""
     folder = f"tokenizers/{kind}"
+    configs = "tokenizer_config.json", "config.json"
     return Download(
         name=f"tokenizer-{kind}",
         repo=repo,
         file="tokenizer.json",
         title=title,
         folder=folder,
-        parts=(_part(repo, "tokenizer_config.json", folder),),
+        parts=tuple(_part(repo, name, folder) for name in configs),
         licence=APACHE,
         families=families,
     )
