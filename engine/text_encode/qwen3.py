@@ -18,6 +18,7 @@ from engine.files.safetensors import BadFile
 from engine.loading.model import Conditioning
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.pictures.start_image import Pixels
+from engine.recipe.prompt_tags import mend_surrogates
 from engine.sentences import Sentence
 
 PREFIX: Final = "model."
@@ -128,8 +129,10 @@ def tokenizer_of(folder: Path) -> Any:
 def template_ids(tokenizer: Any, template: str, prompt: str) -> list[int]:
     """Return the token ids of a chat template around a prompt.
 
-    The template's special tokens are such; what a person types like one stays text.
+    The template's special tokens are such; what a person types like one stays text. There are no
+    weights, but escaped parentheses are parentheses, as for encoders that have them.
     """
+    prompt = mend_surrogates(prompt).replace(r"\(", "(").replace(r"\)", ")")
     ids: list[int] = []
     for piece in SPECIAL.split(template):
         if SPECIAL.fullmatch(piece):

@@ -123,6 +123,12 @@ def test_special_tokens_that_a_person_types_stay_text() -> None:
     assert [each for each in ids[dropped:] if each >= 256] == [258, 257]
 
 
+def test_escaped_parentheses_and_halves_of_pairs_are_text() -> None:
+    words = QwenVlEncoder(tokenizer(), None, device=CPU)
+    ids, dropped = words.tokens("a \\(cat\\) \ud83d (b:1.2)")
+    assert tokenizer().decode(ids[dropped:]).startswith("a (cat) \ufffd (b:1.2)<|im_end|>")
+
+
 @torch.inference_mode()
 def test_words_without_pictures_are_read_alike_with_and_without_eyes() -> None:
     ids = torch.tensor([[5, 77, 130, 9]])
