@@ -59,13 +59,14 @@ class Pass:
 def passes(recipe: Recipe) -> list[Pass]:
     """Return the passes that a picture of the recipe takes."""
     found, upscale = [], recipe.upscale
+    references = REFERENCE * len(recipe.references)
     if not recipe.image or recipe.strength is not None:  # else a start image is used as it is
         pixels = recipe.width * recipe.height
-        seen = pixels + REFERENCE * len(recipe.references)
-        found.append(Pass(pixels=pixels, drawn=seen, steps=recipe.steps))
+        found.append(Pass(pixels=pixels, drawn=pixels + references, steps=recipe.steps))
     if upscale and upscale.strength is not None:
         seen, tiled = drawn(*recipe.size, upscale.tile), upscale.tile is not None
         steps = recipe.second_pass_steps
+        seen += references
         found.append(Pass(pixels=_pixels(recipe), drawn=seen, steps=steps, tiled=tiled))
     return found
 
