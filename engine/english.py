@@ -275,6 +275,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "do.",
     "a1111_drawn_in": "drawn in {steps} {steps:step|steps}",
     "a1111_turned": "the noise is interpolated as a whole, not row by row",
+    "a1111_told": "only the distilled one is used, without a negative prompt",
     "a1111_no_map": "the line does not contain its map",
     "a1111_words": "{words} ({why})",
     "a1111_network": "Marble has no such network; left out",

@@ -19,12 +19,20 @@ from bots.operations.settings import Settings
 from bots.terminal.console import open_console, styled
 from bots.terminal.files import read_file
 from bots.terminal.output import recipe_table
-from engine.errors import GraphError, ImageError, MetadataError, OptionError, shorten
+from engine.errors import (
+    GraphError,
+    ImageError,
+    MetadataError,
+    OptionError,
+    UserError,
+    shorten,
+)
 from engine.formats.a1111.writer import no_line_reasons
 from engine.formats.comfy.limits import graph_differences, no_graph_reasons
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph, pictures_of
 from engine.formats.metadata import Reading, graph_in, read_recipe
+from engine.models.catalogue import Catalogue, Checkpoint
 from engine.pictures.image_header import read_image_header
 from engine.recipe.recipe import Recipe
 
@@ -51,7 +59,8 @@ async def read(arguments: argparse.Namespace, settings: Settings) -> None:
     console.print(recipe_table(facts, names))
     note_ignored(reading.ignored, console)
     if reading.source == "Marble":
-        _show_other_formats(reading.recipe, console)
+        checkpoint = await asyncio.to_thread(_described, reading.recipe, settings)
+        _show_other_formats(reading.recipe, checkpoint, console)
 
 
 async def read_workflow(file: Path, studio: Studio, pictures: Pictures) -> Reading:
@@ -118,11 +127,18 @@ def note_ignored(ignored: tuple[str, ...], console: Console) -> None:
         console.print(styled(f"Could not be used: {each}", "dim"), soft_wrap=True)
 
 
-def _show_other_formats(recipe: Recipe, console: Console) -> None:
+def _described(recipe: Recipe, settings: Settings) -> Checkpoint | None:
+    """Return the model of a recipe, None where it is not here."""
+    with suppress(UserError):
+        return Catalogue(settings.models_dir).get(recipe.checkpoint)
+    return None
+
+
+def _show_other_formats(recipe: Recipe, checkpoint: Checkpoint | None, console: Console) -> None:
     """Print what ComfyUI and A1111 cannot read of one of our pictures, and why."""
     for what, reasons in (
-        ("No ComfyUI graph", no_graph_reasons(recipe)),
-        ("The ComfyUI graph is nearly the same", graph_differences(recipe)),
+        ("No ComfyUI graph", no_graph_reasons(recipe, checkpoint)),
+        ("The ComfyUI graph is nearly the same", graph_differences(recipe, checkpoint)),
         ("No A1111 line", no_line_reasons(recipe)),
     ):
         for why in reasons:

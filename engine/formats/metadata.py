@@ -31,6 +31,7 @@ from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.node_values import LoadedPicture
 from engine.formats.graphs.recipe import from_graph
+from engine.models.catalogue import Checkpoint
 from engine.recipe.prompt_tags import mend_surrogates
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
@@ -63,15 +64,20 @@ class Reading:
     ignored: tuple[str, ...] = ()
 
 
-def write_png(pixels: npt.NDArray[np.uint8] | Image.Image, recipe: Recipe, picture: int) -> bytes:
+def write_png(
+    pixels: npt.NDArray[np.uint8] | Image.Image,
+    recipe: Recipe,
+    picture: int,
+    checkpoint: Checkpoint | None = None,
+) -> bytes:
     """Encode picture number `picture` of a recipe as PNG, with all that remakes it in its text.
 
-    `pixels` is uint8 [height, width, 3]. The same input gives the same bytes: there is no
-    timestamp in them.
+    `pixels` is uint8 [height, width, 3]. checkpoint: the recipe's model, by which others' texts
+    name its parts. The same input gives the same bytes: there is no timestamp in them.
     """
     one = replace(recipe, picture=picture) if recipe.count > 1 else recipe
     text = PngImagePlugin.PngInfo()
-    for key, value in _texts(one).items():
+    for key, value in _texts(one, checkpoint).items():
         if value.isascii():
             text.add_text(key, value)
         else:
@@ -149,14 +155,14 @@ def _texts_in(data: bytes) -> dict[str, str]:
     raise MetadataError(Sentence("not_a_picture_file"))
 
 
-def _texts(recipe: Recipe) -> dict[str, str]:
+def _texts(recipe: Recipe, checkpoint: Checkpoint | None) -> dict[str, str]:
     """Return what a picture carries; what others could say only wrongly is left out."""
     texts = {"marble": json.dumps(recipe.to_dict())}
     if not no_line_reasons(recipe):
-        texts["parameters"] = to_a1111(recipe)
-    if not no_graph_reasons(recipe):
-        texts["prompt"] = json.dumps(to_graph(recipe))
-        texts["workflow"] = json.dumps(to_workflow(recipe))
+        texts["parameters"] = to_a1111(recipe, checkpoint)
+    if not no_graph_reasons(recipe, checkpoint):
+        texts["prompt"] = json.dumps(to_graph(recipe, checkpoint))
+        texts["workflow"] = json.dumps(to_workflow(recipe, checkpoint))
     return texts
 
 

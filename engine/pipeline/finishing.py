@@ -18,6 +18,7 @@ from torch import Tensor
 from engine.decode.vae import Pixels
 from engine.events import Picture, Progress, Verdict
 from engine.formats.metadata import write_png
+from engine.models.catalogue import Checkpoint
 from engine.pipeline.job import RunningJob
 from engine.recipe.recipe import Recipe
 
@@ -73,7 +74,8 @@ class Finisher:
         if pixels is None:  # another pass began on it
             return
         index = running.recipe.pictures[number]
-        work = partial(_finish, pixels, running.recipe, index, self._check_safety)
+        checkpoint = running.loaded_model.model.checkpoint
+        work = partial(_finish, pixels, running.recipe, index, checkpoint, self._check_safety)
         at_once = self._check_safety is unchecked and _is_small(pixels)
         self._pngs.append((running, _at_once(work) if at_once else self._thread.submit(work)))
 
@@ -111,12 +113,14 @@ def _at_once(work: Callable[[], Picture]) -> Future[Picture]:
     return future
 
 
-def _finish(pixels: Pixels, recipe: Recipe, index: int, check_safety: SafetyCheck) -> Picture:
+def _finish(
+    pixels: Pixels, recipe: Recipe, index: int, checkpoint: Checkpoint, check_safety: SafetyCheck
+) -> Picture:
     height, width, _ = pixels.shape
     return Picture(
         index=index,
         width=width,
         height=height,
-        png=write_png(pixels, recipe, index),
+        png=write_png(pixels, recipe, index, checkpoint),
         verdict=check_safety(pixels),
     )

@@ -236,6 +236,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "a1111_another_shape": "A1111 文字要放大到另一种宽高比，这是 Marble 做不到的。",
     "a1111_drawn_in": "用 {steps} 步画",
     "a1111_turned": "噪声按整体而不是逐行插值",
+    "a1111_told": "只使用蒸馏的引导强度，不用反向提示词",
     "a1111_no_map": "这一行里没有控制图",
     "a1111_words": "{words}（{why}）",
     "a1111_network": "Marble 没有这样的网络，已略去",

@@ -8,6 +8,7 @@ from engine.errors import GraphError, MetadataError
 from engine.formats.a1111.names import NEXT_UPSCALERS, UPSCALER_NAMES, UPSCALERS_READ, sampling
 from engine.formats.a1111.settings import NEGATIVE, Settings, number
 from engine.formats.a1111.syntax import name_embeddings, name_syntax, take_networks
+from engine.formats.graphs.flow_families import USUAL_VAES, is_usual
 from engine.formats.graphs.upscaling import factor_to
 from engine.recipe.limits import parse_seed
 from engine.recipe.parts import Control, Upscale, Variation
@@ -18,7 +19,9 @@ NECESSARY: Final = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model")
 # What does not change a picture, or is in the prompt as well.
 SAID: Final = (
     "Model hash", "VAE hash", "Lora hashes", "Version", "User", "Init image hash",
+    "Diffusion in Low Bits",
 )  # fmt: skip
+MODULES: Final = 8  # of Forge, at most
 MOST_STEPS: Final = 10**6
 LONGEST: Final = 100_000  # characters of a text; the longest of A1111's own have some thousands
 # What a mask brings along; other values than these are named.
@@ -53,6 +56,8 @@ def from_a1111(text: str) -> tuple[Recipe, tuple[str, ...]]:
     values |= {"controls": _controls(settings), "variations": _variations(settings)}
     if (rng := settings.pop("RNG", "GPU")) != "CPU":
         settings.note("RNG", rng, Sentence("a1111_noise"))
+    if values.pop("told"):
+        negative_prompt = ""
     recipe = Recipe(prompt=prompt, negative_prompt=negative_prompt, loras=loras, **values)
     return recipe, settings.left()
 
@@ -69,12 +74,35 @@ def _prompts(lines: Iterable[str]) -> tuple[str, str]:
     return "\n".join(prompt), "\n".join(negative)
 
 
+def _guidance(settings: Settings) -> dict[str, Any]:
+    """Read guidance: Forge tells FLUX its own, beside which there is no negative prompt."""
+    told = settings.number(float, "Distilled CFG Scale")
+    if told is None:
+        return {"guidance_scale": settings.number(float, "CFG scale"), "told": False}
+    if number(float, cfg := settings.pop("CFG scale")) != 1:
+        settings.note("CFG scale", cfg, Sentence("a1111_told"))
+    return {"guidance_scale": told, "told": True}
+
+
+def _vae(settings: Settings) -> str | None:
+    """Read the VAE, which is one of Forge's modules: the others are text encoders."""
+    names = [name for at in range(1, MODULES + 1) if (name := f"Module {at}") in settings]
+    others = [name for name in names if not is_usual(settings[name])]
+    for name in set(names) - set(others):
+        settings.pop(name)
+    if "VAE" in settings or len(others) != 1:
+        return settings.pop("VAE", None)
+    vae = settings.pop(others[0])
+    return None if vae in USUAL_VAES else vae
+
+
 def _plain(settings: Settings) -> dict[str, Any]:
     sampler, schedule = sampling(settings.pop("Sampler"), settings.pop("Schedule type", ""))
     return {
         "seed": parse_seed(settings.pop("Seed")),
         "steps": settings.number(int, "Steps"),
-        "guidance_scale": settings.number(float, "CFG scale"),
+        **_guidance(settings),
+        "shift": settings.number(float, "Shift"),
         "count": settings.number(int, "Marble count", "1"),
         "picture": settings.number(int, "Marble picture"),
         "sampler": sampler,
@@ -82,7 +110,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
         "checkpoint": settings.pop("Model"),
         "clip_skip": settings.number(int, "Clip skip"),
         "guidance_rescale": settings.number(float, "Marble rescale", "0"),
-        "vae": settings.pop("VAE", None),
+        "vae": _vae(settings),
     }
 
 

@@ -10,7 +10,10 @@ from typing import Final
 
 from engine.formats.a1111.names import RESIZE_NAMES, SAMPLER_NAMES, SCHEDULE_NAMES, UPSCALER_NAMES
 from engine.formats.a1111.settings import NEGATIVE, write
+from engine.formats.flow_model import FlowModel
 from engine.formats.graphs.upscaling import factor_to
+from engine.models.catalogue import Checkpoint
+from engine.models.name_matching import stem
 from engine.recipe.parts import CANNY, Control, Upscale
 from engine.recipe.prompt_tags import plain, write_loras
 from engine.recipe.recipe import Recipe
@@ -19,11 +22,16 @@ from engine.recipe.recipe import Recipe
 BLUR: Final = 128  # the shorter side has so many of it
 
 
-def to_a1111(recipe: Recipe) -> str:
-    """Write a recipe as a line; `ValueError` where none can express it (`no_line_reasons`)."""
+def to_a1111(recipe: Recipe, checkpoint: Checkpoint | None = None) -> str:
+    """Write a recipe as a line; `ValueError` where none can express it (`no_line_reasons`).
+
+    checkpoint: the model that it names. Flow models are written as Forge does.
+    """
     if reasons := no_line_reasons(recipe):
         raise ValueError(f"no line says this recipe: {reasons[0]}")
-    settings = _settings(recipe) | _derived(recipe) | _marble_settings(recipe)
+    flow = FlowModel.of(checkpoint)
+    settings = _settings(recipe) | (_flow(recipe, flow) if flow else {})
+    settings |= _derived(recipe) | _marble_settings(recipe)
     negative = f"{NEGATIVE} {recipe.negative_prompt}\n" if recipe.negative_prompt else ""
     return f"{write_loras(recipe.prompt, recipe.loras)}\n{negative}{write(settings)}"
 
@@ -60,6 +68,21 @@ def _settings(recipe: Recipe) -> dict[str, str | None]:
         "Clip skip": None if recipe.clip_skip is None else str(recipe.clip_skip),
         "VAE": recipe.vae,
     }
+
+
+def _flow(recipe: Recipe, flow: FlowModel) -> dict[str, str | None]:
+    """Return the settings of a flow model: VAE and text encoders are its modules."""
+    settings: dict[str, str | None] = {}
+    if flow.is_told:
+        guidance = plain(recipe.guidance_scale)
+        settings |= {"CFG scale": "1", "Distilled CFG Scale": guidance}
+    if recipe.shift is not None:
+        settings["Shift"] = plain(recipe.shift)
+    if flow.is_apart:
+        files = (recipe.vae or flow.vae or "", *flow.encoders)
+        named = {f"Module {number}": stem(file) for number, file in enumerate(files, 1)}
+        settings |= {"VAE": None, **named}
+    return settings
 
 
 def _derived(recipe: Recipe) -> dict[str, str | None]:

@@ -9,6 +9,8 @@ ComfyUI writes a graph in two forms, and both go into every picture:
 
     limits.py    recipes that have no graph, or one for a slightly different picture
     builder.py   nodes for models, prompts, ControlNets and loaded pictures
+    flow_builder.py
+                 what flow models have instead: parts that lie apart, guidance, noise levels
     writer.py    a recipe as a graph
     layout.py    a graph as a workflow
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from engine.formats.graphs.nodes import NODE_KINDS
 from engine.formats.graphs.pictures import FITS
 from engine.models.families import TINY_VAES
-from engine.recipe.parts import LANCZOS, Control
+from engine.recipe.parts import LANCZOS, Control, Lora
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 
@@ -22,15 +22,20 @@ class Id:
     our own."""
 
     SAMPLER, LOADER, START, POSITIVE, NEGATIVE, DECODE, SAVE, PICK = map(str, range(3, 11))
-    LAYER, RESCALE, VAE = map(str, range(11, 14))
+    LAYER, RESCALE, VAE, CLIP, SHIFT, GUIDANCE, ZERO, FILL = map(str, range(11, 19))
     LOAD, FIT, REPEAT, MASK, FIT_MASK, TO_MASK, SET_MASK, COMPOSITE = map(str, range(50, 58))
     UPSCALER, UPSCALED_BY_MODEL, UPSCALED, ENCODE = map(str, range(60, 64))
-    UPSCALED_LATENTS, SECOND, BETWEEN = map(str, range(64, 67))
+    UPSCALED_LATENTS, SECOND, BETWEEN, SECOND_SHIFT = map(str, range(64, 68))
+    NOISE, NAMED_SAMPLER = map(str, range(70, 72))
 
 
 FIRST_LORA: Final = 20  # the others follow
+LORAS: Final = range(FIRST_LORA, FIRST_LORA + 16)
 FIRST_CONTROL: Final = 100
 CONTROL_IDS: Final = 10  # for each control: loader and picture, then two nodes for each pass
+CUSTOM_IDS: Final = {Id.SAMPLER: 72, Id.SECOND: 75}  # each pass: guider, noise levels, a share
+FIRST_REFERENCE: Final = 200
+REFERENCE_IDS: Final = 10  # for each: picture, scaled, as latents, beside prompt and negative one
 FIRST_TEXT: Final = {Id.POSITIVE: 1000, Id.NEGATIVE: 5000}  # what follows a BREAK
 
 
@@ -60,6 +65,12 @@ class GraphBuilder:
             words = self.add(both, "ConditioningConcat", **joined)
         return words
 
+    def words(self) -> tuple[Link, Link]:
+        """Add the prompt and the negative prompt; return both."""
+        recipe = self.recipe
+        positive = self.text(Id.POSITIVE, recipe.prompt)
+        return positive, self.text(Id.NEGATIVE, recipe.negative_prompt)
+
     def controlled(self, texts: tuple[Link, Link], size: Size, number: int) -> tuple[Link, Link]:
         """Add the ControlNets of a pass (number 0 or 1) of that size behind its prompts."""
         for index, control in enumerate(self.recipe.controls):
@@ -78,18 +89,27 @@ class GraphBuilder:
         crop = CROPS[self.recipe.fit]
         return self.add(name, "ImageScale", image=image, upscale_method=method, **sides, crop=crop)
 
-    def _load(self) -> tuple[Link, Link, Link]:
-        """Add the model and all that changes it; return U-Net, text encoders and VAE."""
-        recipe = self.recipe
-        single_file = recipe.checkpoint.lower().endswith(SINGLE_FILES)
+    def load(self) -> tuple[Link, Link, Link]:
+        """Add the model as it is; return network, text encoders and VAE."""
+        checkpoint = self.recipe.checkpoint
+        single_file = checkpoint.lower().endswith(SINGLE_FILES)
         loader = "CheckpointLoaderSimple" if single_file else "DiffusersLoader"
-        self.add(Id.LOADER, loader, **{NODE_KINDS[loader].values[0]: recipe.checkpoint})
-        model, clip, vae = (Id.LOADER, 0), (Id.LOADER, 1), (Id.LOADER, 2)
+        self.add(Id.LOADER, loader, **{NODE_KINDS[loader].values[0]: checkpoint})
+        return (Id.LOADER, 0), (Id.LOADER, 1), (Id.LOADER, 2)
+
+    def lora(self, name: str, lora: Lora, model: Link, clip: Link) -> tuple[Link, Link]:
+        """Add a LoRA to a network and text encoders; return both."""
+        weights = dict(zip(("strength_model", "strength_clip"), lora.weights, strict=True))
+        file = {"lora_name": file_of(lora.name)}
+        model = self.add(name, "LoraLoader", **file, **weights, model=model, clip=clip)
+        return model, (name, 1)
+
+    def _load(self) -> tuple[Link, Link, Link]:
+        """Add the model and all that changes it; return network, text encoders and VAE."""
+        recipe = self.recipe
+        model, clip, vae = self.load()
         for number, lora in enumerate(recipe.loras, FIRST_LORA):
-            weights = dict(zip(("strength_model", "strength_clip"), lora.weights, strict=True))
-            file = {"lora_name": file_of(lora.name)}
-            model = self.add(str(number), "LoraLoader", **file, **weights, model=model, clip=clip)
-            clip = model[0], 1
+            model, clip = self.lora(str(number), lora, model, clip)
         if recipe.clip_skip:
             layer = {"stop_at_clip_layer": -recipe.clip_skip}
             clip = self.add(Id.LAYER, "CLIPSetLastLayer", **layer, clip=clip)

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from engine.formats.comfy.builder import FIRST_LORA, GraphJson, Id
+from engine.formats.comfy.builder import LORAS, GraphJson, Id
 from engine.formats.comfy.writer import to_graph
 from engine.formats.graphs.nodes import AFTER_RUN, NODE_KINDS, UPLOAD
+from engine.models.catalogue import Checkpoint
 from engine.recipe.recipe import Recipe
 
+TEXTS: Final = {"text", "prompt"}
 ON_CANVAS: Final = {AFTER_RUN: "fixed", UPLOAD: "image"}
 # The places of ComfyUI's default workflow, so that the canvas looks the same.
 PLACES: Final[Mapping[str, tuple[int, int]]] = {
@@ -23,6 +25,10 @@ PLACES: Final[Mapping[str, tuple[int, int]]] = {
     Id.LAYER: (26, 360),
     Id.RESCALE: (863, 60),
     Id.VAE: (1209, 520),
+    Id.CLIP: (26, 180),
+    Id.SHIFT: (863, -120),
+    Id.GUIDANCE: (415, 60),
+    Id.ZERO: (413, 480),
 }
 LORA_PLACE: Final = (26, 620, 166)  # the first one's, and how far the next one is below
 # All others stand in rows below, in the order in which they were added.
@@ -31,12 +37,12 @@ COLUMNS: Final = 6
 CELL: Final = (450, 340)
 
 
-def to_workflow(recipe: Recipe) -> dict[str, Any]:
+def to_workflow(recipe: Recipe, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
     """Write a recipe as the workflow (UI format) that ComfyUI's canvas opens.
 
     Browsers read numbers as doubles: the canvas rounds a seed above 2^53, the graph keeps it.
     """
-    graph = to_graph(recipe)
+    graph = to_graph(recipe, checkpoint)
     links, places = list(_links(graph)), _places(graph)
     nodes = [
         _node(order, name, graph[name], links) | {"pos": list(places[name])}
@@ -52,6 +58,8 @@ def _links(graph: GraphJson) -> Iterator[list[Any]]:
     number = 0
     for name, node in graph.items():
         for slot, (link, kind) in enumerate(NODE_KINDS[node["class_type"]].links.items()):
+            if link not in node["inputs"]:
+                continue
             source, output = node["inputs"][link]
             number += 1
             yield [number, int(source), output, int(name), slot, kind]
@@ -63,8 +71,8 @@ def _node(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -
     incoming = {slot: link for link, _, _, target, slot, _ in links if target == number}
     outgoing = [(output, link) for link, source, output, *_ in links if source == number]
     values = ON_CANVAS | node["inputs"]
-    if "text" in values:
-        values["text"] = _literally(values["text"])
+    for name in TEXTS & values.keys():
+        values[name] = _literally(values[name])
     return {
         "id": number,
         "type": node["class_type"],
@@ -74,7 +82,7 @@ def _node(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -
         "order": order,
         "mode": 0,
         "inputs": [
-            {"name": link, "type": kind.links[link], "link": incoming[slot]}
+            {"name": link, "type": kind.links[link], "link": incoming.get(slot)}
             for slot, link in enumerate(kind.links)
         ],
         "outputs": [
@@ -88,10 +96,10 @@ def _node(order: int, name: str, node: dict[str, Any], links: list[list[Any]]) -
 
 def _places(graph: GraphJson) -> dict[str, tuple[int, int]]:
     """Return where each node stands."""
-    others = [name for name in graph if name not in PLACES and int(name) >= int(Id.LOAD)]
+    loras = [name for name in graph if int(name) in LORAS]
+    others = [name for name in graph if name not in PLACES and name not in loras]
     places = {name: _cell(number) for number, name in enumerate(others)}
     x, y, step = LORA_PLACE
-    loras = [name for name in graph if FIRST_LORA <= int(name) < int(Id.LOAD)]
     places |= {name: (x, y + step * number) for number, name in enumerate(loras)}
     return {**places, **PLACES}
 

@@ -3,19 +3,47 @@
 import re
 from typing import Final
 
+from engine.formats.graphs.flow_families import FLOW_FAMILIES
+from engine.formats.graphs.nodes import EDITED
 from engine.formats.graphs.pictures import factor_in_name
+from engine.formats.graphs.sampling import DROPPING
+from engine.formats.graphs.sigmas import MOST, OWN_SCHEDULE
+from engine.models.catalogue import Checkpoint
+from engine.models.families import SD, SDXL
 from engine.recipe.parts import LANCZOS, LATENT
 from engine.recipe.recipe import Recipe
 from engine.text_encode.prompts import BREAK
 
+EDITORS: Final = ("flux", "flux2", "qwen")  # families of models that edit by words
 LEAST_FACTOR: Final = 2  # of every upscale model
 
 
-def no_graph_reasons(recipe: Recipe) -> tuple[str, ...]:
-    """Return why a recipe has no graph; nothing, where it has one."""
+def no_graph_reasons(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tuple[str, ...]:
+    """Return why a recipe has no graph; nothing, where it has one.
+
+    checkpoint: the model that it names; without it, it is taken for a Stable Diffusion.
+    """
     upscale, controls = recipe.upscale, recipe.controls
+    family = checkpoint.family.key if checkpoint else None
+    flow = FLOW_FAMILIES.get(family or "")
+    own_levels = family == "flux2" and recipe.shift is None
     reasons = {
-        "it edits pictures by words": recipe.references,
+        "ComfyUI's nodes for its model are not known to Marble": (
+            checkpoint and flow is None and checkpoint.family.pipeline not in (SD, SDXL)
+        ),
+        "it edits pictures by words": recipe.references and family not in EDITORS,
+        "it edits more pictures by words than ComfyUI's nodes take": (
+            family == "qwen" and len(recipe.references) > len(EDITED)
+        ),
+        "FLUX.2's noise levels are shifted by their number, which ComfyUI does on one schedule": (
+            own_levels and recipe.schedule != OWN_SCHEDULE
+        ),
+        "it takes the last of more steps than ComfyUI counts on FLUX.2's schedule": (
+            own_levels and max(_of_steps(recipe)) > MOST
+        ),
+        "its sampler leaves out a noise level, which ComfyUI does on other schedules": (
+            own_levels and recipe.sampler in DROPPING
+        ),
         "its noise is turned towards another seed's": recipe.variations,
         "the scene is continued beyond its start image": recipe.margins,
         "its start image is only enlarged": (
@@ -41,16 +69,30 @@ def no_graph_reasons(recipe: Recipe) -> tuple[str, ...]:
             (control.start, control.end) != (0, 1) for control in controls
         ),
         "BREAK stands within parentheses": any(
-            BREAK.search(text) and not all(map(_is_whole, BREAK.split(text)))
+            flow is None and BREAK.search(text) and not all(map(_is_whole, BREAK.split(text)))
             for text in (recipe.prompt, recipe.negative_prompt)
         ),
     }
     return tuple(why for why, applies in reasons.items() if applies)
 
 
-def graph_differences(recipe: Recipe) -> tuple[str, ...]:
+def _of_steps(recipe: Recipe) -> tuple[int, int]:
+    """Return how many steps the noise levels of each pass have, of which it takes the last."""
+    second = recipe.upscale.strength if recipe.upscale else None
+    return int(recipe.steps / (recipe.strength or 1)), int(recipe.second_pass_steps / (second or 1))
+
+
+def graph_differences(recipe: Recipe, checkpoint: Checkpoint | None = None) -> tuple[str, ...]:
     """Return why a recipe's graph makes a slightly different picture."""
-    return ("the mask's edge fades otherwise there",) if recipe.mask else ()
+    flow = FLOW_FAMILIES.get(checkpoint.family.key) if checkpoint else None
+    differences = {
+        "the mask's edge fades otherwise there": recipe.mask,
+        "small pictures that it edits are enlarged there": (
+            recipe.references and flow is FLOW_FAMILIES["flux2"]
+        ),
+        "short prompts are padded otherwise there": flow is FLOW_FAMILIES["flux2"],
+    }
+    return tuple(why for why, applies in differences.items() if applies)
 
 
 def _is_whole(part: str) -> bool:

@@ -5,40 +5,42 @@ Nodes in order: initial latents → first pass → pixels, upscaled → second p
 
 from typing import Final
 
-from engine.formats.comfy.builder import GraphBuilder, GraphJson, Id, Link, Size, file_of
+from engine.formats.comfy.builder import GraphJson, Id, Link, Size, file_of
+from engine.formats.comfy.flow_builder import FlowBuilder
 from engine.formats.comfy.limits import no_graph_reasons
 from engine.formats.graphs.latents import NEAREST, slices_like_marble
+from engine.models.catalogue import Checkpoint
 from engine.recipe.parts import LANCZOS, LATENT, Upscale
 from engine.recipe.recipe import Recipe
 
 SOFT: Final = "bilinear"  # for masks, which must not ring as lanczos would
 
 
-def to_graph(recipe: Recipe) -> GraphJson:
-    """Write a recipe as a graph; `ValueError` where none can express it (`no_graph_reasons`)."""
-    if reasons := no_graph_reasons(recipe):
+def to_graph(recipe: Recipe, checkpoint: Checkpoint | None = None) -> GraphJson:
+    """Write a recipe as a graph; `ValueError` where none can express it (`no_graph_reasons`).
+
+    checkpoint: the model that it names; without it, it is taken for a Stable Diffusion.
+    """
+    if reasons := no_graph_reasons(recipe, checkpoint):
         raise ValueError(f"no graph says this recipe: {reasons[0]}")
-    return _Writer(recipe).write()
+    return _Writer(recipe, checkpoint).write()
 
 
-class _Writer(GraphBuilder):
+class _Writer(FlowBuilder):
     """Add the nodes of a recipe in order."""
 
     def write(self) -> GraphJson:
         recipe, upscale = self.recipe, self.recipe.upscale
         second = upscale if upscale and upscale.strength is not None else None
         start = self._start()
-        texts = (
-            self.text(Id.POSITIVE, recipe.prompt),
-            self.text(Id.NEGATIVE, recipe.negative_prompt),
-        )
+        texts = self.words()
         # Where a second pass follows, its noise is drawn for the whole batch, too.
         early = second is None and slices_like_marble(recipe.width, recipe.height)
         start = self._pick(start) if early else start
         if second and recipe.image and recipe.strength is None:
             made = self._pass(Id.SAMPLER, start, texts, second)
         else:
-            made = self._pass(Id.SAMPLER, start, texts)
+            made = self._pass(Id.SAMPLER, start, self._under_mask(texts))
             made = self._second(made, texts, second) if second else made
         image = self._decode(Id.DECODE, made if early else self._pick(made))
         if second is None:
@@ -52,7 +54,8 @@ class _Writer(GraphBuilder):
         recipe, size = self.recipe, (self.recipe.width, self.recipe.height)
         if recipe.image is None:
             sides = {"width": size[0], "height": size[1]}
-            return self.add(Id.START, "EmptyLatentImage", **sides, batch_size=recipe.count)
+            kind = self.flow.usual.latents if self.flow else "EmptyLatentImage"
+            return self.add(Id.START, kind, **sides, batch_size=recipe.count)
         image = self.fit(Id.FIT, self.picture(Id.LOAD, recipe.image), size)
         first = recipe.upscale if recipe.strength is None else None  # upscaled, then denoised
         if first and first.by != LATENT:
@@ -71,6 +74,15 @@ class _Writer(GraphBuilder):
         """Resize a mask in pixels like its picture; as latents it would be cropped differently."""
         image = self.fit(Id.FIT_MASK, self.picture(Id.MASK, sha256), size, SOFT)
         return self.add(Id.TO_MASK, "ImageToMask", channel="red", image=image)
+
+    def _under_mask(self, texts: tuple[Link, Link]) -> tuple[Link, Link]:
+        """Tell FLUX's fill models what is to be painted; its others do not mind."""
+        if self.recipe.mask is None or self.family != "flux":
+            return texts
+        seen = {"pixels": (Id.FIT, 0), "vae": self.vae, "mask": (Id.TO_MASK, 0)}
+        both = {"positive": texts[0], "negative": texts[1]}
+        self.add(Id.FILL, "InpaintModelConditioning", **both, **seen, noise_mask=True)
+        return (Id.FILL, 0), (Id.FILL, 1)
 
     def _composite(self, drawn: Link) -> Link:
         """Composite the drawn picture with the start image, which is kept outside its mask."""
@@ -94,17 +106,21 @@ class _Writer(GraphBuilder):
         recipe = self.recipe
         size = recipe.size if detail else (recipe.width, recipe.height)
         strength = detail.strength if detail else recipe.strength
-        positive, negative = self.controlled(texts, size, 1 if detail else 0)
+        strength = 1.0 if strength is None else strength
+        steps = recipe.second_pass_steps if detail else recipe.steps
+        positive, negative = texts = self.controlled(texts, size, 1 if detail else 0)
+        if self.custom:
+            return self.custom_pass(name, latents, texts, size, steps=steps, strength=strength)
         return self.add(
             name,
             "KSampler",
             seed=recipe.seed,
-            steps=recipe.second_pass_steps if detail else recipe.steps,
-            cfg=recipe.guidance_scale,
+            steps=steps,
+            cfg=self.cfg,
             sampler_name=recipe.sampler,
             scheduler=recipe.schedule,
-            denoise=1.0 if strength is None else strength,
-            model=self.model,
+            denoise=strength,
+            model=self.shifted(Id.SECOND_SHIFT if name == Id.SECOND else Id.SHIFT, size),
             positive=positive,
             negative=negative,
             latent_image=latents,

@@ -22,8 +22,7 @@ class FlowFamily:
 
     type: what CLIPLoader calls its text encoders; encoders: the usual files of these, by their
     names in `Checkpoint.parts`; vae: its usual file; shift: ComfyUI's own (None: it depends);
-    latents: the node that makes empty ones; sampling: the node that sets another shift; differs:
-    why ComfyUI's pictures are slightly different.
+    latents: the node that makes empty ones; sampling: the node that sets another shift.
     """
 
     type: str
@@ -32,7 +31,6 @@ class FlowFamily:
     shift: float | None = None
     latents: str = "EmptySD3LatentImage"
     sampling: str = "ModelSamplingAuraFlow"
-    differs: str | None = None
 
 
 QWEN3_4B: Final = "qwen_3_4b.safetensors"
@@ -53,7 +51,6 @@ FLOW_FAMILIES: Final[Mapping[str, FlowFamily]] = {
         vae="flux2-vae.safetensors",
         shift=math.exp(FLUX2_MU),
         latents="EmptyFlux2LatentImage",
-        differs="short prompts are padded otherwise there",
     ),
     "chroma": FlowFamily(type="chroma", encoders={"text_encoder": T5}, shift=math.exp(MU)),
     "sd3": FlowFamily(

@@ -84,13 +84,13 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         CLIP, ("clip_l", "clip_g", "t5xxl", "empty_padding"), WORDS, (400, 280)
     ),
     "TextEncodeQwenImageEdit": NodeKind(
-        {**CLIP, "vae": "VAE", "image": "IMAGE"}, ("prompt",), WORDS, (400, 200), ("vae", "image")
+        {**CLIP, "vae": "VAE", "image": "IMAGE"}, ("prompt",), WORDS, (400, 180), ("vae", "image")
     ),
     "TextEncodeQwenImageEditPlus": NodeKind(
         {**CLIP, "vae": "VAE", **dict.fromkeys(EDITED, "IMAGE")},
         ("prompt",),
         WORDS,
-        (400, 240),
+        (400, 180),
         ("vae", *EDITED),
     ),
     "CLIPTextEncodeSDXL": NodeKind(

@@ -94,7 +94,7 @@ def _pass(
     sigmas: GraphSigmas | None = None,
 ) -> Draft:
     draft = node.input("latent_image", Draft)
-    if draft.encoded and guided.positive.references and strength == 1 and draft.mask is None:
+    if guided.positive.references and strength == 1 and _is_plain(draft):
         draft = replace(draft, image=None, fit=None, filters=())  # all noise: it gives its size
     draft = start_image(node, draft)
     sigmas = sigmas or GraphSigmas(values["schedule"], values["steps"], strength, guided.model)
@@ -108,6 +108,11 @@ def _pass(
     shift = _shift(node, guided, sigmas, (draft.width, draft.height))
     drawn = drawn.with_values(shift=shift)
     return replace(draft, drawn=drawn, strength=strength if draft.image else None)
+
+
+def _is_plain(draft: Draft) -> bool:
+    """Return whether latents are a start image's as it is."""
+    return draft.encoded is not None and (draft.drawn, draft.pending, draft.mask) == (None,) * 3
 
 
 def _second(node: Node, draft: Draft, first: Pass, drawn: Pass, sigmas: GraphSigmas) -> Draft:

@@ -14,9 +14,10 @@ from engine.formats.graphs.node_values import (
     GraphSampler,
     GraphSigmas,
 )
-from engine.recipe.limits import check
+from engine.recipe.limits import is_int
 from engine.sentences import Sentence
 
+MOST: Final = 4096  # steps of Flux2Scheduler
 OWN_SCHEDULE: Final = "simple"  # what FLUX.2's noise levels are called, which shift by their number
 
 
@@ -76,9 +77,9 @@ def share(steps: int, total: int) -> float:
 def _whole(node: Node) -> GraphSigmas:
     """Return the noise levels of which a node's second output takes the last ones."""
     sigmas = node.input("sigmas", GraphSigmas)
-    if node.slot != 1 or sigmas.strength != 1:
+    countable = is_int(sigmas.steps) and sigmas.steps <= MOST
+    if node.slot != 1 or sigmas.strength != 1 or not countable:
         raise node.fail(Sentence("graph_part_of_steps"))
-    check("steps", sigmas.steps)
     return sigmas
 
 

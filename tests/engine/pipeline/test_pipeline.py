@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -280,9 +281,9 @@ def test_a_job_that_comes_while_a_large_png_is_written_does_not_wait_for_it(
 ) -> None:
     written = threading.Event()
 
-    def slow(pixels: Pixels, recipe: Recipe, index: int) -> bytes:
+    def slow(pixels: Pixels, recipe: Recipe, *others: Any) -> bytes:
         assert recipe.width == 64 or written.wait(60)
-        return write_png(pixels, recipe, index)
+        return write_png(pixels, recipe, *others)
 
     monkeypatch.setattr("engine.pipeline.finishing.write_png", slow)
     pipeline = make_pipeline(model)
