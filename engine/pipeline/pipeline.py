@@ -65,7 +65,7 @@ class Pipeline:
         self._waiting: deque[Spec] = deque()
         self._cancels: deque[Key] = deque()
         self._running: dict[Key, RunningJob] = {}
-        self._loading: Key | None = None  # the job that waits for its model
+        self._loading: set[Key] = set()  # the jobs that wait for their models
 
     @property
     def busy(self) -> bool:
@@ -108,23 +108,26 @@ class Pipeline:
                 yield self._end(key, Cancelled())
 
     def _start_waiting(self) -> Iterator[Report]:
-        # In order: later jobs wait for one whose model has no room yet, so that it gets room.
-        while self._waiting:
-            spec = self._waiting[0]
+        # In order: later jobs wait for one whose model has no room yet, so that it gets room. While
+        # a model is loaded those start whose models are there.
+        for spec in list(self._waiting):
             try:
                 loaded_model = yield from self._load(spec)
-                if loaded_model is None:
-                    return
-                yield from self._begin(spec, loaded_model)
+                if loaded_model is not None:
+                    yield from self._begin(spec, loaded_model)
+                elif not self._models.is_loading(spec.recipe.checkpoint):
+                    break
             except Exception as error:
                 yield self._end(key_of(spec), error)
+        if self._waiting and not self._running:
+            self._models.wait()
 
     def _load(self, spec: Spec) -> Generator[Report, None, LoadedModel | None]:
         name = spec.recipe.checkpoint
         if loaded_model := self._models.get(name):
             return loaded_model
-        if self._loading != key_of(spec):
-            self._loading = key_of(spec)
+        if key_of(spec) not in self._loading:
+            self._loading.add(key_of(spec))
             yield Report(key_of(spec), Progress(stage=Stage.LOAD, step=0, total=1))
         return self._models.load(name)
 
@@ -142,7 +145,7 @@ class Pipeline:
         except BaseException:
             loaded_model.users -= 1
             raise
-        self._waiting.popleft()
+        self._waiting.remove(spec)
         self._running[key] = running
         yield Report(key, running.progress())
         if running.at_rest:  # only a start image is upscaled
@@ -233,6 +236,7 @@ class Pipeline:
 
     def _forget(self, key: Key) -> None:
         self._waiting = deque(spec for spec in self._waiting if key_of(spec) != key)
+        self._loading.discard(key)
         if running := self._running.pop(key, None):
             running.loaded_model.users -= 1
             self._finisher.drop(running)

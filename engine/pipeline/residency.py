@@ -6,8 +6,10 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 
@@ -23,14 +25,25 @@ from engine.pipeline.loaded_model import LoadedModel
 log = logging.getLogger(__name__)
 
 SHARE: Final = 0.8  # of the device's memory for models; the rest is for activations
+LARGE: Final = 2**29  # bytes; smaller models are loaded within a second
+MOMENT: Final = 0.02  # seconds
 
 
 Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the device's
 
 
+class _Loading(NamedTuple):
+    """A model that is being loaded in the thread, under the name that recipes give it."""
+
+    name: str
+    checkpoint: Checkpoint
+    future: Future[Model]
+
+
 class Residency:
     """The loaded models; the least recently used are evicted when a new one needs room.
 
+    Large models are loaded in a thread of their own, so that the jobs of others go on meanwhile.
     beside: what else counts in the budget, dropped after idle models.
     """
 
@@ -51,6 +64,8 @@ class Residency:
         self._beside = beside
         self._sizes: dict[str, int] = {}  # bytes, measured when loaded
         self._loaded_models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-load")
+        self._loading: _Loading | None = None
         ladder.make_room = self.evict_idle
 
     def get(self, name: str) -> LoadedModel | None:
@@ -60,10 +75,14 @@ class Residency:
         return self._loaded_models.get(name)
 
     def load(self, name: str) -> LoadedModel | None:
-        """Load a model, or raise `UserError`; return None while models in use leave no room.
+        """Load a model, or raise `UserError`.
 
-        With no other model in use it is loaded in any case.
+        Returns None while models in use leave no room, and while a large one is being loaded: ask
+        again. With no other model in use it is loaded in any case.
         """
+        if self._loading and (not self._loading.future.done() or self._loading.name == name):
+            return self._take_loaded()
+        self._keep_loaded()
         checkpoint = self._catalogue.get(name)
         self.make_room(self._sizes.get(name, checkpoint.size))
         if (
@@ -71,8 +90,48 @@ class Residency:
             and self._loaded_models
         ):
             return None
-        plain = partial(self._make, checkpoint, offloaded=False)
-        offloaded = partial(self._make, checkpoint, offloaded=True)
+        if checkpoint.size < LARGE:
+            return self._add(name, checkpoint, self._load)
+        future = self._thread.submit(self._load_alone, checkpoint)
+        self._loading = _Loading(name, checkpoint, future)
+        return None
+
+    def is_loading(self, name: str) -> bool:
+        """Return whether a model is being loaded in the thread."""
+        return self._loading is not None and self._loading.name == name
+
+    def wait(self) -> None:
+        """Wait a moment for the model that is being loaded."""
+        if self._loading:
+            wait_for([self._loading.future], MOMENT)
+
+    def _take_loaded(self) -> LoadedModel | None:
+        """Return the model that the thread has loaded, None while it is at work."""
+        loading = self._loading
+        if loading is None or not loading.future.done():
+            return None
+        self._loading = None
+        attempts = iter([loading.future.result])  # the ladder's further ways load anew
+
+        def load(checkpoint: Checkpoint, offloaded: bool) -> Model:
+            return next(attempts, partial(self._load, checkpoint, offloaded))()
+
+        return self._add(loading.name, loading.checkpoint, load)
+
+    def _keep_loaded(self) -> None:
+        """Keep the model that the thread has loaded for a job that was cancelled meanwhile."""
+        try:
+            self._take_loaded()
+        except Exception as error:  # whoever asks for it again is told
+            log.info("a model that nobody waits for cannot be loaded (%s)", error)
+
+    @torch.inference_mode()
+    def _load_alone(self, checkpoint: Checkpoint) -> Model:
+        return self._load(checkpoint, False)
+
+    def _add(self, name: str, checkpoint: Checkpoint, load: Load) -> LoadedModel:
+        plain = partial(self._make, checkpoint, load, offloaded=False)
+        offloaded = partial(self._make, checkpoint, load, offloaded=True)
         loaded_model = self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
         self._loaded_models[name] = loaded_model
         self._sizes[name] = loaded_model.size
@@ -98,8 +157,8 @@ class Residency:
             for each in self._beside:
                 each.drop()
 
-    def _make(self, checkpoint: Checkpoint, offloaded: bool) -> LoadedModel:
-        model = self._load(checkpoint, offloaded)
+    def _make(self, checkpoint: Checkpoint, load: Load, offloaded: bool) -> LoadedModel:
+        model = load(checkpoint, offloaded)
         return LoadedModel(
             model,
             self._catalogue.models_dir,
@@ -123,7 +182,8 @@ class Residency:
 
     def _used(self) -> int:
         models = sum(each.size for each in self._loaded_models.values())
-        return models + sum(each.size for each in self._beside)
+        coming = self._loading.checkpoint.size if self._loading else 0
+        return models + coming + sum(each.size for each in self._beside)
 
 
 def budget(device: torch.device) -> int:

@@ -1,11 +1,13 @@
 """Memory runs out at every stage in turn; models make room for each other."""
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from engine.device.call_costs import Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
 from engine.device.probe import Measurements, Probe
 from engine.errors import EngineError, OutOfMemory, UnknownModel
-from engine.events import Ended
+from engine.events import Ended, Key
 from engine.families import stable_diffusion
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.lora import Loras
@@ -28,8 +30,10 @@ from engine.pipeline.pipeline import Pipeline
 from engine.pipeline.residency import Residency, budget
 from engine.recipe.parts import Lora
 from engine.spec import Spec
+from tests.conftest import PATIENCE
 from tests.engine.ticks import (
     ROOMY,
+    News,
     check_order,
     costing,
     draw,
@@ -372,6 +376,94 @@ def room_for(catalogue: Catalogue, models: float) -> int:
 
 def residency(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Residency:
     return Residency(catalogue, load, unmeasured, Ladder(), room_for(catalogue, models))
+
+
+@pytest.fixture
+def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every model count as one that is loaded in a thread."""
+    monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+
+
+class Slowly:
+    """Load models once they may: all but the first wait."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.may = Event()
+        self.calls: list[str] = []
+        self._error = error
+
+    def __call__(self, checkpoint: Checkpoint, offloaded: bool) -> StableDiffusion:
+        self.calls.append(checkpoint.name)
+        if len(self.calls) == 2:
+            assert self.may.wait(PATIENCE)
+            if self._error:
+                raise self._error
+        return load_cpu(checkpoint, offloaded)
+
+
+def specs_of(*names: str) -> list[Spec]:
+    return [
+        Spec(job=n, epoch=1, recipe=make_recipe(checkpoint=name, steps=3))
+        for n, name in enumerate(names)
+    ]
+
+
+@pytest.mark.usefixtures("all_large")
+def test_jobs_go_on_while_a_large_model_is_loaded(catalogue: Catalogue) -> None:
+    slowly = Slowly()
+    pipeline = pipeline_on(residency(catalogue, 3, slowly))
+    told: dict[int, list[News]] = defaultdict(list)
+
+    def tick() -> None:
+        for report in pipeline.tick():
+            told[report.key.job].append(report.news)
+
+    first, other, second = specs_of("b", "c", "b")
+    pipeline.admit(first)
+    while not pngs(told[0]):
+        tick()
+    pipeline.admit(other)
+    tick()
+    pipeline.admit(second)  # of a model that is there
+    while not pngs(told[2]):
+        tick()
+    assert not pngs(told[1])
+    slowly.may.set()
+    while pipeline.busy:
+        tick()
+    pipeline.close()
+    assert pngs(told[1])
+    assert slowly.calls == ["b", "c"]
+    for news in told.values():
+        check_order(news)
+
+
+@pytest.mark.usefixtures("all_large")
+def test_a_large_model_whose_job_was_cancelled_stands_in_nobodys_way(catalogue: Catalogue) -> None:
+    slowly = Slowly(RuntimeError("broken"))
+    pipeline = pipeline_on(residency(catalogue, 3, slowly))
+    first, other = specs_of("b", "c")
+    assert pngs(drive(pipeline, {0: [first]})[0])
+    pipeline.admit(other)
+    assert list(pipeline.tick())
+    pipeline.cancel(Key(1, 1))
+    assert [type(report.news) for report in pipeline.tick()] == [Ended]
+    slowly.may.set()
+    (third,) = (replace(spec, job=3) for spec in specs_of("starter"))
+    assert pngs(drive(pipeline, {0: [third]})[3])
+    assert slowly.calls == ["b", "c", "starter"]
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_memory_that_runs_out_in_the_thread_climbs_the_ladder(
+    catalogue: Catalogue, times: int
+) -> None:
+    failing_load = Failing(load_cpu, times, OOM)
+    pipeline = pipeline_on(residency(catalogue, 3, failing_load))
+    last = drive(pipeline, {0: specs_of("b")})[0][-1]
+    assert isinstance(last, Ended)
+    assert isinstance(last.error, OutOfMemory) == (times > 2)
 
 
 def test_the_model_that_was_used_longest_ago_makes_room(catalogue: Catalogue) -> None:
