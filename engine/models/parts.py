@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -99,6 +100,22 @@ def read_part(path: Path) -> Header:
     return header
 
 
+@lru_cache(maxsize=256)
+def _look_at(part: str, path: Path, stamp: tuple[int, ...]) -> tuple[PartKind | None, float]:
+    """Return the kind of a part's file or folder, and its bits per value; raises `BadFile`.
+
+    What did not change since is not looked at again: every request asks.
+    """
+    header = read_part(path)
+    return told(part, header.tensors), bits(header)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever the weights of a file or folder do."""
+    stats = [file.stat() for file in (component_files(path) if path.is_dir() else [path])]
+    return tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_size))
+
+
 class PartFiles:
     """Find the parts of networks among the files of a folder of models."""
 
@@ -184,15 +201,13 @@ class PartFiles:
         for name in self._of(part).files():
             try:
                 path = self._of(part).path(name)
-                header = read_part(path)
+                its, mean = _look_at(part, path, _stamp(path))
             except BrokenModel:  # a pickle
                 continue
-            except BadFile as error:
+            except (BadFile, OSError) as error:
                 broken.append((name, error))
                 continue
-            its = told(part, header.tensors)
             if its and its.is_a(kind) and _fits_name(kind, path):
-                mean = bits(header)
                 order = -min(mean, 16), path.name != kind.file, mean, name
                 fitting.append((order, path))
             elif its:
@@ -280,7 +295,7 @@ def _missing(
     part: str,
     kind: PartKind,
     others: Sequence[tuple[str, PartKind]],
-    broken: Sequence[tuple[str, BadFile]],
+    broken: Sequence[tuple[str, Exception]],
 ) -> str:
     """Say which part is missing, which file it is and where that goes, and what is there instead.
 
@@ -296,7 +311,7 @@ def _missing(
     if alike and part == VAE:
         hint = f"only its name tells it, so that must hold sd3, or name it as parts.{part}"
         what = f"{what}; {hint}" if kind.named else what
-    elif alike:
+    elif alike and kind.architecture != "CLIP":  # of which models need two sizes
         name, its = alike[0]
         what = f"{what} ({home}{name} is {its.title}, of another size)"
     return f"its {_called(part)} is missing: {what}"

@@ -104,9 +104,9 @@ FILES: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
     "no-vae.safetensors": (without("first_stage_model"), None),  # drawn with one that is named
     "no-text.safetensors": (without("cond_stage_model"), "it holds no text encoder"),
     "inpaint.safetensors": (changed(inpainting), None),
-    "flux.safetensors": (
-        lambda path, _: save(path, **{"double_blocks.0.img_attn.qkv.weight": (4, 4)}),
-        "it is a FLUX.1 model, which Marble cannot run yet",
+    "hidream.safetensors": (
+        lambda path, _: save(path, **{"double_stream_blocks.0.block.adaLN.weight": (4, 4)}),
+        "it is a HiDream model, which Marble cannot run yet",
     ),
     "refiner.safetensors": (
         lambda path, _: save(

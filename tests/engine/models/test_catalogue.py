@@ -128,9 +128,9 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
 
 
 def test_models_of_other_forms_are_named_but_not_loaded(folder: Path) -> None:
-    edit(folder / "model_index.json", _class_name="FluxPipeline")
+    edit(folder / "model_index.json", _class_name="HiDreamImagePipeline")
     shutil.rmtree(folder / "unet")  # it has none
-    with pytest.raises(BrokenModel, match=r"it is a FLUX\.1 model, which Marble cannot run yet"):
+    with pytest.raises(BrokenModel, match="it is a HiDream model, which Marble cannot run yet"):
         describe("mine", folder)
     edit(folder / "model_index.json", _class_name="DreamPipeline")
     with pytest.raises(BrokenModel, match="'DreamPipeline' is not known"):

@@ -220,8 +220,8 @@ REFUSED = {
     ),
     "gated folder": (Download(name="x", repo="ada/gated"), "who accepts its terms"),
     "flow": (
-        Download(name="x", repo="ada/flux"),
-        r"is a FLUX\.1 model, which Marble",
+        Download(name="x", repo="ada/hidream"),
+        "is a HiDream model, which Marble",
     ),
     "strange": (Download(name="x", repo="ada/strange"), "'DreamPipeline'"),
     "pickles": (Download(name="x", repo="ada/pickles"), "holds no safetensors file of its unet"),
@@ -236,7 +236,7 @@ def test_what_cannot_be_fetched_costs_one_sentence_and_leaves_nothing(
     index = b'{"_class_name": "%b", "unet": ["diffusers", "U"]}'
     hub.repos |= {
         "ada/gated": {"a.safetensors": DATA, "model_index.json": b"{}"},
-        "ada/flux": {"model_index.json": index % b"FluxPipeline"},
+        "ada/hidream": {"model_index.json": index % b"HiDreamImagePipeline"},
         "ada/strange": {"model_index.json": index % b"DreamPipeline"},
         "ada/pickles": {
             "model_index.json": index % b"StableDiffusionPipeline",
