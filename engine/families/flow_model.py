@@ -179,11 +179,9 @@ class Parts:
 
     def _tensors(self, part: str, folder: str, prefix: str) -> Mapping[str, Tensor]:
         its = self._checkpoint
-        if part in its.parts or its.file is None:
-            whole = map_weights(its.name, its.parts.get(part, its.folder / folder))
-            prefix = its.prefixes.get(part, "")
-        else:
-            whole = map_weights(its.name, its.file)
+        path = its.parts.get(part) or its.file or its.folder / folder
+        whole = map_weights(its.name, path)
+        prefix = its.prefixes.get(part, "" if part in its.parts or its.file is None else prefix)
         names = (name for name in whole if name.startswith(prefix))
         if found := {name.removeprefix(prefix): whole[name] for name in names}:
             return found

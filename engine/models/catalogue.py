@@ -23,7 +23,14 @@ from engine.models.marble_json import own_parts, own_settings, own_variant
 from engine.models.name_matching import Names
 from engine.models.other_models import family_of
 from engine.models.part_kinds import TOKENIZER, PartKind, needed
-from engine.models.parts import FoundParts, PartFiles, network_tensors, read_part, tokenizers
+from engine.models.parts import (
+    FoundParts,
+    PartFiles,
+    check_folder,
+    network_tensors,
+    read_part,
+    tokenizers,
+)
 from engine.models.quantised import check_quantised
 from engine.models.signatures import identify_file
 from engine.models.supported import (
@@ -36,7 +43,7 @@ from engine.models.supported import (
     sample_size,
 )
 from engine.models.variants import GUIDED, choose, fit_to_name, sampling_of, with_sampling
-from engine.models.weights import NETWORK_FOLDER, component_files
+from engine.models.weights import COMPONENTS, NETWORK_FOLDER, component_files
 
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "model"
@@ -51,8 +58,9 @@ class Checkpoint:
     """Describe a model on disk: its files, its family, and its default settings.
 
     folder: configurations of its modules; their weights lie there, too, or all in one `file`.
-    parts: files or folders of a flow model's parts, by their names in a diffusers folder (the
-    network is `network`); prefixes: what the names of a part's tensors begin with in its file.
+    parts: files or folders of a flow model's parts that lie apart, by their names in a diffusers
+    folder (the network is `network`); prefixes: what the names of a part's tensors begin with, in a
+    file of its own or in `file`.
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
     has_vae: without one, a recipe must name a VAE; variant: what it is called within its family;
     lacks, multiple, references: as of its `Family` and its variant.
@@ -84,10 +92,8 @@ class Checkpoint:
     @property
     def size(self) -> int:
         """Return the bytes of its weights on disk, about what they take on the device."""
-        if self.parts:
-            paths = {path for part, path in self.parts.items() if not part.startswith(TOKENIZER)}
-        else:
-            paths = {self.file} if self.file else {self.folder / part for part in U_NET_PARTS}
+        paths = {path for part, path in self.parts.items() if not part.startswith(TOKENIZER)}
+        paths |= {self.file} if self.file else {self.folder / part for part in COMPONENTS}
         files = ([path] if path.is_file() else component_files(path) for path in paths)
         return sum(file.stat().st_size for each in files for file in each)
 
@@ -247,8 +253,15 @@ def _describe_flow_folder(
             [distilled, str(index.get("_class_name")), name],
             "marble.json",
             extra,
-            lambda needs, readers, _: PartFiles(None).of_folder(needs, readers, folder),
+            lambda needs, readers, _: _in_folder(needs, readers, folder),
         )
+
+
+def _in_folder(
+    needs: Mapping[str, PartKind], readers: Mapping[str, str], folder: Path
+) -> FoundParts:
+    check_folder(needs, readers, folder)
+    return FoundParts()
 
 
 def _describe_flow(

@@ -36,7 +36,7 @@ from engine.models.part_kinds import (
 )
 from engine.models.quantised import check_quantised
 from engine.models.supported import LATER
-from engine.models.weights import NETWORK_FOLDER, component_files
+from engine.models.weights import component_files
 
 NETWORK: Final = "network"
 ENCODER: Final = "text_encoder"
@@ -49,7 +49,10 @@ VOCABULARIES: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # a t
 
 @dataclass(frozen=True, slots=True)
 class FoundParts:
-    """Say where parts lie: their files or folders, and what their tensors' names begin with."""
+    """Say where parts lie: files or folders of those that lie apart, and what names begin with.
+
+    prefixes: of the tensors of a part in a file that holds more, or under longer names.
+    """
 
     parts: dict[str, Path] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)
@@ -141,40 +144,26 @@ class PartFiles:
         Raises `BadFile` for a part that there is not.
         """
         start = prefix_of_network(header.tensors)
-        found = FoundParts({NETWORK: header.path}, {NETWORK: start} if start else {})
         inside = _inside(header)
+        found = FoundParts({}, {NETWORK: start} if start else {})
+        if not inside:
+            found.parts[NETWORK] = header.path
         for part, kind in needs.items():
             within = next((begin for begin, its in inside.items() if its.is_a(kind)), None)
             if part in own:
                 found.parts[part] = self._named(part, kind, own[part])
             elif within:
-                found.parts[part], found.prefixes[part] = header.path, within
+                found.prefixes[part] = within
             else:
                 found.parts[part] = self._look_for(part, kind)
         diffusers = list(diffusers)
         for part, kind_of_words in readers.items():
-            encoder = found.parts.get(part.replace(TOKENIZER, ENCODER))
+            encoder = found.parts.get(part.replace(TOKENIZER, ENCODER), header.path)
             found.parts[part] = (
                 self._named_tokenizer(part, own[part])
                 if part in own
                 else self._tokenizer(kind_of_words, encoder, diffusers)
             )
-        return found
-
-    def of_folder(
-        self, needs: Mapping[str, PartKind], readers: Iterable[str], folder: Path
-    ) -> FoundParts:
-        """Return the parts of a folder in diffusers' layout; raises `BadFile`."""
-        found = FoundParts({NETWORK: folder / NETWORK_FOLDER})
-        for part, kind in needs.items():
-            found.parts[part] = folder / part
-            its = told(part, read_part(folder / part).tensors)
-            if its and not its.is_a(kind):
-                raise BadFile(f"{part}/ {_instead(its, kind)}")
-        for part in readers:
-            found.parts[part] = folder / part
-            if not is_tokenizer(folder / part):
-                raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
         return found
 
     def _named(self, part: str, kind: PartKind, given: str) -> Path:
@@ -222,18 +211,16 @@ class PartFiles:
             raise BadFile(f"parts.{part}: {given} is no folder with a tokenizer (tokenizer.json)")
         return path
 
-    def _tokenizer(self, kind: str, encoder: Path | None, diffusers: Iterable[Path]) -> Path:
+    def _tokenizer(self, kind: str, encoder: Path, diffusers: Iterable[Path]) -> Path:
         """Return the folder of a tokenizer, or the file of an encoder that holds one.
 
         It is looked for in the encoder's file, in a folder beside that of its name, in
         `tokenizers/KIND/`, and in folders in diffusers' layout.
         """
-        places = []
-        if encoder:
-            inside = next((each.inside for each in KINDS.values() if each.tokenizer == kind), "")
-            if inside and any(name.endswith(inside) for name in read_part(encoder).tensors):
-                return encoder
-            places.append(encoder if encoder.is_dir() else encoder.with_suffix(""))
+        inside = next((each.inside for each in KINDS.values() if each.tokenizer == kind), "")
+        if inside and any(name.endswith(inside) for name in read_part(encoder).tensors):
+            return encoder
+        places = [encoder if encoder.is_dir() else encoder.with_suffix("")]
         if self._models_dir:
             homes = folders(self._models_dir, ModelKind.TOKENIZER)
             places += [home / kind for home in homes]
@@ -245,6 +232,20 @@ class PartFiles:
             f"the tokenizer of {TOKENIZERS[kind]} is missing: {fetch}put its tokenizer.json into "
             f"tokenizers/{kind}/"
         )
+
+
+def check_folder(needs: Mapping[str, PartKind], readers: Iterable[str], folder: Path) -> None:
+    """Hold the parts of a folder in diffusers' layout to what its network needs; raises `BadFile`.
+
+    needs, readers: as of `PartFiles.of_file`.
+    """
+    for part, kind in needs.items():
+        its = told(part, read_part(folder / part).tensors)
+        if its and not its.is_a(kind):
+            raise BadFile(f"{part}/ {_instead(its, kind)}")
+    for part in readers:
+        if not is_tokenizer(folder / part):
+            raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
 
 
 def tokenizers(parts: Mapping[str, str]) -> dict[str, str]:

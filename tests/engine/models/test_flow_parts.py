@@ -241,7 +241,8 @@ def test_all_parts_may_lie_in_one_file(tmp_path: Path) -> None:
     tokenizer(tmp_path / "tokenizers" / "t5")
     checkpoint = Catalogue(tmp_path).get("flux1-schnell-fp8")
     assert (checkpoint.title, checkpoint.defaults.steps) == ("FLUX.1 schnell", 4)
-    assert {checkpoint.parts[part] for part in checkpoint.prefixes} == {file}
+    assert checkpoint.file == file
+    assert parts(checkpoint, tmp_path) == {"tokenizer_2": "tokenizers/t5"}
     assert checkpoint.prefixes == {
         "network": PREFIX,
         "text_encoder": "text_encoders.clip_l.transformer.",
@@ -262,6 +263,10 @@ def test_what_a_file_lacks_lies_apart(models: Path) -> None:
     assert checkpoint.title == "Stable Diffusion 3.5 Large Turbo"
     assert checkpoint.prefixes == {"network": PREFIX, "vae": "first_stage_model."}
     assert checkpoint.parts["text_encoder_2"].name == "clip_g.safetensors"
+    assert not {"network", "vae"} & {*checkpoint.parts}
+    apart = sum(path.stat().st_size for path in (models / "text_encoders").glob("[ct]*"))
+    assert checkpoint.file
+    assert checkpoint.size == checkpoint.file.stat().st_size + apart
 
 
 def test_a_gguf_file_is_a_network(models: Path) -> None:
@@ -349,12 +354,7 @@ def test_a_folder_in_diffusers_layout_is_described(tmp_path: Path) -> None:
     )
     checkpoint = Catalogue(tmp_path).get("ada/Z-Image-Turbo")
     assert checkpoint.title == "Z-Image Turbo"
-    assert parts(checkpoint, root) == {
-        "network": "transformer",
-        "text_encoder": "text_encoder",
-        "vae": "vae",
-        "tokenizer": "tokenizer",
-    }
+    assert (checkpoint.folder, checkpoint.file, checkpoint.parts) == (root, None, {})
     assert checkpoint.size > 20e9
     (root / "marble.json").write_text('{"variant": "base", "defaults": {"steps": 25}}')
     assert Catalogue(tmp_path).get("ada/Z-Image-Turbo").defaults.steps == 25
