@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench bench-discord bench-engine bench-lora bench-queue \
-	bench-storage chaos format clean soak
+.PHONY: help demo test test-all check bench bench-big-models bench-discord bench-engine bench-lora \
+	bench-precision bench-queue bench-storage chaos format clean soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -40,6 +40,9 @@ check: $(READY)  ## check format, lint and types
 
 bench: bench-engine bench-queue bench-storage bench-lora bench-discord  ## run all benchmarks
 
+bench-big-models: $(READY)  ## measure the memory of loading networks of true size (writes 12 GB and deletes them)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.big_models $(or $(FOLDER),/tmp)
+
 bench-discord: $(READY)  ## measure 1,000 Discord commands by 200 people at once
 	MARBLE_BENCH=1 $(BIN)/python -m pytest -q -s tests/bots/discord/test_load.py
 
@@ -48,6 +51,9 @@ bench-engine: $(READY)  ## compare the speed with diffusers' own pipeline
 
 bench-lora: $(READY)  ## measure switching LoRAs (writes 2 GB and deletes them)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.lora
+
+bench-precision: $(READY)  ## compare a network in each precision with fp32
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.precision
 
 bench-queue: $(READY)  ## measure ordering 10,000 waiting jobs
 	$(BIN)/python -m tests.bench.queue
