@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Final
 import gguf
 import numpy as np
 import torch
+from gguf import GGMLQuantizationType as Kind
 from torch import Tensor
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
@@ -34,7 +35,7 @@ from engine.files.held_bytes import held_bytes
 from engine.loading.weights import map_weights
 from engine.text_encode import qwen3
 from tests.bench.precision import makers_names
-from tests.quantised import Kind, random_blocks
+from tests.quantised import random_blocks
 
 Z_IMAGE: Final[Mapping[str, Any]] = {
     "dim": 3840, "n_heads": 30, "n_kv_heads": 30, "n_layers": 30, "n_refiner_layers": 2,

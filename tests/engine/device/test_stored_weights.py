@@ -170,6 +170,16 @@ def test_groups_are_offloaded_by_diffusers_hooks() -> None:
     assert torch.equal(network(x), wanted)
 
 
+@pytest.mark.parametrize("form", ["float8_e4m3fn rows", "Q4_K"])
+@torch.inference_mode()
+def test_compiled_layers_compute_the_same(form: str) -> None:
+    weight, values = random_weight(form)
+    layer, x = layer_of(weight), torch.randn((2, WIDTH))
+    compiled = torch.compile(layer, backend="aot_eager")
+    wanted = linear(x, values, torch.ones(ROWS))
+    assert (compiled(x) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_one_value_that_is_no_number_is_found(form: str) -> None:
     weight, _ = random_weight(form)

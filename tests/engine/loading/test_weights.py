@@ -141,6 +141,17 @@ def test_plain_weights_are_cast_once_where_there_is_room() -> None:
     assert torch.equal(cast.table(tight.places), tight.table(tight.places))
 
 
+def test_a_device_that_cannot_hold_fp8_gets_it_cast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.loading.modules.holds_fp8", lambda device: False)
+    tensors = {
+        **tensors_of(torch.float32),
+        "line.weight": StoredWeight(torch.ones(512, 256).to(FP8)),
+    }
+    module = fill(small(), tensors)
+    assert not isinstance(module.line.weight, StoredWeight)
+    assert torch.equal(module.line.weight, torch.ones(512, 256))
+
+
 @pytest.mark.parametrize("room", [0, 2**30])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("computes", [torch.bfloat16, torch.float32])
