@@ -97,8 +97,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return pipeline_on(model, store=PictureFolder(folder))
 
 
-# What the bundled model has none of: LoRAs, controls, other VAEs, upscale models.
-DRAWABLE = [kind for kind in KINDS if "controls" not in kind]
+# The bundled model has no LoRAs, controls, other VAEs or upscale models, and edits no pictures.
+DRAWABLE = [kind for kind in KINDS if "controls" not in kind and kind != "edited"]
 
 
 @st.composite
