@@ -49,6 +49,7 @@ class FlowModel(Model):
     """
 
     names: ClassVar[Names]
+    patch: ClassVar[int] = 2  # latents on each side of a token
     text_encoders: Mapping[str, Any]
     tokenizers: Mapping[str, Any]
 
@@ -92,8 +93,11 @@ class FlowModel(Model):
     ) -> Tensor:
         """Return x − σ·v, as `Model.predict` says; there are no ControlNets for these models."""
         channels = x if extra is None else torch.cat([x, extra], dim=1)
-        seen = [each.to(self.dtype) for each in references]
-        velocity = self.velocity(channels.to(self.dtype), levels[0], conditioning, seen)
+        seen = [whole_tokens(each.to(self.dtype), self.patch) for each in references]
+        whole = whole_tokens(channels.to(self.dtype), self.patch)
+        velocity = self.velocity(whole, levels[0], conditioning, seen)[
+            ..., : x.shape[2], : x.shape[3]
+        ]
         return x - levels[0].view(-1, 1, 1, 1) * velocity.to(x.dtype)
 
     @abstractmethod
@@ -106,6 +110,17 @@ class FlowModel(Model):
         """
 
 
+def whole_tokens(latents: Tensor, patch: int) -> Tensor:
+    """Return latents [n, C, h, w] with sides that are multiples of `patch`.
+
+    What is missing is taken from the other side, as in ComfyUI.
+    """
+    down, across = (-side % patch for side in latents.shape[2:])
+    if not (down or across):
+        return latents
+    return torch.nn.functional.pad(latents, (0, across, 0, down), mode="circular")
+
+
 def joint_attention(
     joining: Joining, width: int, height: int, base: int, patch: int = 2
 ) -> ContextRule:
@@ -114,7 +129,7 @@ def joint_attention(
     width, height: of the latents; base: the usual tokens of a text; patch: latents on each side of
     a picture's token. A token of text costs as much as one of the picture.
     """
-    tokens = (width // patch) * (height // patch)
+    tokens = -(-width // patch) * -(-height // patch)
     return ContextRule(joining, base, base / (tokens + base))
 
 

@@ -146,6 +146,12 @@ def test_a_second_pass_draws_twice_the_size(model: Model, by: str) -> None:
     assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (128, 128)
 
 
+def test_a_second_pass_may_have_sides_of_half_a_token(model: Model) -> None:
+    one = recipe(upscale=Upscale(factor=1.4, strength=0.5))
+    made = run(make_pipeline(model), one)
+    assert Image.open(BytesIO(pngs(made)[0])).size == (88, 88)
+
+
 def test_a_second_pass_may_be_drawn_in_tiles(model: Model) -> None:
     one = recipe(upscale=Upscale(factor=2.0, strength=0.5, tile=64))
     assert Image.open(BytesIO(pngs(run(make_pipeline(model), one))[0])).size == (128, 128)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule
 from engine.families import z_image
+from engine.families.flow_model import whole_tokens
 from engine.files.safetensors import BadFile
 from engine.loading import makers_names
 from engine.text_encode import qwen3
@@ -40,6 +41,16 @@ def test_the_network_equals_comfyui(
     x, sigma, context = (answers[f"{case}.in.{key}"] for key in ("x", "timestep", "context"))
     found = z_image.predict(network, x, sigma, list(context))
     assert (found - answers[f"{case}.out"]).abs().max() <= 1e-4
+
+
+@torch.inference_mode()
+def test_latents_of_odd_sides_are_padded_as_in_comfyui(
+    weights: Mapping[str, Tensor], answers: Mapping[str, Tensor]
+) -> None:
+    network = z_image.network_of(weights)
+    x, sigma, context = (answers[f"case3.in.{key}"] for key in ("x", "timestep", "context"))
+    found = z_image.predict(network, whole_tokens(x, z_image.PATCH), sigma, list(context))
+    assert (found[..., :5, :7] - answers["case3.out"]).abs().max() <= 1e-4
 
 
 @torch.inference_mode()
