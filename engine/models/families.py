@@ -204,7 +204,7 @@ FAMILIES: Final = (
     ),
     _later("z_edit", "Z-Image Omni", "ZImageOmni"),
     _later("z_pixel", "Z-Image in pixels", "ZImagePixel"),
-    _flow("z", "Z-Image", "ZImage", "z_image", loadable=False, text_encoder="qwen3_4b", vae="flux"),
+    _flow("z", "Z-Image", "ZImage", "z_image", loadable=True, text_encoder="qwen3_4b", vae="flux"),
     _later("ming", "Ming-Image", "MingImage"),
     _later("newbie", "NewBie-Image", "NewbieImage"),
     _flow(
