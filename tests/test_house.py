@@ -40,10 +40,13 @@ ARROWS = {
     "storage.errors": "",
     "engine.starter": "",
     "engine.queue": "pictures recipe errors sentences",
+    "engine.check": (
+        "executors pipeline families spec text_encode finish decode loading models recipe device "
+        "events errors"
+    ),
     "engine.executors": (
         "pipeline families spec finish loading models device files events errors sentences"
     ),
-    "engine.check": "pipeline families text_encode finish decode loading models device errors",
     "engine.pipeline": (
         "spec formats denoise text_encode finish decode "
         "pictures loading models recipe device files events errors sentences"

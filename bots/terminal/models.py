@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
@@ -12,9 +13,10 @@ from rich.text import Text
 
 from bots.operations.settings import Settings
 from bots.requests.options import TYPED_AS
+from bots.service.app import engine_config
 from bots.terminal.arguments import FAILED, OK
 from bots.terminal.console import Listing, open_console, styled
-from engine.errors import BrokenModel, UnknownModel, UserError, some
+from engine.errors import BrokenModel, MarbleError, UnknownModel, UserError, some
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.downloads import CHECKPOINTS, NETWORKS, find, offers
 from engine.models.folders import ModelKind
@@ -41,8 +43,12 @@ async def models(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 async def check(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Load models and what lies beside them; return 1 if one cannot be used."""
+    """Load models and what lies beside them; return 1 if one cannot be used.
+
+    A model that is named draws a small picture, too.
+    """
     from engine.check.models import examine, examine_parts  # with torch
+    from engine.check.trial import try_out
 
     catalogue = Catalogue(settings.models_dir)
     if arguments.name:
@@ -50,9 +56,18 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         models, parts = catalogue.names(), list_parts(settings.models_dir)
     table, console, failures = Listing(*OF_MODELS, "verdict"), open_console(), 0
+    stages = Listing("model", "stage", "seconds", "most memory")
     verdicts = examine(catalogue, models)
     with console.status("Loading each model …"):
         while (verdict := await asyncio.to_thread(next, verdicts, None)) is not None:
+            its = verdict.checkpoint
+            if arguments.name and verdict.problem is None and its and its.has_vae:
+                try:
+                    for each in await asyncio.to_thread(try_out, its, engine_config(settings)):
+                        row = each.stage, f"{each.seconds:.1f}", size_of(each.memory)
+                        stages.add(verdict.name, *row)
+                except MarbleError as error:
+                    verdict = replace(verdict, problem=str(error))
             failures += verdict.problem is not None
             unread = f"; nothing reads {some(verdict.unread)}" if verdict.unread else ""
             good = _verdict(verdict.problem, _lacking(verdict.checkpoint) + unread)
@@ -60,6 +75,9 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
         found = await asyncio.to_thread(list, examine_parts(settings.models_dir, parts))
     if models:
         console.print(table)
+    if models and arguments.name:
+        console.print()
+        console.print(stages)
     rows = [(each.name, each.kind, each.title, _verdict(each.problem)) for each in found]
     _print_parts(console, ("part", "kind", "what it is", "verdict"), rows)
     return FAILED if failures or any(each.problem for each in found) else OK
@@ -129,10 +147,13 @@ def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:
     """Return a model's family and size, as they are listed."""
     if checkpoint is None:
         return "", ""
-    size = checkpoint.size
-    large = size >= GIGABYTE / 10
-    text = f"{size / GIGABYTE:.2f} GB" if large else f"{size / 1e6:.0f} MB"
-    return checkpoint.title, text
+    return checkpoint.title, size_of(checkpoint.size)
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes in words."""
+    large = count >= GIGABYTE / 10
+    return f"{count / GIGABYTE:.2f} GB" if large else f"{count / 1e6:.0f} MB"
 
 
 def _defaults(checkpoint: Checkpoint) -> str:

@@ -23,7 +23,9 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows(text: str) -> dict[str, str]:
-    return {line.split()[0]: line.rstrip() for line in text.splitlines()[1:] if line}
+    """Return the first line that begins with each word."""
+    lines = [line.rstrip() for line in text.splitlines()[1:] if line]
+    return {line.split()[0]: line for line in reversed(lines)}
 
 
 def test_models_are_listed_with_their_defaults(
@@ -44,6 +46,8 @@ def test_a_check_gives_a_verdict_for_each_and_tells_by_its_exit_code(
     assert table["mine"].split()[-1] == "good"
     assert table["broken.safetensors"].endswith("it is empty.")
     assert main(["models", "check", "mine"]) == 0
+    drawn = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line]
+    assert drawn[-4:] == [["mine", each] for each in ("load", "encode", "denoise", "decode")]
 
 
 def test_what_lies_beside_the_models_is_listed_and_examined_too(
