@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.formats.graphs.flow_families import FLOW_FAMILIES, MISTRAL, FlowFamily
+from engine.formats.graphs.flow_families import FLOW_FAMILIES, MISTRAL, QWEN3_8B, FlowFamily
 from engine.models.catalogue import Checkpoint
 from engine.models.folders import FOLDERS, PICKLES, SAFE, ModelKind
 
@@ -71,6 +71,8 @@ class FlowModel:
             return ()
         if self.family == "flux2" and self.is_told:
             usual["text_encoder"] = MISTRAL
+        elif self.family == "flux2" and "9B" in self.checkpoint.title:
+            usual["text_encoder"] = QWEN3_8B
         return tuple(_named(parts.get(part), usual[part], TEXT_ENCODERS) for part in given or usual)
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 GUIDANCE: Final = 3.5  # what ComfyUI tells a FLUX model where nothing else is said
-MU: Final = 1.15  # ComfyUI's μ for FLUX.1-dev, Chroma and Qwen-Image; the shift is e^μ
+MU: Final = 1.15  # ComfyUI's μ for FLUX.1-dev, Chroma, Qwen-Image and Krea 2; the shift is e^μ
 FLUX2_MU: Final = 2.02  # where no Flux2Scheduler spaces noise levels
 FLUX_MU: Final = (1.15, 0.5)  # FLUX.1-dev's μ at 4,096 image tokens and at 256
 
@@ -34,7 +34,9 @@ class FlowFamily:
 
 
 QWEN3_4B: Final = "qwen_3_4b.safetensors"
+QWEN3_8B: Final = "qwen_3_8b.safetensors"
 MISTRAL: Final = "mistral_3_small_flux2_bf16.safetensors"
+QWEN_VAE: Final = "qwen_image_vae.safetensors"
 CLIP_L: Final = "clip_l.safetensors"
 T5: Final = "t5xxl_fp16.safetensors"
 
@@ -67,8 +69,20 @@ FLOW_FAMILIES: Final[Mapping[str, FlowFamily]] = {
     "qwen": FlowFamily(
         type="qwen_image",
         encoders={"text_encoder": "qwen_2.5_vl_7b.safetensors"},
-        vae="qwen_image_vae.safetensors",
+        vae=QWEN_VAE,
         shift=math.exp(MU),
+    ),
+    "krea2": FlowFamily(
+        type="krea2",
+        encoders={"text_encoder": "qwen3vl_4b_bf16.safetensors"},
+        vae=QWEN_VAE,
+        shift=math.exp(MU),
+    ),
+    "anima": FlowFamily(
+        type="stable_diffusion",  # whatever is no other's
+        encoders={"text_encoder": "qwen_3_06b_base.safetensors"},
+        vae=QWEN_VAE,
+        shift=3.0,
     ),
 }
 TRIPLE: Final = "sd3"  # what TripleCLIPLoader, which does not say it, loads text encoders for
@@ -76,7 +90,7 @@ BY_TYPE: Final = {flow.type: key for key, flow in FLOW_FAMILIES.items()}
 # What the names of usual text encoders hold, letters and digits alone.
 USUAL: Final = (
     "clipl", "clipg", "t5xxl", "t5v11xxl", "qwen34b", "qwen38b", "qwen25vl7b", "mistral3small",
-    "gemma22b",
+    "gemma22b", "qwen3vl4b", "qwen306b",
 )  # fmt: skip
 USUAL_VAES: Final = frozenset(flow.vae.rpartition(".")[0] for flow in FLOW_FAMILIES.values())
 
@@ -86,8 +100,11 @@ def family_of(kind: str, files: Iterable[str]) -> str | None:
 
     kind: what CLIPLoader calls it; files: the encoders, which tell families of one type apart.
     """
+    names = [*map(_plain, files)]
     if kind == FLOW_FAMILIES["z"].type:
-        return "lumina2" if any("gemma" in _plain(file) for file in files) else "z"
+        return "lumina2" if any("gemma" in name for name in names) else "z"
+    if kind == FLOW_FAMILIES["anima"].type:
+        return "anima" if any("qwen306b" in name for name in names) else None
     return BY_TYPE.get(kind)
 
 

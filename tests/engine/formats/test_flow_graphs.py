@@ -308,6 +308,13 @@ def test_lumina_2_is_told_from_z_image_by_its_text_encoder() -> None:
     assert recipe_of(changed(flow_graphs.z_image_turbo, lumina)).shift is None
 
 
+def test_stable_diffusions_text_encoder_is_none_of_animas() -> None:
+    other: Graph = {"30": {"clip_name": "clip_l.safetensors", "type": "stable_diffusion"}}
+    assert recipe_of(changed(flow_graphs.z_image_turbo, other)).shift == 3
+    other["30"]["clip_name"] = "qwen_3_06b_base.safetensors"
+    assert recipe_of(changed(flow_graphs.z_image_turbo, other)).shift is None
+
+
 @pytest.mark.parametrize(
     ("sampling", "shift"),
     [

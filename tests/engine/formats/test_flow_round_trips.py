@@ -108,6 +108,11 @@ CHECKPOINTS = {
     "qwen edit": model("qwen", "qwen.safetensors", parts=QWEN, references=3),
     "qwen edit of one": model("qwen", "qwen.safetensors", parts=QWEN, references=1),
     "lumina2": model("lumina2", "Lumina-Image-2.0"),
+    "krea2": model("krea2", "Krea-2-Turbo", DISTILLED),
+    "anima": model(
+        "anima", "anima.safetensors",
+        parts=apart("anima.safetensors", "qwen_image_vae.safetensors", "qwen_3_06b.safetensors"),
+    ),
 }  # fmt: skip
 WRITTEN = [kind for kind in KINDS if kind not in NO_GRAPH and "controls" not in kind]
 LINES = [kind for kind in WRITTEN if kind not in NO_LINE]
@@ -265,6 +270,9 @@ def test_parts_of_a_folder_have_their_usual_names() -> None:
     assert graph["4"]["inputs"]["unet_name"] == "FLUX.2-dev"
     assert graph["14"]["inputs"]["clip_name"] == "mistral_3_small_flux2_bf16.safetensors"
     assert graph["13"]["inputs"] == {"vae_name": "flux2-vae.safetensors"}
+    large = model("flux2", "klein", DISTILLED, variant="FLUX.2 klein 9B")
+    graph = to_graph(make_recipe(checkpoint="klein", schedule="simple"), large)
+    assert graph["14"]["inputs"]["clip_name"] == "qwen_3_8b.safetensors"
 
 
 def test_quantised_files_are_loaded_by_nodes_that_can() -> None:
