@@ -7,7 +7,7 @@ that any number of them request, in one call of the U-Net, whatever their sample
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 from weakref import ref
@@ -181,9 +181,11 @@ def _sampling(
     model: Model, recipe: Recipe, picture: int, inputs: PassInputs
 ) -> tuple[Sampling, int]:
     """Begin sampling; return it, and how many steps it takes."""
-    schedule = model.noise(inputs.width, inputs.height, inputs.steps)
+    steps = int(inputs.steps / inputs.strength)  # of which the last ones are taken
+    schedule = model.noise(inputs.width, inputs.height, steps)
     if recipe.shift is not None and isinstance(schedule, FlowSchedule):
-        schedule = replace(schedule, shift=recipe.shift)
+        # As in ComfyUI's nodes ModelSamplingSD3 and ModelSamplingAuraFlow.
+        schedule = FlowSchedule(shift=recipe.shift)
     sigmas = sigmas_for(
         recipe.sampler, recipe.schedule, inputs.steps, inputs.strength, noise_schedule=schedule
     )

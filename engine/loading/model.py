@@ -199,7 +199,10 @@ class Model(ABC):
 
     @abstractmethod
     def noise(self, width: int, height: int, steps: int) -> SigmaTable:
-        """Return how it spaces noise levels for pictures of that size in pixels."""
+        """Return how it spaces noise levels for pictures of that size in pixels.
+
+        steps: from pure noise, also where a start image leaves out the first ones.
+        """
 
     @abstractmethod
     def levels(self, sigmas: Sequence[float]) -> Tensor:

@@ -174,3 +174,11 @@ def test_progress_has_previews(model: Model) -> None:
 def test_a_prompt_of_too_many_tokens_is_one_sentence(model: Model) -> None:
     with pytest.raises(PromptError, match="tokens"):
         TextEncoder(model).encode("ab " * 4000)
+
+
+def test_a_recipes_shift_stands_in_for_the_models_own(model: Model) -> None:
+    own, same, other = (
+        pngs(run(make_pipeline(model), recipe(shift=shift))) for shift in (None, None, 9.0)
+    )
+    assert own == same
+    assert own != other
