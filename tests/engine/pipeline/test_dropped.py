@@ -222,10 +222,10 @@ def _compile_quickly(module: Any, **options: Any) -> None:
     module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **options)
 
 
-@pytest.mark.parametrize("broken", ["text_encoder", "unet", "vae"])
+@pytest.mark.parametrize("broken", ["text_encoder", "network", "vae"])
 def test_a_move_that_fails_leaves_no_part_marked_as_present(home: Path, broken: str) -> None:
     loaded_model = make_loaded_model(load(Catalogue(home).get("a"), CPU), offloaded=True)
-    loaded_model._parts.move_to_device("vae" if broken == "unet" else "unet")
+    loaded_model._parts.move_to_device("vae" if broken == "network" else "network")
     before = loaded_model._parts.present
     module, moved = loaded_model._parts.modules(broken)[0], list[str]()
     move = module.to
