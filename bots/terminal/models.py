@@ -20,6 +20,7 @@ from engine.errors import BrokenModel, MarbleError, UnknownModel, UserError, som
 from engine.models.catalogue import Catalogue, Checkpoint
 from engine.models.downloads import CHECKPOINTS, NETWORKS, find, offers
 from engine.models.folders import ModelKind
+from engine.models.memory_plan import Fit, Plan, plan
 from engine.models.model_files import find_parts, list_parts
 
 GIGABYTE: Final = 1_000_000_000
@@ -29,15 +30,25 @@ FINE: Final = Text("good", style="green")
 
 async def models(arguments: argparse.Namespace, settings: Settings) -> None:
     """List the models with their defaults, and what lies beside them."""
-    table, catalogue = Listing(*OF_MODELS, "draws with"), Catalogue(settings.models_dir)
+    from engine.check.device import DeviceFault, room_for_models  # with torch
+
+    table, catalogue = Listing(*OF_MODELS, "memory", "draws with"), Catalogue(settings.models_dir)
+    room, fault = None, ""
+    try:
+        room = await asyncio.to_thread(room_for_models, settings.device)
+    except DeviceFault as error:
+        fault = str(error)
     for name in catalogue.names():
         try:
             checkpoint = catalogue.get(name)
-            table.add(name, *_facts(checkpoint), _defaults(checkpoint))
+            fit = _fit(plan(checkpoint, room)) if room else ""
+            table.add(name, *_facts(checkpoint), fit, _defaults(checkpoint))
         except BrokenModel as error:
-            table.add(name, *_facts(None), styled(error.reason, "red"))
+            table.add(name, *_facts(None), "", styled(error.reason, "red"))
     console = open_console()
     console.print(table)
+    if fault:
+        console.print(styled(f"Whether they fit is not known: {fault}", "red"))
     parts = [(name, kind) for kind, name in list_parts(settings.models_dir)]
     _print_parts(console, ("part", "kind"), parts)
 
@@ -148,6 +159,13 @@ def _facts(checkpoint: Checkpoint | None) -> tuple[str, str]:
     if checkpoint is None:
         return "", ""
     return checkpoint.title, size_of(checkpoint.size)
+
+
+def _fit(planned: Plan) -> str | Text:
+    """Return whether a model fits, in words."""
+    if planned.fit is Fit.NOT:
+        return styled(f"does not fit: {size_of(planned.missing)} more", "red")
+    return "fits" if planned.fit is Fit.WHOLE else "fits, its parts in turns"
 
 
 def size_of(count: int) -> str:

@@ -8,7 +8,8 @@ import torch
 
 from engine.device.backends import available_kinds, memory, name, pick_device
 from engine.errors import UserError, first_line
-from engine.pipeline.residency import budget
+from engine.models.memory_plan import Room
+from engine.pipeline.residency import budget, room
 
 
 class DeviceFault(UserError):
@@ -43,6 +44,11 @@ def look(wanted: str) -> Device:
         memory=memory(device),
         budget=budget(device),
     )
+
+
+def room_for_models(wanted: str) -> Room:
+    """Return what the device of that name has for models; raises `DeviceFault`."""
+    return room(_find(wanted))
 
 
 def _find(wanted: str) -> torch.device:

@@ -21,7 +21,7 @@ from engine.models.model_files import ModelFiles
 from engine.pipeline.batching import Batching
 from engine.pipeline.finishing import unchecked
 from engine.pipeline.pipeline import Pipeline
-from engine.pipeline.residency import Residency, budget
+from engine.pipeline.residency import Residency, budget, room
 
 if TYPE_CHECKING:
     from engine.finish.safety import SafetyChecker
@@ -39,7 +39,9 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
 
     def load_one(checkpoint: Checkpoint, offloaded: bool) -> Model:
         place = torch.device("cpu") if offloaded else None
-        model = load(checkpoint, device, probe.dtype(device), place, budget(place or device))
+        # Each part of an offloaded model must fit on the device, too.
+        most = min(budget(place or device), budget(device))
+        model = load(checkpoint, device, probe.dtype(device), place, most)
         if config.compile:
             compile_blocks(model)
         return model
@@ -54,7 +56,8 @@ def open_pipeline(config: EngineConfig) -> Pipeline:
     beside: list[Evictable] = [upscaler]
     if checker and device.type == "cpu":
         beside.append(checker)
-    models = Residency(catalogue, load_one, measure, ladder, budget(device), beside)
+    there = room(device)
+    models = Residency(catalogue, load_one, measure, ladder, there.budget, beside, there)
     upscaler.make_room = models.make_room
     return Pipeline(
         models,

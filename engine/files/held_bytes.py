@@ -10,19 +10,23 @@ from engine.files.gguf import BLOCKS
 from engine.files.safetensors import FP8, Tensor
 
 
-def held_bytes(tensors: Collection[Tensor], size: int, room: int) -> int:
+def held_bytes(tensors: Collection[Tensor], size: int, room: int, *, holds_fp8: bool = True) -> int:
     """Return the bytes that a module of these tensors takes; size: of a value that it computes in.
 
     As `engine.loading.modules.fill` decides it. Matrices in fp8 and in GGUF's quantisations stay as
     they are, and are cast at each use. All else is cast once: where all would take more than
     `room`, matrices whose values are smaller than those of computation stay as they are, too.
+    holds_fp8: whether fp8 may stay; else it is cast.
     """
     whole = sum(_stored(each) if _is_quantised(each) else _cast(each, size) for each in tensors)
+
+    def stays(tensor: Tensor) -> bool:
+        if _is_quantised(tensor):
+            return holds_fp8 or tensor.dtype in BLOCKS
+        return whole > room and _stored(tensor) < _cast(tensor, size)
+
     return sum(
-        _stored(each)
-        if len(each.shape) == 2
-        and (_is_quantised(each) or (whole > room and _stored(each) < _cast(each, size)))
-        else _cast(each, size)
+        _stored(each) if len(each.shape) == 2 and stays(each) else _cast(each, size)
         for each in tensors
     )
 

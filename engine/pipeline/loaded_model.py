@@ -32,7 +32,7 @@ from engine.models.model_files import ModelFiles
 from engine.pictures.control_images import ControlImage
 from engine.pictures.start_image import StartImage
 from engine.pipeline.costs import Costs, Measure
-from engine.pipeline.placement import TEXT, VAE, Placement
+from engine.pipeline.placement import PARTS, TEXT, VAE, Placement
 from engine.recipe.recipe import Recipe
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import TextEncoder
@@ -45,7 +45,7 @@ class LoadedModel:
 
     models_dir: where its LoRAs, VAEs, embeddings and ControlNets are; make_room: called with the
     bytes of one of them before it is loaded; offloaded: keep its parts in main memory, and only the
-    one that is used next on the device.
+    one that is used next on the device; in_turns: they never fit there together.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class LoadedModel:
         make_room: Callable[[int], object],
         *,
         offloaded: bool,
+        in_turns: bool = False,
     ) -> None:
         self.model = model
         self.users = 0  # running jobs
@@ -67,18 +68,23 @@ class LoadedModel:
         self._ladder = ladder
         modules = partial(_modules, model, self._vaes, self.controls)
         name = model.checkpoint.name
-        self._parts = Placement(model.device, modules, name, ladder.short, offloaded=offloaded)
+        self._parts = Placement(
+            model.device, modules, name, ladder.short, offloaded=offloaded, in_turns=in_turns
+        )
         self.costs = Costs(model, measure, ladder, partial(_prepare, self._parts, self._loras))
 
     @property
     def size(self) -> int:
         """Return the bytes of the model and of all that is loaded for it.
 
-        An offloaded model counts in full, so that it has room when it is moved back.
+        An offloaded model counts in full, so that it has room when it is moved back; one that never
+        is counts as its largest part.
         """
         model = self.model
-        modules = [*model.parts.values(), model.vae, *self.controls.modules]
-        return module_bytes(modules) + self._vaes.size + self._loras.size + self._text.size
+        beside = self._vaes.size + self._loras.size + self._text.size
+        if self._parts.in_turns:
+            return max(module_bytes(self._parts.modules(part)) for part in PARTS) + beside
+        return module_bytes([*model.parts.values(), model.vae, *self.controls.modules]) + beside
 
     def begin(
         self,
@@ -160,13 +166,12 @@ class LoadedModel:
         """Return the conditioning of the prompt and of the negative prompt."""
 
         def way() -> tuple[Conditioning, Conditioning]:
-            self._parts.move_to_device(TEXT)
+            both, key = (recipe.prompt, recipe.negative_prompt), (recipe.loras, recipe.references)
+            if not all(self._text.holds(words, recipe.clip_skip, key) for words in both):
+                self._parts.move_to_device(TEXT)
             self._loras.use(recipe.loras)
             positive, negative = (
-                self._text.encode(
-                    words, recipe.clip_skip, (recipe.loras, recipe.references), references
-                )
-                for words in (recipe.prompt, recipe.negative_prompt)
+                self._text.encode(words, recipe.clip_skip, key, references) for words in both
             )
             return positive, negative
 

@@ -25,7 +25,8 @@ T = TypeVar("T")
 class Placement:
     """Move the part of an offloaded model that is used next to its device.
 
-    modules: returns a part's current modules; name: of the model, the key of its shortage.
+    modules: returns a part's current modules; name: of the model, the key of its shortage;
+    in_turns: all parts are known not to fit together, so that it stays offloaded.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Placement:
         short: Shortages,
         *,
         offloaded: bool,
+        in_turns: bool = False,
     ) -> None:
         self._device = device
         self.modules = modules
         self._short = short
         self._key = name, "offloaded"
         self.offloaded = offloaded
+        self.in_turns = in_turns
         self.present: str | None = None  # the part on the device, when offloaded
         if offloaded:
             short.add(self._key)
@@ -66,7 +69,7 @@ class Placement:
 
     def move_back(self) -> None:
         """Move all parts back once the shortage has expired, if they fit."""
-        if not self.offloaded or self._key in self._short:
+        if not self.offloaded or self.in_turns or self._key in self._short:
             return
         self.present = None
         if self._all_fit():

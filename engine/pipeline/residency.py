@@ -13,14 +13,17 @@ from typing import Final, NamedTuple
 
 import torch
 
-from engine.device.backends import empty_cache, memory
+from engine.device.backends import CUDA, empty_cache, holds_fp8, memory, precision
 from engine.device.out_of_memory import Ladder, Rung
 from engine.device.tensor_bytes import Evictable
+from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
 from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.memory_plan import Fit, Plan, Room, plan
 from engine.pipeline.costs import Measure
 from engine.pipeline.loaded_model import LoadedModel
+from engine.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +36,24 @@ Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the de
 
 
 class _Loading(NamedTuple):
-    """A model that is being loaded in the thread, under the name that recipes give it."""
+    """A model that is being loaded in the thread, under the name that recipes give it.
+
+    size: the bytes that it will take; in_turns: its parts fit on the device one at a time alone.
+    """
 
     name: str
     checkpoint: Checkpoint
     future: Future[Model]
+    size: int
+    in_turns: bool
 
 
 class Residency:
     """The loaded models; the least recently used are evicted when a new one needs room.
 
     Large models are loaded in a thread of their own, so that the jobs of others go on meanwhile.
-    beside: what else counts in the budget, dropped after idle models.
+    beside: what else counts in the budget, dropped after idle models; room: what there is on the
+    device and beside it, to which plans of flow models are made (None: without plans).
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Residency:
         ladder: Ladder,
         budget: int,
         beside: Sequence[Evictable] = (),
+        room: Room | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._load = load
@@ -62,6 +72,7 @@ class Residency:
         self._ladder = ladder
         self._budget = budget
         self._beside = beside
+        self._room = room
         self._sizes: dict[str, int] = {}  # bytes, measured when loaded
         self._loaded_models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marble-load")
@@ -75,7 +86,7 @@ class Residency:
         return self._loaded_models.get(name)
 
     def load(self, name: str) -> LoadedModel | None:
-        """Load a model, or raise `UserError`.
+        """Load a model, or raise `UserError`; one that cannot fit is refused unloaded.
 
         Returns None while models in use leave no room, and while a large one is being loaded: ask
         again. With no other model in use it is loaded in any case.
@@ -84,17 +95,29 @@ class Residency:
             return self._take_loaded()
         self._keep_loaded()
         checkpoint = self._catalogue.get(name)
-        self.make_room(self._sizes.get(name, checkpoint.size))
-        if (
-            self._used() + self._sizes.get(name, checkpoint.size) > self._budget
-            and self._loaded_models
-        ):
+        planned = self._plan(checkpoint)
+        in_turns = planned is not None and planned.fit is Fit.IN_TURNS
+        size = self._sizes.get(name, planned.on_device if planned else checkpoint.size)
+        self.make_room(size)
+        if self._used() + size > self._budget and self._loaded_models:
             return None
         if checkpoint.size < LARGE:
-            return self._add(name, checkpoint, self._load)
-        future = self._thread.submit(self._load_alone, checkpoint)
-        self._loading = _Loading(name, checkpoint, future)
+            return self._add(name, checkpoint, self._load, in_turns=in_turns)
+        future = self._thread.submit(self._load_alone, checkpoint, in_turns)
+        self._loading = _Loading(name, checkpoint, future, size, in_turns)
         return None
+
+    def _plan(self, checkpoint: Checkpoint) -> Plan | None:
+        """Return the plan of a flow model, or raise `OutOfMemory` where it cannot fit."""
+        # Others have no smaller forms, and have always been tried.
+        if self._room is None or not checkpoint.family.parts:
+            return None
+        planned = plan(checkpoint, self._room)
+        if planned.fit is Fit.NOT:
+            needed, there = (f"{size / 1e9:.1f}" for size in planned.tightest)
+            name = checkpoint.name
+            raise OutOfMemory(Sentence("model_too_large", name=name, needed=needed, there=there))
+        return planned
 
     def is_loading(self, name: str) -> bool:
         """Return whether a model is being loaded in the thread."""
@@ -116,7 +139,7 @@ class Residency:
         def load(checkpoint: Checkpoint, offloaded: bool) -> Model:
             return next(attempts, partial(self._load, checkpoint, offloaded))()
 
-        return self._add(loading.name, loading.checkpoint, load)
+        return self._add(loading.name, loading.checkpoint, load, in_turns=loading.in_turns)
 
     def _keep_loaded(self) -> None:
         """Keep the model that the thread has loaded for a job that was cancelled meanwhile."""
@@ -126,13 +149,17 @@ class Residency:
             log.info("a model that nobody waits for cannot be loaded (%s)", error)
 
     @torch.inference_mode()
-    def _load_alone(self, checkpoint: Checkpoint) -> Model:
-        return self._load(checkpoint, False)
+    def _load_alone(self, checkpoint: Checkpoint, in_turns: bool) -> Model:
+        return self._load(checkpoint, in_turns)
 
-    def _add(self, name: str, checkpoint: Checkpoint, load: Load) -> LoadedModel:
+    def _add(self, name: str, checkpoint: Checkpoint, load: Load, *, in_turns: bool) -> LoadedModel:
         plain = partial(self._make, checkpoint, load, offloaded=False)
-        offloaded = partial(self._make, checkpoint, load, offloaded=True)
-        loaded_model = self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
+        offloaded = partial(self._make, checkpoint, load, offloaded=True, in_turns=in_turns)
+        loaded_model = (
+            self._ladder.run(Stage.LOAD, offloaded)
+            if in_turns
+            else self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
+        )
         self._loaded_models[name] = loaded_model
         self._sizes[name] = loaded_model.size
         self.make_room(0, name)  # it may be larger than its file
@@ -157,7 +184,9 @@ class Residency:
             for each in self._beside:
                 each.drop()
 
-    def _make(self, checkpoint: Checkpoint, load: Load, offloaded: bool) -> LoadedModel:
+    def _make(
+        self, checkpoint: Checkpoint, load: Load, *, offloaded: bool, in_turns: bool = False
+    ) -> LoadedModel:
         model = load(checkpoint, offloaded)
         return LoadedModel(
             model,
@@ -166,6 +195,7 @@ class Residency:
             self._ladder,
             partial(self.make_room, owner=checkpoint.name),
             offloaded=offloaded,
+            in_turns=in_turns,
         )
 
     def _idle(self) -> list[str]:
@@ -182,10 +212,25 @@ class Residency:
 
     def _used(self) -> int:
         models = sum(each.size for each in self._loaded_models.values())
-        coming = self._loading.checkpoint.size if self._loading else 0
+        coming = self._loading.size if self._loading else 0
         return models + coming + sum(each.size for each in self._beside)
 
 
 def budget(device: torch.device) -> int:
     """Return the bytes that models may take on a device."""
     return int(SHARE * memory(device))
+
+
+def room(device: torch.device) -> Room:
+    """Return what there is for models on a device; only CUDA's memory lies apart from the main one.
+
+    Models that are found to compute faster in fp32 take about as much as in half precision: what
+    would not fit stays as it is stored.
+    """
+    main = budget(torch.device("cpu")) if device.type == CUDA else None
+    return Room(
+        budget=budget(device),
+        value_bytes=precision(device).itemsize,
+        main=main,
+        holds_fp8=holds_fp8(device),
+    )

@@ -67,6 +67,10 @@ class TextEncoder:
         """Return the bytes of cached prompts and loaded embeddings."""
         return self.cached + self._prompts.size
 
+    def holds(self, prompt: str, clip_skip: int | None, key: object) -> bool:
+        """Return whether a prompt is cached, so that `encode` calls no text encoder."""
+        return (prompt, clip_skip, key) in self._cache
+
     def encode(
         self,
         prompt: str,

@@ -1,0 +1,184 @@
+"""What a model will take in memory, from the headers of its files, and whether that fits.
+
+    plan(checkpoint, Room(budget=12_000_000_000, value_bytes=2)).fit    # Fit.WHOLE
+
+Standard library only.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from engine.files.gguf import read_weights
+from engine.files.held_bytes import held_bytes
+from engine.files.safetensors import Tensor, as_broken_model
+from engine.models import signatures
+from engine.models.catalogue import Checkpoint
+from engine.models.llama_names import by_transformers
+from engine.models.part_kinds import VAE
+from engine.models.parts import ENCODER, NETWORK
+from engine.models.tensor_names import respelled
+from engine.models.weights import NETWORK_FOLDER, component_files
+
+VAE_BYTES: Final = 4  # of a value: VAEs compute in fp32 everywhere
+# What files of text encoders and of VAEs hold that is not loaded, by their tensors' names.
+UNUSED: Final = re.compile(
+    r"(?:^|\.)(?:lm_head|vision_tower|multi_modal_projector)\.|"
+    r"(?:^|\.)(?:tekken_model|spiece_model)$|^(?:loss|model_ema)\."
+)
+SEEING: Final = re.compile(r"(?:^|\.)visual\.")  # which models that edit by words need
+TABLES: Final = ("shared.weight", "encoder.embed_tokens.weight")  # T5's, which files may have twice
+# Of text encoders with so many layers FLUX.2 reads, and loads, the first so many.
+READ: Final[Mapping[str, Mapping[int, int]]] = {"flux2": {36: 27, 40: 30}}
+LAYER: Final = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Say what a device has for models.
+
+    budget: its bytes for them; value_bytes: of a value that networks and text encoders compute in;
+    main: bytes for them in main memory, None where that is the device's own memory; holds_fp8:
+    whether weights may stay fp8.
+    """
+
+    budget: int
+    value_bytes: int
+    main: int | None = None
+    holds_fp8: bool = True
+
+
+class Fit(Enum):
+    """Whether a model fits: as a whole, one part at a time on the device, or not at all."""
+
+    WHOLE = auto()
+    IN_TURNS = auto()
+    NOT = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The bytes that each part of a model will take on a device, and what there is for them."""
+
+    text_encoders: int
+    network: int
+    vae: int
+    room: Room
+
+    @property
+    def whole(self) -> int:
+        """Return the bytes of all parts."""
+        return self.text_encoders + self.network + self.vae
+
+    @property
+    def largest(self) -> int:
+        """Return the bytes of the largest part."""
+        return max(self.text_encoders, self.network, self.vae)
+
+    @property
+    def on_device(self) -> int:
+        """Return the bytes that it takes on the device at a time."""
+        return self.largest if self.fit is Fit.IN_TURNS else self.whole
+
+    @property
+    def fit(self) -> Fit:
+        """Return whether it fits."""
+        if self.whole <= self.room.budget:
+            return Fit.WHOLE
+        return Fit.NOT if self.missing else Fit.IN_TURNS
+
+    @property
+    def missing(self) -> int:
+        """Return how many bytes more there would have to be for it, 0 where it fits."""
+        needed, there = self.tightest
+        return max(0, needed - there)
+
+    @property
+    def tightest(self) -> tuple[int, int]:
+        """Return the bytes that it needs at least and that there are, where most are missing.
+
+        Parts that take turns on the device wait in main memory.
+        """
+        if self.room.main is None:
+            return self.whole, self.room.budget
+        needs = (self.largest, self.room.budget), (self.whole, self.room.main)
+        return max(needs, key=lambda need: need[0] - need[1])
+
+
+def plan(checkpoint: Checkpoint, room: Room) -> Plan:
+    """Return what a model will take, or raise `BrokenModel` for a file that cannot be read.
+
+    Its network is loaded first, and the text encoders into what room that leaves
+    (`engine.families.flow_model.Parts`); models with a U-Net are cast in any case.
+    """
+    flow = bool(checkpoint.family.parts)
+    taken = {NETWORK: 0, ENCODER: 0}
+    with as_broken_model(checkpoint.name):
+        for part, tensors in _parts(checkpoint):
+            left = room.budget - sum(taken.values()) if flow else sys.maxsize
+            taken[NETWORK if part == NETWORK else ENCODER] += held_bytes(
+                tensors.values(), room.value_bytes, left, holds_fp8=room.holds_fp8
+            )
+        vae = _own(checkpoint, VAE) if checkpoint.has_vae else {}
+    return Plan(
+        text_encoders=taken[ENCODER],
+        network=taken[NETWORK],
+        vae=held_bytes(vae.values(), VAE_BYTES, sys.maxsize, holds_fp8=False),
+        room=room,
+    )
+
+
+def _parts(checkpoint: Checkpoint) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Yield the network and each text encoder, with their tensors."""
+    yield NETWORK, _own(checkpoint, NETWORK)
+    family = checkpoint.family
+    encoders = [part for part, _ in family.parts if part.startswith(ENCODER)]
+    for part in encoders or [ENCODER, *([f"{ENCODER}_2"] if family.is_xl else [])]:
+        yield part, _own(checkpoint, part)
+
+
+def _own(checkpoint: Checkpoint, part: str) -> dict[str, Tensor]:
+    """Return the tensors of a part that are loaded, by their own names."""
+    its, flow = checkpoint, bool(checkpoint.family.parts)
+    folder = (NETWORK_FOLDER if flow else "unet") if part == NETWORK else part
+    tensors = _read(its.parts.get(part) or its.file or its.folder / folder)
+    prefix = its.prefixes.get(part, "") if flow or not its.file else _of_single_file(its, part)
+    found = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    if part == NETWORK:
+        return found
+    if all(table in found for table in TABLES):
+        del found[TABLES[1]]
+    found = {
+        name: tensor
+        for name, tensor in found.items()
+        if not UNUSED.search(name) and (its.references or not SEEING.search(name))
+    }
+    layers = {name: int(number[1]) for name in found if (number := LAYER.search(name))}
+    count = max(layers.values(), default=-1) + 1
+    read = READ.get(its.family.key, {}).get(count, count)
+    return {name: tensor for name, tensor in found.items() if layers.get(name, -1) < read}
+
+
+def _of_single_file(checkpoint: Checkpoint, part: str) -> str:
+    """Return what the names of a part begin with in a single file of a U-Net."""
+    if part == NETWORK:
+        return signatures.UNET
+    if part == VAE:
+        return signatures.VAE
+    return signatures.TEXT[checkpoint.family.key][part != ENCODER]
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, or of a folder's files, by today's names."""
+    tensors: dict[str, Tensor] = {}
+    for file in component_files(path) if path.is_dir() else [path]:
+        tensors |= read_weights(file).tensors
+    return respelled(by_transformers(tensors))

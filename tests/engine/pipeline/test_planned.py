@@ -1,0 +1,158 @@
+"""Flow models are loaded as planned from their sizes: whole, their parts in turns, or not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.device.out_of_memory import FIRST, Ladder
+from engine.errors import OutOfMemory
+from engine.events import Ended
+from engine.families.registry import load
+from engine.loading.model import Model
+from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.memory_plan import Plan, Room, plan
+from engine.pipeline.loaded_model import LoadedModel
+from engine.pipeline.placement import Placement
+from engine.pipeline.residency import Residency
+from engine.spec import Spec
+from tests.engine.pipeline.test_residency import OOM, Hand
+from tests.engine.ticks import drive, pipeline_on, pngs, unmeasured
+from tests.factories import make_recipe
+from tests.flow_models import make_z_image
+from tests.models import make_model
+
+CPU = torch.device("cpu")
+LARGE = 2**40
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a flow model, and one with a U-Net."""
+    home = tmp_path_factory.mktemp("home")
+    make_z_image(home / "flow")
+    make_model(home / "small")
+    return home
+
+
+@pytest.fixture
+def planned(home: Path) -> Plan:
+    return plan(Catalogue(home).get("flow"), Room(budget=LARGE, value_bytes=4))
+
+
+class Loads:
+    """Load models on the processor; note whether into main memory, and fail the first few times."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.offloaded: list[bool] = []
+        self.failures = failures
+
+    def __call__(self, checkpoint: Checkpoint, offloaded: bool) -> Model:
+        self.offloaded.append(offloaded)
+        if len(self.offloaded) <= self.failures:
+            raise OOM
+        return load(checkpoint, CPU, torch.float32, None, LARGE)
+
+
+def residency(
+    home: Path, budget: int, main: int | None, loads: Loads, ladder: Ladder | None = None
+) -> Residency:
+    room = Room(budget=budget, value_bytes=4, main=main)
+    return Residency(Catalogue(home), loads, unmeasured, ladder or Ladder(), budget, (), room)
+
+
+def drawn(models: Residency, *prompts: str) -> list[bytes]:
+    pipeline = pipeline_on(models)
+    found = []
+    for job, prompt in enumerate(prompts):
+        recipe = make_recipe(checkpoint="flow", prompt=prompt, steps=2, width=64, height=64)
+        news = drive(pipeline, {0: [Spec(job=job, epoch=1, recipe=recipe)]})[job]
+        assert isinstance(news[-1], Ended)
+        assert news[-1].error is None
+        found += pngs(news)
+    pipeline.close()
+    return found
+
+
+def loaded(models: Residency) -> LoadedModel:
+    found = models.get("flow")
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_model_whose_parts_fit_in_turns_is_offloaded_at_once(
+    home: Path, planned: Plan, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+    loads, whole, hand = Loads(), Loads(), Hand()
+    models = residency(home, planned.largest, LARGE, loads, Ladder(clock=hand))
+    first = drawn(models, "a bust")
+    assert loads.offloaded == [True]
+    assert loaded(models).size == pytest.approx(planned.largest, rel=0.05)
+    hand.now += 100 * FIRST
+    assert first + first == drawn(models, "a bust", "a bust")
+    assert loaded(models)._parts.offloaded  # it is never tried as a whole
+    assert drawn(residency(home, planned.whole, LARGE, whole), "a bust") == first
+    assert whole.offloaded == [False]
+
+
+def test_memory_that_runs_out_is_not_sought_by_loading_it_as_a_whole(
+    home: Path, planned: Plan
+) -> None:
+    loads = Loads(failures=1)
+    drawn(residency(home, planned.largest, LARGE, loads), "a bust")
+    assert loads.offloaded == [True, True]
+
+
+def test_text_encoders_come_to_the_device_for_new_words_alone(
+    home: Path, planned: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+    move = Placement._move
+
+    def noted(self: Placement, part: str, device: Any) -> None:
+        moved.append(part)
+        move(self, part, device)
+
+    came: list[str] = []
+    come = Placement.move_to_device
+
+    def coming(self: Placement, part: str) -> None:
+        if self.present != part:
+            came.append(part)
+        come(self, part)
+
+    monkeypatch.setattr(Placement, "_move", noted)
+    monkeypatch.setattr(Placement, "move_to_device", coming)
+    models = residency(home, planned.largest, LARGE, Loads())
+    drawn(models, "a bust")
+    assert "text_encoder" in came
+    assert loaded(models)._parts.present != "text_encoder"  # it gave its memory back
+    came.clear()
+    drawn(models, "a bust")
+    assert came
+    assert "text_encoder" not in came
+    drawn(models, "a statue")
+    assert "text_encoder" in came
+
+
+@pytest.mark.parametrize("main", [None, LARGE])
+def test_a_model_that_cannot_fit_is_refused_and_disturbs_nobody(
+    home: Path, planned: Plan, main: int | None
+) -> None:
+    loads = Loads()
+    needed = planned.largest if main else planned.whole
+    models = residency(home, needed - 1, main, loads)
+    assert models.load("small")
+    with pytest.raises(OutOfMemory) as told:
+        models.load("flow")
+    assert models.get("small")
+    assert loads.offloaded == [False]
+    assert "'flow' needs 0.0 GB of memory, and 0.0 GB are there for models" in told.value.said
+
+
+def test_models_with_a_u_net_are_tried_in_any_case(home: Path) -> None:
+    assert residency(home, 1, None, Loads()).load("small")
