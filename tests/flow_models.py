@@ -1,20 +1,37 @@
 """Make small models that predict velocities, in diffusers' layout, with random weights."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
+from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
+)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.mistral3.configuration_mistral3 import Mistral3Config
+from transformers.models.mistral3.modeling_mistral3 import Mistral3ForConditionalGeneration
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
-from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
+from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM, Qwen3Model
+from transformers.models.t5.configuration_t5 import T5Config
+from transformers.models.t5.modeling_t5 import T5EncoderModel
+from transformers.models.t5.tokenization_t5 import T5Tokenizer
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
+import engine.families.chroma  # noqa: F401  # before its network, whose module warns without it
 from engine.models.catalogue import Checkpoint
 from engine.models.families import BY_KEY
+from tests.models import write_tokenizer
 
 SPECIAL: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
 TEMPLATE: Final = (
@@ -24,6 +41,25 @@ TEMPLATE: Final = (
     "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n"
     "{% endif %}{% endif %}"
 )
+MISTRALS: Final = (
+    *("<s>", "</s>", "<pad>"),
+    *("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[INST]", "[/INST]"),
+)
+MISTRAL_TEMPLATE: Final = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% set tag = 'INST' if message.role == 'user' else 'SYSTEM_PROMPT' %}"
+    "[{{ tag }}]{{ message.content[0].text }}[/{{ tag }}]{% endfor %}"
+)
+PIECES: Final = (  # of T5's tokenizer
+    *("<pad>", "</s>", "<unk>", "▁", "▁a", "▁cat", "▁horse", "▁marble", "▁in"),
+    *"abcdefghijklmnopqrstuvwxyz()</>,.",
+)
+FORM: Final[Mapping[str, Any]] = {  # of FLUX.1 and Chroma
+    "attention_head_dim": 32,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 32,
+    "axes_dims_rope": (4, 14, 14),
+}
 
 
 def make_z_image(folder: Path, seed: int = 0) -> Path:
@@ -43,31 +79,105 @@ def make_z_image(folder: Path, seed: int = 0) -> Path:
         )
         for name in ("x_pad_token", "cap_pad_token"):
             torch.nn.init.normal_(getattr(network, name), std=0.02)
-        network.save_pretrained(folder / "transformer")
-        make_flux_vae().save_pretrained(folder / "vae")
-        qwen3(32).save_pretrained(folder / "text_encoder")
+        parts = {"transformer": network, "vae": make_flux_vae(), "text_encoder": qwen3(32)}
     write_qwen_tokenizer(folder / "tokenizer")
-    write(
-        folder / "scheduler" / "scheduler_config.json",
-        {
-            "_class_name": "FlowMatchEulerDiscreteScheduler",
-            "num_train_timesteps": 1000,
-            "shift": 3.0,
-            "use_dynamic_shifting": False,
-        },
+    return write_folder(folder, "ZImagePipeline", parts, tokenizer="Qwen2Tokenizer")
+
+
+def make_flux(
+    folder: Path, seed: int = 0, *, guided: bool = True, beside: int = 0, depth: int = 1
+) -> Path:
+    """Write a small FLUX.1 with random weights; return its folder.
+
+    guided: as dev, else as schnell; beside: channels that it takes beside latents, fill's 80.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": FluxTransformer2DModel(
+                **FORM,
+                in_channels=4 * (16 + beside),
+                out_channels=64,
+                num_layers=depth,
+                num_single_layers=depth,
+                pooled_projection_dim=64,
+                guidance_embeds=guided,
+            ),
+            "vae": make_flux_vae(),
+            "text_encoder": clip(),
+            "text_encoder_2": t5(),
+        }
+    write_tokenizer(folder / "tokenizer")
+    write_t5_tokenizer(folder / "tokenizer_2")
+    return write_folder(
+        folder, "FluxPipeline", parts, tokenizer="CLIPTokenizer", tokenizer_2="T5TokenizerFast"
     )
-    write(
-        folder / "model_index.json",
-        {
-            "_class_name": "ZImagePipeline",
-            "_diffusers_version": "0.42.1",
-            "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-            "text_encoder": ["transformers", "Qwen3Model"],
-            "tokenizer": ["transformers", "Qwen2Tokenizer"],
-            "transformer": ["diffusers", "ZImageTransformer2DModel"],
-            "vae": ["diffusers", "AutoencoderKL"],
-        },
-    )
+
+
+def make_chroma(folder: Path, seed: int = 0, *, depth: int = 1) -> Path:
+    """Write a small Chroma with random weights; return its folder.
+
+    diffusers tells its blocks apart as the makers do where there are 19 and 38 of them alone, which
+    is depth 19.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": ChromaTransformer2DModel(
+                **FORM,
+                in_channels=64,
+                out_channels=64,
+                num_layers=depth,
+                num_single_layers=2 * depth,
+                approximator_num_channels=64,
+                approximator_hidden_dim=32,
+                approximator_layers=1,
+            ),
+            "vae": make_flux_vae(),
+            "text_encoder": t5(),
+        }
+    write_t5_tokenizer(folder / "tokenizer")
+    return write_folder(folder, "ChromaPipeline", parts, tokenizer="T5TokenizerFast")
+
+
+def make_klein(folder: Path, seed: int = 0) -> Path:
+    """Write a small FLUX.2 klein with random weights; return its folder."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": flux2(3 * 32, guided=False),
+            "vae": make_flux2_vae(),
+            "text_encoder": Qwen3ForCausalLM(qwen3_config(32, 28)),
+        }
+    write_qwen_tokenizer(folder / "tokenizer")
+    return write_folder(folder, "Flux2KleinPipeline", parts, tokenizer="Qwen2TokenizerFast")
+
+
+def make_flux2_dev(folder: Path, seed: int = 0) -> Path:
+    """Write a small FLUX.2 dev with random weights; return its folder."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": flux2(3 * 32, guided=True),
+            "vae": make_flux2_vae(),
+            "text_encoder": mistral3(32),
+        }
+    write_mistral_tokenizer(folder / "tokenizer")
+    return write_folder(folder, "Flux2Pipeline", parts, tokenizer="TokenizersBackend")
+
+
+def write_folder(folder: Path, pipeline: str, parts: Mapping[str, Any], **tokenizers: str) -> Path:
+    """Write a folder in diffusers' layout; return it. tokenizers: their classes, by part."""
+    index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": "0.42.1"}
+    for part, module in parts.items():
+        module.save_pretrained(folder / part)
+        library = type(module).__module__.partition(".")[0]
+        index[part] = [library, type(module).__name__]
+    index |= {part: ["transformers", name] for part, name in tokenizers.items()}
+    index["scheduler"] = ["diffusers", "FlowMatchEulerDiscreteScheduler"]
+    # Without a shift: sigmas that it is given stay as they are.
+    FlowMatchEulerDiscreteScheduler(shift=1.0).save_pretrained(folder / "scheduler")
+    write(folder / "model_index.json", index)
     return folder
 
 
@@ -88,32 +198,149 @@ def make_flux_vae(channels: int = 16) -> AutoencoderKL:
     )
 
 
+def make_flux2_vae() -> AutoencoderKLFlux2:
+    """Return a small VAE in the form of FLUX.2's."""
+    vae = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 32, 32, 32),
+        layers_per_block=1,
+    )
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2)
+    return vae
+
+
+def flux2(width: int, *, guided: bool) -> Flux2Transformer2DModel:
+    """Return a small network of FLUX.2 that reads states of that width."""
+    return Flux2Transformer2DModel(
+        in_channels=128,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=32,
+        num_attention_heads=2,
+        joint_attention_dim=width,
+        timestep_guidance_channels=64,
+        axes_dims_rope=(8, 8, 8, 8),
+        guidance_embeds=guided,
+    )
+
+
 def qwen3(width: int, layers: int = 3) -> Qwen3Model:
     """Return a small Qwen3 of that width."""
-    return Qwen3Model(
-        Qwen3Config(
-            vocab_size=320,
-            hidden_size=width,
-            intermediate_size=2 * width,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=16,
-            rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
-            tie_word_embeddings=True,
+    return Qwen3Model(qwen3_config(width, layers))
+
+
+def qwen3_config(width: int, layers: int) -> Qwen3Config:
+    """Return the configuration of a small Qwen3."""
+    return Qwen3Config(
+        vocab_size=320,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        initializer_range=1.0,  # so that words count
+        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+        tie_word_embeddings=True,
+    )
+
+
+def mistral3(width: int) -> Mistral3ForConditionalGeneration:
+    """Return a small Mistral Small 3 of that width, with what sees."""
+    return Mistral3ForConditionalGeneration(
+        Mistral3Config(
+            text_config={
+                "model_type": "mistral",
+                "vocab_size": 320,
+                "hidden_size": width,
+                "intermediate_size": 2 * width,
+                "num_hidden_layers": 31,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "head_dim": 128,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000_000.0},
+                "rms_norm_eps": 1e-5,
+                "sliding_window": None,
+                "initializer_range": 1.0,
+            },
+            vision_config={
+                "model_type": "pixtral",
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 1,
+            },
         )
     )
 
 
-def write_qwen_tokenizer(folder: Path) -> None:
-    """Write a tokenizer of bytes, with Qwen's special tokens and chat template."""
+def clip() -> CLIPTextModel:
+    """Return a small CLIP in the form of CLIP-L."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=514,
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=1,
+            bos_token_id=512,
+            eos_token_id=513,
+        )
+    )
+
+
+def t5() -> T5EncoderModel:
+    """Return a small T5."""
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(PIECES),
+            d_model=32,
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+        )
+    )
+
+
+def write_t5_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of letters and a few words."""
+    scores = [0.0, 0.0, 0.0, *[-float(n > 9) - 2 for n in range(3, len(PIECES))]]
+    pieces = list(zip(PIECES, scores, strict=True))
+    T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
+
+
+def write_mistral_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of bytes, with Mistral's special tokens and chat template."""
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=bytes_tokenizer(MISTRALS),
+        bos_token="<s>",
+        pad_token="<pad>",
+        padding_side="left",
+    )
+    fast.chat_template = MISTRAL_TEMPLATE
+    fast.save_pretrained(folder)
+
+
+def bytes_tokenizer(special: Sequence[str]) -> Tokenizer:
+    """Return a tokenizer of bytes with special tokens."""
     letters = sorted(ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({each: n for n, each in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.add_special_tokens(list(special))
+    return tokenizer
+
+
+def write_qwen_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of bytes, with Qwen's special tokens and chat template."""
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+        tokenizer_object=bytes_tokenizer(SPECIAL),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
     )
     fast.chat_template = TEMPLATE
     fast.save_pretrained(folder)

@@ -45,17 +45,12 @@ def to_mask(mask: Pixels) -> Tensor:
     return torch.from_numpy(mask.copy())[None, None].float() / 255
 
 
-def inpainting_input(
-    images: Tensor | None, mask: Tensor, to_latents: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Return an inpainting network's further input channels: the mask, and the unmasked picture.
+def without_painted(images: Tensor | None, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a network that inpaints sees of images, and 1 where they are painted, else 0.
 
-    images: [1, 3, H, W] in −1 … 1, or None; mask: [1, 1, H, W] in 0 … 1; to_latents: encodes images
-    to [1, C, h, w]. Returns [1, 1 + C, h, w] fp32, on the latents' device. Rombach et al. (2022),
-    arXiv:2112.10752, section 4.5; the masked area is grey, as in RunwayML's pipeline and diffusers.
+    images: [1, 3, H, W] in −1 … 1, or None; mask: [1, 1, H, W] in 0 … 1. The painted area is grey,
+    as in RunwayML's pipeline and diffusers.
     """
     painted = mask >= 0.5
     seen = torch.full_like(mask, GREY).expand(-1, 3, -1, -1) if images is None else images
-    latents = to_latents(torch.where(painted, GREY, seen))
-    small = torch.nn.functional.interpolate(painted.float(), size=latents.shape[2:])
-    return torch.cat([small.to(latents.device), latents], dim=1)
+    return torch.where(painted, GREY, seen), painted.float()

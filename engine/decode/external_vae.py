@@ -19,14 +19,13 @@ from engine.device.finite import check_weights
 from engine.device.tensor_bytes import file_bytes, module_bytes
 from engine.errors import BrokenModel, MissingVae, UnknownPart
 from engine.loading.model import Model, NoVae
-from engine.loading.modules import read_folder, read_part, read_tensors, reading, vae_tensors
+from engine.loading.modules import read_folder, read_part, read_vae_tensors, reading
 from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, left_in_vae
 from engine.models.control_files import read_config
 from engine.models.families import TINY_VAES
 from engine.models.model_files import ModelFiles
 from engine.models.name_matching import stem
 from engine.models.supported import check_vae as check_config
-from engine.models.tensor_names import respelled
 
 log = logging.getLogger(__name__)
 
@@ -141,10 +140,7 @@ def read_vae(name: str, path: Path, config: Path, prefix: str = "") -> Autoencod
             vae, left = read_folder(AutoencoderKL, path, torch.float32)
             check_unused(left, VAE_HARMLESS)
         else:
-            whole = read_tensors(path.stem, path, fp8=bool(prefix))  # which other parts may be in
-            its = (each for each in whole if each.startswith(prefix))
-            found = {each.removeprefix(prefix): whole[each] for each in its}
-            tensors = vae_tensors(respelled(found))
+            tensors = read_vae_tensors(path, prefix)
             with torch.device("meta"):
                 form = AutoencoderKL.from_config(AutoencoderKL.load_config(config / "vae"))
             check_unused(left_in_vae(tensors, form))

@@ -7,8 +7,10 @@ guided by a second row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.models.embeddings import get_timestep_embedding
@@ -17,9 +19,13 @@ from diffusers.models.transformers.transformer_chroma import ChromaTransformer2D
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxPosEmbed
 from torch import Tensor
 
+from engine.denoise.flow import FlowSchedule
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
 from engine.families.flux import (
     BLOCKS,
+    ENTRIES,
     IN_LORAS,
+    MUS,
     PATCH,
     blocks_of,
     tokens_of,
@@ -28,11 +34,20 @@ from engine.families.flux import (
 )
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import Names, count, respelled, same
+from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.models.catalogue import Checkpoint
+from engine.models.model_files import ModelFiles
+from engine.pictures.start_image import Pixels
+from engine.recipe.context_length import ContextRule, Joining
+from engine.text_encode import t5
+from engine.text_encode.conditioning import padded
 
 # Its module takes another class of that name, and warns at each use that this one is to replace it.
 transformer_chroma.FluxPosEmbed = FluxPosEmbed
 
+USUAL: Final = 64  # tokens of a prompt
+MULTIPLE: Final = 32  # tokens, of which texts are brought to a multiple
 ROWS: Final = 344  # of modulation, whatever the number of blocks
 EPSILON: Final = 1e-6  # of the small network's norms
 LAYER: Final = "distilled_guidance_layer.layers.#"
@@ -47,6 +62,78 @@ NAMES: Final[Names] = {
     ),
 }
 LORA_NAMES: Final[Names] = {**NAMES, **IN_LORAS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chroma(FlowModel):
+    """A loaded model of this family."""
+
+    names: ClassVar[Names] = LORA_NAMES
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, the same for all sizes: ComfyUI's."""
+        return FlowSchedule(shift=math.exp(MUS[1][1]), entries=ENTRIES)
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; T5 knows no embeddings."""
+        encoder, tokenizer = self.encoders["text_encoder"], self.tokenizers["tokenizer"]
+        return _Prompts(
+            t5.T5Encoder(tokenizer, encoder, device=self.device, ends=False, masked=True)
+        )
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of a usual length."""
+        width = self.network.config.joint_attention_dim
+        mask = torch.ones((rows, USUAL), dtype=torch.bool)
+        return Conditioning(torch.zeros((rows, USUAL, width), device=self.device), mask)
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and masked."""
+        return joint_attention(Joining.PAD, width, height, USUAL)
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, 16, h, w], in x's dtype; sigma: [n] fp32."""
+        assert conditioning.mask is not None
+        texts, mask = conditioning.embeds.to(x.dtype), conditioning.mask.to(x.device)
+        return predict(self.network, x, sigma, texts, mask)
+
+
+class _Prompts:
+    """Encode prompts by T5, as its makers do: of padding one token is read."""
+
+    size = 0  # it loads nothing
+
+    def __init__(self, encoder: t5.T5Encoder) -> None:
+        self._encoder = encoder
+
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
+        """Return a prompt's conditioning, one row; raises `PromptError`."""
+        return padded(self._encoder.encode(prompt), MULTIPLE)
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+    room: int | None = None,
+) -> Chroma:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+    dtype = flow_dtype(device, dtype)
+    parts = Parts(checkpoint, device, dtype, weights_device, room)
+    return Chroma(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        network=parts.network(network_of),
+        vae=parts.vae(),
+        text_encoders={"text_encoder": parts.text_encoder("text_encoder", t5.encoder_of)},
+        tokenizers={"tokenizer": parts.tokenizer("tokenizer")},
+    )
 
 
 class _Processor(FluxAttnProcessor):  # type: ignore[misc]

@@ -20,6 +20,7 @@ from engine.loading.layer_names import JOINED, names_in_loras
 from engine.loading.makers_names import Names, lora_names
 from engine.loading.model import NETWORK, Conditioning, ControlOf, LoraName, Model
 from engine.loading.modules import Target, reading
+from engine.loading.tokenizer import make_tokenizer, tokenizer_of
 from engine.loading.weights import map_weights
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
@@ -36,8 +37,10 @@ FLUX_PREVIEW: Final = (
     (-0.1262, -0.0982, -0.0778), (-0.0329, -0.0718, -0.0851),
 )  # fmt: skip
 
+CLIP_END: Final = 49407  # by which texts are padded
 
 Make = Callable[[Mapping[str, Tensor], Target], Any]
+ReadVae = Callable[[str, Path, str], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,20 @@ class FlowModel(Model):
 
     def read_vae(self, name: str, path: Path) -> Any:
         """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
-        return read_vae(name, path, CONFIGS / "flux")
+        return read_flux_vae(name, path)
+
+    @property
+    def takes_guidance(self) -> bool:
+        """Return whether the guidance scale is an input of the network."""
+        return bool(self.network.config.get("guidance_embeds"))
+
+    def conditions(
+        self, text: Conditioning, width: int, height: int, guidance_scale: float
+    ) -> Conditioning:
+        """Add the guidance scale, [rows], for networks that take it."""
+        if not self.takes_guidance:
+            return text
+        return text.beside(guidance=torch.tensor([guidance_scale]))
 
     def levels(self, sigmas: Sequence[float]) -> Tensor:
         """Return each row's σ, [1, n] fp32, on the device."""
@@ -121,6 +137,11 @@ def whole_tokens(latents: Tensor, patch: int) -> Tensor:
     return torch.nn.functional.pad(latents, (0, across, 0, down), mode="circular")
 
 
+def read_flux_vae(name: str, path: Path, prefix: str = "") -> Any:
+    """Read a VAE in the form of FLUX.1's, as `Parts.vae` says."""
+    return read_vae(name, path, CONFIGS / "flux", prefix)
+
+
 def joint_attention(
     joining: Joining, width: int, height: int, base: int, patch: int = 2
 ) -> ContextRule:
@@ -163,40 +184,50 @@ class Parts:
 
     def network(self, make: Make) -> Any:
         """Return the network that `make` makes of its tensors."""
-        return self._module(NETWORK, make, NETWORK_FOLDER, "model.diffusion_model.")
+        return self._module(NETWORK, make, NETWORK_FOLDER)
 
-    def text_encoder(self, part: str, make: Make, prefix: str) -> Any:
-        """Return a text encoder; prefix: of its tensors where all parts are in one file."""
-        return self._module(part, make, part, prefix)
+    def text_encoder(self, part: str, make: Make) -> Any:
+        """Return a text encoder."""
+        return self._module(part, make, part)
 
-    def tokenizer(self, part: str, read: Callable[[Path], Any]) -> Any:
+    def tokenizer(self, part: str, read: Callable[[Path], Any] = tokenizer_of) -> Any:
         """Return what `read` reads of a tokenizer's folder."""
         folder = self._checkpoint.parts.get(part, self._checkpoint.folder / part)
         with reading(self._checkpoint.name, part):
             return read(folder)
 
-    def vae(self, config: Path) -> Any:
-        """Return the VAE; config: the folder of its family's configuration, for single files."""
+    def clip_tokenizer(self, part: str) -> Any:
+        """Return CLIP's tokenizer: the folder's own, or for files the one that all share."""
+        with reading(self._checkpoint.name, part):
+            if self._checkpoint.file:
+                return make_tokenizer(CLIP_END)
+            return tokenizer_of(self._checkpoint.folder / part)
+
+    def vae(self, read: ReadVae = read_flux_vae) -> Any:
+        """Return the VAE.
+
+        read: reads its file or folder, fp32 on the CPU, or raises `BrokenModel`; it is given the
+        model's name, the path, and what the tensors' names begin with in a file that holds more.
+        """
         its = self._checkpoint
         path = its.parts.get("vae") or its.file or its.folder / "vae"
-        vae = read_vae(its.name, path, config, its.prefixes.get("vae", ""))
-        vae = vae.eval().requires_grad_(False)
+        vae = read(its.name, path, its.prefixes.get("vae", "")).eval().requires_grad_(False)
         return vae.to(self._weights_device).to(memory_format=layout(self._device))
 
-    def _module(self, part: str, make: Make, folder: str, prefix: str) -> Any:
+    def _module(self, part: str, make: Make, folder: str) -> Any:
         name = self._checkpoint.name
         target = Target(self._dtype, self._weights_device, self._room)
         with reading(name, part):
-            module = make(self._tensors(part, folder, prefix), target)
+            module = make(self._tensors(part, folder), target)
         check_values(name, module.state_dict().items(), part)
         self._room -= module_bytes([module])
         return module
 
-    def _tensors(self, part: str, folder: str, prefix: str) -> Mapping[str, Tensor]:
+    def _tensors(self, part: str, folder: str) -> Mapping[str, Tensor]:
         its = self._checkpoint
         path = its.parts.get(part) or its.file or its.folder / folder
         whole = map_weights(its.name, path)
-        prefix = its.prefixes.get(part, "" if part in its.parts or its.file is None else prefix)
+        prefix = its.prefixes.get(part, "")
         names = (name for name in whole if name.startswith(prefix))
         if found := {name.removeprefix(prefix): whole[name] for name in names}:
             return found

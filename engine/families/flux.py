@@ -2,24 +2,40 @@
 
 It predicts velocities (`engine.denoise.flow`) and is told σ, T5's embeddings of the words, CLIP's
 pooled one and, dev alone, the guidance scale. Fill takes further channels, Kontext the latents of a
-picture as further tokens (Labs et al. (2025), arXiv:2506.15742).
+picture as further tokens (Labs et al. (2025), arXiv:2506.15742). Its VAE encodes to 16 channels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from engine.denoise.flow import FlowSchedule, linear_mu
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, Rows, count, respelled, same, thirds
+from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.models.catalogue import Checkpoint
+from engine.models.model_files import ModelFiles
+from engine.pictures.references import KONTEXT, ReferenceSizes
+from engine.pictures.start_image import Pixels
+from engine.recipe.context_length import ContextRule, Joining
+from engine.text_encode import clip, t5
 
+LEAST: Final = 512  # tokens of a text, to which its makers pad it; of schnell's:
+FEWER: Final = 256
+PIXELS: Final = 16 * 16  # of a token
+MUS: Final = (256, 0.5), (4096, 1.15)  # tokens of a picture, and μ
+ENTRIES: Final = 10_000  # of ComfyUI's table of σ
 PATCH: Final = 2  # latents on each side of a token
 MASK: Final = 8  # pixels on each side of a latent, all of whose masks fill is told
 DOUBLE: Final = "transformer_blocks.#"
@@ -84,6 +100,121 @@ NAMES: Final[Names] = {
     "final_layer.adaLN_modulation.1": {"norm_out.linear": SWAPPED},
 }
 LORA_NAMES: Final[Names] = {**NAMES, **IN_LORAS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flux(FlowModel):
+    """A loaded model of this family.
+
+    Conditioning's further tensors: pooled, CLIP's, [rows, P]; guidance, of dev, [rows].
+    """
+
+    names: ClassVar[Names] = LORA_NAMES
+
+    @property
+    def least(self) -> int:
+        """Return the tokens to which texts are padded: its makers' number, for schnell 256.
+
+        Longer texts are read whole, up to `t5.MOST`: its makers cut them, ComfyUI does not, whose
+        least is 256 for all.
+        """
+        return LEAST if self.takes_guidance else FEWER
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels: of dev by size, of schnell the same for all."""
+        if not self.takes_guidance:
+            return FlowSchedule()
+        mu = linear_mu(width * height // PIXELS, *MUS)
+        return FlowSchedule(shift=math.exp(mu), entries=ENTRIES)
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; embeddings: those that CLIP knows."""
+        return _Prompts(self, embeddings)
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of the least length."""
+        config = self.network.config
+        texts = torch.zeros((rows, self.least, config.joint_attention_dim), device=self.device)
+        pooled = torch.zeros((rows, config.pooled_projection_dim), device=self.device)
+        return self.conditions(Conditioning(texts, None, {"pooled": pooled}), 0, 0, 1.0)
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and not masked."""
+        return joint_attention(Joining.EQUAL, width, height, self.least)
+
+    @property
+    def reference_sizes(self) -> ReferenceSizes | None:
+        """Return at which sizes Kontext takes reference pictures."""
+        return KONTEXT if self.checkpoint.references else None
+
+    @property
+    def extra_channels(self) -> int:
+        """Return how many channels fill takes beside the noised latents."""
+        return int(self.network.config.in_channels) // PATCH**2 - self.latent_channels
+
+    def inpainting_input(self, seen: Tensor, painted: Tensor) -> Tensor:
+        """Return what fill is told of a picture, [1, 80, h, w]."""
+        return fill_channels(seen, painted)
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, C, h, w], in x's dtype; sigma: [n] fp32."""
+        texts, pooled = (
+            each.to(x.dtype) for each in (conditioning.embeds, conditioning.others["pooled"])
+        )
+        guidance = conditioning.others.get("guidance")
+        return predict(self.network, x, sigma, texts, pooled, guidance, references)
+
+
+class _Prompts:
+    """Encode prompts by T5, and by CLIP for the pooled embedding."""
+
+    def __init__(self, model: Flux, embeddings: ModelFiles) -> None:
+        (first, second), device = model.encoders.values(), model.device
+        tokenizer, tokenizer_2 = model.tokenizers.values()
+        self._clip = clip.ClipEncoder(
+            tokenizer, first, embeddings, 0, device=device, last_layer=1, normed=False
+        )
+        self._t5 = t5.T5Encoder(tokenizer_2, second, device=device, least=model.least)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of loaded embeddings."""
+        return self._clip.embeddings.size
+
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
+        """Return a prompt's conditioning, one row; raises `PromptError`."""
+        return Conditioning(self._t5.encode(prompt), None, {"pooled": self._clip.pooled(prompt)})
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+    room: int | None = None,
+) -> Flux:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+    dtype = flow_dtype(device, dtype)
+    parts = Parts(checkpoint, device, dtype, weights_device, room)
+    return Flux(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        network=parts.network(network_of),
+        vae=parts.vae(),
+        text_encoders={
+            "text_encoder": parts.text_encoder("text_encoder", clip.encoder_of),
+            "text_encoder_2": parts.text_encoder("text_encoder_2", t5.encoder_of),
+        },
+        tokenizers={
+            "tokenizer": parts.clip_tokenizer("tokenizer"),
+            "tokenizer_2": parts.tokenizer("tokenizer_2"),
+        },
+    )
 
 
 def predict(

@@ -6,50 +6,53 @@ states and, dev alone, the guidance scale. Pictures to edit are further tokens.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
-from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from engine.device.finite import check_weights
-from engine.families.flux import DOUBLE, SINGLE, told_exactly
+from engine.decode import flux2_vae
+from engine.denoise.flow import FlowSchedule, flux2_mu
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flux import DOUBLE, PIXELS, SINGLE, told_exactly
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, count, respelled, same, thirds
-from engine.loading.modules import (
-    IN_PLACE,
-    Target,
-    fill,
-    read_folder,
-    read_tensors,
-    reading,
-    vae_tensors,
-)
-from engine.loading.unused_tensors import VAE_HARMLESS, check_unused, unused
-from engine.models.tensor_names import respelled as of_today
+from engine.loading.model import Conditioning, Prompts
+from engine.loading.modules import IN_PLACE, Target, fill
+from engine.models.catalogue import Checkpoint
+from engine.models.model_files import ModelFiles
+from engine.pictures.references import FLUX2, ReferenceSizes
+from engine.recipe.context_length import ContextRule, Joining
+from engine.text_encode import mistral3, qwen3, stacked
 
-PATCH: Final = 2  # the VAE's latents on each side of one of the network's
+ENTRIES: Final = 10_000  # of the table of σ, about
+# How its text encoders read prompts, by what transformers calls their form.
+READINGS: Final = {
+    "qwen3": stacked.Reading(
+        layers=(9, 18, 27),
+        template="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        special=qwen3.SPECIAL,
+        pad="<|endoftext|>",
+        left=False,
+    ),
+    "mistral": stacked.Reading(
+        layers=(10, 20, 30),
+        template="<s>[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give "
+        "structured responses focusing on object relationships, object\nattribution and actions "
+        "without speculation.[/SYSTEM_PROMPT][INST]{}[/INST]",
+        special=re.compile(r"(<s>|\[/?(?:SYSTEM_PROMPT|INST)\])"),
+        pad="<pad>",
+        left=True,
+    ),
+}
 APART: Final = 10  # of two pictures, in positions
 THETA: Final = 2000
-# The VAE's latents → red, green and blue in −1…1, and the constant: ComfyUI's numbers.
-PREVIEW: Final = (
-    (0.0058, 0.0113, 0.0073), (0.0495, 0.0443, 0.0836), (-0.0099, 0.0096, 0.0644),
-    (0.2144, 0.3009, 0.3652), (0.0166, -0.0039, -0.0054), (0.0157, 0.0103, -0.0160),
-    (-0.0398, 0.0902, -0.0235), (-0.0052, 0.0095, 0.0109), (-0.3527, -0.2712, -0.1666),
-    (-0.0301, -0.0356, -0.0180), (-0.0107, 0.0078, 0.0013), (0.0746, 0.0090, -0.0941),
-    (0.0156, 0.0169, 0.0070), (-0.0034, -0.0040, -0.0114), (0.0032, 0.0181, 0.0080),
-    (-0.0939, -0.0008, 0.0186), (0.0018, 0.0043, 0.0104), (0.0284, 0.0056, -0.0127),
-    (-0.0024, -0.0022, -0.0030), (0.1207, -0.0026, 0.0065), (0.0128, 0.0101, 0.0142),
-    (0.0137, -0.0072, -0.0007), (0.0095, 0.0092, -0.0059), (0.0000, -0.0077, -0.0049),
-    (-0.0465, -0.0204, -0.0312), (0.0095, 0.0012, -0.0066), (0.0290, -0.0034, 0.0025),
-    (0.0220, 0.0169, -0.0048), (-0.0332, -0.0457, -0.0468), (-0.0085, 0.0389, 0.0609),
-    (-0.0076, 0.0003, -0.0043), (-0.0111, -0.0460, -0.0614), (-0.0329, -0.0718, -0.0851),
-)  # fmt: skip
 NAMES: Final[Names] = {
     **same(
         {
@@ -83,7 +86,105 @@ NAMES: Final[Names] = {
     "double_blocks.#.txt_attn.qkv": thirds(*(f"{DOUBLE}.attn.add_{x}_proj" for x in "qkv")),
     "final_layer.adaLN_modulation.1": {"norm_out.linear": SWAPPED},
 }
-LORA_NAMES: Final = NAMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flux2(FlowModel):
+    """A loaded model of this family; Conditioning's further tensor: guidance, of dev, [rows]."""
+
+    names: ClassVar[Names] = NAMES
+    patch: ClassVar[int] = 1
+
+    @property
+    def latent_channels(self) -> int:
+        """Return the number of channels of the network's latents."""
+        return int(self.network.config.in_channels)
+
+    @property
+    def latent_scale(self) -> int:
+        """Return how many pixels one of them spans on each side."""
+        return flux2_vae.PATCH * int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    def from_vae(self, mean: Tensor) -> Tensor:
+        """Return latents, [1, 128, h, w] fp32, of the mean that the VAE encodes to."""
+        return flux2_vae.from_vae(self.vae, mean)
+
+    def to_vae(self, latents: Tensor) -> Tensor:
+        """Return what the VAE decodes of latents [1, 128, h, w]."""
+        return flux2_vae.to_vae(self.vae, latents)
+
+    def read_vae(self, name: str, path: Path) -> Any:
+        """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
+        return flux2_vae.read_vae(name, path)
+
+    @property
+    def preview_map(self) -> Tensor | None:
+        """Return a linear map from latents and a constant to RGB in −1…1, [129, 3]."""
+        return flux2_vae.preview_map()
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, by size and steps: `simple` spaces them as its makers do.
+
+        For that the table has a multiple of so many entries.
+        """
+        mu = flux2_mu(width * height // PIXELS, steps)
+        return FlowSchedule(shift=math.exp(mu), entries=steps * -(-ENTRIES // steps))
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; language models know no embeddings."""
+        encoder = self.encoders["text_encoder"]
+        tokenizer, how = self.tokenizers["tokenizer"], READINGS[encoder.config.model_type]
+        return stacked.Prompts(encoder, tokenizer, self.device, how)
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of the least length."""
+        width = self.network.config.joint_attention_dim
+        texts = torch.zeros((rows, stacked.LEAST, width), device=self.device)
+        return self.conditions(Conditioning(texts), 0, 0, 1.0)
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and not masked."""
+        return joint_attention(Joining.EQUAL, width, height, stacked.LEAST, self.patch)
+
+    @property
+    def reference_sizes(self) -> ReferenceSizes | None:
+        """Return at which sizes it takes reference pictures."""
+        return FLUX2 if self.checkpoint.references else None
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, 128, h, w], in x's dtype; sigma: [n] fp32."""
+        texts, guidance = conditioning.embeds.to(x.dtype), conditioning.others.get("guidance")
+        return predict(self.network, x, sigma, texts, guidance, references)
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+    room: int | None = None,
+) -> Flux2:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+    dtype = flow_dtype(device, dtype)
+    parts = Parts(checkpoint, device, dtype, weights_device, room)
+    return Flux2(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        network=parts.network(network_of),
+        vae=parts.vae(flux2_vae.read_vae),
+        text_encoders={"text_encoder": parts.text_encoder("text_encoder", text_encoder_of)},
+        tokenizers={"tokenizer": parts.tokenizer("tokenizer", mistral3.tokenizer_of)},
+    )
+
+
+def text_encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
+    """Return klein's or dev's text encoder, without the layers that are not read."""
+    klein = any(name.endswith("self_attn.q_norm.weight") for name in tensors)
+    form, make = ("qwen3", qwen3.encoder_of) if klein else ("mistral", mistral3.encoder_of)
+    return make(stacked.first_layers(tensors, READINGS[form].layers[-1]), target)
 
 
 def predict(
@@ -163,85 +264,4 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "axes_dims_rope": (side // 4,) * 4,
         "rope_theta": THETA,
         "guidance_embeds": "time_guidance_embed.guidance_embedder.linear_1.weight" in tensors,
-    }
-
-
-def from_vae(vae: Any, mean: Tensor) -> Tensor:
-    """Return the latents, [n, 128, h/2, w/2], of what its VAE encodes to, [n, 32, h, w] fp32."""
-    middle, spread = _statistics(vae)
-    return (pixel_unshuffle(mean, PATCH) - middle) / spread
-
-
-def to_vae(vae: Any, latents: Tensor) -> Tensor:
-    """Return what its VAE decodes, [n, 32, 2·h, 2·w] fp32, of latents [n, 128, h, w]."""
-    middle, spread = _statistics(vae)
-    return pixel_shuffle(latents.float() * spread + middle, PATCH)
-
-
-def preview_map() -> Tensor:
-    """Return a linear map from latents and a constant to RGB in −1…1, [129, 3].
-
-    It is the mean of what the four latents of the VAE in each of the network's map to.
-    """
-    factors = torch.tensor(PREVIEW)
-    return torch.cat([factors[:-1].repeat_interleave(PATCH**2, 0) / PATCH**2, factors[-1:]])
-
-
-def _statistics(vae: Any) -> tuple[Tensor, Tensor]:
-    """Return the mean and standard deviation that its latents had in training, [1, 128, 1, 1]."""
-    mean, variance = (
-        each.float().view(1, -1, 1, 1) for each in (vae.bn.running_mean, vae.bn.running_var)
-    )
-    return mean, torch.sqrt(variance + vae.config.batch_norm_eps)
-
-
-def read_vae(name: str, path: Path) -> AutoencoderKLFlux2:
-    """Read its VAE's file or folder in fp32, or raise `BrokenModel` with the reason."""
-    with reading(name):
-        if path.is_dir():
-            vae, left = read_folder(AutoencoderKLFlux2, path, torch.float32)
-            check_unused(left, VAE_HARMLESS)
-        else:
-            vae = vae_of(vae_tensors(of_today(read_tensors(path.stem, path)))).float()
-    check_weights(name, vae)
-    return vae
-
-
-def vae_of(tensors: Mapping[str, Tensor]) -> AutoencoderKLFlux2:
-    """Return the VAE of a file's tensors, by the makers' names or diffusers'; in their memory.
-
-    Raises `BadFile` where tensors are missing or unknown.
-    """
-    names = dict(tensors)
-    if "encoder.conv_norm_out.weight" not in names:  # diffusers' name
-        blocks = range(count(tensors, "encoder.down"))
-        form = {"down_block_types": blocks, "up_block_types": blocks}
-        found = convert_ldm_vae_checkpoint(names, config=form)
-        found |= {name: each for name, each in names.items() if name.startswith("bn.")}
-        names = {name: each for name, each in found.items() if each is not None}
-        check_unused(unused(tensors, names.values()))
-    names["bn.num_batches_tracked"] = torch.tensor(0)  # of training, and never read
-    with torch.device("meta"):
-        vae = AutoencoderKLFlux2(**vae_config_of(names))
-    return fill(vae, names)
-
-
-def vae_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the VAE's configuration by the shapes of its tensors, in diffusers' names."""
-    blocks = range(count(tensors, "encoder.down_blocks"))
-    try:
-        down, up = (
-            [tensors[f"{side}_blocks.{block}.resnets.0.conv1.weight"].shape[0] for block in blocks]
-            for side in ("encoder.down", "decoder.up")
-        )
-        channels = tensors["decoder.conv_in.weight"].shape[1]
-    except KeyError as error:
-        raise BadFile(f"it lacks the tensor {error.args[0]!r} of FLUX.2's VAE") from None
-    return {
-        "down_block_types": ("DownEncoderBlock2D",) * len(blocks),
-        "up_block_types": ("UpDecoderBlock2D",) * len(blocks),
-        "block_out_channels": tuple(down),
-        "decoder_block_out_channels": tuple(reversed(up)),
-        "layers_per_block": count(tensors, "encoder.down_blocks.0.resnets"),
-        "latent_channels": channels,
     }

@@ -154,6 +154,14 @@ class StableDiffusion(Model):
         """Return how many input channels the U-Net takes beside the noised latents."""
         return int(self.network.config.in_channels) - self.latent_channels
 
+    def inpainting_input(self, seen: Tensor, painted: Tensor) -> Tensor:
+        """Return the channels of a U-Net that inpaints: the mask, and the picture without it.
+
+        Rombach et al. (2022), arXiv:2112.10752, section 4.5.
+        """
+        small = torch.nn.functional.interpolate(painted, size=seen.shape[2:])
+        return torch.cat([small.to(seen.device), seen], dim=1)
+
     def noise(self, width: int, height: int, steps: int) -> NoiseSchedule:
         """Return the noise that it was trained with, the same for all pictures."""
         return self.noise_schedule

@@ -21,7 +21,6 @@ from engine.loading.makers_names import Names, count, in_blocks, respelled, same
 from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.catalogue import Checkpoint
-from engine.models.families import CONFIGS
 from engine.models.model_files import ModelFiles
 from engine.recipe.context_length import ContextRule, Joining
 from engine.text_encode import qwen3
@@ -113,17 +112,14 @@ def load(
     """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
     dtype = flow_dtype(device, dtype)
     parts = Parts(checkpoint, device, dtype, weights_device, room)
-    part = "text_encoder"
     return ZImage(
         checkpoint=checkpoint,
         device=device,
         dtype=dtype,
         network=parts.network(network_of),
-        vae=parts.vae(CONFIGS / "flux"),
-        text_encoders={
-            part: parts.text_encoder(part, qwen3.encoder_of, "text_encoders.qwen3_4b.transformer.")
-        },
-        tokenizers={"tokenizer": parts.tokenizer("tokenizer", qwen3.tokenizer_of)},
+        vae=parts.vae(),
+        text_encoders={"text_encoder": parts.text_encoder("text_encoder", qwen3.encoder_of)},
+        tokenizers={"tokenizer": parts.tokenizer("tokenizer")},
     )
 
 

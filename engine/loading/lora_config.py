@@ -18,7 +18,7 @@ from engine.files.safetensors import BadFile, Header
 KEY: Final = "lora_adapter_metadata"
 BESIDE: Final = "adapter_config.json"
 LARGEST: Final = 2**20  # bytes of such a file
-PARTS: Final = ("unet", "text_encoder", "text_encoder_2")
+PARTS: Final = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,14 @@ class Model(ABC):
         """Return whether the network takes a mask and the masked image as further channels."""
         return self.extra_channels > 0
 
+    def inpainting_input(self, seen: Tensor, painted: Tensor) -> Tensor:
+        """Return these channels, [1, E, h, w] fp32.
+
+        seen: the latents of the picture without what is painted, [1, C, h, w]; painted: 1 where it
+        is, else 0, [1, 1, H, W].
+        """
+        raise NotImplementedError(f"{self.checkpoint.name!r} does not inpaint")
+
 
 def join_rows(parts: Iterable[Tensor], padding: int) -> Tensor:
     """Concatenate rows, and append the first one `padding` times."""

@@ -18,6 +18,7 @@ from engine.errors import BrokenModel, first_line
 from engine.files.safetensors import BadFile, as_broken_model, read_header
 from engine.loading.unused_tensors import VAE_HARMLESS
 from engine.models.signatures import VAE
+from engine.models.tensor_names import respelled
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,13 @@ def read_tensors(name: str, file: Path, *, fp8: bool = False) -> dict[str, Tenso
         raise BrokenModel(name, f"it cannot be read ({reason or type(error).__name__}).") from None
     except SafetensorError as error:
         raise BrokenModel(name, f"it cannot be read ({error}).") from None
+
+
+def read_vae_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Read a VAE's tensors by their own names; prefix: what these begin with in its file."""
+    whole = read_tensors(path.stem, path, fp8=bool(prefix))  # which other parts may be in
+    its = (name for name in whole if name.startswith(prefix))
+    return vae_tensors(respelled({name.removeprefix(prefix): whole[name] for name in its}))
 
 
 def vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

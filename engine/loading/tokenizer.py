@@ -1,4 +1,4 @@
-"""CLIP's tokenizer, from the list of merges that every Stable Diffusion shares.
+"""Tokenizers: those of folders, and CLIP's, from the list of merges that all its models share.
 
 Only the merges are kept (gzipped, 0.2 MB): the vocabulary of 1 MB that tokenizers carry beside
 them follows from them. They are OpenAI's (CLIP, MIT licence); diffusers folders bring their own.
@@ -8,8 +8,10 @@ Radford et al. (2021), arXiv:2103.00020, section 2.4.
 
 import gzip
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from engine.models.families import CONFIGS
@@ -18,6 +20,11 @@ MERGES: Final = CONFIGS / "clip" / "merges.txt.gz"
 START: Final = "<|startoftext|>"
 END: Final = "<|endoftext|>"
 WORD_END: Final = "</w>"
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """Read a tokenizer's folder."""
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 
 @lru_cache(maxsize=1)

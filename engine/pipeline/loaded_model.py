@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from engine.decode.encode import encode, encode_whole, inpainting_input, to_images, to_mask
+from engine.decode.encode import encode, encode_whole, to_images, to_mask, without_painted
 from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
@@ -204,7 +204,8 @@ class LoadedModel:
         if not self.model.inpaints:
             return None
         images = None if pixels is None else to_images(pixels)
-        return inpainting_input(images, to_mask(mask), partial(self._encode, vae=vae))
+        seen, painted = without_painted(images, to_mask(mask))
+        return self.model.inpainting_input(self._encode(seen, vae), painted)
 
     def encode(self, pixels: Pixels, vae: str | None = None) -> Tensor:
         """Encode pixels [H, W, 3], uint8, to latents [1, C, h, w], by its VAE or one named."""

@@ -1,20 +1,32 @@
-"""Encode prompts with CLIP: windows of 77 tokens, weights of words, embeddings."""
+"""CLIP as a text encoder: windows of 77 tokens, weights of words, embeddings.
+
+Radford et al. (2021), arXiv:2103.00020.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from engine.errors import PromptError
+from engine.files.safetensors import BadFile
+from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.model_files import ModelFiles
 from engine.sentences import Sentence
 from engine.text_encode.embeddings import Embeddings
 from engine.text_encode.prompts import Token, tokenize
 
 MOST_WINDOWS: Final = 256  # more than words can fill; embeddings may have any number of vectors
+PREFIX: Final = "text_model."
+HEAD: Final = 64  # the width of a head, which no shape tells
+# What compares texts with pictures, and a table that follows from the configuration.
+UNUSED: Final = re.compile(r"text_projection\.weight$|logit_scale$|embeddings\.position_ids$")
 
 
 class Encoded(NamedTuple):
@@ -65,6 +77,13 @@ class ClipEncoder:
             embeds = (embeds - empty) * weights[:, :, None].to(embeds.device) + empty
         return Encoded(embeds.reshape(1, -1, embeds.shape[-1]), pooled)
 
+    def pooled(self, prompt: str) -> Tensor:
+        """Return the state of the first window's end, normed, not projected, [1, width] fp32."""
+        row = torch.tensor([[token for token, _ in self._chunks(prompt)[0]]])
+        with self.embeddings.placed(row) as ids:
+            found: Tensor = self._encoder(ids.to(self._device)).pooler_output
+        return found.float()
+
     def _chunks(self, prompt: str) -> list[list[Token]]:
         tokenizer = self._tokenizer
         chunks = tokenize(
@@ -114,3 +133,39 @@ class ClipEncoder:
         if self._normed:  # which is read without the final norm
             found = self._encoder.final_layer_norm(found)
         return found
+
+
+def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> CLIPTextModel:
+    """Return CLIP-L's encoder of a file's tensors, in their memory; raises `BadFile`."""
+    own = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    names = {name: tensor for name, tensor in own.items() if not UNUSED.match(name)}
+    config = CLIPTextConfig(**config_of(names))
+    with torch.device("meta"):
+        encoder = CLIPTextModel(config)
+    encoder = fill(encoder, names, target)
+    # Not a weight, and not computed on `meta`.
+    places = torch.arange(config.max_position_embeddings, device=target.device)
+    encoder.embeddings.position_ids = places[None]
+    return encoder
+
+
+def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return CLIP-L's configuration by the shapes of its tensors, in transformers' names."""
+    try:
+        vocabulary, width = tensors["embeddings.token_embedding.weight"].shape
+        places = tensors["embeddings.position_embedding.weight"].shape[0]
+        inner = tensors["encoder.layers.0.mlp.fc1.weight"].shape[0]
+    except KeyError as error:
+        raise BadFile(f"it lacks the tensor {error.args[0]!r} of CLIP") from None
+    layers = {name.split(".")[2] for name in tensors if name.startswith("encoder.layers.")}
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": width // HEAD,
+        "max_position_embeddings": places,
+        "hidden_act": "quick_gelu",
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
+    }

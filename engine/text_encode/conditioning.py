@@ -39,6 +39,17 @@ def stack(parts: Sequence[Conditioning], rule: ContextRule, padding: int = 0) ->
     )
 
 
+def padded(rows: Tensor, multiple: int) -> Conditioning:
+    """Return the conditioning of embeddings [1, tokens, width], brought to a multiple of tokens.
+
+    Its mask, on the CPU, hides what is added. Prompts of similar lengths come to one, and may share
+    a call to the last bit.
+    """
+    tokens = rows.shape[1]
+    length = -(-tokens // multiple) * multiple
+    return Conditioning(_pad(rows, length), torch.arange(length)[None] < tokens)
+
+
 def _repeat(rows: Tensor, tokens: int) -> Tensor:
     return rows.repeat(1, tokens // rows.shape[1], 1)
 

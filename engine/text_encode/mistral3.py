@@ -6,21 +6,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
+from transformers.integrations.mistral.tokenizer import MistralConverter
 from transformers.models.mistral.configuration_mistral import MistralConfig
 from transformers.models.mistral.modeling_mistral import MistralModel
+from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 from engine.files.safetensors import BadFile
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.loading.tokenizer import tokenizer_of as folder_tokenizer_of
 
 # How its names begin: in ComfyUI's files, and in folders of several versions of transformers.
 PREFIX: Final = re.compile(r"^(language_model\.model\.|model\.language_model\.|model\.)")
-# What sees, what would choose the next word, and ComfyUI's copy of the tokenizer.
+TOKENIZER: Final = "tekken_model"  # ComfyUI's copy of it, in the encoder's file
+# What sees, what would choose the next word, and that copy.
 UNUSED: Final = re.compile(
-    r"(model\.)?(vision_tower|multi_modal_projector)\.|(language_model\.)?lm_head\.|tekken_model$"
+    rf"(model\.)?(vision_tower|multi_modal_projector)\.|(language_model\.)?lm_head\.|{TOKENIZER}$"
 )
 SIDE: Final = 128  # of a head, which no shape tells
 THETA: Final = 1_000_000_000.0
@@ -67,3 +74,16 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "rms_norm_eps": 1e-5,
         "sliding_window": None,
     }
+
+
+def tokenizer_of(path: Path) -> Any:
+    """Read a tokenizer's folder, or the copy in an encoder's file: the text of a `tekken.json`."""
+    if path.is_dir():
+        return folder_tokenizer_of(path)
+    with safe_open(path, "pt") as file:
+        name = next(name for name in file.keys() if name.endswith(TOKENIZER))  # noqa: SIM118
+        copy = file.get_tensor(name).numpy().tobytes()
+    with TemporaryDirectory() as folder:
+        read = Path(folder) / "tekken.json"
+        read.write_bytes(copy)
+        return PreTrainedTokenizerFast(tokenizer_object=MistralConverter(str(read)).converted())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
@@ -20,10 +18,11 @@ from engine.loading.modules import IN_PLACE, Target, fill
 from engine.pictures.start_image import Pixels
 from engine.recipe.prompt_tags import mend_surrogates
 from engine.sentences import Sentence
+from engine.text_encode.conditioning import padded
 
 PREFIX: Final = "model."
 THETA: Final = 1_000_000.0
-SPECIAL: Final = re.compile(r"(<\|[a-z_]+\|>)")
+SPECIAL: Final = re.compile(r"(<\|[a-z_]+\|>|</?think>)")
 
 
 def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
@@ -115,18 +114,12 @@ class Prompts:
         if len(ids) > self._most:
             raise PromptError(Sentence("many_tokens", tokens=len(ids), most=self._most))
         found = hidden_state(self._encoder, torch.tensor([ids], device=self._device), self._layer)
-        length = -(-len(ids) // self._multiple) * self._multiple
-        embeds = found.new_zeros((1, length, found.shape[-1]))
-        embeds[0, : len(ids)] = found
-        return Conditioning(embeds, torch.arange(length)[None] < len(ids))
+        return padded(found[None], self._multiple)
 
 
-def tokenizer_of(folder: Path) -> Any:
-    """Read a tokenizer's folder."""
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-
-
-def template_ids(tokenizer: Any, template: str, prompt: str) -> list[int]:
+def template_ids(
+    tokenizer: Any, template: str, prompt: str, special: re.Pattern[str] = SPECIAL
+) -> list[int]:
     """Return the token ids of a chat template around a prompt.
 
     The template's special tokens are such; what a person types like one stays text. There are no
@@ -134,8 +127,8 @@ def template_ids(tokenizer: Any, template: str, prompt: str) -> list[int]:
     """
     prompt = mend_surrogates(prompt).replace(r"\(", "(").replace(r"\)", ")")
     ids: list[int] = []
-    for piece in SPECIAL.split(template):
-        if SPECIAL.fullmatch(piece):
+    for piece in special.split(template):
+        if special.fullmatch(piece):
             ids.append(tokenizer.convert_tokens_to_ids(piece))
         elif piece:
             text = piece.replace("{}", prompt)

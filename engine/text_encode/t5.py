@@ -13,12 +13,15 @@ from torch import Tensor
 from transformers.models.t5.configuration_t5 import T5Config
 from transformers.models.t5.modeling_t5 import T5EncoderModel
 
+from engine.errors import PromptError
 from engine.files.safetensors import BadFile
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.sentences import Sentence
 from engine.text_encode.prompts import Token, flat
 
 END: Final = 1
 PAD: Final = 0
+MOST: Final = 1024  # tokens of a prompt: it counts distances, so that nothing else limits them
 TABLE: Final = "encoder.embed_tokens.weight"  # of embeddings, which some files have a second time
 
 
@@ -26,7 +29,8 @@ class T5Encoder:
     """T5's encoder with its tokenizer.
 
     least: tokens, to which shorter prompts are padded; ends: whether the empty prompt, from which
-    weights scale the difference, has a token for its end.
+    weights scale the difference, has a token for its end; masked: words do not attend to padding,
+    of which there is a token after each prompt, as Chroma's makers have it.
     """
 
     def __init__(
@@ -37,41 +41,46 @@ class T5Encoder:
         device: torch.device,
         least: int = 1,
         ends: bool = True,
+        masked: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._device = device
         self._least = least
         self._ends = ends
+        self._masked = masked
 
     def encode(self, prompt: str) -> Tensor:
-        """Return a prompt's embeddings, [1, tokens, width] fp32; padding is read like words.
+        """Return a prompt's embeddings, [1, tokens, width] fp32; raises `PromptError`.
 
         Weights scale the difference to the empty prompt of the same length, as in ComfyUI.
         """
         tokens = self.tokens(prompt)
-        rows = self._states([token for token, _ in tokens])
+        if len(tokens) > MOST:
+            raise PromptError(Sentence("many_tokens", tokens=len(tokens), most=MOST))
+        ids = torch.tensor([[token for token, _ in tokens]], device=self._device)
+        rows = hidden_state(self._encoder, ids, ids != PAD if self._masked else None)
         weights = torch.tensor([weight for _, weight in tokens], device=rows.device)
         if bool((weights == 1).all()):
             return rows
-        return weigh(rows, self._states(self._empty(len(tokens))), weights)
+        empty = [END if self._ends else PAD, *[PAD] * (len(tokens) - 1)]
+        return weigh(
+            rows,
+            hidden_state(self._encoder, torch.tensor([empty], device=self._device)),
+            weights,
+        )
 
     def tokens(self, prompt: str) -> list[Token]:
         """Return a prompt's weighted tokens, each span of equal weight by itself, then the end."""
         found = [*flat(prompt, self._ids), Token(END, 1.0)]
-        return [*found, *[Token(PAD, 1.0)] * (self._least - len(found))]
+        padding = max(self._least - len(found), int(self._masked))
+        return [*found, *[Token(PAD, 1.0)] * padding]
 
     def _ids(self, text: str) -> Iterator[Sequence[int]]:
         """Yield a text's ids; names of special tokens in it stay text, by a blank inside."""
         for name in self._tokenizer.all_special_tokens:
             text = text.replace(name, f"{name[0]} {name[1:]}")
         yield self._tokenizer(text, add_special_tokens=False).input_ids
-
-    def _empty(self, length: int) -> list[int]:
-        return [END if self._ends else PAD, *[PAD] * (length - 1)]
-
-    def _states(self, ids: Sequence[int]) -> Tensor:
-        return hidden_state(self._encoder, torch.tensor([ids], device=self._device))
 
 
 def weigh(rows: Tensor, empty: Tensor, weights: Tensor) -> Tensor:
@@ -83,12 +92,12 @@ def weigh(rows: Tensor, empty: Tensor, weights: Tensor) -> Tensor:
     return torch.where(scale == 1, rows, empty + (rows - empty) * scale)
 
 
-def hidden_state(encoder: Any, ids: Tensor) -> Tensor:
+def hidden_state(encoder: Any, ids: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the last layer's output after its norm for ids [n, tokens], [n, tokens, width] fp32.
 
-    Without a mask: every token attends to all, padding included.
+    mask: the tokens that all attend to, [n, tokens] bool; None: every token, padding included.
     """
-    found: Tensor = encoder(ids).last_hidden_state.float()
+    found: Tensor = encoder(ids, attention_mask=mask).last_hidden_state.float()
     return found
 
 

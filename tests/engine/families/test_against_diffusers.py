@@ -1,0 +1,349 @@
+"""What each family draws, held to diffusers' pipelines: small random weights, fp32.
+
+Both read the same folder, start from the same noise and walk the same sigmas, so that latents must
+be the same but for rounding.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.pipelines.chroma.pipeline_chroma import ChromaPipeline
+from diffusers.pipelines.chroma.pipeline_chroma_img2img import ChromaImg2ImgPipeline
+from diffusers.pipelines.chroma.pipeline_chroma_inpainting import ChromaInpaintPipeline
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux_fill import FluxFillPipeline
+from diffusers.pipelines.flux.pipeline_flux_img2img import FluxImg2ImgPipeline
+from diffusers.pipelines.flux.pipeline_flux_inpaint import FluxInpaintPipeline
+from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
+from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
+from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
+from diffusers.pipelines.flux2.pipeline_flux2_klein_inpaint import Flux2KleinInpaintPipeline
+from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
+from diffusers.pipelines.z_image.pipeline_z_image_img2img import ZImageImg2ImgPipeline
+from diffusers.pipelines.z_image.pipeline_z_image_inpaint import ZImageInpaintPipeline
+from peft import LoraConfig
+from peft.utils.save_and_load import get_peft_model_state_dict
+from PIL import Image
+from torch import Tensor
+
+from engine.denoise.schedules import sigmas_for
+from engine.families.flux import pack
+from engine.families.registry import load
+from engine.loading.model import Model
+from engine.pictures.start_image import Pixels, StartImage
+from engine.recipe.parts import Lora
+from engine.recipe.recipe import Recipe
+from tests.engine.ticks import make_loaded_model
+from tests.factories import make_recipe, pixels
+from tests.flow_models import (
+    described,
+    make_chroma,
+    make_flux,
+    make_flux2_dev,
+    make_klein,
+    make_z_image,
+)
+
+SHORT: Final = "a cat"
+LONG: Final = "a marble horse in the cathedral, " * 6
+NAME: Final = "0" * 64  # of a stored picture
+PIXELS: Final = pixels(7, 64, 64)
+LAYERS: Final = ["to_q", "to_k", "to_v", "to_out.0", "proj_out", "linear_in", "to_qkv_mlp_proj"]
+BOUND: Final = 1e-4
+MASK: Final = np.zeros((64, 64), np.uint8)
+MASK[16:48, 32:] = 255  # whole latents, as each project makes others of a part of one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A model, and diffusers' pipelines for it.
+
+    told: what they are told of a recipe beside its prompt; latents: ours in their form.
+    """
+
+    key: str
+    make: Callable[[Path], Path]
+    pipeline: Any
+    start: Any = None
+    mask: Any = None
+    told: Callable[[Recipe], Mapping[str, Any]] = lambda r: {"guidance_scale": r.guidance_scale}
+    latents: Callable[[Model, Tensor], Tensor] = lambda model, latents: pack(latents)
+
+
+def with_negative(recipe: Recipe, less: float = 0) -> dict[str, Any]:
+    return {
+        "guidance_scale": recipe.guidance_scale - less,
+        "negative_prompt": recipe.negative_prompt,
+    }
+
+
+def schnell(recipe: Recipe) -> dict[str, Any]:
+    return {"max_sequence_length": 256}
+
+
+FLUX: Final = Case(
+    key="flux",
+    make=make_flux,
+    pipeline=FluxPipeline,
+    start=FluxImg2ImgPipeline,
+    mask=FluxInpaintPipeline,
+)
+FILL: Final = replace(
+    FLUX, make=partial(make_flux, beside=80), pipeline=FluxFillPipeline, start=None, mask=None
+)
+DEV: Final = Case(
+    key="flux2",
+    make=make_flux2_dev,
+    pipeline=Flux2Pipeline,
+    latents=lambda model, latents: latents.flatten(2).mT,
+)
+KLEIN: Final = Case(
+    key="flux2",
+    make=make_klein,
+    pipeline=Flux2KleinPipeline,
+    mask=Flux2KleinInpaintPipeline,
+    latents=lambda model, latents: model.to_vae(latents),
+)
+CASES: Final[Mapping[str, Case]] = {
+    "z": Case(
+        key="z",
+        make=make_z_image,
+        pipeline=ZImagePipeline,
+        start=ZImageImg2ImgPipeline,
+        mask=ZImageInpaintPipeline,
+        told=partial(with_negative, less=1),  # of it the prompt's own prediction is 0, not 1
+        latents=lambda model, latents: latents,
+    ),
+    "flux dev": FLUX,
+    "flux schnell": replace(FLUX, make=partial(make_flux, guided=False), told=schnell),
+    "flux2 dev": DEV,
+    "flux2 klein": KLEIN,
+    "chroma": Case(
+        key="chroma",
+        make=partial(make_chroma, depth=19),
+        pipeline=ChromaPipeline,
+        start=ChromaImg2ImgPipeline,
+        mask=ChromaInpaintPipeline,
+        told=with_negative,
+    ),
+}
+
+
+EDITS: Final[Mapping[str, Case]] = {
+    "kontext": replace(FLUX, pipeline=FluxKontextPipeline),
+    "flux2 klein": KLEIN,
+    "flux2 dev": DEV,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], tuple[Path, Model]]:
+    """Return what writes and loads a case's model, once."""
+    known: dict[int, tuple[Path, Model]] = {}
+
+    def make(case: Case) -> tuple[Path, Model]:
+        if id(case.make) not in known:
+            folder = case.make(tmp_path_factory.mktemp("models") / "model")
+            known[id(case.make)] = folder, load(described(folder, case.key), torch.device("cpu"))
+        return known[id(case.make)]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def means(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let diffusers encode pictures to the mean, as Marble does, where it draws a sample."""
+    mode = DiagonalGaussianDistribution.mode
+    monkeypatch.setattr(
+        DiagonalGaussianDistribution, "sample", lambda self, generator=None: mode(self)
+    )
+
+
+def recipe(**changes: Any) -> Recipe:
+    usual = {"sampler": "euler", "schedule": "simple", "steps": 3}
+    return make_recipe(**{**usual, "prompt": SHORT, **changes})
+
+
+@torch.inference_mode()
+def ours(
+    model: Model,
+    it: Recipe,
+    start: StartImage | None = None,
+    references: Sequence[Pixels] = (),
+    folder: Path | None = None,
+) -> Tensor:
+    """Return the latents that Marble draws; folder: of LoRAs."""
+    loaded = make_loaded_model(model, folder)
+    picture = loaded.begin(it, start, (), references)[0]
+    while picture.request:
+        answer = loaded.evaluate([picture], picture.rows)[0]
+        assert isinstance(answer, Tensor)
+        picture.advance(answer)
+    return picture.latents
+
+
+def pipeline_of(kind: Any, folder: Path) -> Any:
+    pipeline = kind.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    if "Chroma" in kind.__name__:
+        # It hands its mask on as numbers, which attention adds instead of leaving out what is
+        # masked: https://github.com/huggingface/diffusers/issues/12116.
+        pipeline.transformer.register_forward_pre_hook(
+            lambda _, arguments, told: (
+                arguments,
+                {**told, "attention_mask": told["attention_mask"].bool()},
+            ),
+            with_kwargs=True,
+        )
+        pipeline.transformer.register_to_config(guidance_embeds=False)  # which one of them asks for
+    return pipeline
+
+
+@torch.inference_mode()
+def theirs(pipeline: Any, case: Case, model: Model, it: Recipe, **more: Any) -> Tensor:
+    """Return the latents that diffusers draws; more: what it is told beside the recipe."""
+    steps = int(it.steps / (it.strength or 1.0))
+    noise = model.noise(it.width, it.height, steps)
+    sigmas = sigmas_for(it.sampler, it.schedule, steps, noise_schedule=noise)
+    answer = pipeline(
+        prompt=it.prompt,
+        width=it.width,
+        height=it.height,
+        num_inference_steps=steps,
+        sigmas=sigmas[:-1].tolist(),
+        generator=torch.Generator().manual_seed(it.seed),
+        output_type="latent",
+        **case.told(it),
+        **more,
+    )
+    latents: Tensor = answer.images
+    return latents
+
+
+def apart(case: Case, model: Model, found: Tensor, wanted: Tensor) -> float:
+    """Return the greatest difference of our latents from theirs."""
+    told = case.latents(model, found)
+    assert told.shape == wanted.shape
+    assert wanted.std() > 0.1
+    return float((told - wanted).abs().max())
+
+
+Made = Callable[[Case], tuple[Path, Model]]
+
+
+def words(name: str, **changes: Any) -> Recipe:
+    """Return a recipe as diffusers' pipeline of that case can draw it."""
+    fixed: dict[str, Any] = {
+        "flux2 klein": {"negative_prompt": ""},  # it knows no other
+        "flux schnell": {"guidance_scale": 1.0},
+    }.get(name, {})
+    usual = {"negative_prompt": LONG[:-100], "guidance_scale": 3.0}
+    return recipe(**{**usual, **changes, **fixed})
+
+
+@pytest.mark.parametrize(
+    ("size", "prompt"), [((64, 64), SHORT), ((96, 64), LONG)], ids=["square", "wide"]
+)
+@pytest.mark.parametrize("name", CASES)
+def test_a_picture_of_words_is_the_same(
+    name: str, size: tuple[int, int], prompt: str, made: Made
+) -> None:
+    case = CASES[name]
+    folder, model = made(case)
+    it = words(name, prompt=prompt, width=size[0], height=size[1])
+    found = ours(model, it)
+    wanted = theirs(pipeline_of(case.pipeline, folder), case, model, it)
+    assert apart(case, model, found, wanted) <= BOUND
+    other = ours(model, replace(it, prompt="a horse"))
+    assert (found - other).abs().max() > 10 * BOUND  # so that words count
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.start])
+def test_a_picture_that_begins_with_another_is_the_same(name: str, made: Made) -> None:
+    case = CASES[name]
+    folder, model = made(case)
+    it = words(name, image=NAME, strength=0.5)
+    found = ours(model, it, StartImage(PIXELS))
+    more = {"image": Image.fromarray(PIXELS), "strength": 0.5}
+    wanted = theirs(pipeline_of(case.start, folder), case, model, it, **more)
+    assert apart(case, model, found, wanted) <= BOUND
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.mask])
+def test_a_picture_with_a_mask_is_the_same(name: str, made: Made) -> None:
+    case = CASES[name]
+    folder, model = made(case)
+    it = words(name, image=NAME, mask=NAME, strength=0.5)
+    # diffusers' klein sees the start image as a reference, too.
+    seen = [PIXELS] if case.mask is Flux2KleinInpaintPipeline else []
+    found = ours(model, it, StartImage(PIXELS, MASK), seen)
+    pictures = {"image": Image.fromarray(PIXELS), "mask_image": Image.fromarray(MASK)}
+    pipeline = pipeline_of(case.mask, folder)
+    wanted = theirs(pipeline, case, model, it, **pictures, strength=0.5)
+    assert apart(case, model, found, wanted) <= BOUND
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_what_fill_draws_is_the_same(strength: float, made: Made) -> None:
+    folder, model = made(FILL)
+    it = recipe(image=NAME, mask=NAME, strength=strength)
+    found = ours(model, it, StartImage(PIXELS, MASK))
+    pictures = {"image": Image.fromarray(PIXELS), "mask_image": Image.fromarray(MASK)}
+    pipeline = pipeline_of(FILL.pipeline, folder)
+    wanted = theirs(pipeline, FILL, model, it, **pictures, strength=strength)
+    assert apart(FILL, model, found, wanted) <= BOUND
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", EDITS)
+def test_a_picture_that_is_edited_by_words_is_the_same(name: str, count: int, made: Made) -> None:
+    case = EDITS[name]
+    folder, model = made(case)
+    pictures = [pixels(8, 64, 96), pixels(9, 64, 64)][:count]
+    it = words(name)
+    found = ours(model, it, None, pictures)
+    images = [Image.fromarray(each) for each in pictures]
+    more: dict[str, Any] = {"image": images}
+    if case.pipeline is FluxKontextPipeline:
+        if count > 1:
+            pytest.skip("diffusers gives Kontext one")
+        more |= {"_auto_resize": False, "max_area": 64 * 64}
+    wanted = theirs(pipeline_of(case.pipeline, folder), case, model, it, **more)
+    assert apart(case, model, found, wanted) <= BOUND
+    assert (found - ours(model, it)).abs().max() > 10 * BOUND  # so that pictures count
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_picture_with_a_lora_is_the_same(name: str, tmp_path: Path, made: Made) -> None:
+    case = CASES[name]
+    folder, model = made(case)
+    pipeline = pipeline_of(case.pipeline, folder)
+    write_lora(pipeline, tmp_path / "loras")
+    pipeline.load_lora_weights(tmp_path / "loras", weight_name="it.safetensors")
+    pipeline.set_adapters(pipeline.get_active_adapters(), 0.8)
+    it = words(name, loras=(Lora(name="it", weight=0.8),))
+    found = ours(model, it, folder=tmp_path)
+    assert apart(case, model, found, theirs(pipeline, case, model, it)) <= BOUND
+    assert (found - ours(model, replace(it, loras=()))).abs().max() > 10 * BOUND
+
+
+def write_lora(pipeline: Any, folder: Path) -> None:
+    """Write a LoRA as diffusers' scripts for training do, with what peft tells of it."""
+    network, name = pipeline.transformer, "written"
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, lora_alpha=2, init_lora_weights=False, target_modules=LAYERS)
+    network.add_adapter(config, name)
+    pipeline.save_lora_weights(
+        folder,
+        get_peft_model_state_dict(network, adapter_name=name),
+        weight_name="it.safetensors",
+        transformer_lora_adapter_metadata=network.peft_config[name].to_dict(),
+    )
+    network.delete_adapters(name)
