@@ -173,8 +173,9 @@ class Denoising:
 
 
 def shape_of(model: Model, width: int, height: int) -> Shape:
-    """Return the shape of the latents of a picture of that size in pixels."""
-    return model.latent_channels, height // model.latent_scale, width // model.latent_scale
+    """Return the shape of the latents that cover a picture of that size in pixels."""
+    down, across = (-(-side // model.latent_scale) for side in (height, width))
+    return model.latent_channels, down, across
 
 
 def _sampling(

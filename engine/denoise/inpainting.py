@@ -42,4 +42,4 @@ def latent_mask(mask: Tensor, scale: int) -> Tensor:
     picture over it afterwards gives back those of its pixels that the mask leaves.
     """
     touched = (mask > 0).float()
-    return torch.nn.functional.max_pool2d(touched, scale)
+    return torch.nn.functional.max_pool2d(touched, scale, ceil_mode=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from engine.decode import flux2_vae
 from engine.denoise.flow import FlowSchedule, flux2_mu
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention, whole_tokens
 from engine.families.flux import DOUBLE, PIXELS, SINGLE, told_exactly
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, count, respelled, same, thirds
@@ -107,7 +107,7 @@ class Flux2(FlowModel):
 
     def from_vae(self, mean: Tensor) -> Tensor:
         """Return latents, [1, 128, h, w] fp32, of the mean that the VAE encodes to."""
-        return flux2_vae.from_vae(self.vae, mean)
+        return flux2_vae.from_vae(self.vae, whole_tokens(mean, flux2_vae.PATCH))
 
     def to_vae(self, latents: Tensor) -> Tensor:
         """Return what the VAE decodes of latents [1, 128, h, w]."""

@@ -121,6 +121,9 @@ class RunningJob:
         pixels = (
             self.loaded_model.decode(made, self.recipe.vae) if isinstance(made, Tensor) else made
         )
+        recipe = self.recipe
+        width, height = recipe.size if self._second else (recipe.width, recipe.height)
+        pixels = pixels[:height, :width]  # latents may cover more
         if self._second:
             return pixels
         if self.start_image:

@@ -16,7 +16,7 @@ from engine.decode.external_vae import ExternalVaes
 from engine.decode.tiled_vae import decode_in_tiles, encode_in_tiles
 from engine.decode.vae import Pixels, Previewer, decode, decode_whole
 from engine.denoise.control import ActiveControl, Controls
-from engine.denoise.denoising import Denoising, PassInputs, evaluate
+from engine.denoise.denoising import Denoising, PassInputs, evaluate, shape_of
 from engine.denoise.inpainting import latent_mask
 from engine.device.backends import is_out_of_memory
 from engine.device.finite import are_finite
@@ -131,7 +131,7 @@ class LoadedModel:
         # Everything is masked, so that an inpainting model's input is the same for all tiles.
         size = [min(side, tile * scale) if tile else side for side in (height, width)]
         if isinstance(made, Tensor):
-            latents = upscale_latents(made, height // scale, width // scale)
+            latents = upscale_latents(made, *shape_of(self.model, width, height)[1:])
         else:
             latents = self.encode(made, recipe.vae)
         inputs = PassInputs(

@@ -240,12 +240,12 @@ Made = Callable[[Case], tuple[Path, Model]]
 
 def words(name: str, **changes: Any) -> Recipe:
     """Return a recipe as diffusers' pipeline of that case can draw it."""
-    fixed: dict[str, Any] = {
-        "flux2 klein": {"negative_prompt": ""},  # it knows no other
-        "flux schnell": {"guidance_scale": 1.0},
-    }.get(name, {})
-    usual = {"negative_prompt": LONG[:-100], "guidance_scale": 3.0}
-    return recipe(**{**usual, **changes, **fixed})
+    told = {"negative_prompt": LONG[:-100], "guidance_scale": 3.0, **changes}
+    if name == "flux2 klein":  # it knows no other
+        told["negative_prompt"] = ""
+    if name == "flux schnell":
+        told["guidance_scale"] = 1.0
+    return recipe(**told)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What holds for each family that predicts velocities: sharing calls, masks, passes, previews."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -11,21 +13,40 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.denoise.denoising import Denoising, evaluate
+from engine.denoise.denoising import evaluate
 from engine.errors import PromptError
 from engine.events import Progress
+from engine.families import flux
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
 from engine.loading.model import Model
+from engine.pictures.references import FLUX2
 from engine.pipeline.batching import Batching
 from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder
 from tests.engine.ticks import draw, make_loaded_model, make_pipeline, pngs, run
 from tests.factories import make_recipe
-from tests.flow_models import described, make_z_image
+from tests.flow_models import (
+    described,
+    make_chroma,
+    make_flux,
+    make_flux2_dev,
+    make_klein,
+    make_z_image,
+)
 
-MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {"z": make_z_image}
+# By their families, and what tells them apart within these.
+MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {
+    "z": make_z_image,
+    "flux": make_flux,
+    "flux schnell": partial(make_flux, guided=False),
+    "flux fill": partial(make_flux, beside=80),
+    "flux2": make_klein,
+    "flux2 dev": make_flux2_dev,
+    "chroma": make_chroma,
+}
+REFERENCES: Final = {"flux": 1, "flux2": 4, "flux2 dev": 4}
 USUAL: Final = {"sampler": "euler", "schedule": "simple", "steps": 3, "width": 64, "height": 64}
 LONG: Final = "a marble scholar who holds a book and reads it aloud in a garden of stone at noon"
 ENOUGH: Final = 45.0  # dB
@@ -33,8 +54,11 @@ ENOUGH: Final = 45.0  # dB
 
 @pytest.fixture(scope="module", params=MAKERS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = MAKERS[request.param](tmp_path_factory.mktemp(request.param) / "model")
-    return load(described(folder, request.param), torch.device("cpu"))
+    name = request.param
+    folder = MAKERS[name](tmp_path_factory.mktemp("models") / "model")
+    checkpoint = described(folder, name.split()[0])
+    checkpoint = replace(checkpoint, references=REFERENCES.get(name, 0))
+    return load(checkpoint, torch.device("cpu"))
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -72,6 +96,32 @@ def test_in_throughput_mode_a_picture_is_nearly_the_same_alone_and_among_others(
         assert psnr(one[0], pngs(news)[0]) >= ENOUGH
 
 
+def test_pictures_that_are_edited_by_words_share_calls_as_well(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if model.reference_sizes is None:
+        pytest.skip("it edits none by words")
+    monkeypatch.setattr(flux, "KONTEXT", FLUX2)  # whose sizes are of a megapixel
+    rng = np.random.default_rng(0)
+    seen = tuple(
+        stored(tmp_path, Image.fromarray(rng.integers(0, 255, (64, 96, 3), np.uint8)))
+        for _ in range(2)
+    )
+    edits = [
+        recipe(prompt="bronze", seed=1, references=seen[:1]),
+        recipe(prompt="a cat", seed=2, references=seen[1:], steps=2),
+        recipe(prompt="a cat", seed=3),
+        recipe(prompt="both", seed=4, references=seen),
+    ]
+    if model.checkpoint.references == 1:
+        edits.pop()
+    pipeline = partial(make_pipeline, model, store=PictureFolder(tmp_path))
+    alone = [pngs(draw(pipeline(), [each], [0])[0]) for each in edits]
+    together = draw(pipeline(), edits, [0] * len(edits))
+    assert [pngs(news) for news in together] == alone
+    assert len({each[0] for each in alone}) == len(edits)
+
+
 def psnr(first: bytes, second: bytes) -> float:
     """Return the ratio of signal to noise of two PNGs, dB."""
     error = ((pixels(first) - pixels(second)) ** 2).mean()
@@ -84,15 +134,11 @@ def pixels(png: bytes) -> np.ndarray:
 
 @torch.inference_mode()
 def test_a_row_is_what_it_is_alone_whatever_shares_its_call(model: Model) -> None:
-    text = TextEncoder(model)
-    made = [
-        Denoising(model, each, 0, text.encode(each.prompt), text.encode(each.negative_prompt))
-        for each in crowd()
-        if each.width == 64
-    ]
+    through = make_loaded_model(model)
+    made = [through.begin(each)[0] for each in crowd() if each.width == 64]
     alone = [evaluate(model, [picture])[0] for picture in made]
     guided = [picture for picture in made if picture.rows == 2]
-    for batch in (guided, [picture for picture in made if picture.rows == 1]):
+    for batch in filter(None, (guided, [picture for picture in made if picture.rows == 1])):
         for picture, found in zip(batch, evaluate(model, batch), strict=True):
             expected = alone[made.index(picture)]
             assert (found - expected).abs().max() <= 1e-4
