@@ -1,9 +1,10 @@
-"""Measure large models' U-Nets on a GPU: `python -m tests.bench.gpu [--compile]`.
+"""Measure large models' networks on a GPU: `python -m tests.bench.gpu [--compile] [--flow]`.
 
 Random weights in the shapes of SD1.5 and SDXL, fp16 and bf16, at 512² and 1024², 1 to 16 rows:
 seconds a call and a row, whether a row is the same at one number of rows whatever its neighbours
-and slot, and the rows of exact and throughput mode that follow. Then, in SD1.5's shape, the table
-of `tests.bench.engine`: diffusers' pipeline beside Marble. Without a GPU it says so and ends.
+and slot, and the rows of exact and throughput mode that follow. The same for the networks of flow
+models (`tests.bench.gpu_flow`). Then, in SD1.5's shape, the table of `tests.bench.engine`:
+diffusers' pipeline beside Marble. Without a GPU it says so and ends.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from engine.device.probe import Measurements, Probe, software
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.models.catalogue import describe
 from tests.bench.engine import bench, say
+from tests.bench.gpu_flow import bench_flow
 from tests.models import make_model
 
 ROWS: Final = (1, 2, 4, 8, 16)
@@ -131,25 +133,16 @@ def make_sd15(folder: Path, device: torch.device) -> StableDiffusion:
     )
 
 
-def main() -> None:
-    """Measure what the arguments say."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--compile", action="store_true", help="compiled blocks, too")
-    arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        sys.stdout.write("There is no GPU here that torch can use; nothing was measured.\n")
-        return
-    device = torch.device("cuda")
-    torch.backends.cudnn.deterministic = True
-    say(software(device), "a call", "ms a row")
+def bench_unets(device: torch.device, *, compiled: bool) -> None:
+    """Print what calls of each U-Net cost; compiled: with compiled blocks, too."""
     for form, name in ((SD15, "SD1.5"), (SDXL, "SDXL")):
         for dtype in (torch.float16, torch.bfloat16):
             unet = make_unet(form, dtype, device)
             ways = [("", unet)]
-            if arguments.compile:
-                compiled = make_unet(form, dtype, device)
-                compiled.compile_repeated_blocks(dynamic=False)
-                ways.append((" compiled", compiled))
+            if compiled:
+                again = make_unet(form, dtype, device)
+                again.compile_repeated_blocks(dynamic=False)
+                ways.append((" compiled", again))
             for way, one in ways:
                 for side in (64, 128):
                     measure(
@@ -157,8 +150,26 @@ def main() -> None:
                     )
             del unet, ways
             torch.cuda.empty_cache()
-    with tempfile.TemporaryDirectory() as folder:
-        bench(make_sd15(Path(folder), device), quick=False, repeat=1, side=512)
+
+
+def main() -> None:
+    """Measure what the arguments say."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--compile", action="store_true", help="compiled blocks of U-Nets, too")
+    parser.add_argument("--flow", action="store_true", help="flow models alone")
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.stdout.write("There is no GPU here that torch can use; nothing was measured.\n")
+        return
+    device = torch.device("cuda")
+    torch.backends.cudnn.deterministic = True
+    say(software(device), "a call", "ms a row", "bits")
+    if not arguments.flow:
+        bench_unets(device, compiled=arguments.compile)
+    bench_flow(device)
+    if not arguments.flow:
+        with tempfile.TemporaryDirectory() as folder:
+            bench(make_sd15(Path(folder), device), quick=False, repeat=1, side=512)
 
 
 if __name__ == "__main__":
