@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from engine.events import Ended, Progress, Stage
 from engine.executors.config import EngineConfig
 from engine.executors.opening import open_pipeline
 from engine.models.catalogue import Checkpoint
+from engine.pipeline.pipeline import Pipeline
 from engine.recipe.recipe import Recipe
 from engine.spec import Spec
 
@@ -41,7 +43,11 @@ def try_out(checkpoint: Checkpoint, config: EngineConfig) -> list[Measured]:
     Returns each stage in order; that of denoising includes measuring calls, where the device does
     not know their cost yet.
     """
-    pipeline = open_pipeline(config)
+    with closing(open_pipeline(config)) as pipeline:
+        return _measure(pipeline, checkpoint, config)
+
+
+def _measure(pipeline: Pipeline, checkpoint: Checkpoint, config: EngineConfig) -> list[Measured]:
     pipeline.admit(Spec(job=0, epoch=1, recipe=small_recipe(checkpoint)))
     begun, stages = time.monotonic(), dict[Stage, float]()
     memory: dict[Stage, int] = {}
@@ -57,7 +63,6 @@ def try_out(checkpoint: Checkpoint, config: EngineConfig) -> list[Measured]:
                 last = report.news.stage
             elif isinstance(report.news, Ended):
                 error = report.news.error
-    pipeline.close()
     if error:
         raise error
     return [Measured(stage, seconds, memory[stage]) for stage, seconds in stages.items()]

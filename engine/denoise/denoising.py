@@ -98,8 +98,10 @@ class Denoising:
             for text in texts
         ]
         whole = shape_of(model, inputs.width, inputs.height)
-        self.context_rule = model.context_rule(whole[2], whole[1])
-        together = self.context_rule.share_a_call([text.tokens for text in texts])
+        tile = inputs.tile or max(whole)
+        self.context_rule = model.context_rule(min(whole[2], tile), min(whole[1], tile))
+        self.lengths = tuple(text.tokens for text in texts)
+        together = self.context_rule.share_a_call(self.lengths)
         self.conditions = (stack(told, self.context_rule),) if together else tuple(told)
         self.denoised: Tensor | None = None
         # Conditioning of the previous batch, reused while its members stay the same. They are held

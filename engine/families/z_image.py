@@ -30,6 +30,7 @@ TOKENS: Final = 32  # the network pads a text to a multiple of these, by a token
 USUAL: Final = 64  # tokens of a prompt
 MOST: Final = 1024  # tokens; the makers' pipeline takes 512, the network knows 1,536 places
 PATCH: Final = 2  # latents on each side of a token
+LONGEST: Final = 1024  # tokens on a side of a picture: those of 16,384 pixels, the longest enlarged
 TEMPLATE: Final = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 # The modules of a block by the makers' names, and diffusers'.
 _IN_BLOCK: Final[Names] = {
@@ -191,5 +192,5 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "n_kv_heads": keys // side,
         "cap_feat_dim": width,
         "axes_dims": [quarter, (side - quarter) // 2, (side - quarter) // 2],
-        "axes_lens": [1536, 512, 512],
+        "axes_lens": [1536, LONGEST, LONGEST],
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any, Final, TypeVar
 
 import torch
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 CAST_AT_USE: Final = (torch.nn.Linear, torch.nn.Embedding)  # layers whose weights may stay stored
 
 M = TypeVar("M", bound=torch.nn.Module)
+# Held while a library makes a module of weights: diffusers, transformers and accelerate change
+# torch's defaults for all threads meanwhile. Whoever computes in another thread holds it, too.
+LIBRARIES: Final = RLock()
 
 
 @contextmanager
@@ -53,14 +57,15 @@ def read_folder(
 
     Raises `BadFile` for missing weights, where the library goes on with random numbers.
     """
-    module, info = kind.from_pretrained(
-        str(folder),
-        dtype=dtype,
-        variant=variant,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    with LIBRARIES:
+        module, info = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            variant=variant,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
     check_missing(info["missing_keys"])
     return module, sorted(info["unexpected_keys"])
 
@@ -167,15 +172,16 @@ def read_part(
     configs: folder of its family's configurations; options: values in place of theirs.
     """
     try:
-        return kind.from_single_file(
-            tensors,
-            **options,
-            config=str(configs),
-            subfolder=part,
-            dtype=dtype,
-            device=device,
-            local_files_only=True,
-        )
+        with LIBRARIES:
+            return kind.from_single_file(
+                tensors,
+                **options,
+                config=str(configs),
+                subfolder=part,
+                dtype=dtype,
+                device=device,
+                local_files_only=True,
+            )
     except (NotImplementedError, TypeError) as error:
         # The library converts or moves a weight for which it found no values.
         if isinstance(error, NotImplementedError) or "NoneType" in str(error):

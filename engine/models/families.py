@@ -42,7 +42,8 @@ class Family:
     `tiny_vae` is what the tiny VAE for its latents is called, as ComfyUI does. `lacks` are the
     fields of a recipe that they do not have; `multiple` is what both sides of a picture must be a
     multiple of, in pixels; `references` is how many pictures they can edit by words (0: none);
-    `module` loads them, of `engine.families`; `channels` are those of their latents; `parts` are
+    `module` loads them, of `engine.families`, and where it `loads_apart` in a thread beside others'
+    calls; `channels` are those of their latents; `parts` are
     what a network alone needs beside it: its part in a diffusers folder, and its kind
     (`engine.models.part_kinds`). A family without them has a U-Net.
     """
@@ -60,6 +61,7 @@ class Family:
     multiple: int = 8
     references: int = 0
     module: str = "stable_diffusion"
+    loads_apart: bool = False
     channels: int = 4
     parts: tuple[tuple[str, str], ...] = ()
 
@@ -113,6 +115,7 @@ def _flow(
         channels=channels,
         lacks=frozenset(("clip_skip", "controls")),
         multiple=16,
+        loads_apart=True,
         parts=tuple(parts.items()),
     )
 

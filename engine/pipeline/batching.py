@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from engine.device.call_costs import CHEAP, Buckets
-from engine.recipe.context_length import UNET, ContextRule
+from engine.recipe.context_length import UNET, ContextRule, Joining
 
 SHORT: Final = 4  # a job is short beside one of this many times its cost
 
@@ -49,7 +49,8 @@ class Member(Generic[T]):
 
     Pictures of one `kind` (model, dtype, latent shape, LoRAs) may share calls. left: predictions
     it still needs; tokens: the length of its context in each call of a prediction; context_rule:
-    what these lengths mean, the same for all of a kind; alone: it shares calls with pictures of its
+    what these lengths mean, the same for all of a kind; lengths: of each row's own context, before
+    rows were brought to one length; alone: it shares calls with pictures of its
     own job only.
     """
 
@@ -61,6 +62,7 @@ class Member(Generic[T]):
     tokens: tuple[int, ...]
     left: int
     context_rule: ContextRule = UNET
+    lengths: tuple[int, ...] = ()
     alone: bool = False
 
     @property
@@ -153,7 +155,12 @@ class Batcher(Generic[T]):
         if (leader.alone or other.alone) and other.account is not leader.account:
             return False
         if self.mode is Batching.EXACT:
-            return other.tokens == leader.tokens and self._room(other) == self._room(leader)
+            # Padding is left out of parts of a network, whose sizes then follow from all rows.
+            padded = leader.context_rule.joining is Joining.PAD
+            alike = other.tokens == leader.tokens and (
+                not padded or other.lengths == leader.lengths
+            )
+            return alike and self._room(other) == self._room(leader)
         # Much longer jobs join a short one only where that hardly slows it.
         hurry = leader.account.total * SHORT <= other.account.total
         if hurry and leader.buckets.cost(rows) > CHEAP * leader.buckets.cost(leader.rows):

@@ -214,5 +214,6 @@ def member_of(
         tokens=picture.tokens,
         left=picture.evaluations,
         context_rule=picture.context_rule,
+        lengths=picture.lengths,
         alone=spec.alone,
     )

@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from engine.device.out_of_memory import Ladder
 from engine.errors import Cancelled, EngineError, MarbleError, OutOfMemory
 from engine.events import Ended, Key, Progress, Report, Stage
 from engine.files.stored import PictureStore
+from engine.loading.modules import LIBRARIES
 from engine.pipeline.batching import Batch, Batcher, Batching
 from engine.pipeline.finishing import Finisher, SafetyCheck
 from engine.pipeline.job import RunningJob, Upscale, key_of, start
@@ -36,11 +37,13 @@ from engine.spec import Spec
 
 log = logging.getLogger(__name__)
 
+PAUSE: Final = 0.001  # seconds
+
 Exc = TypeVar("Exc", bound=BaseException)
 
 
 class Pipeline:
-    """Draw any number of jobs together, one call of the U-Net a tick."""
+    """Draw any number of jobs together, one call of the network a tick."""
 
     def __init__(
         self,
@@ -86,20 +89,24 @@ class Pipeline:
         self._cancels.append(key)
 
     def close(self) -> None:
-        """End the thread that writes PNGs."""
+        """End the threads that write PNGs and load models."""
         self._finisher.close()
+        self._models.close()
 
     @torch.inference_mode()
     def tick(self) -> Iterator[Report]:
-        """Start jobs, call the U-Net for one batch, decode one picture; yield what happened.
+        """Start jobs, call the network for one batch, decode one picture; yield what happened.
 
         The iterator must be exhausted. Each job's reports end with one `Ended`.
         """
-        yield from self._drop_cancelled()
-        yield from self._start_waiting()  # stage 1: load models, encode prompts
-        yield from self._denoise()  # stage 2: one call of the U-Net, for one batch
-        yield from self._decode()  # stage 3: one picture
-        yield from self._deliver_pictures()
+        if self._models.loading:
+            time.sleep(PAUSE)  # else the loading thread would hardly ever get the lock
+        with LIBRARIES:
+            yield from self._drop_cancelled()
+            yield from self._start_waiting()  # stage 1: load models, encode prompts
+            yield from self._denoise()  # stage 2: one call of the network, for one batch
+            yield from self._decode()  # stage 3: one picture
+            yield from self._deliver_pictures()
 
     def _drop_cancelled(self) -> Iterator[Report]:
         while self._cancels:
@@ -115,7 +122,7 @@ class Pipeline:
                 loaded_model = yield from self._load(spec)
                 if loaded_model is not None:
                     yield from self._begin(spec, loaded_model)
-                elif not self._models.is_loading(spec.recipe.checkpoint):
+                elif not self._models.loading:
                     break
             except Exception as error:
                 yield self._end(key_of(spec), error)

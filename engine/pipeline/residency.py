@@ -51,7 +51,8 @@ class _Loading(NamedTuple):
 class Residency:
     """The loaded models; the least recently used are evicted when a new one needs room.
 
-    Large models are loaded in a thread of their own, so that the jobs of others go on meanwhile.
+    Large models are loaded in a thread of their own, so that the jobs of others go on meanwhile;
+    not those whose libraries change torch's defaults for all threads while they load.
     beside: what else counts in the budget, dropped after idle models; room: what there is on the
     device and beside it, to which plans of flow models are made (None: without plans).
     """
@@ -101,7 +102,7 @@ class Residency:
         self.make_room(size)
         if self._used() + size > self._budget and self._loaded_models:
             return None
-        if checkpoint.size < LARGE:
+        if checkpoint.size < LARGE or not checkpoint.family.loads_apart:
             return self._add(name, checkpoint, self._load, in_turns=in_turns)
         future = self._thread.submit(self._load_alone, checkpoint, in_turns)
         self._loading = _Loading(name, checkpoint, future, size, in_turns)
@@ -119,34 +120,53 @@ class Residency:
             raise OutOfMemory(Sentence("model_too_large", name=name, needed=needed, there=there))
         return planned
 
-    def is_loading(self, name: str) -> bool:
-        """Return whether a model is being loaded in the thread."""
-        return self._loading is not None and self._loading.name == name
+    @property
+    def loading(self) -> bool:
+        """Return whether the thread is loading a model."""
+        return self._loading is not None
 
     def wait(self) -> None:
         """Wait a moment for the model that is being loaded."""
         if self._loading:
             wait_for([self._loading.future], MOMENT)
 
-    def _take_loaded(self) -> LoadedModel | None:
-        """Return the model that the thread has loaded, None while it is at work."""
-        loading = self._loading
-        if loading is None or not loading.future.done():
-            return None
+    def close(self) -> None:
+        """End the thread once it has loaded what it is loading, which is dropped."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         self._loading = None
-        attempts = iter([loading.future.result])  # the ladder's further ways load anew
+
+    def _take_loaded(self) -> LoadedModel | None:
+        """Return the model that the thread has loaded, None while it is at work.
+
+        What it failed with is raised; if memory ran out, the ladder's further ways load anew.
+        """
+        if self._loading is None or not self._loading.future.done():
+            return None
+        name, checkpoint, future, _, in_turns = self._loading
+        self._loading = None
+        if error := future.exception():
+            # Its frames refer to what was loaded so far, and the future to the error.
+            del future
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            results: list[Callable[[], Model]] = [partial(_fail, error)]
+        else:
+            results = [future.result]
 
         def load(checkpoint: Checkpoint, offloaded: bool) -> Model:
-            return next(attempts, partial(self._load, checkpoint, offloaded))()
+            return results.pop()() if results else self._load(checkpoint, offloaded)
 
-        return self._add(loading.name, loading.checkpoint, load, in_turns=loading.in_turns)
+        return self._add(name, checkpoint, load, in_turns=in_turns)
 
     def _keep_loaded(self) -> None:
-        """Keep the model that the thread has loaded for a job that was cancelled meanwhile."""
-        try:
-            self._take_loaded()
-        except Exception as error:  # whoever asks for it again is told
-            log.info("a model that nobody waits for cannot be loaded (%s)", error)
+        """Keep the model that the thread has loaded, though nobody has asked for it again yet.
+
+        Whoever asks again for one that failed is told.
+        """
+        if self._loading and self._loading.future.done():
+            if self._loading.future.exception() is None:
+                self._take_loaded()
+            else:
+                self._loading = None
 
     @torch.inference_mode()
     def _load_alone(self, checkpoint: Checkpoint, in_turns: bool) -> Model:
@@ -167,6 +187,7 @@ class Residency:
 
     def evict_idle(self) -> None:
         """Evict all models that no job uses, and all parts loaded beside models."""
+        self._keep_loaded()
         for name in self._idle():
             self._drop(name)
         for each in self._beside:
@@ -177,6 +198,7 @@ class Residency:
 
         If that is not enough, what is loaded beside them is dropped.
         """
+        self._keep_loaded()
         others = [name for name in self._idle() if name != owner]
         while others and self._used() + size > self._budget:
             self._drop(others.pop(0))
@@ -214,6 +236,10 @@ class Residency:
         models = sum(each.size for each in self._loaded_models.values())
         coming = self._loading.size if self._loading else 0
         return models + coming + sum(each.size for each in self._beside)
+
+
+def _fail(error: BaseException) -> Model:
+    raise error
 
 
 def budget(device: torch.device) -> int:

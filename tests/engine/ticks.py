@@ -69,6 +69,10 @@ class OneModel(Residency):
         return self.loaded_model
 
     load = get
+    loading = False  # type: ignore[assignment]
+
+    def close(self) -> None:
+        pass
 
 
 def pipeline_on(

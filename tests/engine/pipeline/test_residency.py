@@ -24,6 +24,7 @@ from engine.families import stable_diffusion
 from engine.families.stable_diffusion import StableDiffusion, load
 from engine.loading.lora import Loras
 from engine.models.catalogue import Catalogue, Checkpoint
+from engine.models.families import Family
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
 from engine.pipeline.pipeline import Pipeline
@@ -382,6 +383,7 @@ def residency(catalogue: Catalogue, models: float, load: Any = load_cpu) -> Resi
 def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model count as one that is loaded in a thread."""
     monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
+    monkeypatch.setattr(Family, "loads_apart", True, raising=False)
 
 
 class Slowly:
