@@ -6,7 +6,6 @@ tensor's bytes lie in the file until it is computed with, or moved. What is quan
 tensors needs not know.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,16 +18,20 @@ from engine.files.gguf import BLOCKS, ENDING, read_weights
 from engine.files.safetensors import BadFile, Header, as_broken_model, quantised
 from engine.loading.modules import read_tensors
 from engine.models.llama_names import REORDERED, by_transformers
+from engine.models.quantised import (
+    MARK,
+    SCALES,
+    WEIGHT,
+    check_formats,
+    check_scales,
+    is_mark_of_all,
+    metadata_marks,
+    read_mark,
+)
 from engine.models.weights import component_files
 
-# How a layer's scale is called beside its weight, newer files first.
-SCALES: Final = (".weight_scale", ".scale_weight")
 # Scales of inputs, for products of fp8 with fp8; Marble casts weights instead.
 UNUSED: Final = (".input_scale", ".scale_input")
-MARK: Final = ".comfy_quant"  # a layer's form, JSON as bytes
-MARKS: Final = "_quantization_metadata"  # the same for all layers, in the file's metadata
-OLD_MARK: Final = "scaled_fp8"  # says of a whole file that its fp8 weights are scaled
-FORMS: Final = ("float8_e4m3fn", "float8_e5m2")
 # GGUF's plain forms.
 DTYPES: Final = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -53,7 +56,7 @@ def map_weights(name: str, path: Path) -> dict[str, Tensor]:
                 found |= _map_gguf(header)
             else:
                 found |= read_tensors(name, file, fp8=True)
-                marks |= _metadata_marks(header)
+                marks |= metadata_marks(header.metadata)
         return join_scales(found, marks)
 
 
@@ -88,22 +91,20 @@ def join_scales(tensors: Mapping[str, Tensor], marks: Mapping[str, Any]) -> dict
     known, and for a scale that is missing or has another shape.
     """
     marks = dict(marks)
-    all_scaled = False
     found = {}
     for name, tensor in tensors.items():
         layer, end = name.rpartition(".")[0], f".{name.rpartition('.')[2]}"
         if end == MARK:
-            marks[layer] = _mark(tensor)
-        elif end == f".{OLD_MARK}":
-            all_scaled = True
-        elif end not in UNUSED and not (end in SCALES and f"{layer}.weight" in tensors):
+            marks[layer] = read_mark(tensor.flatten().tolist())
+        elif is_mark_of_all(name) or end in UNUSED:
+            continue
+        elif not (end in SCALES and f"{layer}{WEIGHT}" in tensors):
             found[name] = tensor
-    for mark in marks.values():
-        form = mark.get("format") if isinstance(mark, dict) else None
-        if form not in FORMS:
-            raise BadFile(quantised(str(form)[:40]))
+    check_formats(marks)
+    fp8 = {name: each.ndim for name, each in found.items() if each.dtype in FP8}
+    check_scales(tensors, fp8, marks)
     for name, tensor in found.items():
-        layer = name.removesuffix(".weight")
+        layer = name.removesuffix(WEIGHT)
         scale = next(
             (tensors[f"{layer}{end}"] for end in SCALES if f"{layer}{end}" in tensors), None
         )
@@ -112,10 +113,6 @@ def join_scales(tensors: Mapping[str, Tensor], marks: Mapping[str, Any]) -> dict
                 raise BadFile(quantised(str(tensor.dtype).removeprefix("torch.")))
             found[name] = StoredWeight(tensor, _shaped(name, tensor, scale))
         elif tensor.dtype in FP8:
-            if layer in marks or (all_scaled and tensor.ndim == 2):
-                raise BadFile(
-                    f"its weight {name!r} is fp8 without its scale {layer + SCALES[all_scaled]!r}"
-                )
             found[name] = StoredWeight(tensor)
     return found
 
@@ -130,19 +127,3 @@ def _shaped(name: str, weight: Tensor, scale: Tensor) -> Tensor:
         f"its weight {name!r} has scales of the shape {[*scale.shape]}, where one is due, or one "
         "for each row"
     )
-
-
-def _metadata_marks(header: Header) -> dict[str, Any]:
-    """Return the forms of layers that a file's metadata give."""
-    try:
-        layers = json.loads(header.metadata.get(MARKS, "{}")).get("layers", {})
-        return dict(layers)
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BadFile(f"its metadata {MARKS!r} are damaged") from None
-
-
-def _mark(tensor: Tensor) -> Any:
-    try:
-        return json.loads(bytes(tensor.flatten().tolist()))
-    except (ValueError, TypeError, RecursionError):
-        raise BadFile(f"its mark {MARK!r} of a layer is damaged") from None

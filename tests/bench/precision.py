@@ -21,7 +21,8 @@ from torch import Tensor
 from engine.device.tensor_bytes import module_bytes
 from engine.families import z_image
 from engine.loading.modules import Target
-from engine.loading.weights import MARKS, map_weights
+from engine.loading.weights import map_weights
+from engine.models.quantised import MARKS
 from tests.quantised import write_quantised
 
 CONFIG: Final[Mapping[str, Any]] = {

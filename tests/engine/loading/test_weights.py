@@ -22,7 +22,8 @@ from engine.files.held_bytes import held_bytes
 from engine.files.safetensors import BadFile, read_header
 from engine.loading.lora_layers import Addition, Difference, Dora, Instead, pair, whole
 from engine.loading.modules import Target, fill
-from engine.loading.weights import MARKS, join_scales, map_weights
+from engine.loading.weights import join_scales, map_weights
+from engine.models.quantised import MARKS, check_quantised
 from engine.text_encode import qwen3, t5
 from tests.bench import precision
 from tests.conftest import SHARED_FLOW
@@ -235,14 +236,14 @@ def test_scales_and_marks_never_reach_whoever_names_tensors() -> None:
         (
             {},
             {"a": {"format": "float8_e4m3fn"}},
-            "'a.weight' is fp8 without its scale 'a.weight_scale'",
+            r"lacks the scale of 'a' \(a.weight_scale\)",
         ),
-        ({"scaled_fp8": torch.zeros(2).to(FP8)}, {}, "fp8 without its scale 'a.scale_weight'"),
+        ({"scaled_fp8": torch.zeros(2).to(FP8)}, {}, r"lacks the scale of 'a' \(a.scale_weight\)"),
         ({"a.weight_scale": torch.ones(3)}, {}, r"scales of the shape \[3\], where one is due"),
         ({"a.weight_scale": torch.ones(4, 2)}, {}, r"scales of the shape \[4, 2\]"),
         ({}, {"a": {"format": "nvfp4"}}, r"its weights are quantised \(nvfp4\), which"),
         ({}, {"a": {"format": ["?"]}}, r"its weights are quantised \("),
-        ({}, {"a": "mxfp8"}, r"its weights are quantised \(None\)"),
+        ({}, {"a": "mxfp8"}, r"its weights are quantised \(mxfp8\)"),
         (
             {"a.comfy_quant": torch.ones(3, dtype=torch.uint8)},
             {},
@@ -257,6 +258,26 @@ def test_a_scale_that_does_not_fit_is_told(
         join_scales(scaled(**extra), marks)
 
 
+def test_a_mark_holds_for_the_names_that_begin_as_its_own(tmp_path: Path) -> None:
+    mark, path = torch.zeros(2).to(FP8), tmp_path / "it.safetensors"
+    tensors = {f"text.{name}": each for name, each in scaled().items()}
+    tensors |= {f"net.{name}": each for name, each in scaled().items()}
+    tensors |= {"net.scaled_fp8": mark, "net.a.scale_weight": torch.tensor(0.5)}
+    tensors["net.token"] = torch.ones(1, 8).to(FP8)  # no layer's weight: it has no scale
+    save_file(tensors, path)
+    check_quantised(read_weights(path))
+    found = map_weights("it", path)
+    assert torch.equal(found["net.a.weight"] + 0, torch.full((4, 8), 0.5))
+    for name, shape in {"text.a.weight": (4, 8), "net.token": (1, 8)}.items():
+        assert torch.equal(found[name] + 0, torch.ones(shape))
+    save_file({**tensors, "scaled_fp8": mark}, path)
+    said = r"lacks the scale of 'text.a' \(text.a.scale_weight\)"
+    with pytest.raises(BadFile, match=said):
+        check_quantised(read_weights(path))
+    with pytest.raises(BrokenModel, match=said):
+        map_weights("it", path)
+
+
 def test_whole_numbers_with_a_scale_are_refused() -> None:
     tensors = {"a.weight": torch.ones(4, 8, dtype=torch.int8), "a.weight_scale": torch.tensor(0.5)}
     with pytest.raises(BadFile, match=r"quantised \(int8\)"):
@@ -266,6 +287,8 @@ def test_whole_numbers_with_a_scale_are_refused() -> None:
 @pytest.mark.parametrize("metadata", ["[1]", "{", '{"layers": 3}', "null"])
 def test_damaged_metadata_are_told(metadata: str, tmp_path: Path) -> None:
     save_file(scaled(), tmp_path / "it.safetensors", {MARKS: metadata})
+    with pytest.raises(BadFile, match=r"_quantization_metadata.* are damaged"):
+        check_quantised(read_weights(tmp_path / "it.safetensors"))
     with pytest.raises(BrokenModel, match=r"_quantization_metadata.* are damaged"):
         map_weights("it", tmp_path / "it.safetensors")
 
