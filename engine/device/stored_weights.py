@@ -73,8 +73,12 @@ class StoredWeight(Tensor):
         return made
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        form = self.kind or str(self.stored.dtype).removeprefix("torch.")
-        return f"StoredWeight({[*self.shape]}, {form} as {self.dtype})"
+        return f"StoredWeight({[*self.shape]}, {self.form} as {self.dtype})"
+
+    @property
+    def form(self) -> str:
+        """Return how it is stored: GGUF's name of the quantisation, or the dtype of its floats."""
+        return self.kind or str(self.stored.dtype).removeprefix("torch.")
 
     @property
     def nbytes(self) -> int:  # type: ignore[override]

@@ -16,6 +16,7 @@ from engine.denoise.denoising import Denoising, Shape, call_on_noise
 from engine.device.call_costs import UNMEASURED, Buckets
 from engine.device.out_of_memory import Ladder
 from engine.device.probe import Call
+from engine.device.stored_weights import StoredWeight
 from engine.errors import OutOfMemory
 from engine.events import Stage
 from engine.loading.model import Model
@@ -81,6 +82,9 @@ class Costs:
             sizes = ("×".join(map(str, each)) for each in references)
             what += f" | references {', '.join(sizes)}"
 
+        if self._stored:
+            what += f" | stored {', '.join(self._stored)}"
+
         def call(rows: int) -> None:
             self._prepare()
             call_on_noise(self._model, shape, picture.controls, rows, references)
@@ -106,6 +110,12 @@ class Costs:
     def _form(self) -> str:
         """Return a digest of the network's configuration."""
         return _digest(self._model.network.config)
+
+    @cached_property
+    def _stored(self) -> list[str]:
+        """Return how weights of the network are stored that are cast at each use."""
+        weights = self._model.network.parameters()
+        return sorted({each.form for each in weights if isinstance(each, StoredWeight)})
 
 
 def _values(form: Form) -> int:

@@ -1,5 +1,6 @@
 """Memory runs out at every stage in turn; models make room for each other."""
 
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ import torch
 
 from engine.decode.external_vae import ExternalVaes
 from engine.denoise.samplers import SAMPLERS, Request, Sampling
-from engine.device.call_costs import Buckets
+from engine.device.call_costs import UNMEASURED, Buckets
 from engine.device.out_of_memory import FIRST, LONGEST, Ladder, Rung, Shortages
-from engine.device.probe import Measurements, Probe
+from engine.device.probe import Call, Measurements, Probe
+from engine.device.stored_weights import StoredWeight
 from engine.errors import EngineError, OutOfMemory, UnknownModel
 from engine.events import Ended, Key
 from engine.families import stable_diffusion
@@ -149,6 +151,31 @@ def test_memory_that_runs_out_while_calls_are_measured_costs_no_picture(
     pipeline = pipeline_on(model, measure=Probe(Measurements(None)).buckets)
     with failing(model.unet, "forward", times):
         assert outcome(pipeline).error is None
+
+
+def test_costs_are_kept_by_how_weights_are_stored(model: StableDiffusion) -> None:
+    seen: list[str] = []
+
+    def measure(_: torch.device, what: str, __: Call) -> Buckets:
+        seen.append(what)
+        return UNMEASURED
+
+    def ask() -> None:
+        loaded_model = make_loaded_model(model, measure=measure)
+        [picture] = loaded_model.begin(make_recipe())
+        loaded_model.costs.of(picture)
+
+    ask()
+    layer = next(each for each in model.unet.modules() if isinstance(each, torch.nn.Linear))
+    plain = layer.weight
+    stored = StoredWeight(plain.detach().to(torch.float8_e4m3fn))
+    try:
+        layer.weight = torch.nn.Parameter(stored, requires_grad=False)
+        ask()
+    finally:
+        layer.weight = plain
+    assert re.fullmatch(r"[0-9a-f]{16} \| torch\.float32 \| \d+×\d+×\d+", seen[0])
+    assert seen[1] == f"{seen[0]} | stored float8_e4m3fn"
 
 
 def test_a_model_that_ran_out_of_memory_keeps_the_scale_of_its_cost(model: StableDiffusion) -> None:
