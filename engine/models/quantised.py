@@ -4,7 +4,8 @@ ComfyUI marks fp8 files in two ways: by a tensor `PREFIX.scaled_fp8`, and then e
 weights have 8 bits and whose name begins with the prefix, if any, has a scale `X.scale_weight`; or,
 layer by layer, by a text in JSON, `X.comfy_quant`, that names the format, and a scale
 `X.weight_scale` (or by one text for all in the metadata). `engine.loading.weights` reads the
-weights by the same names and marks. Without a mark weights of 8 bits are numbers as they are. Standard library only.
+weights by the same names and marks. Without a mark weights of 8 bits are numbers as they are.
+Standard library only.
 """
 
 import json

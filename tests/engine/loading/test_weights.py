@@ -270,7 +270,7 @@ def test_a_mark_holds_for_the_names_that_begin_as_its_own(tmp_path: Path) -> Non
     assert torch.equal(found["net.a.weight"] + 0, torch.full((4, 8), 0.5))
     for name, shape in {"text.a.weight": (4, 8), "net.token": (1, 8)}.items():
         assert torch.equal(found[name] + 0, torch.ones(shape))
-    save_file({**tensors, "scaled_fp8": mark}, path)
+    save_file({**tensors, "scaled_fp8": mark.clone()}, path)
     said = r"lacks the scale of 'text.a' \(text.a.scale_weight\)"
     with pytest.raises(BadFile, match=said):
         check_quantised(read_weights(path))
