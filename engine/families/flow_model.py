@@ -18,12 +18,13 @@ from engine.device.tensor_bytes import module_bytes
 from engine.files.safetensors import BadFile
 from engine.loading.layer_names import JOINED, names_in_loras
 from engine.loading.makers_names import Names, lora_names
-from engine.loading.model import NETWORK, Conditioning, ControlOf, LoraName, Model
+from engine.loading.model import Conditioning, ControlOf, LoraName, Model
 from engine.loading.modules import Target, reading
 from engine.loading.tokenizer import make_tokenizer, tokenizer_of
 from engine.loading.weights import map_weights
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
+from engine.models.parts import NETWORK, tensors_of
 from engine.models.weights import NETWORK_FOLDER
 from engine.recipe.context_length import ContextRule, Joining
 
@@ -228,7 +229,6 @@ class Parts:
         path = its.parts.get(part) or its.file or its.folder / folder
         whole = map_weights(its.name, path)
         prefix = its.prefixes.get(part, "")
-        names = (name for name in whole if name.startswith(prefix))
-        if found := {name.removeprefix(prefix): whole[name] for name in names}:
+        if found := tensors_of(whole, prefix):
             return found
         raise BadFile(f"no tensor's name begins with {prefix!r}")

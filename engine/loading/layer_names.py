@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from engine.loading.model import NETWORK
+from engine.models.parts import NETWORK
 
 # Parts of a residual block, and of the U-Net itself, by Stability's original names.
 RESNET: Final = {

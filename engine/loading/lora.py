@@ -24,10 +24,11 @@ from engine.errors import BrokenModel
 from engine.loading.lora_file import LoraEntry, read_entries
 from engine.loading.lora_layers import SIZES, Addition, Found, join, read_change
 from engine.loading.makers_names import Rows
-from engine.loading.model import NETWORK, Model
+from engine.loading.model import Model
 from engine.loading.modules import read_tensors
 from engine.models.control_files import family_title
 from engine.models.model_files import ModelFiles
+from engine.models.parts import NETWORK
 from engine.recipe.parts import Lora
 
 SETS: Final = 8  # that are kept ready on the device; others are made anew from their files

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from diffusers.configuration_utils import FrozenDict
@@ -25,11 +25,10 @@ from engine.loading.makers_names import Rows
 from engine.loading.noise_schedule import SigmaTable
 from engine.models.catalogue import Checkpoint
 from engine.models.model_files import ModelFiles
+from engine.models.parts import NETWORK
 from engine.pictures.references import ReferenceSizes
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule
-
-NETWORK: Final = "network"  # the part that denoises, among a model's parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,7 +26,6 @@ from engine.models.part_kinds import TOKENIZER, PartKind, needed
 from engine.models.parts import (
     FoundParts,
     PartFiles,
-    check_folder,
     network_tensors,
     read_part,
     tokenizers,
@@ -58,9 +57,9 @@ class Checkpoint:
     """Describe a model on disk: its files, its family, and its default settings.
 
     folder: configurations of its modules; their weights lie there, too, or all in one `file`.
-    parts: files or folders of a flow model's parts that lie apart, by their names in a diffusers
-    folder (the network is `network`); prefixes: what the names of a part's tensors begin with, in a
-    file of its own or in `file`.
+    parts: files or folders of a flow model's parts that lie apart, or that its owner names, by
+    their names in a diffusers folder (the network is `network`); prefixes: what the names of a
+    part's tensors begin with, in a file of its own or in `file`.
     prediction, zero_snr: as its owner or its file says (None: as the folder's scheduler says).
     has_vae: without one, a recipe must name a VAE; variant: what it is called within its family;
     lacks, multiple, references: as of its `Family` and its variant.
@@ -93,7 +92,8 @@ class Checkpoint:
     def size(self) -> int:
         """Return the bytes of its weights on disk, about what they take on the device."""
         paths = {path for part, path in self.parts.items() if not part.startswith(TOKENIZER)}
-        paths |= {self.file} if self.file else {self.folder / part for part in COMPONENTS}
+        inside = (self.folder / part for part in COMPONENTS if part not in self.parts)
+        paths |= {self.file} if self.file else {*inside}
         files = ([path] if path.is_file() else component_files(path) for path in paths)
         return sum(file.stat().st_size for each in files for file in each)
 
@@ -126,7 +126,7 @@ class Catalogue:
             found = self.resolve(name)
         path = self._paths[found]
         if path.is_dir():
-            return describe(found, path)
+            return describe(found, path, self._part_files)
         return describe_file(found, path, self._part_files, self._paths.values())
 
     def resolve(self, name: str) -> str:
@@ -145,14 +145,18 @@ class Catalogue:
         return {**found, STARTER: self._starter}
 
 
-def describe(name: str, folder: Path) -> Checkpoint:
-    """Read a folder's configuration files, or raise `BrokenModel` with the reason."""
+def describe(name: str, folder: Path, part_files: PartFiles | None = None) -> Checkpoint:
+    """Read a folder's configuration files, or raise `BrokenModel` with the reason.
+
+    part_files: among which parts are found that its owner names.
+    """
     index = _read_json(name, folder / "model_index.json")
     family = identify_folder(index)
     own = folder / "marble.json"
     extra = _read_json(name, own) if own.exists() else {}
     if family and family.parts:
-        return _describe_flow_folder(name, folder, family, index, extra)
+        part_files = part_files or PartFiles(None)
+        return _describe_flow_folder(name, folder, family, index, extra, part_files)
     family, unet = _family(name, folder, index)
     vae = _read_json(name, folder / "vae" / "config.json")
     scheduler = _read_json(name, folder / "scheduler" / "scheduler_config.json")
@@ -233,7 +237,12 @@ def describe_file(
 
 
 def _describe_flow_folder(
-    name: str, folder: Path, family: Family, index: Mapping[str, Any], extra: Mapping[str, Any]
+    name: str,
+    folder: Path,
+    family: Family,
+    index: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    part_files: PartFiles,
 ) -> Checkpoint:
     weights = [part for part, _ in family.parts if not part.startswith(TOKENIZER)]
     with as_broken_model(name):
@@ -253,15 +262,8 @@ def _describe_flow_folder(
             [distilled, str(index.get("_class_name")), name],
             "marble.json",
             extra,
-            lambda needs, readers, _: _in_folder(needs, readers, folder),
+            lambda needs, readers, own: part_files.of_folder(needs, readers, folder, own),
         )
-
-
-def _in_folder(
-    needs: Mapping[str, PartKind], readers: Mapping[str, str], folder: Path
-) -> FoundParts:
-    check_folder(needs, readers, folder)
-    return FoundParts()
 
 
 def _describe_flow(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from engine.errors import BrokenModel, UserError
 from engine.files.atomic import read_object
@@ -38,13 +38,14 @@ from engine.models.quantised import check_quantised
 from engine.models.supported import LATER
 from engine.models.weights import component_files
 
-NETWORK: Final = "network"
+NETWORK: Final = "network"  # the part that denoises
 ENCODER: Final = "text_encoder"
 # What names begin with in a file that holds several parts.
 NETWORKS: Final = ("model.diffusion_model.", "diffusion_model.", "net.")
 INSIDE: Final = re.compile(r"text_encoders\.[^.]+\.(?:transformer\.)?|first_stage_model\.|vae\.")
 MANY: Final = 5  # ComfyUI's: more names than these begin so, where it is a prefix
 VOCABULARIES: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))  # a tokenizer's files
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,18 @@ def prefix_of_network(names: Iterable[str]) -> str:
 
 def network_tensors(header: Header) -> dict[str, Tensor]:
     """Return a network's tensors by their own names, without the other parts of its file."""
-    start = prefix_of_network(header.tensors)
+    return tensors_of(header.tensors, prefix_of_network(header.tensors))
+
+
+def tensors_of(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Return the tensors of a part by their own names, without the other parts of its file.
+
+    prefix: what the names of the part's tensors begin with, "" for nothing.
+    """
     return {
-        name.removeprefix(start): tensor
-        for name, tensor in header.tensors.items()
-        if name.startswith(start) and (start or not INSIDE.match(name))
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) and (prefix or not INSIDE.match(name))
     }
 
 
@@ -143,9 +151,8 @@ class PartFiles:
         the model's owner names; diffusers: folders in diffusers' layout, whose tokenizers may do.
         Raises `BadFile` for a part that there is not.
         """
-        start = prefix_of_network(header.tensors)
         inside = _inside(header)
-        found = FoundParts({}, {NETWORK: start} if start else {})
+        found = FoundParts({}, {NETWORK: prefix_of_network(header.tensors)})
         if not inside:
             found.parts[NETWORK] = header.path
         for part, kind in needs.items():
@@ -164,6 +171,32 @@ class PartFiles:
                 if part in own
                 else self._tokenizer(kind_of_words, encoder, diffusers)
             )
+        return found
+
+    def of_folder(
+        self,
+        needs: Mapping[str, PartKind],
+        readers: Iterable[str],
+        folder: Path,
+        own: Mapping[str, str],
+    ) -> FoundParts:
+        """Return those parts of a folder in diffusers' layout that its owner names elsewhere.
+
+        The others are held to what its network needs. Arguments and errors: as of `of_file`.
+        """
+        found = FoundParts()
+        for part, kind in needs.items():
+            if part in own:
+                found.parts[part] = self._named(part, kind, own[part])
+                continue
+            its = told(part, read_part(folder / part).tensors)
+            if its and not its.is_a(kind):
+                raise BadFile(f"{part}/ {_instead(its, kind)}")
+        for part in readers:
+            if part in own:
+                found.parts[part] = self._named_tokenizer(part, own[part])
+            elif not is_tokenizer(folder / part):
+                raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
         return found
 
     def _named(self, part: str, kind: PartKind, given: str) -> Path:
@@ -206,7 +239,9 @@ class PartFiles:
         raise BadFile(_missing(part, kind, others, broken))
 
     def _named_tokenizer(self, part: str, given: str) -> Path:
-        path = (self._models_dir or Path()) / given
+        if not self._models_dir or Path(given).anchor or ".." in Path(given).parts:
+            raise BadFile(f"parts.{part}: {given} is no folder inside the folder of models")
+        path = self._models_dir / given
         if not is_tokenizer(path):
             raise BadFile(f"parts.{part}: {given} is no folder with a tokenizer (tokenizer.json)")
         return path
@@ -232,20 +267,6 @@ class PartFiles:
             f"the tokenizer of {TOKENIZERS[kind]} is missing: {fetch}put its tokenizer.json into "
             f"tokenizers/{kind}/"
         )
-
-
-def check_folder(needs: Mapping[str, PartKind], readers: Iterable[str], folder: Path) -> None:
-    """Hold the parts of a folder in diffusers' layout to what its network needs; raises `BadFile`.
-
-    needs, readers: as of `PartFiles.of_file`.
-    """
-    for part, kind in needs.items():
-        its = told(part, read_part(folder / part).tensors)
-        if its and not its.is_a(kind):
-            raise BadFile(f"{part}/ {_instead(its, kind)}")
-    for part in readers:
-        if not is_tokenizer(folder / part):
-            raise BadFile(f"{part}/ holds no tokenizer (tokenizer.json)")
 
 
 def tokenizers(parts: Mapping[str, str]) -> dict[str, str]:

@@ -26,9 +26,10 @@ from engine.errors import NotFinite, OutOfMemory
 from engine.events import Stage
 from engine.finish.upscale import upscale_latents
 from engine.loading.lora import Loras
-from engine.loading.model import NETWORK, Conditioning, Model
+from engine.loading.model import Conditioning, Model
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.models.parts import NETWORK
 from engine.pictures.control_images import ControlImage
 from engine.pictures.start_image import StartImage
 from engine.pipeline.costs import Costs, Measure

@@ -10,7 +10,7 @@ import torch
 
 from engine.device.backends import empty_cache, is_out_of_memory
 from engine.device.out_of_memory import Shortages
-from engine.loading.model import NETWORK
+from engine.models.parts import NETWORK
 
 log = logging.getLogger(__name__)
 

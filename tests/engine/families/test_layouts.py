@@ -1,5 +1,6 @@
 """Parts of a flow model are read wherever the catalogue finds them, in folders and in files."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,3 +75,38 @@ def test_network_and_text_encoder_are_the_same_in_every_layout(
         assert found.state_dict().keys() == held.keys()
         assert all(torch.equal(each, held[name]) for name, each in found.state_dict().items())
     assert checkpoint.parts["vae"].name == "ae"
+
+
+def test_other_parts_beside_a_network_without_a_prefix_are_told_from_it(tmp_path: Path) -> None:
+    made = make_z_image(tmp_path / "made")
+    models = tmp_path / "files"
+    split(made, models)
+    network, vae = tensors(made / "transformer"), tensors(made / "vae")
+    save_file(
+        network | {f"vae.{name}": each for name, each in vae.items()},
+        models / "diffusion_models" / "it.safetensors",
+    )
+    checkpoint = Catalogue(models).get("it")
+    assert checkpoint.prefixes == {"network": "", "vae": "vae."}
+    found = Parts(checkpoint, CPU, torch.float32, None, None).network(network_of).state_dict()
+    due = network_of(network).state_dict()
+    assert found.keys() == due.keys()
+    assert all(torch.equal(each, due[name]) for name, each in found.items())
+
+
+def test_a_folder_is_read_with_the_parts_that_its_owner_names(tmp_path: Path) -> None:
+    made = make_z_image(tmp_path / "diffusers" / "it")
+    other = make_z_image(tmp_path / "other", seed=1)
+    shutil.move(other / "vae", tmp_path / "vae" / "another")
+    (tmp_path / "text_encoders").mkdir()
+    file = tmp_path / "text_encoders" / "another.safetensors"
+    save_file(tensors(other / "text_encoder"), file)
+    named = {"vae": "another", "text_encoder": "another"}
+    (made / "marble.json").write_text(json.dumps({"parts": named}))
+    model = load(Catalogue(tmp_path).get("it"), CPU, torch.float32)
+    due = tensors(tmp_path / "vae" / "another")
+    assert all(torch.equal(each, due[name]) for name, each in model.vae.state_dict().items())
+    encoder = model.encoders["text_encoder"].state_dict()
+    due = load_file(file)
+    name = next(each for each in due if each.endswith("embed_tokens.weight"))
+    assert any(torch.equal(each, due[name]) for each in encoder.values() if each.ndim == 2)

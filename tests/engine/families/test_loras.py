@@ -14,10 +14,11 @@ from engine.errors import BrokenModel
 from engine.families import chroma, flux, flux2, qwen_image, sd3, z_image
 from engine.loading.lora import Loras
 from engine.loading.makers_names import lora_names
-from engine.loading.model import NETWORK, LoraName
+from engine.loading.model import LoraName
 from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind
 from engine.models.model_files import ModelFiles
+from engine.models.parts import NETWORK
 from engine.recipe.parts import Lora
 from tests.conftest import SHARED_FLOW
 from tests.engine.families import small

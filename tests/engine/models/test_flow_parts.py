@@ -78,7 +78,11 @@ def test_the_parts_of_split_files_are_found_and_described(models: Path) -> None:
     assert checkpoint.lacks == {
         *("negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip", "controls"),
     }
-    assert (checkpoint.multiple, checkpoint.references, checkpoint.prefixes) == (16, 0, {})
+    assert (checkpoint.multiple, checkpoint.references, checkpoint.prefixes) == (
+        16,
+        0,
+        {"network": ""},
+    )
     weights = [path for path in checkpoint.parts.values() if path.is_file()]
     assert checkpoint.size == sum(path.stat().st_size for path in weights)
     assert checkpoint.size > 12e9  # the network alone
@@ -198,6 +202,14 @@ def test_what_an_owner_wrote_wrongly_is_named(
     own(models, **settings)
     with pytest.raises(BrokenModel, match=said):
         Catalogue(models).get("z_image_turbo_bf16")
+
+
+def test_a_tokenizer_is_named_within_the_folder_of_models(models: Path) -> None:
+    for given in ("vae/../tokenizers/qwen", str(models / "tokenizers" / "qwen")):
+        own(models, parts={"tokenizer": given})
+        said = f"parts.tokenizer: {given} is no folder inside the folder of models"
+        with pytest.raises(BrokenModel, match=said):
+            Catalogue(models).get("z_image_turbo_bf16")
 
 
 def test_a_tokenizer_lies_beside_its_encoder_or_is_lent_by_a_folder(models: Path) -> None:
@@ -362,6 +374,30 @@ def test_a_folder_in_diffusers_layout_is_described(tmp_path: Path) -> None:
     said = "text_encoder/ is Qwen2.5-VL-7B, where Qwen3-4B is needed"
     with pytest.raises(BrokenModel, match=said):
         Catalogue(tmp_path).get("ada/Z-Image-Turbo")
+
+
+def test_an_owner_names_parts_of_a_folder(models: Path) -> None:
+    root = folder(models / "diffusers" / "z", network("zimage"), _class_name="ZImagePipeline")
+    before = Catalogue(models).get("z").size
+    named = {"vae": "ae", "text_encoder": "qwen_3_4b", "tokenizer": "tokenizers/qwen"}
+    (root / "marble.json").write_text(json.dumps({"parts": named}))
+    write(models / "vae" / "ae.safetensors", vae("flux1_sd3") | {"more": (100,)})
+    checkpoint = Catalogue(models).get("z")
+    assert parts(checkpoint, models) == {
+        "vae": "vae/ae.safetensors",
+        "text_encoder": "text_encoders/qwen_3_4b.safetensors",
+        "tokenizer": "tokenizers/qwen",
+    }
+    headers = 10_000  # bytes that files of the same tensors may differ by
+    assert 200 <= checkpoint.size - before < headers
+    for part, given, said in (
+        ("text_encoder", "clip_l", "clip_l is CLIP-L, where Qwen3-4B is needed"),
+        ("vae", "none", "parts.vae: There is no VAE 'none'"),
+        ("tokenizer", "vae", "parts.tokenizer: vae is no folder with a tokenizer"),
+    ):
+        (root / "marble.json").write_text(json.dumps({"parts": {part: given}}))
+        with pytest.raises(BrokenModel, match=said):
+            Catalogue(models).get("z")
 
 
 def test_a_folder_says_whether_it_is_distilled(tmp_path: Path) -> None:
