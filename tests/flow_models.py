@@ -8,9 +8,12 @@ from typing import Any, Final
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
 from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
@@ -18,9 +21,11 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.mistral3.configuration_mistral3 import Mistral3Config
 from transformers.models.mistral3.modeling_mistral3 import Mistral3ForConditionalGeneration
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLConfig
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen3.configuration_qwen3 import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM, Qwen3Model
 from transformers.models.t5.configuration_t5 import T5Config
@@ -29,11 +34,15 @@ from transformers.models.t5.tokenization_t5 import T5Tokenizer
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
 import engine.families.chroma  # noqa: F401  # before its network, whose module warns without it
+from engine.families.flow_model import CLIP_END
+from engine.families.sd3 import EXCLAMATION
+from engine.loading.tokenizer import make_tokenizer, vocabulary
 from engine.models.catalogue import Checkpoint
 from engine.models.families import BY_KEY
 from tests.models import write_tokenizer
 
 SPECIAL: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
+SEEING: Final = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>")  # of Qwen2.5-VL
 TEMPLATE: Final = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -114,6 +123,70 @@ def make_flux(
     )
 
 
+def make_sd3(folder: Path, seed: int = 0) -> Path:
+    """Write a small Stable Diffusion 3.5 with random weights, in Medium's form; return its folder.
+
+    As in true ones, CLIP-L's pooled embedding is multiplied by the identity.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": SD3Transformer2DModel(
+                sample_size=16,
+                num_layers=2,
+                num_attention_heads=2,
+                attention_head_dim=64,
+                joint_attention_dim=192,
+                caption_projection_dim=128,
+                pooled_projection_dim=64 + 128,
+                pos_embed_max_size=24,
+                dual_attention_layers=(0,),
+                qk_norm="rms_norm",
+            ),
+            "vae": make_flux_vae(scaling_factor=1.5305, shift_factor=0.0609),
+            "text_encoder": pooling_clip(64, "quick_gelu"),
+            "text_encoder_2": pooling_clip(128, "gelu"),
+            "text_encoder_3": t5(192),
+        }
+        torch.nn.init.eye_(parts["text_encoder"].text_projection.weight)
+    make_tokenizer(CLIP_END).save_pretrained(folder / "tokenizer")
+    make_tokenizer(EXCLAMATION).save_pretrained(folder / "tokenizer_2")
+    write_t5_tokenizer(folder / "tokenizer_3")
+    return write_folder(
+        folder,
+        "StableDiffusion3Pipeline",
+        parts,
+        tokenizer="CLIPTokenizer",
+        tokenizer_2="CLIPTokenizer",
+        tokenizer_3="T5TokenizerFast",
+    )
+
+
+def make_qwen_image(folder: Path, seed: int = 0, *, clean_references: bool = False) -> Path:
+    """Write a small Qwen-Image with random weights; return its folder.
+
+    clean_references: as Qwen-Image-Edit from 2511 on.
+    """
+    write_qwen_tokenizer(folder / "tokenizer", (*SPECIAL, *SEEING))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": QwenImageTransformer2DModel(
+                in_channels=64,
+                out_channels=16,
+                num_layers=2,
+                attention_head_dim=32,
+                num_attention_heads=2,
+                joint_attention_dim=256,
+                axes_dims_rope=(4, 14, 14),
+                zero_cond_t=clean_references,
+            ),
+            "vae": AutoencoderKLQwenImage(base_dim=8),
+            "text_encoder": qwen_vl(len(bytes_tokenizer((*SPECIAL, *SEEING)).get_vocab())),
+        }
+    return write_folder(folder, "QwenImagePipeline", parts, tokenizer="Qwen2Tokenizer")
+
+
 def make_chroma(folder: Path, seed: int = 0, *, depth: int = 1) -> Path:
     """Write a small Chroma with random weights; return its folder.
 
@@ -181,8 +254,10 @@ def write_folder(folder: Path, pipeline: str, parts: Mapping[str, Any], **tokeni
     return folder
 
 
-def make_flux_vae(channels: int = 16) -> AutoencoderKL:
-    """Return a small VAE in the form of FLUX.1's."""
+def make_flux_vae(
+    channels: int = 16, *, scaling_factor: float = 0.3611, shift_factor: float = 0.1159
+) -> AutoencoderKL:
+    """Return a small VAE in the form of FLUX.1's, or with other latents."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -191,8 +266,8 @@ def make_flux_vae(channels: int = 16) -> AutoencoderKL:
         norm_num_groups=4,
         latent_channels=channels,
         sample_size=64,
-        scaling_factor=0.3611,
-        shift_factor=0.1159,
+        scaling_factor=scaling_factor,
+        shift_factor=shift_factor,
         use_quant_conv=False,
         use_post_quant_conv=False,
     )
@@ -247,6 +322,40 @@ def qwen3_config(width: int, layers: int) -> Qwen3Config:
     )
 
 
+def qwen_vl(vocabulary: int) -> Qwen2_5_VLForConditionalGeneration:
+    """Return a small Qwen2.5-VL, 256 wide; its last token stands for a part of a picture."""
+    made = Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(
+            text_config={
+                "vocab_size": vocabulary,
+                "hidden_size": 256,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "rms_norm_eps": 1e-6,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1_000_000.0,
+                    "mrope_section": [16, 24, 24],
+                },
+            },
+            vision_config={
+                "depth": 2,
+                "hidden_size": 64,
+                "intermediate_size": 48,
+                "num_heads": 16,
+                "out_hidden_size": 256,
+                "fullatt_block_indexes": [7],
+            },
+            image_token_id=vocabulary - 1,
+        )
+    )
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return made
+
+
 def mistral3(width: int) -> Mistral3ForConditionalGeneration:
     """Return a small Mistral Small 3 of that width, with what sees."""
     return Mistral3ForConditionalGeneration(
@@ -291,12 +400,29 @@ def clip() -> CLIPTextModel:
     )
 
 
-def t5() -> T5EncoderModel:
-    """Return a small T5."""
+def pooling_clip(width: int, activation: str) -> CLIPTextModelWithProjection:
+    """Return a small CLIP of that width, with true tokens, whose pooled embedding is projected."""
+    return CLIPTextModelWithProjection(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary()),
+            hidden_size=width,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=width // 64,
+            projection_dim=width,
+            hidden_act=activation,
+            bos_token_id=CLIP_END - 1,
+            eos_token_id=CLIP_END,
+        )
+    )
+
+
+def t5(width: int = 32) -> T5EncoderModel:
+    """Return a small T5 of that width."""
     return T5EncoderModel(
         T5Config(
             vocab_size=len(PIECES),
-            d_model=32,
+            d_model=width,
             d_kv=8,
             d_ff=64,
             num_layers=2,
@@ -306,11 +432,15 @@ def t5() -> T5EncoderModel:
     )
 
 
-def write_t5_tokenizer(folder: Path) -> None:
-    """Write a tokenizer of letters and a few words."""
+def t5_tokenizer() -> T5Tokenizer:
+    """Return a tokenizer of letters and a few words."""
     scores = [0.0, 0.0, 0.0, *[-float(n > 9) - 2 for n in range(3, len(PIECES))]]
-    pieces = list(zip(PIECES, scores, strict=True))
-    T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
+    return T5Tokenizer(vocab=list(zip(PIECES, scores, strict=True)), extra_ids=0)
+
+
+def write_t5_tokenizer(folder: Path) -> None:
+    """Write that tokenizer."""
+    t5_tokenizer().save_pretrained(folder)
 
 
 def write_mistral_tokenizer(folder: Path) -> None:
@@ -335,10 +465,10 @@ def bytes_tokenizer(special: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def write_qwen_tokenizer(folder: Path) -> None:
+def write_qwen_tokenizer(folder: Path, special: Sequence[str] = SPECIAL) -> None:
     """Write a tokenizer of bytes, with Qwen's special tokens and chat template."""
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_tokenizer(SPECIAL),
+        tokenizer_object=bytes_tokenizer(special),
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
     )

@@ -93,15 +93,20 @@ class _Convolution(torch.nn.Conv2d):
         return super().forward(x.squeeze(2)).unsqueeze(2)
 
 
-def read_vae(name: str, path: Path) -> QwenVae:
-    """Read its file or folder in fp32, or raise `BrokenModel` with the reason."""
+def read_vae(name: str, path: Path, prefix: str = "") -> QwenVae:
+    """Read its file or folder in fp32, or raise `BrokenModel` with the reason.
+
+    prefix: what its tensors' names begin with in a file that holds more.
+    """
     with reading(name):
         if path.is_dir():
             module, left = read_folder(QwenVae, path, torch.float32)
             check_unused(left)
             vae = _keep_first_frame(module)
         else:
-            vae = vae_of(read_tensors(path.stem, path)).float()
+            whole = read_tensors(path.stem, path, fp8=bool(prefix))  # which other parts may be in
+            its = (each for each in whole if each.startswith(prefix))
+            vae = vae_of({each.removeprefix(prefix): whole[each] for each in its}).float()
     check_weights(name, vae)
     return vae
 
@@ -125,6 +130,9 @@ def _keep_first_frame(vae: Any) -> QwenVae:
         for name, child in parent.named_children():
             if isinstance(child, QwenImageCausalConv3d):
                 setattr(parent, name, _flat(child))
+    # What other VAEs' configurations tell, and by their names for it.
+    widths = [vae.config.base_dim * each for each in vae.config.dim_mult]
+    vae.register_to_config(latent_channels=vae.config.z_dim, block_out_channels=widths)
     kept: QwenVae = vae
     return kept
 

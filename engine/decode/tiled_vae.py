@@ -70,8 +70,6 @@ def encode_in_tiles(vae: Any, image: Tensor, tile: int = TILE, overlap: int = OV
 
 
 def _scale(vae: Any) -> int:
-    if isinstance(vae, QwenVae):
-        return int(vae.spatial_compression_ratio)
     return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 

@@ -197,11 +197,14 @@ class Parts:
         with reading(self._checkpoint.name, part):
             return read(folder)
 
-    def clip_tokenizer(self, part: str) -> Any:
-        """Return CLIP's tokenizer: the folder's own, or for files the one that all share."""
+    def clip_tokenizer(self, part: str, pad: int = CLIP_END) -> Any:
+        """Return CLIP's tokenizer: the folder's own, or for files the one that all share.
+
+        pad: the token that fills its windows.
+        """
         with reading(self._checkpoint.name, part):
             if self._checkpoint.file:
-                return make_tokenizer(CLIP_END)
+                return make_tokenizer(pad)
             return tokenizer_of(self._checkpoint.folder / part)
 
     def vae(self, read: ReadVae = read_flux_vae) -> Any:

@@ -11,8 +11,12 @@ with the greater half before the centre.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import (
@@ -21,15 +25,133 @@ from diffusers.models.transformers.transformer_qwenimage import (
 )
 from torch import Tensor
 
-from engine.families.flux import PATCH, pack, told_exactly, unpack
+from engine.decode import qwen_vae
+from engine.denoise.flow import FlowSchedule
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flux import ENTRIES, PATCH, pack, told_exactly, unpack
+from engine.files.atomic import read_object
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import PREFIX, Names, count, respelled
+from engine.loading.model import NETWORK, Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.models.catalogue import Checkpoint
+from engine.models.model_files import ModelFiles
+from engine.models.weights import NETWORK_FOLDER
+from engine.pictures.references import QWEN_EDIT, ReferenceSizes
+from engine.recipe.context_length import ContextRule, Joining
+from engine.text_encode import qwen_vl
 
+MU: Final = 1.15  # ComfyUI's, for all sizes; the makers' grows with them
+USUAL: Final = 64  # tokens of a prompt
+# At which Qwen2.5-VL sees pictures from 2509 on; before, as the network does.
+SEEN: Final = ReferenceSizes(multiple=32, pixels=384 * 384, enlarges=True)
+# Latents → red, green and blue, and the constant: ComfyUI's numbers.
+PREVIEW: Final = (
+    (-0.1299, -0.1692, 0.2932), (0.0671, 0.0406, 0.0442), (0.3568, 0.2548, 0.1747),
+    (0.0372, 0.2344, 0.1420), (0.0313, 0.0189, -0.0328), (0.0296, -0.0956, -0.0665),
+    (-0.3477, -0.4059, -0.2925), (0.0166, 0.1902, 0.1975), (-0.0412, 0.0267, -0.1364),
+    (-0.1293, 0.0740, 0.1636), (0.0680, 0.3019, 0.1128), (0.0032, 0.0581, 0.0639),
+    (-0.1251, 0.0927, 0.1699), (0.0060, -0.0633, 0.0005), (0.3477, 0.2275, 0.2950),
+    (0.1984, 0.0913, 0.1861), (-0.1835, -0.0868, -0.3360),
+)  # fmt: skip
 THETA: Final = 10_000
 NAMES: Final[Names] = {}  # the makers' names are diffusers'
 # An empty tensor in ComfyUI's files of Edit from 2511 on: references are told as noiseless.
 CLEAN_REFERENCES: Final = "__index_timestep_zero__"
+CONFIG: Final = "config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QwenImage(FlowModel):
+    """A loaded model of this family."""
+
+    names: ClassVar[Names] = NAMES
+
+    def from_vae(self, mean: Tensor) -> Tensor:
+        """Return latents, [1, 16, h, w] fp32, of the mean that the VAE encodes to."""
+        return qwen_vae.from_vae(self.vae, mean)
+
+    def to_vae(self, latents: Tensor) -> Tensor:
+        """Return what the VAE decodes of latents [1, 16, h, w], in their dtype."""
+        return qwen_vae.to_vae(self.vae, latents)
+
+    def read_vae(self, name: str, path: Path) -> Any:
+        """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
+        return qwen_vae.read_vae(name, path)
+
+    @property
+    def preview_map(self) -> Tensor | None:
+        """Return a linear map from latents and a constant to RGB in −1…1, [17, 3]."""
+        return torch.tensor(PREVIEW)
+
+    @property
+    def reference_sizes(self) -> ReferenceSizes | None:
+        """Return at which sizes models for edits take reference pictures."""
+        return QWEN_EDIT if self.checkpoint.references else None
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, the same for all sizes: ComfyUI's."""
+        return FlowSchedule(shift=math.exp(MU), entries=ENTRIES)
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; Qwen knows no embeddings.
+
+        Of the models for edits, those that take several pictures number them and see them smaller.
+        """
+        several = self.checkpoint.references > 1
+        return qwen_vl.QwenVlEncoder(
+            self.tokenizers["tokenizer"],
+            self.encoders["text_encoder"],
+            device=self.device,
+            numbered=several,
+            sizes=SEEN if several else None,
+        )
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of a usual length."""
+        width = self.network.config.joint_attention_dim
+        mask = torch.ones((rows, USUAL), dtype=torch.bool)
+        return Conditioning(torch.zeros((rows, USUAL, width), device=self.device), mask)
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and masked."""
+        return joint_attention(Joining.PAD, width, height, USUAL)
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, 16, h, w], in x's dtype; sigma: [n] fp32."""
+        assert conditioning.mask is not None
+        texts, mask = conditioning.embeds.to(x.dtype), conditioning.mask.to(x.device)
+        return predict(self.network, x, sigma, texts, mask, references)
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+    room: int | None = None,
+) -> QwenImage:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+    dtype = flow_dtype(device, dtype)
+    parts = Parts(checkpoint, device, dtype, weights_device, room)
+    folder = checkpoint.parts.get(NETWORK, checkpoint.folder / NETWORK_FOLDER)
+    config = read_object(folder / CONFIG)
+    network = partial(network_of, clean_references=bool(config.get("zero_cond_t")))
+    part = "text_encoder"
+    encoder = parts.text_encoder(part, partial(qwen_vl.encoder_of, sees=checkpoint.references > 0))
+    tokenizer = parts.tokenizer("tokenizer")
+    encoder.config.image_token_id = tokenizer.convert_tokens_to_ids(qwen_vl.PAD)
+    return QwenImage(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        network=parts.network(network),
+        vae=parts.vae(qwen_vae.read_vae),
+        text_encoders={part: encoder},
+        tokenizers={"tokenizer": tokenizer},
+    )
 
 
 def predict(

@@ -2,21 +2,29 @@
 (2024), arXiv:2403.03206. It predicts velocities (`engine.denoise.flow`) and is told 1000·σ.
 
 Three text encoders: CLIP-L, CLIP-G and T5-XXL; its VAE has 16 channels and a shift. Nothing masks
-the text, so that rows of a call have texts of one length, and never see each other.
+the text, so that rows of a call have texts of one length, and never see each other. T5's are padded
+to 77 tokens, as in ComfyUI, wherever the model lies; diffusers pads them to 256, and its pictures
+of the same words are others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import isqrt
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from torch import Tensor
 from torch.nn.functional import pad
 
+from engine.decode.external_vae import read_vae
+from engine.denoise.flow import FlowSchedule
+from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import (
     PREFIX,
@@ -24,16 +32,34 @@ from engine.loading.makers_names import (
     Names,
     count,
     in_blocks,
+    lora_names,
     respelled,
     same,
     thirds,
 )
+from engine.loading.model import NETWORK, Conditioning, LoraName, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.models.catalogue import Checkpoint
+from engine.models.families import CONFIGS
+from engine.models.model_files import ModelFiles
+from engine.pictures.start_image import Pixels
+from engine.recipe.context_length import WINDOW, ContextRule, Joining
+from engine.text_encode import clip, t5
 
+SHIFT: Final = 3.0
 HEAD: Final = 64  # width of a head, of all sizes
 PATCH: Final = 2  # latents on each side of a token
-CLIP_L: Final = 768  # width of CLIP-L's embeddings
-WIDTH: Final = 4096  # of the joined text: T5's
+LEAST: Final = 77  # tokens of T5's
+EXCLAMATION: Final = 0  # the token that fills CLIP-G's windows: "!"
+# Latents → red, green and blue, and the constant: ComfyUI's numbers.
+PREVIEW: Final = (
+    (-0.0922, -0.0175, 0.0749), (0.0311, 0.0633, 0.0954), (0.1994, 0.0927, 0.0458),
+    (0.0856, 0.0339, 0.0902), (0.0587, 0.0272, -0.0496), (-0.0006, 0.1104, 0.0309),
+    (0.0978, 0.0306, 0.0427), (-0.0042, 0.1038, 0.1358), (-0.0194, 0.0020, 0.0669),
+    (-0.0488, 0.0130, -0.0268), (0.0922, 0.0988, 0.0951), (-0.0278, 0.0524, -0.0542),
+    (0.0332, 0.0456, 0.0895), (-0.0069, -0.0030, -0.0810), (-0.0596, -0.0465, -0.0293),
+    (-0.1448, -0.1463, -0.1189), (0.2394, 0.2135, 0.1925),
+)  # fmt: skip
 BLOCK: Final = re.compile(rf"(?:{re.escape(PREFIX)})?(?:joint|transformer)_blocks\.(\d+)\.")
 
 # The modules of a block by the makers' names, and diffusers'.
@@ -75,6 +101,129 @@ NAMES: Final[Names] = {
     ),
     "final_layer.adaLN_modulation.1": {"norm_out.linear": SWAPPED},
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sd3(FlowModel):
+    """A loaded model of this family.
+
+    Conditioning's further tensors: pooled, both CLIPs', [rows, 2048].
+    """
+
+    names: ClassVar[Names] = NAMES
+
+    def lora_names(self, part: str, modules: Sequence[str]) -> Iterator[LoraName]:
+        """Yield each name by which LoRA files mean a module of a part, its own name, and its rows.
+
+        The last block's modulation is written otherwise, so that the table depends on their number.
+        """
+        if part == NETWORK:
+            return lora_names(modules, names_of(modules))
+        return FlowModel.lora_names(self, part, modules)
+
+    @property
+    def preview_map(self) -> Tensor | None:
+        """Return a linear map from latents and a constant to RGB in −1…1, [17, 3]."""
+        return torch.tensor(PREVIEW)
+
+    def read_vae(self, name: str, path: Path) -> Any:
+        """Read another VAE of its form, fp32 on the CPU, or raise `BrokenModel`."""
+        return read_sd3_vae(name, path)
+
+    def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
+        """Return its noise levels, the same for all sizes."""
+        return FlowSchedule(shift=SHIFT)
+
+    def prompts(self, embeddings: ModelFiles) -> Prompts:
+        """Return what encodes prompts; embeddings: those that both CLIPs know."""
+        return _Prompts(self, embeddings)
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of the least length."""
+        config = self.network.config
+        texts = torch.zeros((rows, WINDOW + LEAST, config.joint_attention_dim), device=self.device)
+        pooled = torch.zeros((rows, config.pooled_projection_dim), device=self.device)
+        return Conditioning(texts, None, {"pooled": pooled})
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and not masked."""
+        return joint_attention(Joining.EQUAL, width, height, WINDOW + LEAST)
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
+    ) -> Tensor:
+        """Return the velocities of rows x, [n, 16, h, w], in x's dtype; sigma: [n] fp32."""
+        texts, pooled = (
+            each.to(x.dtype) for each in (conditioning.embeds, conditioning.others["pooled"])
+        )
+        return predict(self.network, x, sigma, texts, pooled)
+
+
+class _Prompts:
+    """Encode prompts by CLIP's two encoders and T5."""
+
+    def __init__(self, model: Sd3, embeddings: ModelFiles) -> None:
+        *clips, words = zip(model.tokenizers.values(), model.encoders.values(), strict=True)
+        self._clips = [
+            clip.ClipEncoder(
+                *each, embeddings, number, device=model.device, last_layer=2, normed=False
+            )
+            for number, each in enumerate(clips)
+        ]
+        self._t5 = t5.T5Encoder(*words, device=model.device, least=LEAST)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of loaded embeddings."""
+        return sum(each.embeddings.size for each in self._clips)
+
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
+        """Return a prompt's conditioning, one row; raises `PromptError`."""
+        both = [each.encode(prompt, clip_skip) for each in self._clips]
+        texts = join_texts([each.embeds for each in both], self._t5.encode(prompt))
+        pooled = [each.pooled for each in both if each.pooled is not None]
+        return Conditioning(texts, None, {"pooled": torch.cat(pooled, dim=1)})
+
+
+def load(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    weights_device: torch.device | None = None,
+    room: int | None = None,
+) -> Sd3:
+    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
+    dtype = flow_dtype(device, dtype)
+    parts = Parts(checkpoint, device, dtype, weights_device, room)
+    # CLIP-L's files hold a matrix for its pooled embedding that these models do not use; in
+    # folders, which diffusers multiplies by it, it is the identity.
+    place = checkpoint.parts.get("text_encoder") or checkpoint.file or checkpoint.folder
+    clip_l = partial(clip.pooling_encoder_of, activation="quick_gelu", projects=place.is_dir())
+    clip_g = partial(clip.pooling_encoder_of, activation="gelu")
+    return Sd3(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        network=parts.network(network_of),
+        vae=parts.vae(read_sd3_vae),
+        text_encoders={
+            "text_encoder": parts.text_encoder("text_encoder", clip_l),
+            "text_encoder_2": parts.text_encoder("text_encoder_2", clip_g),
+            "text_encoder_3": parts.text_encoder("text_encoder_3", t5.encoder_of),
+        },
+        tokenizers={
+            "tokenizer": parts.clip_tokenizer("tokenizer"),
+            "tokenizer_2": parts.clip_tokenizer("tokenizer_2", EXCLAMATION),
+            "tokenizer_3": parts.tokenizer("tokenizer_3"),
+        },
+    )
+
+
+def read_sd3_vae(name: str, path: Path, prefix: str = "") -> Any:
+    """Read a VAE in the form of its own, fp32 on the CPU, or raise `BrokenModel`."""
+    return read_vae(name, path, CONFIGS / "sd3", prefix)
 
 
 def predict(network: Any, x: Tensor, sigma: Tensor, embeds: Tensor, pooled: Tensor) -> Tensor:
@@ -159,18 +308,12 @@ def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def join_texts(clip_l: Tensor | None, clip_g: Tensor | None, t5: Tensor | None) -> Tensor:
-    """Return what the network attends to, [n, tokens, 4096], of what its text encoders give.
+def join_texts(clips: Sequence[Tensor], t5: Tensor) -> Tensor:
+    """Return what the network attends to, [1, tokens, 4096], of what its text encoders give.
 
-    CLIP's two, [n, 77·windows, 768 and 1280], stand beside each other, cut to the shorter; T5's
-    tokens, [n, tokens, 4096], follow theirs. In place of an encoder that is not there stand zeros
-    beside CLIP's other one, and no tokens else, as in ComfyUI.
+    CLIP's two, [1, 77·windows, 768 and 1280], stand beside each other, cut to the shorter; T5's
+    tokens, [1, tokens, 4096], follow theirs.
     """
-    joined = [] if t5 is None else [t5]
-    both = [each for each in (clip_l, clip_g) if each is not None]
-    if both:
-        tokens = min(each.shape[1] for each in both)
-        before = CLIP_L if clip_l is None else 0
-        clip = torch.cat([each[:, :tokens] for each in both], dim=2)
-        joined.insert(0, pad(clip, (before, WIDTH - before - clip.shape[2])))
-    return torch.cat(joined, dim=1)
+    tokens = min(each.shape[1] for each in clips)
+    both = torch.cat([each[:, :tokens] for each in clips], dim=2)
+    return torch.cat([pad(both, (0, t5.shape[2] - both.shape[2])), t5], dim=1)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.errors import PromptError
 from engine.files.safetensors import BadFile
@@ -24,6 +24,7 @@ from engine.text_encode.prompts import Token, tokenize
 
 MOST_WINDOWS: Final = 256  # more than words can fill; embeddings may have any number of vectors
 PREFIX: Final = "text_model."
+PROJECTION: Final = "text_projection.weight"  # of the pooled embedding
 HEAD: Final = 64  # the width of a head, which no shape tells
 # What compares texts with pictures, and a table that follows from the configuration.
 UNUSED: Final = re.compile(r"text_projection\.weight$|logit_scale$|embeddings\.position_ids$")
@@ -137,20 +138,58 @@ class ClipEncoder:
 
 def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> CLIPTextModel:
     """Return CLIP-L's encoder of a file's tensors, in their memory; raises `BadFile`."""
-    own = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    names = {name: tensor for name, tensor in own.items() if not UNUSED.match(name)}
+    names = _own(tensors)
     config = CLIPTextConfig(**config_of(names))
     with torch.device("meta"):
         encoder = CLIPTextModel(config)
     encoder = fill(encoder, names, target)
-    # Not a weight, and not computed on `meta`.
-    places = torch.arange(config.max_position_embeddings, device=target.device)
-    encoder.embeddings.position_ids = places[None]
+    _number_places(encoder, target)
     return encoder
 
 
+def pooling_encoder_of(
+    tensors: Mapping[str, Tensor],
+    target: Target = IN_PLACE,
+    *,
+    activation: str,
+    projects: bool = True,
+) -> CLIPTextModelWithProjection:
+    """Return an encoder that gives a pooled embedding, too; raises `BadFile`.
+
+    activation: of its layers, which no shape tells; projects: the embedding by the file's matrix.
+    """
+    names = _own(tensors)
+    config = CLIPTextConfig(**{**config_of(names), "hidden_act": activation})
+    config.projection_dim = config.hidden_size
+    named = {f"{PREFIX}{name}": tensor for name, tensor in names.items()}
+    if not projects:
+        named[PROJECTION] = torch.eye(config.hidden_size)
+    elif PROJECTION in tensors:
+        named[PROJECTION] = tensors[PROJECTION]
+        config.projection_dim = len(tensors[PROJECTION])
+    with torch.device("meta"):
+        encoder = CLIPTextModelWithProjection(config)
+    encoder = fill(encoder, named, target)
+    _number_places(encoder.text_model, target)
+    return encoder
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    names = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    return {name: tensor for name, tensor in names.items() if not UNUSED.match(name)}
+
+
+def _number_places(encoder: Any, target: Target) -> None:
+    """Make the numbers of places: no weights, and without values on `meta`."""
+    places = torch.arange(encoder.config.max_position_embeddings, device=target.device)
+    encoder.embeddings.position_ids = places[None]
+
+
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return CLIP-L's configuration by the shapes of its tensors, in transformers' names."""
+    """Return an encoder's configuration by the shapes of its tensors, in transformers' names.
+
+    No shape tells the activation: it is CLIP-L's.
+    """
     try:
         vocabulary, width = tensors["embeddings.token_embedding.weight"].shape
         places = tensors["embeddings.position_embedding.weight"].shape[0]

@@ -14,8 +14,8 @@ from math import isqrt
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers.models.qwen2.configuration_qwen2 import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import Qwen2Model
@@ -23,8 +23,15 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLCo
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from engine.errors import PromptError
 from engine.files.safetensors import BadFile
+from engine.loading.model import Conditioning
 from engine.loading.modules import IN_PLACE, Target, fill
+from engine.pictures.images import fit
+from engine.pictures.references import ReferenceSizes
+from engine.pictures.start_image import Pixels
+from engine.sentences import Sentence
+from engine.text_encode.conditioning import padded
 from engine.text_encode.qwen3 import template_ids
 
 # The makers' templates around a prompt, and around one with pictures before it. What precedes the
@@ -49,6 +56,8 @@ STARTS: Final = (
     ("model.visual.", "visual."),
     ("model.", "language_model."),
 )
+MULTIPLE: Final = 32  # tokens, of which texts are brought to a multiple
+MOST: Final = 1024  # tokens of words, as the makers' pipeline takes
 UNUSED: Final = re.compile(r"(language_model\.)?lm_head\.")  # what would choose the next word
 THETA: Final = 1_000_000.0
 SIDE: Final = 128  # of a head, which no shape tells
@@ -57,29 +66,54 @@ WHOLE: Final = 8  # of so many layers of what sees one sees the whole picture, t
 # Pixels of a picture that it sees, at least and at most.
 SEEN: Final = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 16384}
 
-Pixels = npt.NDArray[np.uint8]
-
 
 class QwenVlEncoder:
-    """Qwen2.5-VL with its tokenizer.
+    """Qwen2.5-VL with its tokenizer, which encodes prompts.
 
-    numbered: whether the words say which picture is which, as for Qwen-Image-Edit from 2509 on.
+    numbered: whether the words say which picture is which, as for Qwen-Image-Edit from 2509 on;
+    sizes: at which it sees pictures (None: as they are).
     """
 
+    size = 0  # it loads nothing
+
     def __init__(
-        self, tokenizer: Any, encoder: Any, *, device: torch.device, numbered: bool = True
+        self,
+        tokenizer: Any,
+        encoder: Any,
+        *,
+        device: torch.device,
+        numbered: bool = True,
+        sizes: ReferenceSizes | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._device = device
         self._numbered = numbered
+        self._sizes = sizes
 
-    def encode(self, prompt: str, pictures: Sequence[Pixels] = ()) -> Tensor:
-        """Return a prompt's embeddings, [1, tokens, width] fp32; pictures: each [H, W, 3]."""
-        seen = see(pictures) if pictures else {}
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
+        """Return a prompt's conditioning, one row; raises `PromptError`."""
+        seen = see([self._resized(each) for each in pictures]) if pictures else {}
         ids, dropped = self.tokens(prompt, seen["image_grid_thw"].tolist() if pictures else [])
+        words = len(ids) - dropped - ids.count(self._pad)
+        if words > MOST:
+            raise PromptError(Sentence("many_tokens", tokens=words, most=MOST))
         states = hidden_state(self._encoder, torch.tensor([ids], device=self._device), seen)
-        return states[:, dropped:]
+        return padded(states[:, dropped:], MULTIPLE)
+
+    def _resized(self, picture: Pixels) -> Pixels:
+        if self._sizes is None:
+            return picture
+        image = Image.fromarray(picture)
+        return np.asarray(fit(image, *self._sizes.of(*image.size), "resize"))
+
+    @property
+    def _pad(self) -> int:
+        """Return the token that stands for a part of a picture."""
+        found: int = self._tokenizer.convert_tokens_to_ids(PAD)
+        return found
 
     def tokens(self, prompt: str, grids: Sequence[Sequence[int]] = ()) -> tuple[list[int], int]:
         """Return a prompt's ids with those of its pictures, and how many of them are not read.
@@ -92,8 +126,9 @@ class QwenVlEncoder:
         pictures = "".join(f"{name}{PICTURE}" for name in names)
         found = template_ids(self._tokenizer, template.replace("{}", f"{pictures}{{}}"), prompt)
         sizes = iter(rows * columns // 4 for _, rows, columns in grids)
-        pad = self._tokenizer.convert_tokens_to_ids(PAD)
-        ids = [each for token in found for each in [token] * (next(sizes) if token == pad else 1)]
+        ids = [
+            each for token in found for each in [token] * (next(sizes) if token == self._pad else 1)
+        ]
         return ids, len(before)
 
 

@@ -25,6 +25,18 @@ from diffusers.pipelines.flux.pipeline_flux_kontext import FluxKontextPipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein_inpaint import Flux2KleinInpaintPipeline
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_img2img import QwenImageImg2ImgPipeline
+from diffusers.pipelines.qwenimage.pipeline_qwenimage_inpaint import QwenImageInpaintPipeline
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import (
+    StableDiffusion3Pipeline,
+)
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_img2img import (
+    StableDiffusion3Img2ImgPipeline,
+)
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_inpaint import (
+    StableDiffusion3InpaintPipeline,
+)
 from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
 from diffusers.pipelines.z_image.pipeline_z_image_img2img import ZImageImg2ImgPipeline
 from diffusers.pipelines.z_image.pipeline_z_image_inpaint import ZImageInpaintPipeline
@@ -48,7 +60,10 @@ from tests.flow_models import (
     make_flux,
     make_flux2_dev,
     make_klein,
+    make_qwen_image,
+    make_sd3,
     make_z_image,
+    t5_tokenizer,
 )
 
 SHORT: Final = "a cat"
@@ -88,6 +103,16 @@ def schnell(recipe: Recipe) -> dict[str, Any]:
     return {"max_sequence_length": 256}
 
 
+def with_least(recipe: Recipe) -> dict[str, Any]:
+    """Tell the length of T5's tokens, to which diffusers pads and cuts them."""
+    least = max(77, len(t5_tokenizer()(recipe.prompt).input_ids))
+    return {**with_negative(recipe), "max_sequence_length": least}
+
+
+def with_true_scale(recipe: Recipe) -> dict[str, Any]:
+    return {"true_cfg_scale": recipe.guidance_scale, "negative_prompt": recipe.negative_prompt}
+
+
 FLUX: Final = Case(
     key="flux",
     make=make_flux,
@@ -111,6 +136,14 @@ KLEIN: Final = Case(
     mask=Flux2KleinInpaintPipeline,
     latents=lambda model, latents: model.to_vae(latents),
 )
+QWEN: Final = Case(
+    key="qwen",
+    make=make_qwen_image,
+    pipeline=QwenImagePipeline,
+    start=QwenImageImg2ImgPipeline,
+    mask=QwenImageInpaintPipeline,
+    told=with_true_scale,
+)
 CASES: Final[Mapping[str, Case]] = {
     "z": Case(
         key="z",
@@ -133,6 +166,16 @@ CASES: Final[Mapping[str, Case]] = {
         mask=ChromaInpaintPipeline,
         told=with_negative,
     ),
+    "sd3": Case(
+        key="sd3",
+        make=make_sd3,
+        pipeline=StableDiffusion3Pipeline,
+        start=StableDiffusion3Img2ImgPipeline,
+        mask=StableDiffusion3InpaintPipeline,
+        told=with_least,
+        latents=lambda model, latents: latents,
+    ),
+    "qwen": QWEN,
 }
 
 
@@ -164,6 +207,18 @@ def means(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         DiagonalGaussianDistribution, "sample", lambda self, generator=None: mode(self)
     )
+
+
+@pytest.fixture(autouse=True)
+def unscaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let diffusers guide Qwen-Image as other models: it gives the result the prompt's own norm."""
+    norm = torch.norm
+
+    def without(x: Tensor, *how: Any, **options: Any) -> Tensor:
+        guides = not how and options == {"dim": -1, "keepdim": True}
+        return torch.ones(1) if guides else norm(x, *how, **options)
+
+    monkeypatch.setattr(torch, "norm", without)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -203,6 +258,9 @@ def pipeline_of(kind: Any, folder: Path) -> Any:
             with_kwargs=True,
         )
         pipeline.transformer.register_to_config(guidance_embeds=False)  # which one of them asks for
+    if "QwenImage" in kind.__name__:  # it counts what precedes the words in true tokens
+        before = pipeline.prompt_template_encode.partition("user\n")
+        pipeline.prompt_template_encode_start_idx = len(pipeline.tokenizer("".join(before[:2]))[0])
     return pipeline
 
 
@@ -245,6 +303,8 @@ def words(name: str, **changes: Any) -> Recipe:
         told["negative_prompt"] = ""
     if name == "flux schnell":
         told["guidance_scale"] = 1.0
+    if name == "sd3":  # it pads both alike, Marble each to 77: as many tokens, by the same words
+        told["negative_prompt"] = " ".join(reversed(told.get("prompt", SHORT).split()))
     return recipe(**told)
 
 

@@ -1,5 +1,6 @@
 """What holds for each family that predicts velocities: sharing calls, masks, passes, previews."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,12 +17,13 @@ from PIL import Image
 from engine.denoise.denoising import evaluate
 from engine.errors import PromptError
 from engine.events import Progress
-from engine.families import flux
+from engine.families import flux, qwen_image
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
 from engine.loading.model import Model
 from engine.pictures.references import FLUX2
 from engine.pipeline.batching import Batching
+from engine.recipe.context_length import Joining
 from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
 from engine.text_encode.conditioning import TextEncoder
@@ -33,6 +35,8 @@ from tests.flow_models import (
     make_flux,
     make_flux2_dev,
     make_klein,
+    make_qwen_image,
+    make_sd3,
     make_z_image,
 )
 
@@ -45,8 +49,11 @@ MAKERS: Final[Mapping[str, Callable[[Path], Path]]] = {
     "flux2": make_klein,
     "flux2 dev": make_flux2_dev,
     "chroma": make_chroma,
+    "qwen": make_qwen_image,
+    "qwen edit": make_qwen_image,
+    "sd3": make_sd3,
 }
-REFERENCES: Final = {"flux": 1, "flux2": 4, "flux2 dev": 4}
+REFERENCES: Final = {"flux": 1, "flux2": 4, "flux2 dev": 4, "qwen edit": 3}
 USUAL: Final = {"sampler": "euler", "schedule": "simple", "steps": 3, "width": 64, "height": 64}
 LONG: Final = "a marble scholar who holds a book and reads it aloud in a garden of stone at noon"
 ENOUGH: Final = 45.0  # dB
@@ -101,7 +108,10 @@ def test_pictures_that_are_edited_by_words_share_calls_as_well(
 ) -> None:
     if model.reference_sizes is None:
         pytest.skip("it edits none by words")
-    monkeypatch.setattr(flux, "KONTEXT", FLUX2)  # whose sizes are of a megapixel
+    # Whose sizes are of a megapixel.
+    monkeypatch.setattr(flux, "KONTEXT", FLUX2)
+    monkeypatch.setattr(qwen_image, "QWEN_EDIT", FLUX2)
+    monkeypatch.setattr(qwen_image, "SEEN", FLUX2)
     rng = np.random.default_rng(0)
     seen = tuple(
         stored(tmp_path, Image.fromarray(rng.integers(0, 255, (64, 96, 3), np.uint8)))
@@ -137,8 +147,12 @@ def test_a_row_is_what_it_is_alone_whatever_shares_its_call(model: Model) -> Non
     through = make_loaded_model(model)
     made = [through.begin(each)[0] for each in crowd() if each.width == 64]
     alone = [evaluate(model, [picture])[0] for picture in made]
-    guided = [picture for picture in made if picture.rows == 2]
-    for batch in filter(None, (guided, [picture for picture in made if picture.rows == 1])):
+    batches = defaultdict(list)
+    for picture in made:
+        pads = picture.context_rule.joining is Joining.PAD
+        batches[picture.kind, picture.rows, pads or picture.tokens].append(picture)
+    assert max(map(len, batches.values())) > 1
+    for batch in batches.values():
         for picture, found in zip(batch, evaluate(model, batch), strict=True):
             expected = alone[made.index(picture)]
             assert (found - expected).abs().max() <= 1e-4

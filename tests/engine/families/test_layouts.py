@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from engine.families.z_image import network_of
 from engine.models.catalogue import Catalogue
 from engine.models.families import BY_KEY
 from engine.text_encode import qwen3
-from tests.flow_models import make_z_image
+from engine.text_encode.conditioning import TextEncoder
+from tests.flow_models import described, make_qwen_image, make_sd3, make_z_image
 
 CPU = torch.device("cpu")
 ENCODER = "text_encoders.qwen3_4b.transformer."
@@ -110,3 +111,64 @@ def test_a_folder_is_read_with_the_parts_that_its_owner_names(tmp_path: Path) ->
     due = load_file(file)
     name = next(each for each in due if each.endswith("embed_tokens.weight"))
     assert any(torch.equal(each, due[name]) for each in encoder.values() if each.ndim == 2)
+
+
+def files_of(made: Path, home: Path, parts: Mapping[str, str]) -> dict[str, Path]:
+    """Write each part of a folder to a file of its own."""
+    home.mkdir()
+    for part in parts:
+        save_file(tensors(made / part), home / f"{part}.safetensors")
+    return {own: home / f"{part}.safetensors" for part, own in parts.items()}
+
+
+def file_of(made: Path, file: Path, prefixes: Mapping[str, str]) -> None:
+    """Write the parts of a folder to one file; prefixes: of their tensors' names."""
+    save_file(
+        {
+            f"{prefix}{name}": each
+            for part, prefix in prefixes.items()
+            for name, each in tensors(made / part).items()
+        },
+        file,
+    )
+
+
+@pytest.mark.parametrize(("key", "make"), [("sd3", make_sd3), ("qwen", make_qwen_image)])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_model_is_the_same_in_every_layout(
+    key: str, make: Callable[[Path], Path], whole: bool, tmp_path: Path
+) -> None:
+    made = make(tmp_path / "it")
+    inside = {part: f"it.{part}." for part, _ in BY_KEY[key].parts} | {"transformer": "it.net."}
+    own = {part: "network" if part == "transformer" else part for part in inside}
+    parts, prefixes = files_of(made, tmp_path / "files", own), dict[str, str]()
+    if whole:
+        file_of(made, tmp_path / "it.safetensors", inside)
+        parts = dict.fromkeys(parts, tmp_path / "it.safetensors")
+        prefixes = {own[part]: prefix for part, prefix in inside.items()}
+    readers = {part: made / part for part in ("tokenizer", "tokenizer_3")}
+    if key == "sd3":  # read from a file, it would have the true one's form
+        parts["vae"] = made / "vae"
+    folder = described(made, key)
+    first = load(folder, CPU, torch.float32)
+    second = load(
+        replace(
+            folder,
+            folder=tmp_path,
+            file=parts["network"],
+            parts={**parts, **readers},
+            prefixes=prefixes,
+        ),
+        CPU,
+        torch.float32,
+    )
+    modules = {**second.parts, "vae": second.vae}
+    for part, due in {**first.parts, "vae": first.vae}.items():
+        held = modules[part].state_dict()
+        assert held.keys() == due.state_dict().keys()
+        assert all(torch.equal(each, held[name]) for name, each in due.state_dict().items())
+    texts = [TextEncoder(each).encode("a (cat:1.2) in a cathedral") for each in (first, second)]
+    # Where a tensor lies in memory moves last bits.
+    assert (texts[0].embeds - texts[1].embeds).abs().max() <= 1e-5
+    for name, each in texts[0].others.items():
+        assert (each - texts[1].others[name]).abs().max() <= 1e-5

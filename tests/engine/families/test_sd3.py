@@ -90,16 +90,8 @@ def test_texts_stand_beside_each_other_and_t5_behind_them() -> None:
         torch.full((1, tokens, width), float(number))
         for number, (tokens, width) in enumerate([(77, 768), (154, 1280), (99, 4096)], 1)
     )
-    joined = sd3.join_texts(clip_l, clip_g, t5)
+    joined = sd3.join_texts([clip_l, clip_g], t5)
     assert joined.shape == (1, 77 + 99, 4096)
     clip = torch.tensor([1.0] * 768 + [2.0] * 1280 + [0.0] * 2048)
     assert bool((joined[0, :77] == clip).all())
     assert bool((joined[0, 77:] == 3).all())
-
-
-def test_an_absent_encoder_leaves_zeros_or_nothing() -> None:
-    clip_g, t5 = torch.ones(1, 77, 1280), torch.ones(1, 99, 4096)
-    assert torch.equal(sd3.join_texts(None, None, t5), t5)
-    alone = sd3.join_texts(None, clip_g, None)
-    assert alone.shape == (1, 77, 4096)
-    assert alone[0, 0].tolist() == [0.0] * 768 + [1.0] * 1280 + [0.0] * 2048

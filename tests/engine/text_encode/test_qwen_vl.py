@@ -142,7 +142,9 @@ def test_words_without_pictures_are_read_alike_with_and_without_eyes() -> None:
 @torch.inference_mode()
 def test_pictures_are_seen_as_transformers_does() -> None:
     pictures = [picture(100, 60), picture(60, 120, seed=1)]
-    found = encoder(comfyui_names()).encode("make it bronze", pictures)
+    told = encoder(comfyui_names()).encode("make it bronze", None, pictures)
+    assert told.mask is not None
+    found = told.embeds[told.mask][None]
     seen = qwen_vl.see(pictures)
     ids, dropped = QwenVlEncoder(tokenizer(), None, device=CPU).tokens(
         "make it bronze", seen["image_grid_thw"].tolist()
