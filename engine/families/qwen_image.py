@@ -32,10 +32,11 @@ from engine.families.flux import ENTRIES, PATCH, pack, told_exactly, unpack
 from engine.files.atomic import read_object
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import PREFIX, Names, count, respelled
-from engine.loading.model import NETWORK, Conditioning, Prompts
+from engine.loading.model import Conditioning, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.catalogue import Checkpoint
 from engine.models.model_files import ModelFiles
+from engine.models.parts import NETWORK
 from engine.models.weights import NETWORK_FOLDER
 from engine.pictures.references import QWEN_EDIT, ReferenceSizes
 from engine.recipe.context_length import ContextRule, Joining

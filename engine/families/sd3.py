@@ -37,11 +37,12 @@ from engine.loading.makers_names import (
     same,
     thirds,
 )
-from engine.loading.model import NETWORK, Conditioning, LoraName, Prompts
+from engine.loading.model import Conditioning, LoraName, Prompts
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.models.catalogue import Checkpoint
 from engine.models.families import CONFIGS
 from engine.models.model_files import ModelFiles
+from engine.models.parts import NETWORK
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import WINDOW, ContextRule, Joining
 from engine.text_encode import clip, t5
