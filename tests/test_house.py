@@ -42,7 +42,7 @@ ARROWS = {
     "engine.queue": "pictures recipe errors sentences",
     "engine.check": (
         "executors pipeline families spec text_encode finish decode loading models recipe device "
-        "events errors"
+        "files events errors"
     ),
     "engine.executors": (
         "pipeline families spec finish loading models device files events errors sentences"

@@ -17,6 +17,7 @@ from engine.device.backends import is_out_of_memory
 from engine.device.finite import check_values
 from engine.errors import BrokenModel, OutOfMemory
 from engine.families.registry import load
+from engine.files.safetensors import as_broken_model, read_header
 from engine.finish.upscale import load_upscale_model
 from engine.loading.lora_file import read_entries
 from engine.loading.modules import read_tensors
@@ -25,6 +26,7 @@ from engine.models.control_files import context_width, family_title
 from engine.models.families import BY_KEY
 from engine.models.folders import ModelKind
 from engine.models.model_files import KINDS, ModelFiles
+from engine.models.part_kinds import VAE, told
 from engine.text_encode.embeddings import find_vectors
 
 # On the CPU in half precision, a single file's weights stay memory-mapped.
@@ -86,6 +88,12 @@ def _lora(name: str, path: Path) -> str:
 def _vae(name: str, path: Path) -> str:
     if is_tiny(path):
         return f"tiny, {read_tiny(name, path).config.latent_channels} channels"
+    if path.is_file():
+        with as_broken_model(name):
+            kind = told(VAE, read_header(path).tensors)
+        if kind:  # of a flow model
+            check_values(name, read_tensors(name, path).items())
+            return kind.title
     vae = read_vae(name, path, BY_KEY["sd1"].config_folder)
     return f"{vae.config.latent_channels} channels"
 

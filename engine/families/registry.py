@@ -3,6 +3,8 @@
 from importlib import import_module
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from engine.loading.model import Model
 from engine.models.catalogue import Checkpoint
@@ -22,6 +24,13 @@ def load(
     there (None: all memory): a family whose weights may stay as they are stored, and be cast at
     each use, keeps to it.
     """
+    _silence_libraries()
     family = import_module(f"engine.families.{checkpoint.family.module}")
     model: Model = family.load(checkpoint, device, dtype, weights_device, room)
     return model
+
+
+def _silence_libraries() -> None:
+    for logging_of in (diffusers_logging, transformers_logging):
+        logging_of.set_verbosity_error()
+        logging_of.disable_progress_bar()

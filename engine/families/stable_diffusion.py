@@ -23,11 +23,9 @@ from diffusers.loaders.single_file_utils import (
 )
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from engine.decode.external_vae import read_vae
 from engine.device.backends import layout, precision
@@ -273,7 +271,6 @@ def load(
     dtype: of the U-Net and the text encoders; weights_device: where the weights are kept, if not
     on the device.
     """
-    _silence_libraries()
     dtype = dtype or precision(device)
     parts = _Parts(checkpoint, weights_device or device)
     unet = parts.weights("unet", UNet2DConditionModel, dtype)
@@ -390,9 +387,3 @@ class _Parts:
         if part == "vae":
             self._left += [f"{VAE}{name}" for name in left_in_vae(tensors, module)]
         return module
-
-
-def _silence_libraries() -> None:
-    for logging_of in (diffusers_logging, transformers_logging):
-        logging_of.set_verbosity_error()
-        logging_of.disable_progress_bar()

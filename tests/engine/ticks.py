@@ -69,7 +69,7 @@ class OneModel(Residency):
         return self.loaded_model
 
     load = get
-    loading = False  # type: ignore[assignment]
+    loading = False
 
     def close(self) -> None:
         pass
