@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-import torch
-
-from engine.device.backends import CUDA, pick_device
+from engine.device.backends import most_memory, pick_device
 from engine.errors import EngineError
 from engine.events import Ended, Progress, Stage
 from engine.executors.config import EngineConfig
@@ -83,15 +80,3 @@ def small_recipe(checkpoint: Checkpoint) -> Recipe:
         schedule=its.schedule,
         checkpoint=checkpoint.name,
     )
-
-
-def most_memory(device: torch.device) -> int:
-    """Return the most bytes that were in use until now; 0 where the system does not say."""
-    if device.type == CUDA:
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        return 0
-    import resource  # of Unix alone
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

@@ -7,6 +7,7 @@ recommends a share to each program.
 
 import os
 import platform
+import sys
 from typing import Final
 
 import torch
@@ -82,6 +83,18 @@ def memory(device: torch.device) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return UNKNOWN
+
+
+def most_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use until now; 0 where the system does not say."""
+    if device.type == CUDA:
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0
+    import resource  # of Unix alone
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def name(device: torch.device) -> str:

@@ -136,8 +136,8 @@ def alter(patch: pytest.MonkeyPatch, **models: Mapping[str, Any]) -> None:
     """Let models in folders, by their names, have other properties than their files tell."""
     describe = catalogue.describe
 
-    def altered(name: str, folder: Path) -> Checkpoint:
-        found, changes = describe(name, folder), dict(models.get(name, {}))
+    def altered(name: str, folder: Path, *parts: Any) -> Checkpoint:
+        found, changes = describe(name, folder, *parts), dict(models.get(name, {}))
         if "guidance_scale" in changes.get("lacks", ()):
             changes["defaults"] = replace(found.defaults, guidance_scale=1.0)
         return replace(found, **changes)

@@ -121,6 +121,7 @@ MADE_ON_THE_PROCESSOR = {
     "engine/denoise/schedules.py",
     "engine/finish/safety.py",
     "engine/loading/noise_schedule.py",
+    "engine/loading/weights.py",
     "engine/device/backends.py",
 }
 
