@@ -23,8 +23,8 @@ def keep_unmasked(
     """Paint where the mask is 1; elsewhere keep to the latents. As ComfyUI's KSamplerX0Inpaint.
 
     latents, noise: [1, C, h, w] fp32; mask: [1, 1, h, w] in 0 … 1; add_noise: noises latents to a
-    σ. The model gets the kept part
-    noised to the same σ; in its prediction that part is replaced by the latents.
+    σ. The model gets the kept part noised to the same σ; in its prediction that part is replaced by
+    the latents.
     """
     kept = 1 - mask
     state = advance(sampling)

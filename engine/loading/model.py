@@ -3,7 +3,7 @@
     model.noise(width, height, steps)      # how noise levels are spaced
     model.prompts(embeddings).encode(…)    # stage 1: words → `Conditioning`
     model.predict(x, …)                    # stage 2: one call of the network
-    model.decode(latents)                  # stage 3
+    model.to_vae(latents)                  # stage 3: what its VAE decodes
 
 The families are in `engine/families`; the stages know this class alone.
 """
@@ -33,11 +33,11 @@ from engine.recipe.context_length import ContextRule
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
-    """What a network is told of the words, a row for each prompt; all tensors fp32.
+    """What a network is told of the words, a row for each prompt; fp32, but for the mask.
 
     embeds: what it attends to, [rows, tokens, width]; mask: which of these tokens there are,
-    [rows, tokens] bool (None: all); others: further tensors by name, [rows, …], and what they are
-    is the family's own matter.
+    [rows, tokens] bool (None: all), on the CPU where a family needs lengths and on the device where
+    its network takes it; others: further tensors by name, [rows, …], each family's own.
     """
 
     embeds: Tensor
