@@ -20,7 +20,7 @@ from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, Fl
 from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flow_model import FlowModel, Parts
 from engine.families.flux import (
     BLOCKS,
     ENTRIES,
@@ -35,19 +35,14 @@ from engine.families.flux import (
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import Names, count, respelled, same
 from engine.loading.model import Conditioning, Prompts
-from engine.loading.modules import IN_PLACE, Target, fill
-from engine.models.catalogue import Checkpoint
+from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.model_files import ModelFiles
-from engine.pictures.start_image import Pixels
-from engine.recipe.context_length import ContextRule, Joining
 from engine.text_encode import t5
-from engine.text_encode.conditioning import padded
+from engine.text_encode.conditioning import PaddedPrompts
 
 # Its module takes another class of that name, and warns at each use that this one is to replace it.
 transformer_chroma.FluxPosEmbed = FluxPosEmbed
 
-USUAL: Final = 64  # tokens of a prompt
-MULTIPLE: Final = 32  # tokens, of which texts are brought to a multiple
 ROWS: Final = 344  # of modulation, whatever the number of blocks
 EPSILON: Final = 1e-6  # of the small network's norms
 LAYER: Final = "distilled_guidance_layer.layers.#"
@@ -70,26 +65,25 @@ class Chroma(FlowModel):
 
     names: ClassVar[Names] = LORA_NAMES
 
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        return {
+            "network": parts.network(network_of),
+            "vae": parts.vae(),
+            "text_encoders": parts.text_encoders(text_encoder=t5.encoder_of),
+            "tokenizers": {"tokenizer": parts.tokenizer("tokenizer")},
+        }
+
     def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
         """Return its noise levels, the same for all sizes: ComfyUI's."""
         return FlowSchedule(shift=math.exp(MUS[1][1]), entries=ENTRIES)
 
     def prompts(self, embeddings: ModelFiles) -> Prompts:
-        """Return what encodes prompts; T5 knows no embeddings."""
+        """Return what encodes prompts: T5 with a token of padding, and without embeddings."""
         encoder, tokenizer = self.encoders["text_encoder"], self.tokenizers["tokenizer"]
-        return _Prompts(
-            t5.T5Encoder(tokenizer, encoder, device=self.device, ends=False, masked=True)
-        )
-
-    def blank(self, rows: int) -> Conditioning:
-        """Return zeros in the form of its conditioning, of a usual length."""
-        width = self.network.config.joint_attention_dim
-        mask = torch.ones((rows, USUAL), dtype=torch.bool)
-        return Conditioning(torch.zeros((rows, USUAL, width), device=self.device), mask)
-
-    def context_rule(self, width: int, height: int) -> ContextRule:
-        """Return the rule of texts that are padded and masked."""
-        return joint_attention(Joining.PAD, width, height, USUAL)
+        words = t5.T5Encoder(tokenizer, encoder, device=self.device, ends=False, masked=True)
+        return PaddedPrompts(words.encode)
 
     def velocity(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
@@ -100,40 +94,7 @@ class Chroma(FlowModel):
         return predict(self.network, x, sigma, texts, mask)
 
 
-class _Prompts:
-    """Encode prompts by T5, as its makers do: of padding one token is read."""
-
-    size = 0  # it loads nothing
-
-    def __init__(self, encoder: t5.T5Encoder) -> None:
-        self._encoder = encoder
-
-    def encode(
-        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
-    ) -> Conditioning:
-        """Return a prompt's conditioning, one row; raises `PromptError`."""
-        return padded(self._encoder.encode(prompt), MULTIPLE)
-
-
-def load(
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-    weights_device: torch.device | None = None,
-    room: int | None = None,
-) -> Chroma:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
-    dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, dtype, weights_device, room)
-    return Chroma(
-        checkpoint=checkpoint,
-        device=device,
-        dtype=dtype,
-        network=parts.network(network_of),
-        vae=parts.vae(),
-        text_encoders={"text_encoder": parts.text_encoder("text_encoder", t5.encoder_of)},
-        tokenizers={"tokenizer": parts.tokenizer("tokenizer")},
-    )
+load = Chroma.load
 
 
 class _Processor(FluxAttnProcessor):  # type: ignore[misc]
@@ -182,10 +143,8 @@ def network_of(
 
     Raises `BadFile` where tensors are missing or unknown.
     """
-    names = respell(tensors)
-    with torch.device("meta"):
-        network = ChromaTransformer2DModel(**config_of(names))
-    network = fill(network, names, target)
+    names = respelled(tensors, NAMES)
+    network = build(ChromaTransformer2DModel, config_of(names), names, target)
     network.set_attn_processor(_Processor())
     # Not weights: the table of the rows' numbers, and what the makers' norms add to variances.
     embedder = network.time_text_embed
@@ -197,11 +156,6 @@ def network_of(
     for norm in network.distilled_guidance_layer.norms:
         norm.eps = EPSILON
     return network
-
-
-def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names; fused projections are split into views."""
-    return respelled(tensors, NAMES)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ FLUX_PREVIEW: Final = (
 )  # fmt: skip
 
 CLIP_END: Final = 49407  # by which texts are padded
+USUAL: Final = 64  # tokens of a prompt
 
 Make = Callable[[Mapping[str, Tensor], Target], Any]
 ReadVae = Callable[[str, Path, str], Any]
@@ -94,6 +95,39 @@ class FlowModel(Model):
         if not self.takes_guidance:
             return text
         return text.beside(guidance=torch.tensor([guidance_scale]))
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+        weights_device: torch.device | None = None,
+        room: int | None = None,
+    ) -> Self:
+        """Load all modules of a checkpoint, as `engine.families.registry.load` says."""
+        dtype = flow_dtype(device, dtype)
+        parts = Parts(checkpoint, device, dtype, weights_device, room)
+        return cls(checkpoint=checkpoint, device=device, dtype=dtype, **cls.read(parts))
+
+    @classmethod
+    @abstractmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+
+    @property
+    def text_width(self) -> int:
+        """Return the width of the embeddings that the network attends to."""
+        return int(self.network.config.joint_attention_dim)
+
+    def blank(self, rows: int) -> Conditioning:
+        """Return zeros in the form of its conditioning, of a usual length, with a mask."""
+        texts = torch.zeros((rows, USUAL, self.text_width), device=self.device)
+        return Conditioning(texts, torch.ones((rows, USUAL), dtype=torch.bool))
+
+    def context_rule(self, width: int, height: int) -> ContextRule:
+        """Return the rule of texts that are padded and masked."""
+        return joint_attention(Joining.PAD, width, height, USUAL)
 
     def levels(self, sigmas: Sequence[float]) -> Tensor:
         """Return each row's σ, [1, n] fp32, on the device."""
@@ -177,7 +211,7 @@ class Parts:
         weights_device: torch.device | None,
         room: int | None,
     ) -> None:
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._device = device
         self._dtype = dtype
         self._weights_device = weights_device or device
@@ -187,14 +221,14 @@ class Parts:
         """Return the network that `make` makes of its tensors."""
         return self._module(NETWORK, make, NETWORK_FOLDER)
 
-    def text_encoder(self, part: str, make: Make) -> Any:
-        """Return a text encoder."""
-        return self._module(part, make, part)
+    def text_encoders(self, **makes: Make) -> dict[str, Any]:
+        """Return text encoders by their parts; makes: what makes each of its tensors."""
+        return {part: self._module(part, make, part) for part, make in makes.items()}
 
     def tokenizer(self, part: str, read: Callable[[Path], Any] = tokenizer_of) -> Any:
         """Return what `read` reads of a tokenizer's folder."""
-        folder = self._checkpoint.parts.get(part, self._checkpoint.folder / part)
-        with reading(self._checkpoint.name, part):
+        folder = self.checkpoint.parts.get(part, self.checkpoint.folder / part)
+        with reading(self.checkpoint.name, part):
             return read(folder)
 
     def clip_tokenizer(self, part: str, pad: int = CLIP_END) -> Any:
@@ -202,10 +236,10 @@ class Parts:
 
         pad: the token that fills its windows.
         """
-        with reading(self._checkpoint.name, part):
-            if self._checkpoint.file:
+        with reading(self.checkpoint.name, part):
+            if self.checkpoint.file:
                 return make_tokenizer(pad)
-            return tokenizer_of(self._checkpoint.folder / part)
+            return tokenizer_of(self.checkpoint.folder / part)
 
     def vae(self, read: ReadVae = read_flux_vae) -> Any:
         """Return the VAE.
@@ -213,13 +247,13 @@ class Parts:
         read: reads its file or folder, fp32 on the CPU, or raises `BrokenModel`; it is given the
         model's name, the path, and what the tensors' names begin with in a file that holds more.
         """
-        its = self._checkpoint
+        its = self.checkpoint
         path = its.parts.get("vae") or its.file or its.folder / "vae"
         vae = read(its.name, path, its.prefixes.get("vae", "")).eval().requires_grad_(False)
         return vae.to(self._weights_device).to(memory_format=layout(self._device))
 
     def _module(self, part: str, make: Make, folder: str) -> Any:
-        name = self._checkpoint.name
+        name = self.checkpoint.name
         target = Target(self._dtype, self._weights_device, self._room)
         with reading(name, part):
             module = make(self._tensors(part, folder), target)
@@ -228,7 +262,7 @@ class Parts:
         return module
 
     def _tensors(self, part: str, folder: str) -> Mapping[str, Tensor]:
-        its = self._checkpoint
+        its = self.checkpoint
         path = its.parts.get(part) or its.file or its.folder / folder
         whole = map_weights(its.name, path)
         prefix = its.prefixes.get(part, "")

@@ -19,12 +19,11 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from engine.denoise.flow import FlowSchedule, linear_mu
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flow_model import FlowModel, Parts, joint_attention
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, Rows, count, respelled, same, thirds
 from engine.loading.model import Conditioning, Prompts
-from engine.loading.modules import IN_PLACE, Target, fill
-from engine.models.catalogue import Checkpoint
+from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.model_files import ModelFiles
 from engine.pictures.references import KONTEXT, ReferenceSizes
 from engine.pictures.start_image import Pixels
@@ -111,6 +110,21 @@ class Flux(FlowModel):
 
     names: ClassVar[Names] = LORA_NAMES
 
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        return {
+            "network": parts.network(network_of),
+            "vae": parts.vae(),
+            "text_encoders": parts.text_encoders(
+                text_encoder=clip.encoder_of, text_encoder_2=t5.encoder_of
+            ),
+            "tokenizers": {
+                "tokenizer": parts.clip_tokenizer("tokenizer"),
+                "tokenizer_2": parts.tokenizer("tokenizer_2"),
+            },
+        }
+
     @property
     def least(self) -> int:
         """Return the tokens to which texts are padded: its makers' number, for schnell 256.
@@ -167,6 +181,9 @@ class Flux(FlowModel):
         return predict(self.network, x, sigma, texts, pooled, guidance, references)
 
 
+load = Flux.load
+
+
 class _Prompts:
     """Encode prompts by T5, and by CLIP for the pooled embedding."""
 
@@ -188,33 +205,6 @@ class _Prompts:
     ) -> Conditioning:
         """Return a prompt's conditioning, one row; raises `PromptError`."""
         return Conditioning(self._t5.encode(prompt), None, {"pooled": self._clip.pooled(prompt)})
-
-
-def load(
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-    weights_device: torch.device | None = None,
-    room: int | None = None,
-) -> Flux:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
-    dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, dtype, weights_device, room)
-    return Flux(
-        checkpoint=checkpoint,
-        device=device,
-        dtype=dtype,
-        network=parts.network(network_of),
-        vae=parts.vae(),
-        text_encoders={
-            "text_encoder": parts.text_encoder("text_encoder", clip.encoder_of),
-            "text_encoder_2": parts.text_encoder("text_encoder_2", t5.encoder_of),
-        },
-        tokenizers={
-            "tokenizer": parts.clip_tokenizer("tokenizer"),
-            "tokenizer_2": parts.tokenizer("tokenizer_2"),
-        },
-    )
 
 
 def predict(
@@ -312,15 +302,8 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Flux
 
     Raises `BadFile` where tensors are missing or unknown.
     """
-    names = respell(tensors)
-    with torch.device("meta"):
-        network = FluxTransformer2DModel(**config_of(names))
-    return fill(network, names, target)
-
-
-def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names; fused projections are split into views."""
-    return respelled(tensors, NAMES)
+    names = respelled(tensors, NAMES)
+    return build(FluxTransformer2DModel, config_of(names), names, target)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -19,29 +19,26 @@ from torch import Tensor
 
 from engine.decode import flux2_vae
 from engine.denoise.flow import FlowSchedule, flux2_mu
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention, whole_tokens
+from engine.families.flow_model import FlowModel, Parts, joint_attention, whole_tokens
 from engine.families.flux import DOUBLE, PIXELS, SINGLE, told_exactly
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import SWAPPED, Names, count, respelled, same, thirds
 from engine.loading.model import Conditioning, Prompts
-from engine.loading.modules import IN_PLACE, Target, fill
-from engine.models.catalogue import Checkpoint
+from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.model_files import ModelFiles
 from engine.pictures.references import FLUX2, ReferenceSizes
 from engine.recipe.context_length import ContextRule, Joining
-from engine.text_encode import mistral3, qwen3, stacked
+from engine.text_encode import language_model, mistral3, qwen3
 
 ENTRIES: Final = 10_000  # of the table of σ, about
 # How its text encoders read prompts, by what transformers calls their form.
 READINGS: Final = {
-    "qwen3": stacked.Reading(
+    "qwen3": language_model.Reading(
         layers=(9, 18, 27),
         template="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-        special=qwen3.SPECIAL,
         pad="<|endoftext|>",
-        left=False,
     ),
-    "mistral": stacked.Reading(
+    "mistral": language_model.Reading(
         layers=(10, 20, 30),
         template="<s>[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give "
         "structured responses focusing on object relationships, object\nattribution and actions "
@@ -95,6 +92,16 @@ class Flux2(FlowModel):
     names: ClassVar[Names] = NAMES
     patch: ClassVar[int] = 1
 
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        return {
+            "network": parts.network(network_of),
+            "vae": parts.vae(flux2_vae.read_vae),
+            "text_encoders": parts.text_encoders(text_encoder=text_encoder_of),
+            "tokenizers": {"tokenizer": parts.tokenizer("tokenizer", mistral3.tokenizer_of)},
+        }
+
     @property
     def latent_channels(self) -> int:
         """Return the number of channels of the network's latents."""
@@ -134,17 +141,17 @@ class Flux2(FlowModel):
         """Return what encodes prompts; language models know no embeddings."""
         encoder = self.encoders["text_encoder"]
         tokenizer, how = self.tokenizers["tokenizer"], READINGS[encoder.config.model_type]
-        return stacked.Prompts(encoder, tokenizer, self.device, how)
+        return language_model.Prompts(encoder, tokenizer, self.device, how)
 
     def blank(self, rows: int) -> Conditioning:
         """Return zeros in the form of its conditioning, of the least length."""
         width = self.network.config.joint_attention_dim
-        texts = torch.zeros((rows, stacked.LEAST, width), device=self.device)
+        texts = torch.zeros((rows, language_model.LEAST, width), device=self.device)
         return self.conditions(Conditioning(texts), 0, 0, 1.0)
 
     def context_rule(self, width: int, height: int) -> ContextRule:
         """Return the rule of texts that are padded and not masked."""
-        return joint_attention(Joining.EQUAL, width, height, stacked.LEAST, self.patch)
+        return joint_attention(Joining.EQUAL, width, height, language_model.LEAST, self.patch)
 
     @property
     def reference_sizes(self) -> ReferenceSizes | None:
@@ -159,32 +166,14 @@ class Flux2(FlowModel):
         return predict(self.network, x, sigma, texts, guidance, references)
 
 
-def load(
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-    weights_device: torch.device | None = None,
-    room: int | None = None,
-) -> Flux2:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
-    dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, dtype, weights_device, room)
-    return Flux2(
-        checkpoint=checkpoint,
-        device=device,
-        dtype=dtype,
-        network=parts.network(network_of),
-        vae=parts.vae(flux2_vae.read_vae),
-        text_encoders={"text_encoder": parts.text_encoder("text_encoder", text_encoder_of)},
-        tokenizers={"tokenizer": parts.tokenizer("tokenizer", mistral3.tokenizer_of)},
-    )
+load = Flux2.load
 
 
 def text_encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
     """Return klein's or dev's text encoder, without the layers that are not read."""
     klein = any(name.endswith("self_attn.q_norm.weight") for name in tensors)
     form, make = ("qwen3", qwen3.encoder_of) if klein else ("mistral", mistral3.encoder_of)
-    return make(stacked.first_layers(tensors, READINGS[form].layers[-1]), target)
+    return make(language_model.first_layers(tensors, READINGS[form].layers[-1]), target)
 
 
 def predict(
@@ -228,15 +217,8 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Flux
 
     Raises `BadFile` where tensors are missing or unknown.
     """
-    names = respell(tensors)
-    with torch.device("meta"):
-        network = Flux2Transformer2DModel(**config_of(names))
-    return fill(network, names, target)
-
-
-def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names; fused projections are split into views."""
-    return respelled(tensors, NAMES)
+    names = respelled(tensors, NAMES)
+    return build(Flux2Transformer2DModel, config_of(names), names, target)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import Names, Rows, count, in_blocks, respelled, same
-from engine.loading.modules import IN_PLACE, Target, fill
+from engine.loading.modules import IN_PLACE, Target, build
 
 PATCH: Final = 2  # latents on each side of a token
 THETA: Final = 10_000
@@ -66,7 +66,7 @@ NAMES: Final[Names] = {
         }
     ),
 }
-UNUSED: Final = "norm_final.weight"  # left in some files
+UNUSED: Final = ("norm_final.weight",)  # left in some files
 
 
 class Network(Lumina2Transformer2DModel):  # type: ignore[misc]
@@ -134,20 +134,11 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Netw
 
     Raises `BadFile` where tensors are missing or unknown.
     """
-    names = respell(tensors)
-    with torch.device("meta"):
-        network = Network(**config_of(names))
-    network = fill(network, names, target)
+    names = respelled(tensors, NAMES, UNUSED)
+    network = build(Network, config_of(names), names, target)
     # Tables that follow from the configuration: no weights, and on `meta` without values.
     network.rope_embedder = _Positions(THETA, network.config.axes_dim_rope, LENGTHS, PATCH)
     return network
-
-
-def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names; fused projections are split into views."""
-    found = respelled(tensors, NAMES)
-    found.pop(UNUSED, None)
-    return found
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

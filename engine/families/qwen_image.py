@@ -27,23 +27,20 @@ from torch import Tensor
 
 from engine.decode import qwen_vae
 from engine.denoise.flow import FlowSchedule
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flow_model import FlowModel, Parts
 from engine.families.flux import ENTRIES, PATCH, pack, told_exactly, unpack
 from engine.files.atomic import read_object
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import PREFIX, Names, count, respelled
 from engine.loading.model import Conditioning, Prompts
-from engine.loading.modules import IN_PLACE, Target, fill
-from engine.models.catalogue import Checkpoint
+from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.model_files import ModelFiles
 from engine.models.parts import NETWORK
 from engine.models.weights import NETWORK_FOLDER
 from engine.pictures.references import QWEN_EDIT, ReferenceSizes
-from engine.recipe.context_length import ContextRule, Joining
 from engine.text_encode import qwen_vl
 
 MU: Final = 1.15  # ComfyUI's, for all sizes; the makers' grows with them
-USUAL: Final = 64  # tokens of a prompt
 # At which Qwen2.5-VL sees pictures from 2509 on; before, as the network does.
 SEEN: Final = ReferenceSizes(multiple=32, pixels=384 * 384, enlarges=True)
 # Latents → red, green and blue, and the constant: ComfyUI's numbers.
@@ -67,6 +64,24 @@ class QwenImage(FlowModel):
     """A loaded model of this family."""
 
     names: ClassVar[Names] = NAMES
+
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        its = parts.checkpoint
+        config = read_object(its.parts.get(NETWORK, its.folder / NETWORK_FOLDER) / CONFIG)
+        network = partial(network_of, clean_references=bool(config.get("zero_cond_t")))
+        sees = partial(qwen_vl.encoder_of, sees=its.references > 0)
+        encoders = parts.text_encoders(text_encoder=sees)
+        tokenizer = parts.tokenizer("tokenizer")
+        picture = tokenizer.convert_tokens_to_ids(qwen_vl.PAD)
+        encoders["text_encoder"].config.image_token_id = picture
+        return {
+            "network": parts.network(network),
+            "vae": parts.vae(qwen_vae.read_vae),
+            "text_encoders": encoders,
+            "tokenizers": {"tokenizer": tokenizer},
+        }
 
     def from_vae(self, mean: Tensor) -> Tensor:
         """Return latents, [1, 16, h, w] fp32, of the mean that the VAE encodes to."""
@@ -108,16 +123,6 @@ class QwenImage(FlowModel):
             sizes=SEEN if several else None,
         )
 
-    def blank(self, rows: int) -> Conditioning:
-        """Return zeros in the form of its conditioning, of a usual length."""
-        width = self.network.config.joint_attention_dim
-        mask = torch.ones((rows, USUAL), dtype=torch.bool)
-        return Conditioning(torch.zeros((rows, USUAL, width), device=self.device), mask)
-
-    def context_rule(self, width: int, height: int) -> ContextRule:
-        """Return the rule of texts that are padded and masked."""
-        return joint_attention(Joining.PAD, width, height, USUAL)
-
     def velocity(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
     ) -> Tensor:
@@ -127,32 +132,7 @@ class QwenImage(FlowModel):
         return predict(self.network, x, sigma, texts, mask, references)
 
 
-def load(
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-    weights_device: torch.device | None = None,
-    room: int | None = None,
-) -> QwenImage:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
-    dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, dtype, weights_device, room)
-    folder = checkpoint.parts.get(NETWORK, checkpoint.folder / NETWORK_FOLDER)
-    config = read_object(folder / CONFIG)
-    network = partial(network_of, clean_references=bool(config.get("zero_cond_t")))
-    part = "text_encoder"
-    encoder = parts.text_encoder(part, partial(qwen_vl.encoder_of, sees=checkpoint.references > 0))
-    tokenizer = parts.tokenizer("tokenizer")
-    encoder.config.image_token_id = tokenizer.convert_tokens_to_ids(qwen_vl.PAD)
-    return QwenImage(
-        checkpoint=checkpoint,
-        device=device,
-        dtype=dtype,
-        network=parts.network(network),
-        vae=parts.vae(qwen_vae.read_vae),
-        text_encoders={part: encoder},
-        tokenizers={"tokenizer": tokenizer},
-    )
+load = QwenImage.load
 
 
 def predict(
@@ -195,21 +175,13 @@ def network_of(
     ComfyUI's files tell it by a tensor. Raises `BadFile` where tensors are missing or unknown.
     """
     marked = any(name.removeprefix(PREFIX) == CLEAN_REFERENCES for name in tensors)
-    names = respell(tensors)
-    with torch.device("meta"):
-        config = config_of(names)
-        network = QwenImageTransformer2DModel(**config, zero_cond_t=clean_references or marked)
-    network = fill(network, names, target)
+    names = respelled(tensors, NAMES, (CLEAN_REFERENCES,))
+    config = config_of(names)
+    config["zero_cond_t"] = clean_references or marked
+    network = build(QwenImageTransformer2DModel, config, names, target)
     # Tables that follow from the configuration: no weights, and on `meta` without values.
     network.pos_embed = QwenEmbedRope(THETA, config["axes_dims_rope"], scale_rope=True)
     return network
-
-
-def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names, which are the makers' own, without a file's prefix."""
-    found = respelled(tensors, NAMES)
-    found.pop(CLEAN_REFERENCES, None)
-    return found
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

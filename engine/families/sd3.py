@@ -24,7 +24,7 @@ from torch.nn.functional import pad
 
 from engine.decode.external_vae import read_vae
 from engine.denoise.flow import FlowSchedule
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flow_model import FlowModel, Parts, joint_attention
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import (
     PREFIX,
@@ -38,8 +38,7 @@ from engine.loading.makers_names import (
     thirds,
 )
 from engine.loading.model import Conditioning, LoraName, Prompts
-from engine.loading.modules import IN_PLACE, Target, fill
-from engine.models.catalogue import Checkpoint
+from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.families import CONFIGS
 from engine.models.model_files import ModelFiles
 from engine.models.parts import NETWORK
@@ -113,6 +112,28 @@ class Sd3(FlowModel):
 
     names: ClassVar[Names] = NAMES
 
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        # CLIP-L's files hold a matrix for its pooled embedding that these models do not use; in
+        # folders, which diffusers multiplies by it, it is the identity.
+        its = parts.checkpoint
+        place = its.parts.get("text_encoder") or its.file or its.folder
+        clip_l = partial(clip.pooling_encoder_of, activation="quick_gelu", projects=place.is_dir())
+        clip_g = partial(clip.pooling_encoder_of, activation="gelu")
+        return {
+            "network": parts.network(network_of),
+            "vae": parts.vae(read_sd3_vae),
+            "text_encoders": parts.text_encoders(
+                text_encoder=clip_l, text_encoder_2=clip_g, text_encoder_3=t5.encoder_of
+            ),
+            "tokenizers": {
+                "tokenizer": parts.clip_tokenizer("tokenizer"),
+                "tokenizer_2": parts.clip_tokenizer("tokenizer_2", EXCLAMATION),
+                "tokenizer_3": parts.tokenizer("tokenizer_3"),
+            },
+        }
+
     def lora_names(self, part: str, modules: Sequence[str]) -> Iterator[LoraName]:
         """Yield each name by which LoRA files mean a module of a part, its own name, and its rows.
 
@@ -160,6 +181,9 @@ class Sd3(FlowModel):
         return predict(self.network, x, sigma, texts, pooled)
 
 
+load = Sd3.load
+
+
 class _Prompts:
     """Encode prompts by CLIP's two encoders and T5."""
 
@@ -186,40 +210,6 @@ class _Prompts:
         texts = join_texts([each.embeds for each in both], self._t5.encode(prompt))
         pooled = [each.pooled for each in both if each.pooled is not None]
         return Conditioning(texts, None, {"pooled": torch.cat(pooled, dim=1)})
-
-
-def load(
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-    weights_device: torch.device | None = None,
-    room: int | None = None,
-) -> Sd3:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
-    dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, dtype, weights_device, room)
-    # CLIP-L's files hold a matrix for its pooled embedding that these models do not use; in
-    # folders, which diffusers multiplies by it, it is the identity.
-    place = checkpoint.parts.get("text_encoder") or checkpoint.file or checkpoint.folder
-    clip_l = partial(clip.pooling_encoder_of, activation="quick_gelu", projects=place.is_dir())
-    clip_g = partial(clip.pooling_encoder_of, activation="gelu")
-    return Sd3(
-        checkpoint=checkpoint,
-        device=device,
-        dtype=dtype,
-        network=parts.network(network_of),
-        vae=parts.vae(read_sd3_vae),
-        text_encoders={
-            "text_encoder": parts.text_encoder("text_encoder", clip_l),
-            "text_encoder_2": parts.text_encoder("text_encoder_2", clip_g),
-            "text_encoder_3": parts.text_encoder("text_encoder_3", t5.encoder_of),
-        },
-        tokenizers={
-            "tokenizer": parts.clip_tokenizer("tokenizer"),
-            "tokenizer_2": parts.clip_tokenizer("tokenizer_2", EXCLAMATION),
-            "tokenizer_3": parts.tokenizer("tokenizer_3"),
-        },
-    )
 
 
 def read_sd3_vae(name: str, path: Path, prefix: str = "") -> Any:
@@ -249,9 +239,7 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Any:
     Raises `BadFile` where tensors are missing or unknown.
     """
     names = respell(tensors)
-    with torch.device("meta"):
-        network = SD3Transformer2DModel(**config_of(names))
-    return fill(network, names, target)
+    return build(SD3Transformer2DModel, config_of(names), names, target)
 
 
 def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

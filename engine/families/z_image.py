@@ -15,23 +15,21 @@ from diffusers.models.transformers.transformer_z_image import ZImageTransformer2
 from torch import Tensor
 
 from engine.denoise.flow import FlowSchedule
-from engine.families.flow_model import FlowModel, Parts, flow_dtype, joint_attention
+from engine.families.flow_model import FlowModel, Parts
 from engine.files.safetensors import BadFile
 from engine.loading.makers_names import Names, count, in_blocks, respelled, same, thirds
 from engine.loading.model import Conditioning, Prompts
-from engine.loading.modules import IN_PLACE, Target, fill
-from engine.models.catalogue import Checkpoint
+from engine.loading.modules import IN_PLACE, Target, build
 from engine.models.model_files import ModelFiles
-from engine.recipe.context_length import ContextRule, Joining
-from engine.text_encode import qwen3
+from engine.text_encode import language_model, qwen3
 
 SHIFT: Final = 3.0
-TOKENS: Final = 32  # the network pads a text to a multiple of these, by a token that it learned
-USUAL: Final = 64  # tokens of a prompt
-MOST: Final = 1024  # tokens; the makers' pipeline takes 512, the network knows 1,536 places
 PATCH: Final = 2  # latents on each side of a token
 LONGEST: Final = 1024  # tokens on a side of a picture: those of 16,384 pixels, the longest enlarged
-TEMPLATE: Final = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+# The makers' pipeline takes 512 tokens; the network knows 1,536 places.
+READING: Final = language_model.Reading(
+    layers=(-2,), template="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
 # The modules of a block by the makers' names, and diffusers'.
 _IN_BLOCK: Final[Names] = {
     "attention.qkv": thirds("attention.to_q", "attention.to_k", "attention.to_v"),
@@ -64,31 +62,29 @@ class ZImage(FlowModel):
 
     names: ClassVar[Names] = NAMES
 
+    @classmethod
+    def read(cls, parts: Parts) -> dict[str, Any]:
+        """Return its network, VAE, text encoders and tokenizers, by the names of its fields."""
+        return {
+            "network": parts.network(network_of),
+            "vae": parts.vae(),
+            "text_encoders": parts.text_encoders(text_encoder=qwen3.encoder_of),
+            "tokenizers": {"tokenizer": parts.tokenizer("tokenizer")},
+        }
+
     def noise(self, width: int, height: int, steps: int) -> FlowSchedule:
         """Return its noise levels, the same for all sizes."""
         return FlowSchedule(shift=SHIFT)
 
     def prompts(self, embeddings: ModelFiles) -> Prompts:
         """Return what encodes prompts; Qwen knows no embeddings."""
-        return qwen3.Prompts(
-            self.encoders["text_encoder"],
-            self.tokenizers["tokenizer"],
-            self.device,
-            template=TEMPLATE,
-            layer=-2,
-            multiple=TOKENS,
-            most=MOST,
-        )
+        encoder, tokenizer = self.encoders["text_encoder"], self.tokenizers["tokenizer"]
+        return language_model.Prompts(encoder, tokenizer, self.device, READING)
 
-    def blank(self, rows: int) -> Conditioning:
-        """Return zeros in the form of its conditioning, of a usual length."""
-        width = self.network.config.cap_feat_dim
-        mask = torch.ones((rows, USUAL), dtype=torch.bool)
-        return Conditioning(torch.zeros((rows, USUAL, width), device=self.device), mask)
-
-    def context_rule(self, width: int, height: int) -> ContextRule:
-        """Return the rule of texts that are padded and masked."""
-        return joint_attention(Joining.PAD, width, height, USUAL)
+    @property
+    def text_width(self) -> int:
+        """Return the width of the embeddings that the network attends to."""
+        return int(self.network.config.cap_feat_dim)
 
     def velocity(
         self, x: Tensor, sigma: Tensor, conditioning: Conditioning, references: Sequence[Tensor]
@@ -103,25 +99,7 @@ class ZImage(FlowModel):
         return predict(self.network, x, sigma, texts)
 
 
-def load(
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype | None = None,
-    weights_device: torch.device | None = None,
-    room: int | None = None,
-) -> ZImage:
-    """Load all modules of a checkpoint, or raise `BrokenModel` with the part and the reason."""
-    dtype = flow_dtype(device, dtype)
-    parts = Parts(checkpoint, device, dtype, weights_device, room)
-    return ZImage(
-        checkpoint=checkpoint,
-        device=device,
-        dtype=dtype,
-        network=parts.network(network_of),
-        vae=parts.vae(),
-        text_encoders={"text_encoder": parts.text_encoder("text_encoder", qwen3.encoder_of)},
-        tokenizers={"tokenizer": parts.tokenizer("tokenizer")},
-    )
+load = ZImage.load
 
 
 class Network(ZImageTransformer2DModel):  # type: ignore[misc]
@@ -160,16 +138,8 @@ def network_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Netw
 
     Raises `BadFile` where tensors are missing or unknown.
     """
-    names = respell(tensors)
-    with torch.device("meta"):
-        network = Network(**config_of(names))
-    return fill(network, names, target)
-
-
-def respell(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names; fused projections are split into views."""
-    found = respelled(tensors, NAMES)
-    return {name: tensor for name, tensor in found.items() if name not in UNUSED}
+    names = respelled(tensors, NAMES, UNUSED)
+    return build(Network, config_of(names), names, target)
 
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

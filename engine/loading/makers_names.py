@@ -73,11 +73,18 @@ def count(tensors: Iterable[str], blocks: str) -> int:
     return len({name.removeprefix(start).split(".")[0] for name in names if name.startswith(start)})
 
 
-def respelled(tensors: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """Return tensors by diffusers' names; one that is not in the table keeps its own."""
+def respelled(
+    tensors: Mapping[str, Tensor], names: Names, unused: Iterable[str] = ()
+) -> dict[str, Tensor]:
+    """Return tensors by diffusers' names; fused projections are split into views.
+
+    One that is not in the table keeps its name; unused: those that some files hold for nothing.
+    """
     found = {}
     for name, tensor in tensors.items():
         name = name.removeprefix(PREFIX)
+        if name in unused:
+            continue
         module, _, leaf = name.rpartition(".")
         pattern, number = _numbered(module)
         places = names.get(module, names.get(pattern))

@@ -1,7 +1,7 @@
 """Read modules and tensors from files with the libraries; broken files raise `BrokenModel`."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,18 @@ class Target:
 
 
 IN_PLACE: Final = Target()
+
+
+def build(
+    kind: Callable[..., M],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    target: Target = IN_PLACE,
+) -> M:
+    """Return a module of that kind and configuration with its tensors, as `fill` gives them."""
+    with torch.device("meta"):
+        module = kind(**config)
+    return fill(module, tensors, target)
 
 
 def fill(module: M, tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> M:

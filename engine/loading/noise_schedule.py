@@ -24,10 +24,10 @@ class SigmaTable(ABC):
 
     is_flow = False  # x is a mean of latents and noise, instead of their sum
 
-    @cached_property
+    @property
+    @abstractmethod
     def sigmas(self) -> Tensor:
         """Return the table of σ, fp32, ascending."""
-        raise NotImplementedError
 
     @property
     @abstractmethod

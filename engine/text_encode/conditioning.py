@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -16,6 +16,7 @@ from engine.models.model_files import ModelFiles
 from engine.pictures.start_image import Pixels
 from engine.recipe.context_length import ContextRule, Joining
 
+MULTIPLE: Final = 32  # tokens, of which texts that are masked are brought to a multiple
 CACHED: Final = 64 * 2**20  # bytes of encoded prompts: 283 windows of SD1.x, 106 of SDXL
 
 
@@ -39,14 +40,29 @@ def stack(parts: Sequence[Conditioning], rule: ContextRule, padding: int = 0) ->
     )
 
 
-def padded(rows: Tensor, multiple: int) -> Conditioning:
+class PaddedPrompts:
+    """Encode prompts by embeddings that are padded, and masked; encode: as of `padded`'s rows."""
+
+    size = 0  # it loads nothing
+
+    def __init__(self, encode: Callable[[str], Tensor]) -> None:
+        self._encode = encode
+
+    def encode(
+        self, prompt: str, clip_skip: int | None, pictures: Sequence[Pixels] = ()
+    ) -> Conditioning:
+        """Return a prompt's conditioning, one row; raises `PromptError`."""
+        return padded(self._encode(prompt))
+
+
+def padded(rows: Tensor) -> Conditioning:
     """Return the conditioning of embeddings [1, tokens, width], brought to a multiple of tokens.
 
     Its mask, on the CPU, hides what is added. Prompts of similar lengths come to one, and may share
     a call to the last bit.
     """
     tokens = rows.shape[1]
-    length = -(-tokens // multiple) * multiple
+    length = -(-tokens // MULTIPLE) * MULTIPLE
     return Conditioning(_pad(rows, length), torch.arange(length)[None] < tokens)
 
 

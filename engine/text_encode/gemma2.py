@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers.models.gemma2.configuration_gemma2 import Gemma2Config
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Model
 
-from engine.files.safetensors import BadFile
-from engine.loading.modules import IN_PLACE, Target, fill
+from engine.loading.modules import IN_PLACE, Target
+from engine.text_encode.language_model import made, rotary, shapes_of
 from engine.text_encode.prompts import Token, flat
 from engine.text_encode.t5 import weigh
 
@@ -85,35 +85,14 @@ def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> Gemm
     names = {
         name.removeprefix(PREFIX): each for name, each in tensors.items() if not UNUSED.match(name)
     }
-    config = Gemma2Config(**config_of(names))
-    with torch.device("meta"):
-        encoder = Gemma2Model(config)
-    encoder = fill(encoder, names, target)
-    # No weights, but what follows from the configuration, and has no values on `meta`.
-    encoder.rotary_emb = type(encoder.rotary_emb)(config).to(device=target.device)
+    config = Gemma2Config(
+        **shapes_of(names, "Gemma 2", SIDE),
+        **rotary(THETA),
+        query_pre_attn_scalar=SIDE,
+        attn_logit_softcapping=None,
+    )
+    encoder: Gemma2Model = made(Gemma2Model, config, names, target)
+    # Not a weight, either, and without a value on `meta`.
     table = encoder.embed_tokens
     table.embed_scale = torch.tensor(table.scalar_embed_scale, device=target.device)
     return encoder
-
-
-def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the encoder's configuration by the shapes of its tensors, in transformers' names."""
-    try:
-        vocabulary, width = tensors["embed_tokens.weight"].shape
-        queries = tensors["layers.0.self_attn.q_proj.weight"].shape[0]
-        keys = tensors["layers.0.self_attn.k_proj.weight"].shape[0]
-        inner = tensors["layers.0.mlp.gate_proj.weight"].shape[0]
-    except KeyError as error:
-        raise BadFile(f"it lacks the tensor {error.args[0]!r} of Gemma 2") from None
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": inner,
-        "num_hidden_layers": len({n.split(".")[1] for n in tensors if n.startswith("layers.")}),
-        "num_attention_heads": queries // SIDE,
-        "num_key_value_heads": keys // SIDE,
-        "head_dim": SIDE,
-        "query_pre_attn_scalar": SIDE,
-        "rope_parameters": {"rope_type": "default", "rope_theta": THETA},
-        "attn_logit_softcapping": None,
-    }

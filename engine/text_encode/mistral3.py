@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 from transformers.integrations.mistral.tokenizer import MistralConverter
@@ -18,9 +17,9 @@ from transformers.models.mistral.configuration_mistral import MistralConfig
 from transformers.models.mistral.modeling_mistral import MistralModel
 from transformers.tokenization_utils_fast import PreTrainedTokenizerFast
 
-from engine.files.safetensors import BadFile
-from engine.loading.modules import IN_PLACE, Target, fill
+from engine.loading.modules import IN_PLACE, Target
 from engine.loading.tokenizer import tokenizer_of as folder_tokenizer_of
+from engine.text_encode.language_model import made, rotary, shapes_of
 
 # How its names begin: in ComfyUI's files, and in folders of several versions of transformers.
 PREFIX: Final = re.compile(r"^(language_model\.model\.|model\.language_model\.|model\.)")
@@ -34,46 +33,18 @@ THETA: Final = 1_000_000_000.0
 
 
 def encoder_of(tensors: Mapping[str, Tensor], target: Target = IN_PLACE) -> MistralModel:
-    """Return the encoder of a file's tensors, in their memory; raises `BadFile`.
-
-    Files that are cut to the layers that are read have no last norm: their states are not normed.
-    """
+    """Return the encoder of a file's tensors, in their memory; raises `BadFile`."""
     names = {
         PREFIX.sub("", name): tensor for name, tensor in tensors.items() if not UNUSED.match(name)
     }
-    config = MistralConfig(**config_of(names))
-    with torch.device("meta"):
-        encoder = MistralModel(config)
-    if "norm.weight" not in names:
-        encoder.norm = torch.nn.Identity()
-    encoder = fill(encoder, names, target)
-    # Not a weight: a table that follows from the configuration, and was not computed on `meta`.
-    encoder.rotary_emb = type(encoder.rotary_emb)(config).to(device=target.device)
-    return encoder
-
-
-def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the encoder's configuration by the shapes of its tensors, in transformers' names."""
-    try:
-        vocabulary, width = tensors["embed_tokens.weight"].shape
-        queries = tensors["layers.0.self_attn.q_proj.weight"].shape[0]
-        keys = tensors["layers.0.self_attn.k_proj.weight"].shape[0]
-        inner = tensors["layers.0.mlp.gate_proj.weight"].shape[0]
-    except KeyError as error:
-        raise BadFile(f"it lacks the tensor {error.args[0]!r} of Mistral") from None
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": inner,
-        "num_hidden_layers": len({n.split(".")[1] for n in tensors if n.startswith("layers.")}),
-        "num_attention_heads": queries // SIDE,
-        "num_key_value_heads": keys // SIDE,
-        "head_dim": SIDE,
-        "max_position_embeddings": 131_072,
-        "rope_parameters": {"rope_type": "default", "rope_theta": THETA},
-        "rms_norm_eps": 1e-5,
-        "sliding_window": None,
-    }
+    config = MistralConfig(
+        **shapes_of(names, "Mistral", SIDE),
+        **rotary(THETA),
+        max_position_embeddings=131_072,
+        rms_norm_eps=1e-5,
+        sliding_window=None,
+    )
+    return made(MistralModel, config, names, target, cut=True)
 
 
 def tokenizer_of(path: Path) -> Any:

@@ -25,6 +25,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from engine.errors import PromptError
 from engine.files.safetensors import BadFile
+from engine.loading.makers_names import count
 from engine.loading.model import Conditioning
 from engine.loading.modules import IN_PLACE, Target, fill
 from engine.pictures.images import fit
@@ -32,7 +33,13 @@ from engine.pictures.references import ReferenceSizes
 from engine.pictures.start_image import Pixels
 from engine.sentences import Sentence
 from engine.text_encode.conditioning import padded
-from engine.text_encode.qwen3 import template_ids
+from engine.text_encode.language_model import (
+    MOST,
+    made,
+    rotary,
+    shapes_of,
+    template_ids,
+)
 
 # The makers' templates around a prompt, and around one with pictures before it. What precedes the
 # person's words is not read.
@@ -56,10 +63,9 @@ STARTS: Final = (
     ("model.visual.", "visual."),
     ("model.", "language_model."),
 )
-MULTIPLE: Final = 32  # tokens, of which texts are brought to a multiple
-MOST: Final = 1024  # tokens of words, as the makers' pipeline takes
 UNUSED: Final = re.compile(r"(language_model\.)?lm_head\.")  # what would choose the next word
 THETA: Final = 1_000_000.0
+TITLE: Final = "Qwen2.5-VL"
 SIDE: Final = 128  # of a head, which no shape tells
 HEADS: Final = 16  # of what sees, likewise
 WHOLE: Final = 8  # of so many layers of what sees one sees the whole picture, the others windows
@@ -101,7 +107,7 @@ class QwenVlEncoder:
         if words > MOST:
             raise PromptError(Sentence("many_tokens", tokens=words, most=MOST))
         states = hidden_state(self._encoder, torch.tensor([ids], device=self._device), seen)
-        return padded(states[:, dropped:], MULTIPLE)
+        return padded(states[:, dropped:])
 
     def _resized(self, picture: Pixels) -> Pixels:
         if self._sizes is None:
@@ -177,13 +183,7 @@ def _reading(tensors: Mapping[str, Tensor], target: Target) -> Qwen2Model:
         for name, each in tensors.items()
         if not name.startswith("visual.")
     }
-    config = Qwen2Config(**config_of(tensors))
-    with torch.device("meta"):
-        encoder = Qwen2Model(config)
-    encoder = fill(encoder, words, target)
-    # Not a weight: a table that follows from the configuration, and was not computed on `meta`.
-    encoder.rotary_emb = type(encoder.rotary_emb)(config).to(device=target.device)
-    return encoder
+    return made(Qwen2Model, Qwen2Config(**config_of(tensors)), words, target)
 
 
 def _seeing(tensors: Mapping[str, Tensor], target: Target) -> Qwen2_5_VLModel:
@@ -201,25 +201,10 @@ def _seeing(tensors: Mapping[str, Tensor], target: Target) -> Qwen2_5_VLModel:
 
 def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the language model's configuration by shapes, in transformers' names."""
-    start = "language_model."
-    try:
-        vocabulary, width = tensors[f"{start}embed_tokens.weight"].shape
-        queries, keys = (
-            tensors[f"{start}layers.0.self_attn.{each}_proj.bias"].shape[0] for each in "qk"
-        )
-        inner = tensors[f"{start}layers.0.mlp.gate_proj.weight"].shape[0]
-    except KeyError as error:
-        raise _lacking(error) from None
     return {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": inner,
-        "num_hidden_layers": _count(tensors, f"{start}layers."),
-        "num_attention_heads": queries // SIDE,
-        "num_key_value_heads": keys // SIDE,
-        "head_dim": SIDE,
+        **shapes_of(tensors, TITLE, SIDE, "language_model."),
+        **rotary(THETA),
         "max_position_embeddings": 128_000,
-        "rope_parameters": {"rope_type": "default", "rope_theta": THETA},
         "rms_norm_eps": 1e-6,
     }
 
@@ -232,8 +217,8 @@ def vision_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         merged = tensors["visual.merger.mlp.0.weight"].shape[1]
         out = tensors["visual.merger.mlp.2.weight"].shape[0]
     except KeyError as error:
-        raise _lacking(error) from None
-    depth = _count(tensors, "visual.blocks.")
+        raise BadFile(f"it lacks the tensor {error.args[0]!r} of {TITLE}") from None
+    depth = count(tensors, "visual.blocks")
     return {
         "depth": depth,
         "hidden_size": width,
@@ -246,13 +231,3 @@ def vision_config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "out_hidden_size": out,
         "fullatt_block_indexes": list(range(WHOLE - 1, depth, WHOLE)),
     }
-
-
-def _count(tensors: Mapping[str, Tensor], start: str) -> int:
-    return len(
-        {name.removeprefix(start).split(".")[0] for name in tensors if name.startswith(start)}
-    )
-
-
-def _lacking(error: KeyError) -> BadFile:
-    return BadFile(f"it lacks the tensor {error.args[0]!r} of Qwen2.5-VL")

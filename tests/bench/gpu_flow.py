@@ -22,8 +22,9 @@ from engine.device.backends import empty_cache, is_out_of_memory, wait
 from engine.device.call_costs import Buckets
 from engine.device.stored_weights import StoredWeight
 from engine.families import flux, z_image
-from engine.families.flow_model import Make
+from engine.families.flow_model import USUAL, Make
 from engine.loading.modules import Target
+from engine.text_encode.conditioning import MULTIPLE
 from tests.bench.big_models import Z_IMAGE
 from tests.bench.engine import say
 
@@ -79,7 +80,7 @@ SHAPES: Final = (
         predict=z_image.predict,
         width=2560,
         forms=("bf16", "fp8"),
-        tokens={"distilled": (z_image.USUAL,), "CFG": (z_image.USUAL, z_image.TOKENS)},
+        tokens={"distilled": (USUAL,), "CFG": (USUAL, MULTIPLE)},
     ),
     Shape(
         name="FLUX.1",

@@ -70,7 +70,7 @@ def test_network_and_text_encoder_are_the_same_in_every_layout(
     checkpoint = Catalogue(tmp_path / "files").get("it")
     parts = Parts(checkpoint, CPU, torch.float32, None, None)
     network = parts.network(network_of)
-    encoder = parts.text_encoder("text_encoder", qwen3.encoder_of)
+    encoder = parts.text_encoders(text_encoder=qwen3.encoder_of)["text_encoder"]
     for found, due in ((network, first.network), (encoder, first.encoders["text_encoder"])):
         held = due.state_dict()
         assert found.state_dict().keys() == held.keys()

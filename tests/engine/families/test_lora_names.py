@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.families import chroma, flux, flux2, lumina2, qwen_image, sd3, z_image
-from engine.loading.makers_names import Rows, lora_names
+from engine.loading.makers_names import Rows, lora_names, respelled
 from tests.conftest import SHARED_FLOW
 from tests.engine.families.small import names_in_loras
 
@@ -40,7 +40,8 @@ def test_each_row_of_an_entry_changes_the_row_that_it_changes_in_comfyui(family:
     key, module = FAMILIES[family]
     shapes = listed["diffusion_models"][key]["tensors"]
     # Module → the row of the makers' tensor that each of its rows is.
-    own = module.respell({name: torch.arange(shape[0]) for name, shape in shapes.items()})
+    numbered = {name: torch.arange(shape[0]) for name, shape in shapes.items()}
+    own = respelled(numbered, names_in_loras(module, shapes))
     modules = {name.rpartition(".")[0] for name in own}
     places: dict[str, list[tuple[str, Rows | None]]] = defaultdict(list)
     for spelling, name, rows in lora_names(modules, names_in_loras(module, modules)):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from engine.families import lumina2
 from engine.files.safetensors import BadFile
-from engine.loading.makers_names import PREFIX
+from engine.loading.makers_names import PREFIX, respelled
 from engine.loading.modules import Target
 from tests.engine.families.small import answers, apart, needs_networks, prefixed, weights
 
@@ -46,7 +46,7 @@ def test_a_folder_has_diffusers_names_already(network: lumina2.Network) -> None:
 @torch.inference_mode()
 def test_padding_is_masked_as_diffusers_does() -> None:
     """ComfyUI masks it in the text's own layers alone."""
-    names = lumina2.respell(weights("lumina2"))
+    names = respelled(weights("lumina2"), lumina2.NAMES)
     own = Lumina2Transformer2DModel(**lumina2.config_of(names))
     own.load_state_dict(names)
     x, sigma, context = inputs("masked")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.files.safetensors import BadFile
 from engine.text_encode import mistral3, qwen3
-from engine.text_encode.stacked import first_layers, stacked_states
+from engine.text_encode.language_model import first_layers, layer_states
 from tests.conftest import SHARED_FLOW
 
 TEXT: Final = SHARED_FLOW / "text"
@@ -28,7 +28,7 @@ def weights(name: str) -> Mapping[str, Tensor]:
 
 def states(encoder: Any, ids: Sequence[int], layers: Sequence[int], **how: Any) -> Tensor:
     settings: dict[str, Any] = {"length": len(ids), "pad": 7, "left": True, "device": CPU, **how}
-    return stacked_states(encoder, ids, layers, **settings)
+    return layer_states(encoder, ids, layers, **settings)
 
 
 @pytest.mark.parametrize("layers", [5, 4])
