@@ -165,7 +165,10 @@ def _fit(planned: Plan) -> str | Text:
     """Return whether a model fits, in words."""
     if planned.fit is Fit.NOT:
         return styled(f"does not fit: {size_of(planned.missing)} more", "red")
-    return "fits" if planned.fit is Fit.WHOLE else "fits, its parts in turns"
+    if planned.fit is Fit.WHOLE:
+        return "fits"
+    how = "by groups" if planned.fit is Fit.BY_GROUPS else "its parts in turns"
+    return f"fits, {how}: {size_of(planned.on_device)} at a time"
 
 
 def size_of(count: int) -> str:

@@ -8,6 +8,7 @@ recommends a share to each program.
 import os
 import platform
 import sys
+from functools import cache
 from typing import Final
 
 import torch
@@ -63,6 +64,23 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == MPS:
         torch.mps.synchronize()
+
+
+def copy_beside(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor of main memory to a device beside what it computes; `wait` before use.
+
+    What was freed there must have been waited for, too.
+    """
+    if device.type != CUDA:
+        return tensor.to(device)
+    # Only pinned memory is copied while the program goes on.
+    with torch.cuda.stream(_stream_of_copies(device)):
+        return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@cache
+def _stream_of_copies(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def empty_cache() -> None:

@@ -86,18 +86,6 @@ class StoredWeight(Tensor):
         return sum(part.nbytes for part in self.parts())
 
     @property
-    def data(self) -> Tensor:
-        """Return it, or take another's tensors: diffusers' hooks offload weights so."""
-        return self.detach()
-
-    @data.setter
-    def data(self, other: Tensor) -> None:
-        twin = other.detach()
-        if isinstance(self, torch.nn.Parameter):
-            twin = torch.nn.Parameter(twin, requires_grad=False)
-        torch.utils.swap_tensors(self, twin)  # type: ignore[no-untyped-call]
-
-    @property
     def is_quantised(self) -> bool:
         """Return whether it has less than 16 bits a value."""
         return self.kind is not None or self.stored.dtype in FP8

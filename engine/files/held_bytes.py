@@ -3,15 +3,29 @@
 Standard library only.
 """
 
-from collections.abc import Collection
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from math import prod
+from typing import Final
 
 from engine.files.gguf import BLOCKS
 from engine.files.safetensors import FP8, Tensor
 
+# The members of a list of blocks are numbered; lists within a block do not count.
+BLOCK: Final = re.compile(r"(.+?\.\d+)\.")
+SMALL: Final = 16  # blocks of less than the largest one's sixteenth are not worth moving
+
 
 def held_bytes(tensors: Collection[Tensor], size: int, room: int, *, holds_fp8: bool = True) -> int:
-    """Return the bytes that a module of these tensors takes; size: of a value that it computes in.
+    """Return the bytes that a module of these tensors takes; see `each_held`."""
+    return sum(each_held(tensors, size, room, holds_fp8=holds_fp8))
+
+
+def each_held(
+    tensors: Collection[Tensor], size: int, room: int, *, holds_fp8: bool = True
+) -> list[int]:
+    """Return the bytes that each tensor of a module takes; size: of a value that it computes in.
 
     As `engine.loading.modules.fill` decides it. Matrices in fp8 and in GGUF's quantisations stay as
     they are, and are cast at each use. All else is cast once: where all would take more than
@@ -25,10 +39,31 @@ def held_bytes(tensors: Collection[Tensor], size: int, room: int, *, holds_fp8: 
             return holds_fp8 or tensor.dtype in BLOCKS
         return whole > room and _stored(tensor) < _cast(tensor, size)
 
-    return sum(
+    return [
         _stored(each) if len(each.shape) == 2 and stays(each) else _cast(each, size)
         for each in tensors
-    )
+    ]
+
+
+def blocks(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the bytes of a module's blocks by their names, from those of its tensors by theirs.
+
+    Blocks are the members of the lists in it that are large enough to be moved one by one.
+    """
+    found: dict[str, int] = defaultdict(int)
+    for name, size in sizes.items():
+        if block := BLOCK.match(name):
+            found[block[1]] += size
+    largest = max(found.values(), default=0)
+    return {name: size for name, size in found.items() if size * SMALL >= largest}
+
+
+def grouped_bytes(whole: int, of_blocks: Iterable[int]) -> int:
+    """Return the bytes that a module takes with only two of its blocks on the device.
+
+    whole: its bytes; of_blocks: those of its blocks, of which the two largest count.
+    """
+    return whole - sum(sorted(of_blocks, reverse=True)[2:])
 
 
 def _is_quantised(tensor: Tensor) -> bool:

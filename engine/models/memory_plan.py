@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.files.gguf import read_weights
-from engine.files.held_bytes import held_bytes
+from engine.files.held_bytes import blocks, each_held, grouped_bytes, held_bytes
 from engine.files.safetensors import Tensor, as_broken_model
 from engine.models import signatures
 from engine.models.catalogue import Checkpoint
@@ -53,43 +53,61 @@ class Room:
 
 
 class Fit(Enum):
-    """Whether a model fits: as a whole, one part at a time on the device, or not at all."""
+    """Whether a model fits on the device.
+
+    As a whole; one part at a time; one part at a time, of which some by groups, a few blocks at a
+    time (`engine.device.groups`); or not at all.
+    """
 
     WHOLE = auto()
     IN_TURNS = auto()
+    BY_GROUPS = auto()
     NOT = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The bytes that each part of a model will take on a device, and what there is for them."""
+    """The bytes that each part of a model will take on a device, and what there is for them.
+
+    grouped: those of its text encoders and of its network by groups, by the names of these parts;
+    none for models with a U-Net.
+    """
 
     text_encoders: int
     network: int
     vae: int
+    grouped: Mapping[str, int]
     room: Room
 
     @property
     def whole(self) -> int:
         """Return the bytes of all parts."""
-        return self.text_encoders + self.network + self.vae
+        return sum(self._parts.values())
 
     @property
-    def largest(self) -> int:
-        """Return the bytes of the largest part."""
-        return max(self.text_encoders, self.network, self.vae)
+    def at_a_time(self) -> int:
+        """Return the bytes of the part that takes most, by groups where it does not fit else."""
+        by_groups = {part: self.grouped[part] for part in self.by_groups}
+        return max({**self._parts, **by_groups}.values())
+
+    @property
+    def by_groups(self) -> frozenset[str]:
+        """Return which parts do not fit on the device by themselves, and can go there by groups."""
+        return frozenset(part for part in self.grouped if self._parts[part] > self.room.budget)
 
     @property
     def on_device(self) -> int:
         """Return the bytes that it takes on the device at a time."""
-        return self.largest if self.fit is Fit.IN_TURNS else self.whole
+        return self.at_a_time if self.fit in (Fit.IN_TURNS, Fit.BY_GROUPS) else self.whole
 
     @property
     def fit(self) -> Fit:
         """Return whether it fits."""
         if self.whole <= self.room.budget:
             return Fit.WHOLE
-        return Fit.NOT if self.missing else Fit.IN_TURNS
+        if self.missing:
+            return Fit.NOT
+        return Fit.BY_GROUPS if self.by_groups else Fit.IN_TURNS
 
     @property
     def missing(self) -> int:
@@ -101,12 +119,16 @@ class Plan:
     def tightest(self) -> tuple[int, int]:
         """Return the bytes that it needs at least and that there are, where most are missing.
 
-        Parts that take turns on the device wait in main memory.
+        What takes turns on the device waits in main memory.
         """
         if self.room.main is None:
             return self.whole, self.room.budget
-        needs = (self.largest, self.room.budget), (self.whole, self.room.main)
+        needs = (self.at_a_time, self.room.budget), (self.whole, self.room.main)
         return max(needs, key=lambda need: need[0] - need[1])
+
+    @property
+    def _parts(self) -> dict[str, int]:
+        return {ENCODER: self.text_encoders, NETWORK: self.network, VAE: self.vae}
 
 
 def plan(checkpoint: Checkpoint, room: Room) -> Plan:
@@ -116,18 +138,21 @@ def plan(checkpoint: Checkpoint, room: Room) -> Plan:
     (`engine.families.flow_model.Parts`); models with a U-Net are cast in any case.
     """
     flow = bool(checkpoint.family.parts)
-    taken = {NETWORK: 0, ENCODER: 0}
+    taken, grouped = {NETWORK: 0, ENCODER: 0}, {NETWORK: 0, ENCODER: 0}
     with as_broken_model(checkpoint.name):
         for part, tensors in _parts(checkpoint):
             left = room.budget - sum(taken.values()) if flow else sys.maxsize
-            taken[NETWORK if part == NETWORK else ENCODER] += held_bytes(
-                tensors.values(), room.value_bytes, left, holds_fp8=room.holds_fp8
-            )
+            held = each_held(tensors.values(), room.value_bytes, left, holds_fp8=room.holds_fp8)
+            sizes = dict(zip(tensors, held, strict=True))
+            kind = NETWORK if part == NETWORK else ENCODER
+            taken[kind] += sum(held)
+            grouped[kind] += grouped_bytes(sum(held), blocks(sizes).values())
         vae = _own(checkpoint, VAE) if checkpoint.has_vae else {}
     return Plan(
         text_encoders=taken[ENCODER],
         network=taken[NETWORK],
         vae=held_bytes(vae.values(), VAE_BYTES, sys.maxsize, holds_fp8=False),
+        grouped=grouped if flow else {},
         room=room,
     )
 

@@ -30,16 +30,24 @@ Form = tuple[Shape, tuple[str, ...], tuple[Shape, ...]]
 class Costs:
     """Measure what calls cost, on noise, at the first picture of each form.
 
-    prepare: called before each measurement; moves the network to the device, without LoRAs.
+    prepare: called before each measurement; moves the network to the device, without LoRAs;
+    by_groups: whether each call moves its blocks there, which costs the same for any rows.
     """
 
     def __init__(
-        self, model: Model, measure: Measure, ladder: Ladder, prepare: Callable[[], object]
+        self,
+        model: Model,
+        measure: Measure,
+        ladder: Ladder,
+        prepare: Callable[[], object],
+        *,
+        by_groups: bool = False,
     ) -> None:
         self._model = model
         self._measure = measure
         self._ladder = ladder
         self._prepare = prepare
+        self._by_groups = by_groups
         self.measured: dict[Form, Buckets] = {}
         self._limited: WeakSet[Denoising] = WeakSet()
         self._forms: WeakKeyDictionary[Denoising, Form] = WeakKeyDictionary()
@@ -84,6 +92,8 @@ class Costs:
 
         if self._stored:
             what += f" | stored {', '.join(self._stored)}"
+
+        what += " | by groups" if self._by_groups else ""
 
         def call(rows: int) -> None:
             self._prepare()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -59,6 +59,7 @@ class LoadedModel:
         *,
         offloaded: bool,
         in_turns: bool = False,
+        by_groups: Collection[str] = (),
     ) -> None:
         self.model = model
         self.users = 0  # running jobs
@@ -70,9 +71,16 @@ class LoadedModel:
         modules = partial(_modules, model, self._vaes, self.controls)
         name = model.checkpoint.name
         self._parts = Placement(
-            model.device, modules, name, ladder.short, offloaded=offloaded, in_turns=in_turns
+            model.device,
+            modules,
+            name,
+            ladder.short,
+            offloaded=offloaded,
+            in_turns=in_turns,
+            by_groups=by_groups,
         )
-        self.costs = Costs(model, measure, ladder, partial(_prepare, self._parts, self._loras))
+        prepare = partial(_prepare, self._parts, self._loras)
+        self.costs = Costs(model, measure, ladder, prepare, by_groups=NETWORK in by_groups)
 
     @property
     def size(self) -> int:
@@ -84,7 +92,7 @@ class LoadedModel:
         model = self.model
         beside = self._vaes.size + self._loras.size + self._text.size
         if self._parts.in_turns:
-            return max(module_bytes(self._parts.modules(part)) for part in PARTS) + beside
+            return max(map(self._parts.size_of, PARTS)) + beside
         return module_bytes([*model.parts.values(), model.vae, *self.controls.modules]) + beside
 
     def begin(

@@ -38,14 +38,14 @@ Load = Callable[[Checkpoint, bool], Model]  # True: into main memory, not the de
 class _Loading(NamedTuple):
     """A model that is being loaded in the thread, under the name that recipes give it.
 
-    size: the bytes that it will take; in_turns: its parts fit on the device one at a time alone.
+    size: the bytes that it will take; planned: its plan, if it has one.
     """
 
     name: str
     checkpoint: Checkpoint
     future: Future[Model]
     size: int
-    in_turns: bool
+    planned: Plan | None
 
 
 class Residency:
@@ -97,15 +97,14 @@ class Residency:
         self._keep_loaded()
         checkpoint = self._catalogue.get(name)
         planned = self._plan(checkpoint)
-        in_turns = planned is not None and planned.fit is Fit.IN_TURNS
         size = self._sizes.get(name, planned.on_device if planned else checkpoint.size)
         self.make_room(size)
         if self._used() + size > self._budget and self._loaded_models:
             return None
         if checkpoint.size < LARGE or not checkpoint.family.loads_apart:
-            return self._add(name, checkpoint, self._load, in_turns=in_turns)
-        future = self._thread.submit(self._load_alone, checkpoint, in_turns)
-        self._loading = _Loading(name, checkpoint, future, size, in_turns)
+            return self._add(name, checkpoint, self._load, planned)
+        future = self._thread.submit(self._load_alone, checkpoint, _in_turns(planned))
+        self._loading = _Loading(name, checkpoint, future, size, planned)
         return None
 
     def _plan(self, checkpoint: Checkpoint) -> Plan | None:
@@ -142,7 +141,7 @@ class Residency:
         """
         if self._loading is None or not self._loading.future.done():
             return None
-        name, checkpoint, future, _, in_turns = self._loading
+        name, checkpoint, future, _, planned = self._loading
         self._loading = None
         if error := future.exception():
             # Its frames refer to what was loaded so far, and the future to the error.
@@ -155,7 +154,7 @@ class Residency:
         def load(checkpoint: Checkpoint, offloaded: bool) -> Model:
             return results.pop()() if results else self._load(checkpoint, offloaded)
 
-        return self._add(name, checkpoint, load, in_turns=in_turns)
+        return self._add(name, checkpoint, load, planned)
 
     def _keep_loaded(self) -> None:
         """Keep the model that the thread has loaded, though nobody has asked for it again yet.
@@ -169,15 +168,17 @@ class Residency:
                 self._loading = None
 
     @torch.inference_mode()
-    def _load_alone(self, checkpoint: Checkpoint, in_turns: bool) -> Model:
-        return self._load(checkpoint, in_turns)
+    def _load_alone(self, checkpoint: Checkpoint, offloaded: bool) -> Model:
+        return self._load(checkpoint, offloaded)
 
-    def _add(self, name: str, checkpoint: Checkpoint, load: Load, *, in_turns: bool) -> LoadedModel:
-        plain = partial(self._make, checkpoint, load, offloaded=False)
-        offloaded = partial(self._make, checkpoint, load, offloaded=True, in_turns=in_turns)
+    def _add(
+        self, name: str, checkpoint: Checkpoint, load: Load, planned: Plan | None
+    ) -> LoadedModel:
+        plain = partial(self._make, checkpoint, load)
+        offloaded = partial(self._make, checkpoint, load, offloaded=True, planned=planned)
         loaded_model = (
             self._ladder.run(Stage.LOAD, offloaded)
-            if in_turns
+            if _in_turns(planned)
             else self._ladder.run(Stage.LOAD, plain, (Rung.OFFLOAD, offloaded))
         )
         self._loaded_models[name] = loaded_model
@@ -207,7 +208,12 @@ class Residency:
                 each.drop()
 
     def _make(
-        self, checkpoint: Checkpoint, load: Load, *, offloaded: bool, in_turns: bool = False
+        self,
+        checkpoint: Checkpoint,
+        load: Load,
+        *,
+        offloaded: bool = False,
+        planned: Plan | None = None,
     ) -> LoadedModel:
         model = load(checkpoint, offloaded)
         return LoadedModel(
@@ -217,7 +223,8 @@ class Residency:
             self._ladder,
             partial(self.make_room, owner=checkpoint.name),
             offloaded=offloaded,
-            in_turns=in_turns,
+            in_turns=_in_turns(planned),
+            by_groups=planned.by_groups if planned else (),
         )
 
     def _idle(self) -> list[str]:
@@ -236,6 +243,11 @@ class Residency:
         models = sum(each.size for each in self._loaded_models.values())
         coming = self._loading.size if self._loading else 0
         return models + coming + sum(each.size for each in self._beside)
+
+
+def _in_turns(planned: Plan | None) -> bool:
+    """Return whether a model's parts fit on the device one at a time alone."""
+    return planned is not None and planned.fit in (Fit.IN_TURNS, Fit.BY_GROUPS)
 
 
 def _fail(error: BaseException) -> Model:

@@ -1,7 +1,7 @@
 """Drive a pipeline tick by tick, on one loaded model, and check its reports."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,21 @@ def make_loaded_model(
     ladder: Ladder | None = None,
     make_room: Callable[[int], object] = lambda size: None,
     offloaded: bool = False,
+    by_groups: Collection[str] = (),
 ) -> LoadedModel:
-    """Return a loaded model; all rows of its calls cost the same, unless they are measured."""
+    """Return a loaded model; all rows of its calls cost the same, unless they are measured.
+
+    by_groups: parts of which a few blocks are on the device at a time.
+    """
     return LoadedModel(
-        model, models_dir, measure, ladder or Ladder(), make_room, offloaded=offloaded
+        model,
+        models_dir,
+        measure,
+        ladder or Ladder(),
+        make_room,
+        offloaded=offloaded or bool(by_groups),
+        in_turns=bool(by_groups),
+        by_groups=by_groups,
     )
 
 

@@ -7,6 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from bots.terminal.cli import main
+from bots.terminal.models import size_of
+from engine.models.catalogue import Catalogue
+from engine.models.memory_plan import Room, plan
+from tests.flow_models import make_z_image
 from tests.models import make_model
 from tests.tiny_vaes import makers_decoder, write_makers
 
@@ -16,7 +20,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with a good model, and a file that is none."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MARBLE_MODELS_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "200")
     make_model(tmp_path / "mine")
     (tmp_path / "broken.safetensors").write_bytes(b"")
     return tmp_path
@@ -36,6 +40,25 @@ def test_models_are_listed_with_their_defaults(
     assert table.keys() == {"starter", "mine", "broken.safetensors"}
     assert "64×64, 25 steps, guidance 7, dpmpp_2m karras" in table["mine"]
     assert table["broken.safetensors"].endswith("it is empty.")
+
+
+def test_whether_a_model_fits_is_told_by_how_and_by_how_much(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_z_image(models / "flow")
+    whole = plan(Catalogue(models).get("flow"), Room(budget=2**40, value_bytes=4))
+    grouped = max(whole.grouped["network"], whole.text_encoders)
+
+    def told(budget: int) -> str:
+        room = Room(budget=budget, value_bytes=4, main=2**40)
+        monkeypatch.setattr("engine.check.device.room_for_models", lambda wanted: room)
+        assert main(["models"]) == 0
+        return rows(capsys.readouterr().out)["flow"]
+
+    assert " fits  " in told(whole.whole)
+    assert f"fits, its parts in turns: {size_of(whole.network)} at a time" in told(whole.network)
+    assert f"fits, by groups: {size_of(grouped)} at a time" in told(grouped)
+    assert "does not fit: 1 MB more" in told(grouped - 10**6)
 
 
 def test_a_check_gives_a_verdict_for_each_and_tells_by_its_exit_code(

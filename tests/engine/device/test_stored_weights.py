@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager
 import numpy as np
 import pytest
 import torch
-from diffusers.hooks import apply_group_offloading
 from torch import Tensor
-from torch.nn import Embedding, Linear, Parameter, Sequential, SiLU
+from torch.nn import Embedding, Linear, Parameter
 from torch.nn.functional import linear
 
 from engine.device.finite import are_finite
@@ -152,22 +151,6 @@ def test_a_module_moves_and_changes_its_dtype_without_a_new_copy(form: str) -> N
     layer.to("meta")
     assert all(each.is_meta for each in held(layer.weight).parts())
     assert torch.equal(held(copy.deepcopy(weight)).unpacked(), values)
-
-
-def test_groups_are_offloaded_by_diffusers_hooks() -> None:
-    weight, values = random_weight("Q4_K")
-    parameter = Parameter(weight.detach(), requires_grad=False)
-    kept = parameter.data
-    parameter.data = kept.to("meta")
-    assert held(parameter).stored.is_meta
-    assert isinstance(parameter, Parameter)
-    parameter.data = kept
-    assert torch.equal(held(parameter).unpacked(), values)
-    network, x = Sequential(layer_of(weight), SiLU()), torch.randn((2, WIDTH))
-    wanted = network(x)
-    here = torch.device("cpu")
-    apply_group_offloading(network, here, here, offload_type="leaf_level")
-    assert torch.equal(network(x), wanted)
 
 
 @pytest.mark.parametrize("form", ["float8_e4m3fn rows", "Q4_K"])

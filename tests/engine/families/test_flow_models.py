@@ -21,8 +21,11 @@ from engine.families import flux, qwen_image
 from engine.families.registry import load
 from engine.files.stored import PictureFolder
 from engine.loading.model import Model
+from engine.models.parts import NETWORK
 from engine.pictures.references import FLUX2
 from engine.pipeline.batching import Batching
+from engine.pipeline.loaded_model import LoadedModel
+from engine.pipeline.placement import TEXT
 from engine.recipe.context_length import Joining
 from engine.recipe.parts import Upscale
 from engine.recipe.recipe import Recipe
@@ -242,3 +245,49 @@ def test_a_recipes_shift_stands_in_for_the_models_own(model: Model) -> None:
     )
     assert own == same
     assert own != other
+
+
+@pytest.mark.parametrize("references", [0, 1])
+def test_blocks_that_go_to_the_device_one_after_another_draw_the_same(
+    model: Model, references: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if references and not model.reference_sizes:
+        pytest.skip("it edits no pictures by words")
+    seen = [np.full((64, 64, 3), 99, np.uint8)] * references
+    words = recipe(prompt=LONG, negative_prompt="dogs", guidance_scale=3.0, steps=2)
+
+    def drawn(loaded_model: LoadedModel) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
+        with torch.inference_mode():
+            (picture,) = loaded_model.begin(words, references=seen)
+            while picture.request:
+                (answer,) = loaded_model.evaluate([picture], picture.rows)
+                assert isinstance(answer, torch.Tensor)
+                picture.advance(answer)
+            return picture.latents, loaded_model.decode(picture.latents)
+
+    modules = (model.network, *model.encoders.values())
+    its = {id(t): t for each in modules for t in (*each.parameters(), *each.buffers())}
+    for tensor in its.values():  # where a file's weights begin may change last bits
+        tensor.data = tensor.detach().clone()
+    wanted = drawn(make_loaded_model(model))
+    by_groups = make_loaded_model(model, by_groups=(TEXT, NETWORK))
+    # What is not copied to the device consists of no numbers.
+    true = {key: tensor.detach().clone() for key, tensor in its.items()}
+    places = {tensor.data_ptr(): key for key, tensor in its.items()}
+    monkeypatch.setattr(
+        "engine.device.groups.copy_beside",
+        lambda tensor, device: true[places[tensor.data_ptr()]].clone(),
+    )
+    with torch.no_grad():
+        for tensor in its.values():
+            if tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+        try:
+            found = drawn(by_groups)
+        finally:
+            for key, tensor in its.items():
+                tensor.copy_(true[key])
+    assert torch.equal(found[0], wanted[0])
+    assert np.array_equal(found[1], wanted[1])
+    del by_groups
+    assert torch.equal(drawn(make_loaded_model(model))[0], wanted[0])

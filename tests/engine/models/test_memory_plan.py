@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.device.groups import Grouped
 from engine.device.tensor_bytes import module_bytes
 from engine.errors import BrokenModel
 from engine.families.registry import load
@@ -77,6 +78,12 @@ def check(planned: Plan, model: Model) -> None:
     assert planned.text_encoders == pytest.approx(encoders, rel=0.05)
     assert planned.network == pytest.approx(module_bytes([model.network]), rel=0.05)
     assert planned.vae == pytest.approx(module_bytes([model.vae]), rel=0.05)
+    if not model.checkpoint.family.parts:
+        assert not planned.grouped
+        return
+    by_groups = [Grouped(each, CPU).size for each in (*model.encoders.values(), model.network)]
+    assert planned.grouped["network"] == pytest.approx(by_groups.pop(), rel=0.05)
+    assert planned.grouped["text_encoder"] == pytest.approx(sum(by_groups), rel=0.05)
 
 
 @pytest.mark.parametrize("layout", [folder, split, whole, bf16, fp8, gguf, with_head])
@@ -115,7 +122,7 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
 def test_what_fits_follows_from_the_whole_and_the_largest_part(checkpoint: Checkpoint) -> None:
     full = plan(checkpoint, room())
     sizes = {full.text_encoders, full.network, full.vae}
-    assert (full.whole, full.largest) == (sum(sizes), max(sizes))
+    assert (full.whole, full.at_a_time) == (sum(sizes), max(sizes))
     assert full.fit is Fit.WHOLE
 
     def fit(budget: int, main: int | None) -> tuple[Fit, int, int]:
@@ -123,11 +130,17 @@ def test_what_fits_follows_from_the_whole_and_the_largest_part(checkpoint: Check
         return found.fit, found.missing, found.on_device
 
     assert fit(full.whole, LARGE) == (Fit.WHOLE, 0, full.whole)
-    assert fit(full.whole - 1, LARGE) == (Fit.IN_TURNS, 0, full.largest)
-    assert fit(full.largest, LARGE) == (Fit.IN_TURNS, 0, full.largest)
-    assert fit(full.largest - 1, LARGE) == (Fit.NOT, 1, full.whole)
+    assert fit(full.whole - 1, LARGE) == (Fit.IN_TURNS, 0, full.at_a_time)
+    assert fit(full.at_a_time, LARGE) == (Fit.IN_TURNS, 0, full.at_a_time)
+    # The largest part goes there by groups, which must fit, and so must the others.
+    assert full.at_a_time == full.network
+    least = full.grouped["network"]
+    second = max(least, full.text_encoders, full.vae)
+    assert fit(full.at_a_time - 1, LARGE) == (Fit.BY_GROUPS, 0, second)
+    assert fit(second, LARGE) == (Fit.BY_GROUPS, 0, second)
+    assert fit(second - 1, LARGE) == (Fit.NOT, 1, full.whole)
     # What does not fit on the device waits in main memory.
-    assert fit(full.largest, full.whole - 7) == (Fit.NOT, 7, full.whole)
+    assert fit(second, full.whole - 7) == (Fit.NOT, 7, full.whole)
     # Where there is one memory, turns gain nothing.
     assert fit(full.whole - 1, None) == (Fit.NOT, 1, full.whole)
 

@@ -1,11 +1,12 @@
-"""Flow models are loaded as planned from their sizes: whole, their parts in turns, or not."""
+"""Flow models are loaded as planned: whole, their parts in turns, by groups, or not."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from engine.device.groups import Grouped
 from engine.device.out_of_memory import FIRST, Ladder
 from engine.errors import OutOfMemory
 from engine.events import Ended
@@ -16,11 +17,13 @@ from engine.models.memory_plan import Plan, Room, plan
 from engine.pipeline.loaded_model import LoadedModel
 from engine.pipeline.placement import Placement
 from engine.pipeline.residency import Residency
+from engine.recipe.parts import Lora
 from engine.spec import Spec
 from tests.engine.pipeline.test_residency import OOM, Hand
 from tests.engine.ticks import drive, pipeline_on, pngs, unmeasured
 from tests.factories import make_recipe
 from tests.flow_models import make_z_image
+from tests.loras import random_lora, write_diffusers
 from tests.models import make_model
 
 CPU = torch.device("cpu")
@@ -33,6 +36,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     make_z_image(home / "flow")
     make_model(home / "small")
+    network = load(Catalogue(home).get("flow"), CPU).network
+    write_diffusers(home / "loras" / "ink.safetensors", random_lora({"transformer": network}))
     return home
 
 
@@ -62,11 +67,13 @@ def residency(
     return Residency(Catalogue(home), loads, unmeasured, ladder or Ladder(), budget, (), room)
 
 
-def drawn(models: Residency, *prompts: str) -> list[bytes]:
+def drawn(models: Residency, *prompts: str, loras: Sequence[Lora] = ()) -> list[bytes]:
     pipeline = pipeline_on(models)
     found = []
     for job, prompt in enumerate(prompts):
-        recipe = make_recipe(checkpoint="flow", prompt=prompt, steps=2, width=64, height=64)
+        recipe = make_recipe(
+            checkpoint="flow", prompt=prompt, steps=2, width=64, height=64, loras=tuple(loras)
+        )
         news = drive(pipeline, {0: [Spec(job=job, epoch=1, recipe=recipe)]})[job]
         assert isinstance(news[-1], Ended)
         assert news[-1].error is None
@@ -88,10 +95,10 @@ def test_a_model_whose_parts_fit_in_turns_is_offloaded_at_once(
     if large:
         monkeypatch.setattr("engine.pipeline.residency.LARGE", 0)
     loads, whole, hand = Loads(), Loads(), Hand()
-    models = residency(home, planned.largest, LARGE, loads, Ladder(clock=hand))
+    models = residency(home, planned.at_a_time, LARGE, loads, Ladder(clock=hand))
     first = drawn(models, "a bust")
     assert loads.offloaded == [True]
-    assert loaded(models).size == pytest.approx(planned.largest, rel=0.05)
+    assert loaded(models).size == pytest.approx(planned.at_a_time, rel=0.05)
     hand.now += 100 * FIRST
     assert first + first == drawn(models, "a bust", "a bust")
     assert loaded(models)._parts.offloaded  # it is never tried as a whole
@@ -103,7 +110,7 @@ def test_memory_that_runs_out_is_not_sought_by_loading_it_as_a_whole(
     home: Path, planned: Plan
 ) -> None:
     loads = Loads(failures=1)
-    drawn(residency(home, planned.largest, LARGE, loads), "a bust")
+    drawn(residency(home, planned.at_a_time, LARGE, loads), "a bust")
     assert loads.offloaded == [True, True]
 
 
@@ -113,9 +120,9 @@ def test_text_encoders_come_to_the_device_for_new_words_alone(
     moved: list[str] = []
     move = Placement._move
 
-    def noted(self: Placement, part: str, device: Any) -> None:
+    def noted(self: Placement, part: str, *, here: bool) -> None:
         moved.append(part)
-        move(self, part, device)
+        move(self, part, here=here)
 
     came: list[str] = []
     come = Placement.move_to_device
@@ -127,7 +134,7 @@ def test_text_encoders_come_to_the_device_for_new_words_alone(
 
     monkeypatch.setattr(Placement, "_move", noted)
     monkeypatch.setattr(Placement, "move_to_device", coming)
-    models = residency(home, planned.largest, LARGE, Loads())
+    models = residency(home, planned.at_a_time, LARGE, Loads())
     drawn(models, "a bust")
     assert "text_encoder" in came
     assert loaded(models)._parts.present != "text_encoder"  # it gave its memory back
@@ -139,12 +146,40 @@ def test_text_encoders_come_to_the_device_for_new_words_alone(
     assert "text_encoder" in came
 
 
+@pytest.mark.parametrize("loras", [(), (Lora(name="ink"),)])
+def test_a_network_that_does_not_fit_alone_draws_the_same_by_groups(
+    home: Path, planned: Plan, loras: Sequence[Lora]
+) -> None:
+    least = max(planned.grouped["network"], planned.text_encoders, planned.vae)
+    assert least < planned.network
+    loads, called = Loads(), set[int]()
+    begin = Grouped.begin
+
+    def noted(self: Grouped, number: int) -> None:
+        called.add(number)
+        begin(self, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Grouped, "begin", noted)
+        models = residency(home, least, LARGE, loads)
+        found = drawn(models, "a bust", loras=loras)
+    assert loads.offloaded == [True]
+    (network,) = loaded(models)._parts._grouped.values()
+    assert called == set(range(len(network._blocks)))
+    beside = loaded(models)._loras.size + loaded(models)._text.size
+    assert loaded(models).size - beside == pytest.approx(least, rel=0.05)
+    whole = residency(home, planned.whole, LARGE, Loads())
+    assert drawn(whole, "a bust", loras=loras) == found
+    assert (found == drawn(whole, "a bust")) is not bool(loras)
+
+
 @pytest.mark.parametrize("main", [None, LARGE])
 def test_a_model_that_cannot_fit_is_refused_and_disturbs_nobody(
     home: Path, planned: Plan, main: int | None
 ) -> None:
     loads = Loads()
-    needed = planned.largest if main else planned.whole
+    least = max(planned.grouped["network"], planned.text_encoders, planned.vae)
+    needed = least if main else planned.whole
     models = residency(home, needed - 1, main, loads)
     assert models.load("small")
     with pytest.raises(OutOfMemory) as told:
